@@ -1,0 +1,46 @@
+# Set-up and the tasks, for those who would rather type make. Needs Python 3.11 or later; nothing else.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+  command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export PYTHONDONTWRITEBYTECODE :=
+
+TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health config
+.PHONY: help $(TASKS) tools test lint check test-cluster clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@echo "tasks, each as 'make TASK ARGS=\"…\"' or 'invoke TASK …': $(TASKS)"
+
+$(VENV)/runtime.done: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed and none was found; install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m compileall -q tasks tasks.py
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/runtime.done requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(TASKS): $(VENV)/runtime.done
+	@$(BIN)/invoke $@ $(ARGS)
+
+test: $(VENV)/dev.done ## the tests that need no cluster
+	$(BIN)/python -m pytest -m "not cluster" $(ARGS)
+
+test-cluster: $(VENV)/dev.done ## the tests on real clusters (Docker)
+	$(BIN)/python -m pytest -m cluster $(ARGS)
+
+lint: $(VENV)/dev.done ## types, style, shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run
+
+check: lint test ## what must be green before a change lands
+
+clean: ## the virtual environment and the fetched programs
+	rm -rf $(VENV) .tools

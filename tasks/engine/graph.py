@@ -1,0 +1,96 @@
+"""The order of steps: errors of a graph before anything starts, and the figures drawn from it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from tasks.engine.step import Result, Step
+from tasks.errors import PlanError
+
+
+def check(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Names in an order that satisfies every need; raises `PlanError` for a graph that cannot run."""
+    names: set[str] = set()
+    for step in steps:
+        if step.name in names:
+            raise PlanError(
+                f"two steps are called '{step.name}'",
+                why="a result is found by its step's name, so names are unique in a plan",
+                fix="rename one of them",
+            )
+        names.add(step.name)
+    for step in steps:
+        for need in (*step.needs, *step.until):
+            if need not in names:
+                near = difflib.get_close_matches(need, names, n=1)
+                raise PlanError(
+                    f"the step '{step.name}' needs '{need}', which is not in the plan",
+                    why="every need of a step must be a step of the same plan",
+                    fix=f"did you mean '{near[0]}'?" if near else "add that step or drop the need",
+                )
+    try:
+        return tuple(TopologicalSorter({s.name: s.needs for s in steps}).static_order())
+    except CycleError as error:
+        ring = " → ".join(error.args[1])
+        raise PlanError(
+            f"steps wait for each other: {ring}",
+            why="a step starts when all its needs are met; in a ring none ever is",
+            fix="take one of these needs away (releases: their `needs`)",
+        ) from None
+
+
+def remaining(steps: Sequence[Step], seconds: Mapping[str, float]) -> dict[str, float]:
+    """For each step the longest way from its start to the end of the plan, in seconds."""
+    followers: dict[str, list[str]] = {s.name: [] for s in steps}
+    for step in steps:
+        for need in step.needs:
+            followers[need].append(step.name)
+    longest: dict[str, float] = {}
+    for name in reversed(check(steps)):
+        longest[name] = seconds.get(name, 0.0) + max((longest[f] for f in followers[name]), default=0.0)
+    return longest
+
+
+def guessed(steps: Iterable[Step], history: Mapping[str, float]) -> dict[str, float]:
+    """Seconds that each step is expected to take: an earlier run's figure, else the plan's guess."""
+    return {s.name: 0.0 if s.skip is not None or s.until else history.get(s.name, s.expected or 1.0) for s in steps}
+
+
+def longest_chain(steps: Sequence[Step], seconds: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
+    """The longest chain of needs and its length in seconds: no bound can make the run shorter."""
+    finish: dict[str, float] = {}
+    before: dict[str, str | None] = {}
+    by_name = {s.name: s for s in steps}
+    for name in check(steps):
+        needs = by_name[name].needs
+        last = max(needs, key=lambda n: finish[n], default=None)
+        before[name] = last
+        finish[name] = seconds.get(name, 0.0) + (finish[last] if last is not None else 0.0)
+    if not finish:
+        return 0.0, ()
+    end: str | None = max(finish, key=lambda n: finish[n])
+    total = finish[end] if end is not None else 0.0
+    chain: list[str] = []
+    while end is not None:
+        if seconds.get(end, 0.0) > 0:
+            chain.append(end)
+        end = before[end]
+    return total, tuple(reversed(chain))
+
+
+def critical_path(results: Sequence[Result], guards: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The chain that decided when this run ended: from the last end back by the need that was met last."""
+    by_name = {r.name: r for r in results}
+    ended = [r for r in results if r.end_s is not None and r.start_s is not None and r.name not in guards]
+    if not ended:
+        return ()
+    current: Result | None = max(ended, key=lambda r: r.end_s or 0.0)
+    chain: list[str] = []
+    while current is not None:
+        if current.seconds > 0:
+            chain.append(current.name)
+        needs = [by_name[n] for n in current.needs if by_name[n].end_s is not None]
+        current = max(needs, key=lambda r: r.end_s or 0.0, default=None)
+    return tuple(reversed(chain))

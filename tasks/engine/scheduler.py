@@ -1,0 +1,347 @@
+"""Runs a graph of steps through one bounded pool.
+
+The loop waits for completions, and for nothing else but the next retry or the next picture. A step
+starts the moment its last need is met and a place is free; of those that wait for a place, the one
+with the longest remaining path goes first. A failure ends what depends on it, and, unless told to
+keep going, everything else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tasks.engine.graph import check, guessed, remaining
+from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped
+
+
+class Watcher:
+    """Told of everything that happens in a run; views and records derive from it."""
+
+    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
+        """A step's attempt began."""
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+
+    def said(self, step: str, line: str) -> None:
+        """A step told of its progress; called from the step's own thread."""
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again after `pause` seconds."""
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Called at least every `Run.refresh` seconds, from the scheduler's thread."""
+
+
+@dataclass
+class _Live:
+    step: Step
+    context: Context
+    start: float
+    slot: int | None
+    stopped_by_end: bool = False
+
+
+@dataclass
+class _Message:
+    name: str
+    at: float
+    report: Report | None = None
+    error: BaseException | None = None
+
+
+@dataclass
+class Run:
+    """One run of a plan. `stop_children` ends all programs of the steps, within the seconds given."""
+
+    steps: Sequence[Step]
+    bounds: Bounds
+    history: Mapping[str, float] = field(default_factory=dict)
+    keep_going: bool = False
+    watcher: Watcher = field(default_factory=Watcher)
+    stop_children: Callable[[float], None] = lambda _seconds: None
+    grace: float = 3.0
+    refresh: float = 0.1
+    clock: Callable[[], float] = time.monotonic
+    epoch: float | None = None
+    """The clock's reading at the start of the run; now, if not given."""
+
+    def __post_init__(self) -> None:
+        check(self.steps)
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._by_name = {s.name: s for s in self.steps}
+        self._order = {s.name: i for i, s in enumerate(self.steps)}
+        self._rank = remaining(self.steps, guessed(self.steps, self.history))
+        self._unmet = {s.name: set(s.needs) for s in self.steps}
+        self._followers: dict[str, list[str]] = {s.name: [] for s in self.steps}
+        for step in self.steps:
+            for need in step.needs:
+                self._followers[need].append(step.name)
+        self._ready_at: dict[str, float] = {}
+        self._first_start: dict[str, float] = {}
+        self._attempts: dict[str, int] = {}
+        self._ready: set[str] = set()
+        self._delayed: list[tuple[float, int, str]] = []
+        self._live: dict[str, _Live] = {}
+        self._slots: list[int] = list(range(self.bounds.work))
+        self._waits = 0
+        self._kinds: dict[str, int] = {}
+        self._results: dict[str, Result] = {}
+        self._failed = False
+        self._interrupted = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was ended from outside."""
+        return self._interrupted
+
+    def execute(self) -> list[Result]:
+        """Run to the end; results stand in the plan's order. Never raises for a step's failure."""
+        if self.epoch is None:
+            self.epoch = self.clock()
+        try:
+            for step in self.steps:
+                if not step.needs:
+                    self._make_ready(step.name)
+            while len(self._results) < len(self.steps):
+                self._start_what_fits()
+                self._take(self._next_timeout())
+        except KeyboardInterrupt:
+            self._interrupt()
+        return [self._results[s.name] for s in self.steps]
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        assert self.epoch is not None
+        return self.clock() - self.epoch
+
+    def _next_timeout(self) -> float:
+        pause = self.refresh
+        if self._delayed:
+            pause = min(pause, self._delayed[0][0] - self._now())
+        return max(0.0, pause)
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    def _make_ready(self, name: str) -> None:
+        """All needs of a step are met: it is skipped, or waits for its place."""
+        if name in self._results:
+            return
+        step = self._by_name[name]
+        self._ready_at.setdefault(name, self._now())
+        if step.skip is not None:
+            now = self._now()
+            self._finish(self._result(step, State.SKIPPED, step.skip, start=now, end=now))
+            return
+        self._ready.add(name)
+
+    def _start_what_fits(self) -> None:
+        now = self._now()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.add(heapq.heappop(self._delayed)[2])
+        for name in sorted(self._ready, key=lambda n: (-self._rank[n], self._order[n])):
+            step = self._by_name[name]
+            if self._fits(step):
+                self._start(step)
+
+    def _fits(self, step: Step) -> bool:
+        if step.kind is not None and self._kinds.get(step.kind, 0) >= self.bounds.kinds.get(
+            step.kind, self.bounds.work
+        ):
+            return False
+        if step.until:  # a guard waits beside the others: the bound of waits must not starve it
+            return True
+        return self._waits < self.bounds.waits if step.wait else bool(self._slots)
+
+    def _start(self, step: Step) -> None:
+        self._ready.discard(step.name)
+        slot = None
+        if step.kind is not None:
+            self._kinds[step.kind] = self._kinds.get(step.kind, 0) + 1
+        if not step.wait and not step.until:
+            slot = heapq.heappop(self._slots)
+        elif not step.until:
+            self._waits += 1
+        attempt = self._attempts.get(step.name, 0) + 1
+        self._attempts[step.name] = attempt
+        start = self._now()
+        self._first_start.setdefault(step.name, start)
+        context = Context(
+            step=step.name,
+            deadline=step.deadline,
+            attempt=attempt,
+            say=lambda line, name=step.name: self.watcher.said(name, line),  # type: ignore[misc]
+        )
+        self._live[step.name] = _Live(step, context, start, slot)
+        self.watcher.started(step, start, slot, attempt)
+        threading.Thread(target=self._act, args=(step, context), name=step.name, daemon=True).start()
+        if step.until and all(name in self._results for name in step.until):
+            self._release_guards()
+
+    def _act(self, step: Step, context: Context) -> None:
+        report: Report | None = None
+        error: BaseException | None = None
+        try:
+            report = step.action(context)
+        except BaseException as raised:  # noqa: BLE001 - a thread's error is the step's result
+            error = raised
+        self._messages.put(_Message(step.name, self._now(), report, error))
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    def _take(self, timeout: float) -> None:
+        try:
+            message = self._messages.get(timeout=timeout) if timeout > 0 else self._messages.get_nowait()
+        except queue.Empty:
+            self.watcher.tick(self._now(), len(self._ready))
+            return
+        self._handle(message)
+        self.watcher.tick(self._now(), len(self._ready))
+
+    def _handle(self, message: _Message) -> None:
+        live = self._live.pop(message.name)
+        step = live.step
+        self._give_back(live)
+        error = message.error
+        if error is None or (isinstance(error, Stopped) and live.stopped_by_end):
+            report = message.report or Report()
+            state = State.SKIPPED if report.skipped else State.RAN
+            self._finish(
+                self._result(step, state, report.why or step.why, end=message.at, slot=live.slot, code=report.exit_code)
+            )
+        elif live.context.cancelled.is_set() and not live.stopped_by_end:
+            why = "interrupted" if self._interrupted else "stopped because another step failed"
+            self._finish(self._result(step, State.ABORTED, why, end=message.at, slot=live.slot, error=error))
+        elif self._may_retry(step, error):
+            pause = step.retry.pause(self._attempts[step.name])
+            self.watcher.retrying(step, self._attempts[step.name], pause, error)
+            heapq.heappush(self._delayed, (self._now() + pause, self._order[step.name], step.name))
+        else:
+            self._fail(step, live, message.at, error)
+
+    def _may_retry(self, step: Step, error: BaseException) -> bool:
+        return (
+            bool(getattr(error, "transient", False))
+            and self._attempts[step.name] < step.retry.attempts
+            and not (self._failed and not self.keep_going)
+        )
+
+    def _give_back(self, live: _Live) -> None:
+        if live.step.kind is not None:
+            self._kinds[live.step.kind] -= 1
+        if live.slot is not None:
+            heapq.heappush(self._slots, live.slot)
+        elif not live.step.until:
+            self._waits -= 1
+
+    def _fail(self, step: Step, live: _Live, at: float, error: BaseException) -> None:
+        first_line = str(error).split("\n", 1)[0] or type(error).__name__
+        code = getattr(error, "exit_code", None)
+        self._failed = True
+        self._finish(self._result(step, State.FAILED, first_line, end=at, slot=live.slot, code=code, error=error))
+        if not self.keep_going or step.until:
+            self._abort_rest("stopped because another step failed")
+
+    def _abort_rest(self, why: str) -> None:
+        """Everything that has not started is over; what runs is asked to end."""
+        for step in self.steps:
+            if step.name not in self._results and step.name not in self._live:
+                self._ready.discard(step.name)
+                self._finish(self._result(step, State.ABORTED, why))
+        self._delayed.clear()
+        for live in self._live.values():
+            live.context.cancelled.set()
+        if self._live:
+            threading.Thread(target=self.stop_children, args=(self.grace,), daemon=True).start()
+
+    def _finish(self, result: Result) -> None:
+        if result.name in self._results:
+            return
+        self._results[result.name] = result
+        self.watcher.ended(result)
+        good = result.state in (State.RAN, State.SKIPPED)
+        for name in self._followers[result.name]:
+            if good:
+                self._unmet[name].discard(result.name)
+                if not self._unmet[name]:
+                    self._make_ready(name)
+            elif name not in self._results:
+                self._finish(
+                    self._result(self._by_name[name], State.ABORTED, f"needs '{result.name}', which {_verb(result)}")
+                )
+        self._release_guards()
+
+    def _release_guards(self) -> None:
+        for live in self._live.values():
+            if live.step.until and all(name in self._results for name in live.step.until):
+                live.stopped_by_end = True
+                live.context.cancelled.set()
+        for step in self.steps:
+            waiting = step.until and step.name not in self._live and step.name not in self._results
+            if waiting and all(name in self._results for name in step.until):
+                self._ready.discard(step.name)
+                self._finish(self._result(step, State.SKIPPED, "what it guards had already ended"))
+
+    def _result(
+        self,
+        step: Step,
+        state: State,
+        why: str,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        slot: int | None = None,
+        code: int | None = None,
+        error: BaseException | None = None,
+    ) -> Result:
+        return Result(
+            name=step.name,
+            task=step.task,
+            needs=step.needs,
+            state=state,
+            why=why,
+            ready_s=self._ready_at.get(step.name),
+            start_s=self._first_start.get(step.name, start),
+            end_s=end,
+            slot=slot,
+            attempts=self._attempts.get(step.name, 0),
+            exit_code=code,
+            error=error,
+        )
+
+    # -- being ended ------------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
+        """Ctrl-C: every child ends within one shared deadline, every step has a result."""
+        self._interrupted = True
+        end = self.clock() + self.grace + 0.5
+        for live in self._live.values():
+            live.context.cancelled.set()
+        stopper = threading.Thread(target=self.stop_children, args=(self.grace,), daemon=True)
+        stopper.start()
+        while self._live and self.clock() < end:
+            try:
+                self._handle(self._messages.get(timeout=max(0.01, end - self.clock())))
+            except queue.Empty:
+                break
+            except KeyboardInterrupt:
+                continue  # once is enough: the children are being ended already
+        stopper.join(max(0.0, end - self.clock()))
+        now = self._now()
+        for step in self.steps:
+            if step.name not in self._results:
+                result = self._result(step, State.ABORTED, "interrupted")
+                if step.name in self._live:
+                    result = replace(result, end_s=now, slot=self._live[step.name].slot)
+                self._results[step.name] = result
+                self.watcher.ended(result)
+
+
+def _verb(result: Result) -> str:
+    return "failed" if result.state is State.FAILED else "did not run"

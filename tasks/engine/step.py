@@ -1,0 +1,188 @@
+"""What a step is: a name, its needs, an action, and the limits it works under."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Protocol
+
+
+class State(Enum):
+    """How a step ended."""
+
+    RAN = "ran"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+class Stopped(Exception):
+    """Raised by an action that noticed that its step was cancelled."""
+
+
+class Told(Protocol):
+    """What the engine needs to know of a failure; errors of `tasks.errors` have it."""
+
+    transient: bool
+    exit_code: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """Growing pauses between attempts, in seconds; only transient failures are tried again."""
+
+    attempts: int = 1
+    first: float = 0.5
+    factor: float = 2.0
+    cap: float = 8.0
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after the `attempt`-th failure, counted from 1."""
+        return float(min(self.cap, self.first * self.factor ** (attempt - 1)))
+
+
+ONCE = Retry()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an action says of itself when it is done."""
+
+    why: str = ""
+    exit_code: int | None = None
+    skipped: bool = False
+
+
+class Cancel:
+    """A flag that can be waited for, and that calls back those who must act when it is set."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def is_set(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait at most that many seconds; says whether the flag is set."""
+        return self._event.wait(seconds)
+
+    def set(self) -> None:
+        """Ask for the end; callbacks run in the caller's thread, once."""
+        with self._lock:
+            if self._event.is_set():
+                return
+            self._event.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def call(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back when set (at once, if it is); the returned function takes that back."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(callback)
+                return lambda: self._forget(callback)
+        callback()
+        return lambda: None
+
+    def _forget(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What an action is given: its step's name, its deadline, and a flag that asks it to end."""
+
+    step: str
+    deadline: float
+    """Seconds from the attempt's start."""
+    cancelled: Cancel = field(default_factory=Cancel)
+    say: Callable[[str], None] = lambda _line: None
+    """Tells the views a line of progress."""
+    attempt: int = 1
+
+    def wait(self, seconds: float) -> None:
+        """Pause; raises `Stopped` as soon as the step is cancelled."""
+        if self.cancelled.wait(seconds):
+            raise Stopped(self.step)
+
+
+Action = Callable[[Context], Report | None]
+
+
+def _nothing(_ctx: Context) -> Report | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command or one wait.
+
+    `needs` must have ended well (ran or skipped) before it starts. `wait` marks a step that mostly
+    waits: it holds no slot of the pool, only one of the bound of waits. `kind` names a smaller bound
+    that it shares with its like. A step with `until` is a guard: it starts like any other, is
+    cancelled (and counts as ran) when all steps of `until` have ended, and its failure is the run's.
+    A step with `skip` never acts: the text says why.
+    """
+
+    name: str
+    task: str
+    action: Action = _nothing
+    needs: tuple[str, ...] = ()
+    wait: bool = False
+    kind: str | None = None
+    deadline: float = 300.0
+    """Seconds for one attempt."""
+    retry: Retry = ONCE
+    why: str = ""
+    skip: str | None = None
+    until: tuple[str, ...] = ()
+    expected: float | None = None
+    """Seconds it is thought to take where no earlier run tells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How one step went. Seconds count from the start of the run."""
+
+    name: str
+    task: str
+    needs: tuple[str, ...]
+    state: State
+    why: str = ""
+    ready_s: float | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    slot: int | None = None
+    attempts: int = 0
+    exit_code: int | None = None
+    error: BaseException | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time between start and end; 0 for a step that never started."""
+        if self.start_s is None or self.end_s is None:
+            return 0.0
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How many steps may act at once: commands that work, waits, and kinds of work."""
+
+    work: int
+    waits: int = 16
+    kinds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        for name, value in {"work": self.work, "waits": self.waits, **self.kinds}.items():
+            if value < 1:
+                raise ValueError(f"the bound '{name}' is {value}; at least 1 is needed")

@@ -1,0 +1,81 @@
+"""Errors that a user may meet: each says what happened, why, and what to do."""
+
+from __future__ import annotations
+
+OK, FAILED, BAD_INPUT, STOPPED, ABSENT, DRIFTED, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+
+
+class LaunchError(Exception):
+    """The base of all expected errors; shown without a traceback.
+
+    `status` is the exit code of the task; `exit_code` that of the command that failed, if one did;
+    `transient` says that doing the same again may help.
+    """
+
+    status = FAILED
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str = "",
+        fix: str = "",
+        exit_code: int | None = None,
+        transient: bool = False,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        self.exit_code = exit_code
+        self.transient = transient
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.fix:
+            lines.append(f"  do:  {self.fix}")
+        return "\n".join(lines)
+
+
+class PlanError(LaunchError):
+    """The plan cannot run as it is written: a cycle, an unknown need, a name used twice."""
+
+    status = BAD_INPUT
+
+
+class BadInput(LaunchError):
+    """A setting, a file or an option is not what it must be."""
+
+    status = BAD_INPUT
+
+
+class ClusterStopped(LaunchError):
+    """The cluster exists, but its nodes are stopped."""
+
+    status = STOPPED
+
+
+class ClusterAbsent(LaunchError):
+    """What the task needs does not exist; the message names the task that makes it."""
+
+    status = ABSENT
+
+
+class Drifted(LaunchError):
+    """What stands differs from what is configured, and cannot be changed in place."""
+
+    status = DRIFTED
+
+
+class NoEngine(LaunchError):
+    """No Docker engine answers, or it is one that is not supported."""
+
+    status = NO_ENGINE
+
+
+class Interrupted(LaunchError):
+    """The user pressed Ctrl-C, or the process was told to end."""
+
+    status = INTERRUPTED

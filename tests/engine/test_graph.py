@@ -1,0 +1,47 @@
+"""Errors of a graph, before anything starts, and the figures drawn from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.engine.graph import check, critical_path, longest_chain, remaining
+from tasks.engine.step import Result, State, Step
+from tasks.errors import PlanError
+
+
+def step(name: str, *needs: str) -> Step:
+    return Step(name=name, task="t", needs=needs)
+
+
+def test_an_order_satisfies_every_need() -> None:
+    order = check([step("c", "a", "b"), step("b", "a"), step("a")])
+    assert order.index("a") < order.index("b") < order.index("c")
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ([step("a"), step("a")], "two steps are called 'a'"),
+        ([step("namespaces"), step("b", "namespace")], "did you mean 'namespaces'"),
+        ([step("a", "b"), step("b", "a")], "→"),
+    ],
+)
+def test_a_graph_that_cannot_run_is_refused(steps: list[Step], text: str) -> None:
+    with pytest.raises(PlanError, match=text):
+        check(steps)
+
+
+def test_remaining_and_the_longest_chain() -> None:
+    steps = [step("a"), step("b", "a"), step("c", "a"), step("d", "c")]
+    seconds = {"a": 1.0, "b": 2.0, "c": 1.0, "d": 3.0}
+    assert remaining(steps, seconds) == {"a": 5.0, "b": 2.0, "c": 4.0, "d": 3.0}
+    assert longest_chain(steps, seconds) == (5.0, ("a", "c", "d"))
+    assert longest_chain([], {}) == (0.0, ())
+
+
+def test_the_critical_path_follows_the_need_that_was_met_last() -> None:
+    def result(name: str, start: float, end: float, *needs: str) -> Result:
+        return Result(name=name, task="t", needs=needs, state=State.RAN, start_s=start, end_s=end)
+
+    results = [result("a", 0, 1), result("b", 0, 3), result("c", 3, 4, "a", "b"), result("d", 1, 2, "a")]
+    assert critical_path(results) == ("b", "c")
