@@ -12,7 +12,7 @@ _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 
 def as_bool(value: object) -> object:
-    """true and false in any of their usual spellings; anything else is left for the type to refuse."""
+    """True and false in any of their usual spellings; anything else is left for the type to refuse."""
     text = str(value).strip().lower() if isinstance(value, str | int) else ""
     if text in _TRUE:
         return True
