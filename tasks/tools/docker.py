@@ -1,0 +1,238 @@
+"""Docker's command lines, and what their output means.
+
+Clusters are found by the exact label `k3d.cluster=NAME`: Docker's `name=` filter is an unanchored
+regular expression, by which `dev` finds `dev-2`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tasks.tools.program import Command
+
+CLUSTER_LABEL = "k3d.cluster"
+"""k3d's own label of everything that belongs to one cluster (k3d: `pkg/types/types.go`)."""
+OURS = "openframe.cluster"
+"""Our label on the nodes of a cluster that this project made; its value is the cluster's name."""
+CONFIG_LABEL = "openframe.config"
+"""What the cluster was made with, as a query string: see `tasks.facts.standing`."""
+CACHE_LABEL = "openframe.cache"
+"""On registries of ours: the upstream they stand before, or `push`."""
+
+
+def containers(*labels: str) -> Command:
+    """Ids of containers, running or not, that carry all these labels."""
+    filters = [part for label in labels for part in ("--filter", f"label={label}")]
+    return Command(argv=("docker", "ps", "--all", "--quiet", "--no-trunc", *filters))
+
+
+def published() -> Command:
+    """All containers that run, as lines of JSON: what is published on which port is in them."""
+    return Command(argv=("docker", "ps", "--no-trunc", "--format", "{{json .}}"))
+
+
+def inspect(ids: Sequence[str]) -> Command:
+    """Everything about containers; one that is gone meanwhile is left out (code 1)."""
+    return Command(argv=("docker", "container", "inspect", *ids), ok=(0, 1))
+
+
+def inspected(out: str) -> list[dict[str, Any]]:
+    """What `inspect` printed."""
+    found: list[dict[str, Any]] = json.loads(out) if out.strip() else []
+    return found
+
+
+def images(refs: Sequence[str]) -> Command:
+    """Names of those images that the engine has; missing ones only change the code."""
+    shown = "{{json .RepoTags}}{{json .RepoDigests}}"
+    return Command(argv=("docker", "image", "inspect", "--format", shown, *refs), ok=(0, 1))
+
+
+def short(ref: str) -> str:
+    """An image reference as Docker lists it: `registry:2` for `docker.io/library/registry:2`."""
+    for prefix in ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"):
+        if ref.startswith(prefix):
+            ref = ref[len(prefix) :]
+            break
+    name = ref.rsplit("/", 1)[-1]
+    return ref if ":" in name or "@" in name else f"{ref}:latest"
+
+
+def present(out: str, refs: Iterable[str]) -> frozenset[str]:
+    """Those of the references that `images` found; a tag beside a digest does not count."""
+    decoder = json.JSONDecoder()
+    names: set[str] = set()
+    text = out.replace("\n", "")
+    while text:
+        found, end = decoder.raw_decode(text)
+        names.update(found or ())
+        text = text[end:]
+    return frozenset(ref for ref in refs if _untagged(short(ref)) in names)
+
+
+def _untagged(ref: str) -> str:
+    """`a:1@sha256:…` is listed by Docker as `a@sha256:…`."""
+    if "@" not in ref:
+        return ref
+    name, digest = ref.split("@", 1)
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.split(':', 1)[0]}@{digest}"
+
+
+def pull(ref: str, deadline: float) -> Command:
+    """Download one image."""
+    return Command(argv=("docker", "pull", ref), deadline=deadline)
+
+
+def run_registry(
+    name: str, image: str, *, port: int, volume: str, labels: Mapping[str, str], upstream: str | None
+) -> Command:
+    """Start a registry on loopback; with an upstream it is a pull-through cache of it.
+
+    k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`).
+    """
+    return Command(argv=("docker", "run", "--detach", *_registry(name, image, port, volume, labels, upstream)))
+
+
+def create_registry(name: str, image: str, *, port: int, volume: str, labels: Mapping[str, str]) -> Command:
+    """Make a registry that is not started yet: its configuration, with a password, is copied in first."""
+    return Command(argv=("docker", "create", *_registry(name, image, port, volume, labels, None)))
+
+
+def _registry(
+    name: str, image: str, port: int, volume: str, labels: Mapping[str, str], upstream: str | None
+) -> tuple[str, ...]:
+    own = {
+        "app": "k3d",
+        CLUSTER_LABEL: "",
+        "k3d.role": "registry",
+        "k3d.registry.host": "",
+        "k3d.registry.hostIP": "127.0.0.1",
+        "k3s.registry.port.external": str(port),
+        "k3s.registry.port.internal": "5000",
+        **labels,
+    }
+    remote = ("--env", f"REGISTRY_PROXY_REMOTEURL={upstream}") if upstream else ()
+    return (
+        "--name",
+        name,
+        "--restart",
+        "unless-stopped",
+        "--publish",
+        f"127.0.0.1:{port}:5000",
+        "--volume",
+        f"{volume}:/var/lib/registry",
+        *(part for key, value in own.items() for part in ("--label", f"{key}={value}")),
+        *remote,
+        image,
+    )
+
+
+def start(names: Sequence[str]) -> Command:
+    """Start containers that exist."""
+    return Command(argv=("docker", "start", *names))
+
+
+def stop(names: Sequence[str], seconds: int = 10) -> Command:
+    """Stop containers, all at once; killed after that many seconds."""
+    return Command(argv=("docker", "stop", "--time", str(seconds), *names), deadline=seconds + 60)
+
+
+def remove(names: Sequence[str]) -> Command:
+    """Kill and remove containers with their anonymous volumes."""
+    return Command(argv=("docker", "rm", "--force", "--volumes", *names), deadline=120)
+
+
+def copy_out(container: str, path: str) -> Command:
+    """A file out of a container as a tar archive on stdout; works without a process in it."""
+    return Command(argv=("docker", "cp", f"{container}:{path}", "-"))
+
+
+def copy_in(source: str, container: str, path: str) -> Command:
+    """A file into a container, running or not."""
+    return Command(argv=("docker", "cp", source, f"{container}:{path}"))
+
+
+def limit_cpus(containers: Sequence[str], cpus: float) -> Command:
+    """A CPU limit for containers that run: k3d has none (k3d#13, #491, #880)."""
+    return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *containers))
+
+
+def events(cluster: str, since: float) -> Command:
+    """What happens to a cluster's containers from a time (seconds of the epoch) on, one JSON a line."""
+    return Command(
+        argv=(
+            "docker",
+            "events",
+            "--since",
+            f"{since:.3f}",
+            "--filter",
+            "type=container",
+            "--filter",
+            f"label={CLUSTER_LABEL}={cluster}",
+            "--filter",
+            "event=start",
+            "--filter",
+            "event=die",
+            "--filter",
+            "event=oom",
+            "--format",
+            "{{json .}}",
+        ),
+        deadline=86400.0,
+        ok=(0, -15, 143),
+    )
+
+
+def follow(container: str) -> Command:
+    """A container's log from its beginning, as it grows."""
+    return Command(argv=("docker", "logs", "--follow", container), deadline=86400.0, ok=(0, 1, -15, 143))
+
+
+def logs(container: str, lines: int = 400) -> Command:
+    """The end of a container's log."""
+    return Command(argv=("docker", "logs", "--tail", str(lines), container))
+
+
+def networks(cluster: str) -> Command:
+    """The network of a cluster, with who is in it; code 1 if there is none."""
+    return Command(argv=("docker", "network", "inspect", f"k3d-{cluster}"), ok=(0, 1))
+
+
+def disconnect(network: str, container: str) -> Command:
+    """Take a container out of a network; one that is not in it is no failure."""
+    return Command(argv=("docker", "network", "disconnect", "--force", network, container), ok=(0, 1))
+
+
+def connect(network: str, container: str) -> Command:
+    """Put a container into a network."""
+    return Command(argv=("docker", "network", "connect", network, container))
+
+
+def remove_network(name: str) -> Command:
+    """Remove a network; code 1 if it is gone."""
+    return Command(argv=("docker", "network", "rm", name), ok=(0, 1))
+
+
+def volumes(*labels: str) -> Command:
+    """Names of volumes that carry all these labels."""
+    filters = [part for label in labels for part in ("--filter", f"label={label}")]
+    return Command(argv=("docker", "volume", "ls", "--quiet", *filters))
+
+
+def create_volume(name: str, labels: Mapping[str, str]) -> Command:
+    """A named volume; one that exists is no failure."""
+    added = [part for key, value in labels.items() for part in ("--label", f"{key}={value}")]
+    return Command(argv=("docker", "volume", "create", *added, name))
+
+
+def remove_volumes(names: Sequence[str]) -> Command:
+    """Remove volumes; ones that are gone are no failure."""
+    return Command(argv=("docker", "volume", "rm", "--force", *names))
+
+
+def disk(container: str) -> Command:
+    """Bytes that a registry keeps, by `du` inside it; images without it end with a code."""
+    return Command(argv=("docker", "exec", container, "du", "-sk", "/var/lib/registry"), ok=(0, 1, 126, 127))

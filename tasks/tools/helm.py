@@ -1,0 +1,144 @@
+"""Helm's command lines, for versions 3 and 4, kept off the user's own Helm files.
+
+No `--wait` and none of the flags that version 4 renamed (`--atomic`, `--force`): readiness is waited
+for by a step of its own, without a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.tools.program import Command
+
+FINGERPRINT = "openframe.dev-fingerprint"
+"""Label of a release (Helm 3.13 or later) that says what chart and values it was installed with."""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Helm's places, all below one folder of ours: repositories, caches, registry logins are not the user's."""
+    return {
+        "HELM_CONFIG_HOME": str(folder / "config"),
+        "HELM_CACHE_HOME": str(folder / "cache"),
+        "HELM_DATA_HOME": str(folder / "data"),
+        "HELM_REPOSITORY_CONFIG": str(folder / "config" / "repositories.yaml"),
+        "HELM_REPOSITORY_CACHE": str(folder / "cache" / "repository"),
+        "HELM_REGISTRY_CONFIG": str(folder / "config" / "registry.json"),
+    }
+
+
+def repositories(used: Mapping[str, str]) -> str:
+    """The repositories file: written by us, because `helm repo add` holds a lock over the download."""
+    import yaml
+
+    entries = [{"name": name, "url": url} for name, url in sorted(used.items())]
+    text: str = yaml.safe_dump({"apiVersion": "v1", "repositories": entries}, sort_keys=False)
+    return text
+
+
+def update(names: Sequence[str], major: int, deadline: float) -> Command:
+    """Fetch the indexes of these repositories, all at once; version 3 must be told to fail if one fails."""
+    strict = ("--fail-on-repo-update-fail",) if major < 4 else ()
+    return Command(argv=("helm", "repo", "update", *names, *strict), deadline=deadline)
+
+
+def pull(chart: str, version: str | None, folder: Path, deadline: float) -> Command:
+    """Download a chart's archive into a folder."""
+    wanted = ("--version", version) if version else ()
+    return Command(argv=("helm", "pull", chart, *wanted, "--destination", str(folder)), deadline=deadline)
+
+
+def upgrade(
+    kubeconfig: Path,
+    release: str,
+    namespace: str,
+    chart: str,
+    *,
+    values: str,
+    fingerprint: str,
+    timeout: float,
+) -> Command:
+    """Install or upgrade; the values come through stdin, the result is JSON with the manifest."""
+    return Command(
+        argv=(
+            "helm",
+            "upgrade",
+            "--install",
+            release,
+            chart,
+            "--kubeconfig",
+            str(kubeconfig),
+            "--namespace",
+            namespace,
+            "--values",
+            "-",
+            "--labels",
+            f"{FINGERPRINT}={fingerprint}",
+            "--timeout",
+            f"{timeout:g}s",
+            "--output",
+            "json",
+        ),
+        stdin=values,
+        shown_stdin="VALUES",
+        deadline=timeout + 10,
+    )
+
+
+def uninstall(kubeconfig: Path, release: str, namespace: str, timeout: float) -> Command:
+    """Remove a release; one that is gone is no failure."""
+    return Command(
+        argv=(
+            "helm",
+            "uninstall",
+            release,
+            "--kubeconfig",
+            str(kubeconfig),
+            "--namespace",
+            namespace,
+            "--ignore-not-found",
+            "--timeout",
+            f"{timeout:g}s",
+        ),
+        deadline=timeout + 10,
+    )
+
+
+def rollback(kubeconfig: Path, release: str, namespace: str, timeout: float) -> Command:
+    """Back to the revision before: how a release that a dead Helm left pending is made usable again."""
+    return Command(
+        argv=(
+            "helm",
+            "rollback",
+            release,
+            "--kubeconfig",
+            str(kubeconfig),
+            "--namespace",
+            namespace,
+            "--timeout",
+            f"{timeout:g}s",
+        ),
+        deadline=timeout + 10,
+    )
+
+
+def template(release: str, namespace: str, chart: str, *, values: str, kube_version: str, deadline: float) -> Command:
+    """Render a chart without a cluster."""
+    return Command(
+        argv=(
+            "helm",
+            "template",
+            release,
+            chart,
+            "--namespace",
+            namespace,
+            "--values",
+            "-",
+            "--include-crds",
+            "--kube-version",
+            kube_version,
+        ),
+        stdin=values,
+        shown_stdin="VALUES",
+        deadline=deadline,
+    )

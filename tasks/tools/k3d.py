@@ -1,0 +1,58 @@
+"""k3d's command lines. What they need to know stands in a generated config file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.tools.program import Command
+
+_PASSED = ("K3D_FIX_", "K3D_IMAGE_", "K3D_DEBUG_")
+_PASSED_WHOLE = ("K3D_HELPER_IMAGE_TAG", "K3D_LOG_NODE_WAIT_LOGS")
+
+
+def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment that k3d may see.
+
+    It reads every other `K3D_…` variable as an override of its config file (viper), ours included;
+    it writes the nodes' /proc/meminfo below the user's config folder, and leaves files in TMPDIR: both
+    get places of this cluster alone.
+    """
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith("K3D_") or key.startswith(_PASSED) or key in _PASSED_WHOLE
+    }
+    kept.pop("KUBECONFIG", None)
+    return {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp")}
+
+
+def create(config: Path, deadline: float) -> Command:
+    """Make the cluster that a v1alpha5 file describes. Mostly waits."""
+    return Command(argv=("k3d", "cluster", "create", "--config", str(config)), deadline=deadline)
+
+
+def start(name: str, timeout: float) -> Command:
+    """Start a cluster that was stopped."""
+    return Command(argv=("k3d", "cluster", "start", name, "--timeout", f"{timeout:g}s"), deadline=timeout + 15)
+
+
+def add_agent(cluster: str, node: str, *, memory: str | None, timeout: float) -> Command:
+    """One more agent; k3d copies arguments, labels and files of an agent that exists, and names it `k3d-NODE-0`."""
+    limit = ("--memory", memory) if memory else ()
+    return Command(
+        argv=(
+            "k3d",
+            "node",
+            "create",
+            node,
+            "--cluster",
+            cluster,
+            "--role",
+            "agent",
+            *limit,
+            "--timeout",
+            f"{timeout:g}s",
+        ),
+        deadline=timeout + 15,
+    )

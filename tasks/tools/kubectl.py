@@ -1,0 +1,61 @@
+"""kubectl's command lines: always with a kubeconfig of ours, never the current context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.tools.program import Command
+
+FIELD_MANAGER = "openframe"
+
+
+def apply(kubeconfig: Path, stream: str, *, dry_run: bool = False, deadline: float = 60.0) -> Command:
+    """Put objects in by server-side apply. Code 1 with the objects' names on stderr if one is refused."""
+    return Command(
+        argv=(
+            "kubectl",
+            "--kubeconfig",
+            str(kubeconfig),
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            f"--field-manager={FIELD_MANAGER}",
+            *(("--dry-run=server",) if dry_run else ()),
+            "--filename",
+            "-",
+        ),
+        stdin=stream,
+        shown_stdin="OBJECTS",
+        deadline=deadline,
+    )
+
+
+def delete(kubeconfig: Path, stream: str, *, deadline: float = 120.0) -> Command:
+    """Remove objects; ones that are gone are no failure."""
+    return Command(
+        argv=(
+            "kubectl",
+            "--kubeconfig",
+            str(kubeconfig),
+            "delete",
+            "--ignore-not-found",
+            "--wait=false",
+            "--filename",
+            "-",
+        ),
+        stdin=stream,
+        shown_stdin="OBJECTS",
+        deadline=deadline,
+    )
+
+
+def flattened(context: str) -> Command:
+    """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
+    return Command(
+        argv=("kubectl", "config", "view", "--minify", "--flatten", "--raw", f"--context={context}", "--output=yaml")
+    )
+
+
+def contexts() -> Command:
+    """Names of all contexts of the user's kubeconfig."""
+    return Command(argv=("kubectl", "config", "get-contexts", "--output=name"))
