@@ -1,0 +1,153 @@
+"""How long a plan will take: the scheduler's own rule, played through on expected seconds."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from tasks.engine.graph import check, critical_path, guessed, longest_chain, remaining
+from tasks.engine.step import Bounds, Result, State, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is expected of a plan, in seconds."""
+
+    total_s: float
+    floor_s: float
+    """The longest chain of needs: with any number of places the plan takes at least this."""
+    critical_path: tuple[str, ...]
+    """The chain that decides the total, queueing for places included."""
+    unknown: int
+    """Steps that will run and of which neither an earlier run nor the plan tells how long they take."""
+    times: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
+    """Expected start and end of each step."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether most of it stands on figures, not on guesses."""
+        return self.unknown * 2 <= sum(end > start for start, end in self.times.values())
+
+
+def estimate(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> Estimate:
+    """Play a plan through. Raises `PlanError` for a graph that cannot run."""
+    check(steps)
+    seconds = guessed(steps, history)
+    results = _Play(steps, seconds, bounds).run()
+    floor, _ = longest_chain(steps, seconds)
+    return Estimate(
+        total_s=max((r.end_s or 0.0 for r in results), default=0.0),
+        floor_s=floor,
+        critical_path=critical_path(results, frozenset(s.name for s in steps if s.until)),
+        unknown=sum(s.skip is None and not s.until and s.name not in history and s.expected is None for s in steps),
+        times=MappingProxyType({r.name: (r.start_s or 0.0, r.end_s or 0.0) for r in results}),
+    )
+
+
+class _Play:
+    """The state of one simulation; time jumps from one end of a step to the next."""
+
+    def __init__(self, steps: Sequence[Step], seconds: Mapping[str, float], bounds: Bounds) -> None:
+        self._steps = {s.name: s for s in steps}
+        self._seconds, self._bounds = seconds, bounds
+        rank = remaining(steps, seconds)
+        self._order = {s.name: (-rank[s.name], i) for i, s in enumerate(steps)}
+        self._unmet = {s.name: set(s.needs) for s in steps}
+        self._followers: dict[str, list[str]] = {s.name: [] for s in steps}
+        for step in steps:
+            for need in step.needs:
+                self._followers[need].append(step.name)
+        self._ready_at: dict[str, float] = {}
+        self._start: dict[str, float] = {}
+        self._end: dict[str, float] = {}
+        self._ready: set[str] = set()
+        self._ends: list[tuple[float, int, str]] = []
+        self._work = self._waits = 0
+        self._kinds: dict[str, int] = {}
+
+    def run(self) -> list[Result]:
+        for name, step in self._steps.items():
+            if not step.needs:
+                self._make_ready(name, 0.0)
+        now = 0.0
+        while True:
+            for name in sorted(self._ready, key=self._order.__getitem__):
+                if name in self._ready and self._fits(self._steps[name]):
+                    self._begin(name, now)
+            if not self._ends:
+                break
+            now, _, name = heapq.heappop(self._ends)
+            self._take(self._steps[name], -1)
+            self._finish(name, now)
+        return [self._result(step) for step in self._steps.values()]
+
+    def _make_ready(self, name: str, now: float) -> None:
+        if name in self._end:  # a guard whose work was over before its own needs were met
+            return
+        self._ready_at[name] = now
+        if self._steps[name].skip is not None:
+            self._start[name] = now
+            self._finish(name, now)
+        else:
+            self._ready.add(name)
+
+    def _fits(self, step: Step) -> bool:
+        if step.kind is not None:
+            limit = self._bounds.kinds.get(step.kind, self._bounds.work)
+            if self._kinds.get(step.kind, 0) >= limit:
+                return False
+        if step.until:
+            return True
+        return self._waits < self._bounds.waits if step.wait else self._work < self._bounds.work
+
+    def _take(self, step: Step, count: int) -> None:
+        """Occupy (1) or give back (-1) a step's places."""
+        if step.kind is not None:
+            self._kinds[step.kind] = self._kinds.get(step.kind, 0) + count
+        if step.until:
+            return
+        if step.wait:
+            self._waits += count
+        else:
+            self._work += count
+
+    def _begin(self, name: str, now: float) -> None:
+        step = self._steps[name]
+        self._ready.discard(name)
+        self._start[name] = now
+        self._take(step, 1)
+        if not step.until:
+            heapq.heappush(self._ends, (now + self._seconds[name], self._order[name][1], name))
+        else:
+            self._end_guards(now)
+
+    def _finish(self, name: str, now: float) -> None:
+        self._end[name] = now
+        for follower in self._followers[name]:
+            self._unmet[follower].discard(name)
+            if not self._unmet[follower]:
+                self._make_ready(follower, now)
+        self._end_guards(now)
+
+    def _end_guards(self, now: float) -> None:
+        for step in self._steps.values():
+            over = step.until and step.name not in self._end and all(name in self._end for name in step.until)
+            if over:
+                if step.name in self._start:
+                    self._take(step, -1)
+                self._ready.discard(step.name)
+                self._start.setdefault(step.name, now)
+                self._finish(step.name, now)
+
+    def _result(self, step: Step) -> Result:
+        return Result(
+            name=step.name,
+            task=step.task,
+            needs=step.needs,
+            state=State.SKIPPED if step.skip is not None else State.RAN,
+            ready_s=self._ready_at.get(step.name),
+            start_s=self._start.get(step.name),
+            end_s=self._end.get(step.name),
+        )

@@ -1,0 +1,99 @@
+"""How long steps took in earlier runs: what the scheduler's order and every expected time come from.
+
+A hint, never a truth: a file that is missing, broken or locked is no history, and no error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tasks.engine.folder import write_whole
+from tasks.engine.step import Result, State
+
+_KEPT = 5
+"""Runs a step is remembered for: enough for a median, few enough to follow a change of the machine."""
+_NAMES = 2000
+_PATIENCE = 2.0
+"""Seconds that another process may hold the file; it needs milliseconds."""
+
+
+def history_file(environ: Mapping[str, str]) -> Path:
+    """`durations.json` in the user's state folder (XDG_STATE_HOME where it is given)."""
+    given = environ.get("XDG_STATE_HOME", "")
+    if given.startswith("/"):
+        return Path(given) / "openframe" / "durations.json"
+    from platformdirs import user_state_path
+
+    return user_state_path("openframe") / "durations.json"
+
+
+def load(path: Path, engine: str) -> dict[str, float]:
+    """For each step that ran on this engine the median of its last seconds."""
+    prefix = f"{engine}/"
+    return {key.removeprefix(prefix): _median(past) for key, past in _read(path).items() if key.startswith(prefix)}
+
+
+def remember(path: Path, engine: str, results: Sequence[Result]) -> None:
+    """Add what ran; steps that were skipped, failed or ended early tell nothing of how long they take."""
+    ran = [(f"{engine}/{r.name}", r.seconds) for r in results if r.state is State.RAN and r.end_s is not None]
+    if not ran:
+        return
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(path):
+            known = _read(path)
+            for key, seconds in ran:
+                # taken out and put back at the end: the order of names is that of their last use
+                known[key] = [*known.pop(key, []), round(seconds, 3)][-_KEPT:]
+            newest = dict(list(known.items())[-_NAMES:])
+            write_whole(path, json.dumps({"schema": 1, "seconds": newest}, indent=0, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    entries = document.get("seconds") if isinstance(document, dict) and document.get("schema") == 1 else None
+    if not isinstance(entries, dict):
+        return {}
+    found = {key: [float(s) for s in past if _sane(s)] for key, past in entries.items() if isinstance(past, list)}
+    return {key: past for key, past in found.items() if past}
+
+
+def _sane(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= 86400 and math.isfinite(value)
+
+
+def _median(values: Sequence[float]) -> float:
+    """As statistics.median, whose import alone costs more than reading the file."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """The lock has a file of its own: the data file is replaced as a whole, and a lock on it with it."""
+    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,149 @@
+"""The record of a run: its form, its figures, and where it is kept."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine.record import append_benchmark, benchmark_block, outcome_of, record, write
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, Context, Report, Result, State, Step
+from tests.engine.schema import problems
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/record.schema.json").read_text())
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SYSTEM = {
+    "cpus": 8,
+    "memory_gib": 15.5,
+    "arch": "x86_64",
+    "os": "Linux",
+    "docker": "28.0.1",
+    "k3d": "5.9.0",
+    "kubectl": "1.33.1",
+    "helm": None,
+    "k3s_image": "rancher/k3s:v1.32.3-k3s1",
+}
+
+
+def made(steps: list[Step], results: list[Result], **more: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "task": "up",
+        "engine": "k3d",
+        "outcome": "ok",
+        "started": NOON,
+        "wall_s": 71.6,
+        "concurrency": 4,
+        "settings_hash": "0123456789abcdef",
+        "system": SYSTEM,
+        "redact": lambda text: text.replace("hunter2", "***"),
+    }
+    return record(steps=steps, results=results, **(given | more))
+
+
+def ran(name: str, start: float, end: float, *needs: str, state: State = State.RAN, why: str = "") -> Result:
+    return Result(
+        name=name, task="t", needs=needs, state=state, why=why, ready_s=start, start_s=start, end_s=end, attempts=1
+    )
+
+
+def step(name: str, *needs: str, **more: Any) -> Step:
+    return Step(name=name, task="t", needs=needs, **more)
+
+
+def test_a_run_of_every_state_makes_a_valid_record() -> None:
+    def fails(_c: Context) -> Report | None:
+        raise ValueError("hunter2 was refused")
+
+    steps = [step("a"), step("s", skip="is there"), step("f", "a", "s", action=fails), step("n", "f")]
+    steps.append(step("g", until=("a",), action=lambda c: c.wait(30)))
+    results = Run(steps=steps, bounds=Bounds(work=2)).execute()
+    document = made(steps, results, outcome=outcome_of(results, interrupted=False))
+    assert problems(json.loads(json.dumps(document)), SCHEMA) == []
+    assert document["outcome"] == "failed"
+    assert [s["state"] for s in document["steps"]] == ["ran", "skipped", "failed", "aborted", "ran"]
+    assert document["steps"][2]["why"] == "*** was refused"
+    assert document["steps"][3]["start_s"] is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"outcome": "fine"}, {"wall_s": "1"}, {"steps": [{}]}, {"more": 1}, {"schema": 2}, {"started": "today"}]
+)
+def test_the_schema_refuses_what_is_no_record(change: dict[str, Any]) -> None:
+    assert problems(made([], []) | change, SCHEMA) != []
+
+
+def test_floor_and_critical_path_leave_guards_out() -> None:
+    steps = [step("g", until=("b",)), step("a"), step("b", "a"), step("c", "a")]
+    results = [ran("g", 0, 9), ran("a", 0, 1.00049), ran("b", 3, 5, "a"), ran("c", 1, 4.5, "a")]
+    document = made(steps, results)
+    assert document["floor_s"] == 4.5
+    assert document["critical_path"] == ["a", "b"]
+    assert document["steps"][1]["end_s"] == 1.0
+
+
+def test_the_start_is_told_in_utc() -> None:
+    local = datetime(2026, 11, 24, 13, 0, tzinfo=timezone(timedelta(hours=1)))
+    assert made([], [], started=local)["started"] == "2026-11-24T12:00:00.000Z"
+
+
+def test_secrets_are_masked_at_every_depth() -> None:
+    steps = [step("hunter2")]
+    text = json.dumps(made(steps, [ran("hunter2", 0, 1, why="x hunter2 y")], system={"os": "hunter2"}))
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("states", "interrupted", "outcome"),
+    [
+        ([State.RAN, State.SKIPPED], False, "ok"),
+        ([], False, "ok"),
+        ([State.RAN, State.FAILED], False, "failed"),
+        ([State.ABORTED], False, "failed"),
+        ([State.ABORTED], True, "interrupted"),
+    ],
+)
+def test_the_outcome(states: list[State], interrupted: bool, outcome: str) -> None:
+    results = [ran(str(i), 0, 1, state=state) for i, state in enumerate(states)]
+    assert outcome_of(results, interrupted=interrupted) == outcome
+
+
+def test_records_lie_side_by_side_and_only_acting_tasks_are_the_latest(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    document = made([], [])
+    first, second = write(document, logs, acts=True), write({**document, "task": "status"}, logs, acts=False)
+    third = write(document, logs, acts=False)
+    assert first == logs / "runs" / "20261124T120000.000Z-up.json"
+    assert second.name == "20261124T120000.000Z-status.json"
+    assert third.name == "20261124T120000.000Z-up-2.json"
+    assert json.loads((logs / "latest.json").read_text()) == document
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert write(document, logs, acts=False, name="given").name == "given.json"
+
+
+def test_the_benchmark_block_is_as_users_know_it(tmp_path: Path) -> None:
+    text = benchmark_block(made([], []), agents=4)
+    assert text.splitlines() == [
+        "Cluster setup completed in 1m12s",
+        "System information:",
+        "  CPU cores: 8",
+        "  Memory: 15.5 GB",
+        "  Agents: 4",
+        "  Concurrency level: 4",
+        "  Architecture: x86_64",
+        "  OS: Linux",
+        "  K3s image: rancher/k3s:v1.32.3-k3s1",
+        "---",
+    ]
+    append_benchmark(tmp_path / "logs", text)
+    path = append_benchmark(tmp_path / "logs", text)
+    assert path.name == "cluster_setup_benchmark.log"
+    assert path.read_text() == text * 2
+
+
+def test_what_is_unknown_is_said_in_the_benchmark_block() -> None:
+    assert "  Memory: unknown\n" in benchmark_block(made([], [], system={}, wall_s=0.2), agents=0)
