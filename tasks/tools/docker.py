@@ -150,6 +150,11 @@ def copy_out(container: str, path: str) -> Command:
     return Command(argv=("docker", "cp", f"{container}:{path}", "-"))
 
 
+def has_file(container: str, path: str) -> Command:
+    """Whether a file is in a container, running or not: code 0 if it is."""
+    return Command(argv=("docker", "cp", f"{container}:{path}", "-"), ok=(0, 1))
+
+
 def copy_in(source: str, container: str, path: str) -> Command:
     """A file into a container, running or not."""
     return Command(argv=("docker", "cp", source, f"{container}:{path}"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasks.tools.program import Command
 
-FINGERPRINT = "openframe.dev-fingerprint"
+FINGERPRINT = "openframe.dev/fingerprint"
 """Label of a release (Helm 3.13 or later) that says what chart and values it was installed with."""
 
 

@@ -1,0 +1,70 @@
+"""Arguments of k3s and its components, by default and as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tasks.settings.tree import Cluster
+
+CONTROLLERS: Mapping[str, int] = {
+    "concurrent-deployment-syncs": 5,
+    "concurrent-replicaset-syncs": 5,
+    "concurrent-statefulset-syncs": 5,
+    "concurrent-namespace-syncs": 10,
+    "concurrent-endpoint-syncs": 5,
+}
+"""Kubernetes' own defaults (kube-controller-manager's reference, 1.32): never less than these."""
+
+REGISTRY_QPS, REGISTRY_BURST = 0, 20
+"""No limit on the kubelet's pulls a second; the burst counts only where a limit is set."""
+
+
+def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Arguments as k3s takes them, each with k3d's node filters; a configured one replaces the generated one."""
+    servers, everywhere = ("server:*",), ("server:*", "agent:*")
+    generated = {
+        "controller_manager": [f"{name}={max(least, concurrency)}" for name, least in CONTROLLERS.items()],
+        "cloud_controller_manager": [f"concurrent-service-syncs={concurrency}"],
+        "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}"],
+        "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
+    }
+    given = cluster.args
+    rows: list[tuple[str, tuple[str, ...]]] = []
+    for flag, filters, component, own in (
+        ("--kube-apiserver-arg", servers, "apiserver", given.apiserver),
+        ("--kube-controller-manager-arg", servers, "controller_manager", given.controller_manager),
+        ("--kube-cloud-controller-manager-arg", servers, "cloud_controller_manager", given.cloud_controller_manager),
+        ("--kube-scheduler-arg", servers, "scheduler", given.scheduler),
+        ("--kubelet-arg", everywhere, "kubelet", given.kubelet),
+        ("--kube-proxy-arg", everywhere, "kube_proxy", given.kube_proxy),
+    ):
+        rows += [(f"{flag}={value}", filters) for value in merged(generated.get(component, ()), own)]
+    rows += [(_dashed(value), servers) for value in _k3s(given.k3s, ingress)]
+    return rows
+
+
+def merged(generated: Sequence[str], own: Sequence[str]) -> Iterator[str]:
+    """The generated arguments less those that are configured by the same name, then the configured ones."""
+    bare = [value.lstrip("-") for value in own]
+    named = {value.split("=", 1)[0] for value in bare}
+    yield from (value for value in generated if value.split("=", 1)[0] not in named)
+    yield from bare
+
+
+def disabled(cluster: Cluster, ingress: str) -> frozenset[str]:
+    """Components of k3s that are not started."""
+    values = (value.lstrip("-") for value in _k3s(cluster.args.k3s, ingress))
+    return frozenset(
+        name for value in values if value.startswith("disable=") for name in value.split("=", 1)[1].split(",")
+    )
+
+
+def _k3s(own: Sequence[str], ingress: str) -> list[str]:
+    """k3s starts its own Traefik; where another ingress is configured it would hold ports 80 and 443."""
+    if ingress == "traefik" or "disable=traefik" in {value.lstrip("-") for value in own}:
+        return list(own)
+    return [*own, "disable=traefik"]
+
+
+def _dashed(value: str) -> str:
+    return f"--{value.lstrip('-')}"

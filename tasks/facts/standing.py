@@ -1,0 +1,136 @@
+"""What stands of a cluster on the engine: found by exact label, read without touching it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from tasks.tools import docker
+from tasks.tools.program import Programs
+
+MARKER = "/openframe-complete"
+"""A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
+
+
+class Presence(Enum):
+    """How much of a cluster is there."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """All or some of its nodes do not run."""
+    INCOMPLETE = "incomplete"
+    """Made by us, but its creation was never recorded as complete."""
+    FOREIGN = "foreign"
+    """A cluster of this name that this project did not make."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One container of a cluster."""
+
+    id: str
+    name: str
+    role: str
+    """server, agent or loadbalancer, as k3d labels it."""
+    running: bool
+    exit_code: int
+    nano_cpus: int
+    """CPU limit in billionths of a CPU; 0: none."""
+    published: tuple[tuple[int, str, int], ...]
+    """Container port, host address, host port."""
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A cluster as the engine has it."""
+
+    name: str
+    presence: Presence
+    nodes: tuple[Node, ...] = ()
+
+    def of(self, *roles: str) -> tuple[Node, ...]:
+        """Nodes of these roles, in the order of their names."""
+        return tuple(node for node in self.nodes if node.role in roles)
+
+    @property
+    def first(self) -> Node | None:
+        """server-0."""
+        servers = self.of("server")
+        return servers[0] if servers else None
+
+    @property
+    def label(self) -> str:
+        """What the cluster was made with, as its first server remembers it; empty if it does not."""
+        return self.first.labels.get(docker.CONFIG_LABEL, "") if self.first else ""
+
+    def port(self, inside: int, *, first_server: bool = False) -> int | None:
+        """The host port at which a port of the cluster is published: on server-0, or on the load balancer first."""
+        order = ("server", "loadbalancer") if first_server else ("loadbalancer", "server")
+        for role in order:
+            for node in self.of(role):
+                for port, _address, host in node.published:
+                    if port == inside:
+                        return host
+        return None
+
+
+def node(inspected: Mapping[str, Any]) -> Node:
+    """One container of `docker inspect`."""
+    labels = inspected["Config"].get("Labels") or {}
+    bound = (inspected.get("HostConfig") or {}).get("PortBindings") or {}
+    published = [
+        (int(inside.split("/")[0]), entry.get("HostIp", ""), int(entry["HostPort"]))
+        for inside, entries in bound.items()
+        for entry in entries or ()
+        if str(entry.get("HostPort", "")).isdigit()
+    ]
+    return Node(
+        id=inspected["Id"],
+        name=inspected["Name"].lstrip("/"),
+        role=labels.get("k3d.role", ""),
+        running=bool(inspected["State"].get("Running")) and not inspected["State"].get("Restarting"),
+        exit_code=int(inspected["State"].get("ExitCode") or 0),
+        nano_cpus=int(inspected.get("HostConfig", {}).get("NanoCpus") or 0),
+        published=tuple(sorted(published)),
+        labels=labels,
+    )
+
+
+def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool) -> Standing:
+    """A cluster from its inspected containers. `complete`: the marker of its creation was found."""
+    nodes = tuple(sorted((node(each) for each in inspected), key=lambda n: _order(n.name)))
+    main = [each for each in nodes if each.role in ("server", "agent")]
+    if not nodes:
+        presence = Presence.ABSENT
+    elif any(docker.OURS not in each.labels for each in main):
+        presence = Presence.FOREIGN
+    elif not any(each.role == "server" for each in main) or not complete:
+        presence = Presence.INCOMPLETE
+    elif all(each.running for each in nodes if each.role != "noRole"):
+        presence = Presence.RUNNING
+    else:
+        presence = Presence.STOPPED
+    return Standing(name=name, presence=presence, nodes=nodes)
+
+
+def _order(name: str) -> tuple[str, int]:
+    """agent-10 after agent-9."""
+    head, _, number = name.rpartition("-")
+    return (head, int(number)) if number.isdigit() else (name, -1)
+
+
+def standing(programs: Programs, name: str, known_complete: str | None = None) -> Standing:
+    """Ask the engine. `known_complete`: id of a server-0 whose marker has been seen before, to save a question."""
+    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
+    if not ids:
+        return Standing(name=name, presence=Presence.ABSENT)
+    inspected = docker.inspected(programs.run(docker.inspect(ids)).out)
+    found = read(name, inspected, complete=True)
+    if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
+        return found
+    marker = programs.run(docker.has_file(found.first.id, MARKER))
+    return read(name, inspected, complete=marker.code == 0)
