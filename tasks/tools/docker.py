@@ -165,14 +165,12 @@ def limit_cpus(containers: Sequence[str], cpus: float) -> Command:
     return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *containers))
 
 
-def events(cluster: str, since: float) -> Command:
-    """What happens to a cluster's containers from a time (seconds of the epoch) on, one JSON a line."""
+def events(cluster: str) -> Command:
+    """What happens to a cluster's containers from now on, one JSON a line."""
     return Command(
         argv=(
             "docker",
             "events",
-            "--since",
-            f"{since:.3f}",
             "--filter",
             "type=container",
             "--filter",
@@ -191,9 +189,11 @@ def events(cluster: str, since: float) -> Command:
     )
 
 
-def follow(container: str) -> Command:
-    """A container's log from its beginning, as it grows."""
-    return Command(argv=("docker", "logs", "--follow", container), deadline=86400.0, ok=(0, 1, -15, 143))
+def follow(container: str, since: str) -> Command:
+    """A container's log from a time (the engine's, seconds of the epoch) on, as it grows."""
+    return Command(
+        argv=("docker", "logs", "--follow", "--since", since, container), deadline=86400.0, ok=(0, 1, -15, 143)
+    )
 
 
 def logs(container: str, lines: int = 400) -> Command:

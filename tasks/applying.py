@@ -1,0 +1,85 @@
+"""Objects that differ from what is in the cluster, put in by one server-side apply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.acting import run
+from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.objects.compare import same
+from tasks.objects.labels import key
+from tasks.objects.stream import stream
+from tasks.situation import Situation
+from tasks.tools import kubectl
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Objects to apply, and why."""
+
+    objects: tuple[dict[str, Any], ...]
+    why: str
+
+
+def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Difference:
+    """What must go in: everything where the cluster cannot be asked yet, else what is missing or changed."""
+    if situation.live is None:
+        return Difference(objects=tuple(wanted), why=f"{len(wanted)} to apply" if wanted else "nothing is configured")
+    found: list[dict[str, Any]] = []
+    reasons: list[str] = []
+    for each in wanted:
+        reason = same(each, situation.live.objects.get(key(each)))
+        if reason is not None:
+            found.append(each)
+            reasons.append(f"{display(each)} {reason}")
+    if not reasons:
+        return Difference(objects=(), why=f"all {len(wanted)} are as configured" if wanted else "nothing is configured")
+    shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+    return Difference(objects=tuple(found), why=shown)
+
+
+def display(obj: dict[str, Any]) -> str:
+    """namespace/kind/name, short."""
+    namespace = obj["metadata"].get("namespace")
+    return f"{namespace + '/' if namespace else ''}{obj['kind'].lower()}/{obj['metadata']['name']}"
+
+
+def apply_step(
+    situation: Situation,
+    name: str,
+    task: str,
+    wanted: Sequence[dict[str, Any]],
+    *,
+    needs: tuple[str, ...],
+    expected: float = 0.4,
+    secret: bool = False,
+) -> Step:
+    """One step for all of them; skipped if nothing differs. `secret` keeps the output out of logs."""
+    found = difference(situation, wanted)
+    if not found.objects:
+        return Step(name=name, task=task, needs=needs, skip=found.why)
+    return Step(
+        name=name,
+        task=task,
+        action=applying(situation, found.objects, secret=secret),
+        needs=needs,
+        deadline=situation.settings.timeouts.command,
+        retry=Retry(attempts=5, first=0.3, cap=4.0),
+        why=found.why,
+        expected=expected,
+    )
+
+
+def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret: bool = False) -> Action:
+    """`kubectl apply --server-side` with the objects on stdin."""
+
+    def act(context: Context) -> Report | None:
+        command = kubectl.apply(
+            situation.folders.kubeconfig, stream(objects), deadline=situation.settings.timeouts.command
+        )
+        done = run(situation.programs, command, context, quiet=secret)
+        return Report(exit_code=done.code)
+
+    return act

@@ -1,0 +1,77 @@
+"""Steps from a server's first answer to an API that is ready: before `k3d cluster create` returns."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+from tasks.engine.step import Action, Context, Report
+from tasks.errors import LaunchError
+from tasks.situation import Situation
+from tasks.tools import docker
+
+_KUBECONFIG = "/output/kubeconfig.yaml"
+"""Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
+
+
+def address(situation: Situation) -> tuple[str, int]:
+    """Host and port at which the API answers first."""
+    ports = situation.handover.ports or situation.ports
+    assert ports is not None
+    return "127.0.0.1", ports.first_api
+
+
+def first_answer(situation: Situation) -> Action:
+    """Wait until the server's port speaks TLS: then its kubeconfig is written."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.tools.kubeapi import port_answers, wait_until
+
+        wait_until(lambda: port_answers(*address(situation)) or None, context, pause=0.1, cap=0.25)
+        return None
+
+    return act
+
+
+def read_kubeconfig(situation: Situation) -> Action:
+    """Copy the admin kubeconfig out of the server container: no process in it is needed."""
+
+    def act(context: Context) -> Report | None:
+        fetch_kubeconfig(situation, context)
+        return None
+
+    return act
+
+
+def fetch_kubeconfig(situation: Situation, context: Context | None, port: int | None = None) -> None:
+    """Write the private kubeconfig (mode 0600) of the cluster that runs. Transient while k3s has not written it."""
+    from tasks.tools.kubeconfig import private, write_private
+
+    container = f"k3d-{situation.name}-server-0"
+    command = docker.copy_out(container, _KUBECONFIG)
+    done = situation.programs.run(command, context, quiet=True)
+    host, first = address(situation) if port is None else ("127.0.0.1", port)
+    with tarfile.open(fileobj=io.BytesIO(done.out.encode())) as archive:
+        member = archive.extractfile(archive.getmembers()[0])
+        text = member.read().decode() if member is not None else ""
+    if "clusters:" not in text:
+        raise LaunchError(
+            f"{container} has not written its kubeconfig yet",
+            why=f"{_KUBECONFIG} in it is empty",
+            fix="it is asked again; if it stays so, look at: docker logs " + container,
+            transient=True,
+        )
+    write_private(situation.folders.kubeconfig, private(text, situation.name, f"https://{host}:{first}"))
+    situation.forget_api()
+
+
+def api_ready(situation: Situation) -> Action:
+    """Wait until /readyz is 200 with the admin certificate."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.tools.kubeapi import ready, wait_until
+
+        wait_until(lambda: ready(situation.api()) or None, context, pause=0.1, cap=0.25)
+        return None
+
+    return act

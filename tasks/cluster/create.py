@@ -1,0 +1,94 @@
+"""The action that makes a cluster, and what it does when a port turns out to be taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from tasks.acting import run
+from tasks.cluster.config import Ports, k3d_config, kubelet_config, render
+from tasks.engine.step import Action, Context, Report
+from tasks.errors import LaunchError
+from tasks.situation import Situation
+from tasks.tools import docker, k3d
+from tasks.tools.program import CommandFailed
+
+
+class PortTaken(LaunchError):
+    """The engine says that a port is allocated already; the next wish is tried, once."""
+
+
+def write_config(situation: Situation, ports: Ports) -> None:
+    """Write the k3d configuration, and the kubelet's drop-in where that must be a file."""
+    from tasks.engine.folder import write_whole
+
+    settings, shape, folders = situation.settings, situation.shape, situation.folders
+    for name in ("config", "tmp"):
+        (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
+    if settings.cluster.servers > 1:
+        drop_in = kubelet_config(settings, shape)
+        if drop_in is not None:
+            path = folders.state / "kubelet.conf"
+            write_whole(path, json.dumps(drop_in) + "\n", mode=0o644)  # read by the nodes; nothing private in it
+            shape = replace(shape, drop_in=str(path))
+    write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports)))
+
+
+def creating(situation: Situation, next_ports: Callable[[Ports], Ports]) -> Action:
+    """Make the cluster. `next_ports` chooses again after a clash that no check could foresee."""
+
+    def act(context: Context) -> Report | None:
+        hand = situation.handover
+        ports = hand.ports or situation.ports
+        assert ports is not None
+        if context.attempt > 1:
+            _clear(situation, context)
+            ports = next_ports(ports)
+        hand.ports = ports
+        write_config(situation, ports)
+        timeout = situation.settings.cluster.timeout
+        try:
+            command = k3d.create(situation.folders.k3d_config, timeout + 20)
+            run(situation.k3d_programs, command, context, listen=_progress(context))
+        except CommandFailed as error:
+            if getattr(error, "cause", "") == "port-taken":
+                raise PortTaken(
+                    error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True
+                ) from error
+            raise
+        moved = [
+            f"port {wish} was taken: {got} is used"
+            for wish, got in (
+                (situation.settings.cluster.ports.http, ports.http),
+                (situation.settings.cluster.ports.https, ports.https),
+                (situation.settings.cluster.ports.api, ports.api),
+            )
+            if wish != got and got is not None
+        ]
+        return Report(why="; ".join(moved), exit_code=0)
+
+    return act
+
+
+def _progress(context: Context) -> Callable[[str], None]:
+    """k3d's own lines, without the colour and the time before them."""
+
+    def listen(line: str) -> None:
+        text = line.rpartition("m[")[2].partition("] ")[2].strip() or line.strip()
+        context.say(text)
+
+    return listen
+
+
+def _clear(situation: Situation, context: Context) -> None:
+    """Remove the nodes of a cluster that could not be started, by exact label."""
+    hand = situation.handover
+    hand.removing = True
+    try:
+        label = f"{docker.CLUSTER_LABEL}={situation.name}"
+        ids = situation.programs.run(docker.containers(label), context).out.split()
+        if ids:
+            situation.programs.run(docker.remove(ids), context)
+    finally:
+        hand.removing = False

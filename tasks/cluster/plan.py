@@ -1,0 +1,221 @@
+"""The steps that make a cluster, start it, or add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from tasks.acting import running
+from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
+from tasks.cluster.config import Ports, balanced, docker_memory
+from tasks.cluster.create import creating
+from tasks.cluster.watch import watching
+from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.facts.standing import MARKER, Presence
+from tasks.situation import Situation
+from tasks.tools import docker, k3d
+
+TASK = "cluster"
+CREATE, START, CLEAR = "cluster: create", "cluster: start", "cluster: remove what was left half-made"
+ANSWER, KUBECONFIG, READY = "cluster: first answer", "cluster: read its kubeconfig", "cluster: API ready"
+MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
+
+
+def cluster_steps(
+    situation: Situation, needs: tuple[str, ...], next_ports: Callable[[Ports], Ports]
+) -> list[Step]:
+    """Steps until the API is ready and the creation is recorded. `needs`: images and registries."""
+    presence = situation.standing.presence
+    if presence is Presence.RUNNING:
+        return [*_present(situation), *_more_agents(situation)]
+    if presence is Presence.STOPPED:
+        return list(_starting(situation))
+    return list(_making(situation, needs, next_ports))
+
+
+def watch_step(situation: Situation, until: tuple[str, ...], needs: tuple[str, ...]) -> Step:
+    """The guard: it begins with the nodes and ends with the last step that needs them."""
+    return Step(
+        name=WATCH, task=TASK, action=watching(situation), needs=needs, until=until, wait=True, deadline=86400.0
+    )
+
+
+def _making(situation: Situation, needs: tuple[str, ...], next_ports: Callable[[Ports], Ports]) -> Iterator[Step]:
+    settings = situation.settings
+    shape = situation.shape
+    if situation.standing.presence is Presence.INCOMPLETE:
+        ids = tuple(node.id for node in situation.standing.nodes)
+        yield Step(
+            name=CLEAR,
+            task=TASK,
+            action=running(situation.programs, docker.remove(ids)),
+            why="its creation was never recorded as complete",
+            expected=1.0,
+        )
+        needs = (CLEAR, *needs)
+    servers = settings.cluster.servers
+    yield Step(
+        name=CREATE,
+        task=TASK,
+        action=creating(situation, next_ports),
+        needs=needs,
+        wait=True,
+        deadline=settings.cluster.timeout + 30,
+        retry=Retry(attempts=2, first=0.1),
+        why=f"{_nodes(servers, shape.agents)} of {shape.image}",
+        expected=7.0 + 2.0 * min(shape.agents, 1) + 6.0 * balanced(settings) + 5.0 * (servers - 1),
+    )
+    yield from _answering(situation, needs)
+    yield Step(
+        name=MARK,
+        task=TASK,
+        action=_marking(situation),
+        needs=(CREATE,),
+        why="so that an interrupted creation is never taken for a cluster",
+        expected=0.1,
+    )
+
+
+def _answering(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
+    api = situation.settings.timeouts.api
+    yield Step(
+        name=ANSWER,
+        task=TASK,
+        action=first_answer(situation),
+        needs=needs,
+        wait=True,
+        deadline=api,
+        why="server-0's own port, while k3d still waits for the other nodes",
+        expected=4.0,
+    )
+    yield Step(
+        name=KUBECONFIG,
+        task=TASK,
+        action=read_kubeconfig(situation),
+        needs=(ANSWER,),
+        retry=Retry(attempts=20, first=0.1, factor=1.5, cap=1.0),
+        deadline=30.0,
+        why="a private one, mode 0600",
+        expected=0.1,
+    )
+    yield Step(
+        name=READY,
+        task=TASK,
+        action=api_ready(situation),
+        needs=(KUBECONFIG,),
+        wait=True,
+        deadline=api,
+        why="/readyz with the admin certificate",
+        expected=0.5,
+    )
+
+
+def _present(situation: Situation) -> list[Step]:
+    standing = situation.standing
+    why = f"{_nodes(len(standing.of('server')), len(standing.of('agent')))} run already"
+    return [
+        Step(name=CREATE, task=TASK, skip=why, wait=True),
+        Step(name=READY, task=TASK, skip="the API answers", needs=(CREATE,), wait=True),
+    ]
+
+
+def _starting(situation: Situation) -> Iterator[Step]:
+    settings = situation.settings
+    stopped = sum(not node.running for node in situation.standing.nodes)
+    yield Step(
+        name=START,
+        task=TASK,
+        action=running(situation.k3d_programs, k3d.start(situation.name, settings.cluster.timeout)),
+        wait=True,
+        deadline=settings.cluster.timeout + 30,
+        why=f"{stopped} of its {len(situation.standing.nodes)} containers do not run",
+        expected=8.0,
+    )
+    yield from _answering(situation, ())
+
+
+def _more_agents(situation: Situation) -> list[Step]:
+    """More agents are added; fewer is not done in place: pods live there."""
+    have = situation.standing.of("agent")
+    wanted = situation.shape.agents
+    limits = situation.settings.cluster.limits
+    memory = docker_memory(limits.agent_memory) if limits.enabled else None
+    taken = {node.name for node in have}
+    names = (f"{situation.name}-agent-{number}" for number in range(wanted + len(have) + 1))
+    free = [name for name in names if f"k3d-{name}" not in taken and f"k3d-{name}-0" not in taken]
+    return [
+        Step(
+            name=f"cluster: add agent {name}",
+            task=TASK,
+            action=running(
+                situation.k3d_programs,
+                k3d.add_agent(situation.name, name, memory=memory, timeout=situation.settings.cluster.timeout),
+            ),
+            needs=(READY,),
+            wait=True,
+            deadline=situation.settings.cluster.timeout + 30,
+            why=f"{wanted} agents are configured, {len(have)} are there",
+            expected=6.0,
+        )
+        for name in free[: max(0, wanted - len(have))]
+    ]
+
+
+def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
+    """CPU limits, when everything is ready: during the launch they would slow it."""
+    limits = situation.settings.cluster.limits
+    steps = []
+    for role, cpus in (("server", limits.server_cpus), ("agent", limits.agent_cpus)):
+        count = situation.settings.cluster.servers if role == "server" else situation.shape.agents
+        if not count:
+            continue
+        name = f"cluster: CPU limit of {role}s"
+        step = Step(
+            name=name,
+            task=TASK,
+            action=_limiting(situation, role, cpus),
+            needs=needs,
+            why=f"{cpus:g} each; k3d has no such limit",
+            expected=0.1,
+        )
+        nodes = situation.standing.of(role)
+        if not limits.enabled:
+            step = replace(step, skip="cluster.limits.enabled is false")
+        elif len(nodes) >= count and all(node.nano_cpus == round(cpus * 1e9) for node in nodes):
+            step = replace(step, skip=f"{cpus:g} each already")
+        steps.append(step)
+    return steps
+
+
+def _limiting(situation: Situation, role: str, cpus: float) -> Action:
+    def act(context: Context) -> Report | None:
+        labels = (f"{docker.CLUSTER_LABEL}={situation.name}", f"k3d.role={role}")
+        ids = situation.programs.run(docker.containers(*labels), context).out.split()
+        if ids:
+            situation.programs.run(docker.limit_cpus(ids, cpus), context)
+        return None
+
+    return act
+
+
+def _marking(situation: Situation) -> Action:
+    """Put the marker into server-0, and remember that container's id."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.engine.folder import write_whole
+
+        container = f"k3d-{situation.name}-server-0"
+        source = situation.folders.state / "marker"
+        write_whole(source, f"{situation.name}\n")
+        situation.programs.run(docker.copy_in(str(source), container, MARKER), context)
+        source.unlink(missing_ok=True)
+        return None
+
+    return act
+
+
+def _nodes(servers: int, agents: int) -> str:
+    def some(count: int, what: str) -> str:
+        return f"{count} {what}" + ("" if count == 1 else "s")
+
+    return f"{some(servers, 'server')} and {some(agents, 'agent')}"

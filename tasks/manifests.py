@@ -1,0 +1,116 @@
+"""Base resources, and the user's own manifests after them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.applying import apply_step
+from tasks.cluster.plan import READY
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.namespaces import APPLY as NAMESPACES
+from tasks.objects.base import base
+from tasks.objects.stream import split
+from tasks.objects.user import user_objects
+from tasks.situation import Situation
+
+TASK = "manifests"
+BASE, QUOTAS = "manifests: base resources", "manifests: quotas are counted"
+OWN_CRDS, OWN_READY, OWN = "manifests: your CRDs", "manifests: your CRDs are served", "manifests: yours"
+
+
+def wanted_base(situation: Situation) -> list[dict[str, Any]]:
+    """Base resources as configured."""
+    return base(situation.settings, situation.root, managed=situation.settings.namespaces)
+
+
+def wanted_own(situation: Situation) -> list[dict[str, Any]]:
+    """The user's own."""
+    cluster = situation.settings.cluster
+    values = {"IP": cluster.bind_address, "DOMAIN": cluster.domain}
+    return user_objects(situation.settings.manifests.files, situation.root, values)
+
+
+def steps(situation: Situation) -> list[Step]:
+    """Base resources in one apply; then the user's CRDs, and when they are served, the rest."""
+    found = [apply_step(situation, BASE, TASK, wanted_base(situation), needs=(READY, NAMESPACES))]
+    if situation.settings.manifests.quota.enabled and situation.settings.namespaces:
+        found.append(_quotas(situation, skip=found[0].skip))
+    own = wanted_own(situation)
+    if not own:
+        return found
+    crds, rest = split(own)
+    needs: tuple[str, ...] = (READY, NAMESPACES)
+    if crds:
+        found.append(apply_step(situation, OWN_CRDS, TASK, crds, needs=(READY,)))
+        found.append(
+            Step(
+                name=OWN_READY,
+                task=TASK,
+                action=_served(situation, crds),
+                needs=(OWN_CRDS,),
+                wait=True,
+                deadline=situation.settings.timeouts.command,
+                skip=found[-1].skip,
+                why="what uses them is refused before",
+                expected=0.5,
+            )
+        )
+        needs = (*needs, OWN_READY)
+    found.append(apply_step(situation, OWN, TASK, rest, needs=needs))
+    return found
+
+
+def _quotas(situation: Situation, skip: str | None) -> Step:
+    """Pods are refused with "status unknown for quota" until a quota's status is set (kubernetes#73698)."""
+    return Step(
+        name=QUOTAS,
+        task=TASK,
+        action=_counted(situation),
+        needs=(BASE,),
+        wait=True,
+        deadline=situation.settings.timeouts.command,
+        skip=skip,
+        why="pods of a namespace are refused before",
+        expected=0.3,
+    )
+
+
+def _counted(situation: Situation) -> Action:
+    def act(context: Context) -> Report | None:
+        from tasks.tools.kubeapi import wait_until
+
+        names = set(situation.settings.namespaces)
+
+        def counted() -> bool | None:
+            items = situation.api().get("/api/v1/resourcequotas")["items"]
+            done = {
+                item["metadata"]["namespace"]
+                for item in items
+                if (item.get("status") or {}).get("hard") == item["spec"].get("hard")
+            }
+            context.say(f"{len(names & done)} of {len(names)} namespaces")
+            return True if names <= done else None
+
+        wait_until(counted, context, pause=0.1, cap=0.5)
+        return None
+
+    return act
+
+
+def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:
+    def act(context: Context) -> Report | None:
+        from tasks.facts.readiness import Ref, wait_ready
+
+        refs = [
+            Ref(
+                kind="CustomResourceDefinition",
+                api_version="apiextensions.k8s.io/v1",
+                namespace=None,
+                name=crd["metadata"]["name"],
+            )
+            for crd in crds
+        ]
+        wait_ready(situation.api(), refs, context)
+        return None
+
+    return act

@@ -1,0 +1,102 @@
+"""Images that the engine itself will ask for, pulled at the same time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from tasks.acting import run
+from tasks.cluster.config import balanced
+from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.settings.tree import Settings
+from tasks.situation import Situation
+from tasks.tools import docker
+
+TASK = "prepull"
+KIND = "download"
+"""Shares the bound `pool.downloads` with nothing else."""
+_HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
+
+
+def k3s_image(settings: Settings) -> str:
+    """The node image: as configured, else from the version of Kubernetes."""
+    if settings.cluster.image:
+        return settings.cluster.image
+    version = settings.cluster.kubernetes_version.replace("+", "-")
+    version = version if version.startswith("v") else f"v{version}"
+    return f"rancher/k3s:{version if '-k3s' in version else version + '-k3s1'}"
+
+
+def helper_images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> dict[str, str]:
+    """k3d's helper images: it uses its own version as their tag (k3d: `version.GetHelperImageVersion`)."""
+    tag = environ.get("K3D_HELPER_IMAGE_TAG") or k3d_version.lstrip("v")
+    return {
+        "tools": settings.cluster.tools_image or _HELPERS.format("tools", tag),
+        "proxy": settings.cluster.loadbalancer_image or _HELPERS.format("proxy", tag),
+    }
+
+
+def images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> tuple[str, ...]:
+    """Images of this launch in the order in which they matter."""
+    helpers = helper_images(settings, environ, k3d_version)
+    wanted = [k3s_image(settings), helpers["tools"]]
+    if settings.registries.push or settings.registries.caches:
+        wanted.append(settings.registries.image)
+    if balanced(settings):
+        wanted.append(helpers["proxy"])
+    return tuple(dict.fromkeys([*wanted, *settings.images]))
+
+
+def step_name(image: str) -> str:
+    """The step that pulls an image."""
+    return f"prepull: {image}"
+
+
+def steps(situation: Situation, *, needed: frozenset[str] | None = None) -> list[Step]:
+    """A step for each image; `needed`: those that something asks for, the others are left alone."""
+    found = []
+    for image, there in situation.images.items():
+        skip = "it is there" if there else None
+        if skip is None and needed is not None and image not in needed:
+            skip = "what needs it is there already"
+        found.append(
+            Step(
+                name=step_name(image),
+                task=TASK,
+                kind=KIND,
+                action=_pull(situation, image),
+                skip=skip,
+                deadline=situation.settings.timeouts.pull,
+                retry=Retry(attempts=4, first=1.0, cap=15.0),
+                why="the engine does not have it",
+                expected=10.0,
+            )
+        )
+    return found
+
+
+def _pull(situation: Situation, image: str) -> Action:
+    def act(context: Context) -> Report | None:
+        layers = _Layers(context)
+        run(situation.programs, docker.pull(image, situation.settings.timeouts.pull), context, listen=layers.line)
+        return Report(why="pulled", exit_code=0)
+
+    return act
+
+
+class _Layers:
+    """Counts the layers of a pull: without a terminal docker tells of each only its states."""
+
+    _LINE = re.compile(r"^([0-9a-f]{12}): (.+)$")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._states: dict[str, str] = {}
+
+    def line(self, text: str) -> None:
+        match = self._LINE.match(text.strip())
+        if match is None:
+            return
+        self._states[match[1]] = match[2]
+        done = sum(state in ("Pull complete", "Already exists") for state in self._states.values())
+        self._context.say(f"{done} of {len(self._states)} layers")

@@ -1,0 +1,122 @@
+"""What a plan is made from: settings, facts, and the tools that its steps will use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.cluster.config import Ports, Shape
+from tasks.errors import ClusterAbsent
+from tasks.facts.standing import Standing
+from tasks.settings.tree import Release, Settings
+from tasks.tools.program import Programs
+
+if TYPE_CHECKING:
+    from tasks.facts.live import Live
+    from tasks.tools.kubeapi import Api
+
+
+@dataclass(kw_only=True)
+class Handover:
+    """What steps of one run leave for later ones: the only state that changes while a plan runs."""
+
+    ports: Ports | None = None
+    """Host ports in force: chosen anew when the engine says that one is taken."""
+    removing: bool = False
+    """Nodes are being removed on purpose: their end is no failure."""
+    manifests: dict[str, str] = field(default_factory=dict)
+    """Manifests of releases that this run installed, by `namespace/name`."""
+    charts: dict[str, str] = field(default_factory=dict)
+    """Archives that this run downloaded, by chart and version."""
+    kubeconfig_done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where a cluster's private things are."""
+
+    state: Path
+    """Mode 0700; of this cluster alone."""
+    cache: Path
+    """Charts and indexes; outlives clusters."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The private kubeconfig: every kubectl and helm call uses it."""
+        return self.state / "kubeconfig"
+
+    @property
+    def k3d_config(self) -> Path:
+        """The generated k3d configuration."""
+        return self.state / "k3d.yaml"
+
+    @property
+    def complete(self) -> Path:
+        """Holds the id of the server-0 whose creation was recorded as complete."""
+        return self.state / "complete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything that plans are made from. Facts were read before; nothing here is asked for again."""
+
+    settings: Settings
+    root: Path
+    environ: Mapping[str, str]
+    programs: Programs
+    k3d_programs: Programs
+    """With the environment that k3d may see."""
+    helm_programs: Programs
+    """With Helm's places in folders of ours."""
+    folders: Folders
+    engine: str = "k3d"
+    """k3d, or existing."""
+    standing: Standing
+    shape: Shape
+    ports: Ports | None = None
+    images: Mapping[str, bool] = field(default_factory=dict)
+    """Images of the launch, and whether the engine has them."""
+    registries: Mapping[str, Any] = field(default_factory=dict)
+    """Registries of ours that exist, by upstream (or `push`)."""
+    live: Live | None = None
+    """What is in the cluster; None where its API does not answer."""
+    releases: tuple[Release, ...] = ()
+    helm_major: int = 4
+    secrets: tuple[dict[str, Any], ...] = ()
+    secrets_left_out: tuple[tuple[str, str], ...] = ()
+    """Name and reason of secrets without a value."""
+    handover: Handover = field(default_factory=Handover)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _api: list[Api] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.settings.cluster.name
+
+    def api(self) -> Api:
+        """The cluster's API by the private kubeconfig, once that has been written."""
+        from tasks.tools.kubeapi import open_api
+
+        with self._lock:
+            if not self._api:
+                if not self.folders.kubeconfig.exists():
+                    raise ClusterAbsent(
+                        f"there is no kubeconfig of the cluster '{self.name}'",
+                        why=f"{self.folders.kubeconfig} is written when the cluster's API answers",
+                        fix="invoke cluster",
+                    )
+                self._api.append(open_api(self.folders.kubeconfig.read_text(), self.programs))
+            return self._api[0]
+
+    def forget_api(self) -> None:
+        """The next `api()` reads the private kubeconfig again."""
+        with self._lock:
+            self._api.clear()
+
+    def has(self, *needs: str, among: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of the names that are in the plan: a step waits only for what is there."""
+        return tuple(name for name in needs if name in among)
