@@ -1,0 +1,1 @@
+"""What users see: pure renderings, and the only place that prints."""

@@ -1,0 +1,126 @@
+"""A run that did not go well, told once: which step, what, why, what to do, and what it took with it."""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from collections.abc import Iterator
+
+from tasks.engine.folder import file_name
+from tasks.engine.step import Result, State, Step
+from tasks.errors import LaunchError
+from tasks.tools.program import CommandFailed
+from tasks.view.ending import Ending
+from tasks.view.fit import count, seconds, some, wrap
+from tasks.view.line import UNICODE, Line, Marks, line
+
+
+def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+    """The lines that end a run which failed or was interrupted; several failures in their order."""
+    failed = ending.failed
+    lines = [line((ending.note, "warn"))] if ending.note else []
+    told: set[str] = set()
+    for result in failed:
+        lost = [name for name in _followers(result, ending) if name not in told]
+        told.update(lost)
+        lines += [*_one(result, ending, lost, width, marks), line()]
+    lines.append(_verdict(ending, len(told)))
+    if ending.inspect:
+        lines += [line("What was made stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
+    return lines
+
+
+def refusal(error: LaunchError, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+    """An expected error outside a run: what happened, why, what to do."""
+    head = wrap(error.what, width, first=f"{marks.failed} ", rest="  ")
+    lines = [line((text, "bad")) for text in head]
+    if isinstance(error, CommandFailed):
+        lines += _command(error, marks)
+    return lines + _why_and_fix(error.why, error.fix, width)
+
+
+def _one(result: Result, ending: Ending, lost: list[str], width: int | None, marks: Marks) -> list[Line]:
+    tries = f", at attempt {result.attempts}" if result.attempts > 1 else ""
+    lines = [
+        line((f"{marks.failed} {result.name}", "bad"), (f" failed after {seconds(result.seconds)}{tries}", "strong"))
+    ]
+    error = result.error
+    cause = ending.causes.get(result.name) or (error if isinstance(error, LaunchError) else None)
+    what = cause.what if cause is not None else result.why
+    lines += [line(text) for text in wrap(what, width, first="  ")]
+    command = _failed_command(error)
+    if command is not None:
+        lines += _command(command, marks)
+    elif cause is None and error is not None:
+        lines += [line(f"  {text}") for text in _trace(error)]
+        lines += _why_and_fix("", "this is a fault of the program: please report it with these lines", width)
+    if cause is not None:
+        lines += _why_and_fix(cause.why, cause.fix, width)
+    if ending.logs is not None and (log := ending.logs / f"{file_name(result.name)}.log").exists():
+        lines.append(line(("  log:  ", "dim"), shlex.quote(str(log))))
+    if lost:
+        lines += [line((text, "dim")) for text in wrap(f"not run because of it: {some(lost, 4)}", width, first="  ")]
+    return lines
+
+
+def _command(error: CommandFailed, marks: Marks) -> list[Line]:
+    """The command in pasteable form, and its last lines unless the error's text has said them all."""
+    tail = error.tail()
+    if len(tail) == 1 and tail[0].strip() in error.what:
+        tail = []
+    shown = [line((f"  {marks.bar} ", "dim"), text) for text in tail]
+    first, *rest = error.done.command.paste().split("\n")  # an argument may have several lines
+    return [line(("  $ ", "dim"), first), *[line(text) for text in rest], *shown]
+
+
+def _why_and_fix(why: str, fix: str, width: int | None) -> list[Line]:
+    lines = [line((text[:8], "dim"), text[8:]) for text in wrap(why, width, first="  why:  ")] if why else []
+    if fix:
+        lines += [line((text[:8], "good"), text[8:]) for text in wrap(fix, width, first="  do:   ")]
+    return lines
+
+
+def _failed_command(error: BaseException | None) -> CommandFailed | None:
+    """The command behind an error: a cause that was recognised stands on the command's own failure."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, CommandFailed):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _trace(error: BaseException) -> Iterator[str]:
+    for part in traceback.format_exception(error):
+        yield from part.rstrip().splitlines()
+
+
+def _followers(result: Result, ending: Ending) -> list[str]:
+    """What did not run because it needs this step, at any remove; in the plan's order."""
+    lost = {result.name}
+    states = {r.name: r.state for r in ending.results}
+    pending: list[Step] = [s for s in ending.steps if states.get(s.name) is State.ABORTED]
+    found = True
+    while found:
+        more = [s for s in pending if s.name not in lost and lost.intersection(s.needs)]
+        lost.update(s.name for s in more)
+        found = bool(more)
+    return [s.name for s in pending if s.name in lost]
+
+
+def _verdict(ending: Ending, lost: int) -> Line:
+    """How the run as a whole ended, and that it can be gone on with."""
+    guards = {s.name for s in ending.steps if s.until}
+    ended = [r for r in ending.results if r.state is State.ABORTED and r.name not in guards]
+    stopped = sum(r.start_s is not None for r in ended)
+    waiting = len(ended) - stopped - (lost if ending.failed else 0)
+    good = sum(r.state in (State.RAN, State.SKIPPED) for r in ending.results)
+    parts = [f"{good} of {count(len(ending.results), 'step')} done"]
+    if stopped:
+        parts.append(f"{stopped} stopped")
+    if waiting > 0:
+        parts.append(f"{waiting}{' more' if lost else ''} not begun")
+    how = "was interrupted" if ending.interrupted else "failed"
+    goes_on = f"; `invoke {ending.task}` goes on from here" if good or stopped else ""
+    return line((f"{ending.task} {how} after {seconds(ending.wall_s)}", "strong"), f": {', '.join(parts)}{goes_on}")

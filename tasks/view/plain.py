@@ -1,0 +1,68 @@
+"""Plain lines, for pipes and log files: one when a step ends, and a sign of life while a long one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+from tasks.engine.step import Result, Step
+from tasks.view.fit import count, seconds
+from tasks.view.line import Line, line
+from tasks.view.output import out
+from tasks.view.state import Screen
+from tasks.view.step_line import names_width, step_line, worth_a_line
+from tasks.view.view import Launch, View
+
+_LONG = 10.0
+"""Seconds after which a running step is told of, and between two such lines."""
+
+
+class Plain(View):
+    """Lines without cursor movements."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._names = names_width([step.name for step in launch.steps])
+        self._next = _LONG
+
+    def __enter__(self) -> Self:
+        expected = f", about {seconds(self.expected_s)} expected" if self.expected_s else ""
+        launch = self.launch
+        head = f"{launch.task}: {count(len(launch.steps), 'step')}, {launch.bounds.work} at once{expected}"
+        self._show([line(launch.note)] if launch.note else [])
+        self._show([line(head)])
+        return self
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+        super().ended(result)
+        if worth_a_line(result, guard=result.name in self.guards):
+            self._show([step_line(result, names=self._names, marks=self.marks)])
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again."""
+        super().retrying(step, attempt, pause, error)
+        why = str(error).split("\n", 1)[0]
+        text = f"attempt {attempt} of {step.retry.attempts} failed, again in {seconds(pause)}: {why}"
+        self._show([line(f"{self.marks.again}{'':11}{step.name:<{self._names}}  {text}")])
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Time passes."""
+        super().tick(at, waiting)
+        if at < self._next:
+            return
+        self._next = (at // _LONG + 1) * _LONG
+        self._show(still(self.board.screen, at))
+
+    def _show(self, lines: Iterable[Line]) -> None:
+        out(lines)
+
+
+def still(screen: Screen, at: float) -> list[Line]:
+    """What runs for long, as one line; nothing if nothing does."""
+    found = sorted(screen.running.values(), key=lambda s: s.since)
+    names = [f"{s.name} ({seconds(at - s.since)})" for s in found if not s.guard and at - s.since > _LONG]
+    if not names:
+        return []
+    waiting = f"; {screen.waiting} waiting for a place" if screen.waiting else ""
+    return [line(f" {seconds(at):>9}  still running: {', '.join(names)}{waiting}")]

@@ -1,0 +1,106 @@
+"""A plan before it runs: what would run or be skipped, why, what it needs, and how long it will take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tasks.engine.estimate import Estimate, estimate
+from tasks.engine.step import Bounds, Step
+from tasks.view.diagram import dot, mermaid
+from tasks.view.fit import count, seconds, wrap
+from tasks.view.table import table
+
+Renderer = Callable[[Sequence[Step], Mapping[str, float], Bounds], list[str]]
+
+
+def text(
+    steps: Sequence[Step],
+    history: Mapping[str, float],
+    bounds: Bounds,
+    *,
+    width: int | None = None,
+    arrow: str = "→",
+) -> list[str]:
+    """A table of the steps, then the expected total, its floor and the critical path."""
+    if not steps:
+        return ["The plan is empty: there is nothing to do."]
+    rows = [
+        [
+            "skip" if step.skip is not None else "run",
+            step.name,
+            _time(step, history),
+            ", ".join(step.needs),
+            step.skip if step.skip is not None else step.why,
+        ]
+        for step in steps
+    ]
+    lines = table(rows, head=("do", "step", "time", "needs", "why"), width=width, right=(2,))
+    return [*lines, "", *_totals(steps, history, bounds, width, arrow)]
+
+
+def document(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> dict[str, Any]:
+    """The plan as a JSON object; times are seconds, null where nothing is known."""
+    expected = estimate(steps, history, bounds)
+    return {
+        "schema": 1,
+        "expected_s": round(expected.total_s, 3),
+        "floor_s": round(expected.floor_s, 3),
+        "guessed_steps": expected.unknown,
+        "concurrency": bounds.work,
+        "steps": [
+            {
+                "name": step.name,
+                "task": step.task,
+                "do": "skip" if step.skip is not None else "run",
+                "why": step.skip if step.skip is not None else step.why,
+                "needs": list(step.needs),
+                "wait": step.wait,
+                "kind": step.kind,
+                "last_s": history.get(step.name),
+                "start_s": round(expected.times[step.name][0], 3),
+                "end_s": round(expected.times[step.name][1], 3),
+            }
+            for step in steps
+        ],
+        "critical_path": list(expected.critical_path),
+    }
+
+
+def as_json(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> list[str]:
+    """The plan as lines of JSON."""
+    return json.dumps(document(steps, history, bounds), indent=2, ensure_ascii=False).splitlines()
+
+
+FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "mermaid": mermaid, "dot": dot}
+"""The forms that a plan can be shown in, by name."""
+
+
+def _time(step: Step, history: Mapping[str, float]) -> str:
+    """What an earlier run took; with ~ what is only thought."""
+    if step.skip is not None or step.until:
+        return ""
+    if step.name in history:
+        return seconds(history[step.name])
+    return f"~{seconds(step.expected)}" if step.expected is not None else "?"
+
+
+def _totals(
+    steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds, width: int | None, arrow: str
+) -> list[str]:
+    runs = sum(step.skip is None for step in steps)
+    if not runs:
+        return [f"Nothing to do: {count(len(steps), 'step')} would be skipped."]
+    expected: Estimate = estimate(steps, history, bounds)
+    at_once = f"{count(bounds.work, 'command')} at once"
+    took = dict(expected.times)
+    path = f" {arrow} ".join(f"`{n} {seconds(took[n][1] - took[n][0])}`" for n in expected.critical_path)
+    lines = [f"{count(runs, 'step')} would run, {len(steps) - runs} would be skipped; {at_once}."]
+    total = f"expected total  {seconds(expected.total_s)}"
+    if expected.unknown:
+        total += f", of which {count(expected.unknown, 'step')} (?) counted as 1 s each: no earlier run tells"
+    lines += wrap(total, width, rest=" " * 16)
+    lines.append(f"longest chain   {seconds(expected.floor_s)}")
+    lines += [part.replace("`", "") for part in wrap(path, width, first="critical path   ")]
+    return lines

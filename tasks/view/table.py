@@ -1,0 +1,89 @@
+"""Aligned columns that fit the width: cells wrap, and where not even that helps, each row becomes a block."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Sequence
+
+from tasks.view.fit import cells, clean, pad
+
+_GAP = 2
+_NARROWEST = 10
+"""A column is not made narrower than this, unless its cells are."""
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    *,
+    head: Sequence[str] = (),
+    width: int | None = None,
+    right: Collection[int] = (),
+) -> list[str]:
+    """Rows as lines of at most `width` columns; `right` names the columns that are set to the right.
+
+    All rows have as many cells as `head`, or as the first row; raises ValueError otherwise.
+    """
+    tidy = [[clean(cell) for cell in row] for row in rows]
+    every = [list(head), *tidy] if head else tidy
+    if not every:
+        return []
+    columns = len(every[0])
+    if any(len(row) != columns for row in every):
+        raise ValueError(f"every row of this table needs {columns} cells")
+    widths = _widths([max(cells(row[i]) for row in every) for i in range(columns)], width)
+    if widths is None:
+        return _blocks(tidy, head, width or 0)
+    lines: list[str] = []
+    for number, row in enumerate(every):
+        lines += _row(row, widths, right)
+        if head and number == 0:
+            lines.append((" " * _GAP).join("-" * w for w in widths).rstrip())
+    return lines
+
+
+def _widths(natural: list[int], width: int | None) -> list[int] | None:
+    """Take from the widest column until all fit; None if they cannot."""
+    widths = list(natural)
+    if width is None:
+        return widths
+    over = sum(widths) + _GAP * (len(widths) - 1) - width
+    while over > 0:
+        widest = max(range(len(widths)), key=lambda i: widths[i])
+        second = max((w for w in widths if w < widths[widest]), default=0)
+        least = max(_NARROWEST, second, widths[widest] - over)
+        if widths[widest] <= _NARROWEST:
+            return None
+        taken = max(1, widths[widest] - least)
+        widths[widest] -= taken
+        over -= taken
+    return widths
+
+
+def _row(row: Sequence[str], widths: Sequence[int], right: Collection[int]) -> list[str]:
+    wrapped = [_wrap(cell, w) for cell, w in zip(row, widths, strict=True)]
+    lines = []
+    for number in range(max(len(parts) for parts in wrapped)):
+        texts = []
+        for column, (parts, w) in enumerate(zip(wrapped, widths, strict=True)):
+            text = parts[number] if number < len(parts) else ""
+            texts.append(" " * (w - cells(text)) + text if column in right else pad(text, w))
+        lines.append((" " * _GAP).join(texts).rstrip())
+    return lines
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    if cells(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _blocks(rows: Sequence[Sequence[str]], head: Sequence[str], width: int) -> list[str]:
+    lines: list[str] = []
+    for row in rows:
+        if lines:
+            lines.append("")
+        for index, cell in enumerate(row):
+            label = f"{head[index]}: " if head else ""
+            if cell:
+                lines += textwrap.wrap(label + cell, max(width, 1), subsequent_indent="  " if width > 4 else "")
+    return lines
