@@ -12,14 +12,18 @@ from typing import Any
 from tasks.acting import run, running
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput
+from tasks.lock import held
 from tasks.prepull import step_name
 from tasks.settings.tree import Cache, Settings
 from tasks.situation import Situation
 from tasks.tools import docker
+from tasks.tools.program import CommandFailed
 from tasks.tools.secret import conceal
 
 TASK = "registry"
 PUSH = "push"
+Making = Callable[[Context, int], None]
+"""Makes a container that publishes the port given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,10 @@ def upstream_url(cache: Cache) -> str:
 
 
 def cache_name(cache: Cache) -> str:
-    """The container of a cache. One that asks elsewhere than usual is another: caches are never rebuilt under a cluster."""
+    """The container of a cache.
+
+    One that asks elsewhere than usual is another container: a cache is never rebuilt under a cluster.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
     usual = {f"https://{cache.upstream}", "https://registry-1.docker.io" if cache.upstream == "docker.io" else ""}
     url = upstream_url(cache).rstrip("/")
@@ -114,40 +121,26 @@ def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[
                 )
             )
         else:
-            found += _made(situation, what, name, cache, free_port)
+            found.append(_made(situation, what, name, cache, free_port))
     return found
 
 
 def _made(
     situation: Situation, what: str, name: str, cache: Cache | None, free_port: Callable[[int | None], int]
-) -> list[Step]:
+) -> Step:
     settings = situation.settings
-    image = settings.registries.image
-    needs = (step_name(image),)
-    if cache is not None and (cache.username_env or cache.password_env):
-        return [
-            Step(
-                name=what,
-                task=TASK,
-                action=_with_login(situation, name, cache, free_port),
-                needs=needs,
-                retry=Retry(attempts=3, first=0.1),
-                why="it is missing; its login goes in as a file, never as an argument",
-                expected=1.0,
-            )
-        ]
+    login = cache is not None and bool(cache.username_env or cache.password_env)
+    make = _with_login(situation, name, cache) if cache is not None and login else _fresh(situation, name, cache)
     wish = settings.registries.port if cache is None else None
-    return [
-        Step(
-            name=what,
-            task=TASK,
-            action=_fresh(situation, name, cache, lambda: free_port(wish)),
-            needs=needs,
-            retry=Retry(attempts=3, first=0.1),
-            why="it is missing",
-            expected=0.5,
-        )
-    ]
+    return Step(
+        name=what,
+        task=TASK,
+        action=_making(situation, name, cache, lambda: free_port(wish), make),
+        needs=(step_name(settings.registries.image),),
+        retry=Retry(attempts=3, first=0.1),
+        why="it is missing" + ("; its login goes in as a file, never as an argument" if login else ""),
+        expected=0.6,
+    )
 
 
 def labels(cache: Cache | None) -> dict[str, str]:
@@ -157,11 +150,8 @@ def labels(cache: Cache | None) -> dict[str, str]:
     return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache)}
 
 
-def _fresh(situation: Situation, name: str, cache: Cache | None, port: Callable[[], int]) -> Action:
-    def act(context: Context) -> Report | None:
-        chosen = port()
-        _again(situation, context, name)
-        situation.programs.run(docker.create_volume(name, labels(cache)), context)
+def _fresh(situation: Situation, name: str, cache: Cache | None) -> Making:
+    def make(context: Context, chosen: int) -> None:
         command = docker.run_registry(
             name,
             situation.settings.registries.image,
@@ -171,20 +161,14 @@ def _fresh(situation: Situation, name: str, cache: Cache | None, port: Callable[
             upstream=None if cache is None else upstream_url(cache),
         )
         run(situation.programs, command, context)
-        return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0)
 
-    return act
+    return make
 
 
-def _with_login(
-    situation: Situation, name: str, cache: Cache, free_port: Callable[[int | None], int]
-) -> Action:
-    def act(context: Context) -> Report | None:
+def _with_login(situation: Situation, name: str, cache: Cache) -> Making:
+    def make(context: Context, chosen: int) -> None:
         from tasks.engine.folder import write_whole
 
-        chosen = free_port(None)
-        _again(situation, context, name)
-        situation.programs.run(docker.create_volume(name, labels(cache)), context)
         command = docker.create_registry(
             name, situation.settings.registries.image, port=chosen, volume=name, labels=labels(cache)
         )
@@ -196,13 +180,34 @@ def _with_login(
         finally:
             path.unlink(missing_ok=True)
         run(situation.programs, docker.start([name]), context)
+
+    return make
+
+
+def _making(situation: Situation, name: str, cache: Cache | None, port: Callable[[], int], make: Making) -> Action:
+    """Make one container. Launches of two clusters may want it at the same moment: one makes it, the other finds it."""
+
+    def act(context: Context) -> Report | None:
+        with held(situation.folders.state.parent / "registries.lock", "registry", context.deadline):
+            found = docker.inspected(situation.programs.run(docker.inspect([name]), context).out)
+            if found and found[0]["State"].get("Running"):
+                return Report(why=f"{name} was made by another launch meanwhile", skipped=True)
+            if found:  # made, but it could not be started: its port was taken
+                situation.programs.run(docker.remove([name]), context)
+            chosen = port()
+            situation.programs.run(docker.create_volume(name, labels(cache)), context)
+            try:
+                make(context, chosen)
+            except CommandFailed as error:
+                error.transient = error.transient or getattr(error, "cause", "") == "port-taken"
+                raise
         return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0)
 
     return act
 
 
 def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
-    """distribution's configuration of a cache with a login (docs: distribution, `proxy`)."""
+    """The configuration of distribution for a cache with a login (docs: distribution, `proxy`)."""
     import yaml
 
     login = {}
@@ -227,9 +232,3 @@ def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
         }
     )
     return text
-
-
-def _again(situation: Situation, context: Context, name: str) -> None:
-    """A second attempt begins without the container that could not be started."""
-    if context.attempt > 1:
-        situation.programs.run(docker.remove([name]), context)

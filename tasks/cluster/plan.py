@@ -21,9 +21,7 @@ ANSWER, KUBECONFIG, READY = "cluster: first answer", "cluster: read its kubeconf
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
 
 
-def cluster_steps(
-    situation: Situation, needs: tuple[str, ...], next_ports: Callable[[Ports], Ports]
-) -> list[Step]:
+def cluster_steps(situation: Situation, needs: tuple[str, ...], next_ports: Callable[[Ports], Ports]) -> list[Step]:
     """Steps until the API is ready and the creation is recorded. `needs`: images and registries."""
     presence = situation.standing.presence
     if presence is Presence.RUNNING:

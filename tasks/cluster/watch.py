@@ -119,9 +119,8 @@ class Watch:
         with self._lock:
             self._deaths[node] = self._deaths.get(node, 0) + 1
             often = self._deaths[node] >= _DEATHS
-        if often or not error.transient:
-            self._decide(error)
-        elif not self.stop.wait(_PATIENCE) and node not in self._followed:
+        hopeless = often or not error.transient
+        if hopeless or (not self.stop.wait(_PATIENCE) and node not in self._followed):
             self._decide(error)
 
     def _decide(self, error: LaunchError) -> None:

@@ -1,0 +1,213 @@
+"""Helm releases by their needs: charts come while the cluster starts, what has not changed is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.charts import Chart, chart_of, fetch_steps
+from tasks.cluster.plan import READY
+from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.errors import LaunchError
+from tasks.facts.readiness import Ref, wait_ready
+from tasks.facts.releases import LiveRelease, wanted_refs
+from tasks.manifests import QUOTAS
+from tasks.namespaces import APPLY as NAMESPACES
+from tasks.objects.helm_values import release_fingerprint, release_values
+from tasks.secrets import APPLY as SECRETS
+from tasks.settings.tree import Release
+from tasks.situation import Situation
+from tasks.tools import helm
+
+TASK = "helm"
+KIND = "helm"
+
+
+def install_name(release: Release) -> str:
+    """The step that installs a release."""
+    return f"helm: install {release.name}" + _where(release)
+
+
+def ready_name(release: Release) -> str:
+    """The step that waits for a release."""
+    return f"helm: {release.name}{_where(release)} ready"
+
+
+def _where(release: Release) -> str:
+    """A release is found by its name and namespace; in a step's name the namespace stands only where it tells more."""
+    return "" if release.namespace == release.name else f" in {release.namespace}"
+
+
+def steps(situation: Situation) -> list[Step]:
+    """Fetch, install and wait for each release."""
+    if not situation.releases:
+        return []
+    charts = {_key(release): chart_of(situation, release) for release in situation.releases}
+    reasons = {_key(release): _why(situation, release, charts[_key(release)]) for release in situation.releases}
+    wanted = [charts[_key(r)] for r in situation.releases if reasons[_key(r)] is not None]
+    found = fetch_steps(situation, tuple(charts.values()), frozenset(chart.id for chart in wanted))
+    by_name = {release.name: release for release in situation.releases}
+    for release in situation.releases:
+        needs = tuple(
+            ready_name(by_name[name]) if by_name[name].wait else install_name(by_name[name]) for name in release.needs
+        )
+        found += _release(situation, release, charts[_key(release)], reasons[_key(release)], needs)
+    return found
+
+
+def _key(release: Release) -> str:
+    return f"{release.namespace}/{release.name}"
+
+
+def _live(situation: Situation, release: Release) -> LiveRelease | None:
+    return None if situation.live is None else situation.live.releases.get((release.namespace, release.name))
+
+
+def fingerprint(situation: Situation, release: Release, chart: Chart) -> str:
+    """What a release was installed with, short enough for a label."""
+    return release_fingerprint(release, chart.identity, _values(situation, release))
+
+
+def _values(situation: Situation, release: Release) -> dict[str, Any]:
+    cluster = situation.settings.cluster
+    return release_values(release, situation.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
+
+
+def _why(situation: Situation, release: Release, chart: Chart) -> str | None:
+    """Why a release must be installed or upgraded; None if it need not be."""
+    if situation.live is None:
+        return chart.display
+    live = _live(situation, release)
+    if live is None:
+        return "it is missing"
+    if live.status != "deployed":
+        return f"its status is {live.status}"
+    if live.labels.get(helm.FINGERPRINT) != fingerprint(situation, release, chart):
+        return "its chart or values have changed"
+    gone = situation.live.gone.get((release.namespace, release.name), ())
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        return f"{gone[0].kind.lower()}/{gone[0].name} is gone{more}"
+    return None
+
+
+def _release(
+    situation: Situation, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]
+) -> list[Step]:
+    found: list[Step] = []
+    live = _live(situation, release)
+    before = (READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
+    if why is not None and live is not None and live.status.startswith("pending-"):
+        clear = _clear(situation, release, live)
+        found.append(clear)
+        before = (*before, clear.name)
+    found.append(
+        Step(
+            name=install_name(release),
+            task=TASK,
+            kind=KIND,
+            action=_install(situation, release, chart),
+            needs=before,
+            deadline=release.timeout + 15,
+            retry=Retry(attempts=4, first=1.0, cap=8.0),
+            skip=f"{chart.display} and its values have not changed" if why is None else None,
+            why=why or "",
+            expected=1.5,
+        )
+    )
+    found.append(_ready(situation, release, changed=why is not None))
+    return found
+
+
+def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
+    """A Helm that was killed left its release pending: the next one refuses to touch it (helm#10323)."""
+    from tasks.acting import running
+
+    build = helm.uninstall if live.revision == 1 else helm.rollback
+    command = build(situation.folders.kubeconfig, release.name, release.namespace, release.timeout)
+    return Step(
+        name=f"helm: clear {release.name}{_where(release)}",
+        task=TASK,
+        kind=KIND,
+        action=running(situation.helm_programs, command),
+        needs=(READY,),
+        deadline=release.timeout + 15,
+        why=f"{live.status}: the Helm that held it is gone",
+        expected=1.0,
+    )
+
+
+def _install(situation: Situation, release: Release, chart: Chart) -> Action:
+    def act(context: Context) -> Report | None:
+        import json
+
+        from tasks.acting import run
+
+        values = _values(situation, release)
+        command = helm.upgrade(
+            situation.folders.kubeconfig,
+            release.name,
+            release.namespace,
+            chart.archive(situation),
+            values=json.dumps(values),
+            fingerprint=fingerprint(situation, release, chart),
+            timeout=release.timeout,
+        )
+        done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
+        situation.handover.manifests[_key(release)] = _manifest(done.out)
+        return Report(exit_code=done.code)
+
+    return act
+
+
+def _manifest(out: str) -> str:
+    """The manifest out of `helm … --output json`; lines of warnings may stand before it."""
+    import json
+
+    start = out.find("{")
+    try:
+        told: Mapping[str, Any] = json.loads(out[start:]) if start >= 0 else {}
+    except ValueError:
+        told = {}
+    return str(told.get("manifest", ""))
+
+
+def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
+    skip = None
+    if not release.wait:
+        skip = "its `wait` is false"
+    elif not changed and situation.live is not None:
+        unready = situation.live.unready.get((release.namespace, release.name), ())
+        if not unready:
+            skip = "all its workloads are ready"
+    return Step(
+        name=ready_name(release),
+        task=TASK,
+        action=_waiting(situation, release),
+        needs=(install_name(release),),
+        wait=True,
+        deadline=release.timeout,
+        skip=skip,
+        why="its workloads, asked through the API",
+        expected=6.0,
+    )
+
+
+def _waiting(situation: Situation, release: Release) -> Action:
+    def act(context: Context) -> Report | None:
+        manifest = situation.handover.manifests.get(_key(release))
+        if manifest is not None:
+            refs: tuple[Ref, ...] = wanted_refs(manifest, release.namespace)
+        else:
+            live = _live(situation, release)
+            if live is None:
+                raise LaunchError(
+                    f"the release '{release.name}' is not there",
+                    why="neither this run nor an earlier one has installed it",
+                    fix="invoke helm",
+                )
+            refs = live.workloads
+        told = wait_ready(situation.api(), refs, context)
+        return Report(why=", ".join(told[:3]) if told else f"{len(refs)} workloads")
+
+    return act

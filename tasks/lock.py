@@ -1,0 +1,57 @@
+"""One run at a time on one cluster: a lock that the system takes back when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks.errors import LaunchError
+
+
+class Held(LaunchError):
+    """Another run holds the cluster."""
+
+
+@contextlib.contextmanager
+def held(path: Path, task: str, seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock file; wait at most that many seconds for its holder. Raises `Held`, naming it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        _take(handle, path, seconds)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, path: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    pause = 0.05
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise _holder(handle, path) from None
+            time.sleep(min(pause, max(0.0, end - time.monotonic())))
+            pause = min(0.5, pause * 1.5)
+        else:
+            return
+
+
+def _holder(handle: int, path: Path) -> Held:
+    words = os.pread(handle, 200, 0).decode("utf-8", "replace").split()
+    who = f"process {words[0]} runs '{words[1]}' since {words[2]}" if len(words) >= 3 else "another process holds it"
+    return Held(
+        f"another run is at work on '{path.stem}': {who}",
+        why="two runs on one cluster at the same time would undo each other's work",
+        fix="wait for it with --wait-lock, or end it"
+        + (f": kill {words[0]} (its cluster is completed by the next run)" if words else ""),
+    )
