@@ -16,8 +16,6 @@ from tasks.engine.step import Result, State, Step
 from tasks.view.fit import cells, cut, pad, seconds
 from tasks.view.line import UNICODE, Line, Marks, line
 
-_NONE: Mapping[str, Running] = MappingProxyType({})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
@@ -41,7 +39,7 @@ class Screen:
 
     total: int
     expected_s: float | None = None
-    running: Mapping[str, Running] = _NONE
+    running: Mapping[str, Running] = field(default_factory=lambda: MappingProxyType({}))
     ended: Mapping[State, int] = field(default_factory=lambda: MappingProxyType({}))
     waiting: int = 0
     """Steps whose needs are met and that wait for a place."""
