@@ -29,14 +29,13 @@ def text(
     rows = [
         [
             "skip" if step.skip is not None else "run",
-            step.name,
             _time(step, history),
-            ", ".join(step.needs),
-            step.skip if step.skip is not None else step.why,
+            step.name,
+            _because(step),
         ]
         for step in steps
     ]
-    lines = table(rows, head=("do", "step", "time", "needs", "why"), width=width, right=(2,))
+    lines = table(rows, head=("do", "time", "step", "why, and what it needs"), width=width, right=(1,))
     return [*lines, "", *_totals(steps, history, bounds, width, arrow)]
 
 
@@ -75,6 +74,14 @@ def as_json(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds)
 
 FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "mermaid": mermaid, "dot": dot}
 """The forms that a plan can be shown in, by name."""
+
+
+def _because(step: Step) -> str:
+    """Why it is skipped; else why it runs, if the plan says so, and what must be there before."""
+    if step.skip is not None:
+        return step.skip
+    needs = f"needs {', '.join(step.needs)}" if step.needs else ""
+    return "; ".join(text for text in (step.why, needs) if text)
 
 
 def _time(step: Step, history: Mapping[str, float]) -> str:

@@ -27,7 +27,7 @@ def step_line(result: Result, *, names: int = 0, width: int | None = None, marks
 
 def names_width(names: list[str], width: int | None = None) -> int:
     """The width of a column that holds these names, within reason for a screen of that width."""
-    most = 48 if width is None else max(12, min(48, width // 2))
+    most = 56 if width is None else max(12, min(48, width // 2))
     return min(max((cells(name) for name in names), default=0), most)
 
 

@@ -46,16 +46,11 @@ def _widths(natural: list[int], width: int | None) -> list[int] | None:
     widths = list(natural)
     if width is None:
         return widths
-    over = sum(widths) + _GAP * (len(widths) - 1) - width
-    while over > 0:
-        widest = max(range(len(widths)), key=lambda i: widths[i])
-        second = max((w for w in widths if w < widths[widest]), default=0)
-        least = max(_NARROWEST, second, widths[widest] - over)
+    for _ in range(sum(widths) + _GAP * (len(widths) - 1) - width):
+        widest = max(range(len(widths)), key=lambda i: (widths[i], i))
         if widths[widest] <= _NARROWEST:
             return None
-        taken = max(1, widths[widest] - least)
-        widths[widest] -= taken
-        over -= taken
+        widths[widest] -= 1
     return widths
 
 

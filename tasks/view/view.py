@@ -14,7 +14,7 @@ from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Bounds, Result, Step
 from tasks.view.ending import Ending
 from tasks.view.failure import failure
-from tasks.view.line import UNICODE, Marks
+from tasks.view.line import UNICODE, Marks, line
 from tasks.view.output import err, out, width_of
 from tasks.view.state import Board, Screen
 from tasks.view.summary import summary
@@ -80,9 +80,10 @@ class View(Watcher):
     def conclude(self, ending: Ending) -> None:
         """Tell how the run ended: a summary on standard output, a failure on standard error."""
         if ending.good:
-            out(summary(ending, width=width_of(sys.stdout), marks=self.marks))
+            lines = summary(ending, width=width_of(sys.stdout), marks=self.marks)
+            out([line(), *lines] if len(lines) > 1 else lines)
         else:
-            err(failure(ending, width=width_of(sys.stderr), marks=self.marks))
+            err([line(), *failure(ending, width=width_of(sys.stderr), marks=self.marks)])
 
 
 class Silent(View):
