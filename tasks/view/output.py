@@ -43,7 +43,7 @@ def as_text(line: str | Line) -> Text:
     """The line as rich shows it: never wrapped, its brackets and colons taken literally."""
     from rich.text import Text
 
-    shown = Text(no_wrap=True, overflow="ignore", end="")
+    shown = Text(no_wrap=True, overflow="ignore")
     for text, style in line.parts if isinstance(line, Line) else ((line, ""),):
         shown.append(text, STYLES[style])
     return shown

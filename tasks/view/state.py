@@ -160,27 +160,23 @@ def _running(step: Running, now: float, width: int, names: int, marks: Marks) ->
 
 def _foot(screen: Screen, now: float, width: int) -> Line:
     """The run as a whole; on a narrow screen the less important counts are left out, never cut."""
-    time = seconds(now)
-    if screen.expected_s:
-        over = now > screen.expected_s * 1.1 + 1
-        expected = seconds(screen.expected_s)
-        time += f", longer than the expected {expected}" if over else f" of about {expected}"
     done = screen.ended.get(State.RAN, 0) + screen.ended.get(State.SKIPPED, 0)
+    failed = screen.ended.get(State.FAILED, 0)
     counts = [
-        (screen.ended.get(State.FAILED, 0), "failed"),
+        (failed, "failed"),
         (sum(not step.guard for step in screen.running.values()), "running"),
         (screen.waiting, "waiting for a place"),
         (screen.ended.get(State.SKIPPED, 0), "skipped"),
     ]
-    parts = [f"{done} of {screen.total} done", *[f"{number} {what}" for number, what in counts if number]]
-    shown = [parts[0], time]
-    for part in parts[1:]:
-        wider = [*shown[:-1], part, shown[-1]]
-        if cells(", ".join(wider)) + 12 <= width:
-            shown = wider
-    text = ", ".join(shown[:-1])
-    style = "bad" if screen.ended.get(State.FAILED) else "strong"
-    full = line(" " * 12, (text, style), (f", {shown[-1]}", ""))
-    if cells(full.text) <= width:
-        return full
-    return line((text, style)).fitted(width)
+    text = f"{done} of {screen.total} done"
+    time = f", {seconds(now)}"
+    if screen.expected_s:
+        over = now > screen.expected_s * 1.1 + 1
+        more = f"{', longer than the expected' if over else ' of about'} {seconds(screen.expected_s)}"
+        time += more if cells(text + time + more) <= width else ""
+    for number, what in counts:
+        wider = f"{text}, {number} {what}"
+        if number and cells(wider + time) <= width:
+            text = wider
+    indent = " " * max(0, min(12, width - cells(text + time)))
+    return line(indent, (text, "bad" if failed else "strong"), time).fitted(width)

@@ -80,10 +80,10 @@ def _note(ending: Ending) -> list[Line]:
 
 def _join(pairs: Iterable[tuple[str, float]], between: str, width: int | None) -> str:
     """Steps with their seconds; glued, so that a line breaks between two of them only, where each fits."""
-    texts = [f"{name} {seconds(took)}" for name, took in pairs if took >= 0.05]
-    if width is not None and any(cells(text) > width - _LABEL - 4 for text in texts):
-        return between.join(texts)
-    return between.join(f"`{text}`" for text in texts)
+    long = [(name, seconds(took)) for name, took in pairs if took >= 0.05]
+    if width is not None and any(cells(f"{name} {took}") > width - _LABEL - 4 for name, took in long):
+        return between.join(f"{name} `{took}`" for name, took in long)
+    return between.join(f"`{name} {took}`" for name, took in long)
 
 
 def _entry(label: str, text: str, width: int | None) -> Sequence[Line]:
