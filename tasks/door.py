@@ -1,0 +1,75 @@
+"""From a function to an invoke task: common options, one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from invoke import Context, Exit, Task, task
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The project's folder: configuration, files and fetched programs are below it."""
+
+_COMMON: Mapping[str, tuple[Any, str]] = {
+    "profile": (None, "profile under config/, or a path of yours (default: OPENFRAME_PROFILE, then invoke.yaml)"),
+    "set": ([], "set any setting: --set path=value; can be given again"),
+    "engine": ("k3d", "k3d, or existing: a cluster that is there, with --context"),
+    "context": (None, "with --engine existing: the context's name in your kubeconfig"),
+    "keep_going": (False, "after a failure, let run what does not depend on it"),
+    "wait_lock": (False, "wait while another run is at work on this cluster"),
+}
+Body = Callable[..., int | None]
+
+
+def door(*common: str, help: Mapping[str, str] | None = None) -> Callable[[Body], Task[Any]]:  # noqa: A002 - invoke's own name
+    """Make a task of `body(session, **own options)`; `common`: which common options it takes, all if none is named."""
+    names = tuple(common) or tuple(_COMMON)
+
+    def decorate(body: Body) -> Task[Any]:
+        own = list(inspect.signature(body).parameters.values())[1:]
+
+        def call(_context: Context, **given: Any) -> None:
+            from tasks.session import Options, guarded
+
+            shared = {name: given.pop(name) for name in names}
+            options = Options(
+                task=body.__name__.rstrip("_").replace("_", "-"),
+                profile=shared.get("profile"),
+                sets=tuple(shared.get("set") or ()),
+                engine=shared.get("engine") or "k3d",
+                context=shared.get("context"),
+                keep_going=bool(shared.get("keep_going")),
+                wait_lock=bool(shared.get("wait_lock")),
+            )
+            status = guarded(options, ROOT, lambda session: body(session, **given))
+            if status:
+                raise Exit(code=status)
+
+        call.__name__, call.__doc__ = body.__name__, body.__doc__
+        call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter("context_", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+                *(p.replace(annotation=inspect.Parameter.empty) for p in own),
+                *(
+                    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=_COMMON[name][0])
+                    for name in names
+                ),
+            ]
+        )
+        told = {**{name: _COMMON[name][1] for name in names}, **(help or {})}
+        made: Task[Any] = task(
+            name=body.__name__.rstrip("_").replace("_", "-"),
+            iterable=_iterable(own, names),
+            help=told,
+            auto_shortflags=False,
+        )(call)
+        return made
+
+    return decorate
+
+
+def _iterable(own: Sequence[inspect.Parameter], names: Sequence[str]) -> list[str]:
+    lists = [parameter.name for parameter in own if isinstance(parameter.default, list)]
+    return [*lists, *(name for name in names if isinstance(_COMMON[name][0], list))]

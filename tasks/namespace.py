@@ -1,0 +1,193 @@
+"""All tasks, as invoke shows them. Each is thin: what it does stands in the room that its name says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke import Collection
+
+from tasks.door import ROOT, door
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+
+@door(
+    help={
+        "recreate": "make the cluster anew where k3d cannot change it in place",
+        "rollback": "if it fails, remove what this run made",
+    }
+)
+def up(session: Session, recreate: bool = False, rollback: bool = False) -> int | None:
+    """Bring up the whole environment: only what is missing or changed."""
+    from tasks.up import up as act
+
+    return act(session, recreate=recreate, rollback=rollback)
+
+
+@door(
+    help={
+        "stop": "only stop the nodes",
+        "purge": "also remove the registries and their caches",
+        "yes": "with --engine existing: do not ask",
+    }
+)
+def down(session: Session, stop: bool = False, purge: bool = False, yes: bool = False) -> int | None:
+    """Delete this cluster and what was made for it; caches stay."""
+    from tasks.down import down as act
+
+    return act(session, stop=stop, purge=purge, yes=yes)
+
+
+@door(
+    "profile",
+    "set",
+    "engine",
+    "context",
+    help={"format": "text, json, mermaid or dot", "recreate": "as `up --recreate` would do"},
+)
+def plan(session: Session, format: str = "text", recreate: bool = False) -> int | None:  # noqa: A002 - the option's name
+    """Show what `up` would do, step by step, and why. Changes nothing."""
+    from tasks.planning import show
+
+    return show(session, form=format, recreate=recreate)
+
+
+@door("profile", "set", "engine", "context", help={"format": "text or json"})
+def status(session: Session, format: str = "text") -> int | None:  # noqa: A002 - the option's name
+    """Compare what stands with what is configured; the exit code tells."""
+    from tasks.status import status as act
+
+    return act(session, form=format)
+
+
+@door("profile", "set", "engine", "context", help={"fix": "run the fixes that are safe", "format": "text or json"})
+def doctor(session: Session, fix: bool = False, format: str = "text") -> int | None:  # noqa: A002 - the option's name
+    """Check the machine, the engine and the programs before anything starts."""
+    from tasks.doctor import doctor as act
+
+    return act(session, fix=fix, form=format)
+
+
+@door("profile", "set", "keep_going")
+def prepull(session: Session) -> int | None:
+    """Pull the images that the engine will ask for, at the same time."""
+    from tasks.parts import part
+
+    return part(session, "prepull")
+
+
+@door(
+    "profile",
+    "set",
+    "keep_going",
+    "wait_lock",
+    help={"purge": "remove the registries with all that they keep", "status": "size and hit rate of each"},
+)
+def registry(session: Session, purge: bool = False, status: bool = False) -> int | None:
+    """Start the push registry and the pull-through caches."""
+    from tasks.registries import registries as act
+
+    return act(session, purge=purge, status=status)
+
+
+@door(
+    "profile", "set", "keep_going", "wait_lock", help={"recreate": "make it anew where k3d cannot change it in place"}
+)
+def cluster(session: Session, recreate: bool = False) -> int | None:
+    """Create or start the k3d cluster, with the images and registries that it needs."""
+    from tasks.up import cluster as act
+
+    return act(session, recreate=recreate)
+
+
+@door()
+def namespaces(session: Session) -> int | None:
+    """Create all namespaces at once."""
+    from tasks.parts import part
+
+    return part(session, "namespaces")
+
+
+@door()
+def secrets(session: Session) -> int | None:
+    """Put each secret into each of its namespaces."""
+    from tasks.parts import part
+
+    return part(session, "secrets")
+
+
+@door()
+def manifests(session: Session) -> int | None:
+    """Apply the base resources and your own manifests."""
+    from tasks.parts import part
+
+    return part(session, "manifests")
+
+
+@door()
+def helm(session: Session) -> int | None:
+    """Install or upgrade the releases by their needs, and wait until they are ready."""
+    from tasks.parts import part
+
+    return part(session, "helm")
+
+
+@door("profile", "set", "engine", "context")
+def health(session: Session) -> int | None:
+    """Ask the API's endpoints, nodes, system and base services until all are well."""
+    from tasks.parts import part
+
+    return part(session, "health")
+
+
+@door("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
+def config(session: Session, format: str = "text", only: str = "") -> int | None:  # noqa: A002 - the option's name
+    """Show the configuration in force, and which layer set each value."""
+    from tasks.showing import configuration
+
+    return configuration(session, form=format, only=only)
+
+
+def _collection() -> Collection:
+    """The namespace; a broken invoke.yaml is told here, since invoke itself would show a traceback."""
+    made = Collection()
+    for each in (
+        up,
+        down,
+        plan,
+        status,
+        doctor,
+        prepull,
+        registry,
+        cluster,
+        namespaces,
+        secrets,
+        manifests,
+        helm,
+        health,
+        config,
+    ):
+        made.add_task(each)
+    made.configure({"run": {"echo": False}})
+    return made
+
+
+def _check_file() -> None:
+    """The one effect of this import: invoke reads invoke.yaml next, and a broken one is a traceback of its own."""
+    if not (ROOT / "invoke.yaml").exists():
+        return
+    import sys
+
+    from tasks.errors import LaunchError
+    from tasks.settings.door import check_invoke_yaml
+
+    try:
+        check_invoke_yaml(ROOT)
+    except LaunchError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(error.status) from None
+
+
+_check_file()
+ns = _collection()

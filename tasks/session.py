@@ -1,0 +1,281 @@
+"""One call of a task: its settings, its tools and folders, and the run of its plan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.engine.step import Bounds, Result, Step
+from tasks.errors import BadInput, Interrupted, LaunchError
+from tasks.situation import Folders, Situation
+from tasks.tools.program import Programs
+
+if TYPE_CHECKING:
+    from tasks.settings.door import Resolved
+
+ENGINES = ("k3d", "existing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every task takes on its command line."""
+
+    task: str
+    profile: str | None = None
+    sets: tuple[str, ...] = ()
+    engine: str = "k3d"
+    context: str | None = None
+    keep_going: bool = False
+    wait_lock: bool = False
+
+
+class Ended(Exception):
+    """A run did not end well: it has been told already, only the exit code is left."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(kw_only=True)
+class Session:
+    """What tasks share. `now` and `started` are the call's begin, before any fact was asked for."""
+
+    options: Options
+    root: Path
+    environ: Mapping[str, str]
+    resolved: Resolved
+    started: datetime
+    now: float
+    log_dir: Path | None = None
+    system: dict[str, Any] = field(default_factory=dict)
+    """Facts of the machine for the record, added as they become known."""
+
+    @property
+    def settings(self) -> Any:  # noqa: ANN401 - `Settings`; pydantic is loaded with it, not with this module
+        """The settings in force."""
+        return self.resolved.settings
+
+    @property
+    def name(self) -> str:
+        """The cluster's name, or the context's with the engine `existing`."""
+        if self.options.engine == "existing":
+            return str(self.options.context)
+        return str(self.settings.cluster.name)
+
+    @property
+    def folders(self) -> Folders:
+        """Private folders of this cluster, below the user's state and cache folders."""
+        return Folders(state=self.state / "clusters" / self._stem, cache=_place(self.environ, "XDG_CACHE_HOME"))
+
+    @property
+    def state(self) -> Path:
+        """The user's state folder of this project."""
+        return _place(self.environ, "XDG_STATE_HOME")
+
+    @property
+    def _stem(self) -> str:
+        if self.options.engine == "k3d":
+            return self.name
+        return "context-" + hashlib.sha256(self.name.encode()).hexdigest()[:16]
+
+    @property
+    def lock(self) -> Path:
+        """The lock of this cluster."""
+        return self.state / "clusters" / f"{self._stem}.lock"
+
+    def programs(self) -> Programs:
+        """Programs with this process's environment; steps' outputs go to this run's own folder."""
+        return Programs(folder=self.root / ".tools" / "bin", env=dict(self.environ), log_dir=self.log_dir)
+
+    def open_logs(self) -> None:
+        """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
+        from tasks.engine.folder import log_folder, run_folder
+
+        folder = log_folder(Path(self.settings.log_dir))
+        self.log_dir = run_folder(folder, self.options.task, self.started)
+
+    def run(
+        self,
+        steps: Sequence[Step],
+        bounds: Bounds,
+        *,
+        situation: Situation | None = None,
+        acts: bool = True,
+        launch: bool = False,
+        earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ()),
+        last: bool = True,
+    ) -> list[Result]:
+        """Run a plan, show it, keep its record. Raises `Ended` if it did not end well.
+
+        `earlier`: steps of this call that ran before, in a plan of their own; `last`: no other plan follows.
+        """
+        from tasks.engine.history import history_file, load, remember
+        from tasks.engine.scheduler import Run
+        from tasks.tools.children import CHILDREN
+        from tasks.view.choose import choose
+        from tasks.view.line import marks
+        from tasks.view.view import Launch
+
+        past = history_file(self.environ)
+        history = load(past, self.options.engine)
+        shown = Launch(
+            task=self.options.task,
+            steps=steps,
+            history=history,
+            bounds=bounds,
+            marks=marks(sys.stdout.encoding),
+        )
+        view = choose(shown, self.environ, stdout_isatty=sys.stdout.isatty(), silent=self.settings.silent)
+        run = Run(
+            steps,
+            bounds,
+            history,
+            keep_going=self.options.keep_going,
+            watcher=view,
+            stop_children=CHILDREN.stop,
+            epoch=self.now,
+        )
+        with view:
+            results = run.execute()
+        remember(past, self.options.engine, results)
+        all_steps, all_results = [*earlier[0], *steps], [*earlier[1], *results]
+        good = not run.interrupted and all(r.state.value in ("ran", "skipped") for r in results)
+        if last or not good:
+            self._conclude(view, all_steps, all_results, bounds, run.interrupted, acts, launch, situation)
+        return results
+
+    def _conclude(
+        self,
+        view: Any,  # noqa: ANN401 - a View; rich is loaded with it
+        steps: Sequence[Step],
+        results: Sequence[Result],
+        bounds: Bounds,
+        interrupted: bool,
+        acts: bool,
+        launch: bool,
+        situation: Situation | None,
+    ) -> None:
+        from tasks.engine import record
+        from tasks.errors import FAILED, INTERRUPTED
+        from tasks.tools.secret import redact
+        from tasks.view.ending import Ending
+
+        wall = time.monotonic() - self.now
+        outcome = record.outcome_of(results, interrupted=interrupted)
+        made = record.record(
+            task=self.options.task,
+            engine=self.options.engine,
+            outcome=outcome,
+            started=self.started,
+            wall_s=wall,
+            concurrency=bounds.work,
+            settings_hash=self.resolved.settings_hash,
+            system=self.system,
+            results=results,
+            steps=steps,
+            redact=redact,
+        )
+        name = self.log_dir.name if self.log_dir is not None else None
+        folder = Path(self.settings.log_dir)
+        record.write(made, folder, acts=acts, name=name)
+        if launch and outcome == "ok" and situation is not None:
+            record.append_benchmark(folder, record.benchmark_block(made, agents=situation.shape.agents))
+        view.conclude(
+            Ending(
+                task=self.options.task,
+                steps=steps,
+                results=results,
+                wall_s=wall,
+                interrupted=interrupted,
+                inspect=self._inspect(situation),
+                logs=self.log_dir,
+            )
+        )
+        if interrupted:
+            raise Ended(INTERRUPTED)
+        if outcome != "ok":
+            first = min((r for r in results if r.error is not None), key=lambda r: r.end_s or 0.0, default=None)
+            raise Ended(getattr(first.error, "status", FAILED) if first is not None else FAILED)
+
+    def _inspect(self, situation: Situation | None) -> str:
+        if situation is None or not situation.folders.kubeconfig.exists():
+            return ""
+        return f"kubectl --kubeconfig {situation.folders.kubeconfig} get pods --all-namespaces"
+
+
+def _place(environ: Mapping[str, str], variable: str) -> Path:
+    """Our folder below one of the user's (XDG); platformdirs knows the others' places."""
+    from platformdirs import user_cache_path, user_state_path
+
+    given = environ.get(variable, "")
+    if given.startswith("/"):
+        return Path(given) / "openframe"
+    return user_state_path("openframe") if variable == "XDG_STATE_HOME" else user_cache_path("openframe")
+
+
+def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
+    """Read the settings. Raises `BadInput`."""
+    from tasks.settings.door import resolve
+
+    now, started = time.monotonic(), datetime.now(UTC)
+    if options.engine not in ENGINES:
+        raise BadInput(
+            f"--engine is '{options.engine}'",
+            why="the engine says where the launch goes",
+            fix=f"use one of: {', '.join(ENGINES)}",
+        )
+    if options.engine == "existing" and not options.context:
+        raise BadInput(
+            "--engine existing needs --context NAME",
+            why="the current context is never taken: it may be somebody's production",
+            fix="kubectl config get-contexts shows the names",
+        )
+    if options.engine != "existing" and options.context:
+        raise BadInput(
+            f"--context {options.context} has no meaning with the engine {options.engine}",
+            why="this engine uses the private kubeconfig of its own cluster",
+            fix="add --engine existing, or leave --context out",
+        )
+    resolved = resolve(root, environ, options.profile, options.sets)
+    return Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
+
+
+def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:
+    """Run a task's body; expected errors become a message and an exit code here, and nowhere else."""
+    from tasks.tools.children import CHILDREN
+
+    try:
+        return body(begin(options, root, dict(os.environ))) or 0
+    except Ended as ended:
+        return ended.status
+    except LaunchError as error:
+        _tell(error)
+        return error.status
+    except KeyboardInterrupt:
+        CHILDREN.close(3.0)
+        interrupted = Interrupted("interrupted", why="Ctrl-C, before any step had begun", fix="run it again")
+        _tell(interrupted)
+        return interrupted.status
+    finally:
+        CHILDREN.close(1.0)
+
+
+def _tell(error: LaunchError) -> None:
+    from tasks.view.failure import refusal
+    from tasks.view.line import marks
+    from tasks.view.output import err, width_of
+
+    err(refusal(error, width=width_of(sys.stderr), marks=marks(sys.stderr.encoding)))
+
+
+def with_live(situation: Situation, **changes: Any) -> Situation:
+    """The same situation with facts that have been read since."""
+    return replace(situation, **changes)
