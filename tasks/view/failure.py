@@ -35,7 +35,7 @@ def refusal(error: LaunchError, *, width: int | None = None, marks: Marks = UNIC
     head = wrap(error.what, width, first=f"{marks.failed} ", rest="  ")
     lines = [line((text, "bad")) for text in head]
     if isinstance(error, CommandFailed):
-        lines += _command(error, marks)
+        lines += _command(error, error.what, marks)
     return lines + _why_and_fix(error.why, error.fix, width)
 
 
@@ -50,7 +50,7 @@ def _one(result: Result, ending: Ending, lost: list[str], width: int | None, mar
     lines += [line(text) for text in wrap(what, width, first="  ")]
     command = _failed_command(error)
     if command is not None:
-        lines += _command(command, marks)
+        lines += _command(command, what, marks)
     elif cause is None and error is not None:
         lines += [line(f"  {text}") for text in _trace(error)]
         lines += _why_and_fix("", "this is a fault of the program: please report it with these lines", width)
@@ -63,10 +63,10 @@ def _one(result: Result, ending: Ending, lost: list[str], width: int | None, mar
     return lines
 
 
-def _command(error: CommandFailed, marks: Marks) -> list[Line]:
-    """The command in pasteable form, and its last lines unless the error's text has said them all."""
+def _command(error: CommandFailed, said: str, marks: Marks) -> list[Line]:
+    """The command in pasteable form, and its last lines unless what was `said` of it holds them all."""
     tail = error.tail()
-    if len(tail) == 1 and tail[0].strip() in error.what:
+    if len(tail) == 1 and tail[0].strip() in said:
         tail = []
     shown = [line((f"  {marks.bar} ", "dim"), text) for text in tail]
     first, *rest = error.done.command.paste().split("\n")  # an argument may have several lines

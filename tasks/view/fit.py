@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from collections.abc import Iterable
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 """Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
@@ -76,6 +77,14 @@ def wrap(text: str, width: int | None, first: str = "", rest: str | None = None)
         )
         lines += [line.replace(_GLUE, " ") for line in wrapped or [lead.rstrip()]]
     return lines
+
+
+def chain(pairs: Iterable[tuple[str, float]], between: str, room: int | None) -> str:
+    """Names with their seconds, for `wrap`: quoted, so that a line breaks between two where each has room."""
+    texts = [(name.replace("`", "'"), seconds(took)) for name, took in pairs]
+    if room is not None and any(cells(f"{name} {took}{between}") > room for name, took in texts):
+        return between.join(f"{name} `{took}`" for name, took in texts)
+    return between.join(f"`{name} {took}`" for name, took in texts)
 
 
 def seconds(value: float) -> str:

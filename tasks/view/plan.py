@@ -9,7 +9,7 @@ from typing import Any
 from tasks.engine.estimate import Estimate, estimate
 from tasks.engine.step import Bounds, Step
 from tasks.view.diagram import dot, mermaid
-from tasks.view.fit import count, seconds, wrap
+from tasks.view.fit import chain, count, seconds, wrap
 from tasks.view.table import table
 
 Renderer = Callable[[Sequence[Step], Mapping[str, float], Bounds], list[str]]
@@ -102,8 +102,9 @@ def _totals(
     expected: Estimate = estimate(steps, history, bounds)
     at_once = f"{count(bounds.work, 'command')} at once"
     took = dict(expected.times)
-    path = f" {arrow} ".join(f"`{n} {seconds(took[n][1] - took[n][0])}`" for n in expected.critical_path)
-    lines = [f"{count(runs, 'step')} would run, {len(steps) - runs} would be skipped; {at_once}."]
+    pairs = [(name, took[name][1] - took[name][0]) for name in expected.critical_path]
+    path = chain(pairs, f" {arrow} ", None if width is None else width - 16)
+    lines = wrap(f"{count(runs, 'step')} would run, {len(steps) - runs} would be skipped; {at_once}.", width)
     total = f"expected total  {seconds(expected.total_s)}"
     if expected.unknown:
         total += f", of which {count(expected.unknown, 'step')} (?) counted as 1 s each: no earlier run tells"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tasks.engine.step import State
 from tasks.view.ending import Ending
 from tasks.view.figures import Figures, figures
-from tasks.view.fit import cells, count, seconds, some, wrap
+from tasks.view.fit import chain, count, seconds, some, wrap
 from tasks.view.line import UNICODE, Line, Marks, line
 
 _SETTINGS = {
@@ -34,9 +34,10 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     lines = [*_note(ending), head.fitted(width, marks.more)]
     if ran < 2:
         return lines
+    room = None if width is None else width - _LABEL
     lines += _entry("longest chain", f"{seconds(got.floor_s)}, {_share(got)} of the total", width)
-    lines += _entry("critical path", _join(got.path, f" {marks.arrow} ", width), width)
-    lines += _entry("took longest", _join(got.costliest, ", ", width), width)
+    lines += _entry("critical path", chain(_visible(got.path), f" {marks.arrow} ", room), width)
+    lines += _entry("took longest", chain(_visible(got.costliest), ", ", room), width)
     work = f"{got.side_by_side:.1f} steps on the average ({seconds(got.busy_s)} in {seconds(got.wall_s)})"
     lines += _entry("side by side", work, width)
     if sum(got.queued.values()) >= max(0.5, got.wall_s * 0.02):
@@ -74,16 +75,12 @@ def _share(got: Figures) -> str:
     return f"{min(1.0, got.floor_s / got.wall_s):.0%}" if got.wall_s > 0 else "all"
 
 
+def _visible(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    return [(name, took) for name, took in pairs if took >= 0.05]
+
+
 def _note(ending: Ending) -> list[Line]:
     return [line((ending.note, "warn"))] if ending.note else []
-
-
-def _join(pairs: Iterable[tuple[str, float]], between: str, width: int | None) -> str:
-    """Steps with their seconds; glued, so that a line breaks between two of them only, where each fits."""
-    long = [(name, seconds(took)) for name, took in pairs if took >= 0.05]
-    if width is not None and any(cells(f"{name} {took}") > width - _LABEL - 4 for name, took in long):
-        return between.join(f"{name} `{took}`" for name, took in long)
-    return between.join(f"`{name} {took}`" for name, took in long)
 
 
 def _entry(label: str, text: str, width: int | None) -> Sequence[Line]:

@@ -1,0 +1,114 @@
+"""A plan as text, JSON, Mermaid and DOT."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tasks.engine.step import Bounds
+from tasks.view.diagram import dot, mermaid
+from tasks.view.fit import cells
+from tasks.view.plan import FORMATS, as_json, document, text
+from tests.view.plans import launch, step
+
+STEPS = [
+    step("prepull: k3s"),
+    step("cluster: create", "prepull: k3s", expected=9.0, why="the image changed"),
+    step("secrets: pat", "cluster: create", skip="is there"),
+    step("health: api", "secrets: pat"),
+]
+BOUNDS = Bounds(work=2)
+
+
+def test_the_text_says_what_why_and_how_long() -> None:
+    assert text(STEPS, {"prepull: k3s": 4.2}, BOUNDS, width=100) == [
+        "do      time  step             why, and what it needs",
+        "----  ------  ---------------  -------------------------------------",
+        "run    4.2 s  prepull: k3s",
+        "run   ~9.0 s  cluster: create  the image changed; needs prepull: k3s",
+        "skip          secrets: pat     is there",
+        "run        ?  health: api      needs secrets: pat",
+        "",
+        "3 steps would run, 1 would be skipped; 2 commands at once.",
+        "expected total  14.2 s, of which 1 step (?) counted as 1 s each: no earlier run tells",
+        "longest chain   14.2 s",
+        "critical path   prepull: k3s 4.2 s → cluster: create 9.0 s → health: api 1.0 s",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_the_text_fits(width: int) -> None:
+    lines = text(launch(), {}, BOUNDS, width=width)
+    assert max(cells(shown) for shown in lines) <= width
+    assert all(any(s.name.split()[-1][-8:] in shown for shown in lines) for s in launch())
+
+
+def test_plans_with_nothing_to_do() -> None:
+    assert text([], {}, BOUNDS) == ["The plan is empty: there is nothing to do."]
+    assert text([step("a", skip="is there")], {}, BOUNDS)[-1] == "Nothing to do: 1 step would be skipped."
+
+
+def test_the_json_is_complete() -> None:
+    made = json.loads("\n".join(as_json(STEPS, {"prepull: k3s": 4.2}, BOUNDS)))
+    assert made == document(STEPS, {"prepull: k3s": 4.2}, BOUNDS)
+    assert (made["expected_s"], made["floor_s"], made["guessed_steps"]) == (14.2, 14.2, 1)
+    assert made["critical_path"] == ["prepull: k3s", "cluster: create", "health: api"]
+    assert made["steps"][2] == {
+        "name": "secrets: pat",
+        "task": "t",
+        "do": "skip",
+        "why": "is there",
+        "needs": ["cluster: create"],
+        "wait": False,
+        "kind": None,
+        "last_s": None,
+        "start_s": 13.2,
+        "end_s": 13.2,
+    }
+
+
+def test_mermaid() -> None:
+    assert mermaid(STEPS, {"prepull: k3s": 4.2}, BOUNDS) == [
+        "flowchart LR",
+        '  s0["prepull: k3s<br/>4.2 s"]',
+        '  s1["cluster: create"]',
+        '  s2["secrets: pat"]',
+        '  s3["health: api"]',
+        "  s0 --> s1",
+        "  s1 --> s2",
+        "  s2 --> s3",
+        "  classDef skipped stroke-dasharray:4 4,color:#777",
+        "  class s2 skipped",
+        "  classDef critical stroke-width:3px",
+        "  class s0,s1,s3 critical",
+    ]
+
+
+def test_dot() -> None:
+    lines = dot(STEPS, {"prepull: k3s": 4.2}, BOUNDS)
+    assert '  s0 [label="prepull: k3s\\n4.2 s", style=bold];' in lines
+    assert '  s2 [label="secrets: pat", style=dashed];' in lines
+    assert "  s0 -> s1 [style=bold];" in lines
+    assert "  s1 -> s2;" in lines
+    assert lines[-1] == "}"
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a\\N", "end", "a]-->b", "<b>&amp;", "`x`", "a\nb\x1b[31m", "%%{init}", "#35;"]
+)
+def test_no_name_is_taken_for_syntax(name: str) -> None:
+    steps = [step(name), step("z", name)]
+    drawn = mermaid(steps, {}, BOUNDS)
+    assert re.fullmatch(r'  s0\["([^"`<>&\[\]{}\\%]|#\d+;)*"\]', drawn[1])
+    graph = dot(steps, {}, BOUNDS)
+    assert re.fullmatch(r'  s0 \[label="([^"\\\n]|\\\\|\\")*", style=\w+\];', graph[3])
+    assert len(drawn) == 6
+    assert len(graph) == 7
+
+
+def test_every_form_takes_any_plan() -> None:
+    for render in FORMATS.values():
+        assert render(launch(), {}, BOUNDS)
+        assert render([], {}, BOUNDS)

@@ -1,0 +1,115 @@
+"""The picture of a running launch, and its rendering at any size."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, Context, Report, State
+from tasks.errors import LaunchError
+from tasks.view.fit import cells
+from tasks.view.line import ASCII
+from tasks.view.state import Board, Screen, render
+from tests.view.plans import launch, ran, step, texts
+
+
+def busy() -> Screen:
+    screen = Screen(total=40, expected_s=19.0, note="rehearsal: nothing real is made")
+    for number, part in enumerate(launch()[:20]):
+        screen = screen.started(part, number / 10, 1, 5.0 if number % 2 else None)
+        screen = screen.said(part.name, "layer 3 of 7 \x1b[2J" + "x" * number * 9)
+    return screen.over(ran("cluster: api", 0, 1))
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 80, 160])
+@pytest.mark.parametrize("height", [0, 1, 2, 3, 5, 24, 60])
+def test_no_line_is_longer_than_the_screen_and_no_more_lines_than_fit(width: int, height: int) -> None:
+    lines = texts(render(busy(), 12.3, width, height))
+    assert len(lines) <= height
+    assert max((cells(text) for text in lines), default=0) <= width
+
+
+def test_what_runs_is_told_with_its_time_and_what_it_said() -> None:
+    screen = (
+        Screen(total=3, expected_s=9.5).started(step("cluster: create"), 1.0, 1, 8.0).started(step("b"), 2.0, 1, None)
+    )
+    screen = screen.said("cluster: create", "node 2 of 3").over(ran("a", 0, 1, state=State.SKIPPED))
+    assert texts(render(screen, 4.0, 80, 10)) == [
+        "     3.0 s  cluster: create  of 8.0 s  node 2 of 3",
+        "     2.0 s  b              ",
+        "            1 of 3 done, 2 running, 1 skipped, 4.0 s of about 9.5 s",
+    ]
+
+
+def test_the_longest_running_are_shown_and_the_others_counted() -> None:
+    lines = texts(render(busy(), 12.3, 80, 6))
+    assert "prepull: rancher" in lines[0]
+    assert lines[3].strip() == "and 15 more"
+    assert lines[-1] == "rehearsal: nothing real is made"
+
+
+def test_guards_are_not_shown() -> None:
+    screen = Screen(total=2).started(step("g", until=("a",)), 0, 1, None)
+    assert texts(render(screen, 1.0, 80, 10)) == ["            0 of 2 done, 1.0 s"]
+
+
+@pytest.mark.parametrize(
+    ("width", "foot"), [(44, "9 of 40 done, 12.3 s of about 19.0 s"), (22, "9 of 40 done, 12.3 s")]
+)
+def test_a_narrow_screen_keeps_the_time_and_drops_counts(width: int, foot: str) -> None:
+    screen = Screen(total=40, expected_s=19.0, waiting=3)
+    for number in range(9):
+        screen = screen.over(ran(str(number), 0, 1, state=State.SKIPPED if number else State.RAN))
+    assert texts(render(screen, 12.3, width, 5))[0].strip() == foot
+
+
+def test_a_run_that_lasts_longer_than_expected_says_so() -> None:
+    screen = Screen(total=1, expected_s=5.0)
+    assert "12.0 s, longer than the expected 5.0 s" in texts(render(screen, 12.0, 80, 5))[0]
+
+
+def test_a_pause_and_a_later_attempt_are_told_and_time_counts_from_the_first() -> None:
+    part = step("pull")
+    screen = Screen(total=1).started(part, 1.0, 1, None).retrying("pull", 3.0, 2.0, "rate limit")
+    assert texts(render(screen, 4.0, 80, 5, ASCII))[0] == "     3.0 s  pull  ~ again in 1.0 s  rate limit"
+    screen = screen.started(part, 5.0, 2, None)
+    assert texts(render(screen, 6.0, 80, 5))[0] == "     5.0 s  pull  attempt 2"
+
+
+def test_what_a_step_says_after_its_end_is_not_heard() -> None:
+    screen = Screen(total=1)
+    assert screen.said("a", "late") is screen
+    assert screen.retrying("a", 1, 1, "late") is screen
+
+
+def test_a_run_of_the_scheduler_leaves_an_empty_screen_with_right_counts() -> None:
+    def once(context: Context) -> Report | None:
+        context.say("trying")
+        if context.attempt == 1:
+            raise LaunchError("busy", transient=True)
+        raise LaunchError("denied")
+
+    steps = [step("a", skip="is there"), step("b", "a"), step("c", "b", action=once), step("d", "c")]
+    board = Board(Screen(total=4), {})
+    Run(steps=steps, bounds=Bounds(work=2), watcher=board).execute()
+    assert dict(board.screen.ended) == {State.SKIPPED: 1, State.RAN: 1, State.FAILED: 1, State.ABORTED: 1}
+    assert dict(board.screen.running) == {}
+
+
+def test_many_threads_may_say_at_once() -> None:
+    board = Board(Screen(total=8), {})
+    for name in "abcdefgh":
+        board.started(step(name), 0.0, 0, 1)
+
+    def talk(name: str) -> None:
+        for number in range(200):
+            board.said(name, str(number))
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {part.said for part in board.screen.running.values()} == {"199"}

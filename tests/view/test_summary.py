@@ -1,0 +1,86 @@
+"""A good run on one screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.engine.step import State
+from tasks.view.figures import figures
+from tasks.view.fit import cells
+from tasks.view.line import ASCII
+from tasks.view.summary import summary
+from tests.view.plans import ending, launch, play, ran, step, texts
+
+STEPS = [step("g", until=("b",)), step("a", kind="download"), step("b", "a"), step("c", "a"), step("d", "b", wait=True)]
+RESULTS = [
+    ran("g", 0, 7),
+    ran("a", 0, 2),
+    ran("b", 5, 7, "a", ready_s=2.0),
+    ran("c", 2, 6, "a"),
+    ran("d", 7, 8, "b", ready_s=7.01),
+]
+
+
+def test_the_figures_of_a_run() -> None:
+    got = figures(STEPS, RESULTS, 8.0)
+    assert got.floor_s == 6.0
+    assert got.path == (("a", 2.0), ("b", 2.0), ("d", 1.0))
+    assert got.path_queued == got.queued == {"work": 3.0}
+    assert got.costliest == (("c", 4.0), ("a", 2.0), ("b", 2.0))
+    assert (got.busy_s, got.side_by_side) == (9.0, 9 / 8)
+
+
+def test_the_summary_in_full() -> None:
+    assert texts(summary(ending(STEPS, RESULTS, 8.0), width=100, marks=ASCII)) == [
+        "+ up took 8.0 s: 5 steps ran",
+        "  longest chain 6.0 s, 75% of the total",
+        "  critical path a 2.0 s -> b 2.0 s -> d 1.0 s",
+        "  took longest  c 4.0 s, a 2.0 s, b 2.0 s",
+        "  side by side  1.1 steps on the average (9.0 s in 8.0 s)",
+        "  queued        3.0 s by CONCURRENCY_LEVEL",
+        "  hint          the critical path queued 3.0 s for a place; a larger CONCURRENCY_LEVEL may help",
+    ]
+
+
+def test_a_run_with_nothing_to_do_is_one_line() -> None:
+    results = [ran("a", 0, 0, state=State.SKIPPED), ran("b", 0, 0, state=State.SKIPPED)]
+    over = ending([step("a"), step("b")], results, 0.4)
+    assert texts(summary(over)) == ["✓ up: nothing to do: 2 steps skipped (0.4 s)"]
+    assert texts(summary(ending([], [], 0.1))) == ["✓ up: nothing to do: no steps (0.1 s)"]
+
+
+def test_a_single_step_needs_no_figures() -> None:
+    assert texts(summary(ending([step("a")], [ran("a", 0, 2)], 2.0))) == ["✓ up took 2.0 s: 1 step ran"]
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        ([ran("a", 0, 8), ran("b", 0, 1)], "more concurrency cannot help; the time is that of its longest chain"),
+        ([ran("a", 0, 4), ran("b", 0, 4, attempts=3)], "b needed more than one attempt"),
+        ([ran("a", 3, 8, ready_s=0.0), ran("b", 0, 1)], "a larger K3D_CONCURRENT_DOWNLOADS may help"),
+        ([ran("a", 0, 4), ran("b", 0, 1)], None),
+    ],
+)
+def test_one_hint_at_most(results: list[object], text: str | None) -> None:
+    lines = texts(summary(ending([step("a", kind="download"), step("b")], results, 8.0)))  # type: ignore[arg-type]
+    hints = [shown for shown in lines if shown.startswith("  hint")]
+    assert len(hints) == (text is not None)
+    assert text is None or text in hints[0]
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_it_fits_any_screen(width: int) -> None:
+    steps = launch()
+    results = [ran(s.name, i, i + 1.5, *s.needs) for i, s in enumerate(steps)]
+    lines = texts(summary(ending(steps, results, 42.0, note="rehearsal: nothing real is made"), width=width))
+    assert lines[0] == "rehearsal: nothing real is made"
+    assert max(cells(text) for text in lines) <= max(width, 60)
+    assert len(lines) <= 24
+    assert "`" not in "".join(lines)
+
+
+def test_a_run_of_the_scheduler_can_be_summed_up() -> None:
+    steps = launch()
+    lines = texts(summary(ending(steps, play(steps), 1.0)))
+    assert lines[0] == "✓ up took 1.0 s: 30 steps ran, 10 skipped"
