@@ -72,7 +72,8 @@ def _nodes(situation: Situation) -> Action:
 
 def _endpoints(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import endpoints, wait_until
+        from tasks.tools.kubeapi import wait_until
+        from tasks.tools.kubeendpoints import endpoints
 
         bad: list[str] = []
 

@@ -109,7 +109,7 @@ class Situation:
                         why=f"{self.folders.kubeconfig} is written when the cluster's API answers",
                         fix="invoke cluster",
                     )
-                self._api.append(open_api(self.folders.kubeconfig.read_text(), self.programs))
+                self._api.append(open_api(self.folders.kubeconfig, self.programs))
             return self._api[0]
 
     def forget_api(self) -> None:
