@@ -142,7 +142,7 @@ def has_entry(path: Path, entry: str) -> bool:
 def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
     """Edit a file under kubectl's own lock. A link stays a link; mode and owner stay.
 
-    Where nothing changes, nothing is written. Raises `BadInput` for a file that is no kubeconfig, and leaves it as it is.
+    Where nothing changes, nothing is written. Raises `BadInput` for a file that is no kubeconfig; it stays as it is.
     """
     import copy
 

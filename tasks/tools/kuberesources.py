@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tasks.tools.kubeapi import Api, ApiError
@@ -63,40 +63,36 @@ def live(api: Api, resources: Resources, wanted: Iterable[Key]) -> dict[Key, Map
 
     Kinds that are the same in many namespaces are asked for by one list over all of them.
     """
-    groups: dict[tuple[str, str], list[Key]] = defaultdict(list)
     found: dict[Key, Mapping[str, Any] | None] = {}
+    groups: dict[tuple[str, str], list[Key]] = defaultdict(list)
     for key in wanted:
         found[key] = None
         groups[key.api_version, key.kind].append(key)
     for (api_version, kind), keys in groups.items():
         where = resources.find(api_version, kind)
-        if where is None:
-            continue
-        plural, namespaced = where
-        if not namespaced:
-            keys_by_path = {Key(k.api_version, k.kind, "", k.name): k for k in keys}
-            keys = list(keys_by_path)
-        names = {key.namespace for key in keys}
-        if len(keys) < _MANY:
-            for key in keys:
-                _put(found, key, _one(api, path(api_version, plural, key.namespace if namespaced else "", key.name)))
-            continue
-        scope = next(iter(names)) if namespaced and len(names) == 1 else ""
-        for item in api.get(path(api_version, plural, scope))["items"]:
-            meta = item["metadata"]
-            key = Key(api_version, kind, meta.get("namespace", "") if namespaced else "", meta["name"])
-            _put(found, key, item)
+        if where is not None:
+            there = _look(api, api_version, where, keys)
+            found |= {key: there.get(_place(key, namespaced=where[1])) for key in keys}
     return found
 
 
-def _put(found: dict[Key, Mapping[str, Any] | None], key: Key, item: Mapping[str, Any] | None) -> None:
-    """Under the name that was asked for: a namespace that a cluster-wide object was given says nothing."""
-    if key in found:
-        found[key] = item
-        return
-    for asked in found:
-        if (asked.api_version, asked.kind, asked.name) == (key.api_version, key.kind, key.name) and not key.namespace:
-            found[asked] = item
+def _place(key: Key, *, namespaced: bool) -> tuple[str, str]:
+    """Namespace and name; what namespace a cluster-wide object was given says nothing."""
+    return (key.namespace if namespaced else "", key.name)
+
+
+def _look(
+    api: Api, api_version: str, where: tuple[str, bool], keys: Sequence[Key]
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Objects of one kind by namespace and name: by single questions for few, else by one list."""
+    plural, namespaced = where
+    places = {_place(key, namespaced=namespaced) for key in keys}
+    if len(places) < _MANY:
+        single = {place: _one(api, path(api_version, plural, *place)) for place in places}
+        return {place: item for place, item in single.items() if item is not None}
+    scopes = {namespace for namespace, _ in places}
+    items = api.get(path(api_version, plural, scopes.pop() if len(scopes) == 1 else ""))["items"]
+    return {(item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in items}
 
 
 def _one(api: Api, where: str) -> Mapping[str, Any] | None:
