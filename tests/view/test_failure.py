@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tasks.engine.step import State
+from tasks.engine.step import Context, State
 from tasks.errors import BadInput, LaunchError
+from tasks.tools.program import Command, Programs
 from tasks.tools.secret import conceal
 from tasks.view.failure import failure, refusal
 from tasks.view.line import ASCII
@@ -120,6 +122,14 @@ def test_commands_are_never_wrapped(width: int | None) -> None:
     long = failed_command("helm", *["--set=" + "x" * 30] * 5, err="e")
     lines = texts(failure(ending([step("a")], [ran("a", 0, 1, state=State.FAILED, error=long)]), width=width))
     assert f"  $ {long.done.command.paste()}" in lines
+
+
+def test_the_log_that_is_named_is_the_one_that_was_written(tmp_path: Path) -> None:
+    context = Context(step="helm: a/b c", deadline=30)
+    Programs(env={"PATH": os.defpath}, log_dir=tmp_path).run(Command(argv=("true",)), context)
+    result = ran(context.step, 0, 1, state=State.FAILED, error=NOT_OURS)
+    lines = texts(failure(ending([step(context.step)], [result], logs=tmp_path)))
+    assert f"  log:  {next(tmp_path.iterdir())}" in lines
 
 
 def test_a_command_of_several_lines_stays_pasteable() -> None:
