@@ -7,7 +7,6 @@ from typing import Any
 from tasks.cluster.arguments import disabled
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.errors import LaunchError
 from tasks.facts.readiness import Ref, node_ready, wait_ready
 from tasks.situation import Situation
 
@@ -26,7 +25,7 @@ def expected_nodes(situation: Situation) -> int | None:
 
 def steps(situation: Situation) -> list[Step]:
     """Three waits; skipped where the facts, read a moment ago, say that all is well."""
-    healthy = situation.live.healthy if situation.live is not None else {}
+    healthy = well(situation)
     deadline = situation.settings.timeouts.health
     return [
         Step(
@@ -46,6 +45,24 @@ def steps(situation: Situation) -> list[Step]:
             (SYSTEM, _system(situation), "CoreDNS and what else runs in kube-system", 12.0),
         )
     ]
+
+
+def well(situation: Situation) -> dict[str, str]:
+    """Steps of which the facts say already that nothing has to be waited for, each with the reason."""
+    live = situation.live
+    if live is None:
+        return {}
+    found = {}
+    wanted = expected_nodes(situation)
+    if live.nodes and not live.nodes_unready and len(live.nodes) >= (wanted or 1):
+        found[NODES] = f"all {len(live.nodes)} are"
+    if not live.failing:
+        found[ENDPOINTS] = f"{len(live.served)} answer"
+    off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
+    needed = situation.engine == "existing" or "coredns" in off or "deployment/coredns" in live.system
+    if needed and not any(live.system.values()):
+        found[SYSTEM] = f"{len(live.system)} workloads are ready"
+    return found
 
 
 def _nodes(situation: Situation) -> Action:
@@ -119,8 +136,3 @@ def _system(situation: Situation) -> Action:
             done = refs
 
     return act
-
-
-def unhealthy(name: str, detail: str) -> LaunchError:
-    """What `invoke health` says of a cluster that is not well."""
-    return LaunchError(f"{name}: not well", why=detail, fix="invoke status shows what differs from the configuration")

@@ -14,11 +14,12 @@ _MANY = 2
 
 
 class Key(NamedTuple):
-    """What an object is known by; the namespace is empty for cluster-wide ones."""
+    """What an object is known by."""
 
     api_version: str
     kind: str
-    namespace: str
+    namespace: str | None
+    """None: cluster-wide, or not said."""
     name: str
 
 
@@ -78,7 +79,7 @@ def live(api: Api, resources: Resources, wanted: Iterable[Key]) -> dict[Key, Map
 
 def _place(key: Key, *, namespaced: bool) -> tuple[str, str]:
     """Namespace and name; what namespace a cluster-wide object was given says nothing."""
-    return (key.namespace if namespaced else "", key.name)
+    return ((key.namespace or "default") if namespaced else "", key.name)
 
 
 def _look(

@@ -1,0 +1,94 @@
+"""What is in a cluster, of what a launch would put there: read in few questions, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.facts.readiness import Ref, node_ready, workload_ready
+from tasks.facts.releases import LiveRelease, releases
+
+from tasks.tools.kubeapi import Api
+from tasks.tools.kubeendpoints import endpoints
+from tasks.tools.kuberesources import Key, Resources, live
+
+_WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Facts of a running cluster, read a moment ago."""
+
+    objects: Mapping[Key, Mapping[str, Any] | None]
+    """Wanted objects by key; None: not there."""
+    releases: Mapping[tuple[str, str], LiveRelease]
+    gone: Mapping[tuple[str, str], tuple[Ref, ...]] = field(default_factory=dict)
+    """Objects that a release's manifest names and that are not there."""
+    unready: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Workloads of a release that are not ready, each with what is known."""
+    nodes: tuple[str, ...] = ()
+    """Nodes that are ready."""
+    nodes_unready: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+    """Endpoints of the API that fail."""
+    system: Mapping[str, str] = field(default_factory=dict)
+    """Workloads of kube-system; the text is empty for those that are ready."""
+    served: tuple[str, ...] = ()
+    """Endpoints that answer."""
+
+
+def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]) -> Live:
+    """Ask for the wanted objects, and for the releases of these namespaces and names with all that they hold."""
+    resources = Resources(api)
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        objects = pool.submit(live, api, resources, wanted)
+        found = pool.submit(releases, api)
+        nodes = pool.submit(api.get, "/api/v1/nodes")
+        answers = pool.submit(endpoints, api)
+        system = pool.submit(_system, api)
+        installed = {key: each for key, each in found.result().items() if key in set(interesting)}
+        refs = [ref for each in installed.values() for ref in each.objects]
+        there = live(api, resources, [_key(ref) for ref in refs])
+        items = nodes.result()["items"]
+        return Live(
+            objects=objects.result(),
+            releases=found.result(),
+            gone={
+                name: missing
+                for name, each in installed.items()
+                if (missing := tuple(ref for ref in each.objects if there[_key(ref)] is None))
+            },
+            unready={name: late for name, each in installed.items() if (late := _late(each, there))},
+            nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
+            nodes_unready=tuple(sorted(item["metadata"]["name"] for item in items if not node_ready(item))),
+            failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
+            served=tuple(each.name for each in answers.result() if each.state == "ok"),
+            system=system.result(),
+        )
+
+
+def _key(ref: Ref) -> Key:
+    return Key(ref.api_version, ref.kind, ref.namespace, ref.name)
+
+
+def _late(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
+    late = []
+    for ref in release.workloads:
+        item = there.get(_key(ref))
+        if item is None:
+            continue  # told as gone
+        good, detail = workload_ready(item)
+        if not good:
+            late.append(f"{ref.kind.lower()}/{ref.name}: {detail}")
+    return tuple(late)
+
+
+def _system(api: Api) -> dict[str, str]:
+    found = {}
+    for plural, kind in (("deployments", "Deployment"), ("daemonsets", "DaemonSet")):
+        for item in api.get(f"/apis/apps/v1/namespaces/kube-system/{plural}")["items"]:
+            good, detail = workload_ready({"kind": kind, "apiVersion": "apps/v1", **item})
+            found[f"{kind.lower()}/{item['metadata']['name']}"] = "" if good else detail or "not ready"
+    return found

@@ -1,0 +1,30 @@
+"""One part of the launch alone: it does what is missing, and needs nothing but what it names."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tasks.launch import NEEDS_CLUSTER, bounds, launch
+from tasks.session import Session
+from tasks.survey import choosers, require_running, survey
+from tasks.up import ensure_programs, locked
+
+_READS = frozenset({"health", "prepull"})
+"""Parts that change nothing in the cluster need no lock."""
+
+
+def part(session: Session, name: str) -> int:
+    """Run one part. Raises `ClusterAbsent`, `ClusterStopped` where it needs a cluster that runs."""
+    with contextlib.nullcontext() if name in _READS else locked(session):
+        session.open_logs()
+        ensure_programs(session)
+        situation = survey(session, _looked_at(name))
+        if name in NEEDS_CLUSTER:
+            require_running(situation)
+        steps = launch(situation, (name,), choosers(situation))
+        session.run(steps, bounds(situation), situation=situation, acts=name != "health")
+    return 0
+
+
+def _looked_at(name: str) -> tuple[str, ...]:
+    return (name,)

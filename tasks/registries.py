@@ -1,0 +1,116 @@
+"""`invoke registry`: the shared registries started, looked at, or removed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from tasks.acting import running
+from tasks.engine.step import Step
+from tasks.errors import LaunchError
+from tasks.launch import bounds
+from tasks.lock import held
+from tasks.parts import part
+from tasks.registry import TASK, Registry
+from tasks.session import Session
+from tasks.situation import Situation
+from tasks.survey import survey
+from tasks.tools import docker
+
+
+def registries(session: Session, *, purge: bool, status: bool) -> int:
+    """Start what is missing; `status` only looks, `purge` removes."""
+    if status:
+        return _show(survey(session, ()))
+    if not purge:
+        return part_of_registry(session)
+    with held(session.state / "clusters" / "registries.lock", "registry", 10.0):
+        session.open_logs()
+        situation = survey(session, ())
+        session.run(purge_steps(session, situation), bounds(situation))
+    return 0
+
+
+def part_of_registry(session: Session) -> int:
+    """The registries with the image that they need."""
+    return part(session, "registry")
+
+
+def purge_steps(session: Session, situation: Situation) -> list[Step]:
+    """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
+    found: dict[str, Registry] = dict(situation.registries)
+    others = sorted({name for each in found.values() for name in each.clusters} - {session.name})
+    mine = situation.standing.nodes and session.options.task == "registry"
+    if others or mine:
+        attached = [*others, *([session.name] if mine else [])]
+        raise LaunchError(
+            f"the registries are in use by: {', '.join(attached)}",
+            why="their nodes pull through them, and would fail without",
+            fix="remove those clusters first (invoke down); or leave the registries: they cost only disk",
+        )
+    names = tuple(sorted(found))
+    volumes = tuple(situation.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split())
+    return [
+        Step(
+            name="registry: remove",
+            task=TASK,
+            action=running(situation.programs, docker.remove(names)),
+            skip=None if names else "there are none",
+            why=", ".join(names),
+        ),
+        Step(
+            name="registry: remove what they keep",
+            task=TASK,
+            action=running(situation.programs, docker.remove_volumes(volumes)),
+            needs=("registry: remove",),
+            skip=None if volumes else "there is nothing",
+            why=", ".join(volumes),
+        ),
+    ]
+
+
+def _show(situation: Situation) -> int:
+    from tasks.view.output import out, width_of
+    from tasks.view.table import table
+
+    found = list(situation.registries.values())
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        sizes = list(pool.map(lambda each: _size(situation, each), found))
+        rates = list(pool.map(_rate, found))
+    rows = [
+        [
+            each.name,
+            each.upstream,
+            f"127.0.0.1:{each.port}" if each.running else "stopped",
+            size,
+            rate,
+            ", ".join(each.clusters) or "none",
+        ]
+        for each, size, rate in zip(found, sizes, rates, strict=True)
+    ]
+    head = ("registry", "stands before", "address", "size", "hits", "clusters")
+    out(table(rows, head=head, width=width_of(sys.stdout)) if rows else ["There are no registries."])
+    return 0
+
+
+def _size(situation: Situation, each: Registry) -> str:
+    if not each.running:
+        return "unknown"
+    words = situation.programs.run(docker.disk(each.name)).out.split()
+    return f"{int(words[0]) / 1024:.0f} MB" if words and words[0].isdigit() else "unknown"
+
+
+def _rate(each: Registry) -> str:
+    """Share of requests that the cache answered itself, since it was started (distribution: `/debug/vars`)."""
+    if not each.running or each.port is None:
+        return "unknown"
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", each.port, timeout=2)
+        connection.request("GET", "/debug/vars")
+        proxy = json.loads(connection.getresponse().read())["registry"]["proxy"]["blobs"]
+        asked = int(proxy["requests"])
+        return f"{proxy['hits']} of {asked}" if asked else "not asked yet"
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return "not told"

@@ -1,0 +1,82 @@
+"""What stands now against what is configured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+
+from tasks.cluster.config import changed
+from tasks.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
+from tasks.facts.standing import Presence
+from tasks.launch import launch
+from tasks.session import Session
+from tasks.situation import Situation
+from tasks.survey import choosers, survey
+from tasks.up import parts_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing: `state` is ok, missing, changed, stopped, or not ready."""
+
+    what: str
+    state: str
+    detail: str = ""
+
+
+def status(session: Session, *, form: str) -> int:
+    """Show it; the exit code says it in one number: 0 as configured, 3 stopped, 4 absent, 5 drifted."""
+    from tasks.view.output import out, width_of
+    from tasks.view.table import table
+
+    if form not in ("text", "json"):
+        raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
+    situation = survey(session, parts_of(session))
+    rows, code = judge(session, situation)
+    if form == "json":
+        document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
+        out([json.dumps(document, indent=1)])
+    else:
+        cells = [[row.what, row.state, row.detail] for row in rows]
+        out(table(cells, head=("what", "state", "detail"), width=width_of(sys.stdout)))
+    return code
+
+
+def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
+    """Rows and exit code. A step that `up` would run is what is not as configured."""
+    presence = situation.standing.presence
+    name = session.name
+    if situation.engine != "existing":
+        if presence in (Presence.ABSENT, Presence.INCOMPLETE):
+            why = "" if presence is Presence.ABSENT else "its creation was not completed"
+            return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up makes it")], ABSENT
+        if presence is Presence.STOPPED:
+            down = [node.name for node in situation.standing.nodes if not node.running]
+            return [Row(what=f"cluster {name}", state="stopped", detail=", ".join(down))], STOPPED
+    rows = [_cluster(situation, name)]
+    differs = changed(situation.settings, situation.shape, situation.standing.label)
+    rows += [Row(what="setting", state="changed", detail=text) for text in differs]
+    for step in launch(situation, parts_of(session), choosers(situation)):
+        if step.until:
+            continue
+        state = "ok" if step.skip is not None else "not as configured"
+        rows.append(Row(what=step.name, state=state, detail=step.skip or step.why))
+    return rows, OK if all(row.state == "ok" for row in rows) else DRIFTED
+
+
+def _cluster(situation: Situation, name: str) -> Row:
+    if situation.engine == "existing":
+        return Row(what=f"context {name}", state="ok", detail="its API answers")
+    ports = situation.ports
+    published = (
+        [
+            f"{what} {situation.settings.cluster.bind_address}:{port}"
+            for what, port in (("http", ports.http), ("https", ports.https), ("API", ports.first_api))
+            if port is not None
+        ]
+        if ports is not None
+        else []
+    )
+    nodes = [node.name for node in situation.standing.of("server", "agent")]
+    return Row(what=f"cluster {name}", state="ok", detail=f"{', '.join(nodes)}; {', '.join(published)}")
