@@ -1,0 +1,60 @@
+"""What every object of this project carries, and how an object is found again."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tasks.tools.kubectl import FIELD_MANAGER
+
+__all__ = ["FIELD_MANAGER", "FINGERPRINT", "MANAGED_BY", "Key", "digest", "finish", "is_secret", "key"]
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+"""The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
+FINGERPRINT = "openframe.dev/fingerprint"
+"""Annotation: what an object was applied as. Secrets have none: a digest of a short password gives it away."""
+
+
+class Key(NamedTuple):
+    """What tells objects apart within a cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str | None
+    """None where the object names none: it is cluster-wide, or goes to the default namespace."""
+    name: str
+
+
+def key(obj: Mapping[str, Any]) -> Key:
+    """The key of an object that has `apiVersion`, `kind` and `metadata.name`."""
+    metadata = obj["metadata"]
+    return Key(obj["apiVersion"], obj["kind"], metadata.get("namespace") or None, metadata["name"])
+
+
+def is_secret(obj: Mapping[str, Any]) -> bool:
+    """Whether an object is a Secret of Kubernetes itself, not a resource of that name of someone else."""
+    return obj.get("kind") == "Secret" and obj.get("apiVersion") == "v1"
+
+
+def digest(value: object) -> str:
+    """16 hexadecimal digits, the same for equal JSON values whatever their order. Fit for a label's value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def finish(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with the label, unless another manager is named there, and with the fingerprint."""
+    done = copy.deepcopy(dict(obj))
+    metadata = done["metadata"]
+    metadata["labels"] = {MANAGED_BY: FIELD_MANAGER, **(metadata.get("labels") or {})}
+    annotations = {
+        name: text for name, text in (metadata.pop("annotations", None) or {}).items() if name != FINGERPRINT
+    }
+    if annotations:
+        metadata["annotations"] = annotations
+    if not is_secret(done):
+        metadata["annotations"] = {**annotations, FINGERPRINT: digest(done)}
+    return done
