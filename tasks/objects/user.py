@@ -1,0 +1,130 @@
+"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}` and `${DOMAIN}` filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import BadInput
+from tasks.objects.compare import decoded
+from tasks.objects.fill import fill
+from tasks.objects.labels import Key, finish, is_secret, key
+from tasks.objects.reading import documents, read_text
+from tasks.tools.secret import conceal
+
+_ENDINGS = (".yaml", ".yml", ".json")
+_SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
+"""Fields that an exported object has; server-side apply refuses the first, the others are of no use."""
+_WORTH_HIDING = 8
+"""Values of Secrets that are shorter are not masked: `admin` and `true` stand everywhere."""
+
+
+def user_objects(files: Sequence[str], root: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
+
+    Paths are seen from `root`. Raises `BadInput` that names file, document and line, also for an object
+    that comes twice.
+    """
+    found: list[dict[str, Any]] = []
+    places: dict[Key, str] = {}
+    for path in _paths(files, root):
+        for document in documents(read_text(path, "one of manifests.files"), _shown(path, root)):
+            for place, given in _opened(document.value, document.place):
+                obj = finish(_cleaned(fill(_checked(given, place), values)))
+                first = places.setdefault(key(obj), place)
+                if first != place:
+                    raise _refused(place, f"{obj['kind']} '{obj['metadata']['name']}' stands in {first} already")
+                _hide(obj)
+                found.append(obj)
+    return found
+
+
+def _paths(files: Sequence[str], root: Path) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for name in files:
+        path = root / Path(name).expanduser()
+        for each in _listed(path) if path.is_dir() else [path]:
+            if each.resolve() not in seen:  # a folder, and one of its files again
+                seen.add(each.resolve())
+                yield each
+
+
+def _listed(folder: Path) -> list[Path]:
+    found = sorted(
+        each
+        for each in folder.iterdir()
+        if each.suffix.lower() in _ENDINGS and not each.name.startswith(".") and each.is_file()
+    )
+    if not found:
+        raise BadInput(
+            f"{folder} holds no manifests",
+            why=f"manifests.files names it, and only its own {', '.join('*' + end for end in _ENDINGS)} are read",
+            fix="put them there, or take the folder out of manifests.files",
+        )
+    return found
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _opened(value: Any, place: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """The object itself, or those of a list, with their places."""
+    if _is_list(value):
+        for number, item in enumerate(value["items"], 1):
+            yield from _opened(item, f"{place}, item {number}")
+    else:
+        yield place, value
+
+
+def _is_list(value: Any) -> bool:  # noqa: ANN401
+    """Whether it is `kind: List` or a typed list: an object that merely is called so has a name."""
+    if not isinstance(value, dict) or not isinstance(value.get("items"), list):
+        return False
+    metadata = value.get("metadata")
+    named = isinstance(metadata, dict) and bool(metadata.get("name"))
+    return str(value.get("kind", "")).endswith("List") and not named
+
+
+def _checked(obj: Any, place: str) -> dict[str, Any]:  # noqa: ANN401
+    """The object, if it has what every Kubernetes object has."""
+    if not isinstance(obj, dict):
+        raise _refused(place, f"it is a {type(obj).__name__}, not an object with apiVersion, kind and metadata")
+    for field in ("apiVersion", "kind"):
+        if not isinstance(obj.get(field), str) or not obj[field]:
+            raise _refused(place, f"it has no {field}")
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        raise _refused(place, "it has no metadata")
+    if not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        more = "; generateName would make another object at every run" if "generateName" in metadata else ""
+        raise _refused(place, f"it has no metadata.name{more}")
+    if not isinstance(metadata.get("namespace") or "", str):
+        raise _refused(place, "metadata.namespace is no text")
+    for field in ("labels", "annotations"):
+        texts = metadata.get(field) or {}
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise _refused(place, f"metadata.{field} holds a value that is no text; put it in quotes")
+    return obj
+
+
+def _cleaned(obj: dict[str, Any]) -> dict[str, Any]:
+    """Without what only the server writes."""
+    return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
+
+
+def _hide(obj: Mapping[str, Any]) -> None:
+    """A Secret's values are masked from now on, should a program repeat them."""
+    if not is_secret(obj):
+        return
+    for value in decoded(obj).values():
+        text = value.decode("utf-8", "replace")
+        if len(text) >= _WORTH_HIDING:
+            conceal(text)
+
+
+def _refused(place: str, why: str) -> BadInput:
+    return BadInput(
+        f"{place} is no object that can be applied", why=why, fix="correct the file, then run the task again"
+    )
