@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -26,3 +26,19 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JS
         return part
 
     return filled(value)
+
+
+def repeat(value: Any, name: str, texts: Sequence[str]) -> Any:  # noqa: ANN401
+    """A copy in which an item of a list that holds `${NAME}` comes once for each text, with it filled in.
+
+    Of lists within each other the innermost repeats. Where no list is around it, `${NAME}` stays.
+    """
+    if isinstance(value, dict):
+        return {key: repeat(inner, name, texts) for key, inner in value.items()}
+    if not isinstance(value, list):
+        return value
+    done: list[Any] = []
+    for item in (repeat(inner, name, texts) for inner in value):
+        copies = [fill(item, {name: text}) for text in texts]
+        done += copies if fill(item, {name: ""}) != item else [item]
+    return done

@@ -11,6 +11,7 @@ from tasks.objects.compare import decoded
 from tasks.objects.fill import fill
 from tasks.objects.labels import Key, finish, is_secret, key
 from tasks.objects.reading import documents, read_text
+from tasks.objects.shape import opened, refused
 from tasks.tools.secret import conceal
 
 _ENDINGS = (".yaml", ".yml", ".json")
@@ -30,11 +31,11 @@ def user_objects(files: Sequence[str], root: Path, values: Mapping[str, str]) ->
     places: dict[Key, str] = {}
     for path in _paths(files, root):
         for document in documents(read_text(path, "one of manifests.files"), _shown(path, root)):
-            for place, given in _opened(document.value, document.place):
-                obj = finish(_cleaned(fill(_checked(given, place), values)))
+            for place, given in opened(document.value, document.place):
+                obj = finish(_cleaned(fill(given, values)))
                 first = places.setdefault(key(obj), place)
                 if first != place:
-                    raise _refused(place, f"{obj['kind']} '{obj['metadata']['name']}' stands in {first} already")
+                    raise refused(place, f"{obj['kind']} '{obj['metadata']['name']}' stands in {first} already")
                 _hide(obj)
                 found.append(obj)
     return found
@@ -69,46 +70,6 @@ def _shown(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _opened(value: Any, place: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    """The object itself, or those of a list, with their places."""
-    if _is_list(value):
-        for number, item in enumerate(value["items"], 1):
-            yield from _opened(item, f"{place}, item {number}")
-    else:
-        yield place, value
-
-
-def _is_list(value: Any) -> bool:  # noqa: ANN401
-    """Whether it is `kind: List` or a typed list: an object that merely is called so has a name."""
-    if not isinstance(value, dict) or not isinstance(value.get("items"), list):
-        return False
-    metadata = value.get("metadata")
-    named = isinstance(metadata, dict) and bool(metadata.get("name"))
-    return str(value.get("kind", "")).endswith("List") and not named
-
-
-def _checked(obj: Any, place: str) -> dict[str, Any]:  # noqa: ANN401
-    """The object, if it has what every Kubernetes object has."""
-    if not isinstance(obj, dict):
-        raise _refused(place, f"it is a {type(obj).__name__}, not an object with apiVersion, kind and metadata")
-    for field in ("apiVersion", "kind"):
-        if not isinstance(obj.get(field), str) or not obj[field]:
-            raise _refused(place, f"it has no {field}")
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict):
-        raise _refused(place, "it has no metadata")
-    if not isinstance(metadata.get("name"), str) or not metadata["name"]:
-        more = "; generateName would make another object at every run" if "generateName" in metadata else ""
-        raise _refused(place, f"it has no metadata.name{more}")
-    if not isinstance(metadata.get("namespace") or "", str):
-        raise _refused(place, "metadata.namespace is no text")
-    for field in ("labels", "annotations"):
-        texts = metadata.get(field) or {}
-        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-            raise _refused(place, f"metadata.{field} holds a value that is no text; put it in quotes")
-    return obj
-
-
 def _cleaned(obj: dict[str, Any]) -> dict[str, Any]:
     """Without what only the server writes."""
     return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
@@ -122,9 +83,3 @@ def _hide(obj: Mapping[str, Any]) -> None:
         text = value.decode("utf-8", "replace")
         if len(text) >= _WORTH_HIDING:
             conceal(text)
-
-
-def _refused(place: str, why: str) -> BadInput:
-    return BadInput(
-        f"{place} is no object that can be applied", why=why, fix="correct the file, then run the task again"
-    )

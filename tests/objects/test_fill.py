@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.objects.fill import fill
+from tasks.objects.fill import fill, repeat
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
 
@@ -38,3 +38,13 @@ def test_the_given_value_stays_as_it_is() -> None:
     assert fill(given, VALUES) == {"a": ["127.0.0.1"]}
     assert given == {"a": ["${IP}"]}
     assert fill(given, {}) == given
+
+
+def test_an_item_with_the_placeholder_comes_once_for_each_text() -> None:
+    given = {"from": [{"a": "x"}, {"ipBlock": {"cidr": "${B}"}}, "${B}!", ["${B}"]], "alone": "${B}"}
+    assert repeat(given, "B", ["1", "2"]) == {
+        "from": [{"a": "x"}, {"ipBlock": {"cidr": "1"}}, {"ipBlock": {"cidr": "2"}}, "1!", "2!", ["1", "2"]],
+        "alone": "${B}",
+    }
+    assert repeat(["${B}", "x"], "B", []) == ["x"]
+    assert repeat(["${B}"], "B", ["", "${B}"]) == ["", "${B}"]

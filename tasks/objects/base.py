@@ -1,0 +1,119 @@
+"""Base resources: the templates under files/, filled in from settings."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import BadInput
+from tasks.objects.fill import fill, repeat
+from tasks.objects.labels import finish
+from tasks.objects.nodes import assumed, k3s_argument
+from tasks.objects.quantity import quantity
+from tasks.objects.reading import documents, read_text
+from tasks.objects.shape import opened
+
+if TYPE_CHECKING:
+    from tasks.settings.tree import Settings
+
+NODE_LOCAL_DNS = "files/nodelocaldns-configmap.yaml"
+STORAGE = "files/local-path-storage.yaml"
+POLICIES = "files/default-network-policies.yaml"
+QUOTAS = "files/resource-quotas.yaml"
+
+_LOCAL_DNS = "169.254.20.10"
+"""Link-local; the address that its documentation proposes (Kubernetes: Using NodeLocal DNSCache)."""
+_SERVICE_RANGE = "10.43.0.0/16"
+"""k3s's default of `service-cidr`; its DNS service has the tenth address (docs: k3s server, networking)."""
+
+
+def base(
+    settings: Settings, root: Path, *, managed: Sequence[str], nodes: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """The base resources that are switched on; policies and quotas once for each of `managed`.
+
+    `nodes`: blocks of node addresses; None: those that a k3d cluster will have. Raises `BadInput` for a
+    template that cannot be read, and for a quota that is no quantity.
+    """
+    manifests = settings.manifests
+    wanted: list[tuple[str, bool]] = []
+    if manifests.node_local_dns:
+        wanted.append((NODE_LOCAL_DNS, False))
+    if manifests.storage_class:
+        wanted.append((STORAGE, False))
+    if manifests.quota.enabled:
+        wanted.append((QUOTAS, True))
+    if manifests.network_policies:
+        wanted.append((POLICIES, True))
+    blocks = assumed(settings) if nodes is None else nodes
+    found: list[dict[str, Any]] = []
+    for name, everywhere in wanted:
+        for obj in _template(settings, root, name, blocks):
+            if everywhere and not obj["metadata"].get("namespace"):
+                found += [_in(obj, namespace) for namespace in dict.fromkeys(managed)]
+            else:
+                found.append(finish(obj))
+    return found
+
+
+def _template(settings: Settings, root: Path, name: str, blocks: Sequence[str]) -> list[dict[str, Any]]:
+    """The objects of a template, filled in after it was parsed: a setting's text cannot become structure."""
+    values = {"IP": settings.cluster.bind_address, "DOMAIN": settings.cluster.domain}
+    if name == NODE_LOCAL_DNS:
+        values |= _dns(settings)
+    elif name == QUOTAS:
+        values |= _quota(settings)
+    systems = sorted({"kube-system", ingress_namespace(settings)})
+    found: list[dict[str, Any]] = []
+    for document in documents(read_text(root / name, "a template of base resources"), name):
+        for _, obj in opened(document.value, document.place):
+            found.append(fill(repeat(repeat(obj, "SYSTEM_NAMESPACE", systems), "NODE_BLOCK", blocks), values))
+    return found
+
+
+def _in(obj: dict[str, Any], namespace: str) -> dict[str, Any]:
+    return finish({**obj, "metadata": {**obj["metadata"], "namespace": namespace}})
+
+
+def ingress_namespace(settings: Settings) -> str:
+    """Where the ingress controller's pods are: k3s starts Traefik in kube-system, a release has its own."""
+    controller = settings.ingress.controller
+    if controller in ("traefik", "none"):
+        return "kube-system"
+    charts = {release.chart.rstrip("/").rpartition("/")[2]: release.namespace for release in settings.helm.releases}
+    return charts.get(controller, controller)
+
+
+def _dns(settings: Settings) -> dict[str, str]:
+    service = k3s_argument(settings, "cluster-dns")
+    if service is None:
+        text = (k3s_argument(settings, "service-cidr") or _SERVICE_RANGE).split(",")[0]
+        try:
+            service = str(ipaddress.ip_network(text.strip(), strict=False)[10])
+        except (ValueError, IndexError):
+            raise BadInput(
+                f"cluster.args.k3s: service-cidr={text} is no range of addresses that holds a DNS service",
+                why="the DNS service has its tenth address",
+                fix=f"write it as {_SERVICE_RANGE}, which is k3s's default",
+            ) from None
+    domain = k3s_argument(settings, "cluster-domain") or "cluster.local"
+    return {"CLUSTER_DNS": service.replace(",", " "), "CLUSTER_DOMAIN": domain, "LOCAL_DNS": _LOCAL_DNS}
+
+
+def _quota(settings: Settings) -> dict[str, str]:
+    quota = settings.manifests.quota
+    values = {
+        name: str(getattr(quota, name))
+        for name in ("requests_cpu", "requests_memory", "pods", "default_cpu", "default_memory")
+    }
+    for name, text in values.items():
+        number = quantity(text)
+        if number is None or number < 0:
+            raise BadInput(
+                f"manifests.quota.{name} is '{text}', which is no amount",
+                why="Kubernetes would refuse the quota, and with it every pod of the namespaces",
+                fix="write it as 500m, 2, 512Mi or 16Gi",
+            )
+    return {name.upper(): text for name, text in values.items()}
