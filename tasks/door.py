@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from invoke import Context, Exit, Task, task
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task, task
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder: configuration, files and fetched programs are below it."""

@@ -7,8 +7,10 @@ from typing import Any
 from tasks.cluster.arguments import disabled
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.readiness import Ref, node_ready, wait_ready
+from tasks.facts.readiness import node_ready
 from tasks.situation import Situation
+from tasks.tools.kuberesources import Key
+from tasks.waiting import wait_ready
 
 TASK = "health"
 NODES, ENDPOINTS, SYSTEM = "health: nodes are ready", "health: API endpoints", "health: system services"
@@ -105,19 +107,19 @@ def _endpoints(situation: Situation) -> Action:
     return act
 
 
-def system_refs(api: Any, off: frozenset[str]) -> tuple[Ref, ...]:  # noqa: ANN401 - an Api; its Protocol is loaded late
+def system_refs(api: Any, off: frozenset[str]) -> tuple[Key, ...]:  # noqa: ANN401 - an Api; its Protocol is loaded late
     """Workloads of kube-system, CoreDNS among them unless it is disabled, and jobs that install k3s's own charts."""
     refs = (
-        [] if "coredns" in off else [Ref(kind="Deployment", api_version=_APPS, namespace="kube-system", name="coredns")]
+        [] if "coredns" in off else [Key(kind="Deployment", api_version=_APPS, namespace="kube-system", name="coredns")]
     )
     for plural, kind in (("deployments", "Deployment"), ("daemonsets", "DaemonSet")):
         items = api.get(f"/apis/{_APPS}/namespaces/kube-system/{plural}")["items"]
         refs += [
-            Ref(kind=kind, api_version=_APPS, namespace="kube-system", name=item["metadata"]["name"]) for item in items
+            Key(kind=kind, api_version=_APPS, namespace="kube-system", name=item["metadata"]["name"]) for item in items
         ]
     jobs = api.get("/apis/batch/v1/namespaces/kube-system/jobs")["items"]
     refs += [
-        Ref(kind="Job", api_version="batch/v1", namespace="kube-system", name=job["metadata"]["name"])
+        Key(kind="Job", api_version="batch/v1", namespace="kube-system", name=job["metadata"]["name"])
         for job in jobs
         if job["metadata"]["name"].startswith("helm-install-")
     ]
@@ -127,7 +129,7 @@ def system_refs(api: Any, off: frozenset[str]) -> tuple[Ref, ...]:  # noqa: ANN4
 def _system(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
         off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
-        done: tuple[Ref, ...] = ()
+        done: tuple[Key, ...] = ()
         while True:  # what is ready may have installed more: look again until nothing new is there
             refs = system_refs(situation.api(), off)
             if refs == done:

@@ -9,7 +9,6 @@ from tasks.charts import Chart, chart_of, fetch_steps
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import LaunchError
-from tasks.facts.readiness import Ref, wait_ready
 from tasks.facts.releases import LiveRelease, wanted_refs
 from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
@@ -18,6 +17,8 @@ from tasks.secrets import APPLY as SECRETS
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
+from tasks.tools.kuberesources import Key
+from tasks.waiting import wait_ready
 
 TASK = "helm"
 KIND = "helm"
@@ -197,7 +198,7 @@ def _waiting(situation: Situation, release: Release) -> Action:
     def act(context: Context) -> Report | None:
         manifest = situation.handover.manifests.get(_key(release))
         if manifest is not None:
-            refs: tuple[Ref, ...] = wanted_refs(manifest, release.namespace)
+            refs: tuple[Key, ...] = wanted_refs(manifest, release.namespace)
         else:
             live = _live(situation, release)
             if live is None:

@@ -99,10 +99,11 @@ def _counted(situation: Situation) -> Action:
 
 def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.facts.readiness import Ref, wait_ready
+        from tasks.tools.kuberesources import Key
+        from tasks.waiting import wait_ready
 
         refs = [
-            Ref(
+            Key(
                 kind="CustomResourceDefinition",
                 api_version="apiextensions.k8s.io/v1",
                 namespace=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from tasks.applying import apply_step
@@ -24,11 +24,11 @@ def names(situation: Situation) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*settings.namespaces, *(name for name in more if name not in theirs)]))
 
 
-def wanted(situation: Situation, only: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def wanted(situation: Situation, only: Collection[str] | None = None) -> list[dict[str, Any]]:
     """The objects; `only` those that a single task needs."""
     return namespaces([name for name in names(situation) if only is None or name in only])
 
 
-def steps(situation: Situation, only: Sequence[str] | None = None) -> list[Step]:
+def steps(situation: Situation, only: Collection[str] | None = None) -> list[Step]:
     """One server-side apply of those that are missing or changed."""
     return [apply_step(situation, APPLY, TASK, wanted(situation, only), needs=(READY,), expected=0.3)]

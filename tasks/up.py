@@ -40,7 +40,7 @@ def parts_of(session: Session) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def locked(session: Session) -> Iterator[None]:
-    """This cluster for this run alone. Raises `Held`."""
+    """Hold this cluster for this run alone. Raises `Held`."""
     with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0):
         yield
 
@@ -67,7 +67,7 @@ def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: 
             _run(session, situation, parts, before)
         except Ended:
             if rollback:
-                _roll_back(session, situation)
+                _roll_back(situation)
             raise
     return 0
 
@@ -143,7 +143,7 @@ def ensure_programs(session: Session) -> None:
         session.run(steps, Bounds(work=3), acts=False, last=False)
 
 
-def _roll_back(session: Session, situation: Situation) -> None:
+def _roll_back(situation: Situation) -> None:
     """Remove what this run made: the cluster, if it was not there before."""
     from tasks.engine.scheduler import Run
     from tasks.view.output import err

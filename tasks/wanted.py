@@ -23,4 +23,4 @@ def wanted_objects(situation: Situation, parts: Collection[str]) -> list[dict[st
 
 def wanted_keys(situation: Situation, parts: Collection[str]) -> list[Key]:
     """Their keys, each once."""
-    return list(dict.fromkeys(Key(*key(each)) for each in wanted_objects(situation, parts)))
+    return list(dict.fromkeys(key(each) for each in wanted_objects(situation, parts)))

@@ -64,7 +64,7 @@ class Run:
     history: Mapping[str, float] = field(default_factory=dict)
     keep_going: bool = False
     watcher: Watcher = field(default_factory=Watcher)
-    stop_children: Callable[[float], None] = lambda _seconds: None
+    stop_children: Callable[[float], object] = lambda _seconds: None
     grace: float = 3.0
     refresh: float = 0.1
     clock: Callable[[], float] = time.monotonic

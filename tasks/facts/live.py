@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.facts.readiness import Ref, node_ready, workload_ready
+from tasks.facts.readiness import node_ready, workload_ready
 from tasks.facts.releases import LiveRelease, releases
-
 from tasks.tools.kubeapi import Api
 from tasks.tools.kubeendpoints import endpoints
 from tasks.tools.kuberesources import Key, Resources, live
@@ -24,7 +23,7 @@ class Live:
     objects: Mapping[Key, Mapping[str, Any] | None]
     """Wanted objects by key; None: not there."""
     releases: Mapping[tuple[str, str], LiveRelease]
-    gone: Mapping[tuple[str, str], tuple[Ref, ...]] = field(default_factory=dict)
+    gone: Mapping[tuple[str, str], tuple[Key, ...]] = field(default_factory=dict)
     """Objects that a release's manifest names and that are not there."""
     unready: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """Workloads of a release that are not ready, each with what is known."""
@@ -50,7 +49,7 @@ def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]
         system = pool.submit(_system, api)
         installed = {key: each for key, each in found.result().items() if key in set(interesting)}
         refs = [ref for each in installed.values() for ref in each.objects]
-        there = live(api, resources, [_key(ref) for ref in refs])
+        there = live(api, resources, refs)
         items = nodes.result()["items"]
         return Live(
             objects=objects.result(),
@@ -58,7 +57,7 @@ def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]
             gone={
                 name: missing
                 for name, each in installed.items()
-                if (missing := tuple(ref for ref in each.objects if there[_key(ref)] is None))
+                if (missing := tuple(ref for ref in each.objects if there[ref] is None))
             },
             unready={name: late for name, each in installed.items() if (late := _late(each, there))},
             nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
@@ -69,14 +68,10 @@ def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]
         )
 
 
-def _key(ref: Ref) -> Key:
-    return Key(ref.api_version, ref.kind, ref.namespace, ref.name)
-
-
 def _late(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
     late = []
     for ref in release.workloads:
-        item = there.get(_key(ref))
+        item = there.get(ref)
         if item is None:
             continue  # told as gone
         good, detail = workload_ready(item)

@@ -6,9 +6,10 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from tasks.tools.kubectl import FIELD_MANAGER
+from tasks.tools.kuberesources import Key
 
 __all__ = ["FIELD_MANAGER", "FINGERPRINT", "MANAGED_BY", "Key", "digest", "finish", "is_secret", "key"]
 
@@ -16,16 +17,6 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
 FINGERPRINT = "openframe.dev/fingerprint"
 """Annotation: what an object was applied as. Secrets have none: a digest of a short password gives it away."""
-
-
-class Key(NamedTuple):
-    """What tells objects apart within a cluster."""
-
-    api_version: str
-    kind: str
-    namespace: str | None
-    """None where the object names none: it is cluster-wide, or goes to the default namespace."""
-    name: str
 
 
 def key(obj: Mapping[str, Any]) -> Key:

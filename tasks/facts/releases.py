@@ -1,0 +1,116 @@
+"""Helm's releases as the cluster keeps them: read from their Secrets, without a helm process.
+
+Helm keeps each revision in a Secret of type helm.sh/release.v1: JSON, compressed, in base64 of its own
+(Helm 3 and 4: `pkg/storage/driver/util.go`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.facts.readiness import waits_for
+from tasks.tools.kuberesources import Key
+
+if TYPE_CHECKING:
+    from tasks.tools.kubeapi import Api
+
+_LIST = "/api/v1/secrets?labelSelector=owner%3Dhelm&fieldSelector=type%3Dhelm.sh%2Frelease.v1"
+_OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
+"""Labels that Helm itself puts on its Secrets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRelease:
+    """The newest revision of a release."""
+
+    name: str
+    namespace: str
+    status: str
+    """deployed, failed, pending-install, pending-upgrade, pending-rollback, uninstalling, …"""
+    revision: int
+    labels: Mapping[str, str]
+    """Labels given by `helm upgrade --labels`."""
+    objects: tuple[Key, ...] = ()
+    """What its manifest holds, hooks left out: they may be gone."""
+
+    @property
+    def workloads(self) -> tuple[Key, ...]:
+        """Those of its objects that become ready some time after they were made."""
+        return tuple(ref for ref in self.objects if waits_for(ref.api_version, ref.kind))
+
+
+def releases(api: Api) -> dict[tuple[str, str], LiveRelease]:
+    """The newest revision of every release, by namespace and name. Raises `ApiError`."""
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for secret in api.get(_LIST)["items"]:
+        labels = secret["metadata"].get("labels") or {}
+        place = (secret["metadata"]["namespace"], labels.get("name", ""))
+        if place not in newest or _revision(secret) > _revision(newest[place]):
+            newest[place] = secret
+    return {(namespace, name): _release(namespace, name, secret) for (namespace, name), secret in newest.items()}
+
+
+def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
+    """What has to become ready of a release's manifest; objects without a namespace are in the release's."""
+    return tuple(ref for ref in refs(manifest, namespace) if waits_for(ref.api_version, ref.kind))
+
+
+def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
+    """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
+    found = []
+    for item in _documents(manifest):
+        metadata = item.get("metadata") or {}
+        name = metadata.get("name")
+        if not name or (item.get("spec") or {}).get("ttlSecondsAfterFinished") is not None:
+            continue
+        api_version, kind = str(item.get("apiVersion", "")), str(item.get("kind", ""))
+        found.append(Key(api_version, kind, metadata.get("namespace") or namespace, str(name)))
+    return tuple(dict.fromkeys(found))
+
+
+def _documents(manifest: str) -> list[dict[str, Any]]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found: list[dict[str, Any]] = []
+    for document in yaml.load_all(manifest, Loader=loader):
+        if not isinstance(document, dict):
+            continue
+        items = document.get("items") if str(document.get("kind", "")).endswith("List") else None
+        found += [each for each in items or [document] if isinstance(each, dict)]
+    return found
+
+
+def _revision(secret: Mapping[str, Any]) -> int:
+    text = str((secret["metadata"].get("labels") or {}).get("version", ""))
+    return int(text) if text.isdigit() else 0
+
+
+def _release(namespace: str, name: str, secret: Mapping[str, Any]) -> LiveRelease:
+    labels = secret["metadata"].get("labels") or {}
+    manifest = str(_payload(secret).get("manifest") or "")
+    return LiveRelease(
+        name=name,
+        namespace=namespace,
+        status=str(labels.get("status", "unknown")),
+        revision=_revision(secret),
+        labels={key: value for key, value in labels.items() if key not in _OWN},
+        objects=refs(manifest, namespace) if manifest else (),
+    )
+
+
+def _payload(secret: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the Secret holds; nothing if it cannot be read: the release is then upgraded, which mends it."""
+    try:
+        data = base64.b64decode(base64.b64decode(str((secret.get("data") or {}).get("release", ""))))
+        found = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    except (binascii.Error, ValueError, OSError, EOFError, zlib.error):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,117 @@
+"""Releases read from the Secrets in which Helm keeps them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tasks.facts.releases import refs, releases, wanted_refs
+from tasks.tools.kuberesources import Key
+
+MANIFEST = """
+---
+# Source: web/templates/all.yaml
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: elsewhere}
+---
+# an empty document
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: gone-by-itself}
+spec: {ttlSecondsAfterFinished: 60}
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: batch/v1, kind: Job, metadata: {name: kept}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {generateName: x-}}
+"""
+
+
+def packed(document: object) -> str:
+    inner = base64.b64encode(gzip.compress(json.dumps(document).encode()))
+    return base64.b64encode(inner).decode()
+
+
+def secret(name: str, version: int, status: str, release: str, **labels: str) -> dict[str, Any]:
+    own = {"name": name, "owner": "helm", "status": status, "version": str(version), "modifiedAt": "1"}
+    return {
+        "metadata": {"namespace": "n", "name": f"sh.helm.release.v1.{name}.v{version}", "labels": {**own, **labels}},
+        "data": {"release": release},
+    }
+
+
+class Api:
+    """Answers one list."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self.items, self.asked = items, list[str]()
+
+    def get(self, path: str) -> Any:
+        self.asked.append(path)
+        return {"items": list(self.items)}
+
+    def raw(self, path: str) -> tuple[int, str]:
+        raise AssertionError(path)
+
+
+def test_the_newest_revision_counts_by_number_not_by_text() -> None:
+    old, new = packed({"manifest": ""}), packed({"manifest": MANIFEST})
+    api = Api(
+        secret("web", 9, "superseded", old),
+        secret("web", 10, "deployed", new, fingerprint="f"),
+        secret("db", 1, "pending-install", packed({"manifest": ""})),
+    )
+    found = releases(api)
+    assert set(found) == {("n", "web"), ("n", "db")}
+    web = found["n", "web"]
+    assert (web.revision, web.status, web.labels) == (10, "deployed", {"fingerprint": "f"})
+    assert web.objects == refs(MANIFEST, "n")
+    assert web.workloads == (Key("apps/v1", "Deployment", "n", "web"), Key("batch/v1", "Job", "n", "kept"))
+    assert found["n", "db"].status == "pending-install"
+    assert len(api.asked) == 1
+    assert "owner%3Dhelm" in api.asked[0]
+
+
+def test_objects_of_a_manifest() -> None:
+    assert refs(MANIFEST, "n") == (
+        Key("apps/v1", "Deployment", "n", "web"),
+        Key("v1", "ConfigMap", "elsewhere", "web"),
+        Key("batch/v1", "Job", "n", "kept"),
+    )
+    assert wanted_refs(MANIFEST, "n") == (
+        Key("apps/v1", "Deployment", "n", "web"),
+        Key("batch/v1", "Job", "n", "kept"),
+    )
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "no base64 !",
+        base64.b64encode(b"no base64 !").decode(),
+        packed([1]),
+        packed({}),
+        base64.b64encode(base64.b64encode(b"\x1f\x8bbroken")).decode(),
+    ],
+)
+def test_a_payload_that_cannot_be_read_holds_nothing(payload: str) -> None:
+    found = releases(Api(secret("web", 1, "deployed", payload)))["n", "web"]
+    assert found.objects == ()
+    assert found.status == "deployed"
+
+
+def test_a_payload_that_is_not_compressed_is_read_too() -> None:
+    plain = base64.b64encode(base64.b64encode(json.dumps({"manifest": MANIFEST}).encode())).decode()
+    assert releases(Api(secret("web", 1, "deployed", plain)))["n", "web"].objects == refs(MANIFEST, "n")
