@@ -140,9 +140,8 @@ def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
 
 def _install(situation: Situation, release: Release, chart: Chart) -> Action:
     def act(context: Context) -> Report | None:
-        import json
-
         from tasks.acting import run
+        from tasks.objects.stream import line
 
         values = _values(situation, release)
         command = helm.upgrade(
@@ -150,7 +149,7 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
             release.name,
             release.namespace,
             chart.archive(situation),
-            values=json.dumps(values),
+            values=line(values),
             fingerprint=fingerprint(situation, release, chart),
             timeout=release.timeout,
         )

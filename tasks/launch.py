@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasks import health, helm, kubeconfig, manifests, namespaces, prepull, registry, secrets
 from tasks.cluster import plan as cluster
-from tasks.cluster.config import Ports, balanced
+from tasks.cluster.config import Ports
 from tasks.engine.step import Bounds, Step
 from tasks.facts.standing import Presence
 from tasks.situation import Situation
@@ -93,8 +93,6 @@ def _asked(situation: Situation, *, making: bool) -> frozenset[str]:
 def _before_cluster(situation: Situation, steps: Sequence[Step]) -> frozenset[str]:
     """k3d asks for node, tools and proxy images and connects the registries: not for images that only prepull names."""
     own = {prepull.step_name(image) for image in situation.settings.images}
-    if not balanced(situation.settings) and not situation.settings.images:
-        own = set()
     return frozenset(step.name for step in steps if step.name not in own)
 
 

@@ -13,6 +13,7 @@ from tasks.acting import run, running
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput
 from tasks.lock import held
+from tasks.objects.registries import TEMPLATE, registries_yaml
 from tasks.prepull import step_name
 from tasks.settings.tree import Cache, Settings
 from tasks.situation import Situation
@@ -99,6 +100,12 @@ def used(settings: Settings) -> tuple[str, ...]:
 def mirrors(settings: Settings) -> dict[str, list[str]]:
     """For each upstream the cache that nodes ask first."""
     return {cache.upstream: [f"http://{cache_name(cache)}:5000"] for cache in settings.registries.caches}
+
+
+def nodes_file(settings: Settings, root: Path, port: int) -> str:
+    """The nodes' registries.yaml, where the push registry is published at `port`. Raises `BadInput`."""
+    push = push_name(settings) if settings.registries.push else None
+    return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
 
 
 def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[Step]:
@@ -201,6 +208,8 @@ def _making(situation: Situation, name: str, cache: Cache | None, port: Callable
             except CommandFailed as error:
                 error.transient = error.transient or getattr(error, "cause", "") == "port-taken"
                 raise
+        if cache is None:
+            situation.handover.push_port = chosen
         return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0)
 
     return act

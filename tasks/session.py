@@ -50,7 +50,7 @@ class Session:
 
     options: Options
     root: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     resolved: Resolved
     started: datetime
     now: float

@@ -31,7 +31,8 @@ class Handover:
     """Manifests of releases that this run installed, by `namespace/name`."""
     charts: dict[str, str] = field(default_factory=dict)
     """Archives that this run downloaded, by chart and version."""
-    kubeconfig_done: bool = False
+    push_port: int | None = None
+    """Host port of the push registry, if this run made it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Situation:
 
     settings: Settings
     root: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     programs: Programs
     k3d_programs: Programs
     """With the environment that k3d may see."""
@@ -81,11 +82,11 @@ class Situation:
     """Images of the launch, and whether the engine has them."""
     registries: Mapping[str, Any] = field(default_factory=dict)
     """Registries of ours that exist, by upstream (or `push`)."""
-    live: Live | None = None
+    live: Live | None = field(default=None, repr=False)
     """What is in the cluster; None where its API does not answer."""
     releases: tuple[Release, ...] = ()
     helm_major: int = 4
-    secrets: tuple[dict[str, Any], ...] = ()
+    secrets: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     secrets_left_out: tuple[tuple[str, str], ...] = ()
     """Name and reason of secrets without a value."""
     handover: Handover = field(default_factory=Handover)

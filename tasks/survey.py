@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from tasks import prepull, registry
@@ -14,7 +13,7 @@ from tasks.cluster.config import Ports, Shape, balanced
 from tasks.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError
 from tasks.facts.standing import Presence, Standing, standing
 from tasks.launch import NEEDS_CLUSTER, Choosers
-from tasks.objects.registries import registries_yaml
+from tasks.objects.secret_source import reader
 from tasks.objects.secrets import secrets as wanted_secrets
 from tasks.session import Session
 from tasks.settings.rules import releases
@@ -65,11 +64,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         concurrency=concurrency,
         parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
         registries=registry.used(settings),
-        registries_yaml=registries_yaml(
-            session.root / "files" / "registries.yaml",
-            registry.mirrors(settings),
-            push=registry.push_name(settings) if settings.registries.push else None,
-        ),
+        registries_yaml=registry.nodes_file(settings, session.root, _push_port(settings, kept)),
     )
     situation = Situation(
         settings=settings,
@@ -109,6 +104,12 @@ def _registries(programs: Programs) -> dict[str, registry.Registry]:
     return registry.read(docker.inspected(programs.run(docker.inspect(ids)).out)) if ids else {}
 
 
+def _push_port(settings: Settings, kept: dict[str, registry.Registry]) -> int:
+    """The host port of the push registry: by it, too, images are named. A new one gets the wish, if it is free."""
+    found = kept.get(registry.push_name(settings))
+    return found.port if found is not None and found.port is not None else settings.registries.port
+
+
 def _major(version: str | None) -> int:
     digits = (version or "").lstrip("v").split(".")[0]
     return int(digits) if digits.isdigit() else 4
@@ -121,9 +122,11 @@ def _secrets(session: Session, parts: Collection[str]) -> dict[str, Any]:
     programs = session.programs()
 
     def output(argv: Sequence[str]) -> str:
-        return programs.run(Command(argv=tuple(argv)), quiet=True).out
+        program = str(session.root / argv[0]) if "/" in argv[0] else argv[0]
+        command = Command(argv=(program, *argv[1:]), cwd=session.root, deadline=session.settings.timeouts.command)
+        return programs.run(command, quiet=True).out
 
-    made, left_out = wanted_secrets(session.settings, session.environ, lambda path: Path(path).read_text(), output)
+    made, left_out = wanted_secrets(session.settings, session.environ, reader(session.root), output)
     return {"secrets": tuple(made), "secrets_left_out": tuple((each.name, each.why) for each in left_out)}
 
 

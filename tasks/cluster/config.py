@@ -46,8 +46,16 @@ class Shape:
     registries: tuple[str, ...] = ()
     """Containers to connect to the cluster's network, as `name:port`."""
     registries_yaml: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Files on this machine that the configuration names."""
+
+    registries: str | None = None
+    """The nodes' registries.yaml. As a file and not inline: k3d expands `$` in its own configuration only."""
     drop_in: str | None = None
-    """A file on this machine that holds the kubelet's drop-in: only with several servers."""
+    """The kubelet's drop-in, with several servers: k3d's inline files do not reach server-0 then."""
 
 
 def balanced(settings: Settings) -> bool:
@@ -73,7 +81,7 @@ def kubelet_config(settings: Settings, shape: Shape) -> dict[str, Any] | None:
     return {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **fields}
 
 
-def k3d_config(settings: Settings, shape: Shape, ports: Ports) -> dict[str, Any]:
+def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> dict[str, Any]:
     """The cluster as k3d's config file describes it.
 
     `$` is doubled nowhere: k3d expands it in the whole file, so `render` refuses values that hold one.
@@ -123,11 +131,11 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports) -> dict[str, Any]
         label["nodeFilters"] = _present(label["nodeFilters"], shape)
     if shape.registries:
         config["registries"] = {"use": list(shape.registries)}
-    if shape.registries_yaml:
-        config.setdefault("registries", {})["config"] = shape.registries_yaml
+    if files.registries is not None:
+        config.setdefault("registries", {})["config"] = files.registries
     if cluster.subnet is not None:
         config["subnet"] = cluster.subnet
-    _put_drop_in(config, settings, shape)
+    _put_drop_in(config, settings, shape, files.drop_in)
     return {key: value for key, value in config.items() if value not in ([], {})}
 
 
@@ -136,17 +144,17 @@ def _present(filters: Sequence[str], shape: Shape) -> list[str]:
     return [text for text in filters if shape.agents or not text.startswith("agent")]
 
 
-def _put_drop_in(config: dict[str, Any], settings: Settings, shape: Shape) -> None:
-    """With one server as an inline file; with several as a volume, since k3d's files do not reach server-0 then."""
+def _put_drop_in(config: dict[str, Any], settings: Settings, shape: Shape, file: str | None) -> None:
+    """An inline file, or a volume where a file is given."""
     drop_in = kubelet_config(settings, shape)
     if drop_in is None:
         return
     filters = _present(_NODES, shape)
-    if shape.drop_in is None:
+    if file is None:
         text = json.dumps(drop_in) + "\n"  # k3d takes a source for text only if it holds a newline
         config["files"] = [{"source": text, "destination": KUBELET_DROP_IN, "nodeFilters": filters}]
     else:
-        config["volumes"].append({"volume": f"{shape.drop_in}:{KUBELET_DROP_IN}:ro", "nodeFilters": filters})
+        config["volumes"].append({"volume": f"{file}:{KUBELET_DROP_IN}:ro", "nodeFilters": filters})
 
 
 def _ports(settings: Settings, ports: Ports) -> list[dict[str, Any]]:

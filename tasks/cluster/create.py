@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 from tasks.acting import run
-from tasks.cluster.config import Ports, k3d_config, kubelet_config, render
+from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
+from tasks.registry import nodes_file
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
 from tasks.tools.program import CommandFailed
@@ -20,19 +20,23 @@ class PortTaken(LaunchError):
 
 
 def write_config(situation: Situation, ports: Ports) -> None:
-    """Write the k3d configuration, and the kubelet's drop-in where that must be a file."""
+    """Write the k3d configuration, and the files that it names."""
     from tasks.engine.folder import write_whole
 
     settings, shape, folders = situation.settings, situation.shape, situation.folders
     for name in ("config", "tmp"):
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
-    if settings.cluster.servers > 1:
-        drop_in = kubelet_config(settings, shape)
-        if drop_in is not None:
-            path = folders.state / "kubelet.conf"
-            write_whole(path, json.dumps(drop_in) + "\n", mode=0o644)  # read by the nodes; nothing private in it
-            shape = replace(shape, drop_in=str(path))
-    write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports)))
+    registries, drop_in = None, None
+    if shape.registries_yaml:
+        registries = folders.state / "registries.yaml"
+        port = situation.handover.push_port
+        write_whole(registries, shape.registries_yaml if port is None else nodes_file(settings, situation.root, port))
+    kubelet = kubelet_config(settings, shape)
+    if kubelet is not None and settings.cluster.servers > 1:
+        drop_in = folders.state / "kubelet.conf"
+        write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; nothing private in it
+    files = Files(registries=str(registries) if registries else None, drop_in=str(drop_in) if drop_in else None)
+    write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports, files)))
 
 
 def creating(situation: Situation, next_ports: Callable[[Ports], Ports]) -> Action:

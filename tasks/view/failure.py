@@ -10,6 +10,7 @@ from tasks.engine.folder import file_name
 from tasks.engine.step import Result, State, Step
 from tasks.errors import LaunchError
 from tasks.tools.program import CommandFailed
+from tasks.tools.secret import redact
 from tasks.view.ending import Ending
 from tasks.view.fit import count, seconds, some, wrap
 from tasks.view.line import UNICODE, Line, Marks, line
@@ -32,7 +33,7 @@ def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
 
 def refusal(error: LaunchError, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
     """An expected error outside a run: what happened, why, what to do."""
-    head = wrap(error.what, width, first=f"{marks.failed} ", rest="  ")
+    head = _wrap(error.what, width, first=f"{marks.failed} ", rest="  ")
     lines = [line((text, "bad")) for text in head]
     if isinstance(error, CommandFailed):
         lines += _command(error, error.what, marks)
@@ -47,7 +48,7 @@ def _one(result: Result, ending: Ending, lost: list[str], width: int | None, mar
     error = result.error
     cause = ending.causes.get(result.name) or (error if isinstance(error, LaunchError) else None)
     what = cause.what if cause is not None else result.why
-    lines += [line(text) for text in wrap(what, width, first="  ")]
+    lines += [line(text) for text in _wrap(what, width, first="  ")]
     command = _failed_command(error)
     if command is not None:
         lines += _command(command, what, marks)
@@ -74,10 +75,15 @@ def _command(error: CommandFailed, said: str, marks: Marks) -> list[Line]:
 
 
 def _why_and_fix(why: str, fix: str, width: int | None) -> list[Line]:
-    lines = [line((text[:8], "dim"), text[8:]) for text in wrap(why, width, first="  why:  ")] if why else []
+    lines = [line((text[:8], "dim"), text[8:]) for text in _wrap(why, width, first="  why:  ")] if why else []
     if fix:
-        lines += [line((text[:8], "good"), text[8:]) for text in wrap(fix, width, first="  do:   ")]
+        lines += [line((text[:8], "good"), text[8:]) for text in _wrap(fix, width, first="  do:   ")]
     return lines
+
+
+def _wrap(text: str, width: int | None, first: str, rest: str | None = None) -> list[str]:
+    """As `wrap`, masked before: a secret that a line's end has cut in two would not be found any more."""
+    return wrap(redact(text), width, first=first, rest=rest)
 
 
 def _failed_command(error: BaseException | None) -> CommandFailed | None:

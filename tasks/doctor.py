@@ -1,0 +1,75 @@
+"""What stands in the way of a launch, each with the command that fixes it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from tasks.errors import FAILED, NO_ENGINE, OK, BadInput
+
+if TYPE_CHECKING:
+    from tasks.checks.facts import Facts
+    from tasks.session import Session
+    from tasks.situation import Situation
+
+
+def doctor(session: Session, *, fix: bool, form: str) -> int:
+    """Look at everything; 0: nothing would stop a launch, 1: something would, 6: no engine. Raises `BadInput`."""
+    from tasks.checks.every import examine, problems
+    from tasks.checks.gather import gather
+    from tasks.checks.mend import Mended, mend
+    from tasks.checks.shown import as_json, as_lines
+    from tasks.view.output import out, width_of
+
+    if form not in ("text", "json"):
+        raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
+    facts = gather(session)
+    findings = examine(facts)
+    mended: list[Mended] = []
+    if fix:
+        mended = mend(findings, facts.rights, session.programs(), lambda: _fetch(session))
+        if any(each.ran for each in mended):
+            facts = gather(session)
+            findings = examine(facts)
+    code = _code(facts, stops=bool(problems(findings)))
+    if form == "json":
+        out([as_json(findings, mended, cluster=session.name, exit_code=code)])
+    else:
+        out(as_lines(findings, mended, width_of(sys.stdout)))
+    return code
+
+
+def stop_launch(session: Session, situation: Situation) -> None:
+    """Only what would stop a launch, from facts that are there or cost no process. Raises `LaunchError`."""
+    from tasks.checks.every import examine, problems
+    from tasks.checks.finding import Unfit
+    from tasks.checks.gather import brief
+    from tasks.facts.engine import engine
+
+    host = getattr(situation, "host", None) or engine(situation.programs)
+    found = problems(examine(brief(session, situation, host)))
+    if found:
+        raise Unfit(found)
+
+
+def _code(facts: Facts, *, stops: bool) -> int:
+    if facts.no_engine is not None:
+        return NO_ENGINE
+    return FAILED if stops else OK
+
+
+def _fetch(session: Session) -> int:
+    """Fetch the pinned programs, shown on standard error: standard output may be a document."""
+    import contextlib
+
+    from tasks.errors import LaunchError
+    from tasks.fetching import tools
+    from tasks.session import Ended
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return tools(session)
+    except Ended as ended:
+        return ended.status
+    except LaunchError as error:
+        return error.status
