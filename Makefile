@@ -28,6 +28,9 @@ $(VENV)/dev.done: $(VENV)/runtime.done requirements-dev.txt
 $(TASKS): $(VENV)/runtime.done
 	@$(BIN)/invoke $@ $(ARGS)
 
+tools: $(VENV)/runtime.done ## fetch k3d, kubectl and helm where they are missing
+	@$(BIN)/python -m tasks.setup $(ARGS)
+
 test: $(VENV)/dev.done ## the tests that need no cluster
 	$(BIN)/python -m pytest -m "not cluster" $(ARGS)
 
