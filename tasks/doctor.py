@@ -46,7 +46,7 @@ def stop_launch(session: Session, situation: Situation) -> None:
     from tasks.checks.gather import brief
     from tasks.facts.engine import engine
 
-    host = getattr(situation, "host", None) or engine(situation.programs)
+    host = situation.host or engine(situation.programs)
     found = problems(examine(brief(session, situation, host)))
     if found:
         raise Unfit(found)

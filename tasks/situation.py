@@ -15,6 +15,7 @@ from tasks.settings.tree import Release, Settings
 from tasks.tools.program import Programs
 
 if TYPE_CHECKING:
+    from tasks.facts.engine import Engine
     from tasks.facts.live import Live
     from tasks.tools.kubeapi import Api
 
@@ -75,6 +76,8 @@ class Situation:
     folders: Folders
     engine: str = "k3d"
     """k3d, or existing."""
+    host: Engine | None = None
+    """The Docker engine; None where none is asked."""
     standing: Standing
     shape: Shape
     ports: Ports | None = None

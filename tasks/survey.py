@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import prepull, registry
 from tasks.cluster.answer import fetch_kubeconfig
@@ -22,6 +22,9 @@ from tasks.situation import Situation
 from tasks.tools import docker, helm, k3d
 from tasks.tools.program import Command, Programs
 from tasks.wanted import wanted_keys
+
+if TYPE_CHECKING:
+    from tasks.facts.engine import Engine
 
 
 def survey(session: Session, parts: Collection[str]) -> Situation:
@@ -74,9 +77,10 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         k3d_programs=replace(programs, env=_k3d_environment(session, settings)),
         helm_programs=programs.with_env(helm.environment(session.folders.cache)),
         folders=session.folders,
+        host=host,
         standing=stands,
         shape=shape,
-        ports=_ports(programs, settings, stands),
+        ports=_ports(programs, settings, stands, host),
         images={ref: ref in there for ref in refs},
         registries=kept,
         releases=releases(settings),
@@ -218,7 +222,7 @@ def _silent(situation: Situation) -> LaunchError:
     )
 
 
-def _ports(programs: Programs, settings: Settings, stands: Standing) -> Ports:
+def _ports(programs: Programs, settings: Settings, stands: Standing, host: Engine) -> Ports:
     """Ports of the cluster that is there, or the wishes that are free, else their fallbacks, else any."""
     if stands.of("server"):
         api = stands.port(6443) or settings.cluster.ports.api
@@ -226,19 +230,20 @@ def _ports(programs: Programs, settings: Settings, stands: Standing) -> Ports:
         return Ports(
             http=stands.port(80), https=stands.port(443), api=api, early=early if early and early != api else None
         )
-    return choose_ports(programs, settings, frozenset())
+    return choose_ports(programs, settings, frozenset(), host)
 
 
-def choose_ports(programs: Programs, settings: Settings, refused: frozenset[int]) -> Ports:
+def choose_ports(programs: Programs, settings: Settings, refused: frozenset[int], host: Engine | None) -> Ports:
     """Each wish, else its fallback, else any free port; none twice, and none that the engine has refused."""
-    from tasks.facts.ports import choose, docker_ports, taken
+    from tasks.facts.ports import choose, docker_ports, low_port_start, taken
 
+    lowest = low_port_start() if host is not None and host.rootless else 0
     wishes, address = settings.cluster.ports, settings.cluster.bind_address
     published = docker_ports(programs.run(docker.published()).out)
     used = set(refused)
 
     def busy(port: int) -> bool:
-        return port in used or port in published or taken(address, port)
+        return port in used or port in published or port < lowest or taken(address, port)
 
     def pick(wish: int, fallback: int | None) -> int:
         port = choose(wish, fallback, busy)
@@ -263,7 +268,8 @@ def choosers(situation: Situation) -> Choosers:
         """The engine has refused one of these: those that it holds now are seen, the rest are taken as refused."""
         tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
         published = docker_ports(programs.run(docker.published()).out)
-        return choose_ports(programs, settings, frozenset(port for port in tried if port in published or _hidden(port)))
+        refused = frozenset(port for port in tried if port in published or _hidden(port))
+        return choose_ports(programs, settings, refused, situation.host)
 
     def _hidden(port: int) -> bool:
         return taken(settings.cluster.bind_address, port)

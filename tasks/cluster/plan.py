@@ -162,8 +162,10 @@ def _more_agents(situation: Situation) -> list[Step]:
 def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     """CPU limits, when everything is ready: during the launch they would slow it."""
     limits = situation.settings.cluster.limits
+    most = situation.host.ncpu if situation.host is not None else 1024  # Docker refuses a limit above that
     steps = []
-    for role, cpus in (("server", limits.server_cpus), ("agent", limits.agent_cpus)):
+    for role, wish in (("server", limits.server_cpus), ("agent", limits.agent_cpus)):
+        cpus = min(wish, most)
         count = situation.settings.cluster.servers if role == "server" else situation.shape.agents
         if not count:
             continue

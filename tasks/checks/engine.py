@@ -1,0 +1,153 @@
+"""The Docker engine itself: whether it answers, is new enough, and can hold k3s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.checks.facts import Facts
+from tasks.checks.finding import Finding, Level, Remedy
+from tasks.facts.no_engine import EngineStopped
+from tasks.facts.versions import numbers
+
+LEAST_DOCKER = (20, 10, 5)
+"""k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
+NO_CGROUP_V1 = 35
+"""From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless told otherwise (KEP-5573)."""
+_UNFIT_STORAGE = {
+    "zfs": "k3s does not support ZFS for its images (k3s#66)",
+    "vfs": "it copies every layer of every image: slow, and it fills the disk",
+}
+
+
+def answers(facts: Facts) -> Iterator[Finding]:
+    """Reachable, and its version."""
+    error, engine = facts.no_engine, facts.engine
+    if error is not None:
+        start = isinstance(error, EngineStopped) and facts.startable
+        yield Finding(
+            check="engine",
+            level=Level.PROBLEM,
+            what=error.what,
+            why=error.why,
+            fix=error.fix,
+            remedy=Remedy(argv=("systemctl", "start", "docker")) if start else None,
+        )
+    if engine is None:
+        return
+    kind = " (rootless)" if engine.rootless else ""
+    place = "in a machine of its own" if engine.desktop else "on this machine" if engine.here else "not on this machine"
+    known = numbers(engine.version)
+    if known and known < LEAST_DOCKER:
+        yield Finding(
+            check="engine",
+            level=Level.PROBLEM,
+            what=f"Docker {engine.version} is too old",
+            why=f"k3d needs {'.'.join(map(str, LEAST_DOCKER))} or later: older ones bring a runc that k3s fails on",
+            fix="update Docker Engine: https://docs.docker.com/engine/install/",
+        )
+    else:
+        what = f"Docker {engine.version}{kind} on {engine.os}, {place}"
+        yield Finding(check="engine", level=Level.OK if known else Level.UNKNOWN, what=what)
+
+
+def cgroups(facts: Facts) -> Iterator[Finding]:
+    """The cgroup version against the k3s version, and the controllers that a kubelet needs."""
+    engine = facts.engine
+    if engine is None:
+        return
+    if "memory" in engine.missing_controllers:
+        yield _no_memory_controller(rootless=engine.rootless)
+    elif engine.rootless and engine.missing_controllers:
+        yield _not_delegated(engine.missing_controllers)
+    elif engine.rootless and engine.cgroup_version == 1:
+        yield Finding(
+            check="cgroups",
+            level=Level.PROBLEM,
+            what="a rootless engine on cgroup v1",
+            why="only cgroup v2 lets an ordinary user limit anything, and a kubelet has to",
+            fix="start the kernel with cgroup v2: add `systemd.unified_cgroup_hierarchy=1` to its command line, reboot",
+        )
+    elif engine.cgroup_version == 1 and facts.kubernetes is None:
+        yield Finding(
+            check="cgroups",
+            level=Level.UNKNOWN,
+            what="cgroup v1, and the image's name does not tell its Kubernetes version",
+            why=f"from 1.{NO_CGROUP_V1} on the kubelet refuses cgroup v1",
+        )
+    elif engine.cgroup_version == 1 and (facts.kubernetes or 0) >= NO_CGROUP_V1 and not _allowed(facts):
+        yield Finding(
+            check="cgroups",
+            level=Level.PROBLEM,
+            what=f"cgroup v1, which Kubernetes 1.{facts.kubernetes} refuses",
+            why=f"from 1.{NO_CGROUP_V1} on every node would die at once, again and again",
+            fix='`--set cluster.args.kubelet=["fail-cgroupv1=false"]`, or K8S_VERSION below 1.35, or a host with '
+            "cgroup v2",
+        )
+    elif engine.cgroup_version:
+        yield Finding(check="cgroups", level=Level.OK, what=f"cgroup v{engine.cgroup_version}")
+    else:
+        yield Finding(check="cgroups", level=Level.UNKNOWN, what="the engine does not tell its cgroup version")
+
+
+def storage(facts: Facts) -> Iterator[Finding]:
+    """Storage drivers on which k3s is known to have trouble."""
+    engine = facts.engine
+    if engine is None:
+        return
+    for name in dict.fromkeys((engine.driver, engine.backing)):
+        if name in _UNFIT_STORAGE:
+            yield Finding(
+                check="storage",
+                level=Level.WARNING,
+                what=f"the engine stores on {name}",
+                why=_UNFIT_STORAGE[name],
+                fix='`--set cluster.args.k3s=["snapshotter=native"]`, or move the engine\'s data to ext4 or xfs'
+                if name == "zfs"
+                else "let Docker use overlay2: https://docs.docker.com/engine/storage/drivers/",
+            )
+
+
+def forwarding(facts: Facts) -> Iterator[Finding]:
+    """Without it no container reaches another network."""
+    if facts.engine is not None and not facts.engine.forwarding:
+        yield Finding(
+            check="forwarding",
+            level=Level.WARNING,
+            what="the engine's machine does not forward IPv4",
+            why="pods would reach neither each other's nodes nor the internet",
+            fix="`sudo sysctl -w net.ipv4.ip_forward=1`, and restart Docker",
+        )
+
+
+def _allowed(facts: Facts) -> bool:
+    """Whether the kubelet is told to run on cgroup v1 all the same."""
+    cluster = facts.settings.cluster
+    given = {text.lstrip("-").lower() for text in cluster.args.kubelet}
+    return "fail-cgroupv1=false" in given or cluster.kubelet_config.get("failCgroupV1") is False
+
+
+def _no_memory_controller(*, rootless: bool) -> Finding:
+    boot = "add `cgroup_enable=memory cgroup_memory=1` to the kernel's command line (Raspberry Pi: cmdline.txt), reboot"
+    return Finding(
+        check="cgroups",
+        level=Level.PROBLEM,
+        what="the engine cannot limit memory: the memory cgroup is missing",
+        why="k3s ends at once without it",
+        fix=_DELEGATE if rootless else boot,
+    )
+
+
+def _not_delegated(missing: tuple[str, ...]) -> Finding:
+    return Finding(
+        check="cgroups",
+        level=Level.WARNING,
+        what=f"the rootless engine lacks cgroup controllers: {', '.join(missing)}",
+        why="limits of pods and nodes on these are ignored, or refused by the kubelet",
+        fix=_DELEGATE,
+    )
+
+
+_DELEGATE = (
+    "let systemd delegate them: in `sudo systemctl edit user@.service` add [Service] Delegate=cpu cpuset io memory "
+    "pids; then log in again"
+)

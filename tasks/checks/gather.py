@@ -1,0 +1,161 @@
+"""The facts that checks judge: all that can be asked, side by side, or only what costs no process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.checks.facts import Facts, kubernetes_minor
+from tasks.checks.network import hosts, wishes
+from tasks.checks.probes import disk, inotify, rights, server, unresolved
+from tasks.errors import LaunchError, NoEngine
+from tasks.facts import ports
+from tasks.facts.endpoint import endpoint
+from tasks.facts.engine import Engine, engine
+from tasks.facts.machine import system
+from tasks.facts.sizing import size
+from tasks.facts.versions import Versions, numbers, versions
+from tasks.prepull import k3s_image
+from tasks.setup.pins import Pins, read
+from tasks.tools import docker
+from tasks.tools.program import Programs
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+    from tasks.settings.tree import Settings
+    from tasks.situation import Situation
+
+_SYSTEMD = Path("/run/systemd/system")
+_LIST = replace(docker.published(), deadline=20.0)
+
+
+def gather(session: Session) -> Facts:
+    """Everything, for `doctor`."""
+    settings: Settings = session.settings
+    programs = session.programs()
+    if session.options.engine == "existing":
+        return _existing(session, settings, programs)
+    with ThreadPoolExecutor(max_workers=5) as pool:
+        asked = pool.submit(_engine, programs)
+        listed = pool.submit(_list, programs)
+        told = pool.submit(versions, programs, session.state)
+        names = pool.submit(unresolved, hosts(settings))
+        may = pool.submit(rights, programs)
+        found, error = asked.result()
+        out = listed.result()
+    facts = Facts(
+        settings=settings,
+        environ=session.environ,
+        engine=found,
+        no_engine=error,
+        startable=_SYSTEMD.is_dir() and system() == "linux" and endpoint(session.environ).default,
+        versions=told.result(),
+        pins=_pins(session),
+        kubernetes=kubernetes_minor(k3s_image(settings)),
+        unresolved=names.result(),
+        rights=may.result(),
+    )
+    return _on_engine(facts, found, out) if found is not None else facts
+
+
+def brief(session: Session, situation: Situation, host: Engine) -> Facts:
+    """What can be known without asking anybody, before a cluster is made."""
+    told = session.system
+    chosen = situation.ports
+    return Facts(
+        settings=situation.settings,
+        environ=situation.environ,
+        engine=host,
+        versions=Versions(k3d=told.get("k3d"), kubectl=told.get("kubectl"), helm=told.get("helm")),
+        pins=_pins(session),
+        fetched=True,
+        kubernetes=kubernetes_minor(situation.shape.image),
+        agents=situation.shape.agents,
+        disk=disk(host),
+        inotify=inotify(host),
+        low_port_start=ports.low_port_start(),
+        chosen=tuple(port for port in (chosen.http, chosen.https, chosen.api) if port) if chosen else None,
+        bindable=_bindable(situation.settings, host),
+    )
+
+
+def _engine(programs: Programs) -> tuple[Engine | None, NoEngine | None]:
+    try:
+        return engine(programs), None
+    except NoEngine as error:
+        return None, error
+
+
+def _list(programs: Programs) -> str:
+    """Containers with their ports; nothing where no engine answers, which is told elsewhere."""
+    try:
+        return programs.run(_LIST).out
+    except LaunchError:
+        return ""
+
+
+def _on_engine(facts: Facts, host: Engine, out: str) -> Facts:
+    """With what is known only where an engine answers."""
+    settings = facts.settings
+    sized = size(host.cpus, host.memory_bytes)
+    own, busy = _holders(settings, out)
+    used = [fallback if wish in busy and wish not in own else wish for _what, wish, fallback in wishes(settings)]
+    return replace(
+        facts,
+        agents=settings.cluster.agents if settings.cluster.agents is not None else sized.agents,
+        disk=disk(host),
+        inotify=inotify(host),
+        low_port_start=ports.low_port_start(),
+        chosen=tuple(port for port in used if port is not None),
+        bindable=_bindable(settings, host),
+        taken=busy,
+        own=own,
+    )
+
+
+def _holders(settings: Settings, out: str) -> tuple[frozenset[int], dict[int, str]]:
+    """Ports that this cluster and the shared registries hold, and all that anybody holds, with who it is."""
+    held = ports.holders(out)
+    ours = {docker.CLUSTER_LABEL: settings.cluster.name, docker.OURS: settings.cluster.name}
+    own = {
+        port
+        for port, holder in held.items()
+        if docker.CACHE_LABEL in holder.labels or any(holder.labels.get(key) == name for key, name in ours.items())
+    }
+    wanted = {port for _what, wish, other in wishes(settings) for port in (wish, other) if port is not None}
+    busy = {port: f"the container {held[port].container}" for port in wanted if port in held}
+    address = settings.cluster.bind_address
+    found = {port for port in wanted - busy.keys() if ports.taken(address, port)}
+    who = ports.listening(found) if found else {}
+    return frozenset(own), busy | {port: who.get(port, "a program that does not show") for port in found}
+
+
+def _bindable(settings: Settings, host: Engine) -> bool | None:
+    """None where ports are published on another machine, or by one that forwards them."""
+    return ports.bindable(settings.cluster.bind_address) if host.here else None
+
+
+def _pins(session: Session) -> Pins:
+    return read(session.root / "config" / "pins.yaml")
+
+
+def _existing(session: Session, settings: Settings, programs: Programs) -> Facts:
+    """For a cluster that somebody else made: no engine is asked."""
+    name = str(session.options.context)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        told = pool.submit(versions, programs, session.state)
+        names = pool.submit(unresolved, hosts(settings))
+        asked = pool.submit(server, programs, name)
+        version, found = told.result(), asked.result()
+    minor = numbers(found.version)
+    return Facts(
+        settings=settings,
+        environ=session.environ,
+        versions=version,
+        pins=_pins(session),
+        kubernetes=minor[1] if len(minor) > 1 else None,
+        unresolved=names.result(),
+        context=found,
+    )

@@ -1,0 +1,29 @@
+"""What may be done as root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tasks.checks.facts import Facts
+from tasks.checks.finding import Finding, Level
+
+
+def sudo(facts: Facts) -> Iterator[Finding]:
+    """No launch needs it: `docker-tune` and some fixes do."""
+    rights = facts.rights
+    if rights is None:
+        return
+    if rights.enough:
+        yield Finding(check="sudo", level=Level.OK, what="you are root" if rights.root else "works without a password")
+        return
+    what = "there is none" if rights.sudo is None else "asks for a password"
+    if facts.settings.docker.tune == "auto":
+        yield Finding(
+            check="sudo",
+            level=Level.WARNING,
+            what=f"{what}, and docker.tune is auto",
+            why="Docker's daemon.json belongs to root, so it will be left as it is",
+            fix="`sudo invoke docker-tune` once, or docker.tune off",
+        )
+    else:
+        yield Finding(check="sudo", level=Level.OK, what=f"{what}: what needs root is left to you")

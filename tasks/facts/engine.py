@@ -1,0 +1,188 @@
+"""The Docker engine: what it is, where it runs, and how much of its machine it may use."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.errors import LaunchError
+from tasks.facts import no_engine
+from tasks.facts.endpoint import Endpoint, endpoint
+from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
+from tasks.tools.program import Command, CommandFailed, DeadlinePassed, Programs
+
+ASK = Command(argv=("docker", "info", "--format", "{{json .}}"), deadline=20.0, ok=(0, 1))
+"""One question for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""
+_MACHINES = re.compile(r"^(docker-desktop|colima|lima-|orbstack|rancher-desktop)")
+_SYSTEMS = re.compile(r"^(Docker Desktop|OrbStack|Rancher Desktop)")
+_STOPPED = re.compile(
+    r"cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running"
+    r"|connection refused|connect: no such file",
+    re.IGNORECASE,
+)
+_NEEDED = {"MemoryLimit": "memory", "CpuCfsQuota": "cpu", "CPUSet": "cpuset", "PidsLimit": "pids"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """An engine that answers."""
+
+    cpus: int
+    """Whole CPUs that its containers may use together."""
+    memory_bytes: int
+    """Bytes, likewise."""
+    arch: str
+    os: str
+    """Name of the operating system that it runs on."""
+    version: str
+    ncpu: int
+    """CPUs as the engine counts them, without quotas: it refuses a container's limit above this."""
+    cgroup_version: int
+    """1 or 2; 0: it does not say."""
+    rootless: bool
+    desktop: bool
+    """It runs in a machine of its own (Docker Desktop, Colima, ...): this one's /proc says nothing of it."""
+    here: bool
+    """It runs on this machine: same kernel, same host name."""
+    name: str
+    root_dir: str
+    driver: str
+    """Storage driver."""
+    backing: str
+    """File system below it; empty if it does not say."""
+    missing_controllers: tuple[str, ...] = ()
+    """Of memory, cpu, cpuset and pids: those that it cannot limit."""
+    forwarding: bool = True
+    """IPv4 packets are forwarded."""
+    proxied: bool = False
+    """It has a proxy of its own for its pulls."""
+    warnings: tuple[str, ...] = ()
+    host: str = ""
+    """Its address."""
+    context: str = ""
+    """docker's own context for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """What tells whether an engine is on this machine, and how it is started here."""
+
+    system: str
+    kernel: str
+    name: str
+    user: int
+
+
+def engine(programs: Programs) -> Engine:
+    """Ask the engine. Raises `NoEngine`, with what to do."""
+    here = Here(system=system(), kernel=platform.release(), name=socket.gethostname(), user=os.getuid())
+    if programs.where("docker") is None:
+        raise no_engine.missing(here.system, podman=programs.where("podman") is not None)
+    point = endpoint(programs.env)
+    if point.remote:
+        raise no_engine.remote(point)
+    try:
+        done = programs.run(ASK, quiet=True)
+    except DeadlinePassed:
+        raise no_engine.silent(point, ASK.deadline) from None
+    except CommandFailed as error:
+        raise no_engine.failed(point, error.done.err) from None
+    except LaunchError as error:  # it could not even be started
+        raise no_engine.failed(point, error.what) from None
+    info = _parsed(done.out)
+    _refuse(info, point, here, done.err)
+    return read(info, point, here)
+
+
+def read(info: Mapping[str, Any], point: Endpoint, here: Here) -> Engine:
+    """What an engine told of itself, bounded by cgroups where it is on this machine."""
+    machine = is_machine(info, here)
+    local = not machine and str(info.get("KernelVersion", "")) == here.kernel and info.get("Name") == here.name
+    bound = _limits(info, here) if local else Limits()
+    ncpu, memory = int(info.get("NCPU") or 1), int(info.get("MemTotal") or 0)
+    return Engine(
+        cpus=bounded_cpus(ncpu, bound),
+        memory_bytes=bounded_memory(memory, bound),
+        arch=str(info.get("Architecture", "")),
+        os=str(info.get("OperatingSystem", "")),
+        version=str(info.get("ServerVersion", "")),
+        ncpu=ncpu,
+        cgroup_version=int(info["CgroupVersion"]) if str(info.get("CgroupVersion", "")).isdigit() else 0,
+        rootless=_rootless(info),
+        desktop=machine,
+        here=local,
+        name=str(info.get("Name", "")),
+        root_dir=str(info.get("DockerRootDir", "")),
+        driver=str(info.get("Driver", "")),
+        backing=next((str(row[1]) for row in info.get("DriverStatus") or () if row[0] == "Backing Filesystem"), ""),
+        missing_controllers=tuple(name for key, name in _NEEDED.items() if info.get(key) is False),
+        forwarding=info.get("IPv4Forwarding") is not False,
+        proxied=bool(info.get("HttpProxy") or info.get("HttpsProxy")),
+        warnings=tuple(str(text) for text in info.get("Warnings") or ()),
+        host=point.host,
+        context=str((info.get("ClientInfo") or {}).get("Context") or point.context),
+    )
+
+
+def is_machine(info: Mapping[str, Any], here: Here) -> bool:
+    """Whether the engine runs in a virtual machine of its own; on macOS there is no other way."""
+    name, os_name = str(info.get("Name", "")), str(info.get("OperatingSystem", ""))
+    return here.system == "darwin" or bool(_SYSTEMS.match(os_name)) or bool(_MACHINES.match(name))
+
+
+def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
+    """Whether Podman answers: as the program (its own shape of answer), or behind its socket.
+
+    There it names its own storage, no index server and its licence (podman: `pkg/api/handlers/compat/info.go`).
+    """
+    if {"host", "store"} <= info.keys() or "podman" in point.host.rsplit("/", 1)[-1]:
+        return True
+    storage = str(info.get("DockerRootDir", "")).endswith("/containers/storage")
+    return storage or (info.get("IndexServerAddress") == "" and info.get("ProductLicense") == "Apache-2.0")
+
+
+def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str) -> None:
+    """Raises `NoEngine` for what is no engine that can be used."""
+    said = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
+    if is_podman(info, point) or "emulate docker cli using podman" in said.lower():
+        raise no_engine.podman(point)
+    if not info.get("ServerVersion"):
+        if "permission denied" in said.lower():
+            raise no_engine.denied(point, said)
+        if _STOPPED.search(said):
+            raise no_engine.stopped(here.system, point, said)
+        raise no_engine.failed(point, said)
+    if info.get("OSType") == "windows":
+        raise no_engine.windows_containers()
+
+
+def _parsed(out: str) -> dict[str, Any]:
+    try:
+        info = json.loads(out)
+    except ValueError:
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def _rootless(info: Mapping[str, Any]) -> bool:
+    return any("name=rootless" in str(option).split(",") for option in info.get("SecurityOptions") or ())
+
+
+def _limits(info: Mapping[str, Any], here: Here) -> Limits:
+    """Limits of the group that containers are put into, not of ours: a session's limits do not reach them.
+
+    Where dockerd runs in a container itself, the root that is seen here is that container's group.
+    """
+    if _rootless(info):
+        parent = f"/user.slice/user-{here.user}.slice/user@{here.user}.service/user.slice"
+    else:
+        parent = "/system.slice" if info.get("CgroupDriver") == "systemd" else "/docker"
+    if info.get("CgroupDriver") == "none":
+        return own_limits()
+    return limits({"": parent, "cpu": parent, "memory": parent})

@@ -1,0 +1,67 @@
+"""Facts of a machine on which all is well, and those that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tasks.checks.facts import Disk, Facts, Inotify, Rights
+from tasks.checks.finding import Finding, Level
+from tasks.facts.endpoint import Endpoint
+from tasks.facts.engine import Engine, read
+from tasks.facts.versions import Versions
+from tasks.settings.tree import Settings
+from tasks.setup import pins
+from tests.facts.docker_info import HERE, LINUX
+
+ROOT = Path(__file__).parents[2]
+GIB = 1024**3
+
+
+def settings(**cluster: Any) -> Settings:
+    """The defaults with another cluster."""
+    return Settings.model_validate({"cluster": cluster})
+
+
+def engine(**changes: Any) -> Engine:
+    """An engine on this machine with 8 CPUs and 16 GiB."""
+    made = read({**LINUX, "CgroupVersion": "2", "NCPU": 8, "MemTotal": 16 * GIB, **changes}, Endpoint(), HERE)
+    return replace(made, here=True)
+
+
+WELL = Facts(
+    settings=Settings(),
+    engine=engine(),
+    versions=Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4"),
+    pins=pins.read(ROOT / "config" / "pins.yaml"),
+    kubernetes=32,
+    agents=4,
+    disk=Disk(total=200 * GIB, free=100 * GIB),
+    inotify=Inotify(instances=1024, watches=1048576),
+    chosen=(80, 443, 6550),
+    bindable=True,
+    taken={},
+    unresolved={},
+    rights=Rights(root=False, sudo=True),
+)
+
+
+def levels(found: Iterable[Finding]) -> list[str]:
+    """What came out, in short."""
+    return [each.level.value for each in found]
+
+
+def one(found: Iterable[Finding]) -> Finding:
+    """The only finding."""
+    (finding,) = found
+    if finding.level in (Level.WARNING, Level.PROBLEM):
+        assert finding.why
+        assert finding.fix
+    return finding
+
+
+def environ(**given: str) -> Mapping[str, str]:
+    """An environment."""
+    return given

@@ -1,0 +1,117 @@
+"""The engine's machine against the plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.checks.capacity import cpus, disk, inotify, memory
+from tasks.checks.facts import Disk, Inotify
+from tests.checks.given import GIB, WELL, engine, one, settings
+from tests.facts.docker_info import DESKTOP
+
+
+@pytest.mark.parametrize(
+    ("ncpu", "agents", "cluster", "level", "fix"),
+    [
+        (8, 4, {}, "ok", ""),
+        (2, 1, {}, "ok", ""),
+        (1, 1, {}, "warning", "colima start --cpu"),
+        (4, 1, {"limits": {"agent_cpus": 6}}, "ok", ""),
+    ],
+)
+def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: str) -> None:
+    found = one(cpus(replace(WELL, engine=engine(NCPU=ncpu), agents=agents, settings=settings(**cluster))))
+    assert found.level.value == level
+    assert fix in found.fix
+
+
+@pytest.mark.parametrize(
+    ("have", "agents", "cluster", "level", "told"),
+    [
+        (16 * GIB, 4, {}, "ok", "may use 8.0 GiB"),
+        (6 * GIB, 4, {}, "ok", "may use 8.0 GiB"),
+        (5 * GIB, 4, {}, "warning", "the engine has 5.0 GiB"),
+        (5 * GIB, 4, {"limits": {"enabled": False}}, "ok", "without limits"),
+        (1 * GIB, 1, {}, "warning", "the engine has 1.0 GiB"),
+        (4 * GIB, 0, {"servers": 3}, "ok", "3 servers and 0 agents"),
+    ],
+)
+def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, told: str) -> None:
+    facts = replace(WELL, engine=engine(MemTotal=have), agents=agents, settings=settings(**cluster))
+    found = one(memory(facts))
+    assert found.level.value == level
+    assert told in found.what
+
+
+def test_memory_says_how_many_agents_fit() -> None:
+    found = one(memory(replace(WELL, engine=engine(MemTotal=5 * GIB))))
+    assert "K3D_AGENTS=2 " in found.fix
+    crowded = replace(WELL, engine=engine(MemTotal=3 * GIB), settings=settings(servers=3))
+    assert "K3D_AGENTS=0 " in one(memory(crowded)).fix
+
+
+def test_memory_that_an_engine_does_not_tell_is_not_judged() -> None:
+    assert list(memory(replace(WELL, engine=engine(MemTotal=0)))) == []
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "cluster", "level"),
+    [
+        (200, 100, {}, "ok"),
+        (100, 9, {}, "warning"),
+        (100, 5.1, {}, "warning"),
+        (100, 4.9, {}, "problem"),
+        (1000, 40, {}, "problem"),
+        (1000, 40, {"args": {"kubelet": ["eviction-hard=nodefs.available<1%"]}}, "ok"),
+        (1000, 40, {"kubelet_config": {"evictionHard": {"nodefs.available": "1%"}}}, "ok"),
+        (20, 1.9, {"args": {"kubelet": ["eviction-hard=nodefs.available<1%"]}}, "problem"),
+    ],
+)
+def test_disk(total: float, free: float, cluster: dict[str, Any], level: str) -> None:
+    room = Disk(total=int(total * GIB), free=int(free * GIB))
+    found = one(disk(replace(WELL, disk=room, settings=settings(**cluster))))
+    assert found.level.value == level
+    assert "/var/lib/docker" in found.what
+    assert found.remedy is None  # nothing that deletes
+
+
+@pytest.mark.parametrize(
+    ("instances", "watches", "agents", "level"),
+    [
+        (1024, 1048576, 4, "ok"),
+        (512, 65536, 4, "ok"),
+        (128, 1048576, 4, "warning"),
+        (128, 192536, 1, "warning"),
+        (128, 8192, 0, "ok"),
+        (512, 8192, 4, "warning"),
+        (19, 1048576, 4, "problem"),
+        (20, 1048576, 4, "warning"),
+    ],
+)
+def test_inotify(instances: int, watches: int, agents: int, level: str) -> None:
+    facts = replace(WELL, inotify=Inotify(instances=instances, watches=watches), agents=agents)
+    assert one(inotify(facts)).level.value == level
+
+
+def test_inotify_is_only_ever_raised() -> None:
+    found = one(inotify(replace(WELL, inotify=Inotify(instances=128, watches=1048576))))
+    assert found.remedy is not None
+    argv = ("sysctl", "-w", "fs.inotify.max_user_instances=512", "fs.inotify.max_user_watches=1048576")
+    assert found.remedy.argv == argv
+    assert f"`sudo {' '.join(argv)}`" in found.fix
+
+
+@pytest.mark.parametrize("check", [disk, inotify])
+def test_another_machine_is_said_to_be_unseen(check: Any) -> None:
+    facts = replace(WELL, engine=replace(engine(**DESKTOP), here=False), disk=None, inotify=None)
+    found = one(check(facts))
+    assert found.level.value == "not known"
+    assert "in its own machine" in found.what
+
+
+@pytest.mark.parametrize("check", [cpus, memory, disk, inotify])
+def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
+    assert list(check(replace(WELL, engine=None))) == []

@@ -1,0 +1,128 @@
+"""What is judged of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.checks.engine import answers, cgroups, forwarding, storage
+from tasks.checks.facts import Facts, kubernetes_minor
+from tasks.errors import NoEngine
+from tasks.facts.no_engine import EngineStopped
+from tests.checks.given import WELL, engine, levels, one, settings
+from tests.facts.docker_info import ROOTLESS
+
+NONE = replace(WELL, engine=None)
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [
+        ("28.2.2", "ok"),
+        ("20.10.24+dfsg1", "ok"),
+        ("20.10.5", "ok"),
+        ("20.10.4", "problem"),
+        ("19.03.15", "problem"),
+        ("27.3.1-rd", "ok"),
+        ("dev", "not known"),
+    ],
+)
+def test_the_engines_version(version: str, level: str) -> None:
+    found = one(answers(replace(WELL, engine=engine(ServerVersion=version))))
+    assert found.level.value == level
+    assert version in found.what
+
+
+def test_no_engine_is_a_problem_in_its_own_words() -> None:
+    facts = replace(NONE, no_engine=NoEngine("you may not use it", why="denied", fix="`sudo usermod`"), startable=True)
+    found = one(answers(facts))
+    assert (found.level.value, found.what, found.why, found.fix) == (
+        "problem",
+        "you may not use it",
+        "denied",
+        "`sudo usermod`",
+    )
+    assert found.remedy is None
+
+
+@pytest.mark.parametrize("startable", [True, False])
+def test_an_engine_that_was_stopped_can_be_started_where_systemd_does_it(startable: bool) -> None:
+    error = EngineStopped("it does not run", why="w", fix="f")
+    found = one(answers(replace(NONE, no_engine=error, startable=startable)))
+    assert (found.remedy is not None) is startable
+    if found.remedy is not None:
+        assert found.remedy.argv == ("systemctl", "start", "docker")
+
+
+@pytest.mark.parametrize(
+    ("info", "kubernetes", "cluster", "level"),
+    [
+        ({"CgroupVersion": "2"}, 35, {}, "ok"),
+        ({"CgroupVersion": "1"}, 34, {}, "ok"),
+        ({"CgroupVersion": "1"}, 35, {}, "problem"),
+        ({"CgroupVersion": "1"}, 36, {}, "problem"),
+        ({"CgroupVersion": "1"}, 35, {"args": {"kubelet": ["fail-cgroupv1=false"]}}, "ok"),
+        ({"CgroupVersion": "1"}, 35, {"args": {"kubelet": ["--fail-cgroupv1=False"]}}, "ok"),
+        ({"CgroupVersion": "1"}, 35, {"args": {"kubelet": ["fail-cgroupv1=true"]}}, "problem"),
+        ({"CgroupVersion": "1"}, 35, {"kubelet_config": {"failCgroupV1": False}}, "ok"),
+        ({"CgroupVersion": "1"}, None, {}, "not known"),
+        ({"CgroupVersion": "2"}, None, {}, "ok"),
+        ({"CgroupVersion": ""}, 32, {}, "not known"),
+        ({"MemoryLimit": False}, 32, {}, "problem"),
+        ({"CPUSet": False}, 32, {}, "ok"),
+        ({**ROOTLESS, "CPUSet": True}, 32, {}, "ok"),
+        (ROOTLESS, 32, {}, "warning"),
+        ({**ROOTLESS, "MemoryLimit": False}, 32, {}, "problem"),
+        ({**ROOTLESS, "CPUSet": True, "CgroupVersion": "1"}, 32, {}, "problem"),
+    ],
+)
+def test_cgroups(info: dict[str, Any], kubernetes: int | None, cluster: dict[str, Any], level: str) -> None:
+    facts = replace(WELL, engine=engine(**info), kubernetes=kubernetes, settings=settings(**cluster))
+    finding = next(iter(cgroups(facts)))
+    assert finding.level.value == level
+    assert level not in ("warning", "problem") or (finding.why and finding.fix)
+
+
+@pytest.mark.parametrize(
+    ("image", "minor"),
+    [
+        ("rancher/k3s:v1.32.3-k3s1", 32),
+        ("127.0.0.1:5000/rancher/k3s:v1.35.5-k3s1", 35),
+        ("rancher/k3s:1.9.1", 9),
+        ("rancher/k3s:latest", None),
+        ("rancher/k3s@sha256:9f2c", None),
+        ("rancher/k3s", None),
+    ],
+)
+def test_the_minor_version_in_an_images_name(image: str, minor: int | None) -> None:
+    assert kubernetes_minor(image) == minor
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        ({}, []),
+        ({"Driver": "btrfs"}, []),
+        ({"Driver": "zfs", "DriverStatus": None}, ["warning"]),
+        ({"Driver": "vfs"}, ["warning"]),
+        ({"DriverStatus": [["Backing Filesystem", "zfs"]]}, ["warning"]),
+        ({"Driver": "zfs", "DriverStatus": [["Backing Filesystem", "zfs"]]}, ["warning"]),
+    ],
+)
+def test_storage(info: dict[str, Any], found: list[str]) -> None:
+    assert levels(storage(replace(WELL, engine=engine(**info)))) == found
+
+
+def test_forwarding() -> None:
+    assert levels(forwarding(WELL)) == []
+    finding = one(forwarding(replace(WELL, engine=engine(IPv4Forwarding=False))))
+    assert "ip_forward=1" in finding.fix
+    assert finding.remedy is None
+
+
+@pytest.mark.parametrize("check", [answers, cgroups, storage, forwarding])
+def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
+    facts: Facts = NONE
+    assert list(check(facts)) == []

@@ -1,0 +1,186 @@
+"""Ports, addresses, proxies, names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.checks.facts import Context
+from tasks.checks.network import address, hosts, low_ports, names, ports, proxies, wishes
+from tasks.settings.tree import Settings
+from tests.checks.given import WELL, engine, environ, levels, one, settings
+from tests.facts.docker_info import ROOTLESS
+
+NGINX, OTHER = "nginx (process 812)", "the container k3d-other-serverlb"
+
+
+def told(taken: Mapping[int, str], own: frozenset[int] = frozenset()) -> dict[int, tuple[str, str]]:
+    """Level and text by wish."""
+    found = ports(replace(WELL, taken=taken, own=own))
+    return {int(each.what.split()[1].rstrip(":")): (each.level.value, each.what) for each in found}
+
+
+def test_free_ports() -> None:
+    assert [text for _level, text in told({}).values()] == [
+        "http 80: free",
+        "https 443: free",
+        "API 6550: free",
+        "registry 5050: free",
+    ]
+
+
+def test_a_taken_port_is_told_with_its_holder_and_what_is_used_instead() -> None:
+    found = told({80: NGINX, 443: OTHER, 8443: NGINX, 5050: NGINX})
+    assert found[80] == ("warning", f"http 80 is held by {NGINX}; 8080 will be used")
+    assert found[443] == ("warning", f"https 443 is held by {OTHER}; any free port will be used")
+    assert found[6550] == ("ok", "API 6550: free")
+    assert found[5050][1].endswith("any free port will be used")
+
+
+def test_our_own_ports_are_not_taken() -> None:
+    found = told({80: "the container k3d-openframe-dev-server-0", 6550: OTHER}, frozenset({80}))
+    assert found[80] == ("ok", "http 80: ours already")
+    assert found[6550][0] == "warning"
+
+
+def test_how_a_port_is_freed() -> None:
+    by = {each.what.split()[0]: each for each in ports(replace(WELL, taken={80: NGINX, 443: OTHER}))}
+    assert by["https"].fix == "`docker stop k3d-other-serverlb`"
+    assert NGINX in by["http"].fix
+    assert all(each.remedy is None for each in by.values())
+
+
+def test_ports_that_are_not_published_are_no_wish() -> None:
+    bare = Settings.model_validate({"cluster": {"ports": {"http": None, "https": None}}, "registries": {"push": False}})
+    assert wishes(bare) == (("API", 6550, 6551),)
+    assert list(ports(replace(WELL, taken=None))) == []
+
+
+@pytest.mark.parametrize(
+    ("info", "chosen", "start", "expected"),
+    [
+        ({}, (80, 443), 1024, []),
+        (ROOTLESS, (80, 443, 6550), 1024, ["warning"]),
+        (ROOTLESS, (80, 443, 6550), 80, []),
+        (ROOTLESS, (8080, 8443, 6550), 1024, []),
+        (ROOTLESS, None, 1024, []),
+    ],
+)
+def test_low_ports_of_a_rootless_engine(
+    info: dict[str, Any], chosen: tuple[int, ...] | None, start: int, expected: list[str]
+) -> None:
+    facts = replace(WELL, engine=engine(**info), chosen=chosen, low_port_start=start)
+    found = list(low_ports(facts))
+    assert levels(found) == expected
+    if found:
+        assert "ip_unprivileged_port_start=80`" in one(found).fix
+
+
+@pytest.mark.parametrize(
+    ("ip", "can", "expected", "why"),
+    [
+        ("127.0.0.1", True, [], ""),
+        ("127.0.0.1", None, [], ""),
+        ("10.1.2.3", False, ["problem"], "no address of this machine"),
+        ("0.0.0.0", True, ["ok"], ""),
+    ],
+)
+def test_the_bind_address(ip: str, can: bool | None, expected: list[str], why: str) -> None:
+    found = list(address(replace(WELL, settings=settings(bind_address=ip), bindable=can)))
+    assert levels(found) == expected
+    assert all(why in each.why for each in found)
+
+
+def test_an_existing_cluster_publishes_nothing_here() -> None:
+    facts = replace(WELL, settings=settings(bind_address="0.0.0.0"), context=Context(name="c", version="v1.33.1"))
+    assert list(address(facts)) == []
+
+
+PROXY = "http://me:secret@proxy:3128"
+
+
+@pytest.mark.parametrize(
+    ("given", "cluster", "missing"),
+    [
+        ({}, {}, None),
+        ({"HTTPS_PROXY": ""}, {}, None),
+        ({"HTTPS_PROXY": PROXY}, {}, "localhost,127.0.0.1"),
+        ({"https_proxy": PROXY, "no_proxy": "localhost"}, {}, "localhost,127.0.0.1"),
+        ({"ALL_PROXY": PROXY, "NO_PROXY": "localhost, 127.0.0.1"}, {}, ""),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, {}, ""),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.0/8"}, {}, ""),
+        (
+            {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"},
+            {"domain": "dev.example.org"},
+            "localhost,127.0.0.1,dev.example.org",
+        ),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,.example.org"}, {"domain": "dev.example.org"}, ""),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,*.example.org"}, {"domain": "dev.example.org"}, ""),
+        (
+            {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,ample.org"},
+            {"domain": "dev.example.org"},
+            "localhost,127.0.0.1,ample.org,dev.example.org",
+        ),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"}, {"bind_address": "0.0.0.0"}, ""),
+        (
+            {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"},
+            {"bind_address": "10.1.2.3"},
+            "localhost,127.0.0.1,10.1.2.3",
+        ),
+    ],
+)
+def test_proxies(given: dict[str, str], cluster: dict[str, Any], missing: str | None) -> None:
+    behind = engine(HttpsProxy="http://proxy:3128")
+    facts = replace(WELL, engine=behind, environ=environ(**given), settings=settings(**cluster))
+    found = one(proxies(facts))
+    assert found.level.value == ("warning" if missing else "ok")
+    assert ("none" in found.what) is (missing is None)
+    if missing:
+        assert found.fix == f"`export NO_PROXY={missing} no_proxy={missing}`"
+    assert "secret" not in f"{found}"
+
+
+def test_an_engine_without_a_proxy_pulls_nothing_where_one_is_needed() -> None:
+    given = environ(HTTPS_PROXY=PROXY, NO_PROXY="localhost,127.0.0.1")
+    found = list(proxies(replace(WELL, environ=given)))
+    assert levels(found) == ["ok", "warning"]
+    assert "the engine has no proxy" in found[1].what
+    assert levels(proxies(replace(WELL, environ=given, engine=None))) == ["ok"]
+
+
+def test_names() -> None:
+    assert one(names(WELL)).what == f"{len(hosts(Settings()))} hosts resolve"
+    lost = replace(WELL, unresolved={"ghcr.io": "Name or service not known"})
+    found = one(names(lost))
+    assert (found.level.value, found.what) == ("warning", "not resolved: ghcr.io")
+    assert "Name or service not known" in found.why
+    assert one(names(replace(lost, environ=environ(HTTPS_PROXY=PROXY)))).level.value == "ok"
+    assert list(names(replace(WELL, unresolved=None))) == []
+
+
+def test_hosts_are_those_that_something_is_fetched_from() -> None:
+    assert hosts(Settings()) == (
+        "registry-1.docker.io",
+        "ghcr.io",
+        "quay.io",
+        "registry.k8s.io",
+        "charts.jetstack.io",
+    )
+    nginx = Settings.model_validate({"ingress": {"controller": "ingress-nginx"}})
+    assert hosts(nginx)[-1] == "kubernetes.github.io"
+    own = Settings.model_validate(
+        {
+            "registries": {"caches": [{"upstream": "docker.io", "url": "http://mirror.lan:5000"}]},
+            "helm": {
+                "releases": [
+                    {"name": "a", "namespace": "a", "chart": "oci://ghcr.io/a/b"},
+                    {"name": "b", "namespace": "a", "chart": "./charts/b"},
+                    {"name": "c", "namespace": "a", "chart": "grafana/loki", "enabled": False},
+                ]
+            },
+        }
+    )
+    assert hosts(own) == ("mirror.lan", "ghcr.io")

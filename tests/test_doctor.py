@@ -1,0 +1,236 @@
+"""`invoke doctor`, from the facts to the exit code, and what stops a launch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import fetching
+from tasks.checks import gather, probes
+from tasks.checks.facts import Inotify
+from tasks.checks.finding import Unfit
+from tasks.cluster.config import Ports, Shape
+from tasks.doctor import doctor, stop_launch
+from tasks.errors import BadInput, NoEngine
+from tasks.facts import ports
+from tasks.facts.engine import Engine
+from tasks.facts.standing import Presence, Standing
+from tasks.session import Ended
+from tasks.settings.tree import Settings
+from tasks.situation import Folders, Situation
+from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
+from tests.facts.fake import Answer, FakePrograms
+
+DOWN = Answer(err="Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", code=1)
+
+
+def answers(**info: Any) -> dict[str, Answer]:
+    return {
+        "docker info": Answer(out=json.dumps({**INFO, **info})),
+        "docker ps": Answer(),
+        "k3d": Answer(out=K3D),
+        "kubectl": Answer(out=KUBECTL),
+        "helm": Answer(out=HELM),
+        "sudo": Answer(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine: neither its network nor its rights."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: [])
+    monkeypatch.setattr(ports, "taken", lambda _address, _port: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+def look(call: FakeSession, capsys: pytest.CaptureFixture[str], *, fix: bool = False) -> tuple[int, dict[str, Any]]:
+    code = doctor(call, fix=fix, form="json")
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert document["exit_code"] == code
+    return code, document
+
+
+def by_check(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["check"]: each for each in document["findings"]}
+
+
+def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = look(session(tmp_path, FakePrograms(answers=answers())), capsys)
+    assert code == 0
+    assert document["cluster"] == "openframe-dev"
+    assert {each["level"] for each in document["findings"]} == {"ok", "not known"}
+
+
+def test_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(session(tmp_path, FakePrograms(answers=answers())), fix=False, form="text") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("check ")
+    assert shown.endswith("nothing here would stop a launch\n")
+
+
+def test_a_problem_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = look(session(tmp_path, FakePrograms(answers=answers(ServerVersion="19.03.1"))), capsys)
+    assert code == 1
+    assert by_check(document)["engine"]["level"] == "problem"
+
+
+def test_no_engine_is_exit_code_6_and_the_rest_is_still_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs = FakePrograms(answers={**answers(), "docker info": DOWN, "docker ps": DOWN})
+    code, document = look(session(tmp_path, programs), capsys)
+    assert code == 6
+    assert by_check(document)["engine"]["what"] == "the Docker engine does not run"
+    assert {"k3d", "kubectl", "helm", "proxies", "DNS", "sudo"} <= by_check(document).keys()
+    assert "ports" not in by_check(document)
+
+
+def test_a_wrong_form_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    programs = FakePrograms(answers=answers())
+    with pytest.raises(BadInput, match="--format is 'yaml'"):
+        doctor(session(tmp_path, programs), fix=False, form="yaml")
+    assert programs.asked == []
+
+
+@pytest.fixture
+def poor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePrograms:
+    """An engine here, with few inotify instances until sysctl has run."""
+    folder = tmp_path / "inotify"
+    folder.mkdir()
+    (folder / "max_user_watches").write_text("1048576")
+    programs = FakePrograms(
+        answers={
+            **answers(Name=socket.gethostname(), KernelVersion=os.uname().release, DockerRootDir=str(tmp_path)),
+            "sudo -n sysctl": Answer(),
+        }
+    )
+
+    def look(host: Engine) -> Inotify | None:
+        done = any("sysctl" in line for line in programs.lines)
+        (folder / "max_user_instances").write_text("512" if done else "128")
+        return probes.inotify(host, folder)
+
+    monkeypatch.setattr(gather, "inotify", look)
+    return programs
+
+
+def test_a_safe_fix_is_run_and_what_it_changed_is_shown(
+    poor: FakePrograms, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _code, before = look(session(tmp_path, poor), capsys)
+    assert by_check(before)["inotify"]["level"] == "warning"
+    assert before["fixed"] == []
+    assert not any("sysctl" in line for line in poor.lines)
+    _code, after = look(session(tmp_path, poor), capsys, fix=True)
+    command = "sudo -n sysctl -w fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=1048576"
+    assert after["fixed"] == [{"check": "inotify", "command": command, "ran": True, "result": "ran"}]
+    assert by_check(after)["inotify"]["level"] == "ok"
+
+
+def test_without_rights_nothing_is_run(poor: FakePrograms, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    poor.answers["sudo"] = Answer(code=1)
+    _code, document = look(session(tmp_path, poor), capsys, fix=True)
+    assert document["fixed"][0]["ran"] is False
+    assert not any("sysctl" in line for line in poor.lines)
+    assert by_check(document)["inotify"]["level"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("error", "result"), [(None, "ran"), (Ended(1), "failed with code 1"), (BadInput("pins"), "failed with code 2")]
+)
+def test_programs_are_fetched_and_the_document_stays_whole(
+    error: Exception | None,
+    result: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fetch(_session: object) -> int:
+        print("fetching k3d")  # noqa: T201 - as the live view does
+        if error is not None:
+            raise error
+        return 0
+
+    monkeypatch.setattr(fetching, "tools", fetch)
+    programs = FakePrograms(answers={**answers(), "k3d": Answer(out="k3d version v5.4.0\n")})
+    _code, document = look(session(tmp_path, programs), capsys, fix=True)
+    assert document["fixed"] == [{"check": "k3d", "command": "make tools", "ran": True, "result": result}]
+
+
+def test_a_cluster_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lost = Answer(code=1, err='error: context "prod" does not exist')
+    programs = FakePrograms(answers={**answers(), "kubectl --context": lost})
+    code, document = look(session(tmp_path, programs, engine="existing", context="prod"), capsys)
+    assert code == 1
+    assert document["cluster"] == "prod"
+    assert by_check(document)["context"]["level"] == "problem"
+
+
+def situation(programs: FakePrograms, tmp_path: Path, **more: Any) -> Situation:
+    given: dict[str, Any] = {
+        "settings": Settings(),
+        "root": tmp_path,
+        "environ": {},
+        "programs": programs,
+        "k3d_programs": programs,
+        "helm_programs": programs,
+        "folders": Folders(state=tmp_path, cache=tmp_path),
+        "standing": Standing(name="openframe-dev", presence=Presence.ABSENT),
+        "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
+        "ports": Ports(http=80, https=443, api=6550),
+    }
+    return Situation(**{**given, **more})
+
+
+def ready(tmp_path: Path, programs: FakePrograms) -> FakeSession:
+    call = session(tmp_path, programs)
+    call.system.update(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4")
+    return call
+
+
+def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    programs = FakePrograms(answers=answers())
+    stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+    assert programs.lines == ["docker info --format {{json .}}"]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("info", "told"),
+    [
+        ({"CgroupVersion": "1"}, "cgroups: cgroup v1, which Kubernetes 1.35 refuses"),
+        ({"ServerVersion": "19.03.1"}, "engine: Docker 19.03.1 is too old"),
+    ],
+)
+def test_what_would_fail_is_told_before_it_begins(info: dict[str, Any], told: str, tmp_path: Path) -> None:
+    programs = FakePrograms(answers=answers(**info))
+    with pytest.raises(Unfit) as caught:
+        stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+    assert caught.value.what.startswith(told)
+    assert caught.value.fix
+    assert caught.value.status == 1
+
+
+def test_what_only_slows_a_launch_does_not_stop_it(tmp_path: Path) -> None:
+    programs = FakePrograms(answers=answers(MemTotal=2**30, NCPU=1, IPv4Forwarding=False, Driver="vfs"))
+    stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+
+
+def test_a_program_that_is_too_old_after_fetching_stops_it(tmp_path: Path) -> None:
+    programs = FakePrograms(answers=answers())
+    call = ready(tmp_path, programs)
+    call.system["helm"] = "v3.12.0"
+    with pytest.raises(Unfit, match=r"helm v3\.12\.0 is too old"):
+        stop_launch(call, situation(programs, tmp_path))
+
+
+def test_an_engine_that_went_away_is_its_own_error(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={**answers(), "docker info": DOWN})
+    with pytest.raises(NoEngine):
+        stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
