@@ -7,29 +7,63 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.objects.contain import differences
+from tasks.objects.contain import WHOLE, differences
 from tasks.objects.labels import FIELD_MANAGER, FINGERPRINT, is_secret
 
 MISSING = "missing"
+DELETED = "it is being deleted"
 _SHOWN = 3
 _COMPARED = ("labels", "annotations", "finalizers", "ownerReferences")
 """What of metadata is ours to say."""
+_IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("apps/v1", "DaemonSet"): ("spec.selector",),
+    ("apps/v1", "Deployment"): ("spec.selector",),
+    ("apps/v1", "ReplicaSet"): ("spec.selector",),
+    ("apps/v1", "StatefulSet"): ("spec.selector",),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): ("roleRef",),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("roleRef",),
+    ("storage.k8s.io/v1", "StorageClass"): ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),
+    ("v1", "Secret"): ("type",),
+}
+"""By (apiVersion, kind): fields of which the API server refuses every change, whoever asks (Kubernetes: validation of
+updates). Others have such fields too; of those, the server's own message tells."""
+_SEALED = {("v1", "ConfigMap"), ("v1", "Secret")}
+"""Kinds whose values nobody can change once the cluster has them with `immutable: true`."""
 
 
 def same(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> str | None:
     """None if the cluster has what is wanted, else why not: `missing`, or `changed:` and names of fields.
 
     What the server or others have added is no change; what was set by us and differs is, even where the
-    fingerprint is still ours.
+    fingerprint is still ours. Where applying again will be refused, the reason says what to do instead.
     """
     if live is None:
         return MISSING
+    if live["metadata"].get("deletionTimestamp"):
+        return DELETED
     found = _secret(wanted, live) if is_secret(wanted) else _fields(wanted, live)
+    immutable = _immutable(found, wanted, live)
+    if immutable:
+        return f"changed: {_listed(immutable)}, which cannot be changed in place: delete it, then run again"
     if found:
-        return "changed: " + ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" * (len(found) > _SHOWN))
+        return f"changed: {_listed(found)}"
     if _fingerprint(wanted) not in (None, _fingerprint(live)):
         return "changed: it was applied with other fields"
     return None
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _immutable(found: list[str], wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
+    """Those of the fields that no update can change."""
+    kind = (wanted["apiVersion"], wanted["kind"])
+    fields = _IMMUTABLE.get(kind, ())
+    if kind in _SEALED and live.get("immutable"):
+        fields += ("data", "binaryData", "immutable")
+    return [name for name in found if any(f"{name}.".startswith((f"{field}.", f"{field}[")) for field in fields)]
 
 
 def _fingerprint(obj: Mapping[str, Any]) -> str | None:
@@ -42,7 +76,8 @@ def _fields(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
     if "aggregationRule" in wanted:
         ignored.add("rules")  # a controller fills them
     body = {name: value for name, value in wanted.items() if name not in ignored}
-    return _metadata(wanted, live) + differences(body, live)
+    whole = WHOLE.get((wanted["apiVersion"], wanted["kind"]), ())
+    return _metadata(wanted, live) + differences(body, live, whole=whole)
 
 
 def _metadata(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
@@ -59,7 +94,8 @@ def _secret(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
     owned = _owned(live)
     gone = {name for name in theirs if name not in ours and (owned is None or name in owned)}
     other_type = (wanted.get("type") or "Opaque") != (live.get("type") or "Opaque")
-    immutable = ["immutable"] if bool(wanted.get("immutable")) and not live.get("immutable") else []
+    said = wanted.get("immutable")
+    immutable = ["immutable"] if said is not None and bool(said) != bool(live.get("immutable")) else []
     names = [f"data.{name}" for name in sorted(changed | gone)]
     return ["type"] * other_type + _metadata(wanted, live) + immutable + names
 

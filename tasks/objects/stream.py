@@ -69,10 +69,11 @@ def _is_crd(obj: Mapping[str, Any]) -> bool:
 
 def stream(objects: Sequence[Mapping[str, Any]]) -> str:
     """Each object as JSON on one line, after a line `---`: YAML and JSON readers see the same values."""
-    return "".join(f"---\n{_line(each)}\n" for each in ordered(objects))
+    return "".join(f"---\n{line(each)}\n" for each in ordered(objects))
 
 
-def _line(obj: Mapping[str, Any]) -> str:
+def line(obj: Mapping[str, Any]) -> str:
+    """Any JSON value on one line, as YAML and JSON readers both see it."""
     # as they are and not as \ud83d\ude00: YAML knows no pairs of escapes
     text = json.dumps(obj, ensure_ascii=False, allow_nan=False)
     return _UNLIKE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
