@@ -33,7 +33,7 @@ def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Differ
         reason = same(each, situation.live.objects.get(key(each)))
         if reason is not None:
             found.append(each)
-            reasons.append(f"{display(each)} {reason}")
+            reasons.append(f"{display(each)}: {reason}")
     if not reasons:
         return Difference(objects=(), why=f"all {len(wanted)} are as configured" if wanted else "nothing is configured")
     shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
