@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasks import health, helm, kubeconfig, manifests, namespaces, prepull, registry, secrets
 from tasks.cluster import plan as cluster
-from tasks.cluster.config import Ports
+from tasks.cluster.create import NextPorts
 from tasks.engine.step import Bounds, Step
 from tasks.facts.standing import Presence
 from tasks.situation import Situation
@@ -21,7 +21,7 @@ NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health
 class Choosers:
     """How ports are chosen: facts of this machine, handed in so that plans stay pure."""
 
-    next_ports: Callable[[Ports], Ports]
+    next_ports: NextPorts
     free_port: Callable[[int | None], int]
 
 

@@ -207,13 +207,12 @@ def _first_api(stands: Standing) -> int | None:
 
 
 def _silent(situation: Situation) -> LaunchError:
-    from tasks.causes.node_death import node_death
-    from tasks.cluster.watch import is_fatal
+    from tasks.causes.node_death import is_last, node_death
 
     first = situation.standing.first
     if first is not None:
         done = situation.programs.run(docker.logs(first.name), quiet=True)
-        if any(is_fatal(line) for line in (done.out + done.err).splitlines()):
+        if any(is_last(line) for line in (done.out + done.err).splitlines()):
             return node_death(first.name, 1, False, done.out + done.err)
     return LaunchError(
         f"the cluster '{situation.name}' runs, but its API does not answer",
@@ -264,11 +263,11 @@ def choosers(situation: Situation) -> Choosers:
     settings, programs = situation.settings, situation.programs
     given: set[int] = set()
 
-    def again(ports: Ports) -> Ports:
-        """The engine has refused one of these: those that it holds now are seen, the rest are taken as refused."""
+    def again(ports: Ports, told: int | None) -> Ports:
+        """The engine has refused one of these: the one that it told of, and those that are seen to be taken."""
         tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
         published = docker_ports(programs.run(docker.published()).out)
-        refused = frozenset(port for port in tried if port in published or _hidden(port))
+        refused = frozenset(port for port in tried if port == told or port in published or _hidden(port))
         return choose_ports(programs, settings, refused, situation.host)
 
     def _hidden(port: int) -> bool:

@@ -6,17 +6,24 @@ import json
 from collections.abc import Callable
 
 from tasks.acting import run
+from tasks.causes.find import KnownFailure
 from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
 from tasks.registry import nodes_file
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
-from tasks.tools.program import CommandFailed
+
+NextPorts = Callable[[Ports, int | None], Ports]
+"""Chooses again after a clash that no check could foresee, given the port that the engine named."""
+_REFUSED = frozenset({"port-taken", "port-privileged"})
 
 
 class PortTaken(LaunchError):
-    """The engine says that a port is allocated already; the next wish is tried, once."""
+    """The engine refuses to publish a port; the next wish is tried, once."""
+
+    def __init__(self, error: KnownFailure) -> None:
+        super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True)
 
 
 def write_config(situation: Situation, ports: Ports) -> None:
@@ -39,8 +46,9 @@ def write_config(situation: Situation, ports: Ports) -> None:
     write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports, files)))
 
 
-def creating(situation: Situation, next_ports: Callable[[Ports], Ports]) -> Action:
-    """Make the cluster. `next_ports` chooses again after a clash that no check could foresee."""
+def creating(situation: Situation, next_ports: NextPorts) -> Action:
+    """Make the cluster."""
+    refused: list[int | None] = []
 
     def act(context: Context) -> Report | None:
         hand = situation.handover
@@ -48,19 +56,19 @@ def creating(situation: Situation, next_ports: Callable[[Ports], Ports]) -> Acti
         assert ports is not None
         if context.attempt > 1:
             _clear(situation, context)
-            ports = next_ports(ports)
+            ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
         write_config(situation, ports)
         timeout = situation.settings.cluster.timeout
         try:
             command = k3d.create(situation.folders.k3d_config, timeout + 20)
             run(situation.k3d_programs, command, context, listen=_progress(context))
-        except CommandFailed as error:
-            if getattr(error, "cause", "") == "port-taken":
-                raise PortTaken(
-                    error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True
-                ) from error
-            raise
+        except KnownFailure as error:
+            if error.cause not in _REFUSED:
+                raise
+            port = error.details.get("port", "")
+            refused.append(int(port) if port.isdigit() else None)
+            raise PortTaken(error) from error
         moved = [
             f"port {wish} was taken: {got} is used"
             for wish, got in (

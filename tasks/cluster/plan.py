@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tasks.acting import running
 from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
-from tasks.cluster.config import Ports, balanced, docker_memory
-from tasks.cluster.create import creating
+from tasks.cluster.config import balanced, docker_memory
+from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.standing import MARKER, Presence
@@ -21,7 +21,7 @@ ANSWER, KUBECONFIG, READY = "cluster: first answer", "cluster: read its kubeconf
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
 
 
-def cluster_steps(situation: Situation, needs: tuple[str, ...], next_ports: Callable[[Ports], Ports]) -> list[Step]:
+def cluster_steps(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> list[Step]:
     """Steps until the API is ready and the creation is recorded. `needs`: images and registries."""
     presence = situation.standing.presence
     if presence is Presence.RUNNING:
@@ -38,7 +38,7 @@ def watch_step(situation: Situation, until: tuple[str, ...], needs: tuple[str, .
     )
 
 
-def _making(situation: Situation, needs: tuple[str, ...], next_ports: Callable[[Ports], Ports]) -> Iterator[Step]:
+def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> Iterator[Step]:
     settings = situation.settings
     shape = situation.shape
     if situation.standing.presence is Presence.INCOMPLETE:

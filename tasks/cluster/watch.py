@@ -8,33 +8,22 @@ k3s has ended in a container that goes on (k3d 5.9, `k3d-entrypoint.sh`): then o
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.causes.node_death import is_last, node_death
 from tasks.engine.step import Action, Cancel, Context, Report, Stopped
 from tasks.errors import LaunchError
 from tasks.situation import Situation
 from tasks.tools import docker
 from tasks.tools.program import Programs
 
-_FATAL = re.compile(
-    r"level=(?:fatal|panic)\b"
-    r"|level=error msg=\"(?:kubelet|apiserver|kube-apiserver|controller-manager|kube-controller-manager|scheduler"
-    r"|kube-scheduler|cloud-controller-manager|kube-proxy|containerd) exited"
-    r"|^F\d{4} |^panic: "
-)
 _PATIENCE = 4.0
 """Seconds that k3s has to be started again after an end whose cause is not known."""
 _DEATHS = 3
 """Ends of one node, none of a known cause, after which it is not coming back."""
-
-
-def is_fatal(line: str) -> bool:
-    """Whether a node's log line says that k3s, or a component that it cannot do without, has ended."""
-    return _FATAL.search(line) is not None
 
 
 @dataclass
@@ -88,7 +77,7 @@ class Watch:
         release = self.stop.call(done.set)
 
         def listen(line: str) -> None:
-            if is_fatal(line) and not self.deliberate():
+            if is_last(line) and not self.deliberate():
                 done.set()
                 self._spawn(self._died, node, 1)
 
@@ -107,8 +96,6 @@ class Watch:
                 self._followed.discard(node)
 
     def _died(self, node: str, code: int) -> None:
-        from tasks.causes.node_death import node_death
-
         try:
             logs = self.programs.run(docker.logs(node), self.context(), quiet=True)
         except (LaunchError, Stopped):
