@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tasks import health, helm, kubeconfig, manifests, namespaces, prepull, registry, secrets
 from tasks.cluster import plan as cluster
 from tasks.cluster.create import NextPorts
+from tasks.engine.graph import reduced
 from tasks.engine.step import Bounds, Step
 from tasks.facts.standing import Presence
 from tasks.situation import Situation
@@ -107,16 +108,18 @@ def _guard(situation: Situation, steps: Sequence[Step]) -> list[Step]:
 
 
 def fitted(steps: Sequence[Step]) -> list[Step]:
-    """Needs that are not in this plan are dropped, and no step needs one twice."""
+    """Needs that are not in this plan are dropped, and those that follow from others."""
     names = {step.name for step in steps}
-    return [
-        replace(
-            step,
-            needs=tuple(dict.fromkeys(need for need in step.needs if need in names and need != step.name)),
-            until=tuple(name for name in step.until if name in names),
-        )
-        for step in steps
-    ]
+    return reduced(
+        [
+            replace(
+                step,
+                needs=tuple(dict.fromkeys(need for need in step.needs if need in names and need != step.name)),
+                until=tuple(name for name in step.until if name in names),
+            )
+            for step in steps
+        ]
+    )
 
 
 def bounds(situation: Situation) -> Bounds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
 from tasks.engine.step import Result, Step
@@ -39,6 +40,21 @@ def check(steps: Sequence[Step]) -> tuple[str, ...]:
             why="a step starts when all its needs are met; in a ring none ever is",
             fix="take one of these needs away (releases: their `needs`)",
         ) from None
+
+
+def reduced(steps: Sequence[Step]) -> list[Step]:
+    """The same graph with no need that another need implies. Raises `PlanError` as `check` does."""
+    by_name = {step.name: step for step in steps}
+    above: dict[str, frozenset[str]] = {}
+    for name in check(steps):
+        needs = by_name[name].needs
+        above[name] = frozenset(needs).union(*(above[need] for need in needs))
+    return [replace(step, needs=_direct(step, above)) for step in steps]
+
+
+def _direct(step: Step, above: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    implied = frozenset().union(*(above[need] for need in step.needs))
+    return tuple(need for need in step.needs if need not in implied)
 
 
 def remaining(steps: Sequence[Step], seconds: Mapping[str, float]) -> dict[str, float]:

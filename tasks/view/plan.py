@@ -9,7 +9,7 @@ from typing import Any
 from tasks.engine.estimate import Estimate, estimate
 from tasks.engine.step import Bounds, Step
 from tasks.view.diagram import dot, mermaid
-from tasks.view.fit import chain, count, seconds, wrap
+from tasks.view.fit import chain, count, seconds, some, wrap
 from tasks.view.table import table
 
 Renderer = Callable[[Sequence[Step], Mapping[str, float], Bounds], list[str]]
@@ -80,7 +80,7 @@ def _because(step: Step) -> str:
     """Why it is skipped; else why it runs, if the plan says so, and what must be there before."""
     if step.skip is not None:
         return step.skip
-    needs = f"needs {', '.join(step.needs)}" if step.needs else ""
+    needs = f"needs {some(list(step.needs))}" if step.needs else ""
     return "; ".join(text for text in (step.why, needs) if text)
 
 

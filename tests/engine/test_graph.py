@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.engine.graph import check, critical_path, longest_chain, remaining
+from tasks.engine.graph import check, critical_path, longest_chain, reduced, remaining
 from tasks.engine.step import Result, State, Step
 from tasks.errors import PlanError
 
@@ -45,3 +45,9 @@ def test_the_critical_path_follows_the_need_that_was_met_last() -> None:
 
     results = [result("a", 0, 1), result("b", 0, 3), result("c", 3, 4, "a", "b"), result("d", 1, 2, "a")]
     assert critical_path(results) == ("b", "c")
+
+
+def test_needs_that_others_imply_are_left_out() -> None:
+    steps = [step("d", "a", "b", "c", "x"), step("c", "a", "b"), step("b", "a"), step("a"), step("x")]
+    found = {each.name: each.needs for each in reduced(steps)}
+    assert found == {"a": (), "b": ("a",), "c": ("b",), "d": ("c", "x"), "x": ()}
