@@ -1,123 +1,93 @@
-"""The tree of settings: every name, default, type, unit and environment variable in one place.
+"""The tree of settings: every name, default, type, unit and environment variable, here and in `cluster`.
 
-Models are frozen and refuse unknown names. Sizes are bytes as Docker writes them (2G is 2 GiB);
-durations are seconds.
+Models are frozen and refuse unknown names; their mappings refuse to be changed. Sizes are bytes as Docker
+writes them (2G is 2 GiB); durations are seconds.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator
 
-from tasks.settings.values import as_bool, as_memory, as_words, dns_label
+from tasks.settings import names
+from tasks.settings.cluster import Cluster, ComponentArgs, Limits, Ports
+from tasks.settings.fields import (
+    Amount,
+    AnyText,
+    AnyTexts,
+    Bool,
+    Free,
+    HttpUrl,
+    Image,
+    Images,
+    Name,
+    Namespaces,
+    OwnNamespaces,
+    PortNumber,
+    PublicUrl,
+    Says,
+    Seconds,
+    Text,
+    Texts,
+    Tree,
+    Urls,
+    Variable,
+    VariableText,
+    Whole,
+    Words,
+    section,
+    setting,
+)
+from tasks.settings.frozen import frozen
+from tasks.settings.values import as_choice
 
-Bool = Annotated[bool, BeforeValidator(as_bool)]
-Memory = Annotated[str, BeforeValidator(as_memory)]
-Words = Annotated[tuple[str, ...], BeforeValidator(as_words)]
-Name = Annotated[str, AfterValidator(dns_label)]
-PortNumber = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86400)]
+__all__ = [
+    "Cache",
+    "Cluster",
+    "ComponentArgs",
+    "Docker",
+    "Helm",
+    "Ingress",
+    "Kubeconfig",
+    "Limits",
+    "Manifests",
+    "Pool",
+    "Ports",
+    "Quota",
+    "Registries",
+    "Release",
+    "Secret",
+    "SecretSource",
+    "Settings",
+    "Timeouts",
+    "Tools",
+]
 
-
-def setting(default: Any, text: str, *, env: str | None = None, unit: str | None = None, **more: Any) -> Any:  # noqa: ANN401
-    """A field with its description, and where they exist its variable and unit."""
-    extra: dict[str, Any] = {key: value for key, value in (("env", env), ("unit", unit)) if value is not None}
-    return Field(default, description=text, json_schema_extra=extra or None, **more)
-
-
-def section(factory: type[BaseModel], text: str) -> Any:  # noqa: ANN401
-    """A field that holds a tree of its own."""
-    return Field(default_factory=factory, description=text)
-
-
-class Tree(BaseModel):
-    """The base of all parts: frozen, no unknown names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class Limits(Tree):
-    """Memory and CPU of the nodes."""
-
-    enabled: Bool = setting(True, "Limit the nodes' memory and CPU.", env="K3D_RESOURCE_OPTIMIZATION")
-    server_memory: Memory = setting("2G", "Memory of a server node.", env="K3D_MEMORY_LIMIT_SERVER", unit="bytes")
-    agent_memory: Memory = setting("1.5G", "Memory of an agent node.", env="K3D_MEMORY_LIMIT_AGENT", unit="bytes")
-    server_cpus: float = setting(2.0, "CPUs of a server node.", env="K3D_CPU_LIMIT_SERVER", unit="CPUs", gt=0, le=1024)
-    agent_cpus: float = setting(1.0, "CPUs of an agent node.", env="K3D_CPU_LIMIT_AGENT", unit="CPUs", gt=0, le=1024)
-
-
-class ComponentArgs(Tree):
-    """More arguments of k3s and its components, without leading dashes; they win over the generated ones."""
-
-    k3s: tuple[str, ...] = setting((), "Arguments of `k3s server` itself, such as `disable=metrics-server`.")
-    apiserver: tuple[str, ...] = setting((), "kube-apiserver")
-    controller_manager: tuple[str, ...] = setting((), "kube-controller-manager")
-    cloud_controller_manager: tuple[str, ...] = setting((), "cloud-controller-manager")
-    scheduler: tuple[str, ...] = setting((), "kube-scheduler")
-    kubelet: tuple[str, ...] = setting((), "kubelet")
-    kube_proxy: tuple[str, ...] = setting((), "kube-proxy")
-
-
-class Ports(Tree):
-    """Ports published on the host, each with its fallback: the next wish, then any free one."""
-
-    http: PortNumber | None = setting(80, "Host port of the cluster's port 80; null publishes none.")
-    http_fallback: PortNumber = setting(8080, "Tried when `http` is taken.")
-    https: PortNumber | None = setting(443, "Host port of the cluster's port 443; null publishes none.")
-    https_fallback: PortNumber = setting(8443, "Tried when `https` is taken.")
-    api: PortNumber = setting(6550, "Host port of the Kubernetes API.")
-    api_fallback: PortNumber = setting(6551, "Tried when `api` is taken.")
-    extra: tuple[str, ...] = setting((), "More ports as k3d writes them, such as `30000:30000@server:0:direct`.")
-
-
-class Cluster(Tree):
-    """The k3d cluster."""
-
-    name: Annotated[str, AfterValidator(dns_label)] = setting(
-        "openframe-dev", "Name of the cluster; k3d allows 32 characters.", env="CLUSTER_NAME", max_length=32
-    )
-    kubernetes_version: str = setting(
-        "v1.32.3",
-        "Version of Kubernetes; names the k3s image.",
-        env="K8S_VERSION",
-        pattern=r"^v?1\.\d+\.\d+([+-]k3s\d+)?$",
-    )
-    image: str | None = setting(None, "The k3s image; wins over the version.", env="K3S_IMAGE")
-    servers: int = setting(1, "Server nodes.", ge=1, le=9)
-    agents: int | None = setting(None, "Agent nodes; null: from the machine.", env="K3D_AGENTS", ge=0, le=64)
-    loadbalancer: Bool | None = setting(None, "k3d's load balancer; null: only with several servers.")
-    bind_address: str = setting("127.0.0.1", "Address that published ports are bound to; `${IP}`.", env="IP")
-    domain: str = setting("localhost", "Domain of the environment; `${DOMAIN}`.", env="DOMAIN", min_length=1)
-    timeout: Seconds = setting(180.0, "Limit of `k3d cluster create`.", unit="seconds")
-    limits: Limits = section(Limits, "Memory and CPU limits.")
-    ports: Ports = section(Ports, "Published ports.")
-    args: ComponentArgs = section(ComponentArgs, "Arguments of components.")
-    scheduler_verbosity: int | None = setting(None, "The scheduler's log level `v`; null: off.", ge=0, le=10)
-    kubelet_config: dict[str, Any] = setting({}, "Fields of a KubeletConfiguration drop-in (k3s 1.32 or later).")
-    server_labels: dict[str, str] = setting({"role": "server"}, "Labels of server nodes.")
-    agent_labels: dict[str, str] = setting({"role": "agent"}, "Labels of agent nodes.")
-    volumes: tuple[str, ...] = setting((), "Volumes as k3d writes them, such as `/data:/data@all:*`.")
-    env: tuple[str, ...] = setting((), "Environment of nodes as k3d writes it, such as `A=b@server:*`.")
-    subnet: str | None = setting(None, "Subnet of the cluster's network; null: the engine chooses.")
+Tune = Annotated[Literal["off", "auto"], BeforeValidator(as_choice)]
+Folder = Annotated[Text, AfterValidator(names.folder), Says("a folder")]
 
 
 class Cache(Tree):
     """A pull-through cache of one upstream registry."""
 
-    upstream: str = setting(..., "Name in image references, such as docker.io.", min_length=1)
-    url: str | None = setting(None, "Where the cache asks; null: https:// and the name.", pattern=r"^https?://")
-    username_env: str | None = setting(None, "Variable that holds the upstream's user name.")
-    password_env: str | None = setting(None, "Variable that holds the upstream's password or token.")
+    KEY: ClassVar[str] = "upstream"
+
+    upstream: Annotated[Text, AfterValidator(names.registry_host), Says("a registry's name")] = setting(
+        ..., "Name in image references, such as docker.io."
+    )
+    url: PublicUrl | None = setting(None, "Where the cache asks; null: https:// and the name.")
+    username_env: Variable | None = setting(None, "Variable that holds the upstream's user name.")
+    password_env: Variable | None = setting(None, "Variable that holds the upstream's password or token.")
 
 
 class Registries(Tree):
     """Registries that all clusters of this engine share."""
 
     push: Bool = setting(True, "Run the push registry.")
-    name: Name = setting("openframe-registry", "Name of the push registry; k3d puts `k3d-` before it.")
+    name: Name = setting("openframe-registry", "Name of the push registry; k3d puts `k3d-` before it.", max_length=59)
     port: PortNumber = setting(5050, "Host port of the push registry; then any free one.")
-    image: str = setting("docker.io/library/registry:2", "Image of the registries.")
+    image: Image = setting("docker.io/library/registry:2", "Image of the registries.")
     caches: tuple[Cache, ...] = setting(
         (
             {"upstream": "docker.io", "url": "https://registry-1.docker.io"},
@@ -132,20 +102,20 @@ class Registries(Tree):
 class SecretSource(Tree):
     """Where a secret's value comes from: exactly one of the three."""
 
-    env: str | None = setting(None, "A variable of the environment.")
-    file: str | None = setting(None, "A file.")
-    command: tuple[str, ...] | None = setting(None, "A command whose output it is.")
+    env: VariableText | None = setting(None, "A variable of the environment.")
+    file: AnyText | None = setting(None, "A file.")
+    command: AnyTexts | None = setting(None, "A command whose output it is.")
 
 
 class Secret(Tree):
     """One secret, in each of its namespaces."""
 
-    name: str = setting(..., "Name of the Kubernetes secret.", min_length=1)
+    name: AnyText = setting(..., "Name of the Kubernetes secret.")
     type: Literal["Opaque", "dockerconfigjson", "tls", "basic-auth"] = setting("Opaque", "Type of the secret.")
-    namespaces: Words | None = setting(None, "Where it goes; null: every namespace.")
-    registry: str = setting("ghcr.io", "dockerconfigjson: the registry.")
-    username: str = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
-    values: dict[str, SecretSource] = setting(
+    namespaces: Namespaces | None = setting(None, "Where it goes; null: every namespace.")
+    registry: AnyText = setting("ghcr.io", "dockerconfigjson: the registry.")
+    username: AnyText = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
+    values: Annotated[dict[str, SecretSource], AfterValidator(frozen), Says("a mapping of sources")] = setting(
         {}, "Sources by key. dockerconfigjson and basic-auth: `password`; tls: `tls.crt` and `tls.key`."
     )
 
@@ -154,11 +124,11 @@ class Quota(Tree):
     """Bounds of a namespace."""
 
     enabled: Bool = setting(True, "Apply files/resource-quotas.yaml to every namespace.")
-    requests_cpu: str = setting("8", "Sum of CPU requests.")
-    requests_memory: str = setting("16Gi", "Sum of memory requests.")
-    pods: int = setting(100, "Pods.", ge=1)
-    default_cpu: str = setting("10m", "CPU request of a container that names none.")
-    default_memory: str = setting("32Mi", "Memory request of a container that names none.")
+    requests_cpu: Amount = setting("8", "Sum of CPU requests.")
+    requests_memory: Amount = setting("16Gi", "Sum of memory requests.")
+    pods: Whole = setting(100, "Pods.", ge=1, le=100_000)
+    default_cpu: Amount = setting("10m", "CPU request of a container that names none.")
+    default_memory: Amount = setting("32Mi", "Memory request of a container that names none.")
 
 
 class Manifests(Tree):
@@ -170,19 +140,21 @@ class Manifests(Tree):
         True, "Apply files/nodelocaldns-configmap.yaml (without its DaemonSet it does nothing)."
     )
     quota: Quota = section(Quota, "files/resource-quotas.yaml")
-    files: tuple[str, ...] = setting((), "Manifests of yours: files or folders, after the base resources.")
+    files: Texts = setting((), "Manifests of yours: files or folders, after the base resources.")
 
 
 class Release(Tree):
     """One Helm release."""
 
-    name: str = setting(..., "Name of the release.", min_length=1, max_length=53)
+    name: Annotated[Text, AfterValidator(names.release_name), Says("a release's name")] = setting(
+        ..., "Name of the release."
+    )
     namespace: Name = setting(..., "Its namespace; made if it is missing.")
-    chart: str = setting(..., "repository/chart, oci://…, or a path that begins with ./ or /.", min_length=1)
-    version: str | None = setting(None, "Version of the chart; null: the newest.")
-    values: dict[str, Any] = setting({}, "Values; `${IP}` and `${DOMAIN}` are filled in.")
-    values_files: tuple[str, ...] = setting((), "Files of values, before `values`.")
-    needs: Words = setting((), "Releases that must be ready first.")
+    chart: Text = setting(..., "repository/chart, oci://…, or a path that begins with ./ or /.")
+    version: Text | None = setting(None, "Version of the chart; null: the newest.")
+    values: Free = setting({}, "Values; `${IP}` and `${DOMAIN}` are filled in; null takes out a chart's own default.")
+    values_files: Texts = setting((), "Files of values, before `values`.")
+    needs: Words = setting((), "Releases that must be ready first; `namespace/name` where two have one name.")
     wait: Bool = setting(True, "Wait until its workloads are ready.")
     timeout: Seconds = setting(300.0, "Limit of the installation, and again of the wait.", unit="seconds")
     enabled: Bool = setting(True, "Leave it out with false.")
@@ -191,7 +163,7 @@ class Release(Tree):
 class Helm(Tree):
     """Repositories and releases."""
 
-    repositories: dict[str, str] = setting(
+    repositories: Urls = setting(
         {
             "jetstack": "https://charts.jetstack.io",
             "ingress-nginx": "https://kubernetes.github.io/ingress-nginx",
@@ -219,19 +191,27 @@ class Ingress(Tree):
     """What answers at ports 80 and 443."""
 
     controller: Literal["traefik", "ingress-nginx", "none"] = setting(
-        "traefik", "traefik is k3s's own; with another one it is not started."
+        "traefik",
+        "traefik is k3s's own; with another one it is not started. ingress-nginx adds a release of that "
+        "name, unless one of that chart is configured; its project ended in March 2026.",
     )
 
 
 class Pool(Tree):
     """How much runs at once."""
 
-    concurrency: int | None = setting(
+    concurrency: Whole | None = setting(
         None, "Commands at once; null: from the machine.", env="CONCURRENCY_LEVEL", ge=1, le=256
     )
-    downloads: int = setting(3, "Image downloads at once on the host.", env="K3D_CONCURRENT_DOWNLOADS", ge=1, le=64)
-    helm: int | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
-    waits: int = setting(16, "Waits at once; they hold no slot.", ge=2, le=1024)
+    downloads: Whole = setting(
+        3,
+        "Image downloads at once on the host; where it is set, also the nodes' (`maxParallelImagePulls`).",
+        env="K3D_CONCURRENT_DOWNLOADS",
+        ge=1,
+        le=64,
+    )
+    helm: Whole | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
+    waits: Whole = setting(16, "Waits at once; they hold no slot.", ge=2, le=1024)
 
 
 class Timeouts(Tree):
@@ -253,28 +233,26 @@ class Kubeconfig(Tree):
 class Docker(Tree):
     """The Docker daemon."""
 
-    tune: Literal["off", "auto"] = setting("off", "auto: `docker-tune` is up's first step where the rights allow.")
+    tune: Tune = setting("off", "auto: `docker-tune` is up's first step where the rights allow.")
 
 
 class Tools(Tree):
     """Where missing programs are fetched from; for mirrors."""
 
-    k3d_url: str = setting(
-        "https://github.com/k3d-io/k3d/releases/download", "Base address of k3d's releases.", pattern=r"^https?://"
-    )
-    kubectl_url: str = setting(
-        "https://dl.k8s.io/release", "Base address of kubectl's releases.", pattern=r"^https?://"
-    )
-    helm_url: str = setting("https://get.helm.sh", "Base address of Helm's releases.", pattern=r"^https?://")
+    k3d_url: HttpUrl = setting("https://github.com/k3d-io/k3d/releases/download", "Base address of k3d's releases.")
+    kubectl_url: HttpUrl = setting("https://dl.k8s.io/release", "Base address of kubectl's releases.")
+    helm_url: HttpUrl = setting("https://get.helm.sh", "Base address of Helm's releases.")
 
 
 class Settings(Tree):
     """Everything that can be set."""
 
-    profile: str | None = setting(None, "Profile under config/.", env="OPENFRAME_PROFILE")
+    profile: Text | None = setting(
+        None, "Profile: NAME of config/NAME.yaml, or a path with a slash; `none` for none.", env="OPENFRAME_PROFILE"
+    )
     cluster: Cluster = section(Cluster, "The k3d cluster.")
     registries: Registries = section(Registries, "Shared registries.")
-    namespaces: Words = setting(
+    namespaces: OwnNamespaces = setting(
         (
             "platform",
             "openframe-datasources",
@@ -299,11 +277,11 @@ class Settings(Tree):
     manifests: Manifests = section(Manifests, "Base resources.")
     helm: Helm = section(Helm, "Helm repositories and releases.")
     ingress: Ingress = section(Ingress, "The ingress.")
-    images: tuple[str, ...] = setting((), "More images that `prepull` pulls on the host.")
+    images: Images = setting((), "More images that `prepull` pulls on the host.")
     pool: Pool = section(Pool, "Bounds of concurrency.")
     timeouts: Timeouts = section(Timeouts, "Deadlines.")
     kubeconfig: Kubeconfig = section(Kubeconfig, "The user's kubeconfig.")
     docker: Docker = section(Docker, "The Docker daemon.")
     tools: Tools = section(Tools, "Sources of programs.")
-    log_dir: str = setting("/tmp/openframe-deployment-logs", "Logs, run records.", env="DEPLOY_LOG_DIR", min_length=1)  # noqa: S108 - the users' own default; made with mode 0700 and refused if it is not ours
+    log_dir: Folder = setting("/tmp/openframe-deployment-logs", "Logs, run records.", env="DEPLOY_LOG_DIR")  # noqa: S108 - the users' own default; made with mode 0700 and refused if it is not ours
     silent: Bool = setting(False, "Nothing but errors.", env="SILENT")

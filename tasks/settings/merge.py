@@ -1,0 +1,182 @@
+"""Layers over each other: what merges, what is replaced, and which layer each value is from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.settings.origin import OPTION, Layer, Origin, Path, dotted
+from tasks.settings.private import told
+from tasks.settings.problems import Problem, nearest, unknown
+from tasks.settings.shape import Kind, Shape, below, fields, places, section
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One value and what has set it."""
+
+    value: Any
+    origin: Origin
+
+
+Node = Leaf | dict[str, Any] | list[Any]
+"""A leaf, or names or numbers with nodes below them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merging:
+    """One layer on its way over those below. What cannot be merged is told, and left as it was."""
+
+    layer: Layer
+    root: Shape
+    tell: Callable[[Problem], None]
+
+    def over(self, lower: Node | None) -> Node:
+        """All layers up to this one."""
+        return self._merged(lower, self.layer.data, self.root, ()) or {}
+
+    def _merged(self, lower: Node | None, value: Any, shape: Shape, path: Path) -> Node | None:  # noqa: ANN401 - any JSON value
+        if shape.kind is Kind.LEAF or (value is None and shape.nullable):
+            return Leaf(value, self.layer.at(path))
+        if value is None:
+            return lower  # a name with nothing behind it, all below it commented out
+        if shape.kind is Kind.ITEMS and isinstance(value, list | tuple):
+            return self._list(value, shape, path)
+        if not isinstance(value, dict):
+            self._mismatch(path, value, shape)
+            return lower
+        if shape.kind is Kind.ITEMS:
+            return self._named(lower, value, shape, path)
+        if shape.kind is Kind.FREE:
+            return self._free(lower, value, path)
+        if shape.kind is Kind.TABLE:
+            return self._table(lower, value, path)
+        return self._section(lower, value, shape, path)
+
+    def _section(self, lower: Node | None, value: dict[str, Any], shape: Shape, path: Path) -> Node:
+        done: dict[str, Node] = dict(lower) if isinstance(lower, dict) else {}
+        for name, each in value.items():
+            inner = below(shape, name)
+            if inner is None:
+                self._unknown((*path, name), shape)
+                continue
+            node = self._merged(done.get(name), each, inner, (*path, name))
+            if node is not None:
+                done[name] = node
+        return done
+
+    def _list(self, value: Any, shape: Shape, path: Path) -> Node:  # noqa: ANN401 - a list or tuple
+        items: list[Node] = []
+        for number, each in enumerate(value):
+            place = (*path, str(number))
+            if isinstance(each, dict) and each:
+                items.append(self._section(None, each, below(shape, "") or shape, place))
+            else:
+                self._mismatch(place, each, section(shape.model) if shape.model else shape)
+        return items or Leaf((), self.layer.at(path))
+
+    def _named(self, lower: Node | None, value: dict[str, Any], shape: Shape, path: Path) -> Node:
+        assert shape.model is not None
+        items: list[Node] = list(lower) if isinstance(lower, list) else []
+        for name, change in value.items():
+            place = (*path, name)
+            found = positions(items, name, shape.model.KEY)
+            if len(found) > 1:
+                full = " or ".join(f"{_text(items[each], 'namespace')}/{name}" for each in found)
+                self._tell(place, f"'{dotted(place)}' are {len(found)} at once", "they share the name", f"write {full}")
+            elif change is None and found:
+                del items[found[0]]
+            elif not isinstance(change, dict):
+                self._absent(place, change, [_text(each, shape.model.KEY) for each in items], section(shape.model))
+            elif found:
+                items[found[0]] = self._section(items[found[0]], change, section(shape.model), place)
+            else:
+                whole = {**_identity(name, shape), **change}
+                items.append(self._section(None, whole, section(shape.model), place))
+        return items or Leaf((), self.layer.at(path))
+
+    def _table(self, lower: Node | None, value: dict[str, Any], path: Path) -> Node:
+        done: dict[str, Node] = dict(lower) if isinstance(lower, dict) else {}
+        for name, each in value.items():
+            if each is None:
+                done.pop(name, None)
+            else:
+                done[name] = Leaf(each, self.layer.at((*path, name)))
+        return done
+
+    def _free(self, lower: Node | None, value: Any, path: Path) -> Node:  # noqa: ANN401 - any JSON value
+        if not isinstance(value, dict):
+            return Leaf(value, self.layer.at(path))
+        if self.layer.origin.layer == OPTION and isinstance(lower, Leaf) and isinstance(lower.value, list | tuple):
+            self._tell(path, f"'{dotted(path)}' is a list", "a list is set as a whole", f"--set {dotted(path)}='[…]'")
+            return lower
+        done: dict[str, Node] = dict(lower) if isinstance(lower, dict) else {}
+        for name, each in value.items():
+            done[name] = self._free(done.get(name), each, (*path, name))
+        return done
+
+    def _mismatch(self, path: Path, value: Any, shape: Shape) -> None:  # noqa: ANN401 - any JSON value
+        what = f"{dotted(path) or 'all of it'} is {told(path, value)}"
+        names = f" with {', '.join(fields(shape.model))}" if shape.kind is Kind.SECTION and shape.model else ""
+        self._tell(path, what, f"it must be {shape.expected}{names}", "")
+
+    def _absent(self, path: Path, value: Any, names: list[str], shape: Shape) -> None:  # noqa: ANN401 - any JSON value
+        if value is not None:
+            self._mismatch(path, value, shape)
+            return
+        meant = nearest(path[-1], names)
+        fix = f"did you mean {dotted((*path[:-1], meant))}?" if meant else ""
+        why = f"null takes one out; there are {', '.join(names)}" if names else "null takes one out, and there is none"
+        self._tell(path, f"there is no '{dotted(path)}'", why, fix)
+
+    def _unknown(self, path: Path, shape: Shape) -> None:
+        assert shape.model is not None
+        everywhere = [(place, each.env) for place, each in places(self.root.model)] if self.root.model else []
+        self.tell(unknown(self.layer.at(path), path, tuple(fields(shape.model)), everywhere))
+
+    def _tell(self, path: Path, what: str, why: str, fix: str) -> None:
+        self.tell(Problem(origin=self.layer.at(path), what=what, why=why, fix=fix))
+
+
+def positions(items: list[Node], name: str, key: str) -> list[int]:
+    """Where parts of that name are: by the name, else by `namespace/name`, else by the number."""
+    found = [number for number, each in enumerate(items) if _text(each, key) == name]
+    if not found and "/" in name:
+        space, _, own = name.partition("/")
+        found = [n for n, each in enumerate(items) if (_text(each, "namespace"), _text(each, key)) == (space, own)]
+    if not found and name.isascii() and name.isdigit() and len(name) < 5 and int(name) < len(items):
+        found = [int(name)]
+    return found
+
+
+def _text(item: Node, name: str) -> str:
+    leaf = item.get(name) if isinstance(item, dict) else None
+    return str(leaf.value) if isinstance(leaf, Leaf) else ""
+
+
+def _identity(name: str, shape: Shape) -> dict[str, str]:
+    """What the name of a new part says of it."""
+    assert shape.model is not None
+    space, slash, own = name.partition("/")
+    if slash and "namespace" in fields(shape.model):
+        return {shape.model.KEY: own, "namespace": space}
+    return {shape.model.KEY: name}
+
+
+def plain(node: Node) -> Any:  # noqa: ANN401 - any JSON value
+    """The values alone."""
+    if isinstance(node, Leaf):
+        return node.value
+    if isinstance(node, dict):
+        return {name: plain(each) for name, each in node.items()}
+    return [plain(each) for each in node]
+
+
+def leaves(node: Node) -> Iterator[Leaf]:
+    """All leaves below."""
+    if isinstance(node, Leaf):
+        yield node
+    else:
+        for each in node.values() if isinstance(node, dict) else node:
+            yield from leaves(each)

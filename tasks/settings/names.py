@@ -1,0 +1,175 @@
+"""Names, addresses and references: what Kubernetes, Docker, k3d and Helm allow them to be.
+
+Each function gives the text back, or raises ValueError that says what it must be.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_HOST_PORT = re.compile(r"([a-z0-9.-]+)(?::([0-9]{1,5}))?")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_VERSION = re.compile(r"v?1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?([+-]k3s[0-9]{1,2})?")
+_URL = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9\[][^\s/@]*(/\S*)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = re.compile(r"gh[a-z]_[A-Za-z0-9]{20,}|github_pat_\w+|glpat\w+")
+_LABEL_VALUE = re.compile(r"(?=.{0,63}\Z)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_LABEL_NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+_PORT = re.compile(
+    r"(?:(?:(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5})(?:-([0-9]{1,5}))?:)?"
+    r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?(?:@\S+)?"
+)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
+
+def one_line(value: str) -> str:
+    """A text of one line, with something in it and nothing that moves a cursor or ends a C string."""
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if not value.isprintable():
+        raise ValueError("must be one line without control characters")
+    return value
+
+
+def argument(value: str) -> str:
+    """A program's argument: anything but a NUL, which no argument can hold."""
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+def folder(value: str) -> str:
+    """A folder's path; `~` is the user's home."""
+    if value != "~" and not value.startswith("~/"):
+        return value
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("must not begin with ~: no home folder is known") from None
+
+
+def host(value: str) -> str:
+    """A DNS name in lower case, as an Ingress wants it (RFC 1123 subdomain)."""
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be a DNS name in lower case, such as localhost or dev.example.com")
+    return value
+
+
+def release_name(value: str) -> str:
+    """A release's name as Helm allows it: a DNS name of at most 53 (source: helm, chartutil/validate_name)."""
+    if len(value) > 53 or not _HOST.fullmatch(value):
+        raise ValueError("must consist of a-z, 0-9, - and ., begin and end with a letter or digit, at most 53 long")
+    return value
+
+
+def own_namespace(value: str) -> str:
+    """Not one of Kubernetes' own: quotas and policies of ours would stop the system's pods there."""
+    if value in _SYSTEM:
+        raise ValueError("must not be one of Kubernetes' own: quotas and policies would stop the system's pods there")
+    return value
+
+
+def ipv4(value: str) -> str:
+    """An address that ports can be bound to. k3d's port mappings are written with IPv4 here."""
+    try:
+        address = ipaddress.IPv4Address(value.strip())
+    except ValueError:
+        raise ValueError("must be an IPv4 address such as 127.0.0.1, or 0.0.0.0 for all") from None
+    if address.is_multicast or address.is_reserved:
+        raise ValueError("must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all")
+    return str(address)
+
+
+def subnet(value: str) -> str:
+    """A network that Docker can make, or `auto` for k3d's own choice."""
+    if value == "auto":
+        return value
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError("must be a network such as 172.28.0.0/16 (no host bits set), or auto") from None
+
+
+def repository(value: str) -> str:
+    """The name of a chart repository: what stands before the slash of repository/chart."""
+    if not _REPOSITORY.fullmatch(value):
+        raise ValueError("must be a repository's name of letters, digits, -, _ and .")
+    return value
+
+
+def image(value: str) -> str:
+    """An image reference. Never an option of docker's."""
+    if not _IMAGE.fullmatch(value) or len(value) > 500:
+        raise ValueError("must be an image such as docker.io/rancher/k3s:v1.32.3-k3s1")
+    return value
+
+
+def kubernetes_version(value: str) -> str:
+    """A version that names a k3s image."""
+    if not _VERSION.fullmatch(value):
+        raise ValueError("must be a full version such as v1.32.3 or v1.32.3-k3s1")
+    return value
+
+
+def registry_host(value: str) -> str:
+    """A registry as image references write it: a name and perhaps a port, no scheme and no path."""
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or not _HOST.fullmatch(match[1]) or int(match[2] or 1) not in range(1, 65536):
+        raise ValueError("must be a registry's name such as docker.io or registry.example.com:5000, without https://")
+    return value
+
+
+def http_url(value: str) -> str:
+    """An address of a server."""
+    if not _URL.fullmatch(value) or not value.isprintable():
+        raise ValueError("must be an address that begins with http:// or https://")
+    return value
+
+
+def public_url(value: str) -> str:
+    """An address without a login: it would be seen in `docker inspect`."""
+    if "@" in http_url(value).split("/")[2]:
+        raise ValueError("must hold no login: name the variables that hold it (username_env, password_env)")
+    return value
+
+
+def variable(value: str) -> str:
+    """The name of a variable of the environment; a token in its place is a mistake often made."""
+    if not _VARIABLE.fullmatch(value) or _TOKEN.fullmatch(value):
+        raise ValueError("must be the name of a variable, such as GITHUB_TOKEN_CLASSIC, never the secret itself")
+    return value
+
+
+def label_key(value: str) -> str:
+    """A label's key as Kubernetes allows it: perhaps a DNS name and a slash, then a name."""
+    prefix, slash, name = value.rpartition("/")
+    if not _LABEL_NAME.fullmatch(name) or (slash and not _HOST.fullmatch(prefix)):
+        raise ValueError("must be a label such as role or example.com/role")
+    return value
+
+
+def label_value(value: str) -> str:
+    """A label's value as Kubernetes allows it."""
+    if not _LABEL_VALUE.fullmatch(value):
+        raise ValueError("must consist of letters, digits, -, _ and ., at most 63 long")
+    return value
+
+
+def port_mapping(value: str) -> str:
+    """A port as k3d writes it (docs: k3d, exposing services)."""
+    match = _PORT.fullmatch(value)
+    if match is None or any(int(text) not in range(65536) for text in match.groups() if text):
+        raise ValueError("must be written as k3d does, such as 30000:30000@server:0:direct")
+    return value
+
+
+def host_ports(mapping: str) -> range:
+    """The host's ports of a mapping; empty where k3d chooses one."""
+    match = _PORT.fullmatch(mapping)
+    if match is None or match[1] is None or match[1] == "0":
+        return range(0)
+    return range(int(match[1]), int(match[2] or match[1]) + 1)

@@ -1,0 +1,75 @@
+"""How a value is shown, in tables and in errors: never one that may be a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tasks.settings.origin import Path
+
+MASK = "***"
+_LONGEST = 60
+_SECRET_NAME = re.compile(
+    r"(password|passwd|passphrase|pwd|token|credentials?|(?<!existing)secret|(api|private|secret|access|signing)[-_]?key)$",
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(r"(?<=://)[^\s/@]*@")
+
+
+def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
+    """The value with what may be secret replaced by `***`: values of the nodes' environment, logins in addresses,
+    and texts under a name such as `password`. The tree itself holds only the sources of secrets.
+    """
+    if isinstance(value, dict):
+        return {name: masked((*path, name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(path, inner) for inner in value]
+    if isinstance(value, str) and path[:2] in (("cluster", "env"), ("cluster", "args")):
+        name, equals, rest = value.partition("=")
+        hidden = path[1] == "env" or _SECRET_NAME.search(name)
+        return f"{name}={MASK}{_filters(rest)}" if equals and hidden else value
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return value
+    if path and _SECRET_NAME.search(path[-1]) and path[0] != "secrets" and value != "":
+        return MASK
+    return _LOGIN.sub(f"{MASK}@", value) if isinstance(value, str) else value
+
+
+def _filters(text: str) -> str:
+    """k3d's node filters at the end of a value."""
+    match = re.search(r"@(server|agent|all|loadbalancer)[a-z0-9:*;,]*$", text)
+    return match[0] if match else ""
+
+
+def told(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value in an error: short, on one line, in quotes where it is a text."""
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if path[-1:] in (("username_env",), ("password_env",)) or (path[:1] == ("secrets",) and "values" in path):
+        return "(not shown)"  # it may be the secret itself
+    safe = masked(path, value)
+    if isinstance(safe, str):
+        text = printable(safe)
+        return f"'{text[:_LONGEST]}…'" if len(text) > _LONGEST else f"'{text}'"
+    text = as_text(safe)
+    return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what would move a cursor or cannot be written."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value in a table: a text as it is, everything else as JSON writes it."""
+    if isinstance(value, str):
+        return value if value.strip() == value != "" else json.dumps(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # a number of thousands of digits
+        return "a number that is too large"

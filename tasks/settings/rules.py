@@ -1,0 +1,105 @@
+"""Rules between settings: what no value alone can show. And the releases, which follow from several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tasks.settings.checking import named, origin_at
+from tasks.settings.merge import Node
+from tasks.settings.names import host_ports
+from tasks.settings.origin import BUILT_IN, DEFAULT, Origin, Path, dotted
+from tasks.settings.problems import Finding, Problem, refusal
+from tasks.settings.releases import findings as of_releases
+from tasks.settings.releases import ordered, wanted
+from tasks.settings.tree import Release, Settings
+from tasks.settings.wording import findings as of_texts
+
+__all__ = ["problems", "releases"]
+
+_DROP_IN_SINCE = 32
+"""The minor version of k3s whose kubelets read drop-in files (docs: k3s, kubelet configuration)."""
+
+
+def releases(settings: Settings) -> tuple[Release, ...]:
+    """The releases to install, each after what it needs. Raises `BadInput` where their needs cannot be met.
+
+    With `ingress.controller: ingress-nginx` its release is among them.
+    """
+    found = list(of_releases(settings))
+    if found:
+        raise refusal([_problem(each, tuple(map(str, each.path)), BUILT_IN) for each in found])
+    return ordered(wanted(settings))
+
+
+def problems(settings: Settings, merged: Node) -> list[Problem]:
+    """All rules that these settings break, each with the layer that has set the value."""
+    found = [*_ports(settings), *_registries(settings), *_cluster(settings)]
+    return [_located(each, merged) for each in [*found, *of_texts(settings), *of_releases(settings)]]
+
+
+def _located(finding: Finding, merged: Node) -> Problem:
+    origin = origin_at(merged, finding.path)
+    if origin.layer == DEFAULT and finding.other:
+        origin = origin_at(merged, finding.other)
+    return _problem(finding, named(merged, finding.path), origin)
+
+
+def _problem(finding: Finding, path: Path, origin: Origin) -> Problem:
+    return Problem(origin=origin, what=f"{dotted(path)} {finding.text}", why=finding.why, fix=finding.fix)
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    """Wishes that are the same port: one of them would never be met."""
+    ports = settings.cluster.ports
+    first: dict[int, tuple[str | int, ...]] = {}
+    wishes: list[tuple[tuple[str | int, ...], int | None]] = [
+        (("cluster", "ports", name), getattr(ports, name)) for name in ("http", "https", "api")
+    ]
+    if settings.registries.push:
+        wishes.append((("registries", "port"), settings.registries.port))
+    for number, text in enumerate(ports.extra):
+        if "/udp" not in text and "/sctp" not in text:
+            wishes += [(("cluster", "ports", "extra", number), port) for port in host_ports(text)[:1000]]
+    for path, port in wishes:
+        if port is None:
+            continue
+        before = first.setdefault(port, path)
+        if before != path:
+            text = f"and {dotted(tuple(map(str, before)))} are both {port}"
+            yield Finding(path=path, text=text, why="a port is published once", fix="choose another one", other=before)
+
+
+def _registries(settings: Settings) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for number, cache in enumerate(settings.registries.caches):
+        path = ("registries", "caches", number)
+        slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream)
+        before = first.setdefault(slug, number)
+        if before != number:
+            why = (
+                f"{settings.registries.caches[before].upstream} has a cache already, and both would have one container"
+            )
+            yield Finding(path=(*path, "upstream"), text=f"is '{cache.upstream}'", why=why, fix="take one out")
+        if (cache.username_env is None) != (cache.password_env is None):
+            missing = "username_env" if cache.username_env is None else "password_env"
+            yield Finding(
+                path=path, text=f"has no {missing}", why="a login is a user name and a password", fix="name both"
+            )
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    names = settings.namespaces
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield Finding(
+            path=("namespaces",), text=f"names '{name}' twice", why="each is one namespace", fix="take one out"
+        )
+    cluster = settings.cluster
+    minor = int(cluster.kubernetes_version.split(".")[1])
+    if cluster.kubelet_config and cluster.image is None and minor < _DROP_IN_SINCE:
+        yield Finding(
+            path=("cluster", "kubelet_config"),
+            text="has fields",
+            why=f"cluster.kubernetes_version is {cluster.kubernetes_version}, and k3s reads them from 1.32 on",
+            fix="use cluster.args.kubelet, or a later version",
+        )

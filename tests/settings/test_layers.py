@@ -1,0 +1,156 @@
+"""Layers go over each other in their order, and every value knows which one has set it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.settings.tree import Settings
+from tests.settings.project import origins, project, refused, resolved, values
+
+INVOKE = """\
+run:
+  echo: true
+profile: mine
+openframe:
+  cluster:
+    name: file
+    servers: 3
+    ports:
+      http: 8081
+"""
+MINE = "cluster:\n  name: profile\n  agents: 2\n"
+
+
+def test_nothing_set_is_the_defaults(tmp_path: Path) -> None:
+    found = resolved(tmp_path)
+    assert found.settings == Settings()
+    assert origins(found) == {}
+
+
+def test_each_layer_goes_over_the_one_before(tmp_path: Path) -> None:
+    project(tmp_path, INVOKE, mine=MINE)
+    steps = [
+        (resolved(tmp_path, profile="none"), "file", "invoke.yaml:6"),
+        (resolved(tmp_path), "profile", "config/mine.yaml:2"),
+        (resolved(tmp_path, environ={"CLUSTER_NAME": "env"}), "env", "CLUSTER_NAME"),
+        (resolved(tmp_path, "cluster.name=option", environ={"CLUSTER_NAME": "env"}), "option", "--set"),
+        (resolved(tmp_path, "cluster.name=first", "cluster.name=last"), "last", "--set"),
+    ]
+    for found, name, origin in steps:
+        assert found.settings.cluster.name == name
+        assert origins(found)["cluster.name"] == origin
+    assert steps[3][0].settings.cluster.servers == 3
+    assert steps[3][0].settings.cluster.agents == 2
+    assert origins(steps[3][0]) == {
+        "profile": "invoke.yaml:3",
+        "cluster.name": "--set",
+        "cluster.servers": "invoke.yaml:7",
+        "cluster.agents": "config/mine.yaml:3",
+        "cluster.ports.http": "invoke.yaml:9",
+    }
+
+
+def test_an_empty_variable_is_not_set_and_others_are_nobodys_business(tmp_path: Path) -> None:
+    environ = {"CLUSTER_NAME": "", "NAMESPACES": "  ", "K3D_AGENTS": "", "K3D_NONSENSE": "x", "OPENFRAME_ODD": "y"}
+    assert resolved(tmp_path, environ=environ).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "path", "value"),
+    [
+        ("CLUSTER_NAME", "dev-2", "cluster.name", "dev-2"),
+        ("K8S_VERSION", "1.33.1", "cluster.kubernetes_version", "1.33.1"),
+        ("K3S_IMAGE", "rancher/k3s:v1.33.1-k3s1", "cluster.image", "rancher/k3s:v1.33.1-k3s1"),
+        ("NAMESPACES", " a  b\tc\n", "namespaces", ["a", "b", "c"]),
+        ("NAMESPACES", "a,b", "namespaces", ["a", "b"]),
+        ("IP", "0.0.0.0", "cluster.bind_address", "0.0.0.0"),
+        ("DOMAIN", "127.0.0.1.nip.io", "cluster.domain", "127.0.0.1.nip.io"),
+        ("K3D_RESOURCE_OPTIMIZATION", "OFF", "cluster.limits.enabled", False),
+        ("K3D_MEMORY_LIMIT_SERVER", "512m", "cluster.limits.server_memory", "512m"),
+        ("K3D_MEMORY_LIMIT_AGENT", "1.5GiB", "cluster.limits.agent_memory", "1.5GiB"),
+        ("K3D_CPU_LIMIT_SERVER", "0.5", "cluster.limits.server_cpus", 0.5),
+        ("K3D_CPU_LIMIT_AGENT", "3", "cluster.limits.agent_cpus", 3.0),
+        ("K3D_CONCURRENT_DOWNLOADS", "5", "pool.downloads", 5),
+        ("K3D_AGENTS", "0", "cluster.agents", 0),
+        ("CONCURRENCY_LEVEL", " 8 ", "pool.concurrency", 8),
+        ("DEPLOY_LOG_DIR", "/tmp/some where", "log_dir", "/tmp/some where"),
+        ("SILENT", "1", "silent", True),
+        ("K3D_IMAGE_LOADBALANCER", "my/proxy:1", "cluster.loadbalancer_image", "my/proxy:1"),
+        ("K3D_IMAGE_TOOLS", "my/tools:1", "cluster.tools_image", "my/tools:1"),
+    ],
+)
+def test_each_variable_sets_its_setting(tmp_path: Path, variable: str, text: str, path: str, value: object) -> None:
+    found = resolved(tmp_path, environ={variable: text})
+    assert values(found)[path] == value
+    assert origins(found) == {path: variable}
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "value"),
+    [
+        ("cluster.agents=0", "cluster.agents", 0),
+        ("cluster.agents=", "cluster.agents", None),
+        ("cluster.agents=null", "cluster.agents", None),
+        ("cluster.name=123", "cluster.name", "123"),
+        ("cluster.name='123'", "cluster.name", "123"),
+        ("cluster.name=on", "cluster.name", "on"),
+        ("silent=yes", "silent", True),
+        ("docker.tune=off", "docker.tune", "off"),
+        ("cluster.limits.server_memory=2147483648", "cluster.limits.server_memory", "2147483648"),
+        ("namespaces=[a, b]", "namespaces", ["a", "b"]),
+        ('namespaces=["a","b"]', "namespaces", ["a", "b"]),
+        ("namespaces=a b", "namespaces", ["a", "b"]),
+        ("namespaces=[]", "namespaces", []),
+        ("images=a/b:1 c/d", "images", ["a/b:1", "c/d"]),
+        ("cluster.args.kubelet=[max-parallelism=4]", "cluster.args.kubelet", ["max-parallelism=4"]),
+        ("cluster.server_labels.example\\.com/gpu=yes", "cluster.server_labels.example\\.com/gpu", "yes"),
+        ("cluster.kubelet_config={maxPods: 50}", "cluster.kubelet_config.maxPods", 50),
+        ("cluster.kubelet_config.maxPods=50", "cluster.kubelet_config.maxPods", 50),
+        ("helm.repositories.mine=https://x.example", "helm.repositories.mine", "https://x.example"),
+        ("helm.releases.cert-manager.version=1.32", "helm.releases.cert-manager.version", "1.32"),
+        ("helm.releases.0.version=1", "helm.releases.cert-manager.version", "1"),
+        ("helm.releases.cert-manager.values.crds.enabled=no", "helm.releases.cert-manager.values.crds.enabled", False),
+        ("helm.releases.cert-manager.values.x=1.50", "helm.releases.cert-manager.values.x", 1.5),
+        ("helm.releases.cert-manager.values.x='1.50'", "helm.releases.cert-manager.values.x", "1.50"),
+        ("registries.caches.ghcr\\.io.url=http://m.example", "registries.caches.ghcr\\.io.url", "http://m.example"),
+        ("cluster.domain=a=b", None, None),
+    ],
+)
+def test_values_of_set_are_yaml_and_texts_stay_texts(
+    tmp_path: Path, option: str, path: str | None, value: object
+) -> None:
+    if path is None:
+        assert "'a=b'" in refused(tmp_path, option).what
+        return
+    found = resolved(tmp_path, option)
+    assert values(found)[path] == value
+    assert origins(found) == {path: "--set"}
+
+
+def test_above_default_tells_layers_and_not_values(tmp_path: Path) -> None:
+    assert not resolved(tmp_path).above_default("pool.downloads")
+    same = resolved(tmp_path, environ={"K3D_CONCURRENT_DOWNLOADS": "3"})
+    assert same.above_default("pool.downloads")
+    assert same.above_default("pool")
+    assert not same.above_default("cluster")
+    one = resolved(tmp_path, "helm.releases.cert-manager.wait=false")
+    assert one.above_default("helm.releases")
+    assert one.above_default("helm.releases.cert-manager.wait")
+    assert not one.above_default("helm.releases.cert-manager.chart")
+    assert not one.above_default("registries.caches.ghcr\\.io.upstream")
+    with pytest.raises(KeyError, match=r"pool\.dwonloads"):
+        one.above_default("pool.dwonloads")
+
+
+def test_the_hash_is_of_the_settings_and_of_nothing_else(tmp_path: Path) -> None:
+    plain = resolved(tmp_path).settings_hash
+    assert len(plain) == 16
+    project(tmp_path, "openframe:\n  log_dir: /elsewhere\n  silent: true\n", mine="cluster: {servers: 1}")
+    assert resolved(tmp_path, profile="mine").settings_hash == plain
+    other = resolved(tmp_path, "cluster.server_labels={a: x, b: y}").settings_hash
+    assert other == resolved(tmp_path, "cluster.server_labels={b: y, a: x}").settings_hash != plain
+    secret = resolved(tmp_path, "cluster.env=[TOKEN=hunter2@server:*]").settings_hash
+    assert secret == resolved(tmp_path, "cluster.env=[TOKEN=swordfish@server:*]").settings_hash
+    assert secret not in (plain, resolved(tmp_path, "cluster.env=[OTHER=hunter2@server:*]").settings_hash)

@@ -1,0 +1,93 @@
+"""The list of settings and the schema are as the tree is, and the schema takes what the tree takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from tasks.settings.reference import COMMAND, LIST, SCHEMA, texts
+from tasks.settings.schema import DIALECT, schema
+from tasks.settings.shape import places
+from tasks.settings.tree import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", [LIST, SCHEMA])
+def test_what_is_generated_is_current(path: Path) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == texts(ROOT)[path], f"run `{COMMAND}`"
+
+
+def test_every_setting_and_variable_is_listed() -> None:
+    listed = (ROOT / LIST).read_text(encoding="utf-8")
+    for path, shape in places(Settings):
+        assert f"`{'.'.join(path)}`" in listed
+        assert shape.meaning.endswith((".", ")"))
+        if shape.env is not None:
+            assert f"| {shape.env} |" in listed
+    assert "| GITHUB_TOKEN_CLASSIC |" in listed
+
+
+def valid(value: Any) -> bool:
+    return bool(Draft202012Validator(schema()).is_valid(value))
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(schema())
+    assert schema()["$schema"] == DIALECT
+    text = json.dumps(schema())
+    assert '"In seconds.' in text.replace("Limit of `k3d cluster create`. ", "")
+    assert "Variable: K3D_AGENTS." in text
+    assert '"ge"' not in text
+
+
+@pytest.mark.parametrize("name", ["invoke.yaml", "config/dev.yaml", "config/ci.yaml", "config/low-memory.yaml"])
+def test_the_files_of_the_project_fit_and_name_it(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert valid(yaml.safe_load(text))
+    named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    assert ((ROOT / name).parent / named).resolve() == ROOT / SCHEMA
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"openframe": None},
+        {"profile": "dev", "run": {"echo": True}, "openframe": {"cluster": {"agents": None}}},
+        {"cluster": {"limits": {"enabled": "off", "server_memory": "2G"}, "ports": None}},
+        {"namespaces": "a b", "images": ["a"]},
+        {"helm": {"releases": {"cert-manager": {"enabled": False}, "gone": None}, "repositories": {"grafana": None}}},
+        {"helm": {"releases": [{"name": "a", "namespace": "a", "chart": "./a", "values": {"x": [1]}}]}},
+        {"secrets": {"s": {"type": "tls", "values": {"tls.crt": {"file": "x"}}}}},
+        {"timeouts": {"pull": 5}},
+    ],
+)
+def test_what_the_schema_takes(value: Any) -> None:
+    assert valid(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"agents": 2},
+        {"cluster": {"agnets": 2}},
+        {"cluster": {"agents": 65}},
+        {"cluster": {"agents": "two"}},
+        {"cluster": {"timeout": 0}},
+        {"profile": "dev", "cluster": {}},
+        {"openframe": {"cluster": {"servers": 0}}},
+        {"helm": {"releases": [{"name": "a"}]}},
+        {"helm": {"releases": {"a": {"chrat": "x"}}}},
+        {"docker": {"tune": "maybe"}},
+    ],
+)
+def test_what_the_schema_refuses(value: Any) -> None:
+    assert not valid(value)
