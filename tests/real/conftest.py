@@ -1,0 +1,57 @@
+"""Projects on real clusters: each is taken down at the end, also when its test failed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.project import Project, containers, run
+from tests.real.world import World, world
+
+Make = Callable[..., Project]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder starts clusters, and takes its time."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session")
+def here() -> World:
+    """Images and charts of this machine; skips where no cluster can be made."""
+    missing = [name for name in ("docker", "k3d", "kubectl", "helm") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not on the PATH: {', '.join(missing)}")
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip("no Docker engine answers")
+    return world()
+
+
+@pytest.fixture(scope="module")
+def make(here: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Makes projects, one for each cluster name."""
+    made: list[Project] = []
+
+    def new(cluster: str, settings: Mapping[str, Any]) -> Project:
+        assert not containers(cluster), f"a cluster {cluster} is there already: remove it first"
+        project = Project.make(tmp_path_factory.mktemp(cluster), cluster, settings)
+        made.append(project)
+        return project
+
+    yield new
+    for project in made:
+        names = containers(project.cluster)
+        if names:
+            project.invoke("down")
+        names = containers(project.cluster)
+        if names:
+            run("docker", "rm", "--force", "--volumes", *names)

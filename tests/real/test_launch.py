@@ -1,0 +1,169 @@
+"""The whole launch: from a fresh clone, again at once, after damage, and its end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.real.conftest import Make
+from tests.real.project import TOKEN, Project, containers, remains, run
+from tests.real.world import World
+
+NAMESPACES = [
+    "platform",
+    "openframe-datasources",
+    "openframe-microservices",
+    "integrated-tools-datasources",
+    "integrated-tools",
+    "client-tools",
+]
+CLUSTER, NEIGHBOUR = "openframe-real", "openframe-real-2"
+
+
+@pytest.fixture(scope="module")
+def project(here: World, make: Make) -> Project:
+    releases = [here.release(number, NAMESPACES[number]) for number in range(5)]
+    return make(CLUSTER, here.settings(releases))
+
+
+@pytest.fixture(scope="module")
+def neighbour(here: World, make: Make) -> list[str]:
+    """Another cluster whose name begins with ours; what its containers are."""
+    other = make(NEIGHBOUR, here.settings([], registries={"push": False, "caches": []}))
+    done = other.invoke("cluster", "--set", "cluster.agents=0")
+    assert done.code == 0, done.text
+    return ids(NEIGHBOUR)
+
+
+def ids(cluster: str) -> list[str]:
+    return sorted(run("docker", "ps", "--quiet", "--filter", f"label=k3d.cluster={cluster}").split())
+
+
+def hits(name: str) -> int:
+    """Blobs that a cache was asked for, by what distribution writes into its log."""
+    logs = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
+    return (logs.stdout + logs.stderr).count("/blobs/sha256")
+
+
+def test_up_makes_the_whole_environment(project: Project, neighbour: list[str]) -> None:
+    assert neighbour
+    done = subprocess.run(
+        ["make", "up", f"ARGS=--profile {project.profile}"],
+        cwd=project.root,
+        env={**os.environ, **project.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = {item["metadata"]["name"] for item in project.objects("namespaces")}
+    assert names >= set(NAMESPACES)
+    secrets = [s for s in project.objects("secrets") if s["metadata"]["name"] == "github-pat-secret"]
+    assert sorted(s["metadata"]["namespace"] for s in secrets) == sorted(NAMESPACES)
+    for secret in secrets:
+        login = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]["ghcr.io"]
+        assert login["password"] == TOKEN
+    for kind in ("resourcequotas", "limitranges", "networkpolicies"):
+        assert sorted(o["metadata"]["namespace"] for o in project.objects(kind)) == sorted(NAMESPACES), kind
+    assert "openframe-local" in {o["metadata"]["name"] for o in project.objects("storageclasses")}
+    assert "node-local-dns" in {o["metadata"]["name"] for o in project.objects("configmaps")}
+    ready = {
+        (d["metadata"]["namespace"], d["metadata"]["name"]): d["status"].get("availableReplicas", 0)
+        for d in project.objects("deployments")
+        if d["metadata"]["namespace"] in NAMESPACES
+    }
+    assert len(ready) >= 5
+    assert all(ready.values()), ready
+
+
+def test_the_caches_served_the_pulls(project: Project) -> None:
+    caches = run("docker", "ps", "--filter", "label=openframe.cache", "--format", "{{.Names}}").split()
+    asked = {name: hits(name) for name in caches if "cache" in name}
+    assert sum(asked.values()) > 0, asked
+
+
+def test_limits_and_labels_of_the_nodes(project: Project) -> None:
+    roles = {node["metadata"]["name"]: node["metadata"]["labels"].get("role") for node in project.objects("nodes")}
+    assert roles[f"k3d-{CLUSTER}-server-0"] == "server"
+    assert {role for name, role in roles.items() if "agent" in name} <= {"agent"}
+    shown = run("docker", "inspect", "--format", "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}", *ids(CLUSTER))
+    for line in shown.splitlines():
+        cpus, memory = line.split()
+        assert int(cpus) > 0
+        assert int(memory) > 0
+
+
+def test_the_private_kubeconfig_is_private_and_the_users_has_the_entry(project: Project) -> None:
+    assert project.kubeconfig.stat().st_mode & 0o777 == 0o600
+    shown = run("kubectl", "--kubeconfig", project.environ["KUBECONFIG"], "config", "current-context")
+    assert shown.strip() == f"k3d-{CLUSTER}"
+
+
+def test_again_at_once_nothing_is_done_and_every_step_says_why(project: Project) -> None:
+    before = project.kubectl("get", "all,secrets,configmaps", "--all-namespaces", "--output=name")
+    done = project.invoke("up")
+    assert done.code == 0, done.text
+    assert "nothing to do" in done.out
+    steps = project.record()["steps"]
+    assert {step["state"] for step in steps} == {"skipped"}
+    assert all(step["why"] for step in steps)
+    assert project.kubectl("get", "all,secrets,configmaps", "--all-namespaces", "--output=name") == before
+    assert project.invoke("status").code == 0
+
+
+def test_what_was_deleted_by_hand_is_restored_and_nothing_else(project: Project) -> None:
+    project.kubectl("--namespace", NAMESPACES[0], "delete", "secret", "github-pat-secret")
+    helm = ["helm", "--kubeconfig", str(project.kubeconfig)]
+    deployed = json.loads(run(*helm, "list", "--namespace", NAMESPACES[2], "--output", "json"))[0]["name"]
+    run(*helm, "uninstall", deployed, "--namespace", NAMESPACES[2])
+    assert project.invoke("status").code == 5
+    done = project.invoke("up")
+    assert done.code == 0, done.text
+    ran = {name for name, state in project.states().items() if state == "ran"}
+    where = f"{deployed} in {NAMESPACES[2]}"
+    assert ran - {"cluster: watch the nodes"} == {"secrets: apply", f"helm: install {where}", f"helm: {where} ready"}
+    assert "nothing to do" in project.invoke("up").out
+
+
+def test_a_stopped_cluster_is_started(project: Project) -> None:
+    assert project.invoke("down", "--stop").code == 0
+    assert project.invoke("status").code == 3
+    assert project.invoke("namespaces").code == 3
+    done = project.invoke("up")
+    assert done.code == 0, done.text
+    assert project.invoke("status").code == 0
+
+
+def test_the_records_are_there(project: Project) -> None:
+    record = project.record()
+    assert record["schema"] == 1
+    assert record["outcome"] == "ok"
+    assert record["system"]["k3d"]
+    log = (project.logs / "cluster_setup_benchmark.log").read_text()
+    assert "Cluster setup completed in" in log
+    assert project.logs.stat().st_mode & 0o777 == 0o700
+
+
+def test_down_leaves_nothing_but_the_shared_registries(project: Project, neighbour: list[str]) -> None:
+    done = project.invoke("down")
+    assert done.code == 0, done.text
+    assert remains(CLUSTER) == []
+    assert list((project.folder / "tmp").iterdir()) == []
+    assert not project.kubeconfig.exists()
+    contexts = run("kubectl", "--kubeconfig", project.environ["KUBECONFIG"], "config", "get-contexts", "--output=name")
+    assert f"k3d-{CLUSTER}" not in contexts.split()
+    assert "k3d-openframe-registry" in run("docker", "ps", "--format", "{{.Names}}").split()
+    assert ids(NEIGHBOUR) == neighbour
+    assert containers(NEIGHBOUR)
+    assert project.invoke("down").code == 0
+    assert project.invoke("status").code == 4
+
+
+def test_no_token_stands_in_any_file_that_is_left(project: Project) -> None:
+    for path in project.folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and ".git" not in path.parts and ".venv" not in path.parts:
+            assert TOKEN.encode() not in path.read_bytes(), path

@@ -1,0 +1,115 @@
+"""Other names, more of everything, taken ports, and a user who has clusters of his own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.real.conftest import Make
+from tests.real.project import Project, run
+from tests.real.world import World
+
+CLUSTER = "other-one"
+NAMESPACES = [f"team-{number}" for number in range(12)]
+FOREIGN = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "preferences": {"colors": True},
+    "current-context": "work",
+    "clusters": [
+        {"name": "production", "cluster": {"server": "https://192.0.2.1:6443", "insecure-skip-tls-verify": True}}
+    ],
+    "users": [{"name": "me", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}}}],
+    "contexts": [
+        {"name": "work", "context": {"cluster": "production", "user": "me", "namespace": "mine"}},
+        {"name": "other", "context": {"cluster": "production", "user": "me"}},
+    ],
+}
+
+
+@contextlib.contextmanager
+def listening(*ports: int) -> Iterator[None]:
+    """Somebody else's servers on loopback; a port that is taken already is as good."""
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            server = stack.enter_context(socket.socket())
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                server.bind(("127.0.0.1", port))
+                server.listen()
+        yield
+
+
+@pytest.fixture(scope="module")
+def project(here: World, make: Make) -> Iterator[Project]:
+    releases = []
+    for number in range(12):
+        # chains three deep: 0 <- 1 <- 2, 3 <- 4 <- 5, …
+        needs = [f"svc-{number - 1}"] if number % 3 else []
+        releases.append(here.release(number, NAMESPACES[number], name=f"svc-{number}", needs=needs))
+    settings = here.settings(releases, namespaces=NAMESPACES, cluster={"agents": 3})
+    made = make(CLUSTER, settings)
+    first, second = made.home / "first", made.home / "second"
+    first.write_text(yaml.safe_dump(FOREIGN, sort_keys=False))
+    first.chmod(0o640)
+    second.write_text(yaml.safe_dump({**FOREIGN, "current-context": "", "contexts": []}, sort_keys=False))
+    made.environ["KUBECONFIG"] = f"{first}:{second}"
+    with listening(80, 443, 6550):
+        done = made.invoke("up")
+        assert done.code == 0, done.text
+        yield made
+
+
+def test_everything_stands(project: Project) -> None:
+    names = {item["metadata"]["name"] for item in project.objects("namespaces")}
+    assert names >= set(NAMESPACES)
+    assert len(project.objects("nodes")) == 4
+    assert len([s for s in project.objects("secrets") if s["metadata"]["name"] == "github-pat-secret"]) == 12
+    deployed = [d for d in project.objects("deployments") if d["metadata"]["namespace"] in NAMESPACES]
+    assert len(deployed) == 12
+    assert all(d["status"].get("availableReplicas") for d in deployed)
+
+
+def test_releases_came_in_the_order_of_their_needs(project: Project) -> None:
+    steps = {step["name"]: step for step in project.record()["steps"]}
+    for number in range(12):
+        if number % 3:
+            before = steps[f"helm: svc-{number - 1} in team-{number - 1} ready"]
+            assert steps[f"helm: install svc-{number} in team-{number}"]["start_s"] >= before["end_s"]
+
+
+def test_taken_ports_were_left_alone(project: Project) -> None:
+    server = json.loads(run("docker", "inspect", f"k3d-{CLUSTER}-server-0"))[0]
+    bound = {inside: rows[0]["HostPort"] for inside, rows in server["HostConfig"]["PortBindings"].items()}
+    assert bound["80/tcp"] != "80"
+    assert bound["443/tcp"] != "443"
+    assert bound["6443/tcp"] != "6550"
+    assert (
+        "is used"
+        in project.record()["steps"][[s["name"] for s in project.record()["steps"]].index("cluster: create")]["why"]
+    )
+
+
+def test_the_users_other_contexts_are_all_still_there(project: Project) -> None:
+    first, second = (Path(text) for text in project.environ["KUBECONFIG"].split(":"))
+    found = yaml.safe_load(first.read_text())
+    for part in ("clusters", "users", "contexts"):
+        for row in FOREIGN[part]:
+            assert row in found[part]
+    assert found["preferences"] == FOREIGN["preferences"]
+    assert found["current-context"] == f"k3d-{CLUSTER}"
+    assert first.stat().st_mode & 0o777 == 0o640
+    assert yaml.safe_load(second.read_text()) == {**FOREIGN, "current-context": "", "contexts": []}
+
+
+def test_down_gives_the_kubeconfig_back_as_it_was(project: Project) -> None:
+    assert project.invoke("down").code == 0
+    first, second = (Path(text) for text in project.environ["KUBECONFIG"].split(":"))
+    assert yaml.safe_load(first.read_text()) == FOREIGN
+    assert yaml.safe_load(second.read_text()) == {**FOREIGN, "current-context": "", "contexts": []}

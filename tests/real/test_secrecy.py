@@ -1,0 +1,69 @@
+"""A token is looked for wherever it must not be, through a whole launch."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.real.conftest import Make
+from tests.real.project import TOKEN, containers, run
+from tests.real.world import World
+
+CLUSTER = "secret-one"
+OTHERS = {"file": "file-canary-4711-abcdef", "command": "command-canary-0815-ghijkl"}
+
+
+class Spy(threading.Thread):
+    """Reads all command lines again and again."""
+
+    def __init__(self, wanted: list[str]) -> None:
+        super().__init__(daemon=True)
+        self.wanted, self.seen, self.looks, self.over = wanted, set[str](), 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            self.looks += 1
+            for process in psutil.process_iter():
+                try:
+                    line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode("utf-8", "replace")
+                except OSError:
+                    continue
+                self.seen.update(line for text in self.wanted if text in line)
+            time.sleep(0.01)
+
+
+def test_no_token_in_command_lines_logs_records_errors_or_containers(here: World, make: Make, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(OTHERS["file"] + "\n")
+    script = tmp_path / "tell"
+    script.write_text(f"#!/bin/sh\necho {OTHERS['command']}\n")
+    script.chmod(0o700)
+    secrets = {
+        "from-file": {"values": {"token": {"file": str(tmp_path / "token")}}},
+        "from-command": {"type": "basic-auth", "values": {"password": {"command": [str(script)]}}},
+    }
+    settings = here.settings([here.release(0, "apps")], namespaces=["apps"], cluster={"agents": 0}, secrets=secrets)
+    project = make(CLUSTER, settings)
+    wanted = [TOKEN, *OTHERS.values()]
+    spy = Spy(wanted)
+    spy.start()
+    up = project.invoke("up")
+    failing = project.invoke("helm", "--set", "helm.releases.app-a.chart=./no-such-chart")
+    spy.over.set()
+    assert up.code == 0, up.text
+    assert len([s for s in project.objects("secrets") if s["metadata"]["namespace"] == "apps"]) >= 3
+    assert spy.looks > 50
+    assert not spy.seen
+    for text in wanted:
+        assert text not in up.text + failing.text
+        for path in project.folder.rglob("*"):
+            if path.is_file() and not path.is_symlink() and ".git" not in path.parts:
+                assert text.encode() not in path.read_bytes(), path
+        assert text not in run("docker", "inspect", *containers(CLUSTER))
+    env = subprocess.run(
+        ["docker", "exec", f"k3d-{CLUSTER}-server-0", "env"], capture_output=True, text=True, check=True
+    )
+    assert TOKEN not in env.stdout
