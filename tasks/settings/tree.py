@@ -179,8 +179,10 @@ class Helm(Tree):
                 "name": "cert-manager",
                 "namespace": "cert-manager",
                 "chart": "jetstack/cert-manager",
-                "version": "v1.17.4",
-                "values": {"crds": {"enabled": True}},
+                "version": "v1.20.3",
+                # the hook of `startupapicheck` would hold a helm process until the webhook answers: readiness is waited
+                # for by a step, without one
+                "values": {"crds": {"enabled": True}, "startupapicheck": {"enabled": False}},
             },
         ),
         "Releases, installed by their needs.",
