@@ -9,7 +9,7 @@ from typing import Any
 from tasks.acting import run
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.objects.compare import same
-from tasks.objects.labels import key
+from tasks.objects.labels import Key, key
 from tasks.objects.stream import stream
 from tasks.situation import Situation
 from tasks.tools import kubectl
@@ -31,6 +31,8 @@ def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Differ
     reasons: list[str] = []
     for each in wanted:
         reason = same(each, situation.live.objects.get(key(each)))
+        if reason is None and ending(situation, each["metadata"].get("namespace")):
+            reason = "its namespace is being deleted"
         if reason is not None:
             found.append(each)
             reasons.append(f"{display(each)}: {reason}")
@@ -38,6 +40,14 @@ def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Differ
         return Difference(objects=(), why=f"all {len(wanted)} are as configured" if wanted else "nothing is configured")
     shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
     return Difference(objects=tuple(found), why=shown)
+
+
+def ending(situation: Situation, namespace: str | None) -> bool:
+    """Whether a namespace is being deleted: what is still in it goes with it."""
+    if situation.live is None or not namespace:
+        return False
+    there = situation.live.objects.get(Key("v1", "Namespace", None, namespace))
+    return there is not None and bool(there["metadata"].get("deletionTimestamp"))
 
 
 def display(obj: dict[str, Any]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.acting import run, running
+from tasks.engine.folder import write_whole
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput, LaunchError
+from tasks.lock import held
 from tasks.prepull import KIND
 from tasks.settings.tree import Release
 from tasks.situation import Situation
@@ -16,6 +19,8 @@ from tasks.tools import helm
 
 TASK = "helm"
 REPOSITORIES = "helm: update repositories"
+_EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
+"""One version; everything else is a range of them to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +62,10 @@ class Chart:
         return situation.folders.cache / "charts" / self.id
 
     def kept(self, situation: Situation) -> Path | None:
-        """The archive of an earlier run; a chart without a version is asked for again."""
+        """The archive of an earlier run; a chart without a version, or with a range of them, is asked for again."""
         if self.path is not None:
             return self.path
-        archives = sorted(self.folder(situation).glob("*.tgz")) if self.version else []
+        archives = sorted(self.folder(situation).glob("*.tgz")) if _EXACT.fullmatch(self.version or "") else []
         return archives[-1] if archives else None
 
     def archive(self, situation: Situation) -> str:
@@ -149,11 +154,9 @@ def _update(situation: Situation, used: dict[str, str]) -> Step:
     update = running(situation.helm_programs, helm.update(sorted(used), situation.helm_major, deadline))
 
     def act(context: Context) -> Report | None:
-        from tasks.engine.folder import write_whole
-
         path = situation.folders.cache / "config" / "repositories.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(path, helm.repositories(used))
+        with held(path.with_suffix(".lock"), TASK, context.deadline):  # launches of other clusters use them too
+            write_whole(path, helm.repositories({**_known(path), **used}))
         return update(context)
 
     return Step(
@@ -166,6 +169,17 @@ def _update(situation: Situation, used: dict[str, str]) -> Step:
         why=", ".join(sorted(used)) + ": the others are not used now",
         expected=1.0,
     )
+
+
+def _known(path: Path) -> dict[str, str]:
+    """Repositories that are in the file already; what is not as we write it is written anew."""
+    import yaml
+
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))["repositories"]
+        return {str(row["name"]): str(row["url"]) for row in rows}
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return {}
 
 
 def _fetch(situation: Situation, chart: Chart) -> Action:

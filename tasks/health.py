@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks.cluster.arguments import disabled
-from tasks.cluster.plan import READY
+from tasks.cluster.plan import READY, START
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.live import system_items
 from tasks.facts.readiness import node_ready
 from tasks.situation import Situation
+from tasks.tools import docker
 from tasks.tools.kuberesources import Key
 from tasks.waiting import wait_ready
 
+if TYPE_CHECKING:
+    from tasks.tools.kubeapi import Api
+
 TASK = "health"
 NODES, ENDPOINTS, SYSTEM = "health: nodes are ready", "health: API endpoints", "health: system services"
+REPORT = "health: nodes report again"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _APPS = "apps/v1"
 
 
@@ -60,11 +67,62 @@ def well(situation: Situation) -> dict[str, str]:
         found[NODES] = f"all {len(live.nodes)} are"
     if not live.failing:
         found[ENDPOINTS] = f"{len(live.served)} answer"
-    off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
-    needed = situation.engine == "existing" or "coredns" in off or "deployment/coredns" in live.system
-    if needed and not any(live.system.values()):
+    complete = "coredns" in _off(situation) or "deployment/coredns" in live.system
+    if complete and not any(live.system.values()):
         found[SYSTEM] = f"{len(live.system)} workloads are ready"
     return found
+
+
+def _off(situation: Situation) -> frozenset[str]:
+    """Components that need not be there: those of k3s that are not started; others' clusters may have none of them."""
+    if situation.engine == "existing":
+        return frozenset({"coredns"})
+    return disabled(situation.settings.cluster, situation.settings.ingress.controller)
+
+
+def reporting(situation: Situation) -> Step:
+    """A cluster that was started shows the state of before until its kubelets report: no fact is asked for earlier."""
+    return Step(
+        name=REPORT,
+        task=TASK,
+        action=_reporting(situation),
+        needs=(START, READY),
+        wait=True,
+        deadline=situation.settings.timeouts.health,
+        why="until then the API shows what was before the nodes were stopped",
+        expected=4.0,
+    )
+
+
+def _reporting(situation: Situation) -> Action:
+    """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.tools.kubeapi import wait_until
+
+        ids = [node.id for node in situation.standing.of("server", "agent")]
+        found = docker.inspected(situation.programs.run(docker.inspect(ids), context).out)
+        since = {each["Name"].lstrip("/"): str(each["State"].get("StartedAt", "")) for each in found}
+        silent: list[str] = []
+
+        def look() -> bool | None:
+            renewed = {
+                item["metadata"]["name"]: str((item.get("spec") or {}).get("renewTime", ""))
+                for item in situation.api().get(_LEASES)["items"]
+            }
+            silent[:] = [name for name, start in since.items() if not _later(renewed.get(name, ""), start)]
+            context.say(f"{len(since) - len(silent)} of {len(since)} nodes")
+            return None if silent else True
+
+        wait_until(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
+        return Report(why=f"{len(since)} nodes")
+
+    return act
+
+
+def _later(time: str, start: str) -> bool:
+    """Both of the engine's machine, RFC 3339 in UTC; whole seconds, as their fractions have different lengths."""
+    return time[:19] > start[:19]
 
 
 def _nodes(situation: Situation) -> Action:
@@ -107,34 +165,19 @@ def _endpoints(situation: Situation) -> Action:
     return act
 
 
-def system_refs(api: Any, off: frozenset[str]) -> tuple[Key, ...]:  # noqa: ANN401 - an Api; its Protocol is loaded late
+def system_refs(api: Api, off: frozenset[str]) -> tuple[Key, ...]:
     """Workloads of kube-system, CoreDNS among them unless it is disabled, and jobs that install k3s's own charts."""
-    refs = (
-        [] if "coredns" in off else [Key(kind="Deployment", api_version=_APPS, namespace="kube-system", name="coredns")]
-    )
-    for plural, kind in (("deployments", "Deployment"), ("daemonsets", "DaemonSet")):
-        items = api.get(f"/apis/{_APPS}/namespaces/kube-system/{plural}")["items"]
-        refs += [
-            Key(kind=kind, api_version=_APPS, namespace="kube-system", name=item["metadata"]["name"]) for item in items
-        ]
-    jobs = api.get("/apis/batch/v1/namespaces/kube-system/jobs")["items"]
-    refs += [
-        Key(kind="Job", api_version="batch/v1", namespace="kube-system", name=job["metadata"]["name"])
-        for job in jobs
-        if job["metadata"]["name"].startswith("helm-install-")
+    dns = [] if "coredns" in off else [Key(_APPS, "Deployment", "kube-system", "coredns")]
+    there = [
+        Key(each["apiVersion"], each["kind"], "kube-system", each["metadata"]["name"]) for each in system_items(api)
     ]
-    return tuple(dict.fromkeys(refs))
+    return tuple(dict.fromkeys([*dns, *there]))
 
 
 def _system(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
-        off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
-        done: tuple[Key, ...] = ()
-        while True:  # what is ready may have installed more: look again until nothing new is there
-            refs = system_refs(situation.api(), off)
-            if refs == done:
-                return Report(why=f"{len(refs)} workloads")
-            wait_ready(situation.api(), refs, context)
-            done = refs
+        api, off = situation.api(), _off(situation)
+        told = wait_ready(api, lambda: system_refs(api, off), context)
+        return Report(why=f"{len(told)} workloads")
 
     return act

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from tasks.applying import ending
 from tasks.charts import Chart, chart_of, fetch_steps
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import LaunchError
-from tasks.facts.releases import LiveRelease, wanted_refs
+from tasks.facts.releases import LiveRelease, releases, wanted_refs
 from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.helm_values import release_fingerprint, release_values
 from tasks.secrets import APPLY as SECRETS
+from tasks.settings.releases import named
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
@@ -47,11 +48,9 @@ def steps(situation: Situation) -> list[Step]:
     reasons = {_key(release): _why(situation, release, charts[_key(release)]) for release in situation.releases}
     wanted = [charts[_key(r)] for r in situation.releases if reasons[_key(r)] is not None]
     found = fetch_steps(situation, tuple(charts.values()), frozenset(chart.id for chart in wanted))
-    by_name = {release.name: release for release in situation.releases}
     for release in situation.releases:
-        needs = tuple(
-            ready_name(by_name[name]) if by_name[name].wait else install_name(by_name[name]) for name in release.needs
-        )
+        needed = [each for need in release.needs for each in named(need, situation.releases)]
+        needs = tuple(ready_name(each) if each.wait else install_name(each) for each in needed)
         found += _release(situation, release, charts[_key(release)], reasons[_key(release)], needs)
     return found
 
@@ -81,6 +80,8 @@ def _why(situation: Situation, release: Release, chart: Chart) -> str | None:
     live = _live(situation, release)
     if live is None:
         return "it is missing"
+    if ending(situation, release.namespace):
+        return "its namespace is being deleted"
     if live.status != "deployed":
         return f"its status is {live.status}"
     if live.labels.get(helm.FINGERPRINT) != fingerprint(situation, release, chart):
@@ -98,7 +99,7 @@ def _release(
     found: list[Step] = []
     live = _live(situation, release)
     before = (READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
-    if why is not None and live is not None and live.status.startswith("pending-"):
+    if why is not None and live is not None and _left_behind(situation, live):
         clear = _clear(situation, release, live)
         found.append(clear)
         before = (*before, clear.name)
@@ -120,11 +121,20 @@ def _release(
     return found
 
 
+def _left_behind(situation: Situation, live: LiveRelease) -> bool:
+    """Whether a Helm that was killed left its release so that the next one refuses to touch it (helm#10323).
+
+    What is in a namespace that is being deleted goes with it.
+    """
+    pending = live.status.startswith("pending-") or live.status == "uninstalling"
+    return pending and not ending(situation, live.namespace)
+
+
 def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
-    """A Helm that was killed left its release pending: the next one refuses to touch it (helm#10323)."""
+    """A first revision, and what was to be removed, is removed; else the revision before comes back."""
     from tasks.acting import running
 
-    build = helm.uninstall if live.revision == 1 else helm.rollback
+    build = helm.uninstall if live.revision == 1 or live.status == "uninstalling" else helm.rollback
     command = build(situation.folders.kubeconfig, release.name, release.namespace, release.timeout)
     return Step(
         name=f"helm: clear {release.name}{_where(release)}",
@@ -154,22 +164,27 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
             timeout=release.timeout,
         )
         done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
-        situation.handover.manifests[_key(release)] = _manifest(done.out)
+        manifest = _manifest(done.out)
+        if manifest is not None:
+            situation.handover.manifests[_key(release)] = manifest
         return Report(exit_code=done.code)
 
     return act
 
 
-def _manifest(out: str) -> str:
-    """The manifest out of `helm … --output json`; lines of warnings may stand before it."""
+def _manifest(out: str) -> str | None:
+    """The manifest out of `helm … --output json`, whatever stands around it; None if there is none."""
     import json
+    import re
 
-    start = out.find("{")
-    try:
-        told: Mapping[str, Any] = json.loads(out[start:]) if start >= 0 else {}
-    except ValueError:
-        told = {}
-    return str(told.get("manifest", ""))
+    for begin in re.finditer(r"^\{", out, re.MULTILINE):
+        try:
+            told, _end = json.JSONDecoder().raw_decode(out, begin.start())
+        except ValueError:
+            continue
+        if "manifest" in told:
+            return str(told["manifest"] or "")
+    return None
 
 
 def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
@@ -187,6 +202,7 @@ def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
         needs=(install_name(release),),
         wait=True,
         deadline=release.timeout,
+        retry=Retry(attempts=3, first=0.5),
         skip=skip,
         why="its workloads, asked through the API",
         expected=6.0,
@@ -195,19 +211,24 @@ def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
 
 def _waiting(situation: Situation, release: Release) -> Action:
     def act(context: Context) -> Report | None:
-        manifest = situation.handover.manifests.get(_key(release))
-        if manifest is not None:
-            refs: tuple[Key, ...] = wanted_refs(manifest, release.namespace)
-        else:
-            live = _live(situation, release)
-            if live is None:
-                raise LaunchError(
-                    f"the release '{release.name}' is not there",
-                    why="neither this run nor an earlier one has installed it",
-                    fix="invoke helm",
-                )
-            refs = live.workloads
+        refs = _workloads(situation, release)
         told = wait_ready(situation.api(), refs, context)
-        return Report(why=", ".join(told[:3]) if told else f"{len(refs)} workloads")
+        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        return Report(why=", ".join(told[:3]) + more if told else "it has no workloads")
 
     return act
+
+
+def _workloads(situation: Situation, release: Release) -> tuple[Key, ...]:
+    """What has to become ready, by the manifest that this run installed, else by what the cluster keeps of it."""
+    manifest = situation.handover.manifests.get(_key(release))
+    if manifest is not None:
+        return wanted_refs(manifest, release.namespace)
+    live = releases(situation.api()).get((release.namespace, release.name))
+    if live is None:
+        raise LaunchError(
+            f"the release '{release.name}' is not there",
+            why="neither this run nor an earlier one has installed it",
+            fix="invoke helm",
+        )
+    return live.workloads

@@ -33,6 +33,9 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
     if "prepull" in parts:
         asked = None if "cluster" not in parts else _asked(situation, making=making)
         steps += prepull.steps(situation, needed=asked)
+    elif "registry" in parts and registry.missing(situation):
+        image = prepull.step_name(situation.settings.registries.image)
+        steps += [step for step in prepull.steps(situation) if step.name == image and step.skip is None]
     if "registry" in parts:
         steps += registry.steps(situation, choosers.free_port)
     if "cluster" in parts:
@@ -81,9 +84,8 @@ def _homes(situation: Situation, parts: Collection[str]) -> frozenset[str]:
 def _asked(situation: Situation, *, making: bool) -> frozenset[str]:
     """Images that something of this launch will really ask for."""
     settings = situation.settings
-    missing = [name for name in registry.wanted(settings) if name not in situation.registries]
     asked = set(settings.images)
-    if missing:
+    if registry.missing(situation):
         asked.add(settings.registries.image)
     grows = situation.shape.agents > len(situation.standing.of("agent"))
     if making or grows:
@@ -93,7 +95,10 @@ def _asked(situation: Situation, *, making: bool) -> frozenset[str]:
 
 def _before_cluster(situation: Situation, steps: Sequence[Step]) -> frozenset[str]:
     """k3d asks for node, tools and proxy images and connects the registries: not for images that only prepull names."""
-    own = {prepull.step_name(image) for image in situation.settings.images}
+    settings = situation.settings
+    asked = {situation.shape.image, settings.registries.image}
+    asked |= {image for image in (settings.cluster.tools_image, settings.cluster.loadbalancer_image) if image}
+    own = {prepull.step_name(image) for image in settings.images if image not in asked}
     return frozenset(step.name for step in steps if step.name not in own)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.errors import LaunchError
+from tasks.errors import BadInput, LaunchError
 
 
 class Held(LaunchError):
@@ -17,26 +17,45 @@ class Held(LaunchError):
 
 
 @contextlib.contextmanager
-def held(path: Path, task: str, seconds: float = 0.0) -> Iterator[None]:
-    """Hold the lock file; wait at most that many seconds for its holder. Raises `Held`, naming it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file; wait at most that many seconds for its holder. Raises `Held`, naming it, and `BadInput`.
+
+    `shared`: beside others that hold it so, and without a name.
+    """
+    handle = _opened(path)
     try:
-        _take(handle, path, seconds)
+        _take(handle, path, seconds, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        if shared:
+            yield
+            return
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
-        yield
-        os.ftruncate(handle, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 
 
-def _take(handle: int, path: Path, seconds: float) -> None:
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise BadInput(
+            f"the lock {path} cannot be opened: {error.strerror or error}",
+            why="one run at a time works on a cluster, and its lock lies in your state folder",
+            fix=f"give {path.parent} back to your user (a run as root may have made it), or set XDG_STATE_HOME",
+        ) from None
+
+
+def _take(handle: int, path: Path, seconds: float, kind: int) -> None:
     end = time.monotonic() + seconds
     pause = 0.05
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise _holder(handle, path) from None
@@ -47,10 +66,11 @@ def _take(handle: int, path: Path, seconds: float) -> None:
 
 
 def _holder(handle: int, path: Path) -> Held:
+    name = path.stem.lstrip(".")
     words = os.pread(handle, 200, 0).decode("utf-8", "replace").split()
     who = f"process {words[0]} runs '{words[1]}' since {words[2]}" if len(words) >= 3 else "another process holds it"
     return Held(
-        f"another run is at work on '{path.stem}': {who}",
+        f"another run is at work on '{name}': {who}",
         why="two runs on one cluster at the same time would undo each other's work",
         fix="wait for it with --wait-lock, or end it"
         + (f": kill {words[0]} (its cluster is completed by the next run)" if words else ""),

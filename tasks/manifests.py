@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.applying import apply_step
@@ -19,8 +20,9 @@ OWN_CRDS, OWN_READY, OWN = "manifests: your CRDs", "manifests: your CRDs are ser
 
 
 def wanted_base(situation: Situation) -> list[dict[str, Any]]:
-    """Base resources as configured."""
-    return base(situation.settings, situation.root, managed=situation.settings.namespaces)
+    """Base resources as configured; in a cluster of somebody else with the addresses that its nodes really have."""
+    nodes = situation.live.node_blocks if situation.engine == "existing" and situation.live is not None else None
+    return base(situation.settings, situation.root, managed=situation.settings.namespaces, nodes=nodes)
 
 
 def wanted_own(situation: Situation) -> list[dict[str, Any]]:
@@ -32,9 +34,11 @@ def wanted_own(situation: Situation) -> list[dict[str, Any]]:
 
 def steps(situation: Situation) -> list[Step]:
     """Base resources in one apply; then the user's CRDs, and when they are served, the rest."""
-    found = [apply_step(situation, BASE, TASK, wanted_base(situation), needs=(READY, NAMESPACES))]
-    if situation.settings.manifests.quota.enabled and situation.settings.namespaces:
-        found.append(_quotas(situation, skip=found[0].skip))
+    resources = wanted_base(situation)
+    found = [apply_step(situation, BASE, TASK, resources, needs=(READY, NAMESPACES))]
+    quotas = frozenset(_place(each) for each in resources if each["kind"] == "ResourceQuota")
+    if quotas:
+        found.append(_quotas(situation, quotas, skip=found[0].skip))
     own = wanted_own(situation)
     if not own:
         return found
@@ -60,12 +64,12 @@ def steps(situation: Situation) -> list[Step]:
     return found
 
 
-def _quotas(situation: Situation, skip: str | None) -> Step:
+def _quotas(situation: Situation, quotas: frozenset[tuple[str, str]], skip: str | None) -> Step:
     """Pods are refused with "status unknown for quota" until a quota's status is set (kubernetes#73698)."""
     return Step(
         name=QUOTAS,
         task=TASK,
-        action=_counted(situation),
+        action=_counted(situation, quotas),
         needs=(BASE,),
         wait=True,
         deadline=situation.settings.timeouts.command,
@@ -75,23 +79,30 @@ def _quotas(situation: Situation, skip: str | None) -> Step:
     )
 
 
-def _counted(situation: Situation) -> Action:
+def _place(obj: Mapping[str, Any]) -> tuple[str, str]:
+    return obj["metadata"].get("namespace") or "default", obj["metadata"]["name"]
+
+
+def _counted(situation: Situation, quotas: frozenset[tuple[str, str]]) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.tools.kubeapi import wait_until
 
-        names = set(situation.settings.namespaces)
+        left = set(quotas)
 
         def counted() -> bool | None:
             items = situation.api().get("/api/v1/resourcequotas")["items"]
             done = {
-                item["metadata"]["namespace"]
-                for item in items
-                if (item.get("status") or {}).get("hard") == item["spec"].get("hard")
+                _place(item) for item in items if (item.get("status") or {}).get("hard") == item["spec"].get("hard")
             }
-            context.say(f"{len(names & done)} of {len(names)} namespaces")
-            return True if names <= done else None
+            left.clear()
+            left.update(quotas - done)
+            context.say(f"{len(quotas) - len(left)} of {len(quotas)} quotas")
+            return None if left else True
 
-        wait_until(counted, context, pause=0.1, cap=0.5)
+        def telling() -> str:
+            return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
+
+        wait_until(counted, context, pause=0.1, cap=0.5, telling=telling)
         return None
 
     return act

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.applying import apply_step
+from tasks.applying import apply_step, ending
 from tasks.cluster.plan import READY
 from tasks.engine.step import Context, Report, Step
-from tasks.objects.labels import key
+from tasks.objects.labels import FIELD_MANAGER, MANAGED_BY, key
 from tasks.objects.namespaces import namespaces
 from tasks.situation import Situation
 
 TASK = "namespaces"
 APPLY, GONE = "namespaces: apply", "namespaces: those being deleted are gone"
+THEIRS = "namespaces: left as they are"
 
 
 def names(situation: Situation) -> tuple[str, ...]:
@@ -34,16 +35,29 @@ def wanted(situation: Situation, only: Collection[str] | None = None) -> list[di
 def steps(situation: Situation, only: Collection[str] | None = None) -> list[Step]:
     """One server-side apply of those that are missing or changed; first what is being deleted must be gone."""
     objects = wanted(situation, only)
-    apply = apply_step(situation, APPLY, TASK, objects, needs=(READY,), expected=0.3)
-    going = [each["metadata"]["name"] for each in objects if _ends(situation, each)]
-    if not going:
-        return [apply]
-    return [_gone(situation, going), replace(apply, needs=(*apply.needs, GONE))]
+    theirs = [each for each in objects if _somebody_elses(situation, each)]
+    ours = [each for each in objects if each not in theirs]
+    apply = apply_step(situation, APPLY, TASK, ours, needs=(READY,), expected=0.3)
+    if theirs and not ours:
+        apply = replace(apply, skip="all are there")
+    found = [apply]
+    going = [each["metadata"]["name"] for each in objects if ending(situation, each["metadata"]["name"])]
+    if going:
+        found = [_gone(situation, going), replace(apply, needs=(*apply.needs, GONE))]
+    if theirs:
+        listed = ", ".join(each["metadata"]["name"] for each in theirs)
+        found.append(Step(name=THEIRS, task=TASK, skip=f"{listed}: not made by this project"))
+    return found
 
 
-def _ends(situation: Situation, namespace: dict[str, Any]) -> bool:
-    there = situation.live.objects.get(key(namespace)) if situation.live is not None else None
-    return there is not None and bool(there["metadata"].get("deletionTimestamp"))
+def _somebody_elses(situation: Situation, namespace: Mapping[str, Any]) -> bool:
+    """On a cluster that is not ours, a namespace that was there before gets no label of ours: `down` goes by that."""
+    if situation.engine != "existing" or situation.live is None:
+        return False
+    there = situation.live.objects.get(key(namespace))
+    if there is None or there["metadata"].get("deletionTimestamp"):
+        return False
+    return (there["metadata"].get("labels") or {}).get(MANAGED_BY) != FIELD_MANAGER
 
 
 def _gone(situation: Situation, names: Sequence[str]) -> Step:
@@ -52,12 +66,19 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
     def act(context: Context) -> Report | None:
         from tasks.tools.kubeapi import wait_until
 
+        left: dict[str, str] = {}
+
         def look() -> bool | None:
             items = situation.api().get("/api/v1/namespaces")["items"]
-            there = {item["metadata"]["name"] for item in items if item["metadata"].get("deletionTimestamp")}
-            return True if there.isdisjoint(names) else None
+            left.clear()
+            for each in items:
+                name, going = each["metadata"]["name"], each["metadata"].get("deletionTimestamp")
+                if name in names and going:
+                    left[name] = _kept(each)
+            context.say(f"{len(left)} of {len(names)} are still there")
+            return None if left else True
 
-        wait_until(look, context)
+        wait_until(look, context, telling=lambda: "; ".join(f"{name}: {held}" for name, held in left.items()))
         return None
 
     return Step(
@@ -70,3 +91,10 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
         why=f"{', '.join(names)}: what goes into them before is refused",
         expected=5.0,
     )
+
+
+def _kept(namespace: Mapping[str, Any]) -> str:
+    """What a namespace that is being deleted still waits for (Kubernetes: conditions of a namespace)."""
+    rows = (namespace.get("status") or {}).get("conditions") or ()
+    told = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
+    return "; ".join(told) or "it is being deleted"

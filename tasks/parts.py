@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
+from tasks.hostports import choosers
 from tasks.launch import NEEDS_CLUSTER, bounds, launch
 from tasks.session import Session
-from tasks.survey import choosers, require_running, survey
+from tasks.survey import require_running, survey
 from tasks.up import ensure_programs, locked
 
 _READS = frozenset({"health", "prepull"})
@@ -18,13 +19,9 @@ def part(session: Session, name: str) -> int:
     with contextlib.nullcontext() if name in _READS else locked(session):
         session.open_logs()
         ensure_programs(session)
-        situation = survey(session, _looked_at(name))
+        situation = survey(session, (name,))
         if name in NEEDS_CLUSTER:
             require_running(situation)
         steps = launch(situation, (name,), choosers(situation))
         session.run(steps, bounds(situation), situation=situation, acts=name != "health")
     return 0
-
-
-def _looked_at(name: str) -> tuple[str, ...]:
-    return (name,)

@@ -14,7 +14,7 @@ from tasks.tools import docker
 
 TASK = "prepull"
 KIND = "download"
-"""Shares the bound `pool.downloads` with nothing else."""
+"""Downloads of images and charts share the bound `pool.downloads`."""
 _HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
 
 

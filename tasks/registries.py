@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from tasks.acting import running
 from tasks.engine.step import Step
 from tasks.errors import LaunchError
+from tasks.facts.registries import PUSH, Registry
 from tasks.launch import bounds
 from tasks.lock import held
 from tasks.parts import part
-from tasks.registry import TASK, Registry
+from tasks.registry import TASK
+from tasks.registry_container import DEBUG, lock
 from tasks.session import Session
 from tasks.situation import Situation
 from tasks.survey import survey
 from tasks.tools import docker
+from tasks.tools.program import Command
 
 
 def registries(session: Session, *, purge: bool, status: bool) -> int:
@@ -26,7 +28,7 @@ def registries(session: Session, *, purge: bool, status: bool) -> int:
         return _show(survey(session, ()))
     if not purge:
         return part_of_registry(session)
-    with held(session.state / "clusters" / "registries.lock", "registry", 10.0):
+    with held(lock(session.state / "clusters"), "registry", 10.0):
         session.open_logs()
         situation = survey(session, ())
         session.run(purge_steps(session, situation), bounds(situation))
@@ -40,7 +42,7 @@ def part_of_registry(session: Session) -> int:
 
 def purge_steps(session: Session, situation: Situation) -> list[Step]:
     """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
-    found: dict[str, Registry] = dict(situation.registries)
+    found: dict[str, Registry] = {name: each for name, each in situation.registries.items() if each.ours}
     others = sorted({name for each in found.values() for name in each.clusters} - {session.name})
     mine = situation.standing.nodes and session.options.task == "registry"
     if others or mine:
@@ -75,10 +77,10 @@ def _show(situation: Situation) -> int:
     from tasks.view.output import out, width_of
     from tasks.view.table import table
 
-    found = list(situation.registries.values())
+    found = [each for each in situation.registries.values() if each.ours]
     with ThreadPoolExecutor(max_workers=4) as pool:
         sizes = list(pool.map(lambda each: _size(situation, each), found))
-        rates = list(pool.map(_rate, found))
+        rates = list(pool.map(lambda each: _rate(situation, each), found))
     rows = [
         [
             each.name,
@@ -102,15 +104,21 @@ def _size(situation: Situation, each: Registry) -> str:
     return f"{int(words[0]) / 1024:.0f} MB" if words and words[0].isdigit() else "unknown"
 
 
-def _rate(each: Registry) -> str:
-    """Share of requests that the cache answered itself, since it was started (distribution: `/debug/vars`)."""
-    if not each.running or each.port is None:
+def _rate(situation: Situation, each: Registry) -> str:
+    """How many layers the cache had itself, since it was started (distribution: `registry/proxy/proxymetrics.go`).
+
+    Version 2 counts every layer that it hands out as a hit, and both versions count those that it had to fetch.
+    """
+    if each.upstream == PUSH:
+        return "no cache"
+    if not each.running:
         return "unknown"
+    ask = Command(
+        argv=("docker", "exec", each.name, "wget", "-q", "-O", "-", f"http://{DEBUG}/debug/vars"), ok=(0, 1, 126, 127)
+    )
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", each.port, timeout=2)
-        connection.request("GET", "/debug/vars")
-        proxy = json.loads(connection.getresponse().read())["registry"]["proxy"]["blobs"]
-        asked = int(proxy["requests"])
-        return f"{proxy['hits']} of {asked}" if asked else "not asked yet"
-    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        told = json.loads(situation.programs.run(ask).out)["registry"]["proxy"]["blobs"]
+        asked, fetched = int(told["Requests"]), int(told["Misses"])
+    except (ValueError, KeyError, TypeError):
         return "not told"
+    return f"{max(0, asked - fetched)} of {asked}" if asked else "not asked yet"

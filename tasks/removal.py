@@ -26,7 +26,10 @@ class Remains:
     network: str | None = None
     """Its name, if it is k3d's own: one that k3d did not make is never removed."""
     guests: tuple[str, ...] = ()
-    """Containers in that network that are not of the cluster: registries, and whatever the user put there."""
+    """Containers in that network that are not of the cluster: registries, and whatever the user put there.
+
+    The engine tells only of those that run; of registries it is known anyway.
+    """
     volumes: tuple[str, ...] = ()
     entry: bool = False
     files: bool = False
@@ -42,12 +45,15 @@ def remains(situation: Situation) -> Remains:
     programs, name = situation.programs, situation.name
     label = f"{docker.CLUSTER_LABEL}={name}"
     containers = tuple(programs.run(docker.containers(label)).out.split())
-    network, guests = None, ()
+    network: str | None = None
+    guests: tuple[str, ...] = ()
     found = docker.inspected(programs.run(docker.networks(name)).out)
     if found and (found[0].get("Labels") or {}).get("app") == "k3d" and not _external(situation):
         network = str(found[0]["Name"])
         inside = found[0].get("Containers") or {}
-        guests = tuple(sorted(each["Name"] for key, each in inside.items() if key not in containers))
+        there = {str(each["Name"]) for key, each in inside.items() if key not in containers}
+        stopped = {each.name for each in situation.registries.values() if network in each.networks}
+        guests = tuple(sorted(there | stopped))  # one that is stopped would not start again without its network
     volumes = tuple(programs.run(docker.volumes(label)).out.split())
     return Remains(
         containers=containers,

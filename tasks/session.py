@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasks.engine.step import Bounds, Result, Step
@@ -115,8 +118,10 @@ class Session:
     ) -> list[Result]:
         """Run a plan, show it, keep its record. Raises `Ended` if it did not end well.
 
-        `earlier`: steps of this call that ran before, in a plan of their own; `last`: no other plan follows.
+        `earlier`: steps of this call that ran before, in a plan of their own: needs of them are met. `last`: no
+        other plan follows.
         """
+        from tasks.ending import End, conclude
         from tasks.engine.history import history_file, load, remember
         from tasks.engine.scheduler import Run
         from tasks.tools.children import CHILDREN
@@ -126,16 +131,17 @@ class Session:
 
         past = history_file(self.environ)
         history = load(past, self.options.engine)
+        plan = _without(steps, {step.name for step in earlier[0]})
         shown = Launch(
             task=self.options.task,
-            steps=steps,
+            steps=plan,
             history=history,
             bounds=bounds,
             marks=marks(sys.stdout.encoding),
         )
         view = choose(shown, self.environ, stdout_isatty=sys.stdout.isatty(), silent=self.settings.silent)
         run = Run(
-            steps,
+            plan,
             bounds,
             history,
             keep_going=self.options.keep_going,
@@ -144,71 +150,18 @@ class Session:
             epoch=self.now,
         )
         with view:
-            results = run.execute()
+            results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
         remember(past, self.options.engine, results)
         all_steps, all_results = [*earlier[0], *steps], [*earlier[1], *results]
         good = not run.interrupted and all(r.state.value in ("ran", "skipped") for r in results)
         if last or not good:
-            self._conclude(view, all_steps, all_results, bounds, run.interrupted, acts, launch, situation)
-        return results
-
-    def _conclude(
-        self,
-        view: Any,  # noqa: ANN401 - a View; rich is loaded with it
-        steps: Sequence[Step],
-        results: Sequence[Result],
-        bounds: Bounds,
-        interrupted: bool,
-        acts: bool,
-        launch: bool,
-        situation: Situation | None,
-    ) -> None:
-        from tasks.engine import record
-        from tasks.errors import FAILED, INTERRUPTED
-        from tasks.tools.secret import redact
-        from tasks.view.ending import Ending
-
-        wall = time.monotonic() - self.now
-        outcome = record.outcome_of(results, interrupted=interrupted)
-        made = record.record(
-            task=self.options.task,
-            engine=self.options.engine,
-            outcome=outcome,
-            started=self.started,
-            wall_s=wall,
-            concurrency=bounds.work,
-            settings_hash=self.resolved.settings_hash,
-            system=self.system,
-            results=results,
-            steps=steps,
-            redact=redact,
-        )
-        name = self.log_dir.name if self.log_dir is not None else None
-        folder = Path(self.settings.log_dir)
-        record.write(made, folder, acts=acts, name=name)
-        if launch and outcome == "ok" and situation is not None:
-            record.append_benchmark(folder, record.benchmark_block(made, agents=situation.shape.agents))
-        view.conclude(
-            Ending(
-                task=self.options.task,
-                steps=steps,
-                results=results,
-                wall_s=wall,
-                interrupted=interrupted,
-                inspect=self._inspect(situation),
-                logs=self.log_dir,
+            run_ended = End(
+                steps=all_steps, results=all_results, concurrency=bounds.work, interrupted=run.interrupted, acts=acts
             )
-        )
-        if interrupted:
-            raise Ended(INTERRUPTED)
-        if outcome != "ok":
-            first = min((r for r in results if r.error is not None), key=lambda r: r.end_s or 0.0, default=None)
-            raise Ended(getattr(first.error, "status", FAILED) if first is not None else FAILED)
-
-    def _inspect(self, situation: Situation | None) -> str:
-        if situation is None or not situation.folders.kubeconfig.exists():
-            return ""
-        return f"kubectl --kubeconfig {situation.folders.kubeconfig} get pods --all-namespaces"
+            status = conclude(self, view, run_ended, situation=situation, launch=launch)
+            if status:
+                raise Ended(status)
+        return results
 
 
 def _place(environ: Mapping[str, str], variable: str) -> Path:
@@ -250,32 +203,53 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
 
 def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:
     """Run a task's body; expected errors become a message and an exit code here, and nowhere else."""
+    from tasks.ending import tell
     from tasks.tools.children import CHILDREN
 
+    CHILDREN.open()  # an earlier task of this process has closed it
     try:
-        return body(begin(options, root, dict(os.environ))) or 0
+        with _ended_as_by_ctrl_c():
+            return body(begin(options, root, dict(os.environ))) or 0
     except Ended as ended:
         return ended.status
     except LaunchError as error:
-        _tell(error)
+        tell(error)
         return error.status
     except KeyboardInterrupt:
         CHILDREN.close(3.0)
-        interrupted = Interrupted("interrupted", why="Ctrl-C, before any step had begun", fix="run it again")
-        _tell(interrupted)
+        interrupted = Interrupted("interrupted", why="it was told to end while no step was at work", fix="run it again")
+        tell(interrupted)
         return interrupted.status
     finally:
         CHILDREN.close(1.0)
 
 
-def _tell(error: LaunchError) -> None:
-    from tasks.view.failure import refusal
-    from tasks.view.line import marks
-    from tasks.view.output import err, width_of
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """TERM (`kill`, a CI job that is cancelled) and HUP (a terminal that is closed) end a run as Ctrl-C does.
 
-    err(refusal(error, width=width_of(sys.stderr), marks=marks(sys.stderr.encoding)))
+    Programs lead their own process groups, so nobody else would end them. Who asked for HUP to be ignored (nohup)
+    gets that.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        with contextlib.suppress(ValueError):  # only the main thread may
+            before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def with_live(situation: Situation, **changes: Any) -> Situation:
-    """The same situation with facts that have been read since."""
-    return replace(situation, **changes)
+def _without(steps: Sequence[Step], met: Collection[str]) -> Sequence[Step]:
+    """The same steps, less the needs that are met."""
+    if not met:
+        return steps
+    return [replace(step, needs=tuple(need for need in step.needs if need not in met)) for step in steps]

@@ -16,11 +16,11 @@ def configuration(session: Session, *, form: str, only: str) -> int:
 
     if form not in ("text", "json"):
         raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
-    if form == "json":
-        out([as_json(session.resolved, only)])
-        return 0
     rows = as_rows(session.resolved, only)
     if not rows:
         raise BadInput(f"no setting begins with '{only}'", why="paths are dotted names", fix="invoke config shows all")
+    if form == "json":
+        out([as_json(session.resolved, only)])
+        return 0
     out(table(rows, head=("setting", "value", "set by"), width=width_of(sys.stdout)))
     return 0

@@ -28,8 +28,8 @@ class Handover:
     """Host ports in force: chosen anew when the engine says that one is taken."""
     removing: bool = False
     """Nodes are being removed on purpose: their end is no failure."""
-    manifests: dict[str, str] = field(default_factory=dict)
-    """Manifests of releases that this run installed, by `namespace/name`."""
+    manifests: dict[str, str] = field(default_factory=dict, repr=False)
+    """Manifests of releases that this run installed, by `namespace/name`: secrets may be in them."""
     charts: dict[str, str] = field(default_factory=dict)
     """Archives that this run downloaded, by chart and version."""
     push_port: int | None = None
@@ -120,7 +120,3 @@ class Situation:
         """The next `api()` reads the private kubeconfig again."""
         with self._lock:
             self._api.clear()
-
-    def has(self, *needs: str, among: Mapping[str, Any]) -> tuple[str, ...]:
-        """Those of the names that are in the plan: a step waits only for what is there."""
-        return tuple(name for name in needs if name in among)

@@ -6,19 +6,21 @@ import json
 import sys
 from dataclasses import dataclass
 
+from tasks import kubeconfig
 from tasks.cluster.config import changed
 from tasks.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
 from tasks.facts.standing import Presence
+from tasks.hostports import choosers
 from tasks.launch import launch
 from tasks.session import Session
 from tasks.situation import Situation
-from tasks.survey import choosers, survey
+from tasks.survey import survey
 from tasks.up import parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing: `state` is ok, missing, changed, stopped, or not ready."""
+    """One thing: `state` is ok, absent, stopped, changed, or not as configured."""
 
     what: str
     state: str
@@ -58,7 +60,7 @@ def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
     differs = changed(situation.settings, situation.shape, situation.standing.label)
     rows += [Row(what="setting", state="changed", detail=text) for text in differs]
     for step in launch(situation, parts_of(session), choosers(situation)):
-        if step.until:
+        if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
             continue
         state = "ok" if step.skip is not None else "not as configured"
         rows.append(Row(what=step.name, state=state, detail=step.skip or step.why))

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from tasks import removal
-from tasks.cluster import plan as cluster_plan
+from tasks import health, kubeconfig, removal
 from tasks.cluster.config import changed
 from tasks.engine.step import Result, Step
-from tasks.errors import Drifted
+from tasks.errors import BadInput, Drifted
 from tasks.facts.standing import Presence
+from tasks.hostports import anew, choosers
+from tasks.inside import with_live
 from tasks.launch import NEEDS_CLUSTER, PARTS, bounds, launch
 from tasks.lock import held
 from tasks.session import Ended, Session
 from tasks.situation import Situation
-from tasks.survey import choosers, survey, with_live
+from tasks.survey import survey
 
 _LONG = 86400.0
 
 
 def up(session: Session, *, recreate: bool, rollback: bool) -> int:
     """Everything: on an existing cluster only what is missing or changed, a stopped one is started."""
+    refuse_options(session, recreate=recreate, rollback=rollback)
     return _bring(session, parts_of(session), recreate=recreate, rollback=rollback)
 
 
@@ -36,6 +38,16 @@ def parts_of(session: Session) -> tuple[str, ...]:
     if session.options.engine == "existing":
         return tuple(part for part in PARTS if part in NEEDS_CLUSTER)
     return PARTS
+
+
+def refuse_options(session: Session, *, recreate: bool = False, rollback: bool = False) -> None:
+    """Raises `BadInput` for what would make or remove a cluster of somebody else."""
+    if session.options.engine == "existing" and (recreate or rollback):
+        raise BadInput(
+            f"{'--recreate' if recreate else '--rollback'} has no meaning with the engine existing",
+            why="that cluster is not this project's to make or remove",
+            fix="leave it out",
+        )
 
 
 @contextlib.contextmanager
@@ -57,9 +69,7 @@ def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: 
         before: list[Step] = []
         if recreate and situation.standing.nodes:
             before = removal.steps(situation, removal.remains(situation))
-            situation = replace(
-                situation, standing=replace(situation.standing, presence=Presence.ABSENT, nodes=()), live=None
-            )
+            situation = anew(situation)
         else:
             refuse_drift(situation)
         check(session, situation)
@@ -74,11 +84,11 @@ def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: 
 
 def _run(session: Session, situation: Situation, parts: Sequence[str], before: list[Step]) -> None:
     """A cluster that was stopped is started first: what it lacks shows only when it runs."""
+    whole = set(parts) == set(PARTS)
     earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ())
     if situation.standing.presence is Presence.STOPPED:
-        first = launch(situation, ("prepull", "registry", "cluster"), choosers(situation))
-        first = [step for step in first if not step.name.startswith("cluster: CPU limit")]
-        results = session.run(first, bounds(situation), situation=situation, launch=True, last=False)
+        first = _starting(situation)
+        results = session.run(first, bounds(situation), situation=situation, launch=whole, last=False)
         earlier = (first, results)
         remember_complete(situation)
         situation = with_live(_standing_again(situation), parts)
@@ -86,10 +96,42 @@ def _run(session: Session, situation: Situation, parts: Sequence[str], before: l
     steps = launch(situation, parts, choosers(situation))
     if before:
         steps = removal.before(before, steps)
-    done = {step.name for step in earlier[0]}
-    steps = [step for step in steps if step.name not in done]
-    session.run(steps, bounds(situation), situation=situation, launch=True, earlier=earlier)
+    steps = _not_yet_done(steps, {step.name for step in earlier[0]})
+    session.run(steps, bounds(situation), situation=situation, launch=whole, earlier=earlier)
     remember_complete(situation)
+
+
+def _starting(situation: Situation) -> list[Step]:
+    """The nodes, until they report again. What comes when all is well is left to the plan that follows."""
+    later = (kubeconfig.SWITCH, *(f"cluster: CPU limit of {role}s" for role in ("server", "agent")))
+    steps = [
+        step
+        for step in launch(situation, ("prepull", "registry", "cluster"), choosers(situation))
+        if step.name not in later
+    ]
+    last = health.reporting(situation)
+    return [
+        *(
+            replace(step, until=(*(name for name in step.until if name not in later), last.name))
+            if step.until
+            else step
+            for step in steps
+        ),
+        last,
+    ]
+
+
+def _not_yet_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:
+    """What an earlier plan of this call has done is not done again; but its guard must stand again."""
+    found = []
+    for step in steps:
+        if step.until:
+            until = tuple(name for name in step.until if name not in done)
+            if until:
+                found.append(replace(step, name=f"{step.name}, again" if step.name in done else step.name, until=until))
+        elif step.name not in done:
+            found.append(step)
+    return found
 
 
 def _standing_again(situation: Situation) -> Situation:
@@ -104,12 +146,13 @@ def remember_complete(situation: Situation) -> None:
     from tasks.engine.folder import write_whole
     from tasks.facts.standing import standing
 
-    known = situation.standing.first
-    if known is not None and situation.folders.complete.exists():
+    path, known = situation.folders.complete, situation.standing.first
+    if known is not None and path.exists() and path.read_text(encoding="utf-8").strip() == known.id:
         return
     stands = standing(situation.programs, situation.name)
     if stands.first is not None and stands.presence is Presence.RUNNING:
-        write_whole(situation.folders.complete, stands.first.id + "\n")
+        with contextlib.suppress(OSError):  # a memory that cannot be kept only costs a question
+            write_whole(path, stands.first.id + "\n")
 
 
 def refuse_drift(situation: Situation) -> None:
@@ -146,15 +189,13 @@ def ensure_programs(session: Session) -> None:
 def _roll_back(situation: Situation) -> None:
     """Remove what this run made: the cluster, if it was not there before."""
     from tasks.engine.scheduler import Run
+    from tasks.tools.children import CHILDREN
     from tasks.view.output import err
 
-    if situation.standing.presence is not Presence.ABSENT:
+    if situation.standing.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         err(["--rollback: the cluster was there before this run, so it stays"])
         return
-    found = removal.remains(situation)
-    results = Run(removal.steps(situation, found), bounds(situation)).execute()
+    steps = removal.steps(situation, removal.remains(situation))
+    results = Run(steps, bounds(situation), stop_children=CHILDREN.stop).execute()
     bad = [result.name for result in results if result.state.value in ("failed", "aborted")]
     err([f"--rollback: not removed: {', '.join(bad)}"] if bad else ["--rollback: what this run made is removed"])
-
-
-CREATE = cluster_plan.CREATE

@@ -1,42 +1,86 @@
-"""Waiting until objects of the cluster are ready."""
+"""Waiting until objects of the cluster are ready; why they are not is told when it is known, not when time is over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
 from tasks.facts.readiness import workload_ready
-from tasks.tools.kubeapi import Api, wait_until
+from tasks.tools.kubeapi import Api, NotInTime, wait_until
 from tasks.tools.kuberesources import Key, Resources, live
+
+_LOOK_CLOSER = 2.0
+"""Seconds between two questions for the pods of what is not ready."""
+_JUST_MADE = 60
+"""Seconds before a wait in which what it waits for may have been made. What is older had its trouble before; it may
+have been mended since, and needs its time to be tried again."""
 
 
 class Failed(LaunchError):
     """Something that is waited for will not become ready."""
 
 
-def wait_ready(api: Api, keys: Sequence[Key], context: Context) -> list[str]:
-    """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`."""
+def wait_ready(api: Api, keys: Sequence[Key] | Callable[[], Sequence[Key]], context: Context) -> list[str]:
+    """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
+
+    `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
+    twice, and be the same.
+    """
     resources = Resources(api)
-    late: dict[Key, str] = {}
+    late: dict[Key, Mapping[str, Any] | None] = {}
+    words: dict[Key, str] = {}
+    before: set[Key] = set()
+    closer = time.monotonic() + _LOOK_CLOSER
+    since = f"{datetime.now(UTC) - timedelta(seconds=_JUST_MADE):%Y-%m-%dT%H:%M:%SZ}"
 
     def look() -> list[str] | None:
-        there = live(api, resources, keys)
+        nonlocal closer
+        wanted = list(keys() if callable(keys) else keys)
+        there = live(api, resources, wanted)
         late.clear()
         told = []
-        for key in keys:
-            good, detail = judged(there[key])
+        for key in wanted:
+            good, words[key] = judged(there[key])
             if good:
-                told.append(f"{named(key)}: {detail}" if detail else named(key))
+                told.append(f"{named(key)}: {words[key]}" if words[key] else named(key))
             else:
-                late[key] = detail
-        context.say(f"{len(keys) - len(late)} of {len(keys)} are ready")
-        return told if not late else None
+                late[key] = there[key]
+        context.say(f"{len(wanted) - len(late)} of {len(wanted)} are ready")
+        if late and time.monotonic() >= closer:
+            _raise_if_hopeless(api, late, since)
+            closer = time.monotonic() + _LOOK_CLOSER
+        settled = not callable(keys) or before == set(wanted)
+        before.clear()
+        before.update(wanted if not late else ())
+        return told if not late and settled else None
 
-    return wait_until(
-        look, context, telling=lambda: "; ".join(f"{named(key)}: {detail}" for key, detail in late.items())
-    )
+    try:
+        return wait_until(look, context, telling=lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late))
+    except NotInTime as error:
+        raise _explained(api, late, error) from None
+
+
+def _raise_if_hopeless(api: Api, late: Mapping[Key, Mapping[str, Any] | None], since: str) -> None:
+    from tasks.troubles import trouble
+
+    found = trouble(api, late, since=since)
+    if found is not None and found.hopeless:
+        raise Failed(found.what, why=found.why, fix=found.fix)
+
+
+def _explained(api: Api, late: Mapping[Key, Mapping[str, Any] | None], error: NotInTime) -> NotInTime:
+    """The same with what keeps the first of them, where the cluster tells."""
+    from tasks.troubles import trouble
+
+    found = trouble(api, late, events=True)
+    if found is None:
+        return error
+    why = ": ".join(text for text in (found.what, found.why) if text)
+    return NotInTime(error.what, why=f"{error.why}. {why}" if error.why else why, fix=found.fix or error.fix)
 
 
 def judged(item: Mapping[str, Any] | None) -> tuple[bool, str]:

@@ -7,8 +7,10 @@ import tarfile
 
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
+from tasks.facts.standing import no_such_file
 from tasks.situation import Situation
 from tasks.tools import docker
+from tasks.tools.program import CommandFailed
 
 _KUBECONFIG = "/output/kubeconfig.yaml"
 """Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
@@ -48,21 +50,30 @@ def fetch_kubeconfig(situation: Situation, context: Context | None, port: int | 
     from tasks.tools.kubeconfig import private, write_private
 
     container = f"k3d-{situation.name}-server-0"
-    command = docker.copy_out(container, _KUBECONFIG)
-    done = situation.programs.run(command, context, quiet=True)
+    text = _copied(situation, container, context)
     host, first = address(situation) if port is None else ("127.0.0.1", port)
-    with tarfile.open(fileobj=io.BytesIO(done.out.encode())) as archive:
-        member = archive.extractfile(archive.getmembers()[0])
-        text = member.read().decode() if member is not None else ""
     if "clusters:" not in text:
         raise LaunchError(
             f"{container} has not written its kubeconfig yet",
-            why=f"{_KUBECONFIG} in it is empty",
+            why=f"{_KUBECONFIG} in it is not there, or not whole",
             fix="it is asked again; if it stays so, look at: docker logs " + container,
             transient=True,
         )
     write_private(situation.folders.kubeconfig, private(text, situation.name, f"https://{host}:{first}"))
     situation.forget_api()
+
+
+def _copied(situation: Situation, container: str, context: Context | None) -> str:
+    """The file's text; empty if it, or its container, is not there."""
+    try:
+        done = situation.programs.run(docker.copy_out(container, _KUBECONFIG), context, quiet=True)
+    except CommandFailed as error:
+        if no_such_file(error.done.err):
+            return ""
+        raise
+    with tarfile.open(fileobj=io.BytesIO(done.raw)) as archive:
+        member = archive.extractfile(archive.getmembers()[0])
+        return member.read().decode() if member is not None else ""
 
 
 def api_ready(situation: Situation) -> Action:

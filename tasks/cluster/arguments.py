@@ -53,15 +53,17 @@ def merged(generated: Sequence[str], own: Sequence[str]) -> Iterator[str]:
 
 def disabled(cluster: Cluster, ingress: str) -> frozenset[str]:
     """Components of k3s that are not started."""
-    values = (value.lstrip("-") for value in _k3s(cluster.args.k3s, ingress))
-    return frozenset(
-        name for value in values if value.startswith("disable=") for name in value.split("=", 1)[1].split(",")
-    )
+    return _disabled(_k3s(cluster.args.k3s, ingress))
+
+
+def _disabled(values: Sequence[str]) -> frozenset[str]:
+    given = (value.lstrip("-").partition("=") for value in values)
+    return frozenset(name for flag, _, names in given if flag == "disable" for name in names.split(","))
 
 
 def _k3s(own: Sequence[str], ingress: str) -> list[str]:
     """k3s starts its own Traefik; where another ingress is configured it would hold ports 80 and 443."""
-    if ingress == "traefik" or "disable=traefik" in {value.lstrip("-") for value in own}:
+    if ingress == "traefik" or "traefik" in _disabled(own):
         return list(own)
     return [*own, "disable=traefik"]
 

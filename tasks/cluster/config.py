@@ -12,9 +12,12 @@ from urllib.parse import parse_qsl, urlencode
 from tasks.cluster.arguments import arguments
 from tasks.settings.tree import Settings
 from tasks.tools.docker import CONFIG_LABEL, OURS
+from tasks.tools.program import duration
 
 KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.conf"
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
+_READABLE = 200
+"""Characters of one value that a label repeats."""
 _SERVERS, _NODES = ["server:*"], ["server:*", "agent:*"]
 
 
@@ -109,7 +112,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
         "options": {
             "k3d": {
                 "wait": True,
-                "timeout": f"{cluster.timeout:g}s",
+                "timeout": duration(cluster.timeout),
                 "disableLoadbalancer": not balanced(settings),
                 # k3d's rollback deletes the whole cluster, with whatever has gone into it meanwhile
                 "disableRollback": True,
@@ -171,8 +174,8 @@ def _ports(settings: Settings, ports: Ports) -> list[dict[str, Any]]:
 
 
 def _filtered(text: str, key: str) -> dict[str, Any]:
-    """`what@filter;filter` as k3d's command line writes it."""
-    value, _, filters = text.partition("@")
+    r"""`what@filter;filter` as k3d's command line writes it; `\@` is an @ of the value (k3d: `cmd/util/filter.go`)."""
+    value, _, filters = (part.replace("\0", "@") for part in text.replace(r"\@", "\0").partition("@"))
     entry: dict[str, Any] = {key: value}
     if filters:
         entry["nodeFilters"] = filters.split(";")
@@ -205,12 +208,14 @@ def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
         "cluster.ports.http": str(wishes.http or "none"),
         "cluster.ports.https": str(wishes.https or "none"),
         "cluster.ports.api": str(wishes.api),
-        "cluster.ports.extra": " ".join(wishes.extra) or "none",
+        "cluster.ports.extra": _listed(wishes.extra),
         "cluster.limits.server_memory": docker_memory(limits.server_memory) if limits.enabled else "none",
         "cluster.limits.agent_memory": docker_memory(limits.agent_memory) if limits.enabled else "none",
-        "cluster.volumes": " ".join(cluster.volumes) or "none",
+        "cluster.volumes": _listed(cluster.volumes),
         "cluster.env": _digest(cluster.env),
         "cluster.subnet": cluster.subnet or "none",
+        "cluster.server_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.server_labels.items())]),
+        "cluster.agent_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.agent_labels.items())]),
         "cluster.args": _digest(sorted(_written(settings))),
         "cluster.kubelet_config": _digest(cluster.kubelet_config),
         "registries": " ".join(sorted(name.rsplit(":", 1)[0] for name in shape.registries)) or "none",
@@ -224,6 +229,12 @@ def _written(settings: Settings) -> list[str]:
         f"scheduler_v:{settings.cluster.scheduler_verbosity}",
         f"ingress:{settings.ingress.controller}",
     ]
+
+
+def _listed(values: Sequence[str]) -> str:
+    """As one reads it; what is too long for that, or for a label that `docker ps` prints, as a digest."""
+    text = " ".join(values) or "none"
+    return text if len(text) <= _READABLE else _digest(values)
 
 
 def _digest(value: Sequence[str] | Mapping[str, Any]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from tasks.acting import run
-from tasks.causes.find import KnownFailure
+from tasks.causes.find import KnownDeadline, KnownFailure
 from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
@@ -16,6 +17,8 @@ from tasks.tools import docker, k3d
 
 NextPorts = Callable[[Ports, int | None], Ports]
 """Chooses again after a clash that no check could foresee, given the port that the engine named."""
+_HEAD = re.compile(r"^(?:\x1b\[\d+m)?[A-Z]{4,5}(?:\x1b\[0m)?\[[^\]]*\] ")
+"""The level in its colour, and seconds or a time (k3d: logrus, which colours for no terminal too)."""
 _REFUSED = frozenset({"port-taken", "port-privileged"})
 
 
@@ -47,7 +50,7 @@ def write_config(situation: Situation, ports: Ports) -> None:
 
 
 def creating(situation: Situation, next_ports: NextPorts) -> Action:
-    """Make the cluster."""
+    """Make the cluster. Where a port is refused, once more with others; but never one that work has gone into."""
     refused: list[int | None] = []
 
     def act(context: Context) -> Report | None:
@@ -58,13 +61,18 @@ def creating(situation: Situation, next_ports: NextPorts) -> Action:
             _clear(situation, context)
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
+        situation.folders.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
+        situation.forget_api()
         write_config(situation, ports)
         timeout = situation.settings.cluster.timeout
         try:
             command = k3d.create(situation.folders.k3d_config, timeout + 20)
             run(situation.k3d_programs, command, context, listen=_progress(context))
-        except KnownFailure as error:
-            if error.cause not in _REFUSED:
+        except (KnownFailure, KnownDeadline) as error:
+            if situation.folders.kubeconfig.exists():  # the API has answered, and work may have gone in
+                error.transient = False
+                raise
+            if isinstance(error, KnownDeadline) or error.cause not in _REFUSED:
                 raise
             port = error.details.get("port", "")
             refused.append(int(port) if port.isdigit() else None)
@@ -87,8 +95,7 @@ def _progress(context: Context) -> Callable[[str], None]:
     """k3d's own lines, without the colour and the time before them."""
 
     def listen(line: str) -> None:
-        text = line.rpartition("m[")[2].partition("] ")[2].strip() or line.strip()
-        context.say(text)
+        context.say(_HEAD.sub("", line).strip())
 
     return listen
 

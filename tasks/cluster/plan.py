@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tasks.acting import running
 from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
-from tasks.cluster.config import balanced, docker_memory
+from tasks.cluster.config import Files, balanced, docker_memory, k3d_config, render
 from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
@@ -22,25 +22,34 @@ MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
 
 
 def cluster_steps(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> list[Step]:
-    """Steps until the API is ready and the creation is recorded. `needs`: images and registries."""
+    """Steps until the API is ready and the creation is recorded. `needs`: images and registries. Raises `BadInput`."""
     presence = situation.standing.presence
     if presence is Presence.RUNNING:
-        return [*_present(situation), *_more_agents(situation)]
+        return [*_present(situation), *_more_agents(situation, needs)]
     if presence is Presence.STOPPED:
-        return list(_starting(situation))
+        return list(_starting(situation, needs))
     return list(_making(situation, needs, next_ports))
 
 
 def watch_step(situation: Situation, until: tuple[str, ...], needs: tuple[str, ...]) -> Step:
     """The guard: it begins with the nodes and ends with the last step that needs them."""
     return Step(
-        name=WATCH, task=TASK, action=watching(situation), needs=needs, until=until, wait=True, deadline=86400.0
+        name=WATCH,
+        task=TASK,
+        action=watching(situation),
+        needs=needs,
+        until=until,
+        wait=True,
+        deadline=86400.0,
+        why="a node that dies ends the launch when it dies, with its cause",
     )
 
 
 def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> Iterator[Step]:
     settings = situation.settings
     shape = situation.shape
+    if situation.ports is not None:  # what k3d would not take is told before anything is pulled
+        render(k3d_config(settings, shape, situation.ports, Files()))
     if situation.standing.presence is Presence.INCOMPLETE:
         ids = tuple(node.id for node in situation.standing.nodes)
         yield Step(
@@ -117,22 +126,24 @@ def _present(situation: Situation) -> list[Step]:
     ]
 
 
-def _starting(situation: Situation) -> Iterator[Step]:
+def _starting(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
+    """After the registries: k3d tells pods the addresses of those that it sees in the network then."""
     settings = situation.settings
     stopped = sum(not node.running for node in situation.standing.nodes)
     yield Step(
         name=START,
         task=TASK,
         action=running(situation.k3d_programs, k3d.start(situation.name, settings.cluster.timeout)),
+        needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
         why=f"{stopped} of its {len(situation.standing.nodes)} containers do not run",
         expected=8.0,
     )
-    yield from _answering(situation, ())
+    yield from _answering(situation, needs)
 
 
-def _more_agents(situation: Situation) -> list[Step]:
+def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     """More agents are added; fewer is not done in place: pods live there."""
     have = situation.standing.of("agent")
     wanted = situation.shape.agents
@@ -149,7 +160,7 @@ def _more_agents(situation: Situation) -> list[Step]:
                 situation.k3d_programs,
                 k3d.add_agent(situation.name, name, memory=memory, timeout=situation.settings.cluster.timeout),
             ),
-            needs=(READY,),
+            needs=(READY, *needs),
             wait=True,
             deadline=situation.settings.cluster.timeout + 30,
             why=f"{wanted} agents are configured, {len(have)} are there",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,10 @@ _PATIENCE = 4.0
 """Seconds that k3s has to be started again after an end whose cause is not known."""
 _DEATHS = 3
 """Ends of one node, none of a known cause, after which it is not coming back."""
+_BEFORE = 50_000_000
+"""Nanoseconds: so long before the event of its start a node may have written. Docker restarts after 100 ms or more."""
+_LEAVE = 5.0
+"""Seconds that the watch's own threads have to end in: the programs that they wait for are told to."""
 
 
 @dataclass
@@ -38,8 +43,10 @@ class Watch:
     stop: Cancel = field(default_factory=Cancel)
     verdict: LaunchError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _deaths: dict[str, int] = field(default_factory=dict)
-    _followed: set[str] = field(default_factory=set)
+    _starts: dict[str, int] = field(default_factory=dict)
+    """How often each node was started; 0 or not there: before the watch began."""
+    _deaths: dict[str, set[int]] = field(default_factory=dict)
+    """Of which of these starts each node's end is known: it shows in the log and as an event, and counts once."""
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def context(self) -> Context:
@@ -58,28 +65,38 @@ class Watch:
         node = about.get("name", "")
         action = event.get("Action") or event.get("status")
         if action == "start":
-            self._spawn(self._follow, node, str(event.get("time", 0)))
+            with self._lock:
+                start = self._starts[node] = self._starts.get(node, 0) + 1
+            self._spawn(self._follow, node, start, _since(event))
         elif action == "die" and not self.deliberate():
-            self._spawn(self._died, node, int(about.get("exitCode") or 0))
+            self._spawn(self._died, node, self._starts.get(node, 0), int(about.get("exitCode") or 0))
+
+    def leave(self) -> None:
+        """End all that this watch has begun, and wait until it has ended."""
+        self.stop.set()
+        end = time.monotonic() + _LEAVE
+        while self._threads and (left := end - time.monotonic()) > 0:
+            self._threads[0].join(left)
+            if not self._threads[0].is_alive():
+                self._threads.pop(0)
 
     def _spawn(self, target: Any, *args: object) -> None:  # noqa: ANN401 - any bound method of this class
         thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _follow(self, node: str, since: str) -> None:
-        """Read a node's log until it says that it is up, or that it ends."""
         with self._lock:
-            if node in self._followed:
+            if self.stop.is_set():
                 return
-            self._followed.add(node)
+            thread.start()
+            self._threads.append(thread)
+
+    def _follow(self, node: str, start: int, since: str) -> None:
+        """Read a node's log until it says that k3s ends, or until the node has ended."""
         done = Cancel()
         release = self.stop.call(done.set)
 
         def listen(line: str) -> None:
             if is_last(line) and not self.deliberate():
                 done.set()
-                self._spawn(self._died, node, 1)
+                self._spawn(self._died, node, start, 1)
 
         try:
             self.programs.run(
@@ -92,10 +109,8 @@ class Watch:
             pass  # the log ends with its node: the event says so
         finally:
             release()
-            with self._lock:
-                self._followed.discard(node)
 
-    def _died(self, node: str, code: int) -> None:
+    def _died(self, node: str, start: int, code: int) -> None:
         try:
             logs = self.programs.run(docker.logs(node), self.context(), quiet=True)
         except (LaunchError, Stopped):
@@ -104,10 +119,10 @@ class Watch:
             return
         error = node_death(node, code, False, logs.out + logs.err)
         with self._lock:
-            self._deaths[node] = self._deaths.get(node, 0) + 1
-            often = self._deaths[node] >= _DEATHS
-        hopeless = often or not error.transient
-        if hopeless or (not self.stop.wait(_PATIENCE) and node not in self._followed):
+            ends = self._deaths.setdefault(node, set())
+            ends.add(start)
+            hopeless = len(ends) >= _DEATHS or not error.transient
+        if hopeless or (not self.stop.wait(_PATIENCE) and self._starts.get(node, 0) == start):
             self._decide(error)
 
     def _decide(self, error: LaunchError) -> None:
@@ -116,6 +131,12 @@ class Watch:
                 error.transient = False
                 self.verdict = error
         self.stop.set()
+
+
+def _since(event: Mapping[str, Any]) -> str:
+    """From when on the log of a node is its new life's: a second would hold the last line of the one before."""
+    nano = int(event.get("timeNano") or int(event.get("time") or 0) * 10**9) - _BEFORE
+    return f"{nano // 10**9}.{nano % 10**9:09d}"
 
 
 def watching(situation: Situation) -> Action:
@@ -135,7 +156,7 @@ def watching(situation: Situation) -> Action:
             pass
         finally:
             release()
-            watch.stop.set()
+            watch.leave()
         if watch.verdict is not None:
             raise watch.verdict
         return Report(why="no node died")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.facts.asking import side_by_side
 from tasks.facts.readiness import node_ready, workload_ready
 from tasks.facts.releases import LiveRelease, releases
 from tasks.tools.kubeapi import Api
 from tasks.tools.kubeendpoints import endpoints
 from tasks.tools.kuberesources import Key, Resources, live
-
-_WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +28,22 @@ class Live:
     nodes: tuple[str, ...] = ()
     """Nodes that are ready."""
     nodes_unready: tuple[str, ...] = ()
+    node_blocks: tuple[str, ...] = ()
+    """Addresses that traffic from nodes has, as `tasks.objects.nodes` tells them."""
     failing: tuple[str, ...] = ()
     """Endpoints of the API that fail."""
     system: Mapping[str, str] = field(default_factory=dict)
-    """Workloads of kube-system; the text is empty for those that are ready."""
+    """Workloads of kube-system, and jobs that install k3s's own charts; the text is empty for those that are ready."""
     served: tuple[str, ...] = ()
     """Endpoints that answer."""
 
 
 def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]) -> Live:
     """Ask for the wanted objects, and for the releases of these namespaces and names with all that they hold."""
+    from tasks.objects.nodes import of_nodes
+
     resources = Resources(api)
-    with ThreadPoolExecutor(max_workers=6) as pool:
+    with side_by_side(6) as pool:
         objects = pool.submit(live, api, resources, wanted)
         found = pool.submit(releases, api)
         nodes = pool.submit(api.get, "/api/v1/nodes")
@@ -62,6 +64,7 @@ def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]
             unready={name: late for name, each in installed.items() if (late := _late(each, there))},
             nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
             nodes_unready=tuple(sorted(item["metadata"]["name"] for item in items if not node_ready(item))),
+            node_blocks=of_nodes(items),
             failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
             served=tuple(each.name for each in answers.result() if each.state == "ok"),
             system=system.result(),
@@ -80,10 +83,23 @@ def _late(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -
     return tuple(late)
 
 
+def system_items(api: Api) -> list[Mapping[str, Any]]:
+    """Workloads of kube-system as they are: Deployments, DaemonSets, and the jobs that install k3s's own charts."""
+    found: list[Mapping[str, Any]] = []
+    for api_version, plural, kind in (
+        ("apps/v1", "deployments", "Deployment"),
+        ("apps/v1", "daemonsets", "DaemonSet"),
+        ("batch/v1", "jobs", "Job"),
+    ):
+        items = api.get(f"/apis/{api_version}/namespaces/kube-system/{plural}")["items"] or ()
+        # objects in a list do not say their kind (apimachinery: the list says it for all)
+        found += [{**item, "kind": kind, "apiVersion": api_version} for item in items]
+    return [item for item in found if item["kind"] != "Job" or item["metadata"]["name"].startswith("helm-install-")]
+
+
 def _system(api: Api) -> dict[str, str]:
     found = {}
-    for plural, kind in (("deployments", "Deployment"), ("daemonsets", "DaemonSet")):
-        for item in api.get(f"/apis/apps/v1/namespaces/kube-system/{plural}")["items"]:
-            good, detail = workload_ready({"kind": kind, "apiVersion": "apps/v1", **item})
-            found[f"{kind.lower()}/{item['metadata']['name']}"] = "" if good else detail or "not ready"
+    for item in system_items(api):
+        good, detail = workload_ready(item)
+        found[f"{item['kind'].lower()}/{item['metadata']['name']}"] = "" if good else detail or "not ready"
     return found

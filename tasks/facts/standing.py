@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from tasks.errors import LaunchError
 from tasks.tools import docker
 from tasks.tools.program import Programs
 
 MARKER = "/openframe-complete"
 """A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
+_NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
+"""Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
 
 
 class Presence(Enum):
@@ -106,8 +110,8 @@ def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool) -
     main = [each for each in nodes if each.role in ("server", "agent")]
     if not nodes:
         presence = Presence.ABSENT
-    elif any(docker.OURS not in each.labels for each in main):
-        presence = Presence.FOREIGN
+    elif main and all(each.labels.get(docker.OURS) != name for each in main):
+        presence = Presence.FOREIGN  # one of ours is enough: a node that somebody has added makes it nobody else's
     elif not any(each.role == "server" for each in main) or not complete:
         presence = Presence.INCOMPLETE
     elif all(each.running for each in nodes if each.role != "noRole"):
@@ -133,4 +137,16 @@ def standing(programs: Programs, name: str, known_complete: str | None = None) -
     if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
         return found
     marker = programs.run(docker.has_file(found.first.id, MARKER))
+    if marker.code != 0 and not no_such_file(marker.err):
+        raise LaunchError(
+            f"the engine does not tell whether the creation of the cluster '{name}' was completed",
+            why=marker.err.strip() or f"docker cp ended with code {marker.code}",
+            fix="run it again; what is not known to be incomplete is never removed",
+            exit_code=marker.code,
+        )
     return read(name, inspected, complete=marker.code == 0)
+
+
+def no_such_file(err: str) -> bool:
+    """Whether `docker cp` says that the file, or the whole container, is not there; its code is 1 for everything."""
+    return _NO_FILE.search(err) is not None

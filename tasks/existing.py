@@ -1,0 +1,72 @@
+"""A cluster that somebody else made: its context becomes a private kubeconfig, and no engine is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tasks.cluster.config import Shape
+from tasks.errors import BadInput
+from tasks.facts.standing import Presence, Standing
+from tasks.inside import with_live
+from tasks.secrets import values
+from tasks.session import Session
+from tasks.settings.rules import releases
+from tasks.settings.tree import Settings
+from tasks.situation import Situation
+from tasks.tools import helm, kubectl
+from tasks.tools.program import CommandFailed, Programs
+
+
+def existing(session: Session, parts: Collection[str]) -> Situation:
+    """Ask its API. Raises `BadInput` for a context that is not there, `ApiError`."""
+    from tasks.facts.machine import machine
+    from tasks.facts.sizing import size
+    from tasks.facts.versions import numbers, versions
+    from tasks.tools.kubeconfig import write_private
+
+    settings: Settings = session.settings
+    programs = session.programs()
+    context = str(session.options.context)
+    write_private(session.folders.kubeconfig, _flattened(programs, context))
+    here, version = machine(), versions(programs, session.state)
+    sized = size(here.cpus, here.memory_bytes)
+    session.system.update(
+        cpus=here.cpus,
+        memory_gib=round(here.memory_bytes / 1024**3, 1),
+        arch=here.arch,
+        os=here.os,
+        docker=None,
+        k3d=None,
+        kubectl=version.kubectl,
+        helm=version.helm,
+        k3s_image=None,
+    )
+    situation = Situation(
+        settings=settings,
+        root=session.root,
+        environ=session.environ,
+        programs=programs,
+        k3d_programs=programs,
+        helm_programs=programs.with_env(helm.environment(session.folders.cache)),
+        folders=session.folders,
+        engine="existing",
+        standing=Standing(name=context, presence=Presence.RUNNING),
+        shape=Shape(image="", agents=0, concurrency=settings.pool.concurrency or sized.concurrency),
+        releases=releases(settings),
+        helm_major=(numbers(version.helm) or (4,))[0],
+        **values(session, parts),
+    )
+    return with_live(situation, parts)
+
+
+def _flattened(programs: Programs, context: str) -> str:
+    """One context of the user's kubeconfig, asked for by its name; the current one is never taken."""
+    try:
+        return programs.run(kubectl.flattened(context), quiet=True).out
+    except CommandFailed as error:
+        names = programs.run(kubectl.contexts()).out.split()
+        raise BadInput(
+            f"your kubeconfig has no context '{context}'",
+            why=error.tail()[-1] if error.tail() else error.what,
+            fix=f"use one of: {', '.join(names) or 'there are none'}",
+        ) from None

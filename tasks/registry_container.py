@@ -1,0 +1,157 @@
+"""The container of one registry: what it is made from, and how it is made."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tasks.acting import run
+from tasks.engine.step import Action, Context, Report
+from tasks.errors import BadInput, LaunchError
+from tasks.facts.registries import PUSH, Registry, read
+from tasks.lock import held
+from tasks.settings.tree import Cache
+from tasks.situation import Situation
+from tasks.tools import docker
+from tasks.tools.program import CommandFailed
+from tasks.tools.secret import conceal
+
+Making = Callable[[Context, int], None]
+"""Makes a container that publishes the port given."""
+DEBUG = "127.0.0.1:5001"
+"""Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
+_DOCKER_HUB = "https://registry-1.docker.io"
+"""docker.io in names of images; that host itself serves none."""
+
+
+def upstream_url(cache: Cache) -> str:
+    """Where a cache asks."""
+    return cache.url or (_DOCKER_HUB if cache.upstream == "docker.io" else f"https://{cache.upstream}")
+
+
+def lock(clusters: Path) -> Path:
+    """What `--purge` holds alone, and who makes a registry beside others. No cluster can have this name."""
+    return clusters / ".registries.lock"
+
+
+def labels(cache: Cache | None) -> dict[str, str]:
+    """Our own labels of a registry."""
+    if cache is None:
+        return {docker.CACHE_LABEL: PUSH}
+    return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache)}
+
+
+def _fresh(situation: Situation, name: str, cache: Cache | None) -> Making:
+    def make(context: Context, chosen: int) -> None:
+        command = docker.run_registry(
+            name,
+            situation.settings.registries.image,
+            port=chosen,
+            volume=name,
+            labels=labels(cache),
+            upstream=None if cache is None else upstream_url(cache),
+        )
+        run(situation.programs, command, context)
+
+    return make
+
+
+def _with_login(situation: Situation, name: str, cache: Cache) -> Making:
+    def make(context: Context, chosen: int) -> None:
+        import tempfile
+
+        text = configuration(cache, situation.environ)
+        command = docker.create_registry(
+            name, situation.settings.registries.image, port=chosen, volume=name, labels=labels(cache)
+        )
+        run(situation.programs, command, context)
+        with tempfile.NamedTemporaryFile("w", dir=situation.folders.state.parent, suffix=".yml") as file:  # mode 0600
+            file.write(text)
+            file.flush()
+            run(situation.programs, docker.copy_in(file.name, name, "/etc/docker/registry/config.yml"), context)
+        run(situation.programs, docker.start([name]), context)
+
+    return make
+
+
+def making(
+    situation: Situation, name: str, cache: Cache | None, port: Callable[[], int], *, network: str | None
+) -> Action:
+    """Make one container, and put it into the network. `port`: a free one. Raises `LaunchError`, `BadInput`.
+
+    Launches of two clusters may want it at the same moment: one makes it, the other finds it.
+    """
+    login = cache is not None and (cache.username_env or cache.password_env)
+    make = _with_login(situation, name, cache) if cache is not None and login else _fresh(situation, name, cache)
+    clusters = situation.folders.state.parent
+
+    def fresh(context: Context) -> int:
+        chosen = port()
+        run(situation.programs, docker.create_volume(name, labels(cache)), context)
+        try:
+            make(context, chosen)
+        except CommandFailed as error:
+            error.transient = error.transient or getattr(error, "cause", "") == "port-taken"
+            raise
+        return chosen
+
+    def act(context: Context) -> Report | None:
+        with contextlib.ExitStack() as locks:
+            locks.enter_context(held(lock(clusters), "registry", context.deadline, shared=True))
+            locks.enter_context(held(clusters / f".{name}.lock", "registry", context.deadline))
+            found = read(docker.inspected(situation.programs.run(docker.inspect([name]), context).out)).get(name)
+            if found is not None and not found.started:
+                _remove_dead(situation, found, context)
+                found = None
+            if found is not None and not found.running:
+                run(situation.programs, docker.start([name]), context)
+            chosen = fresh(context) if found is None else found.port
+            if network is not None and (found is None or network not in found.networks):
+                run(situation.programs, docker.connect(network, name), context)
+        if cache is None:
+            situation.handover.push_port = chosen
+        if found is not None:
+            return Report(why=f"{name} was made by another launch meanwhile", skipped=found.running)
+        return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0)
+
+    return act
+
+
+def _remove_dead(situation: Situation, found: Registry, context: Context) -> None:
+    """One that was made, but could not be started: its port was taken, or its maker was killed."""
+    if not found.ours:
+        raise LaunchError(
+            f"there is a container '{found.name}' that this project did not make, and it has never run",
+            why="the registry needs that name, and the container is somebody else's",
+            fix=f"docker start {found.name}, or docker rm {found.name}, or choose another registries.name",
+        )
+    situation.programs.run(docker.remove([found.name]), context)
+
+
+def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
+    """The configuration of distribution for a cache with a login (docs: distribution, `proxy`)."""
+    import yaml
+
+    login = {}
+    for key, variable in (("username", cache.username_env), ("password", cache.password_env)):
+        if not variable:
+            continue
+        value = environ.get(variable, "")
+        if not value:
+            raise BadInput(
+                f"the cache of {cache.upstream} has no {key}: {variable} is empty",
+                why="registries.caches names that variable for the upstream's login",
+                fix=f"set {variable}, or take {key}_env out of the cache's settings",
+            )
+        conceal(value)
+        login[key] = value
+    text: str = yaml.safe_dump(
+        {
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}},
+            "http": {"addr": ":5000", "debug": {"addr": DEBUG}},
+            "proxy": {"remoteurl": upstream_url(cache), **login},
+        }
+    )
+    return text

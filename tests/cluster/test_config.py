@@ -1,0 +1,282 @@
+"""The generated k3d configuration, and what a cluster remembers of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tasks.cluster.config import (
+    KUBELET_DROP_IN,
+    Files,
+    Ports,
+    Shape,
+    balanced,
+    docker_memory,
+    k3d_config,
+    kubelet_config,
+    render,
+)
+from tasks.errors import BadInput
+from tests.given import settings
+
+FILTERED = frozenset({"nodeFilters"})
+FIELDS: Mapping[str, Any] = {
+    "apiVersion": str,
+    "kind": str,
+    "metadata": {"name": str},
+    "servers": int,
+    "agents": int,
+    "kubeAPI": {"host": str, "hostIP": str, "hostPort": str},
+    "image": str,
+    "subnet": str,
+    "volumes": [{"volume": str, "nodeFilters": [str]}],
+    "ports": [{"port": str, "nodeFilters": [str]}],
+    "files": [{"source": str, "destination": str, "description": str, "nodeFilters": [str]}],
+    "options": {
+        "k3d": {
+            "wait": bool,
+            "timeout": str,
+            "disableLoadbalancer": bool,
+            "disableImageVolume": bool,
+            "disableRollback": bool,
+        },
+        "k3s": {
+            "extraArgs": [{"arg": str, "nodeFilters": [str]}],
+            "nodeLabels": [{"label": str, "nodeFilters": [str]}],
+        },
+        "kubeconfig": {"updateDefaultKubeconfig": bool, "switchCurrentContext": bool},
+        "runtime": {"serversMemory": str, "agentsMemory": str, "labels": [{"label": str, "nodeFilters": [str]}]},
+    },
+    "env": [{"envVar": str, "nodeFilters": [str]}],
+    "registries": {"use": [str], "config": str},
+}
+"""Of v1alpha5 what is used here: k3d refuses a field that it does not know (k3d 5.9: its JSON schema)."""
+PORTS = Ports(http=80, https=443, api=6550)
+
+
+def shape(**changes: Any) -> Shape:
+    return Shape(**{"image": "rancher/k3s:v1.32.3-k3s1", "agents": 2, "concurrency": 4, **changes})
+
+
+def made(
+    cluster: Mapping[str, Any] | None = None, ports: Ports = PORTS, files: Files | None = None, **changes: Any
+) -> dict[str, Any]:
+    """The configuration as k3d reads it: rendered, and parsed again."""
+    config = k3d_config(settings(cluster=dict(cluster or {})), shape(**changes), ports, files or Files())
+    parsed: dict[str, Any] = json.loads(render(config))
+    return parsed
+
+
+def odd(value: Any, known: Any, at: str = "") -> list[str]:
+    """What k3d would not take."""
+    if isinstance(known, dict):
+        if not isinstance(value, dict):
+            return [at]
+        unknown = [f"{at}.{name}" for name in value if name not in known]
+        return unknown + [
+            bad for name in value if name in known for bad in odd(value[name], known[name], f"{at}.{name}")
+        ]
+    if isinstance(known, list):
+        return [bad for each in value for bad in odd(each, known[0], at)] if isinstance(value, list) else [at]
+    return [] if type(value) is known else [f"{at}: {value!r}"]
+
+
+RICH: dict[str, Any] = {
+    "servers": 3,
+    "subnet": "172.28.0.0/16",
+    "volumes": ["/data:/data@server:0;agent:*"],
+    "env": ["A=b@server:*"],
+    "ports": {"extra": ["30000:30000@server:0:direct"]},
+    "scheduler_verbosity": 2,
+    "kubelet_config": {"maxPods": 50},
+    "timeout": 90.5,
+}
+
+
+@pytest.mark.parametrize("cluster", [{}, RICH, {"limits": {"enabled": False}}])
+@pytest.mark.parametrize("agents", [0, 3])
+def test_only_fields_that_k3d_knows(cluster: dict[str, Any], agents: int) -> None:
+    config = made(
+        cluster,
+        Ports(http=80, https=None, api=6550, early=7550),
+        Files(registries="/state/registries.yaml", drop_in="/state/kubelet.conf"),
+        agents=agents,
+        registries=("k3d-openframe-registry:5000",),
+    )
+    assert odd(config, FIELDS) == []
+    assert (config["apiVersion"], config["kind"]) == ("k3d.io/v1alpha5", "Simple")
+
+
+def test_by_default() -> None:
+    config = made(registries=("k3d-openframe-registry:5000",), files=Files(registries="/state/registries.yaml"))
+    assert config["metadata"] == {"name": "openframe-dev"}
+    assert (config["servers"], config["agents"], config["image"]) == (1, 2, "rancher/k3s:v1.32.3-k3s1")
+    assert config["kubeAPI"] == {"hostIP": "127.0.0.1", "host": "127.0.0.1", "hostPort": "6550"}
+    assert config["registries"] == {"use": ["k3d-openframe-registry:5000"], "config": "/state/registries.yaml"}
+    assert config["options"]["k3d"] == {
+        "wait": True,
+        "timeout": "180s",
+        "disableLoadbalancer": True,
+        "disableRollback": True,
+    }
+    assert config["options"]["kubeconfig"] == {"updateDefaultKubeconfig": False, "switchCurrentContext": False}
+    assert config["options"]["runtime"]["serversMemory"] == "2048m"
+    assert config["options"]["runtime"]["agentsMemory"] == "1536m"
+    assert config["options"]["k3s"]["nodeLabels"] == [
+        {"label": "role=server", "nodeFilters": ["server:*"]},
+        {"label": "role=agent", "nodeFilters": ["agent:*"]},
+    ]
+    assert not {"subnet", "files", "volumes", "env"} & set(config)
+
+
+@pytest.mark.parametrize(
+    ("servers", "wish", "expected"), [(1, None, False), (3, None, True), (1, True, True), (3, False, False)]
+)
+def test_a_load_balancer_stands_before_several_servers(servers: int, wish: bool | None, expected: bool) -> None:
+    cluster = {"servers": servers, "loadbalancer": wish}
+    assert balanced(settings(cluster=cluster)) is expected
+    assert made(cluster)["options"]["k3d"]["disableLoadbalancer"] is not expected
+
+
+@pytest.mark.parametrize(
+    ("cluster", "ports", "expected"),
+    [
+        (
+            {},
+            PORTS,
+            [("127.0.0.1:80:80", "server:0:direct"), ("127.0.0.1:443:443", "server:0:direct")],
+        ),
+        (
+            {"bind_address": "0.0.0.0"},
+            Ports(http=8080, https=8443, api=6551),
+            [("0.0.0.0:8080:80", "server:0:direct"), ("0.0.0.0:8443:443", "server:0:direct")],
+        ),
+        ({}, Ports(http=None, https=443, api=6550), [("127.0.0.1:443:443", "server:0:direct")]),
+        (
+            {"servers": 3},
+            Ports(http=80, https=443, api=6550, early=7550),
+            [
+                ("127.0.0.1:80:80", "loadbalancer"),
+                ("127.0.0.1:443:443", "loadbalancer"),
+                ("127.0.0.1:7550:6443", "server:0:direct"),
+            ],
+        ),
+        (
+            {"servers": 3, "bind_address": "0.0.0.0"},
+            Ports(http=None, https=None, api=6550, early=7550),
+            [("127.0.0.1:7550:6443", "server:0:direct")],
+        ),
+    ],
+)
+def test_ports(cluster: dict[str, Any], ports: Ports, expected: list[tuple[str, str]]) -> None:
+    published = [(each["port"], *each["nodeFilters"]) for each in made(cluster, ports).get("ports", [])]
+    assert published == expected
+
+
+def test_no_ports_is_no_list() -> None:
+    assert "ports" not in made({}, Ports(http=None, https=None, api=6550))
+
+
+@pytest.mark.parametrize(("ports", "first"), [(PORTS, 6550), (Ports(http=80, https=443, api=6550, early=7550), 7550)])
+def test_the_port_that_answers_first(ports: Ports, first: int) -> None:
+    assert ports.first_api == first
+
+
+@pytest.mark.parametrize(
+    ("field", "key", "text", "expected"),
+    [
+        ("volumes", "volume", "/data:/data", {"volume": "/data:/data"}),
+        ("volumes", "volume", "/a:/b@all:*", {"volume": "/a:/b", "nodeFilters": ["all:*"]}),
+        ("env", "envVar", "A=b@server:0;agent:*", {"envVar": "A=b", "nodeFilters": ["server:0", "agent:*"]}),
+        ("env", "envVar", r"USER=me\@here.org@server:*", {"envVar": "USER=me@here.org", "nodeFilters": ["server:*"]}),
+        ("env", "envVar", r"USER=me\@here.org", {"envVar": "USER=me@here.org"}),
+    ],
+)
+def test_what_is_written_as_on_k3ds_command_line(field: str, key: str, text: str, expected: dict[str, Any]) -> None:
+    assert made({field: [text]})[field] == [expected]
+
+
+def test_more_ports_go_where_they_say() -> None:
+    config = made({"ports": {"extra": ["30000-30010:30000-30010@server:0:direct", "8081:81"]}})
+    assert config["ports"][-2:] == [
+        {"port": "30000-30010:30000-30010", "nodeFilters": ["server:0:direct"]},
+        {"port": "8081:81"},
+    ]
+
+
+@pytest.mark.parametrize("part", [("k3s", "extraArgs"), ("k3s", "nodeLabels"), ("runtime", "labels")])
+@pytest.mark.parametrize(("agents", "there"), [(0, False), (1, True)])
+def test_agents_are_named_only_where_there_are_some(part: tuple[str, str], agents: int, there: bool) -> None:
+    config = made({"kubelet_config": {"maxPods": 50}}, agents=agents)
+    rows = [*config["options"][part[0]][part[1]], *config["files"]]
+    assert any("agent:*" in row["nodeFilters"] for row in rows) is there
+    assert all("server:*" in row["nodeFilters"] or there for row in rows)
+
+
+def test_without_limits_there_is_no_memory() -> None:
+    assert set(made({"limits": {"enabled": False}})["options"]["runtime"]) == {"labels"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("2G", "2048m"), ("2048M", "2048m"), ("1.5G", "1536m"), ("512m", "512m"), ("2GiB", "2048m")]
+)
+def test_one_spelling_of_memory(text: str, expected: str) -> None:
+    assert docker_memory(text) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(180, "180s"), (90.5, "90.5s"), (86400, "86400s")])
+def test_a_timeout_as_go_reads_it(seconds: float, expected: str) -> None:
+    assert made({"timeout": seconds})["options"]["k3d"]["timeout"] == expected
+
+
+HEAD = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+
+
+@pytest.mark.parametrize(
+    ("pulls", "own", "expected"),
+    [
+        (None, {}, None),
+        (3, {}, {"maxParallelImagePulls": 3, "serializeImagePulls": False}),
+        (1, {}, {"maxParallelImagePulls": 1}),
+        (None, {"maxPods": 50}, {"maxPods": 50}),
+        (3, {"maxParallelImagePulls": 9}, {"maxParallelImagePulls": 9, "serializeImagePulls": False}),
+    ],
+)
+def test_the_kubelets_fields(pulls: int | None, own: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    found = kubelet_config(settings(cluster={"kubelet_config": own}), shape(parallel_pulls=pulls))
+    assert found == (None if expected is None else {**HEAD, **expected})
+
+
+def test_the_kubelets_drop_in_is_inline_for_one_server() -> None:
+    (file,) = made(parallel_pulls=3)["files"]
+    assert file["destination"] == KUBELET_DROP_IN
+    assert file["nodeFilters"] == ["server:*", "agent:*"]
+    assert file["source"].endswith("\n")  # else k3d takes it for the name of a file
+    assert json.loads(file["source"]) == {**HEAD, "maxParallelImagePulls": 3, "serializeImagePulls": False}
+
+
+def test_the_kubelets_drop_in_is_a_volume_for_several() -> None:
+    config = made({"servers": 3, "volumes": ["/a:/b"]}, files=Files(drop_in="/state/kubelet.conf"), parallel_pulls=3)
+    assert "files" not in config
+    assert config["volumes"] == [
+        {"volume": "/a:/b"},
+        {"volume": f"/state/kubelet.conf:{KUBELET_DROP_IN}:ro", "nodeFilters": ["server:*", "agent:*"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        {"env": ["HOME=$HOME"]},
+        {"args": {"kubelet": ["node-ip=${IP}"]}},
+        {"volumes": ["$PWD:/data"]},
+        {"kubelet_config": {"clusterDomain": "$X"}},
+    ],
+)
+def test_a_dollar_is_refused(cluster: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=r"holds a '\$'") as caught:
+        made(cluster)
+    assert "k3d expands" in caught.value.why

@@ -1,0 +1,164 @@
+"""What tests of plans start from: settings, a cluster, a situation or a session, each from what differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tasks import prepull, registry
+from tasks.cluster.config import Ports, Shape
+from tasks.engine.graph import check
+from tasks.engine.step import Cancel, Context, Report, Step
+from tasks.facts.live import Live
+from tasks.facts.standing import Node, Presence, Standing
+from tasks.session import Options, Session
+from tasks.settings.rules import releases
+from tasks.settings.tree import Settings
+from tasks.situation import Folders, Situation
+from tasks.tools import docker
+from tasks.tools.program import Programs
+from tests.programs import Answer, FakePrograms
+
+ROOT = Path(__file__).parents[1]
+"""The project: its `files/` and `config/` are part of what plans are made from."""
+K3D = "v5.9.0"
+
+
+def settings(**sections: Any) -> Settings:
+    """The defaults with other values: `settings(cluster={"agents": 2})`."""
+    return Settings.model_validate(sections)
+
+
+def node(name: str, **changes: Any) -> Node:
+    """A container of a cluster, by the last part of its name: `node("server-0")`."""
+    cluster = changes.pop("cluster", "openframe-dev")
+    role = name.split("-", maxsplit=1)[0].replace("serverlb", "loadbalancer")
+    labels = {docker.CLUSTER_LABEL: cluster, "k3d.role": role}
+    if role in ("server", "agent"):
+        labels[docker.OURS] = cluster
+    given: dict[str, Any] = {
+        "id": f"id-of-{name}",
+        "name": f"k3d-{cluster}-{name}",
+        "role": role,
+        "running": True,
+        "exit_code": 0,
+        "nano_cpus": 0,
+        "published": ((6443, "127.0.0.1", 6550),) if name == "server-0" else (),
+        "labels": {**labels, **changes.pop("labels", {})},
+    }
+    return Node(**{**given, **changes})
+
+
+def standing(presence: Presence, *nodes: Node, name: str = "openframe-dev") -> Standing:
+    """A cluster; unless nodes are given, one of a server and an agent."""
+    if not nodes and presence is not Presence.ABSENT:
+        up = presence is not Presence.STOPPED
+        nodes = tuple(node(each, cluster=name, running=up) for each in ("server-0", "agent-0"))
+    return Standing(name=name, presence=presence, nodes=nodes)
+
+
+def live(**changes: Any) -> Live:
+    """What is in a cluster in which nothing has been put yet."""
+    return Live(**{"objects": {}, "releases": {}, **changes})
+
+
+def situation(folder: Path, programs: Programs | None = None, **changes: Any) -> Situation:
+    """A situation whose private folders lie in `folder`, and whose programs all end well, having said nothing.
+
+    `settings`, `presence` or `standing` decide what follows from them, unless that is given too.
+    """
+    chosen: Settings = changes.pop("settings", None) or Settings()
+    presence: Presence = changes.pop("presence", Presence.ABSENT)
+    if programs is None:
+        programs = FakePrograms(otherwise=Answer())
+    agents = 1 if chosen.cluster.agents is None else chosen.cluster.agents
+    given: dict[str, Any] = {
+        "settings": chosen,
+        "root": ROOT,
+        "environ": {"HOME": str(folder)},
+        "programs": programs,
+        "k3d_programs": programs,
+        "helm_programs": programs,
+        "folders": Folders(state=folder / "clusters" / chosen.cluster.name, cache=folder / "cache"),
+        "standing": standing(presence, name=chosen.cluster.name),
+        "shape": Shape(
+            image=prepull.k3s_image(chosen),
+            agents=agents,
+            concurrency=4,
+            registries=registry.used(chosen),
+            registries_yaml=registry.nodes_file(chosen, ROOT, chosen.registries.port),
+        ),
+        "ports": Ports(http=80, https=443, api=6550),
+        "images": dict.fromkeys(prepull.images(chosen, {}, K3D), False),
+        "releases": releases(chosen),
+        "live": live() if presence is Presence.RUNNING else None,
+    }
+    return Situation(**{**given, **changes})
+
+
+@dataclass(kw_only=True)
+class FakeSession(Session):
+    """A call of a task with programs that were given."""
+
+    fake: Programs
+
+    def programs(self) -> Programs:
+        return self.fake
+
+
+def session(folder: Path, programs: Programs | None = None, **changes: Any) -> FakeSession:
+    """A call whose state, logs and home are in `folder`.
+
+    Of `changes`, `settings`, `environ`, `root` and `above` (paths set above the defaults) are the session's own;
+    the rest are options (`task`, `engine`, `context`, …).
+    """
+    chosen: Settings = changes.pop("settings", None) or Settings()
+    chosen = chosen.model_copy(update={"log_dir": str(folder / "openframe-logs")})
+    above: Iterable[str] = changes.pop("above", ())
+    environ: Mapping[str, str] = changes.pop("environ", {})
+    places = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(folder / "cache")}
+    return FakeSession(
+        root=changes.pop("root", ROOT),
+        environ={**places, **environ},
+        resolved=cast(
+            "Any",
+            SimpleNamespace(settings=chosen, settings_hash="0" * 16, above_default=frozenset(above).__contains__),
+        ),
+        started=datetime.now(UTC),
+        now=time.monotonic(),
+        fake=FakePrograms(otherwise=Answer()) if programs is None else programs,
+        options=Options(**{"task": "up", **changes}),
+    )
+
+
+def context(step: str = "a step", **changes: Any) -> Context:
+    """What an action is given."""
+    return Context(**{"step": step, "deadline": 20.0, "cancelled": Cancel(), **changes})
+
+
+def act(step: Step, **changes: Any) -> Report:
+    """Let a step act once."""
+    assert step.skip is None, f"{step.name} is skipped: {step.skip}"
+    return step.action(context(step.name, **changes)) or Report()
+
+
+def by_name(steps: Sequence[Step]) -> dict[str, Step]:
+    """Steps by name, of a plan that can run."""
+    check(steps)
+    return {step.name: step for step in steps}
+
+
+def above(steps: Sequence[Step], name: str) -> frozenset[str]:
+    """All that must have ended well before this step starts: its needs, and theirs."""
+    plan = by_name(steps)
+    found: set[str] = set()
+    new = set(plan[name].needs)
+    while new:
+        found |= new
+        new = {need for each in new for need in plan[each].needs} - found
+    return frozenset(found)

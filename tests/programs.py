@@ -1,0 +1,119 @@
+"""Programs that answer from a table, and remember what they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.engine.step import Context, Stopped
+from tasks.tools.program import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing, Programs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a program does."""
+
+    out: str = ""
+    err: str = ""
+    code: int = 0
+    late: bool = False
+    """It does not end before its deadline."""
+    raw: bytes | None = None
+    """What comes out where it is no text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One call of a program."""
+
+    command: Command
+    env: Mapping[str, str]
+    """The whole environment that it gets."""
+    quiet: bool
+    context: Context | None = None
+    listen: Callable[[str], None] | None = None
+
+    @property
+    def line(self) -> str:
+        """The arguments, as one reads them."""
+        return " ".join(self.command.argv)
+
+
+Script = Answer | str | BaseException | Callable[[Asked], "Answer | str"]
+"""An answer; a text for stdout; an error to raise; or who makes the answer. A list of them: one after another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakePrograms(Programs):
+    """Commands are found by how they begin (the longest beginning wins), paths by name."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    """A `Script` or a list of them, by the beginning of a command line; the last of a list stays."""
+    otherwise: Answer | None = None
+    """The answer to everything else; None: the program is missing."""
+    paths: Mapping[str, str | None] = field(default_factory=dict)
+    calls: list[Asked] = field(default_factory=list)
+
+    def where(self, name: str) -> str | None:
+        if name in self.paths:
+            return self.paths[name]
+        known = self.otherwise is not None or any(key.split()[0] == name for key in self.answers)
+        return f"/fake/{name}" if known else None
+
+    def run(
+        self,
+        command: Command,
+        context: Context | None = None,
+        *,
+        listen: Callable[[str], None] | None = None,
+        quiet: bool = False,
+    ) -> Completed:
+        if context is not None and context.cancelled.is_set():
+            raise Stopped(context.step)
+        asked = Asked(command=command, env={**self.env, **command.env}, quiet=quiet, context=context, listen=listen)
+        self.calls.append(asked)
+        answer = self._answer(asked)
+        raw = answer.out.encode() if answer.raw is None else answer.raw
+        out = raw.decode("utf-8", "replace")
+        done = Completed(command=command, code=answer.code, out=out, err=answer.err, seconds=0.0, raw=raw, quiet=quiet)
+        if listen is not None:
+            for line in [*out.splitlines(), *answer.err.splitlines()]:
+                listen(line)
+        if answer.late:
+            raise DeadlinePassed(done, command.deadline)
+        if answer.code not in command.ok:
+            raise CommandFailed(done)
+        return done
+
+    def _answer(self, asked: Asked) -> Answer:
+        found = max((key for key in self.answers if asked.line.startswith(key)), key=len, default=None)
+        script: Any = self.otherwise if found is None else self.answers[found]
+        if isinstance(script, list):
+            script = script[0] if len(script) == 1 else script.pop(0)
+        if isinstance(script, BaseException):
+            raise script
+        if callable(script):
+            script = script(asked)
+        if script is None:
+            raise ProgramMissing(f"the program '{asked.command.argv[0]}' is missing")
+        return Answer(out=script) if isinstance(script, str) else script
+
+    @property
+    def asked(self) -> list[Command]:
+        """The commands that were run."""
+        return [each.command for each in self.calls]
+
+    @property
+    def lines(self) -> list[str]:
+        """The same as one reads them."""
+        return [each.line for each in self.calls]
+
+    def told(self, beginning: str) -> list[Asked]:
+        """Calls that begin so."""
+        return [each for each in self.calls if each.line.startswith(beginning)]
+
+
+def seen(calls: Iterable[Asked]) -> str:
+    """Everything that others on the machine, or readers of a log, could see of these calls."""
+    return "\n".join(f"{each.command.argv!r} {dict(each.command.env)!r} {each.command.paste()}" for each in calls)

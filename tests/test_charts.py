@@ -1,0 +1,240 @@
+"""Where charts come from: fetched once, from the repositories that are used, off the user's own Helm files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.charts import REPOSITORIES, Chart, chart_of, fetch_steps
+from tasks.engine.step import Step
+from tasks.errors import BadInput, LaunchError
+from tasks.lock import held
+from tasks.settings.tree import Release
+from tasks.situation import Situation
+from tasks.tools import helm
+from tests import given
+from tests.given_live import named
+from tests.programs import Answer, Asked, FakePrograms
+
+SETTINGS = given.settings(
+    helm={"repositories": {"one": "https://one.example.com", "two": "https://two.example.com/charts"}, "releases": []}
+)
+
+
+def pulling(asked: Asked) -> Answer:
+    """helm pull: an archive named for the chart and its version."""
+    argv = asked.command.argv
+    version = argv[argv.index("--version") + 1] if "--version" in argv else "9.9.9"
+    folder = Path(argv[argv.index("--destination") + 1])
+    (folder / f"{argv[2].rsplit('/', 1)[-1]}-{version}.tgz").write_text(asked.line)
+    return Answer()
+
+
+def of(folder: Path, **changes: Any) -> tuple[Situation, FakePrograms]:
+    """A situation with two repositories, whose Helm has a folder of its own."""
+    programs = FakePrograms(answers={"helm pull": pulling, "helm repo update": ""}, env={"HOME": str(folder)})
+    own = programs.with_env(helm.environment(folder / "cache"))
+    made = given.situation(folder, programs, settings=SETTINGS, helm_programs=own, **changes)
+    return made, programs
+
+
+def release(chart: str, version: str | None = None, **more: Any) -> Release:
+    return Release(name="web", namespace="web", chart=chart, version=version, **more)
+
+
+def planned(situation: Situation, *releases: Release, wanted: bool = True) -> dict[str, Step]:
+    charts = tuple(chart_of(situation, each) for each in releases)
+    return named(fetch_steps(situation, charts, frozenset(each.id for each in charts) if wanted else frozenset()))
+
+
+def run(steps: dict[str, Step]) -> None:
+    for step in steps.values():
+        if step.skip is None:
+            given.act(step)
+
+
+@pytest.mark.parametrize(
+    ("chart", "version", "display", "repository", "identity"),
+    [
+        ("one/app", "1.2.3", "one/app 1.2.3", "one", "https://one.example.com app 1.2.3"),
+        ("one/app", None, "one/app", "one", "https://one.example.com app newest"),
+        ("oci://ghcr.io/o/app", "1.0.0", "oci://ghcr.io/o/app 1.0.0", None, "oci://ghcr.io/o/app 1.0.0"),
+    ],
+)
+def test_a_chart_is_known_by_where_it_comes_from(
+    tmp_path: Path, chart: str, version: str | None, display: str, repository: str | None, identity: str
+) -> None:
+    found = chart_of(of(tmp_path)[0], release(chart, version))
+    assert (found.display, found.repository, found.identity) == (display, repository, identity)
+    assert found.step == f"helm: fetch {display}"
+
+
+def test_the_same_name_in_another_repository_is_another_chart(tmp_path: Path) -> None:
+    ids = {
+        chart_of(of(tmp_path)[0], release(chart, version)).id
+        for chart in ("one/app", "two/app", "oci://one/app")
+        for version in (None, "1.0.0", "1.0.1")
+    }
+    assert len(ids) == 9
+
+
+def local(folder: Path) -> Path:
+    chart = folder / "project" / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("name: app\n")
+    (chart / "templates" / "all.yaml").write_text("kind: ConfigMap\n")
+    return chart
+
+
+def test_a_chart_on_this_machine_changes_with_its_files(tmp_path: Path) -> None:
+    chart = local(tmp_path)
+    situation, _programs = of(tmp_path, root=tmp_path / "project")
+    seen = [chart_of(situation, release("./chart")).identity]
+    (chart / "templates" / "all.yaml").write_text("kind: Secret\n")
+    seen.append(chart_of(situation, release("./chart")).identity)
+    (chart / "templates" / "all.yaml").rename(chart / "templates" / "some.yaml")
+    seen.append(chart_of(situation, release("./chart")).identity)
+    assert len(set(seen)) == 3
+    assert chart_of(situation, release(str(chart))).path == chart
+
+
+def test_a_chart_on_this_machine_is_used_where_it_is(tmp_path: Path) -> None:
+    chart = local(tmp_path)
+    situation, programs = of(tmp_path, root=tmp_path / "project")
+    assert planned(situation, release("./chart")) == {}
+    assert chart_of(situation, release("./chart")).archive(situation) == str(chart)
+    archive = tmp_path / "project" / "app.tgz"
+    archive.write_bytes(b"\x1f\x8b one")
+    before = chart_of(situation, release("./app.tgz")).identity
+    archive.write_bytes(b"\x1f\x8b two")
+    assert chart_of(situation, release("./app.tgz")).identity != before
+    assert programs.calls == []
+
+
+def test_a_path_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the chart of release 'web' is not there") as caught:
+        chart_of(of(tmp_path)[0], release("./charts/web"))
+    assert "./charts/web" in caught.value.why
+
+
+def test_only_repositories_of_charts_that_must_come_are_updated(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
+    assert programs.lines[0] == "helm repo update one"
+    file = yaml.safe_load((tmp_path / "cache" / "config" / "repositories.yaml").read_text())
+    assert file["repositories"] == [{"name": "one", "url": "https://one.example.com"}]
+
+
+@pytest.mark.parametrize(("major", "line"), [(3, "one --fail-on-repo-update-fail"), (4, "one")])
+def test_helm_3_must_be_told_to_fail(tmp_path: Path, major: int, line: str) -> None:
+    situation, programs = of(tmp_path, helm_major=major)
+    given.act(planned(situation, release("one/app", "1.0.0"))[REPOSITORIES])
+    assert programs.lines == [f"helm repo update {line}"]
+
+
+def test_a_chart_is_fetched_after_its_repository_and_an_image_of_a_registry_at_once(tmp_path: Path) -> None:
+    steps = planned(of(tmp_path)[0], release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0"))
+    assert steps["helm: fetch one/app 1.0.0"].needs == (REPOSITORIES,)
+    assert steps["helm: fetch oci://ghcr.io/o/app 1.0.0"].needs == ()
+    assert {step.kind for step in steps.values()} == {"download"}
+    assert all(step.retry.attempts > 1 for step in steps.values())
+
+
+def test_two_releases_of_one_chart_fetch_it_once(tmp_path: Path) -> None:
+    steps = planned(of(tmp_path)[0], release("one/app", "1.0.0"), release("one/app", "1.0.0"), release("one/app"))
+    assert list(steps) == [REPOSITORIES, "helm: fetch one/app 1.0.0", "helm: fetch one/app"]
+
+
+def test_an_archive_is_kept_and_used_again(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0")))
+    assert [line.split(" --destination")[0] for line in programs.lines] == [
+        "helm repo update one",
+        "helm pull one/app --version 1.0.0",
+    ]
+    archive = chart_of(situation, release("one/app", "1.0.0")).archive(situation)
+    assert Path(archive).name == "app-1.0.0.tgz"
+    assert tmp_path / "cache" in Path(archive).parents
+    assert [each.name for each in Path(archive).parent.iterdir()] == ["app-1.0.0.tgz"], "nothing half-written is left"
+
+    later, programs = of(tmp_path)
+    steps = planned(later, release("one/app", "1.0.0"))
+    assert [step.skip for step in steps.values()] == ["no chart has to be fetched from them", "it was fetched before"]
+    assert chart_of(later, release("one/app", "1.0.0")).archive(later) == archive
+
+
+@pytest.mark.parametrize("version", [None, "1.0", "^1.0.0", ">=1.0.0", "1.x"])
+def test_without_an_exact_version_it_is_asked_for_again(tmp_path: Path, version: str | None) -> None:
+    situation, _programs = of(tmp_path)
+    run(planned(situation, release("one/app", version)))
+    again, _programs = of(tmp_path)
+    assert all(step.skip is None for step in planned(again, release("one/app", version)).values())
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "v1.17.4", "1.0.0-rc.1", "1.2.3+build.4"])
+def test_an_exact_version_is_fetched_once(tmp_path: Path, version: str) -> None:
+    run(planned(of(tmp_path)[0], release("one/app", version)))
+    assert all(step.skip is not None for step in planned(of(tmp_path)[0], release("one/app", version)).values())
+
+
+def test_where_no_release_changes_nothing_is_fetched(tmp_path: Path) -> None:
+    steps = planned(of(tmp_path)[0], release("one/app"), wanted=False)
+    assert [step.skip for step in steps.values()] == [
+        "no chart has to be fetched from them",
+        "its releases need no change",
+    ]
+
+
+def test_the_users_own_helm_files_are_never_touched(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
+    for call in programs.calls:
+        places = {name: value for name, value in call.env.items() if name.startswith("HELM_") and value}
+        assert len(places) == 7
+        assert all(Path(value).is_relative_to(tmp_path / "cache") for value in places.values()), places
+    assert {each.name for each in tmp_path.iterdir()} == {"cache"}
+
+
+def test_launches_of_other_clusters_keep_their_repositories(tmp_path: Path) -> None:
+    """They share the file, and may be at work in the same second."""
+    run(planned(of(tmp_path)[0], release("two/app", "1.0.0")))
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0")))
+    file = tmp_path / "cache" / "config" / "repositories.yaml"
+    assert [each["name"] for each in yaml.safe_load(file.read_text())["repositories"]] == ["one", "two"]
+    assert programs.lines[0] == "helm repo update one"
+
+
+@pytest.mark.parametrize("text", ["", "repositories: 3", "{", "repositories: [{name: x}]"])
+def test_a_broken_file_of_repositories_is_written_anew(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "cache" / "config" / "repositories.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    run(planned(of(tmp_path)[0], release("one/app", "1.0.0")))
+    assert [each["name"] for each in yaml.safe_load(file.read_text())["repositories"]] == ["one"]
+
+
+def test_two_launches_write_the_file_one_after_the_other(tmp_path: Path) -> None:
+    step = planned(of(tmp_path)[0], release("one/app", "1.0.0"))[REPOSITORIES]
+    with (
+        held(tmp_path / "cache" / "config" / "repositories.lock", "helm"),
+        pytest.raises(LaunchError, match="repositories"),
+    ):
+        given.act(step, deadline=0.0)
+
+
+def test_a_pull_that_brings_nothing_is_told(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    programs.answers["helm pull"] = ""
+    step = planned(situation, release("one/app", "1.0.0"))["helm: fetch one/app 1.0.0"]
+    with pytest.raises(LaunchError, match="left no archive"):
+        given.act(step)
+
+
+def test_a_chart_that_was_never_fetched_cannot_be_installed(tmp_path: Path) -> None:
+    chart = Chart(reference="one/app", version="1.0.0", url="https://one.example.com", identity="x")
+    with pytest.raises(LaunchError, match="has not been fetched"):
+        chart.archive(of(tmp_path)[0])

@@ -1,0 +1,197 @@
+"""`invoke down`: what was made for this cluster goes, what is shared stays; on somebody else's it asks first."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.down import down
+from tasks.errors import BadInput, LaunchError
+from tasks.lock import Held, held
+from tasks.objects.labels import finish
+from tests.given_engine import Machine
+from tests.given_live import FakeApi, deployment, node, obj, stored
+from tests.programs import Answer
+
+SPACE = finish(obj("Namespace", "platform"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch, registries={"caches": []})
+
+
+def take(machine: Machine, **options: Any) -> int:
+    own = {name: options.pop(name, False) for name in ("stop", "purge", "yes")}
+    return down(machine.session("down", **options), **own)
+
+
+def test_the_cluster_goes_and_the_registries_stay(machine: Machine) -> None:
+    machine.make()
+    machine.put_registries()
+    ids = " ".join(each["Id"] for each in machine.containers[:3])
+    assert take(machine) == 0
+    assert machine.acted == [f"docker rm --force --volumes {ids}"]
+    assert [each["Name"] for each in machine.containers] == ["/k3d-openframe-registry"]
+    assert machine.latest()["task"] == "down"
+
+
+def test_a_neighbour_with_a_similar_name_stays(machine: Machine) -> None:
+    machine.make()
+    theirs = [{**each, "Id": f"x{each['Id']}", "Name": f"{each['Name']}-2"} for each in machine.containers]
+    for each in theirs:
+        labels = {**each["Config"]["Labels"], "k3d.cluster": "openframe-dev-2", "openframe.cluster": "openframe-dev-2"}
+        each["Config"] = {"Labels": labels}
+    machine.containers += theirs
+    take(machine)
+    assert machine.containers == theirs
+
+
+def test_stop_only_stops(machine: Machine) -> None:
+    machine.make()
+    assert take(machine, stop=True) == 0
+    (line,) = machine.acted
+    assert line.startswith("docker stop")
+    assert {each["State"]["Status"] for each in machine.containers} == {"exited"}
+    machine.programs.calls.clear()
+    assert take(machine, stop=True) == 0
+    assert machine.acted == []
+    assert machine.states() == {"down: stop the nodes": "skipped"}
+
+
+def test_purge_removes_the_registries_when_the_nodes_are_gone(machine: Machine) -> None:
+    machine.make()
+    machine.put_registries()
+    machine.fails["docker volume ls --quiet --filter label=openframe.cache"] = Answer(out="k3d-openframe-registry\n")
+    assert take(machine, purge=True) == 0
+    assert machine.containers == []
+    assert machine.acted[-1] == "docker volume rm --force k3d-openframe-registry"
+    step = next(each for each in machine.latest()["steps"] if each["name"] == "registry: remove")
+    assert "down: nodes" in step["needs"]
+
+
+def test_purge_removes_nothing_while_another_cluster_needs_the_registries(machine: Machine) -> None:
+    machine.make()
+    machine.put_registries()
+    machine.containers[-1]["NetworkSettings"]["Networks"]["k3d-another"] = {}
+    with pytest.raises(LaunchError, match="in use by: another"):
+        take(machine, purge=True)
+    assert machine.acted == []
+
+
+def test_nothing_is_there(machine: Machine) -> None:
+    assert take(machine) == 0
+    assert machine.acted == []
+    assert set(machine.states().values()) <= {"skipped", "ran"}
+
+
+def test_a_cluster_of_somebody_else_is_never_touched(machine: Machine) -> None:
+    machine.make(ours=False)
+    with pytest.raises(BadInput, match="did not make"):
+        take(machine)
+    assert machine.acted == []
+
+
+def test_an_api_that_does_not_answer_does_not_matter(machine: Machine) -> None:
+    machine.make()
+    machine.api.answers["/readyz"] = (500, "")
+    assert take(machine) == 0
+    assert machine.api.asked == []
+
+
+def test_stop_and_purge_do_not_go_together(machine: Machine) -> None:
+    with pytest.raises(BadInput, match="--stop and --purge"):
+        take(machine, stop=True, purge=True)
+
+
+def test_another_run_holds_it(machine: Machine) -> None:
+    with held(machine.session("down").lock, "up"), pytest.raises(Held, match="runs 'up'"):
+        take(machine)
+
+
+# -- a cluster of somebody else -----------------------------------------------------------------------
+
+
+class Stdin(io.StringIO):
+    """Standard input, a terminal or none."""
+
+    def __init__(self, text: str, *, terminal: bool) -> None:
+        super().__init__(text)
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.fixture
+def shared(machine: Machine) -> Machine:
+    """With a namespace and a release of ours."""
+    machine.api = FakeApi(node("n"), SPACE, stored(**{"openframe.dev/fingerprint": "1234"}))
+    machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
+    machine.fails["kubectl --kubeconfig"] = Answer()
+    return machine
+
+
+def leave(machine: Machine, **options: Any) -> int:
+    return take(machine, engine="existing", context="team", **options)
+
+
+GONE = ["helm uninstall web", "kubectl"]
+
+
+def gone(machine: Machine) -> list[str]:
+    lines = [line for line in machine.programs.lines if line.startswith(("helm uninstall", "kubectl --kubeconfig"))]
+    return [line.split(" --")[0] for line in lines]
+
+
+def test_without_a_terminal_it_must_be_said_beforehand(
+    shared: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=False))
+    with pytest.raises(BadInput, match="nobody can be asked here") as caught:
+        leave(shared)
+    assert "--yes" in caught.value.fix
+    assert gone(shared) == []
+    told = capsys.readouterr().out
+    assert "This removes from the cluster of context 'team':" in told
+    assert "down: release web/web" in told
+    assert "the namespaces platform with all that is in them" in told
+    assert leave(shared, yes=True) == 0
+    assert gone(shared) == GONE
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("team\n", True), ("yes\n", False), ("\n", False), ("", False)])
+def test_a_person_types_the_contexts_name(
+    shared: Machine, monkeypatch: pytest.MonkeyPatch, answer: str, goes: bool
+) -> None:
+    monkeypatch.setattr("sys.stdin", Stdin(answer, terminal=True))
+    if goes:
+        assert leave(shared) == 0
+    else:
+        with pytest.raises(BadInput, match="nothing was removed"):
+            leave(shared)
+    assert gone(shared) == (GONE if goes else [])
+
+
+def test_where_nothing_of_ours_is_nobody_is_asked(shared: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared.api = FakeApi(node("n"), obj("Namespace", "platform"), stored())
+    monkeypatch.setattr("sys.stdin", Stdin("", terminal=False))
+    assert leave(shared) == 0
+    assert gone(shared) == []
+
+
+def test_a_namespace_that_others_use_stays(shared: Machine) -> None:
+    shared.api.put(deployment("theirs", "platform"))
+    assert leave(shared, yes=True) == 0
+    assert gone(shared) == ["helm uninstall web"]
+    assert shared.states()["down: namespace platform"] == "skipped"
+
+
+@pytest.mark.parametrize("option", ["stop", "purge"])
+def test_that_cluster_and_its_registries_are_not_ours(shared: Machine, option: str) -> None:
+    with pytest.raises(BadInput, match=f"--{option} has no meaning"):
+        leave(shared, **{option: True})
+    assert shared.programs.calls == []

@@ -1,0 +1,295 @@
+"""Releases by their needs: what has not changed is skipped, what a dead Helm left is cleared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import helm
+from tasks.charts import chart_of
+from tasks.engine.step import State
+from tasks.errors import LaunchError
+from tasks.facts.live import Live
+from tasks.facts.releases import LiveRelease
+from tasks.launch import fitted
+from tasks.manifests import QUOTAS
+from tasks.namespaces import APPLY as NAMESPACES
+from tasks.secrets import APPLY as SECRETS
+from tasks.settings.tree import Settings
+from tasks.situation import Situation
+from tasks.tools import helm as commands
+from tasks.tools.kuberesources import Key
+from tests import given
+from tests.given_live import (
+    FakeApi,
+    deployment,
+    eager,
+    holding,
+    job,
+    manifest,
+    named,
+    obj,
+    ran,
+    reached,
+    release,
+    stored,
+)
+from tests.programs import Answer, FakePrograms, seen
+
+CANARY = "canary-4711-among-values"
+INSTALL, READY = "helm: install web", "helm: web ready"
+
+
+def configured(*releases: dict[str, Any], **sections: Any) -> Settings:
+    """Releases `web` unless they say otherwise."""
+    usual = {"name": "web", "namespace": "web", "chart": "r/app", "version": "1.0.0"}
+    given_ = [{**usual, **each} for each in releases or ({},)]
+    return given.settings(helm={"repositories": {"r": "https://charts.example.com"}, "releases": given_}, **sections)
+
+
+def of(
+    folder: Path, settings: Settings | None = None, programs: FakePrograms | None = None, **changes: Any
+) -> Situation:
+    """A situation whose charts have been fetched before."""
+    situation = given.situation(folder, programs, settings=settings or configured(), **changes)
+    for each in situation.releases:
+        chart = chart_of(situation, each)
+        if chart.path is None and chart.version:
+            chart.folder(situation).mkdir(parents=True, exist_ok=True)
+            (chart.folder(situation) / "app-1.0.0.tgz").write_text("")
+    return situation
+
+
+def print_of(situation: Situation) -> str:
+    """What the cluster would remember of the release as it is configured."""
+    (only,) = situation.releases
+    return helm.fingerprint(situation, only, chart_of(situation, only))
+
+
+def live(*releases: LiveRelease, **changes: Any) -> Live:
+    return given.live(releases={(each.namespace, each.name): each for each in releases}, **changes)
+
+
+def standing(folder: Path, settings: Settings | None = None, **changes: Any) -> Live:
+    """The release as configured, deployed."""
+    return live(release(print_of(of(folder, settings)), **changes))
+
+
+def test_where_none_is_configured_there_is_nothing_to_do(tmp_path: Path) -> None:
+    assert helm.steps(given.situation(tmp_path, settings=given.settings(helm={"releases": []}))) == []
+
+
+def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: Path) -> None:
+    steps = named(helm.steps(of(tmp_path)))
+    assert list(steps) == ["helm: update repositories", "helm: fetch r/app 1.0.0", INSTALL, READY]
+    assert {"cluster: API ready", NAMESPACES, SECRETS, QUOTAS, "helm: fetch r/app 1.0.0"} == set(steps[INSTALL].needs)
+    assert steps[INSTALL].kind == "helm"
+    assert (steps[READY].needs, steps[READY].wait) == ((INSTALL,), True)
+    assert steps[INSTALL].why == "r/app 1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"status": "failed"}, "its status is failed"),
+        ({"status": "superseded"}, "its status is superseded"),
+        ({"labels": {commands.FINGERPRINT: "another"}}, "its chart or values have changed"),
+        ({"labels": {}}, "its chart or values have changed"),
+        ({"namespace": "elsewhere"}, "it is missing"),
+        ({"name": "other"}, "it is missing"),
+    ],
+)
+def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
+    tmp_path: Path, changes: dict[str, Any], why: str | None
+) -> None:
+    step = named(helm.steps(of(tmp_path, live=standing(tmp_path, **changes))))[INSTALL]
+    assert (step.skip is None, step.why) == (why is not None, why or "")
+    if why is None:
+        assert step.skip == "r/app 1.0.0 and its values have not changed"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ({"version": "1.0.0"}, {"version": "1.0.1"}, False),
+        ({"values": {"a": 1}}, {"values": {"a": 2}}, False),
+        ({"values": {"at": "${DOMAIN}"}}, {"values": {"at": "localhost"}}, True),
+        ({"values": {"a": 1, "b": 2}}, {"values": {"b": 2, "a": 1}}, True),
+        ({"timeout": 100}, {"timeout": 200}, True),
+        ({"wait": True}, {"wait": False}, True),
+    ],
+)
+def test_what_counts_as_a_change(tmp_path: Path, before: dict[str, Any], now: dict[str, Any], same: bool) -> None:
+    there = standing(tmp_path, configured(before))
+    step = named(helm.steps(of(tmp_path, configured(now), live=there)))[INSTALL]
+    assert (step.skip is not None) is same
+
+
+def test_the_domain_is_a_value_like_others(tmp_path: Path) -> None:
+    values = {"values": {"at": "https://${DOMAIN}"}}
+    there = standing(tmp_path, configured(values))
+    moved = configured(values, cluster={"domain": "example.test"})
+    assert named(helm.steps(of(tmp_path, moved, live=there)))[INSTALL].why == "its chart or values have changed"
+
+
+def test_an_object_that_is_gone_brings_the_release_again(tmp_path: Path) -> None:
+    gone = (Key("v1", "Service", "web", "front"), Key("v1", "ConfigMap", "web", "c"))
+    there = live(release(print_of(of(tmp_path))), gone={("web", "web"): gone})
+    assert named(helm.steps(of(tmp_path, live=there)))[INSTALL].why == "service/front is gone and 1 more"
+
+
+def test_a_release_goes_with_its_namespace(tmp_path: Path) -> None:
+    deleting = obj("Namespace", "web", deleting=True)
+    for status in ("deployed", "pending-install"):
+        there = live(release(print_of(of(tmp_path)), status=status), objects=holding([deleting]).objects)
+        steps = named(helm.steps(of(tmp_path, live=there)))
+        assert steps[INSTALL].why == "its namespace is being deleted"
+        assert "helm: clear web" not in steps
+
+
+@pytest.mark.parametrize(
+    ("status", "revision", "command"),
+    [
+        ("pending-install", 1, "helm uninstall web"),
+        ("pending-upgrade", 2, "helm rollback web"),
+        ("pending-rollback", 3, "helm rollback web"),
+        ("uninstalling", 4, "helm uninstall web"),
+    ],
+)
+def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
+    tmp_path: Path, status: str, revision: int, command: str
+) -> None:
+    programs = FakePrograms(answers={"helm": ""})
+    there = standing(tmp_path, status=status, revision=revision)
+    steps = named(helm.steps(of(tmp_path, None, programs, live=there)))
+    assert "helm: clear web" in steps[INSTALL].needs
+    given.act(steps["helm: clear web"])
+    kubeconfig = tmp_path / "clusters" / "openframe-dev" / "kubeconfig"
+    assert programs.lines[0].startswith(f"{command} --kubeconfig {kubeconfig} --namespace web")
+
+
+def test_needs_are_waited_for(tmp_path: Path) -> None:
+    settings = configured({"name": "front", "needs": ["db", "queue"]}, {"name": "db"}, {"name": "queue", "wait": False})
+    steps = named(helm.steps(of(tmp_path, settings)))
+    needs = set(steps["helm: install front in web"].needs)
+    assert {"helm: db in web ready", "helm: install queue in web"} <= needs
+    assert "helm: queue in web ready" not in needs
+
+
+def test_a_need_may_name_a_namespace_where_two_have_one_name(tmp_path: Path) -> None:
+    settings = configured(
+        {"name": "db", "namespace": "a"}, {"name": "db", "namespace": "b"}, {"name": "front", "needs": ["b/db"]}
+    )
+    steps = named(helm.steps(of(tmp_path, settings)))
+    assert "helm: db in b ready" in steps["helm: install front in web"].needs
+    assert "helm: db in a ready" not in given.above(fitted(list(steps.values())), "helm: install front in web")
+
+
+def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
+    answer = json.dumps({"manifest": manifest(obj("Secret", "s", data={"k": CANARY})), "config": {"k": CANARY}})
+    programs = FakePrograms(answers={"helm": answer})
+    situation = of(tmp_path, configured({"values": {"password": CANARY, "at": "${IP}"}, "timeout": 40}), programs)
+    step = named(helm.steps(situation))[INSTALL]
+    report = given.act(step)
+    (call,) = programs.calls
+    assert json.loads(call.command.stdin or "") == {"password": CANARY, "at": "127.0.0.1"}
+    archive = chart_of(situation, situation.releases[0]).archive(situation)
+    assert call.line == (
+        f"helm upgrade --install web {archive} --kubeconfig {situation.folders.kubeconfig} --namespace web --values -"
+        f" --labels openframe.dev/fingerprint={print_of(situation)} --timeout 40s --output json"
+    )
+    assert call.quiet, "its output holds the values, and must reach no log"
+    assert call.context is not None
+    assert CANARY not in seen(programs.calls) + report.why + step.why + repr(situation.handover)
+    assert (call.command.deadline, step.deadline) == (50, 55)
+
+
+def test_a_failure_tells_nothing_of_what_helm_printed(tmp_path: Path) -> None:
+    programs = FakePrograms(
+        answers={"helm": Answer(code=1, out=CANARY, err="Error: template: app/all.yaml:3: no such")}
+    )
+    result = ran([named(helm.steps(of(tmp_path, None, programs)))[INSTALL]])[INSTALL]
+    assert result.state is State.FAILED
+    assert "template: app/all.yaml:3" in str(result.error)
+    assert CANARY not in f"{result.why} {result.error}"
+
+
+@pytest.mark.parametrize(
+    ("out", "workloads"),
+    [
+        ("WARNING: this chart is deprecated\n{0}", "deployment/web: 1 of 1 replicas are available"),
+        ("{{not json}}\n{0}\n{{}}\n", "deployment/web: 1 of 1 replicas are available"),
+        ("{0}", "deployment/web: 1 of 1 replicas are available"),
+        ("nothing that one could read", "job/kept: it is done"),
+    ],
+)
+def test_what_must_be_ready_is_what_was_installed(tmp_path: Path, out: str, workloads: str) -> None:
+    """Where Helm's output does not tell, the cluster does: an unread manifest is no empty one."""
+    new = deployment("web", "web")
+    answer = out.format(json.dumps({"manifest": manifest(new, obj("Service", "s"))}))
+    situation = of(tmp_path, None, FakePrograms(answers={"helm": answer}))
+    kept = job("kept", "web")
+    reached(situation, FakeApi(new, kept, stored(manifest=manifest(kept))))
+    steps = named(helm.steps(situation))
+    given.act(steps[INSTALL])
+    report = steps[READY].action(eager())
+    assert report is not None
+    assert report.why == workloads
+
+
+def test_of_a_release_that_was_there_its_own_manifest_tells(tmp_path: Path) -> None:
+    there = live(release(print_of(of(tmp_path))), unready={("web", "web"): ("deployment/web: 0 of 1",)})
+    situation = of(tmp_path, live=there)
+    api = reached(situation, FakeApi(deployment("web", "web", ready=False)))
+    api.put(stored(manifest=manifest(deployment("web", "web"), obj("Service", "s"))))
+    api.at("/apis/apps/v1/namespaces/web/deployments/web", 3, deployment("web", "web"))
+    steps = named(helm.steps(situation))
+    assert (steps[INSTALL].skip is None, steps[READY].skip) == (False, None)
+    report = steps[READY].action(eager())
+    assert report is not None
+    assert report.why == "deployment/web: 1 of 1 replicas are available"
+
+
+def test_a_release_without_workloads_is_ready(tmp_path: Path) -> None:
+    situation = of(tmp_path)
+    situation.handover.manifests["web/web"] = manifest(obj("ConfigMap", "c"))
+    reached(situation, FakeApi())
+    report = named(helm.steps(situation))[READY].action(eager())
+    assert report is not None
+    assert report.why == "it has no workloads"
+
+
+def test_a_release_that_vanished_is_told(tmp_path: Path) -> None:
+    situation = of(tmp_path)
+    reached(situation, FakeApi())
+    with pytest.raises(LaunchError, match="the release 'web' is not there"):
+        named(helm.steps(situation))[READY].action(eager())
+
+
+@pytest.mark.parametrize(
+    ("settings", "unready", "skip"),
+    [
+        ({}, {}, "all its workloads are ready"),
+        ({}, {("web", "web"): ("deployment/web: 0 of 1",)}, None),
+        ({"wait": False}, {("web", "web"): ("deployment/web: 0 of 1",)}, "its `wait` is false"),
+    ],
+)
+def test_readiness_is_waited_for_where_it_is_wanted_and_not_there(
+    tmp_path: Path, settings: dict[str, Any], unready: dict[tuple[str, str], tuple[str, ...]], skip: str | None
+) -> None:
+    there = live(release(print_of(of(tmp_path, configured(settings)))), unready=unready)
+    assert named(helm.steps(of(tmp_path, configured(settings), live=there)))[READY].skip == skip
+
+
+def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path) -> None:
+    there = standing(tmp_path, labels={})
+    assert named(helm.steps(of(tmp_path, live=there)))[READY].skip is None
+
+
+def test_a_release_whose_namespace_has_another_name_says_so(tmp_path: Path) -> None:
+    steps = named(helm.steps(of(tmp_path, configured({"namespace": "shop"}))))
+    assert {"helm: install web in shop", "helm: web in shop ready"} <= steps.keys()

@@ -1,0 +1,143 @@
+"""The cluster's entry in the user's kubeconfig: merged when the API answers, switched to when all is well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks import kubeconfig
+from tasks.cluster.plan import READY
+from tasks.facts.standing import Presence
+from tasks.kubeconfig import MERGE, SWITCH, context_name
+from tasks.settings.tree import Settings
+from tasks.situation import Situation
+from tasks.tools.kubeconfig import merge, private, switch
+from tests.given import act, by_name, live, settings, situation
+
+ADMIN = private(
+    "clusters: [{name: default, cluster: {server: x, certificate-authority-data: QUJD}}]\n"
+    "users: [{name: default, user: {client-key-data: S0VZ}}]\n",
+    "openframe-dev",
+    "https://127.0.0.1:6550",
+)
+THEIRS = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "prod", "cluster": {"server": "https://prod"}}],
+    "users": [{"name": "me", "user": {"token": "t"}}],
+    "contexts": [{"name": "prod", "context": {"cluster": "prod", "user": "me"}}],
+    "current-context": "prod",
+}
+
+
+def given(folder: Path, *, runs: bool = False, chosen: Settings | None = None, **more: Any) -> Situation:
+    """A situation with the private kubeconfig of its cluster, as after `read its kubeconfig`."""
+    presence = Presence.RUNNING if runs else Presence.ABSENT
+    made = situation(folder, presence=presence, settings=chosen, **more)
+    made.folders.state.mkdir(parents=True, exist_ok=True)
+    made.folders.kubeconfig.write_text(ADMIN, encoding="utf-8")
+    return made
+
+
+def mine(folder: Path) -> Path:
+    path = folder / ".kube" / "config"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(THEIRS), encoding="utf-8")
+    return path
+
+
+def skips(made: Situation) -> tuple[str | None, str | None]:
+    merging, switching = kubeconfig.steps(made, ())
+    return merging.skip, switching.skip
+
+
+def test_the_context_is_named_as_k3d_names_it() -> None:
+    assert context_name("openframe-dev") == "k3d-openframe-dev"
+
+
+def test_merged_when_the_api_answers_and_switched_last(tmp_path: Path) -> None:
+    merging, switching = kubeconfig.steps(given(tmp_path), ("health: nodes", MERGE))
+    assert (merging.name, merging.needs) == (MERGE, (READY,))
+    assert (switching.name, switching.needs) == (SWITCH, (MERGE, "health: nodes", MERGE))
+    assert {merging.task, switching.task} == {"cluster"}
+    assert merging.why == str(tmp_path / ".kube" / "config")
+
+
+def test_what_they_do(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    merging, switching = kubeconfig.steps(given(tmp_path), ())
+    assert act(merging).why == str(path)
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert document["current-context"] == "prod"  # not before everything has ended well
+    assert [row["name"] for row in document["contexts"]] == ["prod", "k3d-openframe-dev"]
+    assert document["clusters"][1]["cluster"]["server"] == "https://127.0.0.1:6550"
+    assert not act(switching).skipped
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert document["current-context"] == "k3d-openframe-dev"
+    assert document["users"][0] == THEIRS["users"][0]
+    assert (act(merging).skipped, act(switching).skipped) == (True, True)
+
+
+def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
+    act(by_name([replace(step, needs=()) for step in kubeconfig.steps(given(tmp_path), ())])[MERGE])
+    assert (tmp_path / ".kube" / "config").exists()
+
+
+def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    merging, _ = kubeconfig.steps(given(tmp_path, environ={"KUBECONFIG": f"{first}:/nowhere/second"}), ())
+    assert merging.why == str(first)
+    act(merging)
+    assert "k3d-openframe-dev" in first.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        ({}, (None, None)),
+        ({"switch": False}, (None, "kubeconfig.switch is false")),
+        ({"merge": False}, ("kubeconfig.merge is false",) * 2),
+        ({"merge": False, "switch": False}, ("kubeconfig.merge is false",) * 2),
+    ],
+)
+def test_both_can_be_switched_off(
+    tmp_path: Path, wishes: dict[str, bool], expected: tuple[str | None, str | None]
+) -> None:
+    assert skips(given(tmp_path, chosen=settings(kubeconfig=wishes))) == expected
+
+
+def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    assert skips(given(tmp_path, runs=True)) == (None, None)
+    merge(path, ADMIN)
+    assert skips(given(tmp_path, runs=True)) == (f"{path} has it", None)
+    switch(path, "k3d-openframe-dev")
+    assert skips(given(tmp_path, runs=True)) == (f"{path} has it", "it is the current context")
+
+
+def test_an_entry_of_another_cluster_of_that_name_is_replaced(tmp_path: Path) -> None:
+    merge(mine(tmp_path), ADMIN.replace("6550", "6999"))
+    made = given(tmp_path, runs=True)
+    assert skips(made)[0] is None
+    act(kubeconfig.steps(made, ())[0])
+    assert skips(made)[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"), [({"switch": False}, "kubeconfig.switch is false"), ({}, "it is the current context")]
+)
+def test_a_wish_goes_before_a_fact(tmp_path: Path, wishes: dict[str, bool], expected: str) -> None:
+    path = mine(tmp_path)
+    merge(path, ADMIN)
+    switch(path, "k3d-openframe-dev")
+    assert skips(given(tmp_path, runs=True, chosen=settings(kubeconfig=wishes)))[1] == expected
+
+
+def test_without_a_private_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
+    mine(tmp_path)
+    made = situation(tmp_path, presence=Presence.RUNNING, live=live())
+    assert skips(made) == (None, None)

@@ -1,0 +1,145 @@
+"""One run at a time: among threads and processes, until the holder lets go or is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import FAILED, BadInput
+from tasks.lock import Held, held
+from tests.given import ROOT
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tasks.lock import held
+with held(Path(sys.argv[1]), sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def another(path: Path, task: str = "up") -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock until it is told to end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path), task],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "clusters" / "openframe-dev.lock"
+
+
+def test_another_process_holds_it_until_it_is_killed(path: Path) -> None:
+    with another(path, "down") as process:
+        with pytest.raises(Held) as caught, held(path, "up"):
+            pass
+        assert caught.value.status == FAILED
+        assert f"on 'openframe-dev': process {process.pid} runs 'down' since " in caught.value.what
+        assert "--wait-lock" in caught.value.fix
+        assert f"kill {process.pid} " in caught.value.fix
+        process.send_signal(signal.SIGKILL)
+        process.wait(5)
+        with held(path, "up"):  # what it has left in the file is nobody's any more
+            assert path.read_text(encoding="utf-8").startswith(f"{os.getpid()} up ")
+
+
+def test_it_is_waited_for(path: Path) -> None:
+    with another(path) as process:
+        assert process.stdin is not None
+        threading.Timer(0.15, lambda: process.communicate("\n")).start()
+        begin = time.monotonic()
+        with held(path, "up", 20.0):
+            assert time.monotonic() - begin > 0.1
+        process.wait(5)
+
+
+def test_the_wait_has_an_end(path: Path) -> None:
+    with held(path, "up"):
+        begin = time.monotonic()
+        with pytest.raises(Held), held(path, "up", 0.2):
+            pass
+        assert 0.15 < time.monotonic() - begin < 2.0
+
+
+def test_it_can_be_taken_again(path: Path) -> None:
+    for _ in range(2):
+        with held(path, "up"):
+            assert path.read_text(encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == ""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_it_is_let_go_when_what_it_protects_fails(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), held(path, "up"):
+        raise ZeroDivisionError
+    with held(path, "down"):
+        assert " down " in path.read_text(encoding="utf-8")
+
+
+def test_another_cluster_is_not_locked(path: Path) -> None:
+    with held(path, "up"), held(path.with_name("openframe-dev-2.lock"), "up"):
+        pass
+
+
+def test_a_holder_that_has_not_said_who_it_is(path: Path) -> None:
+    with held(path, "up"):
+        path.write_text("", encoding="utf-8")
+        with pytest.raises(Held, match="another process holds it") as caught, held(path, "up"):
+            pass
+        assert "kill" not in caught.value.fix
+
+
+@pytest.mark.parametrize(("first", "second", "both"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_some_hold_it_beside_each_other(path: Path, first: bool, second: bool, both: bool) -> None:
+    with held(path, "registry", shared=first):
+        if both:
+            with held(path, "registry", shared=second):
+                pass
+        else:
+            with pytest.raises(Held), held(path, "registry", shared=second):
+                pass
+
+
+def test_a_hidden_lock_is_named_without_its_dot(tmp_path: Path) -> None:
+    path = tmp_path / ".registries.lock"
+    with held(path, "registry"), pytest.raises(Held, match="on 'registries': process"), held(path, "up"):
+        pass
+
+
+def test_a_folder_that_is_not_ours_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "clusters").write_text("a file", encoding="utf-8")
+    with pytest.raises(BadInput, match="cannot be opened") as caught, held(tmp_path / "clusters" / "a.lock", "up"):
+        pass
+    assert "XDG_STATE_HOME" in caught.value.fix
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "a.lock"
+    link.symlink_to(target)
+    with pytest.raises(BadInput, match="cannot be opened"), held(link, "up"):
+        pass
+    assert not target.exists()

@@ -1,0 +1,161 @@
+"""Base resources, the quotas that pods need, and the user's own manifests: their CRDs first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import manifests
+from tasks.cluster.plan import READY
+from tasks.launch import fitted
+from tasks.manifests import BASE, OWN, OWN_CRDS, OWN_READY, QUOTAS
+from tasks.namespaces import APPLY as NAMESPACES
+from tasks.situation import Situation
+from tasks.tools.kubeapi import NotInTime
+from tests import given
+from tests.given_live import FakeApi, Object, eager, holding, named, obj, reached
+from tests.programs import FakePrograms
+
+CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.example.com"},
+    "spec": {"group": "example.com"},
+}
+WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"at": "${DOMAIN}"}}
+MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "one"}, "data": {"ip": "${IP}"}}
+
+
+def of(folder: Path, programs: FakePrograms | None = None, *own: Object, **changes: Any) -> Situation:
+    sections: dict[str, Any] = {"namespaces": ["one", "two"], **changes.pop("sections", {})}
+    if own:
+        file = folder / "own.yaml"
+        file.write_text("".join(f"---\n{json.dumps(each)}\n" for each in own))
+        sections.setdefault("manifests", {})["files"] = [str(file)]
+    return given.situation(folder, programs, settings=given.settings(**sections), **changes)
+
+
+def applied(programs: FakePrograms) -> list[tuple[str, str]]:
+    lines = [line for each in programs.asked for line in (each.stdin or "").splitlines() if line != "---"]
+    return [(each["kind"], each["metadata"]["name"]) for each in map(json.loads, lines)]
+
+
+def quota(namespace: str, *, counted: bool, name: str = "openframe-quota") -> Object:
+    hard = {"pods": "100"}
+    return obj("ResourceQuota", name, namespace, spec={"hard": hard}, status={"hard": hard} if counted else {})
+
+
+def test_base_resources_go_in_by_one_apply_after_the_namespaces(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": ""})
+    steps = named(manifests.steps(of(tmp_path, programs)))
+    assert set(steps[BASE].needs) == {READY, NAMESPACES}
+    given.act(steps[BASE])
+    assert len(programs.calls) == 1
+    kinds = [kind for kind, _name in applied(programs)]
+    assert {kind: kinds.count(kind) for kind in ("ResourceQuota", "LimitRange", "StorageClass", "ConfigMap")} == {
+        "ResourceQuota": 2,
+        "LimitRange": 2,
+        "StorageClass": 1,
+        "ConfigMap": 1,
+    }
+    assert OWN not in steps, "there are no manifests of the user's own"
+
+
+def test_what_is_there_is_left_alone_and_nobody_waits_for_quotas(tmp_path: Path) -> None:
+    live = holding(manifests.wanted_base(of(tmp_path)))
+    assert [step.skip for step in manifests.steps(of(tmp_path, live=live))] == [
+        f"all {len(live.objects)} are as configured"
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{"manifests": {"quota": {"enabled": False}}}, {"namespaces": []}],
+)
+def test_without_quotas_none_is_waited_for(tmp_path: Path, sections: dict[str, Any]) -> None:
+    assert QUOTAS not in named(manifests.steps(of(tmp_path, sections=sections)))
+
+
+def test_a_template_without_a_quota_is_not_waited_for(tmp_path: Path) -> None:
+    """The files are the user's to change."""
+    root = tmp_path / "project"
+    (root / "files").mkdir(parents=True)
+    for file in (given.ROOT / "files").iterdir():
+        (root / "files" / file.name).write_text(file.read_text())
+    ranges = (root / "files" / "resource-quotas.yaml").read_text().split("---")[0]
+    (root / "files" / "resource-quotas.yaml").write_text(ranges)
+    assert [step.name for step in manifests.steps(of(tmp_path, root=root))] == [BASE]
+
+
+def test_quotas_are_waited_for_until_each_is_counted(tmp_path: Path) -> None:
+    situation = of(tmp_path)
+    api = reached(situation, FakeApi(quota("one", counted=False), quota("one", counted=True, name="another")))
+    path = "/api/v1/resourcequotas"
+    api.at(path, 2, quota("one", counted=True))
+    api.at(path, 3, quota("two", counted=True))
+    said: list[str] = []
+    named(manifests.steps(situation))[QUOTAS].action(eager(said=said))
+    assert said == ["0 of 2 quotas", "1 of 2 quotas", "2 of 2 quotas"]
+
+
+def test_a_quota_that_is_not_counted_in_time_is_named(tmp_path: Path) -> None:
+    situation = of(tmp_path)
+    reached(situation, FakeApi(quota("one", counted=True), quota("two", counted=False)))
+    step = named(manifests.steps(situation))[QUOTAS]
+    assert step.wait
+    with pytest.raises(NotInTime) as caught:
+        step.action(eager(deadline=0))
+    assert caught.value.why == "not counted yet: two/openframe-quota"
+
+
+def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": ""})
+    steps = named(manifests.steps(of(tmp_path, programs, WIDGET, CRD, MAP)))
+    assert {OWN_READY, OWN_CRDS} <= given.above(fitted(list(steps.values())), OWN)
+    assert NAMESPACES in steps[OWN].needs
+    assert BASE not in given.above(fitted(list(steps.values())), OWN_CRDS)
+    given.act(steps[OWN_CRDS])
+    given.act(steps[OWN])
+    assert applied(programs) == [
+        ("CustomResourceDefinition", "widgets.example.com"),
+        ("ConfigMap", "m"),
+        ("Widget", "w"),
+    ]
+    assert '"at": "localhost"' in (programs.asked[1].stdin or "")
+    assert '"ip": "127.0.0.1"' in (programs.asked[1].stdin or "")
+
+
+def test_a_crd_is_waited_for_until_it_is_established(tmp_path: Path) -> None:
+    situation = of(tmp_path, None, CRD, WIDGET)
+    where = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
+    api = reached(situation, FakeApi())
+    api.at(where, 2, CRD)
+    api.at(where, 3, {**CRD, "status": {"conditions": [{"type": "Established", "status": "True"}]}})
+    named(manifests.steps(situation))[OWN_READY].action(eager())
+    assert api.asked.count(where) == 3
+
+
+def test_where_the_crds_are_there_nothing_is_waited_for(tmp_path: Path) -> None:
+    situation = of(tmp_path, None, CRD, WIDGET)
+    live = holding([*manifests.wanted_base(situation), *manifests.wanted_own(situation)])
+    steps = manifests.steps(of(tmp_path, None, CRD, WIDGET, live=live))
+    assert [step.name for step in steps] == [BASE, QUOTAS, OWN_CRDS, OWN_READY, OWN]
+    assert all(step.skip is not None for step in steps)
+
+
+def test_without_crds_the_users_manifests_need_only_the_namespaces(tmp_path: Path) -> None:
+    steps = named(manifests.steps(of(tmp_path, None, MAP)))
+    assert set(steps[OWN].needs) == {READY, NAMESPACES}
+    assert OWN_CRDS not in steps
+
+
+def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: Path) -> None:
+    live = given.live(node_blocks=("10.9.8.7/32",))
+    blocks = {
+        here: "10.9.8.7/32" in json.dumps(manifests.wanted_base(of(tmp_path, engine=here, live=live)))
+        for here in ("existing", "k3d")
+    }
+    assert blocks == {"existing": True, "k3d": False}

@@ -1,0 +1,139 @@
+"""Namespaces: those that are configured, those that something goes into, and those that are on their way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks import namespaces
+from tasks.engine.step import Stopped
+from tasks.namespaces import APPLY, GONE, THEIRS
+from tasks.objects.namespaces import namespaces as wanted
+from tasks.tools.kubeapi import NotInTime
+from tests import given
+from tests.given_live import FakeApi, eager, holding, named, obj, reached
+from tests.programs import FakePrograms
+
+SETTINGS = given.settings(
+    namespaces=["one", "two"],
+    secrets=[{"name": "s", "namespaces": ["one", "three", "kube-system"], "values": {"k": {"env": "K"}}}],
+    helm={
+        "repositories": {"r": "https://charts.example.com"},
+        "releases": [
+            {"name": "a", "namespace": "four", "chart": "r/a"},
+            {"name": "b", "namespace": "default", "chart": "r/b"},
+        ],
+    },
+)
+LIST = "/api/v1/namespaces"
+
+
+def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, object]:
+    """As it is in the cluster."""
+    (wish,) = wanted([name])
+    labels = wish["metadata"]["labels"] if ours else {"team": "others"}
+    found = obj("Namespace", name, labels=labels, deleting=deleting)
+    found["metadata"]["annotations"] = wish["metadata"]["annotations"]
+    return found
+
+
+def test_those_of_releases_and_secrets_are_made_too_but_none_of_kubernetes_own(tmp_path: Path) -> None:
+    assert namespaces.names(given.situation(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
+
+
+def test_a_single_task_makes_only_those_that_it_puts_things_into(tmp_path: Path) -> None:
+    found = namespaces.wanted(given.situation(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
+    assert [each["metadata"]["name"] for each in found] == ["four"]
+
+
+def test_all_go_in_at_once(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": ""})
+    (step,) = namespaces.steps(given.situation(tmp_path, programs, settings=SETTINGS))
+    given.act(step)
+    (call,) = programs.calls
+    assert (call.command.stdin or "").count('"kind": "Namespace"') == 4
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    live = holding([made(name) for name in ("one", "two", "three", "four")])
+    (step,) = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live))
+    assert step.skip == "all 4 are as configured"
+
+
+def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) -> None:
+    live = holding([made("one"), made("two", deleting=True), made("three"), made("four")])
+    steps = named(namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live)))
+    assert list(steps) == [GONE, APPLY]
+    assert GONE in steps[APPLY].needs
+    assert steps[APPLY].why == "namespace/two: it is being deleted"
+    assert steps[GONE].wait
+    assert steps[GONE].why.startswith("two: ")
+
+
+def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
+    situation = given.situation(
+        tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True), made("two", deleting=True)])
+    )
+    api = reached(
+        situation, FakeApi(made("one", deleting=True), made("two", deleting=True), made("other", deleting=True))
+    )
+    api.changes[LIST, 3] = lambda: api.remove(made("one"))
+    api.at(LIST, 4, made("two"))
+    said: list[str] = []
+    namespaces.steps(situation)[0].action(eager(said=said))
+    assert said == [
+        "2 of 2 are still there",
+        "2 of 2 are still there",
+        "1 of 2 are still there",
+        "0 of 2 are still there",
+    ]
+
+
+def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
+    situation = given.situation(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    message = "Some resources are remaining: widgets.example.com has 1 resource instances"
+    held = made("one", deleting=True)
+    held["status"] = {
+        "conditions": [
+            {"type": "NamespaceContentRemaining", "status": "True", "message": message},
+            {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "All resources discovered"},
+        ]
+    }
+    reached(situation, FakeApi(held))
+    with pytest.raises(NotInTime) as caught:
+        namespaces.steps(situation)[0].action(eager(deadline=0))
+    assert caught.value.why == f"one: {message}"
+
+
+def test_a_cancelled_wait_ends(tmp_path: Path) -> None:
+    situation = given.situation(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    reached(situation, FakeApi(made("one", deleting=True)))
+    context = eager()
+    context.cancelled.set()
+    with pytest.raises(Stopped):
+        namespaces.steps(situation)[0].action(context)
+
+
+def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
+    """By that label `down` would delete them."""
+    programs = FakePrograms(answers={"kubectl": ""})
+    live = holding([made("one", ours=False), made("two")])
+    situation = given.situation(tmp_path, programs, settings=SETTINGS, live=live, engine="existing")
+    steps = named(namespaces.steps(situation))
+    given.act(steps[APPLY])
+    assert '"one"' not in (programs.asked[0].stdin or "")
+    assert '"three"' in (programs.asked[0].stdin or "")
+    assert steps[THEIRS].skip == "one: not made by this project"
+
+
+def test_where_all_are_somebody_elses_nothing_is_made(tmp_path: Path) -> None:
+    live = holding([made(name, ours=False) for name in ("one", "two", "three", "four")])
+    steps = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing"))
+    assert all(step.skip is not None for step in steps)
+
+
+def test_in_a_cluster_of_ours_one_that_somebody_made_is_taken_over(tmp_path: Path) -> None:
+    live = holding([made("one", ours=False)])
+    (step,) = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live))
+    assert "namespace/one: changed: metadata.labels" in step.why

@@ -1,0 +1,139 @@
+"""Images of a launch: which they are, which are pulled, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import prepull
+from tasks.causes.find import KnownFailure
+from tasks.prepull import helper_images, images, k3s_image, step_name
+from tests.given import act, settings, situation
+from tests.programs import Answer, FakePrograms
+
+K3S, TOOLS = "rancher/k3s:v1.32.3-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0"
+PROXY, REGISTRY = "ghcr.io/k3d-io/k3d-proxy:5.9.0", "docker.io/library/registry:2"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        ({}, "rancher/k3s:v1.32.3-k3s1"),
+        ({"kubernetes_version": "v1.33.1"}, "rancher/k3s:v1.33.1-k3s1"),
+        ({"kubernetes_version": "1.33.1"}, "rancher/k3s:v1.33.1-k3s1"),
+        ({"kubernetes_version": "v1.33.1+k3s2"}, "rancher/k3s:v1.33.1-k3s2"),
+        ({"kubernetes_version": "v1.33.1-k3s2"}, "rancher/k3s:v1.33.1-k3s2"),
+        ({"kubernetes_version": "v1.33.1-rc1"}, "rancher/k3s:v1.33.1-rc1-k3s1"),
+        ({"kubernetes_version": "v1.33.1", "image": "mine/k3s:7"}, "mine/k3s:7"),
+    ],
+)
+def test_the_node_image(cluster: dict[str, Any], expected: str) -> None:
+    assert k3s_image(settings(cluster=cluster)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cluster", "environ", "version", "tools", "proxy"),
+    [
+        ({}, {}, "v5.9.0", TOOLS, PROXY),
+        ({}, {}, "5.9.0", TOOLS, PROXY),
+        ({}, {"K3D_HELPER_IMAGE_TAG": "7"}, "v5.9.0", "ghcr.io/k3d-io/k3d-tools:7", "ghcr.io/k3d-io/k3d-proxy:7"),
+        (
+            {"tools_image": "a/t:1", "loadbalancer_image": "a/p:1"},
+            {"K3D_HELPER_IMAGE_TAG": "7"},
+            "v5.9.0",
+            "a/t:1",
+            "a/p:1",
+        ),
+    ],
+)
+def test_k3ds_helpers(cluster: dict[str, Any], environ: dict[str, str], version: str, tools: str, proxy: str) -> None:
+    assert helper_images(settings(cluster=cluster), environ, version) == {"tools": tools, "proxy": proxy}
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, (K3S, TOOLS, REGISTRY)),
+        ({"cluster": {"servers": 3}}, (K3S, TOOLS, REGISTRY, PROXY)),
+        ({"cluster": {"loadbalancer": True}}, (K3S, TOOLS, REGISTRY, PROXY)),
+        ({"cluster": {"servers": 3, "loadbalancer": False}}, (K3S, TOOLS, REGISTRY)),
+        ({"registries": {"push": False}}, (K3S, TOOLS, REGISTRY)),
+        ({"registries": {"caches": []}}, (K3S, TOOLS, REGISTRY)),
+        ({"registries": {"push": False, "caches": []}}, (K3S, TOOLS)),
+        ({"registries": {"image": "registry:3"}}, (K3S, TOOLS, "registry:3")),
+        ({"images": ["redis:7", "redis:7", K3S]}, (K3S, TOOLS, REGISTRY, "redis:7")),
+    ],
+)
+def test_images_of_a_launch(sections: dict[str, Any], expected: tuple[str, ...]) -> None:
+    assert images(settings(**sections), {}, "v5.9.0") == expected
+
+
+def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
+    steps = prepull.steps(situation(tmp_path, images={K3S: True, TOOLS: False}))
+    assert [(step.name, step.skip) for step in steps] == [(step_name(K3S), "it is there"), (step_name(TOOLS), None)]
+    for step in steps:
+        assert (step.task, step.kind, step.needs, step.wait) == ("prepull", "download", (), False)
+        assert step.retry.attempts > 1
+        assert step.deadline == 900
+
+
+@pytest.mark.parametrize(
+    ("needed", "expected"),
+    [
+        (None, [None, None]),
+        (frozenset({K3S}), [None, "what needs it is there already"]),
+        (frozenset(), ["what needs it is there already"] * 2),
+    ],
+)
+def test_those_that_nobody_asks_for_are_left_alone(
+    tmp_path: Path, needed: frozenset[str] | None, expected: list[str | None]
+) -> None:
+    steps = prepull.steps(situation(tmp_path, images={K3S: False, TOOLS: False}), needed=needed)
+    assert [step.skip for step in steps] == expected
+
+
+PULL = """v1.32.3-k3s1: Pulling from rancher/k3s
+0123456789ab: Pulling fs layer
+ba9876543210: Pulling fs layer
+0123456789ab: Verifying Checksum
+0123456789ab: Pull complete
+ba9876543210: Already exists
+Digest: sha256:0123
+Status: Downloaded newer image for rancher/k3s:v1.32.3-k3s1
+"""
+
+
+def test_a_pull_and_its_progress(tmp_path: Path) -> None:
+    fake, said = FakePrograms(answers={"docker pull": PULL}), list[str]()
+    (step,) = prepull.steps(situation(tmp_path, fake, images={K3S: False}, settings=settings(timeouts={"pull": 77})))
+    report = act(step, say=said.append)
+    assert (report.why, report.exit_code) == ("pulled", 0)
+    assert fake.lines == [f"docker pull {K3S}"]
+    assert fake.asked[0].deadline == step.deadline == 77
+    assert said == [
+        "0 of 1 layers",
+        "0 of 2 layers",
+        "0 of 2 layers",
+        "1 of 2 layers",
+        "2 of 2 layers",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "transient"),
+    [
+        ("Error response from daemon: net/http: TLS handshake timeout", True),
+        ("toomanyrequests: You have reached your pull rate limit", True),
+        ("Error response from daemon: manifest for rancher/k3s:v9 not found: manifest unknown", False),
+        ("write /var/lib/docker/tmp/x: no space left on device", False),
+    ],
+)
+def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: str, transient: bool) -> None:
+    fake = FakePrograms(answers={"docker pull": Answer(code=1, err=text)})
+    (step,) = prepull.steps(situation(tmp_path, fake, images={K3S: False}))
+    with pytest.raises(KnownFailure) as caught:
+        act(step)
+    assert caught.value.cause
+    assert caught.value.transient is transient

@@ -1,0 +1,200 @@
+"""`invoke registry`: its purge, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import registries as module
+from tasks.engine.step import Step
+from tasks.errors import LaunchError
+from tasks.facts.registries import Registry
+from tasks.facts.standing import Presence
+from tasks.lock import Held, held
+from tasks.registries import purge_steps, registries
+from tasks.registry_container import lock
+from tasks.situation import Situation
+from tests.given import FakeSession, act, by_name, session, situation
+from tests.kept import GHCR, PUSHED, there
+from tests.programs import Answer, FakePrograms
+
+ALONE = {
+    PUSHED: there(networks=("bridge",)),
+    GHCR: there(GHCR, upstream="ghcr.io", port=5052, networks=("bridge",)),
+}
+VOLUMES = f"{PUSHED}\n{GHCR}\n"
+
+
+def docker(**answers: Any) -> FakePrograms:
+    return FakePrograms(answers={"docker": "", "docker volume ls": VOLUMES, **answers})
+
+
+def attached(*networks: str) -> dict[str, Registry]:
+    return {**ALONE, PUSHED: there(networks=("bridge", *networks))}
+
+
+def purge(folder: Path, given: Situation, task: str = "registry") -> list[Step]:
+    return purge_steps(session(folder, given.programs, task=task), given)
+
+
+def test_all_of_ours_are_removed_with_what_they_keep(tmp_path: Path) -> None:
+    fake = docker()
+    theirs = there("k3d-theirs", ours=False, networks=("bridge", "k3d-another"))
+    made = purge(tmp_path, situation(tmp_path, fake, registries={**ALONE, "k3d-theirs": theirs}))
+    plan = by_name(made)
+    assert list(plan) == ["registry: remove", "registry: remove what they keep"]
+    assert plan["registry: remove what they keep"].needs == ("registry: remove",)
+    for step in made:
+        act(step)
+    assert fake.lines == [
+        "docker volume ls --quiet --filter label=openframe.cache",
+        f"docker rm --force --volumes {GHCR} {PUSHED}",
+        f"docker volume rm --force {PUSHED} {GHCR}",
+    ]
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    made = purge(tmp_path, situation(tmp_path, docker(**{"docker volume ls": ""})))
+    assert [step.skip for step in made] == ["there are none", "there is nothing"]
+
+
+def test_volumes_whose_containers_are_gone(tmp_path: Path) -> None:
+    made = purge(tmp_path, situation(tmp_path, docker()))
+    assert [step.skip for step in made] == ["there are none", None]
+
+
+@pytest.mark.parametrize(
+    ("networks", "presence", "task", "refused"),
+    [
+        (("k3d-another",), Presence.ABSENT, "registry", "another"),
+        (("k3d-another",), Presence.ABSENT, "down", "another"),
+        (("k3d-b", "k3d-a", "k3d-openframe-dev"), Presence.RUNNING, "down", "a, b"),
+        (("k3d-another",), Presence.RUNNING, "registry", "another, openframe-dev"),
+        (("k3d-openframe-dev",), Presence.RUNNING, "registry", "openframe-dev"),
+        (("k3d-openframe-dev",), Presence.STOPPED, "registry", "openframe-dev"),
+        ((), Presence.RUNNING, "registry", "openframe-dev"),
+        (("k3d-openframe-dev",), Presence.RUNNING, "down", None),  # it is removed before
+        (("k3d-openframe-dev",), Presence.ABSENT, "registry", None),  # a network that was left behind
+        ((), Presence.ABSENT, "registry", None),
+    ],
+)
+def test_refused_while_a_cluster_is_attached(
+    tmp_path: Path, networks: tuple[str, ...], presence: Presence, task: str, refused: str | None
+) -> None:
+    given = situation(tmp_path, docker(), presence=presence, registries=attached(*networks))
+    if refused is None:
+        assert all(step.skip is None for step in purge(tmp_path, given, task))
+        return
+    with pytest.raises(LaunchError) as caught:
+        purge(tmp_path, given, task)
+    assert caught.value.what == f"the registries are in use by: {refused}"
+    assert "invoke down" in caught.value.fix
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Situation:
+    """What the survey finds."""
+    fake = docker(**{"docker exec": Answer(code=127)})
+    given = situation(tmp_path, fake, registries=dict(ALONE))
+    monkeypatch.setattr(module, "survey", lambda _session, _parts: given)
+    return given
+
+
+def call(tmp_path: Path, given: Situation) -> FakeSession:
+    return session(tmp_path, given.programs, task="registry")
+
+
+def test_purging_from_the_command_line(
+    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert registries(call(tmp_path, looked_at), purge=True, status=False) == 0
+    assert isinstance(looked_at.programs, FakePrograms)
+    assert len(looked_at.programs.told("docker rm")) == 1
+    assert "registry: remove" in capsys.readouterr().out
+
+
+def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+    from contextlib import AbstractContextManager
+
+    def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[None]:
+        return held(path, task, 0.05)
+
+    monkeypatch.setattr(module, "held", soon)
+    made = call(tmp_path, looked_at)
+    with held(lock(made.state / "clusters"), "registry", shared=True), pytest.raises(Held):
+        registries(made, purge=True, status=False)
+    assert isinstance(looked_at.programs, FakePrograms)
+    assert looked_at.programs.calls == []
+
+
+def test_without_a_switch_it_is_the_part_of_the_launch(
+    tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+
+    def part(_session: FakeSession, name: str) -> int:
+        parts.append(name)
+        return 0
+
+    monkeypatch.setattr(module, "part", part)
+    assert registries(call(tmp_path, looked_at), purge=False, status=False) == 0
+    assert parts == ["registry"]
+
+
+def numbers(requests: int, misses: int) -> str:
+    blobs = {"Requests": requests, "Hits": requests, "Misses": misses, "BytesPulled": 1, "BytesPushed": 2}
+    return json.dumps({"cmdline": ["registry"], "registry": {"proxy": {"blobs": blobs, "manifests": blobs}}})
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (numbers(12, 3), "9 of 12"),
+        (numbers(0, 0), "not asked yet"),
+        (numbers(2, 3), "0 of 2"),  # one is on its way
+        ("<html>", "not told"),
+        ("{}", "not told"),
+        (Answer(code=127), "not told"),
+    ],
+)
+def test_what_is_shown(
+    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str], told: str | Answer, shown: str
+) -> None:
+    assert isinstance(looked_at.programs, FakePrograms)
+    looked_at.programs.answers.update(
+        {f"docker exec {GHCR} wget": told, f"docker exec {PUSHED} du": "2048\t/var/lib/registry\n"}
+    )
+    assert registries(call(tmp_path, looked_at), purge=False, status=True) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("k3d-")}
+    assert set(rows) == {PUSHED, GHCR}
+    assert shown in rows[GHCR]
+    assert "127.0.0.1:5052" in rows[GHCR]
+    assert "unknown" in rows[GHCR]  # an image without `du`
+    assert "no cache" in rows[PUSHED]
+    assert "2 MB" in rows[PUSHED]
+
+
+def test_those_that_are_stopped_are_not_asked(
+    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(looked_at.registries, dict)
+    looked_at.registries.clear()
+    looked_at.registries[GHCR] = there(GHCR, upstream="ghcr.io", running=False, networks=("k3d-a",))
+    looked_at.registries["k3d-theirs"] = there("k3d-theirs", ours=False)
+    registries(call(tmp_path, looked_at), purge=False, status=True)
+    out = capsys.readouterr().out
+    assert "stopped" in out
+    assert out.count("unknown") == 2
+    assert "k3d-theirs" not in out
+    assert isinstance(looked_at.programs, FakePrograms)
+    assert looked_at.programs.calls == []
+
+
+def test_none_is_there(tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(looked_at.registries, dict)
+    looked_at.registries.clear()
+    registries(call(tmp_path, looked_at), purge=False, status=True)
+    assert capsys.readouterr().out == "There are no registries.\n"
