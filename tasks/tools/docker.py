@@ -52,10 +52,12 @@ def images(refs: Sequence[str]) -> Command:
 
 def short(ref: str) -> str:
     """An image reference as Docker lists it: `registry:2` for `docker.io/library/registry:2`."""
-    for prefix in ("docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/"):
-        if ref.startswith(prefix):
-            ref = ref[len(prefix) :]
-            break
+    domain, slash, path = ref.partition("/")
+    if slash and domain in ("docker.io", "index.docker.io"):
+        ref = path
+    official = ref.removeprefix("library/")
+    if "/" not in official:  # distribution: `reference.familiarizeName`
+        ref = official
     name = ref.rsplit("/", 1)[-1]
     return ref if ":" in name or "@" in name else f"{ref}:latest"
 
@@ -136,8 +138,8 @@ def start(names: Sequence[str]) -> Command:
 
 
 def stop(names: Sequence[str], seconds: int = 10) -> Command:
-    """Stop containers, all at once; killed after that many seconds."""
-    return Command(argv=("docker", "stop", "--time", str(seconds), *names), deadline=seconds + 60)
+    """Stop containers, all at once; killed after that many seconds (the long flag has changed its name in 28)."""
+    return Command(argv=("docker", "stop", "-t", str(seconds), *names), deadline=seconds + 60)
 
 
 def remove(names: Sequence[str]) -> Command:

@@ -9,14 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.tools.program import Command
+from tasks.tools.program import Command, duration
 
 FINGERPRINT = "openframe.dev/fingerprint"
 """Label of a release (Helm 3.13 or later) that says what chart and values it was installed with."""
+_ELSEWHERE = (
+    "HELM_DRIVER",
+    "HELM_KUBEAPISERVER",
+    "HELM_KUBEASGROUPS",
+    "HELM_KUBEASUSER",
+    "HELM_KUBECAFILE",
+    "HELM_KUBECONTEXT",
+    "HELM_KUBEINSECURE_SKIP_TLS_VERIFY",
+    "HELM_KUBETLS_SERVER_NAME",
+    "HELM_KUBETOKEN",
+)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Helm's places, all below one folder of ours: repositories, caches, registry logins are not the user's."""
+    """Helm's places, all below one folder of ours: repositories, caches, registry logins are not the user's.
+
+    What would lead Helm to another cluster than the kubeconfig's, or put its releases elsewhere, is emptied
+    (Helm: `pkg/cli/environment.go`).
+    """
     return {
         "HELM_CONFIG_HOME": str(folder / "config"),
         "HELM_CACHE_HOME": str(folder / "cache"),
@@ -24,6 +39,8 @@ def environment(folder: Path) -> dict[str, str]:
         "HELM_REPOSITORY_CONFIG": str(folder / "config" / "repositories.yaml"),
         "HELM_REPOSITORY_CACHE": str(folder / "cache" / "repository"),
         "HELM_REGISTRY_CONFIG": str(folder / "config" / "registry.json"),
+        "HELM_CONTENT_CACHE": str(folder / "cache" / "content"),
+        **dict.fromkeys(_ELSEWHERE, ""),
     }
 
 
@@ -58,7 +75,11 @@ def upgrade(
     fingerprint: str,
     timeout: float,
 ) -> Command:
-    """Install or upgrade; the values come through stdin, the result is JSON with the manifest."""
+    """Install or upgrade; the values come through stdin.
+
+    The result is JSON with the manifest and the values: it may hold secrets. `timeout` (seconds) bounds each wait
+    of Helm's, which without `--wait` are those for hooks (in version 4: the strategy `hookOnly`).
+    """
     return Command(
         argv=(
             "helm",
@@ -75,7 +96,7 @@ def upgrade(
             "--labels",
             f"{FINGERPRINT}={fingerprint}",
             "--timeout",
-            f"{timeout:g}s",
+            duration(timeout),
             "--output",
             "json",
         ),
@@ -98,7 +119,7 @@ def uninstall(kubeconfig: Path, release: str, namespace: str, timeout: float) ->
             namespace,
             "--ignore-not-found",
             "--timeout",
-            f"{timeout:g}s",
+            duration(timeout),
         ),
         deadline=timeout + 10,
     )
@@ -116,7 +137,7 @@ def rollback(kubeconfig: Path, release: str, namespace: str, timeout: float) -> 
             "--namespace",
             namespace,
             "--timeout",
-            f"{timeout:g}s",
+            duration(timeout),
         ),
         deadline=timeout + 10,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.tools.program import Command
+from tasks.tools.program import Command, duration
 
 _PASSED = ("K3D_FIX_", "K3D_IMAGE_", "K3D_DEBUG_")
 _PASSED_WHOLE = ("K3D_HELPER_IMAGE_TAG", "K3D_LOG_NODE_WAIT_LOGS")
@@ -34,7 +34,7 @@ def create(config: Path, deadline: float) -> Command:
 
 def start(name: str, timeout: float) -> Command:
     """Start a cluster that was stopped."""
-    return Command(argv=("k3d", "cluster", "start", name, "--timeout", f"{timeout:g}s"), deadline=timeout + 15)
+    return Command(argv=("k3d", "cluster", "start", name, "--timeout", duration(timeout)), deadline=timeout + 15)
 
 
 def add_agent(cluster: str, node: str, *, memory: str | None, timeout: float) -> Command:
@@ -52,7 +52,7 @@ def add_agent(cluster: str, node: str, *, memory: str | None, timeout: float) ->
             "agent",
             *limit,
             "--timeout",
-            f"{timeout:g}s",
+            duration(timeout),
         ),
         deadline=timeout + 15,
     )

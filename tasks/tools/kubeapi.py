@@ -1,42 +1,36 @@
-"""The Kubernetes API without a process: reads by HTTPS with the admin's certificate.
-
-A kubectl that only reads costs 0.05 to 0.1 s of a processor (measured); a launch asks hundreds of times.
-"""
+"""Reading a cluster's API: without a process where a kubeconfig has certificates, else through kubectl."""
 
 from __future__ import annotations
 
 import base64
-import http.client
+import binascii
 import json
-import os
+import re
 import socket
 import ssl
-import tempfile
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
-from tasks.tools.program import Command, CommandFailed, Programs
+from tasks.tools import kubectl
+from tasks.tools.program import CommandFailed, Programs
 
-_TIMEOUT = 5.0
-"""Seconds for one answer of an API on this machine."""
 _T = TypeVar("_T")
 
 
 class ApiError(LaunchError):
     """The API refused, or did not answer. `code` is the HTTP status; 0: no answer."""
 
-    def __init__(self, code: int, what: str, why: str = "") -> None:
+    def __init__(self, code: int, what: str, why: str = "", *, transient: bool | None = None) -> None:
         super().__init__(
             what,
             why=why,
             fix="invoke health tells whether the API is well",
-            transient=code in (0, 429) or code >= 500,
+            transient=transient if transient is not None else code in (0, 429) or code >= 500,
         )
         self.code = code
 
@@ -61,80 +55,54 @@ class Credentials:
     key: bytes
 
 
+_CLUSTER = frozenset({"server", "certificate-authority-data", "extensions", "disable-compression"})
+_USER = frozenset({"client-certificate-data", "client-key-data", "extensions"})
+"""What a kubeconfig may say of a cluster and a user to be understood here; all else is kubectl's."""
+
+
 def credentials(kubeconfig: str) -> Credentials | None:
-    """Of the current context; None if it uses something else than certificates (a token, a helper program)."""
+    """Of the current context; None if it uses anything but certificates that it holds itself.
+
+    A token, a helper program, another identity, a proxy, certificates in files: kubectl knows what to do with them.
+    """
     import yaml
 
-    document = yaml.safe_load(kubeconfig) or {}
-    current = document.get("current-context")
-    context = _named(document.get("contexts"), current).get("context") or {}
-    cluster = _named(document.get("clusters"), context.get("cluster")).get("cluster") or {}
-    user = _named(document.get("users"), context.get("user")).get("user") or {}
-    parts = [
-        cluster.get("certificate-authority-data"),
-        user.get("client-certificate-data"),
-        user.get("client-key-data"),
-    ]
-    server = str(cluster.get("server", ""))
-    if (
-        not all(parts)
-        or not server.startswith("https://")
-        or cluster.get("proxy-url")
-        or cluster.get("tls-server-name")
-    ):
+    try:
+        document = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError:
         return None
-    ca, certificate, key = (base64.b64decode(str(part)) for part in parts)
+    if not isinstance(document, Mapping):
+        return None
+    context = _named(document, "contexts", "context", document.get("current-context"))
+    cluster = _named(document, "clusters", "cluster", context.get("cluster"))
+    user = _named(document, "users", "user", context.get("user"))
+    server = str(cluster.get("server", ""))
+    if not server.startswith("https://") or _more(cluster, _CLUSTER) or _more(user, _USER):
+        return None
+    try:
+        ca, certificate, key = (
+            base64.b64decode("".join(str(part).split()), validate=True)
+            for part in (
+                cluster.get("certificate-authority-data") or "",
+                user.get("client-certificate-data") or "",
+                user.get("client-key-data") or "",
+            )
+        )
+    except binascii.Error:
+        return None
+    if not (ca and certificate and key):
+        return None
     return Credentials(server=server, ca=ca, certificate=certificate, key=key)
 
 
-def _named(rows: list[dict[str, Any]] | None, name: str | None) -> dict[str, Any]:
-    return next((row for row in rows or () if row.get("name") == name), {})
+def _more(part: Mapping[str, Any], known: frozenset[str]) -> bool:
+    return any(value for name, value in part.items() if name not in known)
 
 
-class CertApi:
-    """Reads with a client certificate. One kept connection for each thread; never by a proxy."""
-
-    def __init__(self, access: Credentials, timeout: float = _TIMEOUT) -> None:
-        address = urlsplit(access.server)
-        self._host, self._port = address.hostname or "127.0.0.1", address.port or 443
-        self._timeout = timeout
-        self._tls = ssl.create_default_context(cadata=access.ca.decode())
-        # openssl takes a chain from files only: they live for the length of one call, mode 0600
-        with tempfile.TemporaryDirectory() as folder:
-            pair = Path(folder) / "pair.pem"
-            handle = os.open(pair, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(access.certificate.rstrip() + b"\n" + access.key)
-            self._tls.load_cert_chain(pair)
-        self._local = threading.local()
-
-    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
-        """A JSON document; raises `ApiError`."""
-        code, text = self.raw(path)
-        return _document(path, code, text)
-
-    def raw(self, path: str) -> tuple[int, str]:
-        """Status and text. A kept connection that has died meanwhile is opened again, once."""
-        kept: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
-        for connection in (kept, None) if kept is not None else (None,):
-            used = connection or http.client.HTTPSConnection(
-                self._host, self._port, timeout=self._timeout, context=self._tls
-            )
-            try:
-                used.request("GET", path, headers={"Accept": "application/json"})
-                response = used.getresponse()
-                text = response.read().decode("utf-8", "replace")
-            except (OSError, http.client.HTTPException) as error:
-                used.close()
-                self._local.connection = None
-                if connection is None:
-                    raise ApiError(
-                        0, f"the API at {self._host}:{self._port} does not answer", str(error) or type(error).__name__
-                    ) from error
-                continue
-            self._local.connection = used
-            return response.status, text
-        raise AssertionError("a fresh connection either answers or raises")
+def _named(document: Mapping[str, Any], rows: str, kind: str, name: str | None) -> Mapping[str, Any]:
+    found = [row for row in document.get(rows) or () if row.get("name") == name]
+    part: Mapping[str, Any] = (found[0].get(kind) if found else None) or {}
+    return part
 
 
 class KubectlApi:
@@ -146,42 +114,70 @@ class KubectlApi:
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
         code, text = self.raw(path)
-        return _document(path, code, text)
+        return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text; kubectl tells the status only by words."""
-        command = Command(argv=("kubectl", "--kubeconfig", str(self._kubeconfig), "get", "--raw", path), deadline=30.0)
         try:
-            return 200, self._programs.run(command, quiet=True).out
+            return 200, self._programs.run(kubectl.raw(self._kubeconfig, path), quiet=True).out
         except CommandFailed as error:
             told = error.done.err
-            for words, code in (
-                ("(NotFound)", 404),
-                ("(Forbidden)", 403),
-                ("(Unauthorized)", 401),
-                ("could not find", 404),
-            ):
-                if words in told:
-                    return code, told
-            if "(ServiceUnavailable)" in told or "(InternalError)" in told:
-                return 503, told
+            code = _status(told)
+            if code is not None:
+                return code, told
             raise ApiError(0, f"the API does not answer: {error.tail()[-1] if error.tail() else error.what}") from error
 
 
-def _document(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON document
+_REASONS = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "MethodNotAllowed": 405,
+    "Conflict": 409,
+    "Gone": 410,
+    "Expired": 410,
+    "TooManyRequests": 429,
+    "InternalError": 500,
+    "ServiceUnavailable": 503,
+    "Timeout": 504,
+}
+"""Words of the API for a status (apimachinery: `StatusReason`)."""
+
+
+def _status(told: str) -> int | None:
+    """The status that kubectl tells of on stderr; None if it is not about an answer."""
+    if "You must be logged in to the server" in told:
+        return 401
+    reason = re.search(r"^Error from server \((\w+)\)", told, re.MULTILINE)
+    return _REASONS.get(reason[1]) if reason else None
+
+
+def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON document
+    """What an answer holds; raises `ApiError` for a status other than 200, with what the server says of it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
     if code != 200:
-        try:
-            message = str(json.loads(text).get("message", ""))
-        except (ValueError, AttributeError):
-            message = text.strip()[:200]
-        raise ApiError(code, f"the API answered {code} to {path}", message)
-    return json.loads(text)
+        message = found.get("message", "") if isinstance(found, dict) else text.strip()[:200]
+        raise ApiError(code, f"the API answered {code} to {path}", str(message))
+    if found is None:
+        raise ApiError(code, f"the API's answer to {path} is no JSON document", text.strip()[:200])
+    return found
 
 
 def open_api(kubeconfig: Path, programs: Programs) -> Api:
     """The API of a private kubeconfig: by certificate where it has one, else through kubectl."""
-    access = credentials(kubeconfig.read_text())
-    return CertApi(access) if access is not None else KubectlApi(programs, kubeconfig)
+    access = credentials(kubeconfig.read_text(encoding="utf-8"))
+    if access is not None:
+        from tasks.tools.certapi import CertApi
+
+        try:
+            return CertApi(access)
+        except (ValueError, ssl.SSLError):
+            pass  # what is wrong with its certificates, kubectl tells
+    return KubectlApi(programs, kubeconfig)
 
 
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
@@ -219,8 +215,6 @@ def wait_until(
 
     Answers that are transient errors count as "not yet"; others are raised at once.
     """
-    import time
-
     end = time.monotonic() + context.deadline
     last = ""
     while True:

@@ -1,33 +1,32 @@
-"""Kubeconfig files: the private one of a cluster, and the user's own, edited under kubectl's lock."""
+"""Kubeconfig files: the private one of a cluster, and the user's own, edited under kubectl's lock.
+
+What is not ours stays as it is: entries, keys that nobody knows, their order. Comments are lost, as they are when
+kubectl itself writes the file.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import os
-import stat
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import BadInput, LaunchError
+from tasks.tools.kubefile import locked, replace
+from tasks.tools.kubeyaml import dump, load
 
-_PATIENCE = 10.0
-"""Seconds that another program may hold kubectl's lock; it needs milliseconds."""
 _EXTENSION = "openframe"
 _LISTS = ("clusters", "users", "contexts")
 
 
 def private(text: str, cluster: str, server: str) -> str:
     """A node's kubeconfig with k3d's names for a cluster, and the address at which this machine reaches it."""
-    import yaml
-
-    document = yaml.safe_load(text)
+    document = load(text)
     name, user = f"k3d-{cluster}", f"admin@k3d-{cluster}"
     data = dict(document["clusters"][0]["cluster"], server=server)
-    made: str = yaml.safe_dump(
+    return dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
@@ -35,10 +34,8 @@ def private(text: str, cluster: str, server: str) -> str:
             "users": [{"name": user, "user": document["users"][0]["user"]}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
             "current-context": name,
-        },
-        sort_keys=False,
+        }
     )
-    return made
 
 
 def write_private(path: Path, text: str) -> None:
@@ -51,23 +48,21 @@ def write_private(path: Path, text: str) -> None:
 
 def certificate(kubeconfig: str) -> bytes:
     """The certificate authority of the first cluster, PEM."""
-    import yaml
-
-    data = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
+    data = load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
     return base64.b64decode(data)
 
 
 def target(environ: Mapping[str, str], home: Path) -> Path:
     """The user's file that gets entries: the first of KUBECONFIG, else ~/.kube/config."""
-    parts = [part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    return Path(parts[0]).expanduser() if parts else home / ".kube" / "config"
+    first = next((part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part), "")
+    if first.startswith("~/"):
+        return home / first[2:]
+    return Path(first) if first else home / ".kube" / "config"
 
 
 def merge(path: Path, entry: str) -> bool:
     """Put the entry of a private kubeconfig in; says whether the file changed. Raises `BadInput`, `LaunchError`."""
-    import yaml
-
-    new = yaml.safe_load(entry)
+    new = load(entry)
 
     def edit(document: dict[str, Any]) -> None:
         for part in _LISTS:
@@ -78,16 +73,23 @@ def merge(path: Path, entry: str) -> bool:
 
 
 def switch(path: Path, context: str) -> bool:
-    """Make it the current context, and remember in our entry which one it was before."""
+    """Make it the current context, and remember in our entry which one it was before.
+
+    That one may be of another file of KUBECONFIG: then it is remembered as `elsewhere`.
+    """
 
     def edit(document: dict[str, Any]) -> None:
         before = document.get("current-context") or ""
         row = _row(document, "contexts", context)
         if before == context or row is None:
             return
+        ours = dict(row.get("context") or {})
+        kept = [each for each in ours.pop("extensions", None) or () if each.get("name") != _EXTENSION]
         if before:
-            kept = [e for e in row["context"].get("extensions") or () if e.get("name") != _EXTENSION]
-            row["context"]["extensions"] = [*kept, {"name": _EXTENSION, "extension": {"previous": before}}]
+            here = _row(document, "contexts", before) is not None
+            memory = {"previous": before} if here else {"previous": before, "elsewhere": True}
+            kept.append({"name": _EXTENSION, "extension": memory})
+        row["context"] = {**ours, "extensions": kept} if kept else ours
         document["current-context"] = context
 
     return update(path, edit)
@@ -95,17 +97,18 @@ def switch(path: Path, context: str) -> bool:
 
 def remove(path: Path, name: str) -> bool:
     """Take a cluster's entry out; if it was the current context, the one before is it again, where still there."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, false where we may not look
         return False
 
     def edit(document: dict[str, Any]) -> None:
         row = _row(document, "contexts", name)
-        before = _previous(row) if row is not None else ""
+        before, elsewhere = _previous(row) if row is not None else ("", False)
         for part, gone in (("contexts", name), ("clusters", name), ("users", f"admin@{name}")):
             if isinstance(document.get(part), list):
                 document[part] = [each for each in document[part] if each.get("name") != gone]
         if document.get("current-context") == name:
-            document["current-context"] = before if _row(document, "contexts", before) is not None else ""
+            there = elsewhere or _row(document, "contexts", before) is not None
+            document["current-context"] = before if there else ""
 
     return update(path, edit)
 
@@ -128,9 +131,7 @@ def current_context(path: Path) -> str:
 
 def has_entry(path: Path, entry: str) -> bool:
     """Whether the file has the entry as it should be."""
-    import yaml
-
-    new = yaml.safe_load(entry) or {}
+    new = load(entry) or {}
     try:
         document = _read(path)
     except LaunchError:
@@ -146,12 +147,12 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
     """
     import copy
 
-    import yaml
-
     real = Path(os.path.realpath(path))
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(real):
+        with contextlib.ExitStack() as locks:
+            for each in dict.fromkeys((path.absolute(), real)):  # kubectl locks the link, another link's user the file
+                locks.enter_context(locked(each))
             document = _read(real)
             before = copy.deepcopy(document)
             edit(document)
@@ -159,7 +160,7 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
                 return False
             base = {"apiVersion": "v1", "kind": "Config", **{part: [] for part in _LISTS}}
             whole = {**{key: value for key, value in base.items() if key not in document}, **document}
-            _replace(real, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+            replace(real, dump(whole))
     except OSError as error:
         raise BadInput(
             f"your kubeconfig {path} cannot be written: {error.strerror or error}",
@@ -170,26 +171,30 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
 
 
 def _put(document: dict[str, Any], part: str, row: dict[str, Any]) -> None:
-    """Replace a row of that name where it stands, or add it; its extensions stay."""
+    """Replace a row of that name where it stands, or add it; what a context has more (a namespace) stays."""
     rows = document.get(part)
     if not isinstance(rows, list):
         rows = document[part] = []
     for place, old in enumerate(rows):
         if old.get("name") == row["name"]:
             if not _same(old, row):
-                rows[place] = row
+                more = old.get("context") if part == "contexts" else None
+                rows[place] = {**row, "context": {**more, **row["context"]}} if isinstance(more, dict) else row
             return
     rows.append(row)
 
 
 def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-    """Whether an entry says what it should; extensions of a context are the reader's own."""
+    """Whether an entry says what it should; of a context, what it says more is the reader's own."""
     if old is None:
         return False
     kind = next(key for key in ("cluster", "user", "context") if key in new)
-    have, want = dict(old.get(kind) or {}), dict(new[kind])
-    have.pop("extensions", None)
-    return have == want
+    have, want = old.get(kind), new[kind]
+    if not isinstance(have, Mapping):
+        return False
+    if kind == "context":
+        have = {key: value for key, value in have.items() if key in want}
+    return bool(dict(have) == want)
 
 
 def _row(document: Mapping[str, Any], part: str, name: str) -> dict[str, Any] | None:
@@ -197,11 +202,13 @@ def _row(document: Mapping[str, Any], part: str, name: str) -> dict[str, Any] | 
     return next((row for row in rows if row.get("name") == name), None) if isinstance(rows, list) else None
 
 
-def _previous(row: Mapping[str, Any]) -> str:
+def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:
+    """The context that was current before ours, and whether another file has it."""
     for each in (row.get("context") or {}).get("extensions") or ():
         if each.get("name") == _EXTENSION:
-            return str((each.get("extension") or {}).get("previous") or "")
-    return ""
+            memory = each.get("extension") or {}
+            return str(memory.get("previous") or ""), bool(memory.get("elsewhere"))
+    return "", False
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -214,18 +221,26 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise _unfit(path, str(error)) from None
     try:
-        document = yaml.safe_load(text)
+        document = load(text)
     except yaml.YAMLError as error:
-        raise _unfit(path, " ".join(str(error).split())) from None
+        raise _unfit(path, _fault(error)) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise _unfit(path, f"it holds a {type(document).__name__}, not a mapping")
+        raise _unfit(path, f"it holds a {'list' if isinstance(document, list) else 'text'}, not a mapping")
     for part in _LISTS:
         rows = document.get(part)
         if rows is not None and (not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows)):
             raise _unfit(path, f"'{part}' is not a list of entries")
     return document
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong, and where; PyYAML's own text shows the line, and that may be a token."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or not problem:
+        return "it is no YAML"
+    return f"line {mark.line + 1}: {problem}"
 
 
 def _unfit(path: Path, why: str) -> BadInput:
@@ -234,49 +249,3 @@ def _unfit(path: Path, why: str) -> BadInput:
         why=why,
         fix="repair it (it was left as it is), name another one in KUBECONFIG, or set kubeconfig.merge=false",
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all, with the mode and owner of the file that it replaces."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            with contextlib.suppress(FileNotFoundError):
-                old = path.stat()
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
-                with contextlib.suppress(PermissionError):
-                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The lock of kubectl itself: FILE.lock, made exclusively (client-go: `clientcmd.lockFile`)."""
-    lock = path.with_name(f"{path.name}.lock")
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
-        except FileExistsError:
-            if time.monotonic() >= end:
-                raise LaunchError(
-                    f"your kubeconfig {path} is locked by another program",
-                    why=f"{lock} is there since more than {_PATIENCE:g} s: kubectl makes it while it writes",
-                    fix=f"if no kubectl runs it was left behind by one that died: rm {lock}",
-                    transient=True,
-                ) from None
-            time.sleep(0.05)
-        else:
-            break
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tasks.tools.program import Command
 
 FIELD_MANAGER = "openframe"
+_PLAIN: Mapping[str, str] = MappingProxyType({"KUBERC": "off"})
+"""Without the user's own defaults (kubectl 1.33 or later, ~/.kube/kuberc): `get --output` and `delete --interactive`
+are its examples, and both would break what is asked here (Kubernetes: reference of kuberc)."""
 
 
 def apply(kubeconfig: Path, stream: str, *, dry_run: bool = False, deadline: float = 60.0) -> Command:
@@ -24,6 +29,7 @@ def apply(kubeconfig: Path, stream: str, *, dry_run: bool = False, deadline: flo
             "--filename",
             "-",
         ),
+        env=_PLAIN,
         stdin=stream,
         shown_stdin="OBJECTS",
         deadline=deadline,
@@ -43,19 +49,28 @@ def delete(kubeconfig: Path, stream: str, *, deadline: float = 120.0) -> Command
             "--filename",
             "-",
         ),
+        env=_PLAIN,
         stdin=stream,
         shown_stdin="OBJECTS",
         deadline=deadline,
     )
 
 
+def raw(kubeconfig: Path, path: str, *, deadline: float = 30.0) -> Command:
+    """What the API answers to a path."""
+    return Command(
+        argv=("kubectl", "--kubeconfig", str(kubeconfig), "get", "--raw", path), env=_PLAIN, deadline=deadline
+    )
+
+
 def flattened(context: str) -> Command:
     """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
     return Command(
-        argv=("kubectl", "config", "view", "--minify", "--flatten", "--raw", f"--context={context}", "--output=yaml")
+        argv=("kubectl", "config", "view", "--minify", "--flatten", "--raw", f"--context={context}", "--output=yaml"),
+        env=_PLAIN,
     )
 
 
 def contexts() -> Command:
     """Names of all contexts of the user's kubeconfig."""
-    return Command(argv=("kubectl", "config", "get-contexts", "--output=name"))
+    return Command(argv=("kubectl", "config", "get-contexts", "--output=name"), env=_PLAIN)

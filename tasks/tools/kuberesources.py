@@ -11,6 +11,8 @@ from tasks.tools.kubeapi import Api, ApiError
 
 _MANY = 2
 """From so many wanted objects of one kind in one namespace on, a list costs less than single questions."""
+_LEFT_OUT = {("v1", "Secret"): "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"}
+"""What a list need not hold: Helm keeps each revision of a release in a Secret of up to 1 MiB."""
 
 
 class Key(NamedTuple):
@@ -24,7 +26,7 @@ class Key(NamedTuple):
 
 
 class Resources:
-    """Kinds and their paths, asked for once for each group and version. Thread-safe."""
+    """Kinds and their paths, asked for once for each group and version that has them. Thread-safe."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -34,9 +36,11 @@ class Resources:
     def find(self, api_version: str, kind: str) -> tuple[str, bool] | None:
         """Plural name, and whether it has namespaces; None if the server does not know the kind (yet)."""
         with self._lock:
-            if api_version not in self._known:
+            found = self._known.get(api_version, {}).get(kind)
+            if found is None:  # a definition may have come since
                 self._known[api_version] = self._ask(api_version)
-            return self._known[api_version].get(kind)
+                found = self._known[api_version].get(kind)
+            return found
 
     def _ask(self, api_version: str) -> dict[str, tuple[str, bool]]:
         try:
@@ -45,7 +49,7 @@ class Resources:
             if error.code in (404, 503):  # an aggregated API that is not up yet is none, not a failure (k3s#7021)
                 return {}
             raise
-        return {row["kind"]: (row["name"], bool(row["namespaced"])) for row in rows if "/" not in row["name"]}
+        return {row["kind"]: (row["name"], bool(row["namespaced"])) for row in rows or () if "/" not in row["name"]}
 
 
 def root(api_version: str) -> str:
@@ -72,7 +76,7 @@ def live(api: Api, resources: Resources, wanted: Iterable[Key]) -> dict[Key, Map
     for (api_version, kind), keys in groups.items():
         where = resources.find(api_version, kind)
         if where is not None:
-            there = _look(api, api_version, where, keys)
+            there = _look(api, api_version, kind, where, keys)
             found |= {key: there.get(_place(key, namespaced=where[1])) for key in keys}
     return found
 
@@ -83,17 +87,25 @@ def _place(key: Key, *, namespaced: bool) -> tuple[str, str]:
 
 
 def _look(
-    api: Api, api_version: str, where: tuple[str, bool], keys: Sequence[Key]
+    api: Api, api_version: str, kind: str, where: tuple[str, bool], keys: Sequence[Key]
 ) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Objects of one kind by namespace and name: by single questions for few, else by one list."""
     plural, namespaced = where
     places = {_place(key, namespaced=namespaced) for key in keys}
-    if len(places) < _MANY:
-        single = {place: _one(api, path(api_version, plural, *place)) for place in places}
-        return {place: item for place, item in single.items() if item is not None}
-    scopes = {namespace for namespace, _ in places}
-    items = api.get(path(api_version, plural, scopes.pop() if len(scopes) == 1 else ""))["items"]
-    return {(item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in items}
+    if len(places) >= _MANY:
+        scopes = {namespace for namespace, _ in places}
+        scope = path(api_version, plural, scopes.pop() if len(scopes) == 1 else "")
+        try:
+            items = api.get(scope + _LEFT_OUT.get((api_version, kind), ""))["items"] or ()
+        except ApiError as error:
+            if error.code != 403:  # who may not list may still read
+                raise
+        else:
+            # objects in a list do not say their kind (apimachinery: the list says it for all)
+            named = ({"apiVersion": api_version, "kind": kind, **item} for item in items)
+            return {(item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in named}
+    single = {place: _one(api, path(api_version, plural, *place)) for place in places}
+    return {place: item for place, item in single.items() if item is not None}
 
 
 def _one(api: Api, where: str) -> Mapping[str, Any] | None:

@@ -1,8 +1,4 @@
-"""Programs as values, and the one function that runs them.
-
-sh forks from the thread that calls it, which Python 3.12 and later warn about when other threads
-live: all forks happen here, one at a time, behind one lock (sh 2.4.0, `OProc.__init__`).
-"""
+"""Commands as values, and the programs that run them."""
 
 from __future__ import annotations
 
@@ -11,24 +7,20 @@ import shlex
 import shutil
 import signal
 import tempfile
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from tasks.engine.folder import append, file_name
 from tasks.engine.step import Context, Stopped
 from tasks.errors import LaunchError
-from tasks.tools.children import CHILDREN
+from tasks.tools.process import Sink, run_process
 from tasks.tools.secret import redact
 
-_FORK = threading.Lock()
 _TAIL = 12
 """Lines of output that an error repeats."""
-_PATIENCE = 3.0
-"""Seconds between TERM and KILL for one child that has passed its deadline or was cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +29,9 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the environment of this process, less what `Programs` keeps back."""
+    """Added to the environment that `Programs` gives to all; it may not be secret, errors show it."""
+    cwd: Path | None = None
+    """The folder that it runs in; this process's own, if not given."""
     stdin: str | None = None
     shown_stdin: str = ""
     """What a pasteable form may say of stdin, such as a file's name."""
@@ -47,11 +41,11 @@ class Command:
 
     def paste(self) -> str:
         """The command for a shell, without secrets."""
-        added = [f"{key}={shlex.quote(value)}" for key, value in sorted(self.env.items())]
-        text = " ".join([*added, shlex.join(self.argv)])
-        if self.stdin is not None:
-            text += f" < {self.shown_stdin or 'INPUT'}"
-        return redact(text)
+        added = [f"{key}={shlex.quote(redact(value))}" for key, value in sorted(self.env.items())]
+        text = " ".join([*added, shlex.join(redact(part) for part in self.argv)])  # masked before quotes part a value
+        if self.cwd is not None:
+            text = f"cd {shlex.quote(str(self.cwd))} && {text}"
+        return text if self.stdin is None else f"{text} < {self.shown_stdin or 'INPUT'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +57,10 @@ class Completed:
     out: str
     err: str
     seconds: float
+    raw: bytes = field(default=b"", repr=False)
+    """stdout as it came, for what is no text; `out` has a sign in place of each byte that is none."""
+    quiet: bool = False
+    """Nothing of stdout may be shown."""
 
 
 class CommandFailed(LaunchError):
@@ -82,8 +80,8 @@ class CommandFailed(LaunchError):
 
     def tail(self) -> list[str]:
         """The last lines that the program wrote, without secrets."""
-        text = self.done.err.rstrip() or self.done.out.rstrip()
-        return redact(text).splitlines()[-_TAIL:]
+        text = next((text for text in _shown(self.done) if text.strip()), "")
+        return redact(text.rstrip()).splitlines()[-_TAIL:]
 
 
 class DeadlinePassed(CommandFailed):
@@ -109,32 +107,20 @@ def signal_name(number: int) -> str:
 
 def last_line(done: Completed) -> str:
     """The last line that is not empty, of stderr or else of stdout."""
-    for text in (done.err, done.out):
+    for text in _shown(done):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if lines:
             return redact(lines[-1])[:400]
-    return "it wrote nothing"
+    return "it wrote nothing" if not done.quiet else "it wrote nothing that may be shown"
 
 
-class _Sink:
-    """Gathers one stream; hands on whole lines if someone listens."""
+def _shown(done: Completed) -> tuple[str, ...]:
+    return (done.err,) if done.quiet else (done.err, done.out)
 
-    def __init__(self, listen: Callable[[str], None] | None) -> None:
-        self._parts: list[bytes] = []
-        self._rest = b""
-        self._listen = listen
 
-    def __call__(self, chunk: str | bytes) -> None:
-        data = chunk.encode("utf-8", "surrogateescape") if isinstance(chunk, str) else chunk
-        self._parts.append(data)
-        if self._listen is None:
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._listen(line.decode("utf-8", "replace"))
-
-    def text(self) -> str:
-        return b"".join(self._parts).decode("utf-8", "replace")
+def duration(seconds: float) -> str:
+    """Seconds as programs written in Go read them; `g` alone would write a million as 1e+06."""
+    return f"{seconds:.12g}s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +148,11 @@ class Programs:
     def where(self, name: str) -> str | None:
         """The path of a program, or None."""
         if "/" in name:
-            return name if os.access(name, os.X_OK) else None
-        if self.folder is not None and os.access(self.folder / name, os.X_OK):
+            return name if _runs(Path(name)) else None
+        if self.folder is not None and _runs(self.folder / name):
             return str(self.folder / name)
-        return shutil.which(name, path=self.env.get("PATH", os.defpath))
+        found = shutil.which(name, path=self.env.get("PATH", os.defpath))
+        return found and str(Path(found).absolute())
 
     def with_env(self, added: Mapping[str, str]) -> Programs:
         """The same programs in a wider environment."""
@@ -179,20 +166,40 @@ class Programs:
         listen: Callable[[str], None] | None = None,
         quiet: bool = False,
     ) -> Completed:
-        """Run to the end. Raises `CommandFailed`, `DeadlinePassed`, `ProgramMissing`, `Stopped`.
+        """Run to the end. Raises `CommandFailed`, `DeadlinePassed`, `ProgramMissing`, `CannotStart`, `Stopped`.
 
         `listen` gets each line of stdout and stderr as it comes. `quiet` keeps the output out of the
-        step's log: for what may hold secrets.
+        step's log, and stdout out of errors: for what may hold secrets.
         """
         path = self.find(command.argv[0])
         begin = time.monotonic()
         if context is not None and context.cancelled.is_set():
             raise Stopped(context.step)
-        out, err = _Sink(listen), _Sink(listen)
-        code, late = _run(path, command, {**self.env, **command.env}, out, err, context)
-        done = Completed(command=command, code=code, out=out.text(), err=err.text(), seconds=time.monotonic() - begin)
+        out, err = Sink(listen), Sink(listen)
+        with _stdin(command) as stdin:
+            code, late = run_process(
+                path,
+                command.argv,
+                {**self.env, **command.env},
+                cwd=command.cwd,
+                stdin=stdin,
+                out=out,
+                err=err,
+                deadline=command.deadline,
+                cancelled=context.cancelled if context is not None else None,
+            )
+        raw = out.data()
+        done = Completed(
+            command=command,
+            code=code,
+            out=raw.decode("utf-8", "replace"),
+            err=err.data().decode("utf-8", "replace"),
+            seconds=time.monotonic() - begin,
+            raw=raw,
+            quiet=quiet,
+        )
         if context is not None and self.log_dir is not None and not quiet:
-            self._log(context, done)
+            _log(self.log_dir, context, done)
         if context is not None and context.cancelled.is_set() and code not in command.ok:
             raise Stopped(context.step)
         if late:
@@ -201,81 +208,38 @@ class Programs:
             raise CommandFailed(done)
         return done
 
-    def _log(self, context: Context, done: Completed) -> None:
-        assert self.log_dir is not None
-        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in context.step)
-        text = f"$ {done.command.paste()}\n{done.out}{done.err}[code {done.code}, {done.seconds:.2f} s]\n"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        with os.fdopen(os.open(self.log_dir / f"{name}.log", flags, 0o600), "a") as file:
-            file.write(redact(text))
+
+def _runs(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
-def _run(
-    path: str,
-    command: Command,
-    env: Mapping[str, str],
-    out: _Sink,
-    err: _Sink,
-    context: Context | None,
-) -> tuple[int, bool]:
-    import sh  # looked up late: importing it costs 60 ms, and `invoke --list` runs nothing
-
-    options: dict[str, Any] = {
-        "_bg": True,
-        "_bg_exc": False,
-        "_new_session": True,
-        "_tty_out": False,
-        "_env": dict(env),
-        "_out": out,
-        "_err": err,
-        "_out_bufsize": 1,
-        "_err_bufsize": 1,
-        "_encoding": "utf-8",
-        "_decode_errors": "surrogateescape",
-        "_return_cmd": True,
-        "_no_out": True,
-        "_no_err": True,
-    }
-    late = threading.Event()
-    with _stdin(command.stdin) as stdin:
-        with _FORK, warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            running = sh.Command(path)(*command.argv[1:], _in=stdin, **options)
-            group = running.process.pid
-            CHILDREN.add(group)
-        ended = threading.Event()
-
-        def end() -> None:
-            CHILDREN.signal(group, signal.SIGTERM)
-            killer = threading.Timer(_PATIENCE, lambda: ended.is_set() or CHILDREN.signal(group, signal.SIGKILL))
-            killer.daemon = True
-            killer.start()
-
-        def too_late() -> None:
-            late.set()
-            end()
-
-        timer = threading.Timer(command.deadline, too_late)
-        timer.daemon = True
-        timer.start()
-        forget = context.cancelled.call(end) if context is not None else lambda: None
-        try:
-            code = running.process.wait()
-        finally:
-            ended.set()
-            timer.cancel()
-            forget()
-            CHILDREN.remove(group)
-    return int(code), late.is_set()
+def _log(folder: Path, context: Context, done: Completed) -> None:
+    """Add a command to its step's log; a disk that is full is not the step's failure."""
+    text = f"$ {done.command.paste()}\n{_ended(done.out)}{_ended(done.err)}[code {done.code}, {done.seconds:.2f} s]\n"
+    try:
+        append(folder / f"{file_name(context.step)}.log", redact(text))
+    except OSError as error:
+        context.say(f"its log could not be written: {error.strerror or error}")
 
 
-def _stdin(text: str | None) -> IO[bytes]:
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _stdin(command: Command) -> IO[bytes]:
     """A file to read from: nothing, or the text from a file that has no name and dies with it."""
-    if text is None:
+    if command.stdin is None:
         return Path(os.devnull).open("rb")
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    file.write(text.encode())
-    file.seek(0)
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        file.write(command.stdin.encode("utf-8", "surrogateescape"))
+        file.seek(0)
+    except OSError as error:
+        raise LaunchError(
+            f"the input of {Path(command.argv[0]).name} cannot be written to a temporary file",
+            why=error.strerror or str(error),
+            fix="make room, or name another folder in TMPDIR",
+        ) from None
     return file
 
 

@@ -1,0 +1,63 @@
+"""How a kubeconfig is written: under kubectl's own lock, and whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks.errors import LaunchError
+
+_PATIENCE = 10.0
+"""Seconds that another program may hold kubectl's lock; it needs milliseconds."""
+
+
+def replace(path: Path, text: str) -> None:
+    """Whole or not at all, with the mode and owner of the file that it replaces."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with contextlib.suppress(FileNotFoundError):
+                old = path.stat()
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+                with contextlib.suppress(PermissionError):
+                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The lock of kubectl itself: FILE.lock, made exclusively (client-go: `clientcmd.lockFile`)."""
+    lock = path.with_name(f"{path.name}.lock")
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
+        except FileExistsError:
+            if time.monotonic() >= end:
+                raise LaunchError(
+                    f"your kubeconfig {path} is locked by another program",
+                    why=f"{lock} is there since more than {_PATIENCE:g} s: kubectl makes it while it writes",
+                    fix=f"if no kubectl runs it was left behind by one that died: rm {shlex.quote(str(lock))}",
+                    transient=True,
+                ) from None
+            time.sleep(0.05)
+        else:
+            break
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
