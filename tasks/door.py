@@ -35,7 +35,7 @@ def door(*common: str, help: Mapping[str, str] | None = None) -> Callable[[Body]
         def call(_context: Context, **given: Any) -> None:
             from tasks.session import Options, guarded
 
-            shared = {name: given.pop(name) for name in names}
+            shared = {name: given.pop(name, _COMMON[name][0]) for name in names}
             options = Options(
                 task=body.__name__.rstrip("_").replace("_", "-"),
                 profile=shared.get("profile"),

@@ -39,7 +39,9 @@ def values(session: Session, parts: Collection[str]) -> dict[str, Any]:
 
 def steps(situation: Situation) -> list[Step]:
     """One apply for those that are missing or changed; a step that says why for each that has no value."""
-    left_out = [Step(name=f"secrets: {name}", task=TASK, skip=why) for name, why in situation.secrets_left_out]
+    left_out = [
+        Step(name=f"secrets: leave out {name}", task=TASK, skip=why) for name, why in situation.secrets_left_out
+    ]
     if not situation.secrets and left_out:
         return left_out
     return [

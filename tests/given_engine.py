@@ -85,6 +85,7 @@ class Machine:
         self.fails: dict[str, Answer] = {}
         """Answers that win over the script, by the beginning of a command line."""
         self.programs = FakePrograms(answers={"": self._answer}, env={"PATH": "/nowhere"}, otherwise=Answer())
+        monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
         monkeypatch.setattr("tasks.tools.kubeapi.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.tools.kubeapi.port_answers", lambda *_: bool(self.containers))
         monkeypatch.setattr("tasks.facts.ports.taken", lambda *_: False)

@@ -55,17 +55,17 @@ def test_one_without_a_value_is_left_out_and_an_existing_one_stays(
     tmp_path: Path, environ: dict[str, str], why: str
 ) -> None:
     (step,) = secrets.steps(of(tmp_path, environ=environ, values={"k": {"env": "PASSWORD"}}))
-    assert (step.name, step.skip) == ("secrets: s", f"{why}; an existing secret stays")
+    assert (step.name, step.skip) == ("secrets: leave out s", f"{why}; an existing secret stays")
 
 
 def test_one_that_is_left_out_stops_no_other(tmp_path: Path) -> None:
     settings = given.settings(
         namespaces=["one"],
-        secrets=[{"name": "a", "values": {"k": {"env": "A"}}}, {"name": "b", "values": {"k": {"env": "B"}}}],
+        secrets=[{"name": "apply", "values": {"k": {"env": "A"}}}, {"name": "b", "values": {"k": {"env": "B"}}}],
     )
     session = given.session(tmp_path, settings=settings, environ={"B": "value-of-b"})
     steps = secrets.steps(given.situation(tmp_path, settings=settings, **secrets.values(session, {"secrets"})))
-    assert [(step.name, step.skip is None) for step in steps] == [("secrets: a", False), (APPLY, True)]
+    assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (APPLY, True)]
 
 
 def test_where_none_is_configured_the_step_says_so(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests import given
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Session:
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
     environ = {"HOME": str(tmp_path), "CLUSTER_NAME": "mine"}
     options = Options(task="config", sets=("cluster.agents=3", "helm.releases=[]"))
     return begin(options, given.ROOT, environ)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks import up as module
-from tasks.errors import BadInput, Drifted
-from tasks.lock import Held, held
+from tasks.errors import Drifted
 from tasks.session import Ended
 from tasks.up import cluster, up
 from tests import given
+from tests.engine.schema import problems
 from tests.given_engine import Machine
 from tests.given_live import FakeApi, obj
 from tests.programs import Answer
 
-SERVER = "k3d-openframe-dev-server-0"
+SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
     ):
         assert states[name] == "ran", name
     assert "failed" not in states.values()
+    assert problems(machine.latest(), SCHEMA) == []
     assert [line.split(" --")[0] for line in machine.acted] == [
         "k3d cluster create",
         "kubectl",
@@ -165,6 +166,7 @@ def test_its_record_is_one_of_both_plans(stopped: Machine) -> None:
     stopped.api.remove(obj("Namespace", "platform"))
     bring(stopped)
     record = stopped.latest()
+    assert problems(record, SCHEMA) == []
     names = [step["name"] for step in record["steps"]]
     assert len(names) == len(set(names))
     needs = {step["name"]: step["needs"] for step in record["steps"]}
@@ -196,119 +198,6 @@ def test_a_start_that_fails_is_told_and_recorded(stopped: Machine) -> None:
     assert caught.value.status == 1
     assert stopped.latest()["outcome"] == "failed"
     assert stopped.states()["cluster: start"] == "failed"
-
-
-# -- what goes wrong -------------------------------------------------------------------------------
-
-
-def test_a_failure_leaves_the_cluster_and_the_next_run_goes_on(machine: Machine) -> None:
-    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended) as caught:
-        bring(machine)
-    assert caught.value.status == 1
-    assert machine.states()["namespaces: apply"] == "failed"
-    assert len(machine.containers) == 3
-    machine.fails.clear()
-    machine.complete = True
-    machine.programs.calls.clear()
-    assert bring(machine) == 0
-    assert not any(line.startswith("k3d") for line in machine.acted)
-
-
-def test_rollback_removes_what_this_run_made(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
-        bring(machine, rollback=True)
-    assert machine.containers == []
-    assert not (machine.folder / "state" / "openframe" / "clusters" / "openframe-dev").exists()
-    assert "what this run made is removed" in capsys.readouterr().err
-
-
-def test_rollback_removes_a_half_made_cluster_that_was_made_again(machine: Machine) -> None:
-    machine.make(agents=0)
-    machine.complete = False
-    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
-        bring(machine, rollback=True)
-    assert machine.containers == []
-
-
-def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.make()
-    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
-        bring(machine, rollback=True)
-    assert len(machine.containers) == 3
-    assert "was there before this run, so it stays" in capsys.readouterr().err
-
-
-def test_rollback_leaves_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
-    machine.put_registries()
-    machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
-    with pytest.raises(Ended):
-        bring(machine, rollback=True)
-    assert [each["Name"] for each in machine.containers] == ["/k3d-openframe-registry"]
-
-
-def test_rollback_that_fails_says_what_is_left(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.fails |= {"kubectl --kubeconfig": Answer(code=1, err="no"), "docker rm": Answer(code=1, err="busy")}
-    with pytest.raises(Ended):
-        bring(machine, rollback=True)
-    assert "--rollback: not removed: down: nodes" in capsys.readouterr().err
-
-
-def test_a_cluster_of_somebody_else_is_never_touched(machine: Machine) -> None:
-    machine.make(ours=False)
-    with pytest.raises(BadInput, match="that this project did not make"):
-        bring(machine)
-    assert machine.acted == []
-
-
-@pytest.mark.parametrize("option", ["recreate", "rollback"])
-def test_a_cluster_that_is_not_ours_to_make_is_not_made_again(machine: Machine, option: str) -> None:
-    with pytest.raises(BadInput, match=f"--{option} has no meaning with the engine existing"):
-        bring(machine, engine="existing", context="prod", **{option: True})
-    assert machine.programs.calls == []
-
-
-def test_a_second_run_fails_at_once_and_names_the_first(machine: Machine) -> None:
-    session = machine.session()
-    with held(session.lock, "down"), pytest.raises(Held, match="runs 'down'"):
-        bring(machine)
-    assert machine.programs.calls == []
-
-
-def test_checks_are_made_only_where_a_cluster_is_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    monkeypatch.setattr("tasks.doctor.stop_launch", lambda *_: seen.append("checked"))
-    bring(machine)
-    assert seen == ["checked"]
-    bring(machine)
-    assert seen == ["checked"]
-
-
-def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.engine.step import Report, Step
-
-    order: list[str] = []
-
-    def fetch(_context: object) -> Report:
-        order.append("fetched")
-        return Report()
-
-    monkeypatch.setattr(
-        "tasks.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
-    )
-
-    def survey(*_: object) -> None:
-        order.append("surveyed")
-        raise Ended(7)
-
-    monkeypatch.setattr(module, "survey", survey)
-    with pytest.raises(Ended):
-        bring(machine)
-    assert order == ["fetched", "surveyed"]
 
 
 # -- parts, records, and what is remembered --------------------------------------------------------

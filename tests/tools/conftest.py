@@ -1,4 +1,4 @@
-"""Certificates are made once for all tests."""
+"""Programs may be started, and certificates are made once for all tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasks.tools.children import CHILDREN
 from tests.tools.tls import Certificates, Served, certificates, serving
+
+
+@pytest.fixture(autouse=True)
+def children_may_live() -> None:
+    """A test of a whole task closes the registry for this process."""
+    CHILDREN.open()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,185 @@
+"""All tasks as invoke sees them, in processes of their own where the process is what counts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.namespace import ns
+from tests import given
+
+HEAVY = (
+    "pydantic",
+    "pydantic_core",
+    "rich",
+    "psutil",
+    "sh",
+    "http.client",
+    "tenacity",
+    "platformdirs",
+    "concurrent.futures",
+)
+TASKS = {
+    "up": {"recreate", "rollback"},
+    "down": {"stop", "purge", "yes"},
+    "plan": {"format", "recreate"},
+    "status": {"format"},
+    "doctor": {"fix", "format"},
+    "prepull": set(),
+    "registry": {"purge", "status"},
+    "cluster": {"recreate"},
+    "namespaces": set(),
+    "secrets": set(),
+    "manifests": set(),
+    "helm": set(),
+    "health": set(),
+    "config": {"format", "only"},
+}
+COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
+INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "health", "status", "plan")
+
+
+@functools.cache
+def arguments(name: str) -> dict[str, str]:
+    """Its options with their help; asked once, since invoke gives each help away but once."""
+    return {str(argument.name): argument.help or "" for argument in ns[name].get_arguments()}
+
+
+def options(name: str) -> set[str]:
+    return set(arguments(name))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_each_task_has_its_options_and_help_for_each(name: str) -> None:
+    task = ns[name]
+    assert options(name) - COMMON == TASKS[name]
+    assert {"profile", "set"} <= options(name)
+    assert (task.__doc__ or "").split("\n")[0].endswith(".")
+    assert all(arguments(name).values())
+
+
+def test_there_are_no_tasks_without_a_test() -> None:
+    assert TASKS.keys() <= set(ns.task_names)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_works_inside_a_cluster_works_on_any(name: str) -> None:
+    assert ({"engine", "context"} <= options(name)) is (name in INSIDE or name == "doctor")
+
+
+@pytest.mark.parametrize(
+    ("name", "given_", "where", "wanted"),
+    [
+        ("up", {"recreate": True}, "tasks.up.up", {"recreate": True, "rollback": False}),
+        ("down", {"purge": True}, "tasks.down.down", {"stop": False, "purge": True, "yes": False}),
+        ("plan", {"format": "dot"}, "tasks.planning.show", {"form": "dot", "recreate": False}),
+        ("status", {}, "tasks.status.status", {"form": "text"}),
+        ("doctor", {"fix": True}, "tasks.doctor.doctor", {"fix": True, "form": "text"}),
+        ("registry", {"status": True}, "tasks.registries.registries", {"purge": False, "status": True}),
+        ("cluster", {}, "tasks.up.cluster", {"recreate": False}),
+        ("config", {"only": "helm"}, "tasks.showing.configuration", {"form": "text", "only": "helm"}),
+    ],
+)
+def test_each_task_leads_to_its_room(
+    name: str,
+    given_: dict[str, Any],
+    where: str,
+    wanted: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    seen: list[tuple[Any, dict[str, Any]]] = []
+    session = given.session(tmp_path)
+    monkeypatch.setattr("tasks.session.guarded", lambda _options, _root, body: body(session))
+    monkeypatch.setattr(where, lambda given_to, **own: seen.append((given_to, own)))
+    ns[name](_context(), **_all(name, given_))
+    assert seen == [(session, wanted)]
+
+
+@pytest.mark.parametrize("name", ["prepull", "namespaces", "secrets", "manifests", "helm", "health"])
+def test_each_part_is_run_alone(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[str] = []
+    session = given.session(tmp_path)
+    monkeypatch.setattr("tasks.session.guarded", lambda _options, _root, body: body(session))
+    monkeypatch.setattr("tasks.parts.part", lambda _session, part: seen.append(part))
+    ns[name](_context(), **_all(name, {}))
+    assert seen == [name]
+
+
+def _context() -> Any:
+    from invoke.context import Context
+
+    return Context()
+
+
+def _all(name: str, given_: dict[str, Any]) -> dict[str, Any]:
+    """All options, as invoke gives them."""
+    signature = inspect.signature(ns[name].body)
+    usual = {key: each.default for key, each in list(signature.parameters.items())[1:]}
+    return {**usual, **given_}
+
+
+# -- processes ----------------------------------------------------------------------------------------------
+
+
+def process(*argv: str, cwd: Path = given.ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", **environ}
+    return subprocess.run(
+        [sys.executable, *argv], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_list_of_tasks_imports_nothing_heavy() -> None:
+    """`invoke --list` is asked for on every press of the tab key. What invoke itself has loaded does not count."""
+    code = "import sys, json; before = set(sys.modules); import invoke.program; own = set(sys.modules)\n"
+    code += "import tasks.namespace; print(json.dumps(sorted(set(sys.modules) - own)))"
+    done = process("-c", code)
+    assert done.returncode == 0, done.stderr
+    new = set(json.loads(done.stdout))
+    assert "tasks.door" in new
+    assert new.isdisjoint(HEAVY), new & set(HEAVY)
+    rooms = {"tasks.session", "tasks.situation", "tasks.survey", "tasks.up", "tasks.settings.tree"}
+    assert new.isdisjoint(rooms)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The project elsewhere, with what invoke needs of it."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("tasks", "config", "files"):
+        shutil.copytree(given.ROOT / name, root / name)
+    shutil.copy(given.ROOT / "tasks.py", root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "told"),
+    [
+        ("openframe: [a,\n", ["--list"], "invoke.yaml"),
+        ("openframe:\n  cluster:\n    agnets: 3\n", ["config"], "agents"),
+    ],
+    ids=["it cannot be read", "a name that nobody knows"],
+)
+def test_a_broken_invoke_yaml_is_one_message(copied: Path, text: str, argv: list[str], told: str) -> None:
+    (copied / "invoke.yaml").write_text(text)
+    done = process("-m", "invoke", *argv, cwd=copied)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert told in done.stderr
+    assert done.stderr.count("do:") == 1
+    assert done.stdout == ""
+
+
+def test_without_an_invoke_yaml_the_defaults_are_in_force(copied: Path) -> None:
+    done = process("-m", "invoke", "config", "--format", "json", "--only", "cluster.name", cwd=copied)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["settings"]["cluster.name"]["value"] == "openframe-dev"
