@@ -14,7 +14,7 @@ from tasks.launch import bounds
 from tasks.lock import held
 from tasks.parts import part
 from tasks.registry import TASK
-from tasks.registry_container import DEBUG, lock
+from tasks.registry_container import lock
 from tasks.session import Session
 from tasks.situation import Situation
 from tasks.survey import survey
@@ -114,7 +114,8 @@ def _rate(situation: Situation, each: Registry) -> str:
     if not each.running:
         return "unknown"
     ask = Command(
-        argv=("docker", "exec", each.name, "wget", "-q", "-O", "-", f"http://{DEBUG}/debug/vars"), ok=(0, 1, 126, 127)
+        argv=("docker", "exec", each.name, "wget", "-q", "-O", "-", f"http://{docker.REGISTRY_DEBUG}/debug/vars"),
+        ok=(0, 1, 126, 127),
     )
     try:
         told = json.loads(situation.programs.run(ask).out)["registry"]["proxy"]["blobs"]

@@ -19,8 +19,6 @@ from tasks.tools.secret import conceal
 
 Making = Callable[[Context, int], None]
 """Makes a container that publishes the port given."""
-DEBUG = "127.0.0.1:5001"
-"""Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in names of images; that host itself serves none."""
 
@@ -150,7 +148,7 @@ def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
         {
             "version": 0.1,
             "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}},
-            "http": {"addr": ":5000", "debug": {"addr": DEBUG}},
+            "http": {"addr": ":5000", "debug": {"addr": docker.REGISTRY_DEBUG}},
             "proxy": {"remoteurl": upstream_url(cache), **login},
         }
     )

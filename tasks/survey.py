@@ -86,7 +86,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         **values(session, parts),
     )
     refuse_foreign(situation)
-    if NEEDS_CLUSTER & set(parts) and stands.presence is Presence.RUNNING:
+    if (NEEDS_CLUSTER | {"cluster"}) & set(parts) and stands.presence is Presence.RUNNING:
         return with_live(situation, parts)
     return situation
 

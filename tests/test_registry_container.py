@@ -63,7 +63,10 @@ def test_a_cache_is_made(tmp_path: Path) -> None:
     assert given.handover.push_port is None
     assert free.asked == [None]  # any port will do
     argv = fake.told("docker run")[0].command.argv
-    assert options(argv, "--env") == ["REGISTRY_PROXY_REMOTEURL=https://ghcr.io"]
+    assert options(argv, "--env") == [
+        "REGISTRY_PROXY_REMOTEURL=https://ghcr.io",
+        "REGISTRY_HTTP_DEBUG_ADDR=127.0.0.1:5001",
+    ]
     labels = options(argv, "--label")
     assert {"openframe.cache=ghcr.io", "openframe.upstream=https://ghcr.io"} <= set(labels)
     assert "openframe.cache=ghcr.io" in fake.told("docker volume create")[0].line

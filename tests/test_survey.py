@@ -99,7 +99,8 @@ def test_a_cluster_of_somebody_else_is_refused(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "looked"), [((), False), (("prepull", "registry", "cluster"), False), (("helm",), True), (ALL, True)]
+    ("parts", "looked"),
+    [((), False), (("prepull", "registry"), False), (("cluster",), True), (("helm",), True), (ALL, True)],
 )
 def test_the_cluster_is_asked_only_where_something_works_inside_it(
     machine: Machine, parts: tuple[str, ...], looked: bool

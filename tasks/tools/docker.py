@@ -22,6 +22,10 @@ CACHE_LABEL = "openframe.cache"
 """On registries of ours: the upstream they stand before, or `push`."""
 
 
+REGISTRY_DEBUG = "127.0.0.1:5001"
+"""Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
+
+
 def containers(*labels: str) -> Command:
     """Ids of containers, running or not, that carry all these labels."""
     filters = [part for label in labels for part in ("--filter", f"label={label}")]
@@ -116,7 +120,11 @@ def _registry(
         "k3s.registry.port.internal": "5000",
         **labels,
     }
-    remote = ("--env", f"REGISTRY_PROXY_REMOTEURL={upstream}") if upstream else ()
+    remote = (
+        ("--env", f"REGISTRY_PROXY_REMOTEURL={upstream}", "--env", f"REGISTRY_HTTP_DEBUG_ADDR={REGISTRY_DEBUG}")
+        if upstream
+        else ()
+    )
     return (
         "--name",
         name,

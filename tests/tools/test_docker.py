@@ -94,7 +94,8 @@ def test_a_registry_is_on_loopback_and_has_k3ds_labels() -> None:
     url = "https://ghcr.io"
     run = docker.run_registry("cache", "registry:2", port=5051, volume="cache", labels=labels, upstream=url)
     made = docker.create_registry("cache", "registry:2", port=5051, volume="cache", labels=labels)
-    assert " ".join(run.argv) == f"docker run --detach {REGISTRY} --env REGISTRY_PROXY_REMOTEURL={url} registry:2"
+    remote = f"--env REGISTRY_PROXY_REMOTEURL={url} --env REGISTRY_HTTP_DEBUG_ADDR=127.0.0.1:5001"
+    assert " ".join(run.argv) == f"docker run --detach {REGISTRY} {remote} registry:2"
     assert " ".join(made.argv) == f"docker create {REGISTRY} registry:2"
 
 
