@@ -47,6 +47,7 @@ def test_a_bad_kubelet_flag_is_named_soon_after_the_first_exit(project: Project)
     done = project.invoke("up", "--set", 'cluster.args.kubelet=["max-parallel-image-pulls=4"]')
     ended = time.time()
     deaths.process.terminate()
+    deaths.process.communicate(timeout=10)
     assert done.code == 1, done.text
     assert "max-parallel-image-pulls" in done.err
     assert "cluster.args.kubelet" in done.err
