@@ -177,13 +177,14 @@ def _check_file() -> None:
     """The one effect of this import: invoke reads invoke.yaml next, and a broken one is a traceback of its own."""
     if not (ROOT / "invoke.yaml").exists():
         return
+    import os
     import sys
 
     from tasks.errors import LaunchError
     from tasks.settings.door import check_invoke_yaml
 
     try:
-        check_invoke_yaml(ROOT)
+        check_invoke_yaml(ROOT, os.environ)
     except LaunchError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(error.status) from None

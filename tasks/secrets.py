@@ -28,10 +28,10 @@ def values(session: Session, parts: Collection[str]) -> dict[str, Any]:
 
     programs = session.programs()
 
-    def output(argv: Sequence[str]) -> str:
+    def output(argv: Sequence[str]) -> bytes:
         program = str(session.root / argv[0]) if "/" in argv[0] else argv[0]
         command = Command(argv=(program, *argv[1:]), cwd=session.root, deadline=session.settings.timeouts.command)
-        return programs.run(command, quiet=True).out
+        return programs.run(command, quiet=True).raw
 
     made, left_out = secrets(session.settings, session.environ, reader(session.root), output)
     return {"secrets": tuple(made), "secrets_left_out": tuple((each.name, each.why) for each in left_out)}

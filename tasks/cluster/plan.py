@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tasks.acting import running
 from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
+from tasks.cluster.arguments import arguments
 from tasks.cluster.config import Files, balanced, docker_memory, k3d_config, render
 from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.watch import watching
@@ -149,6 +150,10 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     wanted = situation.shape.agents
     limits = situation.settings.cluster.limits
     memory = docker_memory(limits.agent_memory) if limits.enabled else None
+    settings = situation.settings
+    concurrency, ingress = situation.shape.concurrency, settings.ingress.controller
+    rows = arguments(settings.cluster, concurrency, ingress=ingress) if not have else ()
+    own = [arg for arg, filters in rows if "agent:*" in filters]
     taken = {node.name for node in have}
     names = (f"{situation.name}-agent-{number}" for number in range(wanted + len(have) + 1))
     free = [name for name in names if f"k3d-{name}" not in taken and f"k3d-{name}-0" not in taken]
@@ -158,11 +163,18 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
             task=TASK,
             action=running(
                 situation.k3d_programs,
-                k3d.add_agent(situation.name, name, memory=memory, timeout=situation.settings.cluster.timeout),
+                k3d.add_agent(
+                    situation.name,
+                    name,
+                    memory=memory,
+                    timeout=settings.cluster.timeout,
+                    labels=None if have else settings.cluster.agent_labels,
+                    args=own,
+                ),
             ),
             needs=(READY, *needs),
             wait=True,
-            deadline=situation.settings.cluster.timeout + 30,
+            deadline=settings.cluster.timeout + 30,
             why=f"{wanted} agents are configured, {len(have)} are there",
             expected=6.0,
         )

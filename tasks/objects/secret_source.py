@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ReadFile = Callable[[str], bytes]
 """The content of a file; raises OSError."""
-RunCommand = Callable[[Sequence[str]], str]
+RunCommand = Callable[[Sequence[str]], bytes]
 """What a command wrote to stdout; raises `CommandFailed`, `ProgramMissing`."""
 
 _KINDS = ("env", "file", "command")
@@ -129,9 +129,7 @@ def _run(secret: Secret, key: str, command: Sequence[str], run_command: RunComma
     except ProgramMissing as error:
         why = error.what
     else:
-        if "\ufffd" not in output:
-            return output.encode("utf-8", "surrogateescape")
-        why = f"{command[0]} wrote bytes that are no UTF-8 text; a file may hold such"
+        return output
     raise _refused(secret, key, why, "run that command by hand, or take the secret out")
 
 

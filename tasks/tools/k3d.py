@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.tools.program import Command, duration
@@ -37,9 +37,23 @@ def start(name: str, timeout: float) -> Command:
     return Command(argv=("k3d", "cluster", "start", name, "--timeout", duration(timeout)), deadline=timeout + 15)
 
 
-def add_agent(cluster: str, node: str, *, memory: str | None, timeout: float) -> Command:
-    """One more agent; k3d copies arguments, labels and files of an agent that exists, and names it `k3d-NODE-0`."""
+def add_agent(
+    cluster: str,
+    node: str,
+    *,
+    memory: str | None,
+    timeout: float,
+    labels: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+) -> Command:
+    """One more agent, which k3d names `k3d-NODE-0`.
+
+    It copies arguments and labels of an agent that exists. Where there is none yet, it copies a server, less what
+    is the server's own: then `labels` of the node and `args` of k3s must be given (k3d: `client.NodeAddToCluster`).
+    """
     limit = ("--memory", memory) if memory else ()
+    own = [part for key, value in (labels or {}).items() for part in ("--k3s-node-label", f"{key}={value}")]
+    own += [part for arg in args for part in ("--k3s-arg", arg)]
     return Command(
         argv=(
             "k3d",
@@ -51,6 +65,7 @@ def add_agent(cluster: str, node: str, *, memory: str | None, timeout: float) ->
             "--role",
             "agent",
             *limit,
+            *own,
             "--timeout",
             duration(timeout),
         ),

@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -241,9 +241,3 @@ def _stdin(command: Command) -> IO[bytes]:
             fix="make room, or name another folder in TMPDIR",
         ) from None
     return file
-
-
-def environment(own: Mapping[str, str], keep_back: Iterable[str]) -> dict[str, str]:
-    """The environment for programs: this process's, less the names that they must not see."""
-    hidden = set(keep_back)
-    return {key: value for key, value in own.items() if key not in hidden}

@@ -32,7 +32,11 @@ def made(
     *wanted: dict[str, Any], namespaces: tuple[str, ...] = ("a", "b")
 ) -> tuple[list[dict[str, Any]], list[Skipped]]:
     settings = Settings.model_validate({"namespaces": namespaces, "secrets": wanted})
-    return secrets(settings, ENVIRON, FILES.__getitem__, lambda argv: f"canary-of {' '.join(argv)}\n")
+    return secrets(settings, ENVIRON, FILES.__getitem__, lambda argv: f"canary-of {' '.join(argv)}\n".encode())
+
+
+def no_command(argv: Sequence[str]) -> bytes:
+    raise AssertionError(f"{argv} was run")
 
 
 def values(objects: Sequence[dict[str, Any]]) -> dict[str, bytes]:
@@ -45,7 +49,7 @@ def env(name: str = "TOKEN") -> dict[str, str]:
 
 def test_the_default_is_the_login_of_ghcr_in_every_namespace() -> None:
     settings = Settings()
-    objects, skipped = secrets(settings, {"GITHUB_TOKEN_CLASSIC": "canary-ghp"}, FILES.__getitem__, str)
+    objects, skipped = secrets(settings, {"GITHUB_TOKEN_CLASSIC": "canary-ghp"}, FILES.__getitem__, no_command)
     assert skipped == []
     assert [each["metadata"]["namespace"] for each in objects] == list(settings.namespaces)
     for each in objects:
@@ -73,7 +77,7 @@ def test_the_default_is_the_login_of_ghcr_in_every_namespace() -> None:
     ],
 )
 def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str], why: str) -> None:
-    assert secrets(Settings(), environ, FILES.__getitem__, str) == ([], [Skipped("github-pat-secret", why)])
+    assert secrets(Settings(), environ, FILES.__getitem__, no_command) == ([], [Skipped("github-pat-secret", why)])
 
 
 @pytest.mark.parametrize(
@@ -155,9 +159,9 @@ def test_own_namespaces_win_and_each_comes_once() -> None:
 def test_each_source_is_read_once() -> None:
     calls: list[Sequence[str]] = []
 
-    def run(argv: Sequence[str]) -> str:
+    def run(argv: Sequence[str]) -> bytes:
         calls.append(argv)
-        return "canary"
+        return b"canary"
 
     settings = Settings.model_validate({"secrets": [{"name": "s", "values": {"k": {"command": ["x"]}}}]})
     objects, _ = secrets(settings, {}, FILES.__getitem__, run)

@@ -27,6 +27,12 @@ FOLDER = Path("/state/dev")
             "k3d node create a --cluster dev --role agent --timeout 0.5s",
             15.5,
         ),
+        (
+            k3d.add_agent("dev", "a", memory=None, timeout=1.0, labels={"role": "agent"}, args=["--kubelet-arg=x=y"]),
+            "k3d node create a --cluster dev --role agent --k3s-node-label role=agent --k3s-arg --kubelet-arg=x=y"
+            " --timeout 1s",
+            16,
+        ),
         (k3d.start("dev", 2_000_000.0), "k3d cluster start dev --timeout 2000000s", 2_000_015),
     ],
 )

@@ -22,7 +22,6 @@ from tasks.tools.program import (
     ProgramMissing,
     Programs,
     duration,
-    environment,
     last_line,
     signal_name,
 )
@@ -139,10 +138,6 @@ def test_a_program_runs_in_the_folder_that_was_given(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="cannot be started") as caught:
         programs().run(Command(argv=("pwd",), cwd=tmp_path / "none"))
     assert str(tmp_path / "none") in caught.value.why
-
-
-def test_names_that_are_kept_back_are_not_passed_on() -> None:
-    assert environment({"A": "1", "B": "2"}, ["B", "C"]) == {"A": "1"}
 
 
 def test_codes_that_are_expected_are_no_failure() -> None:
