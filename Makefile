@@ -18,17 +18,21 @@ $(VENV)/runtime.done: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed and none was found; install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/python -m compileall -q tasks tasks.py
+	@touch $@
+
+# invoke turns bytecode files off: without these every call would compile what it imports
+$(VENV)/compiled.done: $(VENV)/runtime.done tasks.py $(wildcard tasks/*.py tasks/*/*.py)
+	@$(BIN)/python -m compileall -q tasks tasks.py
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/runtime.done requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(TASKS): $(VENV)/runtime.done
+$(TASKS): $(VENV)/compiled.done
 	@$(BIN)/invoke $@ $(ARGS)
 
-tools: $(VENV)/runtime.done ## fetch k3d, kubectl and helm where they are missing
+tools: $(VENV)/compiled.done ## fetch k3d, kubectl and helm where they are missing
 	@$(BIN)/python -m tasks.setup $(ARGS)
 
 test: $(VENV)/dev.done ## the tests that need no cluster
@@ -42,6 +46,7 @@ lint: $(VENV)/dev.done ## types, style, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
 check: lint test ## what must be green before a change lands
 

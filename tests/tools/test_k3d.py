@@ -28,9 +28,8 @@ FOLDER = Path("/state/dev")
             15.5,
         ),
         (
-            k3d.add_agent("dev", "a", memory=None, timeout=1.0, labels={"role": "agent"}, args=["--kubelet-arg=x=y"]),
-            "k3d node create a --cluster dev --role agent --k3s-node-label role=agent --k3s-arg --kubelet-arg=x=y"
-            " --timeout 1s",
+            k3d.add_agent("dev", "a", memory=None, timeout=1.0, labels={"a": "b"}, args=["--x=y"]),
+            "k3d node create a --cluster dev --role agent --k3s-node-label a=b --k3s-arg --x=y --timeout 1s",
             16,
         ),
         (k3d.start("dev", 2_000_000.0), "k3d cluster start dev --timeout 2000000s", 2_000_015),
