@@ -177,13 +177,20 @@ def check(session: Session, situation: Situation) -> None:
 
 
 def ensure_programs(session: Session) -> None:
-    """Fetch k3d, kubectl and helm into the project's folder where they are missing or too old."""
+    """Fetch k3d, kubectl and helm into the project's folder where they are missing or too old.
+
+    Without an engine to use them nothing is fetched. Raises `NoEngine`.
+    """
     from tasks.engine.step import Bounds
+    from tasks.facts.engine import engine
     from tasks.fetching import fetch_plan
 
     steps = fetch_plan(session)
-    if any(step.skip is None for step in steps):
-        session.run(steps, Bounds(work=3), acts=False, last=False)
+    if all(step.skip is not None for step in steps):
+        return
+    if session.options.engine == "k3d":
+        engine(session.programs())
+    session.run(steps, Bounds(work=3), acts=False, last=False)
 
 
 def _roll_back(situation: Situation) -> None:
