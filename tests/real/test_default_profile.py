@@ -43,6 +43,7 @@ def test_every_object_of_the_default_releases_is_accepted(project: Project, numb
     repository, chart = release.chart.split("/")
     url = os.environ.get(f"{repository.upper()}_REPOSITORY", settings.helm.repositories[repository])
     folder = project.folder / "charts"
+    folder.mkdir(exist_ok=True)
     pulled = subprocess.run(
         ["helm", "pull", chart, "--repo", url, "--version", str(release.version), "--destination", str(folder)],
         capture_output=True,
@@ -62,8 +63,6 @@ def test_every_object_of_the_default_releases_is_accepted(project: Project, numb
     run("kubectl", "--kubeconfig", str(project.kubeconfig), "create", "namespace", release.namespace)
     objects = project.folder / "objects.yaml"
     objects.write_text(rendered)
-    accepted = project.kubectl(
-        "apply", "--server-side", "--dry-run=server", "--namespace", release.namespace, "--filename", str(objects)
-    )
+    accepted = project.kubectl("apply", "--server-side", "--dry-run=server", "--filename", str(objects))
     wanted = [each for each in yaml.safe_load_all(rendered) if each]
     assert len(accepted.splitlines()) == len(wanted) > 0
