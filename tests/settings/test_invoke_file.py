@@ -126,7 +126,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         ("openframe: {pool: {downloads: 4}}\n", {"INVOKE_OPENFRAME_POOL_DOWNLOADS": "y"}, 2, "INVOKE_"),
         ("openframe: {pool: {downloads: 4}}\n", {"INVOKE_OPENFRAME_POOL_DOWNLOADS": "5"}, 2, "has no effect"),
-        ("openframe: {namespaces: [a]}\n", {"INVOKE_OPENFRAME_NAMESPACES": "b"}, 2, "would set a list"),
+        ("openframe: {namespaces: [a]}\n", {"INVOKE_OPENFRAME_NAMESPACES": "b"}, 2, "has no effect"),
         ("run: 5\n", {}, 2, "run is 5"),
         ("openframe: [\n", {}, 2, "invoke.yaml"),
     ],
