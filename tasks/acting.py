@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tasks.engine.step import Action, Context, Report
 from tasks.tools.program import Command, CommandFailed, Completed, Programs
+
+if TYPE_CHECKING:
+    from tasks.tools.kubeapply import Refused
 
 
 def run(
@@ -23,6 +27,17 @@ def run(
         return programs.run(command, context, listen=listen, quiet=quiet)
     except CommandFailed as error:
         raise explain(error, command.argv[0]) from error
+
+
+def explain_refusal(error: Refused) -> Refused:
+    """The same with what is known of its cause, which is known in kubectl's words."""
+    from tasks.causes import api, image, network
+    from tasks.causes.cause import clean, recognise
+
+    found = recognise((*api.CAUSES, *image.CAUSES, *network.CAUSES), clean(error.text), program="kubectl", code=1)
+    if found is not None:
+        error.why, error.fix, error.transient = found.reason, found.fix, found.transient
+    return error
 
 
 def running(programs: Programs, command: Command) -> Action:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.acting import run
+from tasks.acting import explain_refusal, run
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.objects.compare import same
 from tasks.objects.labels import Key, key
-from tasks.objects.stream import stream
+from tasks.objects.stream import line, ordered, stream
 from tasks.situation import Situation
 from tasks.tools import kubectl
+
+if TYPE_CHECKING:
+    from tasks.tools.kubeapi import Direct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +86,14 @@ def apply_step(
 
 
 def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret: bool = False) -> Action:
-    """`kubectl apply --server-side` with the objects on stdin."""
+    """Server-side apply: without a process where the kubeconfig has certificates, else by one kubectl for all."""
 
     def act(context: Context) -> Report | None:
+        from tasks.tools.kubeapi import Direct
+
+        api = situation.api()
+        if isinstance(api, Direct):
+            return _put(situation, api, objects, context)
         command = kubectl.apply(
             situation.folders.kubeconfig, stream(objects), deadline=situation.settings.timeouts.command
         )
@@ -93,3 +101,23 @@ def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret:
         return Report(exit_code=done.code)
 
     return act
+
+
+def _put(situation: Situation, api: Direct, objects: Sequence[dict[str, Any]], context: Context) -> Report:
+    """One after another, in an order in which each finds what it needs; names, never what is in them, go to the log."""
+    from tasks.tools.kubeapply import Refused, put
+    from tasks.tools.kuberesources import Resources
+
+    resources = Resources(api)
+    done: list[str] = []
+    try:
+        for each in ordered(objects):
+            context.wait(0)
+            put(api, resources, each, line(each))
+            done.append(f"{display(each)} applied")
+    except Refused as error:
+        done.append(error.text)
+        raise explain_refusal(error) from None
+    finally:
+        situation.programs.note(context, "\n".join(done))
+    return Report()

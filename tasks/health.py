@@ -127,21 +127,20 @@ def _later(time: str, start: str) -> bool:
 
 def _nodes(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import wait_until
+        from tasks.tools.kubewatch import watch_until
 
         wanted = expected_nodes(situation)
         seen: list[str] = []
 
-        def look() -> list[str] | None:
-            items = situation.api().get("/api/v1/nodes")["items"]
+        def look(api: Api) -> list[str] | None:
+            items = api.get("/api/v1/nodes")["items"]
             ready = [item["metadata"]["name"] for item in items if node_ready(item)]
             seen[:] = [item["metadata"]["name"] for item in items if not node_ready(item)]
             context.say(f"{len(ready)} of {wanted or len(items)} nodes")
             return ready if ready and len(ready) >= (wanted or len(items)) else None
 
-        ready = wait_until(
-            look, context, pause=0.2, cap=0.5, telling=lambda: f"not ready: {', '.join(seen) or 'none seen'}"
-        )
+        telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
+        ready = watch_until(situation.watched(), look, context, telling=telling)
         return Report(why=f"{len(ready)} nodes")
 
     return act
@@ -176,8 +175,8 @@ def system_refs(api: Api, off: frozenset[str]) -> tuple[Key, ...]:
 
 def _system(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
-        api, off = situation.api(), _off(situation)
-        told = wait_ready(api, lambda: system_refs(api, off), context)
+        off = _off(situation)
+        told = wait_ready(situation.watched(), lambda api: system_refs(api, off), context)
         return Report(why=f"{len(told)} workloads")
 
     return act

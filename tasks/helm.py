@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 from tasks.applying import ending
@@ -13,6 +15,7 @@ from tasks.facts.releases import LiveRelease, releases, wanted_refs
 from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.helm_values import release_fingerprint, release_values
+from tasks.objects.labels import digest
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.releases import named
 from tasks.settings.tree import Release
@@ -65,10 +68,11 @@ def _live(situation: Situation, release: Release) -> LiveRelease | None:
 
 def fingerprint(situation: Situation, release: Release, chart: Chart) -> str:
     """What a release was installed with, short enough for a label."""
-    return release_fingerprint(release, chart.identity, _values(situation, release))
+    return release_fingerprint(release, chart.identity, values_of(situation, release))
 
 
-def _values(situation: Situation, release: Release) -> dict[str, Any]:
+def values_of(situation: Situation, release: Release) -> dict[str, Any]:
+    """The values of a release as Helm gets them."""
     cluster = situation.settings.cluster
     return release_values(release, situation.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
 
@@ -153,23 +157,46 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
         from tasks.acting import run
         from tasks.objects.stream import line
 
-        values = _values(situation, release)
+        values, archive = values_of(situation, release), chart.archive(situation)
+        mark = fingerprint(situation, release, chart)
+        stamp = _stamp(situation, mark, archive)
         command = helm.upgrade(
             situation.folders.kubeconfig,
             release.name,
             release.namespace,
-            chart.archive(situation),
+            archive,
             values=line(values),
-            fingerprint=fingerprint(situation, release, chart),
+            fingerprint=mark,
             timeout=release.timeout,
+            validate=stamp is None or not stamp.exists(),
         )
         done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
+        if stamp is not None:
+            _keep(stamp)
         manifest = _manifest(done.out)
         if manifest is not None:
             situation.handover.manifests[_key(release)] = manifest
         return Report(exit_code=done.code)
 
     return act
+
+
+def _stamp(situation: Situation, mark: str, archive: str) -> Path | None:
+    """A file that is there when Helm has validated the same chart with the same values for the same Kubernetes before.
+
+    None in a cluster of somebody else: what it serves may be another thing tomorrow.
+    """
+    if situation.engine == "existing":
+        return None
+    name = digest([mark, Path(archive).name, situation.shape.image, situation.helm_version])
+    return situation.folders.cache / "validated" / name
+
+
+def _keep(stamp: Path) -> None:
+    """What cannot be kept is validated again."""
+    with contextlib.suppress(OSError):
+        stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stamp.touch(mode=0o600)
 
 
 def _manifest(out: str) -> str | None:
@@ -212,7 +239,7 @@ def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
 def _waiting(situation: Situation, release: Release) -> Action:
     def act(context: Context) -> Report | None:
         refs = _workloads(situation, release)
-        told = wait_ready(situation.api(), refs, context)
+        told = wait_ready(situation.watched(), refs, context)
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         return Report(why=", ".join(told[:3]) + more if told else "it has no workloads")
 

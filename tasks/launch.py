@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from tasks import health, helm, kubeconfig, manifests, namespaces, prepull, registry, secrets
+from tasks import caching, chart_images, health, helm, kubeconfig, manifests, namespaces, prepull, registry, secrets
 from tasks.cluster import plan as cluster
 from tasks.cluster.create import NextPorts
 from tasks.engine.graph import reduced
@@ -32,7 +32,7 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
     making = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
     if "prepull" in parts:
         asked = None if "cluster" not in parts else _asked(situation, making=making)
-        steps += prepull.steps(situation, needed=asked)
+        steps += prepull.steps(situation, needed=asked, caches=_caches(situation, parts))
     elif "registry" in parts and registry.missing(situation):
         image = prepull.step_name(situation.settings.registries.image)
         steps += [step for step in prepull.steps(situation) if step.name == image and step.skip is None]
@@ -41,6 +41,8 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
     if "cluster" in parts:
         before = tuple(step.name for step in steps if step.name in _before_cluster(situation, steps))
         steps += cluster.cluster_steps(situation, before, choosers.next_ports)
+    if {"cluster", "registry", "helm"} <= set(parts):
+        steps += chart_images.steps(situation)
     steps += _inside(situation, parts)
     if "cluster" in parts:
         last = tuple(step.name for step in steps if step.task in {"cluster", *NEEDS_CLUSTER} and step.skip is None)
@@ -48,6 +50,15 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
         steps += kubeconfig.steps(situation, tuple(step.name for step in steps if step.skip is None))
         steps += _guard(situation, steps)
     return fitted(steps)
+
+
+def _caches(situation: Situation, parts: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Images come through caches that run, or that the same plan starts."""
+    found = caching.sources(situation)
+    if "registry" in parts:
+        return found
+    there = {name for name, each in situation.registries.items() if each.running}
+    return {image: each for image, each in found.items() if each[0] in there}
 
 
 def _inside(situation: Situation, parts: Collection[str]) -> list[Step]:
@@ -65,7 +76,7 @@ def _inside(situation: Situation, parts: Collection[str]) -> list[Step]:
     if "helm" in parts:
         steps += helm.steps(situation)
     if "health" in parts:
-        steps += health.steps(situation)
+        steps += chart_images.system_remembered(situation, health.steps(situation), health.SYSTEM)
     return steps
 
 

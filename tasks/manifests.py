@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from tasks.applying import apply_step
@@ -12,6 +11,7 @@ from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.base import base
 from tasks.objects.stream import split
 from tasks.objects.user import user_objects
+from tasks.quotas import counted_step
 from tasks.situation import Situation
 
 TASK = "manifests"
@@ -36,9 +36,9 @@ def steps(situation: Situation) -> list[Step]:
     """Base resources in one apply; then the user's CRDs, and when they are served, the rest."""
     resources = wanted_base(situation)
     found = [apply_step(situation, BASE, TASK, resources, needs=(READY, NAMESPACES))]
-    quotas = frozenset(_place(each) for each in resources if each["kind"] == "ResourceQuota")
+    quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
     if quotas:
-        found.append(_quotas(situation, quotas, skip=found[0].skip))
+        found.append(counted_step(situation, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
     own = wanted_own(situation)
     if not own:
         return found
@@ -64,50 +64,6 @@ def steps(situation: Situation) -> list[Step]:
     return found
 
 
-def _quotas(situation: Situation, quotas: frozenset[tuple[str, str]], skip: str | None) -> Step:
-    """Pods are refused with "status unknown for quota" until a quota's status is set (kubernetes#73698)."""
-    return Step(
-        name=QUOTAS,
-        task=TASK,
-        action=_counted(situation, quotas),
-        needs=(BASE,),
-        wait=True,
-        deadline=situation.settings.timeouts.command,
-        skip=skip,
-        why="pods of a namespace are refused before",
-        expected=0.3,
-    )
-
-
-def _place(obj: Mapping[str, Any]) -> tuple[str, str]:
-    return obj["metadata"].get("namespace") or "default", obj["metadata"]["name"]
-
-
-def _counted(situation: Situation, quotas: frozenset[tuple[str, str]]) -> Action:
-    def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import wait_until
-
-        left = set(quotas)
-
-        def counted() -> bool | None:
-            items = situation.api().get("/api/v1/resourcequotas")["items"]
-            done = {
-                _place(item) for item in items if (item.get("status") or {}).get("hard") == item["spec"].get("hard")
-            }
-            left.clear()
-            left.update(quotas - done)
-            context.say(f"{len(quotas) - len(left)} of {len(quotas)} quotas")
-            return None if left else True
-
-        def telling() -> str:
-            return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
-
-        wait_until(counted, context, pause=0.1, cap=0.5, telling=telling)
-        return None
-
-    return act
-
-
 def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.tools.kuberesources import Key
@@ -122,7 +78,7 @@ def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:
             )
             for crd in crds
         ]
-        wait_ready(situation.api(), refs, context)
+        wait_ready(situation.watched(), refs, context)
         return None
 
     return act

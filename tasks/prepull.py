@@ -11,6 +11,7 @@ from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import docker
+from tasks.tools.program import CommandFailed
 
 TASK = "prepull"
 KIND = "download"
@@ -52,9 +53,18 @@ def step_name(image: str) -> str:
     return f"prepull: {image}"
 
 
-def steps(situation: Situation, *, needed: frozenset[str] | None = None) -> list[Step]:
-    """A step for each image; `needed`: those that something asks for, the others are left alone."""
+def steps(
+    situation: Situation,
+    *,
+    needed: frozenset[str] | None = None,
+    caches: Mapping[str, tuple[str, str]] | None = None,
+) -> list[Step]:
+    """A step for each image; `needed`: those that something asks for, the others are left alone.
+
+    `caches`: for those that come through a cache its container, and the step after which it runs.
+    """
     found = []
+    through = caches or {}
     for image, there in situation.images.items():
         skip = "it is there" if there else None
         if skip is None and needed is not None and image not in needed:
@@ -64,7 +74,9 @@ def steps(situation: Situation, *, needed: frozenset[str] | None = None) -> list
                 name=step_name(image),
                 task=TASK,
                 kind=KIND,
-                action=_pull(situation, image),
+                wait=True,  # the engine works, and mostly for the line; the bound of downloads holds
+                action=_pull(situation, image, through[image][0] if image in through else None),
+                needs=(through[image][1],) if image in through and skip is None else (),
                 skip=skip,
                 deadline=situation.settings.timeouts.pull,
                 retry=Retry(attempts=4, first=1.0, cap=15.0),
@@ -75,13 +87,39 @@ def steps(situation: Situation, *, needed: frozenset[str] | None = None) -> list
     return found
 
 
-def _pull(situation: Situation, image: str) -> Action:
+def _pull(situation: Situation, image: str, cache: str | None) -> Action:
+    """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
+
     def act(context: Context) -> Report | None:
-        layers = _Layers(context)
-        run(situation.programs, docker.pull(image, situation.settings.timeouts.pull), context, listen=layers.line)
+        if cache is not None and _through(situation, image, cache, context):
+            return Report(why=f"through {cache}", exit_code=0)
+        _pull_as(situation, image, context)
         return Report(why="pulled", exit_code=0)
 
     return act
+
+
+def _pull_as(situation: Situation, name: str, context: Context) -> None:
+    layers = _Layers(context)
+    run(situation.programs, docker.pull(name, situation.settings.timeouts.pull), context, listen=layers.line)
+
+
+def _through(situation: Situation, image: str, cache: str, context: Context) -> bool:
+    from tasks.caching import local, port_of
+    from tasks.objects.images import parse
+
+    port = port_of(situation, cache)
+    if port is None:
+        return False
+    name = local(parse(image), port)
+    try:
+        _pull_as(situation, name, context)
+        run(situation.programs, docker.tag(name, image), context)
+        run(situation.programs, docker.untag(name), context)
+    except CommandFailed as error:
+        context.say(f"not through {cache}: {error.what}")
+        return False
+    return True
 
 
 class _Layers:

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 TASK = "registry"
+PUSH_STEP = "registry: push"
 
 
 def cache_name(cache: Cache) -> str:
@@ -46,6 +47,11 @@ def cache_name(cache: Cache) -> str:
     own = url != upstream_url(Cache(upstream=cache.upstream)) or cache.username_env or cache.password_env
     mark = f"-{hashlib.sha256(f'{url} {cache.username_env}'.encode()).hexdigest()[:6]}" if own else ""
     return f"k3d-openframe-cache-{slug}{mark}"
+
+
+def cache_step(cache: Cache) -> str:
+    """The step after which a cache runs."""
+    return f"registry: cache of {cache.upstream}"
 
 
 def push_name(settings: Settings) -> str:
@@ -87,7 +93,7 @@ def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[
     found: list[Step] = []
     for name, cache in wanted(situation.settings).items():
         there: Registry | None = situation.registries.get(name)
-        what = f"registry: {'push' if cache is None else f'cache of {cache.upstream}'}"
+        what = PUSH_STEP if cache is None else cache_step(cache)
         join = _network(situation) if there is None or _network(situation) not in there.networks else None
         if there is None or not there.started:
             found.append(_made(situation, what, name, cache, port))

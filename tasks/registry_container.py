@@ -14,11 +14,14 @@ from tasks.lock import held
 from tasks.settings.tree import Cache
 from tasks.situation import Situation
 from tasks.tools import docker
+from tasks.tools.distribution import answers
 from tasks.tools.program import CommandFailed
 from tasks.tools.secret import conceal
 
-Making = Callable[[Context, int], None]
-"""Makes a container that publishes the port given."""
+Making = Callable[[Context, int], str]
+"""Makes a container that publishes the port given; its id."""
+_STARTS = 5.0
+"""Seconds that a registry may need until it answers; it takes 0.3 (measured)."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in names of images; that host itself serves none."""
 
@@ -41,7 +44,7 @@ def labels(cache: Cache | None) -> dict[str, str]:
 
 
 def _fresh(situation: Situation, name: str, cache: Cache | None) -> Making:
-    def make(context: Context, chosen: int) -> None:
+    def make(context: Context, chosen: int) -> str:
         command = docker.run_registry(
             name,
             situation.settings.registries.image,
@@ -50,25 +53,26 @@ def _fresh(situation: Situation, name: str, cache: Cache | None) -> Making:
             labels=labels(cache),
             upstream=None if cache is None else upstream_url(cache),
         )
-        run(situation.programs, command, context)
+        return run(situation.programs, command, context).out.strip()
 
     return make
 
 
 def _with_login(situation: Situation, name: str, cache: Cache) -> Making:
-    def make(context: Context, chosen: int) -> None:
+    def make(context: Context, chosen: int) -> str:
         import tempfile
 
         text = configuration(cache, situation.environ)
         command = docker.create_registry(
             name, situation.settings.registries.image, port=chosen, volume=name, labels=labels(cache)
         )
-        run(situation.programs, command, context)
+        made = run(situation.programs, command, context).out.strip()
         with tempfile.NamedTemporaryFile("w", dir=situation.folders.state.parent, suffix=".yml") as file:  # mode 0600
             file.write(text)
             file.flush()
             run(situation.programs, docker.copy_in(file.name, name, "/etc/docker/registry/config.yml"), context)
         run(situation.programs, docker.start([name]), context)
+        return made
 
     return make
 
@@ -88,7 +92,7 @@ def making(
         chosen = port()
         run(situation.programs, docker.create_volume(name, labels(cache)), context)
         try:
-            make(context, chosen)
+            situation.handover.registry_ids[name] = make(context, chosen)
         except CommandFailed as error:
             error.transient = error.transient or getattr(error, "cause", "") == "port-taken"
             raise
@@ -107,8 +111,10 @@ def making(
             chosen = fresh(context) if found is None else found.port
             if network is not None and (found is None or network not in found.networks):
                 run(situation.programs, docker.connect(network, name), context)
-        if cache is None:
-            situation.handover.push_port = chosen
+        if chosen is not None:
+            situation.handover.registry_ports[name] = chosen
+            if found is None or not found.running:
+                answers(chosen, context, _STARTS)  # a slow one is no failure: who asks it asks again
         if found is not None:
             return Report(why=f"{name} was made by another launch meanwhile", skipped=found.running)
         return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0)

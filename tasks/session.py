@@ -149,7 +149,9 @@ class Session:
             stop_children=CHILDREN.stop,
             epoch=self.now,
         )
-        with view:
+        with view, contextlib.ExitStack() as after:
+            if situation is not None:
+                after.callback(situation.close)
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
         remember(past, self.options.engine, results)
         all_steps, all_results = [*earlier[0], *steps], [*earlier[1], *results]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.live import Live
     from tasks.tools.kubeapi import Api
+    from tasks.tools.kubewatch import Watched
 
 
 @dataclass(kw_only=True)
@@ -32,8 +33,10 @@ class Handover:
     """Manifests of releases that this run installed, by `namespace/name`: secrets may be in them."""
     charts: dict[str, str] = field(default_factory=dict)
     """Archives that this run downloaded, by chart and version."""
-    push_port: int | None = None
-    """Host port of the push registry, if this run made it."""
+    registry_ports: dict[str, int] = field(default_factory=dict)
+    """Host ports of registries that this run made or found, by container."""
+    registry_ids: dict[str, str] = field(default_factory=dict)
+    """Ids of registry containers that this run made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ class Situation:
     live: Live | None = field(default=None, repr=False)
     """What is in the cluster; None where its API does not answer."""
     releases: tuple[Release, ...] = ()
+    helm_version: str = ""
     helm_major: int = 4
     secrets: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     secrets_left_out: tuple[tuple[str, str], ...] = ()
@@ -95,6 +99,7 @@ class Situation:
     handover: Handover = field(default_factory=Handover)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
+    _watched: list[Watched] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -116,7 +121,31 @@ class Situation:
                 self._api.append(open_api(self.folders.kubeconfig, self.programs))
             return self._api[0]
 
+    def watched(self) -> Api:
+        """The API for waits: answered from what it tells by itself, where that needs no process and it is ours.
+
+        In a cluster of somebody else only what is asked for is read: it may be large, and rights may be few.
+        """
+        from tasks.tools.kubeapi import Direct
+        from tasks.tools.kubewatch import Watched
+
+        direct = self.api()
+        if self.engine == "existing" or not isinstance(direct, Direct):
+            return direct
+        with self._lock:
+            if not self._watched:
+                self._watched.append(Watched(direct))
+            return self._watched[0]
+
     def forget_api(self) -> None:
         """The next `api()` reads the private kubeconfig again."""
+        self.close()
         with self._lock:
             self._api.clear()
+
+    def close(self) -> None:
+        """End what watches the cluster; it begins again with the next wait."""
+        with self._lock:
+            for each in self._watched:
+                each.close()
+            self._watched.clear()

@@ -82,6 +82,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         images={ref: ref in there for ref in refs},
         registries=kept,
         releases=releases(settings),
+        helm_version=version.helm or "",
         helm_major=(numbers(version.helm) or (4,))[0],
         **values(session, parts),
     )

@@ -103,7 +103,7 @@ def _run(session: Session, situation: Situation, parts: Sequence[str], before: l
 
 def _starting(situation: Situation) -> list[Step]:
     """The nodes, until they report again. What comes when all is well is left to the plan that follows."""
-    later = (kubeconfig.SWITCH, *(f"cluster: CPU limit of {role}s" for role in ("server", "agent")))
+    later = (kubeconfig.SWITCH, *(f"cluster: limits of {role}s" for role in ("server", "agent")))
     steps = [
         step
         for step in launch(situation, ("prepull", "registry", "cluster"), choosers(situation))

@@ -10,8 +10,9 @@ from typing import Any
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
 from tasks.facts.readiness import workload_ready
-from tasks.tools.kubeapi import Api, NotInTime, wait_until
+from tasks.tools.kubeapi import Api, NotInTime
 from tasks.tools.kuberesources import Key, Resources, live
+from tasks.tools.kubewatch import direct_of, watch_until
 
 _LOOK_CLOSER = 2.0
 """Seconds between two questions for the pods of what is not ready."""
@@ -24,22 +25,22 @@ class Failed(LaunchError):
     """Something that is waited for will not become ready."""
 
 
-def wait_ready(api: Api, keys: Sequence[Key] | Callable[[], Sequence[Key]], context: Context) -> list[str]:
+def wait_ready(api: Api, keys: Sequence[Key] | Callable[[Api], Sequence[Key]], context: Context) -> list[str]:
     """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
 
     `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
     twice, and be the same.
     """
-    resources = Resources(api)
+    resources = Resources(direct_of(api))
     late: dict[Key, Mapping[str, Any] | None] = {}
     words: dict[Key, str] = {}
     before: set[Key] = set()
     closer = time.monotonic() + _LOOK_CLOSER
     since = f"{datetime.now(UTC) - timedelta(seconds=_JUST_MADE):%Y-%m-%dT%H:%M:%SZ}"
 
-    def look() -> list[str] | None:
+    def look(api: Api) -> list[str] | None:
         nonlocal closer
-        wanted = list(keys() if callable(keys) else keys)
+        wanted = list(keys(api) if callable(keys) else keys)
         there = live(api, resources, wanted)
         late.clear()
         told = []
@@ -59,7 +60,8 @@ def wait_ready(api: Api, keys: Sequence[Key] | Callable[[], Sequence[Key]], cont
         return told if not late and settled else None
 
     try:
-        return wait_until(look, context, telling=lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late))
+        said = lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late)  # noqa: E731 - a word for the wait
+        return watch_until(api, look, context, telling=said)
     except NotInTime as error:
         raise _explained(api, late, error) from None
 

@@ -29,7 +29,7 @@ def first_answer(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.tools.kubeapi import port_answers, wait_until
 
-        wait_until(lambda: port_answers(*address(situation)) or None, context, pause=0.1, cap=0.25)
+        wait_until(lambda: port_answers(*address(situation)) or None, context, pause=0.05, cap=0.1)
         return None
 
     return act
@@ -82,7 +82,7 @@ def api_ready(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.tools.kubeapi import ready, wait_until
 
-        wait_until(lambda: ready(situation.api()) or None, context, pause=0.1, cap=0.25)
+        wait_until(lambda: ready(situation.api()) or None, context, pause=0.05, cap=0.1)
         return None
 
     return act

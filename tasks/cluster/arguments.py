@@ -15,6 +15,11 @@ CONTROLLERS: Mapping[str, int] = {
 }
 """Kubernetes' own defaults (kube-controller-manager's reference, 1.32): never less than these."""
 
+API_QPS, API_BURST = 200, 300
+"""Questions a second that the controller manager may ask the API, and at once. By its own default it may ask 20: with
+an account of its own for each of its controllers it then needs four seconds longer until the first of them works, and
+no node is ready before (measured; kube-controller-manager: `--kube-api-qps`, `--use-service-account-credentials`)."""
+
 REGISTRY_QPS, REGISTRY_BURST = 0, 20
 """No limit on the kubelet's pulls a second; the burst counts only where a limit is set."""
 
@@ -23,9 +28,14 @@ def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple
     """Arguments as k3s takes them, each with k3d's node filters; a configured one replaces the generated one."""
     servers, everywhere = ("server:*",), ("server:*", "agent:*")
     generated = {
-        "controller_manager": [f"{name}={max(least, concurrency)}" for name, least in CONTROLLERS.items()],
+        "controller_manager": [
+            *(f"{name}={max(least, concurrency)}" for name, least in CONTROLLERS.items()),
+            f"kube-api-qps={API_QPS}",
+            f"kube-api-burst={API_BURST}",
+        ],
         "cloud_controller_manager": [f"concurrent-service-syncs={concurrency}"],
-        "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}"],
+        # several pulls at once are k3s's own default, and not everybody's who speaks its command line
+        "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"],
         "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
     }
     given = cluster.args

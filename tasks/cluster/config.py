@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,6 +18,8 @@ KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.co
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
 _READABLE = 200
 """Characters of one value that a label repeats."""
+EDAC = "/sys/devices/system/edac"
+"""Where Linux tells of memory with error correction; to cAdvisor it wins over /proc/meminfo."""
 _SERVERS, _NODES = ["server:*"], ["server:*", "agent:*"]
 
 
@@ -59,6 +61,11 @@ class Files:
     """The nodes' registries.yaml. As a file and not inline: k3d expands `$` in its own configuration only."""
     drop_in: str | None = None
     """The kubelet's drop-in, with several servers: k3d's inline files do not reach server-0 then."""
+    meminfo: Mapping[str, str] = field(default_factory=dict)
+    """By role a file that shows a node's memory as it will be limited. Without them k3d makes such files itself, by a
+    container for each node, one after another."""
+    edac: str | None = None
+    """An empty folder, where the engine's machine tells of its memory in a second way."""
 
 
 def balanced(settings: Settings) -> bool:
@@ -97,7 +104,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
             {"label": f"{CONFIG_LABEL}={remembered(settings, shape)}", "nodeFilters": _NODES},
         ]
     }
-    if limits.enabled:
+    if limits.enabled and not files.meminfo:
         runtime["serversMemory"] = docker_memory(limits.server_memory)
         runtime["agentsMemory"] = docker_memory(limits.agent_memory)
     config: dict[str, Any] = {
@@ -127,7 +134,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
                 "nodeLabels": _node_labels(settings, shape),
             },
         },
-        "volumes": [_filtered(text, "volume") for text in cluster.volumes],
+        "volumes": [*_meminfo(files, shape), *(_filtered(text, "volume") for text in cluster.volumes)],
         "env": [_filtered(text, "envVar") for text in cluster.env],
     }
     for label in runtime["labels"]:
@@ -140,6 +147,17 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
         config["subnet"] = cluster.subnet
     _put_drop_in(config, settings, shape, files.drop_in)
     return {key: value for key, value in config.items() if value not in ([], {})}
+
+
+def _meminfo(files: Files, shape: Shape) -> list[dict[str, Any]]:
+    """What kubelets take for the node's memory, as k3d does it (k3d: `pkg/util/infofaker.go`)."""
+    rows = [
+        {"volume": f"{path}:/proc/meminfo:ro", "nodeFilters": [f"{role}:*"]} for role, path in files.meminfo.items()
+    ]
+    if files.edac is not None:
+        rows.append({"volume": f"{files.edac}:{EDAC}:ro", "nodeFilters": _NODES})
+    shown = [{**row, "nodeFilters": _present(row["nodeFilters"], shape)} for row in rows]
+    return [row for row in shown if row["nodeFilters"]]
 
 
 def _present(filters: Sequence[str], shape: Shape) -> list[str]:

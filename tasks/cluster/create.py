@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from tasks.acting import run
 from tasks.causes.find import KnownDeadline, KnownFailure
-from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
+from tasks.cluster.config import EDAC, Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
-from tasks.registry import nodes_file
+from tasks.registry import nodes_file, push_name
+from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
 
@@ -39,14 +42,37 @@ def write_config(situation: Situation, ports: Ports) -> None:
     registries, drop_in = None, None
     if shape.registries_yaml:
         registries = folders.state / "registries.yaml"
-        port = situation.handover.push_port
+        port = situation.handover.registry_ports.get(push_name(settings))
         write_whole(registries, shape.registries_yaml if port is None else nodes_file(settings, situation.root, port))
     kubelet = kubelet_config(settings, shape)
     if kubelet is not None and settings.cluster.servers > 1:
         drop_in = folders.state / "kubelet.conf"
         write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; nothing private in it
-    files = Files(registries=str(registries) if registries else None, drop_in=str(drop_in) if drop_in else None)
+    files = Files(
+        registries=str(registries) if registries else None,
+        drop_in=str(drop_in) if drop_in else None,
+        **_memory_files(situation),
+    )
     write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports, files)))
+
+
+def _memory_files(situation: Situation) -> dict[str, Any]:
+    """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
+    from tasks.engine.folder import write_whole
+
+    limits, folder = situation.settings.cluster.limits, situation.folders.state
+    if not limits.enabled or situation.host is None or not situation.host.here:
+        return {}
+    meminfo = {}
+    for role, text in (("server", limits.server_memory), ("agent", limits.agent_memory)):
+        path = folder / f"meminfo-{role}"
+        write_whole(path, f"MemTotal: {memory_bytes(text) // 1024} kB\nSwapTotal: 0 kB\n", mode=0o644)
+        meminfo[role] = str(path)
+    if not Path(EDAC).is_dir():
+        return {"meminfo": meminfo}
+    empty = folder / "edac"
+    empty.mkdir(exist_ok=True)
+    return {"meminfo": meminfo, "edac": str(empty)}
 
 
 def creating(situation: Situation, next_ports: NextPorts) -> Action:

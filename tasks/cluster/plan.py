@@ -13,6 +13,7 @@ from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.standing import MARKER, Presence
+from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
 
@@ -183,39 +184,43 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
 
 
 def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
-    """CPU limits, when everything is ready: during the launch they would slow it."""
+    """Limits of CPU and memory, when everything is ready: during the launch they would slow it."""
     limits = situation.settings.cluster.limits
     most = situation.host.ncpu if situation.host is not None else 1024  # Docker refuses a limit above that
     steps = []
-    for role, wish in (("server", limits.server_cpus), ("agent", limits.agent_cpus)):
-        cpus = min(wish, most)
+    for role, wish, size in (
+        ("server", limits.server_cpus, limits.server_memory),
+        ("agent", limits.agent_cpus, limits.agent_memory),
+    ):
+        cpus, memory = min(wish, most), memory_bytes(docker_memory(size))
         count = situation.settings.cluster.servers if role == "server" else situation.shape.agents
         if not count:
             continue
-        name = f"cluster: CPU limit of {role}s"
+        told = f"{cpus:g} CPUs and {size} each"
         step = Step(
-            name=name,
+            name=f"cluster: limits of {role}s",
             task=TASK,
-            action=_limiting(situation, role, cpus),
+            action=_limiting(situation, role, cpus, memory),
             needs=needs,
-            why=f"{cpus:g} each; k3d has no such limit",
+            why=told,
             expected=0.1,
         )
         nodes = situation.standing.of(role)
+        limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
         if not limits.enabled:
             step = replace(step, skip="cluster.limits.enabled is false")
-        elif len(nodes) >= count and all(node.nano_cpus == round(cpus * 1e9) for node in nodes):
-            step = replace(step, skip=f"{cpus:g} each already")
+        elif len(nodes) >= count and limited:
+            step = replace(step, skip=f"{told} already")
         steps.append(step)
     return steps
 
 
-def _limiting(situation: Situation, role: str, cpus: float) -> Action:
+def _limiting(situation: Situation, role: str, cpus: float, memory: int) -> Action:
     def act(context: Context) -> Report | None:
         labels = (f"{docker.CLUSTER_LABEL}={situation.name}", f"k3d.role={role}")
         ids = situation.programs.run(docker.containers(*labels), context).out.split()
         if ids:
-            situation.programs.run(docker.limit_cpus(ids, cpus), context)
+            situation.programs.run(docker.limit(ids, cpus, memory), context)
         return None
 
     return act

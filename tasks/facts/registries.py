@@ -17,6 +17,7 @@ class Registry:
     """One registry container that exists."""
 
     name: str
+    id: str
     upstream: str
     """The registry it stands before, or `push`."""
     running: bool
@@ -43,6 +44,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
         port = str(bound[0].get("HostPort") or labels.get("k3s.registry.port.external", ""))
         found[name] = Registry(
             name=name,
+            id=str(each.get("Id", "")),
             upstream=labels.get(docker.CACHE_LABEL, PUSH),
             running=bool(each["State"].get("Running")),
             port=int(port) if port.isdigit() else None,

@@ -65,7 +65,7 @@ def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
 def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
     """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
     found = []
-    for item in _documents(manifest):
+    for item in documents(manifest):
         metadata = item.get("metadata") or {}
         name = metadata.get("name")
         if not name or (item.get("spec") or {}).get("ttlSecondsAfterFinished") is not None:
@@ -75,7 +75,8 @@ def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _documents(manifest: str) -> list[dict[str, Any]]:
+def documents(manifest: str) -> list[dict[str, Any]]:
+    """The objects of a manifest, those of lists among them."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -43,6 +43,8 @@ class Node:
     exit_code: int
     nano_cpus: int
     """CPU limit in billionths of a CPU; 0: none."""
+    memory: int
+    """Memory limit in bytes; 0: none."""
     published: tuple[tuple[int, str, int], ...]
     """Container port, host address, host port."""
     labels: Mapping[str, str]
@@ -99,6 +101,7 @@ def node(inspected: Mapping[str, Any]) -> Node:
         running=bool(inspected["State"].get("Running")) and not inspected["State"].get("Restarting"),
         exit_code=int(inspected["State"].get("ExitCode") or 0),
         nano_cpus=int(inspected.get("HostConfig", {}).get("NanoCpus") or 0),
+        memory=int(inspected.get("HostConfig", {}).get("Memory") or 0),
         published=tuple(sorted(published)),
         labels=labels,
     )

@@ -1,6 +1,7 @@
-"""The Kubernetes API without a process: reads by HTTPS with the admin's certificate.
+"""The Kubernetes API without a process: asked, written to and watched by HTTPS with the admin's certificate.
 
-A kubectl that only reads costs 0.05 to 0.1 s of a processor (measured); a launch asks hundreds of times.
+A kubectl costs 0.05 to 0.1 s of a processor even where it does nothing, and one that applies takes more than a second
+while the cluster's start needs all of them (measured); a launch asks hundreds of times.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import socket
 import ssl
 import tempfile
 import weakref
 from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,12 +23,14 @@ from tasks.tools.kubeapi import ApiError, Credentials, content
 
 _TIMEOUT = 5.0
 """Seconds for one answer of an API on this machine."""
+_QUIET = 330.0
+"""Seconds of silence after which a watch is given up: the server ends one after 300 s at the latest, as it is asked."""
 _KEPT = 8
 """Connections that are kept while nobody uses them."""
 
 
 class CertApi:
-    """Reads with a client certificate, by connections that are kept; never by a proxy. Thread-safe.
+    """Speaks with a client certificate, by connections that are kept; never by a proxy. Thread-safe.
 
     Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
     """
@@ -45,29 +50,63 @@ class CertApi:
         return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
-        """Status and text. A kept connection that has died meanwhile is made again, once."""
-        with contextlib.suppress(IndexError, OSError, http.client.HTTPException):
-            return self._ask(self._kept.pop(), path)
+        """Status and text."""
+        return self._send("GET", path)
+
+    def patch(self, path: str, body: str) -> tuple[int, str]:
+        """Server-side apply of one object; doing it twice is as good as once, so a connection that died is no harm."""
+        return self._send("PATCH", path, body.encode(), {"Content-Type": "application/apply-patch+yaml"})
+
+    def watch(self, path: str) -> Lines:
+        """The lines of a watch. Raises `ApiError` where it is refused, or nothing answers."""
+        connection = self._new(_QUIET)
         try:
-            return self._ask(
-                http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls), path
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise ApiError(
+            response = _begin(connection, "GET", self._prefix + path, None, {})
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._silent(error) from error
+        if response.status != 200:
+            text = response.read().decode("utf-8", "replace")
+            connection.close()
+            content(path, response.status, text)
+        return Lines(connection, response)
+
+    def _send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Status and text. A kept connection that has died meanwhile is made again, once."""
+        given = (method, self._prefix + path, body, headers or {})
+        with contextlib.suppress(IndexError, OSError, http.client.HTTPException):
+            return self._ask(self._kept.pop(), *given)
+        try:
+            return self._ask(self._new(self._timeout), *given)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(error) from error
+
+    def _new(self, timeout: float) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+
+    def _silent(self, error: Exception) -> ApiError:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ApiError(
                 0,
                 f"what answers at {self._host}:{self._port} is not this cluster's API",
                 f"its certificate is not what the kubeconfig asks for: {error.verify_message}",
                 transient=False,
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiError(
-                0, f"the API at {self._host}:{self._port} does not answer", str(error) or type(error).__name__
-            ) from error
+            )
+        what = f"the API at {self._host}:{self._port} does not answer"
+        return ApiError(0, what, str(error) or type(error).__name__)
 
-    def _ask(self, connection: http.client.HTTPSConnection, path: str) -> tuple[int, str]:
+    def _ask(
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        more: Mapping[str, str],
+    ) -> tuple[int, str]:
         try:
-            connection.request("GET", self._prefix + path, headers={"Accept": "application/json"})
-            response = connection.getresponse()
+            response = _begin(connection, method, path, body, more)
             text = response.read().decode("utf-8", "replace")
         except BaseException:
             connection.close()
@@ -77,6 +116,38 @@ class CertApi:
         else:
             connection.close()
         return response.status, text
+
+
+class Lines:
+    """A watch's answer, line by line. See `kubeapi.Stream`."""
+
+    def __init__(self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse) -> None:
+        self._connection, self._response = connection, response
+        # the answer takes the socket over from its connection; to end it from another thread it is kept here
+        self._socket = connection.sock
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            while line := self._response.readline():
+                yield line.decode("utf-8", "replace")
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):
+            return  # ended by the other side, or by `close`
+        finally:
+            self._response.close()
+            self._connection.close()
+
+    def close(self) -> None:
+        """End it: who reads is woken, and finds the end."""
+        with contextlib.suppress(OSError):
+            # not the TLS layer's own shutdown, which takes away what the reader still uses
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _begin(
+    connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None, more: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    connection.request(method, path, body=body, headers={"Accept": "application/json", **more})
+    return connection.getresponse()
 
 
 def _trust(access: Credentials) -> ssl.SSLContext:

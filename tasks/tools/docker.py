@@ -92,6 +92,16 @@ def pull(ref: str, deadline: float) -> Command:
     return Command(argv=("docker", "pull", ref), deadline=deadline)
 
 
+def tag(ref: str, name: str) -> Command:
+    """Give an image another name."""
+    return Command(argv=("docker", "tag", ref, name))
+
+
+def untag(ref: str) -> Command:
+    """Take a name from an image that has another one too."""
+    return Command(argv=("docker", "rmi", "--no-prune", ref))
+
+
 def run_registry(
     name: str, image: str, *, port: int, volume: str, labels: Mapping[str, str], upstream: str | None
 ) -> Command:
@@ -170,9 +180,13 @@ def copy_in(source: str, container: str, path: str) -> Command:
     return Command(argv=("docker", "cp", source, f"{container}:{path}"))
 
 
-def limit_cpus(containers: Sequence[str], cpus: float) -> Command:
-    """A CPU limit for containers that run: k3d has none (k3d#13, #491, #880)."""
-    return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *containers))
+def limit(containers: Sequence[str], cpus: float, memory: int) -> Command:
+    """Limits for containers that run: CPUs, of which k3d has none (k3d#13, #491, #880), and bytes of memory.
+
+    With swap it may be twice that, as Docker has it for a container made with a limit.
+    """
+    sizes = ("--memory", str(memory), "--memory-swap", str(2 * memory))
+    return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *sizes, *containers))
 
 
 def events(cluster: str) -> Command:

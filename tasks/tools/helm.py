@@ -74,8 +74,12 @@ def upgrade(
     values: str,
     fingerprint: str,
     timeout: float,
+    validate: bool = True,
 ) -> Command:
     """Install or upgrade; the values come through stdin.
+
+    Without `validate` Helm does not read the API's whole description to check the objects by it: that is more than half
+    of what an installation costs (0.2 of 0.39 s of a processor, measured with Helm 4.3).
 
     The result is JSON with the manifest and the values: it may hold secrets. `timeout` (seconds) bounds each wait
     of Helm's, which without `--wait` are those for hooks (in version 4: the strategy `hookOnly`).
@@ -97,6 +101,7 @@ def upgrade(
             f"{FINGERPRINT}={fingerprint}",
             "--timeout",
             duration(timeout),
+            *(() if validate else ("--disable-openapi-validation",)),
             "--output",
             "json",
         ),

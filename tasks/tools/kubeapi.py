@@ -9,10 +9,10 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
@@ -43,6 +43,27 @@ class Api(Protocol):
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text, whatever the status; raises `ApiError` only where nothing answers."""
+
+
+@runtime_checkable
+class Direct(Api, Protocol):
+    """An API that can be written to, and that tells of changes, without a process."""
+
+    def patch(self, path: str, body: str) -> tuple[int, str]:
+        """Server-side apply of one object to its path, query included; status and text. Raises as `raw` does."""
+
+    def watch(self, path: str) -> Stream:
+        """The lines of a watch, as they come. Raises `ApiError` where it is refused, or nothing answers."""
+
+
+class Stream(Protocol):
+    """Lines that come one by one until the server, or `close`, ends them."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Each line; ends where the connection does, without an error."""
+
+    def close(self) -> None:
+        """End it; from any thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +203,7 @@ def open_api(kubeconfig: Path, programs: Programs) -> Api:
 
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
     """Whether something speaks TLS there; who it is, is not asked."""
-    tls = ssl.create_default_context()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: reading them costs 15 ms
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     try:
         with socket.create_connection((host, port), timeout=timeout) as plain, tls.wrap_socket(plain):
@@ -201,6 +222,15 @@ def ready(api: Api) -> bool:
 
 class NotInTime(LaunchError):
     """A wait has passed its deadline."""
+
+
+def not_in_time(context: Context, why: str) -> NotInTime:
+    """The error of a wait that has passed its deadline."""
+    return NotInTime(
+        f"'{context.step}' was not there within {context.deadline:g} s",
+        why=why,
+        fix="invoke doctor checks the machine; timeouts.* are settings",
+    )
 
 
 def wait_until(
@@ -228,10 +258,6 @@ def wait_until(
             return found
         left = end - time.monotonic()
         if left <= 0:
-            raise NotInTime(
-                f"'{context.step}' was not there within {context.deadline:g} s",
-                why=telling() or last,
-                fix="invoke doctor checks the machine; timeouts.* are settings",
-            )
+            raise not_in_time(context, telling() or last)
         context.wait(min(pause, left))
         pause = min(cap, pause * 1.3)

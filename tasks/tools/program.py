@@ -198,8 +198,8 @@ class Programs:
             raw=raw,
             quiet=quiet,
         )
-        if context is not None and self.log_dir is not None and not quiet:
-            _log(self.log_dir, context, done)
+        if context is not None and not quiet:
+            self.note(context, _story(done))
         if context is not None and context.cancelled.is_set() and code not in command.ok:
             raise Stopped(context.step)
         if late:
@@ -208,16 +208,26 @@ class Programs:
             raise CommandFailed(done)
         return done
 
+    def note(self, context: Context, text: str) -> None:
+        """Add to the step's log what was done in it without a program, or by one."""
+        if self.log_dir is not None and text:
+            _log(self.log_dir, context, text)
+
+
+def _story(done: Completed) -> str:
+    """A command, what it said, and how it ended."""
+    said = f"{_ended(done.out)}{_ended(done.err)}"
+    return f"$ {done.command.paste()}\n{said}[code {done.code}, {done.seconds:.2f} s]\n"
+
 
 def _runs(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
-def _log(folder: Path, context: Context, done: Completed) -> None:
-    """Add a command to its step's log; a disk that is full is not the step's failure."""
-    text = f"$ {done.command.paste()}\n{_ended(done.out)}{_ended(done.err)}[code {done.code}, {done.seconds:.2f} s]\n"
+def _log(folder: Path, context: Context, text: str) -> None:
+    """Add to a step's log; a disk that is full is not the step's failure."""
     try:
-        append(folder / f"{file_name(context.step)}.log", redact(text))
+        append(folder / f"{file_name(context.step)}.log", redact(_ended(text)))
     except OSError as error:
         context.say(f"its log could not be written: {error.strerror or error}")
 

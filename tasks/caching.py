@@ -1,0 +1,156 @@
+"""Images and the pull-through caches: the host's own come through them, and pods' images are there before a node asks.
+
+What has been fetched is remembered for as long as the cache is the same container; which images a release needs, by
+what its chart was rendered to, for as long as chart and values are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.objects.images import Reference, images_of, parse
+from tasks.objects.labels import digest
+from tasks.prepull import KIND
+from tasks.registry import cache_name, cache_step
+from tasks.situation import Situation
+
+TASK = "registry"
+SYSTEM = "the system"
+
+
+def source(situation: Situation, image: str) -> str | None:
+    """The cache that an image comes through; None: there is none, or it would have to start itself."""
+    settings = situation.settings
+    reference = parse(image)
+    cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
+    if cache is None or reference.digest:
+        return None  # Docker gives no name to what it pulled by a digest
+    name = cache_name(cache)
+    there = situation.registries.get(name)
+    running = there is not None and there.running
+    return name if running or image != settings.registries.image else None
+
+
+def sources(situation: Situation) -> dict[str, tuple[str, str]]:
+    """For images of the host the cache that they come through, and the step after which it runs."""
+    steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
+    found = {image: source(situation, image) for image in situation.images}
+    return {image: (name, steps[name]) for image, name in found.items() if name is not None}
+
+
+def port_of(situation: Situation, name: str) -> int | None:
+    """Where a cache answers on this machine."""
+    there = situation.registries.get(name)
+    return situation.handover.registry_ports.get(name) or (there.port if there is not None else None)
+
+
+def _id(situation: Situation, name: str) -> str:
+    there = situation.registries.get(name)
+    return situation.handover.registry_ids.get(name) or (there.id if there is not None else "")
+
+
+def _stamp(situation: Situation, image: str) -> Path | None:
+    """A file that is there when the cache that stands now has been given this image."""
+    name = source(situation, image)
+    container = _id(situation, name) if name is not None else ""
+    return situation.folders.cache / "fetched" / container[:24] / digest(image) if container else None
+
+
+def known(situation: Situation, key: str) -> tuple[str, ...] | None:
+    """The images that were remembered under a key; None: never."""
+    try:
+        found = json.loads((situation.folders.cache / "images" / digest(key)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tuple(str(each) for each in found) if isinstance(found, list) else None
+
+
+def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Keep the images of these objects under a key. What cannot be kept is found anew."""
+    from tasks.engine.folder import write_whole
+
+    path = situation.folders.cache / "images" / digest(key)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, json.dumps(images_of(objects)))
+
+
+def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step | None:
+    """Fetch what the caches do not have yet of these images; None if there is no cache for any of them."""
+    ours = [image for image in images if source(situation, image) is not None]
+    if not ours:
+        return None
+    name = f"registry: fetch images of {what}"
+    late = [image for image in ours if (stamp := _stamp(situation, image)) is None or not stamp.exists()]
+    if not late:
+        return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")
+    steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
+    needs = tuple(dict.fromkeys(steps[each] for image in late if (each := source(situation, image)) is not None))
+    return Step(
+        name=name,
+        task=TASK,
+        kind=KIND,
+        wait=True,  # for the line; the bound of downloads holds
+        action=_fetching(situation, late),
+        needs=needs,
+        deadline=situation.settings.timeouts.pull,
+        why=f"{_count(late)}, before a node asks for them",
+        expected=3.0,
+    )
+
+
+def _count(images: Sequence[str]) -> str:
+    return f"{len(images)} image" + ("" if len(images) == 1 else "s")
+
+
+def _fetching(situation: Situation, images: Sequence[str]) -> Action:
+    """What a cache cannot bring now is no failure: the node will ask again, and its pod tells why it gets none."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.tools.distribution import NotFetched
+
+        total, problems = 0, []
+        for image in images:
+            try:
+                total += _fetch(situation, image, context)
+            except NotFetched as error:
+                problems.append(f"{image}: {error.what}")
+        told = f"{_count(images)}, {total / 1e6:.0f} MB"
+        return Report(why="; ".join(problems) if problems else told)
+
+    return act
+
+
+def _fetch(situation: Situation, image: str, context: Context) -> int:
+    from tasks.tools.distribution import NotFetched, fetch
+
+    name, reference = source(situation, image), parse(image)
+    port = port_of(situation, name) if name is not None else None
+    if port is None:
+        raise NotFetched("its cache does not run")
+    read = fetch(port, reference, _arch(situation), context)
+    stamp = _stamp(situation, image)
+    if stamp is not None:
+        with contextlib.suppress(OSError):
+            stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stamp.touch(mode=0o600)
+    return read
+
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+def _arch(situation: Situation) -> str:
+    """As image indexes name it (Go: GOARCH); Docker tells the kernel's name."""
+    arch = situation.host.arch if situation.host is not None else ""
+    return _ARCHITECTURES.get(arch, arch)
+
+
+def local(image: Reference, port: int) -> str:
+    """An image's name as the engine pulls it through a cache on loopback."""
+    return f"127.0.0.1:{port}/{image.repository}:{image.tag}"

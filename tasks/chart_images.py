@@ -1,0 +1,115 @@
+"""The images of releases and of the system, brought into the caches while the cluster starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tasks import caching
+from tasks.acting import run
+from tasks.charts import Chart, chart_of
+from tasks.cluster.arguments import disabled
+from tasks.engine.step import Context, Report, Step
+from tasks.facts.releases import documents
+from tasks.facts.standing import Presence
+from tasks.helm import fingerprint, values_of
+from tasks.objects.stream import line
+from tasks.prepull import KIND
+from tasks.settings.tree import Release
+from tasks.situation import Situation
+from tasks.tools import helm
+
+_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
+
+
+def steps(situation: Situation) -> list[Step]:
+    """For a cluster that is being made: of the system, if an earlier launch tells, then of each release."""
+    making = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    if situation.engine == "existing" or not making or not situation.settings.registries.caches:
+        return []
+    found = []
+    system = caching.known(situation, system_key(situation))
+    if system is not None:
+        found.append(caching.fetch_step(situation, caching.SYSTEM, system))
+    found += [_of_release(situation, release) for release in situation.releases]
+    return [step for step in found if step is not None]
+
+
+def system_key(situation: Situation) -> str:
+    """What the images of kube-system depend on."""
+    off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
+    return f"system {situation.shape.image} without {' '.join(sorted(off))}"
+
+
+def _of_release(situation: Situation, release: Release) -> Step | None:
+    chart = chart_of(situation, release)
+    key = f"release {fingerprint(situation, release, chart)}"
+    images = caching.known(situation, key)
+    what = release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
+    if images is not None:
+        return caching.fetch_step(situation, what, images)
+    return _rendering(situation, release, chart, key, what)
+
+
+def _rendering(situation: Situation, release: Release, chart: Chart, key: str, what: str) -> Step:
+    """The first time: what the chart is rendered to tells its images; it costs a tenth of an installation."""
+    from tasks.registry import cache_step
+
+    caches = tuple(cache_step(each) for each in situation.settings.registries.caches)
+
+    def act(context: Context) -> Report | None:
+        objects = _rendered(situation, release, chart, context)
+        caching.remember(situation, key, objects)
+        step = caching.fetch_step(situation, what, caching.known(situation, key) or ())
+        if step is None or step.skip is not None:
+            return Report(why=step.skip or "" if step is not None else "no cache stands before their registries")
+        return step.action(context)
+
+    return Step(
+        name=f"registry: fetch images of {what}",
+        task=caching.TASK,
+        kind=KIND,
+        wait=True,  # for the line, nearly all of the time
+        action=act,
+        needs=(*caches, chart.step),
+        deadline=situation.settings.timeouts.pull,
+        why="those that its chart names, before a node asks for them",
+        expected=3.0,
+    )
+
+
+def _rendered(situation: Situation, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
+    match = _VERSION.search(situation.shape.image)
+    command = helm.template(
+        release.name,
+        release.namespace,
+        chart.archive(situation),
+        values=line(values_of(situation, release)),
+        kube_version=match[1] if match else situation.settings.cluster.kubernetes_version,
+        deadline=situation.settings.timeouts.command,
+    )
+    return list(documents(run(situation.helm_programs, command, context, quiet=True).out))
+
+
+def remembering(situation: Situation, wait: Callable[[Context], Report | None]) -> Callable[[Context], Report | None]:
+    """A wait for the system's services, after which the images of their pods are known for the next launch."""
+
+    def act(context: Context) -> Report | None:
+        report = wait(context)
+        pods = situation.watched().get("/api/v1/namespaces/kube-system/pods")["items"] or ()
+        caching.remember(situation, system_key(situation), pods)
+        return report
+
+    return act
+
+
+def system_remembered(situation: Situation, found: list[Step], name: str) -> list[Step]:
+    """The plan with that wait in place of the one of that name, where there are caches to fill."""
+    if situation.engine == "existing" or not situation.settings.registries.caches:
+        return found
+    return [
+        replace(step, action=remembering(situation, step.action)) if step.name == name and step.skip is None else step
+        for step in found
+    ]

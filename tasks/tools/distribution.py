@@ -1,0 +1,113 @@
+"""A pull-through cache told to fetch an image before anybody needs it (distribution: HTTP API v2)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tasks.engine.step import Context, Stopped
+from tasks.errors import LaunchError
+from tasks.objects.images import Reference
+
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_PIECE = 1 << 20
+_AT_ONCE = 3
+"""Layers of one image at once, as Docker and containerd have it."""
+_NOT_YET = 0.05
+"""Seconds between two questions to a registry that has just been started."""
+_SILENCE = 60.0
+"""Seconds without a byte after which the cache is given up: it asks its upstream meanwhile."""
+
+
+def answers(port: int, context: Context, seconds: float) -> bool:
+    """Wait until a registry that was started answers; False if it does not within those seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+        try:
+            connection.request("GET", "/v2/")
+            return connection.getresponse().status < 500
+        except (OSError, http.client.HTTPException):
+            context.wait(_NOT_YET)
+        finally:
+            connection.close()
+    return False
+
+
+class NotFetched(LaunchError):
+    """A cache could not bring an image: whoever needs it asks again, and is told why."""
+
+
+def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
+    """Read an image through the cache at 127.0.0.1:`port`, so that it keeps it; bytes read. Raises `NotFetched`."""
+    end = time.monotonic() + context.deadline
+    counter = _Counter(context, end)
+    manifest = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
+    if "manifests" in manifest:
+        manifest = _json(port, image, _of_platform(manifest, arch, image), _MANIFESTS, counter)
+    blobs = [str(each["digest"]) for each in (manifest["config"], *manifest["layers"])]
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        for done in [pool.submit(_read, port, image, f"blobs/{digest}", (), counter) for digest in blobs]:
+            done.result()
+    return counter.total
+
+
+class _Counter:
+    """Counts bytes for the views, and ends a download that is not wanted any more."""
+
+    def __init__(self, context: Context, end: float) -> None:
+        self._context, self._end = context, end
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        if self._context.cancelled.is_set():
+            raise Stopped(self._context.step)
+        if time.monotonic() > self._end:
+            raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
+        self.total += count
+        self._context.say(f"{self.total / 1e6:.0f} MB")
+
+
+def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:
+    for each in index["manifests"]:
+        platform = each.get("platform") or {}
+        if platform.get("os") == "linux" and platform.get("architecture") == arch:
+            return str(each["digest"])
+    raise NotFetched(f"{image.repository} has no image for linux/{arch}")
+
+
+def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], counter: _Counter) -> Mapping[str, Any]:
+    text = _read(port, image, f"manifests/{version}", accepted, counter)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise NotFetched(f"the cache's manifest of {image.repository} is no JSON") from None
+    if not isinstance(found, dict) or not ("manifests" in found or "layers" in found):
+        raise NotFetched(f"the cache's manifest of {image.repository} is of an unknown form")
+    return found
+
+
+def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], counter: _Counter) -> bytes:
+    """The content of a manifest; of a blob nothing is kept."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SILENCE)
+    try:
+        headers = {"Accept": ", ".join(accepted)} if accepted else {}
+        connection.request("GET", f"/v2/{image.repository}/{what}", headers=headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise NotFetched(f"the cache answered {response.status} to {what.partition('/')[0]} of {image.repository}")
+        kept = []
+        while piece := response.read(_PIECE):
+            counter.add(len(piece))
+            if accepted:
+                kept.append(piece)
+    except (OSError, http.client.HTTPException) as error:
+        raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why=str(error)) from None
+    finally:
+        connection.close()
+    return b"".join(kept)

@@ -1,0 +1,53 @@
+"""Server-side apply of objects without a process, as `kubectl apply --server-side --force-conflicts` does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from tasks.tools.kubeapi import ApiError, Direct
+from tasks.tools.kubectl import FIELD_MANAGER
+from tasks.tools.kuberesources import Resources, path
+
+_QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"})
+"""kubectl's own choice of validation (kubectl: `--validate=strict`): a field that does not exist is an error."""
+
+
+class Refused(ApiError):
+    """The API has not taken an object."""
+
+    def __init__(self, code: int, display: str, said: str, reason: str) -> None:
+        what = f"the API has not taken {display}: {said}"
+        super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
+        self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
+        """As kubectl would tell it: what is known of causes is known in its words."""
+
+
+def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:
+    """Apply one object, whose JSON is `body`. Raises `ApiError`; transient where its kind is not served yet."""
+    api_version, kind = str(obj["apiVersion"]), str(obj["kind"])
+    name, namespace = str(obj["metadata"]["name"]), obj["metadata"].get("namespace")
+    display = f"{namespace + '/' if namespace else ''}{kind.lower()}/{name}"
+    where = resources.find(api_version, kind)
+    if where is None:
+        error = Refused(404, display, f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
+        error.transient = True
+        raise error
+    plural, namespaced = where
+    place = path(api_version, plural, (namespace or "default") if namespaced else "", name)
+    code, text = api.patch(f"{place}?{_QUERY}", body)
+    if code not in (200, 201):
+        raise Refused(code, display, *_told(text))
+
+
+def _told(text: str) -> tuple[str, str]:
+    """Message and reason of a Status; of anything else its beginning."""
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = None
+    if not isinstance(status, dict) or not status.get("message"):
+        return text.strip()[:300] or "it said nothing", ""
+    return str(status["message"]), str(status.get("reason") or "")
