@@ -6,6 +6,7 @@ without pods there is nothing to count, so that is written at once; from then on
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ Place = tuple[str, str]
 """Namespace and name."""
 _LIST = "/api/v1/resourcequotas"
 _COUNTED_BY_PODS = ("pods", "requests.", "limits.", "cpu", "memory")
-"""What only pods use: of these a namespace without pods uses nothing."""
+"""How the names of what pods use begin: of these a namespace without pods uses nothing."""
+_COUNTED_BY_CLAIMS = "requests.storage"
+"""But this is of volumes, which may be there without a pod."""
 
 
 def counted_step(
@@ -47,13 +50,11 @@ def _place(obj: Mapping[str, Any]) -> Place:
 
 def _counting(situation: Situation, quotas: Sequence[Mapping[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import Direct
         from tasks.tools.kubewatch import watch_until
 
         left = {_place(each) for each in quotas}
         wanted = frozenset(left)
-        direct = situation.api()
-        written = list(_write(direct, quotas)) if isinstance(direct, Direct) else []
+        written = _written(situation, quotas)
 
         def counted(api: Api) -> bool | None:
             left.clear()
@@ -82,6 +83,27 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     }
 
 
+def _written(situation: Situation, quotas: Sequence[Mapping[str, Any]]) -> list[Place]:
+    """Those whose use is written by us. What is not, the controller counts, as it always does.
+
+    In a cluster of somebody else it has long begun, and all its pods are too many to be read.
+    """
+    from tasks.tools.kubeapi import ApiError, Direct
+
+    api, found = situation.api(), list[Place]()
+    if isinstance(api, Direct) and situation.engine != "existing":
+        with contextlib.suppress(ApiError):
+            found.extend(_write(api, quotas))
+    return found
+
+
+def _only_pods(quota: Mapping[str, Any]) -> bool:
+    spec = quota["spec"]
+    names = [str(each) for each in spec.get("hard") or {}]
+    counted = all(each.startswith(_COUNTED_BY_PODS) and each != _COUNTED_BY_CLAIMS for each in names)
+    return counted and not spec.get("scopes") and not spec.get("scopeSelector")
+
+
 def _write(api: Direct, quotas: Sequence[Mapping[str, Any]]) -> Iterator[Place]:
     """Say of namespaces without pods that nothing is used; those of which the API says something are left alone."""
     busy = {item["metadata"]["namespace"] for item in api.get("/api/v1/pods")["items"]}
@@ -89,8 +111,7 @@ def _write(api: Direct, quotas: Sequence[Mapping[str, Any]]) -> Iterator[Place]:
     for quota in quotas:
         namespace, name = _place(quota)
         hard = quota["spec"].get("hard") or {}
-        ours = not quota["spec"].get("scopes") and all(each.startswith(_COUNTED_BY_PODS) for each in hard)
-        if namespace in busy or (namespace, name) in known or not ours:
+        if namespace in busy or (namespace, name) in known or not _only_pods(quota):
             continue
         body = {
             "apiVersion": "v1",
@@ -100,5 +121,5 @@ def _write(api: Direct, quotas: Sequence[Mapping[str, Any]]) -> Iterator[Place]:
         }
         path = f"/api/v1/namespaces/{namespace}/resourcequotas/{name}/status?fieldManager=openframe&force=true"
         code, _ = api.patch(path, json.dumps(body))
-        if code == 200:  # else the controller will count, as it always does
+        if code == 200:
             yield namespace, name

@@ -48,6 +48,7 @@ def node(name: str, **changes: Any) -> Node:
         "running": True,
         "exit_code": 0,
         "nano_cpus": 0,
+        "memory": 0,
         "published": ((6443, "127.0.0.1", 6550),) if name == "server-0" else (),
         "labels": {**labels, **changes.pop("labels", {})},
     }

@@ -18,6 +18,7 @@ from tasks.engine.step import Context, Stopped
 from tasks.facts.standing import MARKER
 from tasks.registry import used, wanted
 from tasks.settings.tree import Settings
+from tasks.settings.values import memory_bytes
 from tests import given
 from tests.facts.docker_info import LINUX
 from tests.facts.inspected import NO_FILE_20, container, registry
@@ -88,6 +89,7 @@ class Machine:
         monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
         monkeypatch.setattr("tasks.tools.kubeapi.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.tools.kubeapi.port_answers", lambda *_: bool(self.containers))
+        monkeypatch.setattr("tasks.registry_container.answers", lambda *_: True)
         monkeypatch.setattr("tasks.facts.ports.taken", lambda *_: False)
         monkeypatch.setattr("tasks.facts.ports.low_port_start", lambda: 0)
         monkeypatch.setattr("tasks.engine.step.Context.wait", _soon)
@@ -117,8 +119,8 @@ class Machine:
             server = name == "server-0"
             more: dict[str, Any] = {"labels": label, "ports": {**ports, **api} if server else {}, "cluster": cluster}
             role = "server" if server else "agent"
-            cpus = round((chosen.cluster.limits.server_cpus if server else chosen.cluster.limits.agent_cpus) * 1e9)
-            self.containers.append(container(name, role, state=state, ours=ours, cpus=cpus, **more))
+            more |= _limits(chosen, role)
+            self.containers.append(container(name, role, state=state, ours=ours, **more))
             self.api.put(node(f"k3d-{cluster}-{name}"))
 
     def put_registries(self) -> None:
@@ -227,6 +229,15 @@ class Machine:
     def _apply(self, _argv: tuple[str, ...], asked: Asked) -> str:
         self.api.put(*(json.loads(line) for line in (asked.command.stdin or "").splitlines() if line != "---"))
         return ""
+
+
+def _limits(settings: Settings, role: str) -> dict[str, int]:
+    """As a launch sets them at its end."""
+    limits = settings.cluster.limits
+    cpus, size = (
+        (limits.server_cpus, limits.server_memory) if role == "server" else (limits.agent_cpus, limits.agent_memory)
+    )
+    return {"cpus": round(cpus * 1e9), "memory": memory_bytes(size)}
 
 
 def _soon(context: Context, _seconds: float) -> None:

@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
@@ -41,6 +41,7 @@ KINDS: Mapping[tuple[str, str], tuple[str, bool]] = {
     ("storage.k8s.io/v1", "StorageClass"): ("storageclasses", False),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
 }
+_Api = TypeVar("_Api", bound="FakeApi")
 HEALTHY = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
 
 
@@ -124,7 +125,7 @@ def _selected(answer: Any, query: str) -> Any:
     return {"items": [each for each in answer["items"] if (each.get("type") == "helm.sh/release.v1") is wanted]}
 
 
-def reached(situation: Situation, api: FakeApi) -> FakeApi:
+def reached(situation: Situation, api: _Api) -> _Api:
     """The situation's API is this one."""
     situation._api[:] = [api]
     return api

@@ -8,6 +8,7 @@ from tasks.engine.step import Step
 from tasks.facts.registries import PUSH, Registry
 from tasks.registry import steps
 from tasks.situation import Situation
+from tests.facts import inspected
 from tests.given import settings
 from tests.programs import Answer, FakePrograms
 
@@ -18,9 +19,20 @@ ONLY_PUSH = settings(registries={"caches": []})
 ONLY_GHCR = settings(registries={"push": False, "caches": [{"upstream": "ghcr.io"}]})
 
 
+def id_of(name: str = PUSHED) -> str:
+    """The id of its container."""
+    return str(inspected.registry(name)["Id"])
+
+
 def there(name: str = PUSHED, **changes: Any) -> Registry:
     """One of ours that runs, in the network of the cluster of every test."""
-    given = {"upstream": PUSH, "running": True, "port": 5050, "networks": ("bridge", "k3d-openframe-dev")}
+    given = {
+        "id": id_of(name),
+        "upstream": PUSH,
+        "running": True,
+        "port": 5050,
+        "networks": ("bridge", "k3d-openframe-dev"),
+    }
     return Registry(**{"name": name, **given, **changes})
 
 

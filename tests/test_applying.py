@@ -1,4 +1,4 @@
-"""What differs goes in by one server-side apply, and nothing else does."""
+"""What differs goes in by server-side apply, and nothing else does; through kubectl where the API needs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.applying import apply_step, difference, display
 from tasks.engine.step import State, Step
 from tasks.objects.labels import finish
 from tests import given
-from tests.given_live import holding, obj, ran
+from tests.given_live import FakeApi, holding, obj, ran, reached
 from tests.programs import Answer, FakePrograms
 
 ONE = finish(obj("ConfigMap", "one", "platform", data={"a": "1"}))
@@ -20,7 +20,10 @@ SPACE = obj("Namespace", "platform")
 
 
 def without_live(folder: Path, programs: FakePrograms, **more: Any) -> Step:
-    return apply_step(given.situation(folder, programs), "apply", "task", [ONE, TWO], needs=(), **more)
+    """For an API that only kubectl can write to."""
+    situation = given.situation(folder, programs)
+    reached(situation, FakeApi())
+    return apply_step(situation, "apply", "task", [ONE, TWO], needs=(), **more)
 
 
 @pytest.mark.parametrize(

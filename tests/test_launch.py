@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tasks import charts, health, kubeconfig, launch, namespaces
 from tasks.cluster.config import Shape
@@ -17,6 +16,8 @@ from tasks.facts.standing import Presence
 from tasks.launch import NEEDS_CLUSTER, PARTS, Choosers, bounds, fitted
 from tasks.situation import Situation
 from tests.given import above, act, by_name, live, settings, situation
+from tests.given_direct import DirectApi
+from tests.given_live import reached
 from tests.kept import PUSHED, there
 from tests.programs import Answer, FakePrograms
 
@@ -24,6 +25,7 @@ MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
 EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
 OUTSIDE = (charts.REPOSITORIES, "helm: fetch")
 """Steps of Helm that need no cluster."""
+FETCH = "registry: fetch images of"
 INSIDE = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "platform"}}
 RELEASES = {
@@ -47,6 +49,11 @@ def given(folder: Path, presence: Presence, **more: Any) -> Situation:
     return situation(
         folder, **{"presence": presence, "secrets": (SECRET,), "settings": settings(helm=RELEASES), **more}
     )
+
+
+def registries(plan: Sequence[Step]) -> set[str]:
+    """Steps that make or start one. Images that are fetched into it are wanted later."""
+    return {step.name for step in plan if step.task == "registry" and not step.name.startswith(FETCH)}
 
 
 def acting(plan: Sequence[Step]) -> list[str]:
@@ -105,11 +112,11 @@ def test_a_single_part_does_nothing_of_the_others(tmp_path: Path, part: str, tas
     ],
 )
 def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, part: str, homes: set[str]) -> None:
-    fake = FakePrograms(otherwise=Answer())
-    plan = by_name(steps(given(tmp_path, Presence.RUNNING, programs=fake), (part,)))
+    made = given(tmp_path, Presence.RUNNING)
+    api = reached(made, DirectApi())
+    plan = by_name(steps(made, (part,)))
     act(plan[namespaces.APPLY])
-    applied = [each["metadata"]["name"] for each in yaml.safe_load_all(fake.asked[0].stdin or "")]
-    assert set(applied) == homes
+    assert set(api.names) == {f"Namespace/{home}" for home in homes}
     others = [step for step in plan.values() if step.task == part and part not in ("namespaces", "helm")]
     assert all(namespaces.APPLY in above(list(plan.values()), step.name) for step in others)
 
@@ -171,7 +178,7 @@ def test_images_caches_and_charts_wait_for_nothing_of_the_cluster(tmp_path: Path
     fetched = [name for name in tasks if name.startswith(OUTSIDE)]
     assert len(fetched) == 3
     for name in [*fetched, *(name for name, task in tasks.items() if task in ("prepull", "registry"))]:
-        assert {tasks[each] for each in above(plan, name)} <= {"prepull", "helm"}, name
+        assert {tasks[each] for each in above(plan, name)} <= {"prepull", "registry", "helm"}, name
 
 
 def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path: Path) -> None:
@@ -182,7 +189,7 @@ def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path:
         "prepull: rancher/k3s:v1.32.3-k3s1",  # though the user names it too
         "prepull: ghcr.io/k3d-io/k3d-tools:5.9.0",
         "prepull: docker.io/library/registry:2",
-        *(step.name for step in plan if step.task == "registry"),
+        *registries(plan),
     }
     assert "prepull: redis:7" in acting(plan)
     assert above(plan, ANSWER) == before
@@ -192,7 +199,8 @@ def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path:
 def test_starting_and_making_come_after_the_registries(tmp_path: Path, presence: Presence) -> None:
     plan = steps(given(tmp_path, presence))
     made = START if presence is Presence.STOPPED else CREATE
-    assert {step.name for step in plan if step.task == "registry"} <= above(plan, made)
+    assert registries(plan)
+    assert registries(plan) <= above(plan, made)
 
 
 def test_a_half_made_cluster_is_removed_first(tmp_path: Path) -> None:
@@ -207,7 +215,7 @@ def test_a_half_made_cluster_is_removed_first(tmp_path: Path) -> None:
 def test_limits_come_after_all_work_and_the_switch_after_everything(tmp_path: Path, presence: Presence) -> None:
     plan = steps(given(tmp_path, presence))
     acts = set(acting(plan)) - {WATCH}
-    limits = {name for name in acts if name.startswith("cluster: CPU limit")}
+    limits = {name for name in acts if name.startswith("cluster: limits")}
     assert len(limits) == 2
     last = {kubeconfig.SWITCH, kubeconfig.MERGE}
     work = {step.name for step in plan if step.task in ("cluster", *NEEDS_CLUSTER)} & acts - limits - last

@@ -31,7 +31,9 @@ def settled(folder: Path) -> Situation:
 
     chosen = settings(helm={"releases": []}, registries={"caches": []}, secrets=[])
     stands = standing(
-        Presence.RUNNING, node("server-0", nano_cpus=2_000_000_000), node("agent-0", nano_cpus=1_000_000_000)
+        Presence.RUNNING,
+        node("server-0", nano_cpus=2_000_000_000, memory=2048 * 1024**2),
+        node("agent-0", nano_cpus=1_000_000_000, memory=1536 * 1024**2),
     )
     text = "clusters: [{cluster: {server: x}}]\nusers: [{user: {client-key-data: S0VZ}}]\n"
     entry = private(text, "openframe-dev", "https://127.0.0.1:6550")

@@ -14,8 +14,8 @@ from tasks.launch import fitted
 from tasks.manifests import BASE, OWN, OWN_CRDS, OWN_READY, QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.situation import Situation
-from tasks.tools.kubeapi import NotInTime
 from tests import given
+from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, Object, eager, holding, named, obj, reached
 from tests.programs import FakePrograms
 
@@ -43,18 +43,19 @@ def applied(programs: FakePrograms) -> list[tuple[str, str]]:
     return [(each["kind"], each["metadata"]["name"]) for each in map(json.loads, lines)]
 
 
-def quota(namespace: str, *, counted: bool, name: str = "openframe-quota") -> Object:
+def counted(namespace: str) -> Object:
+    """The quota of a namespace as its controller leaves it."""
     hard = {"pods": "100"}
-    return obj("ResourceQuota", name, namespace, spec={"hard": hard}, status={"hard": hard} if counted else {})
+    return obj("ResourceQuota", "openframe-quota", namespace, spec={"hard": hard}, status={"hard": hard, "used": hard})
 
 
 def test_base_resources_go_in_by_one_apply_after_the_namespaces(tmp_path: Path) -> None:
-    programs = FakePrograms(answers={"kubectl": ""})
-    steps = named(manifests.steps(of(tmp_path, programs)))
+    situation = of(tmp_path)
+    api = reached(situation, DirectApi())
+    steps = named(manifests.steps(situation))
     assert set(steps[BASE].needs) == {READY, NAMESPACES}
     given.act(steps[BASE])
-    assert len(programs.calls) == 1
-    kinds = [kind for kind, _name in applied(programs)]
+    kinds = [name.partition("/")[0] for name in api.names]
     assert {kind: kinds.count(kind) for kind in ("ResourceQuota", "LimitRange", "StorageClass", "ConfigMap")} == {
         "ResourceQuota": 2,
         "LimitRange": 2,
@@ -92,28 +93,22 @@ def test_a_template_without_a_quota_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_quotas_are_waited_for_until_each_is_counted(tmp_path: Path) -> None:
     situation = of(tmp_path)
-    api = reached(situation, FakeApi(quota("one", counted=False), quota("one", counted=True, name="another")))
+    api = reached(situation, FakeApi())
     path = "/api/v1/resourcequotas"
-    api.at(path, 2, quota("one", counted=True))
-    api.at(path, 3, quota("two", counted=True))
+    api.at(path, 2, counted("one"))
+    api.at(path, 3, counted("two"))
     said: list[str] = []
-    named(manifests.steps(situation))[QUOTAS].action(eager(said=said))
-    assert said == ["0 of 2 quotas", "1 of 2 quotas", "2 of 2 quotas"]
-
-
-def test_a_quota_that_is_not_counted_in_time_is_named(tmp_path: Path) -> None:
-    situation = of(tmp_path)
-    reached(situation, FakeApi(quota("one", counted=True), quota("two", counted=False)))
     step = named(manifests.steps(situation))[QUOTAS]
-    assert step.wait
-    with pytest.raises(NotInTime) as caught:
-        step.action(eager(deadline=0))
-    assert caught.value.why == "not counted yet: two/openframe-quota"
+    assert (step.needs, step.wait) == ((BASE,), True)
+    step.action(eager(said=said))
+    assert said == ["0 of 2 quotas", "1 of 2 quotas", "2 of 2 quotas"]
 
 
 def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"kubectl": ""})
-    steps = named(manifests.steps(of(tmp_path, programs, WIDGET, CRD, MAP)))
+    situation = of(tmp_path, programs, WIDGET, CRD, MAP)
+    reached(situation, FakeApi())
+    steps = named(manifests.steps(situation))
     assert {OWN_READY, OWN_CRDS} <= given.above(fitted(list(steps.values())), OWN)
     assert NAMESPACES in steps[OWN].needs
     assert BASE not in given.above(fitted(list(steps.values())), OWN_CRDS)

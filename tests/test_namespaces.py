@@ -12,8 +12,8 @@ from tasks.namespaces import APPLY, GONE, THEIRS
 from tasks.objects.namespaces import namespaces as wanted
 from tasks.tools.kubeapi import NotInTime
 from tests import given
+from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, eager, holding, named, obj, reached
-from tests.programs import FakePrograms
 
 SETTINGS = given.settings(
     namespaces=["one", "two"],
@@ -48,11 +48,11 @@ def test_a_single_task_makes_only_those_that_it_puts_things_into(tmp_path: Path)
 
 
 def test_all_go_in_at_once(tmp_path: Path) -> None:
-    programs = FakePrograms(answers={"kubectl": ""})
-    (step,) = namespaces.steps(given.situation(tmp_path, programs, settings=SETTINGS))
+    situation = given.situation(tmp_path, settings=SETTINGS)
+    api = reached(situation, DirectApi())
+    (step,) = namespaces.steps(situation)
     given.act(step)
-    (call,) = programs.calls
-    assert (call.command.stdin or "").count('"kind": "Namespace"') == 4
+    assert api.names == ["Namespace/one", "Namespace/two", "Namespace/four", "Namespace/three"]
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
@@ -117,13 +117,12 @@ def test_a_cancelled_wait_ends(tmp_path: Path) -> None:
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
     """By that label `down` would delete them."""
-    programs = FakePrograms(answers={"kubectl": ""})
     live = holding([made("one", ours=False), made("two")])
-    situation = given.situation(tmp_path, programs, settings=SETTINGS, live=live, engine="existing")
+    situation = given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing")
+    api = reached(situation, DirectApi())
     steps = named(namespaces.steps(situation))
     given.act(steps[APPLY])
-    assert '"one"' not in (programs.asked[0].stdin or "")
-    assert '"three"' in (programs.asked[0].stdin or "")
+    assert api.names == ["Namespace/four", "Namespace/three"]
     assert steps[THEIRS].skip == "one: not made by this project"
 
 

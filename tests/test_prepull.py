@@ -74,7 +74,7 @@ def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
     steps = prepull.steps(situation(tmp_path, images={K3S: True, TOOLS: False}))
     assert [(step.name, step.skip) for step in steps] == [(step_name(K3S), "it is there"), (step_name(TOOLS), None)]
     for step in steps:
-        assert (step.task, step.kind, step.needs, step.wait) == ("prepull", "download", (), False)
+        assert (step.task, step.kind, step.needs, step.wait) == ("prepull", "download", (), True)
         assert step.retry.attempts > 1
         assert step.deadline == 900
 

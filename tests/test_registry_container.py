@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tasks.engine.scheduler import Run
-from tasks.engine.step import Bounds, State
+from tasks.engine.step import Bounds, Context, State
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.standing import Presence
 from tasks.lock import Held, held
@@ -31,6 +31,20 @@ WITH_LOGIN = settings(registries={"push": False, "caches": [LOGIN]})
 CANARY = "s3cr3t-c4nary!"
 
 
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ports at which a registry that was started is waited for."""
+    found: list[int] = []
+
+    def answers(port: int, _context: Context, seconds: float) -> bool:
+        assert seconds < 10
+        found.append(port)
+        return False
+
+    monkeypatch.setattr("tasks.registry_container.answers", answers)
+    return found
+
+
 def options(argv: tuple[str, ...], name: str) -> list[str]:
     return [argv[place + 1] for place, each in enumerate(argv) if each == name]
 
@@ -40,7 +54,7 @@ def test_a_push_registry_is_made(tmp_path: Path) -> None:
     given = situation(tmp_path, fake, settings=ONLY_PUSH)
     report = act(only(given, free))
     assert report.why == f"{PUSHED} at 127.0.0.1:5050"
-    assert given.handover.push_port == 5050
+    assert given.handover.registry_ports == {PUSHED: 5050}
     assert free.asked == [5050]
     volume = f"docker volume create --label openframe.cache=push {PUSHED}"
     assert fake.lines[:2] == [f"docker container inspect {PUSHED}", volume]
@@ -60,7 +74,7 @@ def test_a_cache_is_made(tmp_path: Path) -> None:
     fake, free = engine(), ports(5051)
     given = situation(tmp_path, fake, settings=ONLY_GHCR)
     assert act(only(given, free)).why == f"{GHCR} at 127.0.0.1:5051"
-    assert given.handover.push_port is None
+    assert given.handover.registry_ports == {GHCR: 5051}
     assert free.asked == [None]  # any port will do
     argv = fake.told("docker run")[0].command.argv
     assert options(argv, "--env") == [
@@ -90,7 +104,7 @@ def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
         files.append((asked.line, yaml.safe_load(source.read_text(encoding="utf-8")), source.stat().st_mode & 0o777))
         return ""
 
-    fake = engine(**{"docker cp": copy})
+    fake = engine(**{"docker cp": copy, "docker create": "id-of-it\n"})
     given = login(tmp_path, fake, CACHE_PASSWORD=CANARY)
     step = only(given)
     assert "never as an argument" in step.why
@@ -102,6 +116,7 @@ def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
     assert written["http"]["addr"] == ":5000"
     assert mode == 0o600
     assert [call.command.argv[1] for call in fake.calls] == ["container", "volume", "create", "cp", "start"]
+    assert given.handover.registry_ids == {name: "id-of-it"}
     assert CANARY not in seen(fake.calls)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY in path.read_text(encoding="utf-8")]
     assert not options(fake.told("docker create")[0].command.argv, "--env")
@@ -130,14 +145,15 @@ def test_only_what_is_named_is_in_a_caches_configuration() -> None:
         ("exited", [f"docker container inspect {PUSHED}", f"docker start {PUSHED}"]),
     ],
 )
-def test_another_launch_has_made_it_meanwhile(tmp_path: Path, state: str, lines: list[str]) -> None:
+def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], state: str, lines: list[str]) -> None:
     found = inspected.registry(port="5077", state=state)
     fake = engine(**{"docker container inspect": json.dumps([found])})
     given = situation(tmp_path, fake, settings=ONLY_PUSH)
     report = act(only(given))
     assert report.skipped is (state == "running")
     assert report.why == f"{PUSHED} was made by another launch meanwhile"
-    assert given.handover.push_port == 5077
+    assert given.handover.registry_ports == {PUSHED: 5077}
+    assert asked == ([] if state == "running" else [5077]), "one that was started now is waited for"
     assert fake.lines == lines
 
 
@@ -169,16 +185,18 @@ TAKEN = Answer(
 )
 
 
-def test_a_port_that_is_taken_after_all(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> None:
     created = json.dumps([inspected.registry(state="created")])
-    fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [TAKEN, ""]})
+    fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [TAKEN, "id-of-the-second\n"]})
     given = situation(tmp_path, fake, settings=ONLY_PUSH)
     step = only(given, ports(5050, 5051))
     fast = replace(step, needs=(), retry=replace(step.retry, first=0.0))
     (result,) = Run([fast], Bounds(work=1), refresh=0.01).execute()
     assert (result.state, result.attempts) == (State.RAN, 2)
     assert result.why == f"{PUSHED} at 127.0.0.1:5051"
-    assert given.handover.push_port == 5051
+    assert given.handover.registry_ports == {PUSHED: 5051}
+    assert given.handover.registry_ids == {PUSHED: "id-of-the-second"}
+    assert asked == [5051]
     assert [options(call.command.argv, "--publish") for call in fake.told("docker run")] == [
         ["127.0.0.1:5050:5000"],
         ["127.0.0.1:5051:5000"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from tasks.errors import BadInput
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.secrets import APPLY
 from tests import given
-from tests.given_live import holding, ran
+from tests.given_direct import DirectApi, refusal
+from tests.given_live import FakeApi, holding, ran, reached
 from tests.programs import Answer, FakePrograms, seen
 
 CANARY = "canary-4711-in-a-secret"
@@ -29,6 +31,7 @@ def of(folder: Path, programs: FakePrograms | None = None, *, environ: dict[str,
 def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"kubectl": ""})
     situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(situation, FakeApi())
     (step,) = secrets.steps(situation)
     assert step.name == APPLY
     assert NAMESPACES in step.needs
@@ -42,8 +45,33 @@ def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
 def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"kubectl": Answer(code=1, out=CANARY, err=f"error: invalid value {CANARY}")})
     situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(situation, FakeApi())
     result = ran(secrets.steps(situation))[APPLY]
     assert result.state is State.FAILED
+    assert CANARY not in f"{result.why} {result.error}"
+
+
+def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    programs = FakePrograms(otherwise=Answer(), log_dir=tmp_path / "logs")
+    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(situation, DirectApi())
+    result = ran(secrets.steps(situation))[APPLY]
+    assert result.state is State.RAN
+    assert programs.calls == []
+    assert [sent["data"]["k"] for _path, sent in api.patched] == [base64.b64encode(CANARY.encode()).decode()] * 2
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_text() == "one/secret/s applied\ntwo/secret/s applied\n"
+
+
+def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
+    situation = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(situation, DirectApi())
+    said = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
+    api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, said, "Invalid")]
+    result = ran(secrets.steps(situation))[APPLY]
+    assert result.state is State.FAILED
+    assert "*** / *** !" in f"{result.error}"
     assert CANARY not in f"{result.why} {result.error}"
 
 

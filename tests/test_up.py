@@ -40,7 +40,7 @@ def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
         "namespaces: apply",
         "health: nodes are ready",
         "health: system services",
-        "cluster: CPU limit of servers",
+        "cluster: limits of servers",
         "cluster: switch your kubeconfig to it",
         "cluster: watch the nodes",
     ):
@@ -159,7 +159,7 @@ def test_a_stopped_cluster_is_started_and_then_looked_at(stopped: Machine) -> No
     assert states["health: nodes report again"] == "ran"
     assert states["namespaces: apply"] == "ran"
     assert states["health: nodes are ready"] == "skipped"
-    assert states["cluster: CPU limit of servers"] == "skipped"
+    assert states["cluster: limits of servers"] == "skipped"
 
 
 def test_its_record_is_one_of_both_plans(stopped: Machine) -> None:

@@ -169,7 +169,7 @@ def test_what_brings_more_is_ready_when_nothing_new_is_there() -> None:
     api = FakeApi(job("install", "shop"))
     looks: list[list[Key]] = [[install], [install, later], [install, later], [install, later]]
     api.at(PATH, 2, deployment("web", "shop"))
-    told = wait_ready(api, lambda: looks.pop(0), eager())
+    told = wait_ready(api, lambda _api: looks.pop(0), eager())
     assert [line.split(":")[0] for line in told] == ["job/install", "deployment/web"]
     assert looks == []
 

@@ -61,15 +61,17 @@ class CertApi:
         """The lines of a watch. Raises `ApiError` where it is refused, or nothing answers."""
         connection = self._new(_QUIET)
         try:
+            connection.connect()
+            held = connection.sock
             response = _begin(connection, "GET", self._prefix + path, None, {})
+            text = "" if response.status == 200 else response.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._silent(error) from error
         if response.status != 200:
-            text = response.read().decode("utf-8", "replace")
             connection.close()
             content(path, response.status, text)
-        return Lines(connection, response)
+        return Lines(connection, response, held)
 
     def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -121,14 +123,15 @@ class CertApi:
 class Lines:
     """A watch's answer, line by line. See `kubeapi.Stream`."""
 
-    def __init__(self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse) -> None:
-        self._connection, self._response = connection, response
-        # the answer takes the socket over from its connection; to end it from another thread it is kept here
-        self._socket = connection.sock
+    def __init__(
+        self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse, held: socket.socket
+    ) -> None:
+        # `held`: an answer takes the socket over from its connection; to end it from another thread it is kept here
+        self._connection, self._response, self._socket = connection, response, held
 
     def __iter__(self) -> Iterator[str]:
         try:
-            while line := self._response.readline():
+            while (line := self._response.readline()).endswith(b"\n"):  # else it broke off
                 yield line.decode("utf-8", "replace")
         except (OSError, ValueError, AttributeError, http.client.HTTPException):
             return  # ended by the other side, or by `close`

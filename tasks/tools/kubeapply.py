@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from tasks.tools.kubeapi import ApiError, Direct
 from tasks.tools.kubectl import FIELD_MANAGER
 from tasks.tools.kuberesources import Resources, path
+from tasks.tools.secret import redact
 
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"})
 """kubectl's own choice of validation (kubectl: `--validate=strict`): a field that does not exist is an error."""
@@ -19,6 +20,7 @@ class Refused(ApiError):
     """The API has not taken an object."""
 
     def __init__(self, code: int, display: str, said: str, reason: str) -> None:
+        said = redact(said)  # it may repeat what was sent
         what = f"the API has not taken {display}: {said}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
         self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"

@@ -21,18 +21,16 @@ Item = Mapping[str, Any]
 Place = tuple[str, str]
 """Namespace and name."""
 _PATH = re.compile(r"(/api/v1|/apis/[^/?]+/[^/?]+)(?:/namespaces/([^/?]+))?/([a-z]+)(?:/([^/?]+))?")
-_KINDS = frozenset(
-    {
-        ("/api/v1", "nodes"),
-        ("/api/v1", "pods"),
-        ("/api/v1", "resourcequotas"),
-        ("/apis/apps/v1", "daemonsets"),
-        ("/apis/apps/v1", "deployments"),
-        ("/apis/apps/v1", "replicasets"),
-        ("/apis/apps/v1", "statefulsets"),
-        ("/apis/batch/v1", "jobs"),
-    }
-)
+_KINDS: Mapping[tuple[str, str], str] = {
+    ("/api/v1", "nodes"): "Node",
+    ("/api/v1", "pods"): "Pod",
+    ("/api/v1", "resourcequotas"): "ResourceQuota",
+    ("/apis/apps/v1", "daemonsets"): "DaemonSet",
+    ("/apis/apps/v1", "deployments"): "Deployment",
+    ("/apis/apps/v1", "replicasets"): "ReplicaSet",
+    ("/apis/apps/v1", "statefulsets"): "StatefulSet",
+    ("/apis/batch/v1", "jobs"): "Job",
+}
 """What a launch waits for. Other kinds are read once, or are large."""
 _LASTS = 300
 """Seconds that a watch is asked to last; then it is begun again."""
@@ -158,7 +156,9 @@ class Watched:
             return {"items": [item for place, item in items.items() if not namespace or place[0] == namespace]}
         if (namespace, name) not in items:
             raise ApiError(404, f"the API answered 404 to {path}", "it is not there")
-        return items[namespace, name]
+        # objects in a list do not say their kind (apimachinery: the list says it for all), an object alone does
+        kind = _KINDS[match[1], match[3]]
+        return {"apiVersion": match[1].split("/", 2)[2], "kind": kind, **items[namespace, name]}
 
     def raw(self, path: str) -> tuple[int, str]:
         """As of the API itself."""
@@ -201,7 +201,7 @@ def watch_until(
     """Look until there is a value, at each change that the API tells of; asked at intervals where it is not watched.
 
     What a feed says may be older than what the step before has written: a value counts when the API itself says so
-    too. Raises as `wait_until` does.
+    too. When time is over the API itself is asked: a feed may have fallen silent. Raises as `wait_until` does.
     """
     if not isinstance(api, Watched):
         return wait_until(lambda: look(api), context, telling=telling)
@@ -210,17 +210,17 @@ def watch_until(
     forget = context.cancelled.call(api.bell.ring)
     try:
         while True:
-            seen = api.bell.count
+            seen, left = api.bell.count, end - time.monotonic()
             try:
-                if look(api) is not None and (found := look(api.direct)) is not None:
+                if (left <= 0 or look(api) is not None) and (found := look(api.direct)) is not None:
                     return found
             except ApiError as error:
                 if not error.transient:
                     raise
                 last = f"{error.what} {error.why}".strip()
-            left = end - time.monotonic()
             if left <= 0:
                 raise not_in_time(context, telling() or last)
+            context.wait(0)  # the bell has rung for a cancellation that came before it was counted
             api.bell.wait(seen, min(_LOOK_ANYWAY, left))
             context.wait(_GATHER)
     finally:

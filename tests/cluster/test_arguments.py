@@ -10,6 +10,7 @@ from tasks.cluster.arguments import arguments, disabled, merged
 from tests.given import settings
 
 SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
+PARALLEL = "serialize-image-pulls=false"
 
 
 def made(concurrency: int = 4, ingress: str = "traefik", **cluster: Any) -> list[tuple[str, tuple[str, ...]]]:
@@ -27,9 +28,12 @@ def test_the_list_by_default() -> None:
         ("--kube-controller-manager-arg=concurrent-statefulset-syncs=5", SERVERS),
         ("--kube-controller-manager-arg=concurrent-namespace-syncs=10", SERVERS),
         ("--kube-controller-manager-arg=concurrent-endpoint-syncs=5", SERVERS),
+        ("--kube-controller-manager-arg=kube-api-qps=200", SERVERS),
+        ("--kube-controller-manager-arg=kube-api-burst=300", SERVERS),
         ("--kube-cloud-controller-manager-arg=concurrent-service-syncs=4", SERVERS),
         ("--kubelet-arg=registry-qps=0", EVERYWHERE),
         ("--kubelet-arg=registry-burst=20", EVERYWHERE),
+        ("--kubelet-arg=serialize-image-pulls=false", EVERYWHERE),
     ]
 
 
@@ -43,6 +47,7 @@ def test_the_larger_of_kubernetes_own_default_and_ours(
     rows = made(concurrency)
     controllers = dict(each.split("=") for each in of("--kube-controller-manager-arg", rows))
     assert controllers.pop("concurrent-namespace-syncs") == str(namespaces)
+    assert (controllers.pop("kube-api-qps"), controllers.pop("kube-api-burst")) == ("200", "300"), "of any machine"
     assert set(controllers.values()) == {str(deployments)}
     assert of("--kube-cloud-controller-manager-arg", rows) == [f"concurrent-service-syncs={services}"]
 
@@ -74,14 +79,21 @@ def test_configured_ones_go_to_the_component_and_its_nodes(component: str, flag:
 @pytest.mark.parametrize(
     ("own", "expected"),
     [
-        (["registry-qps=5"], ["registry-burst=20", "registry-qps=5"]),
-        (["--registry-qps=5", "registry-burst=9"], ["registry-qps=5", "registry-burst=9"]),
-        (["registry-qps-more=1"], ["registry-qps=0", "registry-burst=20", "registry-qps-more=1"]),
-        (["v=1", "v=2"], ["registry-qps=0", "registry-burst=20", "v=1", "v=2"]),
+        (["registry-qps=5"], ["registry-burst=20", PARALLEL, "registry-qps=5"]),
+        (["--registry-qps=5", "registry-burst=9"], [PARALLEL, "registry-qps=5", "registry-burst=9"]),
+        (["registry-qps-more=1"], ["registry-qps=0", "registry-burst=20", PARALLEL, "registry-qps-more=1"]),
+        (["v=1", "v=2"], ["registry-qps=0", "registry-burst=20", PARALLEL, "v=1", "v=2"]),
+        (["serialize-image-pulls=true"], ["registry-qps=0", "registry-burst=20", "serialize-image-pulls=true"]),
     ],
 )
 def test_a_configured_one_replaces_the_generated_one_of_its_name(own: list[str], expected: list[str]) -> None:
     assert of("--kubelet-arg", made(args={"kubelet": own})) == expected
+
+
+@pytest.mark.parametrize("own", ["kube-api-qps=50", "--kube-api-qps=50"])
+def test_how_often_controllers_may_ask_can_be_configured(own: str) -> None:
+    rows = of("--kube-controller-manager-arg", made(args={"controller_manager": [own]}))
+    assert [row for row in rows if row.startswith("kube-api")] == ["kube-api-burst=300", "kube-api-qps=50"]
 
 
 def test_a_replaced_one_is_not_there_twice() -> None:

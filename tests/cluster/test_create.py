@@ -97,7 +97,7 @@ def test_its_files(tmp_path: Path) -> None:
 
 def test_registries_at_the_port_that_this_run_has_got(tmp_path: Path) -> None:
     given = situation(tmp_path)
-    given.handover.push_port = 5999
+    given.handover.registry_ports["k3d-openframe-registry"] = 5999
     write_config(given, FIRST)
     text = (given.folders.state / "registries.yaml").read_text(encoding="utf-8")
     assert "localhost:5999" in text

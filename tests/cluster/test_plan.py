@@ -1,4 +1,4 @@
-"""Steps of the cluster: making, starting, adding to and limiting it, from what stands."""
+"""Steps of the cluster: making, starting and adding to it, from what stands."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from tasks.cluster.plan import (
     START,
     WATCH,
     cluster_steps,
-    limit_steps,
     watch_step,
 )
 from tasks.engine.step import Step
 from tasks.errors import BadInput
-from tasks.facts.standing import Node, Presence
+from tasks.facts.standing import Presence
 from tasks.situation import Situation
 from tests.given import act, by_name, node, settings, situation, standing
 from tests.programs import Answer, FakePrograms
@@ -170,6 +169,7 @@ def test_more_agents_are_added_and_none_is_taken_away(
         own = (
             " --k3s-node-label role=agent"
             " --k3s-arg --kubelet-arg=registry-qps=0 --k3s-arg --kubelet-arg=registry-burst=20"
+            " --k3s-arg --kubelet-arg=serialize-image-pulls=false"
         )
     assert k3d.lines == [
         f"k3d node create openframe-dev-{name} --cluster openframe-dev --role agent --memory 1536m{own} --timeout 180s"
@@ -183,54 +183,6 @@ def test_an_added_agent_without_limits(tmp_path: Path) -> None:
     given = situation(tmp_path, settings=off, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d)
     act(steps(given)[-1])
     assert "--memory" not in k3d.lines[0]
-
-
-def limited(*cpus: float | None) -> list[Node]:
-    names = ("server-0", "agent-0", "agent-1")
-    return [node(name, nano_cpus=round((each or 0) * 1e9)) for name, each in zip(names, cpus, strict=False)]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "agents", "skips"),
-    [
-        ([], 2, {"servers": None, "agents": None}),
-        (limited(None, None, None), 2, {"servers": None, "agents": None}),
-        (limited(2, 1, 1), 2, {"servers": "2 each already", "agents": "1 each already"}),
-        (limited(2, 1, None), 2, {"servers": "2 each already", "agents": None}),
-        (limited(2, 1), 2, {"servers": "2 each already", "agents": None}),
-        (limited(1.5, 1, 1), 2, {"servers": None, "agents": "1 each already"}),
-        (limited(2), 0, {"servers": "2 each already"}),
-    ],
-)
-def test_limits_of_cpus(tmp_path: Path, nodes: list[Node], agents: int, skips: dict[str, str | None]) -> None:
-    presence = Presence.RUNNING if nodes else Presence.ABSENT
-    given = situation(tmp_path, standing=standing(presence, *nodes), shape=shape(agents))
-    made = limit_steps(given, ("last",))
-    assert {step.name.removeprefix("cluster: CPU limit of "): step.skip for step in made} == skips
-    assert all(step.needs == ("last",) for step in made)
-
-
-def test_limits_of_cpus_are_switched_off(tmp_path: Path) -> None:
-    given = situation(tmp_path, settings=settings(cluster={"limits": {"enabled": False}}), shape=shape(1))
-    assert [step.skip for step in limit_steps(given, ())] == ["cluster.limits.enabled is false"] * 2
-
-
-@pytest.mark.parametrize(("ncpu", "cpus"), [(8, "1.5"), (1, "1")])
-def test_limits_are_set_by_exact_label_and_not_above_what_the_engine_has(tmp_path: Path, ncpu: int, cpus: str) -> None:
-    from tests.checks.given import engine
-
-    ask = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev --filter label=k3d.role=server"
-    fake = FakePrograms(answers={"docker ps": "one\ntwo\n", "docker update": ""})
-    chosen = settings(cluster={"limits": {"server_cpus": 1.5}})
-    given = situation(tmp_path, fake, settings=chosen, host=engine(NCPU=ncpu))
-    act(limit_steps(given, ())[0])
-    assert fake.lines == [ask, f"docker update --cpus {cpus} one two"]
-
-
-def test_limits_of_nodes_that_are_gone(tmp_path: Path) -> None:
-    fake = FakePrograms(answers={"docker ps": ""})
-    act(limit_steps(situation(tmp_path, fake), ())[0])
-    assert len(fake.calls) == 1
 
 
 def test_the_guard(tmp_path: Path) -> None:

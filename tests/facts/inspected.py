@@ -18,7 +18,7 @@ NO_FILE_OLD_CLIENT = "Error: No such container:path: 350d0a6f737f:/openframe-com
 def container(
     name: str, role: str, *, state: str = "running", code: int = 0, ours: bool = True, **more: Any
 ) -> dict[str, Any]:
-    """One container of a cluster. `more`: `labels`, `ports`, `cpus`, `networks`, or `cluster` (its name)."""
+    """One container of a cluster. `more`: `labels`, `ports`, `cpus`, `memory`, `networks`, or `cluster`."""
     cluster = more.get("cluster", "openframe-dev")
     labels = {
         "app": "k3d",
@@ -54,6 +54,7 @@ def container(
         "HostConfig": {
             "PortBindings": more.get("ports", {}),
             "NanoCpus": more.get("cpus", 0),
+            "Memory": more.get("memory", 0),
             "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0},
         },
         "NetworkSettings": {"Networks": {key: {"IPAddress": ""} for key in more.get("networks", (f"k3d-{cluster}",))}},

@@ -24,8 +24,11 @@ LINES = [
     (docker.copy_out("a", "/x"), "docker cp a:/x -"),
     (docker.has_file("a", "/x"), "docker cp a:/x -"),
     (docker.copy_in("/y", "a", "/x"), "docker cp /y a:/x"),
-    (docker.limit_cpus(["a", "b"], 1.5), "docker update --cpus 1.5 a b"),
-    (docker.limit_cpus(["a"], 2.0), "docker update --cpus 2 a"),
+    (
+        docker.limit(["a", "b"], 1.5, 1536 * 1024**2),
+        "docker update --cpus 1.5 --memory 1610612736 --memory-swap 3221225472 a b",
+    ),
+    (docker.limit(["a"], 2.0, 1024), "docker update --cpus 2 --memory 1024 --memory-swap 2048 a"),
     (docker.follow("a", "1700"), "docker logs --follow --since 1700 a"),
     (docker.logs("a", 7), "docker logs --tail 7 a"),
     (docker.networks("dev"), "docker network inspect k3d-dev"),

@@ -28,6 +28,13 @@ WHERE = "--kubeconfig /state/kubeconfig --namespace apps"
                 " --timeout 300s --output json"
             ),
         ),
+        (
+            helm.upgrade(KUBE, "web", "apps", "/c", values="{}", fingerprint="abc", timeout=300.0, validate=False),
+            (
+                f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
+                " --timeout 300s --disable-openapi-validation --output json"
+            ),
+        ),
         (helm.uninstall(KUBE, "web", "apps", 90.0), f"helm uninstall web {WHERE} --ignore-not-found --timeout 90s"),
         (helm.rollback(KUBE, "web", "apps", 90.0), f"helm rollback web {WHERE} --timeout 90s"),
         (

@@ -114,10 +114,19 @@ class Served:
 
     port: int
     asked: list[str] = field(default_factory=list)
+    taken: list[tuple[str, str, bytes]] = field(default_factory=list)
+    """What was sent to it: path, type and body."""
     connections: list[tuple[str, int]] = field(default_factory=list)
     answer: Callable[[str], tuple[int, bytes]] = lambda _path: (200, b'{"kind": "X"}')
+    """One that raises ends the connection without an answer."""
+    stream: Callable[[], Iterator[bytes]] | None = None
+    """What a watch is told, piece by piece; one that raises ends the connection in the middle."""
+    chunked: bool = True
+    """The end of a watch can be told from the end of its connection."""
     close_after: bool = False
     """End the connection after each answer, without saying so."""
+    length: int | None = None
+    """What answers say of their length, where that is not true."""
     hold: threading.Event = field(default_factory=threading.Event)
     """What answers wait for; set."""
 
@@ -136,14 +145,36 @@ def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             served.asked.append(self.path)
             served.connections.append(self.client_address)
+            if served.stream is not None and "watch=1" in self.path:
+                self.tell(served.stream())
+            else:
+                self.answer()
+
+        def do_PATCH(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            served.taken.append((self.path, str(self.headers["Content-Type"]), body))
+            served.connections.append(self.client_address)
+            self.answer()
+
+        def tell(self, pieces: Iterator[bytes]) -> None:
+            self.send_response(200)
+            self.send_header(*(("Transfer-Encoding", "chunked") if served.chunked else ("Connection", "close")))
+            self.end_headers()
+            for piece in pieces:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if served.chunked else piece)
+            if served.chunked:
+                self.wfile.write(b"0\r\n\r\n")
+
+        def answer(self) -> None:
             served.hold.wait(20)
             code, body = served.answer(self.path)
             self.send_response(code)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(served.length or len(body)))
             self.end_headers()
             self.wfile.write(body)
             self.close_connection = served.close_after

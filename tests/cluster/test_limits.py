@@ -1,0 +1,113 @@
+"""Limits of CPU and memory: set when all is ready, by exact label, unless they are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cluster.config import Shape
+from tasks.cluster.plan import limit_steps
+from tasks.engine.step import Step
+from tasks.facts.standing import Node, Presence
+from tests.checks.given import engine
+from tests.given import act, node, settings, situation, standing
+from tests.programs import FakePrograms
+
+MIB = 1024**2
+Limits = tuple[float, int]
+"""CPUs and MiB; 0: none."""
+NONE, SERVER, AGENT = (0.0, 0), (2.0, 2048), (1.0, 1536)
+SERVERS_SAID, AGENTS_SAID = "2 CPUs and 2G each already", "1 CPUs and 1.5G each already"
+
+
+def shape(agents: int) -> Shape:
+    return Shape(image="rancher/k3s:v1.32.3-k3s1", agents=agents, concurrency=4)
+
+
+def limited(*limits: Limits) -> list[Node]:
+    """A server, then agents."""
+    names = ("server-0", "agent-0", "agent-1")
+    return [
+        node(name, nano_cpus=round(cpus * 1e9), memory=memory * MIB)
+        for name, (cpus, memory) in zip(names, limits, strict=False)
+    ]
+
+
+def made(folder: Path, nodes: list[Node], agents: int = 1, **limits: Any) -> dict[str, Step]:
+    presence = Presence.RUNNING if nodes else Presence.ABSENT
+    chosen = settings(cluster={"limits": limits})
+    given = situation(folder, settings=chosen, standing=standing(presence, *nodes), shape=shape(agents))
+    return {step.name.removeprefix("cluster: limits of "): step for step in limit_steps(given, ("last",))}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "agents", "skips"),
+    [
+        ([], 2, {"servers": None, "agents": None}),
+        (limited(NONE, NONE, NONE), 2, {"servers": None, "agents": None}),
+        (limited(SERVER, AGENT, AGENT), 2, {"servers": SERVERS_SAID, "agents": AGENTS_SAID}),
+        (limited(SERVER, AGENT, NONE), 2, {"servers": SERVERS_SAID, "agents": None}),
+        (limited(SERVER, AGENT), 2, {"servers": SERVERS_SAID, "agents": None}),
+        (limited((1.5, 2048), AGENT), 1, {"servers": None, "agents": AGENTS_SAID}),
+        (limited((2.0, 0), (0.0, 1536)), 1, {"servers": None, "agents": None}),
+        (limited(SERVER, (1.0, 1024)), 1, {"servers": SERVERS_SAID, "agents": None}),
+        (limited(SERVER), 0, {"servers": SERVERS_SAID}),
+    ],
+)
+def test_both_are_set_where_one_of_them_differs(
+    tmp_path: Path, nodes: list[Node], agents: int, skips: dict[str, str | None]
+) -> None:
+    steps = made(tmp_path, nodes, agents)
+    assert {name: step.skip for name, step in steps.items()} == skips
+    assert all(step.needs == ("last",) for step in steps.values())
+
+
+@pytest.mark.parametrize("size", ["2G", "2048M", "2GiB", "2g"])
+def test_a_size_in_other_words_is_no_change(tmp_path: Path, size: str) -> None:
+    step = made(tmp_path, limited(SERVER, AGENT), server_memory=size)["servers"]
+    assert step.skip == f"2 CPUs and {size} each already"
+
+
+def test_they_can_be_switched_off(tmp_path: Path) -> None:
+    steps = made(tmp_path, [], enabled=False)
+    assert [step.skip for step in steps.values()] == ["cluster.limits.enabled is false"] * 2
+
+
+@pytest.mark.parametrize(("role", "memory"), [("server", 2048 * MIB), ("agent", 1536 * MIB)])
+def test_they_are_set_by_exact_label_and_with_swap_twice_the_memory(tmp_path: Path, role: str, memory: int) -> None:
+    fake = FakePrograms(answers={"docker ps": "one\ntwo\n", "docker update": ""})
+    given = situation(tmp_path, fake, shape=shape(1))
+    (step,) = (step for step in limit_steps(given, ()) if step.name.endswith(f"{role}s"))
+    assert step.why == ("2 CPUs and 2G each" if role == "server" else "1 CPUs and 1.5G each")
+    act(step)
+    label = f"--filter label=k3d.cluster=openframe-dev --filter label=k3d.role={role}"
+    cpus = 2 if role == "server" else 1
+    assert fake.lines == [
+        f"docker ps --all --quiet --no-trunc {label}",
+        f"docker update --cpus {cpus} --memory {memory} --memory-swap {2 * memory} one two",
+    ]
+
+
+@pytest.mark.parametrize(("ncpu", "cpus"), [(8, "1.5"), (1, "1")])
+def test_no_more_cpus_are_given_than_the_engine_has(tmp_path: Path, ncpu: int, cpus: str) -> None:
+    """Docker refuses it."""
+    fake = FakePrograms(answers={"docker ps": "one\n", "docker update": ""})
+    chosen = settings(cluster={"limits": {"server_cpus": 1.5}})
+    given = situation(tmp_path, fake, settings=chosen, host=engine(NCPU=ncpu))
+    act(limit_steps(given, ())[0])
+    assert fake.told("docker update")[0].line.startswith(f"docker update --cpus {cpus} --memory")
+
+
+@pytest.mark.parametrize(("ncpu", "skip"), [(1, "1 CPUs and 2G each already"), (2, None)])
+def test_as_many_as_it_has_are_enough_the_next_time(tmp_path: Path, ncpu: int, skip: str | None) -> None:
+    stands = standing(Presence.RUNNING, *limited((1.0, 2048), AGENT))
+    given = situation(tmp_path, standing=stands, host=engine(NCPU=ncpu), shape=shape(1))
+    assert limit_steps(given, ())[0].skip == skip
+
+
+def test_nodes_that_are_gone_are_not_limited(tmp_path: Path) -> None:
+    fake = FakePrograms(answers={"docker ps": ""})
+    act(limit_steps(situation(tmp_path, fake), ())[0])
+    assert len(fake.calls) == 1

@@ -1,0 +1,133 @@
+"""What nodes take for their memory: files of ours where the engine sees them, else k3d's own way."""
+
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cluster.config import Files, Ports, Shape, k3d_config, render
+from tasks.cluster.create import write_config
+from tasks.situation import Situation
+from tests.checks.given import engine
+from tests.given import settings, situation
+
+PORTS = Ports(http=80, https=443, api=6550)
+MEMINFO = {"server": "/state/meminfo-server", "agent": "/state/meminfo-agent"}
+EDAC = "/sys/devices/system/edac"
+
+
+def configured(files: Files, agents: int = 2, **cluster: Any) -> dict[str, Any]:
+    shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=agents, concurrency=4)
+    found: dict[str, Any] = json.loads(render(k3d_config(settings(cluster=cluster), shape, PORTS, files)))
+    return found
+
+
+def memory(config: dict[str, Any]) -> dict[str, Any]:
+    """What k3d is told of it."""
+    return {name: size for name, size in config["options"]["runtime"].items() if name != "labels"}
+
+
+def test_with_files_of_ours_k3d_makes_none() -> None:
+    config = configured(Files(meminfo=MEMINFO))
+    assert memory(config) == {}
+    assert config["volumes"] == [
+        {"volume": "/state/meminfo-server:/proc/meminfo:ro", "nodeFilters": ["server:*"]},
+        {"volume": "/state/meminfo-agent:/proc/meminfo:ro", "nodeFilters": ["agent:*"]},
+    ]
+
+
+def test_without_them_it_does() -> None:
+    config = configured(Files())
+    assert memory(config) == {"serversMemory": "2048m", "agentsMemory": "1536m"}
+    assert "volumes" not in config
+
+
+def test_without_limits_neither() -> None:
+    config = configured(Files(), limits={"enabled": False})
+    assert memory(config) == {}
+    assert "volumes" not in config
+
+
+@pytest.mark.parametrize(("agents", "roles"), [(0, ["server"]), (1, ["server", "agent"])])
+def test_agents_are_named_only_where_there_are_some(agents: int, roles: list[str]) -> None:
+    """k3d refuses a filter that fits no node."""
+    config = configured(Files(meminfo=MEMINFO, edac="/state/edac"), agents=agents)
+    assert [each["volume"].split(":")[0] for each in config["volumes"]] == [
+        *(MEMINFO[role] for role in roles),
+        "/state/edac",
+    ]
+    assert [each["nodeFilters"] for each in config["volumes"]] == [
+        *([f"{role}:*"] for role in roles),
+        [f"{role}:*" for role in roles],
+    ]
+
+
+def test_what_the_machine_tells_of_its_memory_in_a_second_way_is_hidden_too() -> None:
+    config = configured(Files(meminfo=MEMINFO, edac="/state/edac"), agents=0, volumes=["/data:/data@server:0"])
+    assert config["volumes"][1:] == [
+        {"volume": f"/state/edac:{EDAC}:ro", "nodeFilters": ["server:*"]},
+        {"volume": "/data:/data", "nodeFilters": ["server:0"]},
+    ]
+
+
+# -- the files ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine that tells of its memory in one way, unless this folder is there."""
+    folder = tmp_path / "sys" / "edac"
+    monkeypatch.setattr("tasks.cluster.create.EDAC", str(folder))
+    return folder
+
+
+def written(made: Situation) -> dict[str, Any]:
+    write_config(made, PORTS)
+    found: dict[str, Any] = json.loads(made.folders.k3d_config.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("limits", "server", "agent"),
+    [
+        ({}, 2097152, 1572864),
+        ({"server_memory": "512M", "agent_memory": "1.5GiB"}, 524288, 1572864),
+        ({"server_memory": "3000000000"}, 2929687, 1572864),
+    ],
+)
+def test_they_say_what_the_limits_will_be(tmp_path: Path, limits: dict[str, str], server: int, agent: int) -> None:
+    made = situation(tmp_path, settings=settings(cluster={"limits": limits}), host=engine())
+    config = written(made)
+    files = {role: made.folders.state / f"meminfo-{role}" for role in ("server", "agent")}
+    assert [row["volume"] for row in config["volumes"]] == [f"{file}:/proc/meminfo:ro" for file in files.values()]
+    for file, size in ((files["server"], server), (files["agent"], agent)):
+        assert file.read_text() == f"MemTotal: {size} kB\nSwapTotal: 0 kB\n"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644, "the nodes read it"
+    assert memory(config) == {}
+    assert not (made.folders.state / "edac").exists()
+
+
+def test_the_second_way_is_an_empty_folder_of_ours(tmp_path: Path, plain: Path) -> None:
+    plain.mkdir(parents=True)
+    made = situation(tmp_path, host=engine())
+    for _ in range(2):  # a second attempt writes them again
+        rows = [row["volume"] for row in written(made)["volumes"]]
+        assert rows[-1] == f"{made.folders.state}/edac:{EDAC}:ro"
+    assert list((made.folders.state / "edac").iterdir()) == []
+
+
+@pytest.mark.parametrize(("host", "sizes"), [("none", 2), ("elsewhere", 2), ("unlimited", 0)])
+def test_where_the_engine_does_not_see_them_there_are_none(tmp_path: Path, host: str, sizes: int) -> None:
+    """In a machine of its own, or on another one; and where nothing is limited."""
+    chosen = settings(cluster={"limits": {"enabled": host != "unlimited"}})
+    hosts = {"none": None, "elsewhere": replace(engine(), here=False), "unlimited": engine()}
+    made = situation(tmp_path, settings=chosen, host=hosts[host])
+    config = written(made)
+    assert len(memory(config)) == sizes
+    assert "volumes" not in config
+    assert not list(made.folders.state.glob("meminfo-*"))
