@@ -127,13 +127,13 @@ def _fetching(situation: Situation, images: Sequence[str]) -> Action:
 
 
 def _fetch(situation: Situation, image: str, context: Context) -> int:
-    from tasks.tools.distribution import NotFetched, fetch
+    from tasks.tools.distribution import NotFetched
 
     name, reference = source(situation, image), parse(image)
     port = port_of(situation, name) if name is not None else None
     if port is None:
         raise NotFetched("its cache does not run")
-    read = fetch(port, reference, _arch(situation), context)
+    read = situation.reach.fetch(port, reference, _arch(situation), context)
     stamp = _stamp(situation, image)
     if stamp is not None:
         with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _COMMON: Mapping[str, tuple[Any, str]] = {
     "profile": (None, "profile under config/, or a path of yours (default: OPENFRAME_PROFILE, then invoke.yaml)"),
     "set": ([], "set any setting: --set path=value; can be given again"),
-    "engine": ("k3d", "k3d, or existing: a cluster that is there, with --context"),
+    "engine": ("k3d", "k3d; existing: a cluster that is there, with --context; rehearsal: nothing real is made"),
     "context": (None, "with --engine existing: the context's name in your kubeconfig"),
     "keep_going": (False, "after a failure, let run what does not depend on it"),
     "wait_lock": (False, "wait while another run is at work on this cluster"),
@@ -25,8 +25,15 @@ _COMMON: Mapping[str, tuple[Any, str]] = {
 Body = Callable[..., int | None]
 
 
-def door(*common: str, help: Mapping[str, str] | None = None) -> Callable[[Body], Task[Any]]:  # noqa: A002 - invoke's own name
-    """Make a task of `body(session, **own options)`; `common`: which common options it takes, all if none is named."""
+def door(
+    *common: str,
+    help: Mapping[str, str] | None = None,  # noqa: A002 - invoke's own name
+    engine: str = "k3d",
+) -> Callable[[Body], Task[Any]]:
+    """Make a task of `body(session, **own options)`; `common`: which common options it takes, all if none is named.
+
+    `engine`: where the launch goes if no option says it.
+    """
     names = tuple(common) or tuple(_COMMON)
 
     def decorate(body: Body) -> Task[Any]:
@@ -40,7 +47,7 @@ def door(*common: str, help: Mapping[str, str] | None = None) -> Callable[[Body]
                 task=body.__name__.rstrip("_").replace("_", "-"),
                 profile=shared.get("profile"),
                 sets=tuple(shared.get("set") or ()),
-                engine=shared.get("engine") or "k3d",
+                engine=shared.get("engine") or engine,
                 context=shared.get("context"),
                 keep_going=bool(shared.get("keep_going")),
                 wait_lock=bool(shared.get("wait_lock")),

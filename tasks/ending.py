@@ -57,6 +57,8 @@ def conclude(session: Session, view: View, end: End, *, situation: Situation | N
     block = None
     if launch and outcome == "ok" and situation is not None:
         block = record.benchmark_block(made, agents=situation.shape.agents)
+        if session.note:
+            block = f"{session.note}\n{block}"
     lost = _keep(session, made, block, acts=end.acts)
     view.conclude(
         Ending(
@@ -67,6 +69,7 @@ def conclude(session: Session, view: View, end: End, *, situation: Situation | N
             interrupted=end.interrupted,
             inspect=_inspect(situation),
             logs=session.log_dir,
+            note=session.note,
         )
     )
     if lost is not None:

@@ -44,13 +44,28 @@ def down(session: Session, stop: bool = False, purge: bool = False, yes: bool = 
     "set",
     "engine",
     "context",
-    help={"format": "text, json, mermaid or dot", "recreate": "as `up --recreate` would do"},
+    help={
+        "format": "text, json, mermaid or dot",
+        "recreate": "as `up --recreate` would do",
+        "line": "expected on a line of this rate, such as 20Mbit",
+        "cores": "expected on so many processors",
+        "no_cache": "expected if no image were there yet",
+        "timing": "expected by the times of config/rehearsal/NAME.yaml",
+    },
 )
-def plan(session: Session, format: str = "text", recreate: bool = False) -> int | None:  # noqa: A002 - the option's name
+def plan(
+    session: Session,
+    format: str = "text",  # noqa: A002 - the option's name
+    recreate: bool = False,
+    line: str = "",
+    cores: str = "",
+    no_cache: bool = False,
+    timing: str = "",
+) -> int | None:
     """Show what `up` would do, step by step, and why. Changes nothing."""
     from tasks.planning import show
 
-    return show(session, form=format, recreate=recreate)
+    return show(session, form=format, recreate=recreate, line=line, cores=cores, no_cache=no_cache, timing=timing)
 
 
 @door("profile", "set", "engine", "context", help={"format": "text or json"})
@@ -69,7 +84,7 @@ def doctor(session: Session, fix: bool = False, format: str = "text") -> int | N
     return act(session, fix=fix, form=format)
 
 
-@door("profile", "set", "keep_going")
+@door("profile", "set", "engine", "keep_going")
 def prepull(session: Session) -> int | None:
     """Pull the images that the engine will ask for, at the same time."""
     from tasks.parts import part
@@ -80,6 +95,7 @@ def prepull(session: Session) -> int | None:
 @door(
     "profile",
     "set",
+    "engine",
     "keep_going",
     "wait_lock",
     help={"purge": "remove the registries with all that they keep", "status": "size and hit rate of each"},
@@ -92,7 +108,12 @@ def registry(session: Session, purge: bool = False, status: bool = False) -> int
 
 
 @door(
-    "profile", "set", "keep_going", "wait_lock", help={"recreate": "make it anew where k3d cannot change it in place"}
+    "profile",
+    "set",
+    "engine",
+    "keep_going",
+    "wait_lock",
+    help={"recreate": "make it anew where k3d cannot change it in place"},
 )
 def cluster(session: Session, recreate: bool = False) -> int | None:
     """Create or start the k3d cluster, with the images and registries that it needs."""
@@ -141,6 +162,50 @@ def health(session: Session) -> int | None:
     return part(session, "health")
 
 
+@door(
+    "profile",
+    "set",
+    "keep_going",
+    "wait_lock",
+    engine="rehearsal",
+    help={
+        "time_scale": "factor of all times: 1 as recorded, 0 without any waiting",
+        "line": "as on a line of this rate, such as 20Mbit",
+        "cores": "as on so many processors",
+        "no_cache": "as if no image were there yet",
+        "timing": "times of config/rehearsal/NAME.yaml (default: default)",
+        "fault": "what is to fail: NAME[=TARGET][,after=S][,times=N]; can be given again",
+        "recreate": "make the rehearsed cluster anew",
+        "rollback": "if it fails, remove what this run made",
+    },
+)
+def rehearse(
+    session: Session,
+    time_scale: str = "",
+    line: str = "",
+    cores: str = "",
+    no_cache: bool = False,
+    timing: str = "",
+    fault: list[str] = [],  # noqa: B006 - invoke asks for a list
+    recreate: bool = False,
+    rollback: bool = False,
+) -> int | None:
+    """Rehearse `up` without Docker and network: stand-ins, with times of real launches."""
+    from tasks.rehearse import rehearse as act
+
+    return act(
+        session,
+        time_scale=time_scale,
+        line=line,
+        cores=cores,
+        no_cache=no_cache,
+        timing=timing,
+        fault=fault,
+        recreate=recreate,
+        rollback=rollback,
+    )
+
+
 @door("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
 def config(session: Session, format: str = "text", only: str = "") -> int | None:  # noqa: A002 - the option's name
     """Show the configuration in force, and which layer set each value."""
@@ -166,6 +231,7 @@ def _collection() -> Collection:
         manifests,
         helm,
         health,
+        rehearse,
         config,
     ):
         made.add_task(each)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tasks import removal
+from tasks import helm, removal
 from tasks.cluster.config import changed
-from tasks.engine.step import Step
+from tasks.engine.step import Bounds, Step
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence
 from tasks.fetching import fetch_plan
@@ -18,10 +21,23 @@ from tasks.situation import Situation
 from tasks.survey import survey
 from tasks.up import parts_of, refuse_options
 
+if TYPE_CHECKING:
+    from tasks.rehearsal.what_if import WhatIf
 
-def show(session: Session, *, form: str, recreate: bool) -> int:
-    """Text, JSON, Mermaid or DOT. Raises `BadInput` for another format."""
+
+def show(
+    session: Session,
+    *,
+    form: str,
+    recreate: bool,
+    line: str = "",
+    cores: str = "",
+    no_cache: bool = False,
+    timing: str = "",
+) -> int:
+    """Text, JSON, Mermaid or DOT; what is expected under other circumstances, if any is given. Raises `BadInput`."""
     from tasks.engine.history import history_file, load
+    from tasks.rehearsal.what_if import what_if
     from tasks.view import plan as view
     from tasks.view.output import out, width_of
 
@@ -29,17 +45,50 @@ def show(session: Session, *, form: str, recreate: bool) -> int:
         raise BadInput(
             f"--format is '{form}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
         )
+    asked = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
     refuse_options(session, recreate=recreate)
     situation = survey(session, parts_of(session))
     steps = planned(session, situation, recreate=recreate)
     history = load(history_file(session.environ), session.options.engine)
     limits = bounds(situation)
+    if asked.asked:
+        return _predict(session, asked, steps, situation, form=form)
     if form == "text":
         out(view.text(steps, history, limits, width=width_of(sys.stdout)))
         out(_notes(situation, recreate=recreate))
     else:
         out(view.FORMATS[form](steps, history, limits))
     return 0
+
+
+def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], situation: Situation, *, form: str) -> int:
+    """What the plan would take under these circumstances, and which change would help it most."""
+    from tasks.rehearsal.answers import answer
+    from tasks.rehearsal.profile import load
+    from tasks.view import prediction as view
+    from tasks.view.output import out, width_of
+
+    if form not in view.FORMATS:
+        raise BadInput(
+            f"--format is '{form}', with --line, --cores, --no-cache or --timing",
+            why="a prediction is shown as text or JSON",
+            fix="use " + " or ".join(view.FORMATS),
+        )
+    profile = load(session.root, asked.timing)
+    found = answer(profile, asked, steps, situation, _bounds(situation, asked))
+    out(view.FORMATS[form](found, steps, width_of(sys.stdout)))
+    return 0
+
+
+def _bounds(situation: Situation, asked: WhatIf) -> Bounds:
+    """More processors make a wider pool, unless its width is set."""
+    from tasks.facts.sizing import size
+
+    limits = bounds(situation)
+    if asked.cores is None or situation.settings.pool.concurrency is not None or situation.host is None:
+        return limits
+    wider = size(math.ceil(asked.cores), situation.host.memory_bytes).concurrency
+    return replace(limits, work=wider, kinds={**limits.kinds, helm.KIND: situation.settings.pool.helm or wider})
 
 
 def planned(session: Session, situation: Situation, *, recreate: bool) -> list[Step]:

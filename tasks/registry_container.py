@@ -14,7 +14,6 @@ from tasks.lock import held
 from tasks.settings.tree import Cache
 from tasks.situation import Situation
 from tasks.tools import docker
-from tasks.tools.distribution import answers
 from tasks.tools.program import CommandFailed
 from tasks.tools.secret import conceal
 
@@ -114,7 +113,8 @@ def making(
         if chosen is not None:
             situation.handover.registry_ports[name] = chosen
             if found is None or not found.running:
-                answers(chosen, context, _STARTS)  # a slow one is no failure: who asks it asks again
+                # a slow one is no failure: who asks it asks again
+                situation.reach.registry_answers(chosen, context, _STARTS)
         if found is not None:
             return Report(why=f"{name} was made by another launch meanwhile", skipped=found.running)
         return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0)

@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import BadInput, Interrupted, LaunchError
+from tasks.reach import Network, Reach
 from tasks.situation import Folders, Situation
 from tasks.tools.program import Programs
 
 if TYPE_CHECKING:
+    from tasks.rehearsal.engine import Rehearsal
     from tasks.settings.door import Resolved
 
-ENGINES = ("k3d", "existing")
+ENGINES = ("k3d", "existing", "rehearsal")
+_MAKING = ("prepull", "registry", "cluster", "rehearse")
+"""Tasks that are about what a cluster is made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class Session:
     log_dir: Path | None = None
     system: dict[str, Any] = field(default_factory=dict)
     """Facts of the machine for the record, added as they become known."""
+    rehearsal: Rehearsal | None = None
+    """With the engine `rehearsal`: its stand-ins, and how long they take."""
 
     @property
     def settings(self) -> Any:  # noqa: ANN401 - `Settings`; pydantic is loaded with it, not with this module
@@ -85,9 +91,18 @@ class Session:
 
     @property
     def _stem(self) -> str:
-        if self.options.engine == "k3d":
+        if self.options.engine != "existing":
             return self.name
         return "context-" + hashlib.sha256(self.name.encode()).hexdigest()[:16]
+
+    @property
+    def note(self) -> str:
+        """What every screen says; empty where real things are made."""
+        return self.rehearsal.note if self.rehearsal is not None else ""
+
+    def reach(self) -> Reach:
+        """How the cluster's API and registries are reached."""
+        return self.rehearsal.reach() if self.rehearsal is not None else Network()
 
     @property
     def lock(self) -> Path:
@@ -96,7 +111,8 @@ class Session:
 
     def programs(self) -> Programs:
         """Programs with this process's environment; steps' outputs go to this run's own folder."""
-        return Programs(folder=self.root / ".tools" / "bin", env=dict(self.environ), log_dir=self.log_dir)
+        folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
+        return Programs(folder=folder, env=dict(self.environ), log_dir=self.log_dir)
 
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
@@ -132,12 +148,15 @@ class Session:
         past = history_file(self.environ)
         history = load(past, self.options.engine)
         plan = _without(steps, {step.name for step in earlier[0]})
+        if self.rehearsal is not None and situation is not None:
+            self.rehearsal.stage(plan, situation, bounds)
         shown = Launch(
             task=self.options.task,
             steps=plan,
             history=history,
             bounds=bounds,
             marks=marks(sys.stdout.encoding),
+            note=self.note,
         )
         view = choose(shown, self.environ, stdout_isatty=sys.stdout.isatty(), silent=self.settings.silent)
         run = Run(
@@ -187,6 +206,12 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
             why="the engine says where the launch goes",
             fix=f"use one of: {', '.join(ENGINES)}",
         )
+    if options.engine == "existing" and options.task in _MAKING:
+        raise BadInput(
+            f"--engine existing has no meaning for `{options.task}`",
+            why="on an existing cluster no image, registry or node is this project's to make",
+            fix="leave --engine out; namespaces, secrets, manifests, helm and health work there",
+        )
     if options.engine == "existing" and not options.context:
         raise BadInput(
             "--engine existing needs --context NAME",
@@ -200,18 +225,27 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
             fix="add --engine existing, or leave --context out",
         )
     resolved = resolve(root, environ, options.profile, options.sets)
-    return Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
+    session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
+    if options.engine == "rehearsal":
+        from tasks.rehearsal.engine import enter
+
+        return enter(session)
+    return session
 
 
 def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:
     """Run a task's body; expected errors become a message and an exit code here, and nowhere else."""
     from tasks.ending import tell
     from tasks.tools.children import CHILDREN
+    from tasks.view.output import err as told
 
     CHILDREN.open()  # an earlier task of this process has closed it
     try:
         with _ended_as_by_ctrl_c():
-            return body(begin(options, root, dict(os.environ))) or 0
+            session = begin(options, root, dict(os.environ))
+            if session.note:
+                told([session.note])
+            return body(session) or 0
     except Ended as ended:
         return ended.status
     except LaunchError as error:

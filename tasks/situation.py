@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.cluster.config import Ports, Shape
 from tasks.errors import ClusterAbsent
 from tasks.facts.standing import Standing
+from tasks.reach import Network, Reach
 from tasks.settings.tree import Release, Settings
 from tasks.tools.program import Programs
 
@@ -96,6 +97,7 @@ class Situation:
     secrets: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     secrets_left_out: tuple[tuple[str, str], ...] = ()
     """Name and reason of secrets without a value."""
+    reach: Reach = field(default_factory=Network)
     handover: Handover = field(default_factory=Handover)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
@@ -108,8 +110,6 @@ class Situation:
 
     def api(self) -> Api:
         """The cluster's API by the private kubeconfig, once that has been written."""
-        from tasks.tools.kubeapi import open_api
-
         with self._lock:
             if not self._api:
                 if not self.folders.kubeconfig.exists():
@@ -118,7 +118,7 @@ class Situation:
                         why=f"{self.folders.kubeconfig} is written when the cluster's API answers",
                         fix="invoke cluster",
                     )
-                self._api.append(open_api(self.folders.kubeconfig, self.programs))
+                self._api.append(self.reach.api(self.folders.kubeconfig, self.programs))
             return self._api[0]
 
     def watched(self) -> Api:

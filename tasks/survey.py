@@ -81,6 +81,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         ports=ports_for(programs, settings, stands, host),
         images={ref: ref in there for ref in refs},
         registries=kept,
+        reach=session.reach(),
         releases=releases(settings),
         helm_version=version.helm or "",
         helm_major=(numbers(version.helm) or (4,))[0],

@@ -89,7 +89,7 @@ class Machine:
         monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
         monkeypatch.setattr("tasks.tools.kubeapi.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.tools.kubeapi.port_answers", lambda *_: bool(self.containers))
-        monkeypatch.setattr("tasks.registry_container.answers", lambda *_: True)
+        monkeypatch.setattr("tasks.tools.distribution.answers", lambda *_: True)
         monkeypatch.setattr("tasks.facts.ports.taken", lambda *_: False)
         monkeypatch.setattr("tasks.facts.ports.low_port_start", lambda: 0)
         monkeypatch.setattr("tasks.engine.step.Context.wait", _soon)

@@ -30,7 +30,7 @@ HEAVY = (
 TASKS = {
     "up": {"recreate", "rollback"},
     "down": {"stop", "purge", "yes"},
-    "plan": {"format", "recreate"},
+    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing"},
     "status": {"format"},
     "doctor": {"fix", "format"},
     "prepull": set(),
@@ -41,6 +41,7 @@ TASKS = {
     "manifests": set(),
     "helm": set(),
     "health": set(),
+    "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "recreate", "rollback"},
     "config": {"format", "only"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
@@ -75,12 +76,38 @@ def test_what_works_inside_a_cluster_works_on_any(name: str) -> None:
     assert ({"engine", "context"} <= options(name)) is (name in INSIDE or name == "doctor")
 
 
+@pytest.mark.parametrize("name", ["prepull", "registry", "cluster"])
+def test_what_makes_a_cluster_can_be_rehearsed(name: str) -> None:
+    assert "engine" in options(name)
+    assert "context" not in options(name)
+
+
 @pytest.mark.parametrize(
     ("name", "given_", "where", "wanted"),
     [
         ("up", {"recreate": True}, "tasks.up.up", {"recreate": True, "rollback": False}),
         ("down", {"purge": True}, "tasks.down.down", {"stop": False, "purge": True, "yes": False}),
-        ("plan", {"format": "dot"}, "tasks.planning.show", {"form": "dot", "recreate": False}),
+        (
+            "plan",
+            {"format": "dot", "cores": "8"},
+            "tasks.planning.show",
+            {"form": "dot", "recreate": False, "line": "", "cores": "8", "no_cache": False, "timing": ""},
+        ),
+        (
+            "rehearse",
+            {"time_scale": "0", "fault": ["hangs=helm"]},
+            "tasks.rehearse.rehearse",
+            {
+                "time_scale": "0",
+                "line": "",
+                "cores": "",
+                "no_cache": False,
+                "timing": "",
+                "fault": ["hangs=helm"],
+                "recreate": False,
+                "rollback": False,
+            },
+        ),
         ("status", {}, "tasks.status.status", {"form": "text"}),
         ("doctor", {"fix": True}, "tasks.doctor.doctor", {"fix": True, "form": "text"}),
         ("registry", {"status": True}, "tasks.registries.registries", {"purge": False, "status": True}),

@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(port)
         return False
 
-    monkeypatch.setattr("tasks.registry_container.answers", answers)
+    monkeypatch.setattr("tasks.tools.distribution.answers", answers)
     return found
 
 

@@ -27,9 +27,9 @@ def first_answer(situation: Situation) -> Action:
     """Wait until the server's port speaks TLS: then its kubeconfig is written."""
 
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import port_answers, wait_until
+        from tasks.tools.kubeapi import wait_until
 
-        wait_until(lambda: port_answers(*address(situation)) or None, context, pause=0.05, cap=0.1)
+        wait_until(lambda: situation.reach.server_answers(*address(situation)) or None, context, pause=0.05, cap=0.1)
         return None
 
     return act

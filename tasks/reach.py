@@ -1,0 +1,59 @@
+"""What a launch reaches without a program: the cluster's API, and registries, on this machine's ports.
+
+A rehearsal has stand-ins for programs on its PATH; for these it has `tasks.rehearsal.reach.Rehearsed`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
+    from tasks.objects.images import Reference
+    from tasks.tools.kubeapi import Api
+    from tasks.tools.program import Programs
+
+
+class Reach(Protocol):
+    """How it is reached."""
+
+    def api(self, kubeconfig: Path, programs: Programs) -> Api:
+        """The API of a private kubeconfig."""
+
+    def server_answers(self, host: str, port: int) -> bool:
+        """Whether an API's server speaks there."""
+
+    def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
+        """Wait until a registry that was started answers; False if it does not within those seconds."""
+
+    def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
+        """Have a cache bring an image; bytes. Raises `tasks.tools.distribution.NotFetched`."""
+
+
+class Network:
+    """By this machine's network."""
+
+    def api(self, kubeconfig: Path, programs: Programs) -> Api:
+        """By certificate, or through kubectl."""
+        from tasks.tools.kubeapi import open_api
+
+        return open_api(kubeconfig, programs)
+
+    def server_answers(self, host: str, port: int) -> bool:
+        """By a TLS handshake."""
+        from tasks.tools.kubeapi import port_answers
+
+        return port_answers(host, port)
+
+    def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
+        """By the registry's own `/v2/`."""
+        from tasks.tools.distribution import answers
+
+        return answers(port, context, seconds)
+
+    def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
+        """By reading manifests and layers through it."""
+        from tasks.tools.distribution import fetch
+
+        return fetch(port, image, arch, context)

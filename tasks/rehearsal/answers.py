@@ -1,0 +1,160 @@
+"""What a launch would take under other circumstances, and which change would help it most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tasks.rehearsal.model import AFTER, BEFORE, activities
+from tasks.rehearsal.profile import Profile
+from tasks.rehearsal.scene import scene, without_cache
+from tasks.rehearsal.simulate import simulate
+from tasks.rehearsal.what_if import WhatIf
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Bounds, Step
+    from tasks.rehearsal.model import Scene
+    from tasks.situation import Situation
+
+_ENDLESS = 1e6
+"""More cores, places and bytes a second than anything can use."""
+_MATTERS = 0.02
+"""A change that gains less of the total is not named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One change, and the seconds that the launch would take with it."""
+
+    what: str
+    total_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A prediction, and what it rests on."""
+
+    total_s: float
+    floor_s: float
+    """With endless cores, places and line: what only passes."""
+    path: tuple[tuple[str, float], ...]
+    """The chain that the total ends with: what, and seconds of it."""
+    times: Mapping[str, tuple[float, float]]
+    """Expected begin and end of each step."""
+    changes: tuple[Change, ...]
+    """What would help, the most helpful first."""
+    rests_on: str
+
+
+def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], situation: Situation, bounds: Bounds) -> Answer:
+    """Play the plan through under these circumstances, and under each single change of them."""
+    plan = list(steps) if what_if.cache else without_cache(steps)
+    seen = scene(plan, situation, what_if)
+    spans = _play(profile, what_if, plan, seen, bounds)
+    total = spans[AFTER][1]
+    endless = replace(bounds, work=1000, waits=1000, kinds={})
+    free = _play(profile, replace(what_if, cores=_ENDLESS, line=None), plan, seen, endless)
+    changes = [
+        Change(what=what, total_s=_play(profile, *each)[AFTER][1])
+        for what, each in _changes(profile, what_if, plan, seen, bounds)
+    ]
+    helpful = [each for each in changes if total - each.total_s > _MATTERS * total]
+    return Answer(
+        total_s=total,
+        floor_s=free[AFTER][1],
+        path=_path(activities(plan, seen, profile), spans),
+        times={step.name: _span(step, spans) for step in plan if step.name in spans and step.skip is None},
+        changes=tuple(sorted(helpful, key=lambda each: each.total_s)),
+        rests_on=_rests_on(profile, what_if),
+    )
+
+
+Circumstances = tuple[WhatIf, Sequence["Step"], "Scene", "Bounds"]
+
+
+def _play(
+    profile: Profile, what_if: WhatIf, steps: Sequence[Step], seen: Scene, bounds: Bounds
+) -> dict[str, tuple[float, float]]:
+    return simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
+
+
+def _changes(
+    profile: Profile, what_if: WhatIf, steps: Sequence[Step], seen: Scene, bounds: Bounds
+) -> Iterator[tuple[str, Circumstances]]:
+    cores = what_if.cores or profile.cores
+    yield f"{2 * cores:g} cores instead of {cores:g}", (replace(what_if, cores=2 * cores), steps, seen, bounds)
+    if what_if.line is not None:
+        faster = replace(what_if, line=2 * what_if.line)
+        yield "a line twice as fast", (faster, steps, seen, bounds)
+    if not seen.cached:
+        yield "caches that have the images", (what_if, steps, replace(seen, cached=True), bounds)
+    if seen.balanced:
+        yield "no load balancer (cluster.loadbalancer)", (what_if, steps, replace(seen, balanced=False), bounds)
+    if seen.agents:
+        yield f"no agents instead of {seen.agents}", (what_if, steps, replace(seen, agents=0), bounds)
+    wider = replace(bounds, work=2 * bounds.work)
+    yield f"{2 * bounds.work} commands at once instead of {bounds.work}", (what_if, steps, seen, wider)
+    downloads = bounds.kinds.get("download")
+    if downloads:
+        more = replace(bounds, kinds={**bounds.kinds, "download": 2 * downloads})
+        yield f"{2 * downloads} downloads at once instead of {downloads}", (what_if, steps, seen, more)
+
+
+def _span(step: Step, spans: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    """A wait begins with its own needs; in the model it only ends when what it waits for does."""
+    begin, end = spans[step.name]
+    if step.wait:
+        begin = max((spans[need][1] for need in step.needs if need in spans), default=spans[BEFORE][1])
+    return min(begin, end), end
+
+
+def _path(found: Sequence[object], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:
+    """Back from the end, each time to the need that ended last."""
+    needs = {each.name: each.needs for each in found}  # type: ignore[attr-defined]
+    name, path = AFTER, []
+    while needs.get(name):
+        name = max(needs[name], key=lambda need: spans[need][1])
+        path.append((name, spans[name][1] - spans[name][0]))
+    return tuple((told, took) for name, took in reversed(path) if took > 0 and (told := _told(name)))
+
+
+_HIDDEN = {
+    "~before": "looking around",
+    "~prepare": "k3d prepares the nodes",
+    "~boot": "k3s starts",
+    "~settle": "its API gets ready",
+    "~controllers": "its controllers begin",
+    "~kubelet": "its kubelet begins",
+    "~nodes": "all nodes are ready",
+    "~balancer": "the load balancer starts",
+    "~finish": "k3d ends",
+}
+
+
+def _told(name: str) -> str:
+    if name.startswith("~agent"):
+        return f"agent {name.split()[1]} joins"
+    if name.startswith("~server"):
+        return f"server {name.split()[1]} joins"
+    if name.startswith("~pods of "):
+        return f"pods of {name.removeprefix('~pods of ').partition(',')[0]} start" if "," in name else ""
+    if name.startswith("~system"):
+        return "system services start" if "," in name else ""
+    return _HIDDEN.get(name, name)
+
+
+def _rests_on(profile: Profile, what_if: WhatIf) -> str:
+    recorded = profile.recorded
+    launches = recorded.get("launches", "?")
+    said = f"the time profile '{what_if.timing}': {launches} launches on {profile.cores:g} cores"
+    date = recorded.get("date")
+    said += f", recorded {date}" if date else ""
+    changed = []
+    if what_if.cores is not None and what_if.cores != profile.cores:
+        changed.append("other cores")
+    if what_if.line is not None:
+        changed.append("the line")
+    if not what_if.cache:
+        changed.append("missing caches")
+    return said + (f"; computed, not measured: {', '.join(changed)}" if changed else "")

@@ -1,0 +1,86 @@
+"""The engine `rehearsal`: a session whose programs, folders and times are a rehearsal's own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.rehearsal.place import VARIABLE, Place, prepare
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Bounds, Step
+    from tasks.rehearsal.reach import Rehearsed
+    from tasks.rehearsal.what_if import WhatIf
+    from tasks.session import Session
+    from tasks.situation import Situation
+
+NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
+FOLDER = "rehearsal"
+"""Below DEPLOY_LOG_DIR."""
+_DROPPED = ("DOCKER_", "HELM_", "KUBECONFIG", "KUBERNETES_", "K3D_HELPER")
+"""Variables by which real programs are led to real things: stand-ins need none of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a session knows of its rehearsal."""
+
+    place: Place
+    root: Path
+    what_if: WhatIf
+    note: str = NOTE
+
+    def reach(self) -> Rehearsed:
+        """The API and the registries of its state."""
+        from tasks.rehearsal.reach import Rehearsed
+
+        return Rehearsed(self.place)
+
+    def stage(self, steps: Sequence[Step], situation: Situation, bounds: Bounds) -> None:
+        """Tell the stand-ins how long what these steps ask for will take, and what is to fail."""
+        from tasks.rehearsal.staging import staged
+
+        times = {**staged(self.root, self.what_if, steps, situation, bounds), "scale": self.what_if.scale}
+        _write(self.place.folder / "times.json", times)
+
+
+def enter(session: Session, what_if: WhatIf | None = None) -> Session:
+    """The same session on a rehearsal. Raises `BadInput` where its folder cannot be ours."""
+    from tasks.engine.folder import log_folder
+    from tasks.rehearsal.what_if import WhatIf
+
+    folder = log_folder(Path(session.settings.log_dir)) / FOLDER
+    prepare(folder)
+    place = Place(folder)
+    environ = environment(session.environ, place)
+    made = Rehearsal(place=place, root=session.root, what_if=what_if or WhatIf())
+    if what_if is not None:
+        from tasks.rehearsal.faults import write
+
+        write(folder, what_if.faults)
+        _write(folder / "machine.json", {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {})
+    return replace(session, environ=environ, rehearsal=made)
+
+
+def environment(environ: Mapping[str, str], place: Place) -> dict[str, str]:
+    """Nothing in it leads to the user's own Docker, clusters or Helm; what a launch remembers is the rehearsal's."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
+    home, path = place.folder / "home", environ.get("PATH", "").split(":")
+    return {
+        **kept,
+        VARIABLE: str(place.folder),
+        "PATH": ":".join([str(place.bin), *(each for each in path if each != str(place.bin))]),
+        "KUBECONFIG": str(home / "kubeconfig"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
+
+
+def _write(path: Path, value: Mapping[str, object]) -> None:
+    from tasks.engine.folder import write_whole
+
+    write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

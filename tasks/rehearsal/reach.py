@@ -1,0 +1,56 @@
+"""What a rehearsed launch reaches without a program: the same as `tasks.reach.Network`, in the rehearsal's state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.rehearsal.place import Place
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
+    from tasks.objects.images import Reference
+    from tasks.tools.kubeapi import Api
+    from tasks.tools.program import Programs
+
+
+class Rehearsed:
+    """See `tasks.reach.Reach`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def api(self, kubeconfig: Path, programs: Programs) -> Api:
+        """Of a rehearsed cluster. Raises `ApiError` for a kubeconfig of any other: a rehearsal touches nothing real."""
+        from tasks.rehearsal.api import recognise
+        from tasks.tools.kubeapi import ApiError
+
+        del programs
+        found = recognise(kubeconfig.read_text(encoding="utf-8"))
+        if found is None:
+            raise ApiError(0, f"{kubeconfig} is of no rehearsed cluster", "a rehearsal reaches nothing real")
+        return found
+
+    def server_answers(self, host: str, port: int) -> bool:
+        """Whether a rehearsed server has come so far."""
+        from tasks.rehearsal.kube import Kube
+
+        del host
+        return Kube(self._place).answers(port)
+
+    def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
+        """At once: `docker run` of the stand-in takes the time that a registry needs."""
+        del port, context, seconds
+        return True
+
+    def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
+        """Takes its time, once for each image. Raises `NotFetched` where no registry runs at that port."""
+        from tasks.rehearsal.registry_contents import keep
+        from tasks.tools.distribution import NotFetched
+
+        del arch
+        seconds, size = keep(self._place, port, image)
+        if seconds is None:
+            raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why="it does not run")
+        context.wait(seconds)
+        return size

@@ -1,0 +1,100 @@
+"""How long what a plan asks for will take in a rehearsal: the model's answer, as the stand-ins' times.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.rehearsal.model import activities
+from tasks.rehearsal.profile import Profile, load
+from tasks.rehearsal.scene import FETCH, fetched, scene
+from tasks.rehearsal.simulate import simulate
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Bounds, Step
+    from tasks.rehearsal.what_if import WhatIf
+    from tasks.settings.tree import Release
+    from tasks.situation import Situation
+
+Spans = Mapping[str, tuple[float, float]]
+_OWN = 0.04
+"""Seconds that a stand-in needs to start (measured): they pass anyway."""
+
+
+def staged(
+    root: Path, what_if: WhatIf, steps: Sequence[Step], situation: Situation, bounds: Bounds
+) -> dict[str, float]:
+    """Seconds by key (see `tasks.rehearsal.times`). Raises `BadInput` for a time profile that is not there."""
+    profile = load(root, what_if.timing)
+    spans = simulate(activities(steps, scene(steps, situation, what_if), profile), what_if.machine(profile), bounds)
+    told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans))}
+    for release in situation.releases:
+        told |= dict(_release(release, spans))
+    return {key: round(max(0.0, seconds), 4) for key, seconds in told.items()}
+
+
+def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:
+    command = profile.command.cpu + profile.command.time
+    yield "docker", command - _OWN
+    yield "kubectl", command - _OWN
+    starts, fetches = [0.0], []
+    for step in steps:
+        took = _took(spans, step.name)
+        if step.skip is not None or took is None:
+            continue
+        if step.name.startswith("prepull: "):
+            image = step.name.removeprefix("prepull: ")
+            yield f"pull {image}", took - _OWN
+            yield f"pull cached {image}", took - _OWN
+        elif step.name.startswith(FETCH):
+            fetches.append(took / max(1, fetched(step)))
+        elif step.name.startswith("registry: "):
+            starts.append(took)
+        elif step.name.startswith("helm: update"):
+            yield "repo update", took - _OWN
+    yield "registry start", max(starts) - _OWN
+    yield "fetch", max(fetches, default=0.0)
+    charts = [
+        took for step in steps if step.name.startswith("helm: fetch ") and (took := _took(spans, step.name)) is not None
+    ]
+    yield "chart pull", max(charts, default=0.0) - _OWN
+    yield "template", profile.install.cpu / 4
+
+
+def _cluster(spans: Spans) -> Iterator[tuple[str, float]]:
+    """Of a cluster that is made. The stand-ins count from the end of what comes before."""
+    if "~prepare" not in spans:
+        return
+    begin = spans["~prepare"][0]
+    prepared, booted, settled = (spans[name][1] for name in ("~prepare", "~boot", "~settle"))
+    yield "create prepare", prepared - begin - _OWN
+    yield "server answers", booted - prepared
+    yield "api ready", settled - booted
+    yield "nodes ready", spans["~nodes"][1] - settled
+    yield "controllers", spans["~controllers"][1] - settled
+    yield "system ready", spans["~system"][1] - settled
+    yield "create returns", spans["~finish"][1] - begin - _OWN
+    yield "agent starts", settled - prepared
+    servers = [span for name, span in spans.items() if name.startswith("~server ")]
+    yield "server joins", max((end - start for start, end in servers), default=0.0)
+    if "~balancer" in spans:
+        yield "loadbalancer", spans["~balancer"][1] - spans["~balancer"][0]
+
+
+def _release(release: Release, spans: Spans) -> Iterator[tuple[str, float]]:
+    from tasks.helm import install_name, ready_name
+
+    key = f"{release.namespace}/{release.name}"
+    installed = spans.get(install_name(release))
+    if installed is None:
+        return
+    yield f"install {key}", installed[1] - installed[0] - _OWN
+    ready = spans.get(ready_name(release))
+    if ready is not None:
+        yield f"release ready {key}", ready[1] - installed[1]
+
+
+def _took(spans: Spans, name: str) -> float | None:
+    span = spans.get(name)
+    return span[1] - span[0] if span is not None else None

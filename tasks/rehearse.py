@@ -1,0 +1,30 @@
+"""`invoke rehearse`: `up` on the embedded engine, under other circumstances where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+
+def rehearse(
+    session: Session,
+    *,
+    time_scale: str,
+    line: str,
+    cores: str,
+    no_cache: bool,
+    timing: str,
+    fault: Sequence[str],
+    recreate: bool,
+    rollback: bool,
+) -> int:
+    """Bring up a rehearsed environment. Raises what `up` raises, and `BadInput` for options."""
+    from tasks.rehearsal.engine import enter
+    from tasks.rehearsal.what_if import what_if
+    from tasks.up import up
+
+    asked = what_if(cores=cores, line=line, no_cache=no_cache, time_scale=time_scale, timing=timing, faults=fault)
+    return up(enter(session, asked), recreate=recreate, rollback=rollback)

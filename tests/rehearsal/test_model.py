@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.engine.step import Bounds, Step
+from tasks.errors import BadInput
+from tasks.facts.standing import Presence
+from tasks.launch import PARTS, Choosers, launch
+from tasks.rehearsal.answers import answer
+from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
+from tasks.rehearsal.profile import Cost, Profile, dump, load
+from tasks.rehearsal.scene import scene
+from tasks.rehearsal.simulate import Machine, simulate
+from tasks.rehearsal.staging import staged
+from tasks.rehearsal.what_if import WhatIf
+from tasks.situation import Situation
+from tests import given
+
+RELEASES = {
+    "repositories": {"one": "https://charts.example.org"},
+    "releases": [
+        {"name": "a", "namespace": "platform", "chart": "one/a", "version": "1.0.0"},
+        {"name": "b", "namespace": "platform", "chart": "one/b", "version": "1.0.0", "needs": ["a"]},
+    ],
+}
+WIDE = Bounds(work=4, kinds={"download": 3})
+CHOOSERS = Choosers(next_ports=lambda ports, _taken: ports, free_port=lambda wish: wish or 5000)
+
+
+def a_launch(folder: Path) -> tuple[Situation, list[Step]]:
+    settings = given.settings(helm=RELEASES)
+    situation = given.situation(folder, settings=settings, standing=given.standing(Presence.ABSENT))
+    return situation, launch(situation, PARTS, CHOOSERS)
+
+
+@pytest.fixture
+def profile() -> Profile:
+    return load(given.ROOT, "default")
+
+
+def test_a_launch_ends_after_all_its_steps_and_begins_before_them(tmp_path: Path, profile: Profile) -> None:
+    situation, steps = a_launch(tmp_path)
+    spans = simulate(activities(steps, scene(steps, situation, WhatIf()), profile), Machine(cores=2), WIDE)
+    assert spans[BEFORE][0] == 0.0
+    assert spans[AFTER][1] == max(end for _, end in spans.values())
+    acting = [step.name for step in steps if not step.until]
+    assert all(spans[name][0] >= spans[BEFORE][1] - 1e-9 for name in acting)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("~boot", "cluster: first answer"),
+        ("~settle", "cluster: API ready"),
+        ("~finish", "cluster: create"),
+        ("~nodes", "health: nodes are ready"),
+        ("~system", "health: system services"),
+        ("helm: install a in platform", "helm: a in platform ready"),
+        ("helm: a in platform ready", "helm: install b in platform"),
+    ],
+)
+def test_waits_end_with_what_they_wait_for(earlier: str, later: str, tmp_path: Path, profile: Profile) -> None:
+    situation, steps = a_launch(tmp_path)
+    spans = simulate(activities(steps, scene(steps, situation, WhatIf()), profile), Machine(cores=2), WIDE)
+    assert spans[later][1] >= spans[earlier][1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Machine(cores=1), Machine(cores=2)),
+        (Machine(cores=2), Machine(cores=8)),
+    ],
+)
+def test_fewer_cores_take_longer(one: Machine, other: Machine, tmp_path: Path, profile: Profile) -> None:
+    situation, steps = a_launch(tmp_path)
+    found = activities(steps, scene(steps, situation, WhatIf()), profile)
+    assert simulate(found, one, WIDE)[AFTER][1] > simulate(found, other, WIDE)[AFTER][1]
+
+
+@pytest.mark.parametrize("change", [{"agents": 3}, {"balanced": True}, {"servers": 3}, {"cached": False}])
+def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, profile: Profile) -> None:
+    _situation, steps = a_launch(tmp_path)
+    slow = Machine(cores=2, line=1e6)
+    usual = simulate(activities(steps, Scene(), profile), slow, WIDE)
+    more = simulate(activities(steps, Scene(**change), profile), slow, WIDE)  # type: ignore[arg-type]
+    assert more[AFTER][1] >= usual[AFTER][1] - 1e-9
+    assert any(end > usual[name][1] for name, (_, end) in more.items() if name in usual)
+
+
+def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> None:
+    situation, steps = a_launch(tmp_path)
+    told = staged(given.ROOT, WhatIf(), steps, situation, WIDE)
+    assert {"install platform/a", "release ready platform/a", "install platform/b"} <= told.keys()
+    assert {f"pull {image}" for image in situation.images} <= told.keys()
+    assert told["create returns"] > told["create prepare"] + told["server answers"]
+    assert all(seconds >= 0 for seconds in told.values())
+
+
+def test_on_a_cluster_that_stands_nothing_is_told_of_its_creation(tmp_path: Path) -> None:
+    situation = given.situation(tmp_path, settings=given.settings(helm={"releases": []}))
+    steps = launch(situation, ("namespaces",), CHOOSERS)
+    assert "create returns" not in staged(given.ROOT, WhatIf(), steps, situation, WIDE)
+
+
+def test_an_answer_names_the_change_that_helps_most(tmp_path: Path, profile: Profile) -> None:
+    situation, steps = a_launch(tmp_path)
+    found = answer(profile, WhatIf(line=1e5, cache=False), steps, situation, WIDE)
+    assert found.total_s > found.floor_s > 0
+    assert found.changes[0].what in ("a line twice as fast", "caches that have the images")
+    assert [each.total_s for each in found.changes] == sorted(each.total_s for each in found.changes)
+    assert "computed, not measured: the line, missing caches" in found.rests_on
+    assert sum(took for _, took in found.path) == pytest.approx(found.total_s, abs=0.5)
+
+
+def test_a_profile_is_read_as_it_was_written(tmp_path: Path, profile: Profile) -> None:
+    folder = tmp_path / "config" / "rehearsal"
+    folder.mkdir(parents=True)
+    (folder / "same.yaml").write_text(dump(profile))
+    assert load(tmp_path, "same") == profile
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no_such_figure: 3\n", "no_such_figure"),
+        ("- a list\n", "no mapping"),
+        ("boot: 3\n", "boot is no cost"),
+        ("boot: {cpu: -1}\n", "boot is no cost"),
+        ("boot: {cpu: fast}\n", "boot is no cost"),
+        ("boot: {gpu: 1}\n", "boot is no cost"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_told_with_its_path(text: str, said: str, tmp_path: Path) -> None:
+    folder = tmp_path / "config" / "rehearsal"
+    folder.mkdir(parents=True)
+    (folder / "odd.yaml").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, "odd")
+    assert "odd.yaml" in f"{caught.value}"
+    assert said in f"{caught.value}"
+
+
+def test_an_unknown_profile_is_told_with_those_that_are_there() -> None:
+    with pytest.raises(BadInput, match="no time profile 'nowhere'") as caught:
+        load(given.ROOT, "nowhere")
+    assert "default" in caught.value.fix
+
+
+def test_costs_without_figures_take_no_time(tmp_path: Path) -> None:
+    situation, steps = a_launch(tmp_path)
+    spans = simulate(activities(steps, scene(steps, situation, WhatIf()), Profile()), Machine(cores=2), WIDE)
+    assert spans[AFTER][1] < 2.0  # bytes that are unpacked
+    assert Profile().boot == Cost()
