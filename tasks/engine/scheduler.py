@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasks.engine.graph import check, guessed, remaining
+from tasks.engine.ready import Ready
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped
 
 
@@ -76,7 +77,7 @@ class Run:
         self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._by_name = {s.name: s for s in self.steps}
         self._order = {s.name: i for i, s in enumerate(self.steps)}
-        self._rank = remaining(self.steps, guessed(self.steps, self.history))
+        self._guards = [s for s in self.steps if s.until]
         self._unmet = {s.name: set(s.needs) for s in self.steps}
         self._followers: dict[str, list[str]] = {s.name: [] for s in self.steps}
         for step in self.steps:
@@ -85,7 +86,7 @@ class Run:
         self._ready_at: dict[str, float] = {}
         self._first_start: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
-        self._ready: set[str] = set()
+        self._ready = Ready(remaining(self.steps, guessed(self.steps, self.history)), self._order)
         self._delayed: list[tuple[float, int, str]] = []
         self._live: dict[str, _Live] = {}
         self._slots: list[int] = list(range(self.bounds.work))
@@ -139,16 +140,14 @@ class Run:
             now = self._now()
             self._finish(self._result(step, State.SKIPPED, step.skip, start=now, end=now))
             return
-        self._ready.add(name)
+        self._ready.add(step)
 
     def _start_what_fits(self) -> None:
         now = self._now()
         while self._delayed and self._delayed[0][0] <= now:
-            self._ready.add(heapq.heappop(self._delayed)[2])
-        for name in sorted(self._ready, key=lambda n: (-self._rank[n], self._order[n])):
-            step = self._by_name[name]
-            if self._fits(step):
-                self._start(step)
+            self._ready.add(self._by_name[heapq.heappop(self._delayed)[2]])
+        while (step := self._ready.pop(self._fits)) is not None:
+            self._start(step)
 
     def _fits(self, step: Step) -> bool:
         if step.kind is not None and self._kinds.get(step.kind, 0) >= self.bounds.kinds.get(
@@ -160,7 +159,6 @@ class Run:
         return self._waits < self.bounds.waits if step.wait else bool(self._slots)
 
     def _start(self, step: Step) -> None:
-        self._ready.discard(step.name)
         slot = None
         if step.kind is not None:
             self._kinds[step.kind] = self._kinds.get(step.kind, 0) + 1
@@ -278,13 +276,14 @@ class Run:
         self._release_guards()
 
     def _release_guards(self) -> None:
-        for live in self._live.values():
-            if live.step.until and all(name in self._results for name in live.step.until):
+        for step in self._guards:
+            if step.name in self._results or not all(name in self._results for name in step.until):
+                continue
+            live = self._live.get(step.name)
+            if live is not None:
                 live.stopped_by_end = True
                 live.context.cancelled.set()
-        for step in self.steps:
-            waiting = step.until and step.name not in self._live and step.name not in self._results
-            if waiting and all(name in self._results for name in step.until):
+            else:
                 self._ready.discard(step.name)
                 self._finish(self._result(step, State.SKIPPED, "what it guards had already ended"))
 
