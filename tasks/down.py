@@ -37,6 +37,8 @@ def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
         if purge:
             steps = [*steps, *_purge(session, situation, tuple(step.name for step in steps))]
         session.run(steps, bounds(situation), situation=None)
+    if session.rehearsal is not None:
+        session.rehearsal.leave()
     return 0
 
 

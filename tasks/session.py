@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 ENGINES = ("k3d", "existing", "rehearsal")
 _MAKING = ("prepull", "registry", "cluster", "rehearse")
 """Tasks that are about what a cluster is made from."""
+_READING = ("plan", "status", "doctor")
+"""Tasks whose screens are no run's."""
+REHEARSAL = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
+"""What every screen of a rehearsal says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,12 +247,14 @@ def guarded(options: Options, root: Path, body: Callable[[Session], int | None])
     try:
         with _ended_as_by_ctrl_c():
             session = begin(options, root, dict(os.environ))
-            if session.note:
+            if session.note and options.task in _READING:
                 told([session.note])
             return body(session) or 0
     except Ended as ended:
         return ended.status
     except LaunchError as error:
+        if options.engine == "rehearsal":
+            told([REHEARSAL])
         tell(error)
         return error.status
     except KeyboardInterrupt:

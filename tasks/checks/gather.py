@@ -41,7 +41,8 @@ def gather(session: Session) -> Facts:
         asked = pool.submit(_engine, programs)
         listed = pool.submit(_list, programs)
         told = pool.submit(versions, programs, session.state)
-        names = pool.submit(unresolved, hosts(settings))
+        asks = () if session.rehearsal is not None else hosts(settings)  # a rehearsal asks nobody
+        names = pool.submit(unresolved, asks)
         may = pool.submit(rights, programs)
         found, error = asked.result()
         out = listed.result()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tasks.session import Session
     from tasks.situation import Situation
 
-NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
 FOLDER = "rehearsal"
 """Below DEPLOY_LOG_DIR."""
 _DROPPED = ("DOCKER_", "HELM_", "KUBECONFIG", "KUBERNETES_", "K3D_HELPER")
@@ -32,7 +31,13 @@ class Rehearsal:
     place: Place
     root: Path
     what_if: WhatIf
-    note: str = NOTE
+
+    @property
+    def note(self) -> str:
+        """What every screen says."""
+        from tasks.session import REHEARSAL
+
+        return REHEARSAL
 
     def reach(self) -> Rehearsed:
         """The API and the registries of its state."""
@@ -46,6 +51,16 @@ class Rehearsal:
 
         times = {**staged(self.root, self.what_if, steps, situation, bounds), "scale": self.what_if.scale}
         _write(self.place.folder / "times.json", times)
+
+    def leave(self) -> None:
+        """Clear all of it, when the last of its clusters is gone."""
+        from tasks.rehearsal.containers import blank
+        from tasks.rehearsal.place import clear
+        from tasks.rehearsal.state import Store
+
+        there = Store(self.place.engine, blank).read()["containers"].values()
+        if not any(each["labels"].get("k3d.role") == "server" for each in there):
+            clear(self.place.folder)
 
 
 def enter(session: Session, what_if: WhatIf | None = None) -> Session:

@@ -16,16 +16,27 @@ if TYPE_CHECKING:
 
 _SIZE = 20_000_000
 """Bytes of an image of which nothing is known."""
+_REMOTE = "REGISTRY_PROXY_REMOTEURL="
+
+
+def upstream(container: Container) -> str:
+    """The registry that a cache stands before; empty for one that stands before none."""
+    label: str = container["labels"].get("openframe.cache", "")
+    if label and label != "push":
+        return label
+    remote = next((each.removeprefix(_REMOTE) for each in container["env"] if each.startswith(_REMOTE)), "")
+    return remote.removeprefix("https://").removeprefix("http://").replace("registry-1.docker.io", "docker.io")
 
 
 def holds(container: Container, ref: str) -> bool:
-    """Whether a cache has an image already."""
+    """Whether a registry has an image already."""
     return refs.full(ref) in container.get("holds", ())
 
 
 def keep(place: Place, port: int, image: Reference) -> tuple[float | None, int]:
     """Have the registry at a host port keep an image: scaled seconds, None if no registry runs there; and bytes."""
-    ref = refs.full(f"{image.registry}/{image.repository}:{image.version}".replace(":sha256:", "@sha256:"))
+    tail = f"@{image.digest}" if image.digest else f":{image.tag}"
+    ref = refs.full(f"{image.registry}/{image.repository}{tail}")
     times = Times(place.read("times.json", {}))
     with Store(place.engine, containers.blank).change() as doc:
         found = containers.holder(doc, port, time.time())

@@ -1,0 +1,192 @@
+"""What is in a cluster by itself: its nodes, and what k3s puts in."""
+
+from __future__ import annotations
+
+from tasks.rehearsal import node, objects, workloads
+from tasks.rehearsal.complaints import arguments
+from tasks.rehearsal.state import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tasks.rehearsal.call import Call
+    from tasks.rehearsal.containers import Container, Document
+    from tasks.rehearsal.objects import Object
+    from tasks.rehearsal.place import Place
+
+_GRACE = 40.0
+"""Seconds after which a node that is silent counts as lost (kube-controller-manager: `node-monitor-grace-period`)."""
+_SYSTEM = {
+    "coredns": ("rancher/mirrored-coredns-coredns:1.12.0", "coredns"),
+    "local-path-provisioner": ("rancher/local-path-provisioner:v0.0.31", "local-storage"),
+    "metrics-server": ("rancher/mirrored-metrics-server:v0.7.2", "metrics-server"),
+}
+"""Deployments of k3s 1.32, with their images, and what `--disable` calls them."""
+
+
+def store(place: Place, name: str) -> Store:
+    """The objects of a cluster."""
+    return Store(place.cluster(name), objects.blank)
+
+
+def node_up(call: Call, doc: Document, container: Container) -> None:
+    """A node's container has been started: when it will be registered and ready is known, unless it is to end."""
+    labels = container["labels"]
+    cluster = labels.get("k3d.cluster", "")
+    registered = next((life[4]["ready"] for life in container["lives"] if "ready" in life[4]), None)
+    if labels.get("k3d.role") not in ("server", "agent") or registered is None:
+        return
+    api = node.ready_at(doc, cluster, call.now())
+    ready = max(
+        (registered if api is None else api) + call.times.seconds("nodes ready"),
+        registered + call.times.seconds("agent registers"),
+    )
+    with store(call.place, cluster).change() as there:
+        now = call.now()
+        old = objects.get(there, "v1", "Node", "", container["name"], float("inf"))
+        obj = objects.settle(old, now) if old is not None else _node(there, container)
+        stages = [[ready, {"status": {"conditions": [_ready("True")]}}]]
+        objects.put(there, obj, now, stages=stages, ready=ready, **{"from": registered if old is None else now})
+        world = workloads.World(there, now, call.times, call.faults)
+        if not there.get("seeded") and labels["k3d.role"] == "server":
+            there["seeded"] = True
+            there["controllers"] = registered + call.times.seconds("controllers")
+            _seed(workloads.World(there, registered, call.times, call.faults), container)
+        elif old is None:
+            for each in list(objects.records(there, "apps/v1", "DaemonSet", now)):
+                workloads.follow(world, each, each["object"])
+
+
+def node_down(call: Call, container: Container) -> None:
+    """It was stopped: after a while its node counts as lost."""
+    cluster = container["labels"].get("k3d.cluster", "")
+    if container["labels"].get("k3d.role") not in ("server", "agent") or not call.place.cluster(cluster).exists():
+        return
+    with store(call.place, cluster).change() as there:
+        record = objects.get(there, "v1", "Node", "", container["name"], float("inf"))
+        if record is not None:
+            lost = call.now() + _GRACE * call.times.scale
+            kept = [each for each in record["stages"] if each[0] <= call.now()]
+            record["stages"] = [*kept, [lost, {"status": {"conditions": [_ready("Unknown")]}}]]
+
+
+def forget(call: Call, doc: Document, container: Container) -> None:
+    """The last server's container was removed, and with it all objects."""
+    from tasks.rehearsal.containers import labelled
+
+    cluster = container["labels"].get("k3d.cluster", "")
+    if container["labels"].get("k3d.role") == "server" and not labelled(doc, cluster=cluster, role="server"):
+        store(call.place, cluster).remove()
+
+
+def _ready(word: str) -> dict[str, str]:
+    reason = {"True": "KubeletReady", "False": "KubeletNotReady", "Unknown": "NodeStatusUnknown"}[word]
+    return {"type": "Ready", "status": word, "reason": reason}
+
+
+def _node(there: Document, container: Container) -> Object:
+    count = len(there["objects"].get("v1 Node") or ())
+    server = container["labels"]["k3d.role"] == "server"
+    roles = {f"node-role.kubernetes.io/{role}": "true" for role in ("control-plane", "master") if server}
+    name = container["name"]
+    version = node.version(container["image"])
+    address = next(iter(container["networks"].values()), {"ip": ""})["ip"]
+    block = f"10.42.{count}.0/24"
+    size = {"cpu": "2", "memory": "2097152Ki", "pods": "110"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "kubernetes.io/hostname": name,
+                "kubernetes.io/os": "linux",
+                "node.kubernetes.io/instance-type": "k3s",
+                **roles,
+                **node.labels(container),
+            },
+        },
+        "spec": {"podCIDR": block, "podCIDRs": [block], "providerID": f"k3s://{name}"},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "conditions": [_ready("False")],
+            "capacity": size,
+            "allocatable": size,
+            "nodeInfo": {"kubeletVersion": version, "osImage": "K3s v1 (REHEARSAL)", "operatingSystem": "linux"},
+        },
+    }
+
+
+def off(container: Container) -> frozenset[str]:
+    """Components that `--disable` names."""
+    given = [value or "" for name, value in arguments(container["cmd"]) if name == "disable"]
+    return frozenset(part.strip() for value in given for part in value.split(","))
+
+
+def _seed(world: workloads.World, server: Container) -> None:
+    """What is there when the API is ready, or comes by itself."""
+    disabled = off(server)
+    for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
+        more = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+        _put(world, _object("v1", "Namespace", name, "", **more))
+        for kind, own in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
+            _put(world, _object("v1", kind, own, name))
+    ports = [{"name": "https", "port": 443, "protocol": "TCP"}]
+    _put(world, _object("v1", "Service", "kubernetes", "default", spec={"clusterIP": "10.43.0.1", "ports": ports}))
+    for name, (image, component) in _SYSTEM.items():
+        if component not in disabled:
+            _put(world, _workload("Deployment", name, image))
+    if "coredns" not in disabled:
+        _put(world, _object("v1", "ConfigMap", "coredns", "kube-system", data={"NodeHosts": ""}))
+        dns = [{"name": "dns", "port": 53, "protocol": "UDP"}]
+        _put(world, _object("v1", "Service", "kube-dns", "kube-system", spec={"clusterIP": "10.43.0.10", "ports": dns}))
+    if "local-storage" not in disabled:
+        made = _object("storage.k8s.io/v1", "StorageClass", "local-path", "")
+        default = {"storageclass.kubernetes.io/is-default-class": "true"}
+        made["metadata"]["annotations"] = default
+        binding = "WaitForFirstConsumer"
+        more = {"provisioner": "rancher.io/local-path", "reclaimPolicy": "Delete", "volumeBindingMode": binding}
+        _put(world, {**made, **more})
+    if "traefik" not in disabled:
+        _traefik(world, "servicelb" not in disabled)
+
+
+def _traefik(world: workloads.World, balanced: bool) -> None:
+    """k3s installs it by jobs that run Helm: it comes when they are done."""
+    done = world.now
+    for name in ("helm-install-traefik-crd", "helm-install-traefik"):
+        job = _workload("Job", name, "rancher/klipper-helm:v0.9.4-build20250113")
+        record = _put(world, job)
+        done = max(done, *(moment for moment, _ in record["stages"]))
+    later = workloads.World(world.doc, done, world.times, world.faults)
+    _put(later, _workload("Deployment", "traefik", "rancher/mirrored-library-traefik:3.3.2"))
+    if balanced:
+        _put(later, _workload("DaemonSet", "svclb-traefik", "rancher/klipper-lb:v0.4.13"))
+    controller = {"controller": "traefik.io/ingress-controller"}
+    _put(later, _object("networking.k8s.io/v1", "IngressClass", "traefik", "", spec=controller))
+
+
+def _put(world: workloads.World, obj: Object) -> objects.Record:
+    if obj["kind"] in ("Deployment", "DaemonSet", "Job"):
+        obj["metadata"]["generation"] = 1
+    record = objects.put(world.doc, obj, world.now, stages=[], **{"from": world.now})
+    workloads.follow(world, record, None)
+    return record
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str, **more: Any) -> Object:
+    place = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **place}, **more}
+
+
+def _workload(kind: str, name: str, image: str) -> Object:
+    labels = {"k8s-app": name}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": image}]}}
+    spec: Object = {"template": template}
+    if kind != "Job":
+        spec["selector"] = {"matchLabels": labels}
+    if kind == "Deployment":
+        spec["replicas"] = 1
+    version = "batch/v1" if kind == "Job" else "apps/v1"
+    return _object(version, kind, name, "kube-system", spec=spec)

@@ -1,0 +1,153 @@
+"""What is to fail in a rehearsal: faults.json, a list of `{name, target, after, times, seconds}`.
+
+`target`  a part of what it is about: an image, a container, a port, NAMESPACE/NAME, a command line; empty: whatever
+          comes first
+`after`   seconds (scaled as all others are) until it strikes; without it each strikes where it is told below
+`times`   how often it strikes; without it always
+`seconds` how long one strike of `api-flaps` lasts (1.5)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tasks.rehearsal.place import Place
+from tasks.rehearsal.state import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Fault = Mapping[str, Any]
+
+NAMES: Mapping[str, str] = {
+    "pull-stalls": "a pull of the image goes on for ever, after its first layers",
+    "pull-rate-limited": "the registry of the image refuses to give more for now",
+    "registry-dies": "the registry's container ends after it has started, again and again",
+    "port-taken": "the engine refuses to publish the host port: something else listens there",
+    "node-crashes": "the node's k3s ends after it has started, again and again",
+    "api-flaps": "the cluster's API does not answer for a while, again and again, once it is ready",
+    "disk-full": "no space is left for the image that is pulled, or for the container or node that is started",
+    "release-never-ready": "pods of the release run, and never become ready",
+    "image-missing": "there is no such image: one that is pulled, or those of the release's pods",
+    "killed": "the program of that command line is killed in the middle of its work",
+    "hangs": "the program of that command line stops in the middle of its work, and never ends",
+}
+_NUMBER = (int, float)
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "target": (str,),
+    "after": _NUMBER,
+    "times": (int,),
+    "seconds": _NUMBER,
+}
+
+
+def check(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same faults, if they can be. Raises `BadInput`, with the nearest name."""
+    from tasks.errors import BadInput
+
+    for row in rows:
+        name = str(row.get("name", ""))
+        if name not in NAMES:
+            raise BadInput(
+                f"there is no fault '{name}'",
+                why=_meant(name, NAMES),
+                fix=f"use one of: {', '.join(NAMES)}",
+            )
+        for key, value in row.items():
+            if key not in _FIELDS:
+                raise BadInput(
+                    f"the fault {name} has no '{key}'",
+                    why=_meant(key, _FIELDS),
+                    fix=f"it may have: {', '.join(_FIELDS)}",
+                )
+            if value is not None and (not isinstance(value, _FIELDS[key]) or isinstance(value, bool) or _bad(value)):
+                raise BadInput(
+                    f"the fault {name}: {key} is {value!r}",
+                    why="after and seconds are seconds, times is a number, and none of them is less than 0",
+                    fix=f"correct {key}",
+                )
+    return [{key: value for key, value in row.items() if value is not None} for row in rows]
+
+
+def _bad(value: object) -> bool:
+    return isinstance(value, int | float) and value < 0
+
+
+def _meant(word: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else "nothing that is known looks like it"
+
+
+def parse(text: str) -> dict[str, Any]:
+    """One fault as an option gives it: `NAME[=TARGET][,after=S][,times=N][,seconds=S]`. Raises `BadInput`."""
+    from tasks.errors import BadInput
+
+    head, *more = text.split(",")
+    name, _, target = head.partition("=")
+    row: dict[str, Any] = {"name": name.strip(), "target": target.strip()}
+    for part in more:
+        key, sign, value = part.partition("=")
+        try:
+            row[key.strip()] = int(value) if key.strip() == "times" else float(value)
+        except ValueError:
+            raise BadInput(
+                f"'{part}' of the fault '{text}' is not understood",
+                why="after a fault's name and target stand numbers" if sign else "it has no value",
+                fix="write it as NAME=TARGET,after=SECONDS,times=N",
+            ) from None
+    return check([row])[0]
+
+
+def write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Tell a rehearsal what is to fail from now on; what has struck before is forgotten. Raises `BadInput`."""
+    checked = check(rows)
+    place = Place(folder)
+    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _struck(place).remove()
+    (place.folder / "faults.json").write_text(json.dumps(checked, indent=1) + "\n", encoding="utf-8")
+
+
+def _struck(place: Place) -> Store:
+    return Store(place.state / "struck.json", dict)
+
+
+class Faults:
+    """Those of a rehearsal."""
+
+    __slots__ = ("_place", "rows")
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.rows: list[Fault] = place.read("faults.json", [])
+
+    def find(self, name: str, *subjects: str) -> Fault | None:
+        """The first fault of that name about one of these; it is not counted."""
+        return next((row for row in self.rows if row["name"] == name and _about(row, subjects)), None)
+
+    def strike(self, name: str, *subjects: str) -> Fault | None:
+        """The same, if it has not struck often enough; counted."""
+        for number, row in enumerate(self.rows):
+            if row["name"] != name or not _about(row, subjects):
+                continue
+            most = row.get("times")
+            if most is None:
+                return row
+            with _struck(self._place).change() as counts:
+                if counts.get(str(number), 0) < most:
+                    counts[str(number)] = counts.get(str(number), 0) + 1
+                    return row
+        return None
+
+
+def _about(row: Fault, subjects: Sequence[str]) -> bool:
+    """Whole words count: 80 is no part of 8080, agent-1 none of agent-10."""
+    target = str(row.get("target") or "")
+    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(target)}(?![A-Za-z0-9])")
+    return not target or any(word.search(subject) for subject in subjects)

@@ -1,0 +1,219 @@
+"""Charts without a repository: made up from their names, packed as real ones are, and rendered."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+
+from tasks.rehearsal.call import Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from tasks.rehearsal.call import Call
+    from tasks.rehearsal.flags import Given
+
+_NEWEST = "1.0.0"
+
+
+class Chart:
+    """A chart's name, version and own values."""
+
+    def __init__(self, name: str, version: str, values: Mapping[str, Any]) -> None:
+        self.name, self.version, self.values = name, version, values
+
+
+def _repositories(call: Call) -> tuple[Path, dict[str, str]]:
+    import yaml
+
+    path = Path(call.environ.get("HELM_REPOSITORY_CONFIG") or Path.home() / ".config/helm/repositories.yaml")
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return path, {str(each["name"]): str(each["url"]) for each in (found or {}).get("repositories") or ()}
+
+
+def _add(call: Call, given: Given) -> None:
+    name, url = given.args
+    path, known = _repositories(call)
+    if known.get(name, url) != url and not given.on("force-update"):
+        raise Exit(1, f"Error: repository name ({name}) already exists, please specify a different name")
+    call.wait("repo update")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"name": key, "url": value} for key, value in {**known, name: url}.items()]
+    path.write_text(json.dumps({"apiVersion": "v1", "repositories": rows}), encoding="utf-8")
+    call.say(f'"{name}" has been added to your repositories')
+
+
+def _update(call: Call, given: Given) -> None:
+    _, known = _repositories(call)
+    if not known:
+        raise Exit(1, "Error: no repositories found. You must add one before updating")
+    missing = [name for name in given.args if name not in known]
+    if missing:
+        raise Exit(1, f"Error: no repositories found matching '{missing[0]}'.  Nothing will be updated")
+    call.say("Hang tight while we grab the latest from your chart repositories...")
+    call.middle()
+    call.wait("repo update")
+    for name in given.args or known:
+        call.say(f'...Successfully got an update from the "{name}" chart repository')
+    call.say("Update Complete. ⎈Happy Helming!⎈")
+
+
+def _list(call: Call, given: Given) -> None:
+    _, known = _repositories(call)
+    if given.get("output") == "json":
+        call.say(json.dumps([{"name": name, "url": url} for name, url in known.items()]))
+        return
+    for name, url in known.items():
+        call.say(f"{name}\t{url}")
+
+
+def _pull(call: Call, given: Given) -> None:
+    (reference,) = given.args
+    chart = found(call, reference, given.get("version"))
+    call.middle()
+    call.wait("chart pull", reference)
+    target = Path(given.get("destination") or ".") / f"{chart.name}-{chart.version}.tgz"
+    if not target.parent.is_dir():
+        raise Exit(1, f"Error: stat {target.parent}: no such file or directory")
+    target.write_bytes(packed(chart))
+
+
+def found(call: Call, reference: str, version: str) -> Chart:
+    """A chart by its reference: a path, an OCI address, or a repository's. Raises `Exit`."""
+    path = Path(reference)
+    if reference.startswith((".", "/")) or path.exists():
+        return _read(path)
+    if reference.startswith("oci://"):
+        return made_up(reference.rstrip("/").rpartition("/")[2], version)
+    repository, sign, name = reference.partition("/")
+    if not sign:
+        raise Exit(
+            1, f"Error: repo {reference} not found" if not path.exists() else f"Error: path {reference} not found"
+        )
+    _, known = _repositories(call)
+    if repository not in known:
+        raise Exit(1, f"Error: repo {repository} not found")
+    if call.faults.strike("image-missing", f"chart {reference}"):
+        raise Exit(1, f'Error: chart "{name}" version "{version}" not found in {known[repository]} repository')
+    return made_up(name, version)
+
+
+def made_up(name: str, version: str) -> Chart:
+    """A chart with one Deployment and its Service."""
+    tag = (version or _NEWEST).lstrip("v")
+    image = f"docker.io/library/{re.sub(r'[^a-z0-9-]', '-', name.lower())}:{tag}"
+    return Chart(name, version or _NEWEST, {"image": image, "replicas": 1})
+
+
+def packed(chart: Chart) -> bytes:
+    """As `helm package` packs one; the same bytes each time."""
+    files = {
+        "Chart.yaml": json.dumps(
+            {"apiVersion": "v2", "name": chart.name, "version": chart.version, "type": "application"}
+        ),
+        "values.yaml": json.dumps(chart.values),
+        "templates/NOTES.txt": "REHEARSAL: nothing of this is real\n",
+    }
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"{chart.name}/{name}")
+            info.size, info.mode = len(text.encode()), 0o644
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return made.getvalue()
+
+
+def _read(path: Path) -> Chart:
+    """Of an archive, or a folder. Raises `Exit`."""
+    import yaml
+
+    texts: dict[str, str] = {}
+    if path.is_dir():
+        texts = {name: (path / name).read_text() for name in ("Chart.yaml", "values.yaml") if (path / name).is_file()}
+    elif path.is_file():
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive.getmembers():
+                    name = member.name.partition("/")[2]
+                    file = archive.extractfile(member) if name in ("Chart.yaml", "values.yaml") else None
+                    if file is not None:
+                        texts[name] = file.read().decode("utf-8", "replace")
+        except (tarfile.TarError, OSError, EOFError):
+            raise Exit(1, f"Error: file '{path}' does not appear to be a gzipped archive; got 'text/plain'") from None
+    if "Chart.yaml" not in texts:
+        raise Exit(1, "Error: Chart.yaml file is missing" if path.exists() else f'Error: path "{path}" not found')
+    told = yaml.safe_load(texts["Chart.yaml"])
+    own = made_up(str(told["name"]), str(told["version"])).values
+    values = yaml.safe_load(texts.get("values.yaml") or "{}") or {}
+    image = values.get("image")
+    return Chart(
+        str(told["name"]), str(told["version"]), {**own, **({"image": image} if isinstance(image, str) else {})}
+    )
+
+
+def values(call: Call, given: Given) -> dict[str, Any]:
+    """All values that are given, the last one winning. Raises `Exit`."""
+    import yaml
+
+    made: dict[str, Any] = {}
+    for name in given.all("values"):
+        try:
+            text = call.stdin.read().decode() if name == "-" else Path(name).read_text(encoding="utf-8")
+            made |= yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506 - safe
+        except OSError as error:
+            raise Exit(1, f"Error: open {name}: {(error.strerror or '').lower()}") from None
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise Exit(1, f"Error: failed to parse {name}: error converting YAML to JSON: {error}") from None
+    return made
+
+
+def rendered(chart: Chart, release: str, namespace: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects of a release of it."""
+    merged = {**chart.values, **given}
+    name = release if chart.name in release else f"{release}-{chart.name}"[:63]
+    labels = {"app.kubernetes.io/name": chart.name, "app.kubernetes.io/instance": release}
+    image = merged["image"] if isinstance(merged["image"], str) else str(chart.values["image"])
+    replicas = merged.get("replicas", merged.get("replicaCount", 1))
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": chart.name, "image": image}]}}
+    meta = {"name": name, "namespace": namespace, "labels": {**labels, "app.kubernetes.io/managed-by": "Helm"}}
+    port = {"name": "http", "port": 80, "protocol": "TCP"}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": [port]}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {
+                "replicas": replicas if isinstance(replicas, int) else 1,
+                "selector": {"matchLabels": labels},
+                "template": pod,
+            },
+        },
+    ]
+
+
+def manifest(objects: list[dict[str, Any]]) -> str:
+    """As Helm tells it."""
+    return "".join(f"---\n# Source: rehearsed\n{json.dumps(each)}\n" for each in objects)
+
+
+def _template(call: Call, given: Given) -> None:
+    release, reference = given.args
+    chart = found(call, reference, given.get("version"))
+    call.wait("template", release)
+    made = rendered(chart, release, given.get("namespace") or "default", values(call, given))
+    call.write(manifest(made).encode())
+
+
+COMMANDS = {
+    "repo add": _add,
+    "repo update": _update,
+    "repo list": _list,
+    "pull": _pull,
+    "template": _template,
+}

@@ -1,0 +1,275 @@
+"""What controllers make of objects: pods of workloads, states, what every namespace gets."""
+
+from __future__ import annotations
+
+import json
+
+from tasks.rehearsal import objects, pods
+from tasks.rehearsal.times import stamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from tasks.rehearsal.containers import Document
+    from tasks.rehearsal.faults import Faults
+    from tasks.rehearsal.objects import Object, Record
+    from tasks.rehearsal.times import Times
+
+RELEASE = "meta.helm.sh/release-name"
+"""Helm's annotation on all that belongs to a release."""
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+class World:
+    """What controllers know beside the objects."""
+
+    def __init__(self, doc: Document, now: float, times: Times, faults: Faults) -> None:
+        self.doc, self.now, self.times, self.faults = doc, now, times, faults
+
+    @property
+    def active(self) -> float:
+        """From when on controllers work; now, if they do."""
+        return max(self.now, float(self.doc.get("controllers", 0.0)))
+
+    def fate(self, obj: Object) -> tuple[float, str]:
+        """Seconds until pods of a workload are ready, and whether they ever are."""
+        meta = obj["metadata"]
+        release = (meta.get("annotations") or {}).get(RELEASE, "")
+        own = f"{meta['namespace']}/{meta['name']}"
+        if meta["namespace"] == "kube-system" and not release:
+            seconds = self.times.seconds("system ready", meta["name"])
+        elif release:
+            seconds = self.times.seconds("release ready", f"{meta['namespace']}/{release}", release)
+        else:
+            seconds = self.times.seconds("workload ready", own, meta["name"])
+        about = [own, *([f"{meta['namespace']}/{release}"] if release else [])]
+        images = [str(each.get("image", "")) for each in _containers(obj)]
+        if self.faults.strike("image-missing", *about, *images):
+            return seconds, pods.NO_IMAGE
+        if self.faults.strike("release-never-ready", *about):
+            return seconds, pods.NEVER_READY
+        return seconds, pods.READY
+
+
+def _containers(obj: Object) -> list[Mapping[str, Any]]:
+    spec = obj["spec"] if obj["kind"] == "Pod" else obj["spec"].get("template", {}).get("spec") or {}
+    return spec.get("containers") or []
+
+
+def follow(world: World, record: Record, before: Object | None) -> None:
+    """What controllers do about an object that was made or changed; `before`: what it was."""
+    obj = record["object"]
+    act = _CONTROLLERS.get(obj["kind"])
+    if act is not None:
+        act(world, record, before)
+
+
+def release(world: World, obj: Object, at: float) -> None:
+    """Take away an object and all that was made for it."""
+    if obj["kind"] == "Namespace":
+        _empty(world, obj)
+        return
+    objects.remove(world.doc, obj, at)
+    uid = obj["metadata"].get("uid")
+    for of_kind in world.doc["objects"].values():
+        for record in list(of_kind.values()):
+            owners = record["object"]["metadata"].get("ownerReferences") or ()
+            if any(each.get("uid") == uid for each in owners) and record.get("until") is None:
+                release(world, record["object"], at)
+
+
+def _empty(world: World, namespace: Object) -> None:
+    """A namespace is there until all that is in it has gone."""
+    name = namespace["metadata"]["name"]
+    gone = world.active + world.times.seconds("namespace gone")
+    record = objects.get(world.doc, "v1", "Namespace", "", name, world.now)
+    if record is None or record["object"]["metadata"].get("deletionTimestamp"):
+        return
+    changed = objects.settle(record, world.now)
+    changed["metadata"]["deletionTimestamp"] = stamp(world.now, 0)
+    changed["status"] = {"phase": "Terminating"}
+    objects.put(world.doc, changed, world.now, until=gone)
+    for of_kind in world.doc["objects"].values():
+        for each in of_kind.values():
+            if each["object"]["metadata"].get("namespace") == name:
+                each["until"] = min(each.get("until", gone), gone)
+
+
+# -- workloads --------------------------------------------------------------------------------------------
+
+
+def _template(obj: Object) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = obj["spec"].get("template") or {}
+    return found
+
+
+def _count(obj: Object) -> int:
+    found = obj["spec"].get("replicas")
+    return 1 if found is None else int(found)
+
+
+def _deployment(world: World, record: Record, before: Object | None) -> None:
+    """A ReplicaSet for each version of its pods; the newest has them."""
+    obj, count = record["object"], _count(record["object"])
+    meta = obj["metadata"]
+    same = before is not None and _template(before) == _template(obj) and _count(before) == count
+    if before is not None and same:
+        record["stages"] = [
+            [world.now, {"status": {"observedGeneration": meta["generation"]}}],
+            *record.get("stages", []),
+        ]
+        return
+    revision = int(((before or obj)["metadata"].get("annotations") or {}).get(_REVISION, "0")) + 1
+    meta.setdefault("annotations", {})[_REVISION] = str(revision)
+    mark = pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)
+    template = _labelled(_template(obj), "pod-template-hash", mark)
+    owner: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": f"{meta['name']}-{mark}",
+            "namespace": meta["namespace"],
+            "labels": dict(template["metadata"]["labels"]),
+            "annotations": {_REVISION: str(revision)},
+            "ownerReferences": [pods.reference(obj)],
+            "generation": 1,
+        },
+        "spec": {"replicas": count, "selector": obj["spec"].get("selector") or {}, "template": template},
+    }
+    due = _pods(world, obj, owner, template, count)
+    old = [
+        each["object"]
+        for each in objects.records(world.doc, "apps/v1", "ReplicaSet", world.now)
+        if any(ref["uid"] == meta["uid"] for ref in each["object"]["metadata"].get("ownerReferences") or ())
+        and each["object"]["metadata"]["name"] != owner["metadata"]["name"]
+    ]
+    leaving = sum(_count(each) for each in old)
+    for each in old:
+        release(world, each, due)
+    status = {"observedGeneration": meta["generation"], "updatedReplicas": count}
+    soon = {**status, "replicas": count + leaving, "availableReplicas": leaving, "unavailableReplicas": count}
+    _stages(
+        world, record, due, soon, {**status, **_all("replicas readyReplicas availableReplicas", count)}, "Available"
+    )
+
+
+def _pods(world: World, obj: Object, owner: Object, template: Mapping[str, Any], count: int) -> float:
+    """The owner with its pods; when the last of them is ready."""
+    seconds, fate = world.fate(obj)
+    record = objects.put(world.doc, owner, world.now)
+    due = world.active if count == 0 else 0.0
+    for number in range(count):
+        name = f"{owner['metadata']['name']}-{pods.suffix(f'{number} {owner}')}"
+        made = pods.put(world.doc, owner, name, template, now=world.active, seconds=seconds, number=number, fate=fate)
+        due = max(due, made)
+    replicas = {**_all("replicas", count), "observedGeneration": 1}
+    _stages(world, record, due, replicas, {**replicas, **_all("readyReplicas availableReplicas", count)}, "")
+    return due
+
+
+def _stages(
+    world: World, record: Record, due: float, soon: Mapping[str, Any], then: Mapping[str, Any], condition: str
+) -> None:
+    """What a workload tells when its controller has seen it, and when all of it is ready."""
+
+    def told(status: Mapping[str, Any], word: str) -> dict[str, Any]:
+        if not condition:
+            return {"status": dict(status)}
+        rows = [{"type": condition, "status": word}, {"type": "Progressing", "status": "True"}]
+        return {"status": {**status, "conditions": rows, "unavailableReplicas": status.get("unavailableReplicas")}}
+
+    record["object"].pop("status", None)
+    stages: list[list[Any]] = [[world.active, told(soon, "False")]]
+    if due != float("inf"):
+        stages.append([due, told(then, "True")])
+    record["stages"] = stages
+
+
+def _all(names: str, count: int) -> dict[str, int]:
+    return dict.fromkeys(names.split(), count)
+
+
+def _labelled(template: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:
+    meta = template.get("metadata") or {}
+    return {**template, "metadata": {**meta, "labels": {**(meta.get("labels") or {}), key: value}}}
+
+
+def _stateful_set(world: World, record: Record, before: Object | None) -> None:
+    obj, count = record["object"], _count(record["object"])
+    meta = obj["metadata"]
+    seconds, fate = world.fate(obj)
+    revision = f"{meta['name']}-{pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)}"
+    template = _labelled(_template(obj), "controller-revision-hash", revision)
+    if before is not None:
+        _clear_pods(world, obj)
+    due = world.active
+    for number in range(count):
+        name = f"{meta['name']}-{number}"
+        due = max(
+            due,
+            pods.put(world.doc, obj, name, template, now=world.active, seconds=seconds, number=number, fate=fate),
+        )
+    status = {"observedGeneration": meta["generation"], "updateRevision": revision, "currentRevision": revision}
+    soon = {**status, **_all("replicas updatedReplicas", count)}
+    _stages(world, record, due, soon, {**soon, **_all("readyReplicas availableReplicas currentReplicas", count)}, "")
+
+
+def _daemon_set(world: World, record: Record, before: Object | None) -> None:
+    obj = record["object"]
+    meta = obj["metadata"]
+    seconds, fate = world.fate(obj)
+    mark = pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)
+    template = _labelled(_template(obj), "controller-revision-hash", mark)
+    if before is not None:
+        _clear_pods(world, obj)
+    due, there = world.active, pods.nodes(world.doc, world.now)
+    for node, ready in there:
+        start = max(world.active, ready)
+        name = f"{meta['name']}-{pods.suffix(f'{node} {mark}')}"
+        due = max(due, pods.put(world.doc, obj, name, template, now=start, seconds=seconds, fate=fate, node=node))
+    status = {"observedGeneration": meta["generation"], "numberMisscheduled": 0}
+    soon = {**status, **_all("desiredNumberScheduled currentNumberScheduled updatedNumberScheduled", len(there))}
+    soon["numberReady"] = 0
+    _stages(world, record, due, soon, {**soon, **_all("numberReady numberAvailable", len(there))}, "")
+
+
+def _clear_pods(world: World, owner: Object) -> None:
+    for each in list(objects.records(world.doc, "v1", "Pod", world.now)):
+        refs = each["object"]["metadata"].get("ownerReferences") or ()
+        if any(ref["uid"] == owner["metadata"]["uid"] for ref in refs):
+            objects.remove(world.doc, each["object"], world.now)
+
+
+def _job(world: World, record: Record, before: Object | None) -> None:
+    if before is not None:
+        return
+    obj = record["object"]
+    meta = obj["metadata"]
+    _, fate = world.fate(obj)
+    seconds = world.times.seconds("job done", f"{meta['namespace']}/{meta['name']}", meta["name"])
+    name = f"{meta['name']}-{pods.suffix(meta['uid'])}"
+    fate = pods.DONE if fate == pods.READY else fate
+    due = pods.put(world.doc, obj, name, _template(obj), now=world.active, seconds=seconds, fate=fate)
+    done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1, "active": None}
+    record["stages"] = [[world.active, {"status": {"active": 1}}]]
+    if due != float("inf"):
+        record["stages"].append([due, {"status": done}])
+
+
+def _pod(world: World, record: Record, before: Object | None) -> None:
+    obj = record["object"]
+    if before is not None or obj["metadata"].get("ownerReferences"):
+        return
+    seconds, fate = world.fate(obj)
+    pods.put(world.doc, obj, obj["metadata"]["name"], obj, now=world.now, seconds=seconds, fate=fate)
+
+
+_CONTROLLERS: dict[str, Callable[[World, Record, Object | None], None]] = {
+    "Deployment": _deployment,
+    "StatefulSet": _stateful_set,
+    "DaemonSet": _daemon_set,
+    "Job": _job,
+    "Pod": _pod,
+}
