@@ -1,0 +1,136 @@
+"""A rehearsal inside this process: tasks run as a user calls them, and every program call is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.rehearse import rehearse
+from tasks.session import Options, Session, guarded
+from tasks.tools.program import Command, Programs
+from tests import given
+
+QUIET: tuple[str, ...] = ("pool.concurrency=4", "cluster.agents=1")
+RELEASES = (
+    'helm.repositories={"shop": "https://charts.example.org"}',
+    'helm.releases=[{"name": "web", "namespace": "platform", "chart": "shop/web", "version": "1.2.3"},'
+    ' {"name": "db", "namespace": "client-tools", "chart": "shop/db", "version": "2.0.0", "needs": ["web"]}]',
+)
+
+
+@dataclass(kw_only=True)
+class Played:
+    """The folders of a user who rehearses, and what was called."""
+
+    folder: Path
+    commands: list[Command] = field(default_factory=list)
+
+    @property
+    def place(self) -> Path:
+        return self.folder / "logs" / "rehearsal"
+
+    def run(self, task: str = "rehearse", *sets: str, fault: tuple[str, ...] = (), scale: str = "0") -> int:
+        """Its exit code. Times are scaled to nothing."""
+        options = Options(task=task, engine="rehearsal", sets=(*QUIET, *RELEASES, *sets))
+
+        def body(session: Session) -> int | None:
+            if task == "rehearse":
+                return rehearse(
+                    session,
+                    time_scale=scale,
+                    line="",
+                    cores="",
+                    no_cache=False,
+                    timing="",
+                    fault=fault,
+                    recreate=False,
+                    rollback=False,
+                )
+            return _ACTS[task](session)
+
+        return guarded(options, given.ROOT, body)
+
+    def record(self) -> dict[str, Any]:
+        """Of the last run."""
+        found: dict[str, Any] = json.loads((self.folder / "logs" / "latest.json").read_text())
+        return found
+
+    def states(self) -> dict[str, str]:
+        return {step["name"]: step["state"] for step in self.record()["steps"]}
+
+    def state(self) -> dict[str, Any]:
+        """What the engine has."""
+        found: dict[str, Any] = json.loads((self.place / "state" / "engine.json").read_text())
+        return found
+
+    def objects(self, cluster: str = "openframe-dev") -> dict[str, list[str]]:
+        """By kind the places of all objects."""
+        found = json.loads((self.place / "state" / f"cluster-{cluster}.json").read_text())["objects"]
+        return {kind: sorted(rows) for kind, rows in found.items()}
+
+
+def _down(session: Session) -> int:
+    from tasks.down import down
+
+    return down(session, stop=False, purge=False, yes=False)
+
+
+def _status(session: Session) -> int:
+    from tasks.status import status
+
+    return status(session, form="text")
+
+
+def _helm(session: Session) -> int:
+    from tasks.parts import part
+
+    return part(session, "helm")
+
+
+def _up(session: Session) -> int:
+    from tasks.up import up
+
+    return up(session, recreate=False, rollback=False)
+
+
+_ACTS = {"down": _down, "status": _status, "helm": _helm, "up": _up}
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
+    """A user without Docker."""
+    made = Played(folder=tmp_path)
+    for name, value in {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path / "user"),
+        "DEPLOY_LOG_DIR": str(tmp_path / "logs"),
+        "XDG_STATE_HOME": str(tmp_path / "user" / "state"),
+        "XDG_CACHE_HOME": str(tmp_path / "user" / "cache"),
+        "KUBECONFIG": str(tmp_path / "user" / "kubeconfig"),
+        "GITHUB_TOKEN_CLASSIC": "ghp_canary0123456789",
+        "DOCKER_HOST": "tcp://192.0.2.1:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in (
+        "NAMESPACES",
+        "K3S_IMAGE",
+        "K3D_IMAGE_TOOLS",
+        "K3D_IMAGE_LOADBALANCER",
+        "CLUSTER_NAME",
+        "GITHUB_ACTIONS",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tasks.tools.secret._values", ())
+    monkeypatch.setattr("tasks.engine.step.Retry.pause", lambda *_: 0.01)
+    real = Programs.run
+
+    def kept(self: Programs, command: Command, *args: Any, **more: Any) -> Any:
+        made.commands.append(replace(command))
+        return real(self, command, *args, **more)
+
+    monkeypatch.setattr(Programs, "run", kept)
+    return made

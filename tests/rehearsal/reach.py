@@ -1,0 +1,21 @@
+"""Changes to a rehearsed cluster by the hands of somebody else."""
+
+from __future__ import annotations
+
+import json
+
+from tasks.rehearsal.kube import Kube
+from tasks.rehearsal.place import Place
+
+
+def port(place: Place, cluster: str = "openframe-dev") -> int:
+    """Where its API answers."""
+    doc = json.loads(place.engine.read_text())
+    server = next(each for each in doc["containers"].values() if each["name"] == f"k3d-{cluster}-server-0")
+    return int(server["ports"]["6443/tcp"][0]["HostPort"])
+
+
+def delete(place: Place, path: str) -> None:
+    """Take an object away."""
+    code, text = Kube(place).request("DELETE", port(place), path)
+    assert code == 200, text

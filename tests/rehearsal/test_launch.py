@@ -1,0 +1,101 @@
+"""Whole launches on the embedded engine: the product's own graph and command lines, against the stand-ins."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rehearsal.played import Played, played
+
+__all__ = ["played"]
+
+
+def test_a_launch_ends_well_and_leaves_what_is_configured(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    assert played.run() == 0
+    record = played.record()
+    assert (record["task"], record["engine"], record["outcome"]) == ("rehearse", "rehearsal", "ok")
+    assert set(played.states().values()) == {"ran"}
+    found = played.objects()
+    assert {"/platform", "/client-tools"} <= set(found["v1 Namespace"])
+    assert "platform/github-pat-secret" in found["v1 Secret"]
+    assert {"platform/web", "client-tools/db"} <= set(found["apps/v1 Deployment"])
+    names = {each["name"] for each in played.state()["containers"].values()}
+    assert {"k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0", "k3d-openframe-registry"} <= names
+    shown = capsys.readouterr().out
+    assert shown.count("REHEARSAL: ") == 2  # at its begin and at its end
+
+
+def test_a_second_launch_finds_nothing_to_do(played: Played) -> None:
+    assert played.run() == 0
+    played.commands.clear()
+    assert played.run() == 0
+    assert set(played.states().values()) == {"skipped"}
+    acting = [
+        command.argv for command in played.commands if command.argv[:2] in {("k3d", "cluster"), ("helm", "upgrade")}
+    ]
+    assert acting == []
+    assert played.run("status") == 0
+
+
+def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> None:
+    from tasks.rehearsal.place import Place
+    from tests.rehearsal.reach import delete
+
+    assert played.run() == 0
+    delete(Place(played.place), "/api/v1/namespaces/platform/secrets/github-pat-secret")
+    delete(Place(played.place), "/apis/apps/v1/namespaces/client-tools/deployments/db")
+    assert played.run("status") == 5
+    assert played.run() == 0
+    ran = {name for name, state in played.states().items() if state == "ran"} - {"cluster: watch the nodes"}
+    assert ran == {"secrets: apply", "helm: install db in client-tools", "helm: db in client-tools ready"}
+
+
+def test_down_clears_it_and_the_user_has_never_been_touched(played: Played) -> None:
+    assert played.run() == 0
+    assert played.run("down") == 0
+    assert not played.place.exists()
+    assert not (played.folder / "user").exists()
+    assert played.run("status") == 4
+
+
+def test_a_cluster_that_another_one_stands_beside_leaves_it(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert played.run() == 0
+    monkeypatch.setenv("CLUSTER_NAME", "other")
+    assert played.run("rehearse", "cluster.ports.http=8181", "cluster.ports.https=8444") == 0
+    assert played.run("down") == 0
+    names = {each["name"] for each in played.state()["containers"].values()}
+    assert "k3d-openframe-dev-server-0" in names
+    assert not any("k3d-other" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("sets", "nodes"),
+    [
+        (("cluster.agents=0",), {"server-0"}),
+        (("cluster.agents=3",), {"server-0", "agent-0", "agent-1", "agent-2"}),
+        (("cluster.servers=3", "cluster.agents=0"), {"server-0", "server-1", "server-2", "serverlb"}),
+        (("cluster.loadbalancer=true", "cluster.agents=0"), {"server-0", "serverlb"}),
+    ],
+)
+def test_other_shapes(sets: tuple[str, ...], nodes: set[str], played: Played) -> None:
+    assert played.run("rehearse", *sets) == 0
+    names = {each["name"] for each in played.state()["containers"].values()}
+    assert {f"k3d-openframe-dev-{node}" for node in nodes} == {name for name in names if "openframe-dev-" in name}
+
+
+def test_more_agents_are_added(played: Played) -> None:
+    assert played.run() == 0
+    assert played.run("rehearse", "cluster.agents=2") == 0
+    names = {each["name"] for each in played.state()["containers"].values()}
+    assert "k3d-openframe-dev-agent-1" in "".join(sorted(names))
+
+
+def test_a_bad_kubelet_flag_ends_the_launch_with_its_name(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    assert played.run("rehearse", 'cluster.args.kubelet=["no-such-flag=1"]') == 1
+    told = capsys.readouterr()
+    assert "no-such-flag" in told.out + told.err
+    assert "REHEARSAL" in told.out + told.err
+
+
+def test_what_is_refused_before_a_run_says_rehearsal_too(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    assert played.run("helm") == 4
+    assert "REHEARSAL" in capsys.readouterr().err
