@@ -17,8 +17,13 @@ from tests import given
 QUIET: tuple[str, ...] = ("pool.concurrency=4", "cluster.agents=1")
 RELEASES = (
     'helm.repositories={"shop": "https://charts.example.org"}',
-    'helm.releases=[{"name": "web", "namespace": "platform", "chart": "shop/web", "version": "1.2.3"},'
-    ' {"name": "db", "namespace": "client-tools", "chart": "shop/db", "version": "2.0.0", "needs": ["web"]}]',
+    "helm.releases="
+    + json.dumps(
+        [
+            {"name": "web", "namespace": "platform", "chart": "shop/web", "version": "1.2.3"},
+            {"name": "db", "namespace": "client-tools", "chart": "shop/db", "version": "2.0.0", "needs": ["web"]},
+        ]
+    ),
 )
 
 
