@@ -206,6 +206,34 @@ def rehearse(
     )
 
 
+@door(
+    "profile",
+    "set",
+    help={
+        "run": "latest, a task, a run's name or its beginning, or a path; with --history a task",
+        "against": "hold it against that run; previous: the launch before it",
+        "html": "write the page to this file or folder (default: next to the record)",
+        "trace": "write a trace for Perfetto to this file or folder",
+        "history": "totals of all runs over time instead",
+        "format": "text or json",
+    },
+)
+def report(
+    session: Session,
+    run: str = "",
+    against: str = "",
+    html: str = "",
+    trace: str = "",
+    history: bool = False,
+    format: str = "text",  # noqa: A002 - the option's name
+) -> int | None:
+    """Show where a run's time went: as text, page and trace, or against another run."""
+    from tasks.report.task import Wanted
+    from tasks.report.task import report as act
+
+    return act(session, Wanted(run=run, against=against, html=html, trace=trace, form=format), history=history)
+
+
 @door("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
 def config(session: Session, format: str = "text", only: str = "") -> int | None:  # noqa: A002 - the option's name
     """Show the configuration in force, and which layer set each value."""
@@ -232,6 +260,7 @@ def _collection() -> Collection:
         helm,
         health,
         rehearse,
+        report,
         config,
     ):
         made.add_task(each)

@@ -42,6 +42,7 @@ TASKS = {
     "helm": set(),
     "health": set(),
     "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "recreate", "rollback"},
+    "report": {"run", "against", "html", "trace", "history", "format"},
     "config": {"format", "only"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
@@ -112,6 +113,12 @@ def test_what_makes_a_cluster_can_be_rehearsed(name: str) -> None:
         ("doctor", {"fix": True}, "tasks.doctor.doctor", {"fix": True, "form": "text"}),
         ("registry", {"status": True}, "tasks.registries.registries", {"purge": False, "status": True}),
         ("cluster", {}, "tasks.up.cluster", {"recreate": False}),
+        (
+            "report",
+            {"against": "previous", "history": True},
+            "tasks.report.task.report",
+            {"history": True},
+        ),
         ("config", {"only": "helm"}, "tasks.showing.configuration", {"form": "text", "only": "helm"}),
     ],
 )
@@ -126,7 +133,7 @@ def test_each_task_leads_to_its_room(
     seen: list[tuple[Any, dict[str, Any]]] = []
     session = given.session(tmp_path)
     monkeypatch.setattr("tasks.session.guarded", lambda _options, _root, body: body(session))
-    monkeypatch.setattr(where, lambda given_to, **own: seen.append((given_to, own)))
+    monkeypatch.setattr(where, lambda given_to, *_wanted, **own: seen.append((given_to, own)))
     ns[name](_context(), **_all(name, given_))
     assert seen == [(session, wanted)]
 

@@ -1,0 +1,136 @@
+"""Totals over time: which runs can be held against each other, and where a change in them began."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from tasks.view.report.recorded import Run
+
+_SPLIT, _STRETCH = 3.0, 3.6
+"""Standard deviations of the rank sum, for a split in two and for a stretch in the middle. The largest of all splits or
+stretches of a series without a change passes them in about one series of twenty (tried: 3.0 and 3.6 are passed by 5 %
+of series of 60 and 110 values); in shorter ones more rarely."""
+_FEWEST = 4
+"""Runs on either side of a change."""
+_PART = 0.05
+"""A smaller change of the median is none that anybody would look for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """From run `index` of a series on the totals are others. Medians of the stretches before and after, in seconds."""
+
+    index: int
+    before_s: float
+    after_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A run, and what began with it."""
+
+    run: Run
+    settings_changed: bool = False
+    """Its settings are not those of the run of this task and engine before it."""
+    shift: Shift | None = None
+
+
+def trend(runs: Iterable[Run]) -> list[Point]:
+    """All runs, the oldest first, with what began where.
+
+    Totals are held against each other only among launches of one task and engine that did most of their plan.
+    """
+    ordered = sorted(runs, key=lambda run: run.started)
+    series: dict[tuple[str, str], list[Run]] = {}
+    last: dict[tuple[str, str], str] = {}
+    changed = set()
+    for run in ordered:
+        key = (run.task, run.engine)
+        if last.setdefault(key, run.settings_hash) != run.settings_hash:
+            changed.add(id(run))
+        last[key] = run.settings_hash
+        if run.mostly_ran:
+            series.setdefault(key, []).append(run)
+    began = {
+        id(launches[shift.index]): shift
+        for launches in series.values()
+        for shift in shifts([run.wall_s for run in launches])
+    }
+    return [Point(run=run, settings_changed=id(run) in changed, shift=began.get(id(run))) for run in ordered]
+
+
+def shifts(values: Sequence[float]) -> list[Shift]:
+    """Where a series settled on another level: by ranks, so that one slow run is none."""
+    cuts = sorted(_cuts(values, 0))
+    while True:
+        levels = [median(values[begin:end]) for begin, end in pairwise([0, *cuts, len(values)])]
+        small = [cut for cut, (one, other) in zip(cuts, pairwise(levels), strict=True) if not _apart(one, other)]
+        if not small:
+            break
+        cuts.remove(small[0])
+    return [
+        Shift(index=cut, before_s=before, after_s=after)
+        for cut, (before, after) in zip(cuts, pairwise(levels), strict=True)
+    ]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, or the mean of both; 0 for none. statistics.median costs more to import than this takes."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else 0.0
+
+
+def _cuts(values: Sequence[float], offset: int) -> list[int]:
+    """The clearest split, else the clearest stretch; then the same in their parts."""
+    ranks = [0.0, *accumulate(_ranks(values))]
+    edges = _split(ranks) or _stretch(ranks)
+    found = [offset + edge for edge in edges]
+    if edges:
+        for begin, end in pairwise([0, *edges, len(values)]):
+            found += _cuts(values[begin:end], offset + begin)
+    return found
+
+
+def _split(ranks: Sequence[float]) -> list[int]:
+    n = len(ranks) - 1
+    cut = max(range(_FEWEST, n - _FEWEST + 1), key=lambda at: _deviation(ranks, 0, at), default=0)
+    return [cut] if cut and _deviation(ranks, 0, cut) >= _SPLIT else []
+
+
+def _stretch(ranks: Sequence[float]) -> list[int]:
+    """A stretch that differs from what is around it: a change that was undone, which no single split shows."""
+    n = len(ranks) - 1
+    stretches = (
+        (begin, end) for begin in range(_FEWEST, n - 2 * _FEWEST + 1) for end in range(begin + _FEWEST, n - _FEWEST + 1)
+    )
+    best = max(stretches, key=lambda each: _deviation(ranks, *each), default=None)
+    return list(best) if best is not None and _deviation(ranks, *best) >= _STRETCH else []
+
+
+def _deviation(ranks: Sequence[float], begin: int, end: int) -> float:
+    """The rank sum statistic of a stretch against the rest (Wilcoxon, Mann and Whitney); `ranks` are summed up."""
+    n, count = len(ranks) - 1, end - begin
+    off = abs(ranks[end] - ranks[begin] - count * (n + 1) / 2)
+    return off / math.sqrt(count * (n - count) * (n + 1) / 12)
+
+
+def _apart(one: float, other: float) -> bool:
+    return abs(other - one) > _PART * min(one, other)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1 on; equal values share theirs."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    ranks = [0.0] * len(values)
+    begin = 0
+    while begin < len(order):
+        end = begin
+        while end < len(order) and values[order[end]] == values[order[begin]]:
+            end += 1
+        for index in order[begin:end]:
+            ranks[index] = (begin + end + 1) / 2
+        begin = end
+    return ranks
