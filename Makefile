@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 
-TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health rehearse report config
+TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report config
 .PHONY: help $(TASKS) tools test lint check test-cluster clean
 
 help: ## this list

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from tasks import caching, chart_images, health, helm, kubeconfig, manifests, namespaces, prepull, registry, secrets
+from tasks import (
+    caching,
+    chart_images,
+    docker_tune,
+    health,
+    helm,
+    kubeconfig,
+    manifests,
+    namespaces,
+    prepull,
+    registry,
+    secrets,
+)
 from tasks.cluster import plan as cluster
 from tasks.cluster.create import NextPorts
 from tasks.engine.graph import reduced
@@ -49,7 +61,9 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
         steps += cluster.limit_steps(situation, last)
         steps += kubeconfig.steps(situation, tuple(step.name for step in steps if step.skip is None))
         steps += _guard(situation, steps)
-    return fitted(steps)
+    if {"cluster", "helm"} <= set(parts):
+        steps += docker_tune.steps(situation)
+    return docker_tune.first(fitted(steps))
 
 
 def _caches(situation: Situation, parts: Collection[str]) -> dict[str, tuple[str, str]]:

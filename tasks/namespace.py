@@ -162,6 +162,14 @@ def health(session: Session) -> int | None:
     return part(session, "health")
 
 
+@door("profile", "set", help={"undo": "give the file back as it was"})
+def docker_tune(session: Session, undo: bool = False) -> int | None:
+    """Merge parallel downloads and a mirror of Docker Hub into Docker's daemon.json."""
+    from tasks.docker_tune import docker_tune as act
+
+    return act(session, undo=undo)
+
+
 @door(
     "profile",
     "set",
@@ -259,6 +267,7 @@ def _collection() -> Collection:
         manifests,
         helm,
         health,
+        docker_tune,
         rehearse,
         report,
         config,

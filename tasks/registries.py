@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from tasks.acting import running
+from tasks.docker_tune import unmirrored
 from tasks.engine.step import Step
 from tasks.errors import LaunchError
 from tasks.facts.registries import PUSH, Registry
@@ -54,11 +55,14 @@ def purge_steps(session: Session, situation: Situation) -> list[Step]:
         )
     names = tuple(sorted(found))
     volumes = tuple(situation.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split())
+    before = unmirrored(situation)
     return [
+        *before,
         Step(
             name="registry: remove",
             task=TASK,
             action=running(situation.programs, docker.remove(names)),
+            needs=tuple(step.name for step in before),
             skip=None if names else "there are none",
             why=", ".join(names),
         ),

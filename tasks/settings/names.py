@@ -52,6 +52,14 @@ def folder(value: str) -> str:
         raise ValueError("must not begin with ~: no home folder is known") from None
 
 
+def file(value: str) -> str:
+    """A file's whole path, since it may be changed by root; `~` is the user's home."""
+    path = folder(value)
+    if not path.startswith("/") or path.endswith("/"):
+        raise ValueError("must be a file's whole path, such as /etc/docker/daemon.json")
+    return path
+
+
 def host(value: str) -> str:
     """A DNS name in lower case, as an Ingress wants it (RFC 1123 subdomain)."""
     if not _HOST.fullmatch(value):

@@ -66,6 +66,7 @@ __all__ = [
 
 Tune = Annotated[Literal["off", "auto"], BeforeValidator(as_choice)]
 Folder = Annotated[Text, AfterValidator(names.folder), Says("a folder")]
+File = Annotated[Text, AfterValidator(names.file), Says("a file's path")]
 
 
 class Cache(Tree):
@@ -236,6 +237,14 @@ class Docker(Tree):
     """The Docker daemon."""
 
     tune: Tune = setting("off", "auto: `docker-tune` is up's first step where the rights allow.")
+    daemon_json: File | None = setting(None, "Docker's daemon.json; null: found, rootful, rootless or from a snap.")
+    max_concurrent_downloads: Whole | None = setting(
+        10, "Layers of an image that Docker downloads at once, at least; null: as it is.", ge=1, le=256
+    )
+    max_concurrent_uploads: Whole | None = setting(
+        10, "Layers of an image that Docker uploads at once, at least; null: as it is.", ge=1, le=256
+    )
+    mirror: Bool = setting(True, "Docker pulls images of Docker Hub through the cache of docker.io, too.")
 
 
 class Tools(Tree):

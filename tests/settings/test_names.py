@@ -75,6 +75,12 @@ def test_what_may_not_be(check: Callable[[str], str], text: str) -> None:
         check(text)
 
 
+@pytest.mark.parametrize("text", ["daemon.json", "./daemon.json", "/etc/docker/", "/", "--help", "~nobody/x"])
+def test_a_file_that_root_may_change_is_named_whole(text: str) -> None:
+    with pytest.raises(ValueError, match="whole path"):
+        names.file(text)
+
+
 def test_a_folder_may_be_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert [names.folder(text) for text in ("~", "~/a", "~b", "/a/~", "a")] == [

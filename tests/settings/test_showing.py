@@ -33,9 +33,10 @@ def test_rows_have_path_value_and_layer(tmp_path: Path) -> None:
 
 def test_only_takes_the_paths_that_begin_so(tmp_path: Path) -> None:
     found = resolved(tmp_path)
-    assert [row[0] for row in as_rows(found, "docker")] == ["docker.tune"]
+    shown = [row[0] for row in as_rows(found, "docker")]
+    assert shown == [f"docker.{name}" for name in type(found.settings.docker).model_fields]
     assert as_rows(found, "nothing") == []
-    assert list(json.loads(as_json(found, "docker"))["settings"]) == ["docker.tune"]
+    assert list(json.loads(as_json(found, "docker.tune"))["settings"]) == ["docker.tune"]
 
 
 def test_json_is_one_mapping_by_path(tmp_path: Path) -> None:

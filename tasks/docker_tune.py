@@ -1,0 +1,233 @@
+"""`invoke docker-tune`, and the first step of a launch where `docker.tune` is auto: Docker's daemon.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.caching import port_of
+from tasks.engine.step import Action, Bounds, Context, Report, Step
+from tasks.errors import LaunchError, NoEngine
+from tasks.facts.registries import Registry, read
+from tasks.lock import held
+from tasks.reach import Network
+from tasks.registry import cache_name, cache_step
+from tasks.tools import docker
+from tasks.tune import memory as remembering
+from tasks.tune.act import tune
+from tasks.tune.elsewhere import away, elsewhere
+from tasks.tune.merge import DOWNLOADS, MIRRORS, UPLOADS, Wishes
+from tasks.tune.place import Place, known, locate
+from tasks.tune.rights import NoRights, hands, reader
+from tasks.tune.undo import undo as give_back
+from tasks.tune.work import Untouched, Work, plan, settled
+
+if TYPE_CHECKING:
+    from tasks.facts.engine import Engine
+    from tasks.session import Session
+    from tasks.settings.tree import Settings
+    from tasks.situation import Situation
+
+TASK = "docker-tune"
+FILE, MIRROR, UNDO = "docker-tune: daemon.json", "docker-tune: mirror of Docker Hub", "docker-tune: undo"
+UNMIRROR = "docker-tune: no mirror any more"
+HUB = "docker.io"
+"""The only registry that Docker takes mirrors for."""
+
+
+def docker_tune(session: Session, *, undo: bool) -> int:
+    """Merge, or with `undo` give back. Raises `LaunchError`, with the steps where it cannot be done from here."""
+    session = _with_logs_of_its_own(session)
+    session.open_logs()
+    step = _undoing(session) if undo else _tuning(session)
+    session.run([step], Bounds(work=1))
+    return 0
+
+
+def steps(situation: Situation) -> list[Step]:
+    """What `up` does of it: one step before all others, and one for a mirror whose cache has yet to be made."""
+    if situation.settings.docker.tune != "auto" or situation.host is None or _rehearsed(situation):
+        return []
+    try:
+        return _automatic(situation, situation.host)
+    except LaunchError as error:  # a launch goes on without
+        return [Step(name=FILE, task=TASK, skip=error.what)]
+
+
+def first(plan_: Sequence[Step]) -> list[Step]:
+    """The same plan, in which everything waits for that step; one that is skipped is waited for by nobody."""
+    if not any(step.name == FILE and step.skip is None for step in plan_):
+        return list(plan_)
+    return [step if step.needs or step.name == FILE else replace(step, needs=(FILE,)) for step in plan_]
+
+
+def unmirrored(situation: Situation) -> list[Step]:
+    """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
+    host, look = situation.host, reader(situation.programs)
+    if host is None or away(host) or _rehearsed(situation):
+        return []
+    place = locate(host, situation.environ, situation.settings.docker.daemon_json, look)
+    told = look(remembering.place(place.file))
+    memory = remembering.load(told.data, place.file) if told is not None else None
+    if memory is None or MIRRORS not in memory.changes:
+        return []
+    try:
+        work = Work(programs=situation.programs, hands=hands(place.file, situation.programs), place=place)
+    except NoRights as error:
+        return [Step(name=UNMIRROR, task=TASK, skip=f"{error.what}; `invoke docker-tune --undo`, as root, does it")]
+    ours = {key: each.set for key, each in memory.changes.items()}
+    wishes = Wishes(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
+    act = _acting(work, lambda: wishes, _lock(situation.folders.state.parent))
+    return [_step(UNMIRROR, act, f"{place.file} names {memory.changes[MIRRORS].set}")]
+
+
+def _rehearsed(situation: Situation) -> bool:
+    """A rehearsal's engine is a stand-in: the Docker that runs on this machine is none of its business."""
+    return not isinstance(situation.reach, Network)
+
+
+def _automatic(situation: Situation, host: Engine) -> list[Step]:
+    settings, look = situation.settings, reader(situation.programs)
+    if away(host):
+        raise elsewhere(host, _wishes(settings, None))
+    place = locate(host, situation.environ, settings.docker.daemon_json, look)
+    kept, told = look(place.file), look(remembering.place(place.file))
+    memory = remembering.load(told.data, place.file) if told is not None else None
+    cache = _cache(settings)
+    there = situation.registries.get(cache) if cache is not None else None
+    late = cache is not None and (there is None or not there.started)
+    wishes = _wishes(settings, there.port if there is not None and not late else None)
+    if late and memory is not None and MIRRORS in memory.changes:  # until the new cache's address is known
+        wishes = replace(wishes, mirror=memory.changes[MIRRORS].set)
+    made = plan(place, kept, memory, wishes)
+    done = settled(kept, memory, made)
+    found = [Step(name=FILE, task=TASK, skip="; ".join((f"{place.file} is as configured", *made.left)))]
+    if done and not late:
+        return found
+    work = Work(programs=situation.programs, hands=hands(place.file, situation.programs), place=place)
+    lock = _lock(situation.folders.state.parent)
+    if not done:
+        found = [_step(FILE, _unless_untouched(_acting(work, lambda: wishes, lock)), "; ".join(made.told))]
+    if late and cache is not None:
+        name = cache
+
+        def then() -> Wishes:
+            return _wishes(settings, port_of(situation, name))
+
+        step = _step(MIRROR, _unless_untouched(_acting(work, then, lock)), "the address of the cache that was made")
+        hub = next(each for each in settings.registries.caches if each.upstream == HUB)
+        found.append(replace(step, needs=(cache_step(hub),)))
+    return found
+
+
+def _tuning(session: Session) -> Step:
+    from tasks.facts.engine import engine
+
+    settings: Settings = session.settings
+    programs = session.programs()
+    host = engine(programs)
+    session.system.update(cpus=host.cpus, arch=host.arch, os=host.os, docker=host.version)
+    cache = _cache(settings)
+    there = _registry(session, cache) if cache is not None else None
+    wishes = _wishes(settings, there.port if there is not None and there.started else None)
+    if away(host):
+        raise elsewhere(host, wishes)
+    place = locate(host, session.environ, settings.docker.daemon_json, reader(programs))
+    work = Work(programs=programs, hands=hands(place.file, programs), place=place)
+    missing = "the cache of Docker Hub is not there (invoke registry makes it), so it is no mirror"
+    act = _acting(work, lambda: wishes, _lock(session.state / "clusters"))
+    return _step(FILE, act if wishes.mirror or cache is None else _saying(act, missing), str(place.file))
+
+
+def _undoing(session: Session) -> Step:
+    """Where the memory is; with an engine that does not run, or elsewhere, in the usual places."""
+    from tasks.facts.engine import engine
+
+    programs = session.programs()
+    look, setting = reader(programs), session.settings.docker.daemon_json
+    places = [Place(file=file) for file in known(session.environ, setting)]
+    try:
+        host = engine(programs)
+    except NoEngine:
+        host = None
+    if host is not None and not away(host):
+        places.insert(0, locate(host, session.environ, setting, look))
+    place = next((each for each in places if look(remembering.place(each.file)) is not None), places[0])
+    if look(remembering.place(place.file)) is None:
+        return Step(name=UNDO, task=TASK, skip=f"nothing in {place.file} is this project's")
+    work = Work(programs=programs, hands=hands(place.file, programs), place=place)
+    lock = _lock(session.state / "clusters")
+
+    def act(context: Context) -> Report | None:
+        with held(lock, TASK, context.deadline):
+            return give_back(work.within(context))
+
+    return _step(UNDO, act, str(place.file))
+
+
+def _step(name: str, action: Action, why: str) -> Step:
+    return Step(name=name, task=TASK, action=action, why=why, deadline=120.0, expected=0.5)
+
+
+def _acting(work: Work, wishes: Callable[[], Wishes], lock: Path) -> Action:
+    def act(context: Context) -> Report | None:
+        with held(lock, TASK, context.deadline):
+            return tune(work.within(context), wishes())
+
+    return act
+
+
+def _unless_untouched(action: Action) -> Action:
+    """What was left as it is does not end a launch."""
+
+    def act(context: Context) -> Report | None:
+        try:
+            return action(context)
+        except Untouched as error:
+            return Report(why=f"{error.what} ({error.why})", skipped=True)
+
+    return act
+
+
+def _saying(action: Action, text: str) -> Action:
+    def act(context: Context) -> Report | None:
+        report = action(context) or Report()
+        return replace(report, why="; ".join(filter(None, (report.why, text))))
+
+    return act
+
+
+def _wishes(settings: Settings, port: int | None) -> Wishes:
+    wanted = settings.docker
+    return Wishes(
+        downloads=wanted.max_concurrent_downloads,
+        uploads=wanted.max_concurrent_uploads,
+        mirror=f"http://127.0.0.1:{port}" if port is not None and wanted.mirror else None,
+    )
+
+
+def _cache(settings: Settings) -> str | None:
+    """The container of the cache that is to be a mirror; None: none is."""
+    caches = (each for each in settings.registries.caches if each.upstream == HUB)
+    return next((cache_name(each) for each in caches), None) if settings.docker.mirror else None
+
+
+def _registry(session: Session, name: str) -> Registry | None:
+    out = session.programs().run(docker.inspect([name])).out
+    return read(docker.inspected(out)).get(name)
+
+
+def _lock(clusters: Path) -> Path:
+    """One at a time, of this user. No cluster can have this name."""
+    return clusters / f".{TASK}.lock"
+
+
+def _with_logs_of_its_own(session: Session) -> Session:
+    """By sudo, the log folder would be made as root's, and refused to the user ever after: root's own one is used."""
+    if os.geteuid() != 0 or session.environ.get("SUDO_UID", "0") == "0":
+        return session
+    settings = session.settings.model_copy(update={"log_dir": str(session.state / "openframe-logs")})
+    return replace(session, resolved=replace(session.resolved, settings=settings))
