@@ -108,10 +108,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _yaml(text: str, source: str) -> Iterator[Document]:
     import yaml
 
+    from tasks.objects.bounds import Excess, refuse_excess
     from tasks.objects.loader import Loader, settle_keys
 
     number, line = 1, 1
     try:
+        refuse_excess(text)
         loader = Loader(text)
         try:
             while loader.check_node():
@@ -125,6 +127,8 @@ def _yaml(text: str, source: str) -> Iterator[Document]:
                 number += 1
         finally:
             loader.dispose()
+    except Excess as error:
+        raise _broken(source, error.number, error.line, error.reason) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _broken(source, number, mark.line + 1 if mark else line, error.problem or "") from None
