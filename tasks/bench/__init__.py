@@ -1,0 +1,1 @@
+"""Launches again and again, and what may be said of the differences."""

@@ -1,0 +1,119 @@
+"""Folders, names and environment of bench alone: nothing that a user has is changed or purged by it.
+
+Its cluster, its registries and caches, its kubeconfig, Helm's files, the scheduler's memory and the records of its
+launches are its own, for each setting. They are kept, so that a launch can be a warm one; `--purge` removes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.bench.rival import Setting
+from tasks.errors import BadInput
+from tasks.session import Options, begin
+from tasks.tools import helm, k3d
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+CLUSTER = "openframe-bench"
+REGISTRY = "openframe-bench-registry"
+_MARK = "#openframe-bench"
+"""A fragment is never sent to a server; but a cache that asks at another address is another container."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the launches of one setting go."""
+
+    session: Session
+    """A call with bench's own settings and folders."""
+    folder: Path
+    cluster: str
+
+    @property
+    def kubeconfig(self) -> Path:
+        """What takes the place of the user's own."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def helm(self) -> Path:
+        """Helm's files of the comparison modes."""
+        return self.folder / "helm"
+
+    @property
+    def files(self) -> Path:
+        """Objects and values that commands read; secrets may be in them."""
+        return self.folder / "files"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The whole environment of commands of the comparison modes."""
+        cluster = self.session.settings.cluster
+        images = {"K3D_IMAGE_TOOLS": cluster.tools_image, "K3D_IMAGE_LOADBALANCER": cluster.loadbalancer_image}
+        given = {**self.session.environ, **{name: image for name, image in images.items() if image}}
+        return {
+            **k3d.environment(given, self.folder),
+            **helm.environment(self.helm),
+            "KUBECONFIG": str(self.kubeconfig),
+        }
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Options with which a task makes the same settings."""
+        asked = self.session.options
+        return (
+            *(("--profile", asked.profile) if asked.profile else ()),
+            *(part for each in asked.sets for part in ("--set", each)),
+            *(("--engine", asked.engine) if asked.engine != "k3d" else ()),
+        )
+
+
+def place(session: Session, setting: Setting, cluster: str) -> Place:
+    """Bench's own settings from those of the user. Raises `BadInput`."""
+    if session.options.engine == "existing":
+        raise BadInput(
+            "--engine existing has no meaning for `bench`",
+            why="it makes and removes clusters, again and again",
+            fix="leave it out, or use --engine rehearsal",
+        )
+    first = session.state / "bench" if session.rehearsal is None else Path(session.settings.log_dir) / "bench"
+    folder = (first / setting.stem).absolute()
+    for each in (first, folder, folder / "files", folder / "tmp", folder / "config"):
+        each.mkdir(parents=True, exist_ok=True, mode=0o700)
+    environ = _environment(session.environ, folder)
+    options = Options(task="bench", profile=setting.profile, sets=setting.sets, engine=session.options.engine)
+    theirs = begin(replace(options, engine="k3d"), session.root, environ)
+    own = (f"cluster.name={cluster}", *_registries(theirs), "silent=true")
+    made = begin(replace(options, sets=(*setting.sets, *own)), session.root, environ)
+    return Place(session=made, folder=folder, cluster=cluster)
+
+
+def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    return {
+        **environ,
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "DEPLOY_LOG_DIR": str(folder / "logs"),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "TMPDIR": str(folder / "tmp"),
+        "PATH": environ.get("PATH", os.defpath),
+    }
+
+
+def _registries(session: Session) -> tuple[str, ...]:
+    """The same registries, in containers of their own."""
+    from tasks.registry_container import upstream_url
+
+    registries = session.settings.registries
+    caches = [{**each.model_dump(), "url": f"{upstream_url(each).rstrip('/')}/{_MARK}"} for each in registries.caches]
+    return (
+        f"registries.name={REGISTRY}",
+        f"registries.port={min(65535, registries.port + 7)}",
+        f"registries.caches={json.dumps(caches)}",
+    )
