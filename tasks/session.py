@@ -240,10 +240,12 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
 def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:
     """Run a task's body; expected errors become a message and an exit code here, and nowhere else."""
     from tasks.ending import tell
+    from tasks.tools import leaks
     from tasks.tools.children import CHILDREN
     from tasks.view.output import err as told
 
     CHILDREN.open()  # an earlier task of this process has closed it
+    leaks.close()
     try:
         with _ended_as_by_ctrl_c():
             session = begin(options, root, dict(os.environ))

@@ -37,7 +37,7 @@ def write_config(situation: Situation, ports: Ports) -> None:
     from tasks.engine.folder import write_whole
 
     settings, shape, folders = situation.settings, situation.shape, situation.folders
-    for name in ("config", "tmp"):
+    for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
     registries, drop_in = None, None
     if shape.registries_yaml:

@@ -90,7 +90,7 @@ def test_its_files(tmp_path: Path) -> None:
     assert "k3d-openframe-cache-ghcr-io" in (given.folders.state / "registries.yaml").read_text(encoding="utf-8")
     for file in (given.folders.k3d_config, given.folders.state / "registries.yaml"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    for folder in ("config", "tmp"):
+    for folder in ("", "config", "tmp"):
         assert stat.S_IMODE((given.folders.state / folder).stat().st_mode) == 0o700
     assert not (given.folders.state / "kubelet.conf").exists()
 
