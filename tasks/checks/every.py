@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tasks.checks import capacity, engine, network, programs, rights
+from tasks.checks import capacity, coming, engine, network, programs, rights
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level
 
@@ -23,6 +23,8 @@ CHECKS: tuple[Check, ...] = (
     capacity.cpus,
     capacity.memory,
     capacity.disk,
+    coming.room,
+    coming.pulls,
     capacity.inotify,
     network.ports,
     network.low_ports,

@@ -50,6 +50,18 @@ class Rights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hub:
+    """What Docker Hub tells of its limit on pulls."""
+
+    limit: int | None
+    remaining: int
+    hours: float | None
+    """Over how many it counts."""
+    account: bool
+    """Of an account; else of this machine's address."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """A cluster that exists, as kubectl reached it."""
 
@@ -91,6 +103,12 @@ class Facts:
     unresolved: Mapping[str, str] | None = None
     """Hosts whose names did not resolve, and what the resolver said."""
     rights: Rights | None = None
+    missing: tuple[str, ...] | None = None
+    """Images of a launch that the engine does not have, the most important first."""
+    stands: bool = False
+    """The cluster is there: its nodes have their images."""
+    hub: Hub | None = None
+    """None: it was not asked, or does not tell."""
     context: Context | None = None
     """With the engine `existing` only."""
 

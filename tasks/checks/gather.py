@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.checks.facts import Facts, kubernetes_minor
+from tasks.checks.hub import hub
 from tasks.checks.network import hosts, wishes
 from tasks.checks.probes import disk, inotify, rights, server, unresolved
 from tasks.errors import LaunchError, NoEngine
@@ -37,7 +38,8 @@ def gather(session: Session) -> Facts:
     programs = session.programs()
     if session.options.engine == "existing":
         return _existing(session, settings, programs)
-    with ThreadPoolExecutor(max_workers=5) as pool:
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        left = pool.submit(hub, settings, session.environ) if session.rehearsal is None else None
         asked = pool.submit(_engine, programs)
         listed = pool.submit(_list, programs)
         told = pool.submit(versions, programs, session.state)
@@ -57,8 +59,11 @@ def gather(session: Session) -> Facts:
         kubernetes=kubernetes_minor(k3s_image(settings)),
         unresolved=names.result(),
         rights=may.result(),
+        hub=left.result() if left is not None else None,
     )
-    return _on_engine(facts, found, out) if found is not None else facts
+    if found is None:
+        return facts
+    return _on_engine(replace(facts, missing=_missing(session, programs, facts)), found, out)
 
 
 def brief(session: Session, situation: Situation, host: Engine) -> Facts:
@@ -97,15 +102,30 @@ def _list(programs: Programs) -> str:
         return ""
 
 
+def _missing(session: Session, programs: Programs, facts: Facts) -> tuple[str, ...] | None:
+    """Images of a launch that are not there; None where the engine does not tell."""
+    from tasks.prepull import images
+
+    told = facts.versions.k3d if facts.versions is not None else None
+    refs = images(facts.settings, session.environ, told or _pins(session).of("k3d").version)
+    try:
+        there = docker.present(programs.run(docker.images(refs)).out, refs)
+    except LaunchError:
+        return None
+    return tuple(ref for ref in refs if ref not in there)
+
+
 def _on_engine(facts: Facts, host: Engine, out: str) -> Facts:
     """With what is known only where an engine answers."""
     settings = facts.settings
     sized = size(host.cpus, host.memory_bytes)
     own, busy = _holders(settings, out)
+    nodes = ports.holders(out).values()
     used = [fallback if wish in busy and wish not in own else wish for _what, wish, fallback in wishes(settings)]
     return replace(
         facts,
         agents=settings.cluster.agents if settings.cluster.agents is not None else sized.agents,
+        stands=any(each.labels.get(docker.CLUSTER_LABEL) == settings.cluster.name for each in nodes),
         disk=disk(host),
         inotify=inotify(host),
         low_port_start=ports.low_port_start(),

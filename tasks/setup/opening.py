@@ -24,23 +24,25 @@ Response = HTTPResponse | HTTPError
 _AGENT = "openframe-setup"
 
 
-def open_address(url: str, headers: Mapping[str, str], environ: Mapping[str, str], patience: float) -> Response:
+def open_address(
+    url: str, headers: Mapping[str, str], environ: Mapping[str, str], patience: float, method: str = "GET"
+) -> Response:
     """The answer, whatever its status. `patience`: seconds for connecting and for each read.
 
     Raises `LaunchError` for what is refused here, OSError and http.client.HTTPException for what fails.
     """
     try:
-        response: Response = _opener(environ).open(_request(url, headers), timeout=patience)
+        response: Response = _opener(environ).open(_request(url, headers, method), timeout=patience)
     except HTTPError as error:
         return error
     return response
 
 
-def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:
+def _request(url: str, headers: Mapping[str, str], method: str) -> urllib.request.Request:
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(  # noqa: S310 - the opener below knows http and https only
-        urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": _AGENT, **headers}
+        urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": _AGENT, **headers}, method=method
     )
     if user:
         name, _, password = user.partition(":")

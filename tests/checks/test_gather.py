@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tasks.checks.facts import Hub
 from tasks.checks.gather import brief, gather
 from tasks.cluster.config import Ports, Shape
 from tasks.facts import ports
@@ -27,6 +28,7 @@ def listed(*rows: tuple[str, str, str]) -> str:
     return "\n".join(json.dumps({"Names": name, "Ports": ports, "Labels": labels}) for name, ports, labels in rows)
 
 
+LEFT = Hub(limit=100, remaining=7, hours=6.0, account=False)
 ANSWERS: dict[str, Answer] = {
     "docker info": Answer(out=json.dumps(INFO)),
     "docker ps": Answer(
@@ -36,6 +38,7 @@ ANSWERS: dict[str, Answer] = {
             ("k3d-openframe-registry", "127.0.0.1:5050->5000/tcp", "openframe.cache=push"),
         )
     ),
+    "docker image inspect": Answer(out='["rancher/k3s:v1.32.3-k3s1"][]\n', code=1),
     "k3d": Answer(out=K3D),
     "kubectl": Answer(out=KUBECTL),
     "helm": Answer(out=HELM),
@@ -46,6 +49,7 @@ ANSWERS: dict[str, Answer] = {
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine's network."""
+    monkeypatch.setattr("tasks.checks.gather.hub", lambda *_given: LEFT)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: [])
     monkeypatch.setattr(ports, "taken", lambda _address, port: port == 8080)
     monkeypatch.setattr(ports, "listening", lambda _ports: {8080: "java (process 7)"})
@@ -63,6 +67,11 @@ def test_everything_is_asked_once(tmp_path: Path) -> None:
     assert facts.agents == 4
     assert facts.unresolved == {}
     assert facts.rights is not None
+    assert facts.hub == LEFT
+    assert facts.stands
+    assert facts.missing is not None
+    assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in facts.missing
+    assert "rancher/k3s:v1.32.3-k3s1" not in facts.missing
 
 
 def test_ports_with_their_holders(tmp_path: Path) -> None:
