@@ -75,6 +75,7 @@ def create(place: Place, situation: Situation, *, bare: bool = False) -> Stage:
     argv = [
         *("k3d", "cluster", "create", settings.cluster.name, "--image", shape.image),
         *("--servers", str(settings.cluster.servers), "--agents", str(shape.agents)),
+        *(("--api-port", f"127.0.0.1:{situation.ports.api}") if situation.ports is not None else ()),
         *("--timeout", duration(settings.cluster.timeout)),
         *(("--no-lb",) if bare else ()),
         *(part for name in shape.registries for part in ("--registry-use", name)),

@@ -61,7 +61,8 @@ class Rounds:
         rival, place = turn.rival, self.places[turn.rival.name]
         remove_cluster(place)
         try:
-            self._fill(rival, place)
+            if turn.round >= 0:  # a round that warms up fills by itself
+                self._fill(rival, place)
             situation = look(place)
             prepare(place, rival, situation)
             self._forget(rival)

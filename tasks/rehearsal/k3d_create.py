@@ -8,6 +8,7 @@ import time
 from tasks.rehearsal import containers, k3d_config, node, starting
 from tasks.rehearsal.call import Exit
 from tasks.rehearsal.docker_run import size
+from tasks.rehearsal.k3d_kubeconfig import update_default
 from tasks.rehearsal.k3d_words import fatal, info
 from tasks.rehearsal.place import VERSIONS
 
@@ -78,6 +79,7 @@ def _create(call: Call, given: Given) -> None:
         _start(call, config, name)
     except Exit as end:
         raise _failed(call, config, name, end) from None
+    update_default(call, config, name)
     info(call, f"Cluster '{name}' created successfully!")
     call.say(f"kubectl cluster-info --context k3d-{name}")
 
