@@ -1,0 +1,145 @@
+"""Bad input to the real processes: one message, code 2, and nothing of a launch has begun."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import BadInput
+from tasks.objects.secrets import secrets
+from tasks.settings.shape import places
+from tasks.settings.tree import Settings
+from tests import given
+
+VARIABLES = [shape.env for _, shape in places(Settings) if shape.env is not None]
+PROGRAMS = ("docker", "k3d", "kubectl", "helm", "sudo")
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+FILES: dict[str, bytes] = {
+    "no end": b"openframe: [a,\n",
+    "bytes": bytes(range(256)),
+    "a NUL": b"openframe:\x00 {}\n",
+    "a tab": b"openframe:\n\tcluster: {}\n",
+    "another encoding": "openframe: {profile: ä}\n".encode("utf-16"),
+    "a list": b"- openframe\n",
+    "a text": b"openframe\n",
+    "invoke's own name": b"run: 3\n",
+    "a name twice": b"openframe: {}\nopenframe: {}\n",
+    "no such name": b"openframe: {cluster: {agnets: 3}}\n",
+    "a wrong type": b"openframe: {cluster: {agents: [1]}}\n",
+    "out of range": b"openframe: {pool: {concurrency: 0}}\n",
+    "an object of Python": b"openframe: !!python/object/apply:os.system [id]\n",
+    "too deep": b"openframe: " + b"[" * 50_000,
+    "too many": b"openframe:\n  " + BOMB.replace("\n", "\n  ").encode(),
+    "itself": b"openframe: &a {cluster: *a}\n",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project elsewhere, with programs that leave a trace if anybody calls them."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("tasks", "config", "files"):
+        shutil.copytree(given.ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(given.ROOT / "tasks.py", root)
+    (root / "bin").mkdir()
+    for name in PROGRAMS:
+        (root / "bin" / name).write_text('#!/bin/sh\necho "$0 $*" >> "$TRACE"\nexit 1\n')
+        (root / "bin" / name).chmod(0o755)
+    return root
+
+
+def refused(project: Path, folder: Path, *argv: str, **environ: str) -> str:
+    """What a call tells that is refused, and that it has begun nothing."""
+    trace, home = folder / "trace", folder / "home"
+    home.mkdir()
+    env = {
+        "PATH": f"{project / 'bin'}:/usr/bin:/bin",
+        "HOME": str(home),
+        "TRACE": str(trace),
+        "DEPLOY_LOG_DIR": str(folder / "openframe-logs"),
+        "COLUMNS": "200",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", *argv],
+        cwd=project,
+        env={**env, **environ},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    told = done.stderr.decode()
+    assert done.returncode == 2, told
+    assert "Traceback" not in told
+    assert "do:" in told
+    assert not trace.exists()
+    assert list(home.iterdir()) == []
+    assert not (folder / "openframe-logs").exists()
+    assert all(char.isprintable() or char == "\n" for char in told), ascii(told)
+    return told
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_each_variable(project: Path, tmp_path: Path, variable: str) -> None:
+    told = refused(project, tmp_path, "up", **{variable: "--odd \x1b[31m"})
+    assert variable in told
+    assert "--odd" in told
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_broken_file(project: Path, tmp_path: Path, name: str) -> None:
+    (project / "invoke.yaml").write_bytes(FILES[name])
+    try:
+        told = refused(project, tmp_path, "up")
+    finally:
+        (project / "invoke.yaml").unlink()
+    assert "invoke.yaml" in told
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["up", "--set", "cluster.agnets=3"], "cluster.agents"),
+        (["up", "--set", "cluster.agents=many"], "--set"),
+        (["up", "--set", "nothing"], "--set"),
+        (["up", "--profile", "none-of-these"], "none-of-these"),
+        (["up", "--engine", "podman"], "podman"),
+        (["up", "--context", "prod"], "--engine existing"),
+        (["up", "--engine", "existing"], "--context"),
+        (["plan", "--format", "xml"], "xml"),
+        (["doctor", "--format", "xml"], "xml"),
+        (["down", "--stop", "--purge"], "--stop and --purge"),
+        (["docker-tune", "--set", "docker.daemon_json=daemon.json"], "docker.daemon_json"),
+    ],
+)
+def test_each_option(project: Path, tmp_path: Path, argv: list[str], told: str) -> None:
+    assert told in refused(project, tmp_path, *argv)
+
+
+TOKENS = ["", " ", "\n", "a", "ghp_" + "a" * 36, "--help", "$(id)", "a\nb", "ä💥", "{}", "null", "a" * 5000]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_token_is_anything_and_is_never_told(token: str) -> None:
+    def nothing(_given: object) -> bytes:
+        raise AssertionError("only the environment is asked")
+
+    made, left_out = secrets(Settings(), {"GITHUB_TOKEN_CLASSIC": token}, nothing, nothing)
+    namespaces = len(Settings().namespaces)
+    assert len(made) == (namespaces if token.strip() else 0)
+    assert not any(len(token) > 3 and token in each.why for each in left_out)
+
+
+def test_a_token_that_is_no_text_is_refused_and_not_told() -> None:
+    def nothing(_given: object) -> bytes:
+        raise AssertionError("only the environment is asked")
+
+    with pytest.raises(BadInput, match="github-pat-secret") as caught:
+        secrets(Settings(), {"GITHUB_TOKEN_CLASSIC": "canary\udcff"}, nothing, nothing)
+    assert "canary" not in str(caught.value)
+    assert "UTF-8" in caught.value.why
