@@ -90,7 +90,7 @@ def credentials(kubeconfig: str) -> Credentials | None:
 
     try:
         document = yaml.safe_load(kubeconfig)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return None
     if not isinstance(document, Mapping):
         return None

@@ -33,7 +33,10 @@ def load(text: str) -> Any:  # noqa: ANN401 - any YAML document
     """One document; raises `yaml.YAMLError`."""
     import yaml
 
-    return yaml.load(text, Loader=_loader())  # noqa: S506 - a subclass of the safe loader
+    try:
+        return yaml.load(text, Loader=_loader())  # noqa: S506 - a subclass of the safe loader
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
 
 
 def dump(document: Any) -> str:  # noqa: ANN401 - any YAML document

@@ -289,3 +289,7 @@ def test_a_failed_command_is_not_an_answer() -> None:
     failed = CommandFailed(Completed(command=Command(argv=("x",)), code=1, out="", err="no", seconds=0))
     with pytest.raises(CommandFailed):
         wait_until(Looks(failed), waiting())
+
+
+def test_a_kubeconfig_that_is_nested_without_end_is_left_to_kubectl() -> None:
+    assert credentials("clusters: " + "[" * 50_000) is None
