@@ -1,0 +1,57 @@
+"""Launches with noise as real ones have it, made from numbers that can be drawn again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.bench.results import Measured, Results
+
+PATH: Mapping[str, float] = {
+    "prepull": 0.5,
+    "cluster: create": 7.0,
+    "helm: install app-a": 1.5,
+    "helm: app-a ready": 3.0,
+}
+"""Seconds of the steps of a critical path: 12 in all."""
+RECORDED = (0.97, 1.0, 1.02, 0.99, 1.08, 1.01, 0.96, 1.0, 1.03, 0.98, 1.05, 1.0, 0.99, 1.12, 1.01, 0.98)
+"""Seconds of launches of one thing on one machine, as parts of their median: now and then one is an eighth slower."""
+
+
+def launches(rival: str, seed: int, *, runs: int = 5, slow: Mapping[str, float] | None = None) -> list[Measured]:
+    """Rounds of a rival; `slow`: by step what it takes longer, as a factor."""
+    draw = random.Random(seed)
+    found = []
+    for number in range(runs):
+        at, steps = 0.0, dict[str, tuple[float, float]]()
+        for name, seconds in PATH.items():
+            took = seconds * draw.choice(RECORDED) * (slow or {}).get(name, 1.0)
+            steps[name] = (at, at + took)
+            at += took
+        steps["beside"] = (0.0, 2.0 * draw.choice(RECORDED))
+        found.append(
+            Measured(
+                rival=rival,
+                round=number,
+                wall_s=at,
+                busy_s=at * 1.5,
+                rest=0.1,
+                steps=steps,
+                critical_path=tuple(PATH),
+            )
+        )
+    return found
+
+
+def results(*rivals: list[Measured], **changes: Any) -> Results:
+    """Results of these rivals."""
+    names = dict.fromkeys(run.rival for each in rivals for run in each)
+    given: dict[str, Any] = {
+        "started": "2026-11-25T08:00:00Z",
+        "engine": "k3d",
+        "system": {"cpus": 2, "k3d": "v5.9.0"},
+        "rivals": tuple({"name": name, "mode": name, "state": "warm"} for name in names),
+        "runs": tuple(run for each in rivals for run in each),
+    }
+    return Results(**{**given, **changes})

@@ -1,0 +1,36 @@
+"""What bench shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.bench.rival import Rival
+from tasks.bench.rounds import Turn
+from tasks.view.bench import beginning, ended, markdown, span, text
+from tests.bench.measured import launches, results
+
+TURN = Turn(rival=Rival(name="graph", mode="graph"), round=1, number=5, total=12)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 s"), (89, "89 s"), (91, "2 min"), (3600, "60 min")])
+def test_seconds_as_people_say_them(seconds: float, said: str) -> None:
+    assert span(seconds) == said
+
+
+def test_a_line_for_each_launch() -> None:
+    assert beginning(TURN, None) == "5 of 12: graph, round 2"
+    assert beginning(TURN, 75.0) == "5 of 12: graph, round 2, about 75 s left"
+    run = launches("graph", 1)[0]
+    assert ended(TURN, run) == f"  {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU seconds"
+
+
+def test_tables_hold_medians_and_verdicts() -> None:
+    made = results(launches("sequential", 1, slow={"cluster: create": 3.0}), launches("graph", 2))
+    lines = text(made)
+    assert [line.split()[0] for line in lines[2:4]] == ["sequential", "graph"]
+    assert "graph / sequential" in lines[-1]
+    assert "faster" in lines[-1]
+    assert max(len(line) for line in text(made, width=80)) <= 80
+    told = markdown(made)
+    assert "| graph / sequential |" in told
+    assert "cpus 2, k3d v5.9.0" in told
