@@ -71,9 +71,11 @@ def bench(session: Session, wanted: Wanted) -> int:
     places = {each.name: place(session, each.setting, wanted.cluster) for each in chosen}
     if wanted.purge:
         return _purge(places)
-    results = _measure(session, wanted, chosen, places)
+    results, broken = _measure(session, wanted, chosen, places)
     comparisons = between(before, results) if before is not None else inside(results)
     _keep(session, wanted, results, comparisons)
+    if broken is not None:
+        raise broken
     return _gate(comparisons, limit)
 
 
@@ -81,9 +83,10 @@ def _modes(there: Setting | None) -> str:
     return "sequential,staged,graph" if there is None else "graph"
 
 
-def _measure(session: Session, wanted: Wanted, chosen: Sequence[Rival], places: dict[str, Place]) -> Results:
-    from datetime import UTC, datetime
-
+def _measure(
+    session: Session, wanted: Wanted, chosen: Sequence[Rival], places: dict[str, Place]
+) -> tuple[Results, LaunchError | None]:
+    """What was measured, and what ended it early."""
     from tasks.bench.preparing import refuse_existing, remove_cluster
     from tasks.bench.rounds import Clock, Rounds
     from tasks.lock import held
@@ -100,10 +103,10 @@ def _measure(session: Session, wanted: Wanted, chosen: Sequence[Rival], places: 
         rest=wanted.rest if session.rehearsal is None else 0.0,
     )
     clock, runs, turns = Clock(), list[Measured](), list(rounds.turns())
-    first = next(iter(places.values()))
+    lock = next(iter(places.values())).folder.parent / f"{wanted.cluster}.lock"
     if session.note:
         out([session.note])
-    with held(first.folder.parent / f"{wanted.cluster}.lock", "bench", 0.0):
+    with held(lock, "bench", 0.0):
         for each in places.values():
             ensure_programs(each.session)
             refuse_existing(each)
@@ -111,17 +114,26 @@ def _measure(session: Session, wanted: Wanted, chosen: Sequence[Rival], places: 
             for at, turn in enumerate(turns):
                 out([view.beginning(turn, clock.left(turns[at:]))])
                 begin = time.monotonic()
-                run = rounds.take(turn)
+                try:
+                    run = rounds.take(turn)
+                except LaunchError as error:
+                    if not any(each.round >= 0 for each in runs):
+                        raise
+                    return _results(session, chosen, places, runs), error  # what was measured is not lost
                 clock.add(turn.rival.name, time.monotonic() - begin)
                 runs.append(run)
                 out([view.ended(turn, run)])
         finally:
             for each in places.values():
                 remove_cluster(each)
+    return _results(session, chosen, places, runs), None
+
+
+def _results(session: Session, chosen: Sequence[Rival], places: dict[str, Place], runs: Sequence[Measured]) -> Results:
     return Results(
-        started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        started=session.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         engine=session.options.engine,
-        system=first.session.system,
+        system=next(iter(places.values())).session.system,
         rivals=tuple(described(each, places[each.name].session.resolved.settings_hash) for each in chosen),
         runs=with_rest(runs),
     )
