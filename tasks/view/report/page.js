@@ -23,7 +23,7 @@
     if (lit !== summary) {
       hide();
       const title = document.createElement("h3");
-      title.textContent = [...summary.querySelectorAll(".name")].map((part) => part.textContent).join("");
+      title.textContent = [...summary.querySelectorAll(".name")].map((part) => part.textContent).join("").replace(/^[◆✗·]+/u, "$& ");
       tip.replaceChildren(title, step.querySelector(".more").cloneNode(true));
       tip.querySelectorAll("[tabindex]").forEach((part) => part.removeAttribute("tabindex"));
       lit = summary;

@@ -115,7 +115,7 @@ def _runs(points: Sequence[Point]) -> Markup:
         for point in reversed(points)
     )
     head = (el("th", text, scope="col", class_=None if at in NUMBERS else "words") for at, text in enumerate(HEAD))
-    return el("table", el("thead", el("tr", head)), el("tbody", rows))
+    return el("div", el("table", el("thead", el("tr", head)), el("tbody", rows)), class_="wide", tabindex="0")
 
 
 def _expected(engine: str, steps: Mapping[str, float]) -> Markup:
