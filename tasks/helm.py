@@ -22,6 +22,7 @@ from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
 from tasks.tools.kuberesources import Key
+from tasks.tools.program import Command
 from tasks.waiting import wait_ready
 
 TASK = "helm"
@@ -138,8 +139,7 @@ def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
     """A first revision, and what was to be removed, is removed; else the revision before comes back."""
     from tasks.acting import running
 
-    build = helm.uninstall if live.revision == 1 or live.status == "uninstalling" else helm.rollback
-    command = build(situation.folders.kubeconfig, release.name, release.namespace, release.timeout)
+    command = _clearing(situation, release, live)
     return Step(
         name=f"helm: clear {release.name}{_where(release)}",
         task=TASK,
@@ -152,11 +152,31 @@ def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
     )
 
 
+def _clearing(situation: Situation, release: Release, live: LiveRelease) -> Command:
+    build = helm.uninstall if live.revision == 1 or live.status == "uninstalling" else helm.rollback
+    return build(situation.folders.kubeconfig, release.name, release.namespace, release.timeout)
+
+
+def _clear_own(situation: Situation, release: Release, context: Context) -> None:
+    """What this step's attempt before has left pending, because the API went silent under it.
+
+    Before that attempt the release was not pending, so no other Helm is at it; in a cluster of somebody else one
+    might be.
+    """
+    from tasks.acting import run
+
+    live = releases(situation.api()).get((release.namespace, release.name))
+    if live is not None and live.status.startswith("pending-") and situation.engine != "existing":
+        run(situation.helm_programs, _clearing(situation, release, live), context)
+
+
 def _install(situation: Situation, release: Release, chart: Chart) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.acting import run
         from tasks.objects.stream import line
 
+        if context.attempt > 1:
+            _clear_own(situation, release, context)
         values, archive = values_of(situation, release), chart.archive(situation)
         mark = fingerprint(situation, release, chart)
         stamp = _stamp(situation, mark, archive)

@@ -11,7 +11,7 @@ from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import docker
-from tasks.tools.program import CommandFailed
+from tasks.tools.program import CommandFailed, DeadlinePassed
 
 TASK = "prepull"
 KIND = "download"
@@ -116,6 +116,8 @@ def _through(situation: Situation, image: str, cache: str, context: Context) -> 
         _pull_as(situation, name, context)
         run(situation.programs, docker.tag(name, image), context)
         run(situation.programs, docker.untag(name), context)
+    except DeadlinePassed:
+        raise  # nothing is left of the step's time
     except CommandFailed as error:
         context.say(f"not through {cache}: {error.what}")
         return False
