@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 
 TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report config
-.PHONY: help $(TASKS) tools test lint check test-cluster clean
+.PHONY: help bench $(TASKS) tools test lint check test-cluster clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -28,6 +28,13 @@ $(VENV)/compiled.done: $(VENV)/runtime.done tasks.py $(wildcard tasks/*.py tasks
 $(VENV)/dev.done: $(VENV)/runtime.done requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
+
+$(VENV)/bench.done: $(VENV)/runtime.done requirements-bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+bench: $(VENV)/compiled.done $(VENV)/bench.done ## launches again and again, compared
+	@$(BIN)/invoke bench $(ARGS)
 
 $(TASKS): $(VENV)/compiled.done
 	@$(BIN)/invoke $@ $(ARGS)

@@ -250,6 +250,70 @@ def config(session: Session, format: str = "text", only: str = "") -> int | None
     return configuration(session, form=format, only=only)
 
 
+@door(
+    "profile",
+    "set",
+    "engine",
+    help={
+        "modes": "sequential, staged, graph, create; MODE:STATE for another state",
+        "state": "warm, cold, second or noop",
+        "runs": "rounds that count",
+        "warmups": "rounds before, which are dropped",
+        "against": "profile of A; B is the one in force",
+        "against_set": "setting of A; can be given again",
+        "before": "command before each launch, not timed",
+        "rest": "seconds that the machine is watched at rest",
+        "cluster": "name of its cluster; refused if it exists",
+        "out": "folder for the results",
+        "compare": "recorded results; given twice",
+        "baseline": "recorded results to hold this against",
+        "fail_over": "fail above this, such as 10%",
+        "script": "print a mode as a bash script",
+        "purge": "remove what bench keeps between runs",
+    },
+)
+def bench(
+    session: Session,
+    modes: str = "",
+    state: str = "warm",
+    runs: int = 5,
+    warmups: int = 1,
+    against: str = "",
+    against_set: list[str] = [],  # noqa: B006 - invoke asks for a list
+    before: str = "",
+    rest: float = 2.0,
+    cluster: str = "openframe-bench",
+    out: str = "",
+    compare: list[str] = [],  # noqa: B006
+    baseline: str = "",
+    fail_over: str = "",
+    script: str = "",
+    purge: bool = False,
+) -> int | None:
+    """Launch again and again, and compare: modes, settings, or recorded results."""
+    from tasks.bench.task import Wanted
+    from tasks.bench.task import bench as act
+
+    wanted = Wanted(
+        modes=modes,
+        state=state,
+        runs=runs,
+        warmups=warmups,
+        against=against,
+        against_set=tuple(against_set),
+        before=before,
+        rest=rest,
+        cluster=cluster,
+        out=out,
+        compare=tuple(compare),
+        baseline=baseline,
+        fail_over=fail_over,
+        script=script,
+        purge=purge,
+    )
+    return act(session, wanted)
+
+
 def _collection() -> Collection:
     """The namespace; a broken invoke.yaml is told here, since invoke itself would show a traceback."""
     made = Collection()
@@ -270,6 +334,7 @@ def _collection() -> Collection:
         docker_tune,
         rehearse,
         report,
+        bench,
         config,
     ):
         made.add_task(each)

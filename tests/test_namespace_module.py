@@ -44,6 +44,10 @@ TASKS = {
     "docker-tune": {"undo"},
     "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "recreate", "rollback"},
     "report": {"run", "against", "html", "trace", "history", "format"},
+    "bench": {
+        *("modes", "state", "runs", "warmups", "against", "against_set", "before", "rest", "cluster", "out"),
+        *("compare", "baseline", "fail_over", "script", "purge"),
+    },
     "config": {"format", "only"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
