@@ -77,8 +77,23 @@ def enter(session: Session, what_if: WhatIf | None = None) -> Session:
         from tasks.rehearsal.faults import write
 
         write(folder, what_if.faults)
+        _mend(place)
         _write(folder / "machine.json", {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {})
     return replace(session, environ=environ, rehearsal=made)
+
+
+def _mend(place: Place) -> None:
+    """Faults have changed: what would have failed by the ones before may get well."""
+    import time
+
+    from tasks.rehearsal.cluster import store
+    from tasks.rehearsal.faults import Faults
+    from tasks.rehearsal.times import Times
+    from tasks.rehearsal.workloads import World, mend
+
+    for path in place.state.glob("cluster-*.json"):
+        with store(place, path.stem.removeprefix("cluster-")).change() as doc:
+            mend(World(doc, time.time(), Times(place.read("times.json", {})), Faults(place)))
 
 
 def environment(environ: Mapping[str, str], place: Place) -> dict[str, str]:

@@ -97,6 +97,23 @@ def _empty(world: World, namespace: Object) -> None:
                 each["until"] = min(each.get("until", gone), gone)
 
 
+def mend(world: World) -> None:
+    """Pods that would never get ready are made anew: what was wrong with them may be over."""
+    for api_version, kind in (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet")):
+        for record in list(objects.records(world.doc, api_version, kind, world.now)):
+            status = objects.seen(record, float("inf")).get("status") or {}
+            if any(status.get(name) for name in ("readyReplicas", "numberAvailable")):
+                continue
+            uid = record["object"]["metadata"]["uid"]
+            for of_kind in list(world.doc["objects"].values()):
+                for each in list(of_kind.values()):
+                    owners = each["object"]["metadata"].get("ownerReferences") or ()
+                    if any(owner["uid"] == uid for owner in owners):
+                        release(world, each["object"], world.now)
+            objects.sweep(world.doc, world.now)
+            follow(world, record, None)
+
+
 # -- workloads --------------------------------------------------------------------------------------------
 
 
