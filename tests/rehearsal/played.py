@@ -130,7 +130,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("tasks.tools.secret._values", ())
-    monkeypatch.setattr("tasks.engine.step.Retry.pause", lambda *_: 0.01)
+    monkeypatch.setattr("tasks.engine.step.Retry.pause", lambda *_: 0.1)
     real = Programs.run
 
     def kept(self: Programs, command: Command, *args: Any, **more: Any) -> Any:

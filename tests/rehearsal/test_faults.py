@@ -1,0 +1,84 @@
+"""Faults, and pairs of them: a launch ends well, or with its cause; the next one ends well."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rehearsal.played import RELEASES, Played, played
+
+__all__ = ["played"]
+
+IMPATIENT = (
+    "timeouts.pull=3",
+    "timeouts.api=5",
+    "timeouts.health=4",
+    "cluster.timeout=6",
+    RELEASES[1].replace('"namespace"', '"timeout": 3, "namespace"'),
+)
+FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "pull-stalls=rancher/k3s": (1, ("prepull: rancher/k3s", "did not end within 3 s")),
+    "pull-rate-limited=rancher/k3s": (1, ("its limit for pulls is reached", "docker login")),
+    "pull-rate-limited=rancher/k3s,times=1": (0, ()),
+    "image-missing=rancher/k3s": (1, ("there is no image rancher/k3s", "cluster.kubernetes_version")),
+    "registry-dies=k3d-openframe-cache-docker-io": (0, ()),
+    "port-taken=80,times=1": (0, ()),
+    "port-taken=6550": (0, ()),
+    "node-crashes=server-0": (1, ("k3d-openframe-dev-server-0 has ended", "panic: runtime error")),
+    "node-crashes=agent-0": (1, ("k3d-openframe-dev-agent-0 has ended", "docker logs k3d-openframe-dev-agent-0")),
+    "api-flaps=server-0,after=0.1,times=2": (0, ()),
+    "disk-full=rancher/k3s": (1, ("the disk is full", "docker system df")),
+    "disk-full=k3d-openframe-dev-server-0": (1, ("the disk is full", "docker system df")),
+    "release-never-ready=web": (1, ("helm: web in platform ready", "deployment/web")),
+    "image-missing=platform/web": (1, ("helm: web in platform ready", "image")),
+    "killed=k3d cluster create": (1, ("k3d was ended by SIGKILL", "the program was killed")),
+    "killed=helm upgrade --install web,times=1": (1, ("helm was ended by SIGKILL",)),
+    "killed=k3s:v1.32.3-k3s1": (1, ("docker was ended by SIGKILL",)),
+    "hangs=k3s:v1.32.3-k3s1": (1, ("prepull: rancher/k3s", "did not end within 3 s")),
+    "hangs=helm upgrade --install web": (1, ("helm did not end within",)),
+}
+PAIRS: list[tuple[str, str, int, tuple[str, ...]]] = [
+    ("pull-rate-limited=rancher/k3s,times=1", "port-taken=80,times=1", 0, ()),
+    ("port-taken=80,times=1", "port-taken=443,times=1", 0, ()),
+    ("port-taken=6550", "registry-dies=k3d-openframe-registry", 0, ()),
+    ("registry-dies=k3d-openframe-cache-docker-io", "pull-rate-limited=rancher/k3s,times=1", 0, ()),
+    ("port-taken=443,times=1", "node-crashes=server-0", 1, ("k3d-openframe-dev-server-0 has ended",)),
+    ("pull-rate-limited=rancher/k3s,times=1", "release-never-ready=web", 1, ("deployment/web",)),
+    ("pull-rate-limited=rancher/k3s,times=1", "disk-full=k3d-openframe-dev-server-0", 1, ("the disk is full",)),
+    ("port-taken=80,times=1", "killed=helm upgrade --install db,times=1", 1, ("helm was ended by SIGKILL",)),
+    ("node-crashes=agent-0", "release-never-ready=web", 1, ("k3d-openframe-dev-agent-0 has ended",)),
+    ("image-missing=platform/web", "registry-dies=k3d-openframe-cache-quay-io", 1, ("image",)),
+]
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    found = capsys.readouterr()
+    return found.out + found.err
+
+
+def meets(played: Played, faults: tuple[str, ...], code: int, words: tuple[str, ...], text: str) -> None:
+    record = played.record()
+    assert record["outcome"] == ("ok" if code == 0 else "failed"), text
+    assert "Traceback" not in text
+    assert "REHEARSAL" in text
+    assert [word for word in words if word not in text] == [], text
+    failed = [step for step in record["steps"] if step["state"] == "failed"]
+    assert bool(failed) is bool(code), faults
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_ends_well_or_with_its_cause(fault: str, played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    code, words = FAULTS[fault]
+    assert played.run("rehearse", *IMPATIENT, fault=(fault,), scale="0.05") == code
+    meets(played, (fault,), code, words, told(capsys))
+    assert played.run() == 0, told(capsys)  # what has failed is completed
+    assert played.run("status") == 0, told(capsys)
+
+
+@pytest.mark.parametrize(("one", "other", "code", "words"), PAIRS)
+def test_two_faults_at_a_time(
+    one: str, other: str, code: int, words: tuple[str, ...], played: Played, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert played.run("rehearse", *IMPATIENT, fault=(one, other), scale="0.05") == code
+    meets(played, (one, other), code, words, told(capsys))
+    assert played.run() == 0, told(capsys)
+    assert played.run("status") == 0, told(capsys)
