@@ -70,7 +70,7 @@ def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts)
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
-        retry=Retry(attempts=2, first=0.1),
+        retry=Retry(attempts=4, first=0.1),
         why=f"{_nodes(servers, shape.agents)} of {shape.image}",
         expected=7.0 + 2.0 * min(shape.agents, 1) + 6.0 * balanced(settings) + 5.0 * (servers - 1),
     )

@@ -170,15 +170,15 @@ def test_where_no_node_was_made_none_is_removed(tmp_path: Path) -> None:
     assert fake.told("docker rm") == []
 
 
-def test_only_once(tmp_path: Path) -> None:
-    fake, choose = programs(refused(), refused(), ""), Next()
+def test_once_for_each_port_and_then_no_more(tmp_path: Path) -> None:
+    fake, choose = programs(refused(), refused(), refused(), refused(), ""), Next()
     result = run(situation(tmp_path, fake), choose)
-    assert (result.state, result.attempts) == (State.FAILED, 2)
+    assert (result.state, result.attempts) == (State.FAILED, 4)
     assert isinstance(result.error, PortTaken)
     assert "port 80 is taken" in result.error.why
     assert "docker ps shows" in result.error.fix
     assert result.exit_code == 1
-    assert len(choose.asked) == 1
+    assert len(choose.asked) == 3
 
 
 PASSING = "Error response from daemon: Address already in use"

@@ -56,7 +56,7 @@ def test_making_one(tmp_path: Path) -> None:
     }
     assert all(step.skip is None and step.task == "cluster" and step.why for step in made)
     assert {step.name for step in made if step.wait} == {CREATE, ANSWER, READY}
-    assert next(step for step in made if step.name == CREATE).retry.attempts == 2
+    assert next(step for step in made if step.name == CREATE).retry.attempts == 4
 
 
 def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
