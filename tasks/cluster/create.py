@@ -76,7 +76,7 @@ def _memory_files(situation: Situation) -> dict[str, Any]:
 
 
 def creating(situation: Situation, next_ports: NextPorts) -> Action:
-    """Make the cluster. Where a port is refused, again with others, once for each; but never one that work has gone into."""
+    """Make the cluster. Where a port is refused, again with others; but never one that work has gone into."""
     refused: list[int | None] = []
 
     def act(context: Context) -> Report | None:
