@@ -48,6 +48,20 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 """Module and flags of each (Helm 4.1: `pkg/cmd/`)."""
 
 
+_EXACTLY = {"repo add": 2, "pull": 1, "template": 2, "upgrade": 2, "install": 2, "status": 1, "history": 1}
+_AT_LEAST = {"uninstall": 1, "rollback": 1}
+
+
+def _counted(name: str, count: int) -> None:
+    """Helm's words for too few or too many arguments. Raises `Exit`."""
+    exactly, least = _EXACTLY.get(name), _AT_LEAST.get(name, 0)
+    if (exactly is None or count == exactly) and count >= least:
+        return
+    wanted, word = (exactly, "") if exactly is not None else (least, "at least ")
+    several = "" if wanted == 1 else "s"
+    raise Exit(1, f'Error: "helm {name}" requires {word}{wanted} argument{several}\n\nUsage:  helm {name} [flags]')
+
+
 def helm(call: Call) -> None:
     """Raises `Exit`."""
     args = list(call.args)
@@ -62,6 +76,7 @@ def helm(call: Call) -> None:
         given = flags.read(args[len(name.split()) :], flags.table(f"{known} {_GLOBAL}"))
     except flags.Wrong as wrong:
         raise Exit(1, f"Error: {wrong}") from None
+    _counted(name, len(given.args))
     try:
         _act(module, name)(call, given)
     except Refused as refused:
