@@ -50,7 +50,9 @@ def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
     manifest = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
     if "manifests" in manifest:
         manifest = _json(port, image, _of_platform(manifest, arch, image), _MANIFESTS, counter)
-    blobs = [str(each["digest"]) for each in (manifest["config"], *manifest["layers"])]
+    parts = (manifest["config"], *manifest["layers"])
+    blobs = [str(each["digest"]) for each in parts]
+    counter.whole = counter.total + sum(each.get("size", 0) for each in parts)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         for done in [pool.submit(_read, port, image, f"blobs/{digest}", (), counter) for digest in blobs]:
             done.result()
@@ -63,6 +65,8 @@ class _Counter:
     def __init__(self, context: Context, end: float) -> None:
         self._context, self._end = context, end
         self.total = 0
+        self.whole = 0
+        """Bytes of the whole image, once its manifest has told them."""
 
     def add(self, count: int) -> None:
         if self._context.cancelled.is_set():
@@ -70,7 +74,8 @@ class _Counter:
         if time.monotonic() > self._end:
             raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
         self.total += count
-        self._context.say(f"{self.total / 1e6:.0f} MB")
+        of = f" of {self.whole / 1e6:.0f}" if self.whole else ""
+        self._context.say(f"{self.total / 1e6:.0f}{of} MB")
 
 
 def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:

@@ -9,7 +9,7 @@ from tasks.engine.graph import critical_path
 from tasks.engine.record import floor_of, guard_names
 from tasks.engine.step import Result, State, Step
 
-_JITTER = 0.05
+JITTER = 0.05
 """A step that waited less for its place did not queue: that is the time a thread needs to start."""
 
 
@@ -60,12 +60,16 @@ def figures(steps: Sequence[Step], results: Sequence[Result], wall_s: float) -> 
     )
 
 
+def bound_of(step: Step) -> str:
+    """The bound that a step waits for when it queues: `work`, `waits`, or its kind of work."""
+    return step.kind or ("waits" if step.wait else "work")
+
+
 def _queued(results: Sequence[Result], steps: Mapping[str, Step]) -> dict[str, float]:
     queued: dict[str, float] = {}
     for result in results:
-        if result.start_s is None or result.ready_s is None or result.start_s - result.ready_s < _JITTER:
+        if result.start_s is None or result.ready_s is None or result.start_s - result.ready_s < JITTER:
             continue
-        step = steps[result.name]
-        bound = step.kind or ("waits" if step.wait else "work")
+        bound = bound_of(steps[result.name])
         queued[bound] = queued.get(bound, 0.0) + result.start_s - result.ready_s
     return queued

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 """Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
 _QUOTED = re.compile(r"`[^`]*`")
+_KNOWN_BY = 8
+"""Columns of a cut name that still tell which one it is."""
 _GLUE = "\ufdd0"
 """Stands for a blank that must not break; a code point that Unicode reserves for such private use."""
 
@@ -54,10 +56,13 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - cells(text))
 
 
-def wrap(text: str, width: int | None, first: str = "", rest: str | None = None) -> list[str]:
+def wrap(
+    text: str, width: int | None, first: str = "", rest: str | None = None, *, break_words: bool = False
+) -> list[str]:
     """Lines of at most `width` columns (None: as they are), the first after `first`, others after `rest`.
 
-    Words are never broken, nor what stands in back quotes: a command must survive being copied.
+    Words are not broken, nor what stands in back quotes: a command must survive being copied. `break_words` is for
+    texts without commands: no line is longer than `width` then.
     """
     rest = " " * cells(first) if rest is None else rest
     lines: list[str] = []
@@ -69,10 +74,10 @@ def wrap(text: str, width: int | None, first: str = "", rest: str | None = None)
         glued = _QUOTED.sub(lambda m: m[0].replace(" ", _GLUE), paragraph)
         wrapped = textwrap.wrap(
             glued,
-            max(width, cells(rest) + 10),
+            max(width, cells(rest) + (1 if break_words else 10)),
             initial_indent=lead,
             subsequent_indent=rest,
-            break_long_words=False,
+            break_long_words=break_words,
             break_on_hyphens=False,
         )
         lines += [line.replace(_GLUE, " ") for line in wrapped or [lead.rstrip()]]
@@ -100,6 +105,19 @@ def seconds(value: float) -> str:
 def count(number: int, thing: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def listed(names: Sequence[str], room: int, more: str = "…") -> str:
+    """As many whole names as there is room for, and how many more there are; the first is cut if it must be.
+
+    Nothing where even that would leave too little of it to know it by.
+    """
+    for shown in range(len(names), 0, -1):
+        rest = f" and {len(names) - shown} more" if shown < len(names) else ""
+        text = ", ".join(names[:shown]) + rest
+        if cells(text) <= room:
+            return text
+    return cut(names[0], room - cells(rest), more) + rest if names and room - cells(rest) >= _KNOWN_BY else ""
 
 
 def some(names: list[str], most: int = 3) -> str:

@@ -55,6 +55,8 @@ class Marks:
     arrow: str = "→"
     bar: str = "│"
     more: str = "…"
+    full: str = "█"
+    empty: str = "░"
 
     def of(self, state: State) -> tuple[str, str]:
         """The sign of a state, and its meaning."""
@@ -67,7 +69,9 @@ class Marks:
 
 
 UNICODE = Marks()
-ASCII = Marks(ran="+", skipped="-", failed="x", aborted=".", again="~", arrow="->", bar="|", more="...")
+ASCII = Marks(
+    ran="+", skipped="-", failed="x", aborted=".", again="~", arrow="->", bar="|", more="...", full="#", empty="-"
+)
 
 
 def marks(encoding: str | None) -> Marks:

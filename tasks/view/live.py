@@ -6,21 +6,31 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tasks.engine.step import Result
+from tasks.view.draw import render
+from tasks.view.fit import cells
+from tasks.view.line import Line
 from tasks.view.output import as_text, masked
-from tasks.view.state import render
 from tasks.view.step_line import names_width, step_line, worth_a_line
 from tasks.view.view import Launch, View
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.live import Live as Area
+    from rich.text import Text
 
 _PAUSE = 0.1
 """Seconds between two pictures, at least: faster ones only flicker."""
+_HOME_AND_ERASE = "\x1b[H\x1b[J"
+"""To the first column of the first line, and erase from there (ECMA-48: CUP, ED). Not ED 2: some terminals keep what
+that erases in their history, once for each change of the window's size."""
 
 
 class Live(View):
-    """Draws with rich, in the scheduler's thread only."""
+    """Draws with rich, in the scheduler's thread only.
+
+    A window that gets narrower than what stands on it wraps those lines, or cuts them: terminals differ, and none
+    tells. How many lines to erase is not known then, so the screen is drawn anew: the last ends, and the area.
+    """
 
     def __init__(self, launch: Launch, *, console: Console | None = None) -> None:
         super().__init__(launch)
@@ -28,27 +38,24 @@ class Live(View):
         self._area: Area | None = None
         self._at = 0.0
         self._drawn = 0.0
+        self._told: list[Result] = []
+        self._widest = self._lines = 0
+        self._anew: tuple[int, int] | None = None
+        """The window's size when the whole screen was drawn last; None: never."""
 
     def __enter__(self) -> Self:
         from rich.console import Console
-        from rich.live import Live as Area
 
         if self._console is None:
             self._console = Console(highlight=False, markup=False, emoji=False)
-        self._area = Area(
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            vertical_overflow="crop",
-            get_renderable=self._picture,
-        )
-        self._area.start(refresh=True)
+        self._area = self._begin(self._console)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._area is not None:
+            self._fit_window()
             self._area.stop()
             self._area = None
 
@@ -58,11 +65,10 @@ class Live(View):
         self._at = max(self._at, result.end_s or 0.0)
         if self._console is None or not worth_a_line(result, guard=result.name in self.guards):
             return
-        width = self._console.width
-        names = names_width([step.name for step in self.launch.steps], width)
-        shown = step_line(result, names=names, width=width, marks=self.marks)
+        self._fit_window()
+        self._told.append(result)
         # printing above the area draws the area anew as well
-        self._console.print(as_text(masked(shown)), soft_wrap=True)
+        self._console.print(self._end(result), soft_wrap=True)
         self._drawn = self._at
 
     def tick(self, at: float, waiting: int) -> None:
@@ -71,13 +77,57 @@ class Live(View):
         self._at = at
         if self._area is not None and at - self._drawn >= _PAUSE:
             self._drawn = at
+            self._fit_window()
             self._area.refresh()
+
+    def _begin(self, console: Console) -> Area:
+        from rich.live import Live as Area
+
+        area = Area(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            vertical_overflow="crop",
+            get_renderable=self._picture,
+        )
+        area.start(refresh=True)
+        return area
+
+    def _fit_window(self) -> None:
+        """Draw the whole screen anew if the window has become too small for what was drawn last.
+
+        After that also when it grows: a terminal may show again then what has scrolled away, and those lines are told
+        a second time already.
+        """
+        assert self._console is not None
+        width, height = self._console.size
+        fits = self._widest <= width and self._lines <= height
+        if self._area is None or (fits and self._anew in (None, (width, height))):
+            return
+        self._anew = (width, height)
+        self._area.stop()
+        self._console.file.write(_HOME_AND_ERASE)
+        room = height - 1 - len(self._rendered())
+        for result in self._told[-room:] if room > 0 else ():
+            self._console.print(self._end(result), soft_wrap=True)
+        self._area = self._begin(self._console)
+
+    def _end(self, result: Result) -> Text:
+        assert self._console is not None
+        width = self._console.width
+        names = names_width([step.name for step in self.launch.steps], width)
+        return as_text(masked(step_line(result, names=names, width=width, marks=self.marks)))
+
+    def _rendered(self) -> list[Line]:
+        assert self._console is not None
+        width, height = self._console.size
+        # the last line is left for the cursor: an area of the terminal's whole height would scroll
+        return render(self.board.screen, self._at, width, height - 1, self.marks)
 
     def _picture(self) -> Group:
         from rich.console import Group
 
-        assert self._console is not None
-        width, height = self._console.size
-        # the last line is left for the cursor: an area of the terminal's whole height would scroll
-        lines = render(self.board.screen, self._at, width, height - 1, self.marks)
-        return Group(*[as_text(masked(line)) for line in lines])
+        lines = [masked(line) for line in self._rendered()]
+        self._widest = max((cells(str(line)) for line in lines), default=0)
+        self._lines = len(lines)
+        return Group(*[as_text(line) for line in lines])

@@ -1,4 +1,4 @@
-"""What a running launch looks like: an immutable picture, made anew by each event, and its rendering.
+"""What a running launch looks like: an immutable picture, made anew by each event; `tasks.view.draw` renders it.
 
 The picture changes in the scheduler's thread and, for what a step says of its progress, in the step's:
 `Board` holds it behind a lock.
@@ -7,14 +7,16 @@ The picture changes in the scheduler's thread and, for what a step says of its p
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TypeVar
 
 from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Result, State, Step
-from tasks.view.fit import cells, cut, pad, seconds
-from tasks.view.line import UNICODE, Line, Marks, line
+from tasks.view.figures import bound_of
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,16 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Queued:
+    """A step whose needs are met and that has no place yet."""
+
+    name: str
+    since: float
+    bound: str
+    """What it waits for: `work`, `waits` or a kind of work."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Screen:
     """The picture of a run at one moment."""
 
@@ -42,7 +54,11 @@ class Screen:
     running: Mapping[str, Running] = field(default_factory=lambda: MappingProxyType({}))
     ended: Mapping[State, int] = field(default_factory=lambda: MappingProxyType({}))
     waiting: int = 0
-    """Steps whose needs are met and that wait for a place."""
+    """How many steps wait for a place, as the scheduler counts them."""
+    queued: Mapping[str, Queued] = field(default_factory=lambda: MappingProxyType({}))
+    """Those steps, by name, in the order in which they became ready."""
+    failed: tuple[str, ...] = ()
+    """Names of the steps that failed."""
     note: str = ""
     """Stands on every picture, such as that nothing real is made."""
 
@@ -56,7 +72,14 @@ class Screen:
             attempt=attempt,
             guard=bool(step.until),
         )
-        return self._with(now)
+        return replace(self._with(now), queued=_without(self.queued, step.name))
+
+    def ready(self, step: Step, at: float) -> Screen:
+        """A step's needs are met. One that never acts needs no place, and a guard always has one."""
+        if step.skip is not None or step.until:
+            return self
+        entry = Queued(name=step.name, since=at, bound=bound_of(step))
+        return replace(self, queued=MappingProxyType({**self.queued, step.name: entry}))
 
     def said(self, name: str, text: str) -> Screen:
         """A step tells of its progress; one that has ended is not heard."""
@@ -70,22 +93,38 @@ class Screen:
 
     def over(self, result: Result) -> Screen:
         """A step has its result."""
-        left = {name: step for name, step in self.running.items() if name != result.name}
         ended = {**self.ended, result.state: self.ended.get(result.state, 0) + 1}
-        return replace(self, running=MappingProxyType(left), ended=MappingProxyType(ended))
+        return replace(
+            self,
+            running=_without(self.running, result.name),
+            queued=_without(self.queued, result.name),
+            ended=MappingProxyType(ended),
+            failed=(*self.failed, result.name) if result.state is State.FAILED else self.failed,
+        )
 
     def _with(self, step: Running) -> Screen:
         return replace(self, running=MappingProxyType({**self.running, step.name: step}))
 
 
+def _without(found: Mapping[str, _T], name: str) -> Mapping[str, _T]:
+    return MappingProxyType({key: value for key, value in found.items() if key != name})
+
+
 class Board(Watcher):
     """Holds the picture and changes it with each event. Safe to use from any thread."""
 
-    def __init__(self, screen: Screen, expected: Mapping[str, float]) -> None:
+    def __init__(self, screen: Screen, expected: Mapping[str, float], steps: Sequence[Step] = ()) -> None:
         self._lock = threading.Lock()
-        self._screen = screen
         self._expected = expected
         self._at = 0.0
+        self._unmet = {step.name: set(step.needs) for step in steps}
+        self._followers: dict[str, list[Step]] = {}
+        for step in steps:
+            for need in step.needs:
+                self._followers.setdefault(need, []).append(step)
+            if not step.needs:
+                screen = screen.ready(step, 0.0)
+        self._screen = screen
 
     @property
     def screen(self) -> Screen:
@@ -102,7 +141,10 @@ class Board(Watcher):
     def ended(self, result: Result) -> None:
         """A step has its result."""
         with self._lock:
+            self._at = max(self._at, result.end_s or 0.0)
             self._screen = self._screen.over(result)
+            if result.state in (State.RAN, State.SKIPPED):
+                self._met(result.name)
 
     def said(self, step: str, line: str) -> None:
         """A step tells of its progress."""
@@ -120,63 +162,10 @@ class Board(Watcher):
             self._at = at
             self._screen = replace(self._screen, waiting=waiting)
 
-
-def render(screen: Screen, now: float, width: int, height: int, marks: Marks = UNICODE) -> list[Line]:
-    """At most `height` lines of at most `width` columns: what runs, the longest first, and the whole."""
-    foot = [_foot(screen, now, width)]
-    if screen.note:
-        foot.append(line((screen.note, "warn")).fitted(width, marks.more))
-    shown = sorted((s for s in screen.running.values() if not s.guard), key=lambda s: s.since)
-    room = height - len(foot)
-    if room <= 0:
-        return foot[: max(0, height)]
-    lines = []
-    if len(shown) > room:
-        hidden = len(shown) - room + 1
-        shown = shown[: room - 1]
-        lines.append(line(" " * 12, (f"and {hidden} more", "dim")).fitted(width, marks.more))
-    names = min(max((cells(s.name) for s in shown), default=0), max(12, width // 2))
-    return [_running(s, now, width, names, marks) for s in shown] + lines + foot
-
-
-def _running(step: Running, now: float, width: int, names: int, marks: Marks) -> Line:
-    spent = now - step.since
-    late = step.expected is not None and spent > max(2.0, step.expected * 1.5)
-    parts: list[str | tuple[str, str]] = [
-        (f"{seconds(spent):>10}", "warn" if late else ""),
-        "  ",
-        pad(cut(step.name, names, marks.more), names),
-    ]
-    if step.expected is not None and step.expected >= 1 and width >= 60:
-        parts.append((f"  of {seconds(step.expected)}", "dim"))
-    if step.again_at is not None:
-        parts.append((f"  {marks.again} again in {seconds(step.again_at - now)}", "warn"))
-    elif step.attempt > 1:
-        parts.append((f"  attempt {step.attempt}", "warn"))
-    if step.said:
-        parts.append((f"  {step.said}", "dim"))
-    return line(*parts).fitted(width, marks.more)
-
-
-def _foot(screen: Screen, now: float, width: int) -> Line:
-    """The run as a whole; on a narrow screen the less important counts are left out, never cut."""
-    done = screen.ended.get(State.RAN, 0) + screen.ended.get(State.SKIPPED, 0)
-    failed = screen.ended.get(State.FAILED, 0)
-    counts = [
-        (failed, "failed"),
-        (sum(not step.guard for step in screen.running.values()), "running"),
-        (screen.waiting, "waiting for a place"),
-        (screen.ended.get(State.SKIPPED, 0), "skipped"),
-    ]
-    text = f"{done} of {screen.total} done"
-    time = f", {seconds(now)}"
-    if screen.expected_s:
-        over = now > screen.expected_s * 1.1 + 1
-        more = f"{', longer than the expected' if over else ' of about'} {seconds(screen.expected_s)}"
-        time += more if cells(text + time + more) <= width else ""
-    for number, what in counts:
-        wider = f"{text}, {number} {what}"
-        if number and cells(wider + time) <= width:
-            text = wider
-    indent = " " * max(0, min(12, width - cells(text + time)))
-    return line(indent, (text, "bad" if failed else "strong"), time).fitted(width)
+    def _met(self, name: str) -> None:
+        for step in self._followers.get(name, ()):
+            unmet = self._unmet[step.name]
+            if name in unmet:
+                unmet.discard(name)
+                if not unmet:
+                    self._screen = self._screen.ready(step, self._at)

@@ -46,7 +46,7 @@ class View(Watcher):
         known = {s.name for s in steps if s.name in history or s.expected is not None}
         seconds = {name: value for name, value in guessed(steps, history).items() if name in known and value > 0}
         screen = Screen(total=len(steps), expected_s=self.expected_s, note=launch.note)
-        self.board = Board(screen, MappingProxyType(seconds))
+        self.board = Board(screen, MappingProxyType(seconds), steps)
         self.guards = frozenset(s.name for s in steps if s.until)
 
     def __enter__(self) -> Self:

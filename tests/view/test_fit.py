@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.view.fit import cells, clean, cut, pad, seconds, some, wrap
+from tasks.view.fit import cells, clean, cut, listed, pad, seconds, some, wrap
 from tasks.view.line import ASCII, UNICODE, line, marks
 
 
@@ -64,3 +64,29 @@ def test_a_line_that_is_fitted_keeps_its_meanings(width: int) -> None:
 )
 def test_an_encoding_without_our_signs_gets_plain_ones(encoding: str | None, expected: object) -> None:
     assert marks(encoding) is expected
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (40, "helm: argo, helm: cert, health"),
+        (29, "helm: argo and 2 more"),
+        (33, "helm: argo, helm: cert, health"),
+        (21, "helm: argo and 2 more"),
+        (20, "helm: ar… and 2 more"),
+        (18, ""),
+        (0, ""),
+    ],
+)
+def test_whole_names_as_many_as_fit(room: int, text: str) -> None:
+    found = listed(["helm: argo", "helm: cert", "health"], room)
+    assert found == text
+    assert cells(found) <= room
+
+
+@pytest.mark.parametrize("width", [8, 12, 20, 40])
+def test_with_broken_words_no_line_is_too_long(width: int) -> None:
+    text = "registry.example.org/openframe/a-very-long-name and `helm: fetch a/b 1.0 s`"
+    lines = wrap(text, width, first="  a ", rest="    ", break_words=True)
+    assert max(cells(line) for line in lines) <= width
+    assert "".join("".join(lines).split()) == "a" + "".join(text.split())

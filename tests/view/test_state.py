@@ -9,9 +9,10 @@ import pytest
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, State
 from tasks.errors import LaunchError
+from tasks.view.draw import render
 from tasks.view.fit import cells
 from tasks.view.line import ASCII
-from tasks.view.state import Board, Screen, render
+from tasks.view.state import Board, Screen
 from tests.view.plans import launch, ran, step, texts
 
 
@@ -38,7 +39,8 @@ def test_what_runs_is_told_with_its_time_and_what_it_said() -> None:
     screen = screen.said("cluster: create", "node 2 of 3").over(ran("a", 0, 1, state=State.SKIPPED))
     assert texts(render(screen, 4.0, 80, 10)) == [
         "     3.0 s  cluster: create  of 8.0 s  node 2 of 3",
-        "     2.0 s  b              ",
+        "     2.0 s  b",
+        "            " + "█" * 23 + "░" * 33,
         "            1 of 3 done, 2 running, 1 skipped, 4.0 s of about 9.5 s",
     ]
 
@@ -48,6 +50,58 @@ def test_the_longest_running_are_shown_and_the_others_counted() -> None:
     assert "prepull: rancher" in lines[0]
     assert lines[3].strip() == "and 15 more"
     assert lines[-1] == "rehearsal: nothing real is made"
+
+
+def test_what_queues_is_told_by_its_bound_but_not_what_is_about_to_start() -> None:
+    steps = [step("a"), *[step(n, "a") for n in "bcd"], step("p", "a", kind="download"), step("s", "a", skip="there")]
+    steps += [step("w", "a", wait=True), step("g", until=("b",)), step("x", "b", "c")]
+    board = Board(Screen(total=9), {}, steps)
+    board.started(steps[0], 0.0, 0, 1)
+    board.ended(ran("a", 0, 2.0))
+    assert texts(render(board.screen, 2.0, 80, 10)) == ["            1 of 9 done, 2.0 s"]
+    board.started(steps[1], 2.0, 0, 1)
+    assert texts(render(board.screen, 3.0, 80, 10)) == [
+        "     1.0 s  b",
+        "            2 queued by CONCURRENCY_LEVEL: c, d",
+        "            1 queued by K3D_CONCURRENT_DOWNLOADS: p",
+        "            1 queued by pool.waits: w",
+        "            1 of 9 done, 1 running, 4 queued, 3.0 s",
+    ]
+
+
+def test_what_failed_stays_in_sight() -> None:
+    screen = Screen(total=3)
+    for name in ("helm: a", "helm: b"):
+        screen = screen.over(ran(name, 0, 1, state=State.FAILED))
+    assert texts(render(screen, 2.0, 80, 10)) == [
+        "            2 failed: helm: a, helm: b",
+        "            0 of 3 done, 2 failed, 2.0 s",
+    ]
+    assert texts(render(screen, 2.0, 34, 10))[0] == "            2 failed"
+
+
+@pytest.mark.parametrize(("now", "full"), [(0.0, 0), (4.75, 14), (9.5, 28), (19.0, 56), (60.0, 56)])
+def test_the_bar_is_the_time_against_the_expected_total(now: float, full: int) -> None:
+    bar = texts(render(Screen(total=3, expected_s=19.0), now, 80, 10))[0]
+    assert bar == " " * 12 + "█" * full + "░" * (56 - full)
+
+
+def test_few_lines_are_kept_for_what_runs() -> None:
+    screen = busy()
+    lines = texts(render(screen, 12.3, 80, 6))
+    assert not any("█" in text for text in lines)
+    assert any("█" in text for text in texts(render(screen, 12.3, 80, 8)))
+
+
+def test_expected_seconds_stand_in_a_column() -> None:
+    screen = Screen(total=3)
+    for name, expected in (("a", 8.0), ("b", None), ("c", 42.0)):
+        screen = screen.started(step(name), 0.0, 1, expected).said(name, "node 1")
+    assert texts(render(screen, 1.0, 80, 10))[:3] == [
+        "     1.0 s  a  of 8.0 s   node 1",
+        "     1.0 s  b             node 1",
+        "     1.0 s  c  of 42.0 s  node 1",
+    ]
 
 
 def test_guards_are_not_shown() -> None:
@@ -67,7 +121,7 @@ def test_a_narrow_screen_keeps_the_time_and_drops_counts(width: int, foot: str) 
 
 def test_a_run_that_lasts_longer_than_expected_says_so() -> None:
     screen = Screen(total=1, expected_s=5.0)
-    assert "12.0 s, longer than the expected 5.0 s" in texts(render(screen, 12.0, 80, 5))[0]
+    assert "12.0 s, longer than the expected 5.0 s" in texts(render(screen, 12.0, 80, 5))[-1]
 
 
 def test_a_pause_and_a_later_attempt_are_told_and_time_counts_from_the_first() -> None:

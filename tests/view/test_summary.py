@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tasks.engine.step import State
+from tasks.engine.step import Result, State
 from tasks.view.figures import figures
 from tasks.view.fit import cells
 from tasks.view.line import ASCII
@@ -38,8 +40,20 @@ def test_the_summary_in_full() -> None:
         "  took longest  c 4.0 s, a 2.0 s, b 2.0 s",
         "  side by side  1.1 steps on the average (9.0 s in 8.0 s)",
         "  queued        3.0 s by CONCURRENCY_LEVEL",
-        "  hint          the critical path queued 3.0 s for a place; a larger CONCURRENCY_LEVEL may help",
+        "  next          the critical path queued 3.0 s for a place; a larger CONCURRENCY_LEVEL may help",
     ]
+
+
+def test_of_a_long_critical_path_the_longest_steps_are_named_in_their_order() -> None:
+    steps = [step("s0"), *[step(f"s{n}", f"s{n - 1}") for n in range(1, 60)]]
+    results = [ran(s.name, n, n + 1.0 - n / 100, *s.needs) for n, s in enumerate(steps)]
+    lines = texts(summary(ending(steps, results, 60.0), width=80))
+    first = next(n for n, text in enumerate(lines) if text.startswith("  critical path "))
+    after = next(n for n, text in enumerate(lines) if text.startswith("  took longest"))
+    path = " ".join(text.strip() for text in lines[first:after])
+    assert after - first <= 6
+    assert path.startswith("critical path s0 1.0 s → s1 1.0 s → s2 1.0 s")
+    assert re.search(r" \(\d+ shorter steps left out\)$", path)
 
 
 def test_a_run_with_nothing_to_do_is_one_line() -> None:
@@ -59,24 +73,26 @@ def test_a_single_step_needs_no_figures() -> None:
         ([ran("a", 0, 8), ran("b", 0, 1)], "more concurrency cannot help; the time is that of its longest chain"),
         ([ran("a", 0, 4), ran("b", 0, 4, attempts=3)], "b needed more than one attempt"),
         ([ran("a", 3, 8, ready_s=0.0), ran("b", 0, 1)], "a larger K3D_CONCURRENT_DOWNLOADS may help"),
-        ([ran("a", 0, 4), ran("b", 0, 1)], None),
+        ([ran("a", 0, 4), ran("b", 0, 1)], "look at 'a' first: 4.0 s of the total are its own"),
+        ([ran("a", 0, 0.4), ran("b", 0, 0.1)], None),
     ],
 )
-def test_one_hint_at_most(results: list[object], text: str | None) -> None:
-    lines = texts(summary(ending([step("a", kind="download"), step("b")], results, 8.0)))  # type: ignore[arg-type]
-    hints = [shown for shown in lines if shown.startswith("  hint")]
+def test_what_to_change_next_is_one_thing_at_most(results: list[Result], text: str | None) -> None:
+    wall = 8.0 if text else 0.5
+    lines = texts(summary(ending([step("a", kind="download"), step("b")], results, wall)))
+    hints = [shown for shown in lines if shown.startswith("  next")]
     assert len(hints) == (text is not None)
     assert text is None or text in hints[0]
 
 
-@pytest.mark.parametrize("width", [40, 80, 160])
+@pytest.mark.parametrize("width", [20, 40, 43, 44, 80, 160])
 def test_it_fits_any_screen(width: int) -> None:
     steps = launch()
     results = [ran(s.name, i, i + 1.5, *s.needs) for i, s in enumerate(steps)]
     lines = texts(summary(ending(steps, results, 42.0, note="rehearsal: nothing real is made"), width=width))
-    assert lines[0] == "rehearsal: nothing real is made"
-    assert max(cells(text) for text in lines) <= max(width, 60)
-    assert len(lines) <= 24
+    assert " ".join(text.strip() for text in lines).startswith("rehearsal: nothing real is made ✓ up took 42.0 s: ")
+    assert max(cells(text) for text in lines) <= width
+    assert len(lines) <= (24 if width > 20 else 48)
     assert "`" not in "".join(lines)
 
 
