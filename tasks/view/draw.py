@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tasks.engine.step import State
 from tasks.view.figures import JITTER
-from tasks.view.fit import cells, cut, listed, pad, seconds
+from tasks.view.fit import cells, clean, cut, listed, pad, seconds
 from tasks.view.line import UNICODE, Line, Marks, line
 from tasks.view.state import Running, Screen
 from tasks.view.summary import setting
@@ -36,13 +36,18 @@ def render(screen: Screen, now: float, width: int, height: int, marks: Marks = U
 def _all_running(steps: Sequence[Running], now: float, width: int, room: int, marks: Marks) -> list[Line]:
     """A line for each step; the last one counts those without a line of their own."""
     shown = list(steps if len(steps) <= room else steps[: max(0, room - 1)])
-    names = min(max((cells(s.name) for s in shown), default=0), max(_INDENT, width * 5 // 8))
+    names = min(max((cells(s.name) for s in shown), default=0), _names_room(width))
     expected = max((cells(_expected(s)) for s in shown), default=0) if width >= _NARROW else 0
     lines = [_running(s, now, width, names, expected, marks) for s in shown]
     if len(shown) < len(steps) and room > 0:
         text = f"and {len(steps) - len(shown)} more"
         lines.append(_text((text, "dim"), width=width, marks=marks))
     return lines
+
+
+def _names_room(width: int) -> int:
+    """Columns for names: on a narrow screen all there are, as what a step says would be cut to nothing there."""
+    return max(1, width - _INDENT) if width < _NARROW else width * 5 // 8
 
 
 def _running(step: Running, now: float, width: int, names: int, expected: int, marks: Marks) -> Line:
@@ -58,10 +63,14 @@ def _running(step: Running, now: float, width: int, names: int, expected: int, m
     columns: list[tuple[str, str]] = [(pad(cut(step.name, names, marks.more), names), "")]
     if expected:
         columns.append((pad(_expected(step), expected), "dim"))
-    parts: list[str | tuple[str, str]] = [(f"{seconds(spent):>{_INDENT - 2}}", "warn" if late else "")]
-    for text, style in [*columns, *last] if last else _trimmed(columns):
-        parts += ["  ", (text, style)]
-    return line(*parts).fitted(width, marks.more)
+    head: list[str | tuple[str, str]] = [(f"{seconds(spent):>{_INDENT - 2}}", "warn" if late else "")]
+    whole = line(*head, *[part for column in columns for part in ("  ", column)])
+    shown = whole
+    for text, style in last:
+        shown = shown.followed(clean(text), style, width, marks.more)
+    if shown is whole:
+        shown = line(*head, *[part for column in _trimmed(columns) for part in ("  ", column)])
+    return shown.fitted(width, marks.more)
 
 
 def _expected(step: Running) -> str:

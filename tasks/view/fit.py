@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 """Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
 _QUOTED = re.compile(r"`[^`]*`")
-_KNOWN_BY = 8
-"""Columns of a cut name that still tell which one it is."""
+LEAST = 8
+"""Columns of a cut text that still tell something; in fewer it is left out."""
 _GLUE = "\ufdd0"
 """Stands for a blank that must not break; a code point that Unicode reserves for such private use."""
 
@@ -117,7 +117,7 @@ def listed(names: Sequence[str], room: int, more: str = "…") -> str:
         text = ", ".join(names[:shown]) + rest
         if cells(text) <= room:
             return text
-    return cut(names[0], room - cells(rest), more) + rest if names and room - cells(rest) >= _KNOWN_BY else ""
+    return cut(names[0], room - cells(rest), more) + rest if names and room - cells(rest) >= LEAST else ""
 
 
 def some(names: list[str], most: int = 3) -> str:

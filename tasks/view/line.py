@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.engine.step import State
-from tasks.view.fit import cells, clean, cut
+from tasks.view.fit import LEAST, cells, clean, cut
 
 STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "dim": "dim", "strong": "bold", "": ""}
 """Meanings, and how rich shows them."""
@@ -35,6 +35,13 @@ class Line:
             kept.append((short[at : at + len(text)], style))
             at += len(text)
         return Line(tuple(part for part in kept if part[0]))
+
+    def followed(self, text: str, style: str, width: int | None, more: str = "…") -> Line:
+        """The line with a text after it, cut to what is left of `width`; without it where that is too little."""
+        room = None if width is None else width - cells(self.text) - 2
+        if not text or (room is not None and room < min(LEAST, cells(text))):
+            return self
+        return Line((*self.parts, *line("  ", (text, style)).parts)).fitted(width, more)
 
 
 def line(*parts: str | tuple[str, str]) -> Line:

@@ -83,13 +83,7 @@ class Live(View):
     def _begin(self, console: Console) -> Area:
         from rich.live import Live as Area
 
-        area = Area(
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            vertical_overflow="crop",
-            get_renderable=self._picture,
-        )
+        area = Area(_Now(self), console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
         area.start(refresh=True)
         return area
 
@@ -124,10 +118,23 @@ class Live(View):
         # the last line is left for the cursor: an area of the terminal's whole height would scroll
         return render(self.board.screen, self._at, width, height - 1, self.marks)
 
-    def _picture(self) -> Group:
+    def picture(self) -> Group:
+        """What stands in the area now."""
         from rich.console import Group
 
         lines = [masked(line) for line in self._rendered()]
         self._widest = max((cells(str(line)) for line in lines), default=0)
         self._lines = len(lines)
         return Group(*[as_text(line) for line in lines])
+
+
+class _Now:
+    """The picture at the moment when rich draws it. Given a picture, rich draws that one again with each line above it:
+    a step that has just ended would still run there.
+    """
+
+    def __init__(self, view: Live) -> None:
+        self._view = view
+
+    def __rich__(self) -> Group:
+        return self._view.picture()

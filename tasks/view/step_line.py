@@ -18,11 +18,11 @@ def step_line(result: Result, *, names: int = 0, width: int | None = None, marks
         why = f"at attempt {result.attempts}" + (f"; {why}" if why else "")
     quiet = "dim" if result.state is State.SKIPPED else ""
     parts: list[str | tuple[str, str]] = [(mark, style), (f"{time:>9}", "dim"), "  "]
-    if why:
-        parts += [(pad(result.name, names), quiet), "  ", (why[:_LONGEST_WHY], "bad" if style == "bad" else "dim")]
-    else:
-        parts.append((result.name, quiet))
-    return line(*parts).fitted(width, marks.more)
+    padded = line(*parts, (pad(result.name, names), quiet))
+    told = padded.followed(why[:_LONGEST_WHY], "bad" if style == "bad" else "dim", width, marks.more)
+    if told is padded:
+        told = line(*parts, (result.name, quiet))
+    return told.fitted(width, marks.more)
 
 
 def names_width(names: list[str], width: int | None = None) -> int:

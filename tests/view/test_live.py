@@ -164,6 +164,18 @@ def test_when_it_is_over_the_ends_stand_there_and_no_area(size: tuple[int, int],
         assert shown.terminal.column == 0
 
 
+def test_a_step_that_has_ended_is_not_shown_as_running_also_before_the_next_tick() -> None:
+    steps = launch()
+    with window(80, 24) as (shown, console), Live(scene(steps), console=console) as view:
+        for number, part in enumerate(steps[:3]):
+            view.started(part, number / 100, 0, 1)
+        advance(view, shown, 1.0)
+        view.ended(ran(steps[0].name, 0, 1.05))
+        shown.read()
+        assert sum(steps[0].name in text for text in shown.terminal.shown) == 1
+        assert shown.terminal.shown[-1].strip().startswith("1 of 40 done")
+
+
 def test_pictures_differ_in_their_figures_only() -> None:
     steps = launch()
     pictures = []

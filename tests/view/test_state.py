@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from tasks.view.draw import render
 from tasks.view.fit import cells
 from tasks.view.line import ASCII
 from tasks.view.state import Board, Screen
+from tasks.view.step_line import step_line
 from tests.view.plans import launch, ran, step, texts
 
 
@@ -102,6 +104,20 @@ def test_expected_seconds_stand_in_a_column() -> None:
         "     1.0 s  b             node 1",
         "     1.0 s  c  of 42.0 s  node 1",
     ]
+
+
+@pytest.mark.parametrize("width", range(13, 90))
+def test_nothing_is_cut_twice_or_to_nothing(width: int) -> None:
+    screen = Screen(total=3)
+    for name in ("cluster: create", "helm: app-b in openframe-datasources ready"):
+        screen = screen.started(step(name), 0.0, 1, 5.0).said(name, "0 of 12 are ready")
+    lines = texts(render(screen, 1.0, width, 10))
+    ended = [step_line(ran(n, 0, 1, why="one server"), names=12, width=width).text for n in screen.running]
+    for text in [*lines, *ended]:
+        assert cells(text) <= width
+        assert "……" not in text
+        assert text.count("…") <= 2
+        assert all(len(part) >= 8 for part in re.findall(r"  ([^ ]*(?: [^ ]+)*…)$", text) if width >= 30), text
 
 
 def test_guards_are_not_shown() -> None:

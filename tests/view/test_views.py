@@ -129,7 +129,7 @@ def test_live_draws_the_area_within_the_height(monkeypatch: pytest.MonkeyPatch) 
     view = Live(scene(steps), console=console)
     for number, part in enumerate(steps[:20]):
         view.started(part, number / 10, 0, 1)
-    assert len(view._picture().renderables) == 4
+    assert len(view.picture().renderables) == 4
 
 
 def test_github_annotates_each_failure_and_shows_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
