@@ -48,7 +48,9 @@ def remains(situation: Situation) -> Remains:
     network: str | None = None
     guests: tuple[str, ...] = ()
     found = docker.inspected(programs.run(docker.networks(name)).out)
-    if found and (found[0].get("Labels") or {}).get("app") == "k3d" and not _external(situation):
+    if found and (found[0].get("Labels") or {}).get("app") == "k3d":
+        # k3d calls a network external that it found there, as one is whose creation was interrupted before its first
+        # node (k3d: `ClusterPrepNetwork`); none of another name is ever asked for, so it is this cluster's all the same
         network = str(found[0]["Name"])
         inside = found[0].get("Containers") or {}
         there = {str(each["Name"]) for key, each in inside.items() if key not in containers}
@@ -63,11 +65,6 @@ def remains(situation: Situation) -> Remains:
         entry=_has_entry(situation),
         files=situation.folders.state.exists(),
     )
-
-
-def _external(situation: Situation) -> bool:
-    first = situation.standing.first
-    return first is not None and first.labels.get("k3d.cluster.network.external") == "true"
 
 
 def _user_file(situation: Situation) -> Path:

@@ -100,7 +100,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
     [
         (network(), "false", "k3d-openframe-dev"),
         (network(), "", "k3d-openframe-dev"),
-        (network(), "true", None),  # k3d found it there, and says so on every node
+        (network(), "true", "k3d-openframe-dev"),  # of an interrupted creation: k3d found it, and calls it external
         (network(label=None), "false", None),
         (network(label="mine"), "false", None),
         (NO_NETWORK, "false", None),
