@@ -21,7 +21,7 @@ $(VENV)/runtime.done: requirements.txt
 	@touch $@
 
 # invoke turns bytecode files off: without these every call would compile what it imports
-$(VENV)/compiled.done: $(VENV)/runtime.done tasks.py $(wildcard tasks/*.py tasks/*/*.py)
+$(VENV)/compiled.done: $(VENV)/runtime.done tasks.py $(wildcard tasks/*.py tasks/*/*.py tasks/*/*/*.py)
 	@$(BIN)/python -m compileall -q tasks tasks.py
 	@touch $@
 

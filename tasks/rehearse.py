@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def rehearse(
     rollback: bool,
 ) -> int:
     """Bring up a rehearsed environment. Raises what `up` raises, and `BadInput` for options."""
-    from tasks.rehearsal.engine import enter
     from tasks.rehearsal.what_if import what_if
     from tasks.up import up
 
     asked = what_if(cores=cores, line=line, no_cache=no_cache, time_scale=time_scale, timing=timing, faults=fault)
-    return up(enter(session, asked), recreate=recreate, rollback=rollback)
+    assert session.rehearsal is not None  # the task's engine is `rehearsal`
+    return up(replace(session, rehearsal=session.rehearsal.ask(asked)), recreate=recreate, rollback=rollback)

@@ -30,8 +30,6 @@ _MAKING = ("prepull", "registry", "cluster", "rehearse")
 """Tasks that are about what a cluster is made from."""
 _READING = ("plan", "status", "doctor")
 """Tasks whose screens are no run's."""
-REHEARSAL = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
-"""What every screen of a rehearsal says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +254,9 @@ def guarded(options: Options, root: Path, body: Callable[[Session], int | None])
         return ended.status
     except LaunchError as error:
         if options.engine == "rehearsal":
-            told([REHEARSAL])
+            from tasks.rehearsal.place import NOTE
+
+            told([NOTE])
         tell(error)
         return error.status
     except KeyboardInterrupt:

@@ -123,7 +123,13 @@ def test_what_makes_a_cluster_can_be_rehearsed(name: str) -> None:
             "report",
             {"against": "previous", "history": True},
             "tasks.report.task.report",
-            {"history": True},
+            {"history": True, "against": "previous"},
+        ),
+        (
+            "bench",
+            {"modes": "graph,create", "against_set": ["pool.concurrency=2"], "fail_over": "10%"},
+            "tasks.bench.task.bench",
+            {"modes": "graph,create", "against_set": ("pool.concurrency=2",), "fail_over": "10%"},
         ),
         ("config", {"only": "helm"}, "tasks.showing.configuration", {"form": "text", "only": "helm"}),
     ],
@@ -138,8 +144,15 @@ def test_each_task_leads_to_its_room(
 ) -> None:
     seen: list[tuple[Any, dict[str, Any]]] = []
     session = given.session(tmp_path)
+
+    def room(given_to: Any, *values: Any, **own: Any) -> None:
+        """What a value holds counts as what was given: those that are not as usual."""
+        for each in values:
+            own |= {key: value for key, value in vars(each).items() if value != getattr(type(each)(), key)}
+        seen.append((given_to, own))
+
     monkeypatch.setattr("tasks.session.guarded", lambda _options, _root, body: body(session))
-    monkeypatch.setattr(where, lambda given_to, *_wanted, **own: seen.append((given_to, own)))
+    monkeypatch.setattr(where, room)
     ns[name](_context(), **_all(name, given_))
     assert seen == [(session, wanted)]
 

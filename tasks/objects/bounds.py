@@ -5,12 +5,9 @@ What aliases repeat is counted too: nine lines of them can stand for a thousand 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import yaml
 
-from tasks.objects.loader import Loader
+from tasks.objects.loader import events
 
 MOST_DEPTH, MOST_VALUES = 200, 2_000_000
 """Far above any manifest: the deepest schemas of well-known CRDs nest a third of this."""
@@ -29,7 +26,7 @@ def refuse_excess(text: str) -> None:
     opened: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
     count = number = 0
-    for event in _events(text):
+    for event in events(text):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent):
             number += 1
@@ -49,16 +46,3 @@ def refuse_excess(text: str) -> None:
             raise Excess(number, line, f"it is nested more than {MOST_DEPTH} deep")
         if count > MOST_VALUES:
             raise Excess(number, line, f"it holds more than {MOST_VALUES} values, counting what aliases repeat")
-
-
-def _events(text: str) -> Iterator[Any]:
-    """Up to the first fault: whoever builds next tells of that."""
-    try:
-        loader = Loader(text)
-        try:
-            while loader.check_event():
-                yield loader.get_event()
-        finally:
-            loader.dispose()
-    except yaml.YAMLError:
-        return

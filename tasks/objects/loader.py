@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
@@ -39,6 +41,19 @@ class Loader(Base):
         first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in rows if tag not in _TEXTS]
         for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+def events(text: str) -> Iterator[Any]:
+    """The parser's events up to the first fault: whoever builds values next tells of that."""
+    try:
+        loader = Loader(text)
+        try:
+            while loader.check_event():
+                yield loader.get_event()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError:
+        return
 
 
 def settle_keys(loader: Loader, root: yaml.Node) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.rehearsal.model import AFTER, BEFORE, activities
 from tasks.rehearsal.profile import Profile
 from tasks.rehearsal.scene import scene, without_cache
-from tasks.rehearsal.simulate import simulate
+from tasks.rehearsal.simulate import Activity, simulate
 from tasks.rehearsal.what_if import WhatIf
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def _span(step: Step, spans: Mapping[str, tuple[float, float]]) -> tuple[float, 
     return min(begin, end), end
 
 
-def _path(found: Sequence[object], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:
+def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:
     """Back from the end, each time to the need that ended last."""
-    needs = {each.name: each.needs for each in found}  # type: ignore[attr-defined]
+    needs = {each.name: each.needs for each in found}
     name, path = AFTER, []
     while needs.get(name):
         name = max(needs[name], key=lambda need: spans[need][1])

@@ -39,7 +39,7 @@ def pull(call: Call, ref: str, *, told: bool = True) -> None:
     shown = path if domain else refs.full(ref).removeprefix("docker.io/").rpartition(":")[0].partition("@")[0]
     say(f"{tag or digest}: Pulling from {shown}")
     call.middle()
-    if call.faults.find("pull-stalls", origin, ref) and call.faults.strike("pull-stalls", origin, ref):
+    if call.faults.strike("pull-stalls", origin, ref):
         say(f"{refs.made_up(origin)[:12]}: Pulling fs layer")
         call.times.wait(3600.0)
     call.wait("pull cached" if cached else "pull", refs.short(origin), refs.full(origin), ref)
@@ -60,11 +60,11 @@ def _origin(call: Call, ref: str, domain: str) -> tuple[str, bool]:
     if not domain.startswith(_LOOPBACK):
         return ref, False
     port = int(domain.partition(":")[2])
-    registry = containers.holder(call.engine.read(), port, call.now())
+    doc = call.engine.read()
+    registry = containers.holder(doc, port, call.now())
     if registry is None:
-        # what runs on this machine by itself is not rehearsed: an image of such a registry counts as there
-        if any(domain == name.partition("/")[0] for name in call.environ.get("K3D_IMAGE_TOOLS", "").split()):
-            return ref, False
+        if not any(port == each for known in doc["containers"].values() for _, _, each in containers.published(known)):
+            return ref, False  # a registry of this machine that is not rehearsed: it has what is asked for
         refused = f"dial tcp 127.0.0.1:{port}: connect: connection refused"
         raise daemon(f'Get "http://{domain}/v2/": {refused}')
     behind = upstream(registry)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.rehearsal.place import VARIABLE, Place, prepare
+from tasks.rehearsal.place import NOTE, VARIABLE, Place, prepare
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
@@ -31,13 +31,7 @@ class Rehearsal:
     place: Place
     root: Path
     what_if: WhatIf
-
-    @property
-    def note(self) -> str:
-        """What every screen says."""
-        from tasks.session import REHEARSAL
-
-        return REHEARSAL
+    note: str = NOTE
 
     def reach(self) -> Rehearsed:
         """The API and the registries of its state."""
@@ -52,6 +46,16 @@ class Rehearsal:
         times = {**staged(self.root, self.what_if, steps, situation, bounds), "scale": self.what_if.scale}
         _write(self.place.folder / "times.json", times)
 
+    def ask(self, what_if: WhatIf) -> Rehearsal:
+        """The same under other circumstances; faults of before are over. Raises `BadInput` for a fault that is none."""
+        from tasks.rehearsal.faults import write
+
+        write(self.place.folder, what_if.faults)
+        _mend(self.place)
+        cores = {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {}
+        _write(self.place.folder / "machine.json", cores)
+        return replace(self, what_if=what_if)
+
     def leave(self) -> None:
         """Clear all of it, when the last of its clusters is gone."""
         from tasks.rehearsal.containers import blank
@@ -63,7 +67,7 @@ class Rehearsal:
             clear(self.place.folder)
 
 
-def enter(session: Session, what_if: WhatIf | None = None) -> Session:
+def enter(session: Session) -> Session:
     """The same session on a rehearsal. Raises `BadInput` where its folder cannot be ours."""
     from tasks.engine.folder import log_folder
     from tasks.rehearsal.what_if import WhatIf
@@ -71,15 +75,8 @@ def enter(session: Session, what_if: WhatIf | None = None) -> Session:
     folder = log_folder(Path(session.settings.log_dir)) / FOLDER
     prepare(folder)
     place = Place(folder)
-    environ = environment(session.environ, place)
-    made = Rehearsal(place=place, root=session.root, what_if=what_if or WhatIf())
-    if what_if is not None:
-        from tasks.rehearsal.faults import write
-
-        write(folder, what_if.faults)
-        _mend(place)
-        _write(folder / "machine.json", {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {})
-    return replace(session, environ=environ, rehearsal=made)
+    made = Rehearsal(place=place, root=session.root, what_if=WhatIf())
+    return replace(session, environ=environment(session.environ, place), rehearsal=made)
 
 
 def _mend(place: Place) -> None:

@@ -8,8 +8,8 @@ import json
 import time
 
 from tasks.rehearsal.call import Exit
+from tasks.rehearsal.flags import seconds
 from tasks.rehearsal.helm_charts import found, manifest, rendered, values
-from tasks.rehearsal.k3d_create import seconds
 from tasks.rehearsal.kubectl import put
 from tasks.rehearsal.reaching import Cluster, Refused
 from tasks.rehearsal.workloads import RELEASE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tasks.rehearsal import containers, starting
-from tasks.rehearsal.k3d_create import seconds, start
+from tasks.rehearsal.k3d_start import limit, start
 from tasks.rehearsal.k3d_words import fatal, info
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def _named(call: Call, given: Given) -> list[str]:
 
 def _start(call: Call, given: Given) -> None:
     for name in _named(call, given):
-        start(call, name, call.began + seconds(given.get("timeout")))
+        start(call, name, call.began + limit(given.get("timeout")))
         call.wait_until(call.began + call.times.seconds("start returns"))
         info(call, f"Started cluster '{name}'")
 

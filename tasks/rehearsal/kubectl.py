@@ -197,10 +197,8 @@ def _get(call: Call, given: Given) -> None:
 
 def _wait(call: Call, given: Given) -> None:
     """`--for=condition=X`: until all of them have it."""
-    from tasks.rehearsal.k3d_create import seconds
-
     cluster, wanted = Cluster(call, given.get("kubeconfig")), given.get("for").partition("=")[2]
-    end = call.now() + seconds(given.get("timeout") or "30s")
+    end = call.now() + flags.seconds(given.get("timeout") or "30s")
     kind, *names = [part for word in given.args for part in word.split("/")]
     while True:
         items: list[dict[str, Any]] = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
+"""What every screen of a rehearsal says."""
 VARIABLE = "OPENFRAME_REHEARSAL"
 """Names the folder of the rehearsal that is going on."""
 MARK = "openframe-rehearsal"
@@ -29,7 +31,7 @@ PROGRAMS = ("docker", "k3d", "kubectl", "helm")
 VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.33.13", "helm": "v4.1.4"}
 """What the stand-ins say they are: those that are pinned (config/pins.yaml), and the engine that they were compared
 with."""
-_NOTE = "REHEARSAL"
+_SIGN = "REHEARSAL"
 _TEXT = """REHEARSAL: nothing in this folder is real.
 
 bin/ holds stand-ins for docker, k3d, kubectl and helm. They make no container and reach no network; what they have
@@ -84,14 +86,14 @@ def prepare(folder: Path) -> None:
     place = Place(folder.absolute())
     place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.bin.mkdir(mode=0o700, exist_ok=True)
-    _write(place.folder / _NOTE, _TEXT.format(folder=place.folder), 0o600)
+    _write(place.folder / _SIGN, _TEXT.format(folder=place.folder), 0o600)
     for program in PROGRAMS:
         _write(place.bin / program, _script(program, place.folder), 0o700)
 
 
 def clear(folder: Path) -> None:
     """Remove a rehearsal; anything that is none is left alone."""
-    if (folder / _NOTE).is_file():
+    if (folder / _SIGN).is_file():
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _APPLIED = re.compile(r"^(\d+) to apply")
 _IMAGES = re.compile(r"^(\d+) images?, ")
-FETCH = "registry: fetch images of "
+FETCH, INSTALL = "registry: fetch images of ", "helm: install "
 
 
 def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene:
@@ -24,11 +24,8 @@ def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene
     from tasks.cluster.config import balanced
 
     settings = situation.settings
-    installed = frozenset(
-        name.removeprefix("helm: install ")
-        for step in steps
-        if (name := step.name).startswith("helm: install ") and _validated(situation, name)
-    )
+    validated = situation.folders.cache / "validated"
+    again = validated.is_dir() and any(validated.iterdir())  # the charts of an earlier launch, most likely these
     return Scene(
         servers=settings.cluster.servers,
         agents=situation.shape.agents,
@@ -36,14 +33,10 @@ def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene
         objects={step.name: int(match[1]) for step in steps if (match := _APPLIED.match(step.why))},
         images={step.name.removeprefix(FETCH): ("workload",) * fetched(step) for step in steps if fetched(step)},
         cached=what_if.cache,
-        validated=installed,
+        validated=frozenset(
+            step.name.removeprefix(INSTALL) for step in steps if again and step.name.startswith(INSTALL)
+        ),
     )
-
-
-def _validated(situation: Situation, name: str) -> bool:
-    """Charts are validated the first time that they are installed with their values."""
-    folder = situation.folders.cache / "validated"
-    return folder.is_dir() and any(folder.iterdir()) and bool(name)
 
 
 def fetched(step: Step) -> int:

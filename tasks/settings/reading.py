@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
 
 from tasks.errors import BadInput
+from tasks.objects.loader import events
 from tasks.objects.reading import documents, read_text
 from tasks.settings.origin import Path
 
@@ -99,7 +99,7 @@ class _Scan:
     def run(self, text: str) -> None:
         import yaml
 
-        for event in _events(text):
+        for event in events(text):
             line = event.start_mark.line + 1
             if getattr(event, "tag", None) not in _TAGS:
                 raise self.refused(
@@ -160,20 +160,3 @@ class _Scan:
             return ()
         level = self._levels[-1]
         return (*level.path, level.name or "" if level.mapping else str(level.number))
-
-
-def _events(text: str) -> Iterator[Any]:
-    """The parser's events up to the first fault: whoever reads next tells of that."""
-    import yaml
-
-    from tasks.objects.loader import Loader
-
-    try:
-        loader = Loader(text)
-        try:
-            while loader.check_event():
-                yield loader.get_event()
-        finally:
-            loader.dispose()
-    except yaml.YAMLError:
-        return

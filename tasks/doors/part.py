@@ -1,0 +1,88 @@
+"""Tasks for one part of a launch, and for what it is made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.door import door
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+
+@door("profile", "set", "engine", "keep_going")
+def prepull(session: Session) -> int | None:
+    """Pull the images that the engine will ask for, at the same time."""
+    from tasks.parts import part
+
+    return part(session, "prepull")
+
+
+@door(
+    "profile",
+    "set",
+    "engine",
+    "keep_going",
+    "wait_lock",
+    help={"purge": "remove the registries with all that they keep", "status": "size and hit rate of each"},
+)
+def registry(session: Session, purge: bool = False, status: bool = False) -> int | None:
+    """Start the push registry and the pull-through caches."""
+    from tasks.registries import registries as act
+
+    return act(session, purge=purge, status=status)
+
+
+@door(
+    "profile",
+    "set",
+    "engine",
+    "keep_going",
+    "wait_lock",
+    help={"recreate": "make it anew where k3d cannot change it in place"},
+)
+def cluster(session: Session, recreate: bool = False) -> int | None:
+    """Create or start the k3d cluster, with the images and registries that it needs."""
+    from tasks.up import cluster as act
+
+    return act(session, recreate=recreate)
+
+
+@door()
+def namespaces(session: Session) -> int | None:
+    """Create all namespaces at once."""
+    from tasks.parts import part
+
+    return part(session, "namespaces")
+
+
+@door()
+def secrets(session: Session) -> int | None:
+    """Put each secret into each of its namespaces."""
+    from tasks.parts import part
+
+    return part(session, "secrets")
+
+
+@door()
+def manifests(session: Session) -> int | None:
+    """Apply the base resources and your own manifests."""
+    from tasks.parts import part
+
+    return part(session, "manifests")
+
+
+@door()
+def helm(session: Session) -> int | None:
+    """Install or upgrade the releases by their needs, and wait until they are ready."""
+    from tasks.parts import part
+
+    return part(session, "helm")
+
+
+@door("profile", "set", "engine", "context")
+def health(session: Session) -> int | None:
+    """Ask the API's endpoints, nodes, system and base services until all are well."""
+    from tasks.parts import part
+
+    return part(session, "health")
