@@ -42,7 +42,7 @@ TASKS = {
     "helm": set(),
     "health": set(),
     "docker-tune": {"undo"},
-    "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "recreate", "rollback"},
+    "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "learn", "recreate", "rollback"},
     "report": {"run", "against", "html", "trace", "history", "format"},
     "bench": {
         *("modes", "state", "runs", "warmups", "against", "against_set", "before", "rest", "cluster", "out"),
@@ -110,6 +110,7 @@ def test_what_makes_a_cluster_can_be_rehearsed(name: str) -> None:
                 "no_cache": False,
                 "timing": "",
                 "fault": ["hangs=helm"],
+                "learn": [],
                 "recreate": False,
                 "rollback": False,
             },

@@ -30,6 +30,7 @@ def docker_tune(session: Session, undo: bool = False) -> int | None:
         "cores": "as on so many processors",
         "no_cache": "as if no image were there yet",
         "timing": "times of config/rehearsal/NAME.yaml (default: default)",
+        "learn": "make the times of --timing from this recorded run of `up`; can be given again",
         "fault": "what is to fail: NAME[=TARGET][,after=S][,times=N]; can be given again",
         "recreate": "make the rehearsed cluster anew",
         "rollback": "if it fails, remove what this run made",
@@ -43,6 +44,7 @@ def rehearse(
     no_cache: bool = False,
     timing: str = "",
     fault: list[str] = [],  # noqa: B006 - invoke asks for a list
+    learn: list[str] = [],  # noqa: B006
     recreate: bool = False,
     rollback: bool = False,
 ) -> int | None:
@@ -57,6 +59,7 @@ def rehearse(
         no_cache=no_cache,
         timing=timing,
         fault=fault,
+        learn=learn,
         recreate=recreate,
         rollback=rollback,
     )

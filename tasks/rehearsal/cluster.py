@@ -51,6 +51,7 @@ def node_up(call: Call, doc: Document, container: Container) -> None:
         world = workloads.World(there, now, call.times, call.faults)
         if not there.get("seeded") and labels["k3d.role"] == "server":
             there["seeded"] = True
+            there["ready"] = registered
             there["controllers"] = registered + call.times.seconds("controllers")
             _seed(workloads.World(there, registered, call.times, call.faults), container)
         elif old is None:

@@ -129,6 +129,6 @@ def dump(profile: Profile) -> str:
         value = getattr(profile, each.name)
         if isinstance(value, Cost):
             value = {part.name: round(getattr(value, part.name), 4) for part in fields(Cost)}
-        made[each.name] = dict(value) if isinstance(value, Mapping) else value
+        made[each.name] = dict(value) if isinstance(value, Mapping) else round(value, 4)
     text: str = yaml.safe_dump(made, sort_keys=False, allow_unicode=True)
     return text

@@ -34,16 +34,21 @@ class World:
         return max(self.now, float(self.doc.get("controllers", 0.0)))
 
     def fate(self, obj: Object) -> tuple[float, str]:
-        """Seconds until pods of a workload are ready, and whether they ever are."""
+        """Seconds from `active` until pods of a workload are ready, and whether they ever are.
+
+        Those of k3s count from the API's readiness, a release's from the end of its installation: what controllers
+        begin late is no later for it.
+        """
         meta = obj["metadata"]
         release = (meta.get("annotations") or {}).get(RELEASE, "")
         own = f"{meta['namespace']}/{meta['name']}"
+        due = self.active + self.times.seconds("workload ready", own, meta["name"])
         if meta["namespace"] == "kube-system" and not release:
-            seconds = self.times.seconds("system ready", meta["name"])
+            due = float(self.doc.get("ready", self.now)) + self.times.seconds("system ready", meta["name"])
         elif release:
-            seconds = self.times.seconds("release ready", f"{meta['namespace']}/{release}", release)
-        else:
-            seconds = self.times.seconds("workload ready", own, meta["name"])
+            names = (f"{meta['namespace']}/{release}", release)
+            due = self.now + self.times.seconds("install", *names) + self.times.seconds("release ready", *names)
+        seconds = max(0.0, due - self.active)
         about = [own, *([f"{meta['namespace']}/{release}"] if release else [])]
         images = [str(each.get("image", "")) for each in _containers(obj)]
         if self.faults.strike("image-missing", *about, *images):

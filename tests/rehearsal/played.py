@@ -52,6 +52,7 @@ class Played:
                     no_cache=False,
                     timing="",
                     fault=fault,
+                    learn=(),
                     recreate=False,
                     rollback=False,
                 )

@@ -1,0 +1,72 @@
+"""`invoke rehearse --learn RUN`: a time profile from recorded launches of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import BadInput
+from tasks.rehearsal.fitting import fit, predicted
+from tasks.rehearsal.model import AFTER
+from tasks.rehearsal.profile import FOLDER, Profile, dump, load
+from tasks.rehearsal.recorded import Recorded, recorded
+from tasks.rehearsal.what_if import DEFAULT
+
+if TYPE_CHECKING:
+    from tasks.session import Session
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def learn(session: Session, runs: Sequence[str], name: str) -> int:
+    """Fit the profile's figures to these runs, and keep it under a name. Raises `BadInput`."""
+    from tasks.engine.folder import write_whole
+    from tasks.report.runs import find
+    from tasks.view.output import out
+
+    name = name or DEFAULT
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"--timing is '{name}'",
+            why="it becomes the name of a file: small letters, digits and hyphens",
+            fix="such as laptop-8-cores",
+        )
+    path = session.root / FOLDER / f"{name}.yaml"
+    log_dir = Path(session.settings.log_dir).expanduser()
+    found = [_launch(find(log_dir, each).path) for each in runs]
+    launches = [launch for launch, _ in found]
+    profile = named(fit(launches, load(session.root, DEFAULT)), [record for _, record in found])
+    write_whole(path, dump(profile), mode=0o644)
+    took = statistics.median(launch.wall for launch in launches)
+    told = statistics.median(predicted(profile, launch)[AFTER] for launch in launches)
+    out([f"{path}: {len(launches)} launches took {took:.1f} s (median), and are told as {told:.1f} s"])
+    return 0
+
+
+def _launch(path: Path) -> tuple[Recorded, dict[str, Any]]:
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    launch = recorded(record) if record.get("engine") == "k3d" else None
+    if launch is None:
+        raise BadInput(
+            f"{path.stem} is no launch to learn from",
+            why="that is a run of `up` on k3d which made a cluster and ended well",
+            fix="name others: invoke report --history --run up lists them",
+        )
+    return launch, record
+
+
+def named(profile: Profile, records: Sequence[dict[str, Any]]) -> Profile:
+    """With what it rests on."""
+    newest = max(records, key=lambda record: str(record["started"]))
+    system = newest["system"]
+    rests = {
+        "launches": len(records),
+        "date": str(newest["started"])[:10],
+        **{key: str(system[key]) for key in ("docker", "k3d", "k3s_image") if system.get(key)},
+    }
+    return replace(profile, recorded=rests, cores=float(system.get("cpus") or profile.cores))

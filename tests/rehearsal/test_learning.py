@@ -1,0 +1,123 @@
+"""From records of launches to a time profile: what was put into them must come out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine.folder import log_folder
+from tasks.errors import BadInput
+from tasks.rehearsal.fitting import fit, predicted
+from tasks.rehearsal.learning import learn
+from tasks.rehearsal.model import AFTER
+from tasks.rehearsal.profile import Cost, Profile, load
+from tasks.rehearsal.recorded import recorded
+from tests import given
+from tests.rehearsal.test_model import a_launch
+
+NAME = "20261125T120000.000Z-up"
+
+
+@pytest.fixture
+def start() -> Profile:
+    return load(given.ROOT, "default")
+
+
+def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
+    """Of a launch that has taken what this profile says."""
+    _situation, steps = a_launch(folder)
+    rows = [
+        {
+            "name": step.name,
+            "task": step.task,
+            "needs": list(step.needs),
+            "state": "skipped" if step.skip is not None else "ran",
+            "why": step.skip or step.why,
+            "start_s": 0.0,
+            "end_s": 0.0,
+            "slot": None if step.wait or step.skip is not None else 0,
+        }
+        for step in steps
+    ]
+    record: dict[str, Any] = {
+        "schema": 1,
+        "task": "up",
+        "engine": "k3d",
+        "outcome": "ok",
+        "started": "2026-11-25T12:00:00.000Z",
+        "wall_s": 0.0,
+        "concurrency": 2,
+        "system": {"cpus": 2, "docker": "28.2.2", "k3d": "v5.9.0", "k3s_image": "rancher/k3s:v1.32.3-k3s1"},
+        "steps": rows,
+    }
+    launch = recorded(record)
+    assert launch is not None
+    ends = predicted(profile, launch)
+    for row in rows:
+        row["end_s"] = ends.get(str(row["name"]), 0.0)
+    record["wall_s"] = ends[AFTER]
+    return record
+
+
+def slower(profile: Profile) -> Profile:
+    """A machine on which k3s starts more slowly, and pods do."""
+    return replace(profile, boot=Cost(cpu=profile.boot.cpu * 2, width=1.5), pod=Cost(cpu=0.9, time=3.0))
+
+
+def test_what_launches_took_is_learned(tmp_path: Path, start: Profile) -> None:
+    launch = recorded(a_record(tmp_path, slower(start)))
+    assert launch is not None
+    before, after = (predicted(profile, launch) for profile in (start, fit([launch], start)))
+    assert before[AFTER] < 0.9 * launch.wall
+    assert after[AFTER] == pytest.approx(launch.wall, rel=0.03)
+    late = "helm: b in platform ready"
+    assert abs(after[late] - launch.ends[late]) < abs(before[late] - launch.ends[late])
+
+
+def test_a_launch_that_is_told_rightly_changes_nothing(tmp_path: Path, start: Profile) -> None:
+    launch = recorded(a_record(tmp_path, start))
+    assert launch is not None
+    assert fit([launch], start) == start
+
+
+def test_a_profile_says_what_it_rests_on(tmp_path: Path, start: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    session = session_with(tmp_path, a_record(tmp_path, slower(start)))
+    assert learn(session, ["latest"], "slow") == 0
+    made = load(session.root, "slow")
+    assert (made.cores, made.recorded["launches"], made.recorded["date"]) == (2.0, 1, "2026-11-25")
+    assert made.recorded["k3d"] == "v5.9.0"
+    assert "1 launches took" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change", [{"outcome": "failed"}, {"engine": "rehearsal"}, {"task": "down"}, {"steps": []}], ids=str
+)
+def test_what_is_no_launch_teaches_nothing(change: dict[str, Any], tmp_path: Path, start: Profile) -> None:
+    session = session_with(tmp_path, {**a_record(tmp_path, start), **change})
+    with pytest.raises(BadInput, match="no launch to learn from"):
+        learn(session, [NAME], "slow")
+    assert not (session.root / "config" / "rehearsal" / "slow.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["../up", "Big", "a b", "-x"])
+def test_a_profile_has_the_name_of_a_file(name: str, tmp_path: Path, start: Profile) -> None:
+    session = session_with(tmp_path, a_record(tmp_path, start))
+    with pytest.raises(BadInput, match="--timing is"):
+        learn(session, ["latest"], name)
+
+
+def session_with(folder: Path, record: dict[str, Any]) -> given.FakeSession:
+    """A project of its own, and one recorded run."""
+    root = folder / "project"
+    (root / "config" / "rehearsal").mkdir(parents=True)
+    (root / "config" / "rehearsal" / "default.yaml").write_bytes(
+        (given.ROOT / "config" / "rehearsal" / "default.yaml").read_bytes()
+    )
+    session = given.session(folder, root=root)
+    runs = log_folder(log_folder(Path(session.settings.log_dir)) / "runs")
+    (runs / f"{NAME}.json").write_text(json.dumps(record))
+    return session
