@@ -308,4 +308,4 @@ def test_the_end_does_not_wait_for_a_pause(api: Watched, direct: Scripted, monke
 
 def test_a_thread_that_watches_holds_up_nobodys_end(api: Watched) -> None:
     watch(api)
-    assert all(each.daemon for each in threading.enumerate() if each.name in watching())
+    assert {each.daemon for each in threading.enumerate() if each.name in watching()} == {True}
