@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.acting import run, running
 from tasks.engine.folder import write_whole
+from tasks.engine.scratch import prefix
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput, LaunchError
 from tasks.lock import held
@@ -188,7 +189,7 @@ def _fetch(situation: Situation, chart: Chart) -> Action:
 
         folder = chart.folder(situation)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as fresh:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh:
             command = helm.pull(chart.reference, chart.version, Path(fresh), situation.settings.timeouts.pull)
             run(situation.helm_programs, command, context)
             brought = sorted(Path(fresh).glob("*.tgz"))

@@ -17,8 +17,10 @@ class Held(LaunchError):
 
 
 @contextlib.contextmanager
-def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -> Iterator[None]:
+def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -> Iterator[bool]:
     """Hold the lock file; wait at most that many seconds for its holder. Raises `Held`, naming it, and `BadInput`.
+
+    Yields whether its last holder was killed: it has not taken its name out.
 
     `shared`: beside others that hold it so, and without a name.
     """
@@ -26,12 +28,13 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
     try:
         _take(handle, path, seconds, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         if shared:
-            yield
+            yield False
             return
+        killed = bool(os.pread(handle, 1, 0))
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
         try:
-            yield
+            yield killed
         finally:
             os.ftruncate(handle, 0)
     finally:

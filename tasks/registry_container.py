@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tasks.acting import run
+from tasks.engine.scratch import prefix
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.registries import PUSH, Registry, read
@@ -66,7 +67,8 @@ def _with_login(situation: Situation, name: str, cache: Cache) -> Making:
             name, situation.settings.registries.image, port=chosen, volume=name, labels=labels(cache)
         )
         made = run(situation.programs, command, context).out.strip()
-        with tempfile.NamedTemporaryFile("w", dir=situation.folders.state.parent, suffix=".yml") as file:  # mode 0600
+        place = situation.folders.state.parent
+        with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=".yml") as file:  # mode 0600
             file.write(text)
             file.flush()
             run(situation.programs, docker.copy_in(file.name, name, "/etc/docker/registry/config.yml"), context)

@@ -19,6 +19,7 @@ from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import BadInput, Interrupted, LaunchError
 from tasks.reach import Network, Reach
 from tasks.situation import Folders, Situation
+from tasks.tools.orphans import MARK, mark
 from tasks.tools.program import Programs
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class Session:
         return self.state / "clusters" / f"{self._stem}.lock"
 
     def programs(self) -> Programs:
-        """Programs with this process's environment; steps' outputs go to this run's own folder."""
+        """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
         folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
-        return Programs(folder=folder, env=dict(self.environ), log_dir=self.log_dir)
+        return Programs(folder=folder, env={**self.environ, MARK: mark(self.lock)}, log_dir=self.log_dir)
 
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""

@@ -72,7 +72,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         root=session.root,
         environ=session.environ,
         programs=programs,
-        k3d_programs=replace(programs, env=_k3d_environment(session, settings)),
+        k3d_programs=replace(programs, env=_k3d_environment(programs, session, settings)),
         helm_programs=programs.with_env(helm.environment(session.folders.cache)),
         folders=session.folders,
         host=host,
@@ -100,14 +100,14 @@ def _pinned(session: Session) -> str:
     return pins.read(session.root / "config" / "pins.yaml").of("k3d").version
 
 
-def _k3d_environment(session: Session, settings: Settings) -> dict[str, str]:
+def _k3d_environment(programs: Programs, session: Session, settings: Settings) -> dict[str, str]:
     """K3D_IMAGE_… from the settings, where another layer than the environment set them."""
     own = {
         "K3D_IMAGE_TOOLS": settings.cluster.tools_image,
         "K3D_IMAGE_LOADBALANCER": settings.cluster.loadbalancer_image,
     }
     given = {key: value for key, value in own.items() if value}
-    return k3d.environment({**session.environ, **given}, session.folders.state)
+    return k3d.environment({**programs.env, **given}, session.folders.state)
 
 
 def _registries(programs: Programs) -> dict[str, Registry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from tasks import health, kubeconfig, removal
 from tasks.cluster.config import changed
@@ -52,9 +53,27 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 
 @contextlib.contextmanager
 def locked(session: Session) -> Iterator[None]:
-    """Hold this cluster for this run alone. Raises `Held`."""
-    with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0):
+    """Hold this cluster for this run alone; what a killed run has left is cleared away first. Raises `Held`."""
+    with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0) as killed:
+        if killed:
+            clear_after(session)
         yield
+
+
+def clear_after(session: Session) -> None:
+    """End the programs of a run that was killed, and remove the files that it had not finished."""
+    import tempfile
+
+    from tasks.engine.scratch import sweep
+    from tasks.tools.kubeconfig import target
+    from tasks.tools.orphans import end_orphans
+
+    end_orphans(session.lock)
+    for folder in (session.state, session.folders.cache):
+        sweep(folder, below=True)
+    logs, home = Path(session.settings.log_dir), Path(session.environ.get("HOME") or Path.home())
+    for folder in (logs, logs / "runs", Path(tempfile.gettempdir()), target(session.environ, home).parent):
+        sweep(folder)
 
 
 def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: bool) -> int:
@@ -142,10 +161,12 @@ def _standing_again(situation: Situation) -> Situation:
 
 
 def remember_complete(situation: Situation) -> None:
-    """Keep the id of the server that carries the marker: the next run need not ask for it."""
+    """Keep the id of the server that carries the marker, where this run found it and did not put it there."""
     from tasks.engine.folder import write_whole
     from tasks.facts.standing import standing
 
+    if situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+        return
     path, known = situation.folders.complete, situation.standing.first
     if known is not None and path.exists() and path.read_text(encoding="utf-8").strip() == known.id:
         return

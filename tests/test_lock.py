@@ -62,7 +62,8 @@ def test_another_process_holds_it_until_it_is_killed(path: Path) -> None:
         assert f"kill {process.pid} " in caught.value.fix
         process.send_signal(signal.SIGKILL)
         process.wait(5)
-        with held(path, "up"):  # what it has left in the file is nobody's any more
+        with held(path, "up") as killed:  # what it has left in the file is nobody's any more
+            assert killed
             assert path.read_text(encoding="utf-8").startswith(f"{os.getpid()} up ")
 
 
@@ -86,7 +87,8 @@ def test_the_wait_has_an_end(path: Path) -> None:
 
 def test_it_can_be_taken_again(path: Path) -> None:
     for _ in range(2):
-        with held(path, "up"):
+        with held(path, "up") as killed:
+            assert not killed
             assert path.read_text(encoding="utf-8")
         assert path.read_text(encoding="utf-8") == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

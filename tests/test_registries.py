@@ -119,7 +119,7 @@ def test_purging_from_the_command_line(
 def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import AbstractContextManager
 
-    def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[None]:
+    def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[bool]:
         return held(path, task, 0.05)
 
     monkeypatch.setattr(module, "held", soon)

@@ -227,7 +227,7 @@ def _limiting(situation: Situation, role: str, cpus: float, memory: int) -> Acti
 
 
 def _marking(situation: Situation) -> Action:
-    """Put the marker into server-0, and remember that container's id."""
+    """Put the marker into server-0, and keep that container's id: the next run need not ask for the marker."""
 
     def act(context: Context) -> Report | None:
         from tasks.engine.folder import write_whole
@@ -237,6 +237,9 @@ def _marking(situation: Situation) -> Action:
         write_whole(source, f"{situation.name}\n")
         situation.programs.run(docker.copy_in(str(source), container, MARKER), context)
         source.unlink(missing_ok=True)
+        found = docker.inspected(situation.programs.run(docker.inspect([container]), context).out)
+        if found:
+            write_whole(situation.folders.complete, f"{found[0]['Id']}\n")
         return None
 
     return act

@@ -11,6 +11,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.engine.scratch import prefix
 from tasks.errors import BadInput
 
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
@@ -73,7 +74,7 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
 
     Raises OSError, and leaves the old file then.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=prefix(path.name), dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             os.fchmod(file.fileno(), mode)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tasks.engine.scratch import prefix
 from tasks.tools.kubeapi import ApiError, Credentials, content
 
 _TIMEOUT = 5.0
@@ -160,7 +161,7 @@ def _trust(access: Credentials) -> ssl.SSLContext:
     tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
     # openssl takes a chain from files only: they live for the length of one call, mode 0600
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=prefix("certificate")) as folder:
         pair = Path(folder) / "pair.pem"
         handle = os.open(pair, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:

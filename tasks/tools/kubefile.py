@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.engine.scratch import prefix, sweep
 from tasks.errors import LaunchError
 
 _PATIENCE = 10.0
@@ -19,7 +20,7 @@ _PATIENCE = 10.0
 
 def replace(path: Path, text: str) -> None:
     """Whole or not at all, with the mode and owner of the file that it replaces."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=prefix(path.name), dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             with contextlib.suppress(FileNotFoundError):
@@ -39,25 +40,48 @@ def replace(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """The lock of kubectl itself: FILE.lock, made exclusively (client-go: `clientcmd.lockFile`)."""
+    """The lock of kubectl itself: FILE.lock, made exclusively (client-go: `clientcmd.lockFile`).
+
+    One that a killed run of ours has left is nobody's: it is removed.
+    """
     lock = path.with_name(f"{path.name}.lock")
     end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
-        except FileExistsError:
-            if time.monotonic() >= end:
-                raise LaunchError(
-                    f"your kubeconfig {path} is locked by another program",
-                    why=f"{lock} is there since more than {_PATIENCE:g} s: kubectl makes it while it writes",
-                    fix=f"if no kubectl runs it was left behind by one that died: rm {shlex.quote(str(lock))}",
-                    transient=True,
-                ) from None
-            time.sleep(0.05)
-        else:
-            break
+    while (own := _taken(lock)) is None:
+        if sweep(path.parent):
+            continue
+        if time.monotonic() >= end:
+            raise LaunchError(
+                f"your kubeconfig {path} is locked by another program",
+                why=f"{lock} is there since more than {_PATIENCE:g} s: kubectl makes it while it writes",
+                fix=f"if no kubectl runs it was left behind by one that died: rm {shlex.quote(str(lock))}",
+                transient=True,
+            ) from None
+        time.sleep(0.05)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
+        for each in (lock, own):
+            with contextlib.suppress(OSError):
+                each.unlink()
+
+
+def _taken(lock: Path) -> Path | None:
+    """Make the lock with a second name that says whose it is; the second name, or None if the lock is there."""
+    handle, name = tempfile.mkstemp(prefix=prefix(lock.name), dir=lock.parent)
+    os.close(handle)
+    own = Path(name)
+    try:
+        lock.hardlink_to(own)
+    except FileExistsError:
+        own.unlink()
+        return None
+    except OSError:  # a file system without links
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
+        except FileExistsError:
+            own.unlink()
+            return None
+        except BaseException:
+            own.unlink()
+            raise
+    return own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,10 @@ from tests.real.world import World, world
 Make = Callable[..., Project]
 
 
+LONG = ("test_faults.py", "test_kill.py", "test_many.py")
+"""They take ten minutes together, and more: run where LONG=1 is set."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder starts clusters, and takes its time."""
     here = Path(__file__).parent
@@ -23,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(600))
+            if item.path.name in LONG and not os.environ.get("LONG"):
+                item.add_marker(pytest.mark.skip(reason="it takes long: LONG=1 runs it"))
 
 
 @pytest.fixture(scope="session")

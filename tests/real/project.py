@@ -50,8 +50,6 @@ class Project:
         root, home = folder / "project", folder / "home"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
         home.mkdir()
-        profile = folder / "profile.yaml"
-        profile.write_text(yaml.safe_dump(dict(settings)))
         kept = ("PATH", "K3S_IMAGE", "K3D_IMAGE_LOADBALANCER", "K3D_IMAGE_TOOLS", "DOCKER_HOST", "LANG")
         environ = {name: os.environ[name] for name in kept if name in os.environ}
         environ |= {
@@ -65,7 +63,13 @@ class Project:
             "GITHUB_TOKEN_CLASSIC": TOKEN,
         }
         (folder / "tmp").mkdir()
-        return cls(root=root, home=home, environ=environ, profile=profile)
+        made = cls(root=root, home=home, environ=environ, profile=folder / "profile.yaml")
+        made.configure(settings)
+        return made
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Give it another profile."""
+        self.profile.write_text(yaml.safe_dump(dict(settings)))
 
     @property
     def folder(self) -> Path:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.real.conftest import Make
-from tests.real.project import Project, containers, interrupt
+from tests.real.project import Project, containers, interrupt, remains
 from tests.real.world import World
 
 CLUSTER = "failing-one"
@@ -54,6 +54,14 @@ def test_a_bad_kubelet_flag_is_named_soon_after_the_first_exit(project: Project)
     if deaths.first is not None:  # k3d's entrypoint may outlive k3s: then only the log has told
         assert ended - deaths.first <= 5
     assert done.seconds < 30
+
+
+def test_rollback_removes_what_the_failed_launch_made(project: Project) -> None:
+    assert project.invoke("down").code == 0
+    done = project.invoke("up", "--rollback", "--set", 'cluster.args.kubelet=["max-parallel-image-pulls=4"]')
+    assert done.code == 1, done.text
+    assert "what this run made is removed" in done.err
+    assert remains(CLUSTER) == []
 
 
 @pytest.mark.parametrize("after", [1.0, 3.0, 6.0, 10.0])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from tasks.errors import LaunchError
 from tasks.tools import kubefile
 from tasks.tools.kubefile import locked, replace
+from tests.given import ROOT
 
 
 def test_the_lock_is_kubectls_own_and_is_gone_afterwards(tmp_path: Path) -> None:
@@ -46,6 +50,36 @@ def test_a_lock_that_stays_is_told_and_left(tmp_path: Path, monkeypatch: pytest.
     assert f"rm '{lock}'" in caught.value.fix
     assert caught.value.transient
     assert lock.exists()
+
+
+def test_a_lock_of_a_killed_run_of_ours_is_nobodys(tmp_path: Path) -> None:
+    source = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tasks.tools.kubefile import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "config"
+    killed = subprocess.run([sys.executable, "-c", source, str(path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "config.lock").exists()
+    with locked(path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    monkeypatch.setattr(kubefile, "_PATIENCE", 0.1)
+    with locked(tmp_path / "config"):
+        assert (tmp_path / "config.lock").exists()
+        with pytest.raises(LaunchError, match="is locked"), locked(tmp_path / "config"):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:

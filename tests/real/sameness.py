@@ -1,0 +1,86 @@
+"""What is in a cluster, told so that two launches of the same settings can be compared.
+
+Left out is what no two clusters share: uids, times, versions of objects, addresses, certificates, generated names, the
+node that a pod came to lie on, and the revision of a Helm release.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from tests.real.project import Project
+
+_PASSING = ("events", "events.events.k8s.io", "leases.coordination.k8s.io")
+"""Kinds that tell what happened, not what is."""
+_OWN = ("uid", "creationTimestamp", "resourceVersion", "managedFields", "generation", "selfLink", "generateName")
+_NODES_CHOICE = ("nodeName", "clusterIP", "clusterIPs", "podCIDR", "podCIDRs", "providerID")
+_RELEASE = re.compile(r"^(sh\.helm\.release\.v1\..+)\.v[0-9]+$")
+_SCRUBBED = (
+    (re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"), "UID"),
+    (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]+)"), "TIME"),
+    (re.compile(r"\b(?:10|172|192)(?:\.[0-9]{1,3}){3}\b"), "ADDRESS"),
+    (re.compile(r"-----BEGIN [^-]+-----.*?-----END [^-]+-----\n?", re.DOTALL), "PEM"),
+    (re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=]+"), "PEM"),
+    (re.compile(r"kube-api-access-[a-z0-9]{5}"), "kube-api-access"),
+)
+
+
+def objects(project: Project) -> Counter[str]:
+    """Every object of the cluster as text, and how often it is there."""
+    kinds = project.kubectl("api-resources", "--verbs=list", "--output=name").split()
+    wanted = ",".join(sorted(kind for kind in kinds if kind not in _PASSING and not kind.endswith(".metrics.k8s.io")))
+    found = json.loads(project.kubectl("get", wanted, "--all-namespaces", "--output=json"))["items"]
+    told = [(json.dumps(_told(item), sort_keys=True), _is_release(item)) for item in found]
+    return Counter(text for text, release in told if not release) + Counter({text for text, release in told if release})
+
+
+def differences(one: Counter[str], other: Counter[str]) -> list[str]:
+    """What only one of them has; `-` the first, `+` the second."""
+    return sorted(
+        [f"- {text}" for text in (one - other).elements()] + [f"+ {text}" for text in (other - one).elements()]
+    )
+
+
+def _is_release(item: dict[str, Any]) -> bool:
+    return item["kind"] == "Secret" and _RELEASE.match(item["metadata"]["name"]) is not None
+
+
+def _told(item: dict[str, Any]) -> dict[str, Any]:
+    meta = {key: value for key, value in item["metadata"].items() if key not in _OWN}
+    if "generateName" in item["metadata"]:
+        meta["name"] = item["metadata"]["generateName"] + "*"
+    meta["ownerReferences"] = [f"{each['kind']} {each['name']}" for each in meta.get("ownerReferences") or ()]
+    told = {key: value for key, value in item.items() if key not in ("metadata", "status")}
+    if _is_release(item):
+        meta["name"] = _RELEASE.sub(r"\1", meta["name"])
+        meta["labels"] = {key: value for key, value in meta["labels"].items() if key not in ("version", "modifiedAt")}
+        told.pop("data")
+    elif item["kind"] == "Secret" and meta["namespace"] == "kube-system":
+        told["data"] = sorted(item.get("data") or ())  # the cluster's own: random
+    (meta.get("annotations") or {}).pop("deployment.kubernetes.io/revision", None)
+    told["status"] = _standing(item.get("status") or {})
+    return {"metadata": _scrubbed(meta), **{key: _scrubbed(value) for key, value in told.items()}}
+
+
+def _standing(status: dict[str, Any]) -> dict[str, Any]:
+    """How it stands, without what counts up."""
+    kept: dict[str, Any] = {
+        key: status[key] for key in ("phase", "replicas", "readyReplicas", "availableReplicas") if key in status
+    }
+    for condition in status.get("conditions") or ():
+        kept[str(condition.get("type"))] = condition.get("status")
+    return kept
+
+
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _scrubbed(inner) for key, inner in value.items() if key not in _NODES_CHOICE}
+    if isinstance(value, list):
+        return [_scrubbed(inner) for inner in value]
+    if isinstance(value, str):
+        for pattern, word in _SCRUBBED:
+            value = pattern.sub(word, value)
+    return value
