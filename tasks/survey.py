@@ -107,7 +107,7 @@ def _k3d_environment(programs: Programs, session: Session, settings: Settings) -
         "K3D_IMAGE_LOADBALANCER": settings.cluster.loadbalancer_image,
     }
     given = {key: value for key, value in own.items() if value}
-    return k3d.environment({**programs.env, **given}, session.folders.state)
+    return k3d.environment({**session.environ, **programs.env, **given}, session.folders.state)
 
 
 def _registries(programs: Programs) -> dict[str, Registry]:
