@@ -89,7 +89,7 @@ def _show(situation: Situation) -> int:
         [
             each.name,
             each.upstream,
-            f"127.0.0.1:{each.port}" if each.running else "stopped",
+            f"127.0.0.1:{each.port}" if each.running else "keeps ending" if each.loops else "stopped",
             size,
             rate,
             ", ".join(each.clusters) or "none",

@@ -98,8 +98,11 @@ def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[
         if there is None or not there.started:
             found.append(_made(situation, what, name, cache, port))
         elif not there.running:
-            commands = [docker.start([name]), *([docker.connect(join, name)] if join else [])]
-            found.append(_done(situation, what, commands, why=f"{name} is stopped"))
+            begin = docker.restart(name) if there.loops else docker.start([name])
+            commands = [begin, *([docker.connect(join, name)] if join else [])]
+            found.append(
+                _done(situation, what, commands, why=f"{name} {'keeps ending' if there.loops else 'is stopped'}")
+            )
         elif join:
             found.append(_done(situation, what, [docker.connect(join, name)], why=f"{name} is not in {join}"))
         else:

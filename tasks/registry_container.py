@@ -108,7 +108,7 @@ def making(
                 _remove_dead(situation, found, context)
                 found = None
             if found is not None and not found.running:
-                run(situation.programs, docker.start([name]), context)
+                run(situation.programs, docker.restart(name) if found.loops else docker.start([name]), context)
             chosen = fresh(context) if found is None else found.port
             if network is not None and (found is None or network not in found.networks):
                 run(situation.programs, docker.connect(network, name), context)

@@ -118,6 +118,7 @@ def test_those_that_are_missing_are_made(tmp_path: Path) -> None:
         (there(networks=("bridge",)), Presence.RUNNING, None, f"{PUSHED} is not in k3d-openframe-dev"),
         (there(running=False), Presence.ABSENT, None, f"{PUSHED} is stopped"),
         (there(running=False), Presence.STOPPED, None, f"{PUSHED} is stopped"),
+        (there(running=False, loops=True), Presence.RUNNING, None, f"{PUSHED} keeps ending"),
         (there(running=False, started=False), Presence.ABSENT, None, "it is missing"),
     ],
 )
@@ -132,6 +133,7 @@ def test_what_is_there(tmp_path: Path, found: Registry, presence: Presence, skip
     [
         (there(running=False), Presence.ABSENT, [f"docker start {PUSHED}"]),
         (there(running=False), Presence.STOPPED, [f"docker start {PUSHED}"]),
+        (there(running=False, loops=True), Presence.RUNNING, [f"docker restart {PUSHED}"]),
         (
             there(running=False, networks=()),
             Presence.STOPPED,

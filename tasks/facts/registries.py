@@ -21,12 +21,15 @@ class Registry:
     upstream: str
     """The registry it stands before, or `push`."""
     running: bool
+    """Its process stands: not between two starts of one that keeps ending."""
     port: int | None
     networks: tuple[str, ...]
     ours: bool = True
     """This project made it; another one may stand here by its name, and is used, but never removed."""
     started: bool = True
     """It has run before: one that never did may lack its login, or want a port that is taken."""
+    loops: bool = False
+    """It has ended, and the engine is about to start it again, as it has after each end."""
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -41,12 +44,14 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
         labels = each["Config"].get("Labels") or {}
         name = each["Name"].lstrip("/")
         bound = (each["HostConfig"].get("PortBindings") or {}).get("5000/tcp") or [{}]
+        loops = bool(each["State"].get("Restarting"))
         port = str(bound[0].get("HostPort") or labels.get("k3s.registry.port.external", ""))
         found[name] = Registry(
             name=name,
             id=str(each.get("Id", "")),
             upstream=labels.get(docker.CACHE_LABEL, PUSH),
-            running=bool(each["State"].get("Running")),
+            running=bool(each["State"].get("Running")) and not loops,
+            loops=loops,
             port=int(port) if port.isdigit() else None,
             networks=tuple(sorted(each["NetworkSettings"].get("Networks") or ())),
             ours=docker.CACHE_LABEL in labels,

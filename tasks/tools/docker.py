@@ -155,6 +155,11 @@ def start(names: Sequence[str]) -> Command:
     return Command(argv=("docker", "start", *names))
 
 
+def restart(name: str) -> Command:
+    """Start a container anew: `start` leaves one alone that keeps ending, since it counts as running."""
+    return Command(argv=("docker", "restart", name))
+
+
 def stop(names: Sequence[str], seconds: int = 10) -> Command:
     """Stop containers, all at once; killed after that many seconds (the long flag has changed its name in 28)."""
     return Command(argv=("docker", "stop", "-t", str(seconds), *names), deadline=seconds + 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,17 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
         seen.append(Path(asked.command.argv[2]).read_text(encoding="utf-8"))
         return ""
 
-    fake = FakePrograms(answers={"docker cp": copy})
+    fake = FakePrograms(answers={"docker cp": copy, "docker container inspect": json.dumps([{"Id": "id-of-it"}])})
     given = situation(tmp_path, fake)
     given.folders.state.mkdir(parents=True)
     act(next(step for step in steps(given) if step.name == MARK))
-    assert fake.lines == [f"docker cp {given.folders.state / 'marker'} k3d-openframe-dev-server-0:/openframe-complete"]
+    assert fake.lines == [
+        f"docker cp {given.folders.state / 'marker'} k3d-openframe-dev-server-0:/openframe-complete",
+        "docker container inspect k3d-openframe-dev-server-0",
+    ]
     assert seen == ["openframe-dev\n"]
-    assert list(given.folders.state.iterdir()) == []
+    assert list(given.folders.state.iterdir()) == [given.folders.complete]
+    assert given.folders.complete.read_text(encoding="utf-8") == "id-of-it\n"
 
 
 def test_starting_one(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.kept import GHCR, there
     [
         (inspected.registry(), there(networks=("bridge",))),
         (inspected.registry(state="exited"), there(networks=("bridge",), running=False)),
+        (inspected.registry(state="restarting"), there(networks=("bridge",), running=False, loops=True)),
         (inspected.registry(state="created"), there(networks=("bridge",), running=False, started=False)),
         (
             inspected.registry(GHCR, "5053", labels={"openframe.cache": "ghcr.io"}, networks=("k3d-b", "k3d-a")),

@@ -65,13 +65,21 @@ def meets(played: Played, faults: tuple[str, ...], code: int, words: tuple[str, 
     assert bool(failed) is bool(code), faults
 
 
+def heals(played: Played, capsys: pytest.CaptureFixture[str], *faults: str) -> None:
+    """What has failed is completed. A registry that keeps ending may end between two looks at it, for a while."""
+    for _ in range(6 if any(fault.startswith("registry-dies") for fault in faults) else 1):
+        assert played.run() == 0, told(capsys)
+        if played.run("status") == 0:
+            return
+    raise AssertionError(told(capsys))
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_ends_well_or_with_its_cause(fault: str, played: Played, capsys: pytest.CaptureFixture[str]) -> None:
     code, words = FAULTS[fault]
     assert played.run("rehearse", *IMPATIENT, fault=(fault,), scale="0.05") == code
     meets(played, (fault,), code, words, told(capsys))
-    assert played.run() == 0, told(capsys)  # what has failed is completed
-    assert played.run("status") == 0, told(capsys)
+    heals(played, capsys, fault)
 
 
 @pytest.mark.parametrize(("one", "other", "code", "words"), PAIRS)
@@ -80,5 +88,4 @@ def test_two_faults_at_a_time(
 ) -> None:
     assert played.run("rehearse", *IMPATIENT, fault=(one, other), scale="0.05") == code
     meets(played, (one, other), code, words, told(capsys))
-    assert played.run() == 0, told(capsys)
-    assert played.run("status") == 0, told(capsys)
+    heals(played, capsys, one, other)
