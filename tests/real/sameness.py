@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from typing import Any
 
@@ -18,6 +19,8 @@ _PASSING = ("events", "events.events.k8s.io", "leases.coordination.k8s.io")
 _OWN = ("uid", "creationTimestamp", "resourceVersion", "managedFields", "generation", "selfLink", "generateName")
 _NODES_CHOICE = ("nodeName", "clusterIP", "clusterIPs", "podCIDR", "podCIDRs", "providerID")
 _RELEASE = re.compile(r"^(sh\.helm\.release\.v1\..+)\.v[0-9]+$")
+_POD = re.compile(r"-[a-z0-9]{5}$")
+"""What is generated of a pod's name."""
 _SCRUBBED = (
     (re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"), "UID"),
     (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9:]+)"), "TIME"),
@@ -35,6 +38,17 @@ def objects(project: Project) -> Counter[str]:
     found = json.loads(project.kubectl("get", wanted, "--all-namespaces", "--output=json"))["items"]
     told = [(json.dumps(_told(item), sort_keys=True), _is_release(item)) for item in found]
     return Counter(text for text, release in told if not release) + Counter({text for text, release in told if release})
+
+
+def settled(project: Project, patience: float = 60.0) -> Counter[str]:
+    """The same, once two looks at it agree: controllers go on after a launch has ended. Seconds."""
+    end, before = time.monotonic() + patience, objects(project)
+    while True:
+        time.sleep(2.0)
+        now = objects(project)
+        if now == before or time.monotonic() > end:
+            return now
+        before = now
 
 
 def differences(one: Counter[str], other: Counter[str]) -> list[str]:
@@ -77,9 +91,15 @@ def _standing(status: dict[str, Any]) -> dict[str, Any]:
 
 def _scrubbed(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _scrubbed(inner) for key, inner in value.items() if key not in _NODES_CHOICE}
+        kept = {key: _scrubbed(inner) for key, inner in value.items() if key not in _NODES_CHOICE}
+        if kept.get("kind") == "Pod" and "name" in kept:
+            kept["name"] = _POD.sub("-*", kept["name"])
+        if "NodeHosts" in kept:
+            kept["NodeHosts"] = sorted(kept["NodeHosts"].split("\n"))
+        return kept
     if isinstance(value, list):
-        return [_scrubbed(inner) for inner in value]
+        rows = [_scrubbed(inner) for inner in value]
+        return sorted(rows, key=json.dumps) if rows and isinstance(rows[0], dict) else rows
     if isinstance(value, str):
         for pattern, word in _SCRUBBED:
             value = pattern.sub(word, value)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.real.conftest import Make
 from tests.real.project import Project, containers, remains, run
-from tests.real.sameness import differences, objects
+from tests.real.sameness import differences, settled
 from tests.real.world import World
 
 CLUSTER = "killed-one"
@@ -48,7 +48,7 @@ def undisturbed(project: Project) -> Undisturbed:
     done = project.invoke("up")
     assert done.code == 0, done.text
     return Undisturbed(
-        seconds=done.seconds, objects=objects(project), containers=containers(CLUSTER), volumes=unused_volumes()
+        seconds=done.seconds, objects=settled(project), containers=containers(CLUSTER), volumes=unused_volumes()
     )
 
 
@@ -80,7 +80,8 @@ def test_the_next_up_completes_it(project: Project, undisturbed: Undisturbed, mo
     process.stdout.close()
     done = project.invoke("up")
     assert done.code == 0, done.text
-    assert differences(undisturbed.objects, objects(project)) == []
+    differs = differences(undisturbed.objects, settled(project))
+    assert not differs, "\n".join(differs)
     assert containers(CLUSTER) == undisturbed.containers
     assert unused_volumes() <= undisturbed.volumes
     assert at_work(project) == []
