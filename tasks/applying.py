@@ -89,8 +89,10 @@ def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret:
     """Server-side apply: without a process where the kubeconfig has certificates, else by one kubectl for all."""
 
     def act(context: Context) -> Report | None:
+        from tasks.outage import answers_again
         from tasks.tools.kubeapi import Direct
 
+        answers_again(situation, context)
         api = situation.api()
         if isinstance(api, Direct):
             return _put(situation, api, objects, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tasks.prepull import KIND
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
+from tasks.tools.program import DeadlinePassed
 
 TASK = "helm"
 REPOSITORIES = "helm: update repositories"
@@ -158,7 +160,10 @@ def _update(situation: Situation, used: dict[str, str]) -> Step:
         path = situation.folders.cache / "config" / "repositories.yaml"
         with held(path.with_suffix(".lock"), TASK, context.deadline):  # launches of other clusters use them too
             write_whole(path, helm.repositories({**_known(path), **used}))
-        return update(context)
+        try:
+            return update(context)
+        except DeadlinePassed as error:
+            raise _silent(error, used, deadline) from error
 
     return Step(
         name=REPOSITORIES,
@@ -169,6 +174,19 @@ def _update(situation: Situation, used: dict[str, str]) -> Step:
         retry=Retry(attempts=4, first=1.0, cap=10.0),
         why=", ".join(sorted(used)) + ": the others are not used now",
         expected=1.0,
+    )
+
+
+def _silent(error: DeadlinePassed, used: Mapping[str, str], deadline: float) -> LaunchError:
+    """Which repositories have not answered: Helm names those that have."""
+    silent = {name: url for name, url in used.items() if f'from the "{name}" chart repository' not in error.done.out}
+    named = ", ".join(f"{name} ({url})" for name, url in (silent or used).items())
+    return LaunchError(
+        f"no answer within {deadline:g} s from the chart repository {named}",
+        why="it took the connection, or lets it wait, and has not sent its index.yaml",
+        fix="see that it answers (a browser, curl -v URL/index.yaml), and that no proxy holds it up; "
+        "timeouts.pull is a setting",
+        exit_code=error.exit_code,
     )
 
 

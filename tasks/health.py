@@ -175,8 +175,10 @@ def system_refs(api: Api, off: frozenset[str]) -> tuple[Key, ...]:
 
 def _system(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
+        from tasks.pulling import doubting
+
         off = _off(situation)
-        told = wait_ready(situation.watched(), lambda api: system_refs(api, off), context)
+        told = wait_ready(situation.watched(), lambda api: system_refs(api, off), context, doubt=doubting(situation))
         return Report(why=f"{len(told)} workloads")
 
     return act

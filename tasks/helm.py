@@ -174,7 +174,9 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.acting import run
         from tasks.objects.stream import line
+        from tasks.outage import answers_again
 
+        answers_again(situation, context)
         if context.attempt > 1:
             _clear_own(situation, release, context)
         values, archive = values_of(situation, release), chart.archive(situation)
@@ -258,8 +260,10 @@ def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
 
 def _waiting(situation: Situation, release: Release) -> Action:
     def act(context: Context) -> Report | None:
+        from tasks.pulling import doubting
+
         refs = _workloads(situation, release)
-        told = wait_ready(situation.watched(), refs, context)
+        told = wait_ready(situation.watched(), refs, context, doubt=doubting(situation))
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         return Report(why=", ".join(told[:3]) + more if told else "it has no workloads")
 

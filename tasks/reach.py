@@ -27,6 +27,9 @@ class Reach(Protocol):
     def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
         """Wait until a registry that was started answers; False if it does not within those seconds."""
 
+    def cache_fault(self, port: int, image: Reference) -> str:
+        """What keeps a cache from bringing what it does not have; "" if nothing does."""
+
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """Have a cache bring an image; bytes. Raises `tasks.tools.distribution.NotFetched`."""
 
@@ -51,6 +54,12 @@ class Network:
         from tasks.tools.distribution import answers
 
         return answers(port, context, seconds)
+
+    def cache_fault(self, port: int, image: Reference) -> str:
+        """By asking it for a layer that nobody has."""
+        from tasks.tools.distribution import fault
+
+        return fault(port, image.repository)
 
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """By reading manifests and layers through it."""

@@ -36,6 +36,8 @@ class Handover:
     """Archives that this run downloaded, by chart and version."""
     registry_ports: dict[str, int] = field(default_factory=dict)
     """Host ports of registries that this run made or found, by container."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Nodes that have ended while they were watched, and what is known of it; the engine may have started them again."""
     registry_ids: dict[str, str] = field(default_factory=dict)
     """Ids of registry containers that this run made."""
 

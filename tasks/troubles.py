@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tasks.causes.events import is_old_news, pulling_trouble
 from tasks.causes.pods import Trouble, events_trouble, pod_trouble, workload_trouble
-from tasks.causes.trouble import worst
+from tasks.causes.trouble import condition, worst
 from tasks.tools.kubeapi import Api, ApiError
 from tasks.tools.kuberesources import Key
 
@@ -30,12 +31,14 @@ def trouble(api: Api, late: Mapping[Key, Item | None], *, since: str = "", event
 
 def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool) -> Iterator[Trouble | None]:
     places: dict[str, list[Item]] = {}
+    scheduled: set[str] = set()
     for key, item in late.items():
         if item is not None and key.namespace and _seen(item):
             places.setdefault(key.namespace, []).append({"apiVersion": key.api_version, "kind": key.kind, **item})
     for namespace, items in places.items():
         yield from (workload_trouble(item) for item in items if _made(item) >= since)
         pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _made(pod) >= since]
+        scheduled |= {pod["metadata"]["name"] for pod in pods if condition(pod, "PodScheduled").get("status") == "True"}
         sets = []
         if any(item["kind"] == "Deployment" for item in items):
             sets = api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
@@ -44,7 +47,10 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
     if events:
         for namespace, items in places.items():
             told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-            yield events_trouble(told, [item["metadata"]["name"] for item in items])
+            told = [event for event in told if not is_old_news(event, scheduled)]
+            names = [item["metadata"]["name"] for item in items]
+            yield events_trouble(told, names)
+            yield pulling_trouble(told, names)
 
 
 def _made(item: Item) -> str:

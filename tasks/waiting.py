@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
@@ -14,8 +14,13 @@ from tasks.tools.kubeapi import Api, NotInTime
 from tasks.tools.kuberesources import Key, Resources, live
 from tasks.tools.kubewatch import direct_of, watch_until
 
+if TYPE_CHECKING:
+    from tasks.causes.trouble import Trouble
+
 _LOOK_CLOSER = 2.0
 """Seconds between two questions for the pods of what is not ready."""
+_LASTS = 4.0
+"""Seconds that a trouble may pass in before it is doubted that it will."""
 _JUST_MADE = 60
 """Seconds before a wait in which what it waits for may have been made. What is older had its trouble before; it may
 have been mended since, and needs its time to be tried again."""
@@ -25,17 +30,24 @@ class Failed(LaunchError):
     """Something that is waited for will not become ready."""
 
 
-def wait_ready(api: Api, keys: Sequence[Key] | Callable[[Api], Sequence[Key]], context: Context) -> list[str]:
+def wait_ready(
+    api: Api,
+    keys: Sequence[Key] | Callable[[Api], Sequence[Key]],
+    context: Context,
+    *,
+    doubt: Callable[[Trouble], Trouble] = lambda trouble: trouble,
+) -> list[str]:
     """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
 
     `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
-    twice, and be the same.
+    twice, and be the same. `doubt` looks closer at a trouble that may pass and has not done so for some seconds.
     """
     resources = Resources(direct_of(api))
     late: dict[Key, Mapping[str, Any] | None] = {}
     words: dict[Key, str] = {}
     before: set[Key] = set()
     closer = time.monotonic() + _LOOK_CLOSER
+    lasts = _Lasting(doubt)
     since = f"{datetime.now(UTC) - timedelta(seconds=_JUST_MADE):%Y-%m-%dT%H:%M:%SZ}"
 
     def look(api: Api) -> list[str] | None:
@@ -52,7 +64,7 @@ def wait_ready(api: Api, keys: Sequence[Key] | Callable[[Api], Sequence[Key]], c
                 late[key] = there[key]
         context.say(f"{len(wanted) - len(late)} of {len(wanted)} are ready")
         if late and time.monotonic() >= closer:
-            _raise_if_hopeless(api, late, since)
+            _raise_if_hopeless(api, late, since, lasts)
             closer = time.monotonic() + _LOOK_CLOSER
         settled = not callable(keys) or before == set(wanted)
         before.clear()
@@ -63,24 +75,47 @@ def wait_ready(api: Api, keys: Sequence[Key] | Callable[[Api], Sequence[Key]], c
         said = lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late)  # noqa: E731 - a word for the wait
         return watch_until(api, look, context, telling=said)
     except NotInTime as error:
-        raise _explained(api, late, error) from None
+        raise _explained(api, late, error, doubt) from None
 
 
-def _raise_if_hopeless(api: Api, late: Mapping[Key, Mapping[str, Any] | None], since: str) -> None:
+class _Lasting:
+    """A trouble that may pass, and for how long it has not."""
+
+    def __init__(self, doubt: Callable[[Trouble], Trouble]) -> None:
+        self._doubt = doubt
+        self._what, self._since = "", 0.0
+
+    def judged(self, found: Trouble | None) -> Trouble | None:
+        """The same, looked at closely when it has lasted."""
+        now = time.monotonic()
+        if found is None or found.what != self._what:
+            self._what, self._since = found.what if found is not None else "", now
+        elif not found.hopeless and now - self._since >= _LASTS:
+            return self._doubt(found)
+        return found
+
+
+def _raise_if_hopeless(api: Api, late: Mapping[Key, Mapping[str, Any] | None], since: str, lasts: _Lasting) -> None:
     from tasks.troubles import trouble
 
-    found = trouble(api, late, since=since)
+    found = lasts.judged(trouble(api, late, since=since))
     if found is not None and found.hopeless:
         raise Failed(found.what, why=found.why, fix=found.fix)
 
 
-def _explained(api: Api, late: Mapping[Key, Mapping[str, Any] | None], error: NotInTime) -> NotInTime:
+def _explained(
+    api: Api,
+    late: Mapping[Key, Mapping[str, Any] | None],
+    error: NotInTime,
+    doubt: Callable[[Trouble], Trouble],
+) -> NotInTime:
     """The same with what keeps the first of them, where the cluster tells."""
     from tasks.troubles import trouble
 
     found = trouble(api, late, events=True)
     if found is None:
         return error
+    found = doubt(found)
     why = ": ".join(text for text in (found.what, found.why) if text)
     return NotInTime(error.what, why=f"{error.why}. {why}" if error.why else why, fix=found.fix or error.fix)
 

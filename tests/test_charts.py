@@ -15,6 +15,7 @@ from tasks.lock import held
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
+from tasks.tools.program import Completed, DeadlinePassed
 from tests import given
 from tests.given_live import named
 from tests.programs import Answer, Asked, FakePrograms
@@ -238,3 +239,18 @@ def test_a_chart_that_was_never_fetched_cannot_be_installed(tmp_path: Path) -> N
     chart = Chart(reference="one/app", version="1.0.0", url="https://one.example.com", identity="x")
     with pytest.raises(LaunchError, match="has not been fetched"):
         chart.archive(of(tmp_path)[0])
+
+
+def test_a_repository_that_hangs_is_named(tmp_path: Path) -> None:
+    def hangs(asked: Asked) -> Answer:
+        out = '...Successfully got an update from the "one" chart repository\n'
+        raise DeadlinePassed(Completed(command=asked.command, code=-15, out=out, err="", seconds=6.0), 6.0)
+
+    situation, programs = of(tmp_path)
+    programs.answers["helm repo update"] = hangs
+    update = planned(situation, release("one/app", "1.0.0"), release("two/app", "1.0.0"))[REPOSITORIES]
+    with pytest.raises(LaunchError) as caught:
+        given.act(update)
+    assert caught.value.what.endswith("from the chart repository two (https://two.example.com/charts)")
+    assert "timeouts.pull" in caught.value.fix
+    assert not caught.value.transient

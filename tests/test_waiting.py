@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tasks import waiting as module
+from tasks.causes.trouble import Trouble
 from tasks.engine.step import Stopped
 from tasks.tools.kubeapi import ApiError, NotInTime
 from tasks.tools.kuberesources import Key
@@ -22,10 +25,17 @@ def unready(**more: Any) -> Object:
     return deployment("web", "shop", ready=False, **more)
 
 
+def _waits(message: str) -> Object:
+    waiting = {"reason": "ErrImagePull", "message": f"failed to resolve reference: docker.io/x/web:9: {message}"}
+    return {"name": "web", "ready": False, "state": {"waiting": waiting}}
+
+
+LOST: Object = {"phase": "Pending", "containerStatuses": [_waits("connection reset by peer")]}
+"""Of a pod whose pull may come to something yet."""
+
+
 def pod(name: str = "web-1", owner: tuple[str, str] = ("ReplicaSet", "web-a"), made: str = NOW, **more: Any) -> Object:
     """One whose image is not to be had."""
-    waiting = {"reason": "ErrImagePull", "message": "failed to resolve reference: docker.io/x/web:9: not found"}
-    container = {"name": "web", "ready": False, "state": {"waiting": waiting}}
     return obj(
         "Pod",
         name,
@@ -33,8 +43,7 @@ def pod(name: str = "web-1", owner: tuple[str, str] = ("ReplicaSet", "web-a"), m
         owner=owner,
         metadata={"creationTimestamp": made},
         spec={"containers": [{"name": "web", "image": "x/web:9"}]},
-        status={"phase": "Pending", "containerStatuses": [container]},
-        **more,
+        **{"status": {"phase": "Pending", "containerStatuses": [_waits("not found")]}, **more},
     )
 
 
@@ -206,3 +215,53 @@ def test_what_is_not_there_is_not_ready() -> None:
     assert judged(None) == (False, "it is not there")
     assert judged(obj("ConfigMap", "c")) == (True, "")
     assert named(WEB) == "deployment/web"
+
+
+@pytest.mark.usefixtures("closely")
+def test_a_trouble_that_may_pass_is_doubted_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LASTS", 0.05)
+    asked: list[str] = []
+
+    def doubt(trouble: Trouble) -> Trouble:
+        asked.append(trouble.image)
+        return replace(trouble, why="its cache is cut off", fix="mend the line", hopeless=True)
+
+    broken = pod(status=LOST)
+    with pytest.raises(Failed, match="cannot pull x/web:9") as caught:
+        wait_ready(FakeApi(unready(), replica_set(), broken), [WEB], eager(), doubt=doubt)
+    assert caught.value.why == "its cache is cut off"
+    assert caught.value.fix == "mend the line"
+    assert asked == ["x/web:9"]
+
+
+def test_it_is_doubted_when_time_is_over_too() -> None:
+    def doubt(trouble: Trouble) -> Trouble:
+        return replace(trouble, why="its cache is cut off", fix="mend the line")
+
+    with pytest.raises(NotInTime) as caught:
+        wait_ready(FakeApi(unready(), replica_set(), pod(status=LOST)), [WEB], eager(deadline=0), doubt=doubt)
+    assert "its cache is cut off" in caught.value.why
+    assert caught.value.fix == "mend the line"
+
+
+def test_a_pod_that_was_scheduled_late_is_told_by_its_pull() -> None:
+    about = {"kind": "Pod", "namespace": "shop", "name": "web-1"}
+    events = [
+        obj(
+            "Event", "e1", "shop", type="Warning", reason="FailedScheduling", message="0/1 nodes", involvedObject=about
+        ),
+        obj(
+            "Event",
+            "e2",
+            "shop",
+            type="Normal",
+            reason="Pulling",
+            message='Pulling image "x/web:9"',
+            involvedObject=about,
+        ),
+    ]
+    there = pod(status={"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]})
+    with pytest.raises(NotInTime) as caught:
+        wait_ready(FakeApi(unready(), replica_set(), there, *events), [WEB], eager(deadline=0))
+    assert "still waits for the pull of its image x/web:9" in caught.value.why
+    assert "scheduled" not in caught.value.why

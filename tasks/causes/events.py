@@ -13,6 +13,7 @@ from tasks.causes.workloads import refusal
 _PULL = re.compile(
     r"(?:Failed to pull image|failed to get sandbox image|failed to pull image) \"(?P<image>[^\"]+)\":? ?(?P<rest>.*)"
 )
+_IMAGE = re.compile(r"[Ii]mage \"(?P<image>[^\"]+)\"")
 _CLASS = re.compile(r"storageclass\S* \"(?P<name>[^\"]+)\" not found")
 
 
@@ -30,9 +31,40 @@ def events_trouble(events: Iterable[Item], names: Collection[str] = ()) -> Troub
     return worst(found)
 
 
+def pulling_trouble(events: Iterable[Item], names: Collection[str] = ()) -> Trouble | None:
+    """A pull that has begun and has not ended, by events; of pods whose names are, or begin with, these.
+
+    It is no failure, and worth telling only when a wait for the pod is over.
+    """
+    last: dict[tuple[str, str], Item] = {}
+    for event in sorted(events, key=_time):
+        match = _IMAGE.search(_message(event))
+        if event.get("reason") in ("Pulling", "Pulled", "Failed") and match is not None and _named(event, names):
+            last[_subject(event), match["image"]] = event
+    for (subject, image), event in last.items():
+        if event.get("reason") == "Pulling":
+            return Trouble(
+                cause="image-pulling",
+                what=f"{subject} still waits for the pull of its image {image}",
+                why=f"the pull began at {_time(event)}, and has not failed: the line is slow, or stalls",
+                fix="run it again: what has come is kept; on a slow line raise the release's timeout (helm.releases), "
+                "or fetch fewer images at once (K3D_CONCURRENT_DOWNLOADS)",
+            )
+    return None
+
+
+def is_old_news(event: Item, scheduled: Collection[str]) -> bool:
+    """Whether it says that a pod cannot be scheduled which has been meanwhile; `scheduled`: names of such pods."""
+    return event.get("reason") == "FailedScheduling" and _about(event).get("name") in scheduled
+
+
 def _counts(event: Item, names: Collection[str]) -> bool:
     if event.get("type") != "Warning":
         return False
+    return _named(event, names)
+
+
+def _named(event: Item, names: Collection[str]) -> bool:
     name = str(_about(event).get("name", ""))
     return not names or any(name == each or name.startswith(f"{each}-") for each in names)
 

@@ -45,6 +45,25 @@ def is_last(line: str) -> bool:
     return _FATAL.search(line) is not None
 
 
+def is_first(line: str) -> bool:
+    """Whether it is the line with which k3s begins."""
+    return _START.search(_read(line).text) is not None
+
+
+def killed_silently(node: str) -> NodeDeath:
+    """k3s has vanished from a container that goes on, and its log does not say why."""
+    error = NodeDeath(
+        f"the node {node} has ended: its k3s was killed",
+        why="it is no longer among the container's processes and has written no last line, as when the machine's "
+        "memory runs short, or somebody kills it; the container goes on without it (k3d's entrypoint waits for ever)",
+        fix=f"see whether memory ran short (`dmesg`, `docker stats`, docker logs {node}); then `invoke down` "
+        "and `invoke up`",
+        exit_code=137,
+    )
+    error.cause = "node-killed"
+    return error
+
+
 def node_death(node: str, code: int, restarting: bool, logs: str) -> NodeDeath:
     """Why a node ended: `code` is its container's exit code, `logs` the end of its log.
 

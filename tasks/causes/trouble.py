@@ -25,6 +25,8 @@ class Trouble:
     what: str
     why: str = ""
     fix: str = ""
+    image: str = ""
+    """The image that cannot be pulled, where that is the matter."""
     hopeless: bool = False
     """Whether waiting is no use: it does not pass by itself."""
 
@@ -53,12 +55,14 @@ def pull_trouble(subject: str, image: str, message: str) -> Trouble:
         return Trouble(
             cause="image-pull",
             what=what,
+            image=image,
             why=reason(text) or "its node says no more than that it waits before it tries again",
             fix="kubectl describe of the pod shows what its node said; see that the name is right",
         )
     return Trouble(
         cause=found.id,
         what=what,
+        image=image,
         why=f"{found.what} ({reason(text)})",
         fix=found.fix,
         hopeless=not found.transient,

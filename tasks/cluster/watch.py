@@ -2,31 +2,39 @@
 
 k3d itself only waits for log lines, and says "context deadline exceeded" minutes later. A node's end
 shows in two ways: its container exits, or, where k3d's entrypoint still waits for `kubectl uncordon`,
-k3s has ended in a container that goes on (k3d 5.9, `k3d-entrypoint.sh`): then only its log tells.
+k3s has ended in a container that goes on (k3d 5.9, `k3d-entrypoint.sh`): then only its log tells, or,
+where it was killed and has written nothing, that it is no longer among the container's processes.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.causes.node_death import is_last, node_death
+from tasks.causes.node_death import is_first, is_last, killed_silently, node_death
 from tasks.engine.step import Action, Cancel, Context, Report, Stopped
 from tasks.errors import LaunchError
 from tasks.situation import Situation
 from tasks.tools import docker
 from tasks.tools.program import Programs
 
+_K3S = re.compile(r"\bk3s(?:-\w+)? (?:server|agent)\b")
+"""k3s itself among a node's processes: no other of them has these two words beside each other."""
 _PATIENCE = 4.0
 """Seconds that k3s has to be started again after an end whose cause is not known."""
 _DEATHS = 3
 """Ends of one node, none of a known cause, after which it is not coming back."""
 _BEFORE = 50_000_000
 """Nanoseconds: so long before the event of its start a node may have written. Docker restarts after 100 ms or more."""
+_SILENT = 2.5
+"""Seconds without a line in a node's log after which its processes are looked at."""
+_LOOK = 0.5
+"""Seconds between two looks at what is silent; k3s is gone when two looks do not find it."""
 _LEAVE = 5.0
 """Seconds that the watch's own threads have to end in: the programs that they wait for are told to."""
 
@@ -40,11 +48,15 @@ class Watch:
     deliberate: Any
     """Says whether nodes are being removed on purpose."""
     outer: Context
+    ended: dict[str, str] = field(default_factory=dict)
+    """What is known of nodes that have ended, by name."""
     stop: Cancel = field(default_factory=Cancel)
     verdict: LaunchError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _starts: dict[str, int] = field(default_factory=dict)
     """How often each node was started; 0 or not there: before the watch began."""
+    _heard: dict[str, float] = field(default_factory=dict)
+    """When each node that runs k3s has written a line last, or was seen alive (`time.monotonic`)."""
     _deaths: dict[str, set[int]] = field(default_factory=dict)
     """Of which of these starts each node's end is known: it shows in the log and as an event, and counts once."""
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -52,6 +64,10 @@ class Watch:
     def context(self) -> Context:
         """A context for the programs of this watch: ended with it."""
         return Context(step=self.outer.step, deadline=86400.0, cancelled=self.stop)
+
+    def begin(self) -> None:
+        """Look after nodes that fall silent from now on."""
+        self._spawn(self._look)
 
     def event(self, line: str) -> None:
         """One line of `docker events`."""
@@ -67,8 +83,10 @@ class Watch:
         if action == "start":
             with self._lock:
                 start = self._starts[node] = self._starts.get(node, 0) + 1
+                self._heard.pop(node, None)
             self._spawn(self._follow, node, start, _since(event))
         elif action == "die" and not self.deliberate():
+            self._forget(node)
             self._spawn(self._died, node, self._starts.get(node, 0), int(about.get("exitCode") or 0))
 
     def leave(self) -> None:
@@ -94,6 +112,9 @@ class Watch:
         release = self.stop.call(done.set)
 
         def listen(line: str) -> None:
+            with self._lock:
+                if is_first(line) or node in self._heard:
+                    self._heard[node] = time.monotonic()
             if is_last(line) and not self.deliberate():
                 done.set()
                 self._spawn(self._died, node, start, 1)
@@ -110,6 +131,45 @@ class Watch:
         finally:
             release()
 
+    def _look(self) -> None:
+        """Look after nodes that have fallen silent, until the watch ends."""
+        missed: dict[str, int] = {}
+        while not self.stop.wait(_LOOK):
+            with self._lock:
+                now = time.monotonic()
+                silent = {node: self._starts.get(node, 0) for node, at in self._heard.items() if now - at > _SILENT}
+            for node, start in silent.items():
+                if self._runs(node):
+                    missed.pop(node, None)
+                    with self._lock:
+                        if node in self._heard:
+                            self._heard[node] = time.monotonic()
+                    continue
+                missed[node] = missed.get(node, 0) + 1
+                if missed[node] >= 2:  # the first may have met a restart
+                    self._forget(node)
+                    self._killed(node, start)
+
+    def _runs(self, node: str) -> bool:
+        """Whether k3s is among a node's processes, as far as the engine tells."""
+        try:
+            shown = self.programs.run(docker.top(node), self.context(), quiet=True)
+        except (LaunchError, Stopped):
+            return True  # nothing is known
+        return shown.code != 0 or not shown.out.strip() or _K3S.search(shown.out) is not None
+
+    def _forget(self, node: str) -> None:
+        with self._lock:
+            self._heard.pop(node, None)
+
+    def _killed(self, node: str, start: int) -> None:
+        """k3s is gone from a container that goes on: nobody will start it again."""
+        with self._lock:
+            known = start in self._deaths.get(node, ()) or self._starts.get(node, 0) != start
+        if not known and not self.deliberate():
+            self.ended[node] = f"k3s in {node} was killed"
+            self._decide(killed_silently(node))
+
     def _died(self, node: str, start: int, code: int) -> None:
         try:
             logs = self.programs.run(docker.logs(node), self.context(), quiet=True)
@@ -118,6 +178,7 @@ class Watch:
         if self.deliberate():
             return
         error = node_death(node, code, False, logs.out + logs.err)
+        self.ended[node] = error.what
         with self._lock:
             ends = self._deaths.setdefault(node, set())
             ends.add(start)
@@ -148,8 +209,10 @@ def watching(situation: Situation) -> Action:
             cluster=situation.name,
             deliberate=lambda: situation.handover.removing,
             outer=context,
+            ended=situation.handover.ended,
         )
         release = context.cancelled.call(watch.stop.set)
+        watch.begin()
         try:
             situation.programs.run(docker.events(situation.name), watch.context(), listen=watch.event, quiet=True)
         except Stopped:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +22,8 @@ _AT_ONCE = 3
 """Layers of one image at once, as Docker and containerd have it."""
 _NOT_YET = 0.05
 """Seconds between two questions to a registry that has just been started."""
+_ASKED = 3.0
+"""Seconds that a cache has to say whether it reaches its upstream."""
 _SILENCE = 60.0
 """Seconds without a byte after which the cache is given up: it asks its upstream meanwhile."""
 
@@ -37,6 +41,26 @@ def answers(port: int, context: Context, seconds: float) -> bool:
         finally:
             connection.close()
     return False
+
+
+def fault(port: int, repository: str) -> str:
+    """What keeps a cache from bringing new layers, in a few words; "" if nothing does.
+
+    Asked for a layer that nobody has, a cache asks its upstream: where that answers, it says 404
+    (distribution: `registry/proxy/proxyblobstore.go`).
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASKED)
+    try:
+        connection.request("GET", f"/v2/{repository}/blobs/sha256:{'0' * 64}")
+        with connection.getresponse() as response:
+            status = response.status
+    except TimeoutError:
+        return f"its upstream has not answered for {_ASKED:g} s"
+    except (OSError, http.client.HTTPException):
+        return "it does not run"
+    finally:
+        connection.close()
+    return f"it cannot ask its upstream, and answers {status}" if status >= 500 else ""
 
 
 class NotFetched(LaunchError):
@@ -68,9 +92,24 @@ class _Counter:
         self.whole = 0
         """Bytes of the whole image, once its manifest has told them."""
 
-    def add(self, count: int) -> None:
+    def ending(self, connection: http.client.HTTPConnection) -> Callable[[], None]:
+        """Break a connection when the download is not wanted any more; the returned function takes that back."""
+        connection.connect()
+        line = connection.sock
+
+        def shut() -> None:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+        return self._context.cancelled.call(shut)
+
+    def check(self) -> None:
+        """Raises `Stopped` when the download is not wanted any more."""
         if self._context.cancelled.is_set():
             raise Stopped(self._context.step)
+
+    def add(self, count: int) -> None:
+        self.check()
         if time.monotonic() > self._end:
             raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
         self.total += count
@@ -100,19 +139,25 @@ def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], 
 def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], counter: _Counter) -> bytes:
     """The content of a manifest; of a blob nothing is kept."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SILENCE)
+    forget: Callable[[], None] = lambda: None  # noqa: E731 - there is nothing to take back yet
     try:
+        forget = counter.ending(connection)
         headers = {"Accept": ", ".join(accepted)} if accepted else {}
         connection.request("GET", f"/v2/{image.repository}/{what}", headers=headers)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise NotFetched(f"the cache answered {response.status} to {what.partition('/')[0]} of {image.repository}")
-        kept = []
-        while piece := response.read(_PIECE):
-            counter.add(len(piece))
-            if accepted:
-                kept.append(piece)
+        with connection.getresponse() as response:
+            if response.status != 200:
+                kind = what.partition("/")[0]
+                raise NotFetched(f"the cache answered {response.status} to {kind} of {image.repository}")
+            kept = []
+            while piece := response.read(_PIECE):
+                counter.add(len(piece))
+                if accepted:
+                    kept.append(piece)
+        counter.check()
     except (OSError, http.client.HTTPException) as error:
+        counter.check()
         raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why=str(error)) from None
     finally:
+        forget()
         connection.close()
     return b"".join(kept)

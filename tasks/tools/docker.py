@@ -225,6 +225,11 @@ def follow(container: str, since: str) -> Command:
     )
 
 
+def top(container: str) -> Command:
+    """The processes in a container as the engine's own `ps` shows them; code 1 if it does not run."""
+    return Command(argv=("docker", "top", container), deadline=10.0, ok=(0, 1))
+
+
 def logs(container: str, lines: int = 400) -> Command:
     """The end of a container's log."""
     return Command(argv=("docker", "logs", "--tail", str(lines), container))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.causes.events import events_trouble
+from tasks.causes.events import events_trouble, is_old_news, pulling_trouble
 from tasks.tools.secret import conceal
 from tests.causes.items import event
 
@@ -251,3 +251,42 @@ def test_no_secret_is_told() -> None:
     trouble = events_trouble([event("Unhealthy", "Readiness probe failed: token s3cr3t-of-events refused")])
     assert trouble is not None
     assert "s3cr3t" not in str(trouble)
+
+
+PULLING = event("Pulling", 'Pulling image "shop/web:1"', type="Normal", lastTimestamp="2026-11-25T10:00:05Z")
+
+
+def test_a_pull_that_goes_on() -> None:
+    found = pulling_trouble([PULLING], ["app"])
+    assert found is not None
+    assert found.cause == "image-pulling"
+    assert "shop/web:1" in found.what
+    assert "2026-11-25T10:00:05Z" in found.why
+    assert not found.hopeless
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        event(
+            "Pulled",
+            'Successfully pulled image "shop/web:1" in 2s',
+            type="Normal",
+            lastTimestamp="2026-11-25T10:00:07Z",
+        ),
+        event("Failed", 'Failed to pull image "shop/web:1": EOF', lastTimestamp="2026-11-25T10:00:07Z"),
+    ],
+)
+def test_a_pull_that_has_ended(end: dict[str, Any]) -> None:
+    assert pulling_trouble([end, PULLING], ["app"]) is None
+
+
+def test_a_pull_of_another_s() -> None:
+    assert pulling_trouble([PULLING], ["other"]) is None
+
+
+def test_old_news() -> None:
+    told = event("FailedScheduling", "0/1 nodes are available")
+    assert is_old_news(told, {"app-1"})
+    assert not is_old_news(told, {"app-2"})
+    assert not is_old_news(PULLING, {"app-1"})

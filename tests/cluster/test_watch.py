@@ -249,3 +249,53 @@ def test_two_deaths_at_the_same_moment_are_told_as_one(watched: Watched, engine:
     engine.logs = {SERVER: UNKNOWN_FLAG, AGENT: UNKNOWN_FLAG}
     engine.send(die(), die(AGENT, role="agent"))
     assert any(node in watched.died().what for node in (SERVER, AGENT))
+
+
+GONE = "PID CMD\n7 /bin/sh /bin/k3d-entrypoint.sh server --tls-san 127.0.0.1\n9 /bin/k3s kubectl uncordon x\n"
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SILENT", 0.05)
+    monkeypatch.setattr(module, "_LOOK", 0.02)
+
+
+@pytest.mark.usefixtures("silent")
+def test_k3s_that_was_killed_in_a_container_that_goes_on(watched: Watched, engine: Engine) -> None:
+    engine.processes = GONE
+    engine.send(event("start"))
+    engine.write(SERVER, STARTED)
+    error = watched.died()
+    assert f"the node {SERVER} has ended: its k3s was killed" in error.what
+    assert error.exit_code == 137
+    assert watched.given.handover.ended == {SERVER: f"k3s in {SERVER} was killed"}
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize(
+    ("begun", "processes"),
+    [
+        (STARTED, "PID CMD\n7 /bin/k3s server --tls-san 127.0.0.1\n"),
+        (STARTED, "PID CMD\n7 k3s-server server\n7 {k3s-server} /bin/k3s server\n"),
+        (STARTED, ""),
+        ("a line of the entrypoint's own scripts", GONE),
+    ],
+    ids=["runs", "has-another-title", "nothing-is-told", "has-not-begun"],
+)
+def test_a_silent_node_that_lives(watched: Watched, engine: Engine, begun: str, processes: str) -> None:
+    engine.processes = processes
+    engine.send(event("start"))
+    engine.write(SERVER, begun)
+    time.sleep(0.3)
+    assert watched.end().why == "no node died"
+    assert bool(fake(watched).told("docker top")) is (begun == STARTED)
+
+
+@pytest.mark.usefixtures("silent")
+def test_one_look_that_finds_nothing_may_have_met_a_restart(watched: Watched, engine: Engine) -> None:
+    looks = iter([GONE])
+    fake(watched).answers["docker top"] = lambda _asked: Answer(out=next(looks, engine.processes))
+    engine.send(event("start"))
+    engine.write(SERVER, STARTED)
+    until(lambda: len(fake(watched).told("docker top")) >= 3)
+    assert watched.end().why == "no node died"

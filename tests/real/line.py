@@ -65,6 +65,9 @@ class Line:
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        if down:  # both ways have ended, or are about to
+            source.close()
+            target.close()
 
 
 class Charts:

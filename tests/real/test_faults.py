@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,8 +50,8 @@ def project(lab: World, make: Make) -> Project:
 @pytest.fixture
 def fresh(project: Project, lab: World) -> Project:
     """No cluster, and the usual settings."""
-    assert project.invoke("down").code == 0
     project.configure(settings(lab))
+    assert project.invoke("down").code == 0
     return project
 
 
@@ -80,6 +81,7 @@ def registries() -> list[str]:
 
 def told(done: Call) -> str:
     """The message of a launch that failed; it must be one, with a remedy."""
+    print(done.err)
     assert done.code == 1, done.text
     assert "Traceback" not in done.text
     assert done.err.count("what to do") + done.err.count("fix") <= 2, done.err
@@ -127,22 +129,22 @@ def completed(project: Project) -> None:
 
 def test_the_registry_dies_in_the_middle_of_a_pull(fresh: Project, lab: World, line: Line) -> None:
     line.rate = 1_000_000
-    release = lab.release(0, "apps", timeout="40s")
-    fresh.configure(
-        settings(lab, release, registries={"push": False, "caches": [{"upstream": "docker.io", "url": line.url}]})
-    )
+    fresh.configure(settings(lab, registries={"push": False, "caches": [{"upstream": "docker.io", "url": line.url}]}))
     cut = Later(line.cut, lambda: line.carried > 6_000_000)
     done, ended = launch(fresh)
     assert cut.at, "the pull was over before"
     message = told(done)
-    assert "lab/app-a" in message or "cache" in message
-    assert ended - cut.at <= 40 + AFTER + START
+    assert "lab/app-a" in message
+    assert "k3d-openframe-cache-docker-io-" in message
+    assert line.url in message
+    print(f"{ended - cut.at:.1f} s after the cut")
+    fresh.invoke("down")
     fresh.configure(settings(lab))
     completed(fresh)
 
 
 def test_the_line_drops_to_a_trickle(fresh: Project, lab: World, line: Line) -> None:
-    release = lab.release(0, "apps", timeout="20s")
+    release = lab.release(0, "apps", timeout=20)
     fresh.configure(
         settings(lab, release, registries={"push": False, "caches": [{"upstream": "docker.io", "url": line.url}]})
     )
@@ -153,24 +155,31 @@ def test_the_line_drops_to_a_trickle(fresh: Project, lab: World, line: Line) -> 
     Later(slow, lambda: line.carried > 2_000_000)
     done, _ = launch(fresh)
     message = told(done)
-    assert "app-a" in message
-    assert "pull" in message
+    assert "still waits for the pull of its image" in message
+    assert "lab/app-a" in message
+    fresh.invoke("down")
     fresh.configure(settings(lab))
     completed(fresh)
 
 
-def test_the_api_server_is_killed(fresh: Project) -> None:
+@pytest.mark.parametrize("process", ["k3s server", "kube-apiserver"])
+def test_the_api_server_is_killed(fresh: Project, process: str) -> None:
+    """Where its container ends with it, the engine starts it again, and the launch goes on."""
+    rows: list[str] = []
+
     def kill() -> None:
-        rows = run("docker", "top", f"k3d-{CLUSTER}-server-0", "-eo", "pid,comm").splitlines()
-        run("kill", "-9", next(row.split()[0] for row in rows if "k3s" in row.split()[1]))
+        rows.extend(run("docker", "top", f"k3d-{CLUSTER}-server-0").splitlines())
+        run("kill", "-9", next(row.split()[1] for row in rows if f"/bin/{process}" in row or f"k3s {process}" in row))
 
     killed = Later(kill, lambda: api_answers(fresh))
     done, ended = launch(fresh)
     assert killed.at
-    if done.code:  # else its container was started again, and the launch went on
+    print(f"{ended - killed.at:.1f} s after the kill: code {done.code}")
+    if done.code:
         assert "server-0" in told(done)
         assert ended - killed.at <= SOON
         completed(fresh)
+    assert "nothing to do" in fresh.invoke("up").out
 
 
 def test_the_server_is_killed(fresh: Project) -> None:
@@ -208,33 +217,44 @@ def test_a_port_is_taken_between_check_and_use(fresh: Project) -> None:
     assert bindings["80/tcp"][0]["HostPort"] != "18080"
 
 
-def test_the_disk_of_the_nodes_is_full(fresh: Project, lab: World) -> None:
-    """As the kubelet sees it: it wants more free than there is."""
-    full = 'cluster.args.kubelet=["eviction-hard=nodefs.available<99.9%,imagefs.available<99.9%"]'
-    fresh.configure(settings(lab, lab.release(0, "apps", timeout="30s"), cluster={"agents": 0}))
-    done, _ = launch(fresh, "--set", full)
-    assert "disk" in told(done).lower()
-    assert done.seconds <= 15 + 30 + AFTER + START
-    fresh.invoke("down")
-
-
-def test_the_disk_of_the_logs_is_full(fresh: Project) -> None:
-    place = fresh.folder / "openframe-small"
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
     place.mkdir(mode=0o700)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", str(place)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
+        yield
+    finally:
+        run("umount", "--lazy", str(place))
+
+
+def test_the_disk_of_a_node_is_full(fresh: Project, lab: World) -> None:
+    """What containerd keeps lies on a disk that holds less than the images of the launch."""
+    place = fresh.folder / "openframe-images"
+    with small_disk(place, "4m"):
+        volume = f"{place}:/var/lib/rancher/k3s/agent/containerd@server:0"
+        releases = [lab.release(0, "apps", timeout=60)]
+        fresh.configure(settings(lab, *releases, cluster={"agents": 0, "volumes": [volume]}))
+        done, _ = launch(fresh)
+        message = told(done)
+        assert "no space left on device" in message
+        assert "the disk is full" in message
+        fresh.invoke("down")
+
+
+def test_the_disk_of_the_logs_is_full(fresh: Project) -> None:
+    place = fresh.folder / "openframe-small"
+    with small_disk(place, "64k"):
         with contextlib.suppress(OSError):
             (place / "ballast").write_bytes(b"x" * 65536)
         done = fresh.invoke("up", "--set", "cluster.agents=0", DEPLOY_LOG_DIR=str(place))
+        print(done.text)
         assert done.code in (0, 2), done.text
         assert "Traceback" not in done.text
         assert "space" in done.text.lower()
-    finally:
-        run("umount", str(place))
 
 
 def test_docker_is_restarted(fresh: Project) -> None:
@@ -262,7 +282,7 @@ def standing(project: Project, lab: World) -> Project:
 
 
 def test_a_release_never_gets_ready(standing: Project, lab: World) -> None:
-    release = lab.release(1, "apps", values={"startup": "600s"}, timeout="12s")
+    release = lab.release(1, "apps", values={"startup": "600s"}, timeout=12)
     standing.configure(settings(lab, release))
     done = standing.invoke("up")
     message = told(done)
@@ -284,11 +304,12 @@ def test_a_chart_repository_fails_and_recovers(standing: Project, lab: World) ->
 def test_a_chart_repository_hangs(standing: Project, lab: World) -> None:
     with charts(os.environ["LAB_CHARTS"] + "/repo-d") as server:
         server.hangs = True
-        standing.configure({**_from(lab, server.url, 3), "timeouts": {"pull": "6s"}})
+        standing.configure({**_from(lab, server.url, 3), "timeouts": {"pull": 6}})
         done = standing.invoke("up")
         message = told(done)
         assert "moody" in message
-        assert "timeouts.pull" in message or "does not answer" in message
+        assert f"no answer within 6 s from the chart repository moody ({server.url})" in message
+        assert "timeouts.pull" in message
         assert done.seconds <= 6 + AFTER + START
     standing.configure(settings(lab))
     completed(standing)
