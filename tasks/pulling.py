@@ -1,4 +1,4 @@
-"""Pulls that fail in a node for a reason that may pass: whether it will, the cache before the image's registry tells."""
+"""Pulls that fail in a node for a reason that may pass: whether it will, the cache before their registry tells."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Handover:
     registry_ports: dict[str, int] = field(default_factory=dict)
     """Host ports of registries that this run made or found, by container."""
     ended: dict[str, str] = field(default_factory=dict)
-    """Nodes that have ended while they were watched, and what is known of it; the engine may have started them again."""
+    """Nodes that have ended while they were watched, and what is known of it; they may run again."""
     registry_ids: dict[str, str] = field(default_factory=dict)
     """Ids of registry containers that this run made."""
 

@@ -95,6 +95,7 @@ def creating(situation: Situation, next_ports: NextPorts) -> Action:
             command = k3d.create(situation.folders.k3d_config, timeout + 20)
             run(situation.k3d_programs, command, context, listen=_progress(context))
         except (KnownFailure, KnownDeadline) as error:
+            _raise_of_dead_node(situation, error, context)
             if situation.folders.kubeconfig.exists():  # the API has answered, and work may have gone in
                 error.transient = False
                 raise
@@ -115,6 +116,23 @@ def creating(situation: Situation, next_ports: NextPorts) -> Action:
         return Report(why="; ".join(moved), exit_code=0)
 
     return act
+
+
+def _raise_of_dead_node(situation: Situation, error: KnownFailure | KnownDeadline, context: Context) -> None:
+    """k3d says that a node was not ready in time, also of one that has ended: then that is told, and its cause."""
+    node = error.details.get("node", "")
+    if error.cause != "node-timeout" or not node.startswith(f"k3d-{situation.name}-"):
+        return
+    from tasks.causes.node_death import node_death
+
+    found = docker.inspected(situation.programs.run(docker.inspect([node]), context).out)
+    state = found[0]["State"] if found else {"Running": True}
+    if state.get("Running"):
+        return
+    logs = situation.programs.run(docker.logs(node), context, quiet=True)
+    death = node_death(node, int(state.get("ExitCode") or 0), False, logs.out + logs.err)
+    death.transient = False
+    raise death from error
 
 
 def _progress(context: Context) -> Callable[[str], None]:

@@ -275,3 +275,30 @@ def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         creating(given, Next())(context(CREATE))
     assert fake.calls == []
+
+
+GONE = (
+    "FATA[0005] Failed Cluster Start: Failed to add one or more agents: Node k3d-openframe-dev-agent-0 failed to get "
+    "ready: error waiting for log line `successfully registered node` from node 'k3d-openframe-dev-agent-0': stopped "
+    "returning log lines: node k3d-openframe-dev-agent-0 is running=false in status=exited"
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"Running": False, "ExitCode": 137}, "the node k3d-openframe-dev-agent-0 has ended: it was killed"),
+        ({"Running": False, "ExitCode": 3}, "the node k3d-openframe-dev-agent-0 has ended with code 3"),
+        ({"Running": True}, "k3d ended with code 1"),
+        (None, "k3d ended with code 1"),
+    ],
+    ids=["killed", "ended", "runs", "gone"],
+)
+def test_a_node_that_has_ended_is_told_as_such(tmp_path: Path, state: dict[str, Any] | None, says: str) -> None:
+    fake = programs(refused(GONE))
+    fake.answers["docker container inspect"] = json.dumps([{"State": state}] if state is not None else [])
+    fake.answers["docker logs"] = "some lines"
+    result = run(situation(tmp_path, fake), Next())
+    assert result.state is State.FAILED
+    assert says in str(result.error)
+    assert result.attempts == 1

@@ -12,6 +12,7 @@ import os
 import shlex
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -79,9 +80,14 @@ def registries() -> list[str]:
     return run("docker", "ps", "--all", "--filter", "label=openframe.cache", "--format", "{{.Names}}").split()
 
 
+def note(text: str) -> None:
+    """For whoever reads what the tests saw (pytest -rA)."""
+    sys.stdout.write(text + "\n")
+
+
 def told(done: Call) -> str:
     """The message of a launch that failed; it must be one, with a remedy."""
-    print(done.err)
+    note(done.err)
     assert done.code == 1, done.text
     assert "Traceback" not in done.text
     assert done.err.count("what to do") + done.err.count("fix") <= 2, done.err
@@ -134,10 +140,10 @@ def test_the_registry_dies_in_the_middle_of_a_pull(fresh: Project, lab: World, l
     done, ended = launch(fresh)
     assert cut.at, "the pull was over before"
     message = told(done)
-    assert "lab/app-a" in message
+    assert "lab/app-a" in message or "coredns" in message  # whichever pod asked last
     assert "k3d-openframe-cache-docker-io-" in message
     assert line.url in message
-    print(f"{ended - cut.at:.1f} s after the cut")
+    note(f"{ended - cut.at:.1f} s after the cut")
     fresh.invoke("down")
     fresh.configure(settings(lab))
     completed(fresh)
@@ -174,7 +180,7 @@ def test_the_api_server_is_killed(fresh: Project, process: str) -> None:
     killed = Later(kill, lambda: api_answers(fresh))
     done, ended = launch(fresh)
     assert killed.at
-    print(f"{ended - killed.at:.1f} s after the kill: code {done.code}")
+    note(f"{ended - killed.at:.1f} s after the kill: code {done.code}")
     if done.code:
         assert "server-0" in told(done)
         assert ended - killed.at <= SOON
@@ -186,7 +192,7 @@ def test_the_server_is_killed(fresh: Project) -> None:
     killed = Later(lambda: run("docker", "kill", f"k3d-{CLUSTER}-server-0"), lambda: api_answers(fresh))
     done, ended = launch(fresh)
     assert killed.at
-    assert f"k3d-{CLUSTER}-server-0" in told(done)
+    assert f"the node k3d-{CLUSTER}-server-0 has ended: it was killed" in told(done)
     assert ended - killed.at <= SOON
     completed(fresh)
 
@@ -195,7 +201,7 @@ def test_an_agent_is_killed(fresh: Project) -> None:
     killed = Later(lambda: run("docker", "kill", f"k3d-{CLUSTER}-agent-0"), lambda: runs("agent-0"))
     done, ended = launch(fresh)
     assert killed.at
-    assert f"k3d-{CLUSTER}-agent-0" in told(done)
+    assert f"the node k3d-{CLUSTER}-agent-0 has ended: it was killed" in told(done)
     assert ended - killed.at <= SOON
     completed(fresh)
 
@@ -241,7 +247,7 @@ def test_the_disk_of_a_node_is_full(fresh: Project, lab: World) -> None:
         done, _ = launch(fresh)
         message = told(done)
         assert "no space left on device" in message
-        assert "the disk is full" in message
+        assert "disk is full" in message
         fresh.invoke("down")
 
 
@@ -251,7 +257,7 @@ def test_the_disk_of_the_logs_is_full(fresh: Project) -> None:
         with contextlib.suppress(OSError):
             (place / "ballast").write_bytes(b"x" * 65536)
         done = fresh.invoke("up", "--set", "cluster.agents=0", DEPLOY_LOG_DIR=str(place))
-        print(done.text)
+        note(done.text)
         assert done.code in (0, 2), done.text
         assert "Traceback" not in done.text
         assert "space" in done.text.lower()
