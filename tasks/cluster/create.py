@@ -22,6 +22,8 @@ NextPorts = Callable[[Ports, int | None], Ports]
 """Chooses again after a clash that no check could foresee, given the port that the engine named."""
 _HEAD = re.compile(r"^(?:\x1b\[\d+m)?[A-Z]{4,5}(?:\x1b\[0m)?\[[^\]]*\] ")
 """The level in its colour, and seconds or a time (k3d: logrus, which colours for no terminal too)."""
+_BROKEN_OFF, _ENDED = "stopped returning log lines", "running=false"
+"""What k3d says of a node's log that has ended, and of a node that has (k3d: `pkg/runtimes/docker/node.go`)."""
 _REFUSED = frozenset({"port-taken", "port-privileged"})
 
 
@@ -124,7 +126,11 @@ def _raise_of_dead_node(situation: Situation, error: KnownFailure | KnownDeadlin
     if error.cause != "node-timeout" or not node.startswith(f"k3d-{situation.name}-"):
         return
     from tasks.causes.node_death import node_death
+    from tasks.cluster.watch import engine_gone
 
+    told = f"{error.done.out}{error.done.err}"
+    if _BROKEN_OFF in told and _ENDED not in told:
+        raise engine_gone() from error
     found = docker.inspected(situation.programs.run(docker.inspect([node]), context).out)
     state = found[0]["State"] if found else {"Running": True}
     if state.get("Running"):

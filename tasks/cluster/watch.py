@@ -21,7 +21,7 @@ from tasks.engine.step import Action, Cancel, Context, Report, Stopped
 from tasks.errors import LaunchError
 from tasks.situation import Situation
 from tasks.tools import docker
-from tasks.tools.program import Programs
+from tasks.tools.program import CommandFailed, Programs
 
 _K3S = re.compile(r"\bk3s(?:-\w+)? (?:server|agent)\b")
 """k3s itself among a node's processes: no other of them has these two words beside each other."""
@@ -200,6 +200,15 @@ def _since(event: Mapping[str, Any]) -> str:
     return f"{nano // 10**9}.{nano % 10**9:09d}"
 
 
+def engine_gone() -> LaunchError:
+    """The Docker engine has ended under a launch: streams that it sends without an end have ended."""
+    return LaunchError(
+        "the Docker engine has stopped, or was restarted, in the middle of the launch",
+        why="it broke off what it told of the nodes, which it does only when it ends itself",
+        fix="see that it runs (docker info); `invoke up` goes on from here",
+    )
+
+
 def watching(situation: Situation) -> Action:
     """Watch until the launch is over; raises what a node died of."""
 
@@ -215,6 +224,11 @@ def watching(situation: Situation) -> Action:
         watch.begin()
         try:
             situation.programs.run(docker.events(situation.name), watch.context(), listen=watch.event, quiet=True)
+            if not watch.stop.is_set():
+                raise engine_gone()
+        except CommandFailed as error:
+            if not watch.stop.is_set():
+                raise engine_gone() from error
         except Stopped:
             pass
         finally:

@@ -302,3 +302,10 @@ def test_a_node_that_has_ended_is_told_as_such(tmp_path: Path, state: dict[str, 
     assert result.state is State.FAILED
     assert says in str(result.error)
     assert result.attempts == 1
+
+
+def test_a_log_that_is_broken_off_is_the_engines_end(tmp_path: Path) -> None:
+    fake = programs(refused(GONE.partition(": node k3d")[0]))
+    result = run(situation(tmp_path, fake), Next())
+    assert "the Docker engine has stopped, or was restarted" in str(result.error)
+    assert "invoke up" in result.error.fix

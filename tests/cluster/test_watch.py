@@ -13,11 +13,11 @@ import pytest
 from tasks.causes.node_death import NodeDeath
 from tasks.cluster import watch as module
 from tasks.cluster.watch import watching
-from tasks.engine.step import Context, Report
-from tasks.tools.program import CommandFailed
+from tasks.engine.step import Report
+from tasks.errors import LaunchError
 from tests.causes.deaths import STARTED
 from tests.cluster.watched import AGENT, MAY_PASS, SERVER, UNKNOWN_FLAG, Engine, Watched, die, event, until
-from tests.given import situation
+from tests.given import context, situation
 from tests.programs import Answer, Asked, FakePrograms
 
 
@@ -239,12 +239,6 @@ def test_the_launch_is_over_while_a_node_may_still_come_back(
     assert time.monotonic() - begin < 2.0
 
 
-def test_an_engine_that_tells_no_more(tmp_path: Path) -> None:
-    lost = FakePrograms(answers={"docker events": Answer(code=1, err="unexpected EOF")})
-    with pytest.raises(CommandFailed, match="unexpected EOF"):
-        watching(situation(tmp_path, lost))(Context(step="watch", deadline=10.0))
-
-
 def test_two_deaths_at_the_same_moment_are_told_as_one(watched: Watched, engine: Engine) -> None:
     engine.logs = {SERVER: UNKNOWN_FLAG, AGENT: UNKNOWN_FLAG}
     engine.send(die(), die(AGENT, role="agent"))
@@ -299,3 +293,10 @@ def test_one_look_that_finds_nothing_may_have_met_a_restart(watched: Watched, en
     engine.write(SERVER, STARTED)
     until(lambda: len(fake(watched).told("docker top")) >= 3)
     assert watched.end().why == "no node died"
+
+
+@pytest.mark.parametrize("answer", [Answer(), Answer(err="unexpected EOF", code=1)])
+def test_the_engine_ends(tmp_path: Path, answer: Answer) -> None:
+    given = situation(tmp_path, FakePrograms(answers={"docker events": answer}))
+    with pytest.raises(LaunchError, match="the Docker engine has stopped, or was restarted"):
+        watching(given)(context())

@@ -23,16 +23,14 @@ class Line:
     rate: int = 0
     carried: int = 0
     """Bytes that came down so far."""
+    url: str = ""
     _server: socket.socket = field(init=False)
     _open: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._server = socket.create_server((self.host, 0))
+        self.url = f"http://{self.host}:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self._server.getsockname()[1]}"
 
     def cut(self) -> None:
         """Every connection breaks, and nobody answers any more."""
