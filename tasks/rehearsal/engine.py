@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.rehearsal.place import NOTE, VARIABLE, Place, prepare
+from tasks.rehearsal.place import NOTE, VARIABLE, Place, occupy, prepare
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
@@ -62,9 +62,11 @@ class Rehearsal:
         from tasks.rehearsal.place import clear
         from tasks.rehearsal.state import Store
 
-        there = Store(self.place.engine, blank).read()["containers"].values()
-        if not any(each["labels"].get("k3d.role") == "server" for each in there):
-            clear(self.place.folder)
+        def unused() -> bool:
+            there = Store(self.place.engine, blank).read()["containers"].values()
+            return not any(each["labels"].get("k3d.role") == "server" for each in there)
+
+        clear(self.place.folder, unused)
 
 
 def enter(session: Session) -> Session:
@@ -73,6 +75,7 @@ def enter(session: Session) -> Session:
     from tasks.rehearsal.what_if import WhatIf
 
     folder = log_folder(Path(session.settings.log_dir)) / FOLDER
+    occupy(folder)
     prepare(folder)
     place = Place(folder)
     made = Rehearsal(place=place, root=session.root, what_if=WhatIf())

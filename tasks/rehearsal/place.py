@@ -18,7 +18,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
@@ -32,6 +32,9 @@ VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.33.13", "helm": 
 """What the stand-ins say they are: those that are pinned (config/pins.yaml), and the engine that they were compared
 with."""
 _SIGN = "REHEARSAL"
+_IN_USE = "in-use.lock"
+_HANDLES: dict[Path, int] = {}
+"""Locks of rehearsals that this process is at; they end with it."""
 _TEXT = """REHEARSAL: nothing in this folder is real.
 
 bin/ holds stand-ins for docker, k3d, kubectl and helm. They make no container and reach no network; what they have
@@ -91,10 +94,52 @@ def prepare(folder: Path) -> None:
         _write(place.bin / program, _script(program, place.folder), 0o700)
 
 
-def clear(folder: Path) -> None:
-    """Remove a rehearsal; anything that is none is left alone."""
-    if (folder / _SIGN).is_file():
+def occupy(folder: Path) -> None:
+    """Be at a rehearsal until this process ends: nobody clears it meanwhile. Waits for one who does."""
+    import fcntl
+
+    path = folder.absolute() / _IN_USE
+    handle = _HANDLES.get(path)
+    while True:
+        if handle is None:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:  # it is being cleared
+                continue
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        if _is_at(handle, path):
+            _HANDLES[path] = handle
+            return
+        os.close(handle)
+        _HANDLES.pop(path, None)
+        handle = None
+
+
+def clear(folder: Path, unused: Callable[[], bool]) -> None:
+    """Remove a rehearsal that nobody else is at, if it is `unused`; anything that is none is left alone."""
+    import fcntl
+
+    path = folder.absolute() / _IN_USE
+    handle = _HANDLES.get(path)
+    if handle is None or not (folder / _SIGN).is_file():
+        return
+    fcntl.flock(handle, fcntl.LOCK_UN)  # of two that leave at the same moment one may have it
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    if _is_at(handle, path) and unused():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    own = os.fstat(handle)
+    return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _script(program: str, folder: Path) -> str:
