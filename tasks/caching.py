@@ -1,7 +1,8 @@
 """Images and the pull-through caches: the host's own come through them, and pods' images are there before a node asks.
 
 What has been fetched is remembered for as long as the cache is the same container; which images a release needs, by
-what its chart was rendered to, for as long as chart and values are the same.
+what its chart was rendered to, for as long as chart and values are the same. Names outlive the caches: a launch whose
+caches were purged begins to fetch at once.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _stamp(situation: Situation, image: str) -> Path | None:
 def known(situation: Situation, key: str) -> tuple[str, ...] | None:
     """The images that were remembered under a key; None: never."""
     try:
-        found = json.loads((situation.folders.cache / "images" / digest(key)).read_text(encoding="utf-8"))
+        found = json.loads((situation.folders.images / digest(key)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return tuple(str(each) for each in found) if isinstance(found, list) else None
@@ -74,7 +75,7 @@ def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]
     """Keep the images of these objects under a key. What cannot be kept is found anew."""
     from tasks.engine.folder import write_whole
 
-    path = situation.folders.cache / "images" / digest(key)
+    path = situation.folders.images / digest(key)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, json.dumps(images_of(objects)))

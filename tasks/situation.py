@@ -52,6 +52,11 @@ class Folders:
     """Charts and indexes; outlives clusters."""
 
     @property
+    def images(self) -> Path:
+        """Names of the images that earlier launches of this user needed: no cache, and not purged with one."""
+        return self.state.parent.parent / "images"
+
+    @property
     def kubeconfig(self) -> Path:
         """The private kubeconfig: every kubectl and helm call uses it."""
         return self.state / "kubeconfig"

@@ -54,8 +54,12 @@ def _events(call: Call, given: Given) -> None:
         key, _, value = row.partition("=")
         filters.setdefault(key, []).append(value)
     last, until = _moment(given.get("since"), call.now()), _moment(given.get("until"), float("inf"))
+    fault = call.faults.strike("engine-restarts", "engine")
+    breaks = call.now() + call.times.scale * float(fault.get("after") or 0.0) if fault is not None else float("inf")
     while True:
         now = min(call.now(), until)
+        if now >= breaks and containers.labelled(call.engine.read(), role="server"):
+            raise daemon("unexpected EOF")
         for event in containers.events(call.engine.read(), last, now):
             if _passes(event, filters):
                 call.say(json.dumps(event) if "json" in given.get("format") else _line(event))

@@ -33,6 +33,8 @@ NAMES: Mapping[str, str] = {
     "disk-full": "no space is left for the image that is pulled, or for the container or node that is started",
     "release-never-ready": "pods of the release run, and never become ready",
     "image-missing": "there is no such image: one that is pulled, or those of the release's pods",
+    "repository-fails": "a chart repository answers 500",
+    "engine-restarts": "the engine breaks off what it tells of the nodes, as when it ends itself",
     "killed": "the program of that command line is killed in the middle of its work",
     "hangs": "the program of that command line stops in the middle of its work, and never ends",
 }

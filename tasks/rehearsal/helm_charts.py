@@ -58,8 +58,16 @@ def _update(call: Call, given: Given) -> None:
     call.say("Hang tight while we grab the latest from your chart repositories...")
     call.middle()
     call.wait("repo update")
+    failed = []
     for name in given.args or known:
+        if call.faults.strike("repository-fails", name):
+            call.say(f'...Unable to get an update from the "{name}" chart repository ({known[name]}):')
+            call.say(f"\tfailed to fetch {known[name]}/index.yaml : 500 Internal Server Error")
+            failed.append(known[name])
+            continue
         call.say(f'...Successfully got an update from the "{name}" chart repository')
+    if failed:
+        raise Exit(1, f"Error: failed to update the following repositories: [{' '.join(failed)}]")
     call.say("Update Complete. ⎈Happy Helming!⎈")
 
 
