@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.causes.events import is_old_news, pulling_trouble
 from tasks.causes.pods import Trouble, events_trouble, pod_trouble, workload_trouble
-from tasks.causes.trouble import condition, worst
+from tasks.causes.trouble import condition, part, worst
 from tasks.tools.kubeapi import Api, ApiError
 from tasks.tools.kuberesources import Key
 
 Item = Mapping[str, Any]
 _REVISION = "deployment.kubernetes.io/revision"
 """On a Deployment and on each ReplicaSet of its (Kubernetes: `pkg/controller/deployment/util`)."""
+_MAKING = 3.0
+"""Seconds in which a node makes a pod, if nothing hinders it: its network, and the pause container."""
 _HASH = "controller-revision-hash"
 
 
@@ -44,6 +47,8 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
             sets = api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
         for item in items:
             yield from (pod_trouble(pod) for pod in pods_of(item, pods, sets))
+        if not events:
+            yield _full_disk(api, namespace, {pod["metadata"]["name"] for pod in pods if _in_the_making(pod)})
     if events:
         for namespace, items in places.items():
             told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
@@ -51,6 +56,23 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
             names = [item["metadata"]["name"] for item in items]
             yield events_trouble(told, names)
             yield pulling_trouble(told, names)
+
+
+def _in_the_making(pod: Item) -> bool:
+    """Whether a node has had it for some seconds, and its status says nothing more."""
+    latest = f"{datetime.now(UTC) - timedelta(seconds=_MAKING):%Y-%m-%dT%H:%M:%SZ}"
+    scheduled = condition(pod, "PodScheduled")
+    placed = scheduled.get("status") == "True" and str(scheduled.get("lastTransitionTime") or "~") <= latest
+    return placed and part(pod, "status").get("phase") == "Pending" and pod_trouble(pod) is None
+
+
+def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Trouble | None:
+    """Of pods that are being made: a node without room for the first thing that it needs tells that by events alone."""
+    if not pods:
+        return None
+    told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+    found = events_trouble([event for event in told if event.get("reason") == "FailedCreatePodSandBox"], pods)
+    return found if found is not None and found.cause == "disk-full" else None
 
 
 def _made(item: Item) -> str:

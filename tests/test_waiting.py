@@ -265,3 +265,33 @@ def test_a_pod_that_was_scheduled_late_is_told_by_its_pull() -> None:
         wait_ready(FakeApi(unready(), replica_set(), there, *events), [WEB], eager(deadline=0))
     assert "still waits for the pull of its image x/web:9" in caught.value.why
     assert "scheduled" not in caught.value.why
+
+
+FULL = 'Failed to create pod: failed to get sandbox image "pause:3": failed to pull: write x: no space left on device'
+
+
+@pytest.mark.usefixtures("closely")
+@pytest.mark.parametrize(
+    ("message", "placed", "ends"),
+    [(FULL, LONG_AGO, True), (FULL, NOW, False), (FULL.replace("no space left on device", "EOF"), LONG_AGO, False)],
+    ids=["full", "it was placed a moment ago", "something that passes"],
+)
+def test_a_node_without_room_for_its_first_image_is_told_by_events(message: str, placed: str, ends: bool) -> None:
+    about = {"kind": "Pod", "namespace": "shop", "name": "web-1"}
+    event = obj(
+        "Event", "e", "shop", type="Warning", reason="FailedCreatePodSandBox", message=message, involvedObject=about
+    )
+    there = pod(
+        status={
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": placed}],
+            "containerStatuses": [
+                {"name": "web", "ready": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
+            ],
+        }
+    )
+    kind: type[Exception] = Failed if ends else NotInTime
+    with pytest.raises(kind) as caught:
+        wait_ready(FakeApi(unready(), replica_set(), there, event), [WEB], eager(deadline=0.2))
+    if ends:
+        assert "disk is full" in str(caught.value)

@@ -7,7 +7,17 @@ from collections.abc import Callable, Collection, Iterable
 
 from tasks.causes.cause import clean, short
 from tasks.causes.scheduling import scheduling_trouble
-from tasks.causes.trouble import ENVIRONMENT, Item, Trouble, missing_config, part, pull_trouble, reason, worst
+from tasks.causes.trouble import (
+    ENVIRONMENT,
+    Item,
+    Trouble,
+    disk_trouble,
+    missing_config,
+    part,
+    pull_trouble,
+    reason,
+    worst,
+)
 from tasks.causes.workloads import refusal
 
 _PULL = re.compile(
@@ -125,6 +135,9 @@ def _sandbox(subject: str, message: str) -> Trouble:
     pull = _PULL.search(message)
     if pull is not None:
         return pull_trouble(subject, pull["image"], pull["rest"])
+    full = disk_trouble(subject, message)
+    if full is not None:
+        return full
     return Trouble(
         cause="pod-network",
         what=f"{subject}: its network cannot be made",

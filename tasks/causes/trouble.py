@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.causes.cause import Found, clean, recognise, short
+from tasks.causes.cause import Cause, Found, clean, recognise, short
 from tasks.errors import LaunchError
 
 Item = Mapping[str, Any]
@@ -45,11 +45,10 @@ def from_found(found: Found, subject: str) -> Trouble:
 def pull_trouble(subject: str, image: str, message: str) -> Trouble:
     """Why an image does not come, by what containerd said of it. What a registry refuses does not pass by itself."""
     from tasks.causes import image as images
-    from tasks.causes import network, node
+    from tasks.causes import network
 
     text = clean(message)
-    disk = [cause for cause in node.CAUSES if cause.id == "disk-full"]
-    found = recognise((*disk, *images.CAUSES, *network.CAUSES), text, program="node")
+    found = recognise((*_disk(), *images.CAUSES, *network.CAUSES), text, program="node")
     what = f"{subject} cannot pull {image}"
     if found is None:
         return Trouble(
@@ -67,6 +66,19 @@ def pull_trouble(subject: str, image: str, message: str) -> Trouble:
         fix=found.fix,
         hopeless=not found.transient,
     )
+
+
+def disk_trouble(subject: str, message: str) -> Trouble | None:
+    """A node without room for what it is to write; None if the message tells of something else."""
+    text = clean(message)
+    found = recognise(_disk(), text, program="node")
+    return replace(from_found(found, subject), why=reason(text)) if found is not None else None
+
+
+def _disk() -> list[Cause]:
+    from tasks.causes import node
+
+    return [cause for cause in node.CAUSES if cause.id == "disk-full"]
 
 
 def missing_config(subject: str, message: str, why: str) -> Trouble | None:

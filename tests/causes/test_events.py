@@ -290,3 +290,18 @@ def test_old_news() -> None:
     assert is_old_news(told, {"app-1"})
     assert not is_old_news(told, {"app-2"})
     assert not is_old_news(PULLING, {"app-1"})
+
+
+def test_a_node_without_room_for_a_pod() -> None:
+    """containerd 2 in k3s 1.33, whose folder lay on a disk of 4 MB."""
+    message = (
+        "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd container: error "
+        "unpacking image: failed to extract layer sha256:a0c4: mount callback failed on /var/lib/rancher/k3s/agent/"
+        "containerd/tmpmounts/containerd-mount442266666: write /var/lib/rancher/k3s/agent/containerd/tmpmounts/"
+        "containerd-mount442266666/pause: no space left on device: unknown"
+    )
+    found = events_trouble([event("FailedCreatePodSandBox", message)])
+    assert found is not None
+    assert (found.cause, found.hopeless) == ("disk-full", True)
+    assert "pod web/app-1" in found.what
+    assert "no space left on device" in found.why
