@@ -1,7 +1,8 @@
 """Flags as programs written in Go read them (spf13/pflag), and their words for what is wrong with one.
 
 A table of flags is a text of words: `all,a` is a flag with a short form that takes no value; `filter=s` takes one;
-`label=l` may be given several times. Kinds: `s` text, `l` list, `i` whole number, `f` number, `d` duration.
+`label=l` may be given several times. Kinds: `s` text, `l` list, `i` whole number, `f` number, `d` duration, `o` text
+that is left out or given after `=`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _long(text: str, rest: list[str], known: Mapping[str, tuple[str, str]], give
         raise Wrong(f"unknown flag: --{name}")
     _, kind = known[name]
     if not sign:
-        if not kind:
+        if kind in ("", "o"):
             value = "true"
         elif rest:
             value = rest.pop(0)

@@ -66,7 +66,7 @@ def _update(call: Call, given: Given) -> None:
             failed.append(known[name])
             continue
         call.say(f'...Successfully got an update from the "{name}" chart repository')
-    if failed:
+    if failed and (given.on("fail-on-repo-update-fail") or not call.place.version("helm").startswith("v3.")):
         raise Exit(1, f"Error: failed to update the following repositories: [{' '.join(failed)}]")
     call.say("Update Complete. ⎈Happy Helming!⎈")
 

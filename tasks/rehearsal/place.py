@@ -5,6 +5,7 @@ state/          what they have made: see `tasks.rehearsal.state`
 times.json      how long things take: see `tasks.rehearsal.times`
 faults.json     what is to fail: see `tasks.rehearsal.faults`
 machine.json    what `docker info` says otherwise than of this machine (optional)
+versions.json   which version helm is, if not the one of `VERSIONS` (optional)
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ class Place:
     def cluster(self, name: str) -> Path:
         """The objects of a cluster."""
         return self.state / f"cluster-{name}.json"
+
+    def version(self, program: str) -> str:
+        """What a stand-in says it is."""
+        return str(self.read("versions.json", {}).get(program, VERSIONS[program]))
 
     def read(self, name: str, otherwise: Any) -> Any:  # noqa: ANN401 - any JSON document
         """A file of this folder; the default if it is not there. Raises `ValueError` for what is no JSON."""

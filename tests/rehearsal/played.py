@@ -11,7 +11,7 @@ import pytest
 
 from tasks.rehearse import rehearse
 from tasks.session import Options, Session, guarded
-from tasks.tools.program import Command, Programs
+from tasks.tools.program import Command, Completed, Programs
 from tests import given
 
 QUIET: tuple[str, ...] = ("pool.concurrency=4", "cluster.agents=1")
@@ -33,6 +33,8 @@ class Played:
 
     folder: Path
     commands: list[Command] = field(default_factory=list)
+    ended: list[tuple[str, Completed]] = field(default_factory=list)
+    """Those that have ended well, each with the step that it was made in."""
 
     @property
     def place(self) -> Path:
@@ -136,7 +138,10 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
 
     def kept(self: Programs, command: Command, *args: Any, **more: Any) -> Any:
         made.commands.append(replace(command))
-        return real(self, command, *args, **more)
+        done = real(self, command, *args, **more)
+        context = args[0] if args else more.get("context")
+        made.ended.append((context.step if context is not None else "before", done))
+        return done
 
     monkeypatch.setattr(Programs, "run", kept)
     return made

@@ -1,0 +1,114 @@
+"""A launch's calls of programs, and those of `down`, are the ones of calls.yaml."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from tests import calls
+from tests.calls import Row
+from tests.rehearsal.played import Played, played
+
+__all__ = ["played"]
+
+UPSTREAM = "http://192.0.2.7:5000"
+IMAGES = {
+    "node-image": "rancher/k3s:v1.32.3-k3s1",
+    "tools-image": "ghcr.io/k3d-io/k3d-tools:5.9.0",
+    "registry-image": "docker.io/library/registry:2",
+}
+PORTS = {"http-port": "28080", "https-port": "28443", "api-port": "26550", "push-port": "25050"}
+SETS = (
+    "registries.name=calls-registry",
+    f"registries.port={PORTS['push-port']}",
+    f'registries.caches=[{{"upstream": "docker.io", "url": "{UPSTREAM}"}}]',
+    f"cluster.ports.http={PORTS['http-port']}",
+    f"cluster.ports.https={PORTS['https-port']}",
+    f"cluster.ports.api={PORTS['api-port']}",
+    'helm.releases.web.values={"greeting": "hello"}',
+)
+
+
+@pytest.fixture
+def launched(played: Played, monkeypatch: pytest.MonkeyPatch) -> Played:
+    monkeypatch.setenv("CLUSTER_NAME", "calls")
+    return played
+
+
+def words(played: Played) -> dict[str, str]:
+    """What differs from one launch to another, in this one."""
+    containers = {each["name"]: identity for identity, each in played.state()["containers"].items()}
+    (cache,) = (name for name in containers if name.startswith("k3d-openframe-cache-"))
+    charts = {path.name: str(path) for path in (played.place / "home/cache/openframe/charts").glob("*/*.tgz")}
+    return {
+        **IMAGES,
+        **PORTS,
+        "node-image-quoted": quote(IMAGES["node-image"], safe=""),
+        "kube-version": "1.32.3",
+        "upstream": UPSTREAM,
+        "cache": cache,
+        "cache-port": played.state()["containers"][containers[cache]]["ports"]["5000/tcp"][0]["HostPort"],
+        "server-0": containers["k3d-calls-server-0"],
+        "agent-0": containers["k3d-calls-agent-0"],
+        "registry-id": containers["k3d-calls-registry"],
+        "cache-id": containers[cache],
+        "web-chart": "shop/web",
+        "web-version": "1.2.3",
+        "web-archive": charts["web-1.2.3.tgz"],
+        "db-chart": "shop/db",
+        "db-version": "2.0.0",
+        "db-archive": charts["db-2.0.0.tgz"],
+        "folder": str(folder(played)),
+    }
+
+
+def folder(played: Played) -> Path:
+    """The cluster's own."""
+    return played.place / "home/state/openframe/clusters/calls"
+
+
+def made(played: Played, known: dict[str, str]) -> list[Row]:
+    """The calls that were made, as rows of calls.yaml."""
+    return [
+        Row(
+            step=calls.put(step, known),
+            argv=tuple(calls.put(part, known) for part in done.command.argv),
+            stdin=calls.put(done.command.stdin, known),
+            ok=done.command.ok,
+            gives=calls.kind(done),
+        )
+        for step, done in played.ended
+    ]
+
+
+def compare(found: list[Row], expected: list[Row]) -> None:
+    """The same calls by the same steps, with the same input and the same kind of output; each that acts made once."""
+    by_call = {(row.step, row.line): row for row in expected}
+    told = {(row.step, row.line) for row in found}
+    assert sorted(told - set(by_call)) == []
+    assert sorted(key for key, row in by_call.items() if not row.sometimes and key not in told) == []
+    for row in found:
+        known = by_call[row.step, row.line]
+        assert (row.stdin, row.ok) == (known.stdin, known.ok), row.line
+        assert known.gives in ("", row.gives) or (known.gives, row.gives) == ("rows", "json"), row.line
+    acting = [row.line for row in found if not by_call[row.step, row.line].looks]
+    assert sorted(acting) == sorted(set(acting))
+
+
+@pytest.mark.parametrize("helm", [3, 4])
+def test_a_launch_makes_these_calls_and_no_others(helm: int, launched: Played) -> None:
+    (launched.folder / "logs").mkdir(mode=0o700)
+    launched.place.mkdir(mode=0o700)
+    (launched.place / "versions.json").write_text(json.dumps({"helm": {3: "v3.19.0", 4: "v4.1.4"}[helm]}))
+    assert launched.run("rehearse", *SETS) == 0
+    known = words(launched)
+    compare(made(launched, known), calls.rows("up", helm))
+    for name, content in calls.files().items():
+        assert calls.put(yaml.safe_load((folder(launched) / name).read_text()), known) == content, name
+    launched.ended.clear()
+    assert launched.run("down", *SETS) == 0
+    compare(made(launched, known), calls.rows("down", helm))
