@@ -152,7 +152,7 @@ class Session:
         history = load(past, self.options.engine)
         plan = _without(steps, {step.name for step in earlier[0]})
         if self.rehearsal is not None and situation is not None:
-            self.rehearsal.stage(plan, situation, bounds)
+            history |= self.rehearsal.stage(plan, situation, bounds)
         shown = Launch(
             task=self.options.task,
             steps=plan,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tasks.rehearsal.model import AFTER, BEFORE, activities
+from tasks.rehearsal.model import AFTER, activities, times
 from tasks.rehearsal.profile import Profile
 from tasks.rehearsal.scene import scene, without_cache
 from tasks.rehearsal.simulate import Activity, simulate
@@ -64,7 +64,7 @@ def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], situation: 
         total_s=total,
         floor_s=free[AFTER][1],
         path=_path(activities(plan, seen, profile), spans),
-        times={step.name: _span(step, spans) for step in plan if step.name in spans and step.skip is None},
+        times=times(plan, spans),
         changes=tuple(sorted(helpful, key=lambda each: each.total_s)),
         rests_on=_rests_on(profile, what_if),
     )
@@ -99,14 +99,6 @@ def _changes(
     if downloads:
         more = replace(bounds, kinds={**bounds.kinds, "download": 2 * downloads})
         yield f"{2 * downloads} downloads at once instead of {downloads}", (what_if, steps, seen, more)
-
-
-def _span(step: Step, spans: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-    """A wait begins with its own needs; in the model it only ends when what it waits for does."""
-    begin, end = spans[step.name]
-    if step.wait:
-        begin = max((spans[need][1] for need in step.needs if need in spans), default=spans[BEFORE][1])
-    return min(begin, end), end
 
 
 def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:

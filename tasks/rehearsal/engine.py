@@ -39,12 +39,13 @@ class Rehearsal:
 
         return Rehearsed(self.place)
 
-    def stage(self, steps: Sequence[Step], situation: Situation, bounds: Bounds) -> None:
-        """Tell the stand-ins how long what these steps ask for will take, and what is to fail."""
+    def stage(self, steps: Sequence[Step], situation: Situation, bounds: Bounds) -> Mapping[str, float]:
+        """Tell the stand-ins how long what these steps ask for will take. Returns the seconds expected of each step."""
         from tasks.rehearsal.staging import staged
 
-        times = {**staged(self.root, self.what_if, steps, situation, bounds), "scale": self.what_if.scale}
-        _write(self.place.folder / "times.json", times)
+        times, seconds = staged(self.root, self.what_if, steps, situation, bounds)
+        _write(self.place.folder / "times.json", {**times, "scale": self.what_if.scale})
+        return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 
     def ask(self, what_if: WhatIf) -> Rehearsal:
         """The same under other circumstances; faults of before are over. Raises `BadInput` for a fault that is none."""

@@ -63,6 +63,19 @@ def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Ac
     ]
 
 
+def times(steps: Sequence[Step], spans: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Begin and end of each step that runs: in the model a wait has no length of its own."""
+    return {step.name: _span(step, spans) for step in steps if step.name in spans and step.skip is None}
+
+
+def _span(step: Step, spans: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    """A wait begins with its own needs."""
+    begin, end = spans[step.name]
+    if step.wait:
+        begin = max((spans[need][1] for need in step.needs if need in spans), default=spans[BEFORE][1])
+    return min(begin, end), end
+
+
 def _stages(cost: Cost, count: float = 1.0) -> tuple[Stage, ...]:
     found = []
     if cost.cpu * count > 0:

@@ -1,4 +1,7 @@
-"""How long what a plan asks for will take in a rehearsal: the model's answer, as the stand-ins' times.json."""
+"""How long what a plan asks for will take in a rehearsal: the model's answer, as the stand-ins' times.json.
+
+The same answer is what a rehearsal expects of its steps: the circumstances of an earlier one may have been others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.rehearsal.model import activities
+from tasks.rehearsal.model import activities, times
 from tasks.rehearsal.profile import Profile, load
 from tasks.rehearsal.scene import FETCH, fetched, scene
 from tasks.rehearsal.simulate import simulate
@@ -24,14 +27,15 @@ _OWN = 0.04
 
 def staged(
     root: Path, what_if: WhatIf, steps: Sequence[Step], situation: Situation, bounds: Bounds
-) -> dict[str, float]:
-    """Seconds by key (see `tasks.rehearsal.times`). Raises `BadInput` for a time profile that is not there."""
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds by key (see `tasks.rehearsal.times`), and by step. Raises `BadInput` for a profile that is not there."""
     profile = load(root, what_if.timing)
     spans = simulate(activities(steps, scene(steps, situation, what_if), profile), what_if.machine(profile), bounds)
     told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans))}
     for release in situation.releases:
         told |= dict(_release(release, spans))
-    return {key: round(max(0.0, seconds), 4) for key, seconds in told.items()}
+    expected = {name: end - begin for name, (begin, end) in times(steps, spans).items()}
+    return {key: round(max(0.0, seconds), 4) for key, seconds in told.items()}, expected
 
 
 def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.engine.estimate import estimate
 from tasks.engine.step import Bounds, Step
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence
@@ -92,17 +93,25 @@ def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, prof
 
 def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> None:
     situation, steps = a_launch(tmp_path)
-    told = staged(given.ROOT, WhatIf(), steps, situation, WIDE)
+    told, _ = staged(given.ROOT, WhatIf(), steps, situation, WIDE)
     assert {"install platform/a", "release ready platform/a", "install platform/b"} <= told.keys()
     assert {f"pull {image}" for image in situation.images} <= told.keys()
     assert told["create returns"] > told["create prepare"] + told["server answers"]
     assert all(seconds >= 0 for seconds in told.values())
 
 
+def test_what_is_staged_is_what_is_expected(tmp_path: Path, profile: Profile) -> None:
+    situation, steps = a_launch(tmp_path)
+    _, expected = staged(given.ROOT, WhatIf(), steps, situation, WIDE)
+    told = answer(profile, WhatIf(), steps, situation, WIDE)
+    assert estimate(steps, expected, WIDE).total_s == pytest.approx(told.total_s, rel=0.1)
+    assert expected.keys() == {step.name for step in steps if step.skip is None and not step.until}
+
+
 def test_on_a_cluster_that_stands_nothing_is_told_of_its_creation(tmp_path: Path) -> None:
     situation = given.situation(tmp_path, settings=given.settings(helm={"releases": []}))
     steps = launch(situation, ("namespaces",), CHOOSERS)
-    assert "create returns" not in staged(given.ROOT, WhatIf(), steps, situation, WIDE)
+    assert "create returns" not in staged(given.ROOT, WhatIf(), steps, situation, WIDE)[0]
 
 
 def test_an_answer_names_the_change_that_helps_most(tmp_path: Path, profile: Profile) -> None:

@@ -88,8 +88,8 @@ def reading(run: Run) -> str:
     queued = sum(row.queued_s for row in run.path)
     if queued >= max(0.5, run.wall_s * 0.1):
         return (
-            f"Steps of the critical path queued {seconds(queued)} for a place: more places "
-            f"(CONCURRENCY_LEVEL was {run.concurrency}) may help."
+            f"Steps of the critical path queued {seconds(queued)} for a place: more places may help "
+            f"(CONCURRENCY_LEVEL was {run.concurrency}; downloads and Helm have smaller bounds of their own)."
         )
     if run.floor_s >= run.wall_s * 0.9 and run.path:
         longest = max(run.path, key=lambda row: row.seconds)
