@@ -66,15 +66,14 @@ def drive(programs: Programs, stages: Sequence[Stage], *, together: bool) -> tup
 
 def task(place: Place, *words: str) -> Command:
     """A task of this project as a process of its own."""
-    return Command(
-        argv=(sys.executable, "-m", "invoke", *words, *place.options), cwd=place.session.root, deadline=_LONGEST
-    )
+    options = place.options[:-2] if words[0] == "rehearse" else place.options  # its engine is no option
+    return Command(argv=(sys.executable, "-m", "invoke", *words, *options), cwd=place.session.root, deadline=_LONGEST)
 
 
 def up(place: Place, programs: Programs) -> tuple[Spans, tuple[str, ...]]:
     """A whole launch by the graph. Raises `LaunchError`."""
     try:
-        programs.run(task(place, "up"))
+        programs.run(task(place, "rehearse", *place.asked) if place.asked else task(place, "up"))
     except CommandFailed as error:
         raise LaunchError("`invoke up` has failed", why="\n".join(error.tail()), fix="run it by hand") from None
     return recorded(place)

@@ -35,6 +35,8 @@ class Place:
     """A call with bench's own settings and folders."""
     folder: Path
     cluster: str
+    asked: tuple[str, ...] = ()
+    """Options of `rehearse` that say under which circumstances, where the engine is the embedded one."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -74,7 +76,7 @@ class Place:
         )
 
 
-def place(session: Session, setting: Setting, cluster: str) -> Place:
+def place(session: Session, setting: Setting, cluster: str, circumstances: Mapping[str, str] | None = None) -> Place:
     """Bench's own settings from those of the user. Raises `BadInput`."""
     if session.options.engine == "existing":
         raise BadInput(
@@ -91,7 +93,31 @@ def place(session: Session, setting: Setting, cluster: str) -> Place:
     theirs = begin(replace(options, engine="k3d"), session.root, environ)
     own = (f"cluster.name={cluster}", *_registries(theirs), "silent=true")
     made = begin(replace(options, sets=(*setting.sets, *own)), session.root, environ)
-    return Place(session=made, folder=folder, cluster=cluster)
+    return _under(Place(session=made, folder=folder, cluster=cluster), circumstances or {})
+
+
+def _under(place: Place, circumstances: Mapping[str, str]) -> Place:
+    """On the embedded engine other cores, another line. Raises `BadInput` for a real one, which has its own."""
+    given = {name: value for name, value in circumstances.items() if value}
+    if not given:
+        return place
+    if place.session.rehearsal is None:
+        raise BadInput(
+            f"--{', --'.join(name.replace('_', '-') for name in given)} without --engine rehearsal",
+            why="a real launch takes the time that it takes on this machine",
+            fix="add --engine rehearsal; or leave it out",
+        )
+    from tasks.rehearsal.what_if import what_if
+
+    asked = what_if(
+        cores=given.get("cores", ""),
+        line=given.get("line", ""),
+        timing=given.get("timing", ""),
+        time_scale=given.get("time_scale", ""),
+    )
+    session = replace(place.session, rehearsal=place.session.rehearsal.ask(asked))
+    words = tuple(part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value))
+    return replace(place, session=session, asked=words)
 
 
 def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:

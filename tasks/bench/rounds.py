@@ -119,14 +119,13 @@ def launching(place: Place, rival: Rival) -> Callable[[], tuple[dict[str, tuple[
 
 def staged(place: Place, rival: Rival, situation: Situation) -> tuple[Stage, ...]:
     """The commands of a comparison mode."""
+    bare = rival.mode == "create"
+    planned = (create(place, situation, bare=True),) if bare else stages(place, situation)
     if place.session.rehearsal is not None:
-        from tasks.hostports import choosers
-        from tasks.launch import PARTS, bounds, launch
+        from tasks.bench.rehearsed import stage
 
-        place.session.rehearsal.stage(launch(situation, PARTS, choosers(situation)), situation, bounds(situation))
-    if rival.mode == "create":
-        return (create(place, situation, bare=True),)
-    return stages(place, situation)
+        stage(place, situation, planned, together=rival.mode == "staged")
+    return planned
 
 
 def _measured(turn: Turn, done: Launched, rest: float) -> Measured:

@@ -45,6 +45,16 @@ class Wanted:
     """Print the bash script of this mode."""
     purge: bool = False
     """Remove what bench keeps between launches."""
+    cores: str = ""
+    """On the embedded engine: as on so many processors; `line`, `timing` and `time_scale` likewise."""
+    line: str = ""
+    timing: str = ""
+    time_scale: str = ""
+
+    @property
+    def circumstances(self) -> dict[str, str]:
+        """What `rehearse` takes for options of the same names."""
+        return {"cores": self.cores, "line": self.line, "timing": self.timing, "time_scale": self.time_scale}
 
 
 def bench(session: Session, wanted: Wanted) -> int:
@@ -68,7 +78,7 @@ def bench(session: Session, wanted: Wanted) -> int:
     if wanted.runs < 1 or wanted.warmups < 0:
         raise BadInput("--runs and --warmups are counts", why="at least one run is timed", fix="--runs 5 --warmups 1")
     before = read(Path(wanted.baseline)) if wanted.baseline else None
-    places = {each.name: place(session, each.setting, wanted.cluster) for each in chosen}
+    places = {each.name: place(session, each.setting, wanted.cluster, wanted.circumstances) for each in chosen}
     if wanted.purge:
         return _purge(places)
     results, broken = _measure(session, wanted, chosen, places)

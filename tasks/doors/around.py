@@ -113,6 +113,10 @@ def report(
         "fail_over": "fail above this, such as 10%",
         "script": "print a mode as a bash script",
         "purge": "remove what bench keeps between runs",
+        "cores": "with --engine rehearsal: as on so many processors",
+        "line": "with --engine rehearsal: as on a line of this rate",
+        "timing": "with --engine rehearsal: times of config/rehearsal/NAME.yaml",
+        "time_scale": "with --engine rehearsal: factor of all times",
     },
 )
 def bench(
@@ -132,6 +136,10 @@ def bench(
     fail_over: str = "",
     script: str = "",
     purge: bool = False,
+    cores: str = "",
+    line: str = "",
+    timing: str = "",
+    time_scale: str = "",
 ) -> int | None:
     """Launch again and again, and compare: modes, settings, or recorded results."""
     from tasks.bench.task import Wanted
@@ -153,6 +161,10 @@ def bench(
         fail_over=fail_over,
         script=script,
         purge=purge,
+        cores=cores,
+        line=line,
+        timing=timing,
+        time_scale=time_scale,
     )
     return act(session, wanted)
 

@@ -13,6 +13,7 @@ from tasks.rehearsal.place import NOTE, VARIABLE, Place, occupy, prepare
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
+    from tasks.rehearsal.model import Scene
     from tasks.rehearsal.reach import Rehearsed
     from tasks.rehearsal.what_if import WhatIf
     from tasks.session import Session
@@ -39,11 +40,16 @@ class Rehearsal:
 
         return Rehearsed(self.place)
 
-    def stage(self, steps: Sequence[Step], situation: Situation, bounds: Bounds) -> Mapping[str, float]:
-        """Tell the stand-ins how long what these steps ask for will take. Returns the seconds expected of each step."""
+    def stage(
+        self, steps: Sequence[Step], situation: Situation, bounds: Bounds, scene: Scene | None = None
+    ) -> Mapping[str, float]:
+        """Tell the stand-ins how long what these steps ask for will take. Returns the seconds expected of each step.
+
+        `scene`: what is not in the steps, where it is not that of a launch of ours.
+        """
         from tasks.rehearsal.staging import staged
 
-        times, seconds = staged(self.root, self.what_if, steps, situation, bounds)
+        times, seconds = staged(self.root, self.what_if, steps, situation, bounds, scene)
         _write(self.place.folder / "times.json", {**times, "scale": self.what_if.scale})
         return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 

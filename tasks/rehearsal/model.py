@@ -138,6 +138,8 @@ class _Builder:
         if name.startswith("helm: install "):
             first = () if _release(name) in self._scene.validated else _stages(profile.validate)
             return (*_stages(profile.install), *first)
+        if name.startswith("kubectl: "):
+            return _stages(profile.kubectl)
         if name.startswith(("helm: fetch ", "helm: update")):
             return _stages(profile.chart)
         return ()

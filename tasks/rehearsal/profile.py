@@ -47,6 +47,8 @@ class Profile:
     """MB a second of one connection while it was recorded; 0: it was not limited."""
     command: Cost = Cost()
     """A short command of docker."""
+    kubectl: Cost = Cost(cpu=0.09, time=0.03)
+    """A command of kubectl that applies one object (of the comparison modes: a launch of ours calls none)."""
     registry: Cost = Cost()
     """From a registry's creation until it answers."""
     prepare: Cost = Cost()

@@ -16,6 +16,7 @@ from tasks.rehearsal.simulate import simulate
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
+    from tasks.rehearsal.model import Scene
     from tasks.rehearsal.what_if import WhatIf
     from tasks.settings.tree import Release
     from tasks.situation import Situation
@@ -26,11 +27,17 @@ _OWN = 0.04
 
 
 def staged(
-    root: Path, what_if: WhatIf, steps: Sequence[Step], situation: Situation, bounds: Bounds
+    root: Path,
+    what_if: WhatIf,
+    steps: Sequence[Step],
+    situation: Situation,
+    bounds: Bounds,
+    seen: Scene | None = None,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds by key (see `tasks.rehearsal.times`), and by step. Raises `BadInput` for a profile that is not there."""
     profile = load(root, what_if.timing)
-    spans = simulate(activities(steps, scene(steps, situation, what_if), profile), what_if.machine(profile), bounds)
+    seen = seen or scene(steps, situation, what_if)
+    spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
     told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans))}
     for release in situation.releases:
         told |= dict(_release(release, spans))
@@ -41,8 +48,7 @@ def staged(
 def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:
     command = profile.command.cpu + profile.command.time
     yield "docker", command - _OWN
-    yield "kubectl", command - _OWN
-    starts, fetches = [0.0], []
+    starts, fetches, kubectls = [0.0], [], [profile.kubectl.cpu + profile.kubectl.time]
     for step in steps:
         took = _took(spans, step.name)
         if step.skip is not None or took is None:
@@ -55,9 +61,12 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
             fetches.append(took / max(1, fetched(step)))
         elif step.name.startswith("registry: "):
             starts.append(took)
+        elif step.name.startswith("kubectl: "):
+            kubectls.append(took)
         elif step.name.startswith("helm: update"):
             yield "repo update", took - _OWN
     yield "registry start", max(starts) - _OWN
+    yield "kubectl", sum(kubectls) / len(kubectls) - _OWN
     yield "fetch", max(fetches, default=0.0)
     charts = [
         took for step in steps if step.name.startswith("helm: fetch ") and (took := _took(spans, step.name)) is not None
