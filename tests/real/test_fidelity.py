@@ -1,0 +1,123 @@
+"""A rehearsal tells the truth: a launch for real and rehearsed has the same steps in the same states, and leaves the same.
+
+A rehearsal makes charts up from their names: one Deployment with a Service. So the chart here is such a one. How long
+launches take there is a matter of measurements (docs/performance.md), not of a test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.rehearsal.kinds import builtin
+from tests.real.conftest import Make
+from tests.real.project import Project
+from tests.real.world import World
+
+_CHART = {
+    "Chart.yaml": "{apiVersion: v2, name: plain, version: 0.1.0}\n",
+    "values.yaml": "image: docker.io/library/registry:2\n",
+    "templates/all.yaml": """\
+apiVersion: v1
+kind: Service
+metadata: {name: "{{ .Release.Name }}-plain"}
+spec:
+  selector: {app.kubernetes.io/instance: "{{ .Release.Name }}"}
+  ports: [{name: http, port: 80, targetPort: 5000}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: "{{ .Release.Name }}-plain"}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/instance: "{{ .Release.Name }}"}}
+  template:
+    metadata: {labels: {app.kubernetes.io/instance: "{{ .Release.Name }}"}}
+    spec:
+      containers:
+        - {name: plain, image: "{{ .Values.image }}"}
+""",
+}
+_GENERATED = (
+    (re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}$"), "-*"),
+    (re.compile(r"-[a-z0-9]{8,10}$"), "-*"),
+    (re.compile(r"-[a-z0-9]{5}$"), "-*"),
+)
+"""What controllers add to the names of what they make."""
+_NAMED_BY_CONTROLLERS = ("Pod", "ReplicaSet", "EndpointSlice")
+_PASSING = ("Event", "Lease")
+
+
+def _place(kind: str, where: str, name: str) -> str:
+    if kind in _NAMED_BY_CONTROLLERS:
+        name = next((p.sub(sign, name) for p, sign in _GENERATED if p.search(name)), name)
+    return f"{kind} {where}/{name}"
+
+
+def _real(project: Project, namespaces: list[str]) -> list[str]:
+    plurals = {f"{plural}.{v.partition('/')[0]}" if "/" in v else plural: kind for v, kind, plural, _ in builtin()}
+    served = set(project.kubectl("api-resources", "--verbs=list", "--output=name").split())
+    wanted = sorted(name for name, kind in plurals.items() if name in served and kind not in _PASSING)
+    found: list[dict[str, Any]] = json.loads(
+        project.kubectl("get", ",".join(wanted), "--all-namespaces", "--output=json")
+    )["items"]
+    return sorted(
+        _place(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
+        for each in found
+        if _counts(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"], namespaces)
+    )
+
+
+def _rehearsed(project: Project, namespaces: list[str]) -> list[str]:
+    path = project.logs / "rehearsal" / "state" / f"cluster-{project.cluster}.json"
+    kinds: dict[str, dict[str, Any]] = json.loads(path.read_text())["objects"]
+    rows = [
+        (bucket.rpartition(" ")[2], *place.partition("/")[::2]) for bucket, places in kinds.items() for place in places
+    ]
+    return sorted(
+        _place(kind, where, name)
+        for kind, where, name in rows
+        if kind not in _PASSING and _counts(kind, where, name, namespaces)
+    )
+
+
+def _counts(kind: str, where: str, name: str, namespaces: list[str]) -> bool:
+    """Everything in the configured namespaces; of what has no namespace those, and the nodes."""
+    return where in namespaces or kind == "Node" or (kind == "Namespace" and name in namespaces)
+
+
+@pytest.fixture
+def project(make: Make, here: World) -> Project:
+    releases = [
+        {"name": "one", "namespace": "shop", "chart": "charts/plain"},
+        {"name": "two", "namespace": "tools", "chart": "charts/plain", "needs": ["one"]},
+    ]
+    made = make(
+        "fidelity", here.settings(releases, namespaces=["shop", "tools", "empty"], cluster={"agents": 1})
+    )
+    for name, text in _CHART.items():
+        path = made.root / "charts" / "plain" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return made
+
+
+def test_the_same_steps_in_the_same_states_and_the_same_objects(project: Project) -> None:
+    namespaces = ["shop", "tools", "empty"]
+    for task in ("up", "down", "up"):  # so that images and caches are there, whatever this machine had
+        done = project.invoke(task)
+        assert done.code == 0, done.text
+    states, objects = project.states(), _real(project, namespaces)
+    rehearsal = ("--engine", "rehearsal")
+    beside = project.invoke("rehearse", "--set", "cluster.ports.api=26555", CLUSTER_NAME="beside")  # keeps the rest
+    assert beside.code == 0, beside.text
+    for task, options in (("rehearse", ()), ("down", rehearsal), ("rehearse", ())):
+        done = project.invoke(task, *options)
+        assert done.code == 0, done.text
+    assert project.states() == states
+    assert _rehearsed(project, namespaces) == objects
+    assert project.invoke("down", *rehearsal, CLUSTER_NAME="beside").code == 0
+    assert Path(project.root, "charts").is_dir()
