@@ -81,6 +81,40 @@ def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]
         write_whole(path, json.dumps(images_of(objects)))
 
 
+def remember_size(situation: Situation, image: str, size: int) -> None:
+    """Keep how many bytes of an image came through the line: what predictions for another line go by."""
+    from tasks.engine.folder import write_whole
+
+    if size <= 0:
+        return
+    path = _size_file(situation, image)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, f"{size}\n")
+
+
+def size_of(situation: Situation, image: str) -> int | None:
+    """The bytes that were remembered of an image; None: it never came through a cache."""
+    try:
+        return int(_size_file(situation, image).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _size_file(situation: Situation, image: str) -> Path:
+    return situation.folders.images / f"size-{digest(image)}"
+
+
+def layers_of(situation: Situation, image: str, port: int, context: Context) -> dict[str, int]:
+    """Bytes of an image's layers, by a cache's manifest of it; empty if it does not tell."""
+    from tasks.tools.distribution import NotFetched
+
+    try:
+        return situation.reach.layers(port, parse(image), _arch(situation), context)
+    except NotFetched:
+        return {}
+
+
 def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step | None:
     """Fetch what the caches do not have yet of these images; None if there is no cache for any of them."""
     ours = [image for image in images if source(situation, image) is not None]
@@ -135,6 +169,7 @@ def _fetch(situation: Situation, image: str, context: Context) -> int:
     if port is None:
         raise NotFetched("its cache does not run")
     read = situation.reach.fetch(port, reference, _arch(situation), context)
+    remember_size(situation, image, read)
     stamp = _stamp(situation, image)
     if stamp is not None:
         with contextlib.suppress(OSError):

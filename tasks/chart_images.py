@@ -21,6 +21,7 @@ from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
 
+FIND = "registry: find images of "
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 
 
@@ -33,7 +34,8 @@ def steps(situation: Situation) -> list[Step]:
     system = caching.known(situation, system_key(situation))
     if system is not None:
         found.append(caching.fetch_step(situation, caching.SYSTEM, system))
-    found += [_of_release(situation, release) for release in situation.releases]
+    for release in situation.releases:
+        found += _of_release(situation, release)
     return [step for step in found if step is not None]
 
 
@@ -43,41 +45,68 @@ def system_key(situation: Situation) -> str:
     return f"system {situation.shape.image} without {' '.join(sorted(off))}"
 
 
-def _of_release(situation: Situation, release: Release) -> Step | None:
+def remembered(situation: Situation) -> dict[str, tuple[str, ...]]:
+    """Images that are known of earlier launches, by what the steps that fetch them call it."""
+    found = {caching.SYSTEM: caching.known(situation, system_key(situation))}
+    found |= {_what(each): caching.known(situation, _key(situation, each)) for each in situation.releases}
+    return {what: images for what, images in found.items() if images is not None}
+
+
+def _key(situation: Situation, release: Release) -> str:
+    return f"release {fingerprint(situation, release, chart_of(situation, release))}"
+
+
+def _what(release: Release) -> str:
+    return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
+
+
+def _of_release(situation: Situation, release: Release) -> list[Step | None]:
     chart = chart_of(situation, release)
-    key = f"release {fingerprint(situation, release, chart)}"
+    key, what = _key(situation, release), _what(release)
     images = caching.known(situation, key)
-    what = release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
     if images is not None:
-        return caching.fetch_step(situation, what, images)
-    return _rendering(situation, release, chart, key, what)
+        return [caching.fetch_step(situation, what, images)]
+    return _found_first(situation, release, chart, key, what)
 
 
-def _rendering(situation: Situation, release: Release, chart: Chart, key: str, what: str) -> Step:
+def _found_first(situation: Situation, release: Release, chart: Chart, key: str, what: str) -> list[Step | None]:
     """The first time: what the chart is rendered to tells its images; it costs a tenth of an installation."""
     from tasks.registry import cache_step
 
     caches = tuple(cache_step(each) for each in situation.settings.registries.caches)
 
-    def act(context: Context) -> Report | None:
+    def find(context: Context) -> Report | None:
         objects = _rendered(situation, release, chart, context)
         caching.remember(situation, key, objects)
+        return Report(why=", ".join(caching.known(situation, key) or ()) or "it names none", exit_code=0)
+
+    def act(context: Context) -> Report | None:
         step = caching.fetch_step(situation, what, caching.known(situation, key) or ())
         if step is None or step.skip is not None:
             return Report(why=step.skip or "" if step is not None else "no cache stands before their registries")
         return step.action(context)
 
-    return Step(
+    first = Step(
+        name=f"{FIND}{what}",
+        task=caching.TASK,
+        action=find,
+        needs=(chart.step,),
+        deadline=situation.settings.timeouts.command,
+        why="those that its chart names",
+        expected=0.3,
+    )
+    then = Step(
         name=f"registry: fetch images of {what}",
         task=caching.TASK,
         kind=KIND,
-        wait=True,  # for the line, nearly all of the time
+        wait=True,  # for the line
         action=act,
-        needs=(*caches, chart.step),
+        needs=(first.name, *caches),
         deadline=situation.settings.timeouts.pull,
         why="those that its chart names, before a node asks for them",
         expected=3.0,
     )
+    return [first, then]
 
 
 def _rendered(situation: Situation, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:

@@ -14,7 +14,6 @@ from tasks.engine.scratch import prefix
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput, LaunchError
 from tasks.lock import held
-from tasks.prepull import KIND
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
@@ -137,7 +136,6 @@ def fetch_steps(situation: Situation, charts: tuple[Chart, ...], wanted: frozens
             Step(
                 name=chart.step,
                 task=TASK,
-                kind=KIND,
                 action=_fetch(situation, chart),
                 needs=(REPOSITORIES,) if chart.url else (),
                 skip=skip,
@@ -168,7 +166,6 @@ def _update(situation: Situation, used: dict[str, str]) -> Step:
     return Step(
         name=REPOSITORIES,
         task=TASK,
-        kind=KIND,
         action=act,
         deadline=deadline,
         retry=Retry(attempts=4, first=1.0, cap=10.0),

@@ -15,7 +15,7 @@ from tasks.tools.program import CommandFailed, DeadlinePassed
 
 TASK = "prepull"
 KIND = "download"
-"""Downloads of images and charts share the bound `pool.downloads`."""
+"""Downloads of images share the bound `pool.downloads`; charts are small, and much waits for them."""
 _HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
 
 
@@ -91,37 +91,44 @@ def _pull(situation: Situation, image: str, cache: str | None) -> Action:
     """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
 
     def act(context: Context) -> Report | None:
-        if cache is not None and _through(situation, image, cache, context):
-            return Report(why=f"through {cache}", exit_code=0)
+        brought = _through(situation, image, cache, context) if cache is not None else None
+        if brought is not None:
+            return Report(why=f"through {cache}{f', {brought / 1e6:.0f} MB' if brought else ''}", exit_code=0)
         _pull_as(situation, image, context)
         return Report(why="pulled", exit_code=0)
 
     return act
 
 
-def _pull_as(situation: Situation, name: str, context: Context) -> None:
+def _pull_as(situation: Situation, name: str, context: Context) -> frozenset[str]:
+    """Layers that were pulled, each by the beginning of its digest."""
     layers = _Layers(context)
     run(situation.programs, docker.pull(name, situation.settings.timeouts.pull), context, listen=layers.line)
+    return layers.pulled
 
 
-def _through(situation: Situation, image: str, cache: str, context: Context) -> bool:
-    from tasks.caching import local, port_of
+def _through(situation: Situation, image: str, cache: str, context: Context) -> int | None:
+    """Bytes that came, 0 if nobody tells; None: it could not be pulled through that cache."""
+    from tasks.caching import layers_of, local, port_of, remember_size
     from tasks.objects.images import parse
 
     port = port_of(situation, cache)
     if port is None:
-        return False
+        return None
     name = local(parse(image), port)
     try:
-        _pull_as(situation, name, context)
+        pulled = _pull_as(situation, name, context)
         run(situation.programs, docker.tag(name, image), context)
         run(situation.programs, docker.untag(name), context)
     except DeadlinePassed:
         raise  # nothing is left of the step's time
     except CommandFailed as error:
         context.say(f"not through {cache}: {error.what}")
-        return False
-    return True
+        return None
+    sizes = layers_of(situation, image, port, context) if pulled else {}
+    brought = sum(size for digest, size in sizes.items() if digest.removeprefix("sha256:")[:12] in pulled)
+    remember_size(situation, image, brought)
+    return brought
 
 
 class _Layers:
@@ -132,6 +139,11 @@ class _Layers:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._states: dict[str, str] = {}
+
+    @property
+    def pulled(self) -> frozenset[str]:
+        """Those that were not there before."""
+        return frozenset(layer for layer, state in self._states.items() if state == "Pull complete")
 
     def line(self, text: str) -> None:
         match = self._LINE.match(text.strip())

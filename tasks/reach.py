@@ -30,6 +30,9 @@ class Reach(Protocol):
     def cache_fault(self, port: int, image: Reference) -> str:
         """What keeps a cache from bringing what it does not have; "" if nothing does."""
 
+    def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+        """Bytes of an image's layers by their digests. Raises `tasks.tools.distribution.NotFetched`."""
+
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """Have a cache bring an image; bytes. Raises `tasks.tools.distribution.NotFetched`."""
 
@@ -60,6 +63,12 @@ class Network:
         from tasks.tools.distribution import fault
 
         return fault(port, image.repository)
+
+    def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+        """By its manifest."""
+        from tasks.tools.distribution import layers
+
+        return layers(port, image, arch, context)
 
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """By reading manifests and layers through it."""

@@ -140,7 +140,9 @@ def test_a_chart_is_fetched_after_its_repository_and_an_image_of_a_registry_at_o
     steps = planned(of(tmp_path)[0], release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0"))
     assert steps["helm: fetch one/app 1.0.0"].needs == (REPOSITORIES,)
     assert steps["helm: fetch oci://ghcr.io/o/app 1.0.0"].needs == ()
-    assert {step.kind for step in steps.values()} == {"download"}
+    assert {step.kind for step in steps.values()} == {
+        None
+    }  # they are small: no image that is fetched keeps them waiting
     assert all(step.retry.attempts > 1 for step in steps.values())
 
 

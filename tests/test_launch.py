@@ -25,7 +25,7 @@ MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
 EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
 OUTSIDE = (charts.REPOSITORIES, "helm: fetch")
 """Steps of Helm that need no cluster."""
-FETCH = "registry: fetch images of"
+FETCH = ("registry: fetch images of", "registry: find images of")
 INSIDE = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
 SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "platform"}}
 RELEASES = {
@@ -287,3 +287,11 @@ def test_on_somebody_elses_cluster_only_what_works_inside_it(tmp_path: Path) -> 
     plan = by_name(steps(made, INSIDE))
     assert {step.task for step in plan.values()} == set(NEEDS_CLUSTER)
     assert health.NODES in plan
+
+
+def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.ABSENT))
+    for name in ("app in platform", "db in data"):
+        fetch, find = (by_name(plan)[f"registry: {what} images of {name}"] for what in ("fetch", "find"))
+        assert find.name in fetch.needs
+        assert (find.kind, fetch.kind) == (None, "download")  # of downloads there are few at once

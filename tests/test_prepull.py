@@ -9,7 +9,11 @@ import pytest
 
 from tasks import prepull
 from tasks.causes.find import KnownFailure
+from tasks.engine.step import Context
+from tasks.objects.images import Reference
 from tasks.prepull import helper_images, images, k3s_image, step_name
+from tasks.reach import Network
+from tasks.tools.distribution import NotFetched
 from tests.given import act, settings, situation
 from tests.programs import Answer, FakePrograms
 
@@ -137,3 +141,31 @@ def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: 
         act(step)
     assert caught.value.cause
     assert caught.value.transient is transient
+
+
+def test_through_a_cache_it_tells_what_came(tmp_path: Path) -> None:
+    from tasks.caching import size_of
+
+    class Told(Network):
+        def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+            assert (port, image.repository) == (5051, "rancher/k3s")
+            return {"sha256:0123456789ab" + "0" * 52: 55_000_000, "sha256:ba9876543210" + "0" * 52: 104_000_000}
+
+    fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
+    there = situation(tmp_path, fake, images={K3S: False}, reach=Told())
+    there.handover.registry_ports["cache"] = 5051
+    (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
+    assert act(step).why == "through cache, 55 MB"  # of the other layer nothing had to come
+    assert size_of(there, K3S) == 55_000_000
+
+
+def test_a_cache_that_does_not_tell_is_no_failure(tmp_path: Path) -> None:
+    class Silent(Network):
+        def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+            raise NotFetched("the cache answered 500")
+
+    fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
+    there = situation(tmp_path, fake, images={K3S: False}, reach=Silent())
+    there.handover.registry_ports["cache"] = 5051
+    (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
+    assert act(step).why == "through cache"

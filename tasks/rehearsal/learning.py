@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,14 @@ from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import FOLDER, Profile, dump, load
 from tasks.rehearsal.recorded import Recorded, recorded
+from tasks.rehearsal.scene import FETCH
 from tasks.rehearsal.what_if import DEFAULT
 
 if TYPE_CHECKING:
     from tasks.session import Session
 
+_BROUGHT = re.compile(r", (\d+) MB$")
+_FETCHED = re.compile(r"^(\d+) images?, (\d+) MB$")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -69,4 +72,19 @@ def named(profile: Profile, records: Sequence[dict[str, Any]]) -> Profile:
         "date": str(newest["started"])[:10],
         **{key: str(system[key]) for key in ("docker", "k3d", "k3s_image") if system.get(key)},
     }
-    return replace(profile, recorded=rests, cores=float(system.get("cpus") or profile.cores))
+    sized = {**profile.image_mb, **sizes(records)}
+    return replace(profile, recorded=rests, cores=float(system.get("cpus") or profile.cores), image_mb=sized)
+
+
+def sizes(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """MB that came of images, where a record tells: of the node image, and of a workload's on the average."""
+    nodes, workloads = list[float](), list[float]()
+    for record in records:
+        node = f"prepull: {record['system'].get('k3s_image')}"
+        for step in record["steps"]:
+            if step["name"] == node and (match := _BROUGHT.search(step["why"])):
+                nodes.append(float(match[1]))
+            elif step["name"].startswith(FETCH) and (match := _FETCHED.match(step["why"])) and int(match[1]):
+                workloads += [float(match[2]) / int(match[1])] * int(match[1])
+    found = {"k3s": nodes, "workload": workloads}
+    return {kind: round(sum(each) / len(each), 1) for kind, each in found.items() if each}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tasks.chart_images import FIND
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
 from tasks.rehearsal.profile import Cost, Profile
@@ -29,7 +30,11 @@ class Scene:
     objects: Mapping[str, int] = field(default_factory=dict)
     """By step how many objects it applies."""
     images: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By release (as its steps name it) its images; of the system under `system`."""
+    """By release (as its steps name it) its images; of the system under `the system`."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Bytes of images, where that is known; of others the profile tells."""
+    twice: frozenset[str] = frozenset()
+    """Images of the host that cross the line twice, because of the cache that they come through."""
     cached: bool = True
     """Whether the caches have what nodes and engine ask for."""
     validated: frozenset[str] = frozenset()
@@ -127,8 +132,10 @@ class _Builder:
             return self._pull(name.removeprefix("prepull: "), "k3s" if "k3s" in name else "helper")
         if name.startswith("registry: fetch images of "):
             what = name.removeprefix("registry: fetch images of ")
-            images = self._scene.images.get("system" if what == "the system" else what, ("workload",))
+            images = self._scene.images.get(what, ("workload",))
             return tuple(self._line(image, "workload") for image in images)
+        if name.startswith(FIND):
+            return _stages(replace(profile.install, cpu=profile.install.cpu / 4, time=0.0))
         if name.startswith("registry: "):
             return _stages(profile.registry)
         if name in ("cluster: read its kubeconfig", "cluster: record it as complete") or "limits of" in name:
@@ -145,13 +152,18 @@ class _Builder:
         return ()
 
     def _pull(self, image: str, kind: str) -> tuple[Stage, ...]:
-        size = self._profile.size(image, kind)
+        size = self._size(image, kind)
         unpack = Stage(Resource.CPU, size / 1e6 * self._profile.pull_cpu, 2.0)
         line = () if self._scene.cached else (self._line(image, kind),)
         return (*line, unpack, *_stages(self._profile.pull))
 
     def _line(self, image: str, kind: str) -> Stage:
-        return Stage(Resource.LINE, self._profile.size(image, kind), self._profile.connections)
+        times = 2 if image in self._scene.twice else 1
+        return Stage(Resource.LINE, self._size(image, kind) * times, self._profile.connections * times)
+
+    def _size(self, image: str, kind: str) -> float:
+        known = self._scene.sizes.get(image)
+        return self._profile.size(image, kind) if known is None else known
 
     def hidden(self) -> Iterator[Activity]:
         """What the cluster does while steps wait for it."""

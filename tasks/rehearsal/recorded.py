@@ -12,8 +12,7 @@ from tasks.rehearsal.model import Scene
 
 _NODES = re.compile(r"(\d+) servers? and (\d+) agents?")
 _APPLIED = re.compile(r"^(\d+) to apply")
-_KINDS = {"prepull: ": "download", "registry: fetch images": "download", "helm: fetch ": "download"}
-_KINDS |= {"helm: update": "download", "helm: install ": "helm"}
+_KINDS = {"prepull: ": "download", "registry: fetch images": "download", "helm: install ": "helm"}
 
 
 @dataclass(frozen=True, kw_only=True)

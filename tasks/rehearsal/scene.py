@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,11 @@ FETCH, INSTALL = "registry: fetch images of ", "helm: install "
 
 def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene:
     """What of it is not in its steps."""
+    from tasks.caching import size_of
+    from tasks.chart_images import remembered
     from tasks.cluster.config import balanced
 
-    settings = situation.settings
+    settings, names = situation.settings, remembered(situation)
     validated = situation.folders.cache / "validated"
     again = validated.is_dir() and any(validated.iterdir())  # the charts of an earlier launch, most likely these
     return Scene(
@@ -31,12 +33,45 @@ def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene
         agents=situation.shape.agents,
         balanced=balanced(settings),
         objects={step.name: int(match[1]) for step in steps if (match := _APPLIED.match(step.why))},
-        images={step.name.removeprefix(FETCH): ("workload",) * fetched(step) for step in steps if fetched(step)},
+        images=_images(steps, names),
+        sizes={
+            image: float(size)
+            for image in {*situation.images, *(image for images in names.values() for image in images)}
+            if (size := size_of(situation, image)) is not None
+        },
+        twice=_twice(situation),
         cached=what_if.cache,
         validated=frozenset(
             step.name.removeprefix(INSTALL) for step in steps if again and step.name.startswith(INSTALL)
         ),
     )
+
+
+def _twice(situation: Situation) -> frozenset[str]:
+    """Version 2 of distribution downloads what it hands on once more for itself: a stream for the engine, one to keep.
+
+    (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.) What steps fetch for pods is
+    counted twice anyway: the nodes ask for it too, mostly before it is kept.
+    """
+    from tasks.caching import sources
+    from tasks.objects.images import parse
+
+    image = parse(situation.settings.registries.image)
+    second = image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"
+    return frozenset(sources(situation)) if second else frozenset()
+
+
+def _images(steps: Sequence[Step], names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Of steps that fetch images those that are known, else as many nameless ones as they count."""
+    found = {}
+    for step in steps:
+        if step.skip is not None or not step.name.startswith(FETCH):
+            continue
+        what = step.name.removeprefix(FETCH)
+        images = names.get(what) or ("workload",) * fetched(step)
+        if images:
+            found[what] = images
+    return found
 
 
 def fetched(step: Step) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.chart_images import FIND
 from tasks.rehearsal.model import activities, times
 from tasks.rehearsal.profile import Profile, load
 from tasks.rehearsal.scene import FETCH, fetched, scene
@@ -59,7 +60,7 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
             yield f"pull cached {image}", took - _OWN
         elif step.name.startswith(FETCH):
             fetches.append(took / max(1, fetched(step)))
-        elif step.name.startswith("registry: "):
+        elif step.name.startswith("registry: ") and not step.name.startswith(FIND):
             starts.append(took)
         elif step.name.startswith("kubectl: "):
             kubectls.append(took)

@@ -22,6 +22,8 @@ _AT_ONCE = 3
 """Layers of one image at once, as Docker and containerd have it."""
 _NOT_YET = 0.05
 """Seconds between two questions to a registry that has just been started."""
+_WORTH_TELLING = 100_000
+"""Bytes: manifests alone are no progress."""
 _ASKED = 3.0
 """Seconds that a cache has to say whether it reaches its upstream."""
 _SILENCE = 60.0
@@ -67,13 +69,17 @@ class NotFetched(LaunchError):
     """A cache could not bring an image: whoever needs it asks again, and is told why."""
 
 
+def layers(port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+    """Compressed bytes of an image's layers by their digests, as a registry tells. Raises `NotFetched`."""
+    counter = _Counter(context, time.monotonic() + context.deadline)
+    return {str(each["digest"]): int(each.get("size", 0)) for each in _manifest(port, image, arch, counter)["layers"]}
+
+
 def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
     """Read an image through the cache at 127.0.0.1:`port`, so that it keeps it; bytes read. Raises `NotFetched`."""
     end = time.monotonic() + context.deadline
     counter = _Counter(context, end)
-    manifest = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
-    if "manifests" in manifest:
-        manifest = _json(port, image, _of_platform(manifest, arch, image), _MANIFESTS, counter)
+    manifest = _manifest(port, image, arch, counter)
     parts = (manifest["config"], *manifest["layers"])
     blobs = [str(each["digest"]) for each in parts]
     counter.whole = counter.total + sum(each.get("size", 0) for each in parts)
@@ -81,6 +87,14 @@ def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
         for done in [pool.submit(_read, port, image, f"blobs/{digest}", (), counter) for digest in blobs]:
             done.result()
     return counter.total
+
+
+def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapping[str, Any]:
+    """Of the image for this machine's architecture."""
+    found = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
+    if "manifests" in found:
+        found = _json(port, image, _of_platform(found, arch, image), _MANIFESTS, counter)
+    return found
 
 
 class _Counter:
@@ -114,7 +128,8 @@ class _Counter:
             raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
         self.total += count
         of = f" of {self.whole / 1e6:.0f}" if self.whole else ""
-        self._context.say(f"{self.total / 1e6:.0f}{of} MB")
+        if self.total >= _WORTH_TELLING:
+            self._context.say(f"{self.total / 1e6:.0f}{of} MB")
 
 
 def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tasks.engine.folder import log_folder
 from tasks.errors import BadInput
 from tasks.rehearsal.fitting import fit, predicted
-from tasks.rehearsal.learning import learn
+from tasks.rehearsal.learning import learn, sizes
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import Cost, Profile, load
 from tasks.rehearsal.recorded import recorded
@@ -91,6 +91,18 @@ def test_a_profile_says_what_it_rests_on(tmp_path: Path, start: Profile, capsys:
     assert (made.cores, made.recorded["launches"], made.recorded["date"]) == (2.0, 1, "2026-11-25")
     assert made.recorded["k3d"] == "v5.9.0"
     assert "1 launches took" in capsys.readouterr().out
+
+
+def test_sizes_are_learned_where_a_record_tells_them(tmp_path: Path, start: Profile) -> None:
+    record = a_record(tmp_path, start)
+    whys = {
+        "prepull: rancher/k3s:v1.32.3-k3s1": "through k3d-openframe-cache-docker-io, 55 MB",
+        "registry: fetch images of a in platform": "1 image, 20 MB",
+        "registry: fetch images of b in platform": "3 images, 40 MB",
+    }
+    told = {**record, "steps": [{**row, "why": whys.get(row["name"], row["why"])} for row in record["steps"]]}
+    assert sizes([record]) == {}
+    assert sizes([record, told]) == {"k3s": 55.0, "workload": 15.0}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.caching import remember_size
 from tasks.engine.estimate import estimate
 from tasks.engine.step import Bounds, Step
 from tasks.errors import BadInput
@@ -89,6 +90,28 @@ def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, prof
     more = simulate(activities(steps, Scene(**change), profile), slow, WIDE)  # type: ignore[arg-type]
     assert more[AFTER][1] >= usual[AFTER][1] - 1e-9
     assert any(end > usual[name][1] for name, (_, end) in more.items() if name in usual)
+
+
+def test_images_that_are_known_have_their_own_size(tmp_path: Path, profile: Profile) -> None:
+    situation, steps = a_launch(tmp_path)
+    remember_size(situation, situation.shape.image, 1_000_000_000)
+    seen = scene(steps, situation, WhatIf(cache=False))
+    assert seen.sizes == {situation.shape.image: 1e9}
+    slow = Machine(cores=2, line=1e8)
+    pull = f"prepull: {situation.shape.image}"
+    known, unknown = (
+        simulate(activities(steps, each, profile), slow, WIDE)[pull] for each in (seen, Scene(cached=False))
+    )
+    assert known[1] - known[0] >= 10.0 > unknown[1] - unknown[0]
+
+
+@pytest.mark.parametrize(("image", "twice"), [("registry:2", True), ("registry:2.8.3", True), ("registry:3", False)])
+def test_a_cache_of_version_two_brings_an_image_twice(image: str, twice: bool, tmp_path: Path) -> None:
+    chosen = given.settings(helm=RELEASES, registries={"image": image})
+    situation = given.situation(tmp_path, settings=chosen, standing=given.standing(Presence.ABSENT))
+    seen = scene(launch(situation, PARTS, CHOOSERS), situation, WhatIf(cache=False))
+    assert (situation.shape.image in seen.twice) is twice
+    assert image not in seen.twice  # it comes before there is a cache
 
 
 def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> None:
