@@ -22,6 +22,7 @@ from tasks.situation import Situation
 
 TASK = "registry"
 SYSTEM = "the system"
+FETCH = "registry: fetch images of "
 
 
 def source(situation: Situation, image: str) -> str | None:
@@ -120,7 +121,7 @@ def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step |
     ours = [image for image in images if source(situation, image) is not None]
     if not ours:
         return None
-    name = f"registry: fetch images of {what}"
+    name = f"{FETCH}{what}"
     late = [image for image in ours if (stamp := _stamp(situation, image)) is None or not stamp.exists()]
     if not late:
         return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")

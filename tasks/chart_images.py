@@ -96,7 +96,7 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
         expected=0.3,
     )
     then = Step(
-        name=f"registry: fetch images of {what}",
+        name=f"{caching.FETCH}{what}",
         task=caching.TASK,
         kind=KIND,
         wait=True,  # for the line

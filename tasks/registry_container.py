@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tasks.acting import run
 from tasks.engine.scratch import prefix
@@ -22,6 +23,8 @@ Making = Callable[[Context, int], str]
 """Makes a container that publishes the port given; its id."""
 _STARTS = 5.0
 """Seconds that a registry may need until it answers; it takes 0.3 (measured)."""
+_CONFIGURATION = "/etc/docker/registry/config.yml"
+"""Of the image registry:2, where a container does not tell."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in names of images; that host itself serves none."""
 
@@ -71,11 +74,18 @@ def _with_login(situation: Situation, name: str, cache: Cache) -> Making:
         with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=".yml") as file:  # mode 0600
             file.write(text)
             file.flush()
-            run(situation.programs, docker.copy_in(file.name, name, "/etc/docker/registry/config.yml"), context)
+            told = docker.inspected(situation.programs.run(docker.inspect([name]), context, quiet=True).out)
+            run(situation.programs, docker.copy_in(file.name, name, _configured_by(told)), context)
         run(situation.programs, docker.start([name]), context)
         return made
 
     return make
+
+
+def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
+    """The file that a registry's command reads: version 3 of distribution has it elsewhere than version 2."""
+    words = [word for each in inspected for word in each.get("Args") or () if word.endswith((".yml", ".yaml"))]
+    return words[-1] if words else _CONFIGURATION
 
 
 def making(

@@ -115,11 +115,34 @@ def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
     assert written["proxy"] == {"remoteurl": "https://ghcr.io", "username": "me", "password": CANARY}
     assert written["http"]["addr"] == ":5000"
     assert mode == 0o600
-    assert [call.command.argv[1] for call in fake.calls] == ["container", "volume", "create", "cp", "start"]
+    assert [call.command.argv[1] for call in fake.calls] == [
+        "container",
+        "volume",
+        "create",
+        "container",
+        "cp",
+        "start",
+    ]
     assert given.handover.registry_ids == {name: "id-of-it"}
     assert CANARY not in seen(fake.calls)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY in path.read_text(encoding="utf-8")]
     assert not options(fake.told("docker create")[0].command.argv, "--env")
+
+
+@pytest.mark.parametrize(
+    ("args", "path"),
+    [
+        (["/etc/docker/registry/config.yml"], "/etc/docker/registry/config.yml"),
+        (["/etc/distribution/config.yml"], "/etc/distribution/config.yml"),
+        (["serve", "/etc/distribution/config.yml"], "/etc/distribution/config.yml"),
+        ([], "/etc/docker/registry/config.yml"),
+    ],
+)
+def test_a_login_goes_where_the_registrys_command_reads(args: list[str], path: str, tmp_path: Path) -> None:
+    made = json.dumps([{"Args": args}])
+    fake = engine(**{"docker container inspect": [ABSENT, made], "docker create": "id-of-it\n"})
+    act(only(login(tmp_path, fake, CACHE_PASSWORD=CANARY)))
+    assert fake.told("docker cp")[0].line.endswith(f":{path}")
 
 
 @pytest.mark.parametrize("environ", [{}, {"CACHE_PASSWORD": ""}])

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.caching import FETCH
 from tasks.errors import BadInput
 from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import FOLDER, Profile, dump, load
 from tasks.rehearsal.recorded import Recorded, recorded
-from tasks.rehearsal.scene import FETCH
 from tasks.rehearsal.what_if import DEFAULT
 
 if TYPE_CHECKING:

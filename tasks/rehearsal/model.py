@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tasks.caching import FETCH, SYSTEM
 from tasks.chart_images import FIND
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
@@ -33,8 +34,10 @@ class Scene:
     """By release (as its steps name it) its images; of the system under `the system`."""
     sizes: Mapping[str, float] = field(default_factory=dict)
     """Bytes of images, where that is known; of others the profile tells."""
-    twice: frozenset[str] = frozenset()
-    """Images of the host that cross the line twice, because of the cache that they come through."""
+    twice: bool = False
+    """Whether what comes through a cache crosses the line twice."""
+    direct: frozenset[str] = frozenset()
+    """Images of the host that come through no cache."""
     cached: bool = True
     """Whether the caches have what nodes and engine ask for."""
     validated: frozenset[str] = frozenset()
@@ -130,8 +133,8 @@ class _Builder:
         profile, name = self._profile, step.name
         if name.startswith("prepull: "):
             return self._pull(name.removeprefix("prepull: "), "k3s" if "k3s" in name else "helper")
-        if name.startswith("registry: fetch images of "):
-            what = name.removeprefix("registry: fetch images of ")
+        if name.startswith(FETCH):
+            what = name.removeprefix(FETCH)
             images = self._scene.images.get(what, ("workload",))
             return tuple(self._line(image, "workload") for image in images)
         if name.startswith(FIND):
@@ -151,14 +154,15 @@ class _Builder:
             return _stages(profile.chart)
         return ()
 
-    def _pull(self, image: str, kind: str) -> tuple[Stage, ...]:
+    def _pull(self, image: str, kind: str, *, near: bool = False) -> tuple[Stage, ...]:
+        """Of an engine or a node. `near`: a cache has it."""
         size = self._size(image, kind)
         unpack = Stage(Resource.CPU, size / 1e6 * self._profile.pull_cpu, 2.0)
-        line = () if self._scene.cached else (self._line(image, kind),)
+        line = () if self._scene.cached or near else (self._line(image, kind),)
         return (*line, unpack, *_stages(self._profile.pull))
 
     def _line(self, image: str, kind: str) -> Stage:
-        times = 2 if image in self._scene.twice else 1
+        times = 2 if self._scene.twice and image not in self._scene.direct else 1
         return Stage(Resource.LINE, self._size(image, kind) * times, self._profile.connections * times)
 
     def _size(self, image: str, kind: str) -> float:
@@ -195,7 +199,7 @@ class _Builder:
                 yield _activity(before, "~balancer", profile.balancer)
                 before = ("~balancer",)
             yield _activity(before, "~finish", profile.finish)
-        yield from self._pods("system", ("~nodes",), profile.dns, "~system")
+        yield from self._pods(SYSTEM, ("~nodes",), profile.dns, "~system")
         for name, step in self._steps.items():
             if name.startswith("helm: ") and name.endswith(" ready"):
                 release = _release(name)
@@ -204,8 +208,12 @@ class _Builder:
     def _pods(self, what: str, needs: tuple[str, ...], cost: Cost, name: str) -> Iterator[Activity]:
         """One pod for each image; they come side by side."""
         images = self._scene.images.get(what, ("workload",))
+        fetch = self._steps.get(f"{FETCH}{what}")
+        fetched = fetch is not None and fetch.skip is None
+        if fetch is not None and fetched:  # a node that asks before its end gets it at about that time, too
+            needs = (*needs, fetch.name)
         for number, image in enumerate(images):
-            stages = (*self._pull(image, "workload"), *_stages(cost))
+            stages = (*self._pull(image, "workload", near=fetched), *_stages(cost))
             yield Activity(name=f"{name}, {number}", needs=needs, stages=stages)
         yield Activity(name=name, needs=tuple(f"{name}, {number}" for number in range(len(images))) or needs)
 

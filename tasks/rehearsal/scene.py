@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.caching import FETCH, size_of, sources
+from tasks.chart_images import remembered
 from tasks.rehearsal.model import Scene
 
 if TYPE_CHECKING:
@@ -16,13 +18,11 @@ if TYPE_CHECKING:
 
 _APPLIED = re.compile(r"^(\d+) to apply")
 _IMAGES = re.compile(r"^(\d+) images?, ")
-FETCH, INSTALL = "registry: fetch images of ", "helm: install "
+INSTALL = "helm: install "
 
 
 def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene:
     """What of it is not in its steps."""
-    from tasks.caching import size_of
-    from tasks.chart_images import remembered
     from tasks.cluster.config import balanced
 
     settings, names = situation.settings, remembered(situation)
@@ -40,6 +40,7 @@ def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene
             if (size := size_of(situation, image)) is not None
         },
         twice=_twice(situation),
+        direct=frozenset(situation.images) - frozenset(sources(situation)),
         cached=what_if.cache,
         validated=frozenset(
             step.name.removeprefix(INSTALL) for step in steps if again and step.name.startswith(INSTALL)
@@ -47,18 +48,15 @@ def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene
     )
 
 
-def _twice(situation: Situation) -> frozenset[str]:
+def _twice(situation: Situation) -> bool:
     """Version 2 of distribution downloads what it hands on once more for itself: a stream for the engine, one to keep.
 
-    (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.) What steps fetch for pods is
-    counted twice anyway: the nodes ask for it too, mostly before it is kept.
+    (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.)
     """
-    from tasks.caching import sources
     from tasks.objects.images import parse
 
     image = parse(situation.settings.registries.image)
-    second = image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"
-    return frozenset(sources(situation)) if second else frozenset()
+    return image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"
 
 
 def _images(steps: Sequence[Step], names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.caching import FETCH
 from tasks.chart_images import FIND
 from tasks.rehearsal.model import activities, times
 from tasks.rehearsal.profile import Profile, load
-from tasks.rehearsal.scene import FETCH, fetched, scene
+from tasks.rehearsal.scene import fetched, scene
 from tasks.rehearsal.simulate import simulate
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tasks.rehearsal import objects, pods
+from tasks.rehearsal import objects, pods, services
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
@@ -294,4 +294,5 @@ _CONTROLLERS: dict[str, Callable[[World, Record, Object | None], None]] = {
     "DaemonSet": _daemon_set,
     "Job": _job,
     "Pod": _pod,
+    "Service": services.follow,
 }

@@ -24,6 +24,8 @@ class World:
     repositories: Mapping[str, str]
     charts: tuple[tuple[str, str], ...]
     """Chart and version; releases take them in turn."""
+    image: str
+    """One that a pod can run, and that comes through the caches."""
 
     def release(self, number: int, namespace: str, **more: Any) -> dict[str, Any]:
         """A release of one of the charts, whose Deployment has the release's name."""
@@ -47,9 +49,11 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
             caches=({"upstream": "docker.io", "url": mirror},),
             repositories={f"repo-{letter}": f"{charts}/repo-{letter}" for letter in LETTERS},
             charts=tuple((f"repo-{letter}/app-{letter}", "1.0.0") for letter in LETTERS),
+            image="docker.io/lab/app-a:1",
         )
     return World(
         caches=None,
         repositories={"podinfo": "https://stefanprodan.github.io/podinfo"},
         charts=(("podinfo/podinfo", "6.7.1"),),
+        image="ghcr.io/stefanprodan/podinfo:6.7.1",
     )
