@@ -206,8 +206,8 @@ class _Builder:
                 yield from self._pods(release, (*step.needs, "~nodes"), profile.pod, f"~pods of {release}")
 
     def _pods(self, what: str, needs: tuple[str, ...], cost: Cost, name: str) -> Iterator[Activity]:
-        """One pod for each image; they come side by side."""
-        images = self._scene.images.get(what, ("workload",))
+        """One pod for each image; they come side by side. Those of the system are one, as the profile has them."""
+        images = ("workload",) if what == SYSTEM else self._scene.images.get(what, ("workload",))
         fetch = self._steps.get(f"{FETCH}{what}")
         fetched = fetch is not None and fetch.skip is None
         if fetch is not None and fetched:  # a node that asks before its end gets it at about that time, too
