@@ -97,11 +97,14 @@ def place(session: Session, setting: Setting, cluster: str, circumstances: Mappi
 
 
 def _under(place: Place, circumstances: Mapping[str, str]) -> Place:
-    """On the embedded engine other cores, another line. Raises `BadInput` for a real one, which has its own."""
+    """On the embedded engine other cores, another line; those of an earlier rehearsal there are over.
+
+    Raises `BadInput` for a real one, which has its own.
+    """
     given = {name: value for name, value in circumstances.items() if value}
-    if not given:
-        return place
     if place.session.rehearsal is None:
+        if not given:
+            return place
         raise BadInput(
             f"--{', --'.join(name.replace('_', '-') for name in given)} without --engine rehearsal",
             why="a real launch takes the time that it takes on this machine",
