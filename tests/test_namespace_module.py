@@ -46,7 +46,7 @@ TASKS = {
     "report": {"run", "against", "html", "trace", "history", "format"},
     "bench": {
         *("modes", "state", "runs", "warmups", "against", "against_set", "before", "rest", "cluster", "out"),
-        *("compare", "baseline", "fail_over", "script", "purge"),
+        *("compare", "baseline", "fail_over", "script", "purge", "cores", "line", "timing", "time_scale"),
     },
     "config": {"format", "only"},
 }
