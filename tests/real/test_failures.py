@@ -23,13 +23,13 @@ def project(here: World, make: Make) -> Project:
 
 
 class Deaths(threading.Thread):
-    """Listens to the engine for the first end of a node."""
+    """Listens to the engine for the first end of the server. k3d ends a helper of its own in any launch."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.first: float | None = None
         self.process = subprocess.Popen(
-            ["docker", "events", "--filter", f"label=k3d.cluster={CLUSTER}", "--filter", "event=die"],
+            ["docker", "events", "--filter", f"container=k3d-{CLUSTER}-server-0", "--filter", "event=die"],
             stdout=subprocess.PIPE,
             text=True,
         )
