@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,9 +122,3 @@ def _each(value: Any, change: Any) -> Any:
     if isinstance(value, Mapping):
         return {change(key): change(inner) for key, inner in value.items()}
     return [change(inner) for inner in value] if isinstance(value, list) else value
-
-
-def repeated(found: Iterable[Row]) -> list[str]:
-    """Calls that change something, and were made more than once."""
-    acting = [row.line for row in found if not row.looks]
-    return sorted({line for line in acting if acting.count(line) > 1})

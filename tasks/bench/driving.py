@@ -66,7 +66,7 @@ def drive(programs: Programs, stages: Sequence[Stage], *, together: bool) -> tup
 
 def task(place: Place, *words: str) -> Command:
     """A task of this project as a process of its own."""
-    options = place.options[:-2] if words[0] == "rehearse" else place.options  # its engine is no option
+    options = (*place.chosen, *(() if words[0] == "rehearse" else place.engine))  # that one has its own
     return Command(argv=(sys.executable, "-m", "invoke", *words, *options), cwd=place.session.root, deadline=_LONGEST)
 
 

@@ -66,14 +66,19 @@ class Place:
         }
 
     @property
-    def options(self) -> tuple[str, ...]:
-        """Options with which a task makes the same settings."""
+    def chosen(self) -> tuple[str, ...]:
+        """Options with which a task has the same settings."""
         asked = self.session.options
         return (
             *(("--profile", asked.profile) if asked.profile else ()),
             *(part for each in asked.sets for part in ("--set", each)),
-            *(("--engine", asked.engine) if asked.engine != "k3d" else ()),
         )
+
+    @property
+    def engine(self) -> tuple[str, ...]:
+        """The option with which it goes to the same engine."""
+        engine = self.session.options.engine
+        return ("--engine", engine) if engine != "k3d" else ()
 
 
 def place(session: Session, setting: Setting, cluster: str, circumstances: Mapping[str, str] | None = None) -> Place:

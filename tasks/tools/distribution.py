@@ -71,7 +71,7 @@ class NotFetched(LaunchError):
 
 def layers(port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
     """Compressed bytes of an image's layers by their digests, as a registry tells. Raises `NotFetched`."""
-    counter = _Counter(context, time.monotonic() + context.deadline)
+    counter = _Counter(context, time.monotonic() + _ASKED, silence=_ASKED)  # it only tells, so it may not keep waiting
     return {str(each["digest"]): int(each.get("size", 0)) for each in _manifest(port, image, arch, counter)["layers"]}
 
 
@@ -100,8 +100,8 @@ def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapp
 class _Counter:
     """Counts bytes for the views, and ends a download that is not wanted any more."""
 
-    def __init__(self, context: Context, end: float) -> None:
-        self._context, self._end = context, end
+    def __init__(self, context: Context, end: float, *, silence: float = _SILENCE) -> None:
+        self._context, self._end, self.silence = context, end, silence
         self.total = 0
         self.whole = 0
         """Bytes of the whole image, once its manifest has told them."""
@@ -153,7 +153,7 @@ def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], 
 
 def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], counter: _Counter) -> bytes:
     """The content of a manifest; of a blob nothing is kept."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SILENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=counter.silence)
     forget: Callable[[], None] = lambda: None  # noqa: E731 - there is nothing to take back yet
     try:
         forget = counter.ending(connection)

@@ -87,7 +87,7 @@ def test_the_cluster_is_k3ds_own_and_charts_are_checked(
     assert (seen.balanced, seen.validated) == (balanced, frozenset())
 
 
-def test_the_model_takes_it_and_more_cores_gain_less_than_going_together(there: Place, situation: Situation) -> None:
+def test_the_model_takes_it_and_more_cores_or_going_together_are_faster(there: Place, situation: Situation) -> None:
     planned, profile, bounds = _planned(there, situation), load(given.ROOT, "default"), Bounds(work=1000, waits=1000)
 
     def wall(together: bool, cores: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from tasks.engine.step import Cancel, Stopped
 from tasks.objects.images import parse
 from tasks.tools import distribution
-from tasks.tools.distribution import NotFetched, fault, fetch
+from tasks.tools.distribution import NotFetched, fault, fetch, layers
 from tests.given import context
 
 LAYER = b"x" * 300_000
@@ -135,3 +136,14 @@ class Silent:
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()
+
+
+def test_the_layers_of_an_image_and_their_sizes(registry: Registry) -> None:
+    assert layers(registry.server_port, IMAGE, "amd64", context()) == {"sha256:l": len(LAYER)}
+    assert [path for path in registry.asked if "/blobs/" in path] == []
+
+
+def test_a_cache_that_does_not_answer_in_time_tells_no_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "_ASKED", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(NotFetched, match="does not answer"):
+        layers(silent.getsockname()[1], IMAGE, "amd64", context())
