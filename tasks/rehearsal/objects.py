@@ -80,19 +80,20 @@ def there(record: Mapping[str, Any], now: float) -> bool:
 
 def seen(record: Record, now: float) -> Object:
     """The object as it is now; whoever changes it changes the record."""
-    made, version = record["object"], record["stamp"]
-    version = max(version, micro(record.get("from", 0.0)))
+    made = record["object"]
     for moment, change in record.get("stages", ()):
         if moment <= now:
-            made, version = merged(made, change), max(version, micro(moment))
-    return {**made, "metadata": {**made["metadata"], "resourceVersion": str(version)}}
+            made = merged(made, change)
+    return {**made, "metadata": {**made["metadata"], "resourceVersion": str(version_of(record, now))}}
 
 
 def version_of(record: Record, now: float) -> int:
-    """The version that `seen` would tell."""
-    moments = [micro(moment) for moment, _ in record.get("stages", ()) if moment <= now]
-    stamped: int = record["stamp"]
-    return max(stamped, micro(record.get("from", 0.0)), *moments)
+    """The version that `seen` would tell. It rises with each stage, also with one of a moment before the record."""
+    version: int = max(record["stamp"], micro(record.get("from", 0.0)))
+    for moment, _ in record.get("stages", ()):
+        if moment <= now:
+            version = max(version + 1, micro(moment))
+    return version
 
 
 def settle(record: Record, now: float) -> Object:

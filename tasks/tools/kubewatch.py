@@ -38,6 +38,8 @@ _PAUSES = (0.2, 2.0)
 """Seconds before a broken watch is begun again: at first, and at most."""
 _LOOK_ANYWAY = 1.0
 """Seconds after which a wait looks again without having been told: what it reads may not be watched."""
+_ASK_ANYWAY = 10.0
+"""Seconds after which a wait asks the API itself, whatever the feeds say: one may have fallen silent."""
 _GATHER = 0.02
 """Seconds between a change and the look at it: changes come in groups."""
 
@@ -201,19 +203,22 @@ def watch_until(
     """Look until there is a value, at each change that the API tells of; asked at intervals where it is not watched.
 
     What a feed says may be older than what the step before has written: a value counts when the API itself says so
-    too. When time is over the API itself is asked: a feed may have fallen silent. Raises as `wait_until` does.
+    too. The API itself is also asked now and then, and when time is over. Raises as `wait_until` does.
     """
     if not isinstance(api, Watched):
         return wait_until(lambda: look(api), context, telling=telling)
     end = time.monotonic() + context.deadline
-    last = ""
+    last, asked = "", time.monotonic()
     forget = context.cancelled.call(api.bell.ring)
     try:
         while True:
-            seen, left = api.bell.count, end - time.monotonic()
+            now, seen = time.monotonic(), api.bell.count
+            left = end - now
             try:
-                if (left <= 0 or look(api) is not None) and (found := look(api.direct)) is not None:
-                    return found
+                if left <= 0 or now - asked >= _ASK_ANYWAY or look(api) is not None:
+                    asked = now
+                    if (found := look(api.direct)) is not None:
+                        return found
             except ApiError as error:
                 if not error.transient:
                     raise

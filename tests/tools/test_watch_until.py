@@ -205,6 +205,19 @@ def test_a_feed_that_has_fallen_silent_fails_no_wait(api: Watched, direct: Scrip
     assert (look.feeds, look.api) == (1, 1)
 
 
+def test_a_feed_that_has_fallen_silent_holds_up_no_wait(
+    api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.tools.kubewatch._LOOK_ANYWAY", 0.02)
+    monkeypatch.setattr("tasks.tools.kubewatch._ASK_ANYWAY", 0.1)
+    look = Look(api)
+    direct.lists[PODS] = [pod("Running")]
+    began = time.monotonic()
+    assert watch_until(api, look, waiting()) == [pod("Running")]
+    assert 0.1 <= time.monotonic() - began < 5
+    assert look.feeds > look.api == 1
+
+
 def test_an_answer_that_may_pass_is_waited_out(api: Watched, direct: Scripted) -> None:
     direct.stream.tell("MODIFIED", pod("Running"))
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
