@@ -1,30 +1,40 @@
 """What the pool itself costs: `python -m tasks.bench.pool`.
 
 A thousand processes through the pool, with their logs and the run's record, against GNU parallel with its own
-(`--results`, `--joblog`), where that is installed; and ten thousand steps without a process against a thousand.
+(`--results`, `--joblog`), where that is installed. What of it is the pool's: the same commands by sh alone, without
+logs and record, and through the same pool with each process started by `posix_spawn` instead. And ten thousand steps
+without a process against a thousand.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tasks.engine import record
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Action, Bounds, Context, Report, Step
+from tasks.tools import process
 from tasks.tools.program import Command, Programs
 from tasks.view.output import out
 
 BOUND = 8
 PROCESSES, STEPS = 1000, 10_000
 ROUNDS = 5
+_TRUE = "/usr/bin/true"
+_SH: dict[str, Any] = {"_bg": True, "_bg_exc": False, "_new_session": True, "_tty_out": False, "_encoding": "utf-8"}
+"""As `process` calls it."""
 
 
 def run_processes(count: int, folder: Path) -> None:
@@ -37,6 +47,52 @@ def run_processes(count: int, folder: Path) -> None:
         return Report(exit_code=0)
 
     _run([Step(name=f"true {number}", task="bench", action=act) for number in range(count)], folder)
+
+
+class _Spawned:
+    """A process that was started without a fork of this one; the part of sh's own that `process` uses."""
+
+    def __init__(self, path: str) -> None:
+        self.pid = os.posix_spawn(path, [path], {}, setsid=True)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def run_spawned(count: int, folder: Path) -> None:
+    """As `run_processes`, but for how a process is started."""
+    process._start = lambda path, *_: _Spawned(path)  # noqa: SLF001 - what if it were another
+    run_processes(count, folder)
+
+
+def run_by_sh(count: int, _folder: Path) -> None:
+    """The same commands by sh alone: threads that start one after another, one fork at a time, and wait."""
+    import sh
+
+    left: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(count):
+        left.put(number)
+    fork = threading.Lock()
+
+    def work() -> None:
+        with Path(os.devnull).open("r+b") as null:
+            while True:
+                try:
+                    left.get_nowait()
+                except queue.Empty:
+                    return
+                with fork:
+                    running = sh.Command(_TRUE)(_in=null, _out=null, _err=null, _env={}, _return_cmd=True, **_SH)
+                running.process.wait()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads, as `process` explains it
+        threads = [threading.Thread(target=work) for _ in range(BOUND)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
 
 
 def run_steps(count: int, folder: Path) -> None:
@@ -94,23 +150,27 @@ def _told(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f}–{max(seconds):.2f})"
 
 
+def _ratio(one: list[float], other: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+
+
 def compare() -> list[str]:
     """The figures, as lines."""
     lines = []
+    rows = {name: (lambda kind=kind: _seconds(_own(kind, PROCESSES))) for kind, name in _KINDS.items()}
     if shutil.which("parallel"):
         with tempfile.TemporaryDirectory() as folder:
-
-            def theirs() -> float:
-                return _seconds(_parallel(tempfile.mkdtemp(dir=folder)))
-
-            ours, gnu = _each(lambda: _seconds(_own("processes", PROCESSES)), theirs)
-        ratio = statistics.median(one / other for one, other in zip(ours, gnu, strict=True))
-        lines.append(f"{PROCESSES} processes, {BOUND} at once: {_told(ours)}; GNU parallel {_told(gnu)}; {ratio:.2f}")
+            columns = _each(lambda: _seconds(_parallel(tempfile.mkdtemp(dir=folder))), *rows.values())
+        lines.append(f"{PROCESSES} processes, {BOUND} at once, by GNU parallel: {_told(columns[0])}")
+        for name, column in zip(rows, columns[1:], strict=True):
+            lines.append(f"the same {name}: {_told(column)}; {_ratio(column, columns[0]):.2f}")
     else:
         lines.append("GNU parallel is not installed: the processes are not compared")
     short, long = _each(lambda: _inside(STEPS // 10), lambda: _inside(STEPS))
-    ratio = statistics.median(other / 10 / one for one, other in zip(short, long, strict=True))
-    lines.append(f"{STEPS} steps without processes: {_told(long)}; {STEPS // 10}: {_told(short)}; per step {ratio:.2f}")
+    per_step = _ratio(long, short) / 10
+    lines.append(
+        f"{STEPS} steps without processes: {_told(long)}; {STEPS // 10}: {_told(short)}; per step {per_step:.2f}"
+    )
     return lines
 
 
@@ -121,11 +181,19 @@ def _inside(count: int) -> float:
         return time.monotonic() - begin
 
 
+_ACTS = {"processes": run_processes, "spawned": run_spawned, "sh": run_by_sh}
+_KINDS = {
+    "processes": "through the pool",
+    "sh": "by sh alone, without logs and record",
+    "spawned": "through the pool, by posix_spawn instead of sh",
+}
+
+
 def main() -> None:
     """The comparison; or, as its child, one part of it."""
     if len(sys.argv) == 3:
         with tempfile.TemporaryDirectory() as folder:
-            run_processes(int(sys.argv[2]), Path(folder))
+            _ACTS[sys.argv[1]](int(sys.argv[2]), Path(folder))
         return
     out(compare())
 
