@@ -237,3 +237,13 @@ def test_without_an_invoke_yaml_the_defaults_are_in_force(copied: Path) -> None:
     done = process("-m", "invoke", "config", "--format", "json", "--only", "cluster.name", cwd=copied)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["settings"]["cluster.name"]["value"] == "openframe-dev"
+
+
+@pytest.mark.parametrize(("unwanted", "kept"), [("", True), ("1", False)])
+def test_bytecode_is_kept_as_python_itself_would(copied: Path, unwanted: str, kept: bool) -> None:
+    """invoke turns it off, and every call would compile all that it imports."""
+    for found in copied.rglob("__pycache__"):
+        shutil.rmtree(found)
+    done = process("-m", "invoke", "--list", cwd=copied, PYTHONDONTWRITEBYTECODE=unwanted)
+    assert done.returncode == 0, done.stderr
+    assert any((copied / "tasks" / "__pycache__").glob("namespace.*.pyc")) is kept
