@@ -40,9 +40,11 @@ def wait_ready(
     """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
 
     `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
-    twice, and be the same. `doubt` looks closer at a trouble that may pass and has not done so for some seconds.
+    twice, and be the same; a feed's word and the API's own are two. `doubt` looks closer at a trouble that may pass
+    and has not done so for some seconds.
     """
-    resources = Resources(direct_of(api))
+    direct = direct_of(api)
+    resources = Resources(direct)
     late: dict[Key, Mapping[str, Any] | None] = {}
     words: dict[Key, str] = {}
     before: set[Key] = set()
@@ -66,7 +68,7 @@ def wait_ready(
         if late and time.monotonic() >= closer:
             _raise_if_hopeless(api, late, since, lasts)
             closer = time.monotonic() + _LOOK_CLOSER
-        settled = not callable(keys) or before == set(wanted)
+        settled = api is not direct or not callable(keys) or before == set(wanted)
         before.clear()
         before.update(wanted if not late else ())
         return told if not late and settled else None

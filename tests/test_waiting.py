@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from tasks import waiting as module
 from tasks.causes.trouble import Trouble
 from tasks.engine.step import Stopped
-from tasks.tools.kubeapi import ApiError, NotInTime
+from tasks.tools.kubeapi import Api, ApiError, NotInTime, Stream
 from tasks.tools.kuberesources import Key
+from tasks.tools.kubewatch import Watched
 from tasks.troubles import pods_of
 from tasks.waiting import Failed, judged, named, wait_ready
 from tests.given_live import FakeApi, Object, deployment, eager, job, obj
@@ -181,6 +183,36 @@ def test_what_brings_more_is_ready_when_nothing_new_is_there() -> None:
     told = wait_ready(api, lambda _api: looks.pop(0), eager())
     assert [line.split(":")[0] for line in told] == ["job/install", "deployment/web"]
     assert looks == []
+
+
+class Unwatched(FakeApi):
+    """An API of which nothing can be watched: what is asked of a feed is asked of itself."""
+
+    def watch(self, path: str) -> Stream:
+        raise AssertionError(f"what cannot be listed is not watched: {path}")
+
+    def patch(self, path: str, body: str) -> tuple[int, str]:
+        raise AssertionError(f"a wait writes nothing: {path} {body}")
+
+
+def test_a_feed_and_the_api_itself_are_two_who_say_that_nothing_new_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing else changes any more, nothing would wake the wait for a second look."""
+    monkeypatch.setattr("tasks.tools.kubewatch._LOOK_ANYWAY", 60.0)
+    monkeypatch.setattr("tasks.tools.kubewatch._PAUSES", (60.0, 60.0))
+    api = Unwatched(deployment("web", "shop"))
+    api.answers["/apis/apps/v1/deployments"] = ApiError(403, "the API answered 403", "not for you")
+    watched = Watched(api)
+    asked: list[Api] = []
+
+    def keys(api: Api) -> list[Key]:
+        asked.append(api)
+        return [WEB]
+
+    began = time.monotonic()
+    assert wait_ready(watched, keys, eager()) == ["deployment/web: 1 of 1 replicas are available"]
+    assert time.monotonic() - began < 10
+    assert asked == [watched, watched.direct]
+    watched.close()
 
 
 def labelled(name: str, kind: str, revision: str) -> Object:
