@@ -1,13 +1,17 @@
 """The door for invoke, which loads this file as the module `tasks`: it steps aside for the package of that name.
 
 invoke turns Python's bytecode files off (`--write-pyc`). Without them each call compiles all that it imports, which
-took a third of a second; they are kept as Python itself would, unless its own variable says not to.
+took a third of a second; they are kept as Python itself would, unless its own variable says not to. At the end Python
+looks through all objects for rings of them, to free memory that the system takes back anyway: 0.06 s, left out.
 """
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
 
+atexit.register(gc.freeze)
 sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 
 _root = Path(__file__).resolve().parent

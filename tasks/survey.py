@@ -41,13 +41,13 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         found = pool.submit(standing, programs, settings.cluster.name, known)
         shared = pool.submit(_registries, programs)
         told = pool.submit(versions, programs, session.state)
+        asked = pool.submit(lambda: _images(session, programs, told.result().k3d))
         host = machine.result()  # NoEngine comes before what follows from it
         stands, kept, version = found.result(), shared.result(), told.result()
+        images = asked.result()
     sized = size(host.cpus, host.memory_bytes)
     agents = settings.cluster.agents if settings.cluster.agents is not None else sized.agents
     concurrency = settings.pool.concurrency or sized.concurrency
-    refs = prepull.images(settings, session.environ, version.k3d or _pinned(session))
-    there = docker.present(programs.run(docker.images(refs)).out, refs) if refs else frozenset()
     session.system.update(
         cpus=host.cpus,
         memory_gib=round(host.memory_bytes / 1024**3, 1),
@@ -79,7 +79,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         standing=stands,
         shape=shape,
         ports=ports_for(programs, settings, stands, host),
-        images={ref: ref in there for ref in refs},
+        images=images,
         registries=kept,
         reach=session.reach(),
         releases=releases(settings),
@@ -91,6 +91,13 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
     if (NEEDS_CLUSTER | {"cluster"}) & set(parts) and stands.presence is Presence.RUNNING:
         return with_live(situation, parts)
     return situation
+
+
+def _images(session: Session, programs: Programs, k3d_version: str | None) -> dict[str, bool]:
+    """The images that the engine will be asked for, and whether it has each."""
+    refs = prepull.images(session.settings, session.environ, k3d_version or _pinned(session))
+    there = docker.present(programs.run(docker.images(refs)).out, refs) if refs else frozenset()
+    return {ref: ref in there for ref in refs}
 
 
 def _pinned(session: Session) -> str:
