@@ -1,8 +1,9 @@
 """The door for invoke, which loads this file as the module `tasks`: it steps aside for the package of that name.
 
 invoke turns Python's bytecode files off (`--write-pyc`). Without them each call compiles all that it imports, which
-took a third of a second; they are kept as Python itself would, unless its own variable says not to. At the end Python
-looks through all objects for rings of them, to free memory that the system takes back anyway: 0.06 s, left out.
+took a third of a second; they are kept as Python itself would, unless its own variable says not to. Python looks for
+rings of objects to free again and again while modules are read, which are there to stay: left out until the settings
+are read (`tasks.session.guarded`). So is its last look at the end, for memory that the system takes back anyway.
 """
 
 import atexit
@@ -11,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+gc.disable()
 atexit.register(gc.freeze)
 sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 

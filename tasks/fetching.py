@@ -72,14 +72,21 @@ def _found(session: Session, names: Sequence[str]) -> dict[str, Found | None]:
 
 
 def _steps(session: Session, pins: Pins, needs: Mapping[str, Need], here: Target | None) -> list[Step]:
+    skipped = {
+        name: Step(name=_name(name), task=TASK, action=lambda _context: None, skip=each.why)
+        for name, each in needs.items()
+        if here is None or not each.fetch
+    }
+    if here is None or len(skipped) == len(needs):
+        return list(skipped.values())
     from tasks.setup.address import asset
     from tasks.setup.fetch import Fetch, mark
 
     folder = session.root / ".tools" / "bin"
     made = []
     for name, each in needs.items():
-        if here is None or not each.fetch:
-            made.append(Step(name=_name(name), task=TASK, action=lambda _context: None, skip=each.why))
+        if name in skipped:
+            made.append(skipped[name])
             continue
         file = asset(name, pins.of(name).version, here, session.settings.tools)
         plain = "; by http without encryption, so neither file nor checksum is proof against forgery"

@@ -21,10 +21,15 @@ _LOOPBACK = "127.0.0.1"
 _LAST = 65535
 
 
-def ports_for(programs: Programs, settings: Settings, stands: Standing, host: Engine) -> Ports:
-    """Ports of the cluster that is there, or, where it has to be made, the wishes that are free, else others."""
+def ports_for(
+    programs: Programs, settings: Settings, stands: Standing, host: Engine, published: frozenset[int] | None = None
+) -> Ports:
+    """Ports of the cluster that is there, or, where it has to be made, the wishes that are free, else others.
+
+    `published`: what containers publish, if that has been asked already.
+    """
     if stands.presence in (Presence.ABSENT, Presence.INCOMPLETE):
-        return choose_ports(programs, settings, frozenset(), host, own=held_by(stands))
+        return choose_ports(programs, settings, frozenset(), host, own=held_by(stands), published=published)
     api = stands.port(6443) or settings.cluster.ports.api
     early = stands.port(6443, first_server=True)
     return Ports(http=stands.port(80), https=stands.port(443), api=api, early=early if early and early != api else None)
@@ -53,6 +58,7 @@ def choose_ports(
     host: Engine | None,
     *,
     own: frozenset[int] = frozenset(),
+    published: frozenset[int] | None = None,
 ) -> Ports:
     """Each wish, else its fallback, else any free port; none twice, and none that the engine has refused.
 
@@ -62,14 +68,14 @@ def choose_ports(
 
     lowest = low_port_start() if host is not None and host.rootless else 0
     wishes, address = settings.cluster.ports, settings.cluster.bind_address
-    published = docker_ports(programs.run(docker.published()).out)
+    listed = docker_ports(programs.run(docker.published()).out) if published is None else published
     used = set(refused)
 
     def pick(wish: int, fallback: int | None, where: str) -> int:
         def busy(port: int) -> bool:
             if port in used or port < lowest:
                 return True
-            return port not in own and (port in published or taken(where, port))
+            return port not in own and (port in listed or taken(where, port))
 
         port = choose(wish, fallback, busy)
         used.add(port)

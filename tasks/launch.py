@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from tasks import (
     caching,
     chart_images,
-    docker_tune,
     health,
     helm,
     kubeconfig,
@@ -61,9 +60,11 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
         steps += cluster.limit_steps(situation, last)
         steps += kubeconfig.steps(situation, tuple(step.name for step in steps if step.skip is None))
         steps += _guard(situation, steps)
-    if {"cluster", "helm"} <= set(parts):
-        steps += docker_tune.steps(situation)
-    return docker_tune.first(fitted(steps))
+    if {"cluster", "helm"} <= set(parts) and situation.settings.docker.tune == "auto":
+        from tasks import docker_tune  # a room that most launches never enter
+
+        return docker_tune.first(fitted([*steps, *docker_tune.steps(situation)]))
+    return fitted(steps)
 
 
 def _caches(situation: Situation, parts: Collection[str]) -> dict[str, tuple[str, str]]:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.errors import BadInput, LaunchError
 
@@ -16,25 +17,33 @@ class Held(LaunchError):
     """Another run holds the cluster."""
 
 
+class Last(NamedTuple):
+    """What a lock tells of those that held it before."""
+
+    killed: bool = False
+    """The last one has not taken its name out."""
+    changed: float = 0.0
+    """When one last took it or gave it back, in seconds of the epoch."""
+
+
 @contextlib.contextmanager
-def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -> Iterator[bool]:
+def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -> Iterator[Last]:
     """Hold the lock file; wait at most that many seconds for its holder. Raises `Held`, naming it, and `BadInput`.
 
-    Yields whether its last holder was killed: it has not taken its name out.
-
-    `shared`: beside others that hold it so, and without a name.
+    `shared`: beside others that hold it so, and without a name; of earlier ones nothing is told then.
     """
+    new = not path.exists()
     handle = _opened(path)
     try:
         _take(handle, path, seconds, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         if shared:
-            yield False
+            yield Last()
             return
-        killed = bool(os.pread(handle, 1, 0))
+        last = Last() if new else Last(killed=bool(os.pread(handle, 1, 0)), changed=os.fstat(handle).st_mtime)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
         try:
-            yield killed
+            yield last
         finally:
             os.ftruncate(handle, 0)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import signal
@@ -18,19 +19,22 @@ from typing import TYPE_CHECKING, Any
 from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import BadInput, Interrupted, LaunchError
 from tasks.reach import Network, Reach
-from tasks.situation import Folders, Situation
 from tasks.tools.orphans import MARK, mark
 from tasks.tools.program import Programs
 
 if TYPE_CHECKING:
+    from tasks.questions import Questions
     from tasks.rehearsal.engine import Rehearsal
     from tasks.settings.door import Resolved
+    from tasks.situation import Folders, Situation
 
 ENGINES = ("k3d", "existing", "rehearsal")
 _MAKING = ("prepull", "registry", "cluster", "rehearse")
 """Tasks that are about what a cluster is made from."""
 _READING = ("plan", "status", "doctor")
 """Tasks whose screens are no run's."""
+_TICK = 0.05
+"""Seconds by which a file's time may be behind the clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,8 @@ class Session:
     """Facts of the machine for the record, added as they become known."""
     rehearsal: Rehearsal | None = None
     """With the engine `rehearsal`: its stand-ins, and how long they take."""
+    questions: Questions | None = None
+    """What the engine was asked already; the first survey takes it."""
 
     @property
     def settings(self) -> Any:  # noqa: ANN401 - `Settings`; pydantic is loaded with it, not with this module
@@ -85,6 +91,8 @@ class Session:
     @property
     def folders(self) -> Folders:
         """Private folders of this cluster, below the user's state and cache folders."""
+        from tasks.situation import Folders
+
         return Folders(state=self.state / "clusters" / self._stem, cache=_place(self.environ, "XDG_CACHE_HOME"))
 
     @property
@@ -116,6 +124,26 @@ class Session:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
         folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
         return Programs(folder=folder, env={**self.environ, MARK: mark(self.lock)}, log_dir=self.log_dir)
+
+    def ask_ahead(self) -> None:
+        """Begin to ask what a survey will want to know, while Python still reads the modules of the task itself.
+
+        For tasks that need it whatever their other options are: who is refused has asked nothing.
+        """
+        if self.options.engine == "k3d":
+            from tasks.questions import Questions
+
+            self.questions = Questions(self)
+
+    def asked_before(self, moment: float) -> bool:
+        """Whether the engine was asked before this moment (seconds of the epoch): its answers may be of before, too."""
+        return self.questions is not None and self.questions.begun <= moment + _TICK
+
+    def drop_questions(self) -> None:
+        """Forget what the engine was asked: a survey asks anew."""
+        if self.questions is not None:
+            self.questions.drop()
+        self.questions = None
 
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
@@ -203,6 +231,18 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     from tasks.settings.door import resolve
 
     now, started = time.monotonic(), datetime.now(UTC)
+    _refuse(options)
+    resolved = resolve(root, environ, options.profile, options.sets)
+    session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
+    if options.engine == "rehearsal":
+        from tasks.rehearsal.engine import enter
+
+        return enter(session)
+    return session
+
+
+def _refuse(options: Options) -> None:
+    """Raises `BadInput` for options that have no meaning together."""
     if options.engine not in ENGINES:
         raise BadInput(
             f"--engine is '{options.engine}'",
@@ -227,13 +267,6 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
             why="this engine uses the private kubeconfig of its own cluster",
             fix="add --engine existing, or leave --context out",
         )
-    resolved = resolve(root, environ, options.profile, options.sets)
-    session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
-    if options.engine == "rehearsal":
-        from tasks.rehearsal.engine import enter
-
-        return enter(session)
-    return session
 
 
 def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:
@@ -248,9 +281,14 @@ def guarded(options: Options, root: Path, body: Callable[[Session], int | None])
     try:
         with _ended_as_by_ctrl_c():
             session = begin(options, root, dict(os.environ))
+            gc.freeze()  # what has been read until now stays: no look for rings goes through it again
+            gc.enable()
             if session.note and options.task in _READING:
                 told([session.note])
-            return body(session) or 0
+            try:
+                return body(session) or 0
+            finally:
+                session.drop_questions()
     except Ended as ended:
         return ended.status
     except LaunchError as error:

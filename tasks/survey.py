@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from tasks import prepull, registry
 from tasks.cluster.config import Shape
 from tasks.errors import BadInput, ClusterAbsent, ClusterStopped
-from tasks.facts.asking import side_by_side
-from tasks.facts.registries import Registry, read
-from tasks.facts.standing import Presence, standing
+from tasks.facts.ports import docker_ports
+from tasks.facts.registries import Registry
+from tasks.facts.standing import Presence
 from tasks.hostports import ports_for
 from tasks.inside import with_live
 from tasks.launch import NEEDS_CLUSTER
+from tasks.questions import Questions
 from tasks.secrets import values
 from tasks.session import Session
 from tasks.settings.rules import releases
@@ -29,22 +31,15 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         from tasks.existing import existing
 
         return existing(session, parts)
-    from tasks.facts.engine import engine
     from tasks.facts.sizing import size
-    from tasks.facts.versions import numbers, versions
+    from tasks.facts.versions import numbers
 
     settings: Settings = session.settings
     programs = session.programs()
-    known = session.folders.complete.read_text().strip() if session.folders.complete.exists() else None
-    with side_by_side(5) as pool:
-        machine = pool.submit(engine, programs)
-        found = pool.submit(standing, programs, settings.cluster.name, known)
-        shared = pool.submit(_registries, programs)
-        told = pool.submit(versions, programs, session.state)
-        asked = pool.submit(lambda: _images(session, programs, told.result().k3d))
-        host = machine.result()  # NoEngine comes before what follows from it
-        stands, kept, version = found.result(), shared.result(), told.result()
-        images = asked.result()
+    with answered(session) as asked:
+        host = asked.machine.result()  # NoEngine comes before what follows from it
+        stands, kept, version = asked.standing.result(), asked.registries.result(), asked.told.result()
+        images, published = asked.images.result(), docker_ports(asked.published.result())
     sized = size(host.cpus, host.memory_bytes)
     agents = settings.cluster.agents if settings.cluster.agents is not None else sized.agents
     concurrency = settings.pool.concurrency or sized.concurrency
@@ -78,7 +73,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         host=host,
         standing=stands,
         shape=shape,
-        ports=ports_for(programs, settings, stands, host),
+        ports=ports_for(programs, settings, stands, host, published),
         images=images,
         registries=kept,
         reach=session.reach(),
@@ -93,18 +88,15 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
     return situation
 
 
-def _images(session: Session, programs: Programs, k3d_version: str | None) -> dict[str, bool]:
-    """The images that the engine will be asked for, and whether it has each."""
-    refs = prepull.images(session.settings, session.environ, k3d_version or _pinned(session))
-    there = docker.present(programs.run(docker.images(refs)).out, refs) if refs else frozenset()
-    return {ref: ref in there for ref in refs}
-
-
-def _pinned(session: Session) -> str:
-    """The version of k3d that will be fetched: what it will ask for is known without it."""
-    from tasks.setup import pins
-
-    return pins.read(session.root / "config" / "pins.yaml").of("k3d").version
+@contextlib.contextmanager
+def answered(session: Session) -> Iterator[Questions]:
+    """The questions that are on their way, or new ones; after an error nobody waits for the others."""
+    asked = session.questions or Questions(session)
+    session.questions = None
+    try:
+        yield asked
+    finally:
+        asked.drop()
 
 
 def _k3d_environment(programs: Programs, session: Session, settings: Settings) -> dict[str, str]:
@@ -115,11 +107,6 @@ def _k3d_environment(programs: Programs, session: Session, settings: Settings) -
     }
     given = {key: value for key, value in own.items() if value}
     return k3d.environment({**session.environ, **programs.env, **given}, session.folders.state)
-
-
-def _registries(programs: Programs) -> dict[str, Registry]:
-    ids = programs.run(docker.containers("k3d.role=registry")).out.split()
-    return read(docker.inspected(programs.run(docker.inspect(ids)).out)) if ids else {}
 
 
 def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:

@@ -54,9 +54,11 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 @contextlib.contextmanager
 def locked(session: Session) -> Iterator[None]:
     """Hold this cluster for this run alone; what a killed run has left is cleared away first. Raises `Held`."""
-    with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0) as killed:
-        if killed:
+    with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0) as last:
+        if last.killed:
             clear_after(session)
+        if last.killed or session.asked_before(last.changed):
+            session.drop_questions()
         yield
 
 

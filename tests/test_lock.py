@@ -62,8 +62,8 @@ def test_another_process_holds_it_until_it_is_killed(path: Path) -> None:
         assert f"kill {process.pid} " in caught.value.fix
         process.send_signal(signal.SIGKILL)
         process.wait(5)
-        with held(path, "up") as killed:  # what it has left in the file is nobody's any more
-            assert killed
+        with held(path, "up") as last:  # what it has left in the file is nobody's any more
+            assert last.killed
             assert path.read_text(encoding="utf-8").startswith(f"{os.getpid()} up ")
 
 
@@ -87,12 +87,27 @@ def test_the_wait_has_an_end(path: Path) -> None:
 
 def test_it_can_be_taken_again(path: Path) -> None:
     for _ in range(2):
-        with held(path, "up") as killed:
-            assert not killed
+        with held(path, "up") as last:
+            assert not last.killed
             assert path.read_text(encoding="utf-8")
         assert path.read_text(encoding="utf-8") == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_it_tells_when_somebody_else_last_had_it(path: Path) -> None:
+    with held(path, "up") as last:
+        assert last.changed == 0.0, "nobody had: the file was made now"
+    os.utime(path, (1000.0, 1000.0))
+    with held(path, "up") as last:
+        assert last.changed == 1000.0
+    before = time.time()
+    with another(path) as process:
+        process.communicate("\n")
+    with held(path, "up") as last:
+        assert before - 1.0 < last.changed <= time.time()
+    with held(path, "registry", shared=True) as last:
+        assert last.changed == 0.0
 
 
 def test_it_is_let_go_when_what_it_protects_fails(path: Path) -> None:

@@ -13,7 +13,7 @@ from tasks.engine.step import Step
 from tasks.errors import LaunchError
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence
-from tasks.lock import Held, held
+from tasks.lock import Held, Last, held
 from tasks.registries import purge_steps, registries
 from tasks.registry_container import lock
 from tasks.situation import Situation
@@ -119,7 +119,7 @@ def test_purging_from_the_command_line(
 def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import AbstractContextManager
 
-    def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[bool]:
+    def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[Last]:
         return held(path, task, 0.05)
 
     monkeypatch.setattr(module, "held", soon)

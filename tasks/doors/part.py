@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 @door("profile", "set", "engine", "keep_going")
 def prepull(session: Session) -> int | None:
     """Pull the images that the engine will ask for, at the same time."""
+    session.ask_ahead()
     from tasks.parts import part
 
     return part(session, "prepull")
@@ -43,6 +44,7 @@ def registry(session: Session, purge: bool = False, status: bool = False) -> int
 )
 def cluster(session: Session, recreate: bool = False) -> int | None:
     """Create or start the k3d cluster, with the images and registries that it needs."""
+    session.ask_ahead()
     from tasks.up import cluster as act
 
     return act(session, recreate=recreate)
@@ -51,6 +53,7 @@ def cluster(session: Session, recreate: bool = False) -> int | None:
 @door()
 def namespaces(session: Session) -> int | None:
     """Create all namespaces at once."""
+    session.ask_ahead()
     from tasks.parts import part
 
     return part(session, "namespaces")
@@ -59,6 +62,7 @@ def namespaces(session: Session) -> int | None:
 @door()
 def secrets(session: Session) -> int | None:
     """Put each secret into each of its namespaces."""
+    session.ask_ahead()
     from tasks.parts import part
 
     return part(session, "secrets")
@@ -67,6 +71,7 @@ def secrets(session: Session) -> int | None:
 @door()
 def manifests(session: Session) -> int | None:
     """Apply the base resources and your own manifests."""
+    session.ask_ahead()
     from tasks.parts import part
 
     return part(session, "manifests")
@@ -75,6 +80,7 @@ def manifests(session: Session) -> int | None:
 @door()
 def helm(session: Session) -> int | None:
     """Install or upgrade the releases by their needs, and wait until they are ready."""
+    session.ask_ahead()
     from tasks.parts import part
 
     return part(session, "helm")
@@ -83,6 +89,7 @@ def helm(session: Session) -> int | None:
 @door("profile", "set", "engine", "context")
 def health(session: Session) -> int | None:
     """Ask the API's endpoints, nodes, system and base services until all are well."""
+    session.ask_ahead()
     from tasks.parts import part
 
     return part(session, "health")

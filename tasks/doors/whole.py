@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 )
 def up(session: Session, recreate: bool = False, rollback: bool = False) -> int | None:
     """Bring up the whole environment: only what is missing or changed."""
+    session.ask_ahead()
     from tasks.up import up as act
 
     return act(session, recreate=recreate, rollback=rollback)
