@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     engine.cgroups,
     engine.storage,
     engine.forwarding,
+    engine.unpacking,
     programs.context,
     programs.k3d,
     programs.kubectl,

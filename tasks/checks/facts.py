@@ -90,6 +90,8 @@ class Facts:
     agents: int = 0
     disk: Disk | None = None
     inotify: Inotify | None = None
+    unpigz: bool | None = None
+    """The program that Docker unpacks images with, if it is installed; None: that does not show from here."""
     low_port_start: int = 1024
     """The first port that a rootless engine may publish."""
     chosen: tuple[int, ...] | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.checks.facts import Facts, kubernetes_minor
 from tasks.checks.hub import hub
 from tasks.checks.network import hosts, wishes
-from tasks.checks.probes import disk, inotify, rights, server, unresolved
+from tasks.checks.probes import disk, inotify, rights, server, unpigz, unresolved
 from tasks.errors import LaunchError, NoEngine
 from tasks.facts import ports
 from tasks.facts.endpoint import endpoint
@@ -81,6 +81,7 @@ def brief(session: Session, situation: Situation, host: Engine) -> Facts:
         agents=situation.shape.agents,
         disk=disk(host),
         inotify=inotify(host),
+        unpigz=unpigz(host),
         low_port_start=ports.low_port_start(),
         chosen=tuple(port for port in (chosen.http, chosen.https, chosen.api) if port) if chosen else None,
         bindable=_bindable(situation.settings, host),

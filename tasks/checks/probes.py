@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from tasks.tools.program import Command, Programs
 _INOTIFY = Path("/proc/sys/fs/inotify")
 _RESOLVE_S = 3.0
 """Seconds for all names together: a resolver that takes longer is as good as none."""
+_SERVICES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SUDO = Command(argv=("sudo", "-n", "true"), deadline=5.0, ok=(0, 1))
 
 
@@ -43,6 +45,13 @@ def inotify(host: Engine, folder: Path = _INOTIFY) -> Inotify | None:
         )
     except (OSError, ValueError):
         return None
+
+
+def unpigz(host: Engine, path: str = _SERVICES) -> bool | None:
+    """Whether an engine on this machine finds it: services get a PATH of their own (man 5 systemd.exec)."""
+    if not host.here:
+        return None
+    return shutil.which("unpigz", path=f"{path}:{os.environ.get('PATH', '')}") is not None
 
 
 def rights(programs: Programs) -> Rights:

@@ -200,7 +200,7 @@ def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
         step = Step(
             name=f"cluster: limits of {role}s",
             task=TASK,
-            action=_limiting(situation, role, cpus, memory),
+            action=_limiting(situation, role, cpus, memory, count),
             needs=needs,
             why=told,
             expected=0.1,
@@ -215,12 +215,17 @@ def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def _limiting(situation: Situation, role: str, cpus: float, memory: int) -> Action:
+def _limiting(situation: Situation, role: str, cpus: float, memory: int, count: int) -> Action:
+    """The nodes of a cluster that this run makes have names that are known; others are found by exact label."""
+    made = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+
     def act(context: Context) -> Report | None:
-        labels = (f"{docker.CLUSTER_LABEL}={situation.name}", f"k3d.role={role}")
-        ids = situation.programs.run(docker.containers(*labels), context).out.split()
-        if ids:
-            situation.programs.run(docker.limit(ids, cpus, memory), context)
+        nodes = [f"k3d-{situation.name}-{role}-{number}" for number in range(count)]
+        if not made:
+            labels = (f"{docker.CLUSTER_LABEL}={situation.name}", f"k3d.role={role}")
+            nodes = situation.programs.run(docker.containers(*labels), context).out.split()
+        if nodes:
+            situation.programs.run(docker.limit(nodes, cpus, memory), context)
         return None
 
     return act

@@ -40,6 +40,7 @@ WELL = Facts(
     agents=4,
     disk=Disk(total=200 * GIB, free=100 * GIB),
     inotify=Inotify(instances=1024, watches=1048576),
+    unpigz=True,
     chosen=(80, 443, 6550),
     bindable=True,
     taken={},

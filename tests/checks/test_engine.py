@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.engine import answers, cgroups, forwarding, storage
+from tasks.checks.engine import answers, cgroups, forwarding, storage, unpacking
 from tasks.checks.facts import Facts, kubernetes_minor
 from tasks.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
@@ -120,6 +120,11 @@ def test_forwarding() -> None:
     finding = one(forwarding(replace(WELL, engine=engine(IPv4Forwarding=False))))
     assert "ip_forward=1" in finding.fix
     assert finding.remedy is None
+
+
+@pytest.mark.parametrize(("there", "found"), [(True, []), (False, ["warning"]), (None, [])])
+def test_unpacking_by_another_program_where_it_is_known_to_be_missing(there: bool | None, found: list[str]) -> None:
+    assert levels(unpacking(replace(WELL, unpigz=there))) == found
 
 
 @pytest.mark.parametrize("check", [answers, cgroups, storage, forwarding])

@@ -29,6 +29,14 @@ def test_disk_is_that_of_the_engines_folder(tmp_path: Path) -> None:
     assert disk(replace(engine(DockerRootDir=str(tmp_path)), here=False)) is None
 
 
+def test_a_program_that_the_engine_would_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "mine"))
+    assert probes.unpigz(engine(), str(tmp_path)) is False
+    (tmp_path / "unpigz").touch(0o755)
+    assert probes.unpigz(engine(), str(tmp_path)) is True
+    assert probes.unpigz(replace(engine(), here=False), str(tmp_path)) is None
+
+
 def test_inotify_is_that_of_the_engines_kernel(tmp_path: Path) -> None:
     assert inotify(engine(), tmp_path) is None
     (tmp_path / "max_user_instances").write_text("128\n")

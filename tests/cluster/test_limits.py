@@ -78,7 +78,7 @@ def test_they_can_be_switched_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("role", "memory"), [("server", 2048 * MIB), ("agent", 1536 * MIB)])
 def test_they_are_set_by_exact_label_and_with_swap_twice_the_memory(tmp_path: Path, role: str, memory: int) -> None:
     fake = FakePrograms(answers={"docker ps": "one\ntwo\n", "docker update": ""})
-    given = situation(tmp_path, fake, shape=shape(1))
+    given = situation(tmp_path, fake, shape=shape(1), standing=standing(Presence.RUNNING, *limited(NONE, NONE)))
     (step,) = (step for step in limit_steps(given, ()) if step.name.endswith(f"{role}s"))
     assert step.why == ("2 CPUs and 2G each" if role == "server" else "1 CPUs and 1.5G each")
     act(step)
@@ -109,5 +109,17 @@ def test_as_many_as_it_has_are_enough_the_next_time(tmp_path: Path, ncpu: int, s
 
 def test_nodes_that_are_gone_are_not_limited(tmp_path: Path) -> None:
     fake = FakePrograms(answers={"docker ps": ""})
-    act(limit_steps(situation(tmp_path, fake), ())[0])
+    stands = standing(Presence.RUNNING, *limited(NONE, NONE))
+    act(limit_steps(situation(tmp_path, fake, shape=shape(1), standing=stands), ())[0])
     assert len(fake.calls) == 1
+
+
+@pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE])
+def test_nodes_that_this_run_makes_are_known_by_name(tmp_path: Path, presence: Presence) -> None:
+    fake = FakePrograms(answers={"docker update": ""})
+    given = situation(tmp_path, fake, shape=shape(2), standing=standing(presence))
+    for step in limit_steps(given, ()):
+        act(step)
+    servers, agents = fake.lines
+    assert servers.endswith(f"--memory-swap {4096 * MIB} k3d-openframe-dev-server-0")
+    assert agents.endswith(f"--memory-swap {3072 * MIB} k3d-openframe-dev-agent-0 k3d-openframe-dev-agent-1")
