@@ -48,21 +48,23 @@ def system_key(situation: Situation) -> str:
 def remembered(situation: Situation) -> dict[str, tuple[str, ...]]:
     """Images that are known of earlier launches, by what the steps that fetch them call it."""
     found = {caching.SYSTEM: caching.known(situation, system_key(situation))}
-    found |= {_what(each): caching.known(situation, _key(situation, each)) for each in situation.releases}
+    found |= {what_of(each): caching.known(situation, key_of(situation, each)) for each in situation.releases}
     return {what: images for what, images in found.items() if images is not None}
 
 
-def _key(situation: Situation, release: Release) -> str:
+def key_of(situation: Situation, release: Release) -> str:
+    """What the images of a release depend on."""
     return f"release {fingerprint(situation, release, chart_of(situation, release))}"
 
 
-def _what(release: Release) -> str:
+def what_of(release: Release) -> str:
+    """A release as the steps about its images name it."""
     return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
 
 
 def _of_release(situation: Situation, release: Release) -> list[Step | None]:
     chart = chart_of(situation, release)
-    key, what = _key(situation, release), _what(release)
+    key, what = key_of(situation, release), what_of(release)
     images = caching.known(situation, key)
     if images is not None:
         return [caching.fetch_step(situation, what, images)]

@@ -14,6 +14,7 @@ from tasks import (
     manifests,
     namespaces,
     prepull,
+    pulling_ahead,
     registry,
     secrets,
 )
@@ -60,6 +61,8 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
         steps += cluster.limit_steps(situation, last)
         steps += kubeconfig.steps(situation, tuple(step.name for step in steps if step.skip is None))
         steps += _guard(situation, steps)
+    if {"cluster", "registry", "helm"} <= set(parts):
+        steps += pulling_ahead.steps(situation, steps)
     if {"cluster", "helm"} <= set(parts) and situation.settings.docker.tune == "auto":
         from tasks import docker_tune  # a room that most launches never enter
 
@@ -160,5 +163,9 @@ def bounds(situation: Situation) -> Bounds:
     return Bounds(
         work=work,
         waits=pool.waits,
-        kinds={prepull.KIND: pool.downloads, helm.KIND: min(pool.helm or work, work)},
+        kinds={
+            prepull.KIND: pool.downloads,
+            pulling_ahead.KIND: pool.downloads,
+            helm.KIND: min(pool.helm or work, work),
+        },
     )

@@ -271,7 +271,7 @@ def test_needs_of_other_plans_are_met_already() -> None:
 def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int) -> None:
     shape = Shape(image="", agents=0, concurrency=concurrency)
     found = bounds(situation(tmp_path, settings=settings(pool={"downloads": 5, **pool}), shape=shape))
-    assert (found.work, found.waits, dict(found.kinds)) == (work, 16, {"download": 5, "helm": helm})
+    assert (found.work, found.waits, dict(found.kinds)) == (work, 16, {"download": 5, "pull ahead": 5, "helm": helm})
 
 
 def test_a_plan_asks_nobody(tmp_path: Path) -> None:

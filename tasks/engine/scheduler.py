@@ -16,27 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasks.engine.graph import check, guessed, remaining
+from tasks.engine.places import Places
 from tasks.engine.ready import Ready
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped
-
-
-class Watcher:
-    """Told of everything that happens in a run; views and records derive from it."""
-
-    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
-        """A step's attempt began."""
-
-    def ended(self, result: Result) -> None:
-        """A step has its result."""
-
-    def said(self, step: str, line: str) -> None:
-        """A step told of its progress; called from the step's own thread."""
-
-    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
-        """An attempt failed and will be made again after `pause` seconds."""
-
-    def tick(self, at: float, waiting: int) -> None:
-        """Called at least every `Run.refresh` seconds, from the scheduler's thread."""
+from tasks.engine.watcher import Watcher
 
 
 @dataclass
@@ -89,9 +72,7 @@ class Run:
         self._ready = Ready(remaining(self.steps, guessed(self.steps, self.history)), self._order)
         self._delayed: list[tuple[float, int, str]] = []
         self._live: dict[str, _Live] = {}
-        self._slots: list[int] = list(range(self.bounds.work))
-        self._waits = 0
-        self._kinds: dict[str, int] = {}
+        self._places = Places(self.bounds)
         self._results: dict[str, Result] = {}
         self._failed = False
         self._interrupted = False
@@ -146,26 +127,11 @@ class Run:
         now = self._now()
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.add(self._by_name[heapq.heappop(self._delayed)[2]])
-        while (step := self._ready.pop(self._fits)) is not None:
+        while (step := self._ready.pop(self._places.fit)) is not None:
             self._start(step)
 
-    def _fits(self, step: Step) -> bool:
-        if step.kind is not None and self._kinds.get(step.kind, 0) >= self.bounds.kinds.get(
-            step.kind, self.bounds.work
-        ):
-            return False
-        if step.until:  # a guard waits beside the others: the bound of waits must not starve it
-            return True
-        return self._waits < self.bounds.waits if step.wait else bool(self._slots)
-
     def _start(self, step: Step) -> None:
-        slot = None
-        if step.kind is not None:
-            self._kinds[step.kind] = self._kinds.get(step.kind, 0) + 1
-        if not step.wait and not step.until:
-            slot = heapq.heappop(self._slots)
-        elif not step.until:
-            self._waits += 1
+        slot = self._places.take(step)
         attempt = self._attempts.get(step.name, 0) + 1
         self._attempts[step.name] = attempt
         start = self._now()
@@ -205,7 +171,7 @@ class Run:
     def _handle(self, message: _Message) -> None:
         live = self._live.pop(message.name)
         step = live.step
-        self._give_back(live)
+        self._places.give_back(step, live.slot)
         error = message.error
         if error is None or (isinstance(error, Stopped) and live.stopped_by_end):
             report = message.report or Report()
@@ -229,14 +195,6 @@ class Run:
             and self._attempts[step.name] < step.retry.attempts
             and not (self._failed and not self.keep_going)
         )
-
-    def _give_back(self, live: _Live) -> None:
-        if live.step.kind is not None:
-            self._kinds[live.step.kind] -= 1
-        if live.slot is not None:
-            heapq.heappush(self._slots, live.slot)
-        elif not live.step.until:
-            self._waits -= 1
 
     def _fail(self, step: Step, live: _Live, at: float, error: BaseException) -> None:
         first_line = str(error).split("\n", 1)[0] or type(error).__name__

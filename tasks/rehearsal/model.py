@@ -14,6 +14,7 @@ from tasks.caching import FETCH, SYSTEM
 from tasks.chart_images import FIND
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
+from tasks.pulling_ahead import AHEAD
 from tasks.rehearsal.profile import Cost, Profile
 from tasks.rehearsal.simulate import Activity, Resource, Stage
 
@@ -45,11 +46,12 @@ class Scene:
 
 
 def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Activity]:
-    """All of a launch. Guards are left out: they last as long as what they guard."""
+    """All of a launch. Guards are left out: they last as long as what they guard; what they pull is the nodes' work."""
     acting = [step for step in steps if not step.until]
     guards = {step.name for step in steps if step.until}
     rank = remaining(acting, {})
-    builder = _Builder(acting, scene, profile)
+    ahead = frozenset(step.name.removeprefix(AHEAD) for step in steps if step.name.startswith(AHEAD))
+    builder = _Builder(acting, scene, profile, ahead)
     found = [_activity((BEFORE,), BEFORE, profile.before)]
     for step in acting:
         needs = tuple(need for need in step.needs if need not in guards) or (BEFORE,)
@@ -98,8 +100,8 @@ def _activity(needs: tuple[str, ...], name: str, cost: Cost, count: float = 1.0)
 
 
 class _Builder:
-    def __init__(self, steps: Sequence[Step], scene: Scene, profile: Profile) -> None:
-        self._scene, self._profile = scene, profile
+    def __init__(self, steps: Sequence[Step], scene: Scene, profile: Profile, ahead: frozenset[str]) -> None:
+        self._scene, self._profile, self._ahead = scene, profile, ahead
         self._names = {step.name for step in steps}
         self._steps = {step.name: step for step in steps}
 
@@ -212,9 +214,15 @@ class _Builder:
         fetched = fetch is not None and fetch.skip is None
         if fetch is not None and fetched:  # a node that asks before its end gets it at about that time, too
             needs = (*needs, fetch.name)
+        known = ("~settle", *((fetch.name,) if fetch is not None else ()))
         for number, image in enumerate(images):
-            stages = (*self._pull(image, "workload", near=fetched), *_stages(cost))
-            yield Activity(name=f"{name}, {number}", needs=needs, stages=stages)
+            stages, pod = self._pull(image, "workload", near=fetched), f"{name}, {number}"
+            if what in self._ahead:  # from when the API is ready, and only where that is sooner than the pod
+                pull = f"~pull ahead of {pod.removeprefix('~')}"
+                yield Activity(name=pull, needs=known, stages=stages)
+                yield Activity(name=pod, needs=(*needs, pull), stages=_stages(cost))
+            else:
+                yield Activity(name=pod, needs=needs, stages=(*stages, *_stages(cost)))
         yield Activity(name=name, needs=tuple(f"{name}, {number}" for number in range(len(images))) or needs)
 
 

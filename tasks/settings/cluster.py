@@ -82,6 +82,9 @@ class Cluster(Tree):
     servers: Whole = setting(1, "Server nodes; an even number survives no more failures than one less.", ge=1, le=9)
     agents: Whole | None = setting(None, "Agent nodes; null: from the machine.", env="K3D_AGENTS", ge=0, le=64)
     loadbalancer: Bool | None = setting(None, "k3d's load balancer; null: only with several servers.")
+    pull_ahead: Bool | None = setting(
+        None, "Pull pods' images into server-0 before pods are placed; null: if the engine has 4 CPUs or more."
+    )
     bind_address: Address = setting("127.0.0.1", "Address that published ports are bound to; `${IP}`.", env="IP")
     domain: HostText = setting("localhost", "Domain of the environment; `${DOMAIN}`.", env="DOMAIN")
     timeout: Seconds = setting(180.0, "Limit of `k3d cluster create`.", unit="seconds")

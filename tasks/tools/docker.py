@@ -272,6 +272,24 @@ def remove_volumes(names: Sequence[str]) -> Command:
     return Command(argv=("docker", "volume", "rm", "--force", *names))
 
 
+PULL_INSIDE = """
+for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  crictl images -q >/dev/null 2>&1 && break
+  sleep 0.2
+done
+for image; do
+  crictl pull "$image" >/dev/null 2>&1 && echo "$image"
+done
+true
+"""
+"""containerd runs a moment after the API answers; what crictl pulls comes through the node's mirrors, as for pods."""
+
+
+def pull_inside(node: str, images: Sequence[str], deadline: float) -> Command:
+    """Pull images into a k3s node, one after another; prints those that are there then."""
+    return Command(argv=("docker", "exec", node, "sh", "-c", PULL_INSIDE, "sh", *images), deadline=deadline)
+
+
 def disk(container: str) -> Command:
     """Bytes that a registry keeps, by `du` inside it; images without it end with a code."""
     return Command(argv=("docker", "exec", container, "du", "-sk", "/var/lib/registry"), ok=(0, 1, 126, 127))

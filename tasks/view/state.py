@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Result, State, Step
+from tasks.engine.watcher import Watcher
 from tasks.view.figures import bound_of
 
 _T = TypeVar("_T")

@@ -10,8 +10,8 @@ from typing import Self
 
 from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
-from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Bounds, Result, Step
+from tasks.engine.watcher import Watcher
 from tasks.view.ending import Ending
 from tasks.view.failure import failure
 from tasks.view.line import UNICODE, Marks, line

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from tasks.tools import docker
 from tasks.tools import helm as helm_tool
 from tasks.tools.program import Command, Completed
 from tests import calls
@@ -175,6 +176,9 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
         "web-chart": f"shop/{name}",
         "web-version": version,
         "web-archive": archive,
+        "web-image": here.image,
+        "db-image": here.image,
+        "pull-inside": docker.PULL_INSIDE,
         "db-chart": f"shop/{name}",
         "db-version": version,
         "db-archive": archive,

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from tasks.pulling_ahead import AHEAD
 from tests.real.conftest import Make
 from tests.real.project import TOKEN, Project, containers, remains, run
 from tests.real.world import World
@@ -27,7 +28,7 @@ CLUSTER, NEIGHBOUR = "openframe-real", "openframe-real-2"
 @pytest.fixture(scope="module")
 def project(here: World, make: Make) -> Project:
     releases = [here.release(number, NAMESPACES[number]) for number in range(5)]
-    return make(CLUSTER, here.settings(releases))
+    return make(CLUSTER, here.settings(releases, cluster={"pull_ahead": True}))
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,15 @@ def test_up_makes_the_whole_environment(project: Project, neighbour: list[str]) 
     }
     assert len(ready) >= 5
     assert all(ready.values()), ready
+
+
+def test_images_were_pulled_into_the_server_before_pods_asked_for_them(project: Project) -> None:
+    steps = [step for step in project.record()["steps"] if step["name"].startswith(AHEAD)]
+    assert len(steps) >= 5
+    assert {step["state"] for step in steps} <= {"ran", "skipped"}
+    assert [step["why"] for step in steps if step["why"] == "1 of 1 images"], steps
+    told = [event for event in project.objects("events") if event.get("reason") == "Pulled"]
+    assert [event for event in told if "already present" in event["message"]], told
 
 
 def test_the_caches_served_the_pulls(project: Project) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from tasks.tools import docker
 from tests import calls
 from tests.calls import Row
 from tests.rehearsal.played import Played, played
@@ -30,6 +31,7 @@ SETS = (
     f"cluster.ports.https={PORTS['https-port']}",
     f"cluster.ports.api={PORTS['api-port']}",
     'helm.releases.web.values={"greeting": "hello"}',
+    "cluster.pull_ahead=true",
 )
 
 
@@ -58,6 +60,9 @@ def words(played: Played) -> dict[str, str]:
         "cache-id": containers[cache],
         "web-chart": "shop/web",
         "web-version": "1.2.3",
+        "web-image": "docker.io/library/web:1.2.3",
+        "db-image": "docker.io/library/db:2.0.0",
+        "pull-inside": docker.PULL_INSIDE,
         "web-archive": charts["web-1.2.3.tgz"],
         "db-chart": "shop/db",
         "db-version": "2.0.0",

@@ -32,8 +32,8 @@ WIDE = Bounds(work=4, kinds={"download": 3})
 CHOOSERS = Choosers(next_ports=lambda ports, _taken: ports, free_port=lambda wish: wish or 5000)
 
 
-def a_launch(folder: Path) -> tuple[Situation, list[Step]]:
-    settings = given.settings(helm=RELEASES)
+def a_launch(folder: Path, **cluster: object) -> tuple[Situation, list[Step]]:
+    settings = given.settings(helm=RELEASES, cluster=cluster)
     situation = given.situation(folder, settings=settings, standing=given.standing(Presence.ABSENT))
     return situation, launch(situation, PARTS, CHOOSERS)
 
@@ -91,6 +91,21 @@ def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, prof
     more = simulate(activities(steps, Scene(**change), profile), slow, WIDE)  # type: ignore[arg-type]
     assert more[AFTER][1] >= usual[AFTER][1] - 1e-9
     assert any(end > usual[name][1] for name, (_, end) in more.items() if name in usual)
+
+
+def test_what_is_pulled_ahead_is_there_when_its_pod_is_placed(tmp_path: Path, profile: Profile) -> None:
+    ends = {}
+    for wish in (False, True):
+        situation, steps = a_launch(tmp_path, pull_ahead=wish)
+        found = activities(steps, scene(steps, situation, WhatIf()), profile)
+        spans = simulate(found, Machine(cores=8), WIDE)
+        ends[wish] = spans[AFTER][1]
+        pulls = [name for name in spans if name.startswith("~pull ahead of ")]
+        assert bool(pulls) is wish
+        assert all(spans[name][0] >= spans["~settle"][1] - 1e-9 for name in pulls)
+        for name in pulls:
+            assert spans[f"~{name.removeprefix('~pull ahead of ')}"][0] >= spans[name][1] - 1e-9
+    assert ends[True] < ends[False]
 
 
 def test_images_that_are_known_have_their_own_size(tmp_path: Path, profile: Profile) -> None:

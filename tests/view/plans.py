@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tasks.engine.scheduler import Run, Watcher
+from tasks.engine.scheduler import Run
 from tasks.engine.step import Action, Bounds, Context, Report, Result, State, Step
+from tasks.engine.watcher import Watcher
 from tasks.errors import LaunchError
 from tasks.tools.program import Command, CommandFailed, Completed
 from tasks.view.ending import Ending
