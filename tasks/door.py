@@ -40,7 +40,8 @@ def door(
         own = list(inspect.signature(body).parameters.values())[1:]
 
         def call(_context: Context, **given: Any) -> None:
-            from tasks.session import Options, guarded
+            from tasks.options import Options
+            from tasks.session import guarded
 
             shared = {name: given.pop(name, _COMMON[name][0]) for name in names}
             options = Options(

@@ -32,8 +32,7 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
 
     `shared`: beside others that hold it so, and without a name; of earlier ones nothing is told then.
     """
-    new = not path.exists()
-    handle = _opened(path)
+    handle, new = _opened(path)
     try:
         _take(handle, path, seconds, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         if shared:
@@ -50,10 +49,12 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
         os.close(handle)
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path) -> tuple[int, bool]:
+    """The file, and whether it was made now."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        new = not path.exists()
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600), new
     except OSError as error:
         raise BadInput(
             f"the lock {path} cannot be opened: {error.strerror or error}",

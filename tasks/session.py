@@ -17,7 +17,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasks.engine.step import Bounds, Result, Step
-from tasks.errors import BadInput, Interrupted, LaunchError
+from tasks.errors import Interrupted, LaunchError
+from tasks.options import Options, refuse
 from tasks.reach import Network, Reach
 from tasks.tools.orphans import MARK, mark
 from tasks.tools.program import Programs
@@ -28,26 +29,10 @@ if TYPE_CHECKING:
     from tasks.settings.door import Resolved
     from tasks.situation import Folders, Situation
 
-ENGINES = ("k3d", "existing", "rehearsal")
-_MAKING = ("prepull", "registry", "cluster", "rehearse")
-"""Tasks that are about what a cluster is made from."""
 _READING = ("plan", "status", "doctor")
 """Tasks whose screens are no run's."""
 _TICK = 0.05
 """Seconds by which a file's time may be behind the clock."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What every task takes on its command line."""
-
-    task: str
-    profile: str | None = None
-    sets: tuple[str, ...] = ()
-    engine: str = "k3d"
-    context: str | None = None
-    keep_going: bool = False
-    wait_lock: bool = False
 
 
 class Ended(Exception):
@@ -231,7 +216,7 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     from tasks.settings.door import resolve
 
     now, started = time.monotonic(), datetime.now(UTC)
-    _refuse(options)
+    refuse(options)
     resolved = resolve(root, environ, options.profile, options.sets)
     session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
     if options.engine == "rehearsal":
@@ -239,34 +224,6 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
 
         return enter(session)
     return session
-
-
-def _refuse(options: Options) -> None:
-    """Raises `BadInput` for options that have no meaning together."""
-    if options.engine not in ENGINES:
-        raise BadInput(
-            f"--engine is '{options.engine}'",
-            why="the engine says where the launch goes",
-            fix=f"use one of: {', '.join(ENGINES)}",
-        )
-    if options.engine == "existing" and options.task in _MAKING:
-        raise BadInput(
-            f"--engine existing has no meaning for `{options.task}`",
-            why="on an existing cluster no image, registry or node is this project's to make",
-            fix="leave --engine out; namespaces, secrets, manifests, helm and health work there",
-        )
-    if options.engine == "existing" and not options.context:
-        raise BadInput(
-            "--engine existing needs --context NAME",
-            why="the current context is never taken: it may be somebody's production",
-            fix="kubectl config get-contexts shows the names",
-        )
-    if options.engine != "existing" and options.context:
-        raise BadInput(
-            f"--context {options.context} has no meaning with the engine {options.engine}",
-            why="this engine uses the private kubeconfig of its own cluster",
-            fix="add --engine existing, or leave --context out",
-        )
 
 
 def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:

@@ -36,7 +36,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
 
     settings: Settings = session.settings
     programs = session.programs()
-    with answered(session) as asked:
+    with _answered(session) as asked:
         host = asked.machine.result()  # NoEngine comes before what follows from it
         stands, kept, version = asked.standing.result(), asked.registries.result(), asked.told.result()
         images, published = asked.images.result(), docker_ports(asked.published.result())
@@ -89,7 +89,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
 
 
 @contextlib.contextmanager
-def answered(session: Session) -> Iterator[Questions]:
+def _answered(session: Session) -> Iterator[Questions]:
     """The questions that are on their way, or new ones; after an error nobody waits for the others."""
     asked = session.questions or Questions(session)
     session.questions = None

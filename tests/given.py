@@ -16,7 +16,8 @@ from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
 from tasks.facts.live import Live
 from tasks.facts.standing import Node, Presence, Standing
-from tasks.session import Options, Session
+from tasks.options import Options
+from tasks.session import Session
 from tasks.settings.rules import releases
 from tasks.settings.tree import Settings
 from tasks.situation import Folders, Situation

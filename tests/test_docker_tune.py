@@ -17,7 +17,8 @@ from tasks.engine.step import Step
 from tasks.errors import BadInput, NoEngine
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence
-from tasks.session import Ended, Options, Session, begin
+from tasks.options import Options
+from tasks.session import Ended, Session, begin
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tune import place as places

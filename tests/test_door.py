@@ -13,7 +13,8 @@ from invoke.exceptions import Exit
 from invoke.program import Program
 
 from tasks.door import ROOT, door
-from tasks.session import Options, Session
+from tasks.options import Options
+from tasks.session import Session
 from tests import given
 
 

@@ -17,7 +17,8 @@ from tasks.engine.step import Bounds, Result, State, Step
 from tasks.errors import LaunchError
 from tasks.facts.versions import Versions
 from tasks.fetching import fetch_plan, tools
-from tasks.session import Options, Session
+from tasks.options import Options
+from tasks.session import Session
 from tasks.settings.tree import Settings
 from tasks.setup import __main__ as command
 from tasks.setup.fetch import Fetch

@@ -20,7 +20,8 @@ from tasks.errors import (
     NoEngine,
     PlanError,
 )
-from tasks.session import Ended, Options, Session, guarded
+from tasks.options import Options
+from tasks.session import Ended, Session, guarded
 from tasks.tools.children import CHILDREN
 from tasks.tools.program import Command, Programs
 from tests import given

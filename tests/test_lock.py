@@ -154,6 +154,11 @@ def test_a_folder_that_is_not_ours_is_no_traceback(tmp_path: Path) -> None:
     assert "XDG_STATE_HOME" in caught.value.fix
 
 
+def test_a_name_that_cannot_be_looked_up_is_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be opened"), held(tmp_path / ("a" * 300), "up"):
+        pass
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "a.lock"
     link.symlink_to(target)

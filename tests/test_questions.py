@@ -11,8 +11,9 @@ import pytest
 from tasks.errors import BadInput, NoEngine
 from tasks.facts.standing import Presence
 from tasks.lock import held
+from tasks.options import Options
 from tasks.questions import Questions
-from tasks.session import Options, Session, begin, guarded
+from tasks.session import Session, begin, guarded
 from tasks.survey import survey
 from tasks.tools.children import CHILDREN
 from tasks.up import locked

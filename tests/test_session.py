@@ -20,7 +20,8 @@ from tasks.errors import (
     NoEngine,
     PlanError,
 )
-from tasks.session import Ended, Options, Session, begin
+from tasks.options import Options
+from tasks.session import Ended, Session, begin
 from tasks.tools.secret import conceal
 from tests import given
 from tests.engine.schema import problems

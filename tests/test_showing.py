@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import BadInput
-from tasks.session import Options, Session, begin
+from tasks.options import Options
+from tasks.session import Session, begin
 from tasks.showing import configuration
 from tests import given
 

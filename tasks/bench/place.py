@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from tasks.bench.rival import Setting
 from tasks.errors import BadInput
-from tasks.session import Options, begin
+from tasks.options import Options
+from tasks.session import begin
 from tasks.tools import helm, k3d
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tasks.engine.graph import check, critical_path, guessed, longest_chain, remaining
+from tasks.engine.places import Places
 from tasks.engine.step import Bounds, Result, State, Step
 
 
@@ -51,7 +52,9 @@ class _Play:
 
     def __init__(self, steps: Sequence[Step], seconds: Mapping[str, float], bounds: Bounds) -> None:
         self._steps = {s.name: s for s in steps}
-        self._seconds, self._bounds = seconds, bounds
+        self._seconds = seconds
+        self._places = Places(bounds)
+        self._slots: dict[str, int | None] = {}
         rank = remaining(steps, seconds)
         self._order = {s.name: (-rank[s.name], i) for i, s in enumerate(steps)}
         self._unmet = {s.name: set(s.needs) for s in steps}
@@ -64,8 +67,6 @@ class _Play:
         self._end: dict[str, float] = {}
         self._ready: set[str] = set()
         self._ends: list[tuple[float, int, str]] = []
-        self._work = self._waits = 0
-        self._kinds: dict[str, int] = {}
 
     def run(self) -> list[Result]:
         for name, step in self._steps.items():
@@ -74,12 +75,12 @@ class _Play:
         now = 0.0
         while True:
             for name in sorted(self._ready, key=self._order.__getitem__):
-                if name in self._ready and self._fits(self._steps[name]):
+                if name in self._ready and self._places.fit(self._steps[name]):
                     self._begin(name, now)
             if not self._ends:
                 break
             now, _, name = heapq.heappop(self._ends)
-            self._take(self._steps[name], -1)
+            self._give_back(name)
             self._finish(name, now)
         return [self._result(step) for step in self._steps.values()]
 
@@ -93,31 +94,14 @@ class _Play:
         else:
             self._ready.add(name)
 
-    def _fits(self, step: Step) -> bool:
-        if step.kind is not None:
-            limit = self._bounds.kinds.get(step.kind, self._bounds.work)
-            if self._kinds.get(step.kind, 0) >= limit:
-                return False
-        if step.until:
-            return True
-        return self._waits < self._bounds.waits if step.wait else self._work < self._bounds.work
-
-    def _take(self, step: Step, count: int) -> None:
-        """Occupy (1) or give back (-1) a step's places."""
-        if step.kind is not None:
-            self._kinds[step.kind] = self._kinds.get(step.kind, 0) + count
-        if step.until:
-            return
-        if step.wait:
-            self._waits += count
-        else:
-            self._work += count
+    def _give_back(self, name: str) -> None:
+        self._places.give_back(self._steps[name], self._slots.pop(name))
 
     def _begin(self, name: str, now: float) -> None:
         step = self._steps[name]
         self._ready.discard(name)
         self._start[name] = now
-        self._take(step, 1)
+        self._slots[name] = self._places.take(step)
         if not step.until:
             heapq.heappush(self._ends, (now + self._seconds[name], self._order[name][1], name))
         else:
@@ -136,7 +120,7 @@ class _Play:
             over = step.until and step.name not in self._end and all(name in self._end for name in step.until)
             if over:
                 if step.name in self._start:
-                    self._take(step, -1)
+                    self._give_back(step.name)
                 self._ready.discard(step.name)
                 self._start.setdefault(step.name, now)
                 self._finish(step.name, now)

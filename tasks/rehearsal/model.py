@@ -217,7 +217,7 @@ class _Builder:
         known = ("~settle", *((fetch.name,) if fetch is not None else ()))
         for number, image in enumerate(images):
             stages, pod = self._pull(image, "workload", near=fetched), f"{name}, {number}"
-            if what in self._ahead:  # from when the API is ready, and only where that is sooner than the pod
+            if what in self._ahead:  # from when the API is ready; a node that asks before its end waits for it, too
                 pull = f"~pull ahead of {pod.removeprefix('~')}"
                 yield Activity(name=pull, needs=known, stages=stages)
                 yield Activity(name=pod, needs=(*needs, pull), stages=_stages(cost))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from tasks.door import ROOT
 from tasks.fetching import tools
-from tasks.session import Options, guarded
+from tasks.options import Options
+from tasks.session import guarded
 
 
 def main(arguments: Sequence[str]) -> int:

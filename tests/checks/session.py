@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tasks.session import Options, Session
+from tasks.options import Options
+from tasks.session import Session
 from tasks.settings.tree import Settings
 from tasks.tools.program import Programs
 from tests.checks.given import GIB, ROOT

@@ -127,7 +127,7 @@ def test_unpacking_by_another_program_where_it_is_known_to_be_missing(there: boo
     assert levels(unpacking(replace(WELL, unpigz=there))) == found
 
 
-@pytest.mark.parametrize("check", [answers, cgroups, storage, forwarding])
+@pytest.mark.parametrize("check", [answers, cgroups, storage, forwarding, unpacking])
 def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
     facts: Facts = NONE
     assert list(check(facts)) == []

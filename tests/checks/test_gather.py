@@ -74,6 +74,14 @@ def test_everything_is_asked_once(tmp_path: Path) -> None:
     assert "rancher/k3s:v1.32.3-k3s1" not in facts.missing
 
 
+@pytest.mark.parametrize("there", [True, False, None])
+def test_doctor_asks_what_the_engine_unpacks_with(
+    tmp_path: Path, there: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.checks.gather.unpigz", lambda _host: there)
+    assert gather(session(tmp_path, FakePrograms(answers=ANSWERS))).unpigz is there
+
+
 def test_ports_with_their_holders(tmp_path: Path) -> None:
     facts = gather(session(tmp_path, FakePrograms(answers=ANSWERS)))
     assert facts.taken is not None

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tasks.options import Options
 from tasks.rehearse import rehearse
-from tasks.session import Options, Session, guarded
+from tasks.session import Session, guarded
 from tasks.tools.program import Command, Completed, Programs
 from tests import given
 
