@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from tasks.causes.cause import Cause
 
+DELEGATE = (
+    "`sudo sh -c 'mkdir -p /etc/systemd/system/user@.service.d && "
+    'printf "[Service]\\nDelegate=cpu cpuset io memory pids\\n" > /etc/systemd/system/user@.service.d/delegate.conf && '
+    "systemctl daemon-reload'`, then log out of all sessions and in again, or reboot"
+)
+"""Lets rootless containers have all controllers (docs: Docker, rootless mode, limiting resources)."""
+
 _NODE = ("node", "k3d")
 """k3d repeats a node's last fatal line."""
 _QUOTED = r"\"(?:-\w, )?(?P<flag>--[\w-]+)\""
@@ -98,11 +105,14 @@ CAUSES = (
     Cause(
         id="cgroup-missing",
         programs=_NODE,
-        patterns=(r"[Ff]ailed to find (?P<controller>\w+) cgroup", r"cgroup.* (?P<controller>\w+) .*not mounted"),
+        patterns=(
+            r"[Ff]ailed to find (?P<controller>\w+) cgroup",
+            r"(?P<controller>\w+) cgroup controller not found",
+            r"cgroup.* (?P<controller>\w+) .*not mounted",
+        ),
         what="the cgroup controller {controller} is missing",
         why="the kernel was started without it, or (rootless Docker) it is not delegated to your user",
-        fix="add cgroup_enable={controller} to the kernel's command line and restart; rootless: systemd's "
-        "Delegate=cpu cpuset io memory pids for user@.service",
+        fix=f"add cgroup_enable={{controller}} to the kernel's command line and restart; rootless Docker: {DELEGATE}",
     ),
     Cause(
         id="cgroup-state",

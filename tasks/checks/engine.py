@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from tasks.causes.node import DELEGATE
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level, Remedy
+from tasks.facts.engine import Engine
 from tasks.facts.no_engine import EngineStopped
 from tasks.facts.versions import numbers
 
@@ -13,6 +15,8 @@ LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
 NO_CGROUP_V1 = 35
 """From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless told otherwise (KEP-5573)."""
+K3S_NEEDS = (("memory", "pids"), ("memory", "cpu", "cpuset", "pids"))
+"""Controllers without which k3s ends at once, on cgroup v1 and v2 (k3s: `cgroups.Validate`, kubelet arguments)."""
 _UNFIT_STORAGE = {
     "zfs": "k3s does not support ZFS for its images (k3s#66)",
     "vfs": "it copies every layer of every image: slow, and it fills the disk",
@@ -55,11 +59,8 @@ def cgroups(facts: Facts) -> Iterator[Finding]:
     engine = facts.engine
     if engine is None:
         return
-    if "memory" in engine.missing_controllers:
-        yield _no_memory_controller(rootless=engine.rootless)
-    elif engine.rootless and engine.missing_controllers:
-        yield _not_delegated(engine.missing_controllers)
-    elif engine.rootless and engine.cgroup_version == 1:
+    missing = [name for name in K3S_NEEDS[engine.cgroup_version != 1] if name in engine.missing_controllers]
+    if engine.rootless and engine.cgroup_version == 1:
         yield Finding(
             check="cgroups",
             level=Level.PROBLEM,
@@ -67,6 +68,8 @@ def cgroups(facts: Facts) -> Iterator[Finding]:
             why="only cgroup v2 lets an ordinary user limit anything, and a kubelet has to",
             fix="start the kernel with cgroup v2: add `systemd.unified_cgroup_hierarchy=1` to its command line, reboot",
         )
+    elif missing:
+        yield _missing_controllers(engine, missing)
     elif engine.cgroup_version == 1 and facts.kubernetes is None:
         yield Finding(
             check="cgroups",
@@ -138,28 +141,25 @@ def _allowed(facts: Facts) -> bool:
     return "fail-cgroupv1=false" in given or cluster.kubelet_config.get("failCgroupV1") is False
 
 
-def _no_memory_controller(*, rootless: bool) -> Finding:
+def _missing_controllers(engine: Engine, missing: Sequence[str]) -> Finding:
+    names, many = " and ".join(missing), len(missing) > 1
+    what = f"{names} cgroup controller{'s' if many else ''}"
+    where = "" if engine.here else "on the engine's machine: "
     boot = "add `cgroup_enable=memory cgroup_memory=1` to the kernel's command line (Raspberry Pi: cmdline.txt), reboot"
+    if "memory" not in missing:
+        boot = "let the kernel, or the container or machine that the engine runs in, have them: `cat /proc/cgroups`"
+    if engine.rootless:
+        return Finding(
+            check="cgroups",
+            level=Level.PROBLEM,
+            what=f"the rootless engine lacks the {what}",
+            why=f"systemd does not delegate {'them' if many else 'it'} to your user, and k3s ends at once without",
+            fix=where + DELEGATE,
+        )
     return Finding(
         check="cgroups",
         level=Level.PROBLEM,
-        what="the engine cannot limit memory: the memory cgroup is missing",
-        why="k3s ends at once without it",
-        fix=_DELEGATE if rootless else boot,
+        what=f"the engine lacks the {what}",
+        why="k3s ends at once without",
+        fix=where + boot,
     )
-
-
-def _not_delegated(missing: tuple[str, ...]) -> Finding:
-    return Finding(
-        check="cgroups",
-        level=Level.WARNING,
-        what=f"the rootless engine lacks cgroup controllers: {', '.join(missing)}",
-        why="limits of pods and nodes on these are ignored, or refused by the kubelet",
-        fix=_DELEGATE,
-    )
-
-
-_DELEGATE = (
-    "let systemd delegate them: in `sudo systemctl edit user@.service` add [Service] Delegate=cpu cpuset io memory "
-    "pids; then log in again"
-)

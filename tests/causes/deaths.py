@@ -150,6 +150,11 @@ DEATHS = [
         log='time="2021-11-12T06:53:31Z" level=fatal msg="failed to find memory cgroup (v2)"\n',
         says=("the cgroup controller memory",),
     ),
+    Death(  # k3s-io/k3s#5080
+        cause="cgroup-missing",
+        log='time="2022-02-08T06:53:31Z" level=fatal msg="pids cgroup controller not found"\n',
+        says=("the cgroup controller pids", "user@.service.d/delegate.conf"),
+    ),
     Death(  # k3s-io/k3s#4085: the component's own lines tell it, and no last one does
         cause="cgroup-state",
         log='E0927 22:36:42.258178       1 kubelet.go:1423] "Failed to start ContainerManager" err="cannot enter '

@@ -71,9 +71,13 @@ def test_an_engine_that_was_stopped_can_be_started_where_systemd_does_it(startab
         ({"CgroupVersion": "2"}, None, {}, "ok"),
         ({"CgroupVersion": ""}, 32, {}, "not known"),
         ({"MemoryLimit": False}, 32, {}, "problem"),
-        ({"CPUSet": False}, 32, {}, "ok"),
+        ({"CPUSet": False}, 32, {}, "problem"),
+        ({"CPUSet": False, "CgroupVersion": "1"}, 32, {}, "ok"),
+        ({"PidsLimit": False, "CgroupVersion": "1"}, 32, {}, "problem"),
         ({**ROOTLESS, "CPUSet": True}, 32, {}, "ok"),
-        (ROOTLESS, 32, {}, "warning"),
+        (ROOTLESS, 32, {}, "problem"),
+        ({**ROOTLESS, "CPUSet": True, "CpuCfsQuota": False}, 32, {}, "problem"),
+        ({**ROOTLESS, "CPUSet": True, "PidsLimit": False}, 32, {}, "problem"),
         ({**ROOTLESS, "MemoryLimit": False}, 32, {}, "problem"),
         ({**ROOTLESS, "CPUSet": True, "CgroupVersion": "1"}, 32, {}, "problem"),
     ],
@@ -83,6 +87,21 @@ def test_cgroups(info: dict[str, Any], kubernetes: int | None, cluster: dict[str
     finding = next(iter(cgroups(facts)))
     assert finding.level.value == level
     assert level not in ("warning", "problem") or (finding.why and finding.fix)
+
+
+def test_a_rootless_engine_gets_the_command_that_delegates_what_is_missing() -> None:
+    rootless = engine(**{**ROOTLESS, "CpuCfsQuota": False})
+    finding = one(cgroups(replace(WELL, engine=rootless)))
+    assert finding.what == "the rootless engine lacks the cpu and cpuset cgroup controllers"
+    assert finding.fix.startswith(
+        "`sudo sh -c 'mkdir -p /etc/systemd/system/user@.service.d && "
+        'printf "[Service]\\nDelegate=cpu cpuset io memory pids\\n" > '
+    )
+    assert "systemctl daemon-reload'`" in finding.fix
+    elsewhere = one(cgroups(replace(WELL, engine=replace(rootless, here=False))))
+    assert elsewhere.fix.startswith("on the engine's machine: ")
+    old = one(cgroups(replace(WELL, engine=engine(**{**ROOTLESS, "CgroupVersion": "1", "MemoryLimit": False}))))
+    assert "systemd.unified_cgroup_hierarchy=1" in old.fix, "delegation needs cgroup v2 first"
 
 
 @pytest.mark.parametrize(
