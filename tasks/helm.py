@@ -263,7 +263,7 @@ def _waiting(situation: Situation, release: Release) -> Action:
         from tasks.pulling import doubting
 
         refs = _workloads(situation, release)
-        told = wait_ready(situation.watched(), refs, context, doubt=doubting(situation))
+        told = wait_ready(situation.watched(), refs, context, jobs=release.wait_for_jobs, doubt=doubting(situation))
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         return Report(why=", ".join(told[:3]) + more if told else "it has no workloads")
 

@@ -22,7 +22,7 @@ def with_live(situation: Situation, parts: Collection[str]) -> Situation:
         fetch_kubeconfig(situation, None, port=_first_api(situation.standing))
         if not _patient(lambda: ready(situation.api())):
             raise _silent(situation)
-    interesting = [(release.namespace, release.name) for release in situation.releases]
+    interesting = {(release.namespace, release.name): release.wait_for_jobs for release in situation.releases}
     return replace(situation, live=look(situation.api(), wanted_keys(situation, parts), interesting))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
 from tasks.facts.readiness import workload_ready
-from tasks.tools.kubeapi import Api, NotInTime
+from tasks.tools.kubeapi import Api, ApiError, NotInTime
 from tasks.tools.kuberesources import Key, Resources, live
 from tasks.tools.kubewatch import direct_of, watch_until
 
@@ -35,9 +35,12 @@ def wait_ready(
     keys: Sequence[Key] | Callable[[Api], Sequence[Key]],
     context: Context,
     *,
+    jobs: bool = True,
     doubt: Callable[[Trouble], Trouble] = lambda trouble: trouble,
 ) -> list[str]:
     """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
+
+    `jobs`: Jobs are waited for until they are done, not only until they run.
 
     `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
     twice, and be the same; a feed's word and the API's own are two. `doubt` looks closer at a trouble that may pass
@@ -59,7 +62,7 @@ def wait_ready(
         late.clear()
         told = []
         for key in wanted:
-            good, words[key] = judged(there[key])
+            good, words[key] = judged(there[key], jobs=jobs, nodes=lambda: known_nodes(api))
             if good:
                 told.append(f"{named(key)}: {words[key]}" if words[key] else named(key))
             else:
@@ -122,9 +125,24 @@ def _explained(
     return NotInTime(error.what, why=f"{error.why}. {why}" if error.why else why, fix=found.fix or error.fix)
 
 
-def judged(item: Mapping[str, Any] | None) -> tuple[bool, str]:
+def judged(
+    item: Mapping[str, Any] | None,
+    *,
+    jobs: bool = True,
+    nodes: Callable[[], Sequence[Mapping[str, Any]] | None] = lambda: None,
+) -> tuple[bool, str]:
     """As `workload_ready`; what is not there is not ready."""
-    return workload_ready(item) if item is not None else (False, "it is not there")
+    return workload_ready(item, jobs=jobs, nodes=nodes) if item is not None else (False, "it is not there")
+
+
+def known_nodes(api: Api) -> list[Mapping[str, Any]] | None:
+    """The cluster's nodes; None where they may not be read."""
+    try:
+        return list(api.get("/api/v1/nodes")["items"] or ())
+    except ApiError as error:
+        if error.code == 403:
+            return None
+        raise
 
 
 def named(key: Key) -> str:

@@ -254,6 +254,24 @@ def test_of_a_release_that_was_there_its_own_manifest_tells(tmp_path: Path) -> N
     assert report.why == "deployment/web: 1 of 1 replicas are available"
 
 
+@pytest.mark.parametrize(("settings", "ready"), [({}, True), ({"wait_for_jobs": True}, False)])
+def test_a_job_that_runs_for_ever_is_waited_for_by_a_setting(
+    tmp_path: Path, settings: dict[str, Any], ready: bool
+) -> None:
+    worker = {**job("worker", "web", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}
+    situation = of(tmp_path, configured({**settings, "timeout": 0.1}))
+    situation.handover.manifests["web/web"] = manifest(worker)
+    reached(situation, FakeApi(worker))
+    action = named(helm.steps(situation))[READY].action
+    if ready:
+        report = action(eager())
+        assert report is not None
+        assert report.why == "job/worker: it runs, and is not waited for"
+    else:
+        with pytest.raises(LaunchError, match="job/worker: it is not done"):
+            action(eager(deadline=0.0))
+
+
 def test_a_release_without_workloads_is_ready(tmp_path: Path) -> None:
     situation = of(tmp_path)
     situation.handover.manifests["web/web"] = manifest(obj("ConfigMap", "c"))

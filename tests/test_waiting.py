@@ -16,7 +16,7 @@ from tasks.tools.kuberesources import Key
 from tasks.tools.kubewatch import Watched
 from tasks.troubles import pods_of
 from tasks.waiting import Failed, judged, named, wait_ready
-from tests.given_live import FakeApi, Object, deployment, eager, job, obj
+from tests.given_live import FakeApi, Object, deployment, eager, job, node, obj
 
 WEB = Key("apps/v1", "Deployment", "shop", "web")
 PATH = "/apis/apps/v1/namespaces/shop/deployments/web"
@@ -68,6 +68,36 @@ def test_it_ends_when_all_are_there_and_ready() -> None:
     told = wait_ready(api, [WEB, Key("batch/v1", "Job", "shop", "done")], eager(said=said))
     assert told == ["deployment/web: 1 of 1 replicas are available", "job/done: it is done"]
     assert said == ["1 of 2 are ready", "1 of 2 are ready", "2 of 2 are ready"]
+
+
+DAEMONS = Key("apps/v1", "DaemonSet", "shop", "agent")
+
+
+def daemons(pods: int) -> Object:
+    status = {"desiredNumberScheduled": pods, "numberReady": pods, "updatedNumberScheduled": pods}
+    return obj("DaemonSet", "agent", "shop", spec={}, status=status)
+
+
+def test_daemons_without_a_node_are_waited_for_until_they_have_their_pods() -> None:
+    api = FakeApi(daemons(0))
+    api.at("/api/v1/nodes", 2, node("a"))
+    api.at("/apis/apps/v1/namespaces/shop/daemonsets/agent", 4, daemons(1))
+    said: list[str] = []
+    assert wait_ready(api, [DAEMONS], eager(said=said)) == ["daemonset/agent: 1 of 1 pods are ready"]
+    assert said == ["0 of 1 are ready"] * 3 + ["1 of 1 are ready"]
+
+
+def test_where_nodes_may_not_be_read_daemons_without_pods_are_ready() -> None:
+    api = FakeApi(daemons(0), answers={"/api/v1/nodes": ApiError(403, "no rights")})
+    assert wait_ready(api, [DAEMONS], eager()) == ["daemonset/agent: 0 of 0 pods are ready"]
+
+
+def test_a_job_that_runs_for_ever_is_waited_for_only_where_it_is_asked_for() -> None:
+    key = Key("batch/v1", "Job", "shop", "worker")
+    running = {**job("worker", "shop", done=False), "status": {"active": 1, "startTime": NOW}}
+    assert wait_ready(FakeApi(running), [key], eager(), jobs=False) == ["job/worker: it runs, and is not waited for"]
+    with pytest.raises(NotInTime, match="job/worker: it is not done"):
+        wait_ready(FakeApi(running), [key], eager(deadline=0.0))
 
 
 def test_nothing_is_ready_at_once() -> None:

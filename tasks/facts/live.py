@@ -38,8 +38,11 @@ class Live:
     """Endpoints that answer."""
 
 
-def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]) -> Live:
-    """Ask for the wanted objects, and for the releases of these namespaces and names with all that they hold."""
+def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], bool]) -> Live:
+    """Ask for the wanted objects, and for the releases of these namespaces and names with all that they hold.
+
+    By release: whether its Jobs are waited for until they are done.
+    """
     from tasks.objects.nodes import of_nodes
 
     resources = Resources(api)
@@ -48,8 +51,8 @@ def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]
         found = pool.submit(releases, api)
         nodes = pool.submit(api.get, "/api/v1/nodes")
         answers = pool.submit(endpoints, api)
-        system = pool.submit(_system, api)
-        installed = {key: each for key, each in found.result().items() if key in set(interesting)}
+        system = pool.submit(system_items, api)
+        installed = {key: each for key, each in found.result().items() if key in interesting}
         refs = [ref for each in installed.values() for ref in each.objects]
         there = live(api, resources, refs)
         items = nodes.result()["items"]
@@ -61,23 +64,33 @@ def look(api: Api, wanted: Sequence[Key], interesting: Sequence[tuple[str, str]]
                 for name, each in installed.items()
                 if (missing := tuple(ref for ref in each.objects if there[ref] is None))
             },
-            unready={name: late for name, each in installed.items() if (late := _late(each, there))},
+            unready={
+                name: late
+                for name, each in installed.items()
+                if (late := _late(each, there, items, jobs=interesting[name]))
+            },
             nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
             nodes_unready=tuple(sorted(item["metadata"]["name"] for item in items if not node_ready(item))),
             node_blocks=of_nodes(items),
             failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
             served=tuple(each.name for each in answers.result() if each.state == "ok"),
-            system=system.result(),
+            system=_system(system.result(), items),
         )
 
 
-def _late(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
+def _late(
+    release: LiveRelease,
+    there: Mapping[Key, Mapping[str, Any] | None],
+    nodes: Sequence[Mapping[str, Any]],
+    *,
+    jobs: bool,
+) -> tuple[str, ...]:
     late = []
     for ref in release.workloads:
         item = there.get(ref)
         if item is None:
             continue  # told as gone
-        good, detail = workload_ready(item)
+        good, detail = workload_ready(item, jobs=jobs, nodes=lambda: nodes)
         if not good:
             late.append(f"{ref.kind.lower()}/{ref.name}: {detail}")
     return tuple(late)
@@ -97,9 +110,9 @@ def system_items(api: Api) -> list[Mapping[str, Any]]:
     return [item for item in found if item["kind"] != "Job" or item["metadata"]["name"].startswith("helm-install-")]
 
 
-def _system(api: Api) -> dict[str, str]:
+def _system(items: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     found = {}
-    for item in system_items(api):
-        good, detail = workload_ready(item)
+    for item in items:
+        good, detail = workload_ready(item, nodes=lambda: nodes)
         found[f"{item['kind'].lower()}/{item['metadata']['name']}"] = "" if good else detail or "not ready"
     return found

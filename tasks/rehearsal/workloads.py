@@ -275,7 +275,7 @@ def _job(world: World, record: Record, before: Object | None) -> None:
     fate = pods.DONE if fate == pods.READY else fate
     due = pods.put(world.doc, obj, name, _template(obj), now=world.active, seconds=seconds, fate=fate)
     done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1, "active": None}
-    record["stages"] = [[world.active, {"status": {"active": 1}}]]
+    record["stages"] = [[world.active, {"status": {"active": 1, "startTime": stamp(world.active, 0)}}]]
     if due != float("inf"):
         record["stages"].append([due, {"status": done}])
 

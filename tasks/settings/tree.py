@@ -157,6 +157,7 @@ class Release(Tree):
     values_files: Texts = setting((), "Files of values, before `values`.")
     needs: Words = setting((), "Releases that must be ready first; `namespace/name` where two have one name.")
     wait: Bool = setting(True, "Wait until its workloads are ready.")
+    wait_for_jobs: Bool = setting(False, "Wait until its Jobs are done, not only until they run.")
     timeout: Seconds = setting(300.0, "Limit of the installation, and again of the wait.", unit="seconds")
     enabled: Bool = setting(True, "Leave it out with false.")
 

@@ -86,6 +86,32 @@ CASES: list[tuple[str, Any, bool, str]] = [
         "1 of 1",
     ),
     (
+        "set updated by hand, whose pods wait for somebody (Vault, sealed)",
+        item("StatefulSet", {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, {**SEEN, "readyReplicas": 0}),
+        True,
+        "0 of 3 replicas are ready; they are updated by hand",
+    ),
+    (
+        "set updated by hand, unseen",
+        item("StatefulSet", {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, {}),
+        False,
+        "not seen",
+    ),
+    ("set scaled to none", item("StatefulSet", {"replicas": 0}, SEEN), True, "0 of 0"),
+    ("paused", item("Deployment", {"paused": True}, {**SEEN, "replicas": 1}), True, "it is paused"),
+    ("replica set unseen", item("ReplicaSet", {"replicas": 0}, {}, generation=0), False, "not seen"),
+    ("daemons unseen", item("DaemonSet", {}, {}, generation=0), False, "not seen"),
+    (
+        "daemons updated by hand",
+        item(
+            "DaemonSet",
+            {"updateStrategy": {"type": "OnDelete"}},
+            {**SEEN, "desiredNumberScheduled": 2, "numberReady": 1},
+        ),
+        True,
+        "1 of 2",
+    ),
+    (
         "daemons",
         item("DaemonSet", {}, {**SEEN, "desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}),
         True,
@@ -131,6 +157,55 @@ def test_each_kind_is_judged_by_its_own_rule(obj: Any, good: bool, detail: str) 
 
 
 @pytest.mark.parametrize(
+    ("spec", "status", "good", "detail"),
+    [
+        ({}, {"startTime": "2026-11-24T02:31:00Z", "active": 1}, True, "it runs"),
+        ({}, {}, False, "not started"),
+        ({"suspend": True}, {}, True, "suspended"),
+        ({}, condition("Complete"), True, "done"),
+        ({"suspend": True}, condition("Failed"), False, "failed"),
+    ],
+)
+def test_a_job_that_is_not_waited_for_is_ready_when_it_runs(
+    spec: dict[str, Any], status: dict[str, Any], good: bool, detail: str
+) -> None:
+    found, told = workload_ready(item("Job", spec, status, group="batch/v1"), jobs=False)
+    assert found is good
+    assert detail in told
+
+
+def node(name: str, *, ready: bool = True, labels: dict[str, str] | None = None, taint: str = "") -> dict[str, Any]:
+    key, _, effect = taint.partition(":")
+    taints = [{"key": key, "effect": effect}] if taint else []
+    metadata = {"name": name, "labels": labels or {}}
+    return {"metadata": metadata, "spec": {"taints": taints}, "status": condition("Ready", str(ready))}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "good", "detail"),
+    [
+        (None, True, "0 of 0"),
+        ([], False, "no node has joined yet"),
+        (
+            [node("a", ready=False, taint="node.kubernetes.io/not-ready:NoSchedule")],
+            False,
+            "node a is to run it, and is",
+        ),
+        ([node("a", labels={"disk": "hdd"}), node("b", labels={"disk": "ssd"})], False, "node b is to run it, and has"),
+        ([node("a", labels={"disk": "hdd"})], True, "0 of 0"),
+    ],
+    ids=["nodes are not known", "before the first node", "before it is ready", "before its pod", "nowhere"],
+)
+def test_daemons_without_pods_are_ready_only_where_no_node_is_to_run_one(
+    nodes: list[Any] | None, good: bool, detail: str
+) -> None:
+    selector = {"nodeSelector": {"disk": "ssd"}} if nodes and len(nodes[0]["metadata"]["labels"]) else {}
+    found, told = workload_ready(item("DaemonSet", {"template": {"spec": selector}}, SEEN), nodes=lambda: nodes)
+    assert found is good
+    assert detail in told
+
+
+@pytest.mark.parametrize(
     ("api_version", "kind", "waits"),
     [
         ("apps/v1", "Deployment", True),
@@ -138,6 +213,8 @@ def test_each_kind_is_judged_by_its_own_rule(obj: Any, good: bool, detail: str) 
         ("v1", "ConfigMap", False),
         ("example.com/v1", "Deployment", False),
         ("batch/v1", "Job", True),
+        ("batch/v1", "CronJob", False),
+        ("apps/v1", "DaemonSet", True),
     ],
 )
 def test_only_some_kinds_are_waited_for(api_version: str, kind: str, waits: bool) -> None:
