@@ -74,7 +74,7 @@ def known(situation: Situation, key: str) -> tuple[str, ...] | None:
 
 def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
     """Keep the images of these objects under a key. What cannot be kept is found anew."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     path = situation.folders.images / digest(key)
     with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]
 
 def remember_size(situation: Situation, image: str, size: int) -> None:
     """Keep how many bytes of an image came through the line: what predictions for another line go by."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     if size <= 0:
         return

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.acting import run, running
-from tasks.engine.folder import write_whole
-from tasks.engine.scratch import prefix
+from tasks.core.files import prefix, write_whole
+from tasks.core.lock import held
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput, LaunchError
-from tasks.lock import held
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.caching import port_of
+from tasks.core.lock import held
 from tasks.engine.step import Action, Bounds, Context, Report, Step
 from tasks.errors import LaunchError, NoEngine
 from tasks.facts.registries import Registry, read
-from tasks.lock import held
 from tasks.reach import Network
 from tasks.registry import cache_name, cache_step
 from tasks.tools import docker

@@ -7,12 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from tasks.acting import running
+from tasks.core.lock import held
 from tasks.docker_tune import unmirrored
 from tasks.engine.step import Step
 from tasks.errors import LaunchError
 from tasks.facts.registries import PUSH, Registry
 from tasks.launch import bounds
-from tasks.lock import held
 from tasks.parts import part
 from tasks.registry import TASK
 from tasks.registry_container import lock

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.acting import run
-from tasks.engine.scratch import prefix
+from tasks.core.files import prefix
+from tasks.core.lock import held
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.registries import PUSH, Registry, read
-from tasks.lock import held
 from tasks.settings.tree import Cache
 from tasks.situation import Situation
 from tasks.tools import docker

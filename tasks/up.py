@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tasks import health, kubeconfig, removal
 from tasks.cluster.config import changed
+from tasks.core.lock import held
 from tasks.engine.step import Result, Step
 from tasks.errors import BadInput, Drifted
 from tasks.facts.standing import Presence
 from tasks.hostports import anew, choosers
 from tasks.inside import with_live
 from tasks.launch import NEEDS_CLUSTER, PARTS, bounds, launch
-from tasks.lock import held
 from tasks.session import Ended, Session
 from tasks.situation import Situation
 from tasks.survey import survey
@@ -66,7 +66,7 @@ def clear_after(session: Session) -> None:
     """End the programs of a run that was killed, and remove the files that it had not finished."""
     import tempfile
 
-    from tasks.engine.scratch import sweep
+    from tasks.core.files import sweep
     from tasks.tools.kubeconfig import target
     from tasks.tools.orphans import end_orphans
 
@@ -164,7 +164,7 @@ def _standing_again(situation: Situation) -> Situation:
 
 def remember_complete(situation: Situation) -> None:
     """Keep the id of the server that carries the marker, where this run found it and did not put it there."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
     from tasks.facts.standing import standing
 
     if situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE):

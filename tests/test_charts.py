@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tasks.charts import REPOSITORIES, Chart, chart_of, fetch_steps
+from tasks.core.lock import held
 from tasks.engine.step import Step
 from tasks.errors import BadInput, LaunchError
-from tasks.lock import held
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.core.lock import Held, held
 from tasks.down import down
 from tasks.errors import BadInput, LaunchError
-from tasks.lock import Held, held
 from tasks.objects.labels import finish
 from tests.given_engine import Machine
 from tests.given_live import FakeApi, deployment, node, obj, stored

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks import parts as module
+from tasks.core.lock import Held, held
 from tasks.errors import ABSENT, STOPPED, ClusterAbsent, ClusterStopped
 from tasks.facts.standing import Presence
 from tasks.launch import NEEDS_CLUSTER, PARTS
-from tasks.lock import Held, held
 from tasks.parts import part
 from tasks.situation import Situation
 from tests.given import FakeSession, session, situation

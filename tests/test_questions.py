@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.lock import held
 from tasks.errors import BadInput, NoEngine
 from tasks.facts.standing import Presence
-from tasks.lock import held
 from tasks.options import Options
 from tasks.questions import Questions
 from tasks.session import Session, begin, guarded

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tasks import registries as module
+from tasks.core.lock import Held, Last, held
 from tasks.engine.step import Step
 from tasks.errors import LaunchError
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence
-from tasks.lock import Held, Last, held
 from tasks.registries import purge_steps, registries
 from tasks.registry_container import lock
 from tasks.situation import Situation

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.core.lock import Held, held
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, State
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.standing import Presence
-from tasks.lock import Held, held
 from tasks.registry import cache_name, steps
 from tasks.registry_container import configuration, lock
 from tasks.settings.tree import Cache

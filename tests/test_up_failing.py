@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasks import up as module
+from tasks.core.lock import Held, held
 from tasks.engine.step import Report, Step
 from tasks.errors import BadInput
-from tasks.lock import Held, held
 from tasks.session import Ended
 from tasks.up import up
 from tests.given_engine import Machine

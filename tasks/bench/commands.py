@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.bench.place import Place
-from tasks.engine.folder import file_name, write_whole
+from tasks.core.files import write_whole
+from tasks.engine.folder import file_name
 from tasks.tools import docker, helm
 from tasks.tools.program import Command, duration
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from tasks.bench.rival import Rival
-from tasks.engine.folder import write_whole
+from tasks.core.files import write_whole
 from tasks.errors import BadInput
 from tasks.tools.secret import redact
 

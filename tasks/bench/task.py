@@ -99,7 +99,7 @@ def _measure(
     """What was measured, and what ended it early."""
     from tasks.bench.preparing import refuse_existing, remove_cluster
     from tasks.bench.rounds import Clock, Rounds
-    from tasks.lock import held
+    from tasks.core.lock import held
     from tasks.up import ensure_programs
     from tasks.view import bench as view
     from tasks.view.output import out
@@ -152,7 +152,8 @@ def _results(session: Session, chosen: Sequence[Rival], places: dict[str, Place]
 def _keep(session: Session, wanted: Wanted, results: Results, comparisons: Sequence[Comparison]) -> None:
     """Show the tables, and write JSON, Markdown and the plot. Raises `LaunchError`."""
     from tasks.bench.plot import plot
-    from tasks.engine.folder import log_folder, run_name, write_whole
+    from tasks.core.files import write_whole
+    from tasks.engine.folder import log_folder, run_name
     from tasks.view import bench as view
     from tasks.view.output import out, width_of
 

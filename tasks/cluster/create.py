@@ -36,7 +36,7 @@ class PortTaken(LaunchError):
 
 def write_config(situation: Situation, ports: Ports) -> None:
     """Write the k3d configuration, and the files that it names."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     settings, shape, folders = situation.settings, situation.shape, situation.folders
     for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
@@ -60,7 +60,7 @@ def write_config(situation: Situation, ports: Ports) -> None:
 
 def _memory_files(situation: Situation) -> dict[str, Any]:
     """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     limits, folder = situation.settings.cluster.limits, situation.folders.state
     if not limits.enabled or situation.host is None or not situation.host.here:

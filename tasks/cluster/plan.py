@@ -235,7 +235,7 @@ def _marking(situation: Situation) -> Action:
     """Put the marker into server-0, and keep that container's id: the next run need not ask for the marker."""
 
     def act(context: Context) -> Report | None:
-        from tasks.engine.folder import write_whole
+        from tasks.core.files import write_whole
 
         container = f"k3d-{situation.name}-server-0"
         source = situation.folders.state / "marker"

@@ -7,11 +7,9 @@ import errno
 import os
 import re
 import stat
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.engine.scratch import prefix
 from tasks.errors import BadInput
 
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
@@ -67,25 +65,6 @@ def run_name(task: str, started: datetime) -> str:
 def file_name(text: str) -> str:
     """A step's or a task's name as part of a file's name; the same rule as for the log of a step."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
-
-
-def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file by this text: a reader sees the old one or the new one, also after a crash.
-
-    Raises OSError, and leaves the old file then.
-    """
-    handle, name = tempfile.mkstemp(prefix=prefix(path.name), dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def append(path: Path, text: str) -> None:

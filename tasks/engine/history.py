@@ -6,15 +6,13 @@ A hint, never a truth: a file that is missing, broken or locked is no history, a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
-import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.engine.folder import write_whole
+from tasks.core.files import write_whole
+from tasks.core.lock import locked
 from tasks.engine.step import Result, State
 
 _KEPT = 5
@@ -45,15 +43,14 @@ def remember(path: Path, engine: str, results: Sequence[Result]) -> None:
     ran = [(f"{engine}/{r.name}", r.seconds) for r in results if r.state is State.RAN and r.end_s is not None]
     if not ran:
         return
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(path):
-            known = _read(path)
-            for key, seconds in ran:
-                # taken out and put back at the end: the order of names is that of their last use
-                known[key] = [*known.pop(key, []), round(seconds, 3)][-_KEPT:]
-            newest = dict(list(known.items())[-_NAMES:])
-            write_whole(path, json.dumps({"schema": 1, "seconds": newest}, indent=0, ensure_ascii=False) + "\n")
+    lock = path.with_name(f"{path.name}.lock")  # the data file is replaced as a whole, and a lock on it with it
+    with contextlib.suppress(OSError), locked(lock, _PATIENCE):
+        known = _read(path)
+        for key, seconds in ran:
+            # taken out and put back at the end: the order of names is that of their last use
+            known[key] = [*known.pop(key, []), round(seconds, 3)][-_KEPT:]
+        newest = dict(list(known.items())[-_NAMES:])
+        write_whole(path, json.dumps({"schema": 1, "seconds": newest}, indent=0, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path) -> dict[str, list[float]]:
@@ -78,22 +75,3 @@ def _median(values: Sequence[float]) -> float:
     """As statistics.median, whose import alone costs more than reading the file."""
     ordered = sorted(values)
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """The lock has a file of its own: the data file is replaced as a whole, and a lock on it with it."""
-    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        end = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(handle)

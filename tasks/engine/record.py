@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.folder import BENCHMARK_LOG, append, log_folder, run_name, write_whole
+from tasks.core.files import write_whole
+from tasks.engine.folder import BENCHMARK_LOG, append, log_folder, run_name
 from tasks.engine.graph import critical_path, longest_chain
 from tasks.engine.step import Result, Step
 

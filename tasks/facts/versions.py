@@ -131,7 +131,7 @@ def _read(row: Any) -> _File | None:  # noqa: ANN401 - what a file held
 
 
 def _save(path: Path, files: Mapping[str, _File]) -> None:
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -118,6 +118,6 @@ def environment(environ: Mapping[str, str], place: Place) -> dict[str, str]:
 
 
 def _write(path: Path, value: Mapping[str, object]) -> None:
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

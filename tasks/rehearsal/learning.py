@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 def learn(session: Session, runs: Sequence[str], name: str) -> int:
     """Fit the profile's figures to these runs, and keep it under a name. Raises `BadInput`."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
     from tasks.report.runs import find
     from tasks.view.output import out
 

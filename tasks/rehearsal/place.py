@@ -11,11 +11,15 @@ versions.json   which version helm is, if not the one of `VERSIONS` (optional)
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
+
+from tasks.core.files import replacing
+from tasks.core.lock import open_lock, release, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,18 +105,15 @@ def prepare(folder: Path) -> None:
 
 def occupy(folder: Path) -> None:
     """Be at a rehearsal until this process ends: nobody clears it meanwhile. Waits for one who does."""
-    import fcntl
-
     path = folder.absolute() / _IN_USE
     handle = _HANDLES.get(path)
     while True:
         if handle is None:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                handle = open_lock(path)
             except FileNotFoundError:  # it is being cleared
                 continue
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        take(handle, math.inf, shared=True)
         if _is_at(handle, path):
             _HANDLES[path] = handle
             return
@@ -123,16 +124,14 @@ def occupy(folder: Path) -> None:
 
 def clear(folder: Path, unused: Callable[[], bool]) -> None:
     """Remove a rehearsal that nobody else is at, if it is `unused`; anything that is none is left alone."""
-    import fcntl
-
     path = folder.absolute() / _IN_USE
     handle = _HANDLES.get(path)
     if handle is None or not (folder / _SIGN).is_file():
         return
-    fcntl.flock(handle, fcntl.LOCK_UN)  # of two that leave at the same moment one may have it
+    release(handle)  # of two that leave at the same moment one may have it
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        take(handle)
+    except TimeoutError:
         return
     if _is_at(handle, path) and unused():
         shutil.rmtree(folder, ignore_errors=True)
@@ -176,7 +175,5 @@ def _write(path: Path, text: str, mode: int) -> None:
     """Whole or not at all: another process may be starting what is replaced."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(mode)
-    fresh.replace(path)
+    with replacing(path, mode, sync=False) as file:
+        file.write(text.encode())

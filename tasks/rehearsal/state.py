@@ -8,11 +8,12 @@ kilobytes costs milliseconds, and anybody can look into it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import random
 import time
+
+from tasks.core.files import replacing
+from tasks.core.lock import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +75,8 @@ class Store:
             except FileNotFoundError:
                 found = self._blank()
             yield found
-            fresh = self.path.with_name(f"{self.path.name}.new")
-            fresh.write_text(json.dumps(found, separators=(",", ":")), encoding="utf-8")
-            fresh.replace(self.path)
+            with replacing(self.path, sync=False) as file:
+                file.write(json.dumps(found, separators=(",", ":")).encode())
 
     def remove(self) -> None:
         """Forget it."""
@@ -85,18 +85,12 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        end = time.monotonic() + _PATIENCE
-        handle = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise Busy(f"{self.path} is locked since {_PATIENCE:g} s") from None
-                    time.sleep(_PAUSE * random.random())  # noqa: S311 - a pause
+        def wait(_seconds: float) -> None:
+            time.sleep(_PAUSE * random.random())  # noqa: S311 - a pause
+
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path.with_name(f"{self.path.name}.lock"), _PATIENCE, wait=wait))
+            except TimeoutError:
+                raise Busy(f"{self.path} is locked since {_PATIENCE:g} s") from None
             yield
-        finally:
-            os.close(handle)  # and the lock with it

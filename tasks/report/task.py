@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine.folder import write_whole
+from tasks.core.files import write_whole
 from tasks.errors import BadInput
 from tasks.report.runs import PREVIOUS, Recorded, before, every, find, read
 from tasks.session import Session

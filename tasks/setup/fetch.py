@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tasks.core.files import replacing, sweep
+from tasks.core.lock import locked
 from tasks.engine.step import Context, Report
 from tasks.errors import LaunchError
 from tasks.setup import checksum
 from tasks.setup.address import Asset
-from tasks.setup.alone import alone
 from tasks.setup.download import MIB, Brought, download
 from tasks.setup.failing import Reach
 from tasks.setup.partial import Part
-from tasks.setup.place import place
 from tasks.setup.transfer import PATIENCE, Line
 from tasks.setup.unpack import member
 
@@ -32,6 +35,29 @@ def mark(path: Path) -> Mark:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _alone(path: Path, context: Context, end: float) -> Iterator[None]:
+    """One fetch of a program at a time: wait for another until `end` (monotonic). Raises `LaunchError`, `Stopped`."""
+    said: list[str] = []
+
+    def wait(seconds: float) -> None:
+        if not said:
+            said.append("another process is fetching it: waiting for that")
+            context.say(said[0])
+        context.wait(seconds)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, max(0.0, end - time.monotonic()), wait=wait))
+        except TimeoutError:
+            raise LaunchError(
+                "another process is still fetching the same program",
+                why=f"it holds {path}",
+                fix="wait for it, or end it; what it has downloaded is kept",
+            ) from None
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +92,7 @@ class Fetch:
         asset = self.asset
         destination = self.folder / asset.program
         line = Line.of(context, self.environ, Reach(asset.program, asset.setting), self.patience)
-        with alone(self.downloads / f"{asset.program}.lock", context, line.end):
+        with _alone(self.downloads / f"{asset.program}.lock", context, line.end):
             if mark(destination) != self.before:
                 return Report(why="another process has placed it meanwhile", skipped=True)
             wanted = checksum.published(line.text(asset.checksum_url), asset)
@@ -74,7 +100,10 @@ class Fetch:
             brought = download(asset, part, line, context.say)
             self._verify(part, wanted, brought)
             with self._program(part) as source:
-                place(source, destination)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                sweep(self.folder)
+                with replacing(destination, 0o755) as file:
+                    shutil.copyfileobj(source, file, MIB)
             part.drop()
             part.drop_others(asset.program)
         return Report(why=f"fetched {asset.version}, {brought.size / MIB:.1f} MiB, its checksum is right")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tasks.engine.folder import write_whole
+from tasks.core.files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

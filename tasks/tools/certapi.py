@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.engine.scratch import prefix
+from tasks.core.files import prefix
 from tasks.tools.kubeapi import ApiError, Credentials, content
 
 _TIMEOUT = 5.0

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.core.files import rewrite
 from tasks.errors import BadInput, LaunchError
-from tasks.tools.kubefile import locked, replace
+from tasks.tools.kubefile import locked
 from tasks.tools.kubeyaml import dump, load
 
 _EXTENSION = "openframe"
@@ -40,7 +41,7 @@ def private(text: str, cluster: str, server: str) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write with mode 0600, whole or not at all."""
-    from tasks.engine.folder import write_whole
+    from tasks.core.files import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, text, mode=0o600)
@@ -160,7 +161,7 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
                 return False
             base = {"apiVersion": "v1", "kind": "Config", **{part: [] for part in _LISTS}}
             whole = {**{key: value for key, value in base.items() if key not in document}, **document}
-            replace(real, dump(whole))
+            rewrite(real, dump(whole))
     except OSError as error:
         raise BadInput(
             f"your kubeconfig {path} cannot be written: {error.strerror or error}",

@@ -5,37 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.engine.scratch import prefix, sweep
+from tasks.core.files import prefix, sweep
 from tasks.errors import LaunchError
 
 _PATIENCE = 10.0
 """Seconds that another program may hold kubectl's lock; it needs milliseconds."""
-
-
-def replace(path: Path, text: str) -> None:
-    """Whole or not at all, with the mode and owner of the file that it replaces."""
-    handle, name = tempfile.mkstemp(prefix=prefix(path.name), dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            with contextlib.suppress(FileNotFoundError):
-                old = path.stat()
-                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
-                with contextlib.suppress(PermissionError):
-                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 @contextlib.contextmanager

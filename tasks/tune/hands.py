@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from tasks.core.files import replacing
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
 from tasks.tools.program import Command, Completed, Programs
@@ -64,19 +65,8 @@ class Own:
         """See `Hands`."""
         with _told(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as opened:
-                    with contextlib.suppress(PermissionError):  # a group that this user is not in
-                        os.fchown(opened.fileno(), file.user, file.group)
-                    os.fchmod(opened.fileno(), file.mode)
-                    opened.write(file.data)
-                    opened.flush()
-                    os.fsync(opened.fileno())
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with replacing(path, file.mode, owner=(file.user, file.group)) as opened:
+                opened.write(file.data)
 
     def remove(self, path: Path) -> None:
         """See `Hands`."""

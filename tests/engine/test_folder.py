@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import folder
-from tasks.engine.folder import append, file_name, log_folder, run_folder, run_name, write_whole
+from tasks.engine.folder import append, file_name, log_folder, run_folder, run_name
 from tasks.errors import BadInput
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -90,36 +90,6 @@ def test_a_run_folder_does_not_take_the_name_of_a_record(tmp_path: Path) -> None
 def test_names_of_files_hold_nothing_that_leads_elsewhere() -> None:
     assert file_name("pull ghcr.io/a/b:v1") == "pull-ghcr.io-a-b-v1"
     assert "/" not in run_name("../x", NOON)
-
-
-def test_a_file_is_replaced_as_a_whole_with_its_mode(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_text("old")
-    path.chmod(0o644)
-    write_whole(path, "new\n")
-    assert path.read_text() == "new\n"
-    assert mode(path) == 0o600
-    assert [p.name for p in tmp_path.iterdir()] == ["f"]
-
-
-def test_a_link_is_replaced_and_its_target_untouched(tmp_path: Path) -> None:
-    (tmp_path / "target").write_text("theirs")
-    (tmp_path / "f").symlink_to("target")
-    write_whole(tmp_path / "f", "ours")
-    assert (tmp_path / "target").read_text() == "theirs"
-    assert not (tmp_path / "f").is_symlink()
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "f").write_text("old")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "f", "new")
-    assert (tmp_path / "f").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
 def test_append_adds_and_follows_no_link(tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_a_full_disk_is_told_as_one(server: Server, tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tasks.setup.fetch.place", full)
+    monkeypatch.setattr("tasks.setup.fetch.replacing", full)
     with pytest.raises(LaunchError, match="cannot be written") as caught:
         act(fetch)
     assert "free some space" in caught.value.fix

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -15,7 +13,7 @@ import pytest
 
 from tasks.errors import LaunchError
 from tasks.tools import kubefile
-from tasks.tools.kubefile import locked, replace
+from tasks.tools.kubefile import locked
 from tests.given import ROOT
 
 
@@ -80,37 +78,3 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(LaunchError, match="is locked"), locked(tmp_path / "config"):
             pass
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
-    replace(tmp_path / "config", "ä")
-    assert (tmp_path / "config").read_text(encoding="utf-8") == "ä"
-    assert stat.S_IMODE((tmp_path / "config").stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
-def test_mode_and_owner_stay(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / "config"
-    path.write_text("old")
-    path.chmod(mode)
-    if os.geteuid() == 0:
-        os.chown(path, 12345, 54321)
-    before = path.stat()
-    replace(path, "new")
-    after = path.stat()
-    assert path.read_text() == "new"
-    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
-
-
-def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "config"
-    path.write_text("old")
-
-    def full(_handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        replace(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine.scratch import prefix, sweep
+from tasks.core.files import prefix, sweep
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import stat
@@ -15,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.lock import Held, held, locked
 from tasks.errors import FAILED, BadInput
-from tasks.lock import Held, held
 from tests.given import ROOT
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tasks.lock import held
+from tasks.core.lock import held
 with held(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.readline()
@@ -165,3 +167,26 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be opened"), held(link, "up"):
         pass
     assert not target.exists()
+
+
+def _no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_file_system_without_locks_is_no_traceback(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    with pytest.raises(BadInput, match="cannot be taken: No locks available") as caught, held(path, "up"):
+        pass
+    assert "NFS" in caught.value.why
+    assert "XDG_STATE_HOME" in caught.value.fix
+
+
+def test_a_waiter_may_be_stopped_by_its_own_wait(path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(_seconds: float) -> None:
+        raise Stop
+
+    with locked(path), pytest.raises(Stop), locked(path, 20.0, wait=stop):
+        pass

@@ -1,0 +1,133 @@
+"""Files that are whole or not there: written beside their place under a name of their own, then renamed.
+
+The names of unfinished files say which process writes them, so that a later run removes what a killed one has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+_NAME = re.compile(r"\.(?P<target>.+)\.openframe-(?P<pid>[0-9]+)-[^.]*(\.[a-z]+)?")
+_NOT_REPLACED = frozenset({errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS})
+"""A file that is mounted by itself (EBUSY), or whose folder may not be written to: written in place, not replaced."""
+
+
+def prefix(target: str) -> str:
+    """How the name of an unfinished `target` begins: hidden, and with the number of this process."""
+    return f".{target}.openframe-{os.getpid()}-"
+
+
+@contextlib.contextmanager
+def replacing(
+    path: Path, mode: int = 0o600, *, owner: tuple[int, int] | None = None, sync: bool = True
+) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of `path` when the block ends well; else the old one stays.
+
+    A reader sees the old one or the new one, with `sync` also after a crash of the machine. `owner`: user and group,
+    where this process may give files away. Raises OSError.
+    """
+    fresh = path.with_name(f"{prefix(path.name)}{os.urandom(4).hex()}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if owner is not None:
+                with contextlib.suppress(PermissionError):  # a group that this user is not in
+                    os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file by this text. Raises OSError, and leaves the old file then."""
+    with replacing(path, mode) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Replace a file by this text, with the mode and owner that it had; a new one gets mode 0600. Raises OSError.
+
+    One that can be written but not replaced (mounted by itself, as in a dev container) is written in place.
+    """
+    data = text.encode("utf-8")
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        write_whole(path, text)
+        return
+    try:
+        with replacing(path, stat.S_IMODE(old.st_mode), owner=(old.st_uid, old.st_gid)) as file:
+            file.write(data)
+    except OSError as error:
+        if error.errno not in _NOT_REPLACED:
+            raise
+        _write_in_place(path, data)
+
+
+def _write_in_place(path: Path, data: bytes) -> None:
+    """As whole as it can be: where the new content does not fit, the old one is put back."""
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        before = os.pread(handle, os.fstat(handle).st_size, 0)
+        try:
+            _fill(handle, data)
+        except OSError:
+            with contextlib.suppress(OSError):
+                _fill(handle, before)
+            raise
+    finally:
+        os.close(handle)
+
+
+def _fill(handle: int, data: bytes) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(handle, data[done:], done)
+    os.ftruncate(handle, len(data))
+    os.fsync(handle)
+
+
+def sweep(folder: Path, *, below: bool = False) -> list[Path]:
+    """Remove what processes that are gone have left unfinished in a folder, and locks that they held; what that was.
+
+    Whatever else lies there stays, and so does what cannot be removed. `below`: in its folders too.
+    """
+    found = []
+    for at, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            owner = _NAME.fullmatch(name)
+            if owner is None or _alive(int(owner["pid"])):
+                continue
+            left, lock = Path(at, name), Path(at, owner["target"])
+            with contextlib.suppress(OSError):
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                else:
+                    if lock.suffix == ".lock" and lock.samefile(left):
+                        lock.unlink()
+                    left.unlink()
+                found.append(left)
+        folders[:] = [name for name in folders if below and _NAME.fullmatch(name) is None]
+    return found
+
+
+def _alive(pid: int) -> bool:
+    """A number that another process has by now counts as alive: what is in doubt stays."""
+    import psutil
+
+    return psutil.pid_exists(pid)
