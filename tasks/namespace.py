@@ -45,11 +45,12 @@ def _check_file() -> None:
 
     from tasks.errors import LaunchError
     from tasks.settings.door import check_invoke_yaml
+    from tasks.tools.secret import redact
 
     try:
         check_invoke_yaml(ROOT, os.environ)
     except LaunchError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redact(str(error))}\n")
         raise SystemExit(error.status) from None
 
 

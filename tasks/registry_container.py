@@ -13,6 +13,7 @@ from tasks.core.lock import held
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.registries import PUSH, Registry, read
+from tasks.objects.secret_source import login_text
 from tasks.settings.tree import Cache
 from tasks.situation import Situation
 from tasks.tools import docker
@@ -153,15 +154,7 @@ def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
     for key, variable in (("username", cache.username_env), ("password", cache.password_env)):
         if not variable:
             continue
-        value = environ.get(variable, "")
-        if not value:
-            raise BadInput(
-                f"the cache of {cache.upstream} has no {key}: {variable} is empty",
-                why="registries.caches names that variable for the upstream's login",
-                fix=f"set {variable}, or take {key}_env out of the cache's settings",
-            )
-        conceal(value)
-        login[key] = value
+        login[key] = _login_part(cache, key, variable, environ.get(variable, ""))
     text: str = yaml.safe_dump(
         {
             "version": 0.1,
@@ -171,3 +164,21 @@ def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
         }
     )
     return text
+
+
+def _login_part(cache: Cache, key: str, variable: str, given: str) -> str:
+    """A user name or a password from a variable, concealed. Raises `BadInput`, which does not hold it."""
+    conceal(given)
+    try:
+        value = login_text(given)
+    except ValueError as error:
+        wrong = str(error)
+    else:
+        if value:
+            return value
+        wrong = "is empty"
+    raise BadInput(
+        f"the cache of {cache.upstream} has no {key}: {variable} {wrong}",
+        why="registries.caches names that variable for the upstream's login",
+        fix=f"set {variable}, or take {key}_env out of the cache's settings",
+    )

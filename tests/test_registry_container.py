@@ -153,6 +153,14 @@ def test_without_its_login_a_cache_is_not_made(tmp_path: Path, environ: dict[str
     assert fake.told("docker create") == []
 
 
+def test_a_caches_login_is_taken_without_the_end_of_its_line() -> None:
+    text = configuration(Cache(**LOGIN), {"CACHE_USER": "me ", "CACHE_PASSWORD": f"{CANARY}\r\n"})
+    assert yaml.safe_load(text)["proxy"] == {"remoteurl": "https://ghcr.io", "username": "me", "password": CANARY}
+    with pytest.raises(BadInput, match="CACHE_PASSWORD holds a line break") as caught:
+        configuration(Cache(**LOGIN), {"CACHE_USER": "me", "CACHE_PASSWORD": f"{CANARY}\nmore"})
+    assert CANARY not in str(caught.value)
+
+
 def test_only_what_is_named_is_in_a_caches_configuration() -> None:
     text = configuration(Cache(upstream="docker.io", password_env="P"), {"P": "a token of mine"})
     assert yaml.safe_load(text)["proxy"] == {

@@ -14,6 +14,7 @@ from tasks.bench.place import CLUSTER, Place, place
 from tasks.bench.results import Measured, Results, described, read, with_rest, write
 from tasks.bench.rival import Rival, Setting, rivals
 from tasks.errors import FAILED, OK, BadInput, LaunchError
+from tasks.tools.secret import redact
 
 if TYPE_CHECKING:
     from tasks.session import Session
@@ -165,7 +166,7 @@ def _keep(session: Session, wanted: Wanted, results: Results, comparisons: Seque
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write(results, folder / "bench.json")
-        write_whole(folder / "bench.md", view.markdown(results, comparisons))
+        write_whole(folder / "bench.md", redact(view.markdown(results, comparisons)))
         drawn = plot(results, folder)
     except OSError as error:
         raise LaunchError(

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from tasks.checks.facts import Hub
 from tasks.errors import LaunchError
+from tasks.objects.secret_source import login_text
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Settings
@@ -72,7 +73,7 @@ def _login(settings: Settings, environ: Mapping[str, str]) -> str:
     cache = next((each for each in settings.registries.caches if each.upstream == HUB), None)
     if cache is None or cache.username_env is None or cache.password_env is None:
         return ""
-    name, password = environ.get(cache.username_env, ""), environ.get(cache.password_env, "")
+    name, password = (login_text(environ.get(each, "")) for each in (cache.username_env, cache.password_env))
     return f"{quote(name, safe='')}:{quote(password, safe='')}@" if name and password else ""
 
 

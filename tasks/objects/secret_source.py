@@ -85,6 +85,18 @@ def value_of(
     return _concealed(_trimmed(output), f"the output of {source.command[0]}")
 
 
+def login_text(value: str) -> str:
+    """A user name or a password of a registry without what surrounds it: blanks, line ends, a byte order mark.
+
+    None of these can be meant there; editors, `echo` and files of Windows add them. Raises ValueError, which does
+    not repeat the value, for a line break or another control character inside: no HTTP login may hold one (RFC 7617).
+    """
+    text = value.strip().strip("\ufeff").strip()
+    if not text.isprintable():
+        raise ValueError("holds a line break or another sign that does not print")
+    return text
+
+
 def _concealed(value: bytes, where: str) -> bytes:
     if not value.strip():
         raise Empty(f"{where} is empty")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.errors import BadInput
 from tasks.objects.labels import finish
-from tasks.objects.secret_source import Empty, ReadFile, RunCommand, value_of
+from tasks.objects.secret_source import Empty, ReadFile, RunCommand, login_text, value_of
 from tasks.tools.secret import conceal
 
 if TYPE_CHECKING:
@@ -107,10 +107,14 @@ def _data(secret: Secret, value: Callable[[str], bytes]) -> dict[str, bytes]:
     password = value("password")
     username = value("username") if "username" in secret.values else secret.username.encode()
     if secret.type == "basic-auth":
-        return {"username": username, "password": password}
+        return {
+            "username": _one_line(secret, "user name", username),
+            "password": _one_line(secret, "password", password),
+        }
     if b":" in username:
         raise _refused(secret, "its user name holds a colon, which ends it in a login", "correct the user name")
-    return {".dockerconfigjson": docker_config(secret.registry, _text(secret, username), _text(secret, password))}
+    name, token = _login(secret, "user name", username), _login(secret, "password", password)
+    return {".dockerconfigjson": docker_config(secret.registry, name, token)}
 
 
 def docker_config(registry: str, username: str, password: str) -> bytes:
@@ -124,12 +128,36 @@ def docker_config(registry: str, username: str, password: str) -> bytes:
     return text.encode()
 
 
-def _text(secret: Secret, value: bytes) -> str:
+def _one_line(secret: Secret, what: str, value: bytes) -> bytes:
+    """A text without the end of its line; blanks may be meant, and bytes that are no text stay as they are."""
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError:
-        pass  # that error holds the bytes, and must not be this one's context
-    raise _refused(secret, "its user name or password is not UTF-8 text", "correct the source")
+        return value
+    line = text.rstrip("\r\n")
+    if not line.isprintable():
+        raise _not_one_line(secret, what)
+    return line.encode()
+
+
+def _login(secret: Secret, what: str, value: bytes) -> str:
+    """A text for a registry. Raises `BadInput`; neither its text nor its context holds the value."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        raise _refused(secret, "its user name or password is not UTF-8 text", "correct the source")
+    try:
+        return login_text(text)
+    except ValueError:
+        pass
+    raise _not_one_line(secret, what)
+
+
+def _not_one_line(secret: Secret, what: str) -> BadInput:
+    why = f"its {what} holds a line break or another sign that does not print, and no login may"
+    return _refused(secret, why, "correct the source: one line, without anything pasted before or behind it")
 
 
 def _object(secret: Secret, namespace: str, data: Mapping[str, bytes]) -> dict[str, Any]:

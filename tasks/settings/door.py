@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.settings.invoke_file import check_invoke_yaml, look, refuse_variables
 from tasks.settings.origin import BUILT_IN, DEFAULT, Layer, Origin, parts
 from tasks.settings.problems import Problem, refusal
+from tasks.tools.secret import conceal_logins
 
 if TYPE_CHECKING:
     from tasks.settings.merge import Node
@@ -63,10 +64,12 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
     """Defaults, invoke.yaml, profile, environment and `--set`, each over the one before. Raises `BadInput`."""
     from tasks.settings.checking import checked
     from tasks.settings.layers import of_environment, of_options, of_profile
+    from tasks.settings.private import conceal_values
     from tasks.settings.profile import choose, of_option
     from tasks.settings.rules import problems as broken_rules
 
     problems: list[Problem] = []
+    _conceal_environment(environ)
     refuse_variables(environ)
     file = look(root, problems.append)
     options = of_options(tuple(sets), problems.append)
@@ -84,11 +87,20 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
         if any(layer.data is not None for layer in stage):
             merged = _over(merged, stage, problems.append)
             found = checked(merged, problems.append)  # after each: a layer above does not hide what is wrong below
+    if found is not None:
+        conceal_values(found)
     if found is not None and not problems:
         problems += broken_rules(found, merged)
     if problems or found is None:
         raise refusal(problems)
     return Resolved(settings=found, merged=merged)
+
+
+def _conceal_environment(environ: Mapping[str, str]) -> None:
+    """Logins in addresses, whatever variable holds them: programs repeat their environment in errors."""
+    for name, value in environ.items():
+        if "@" in value:
+            conceal_logins(value, scheme="http" if name.lower().endswith("_proxy") else "")
 
 
 def _wish(options: Sequence[Layer]) -> tuple[str, Origin] | None:

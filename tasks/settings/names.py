@@ -9,6 +9,8 @@ import ipaddress
 import re
 from pathlib import Path
 
+from tasks.tools.secret import login_of
+
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _HOST_PORT = re.compile(r"([a-z0-9.-]+)(?::([0-9]{1,5}))?")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
@@ -133,6 +135,8 @@ def registry_host(value: str) -> str:
 
 def http_url(value: str) -> str:
     """An address of a server."""
+    if any(sign in login_of(value.partition("://")[2]) for sign in "/?#@"):
+        raise ValueError("must have no / ? # or @ in its login: write them as %2F %3F %23 %40")
     if not _URL.fullmatch(value) or not value.isprintable():
         raise ValueError("must be an address that begins with http:// or https://")
     return value

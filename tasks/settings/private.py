@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.settings.origin import Path
+from tasks.tools.secret import MASK, conceal, conceal_logins, without_logins
 
-MASK = "***"
+if TYPE_CHECKING:
+    from tasks.settings.tree import Settings
+
 _LONGEST = 60
 _SECRET_NAME = re.compile(
     r"(password|passwd|passphrase|pwd|token|credentials?|(?<!existing)secret|(api|private|secret|access|signing)[-_]?key)$",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(r"(?<=://)[^\s/@]*@")
+_PROXY_NAME = re.compile(r"(https?|all|ftp)_proxy", re.IGNORECASE)
+
+
+def conceal_values(settings: Settings) -> None:
+    """Conceal what is secret by its name: in the nodes' environment and in arguments; logins of proxies there, too."""
+    args = settings.cluster.args
+    given = [*settings.cluster.env, *(text for part in type(args).model_fields for text in getattr(args, part))]
+    for text in given:
+        name, _, value = text.lstrip("-").partition("=")
+        value = value.removesuffix(_filters(value))
+        if _SECRET_NAME.search(name):
+            conceal(value)
+        elif _PROXY_NAME.search(name):
+            conceal_logins(value, scheme="http")
 
 
 def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
@@ -33,7 +49,7 @@ def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and
         return value
     if path and _SECRET_NAME.search(path[-1]) and path[0] != "secrets" and value != "":
         return MASK
-    return _LOGIN.sub(f"{MASK}@", value) if isinstance(value, str) else value
+    return without_logins(value) if isinstance(value, str) else value
 
 
 def _filters(text: str) -> str:

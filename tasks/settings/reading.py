@@ -10,6 +10,7 @@ from tasks.errors import BadInput
 from tasks.objects.loader import events
 from tasks.objects.reading import documents, read_text
 from tasks.settings.origin import Path
+from tasks.tools.secret import conceal_logins
 
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1_000_000, 60, 50_000
 """Far above any settings that a person writes. An alias counts as often as what it stands for."""
@@ -35,8 +36,12 @@ def read(path: File, shown: str, meaning: str) -> Read:
 
 
 def parsed(text: str, source: str) -> Read:
-    """A text's only document. Raises `BadInput` for what is too large, nested too deeply, or no YAML."""
+    """A text's only document. Raises `BadInput` for what is too large, nested too deeply, or no YAML.
+
+    Logins in it are concealed before anything can be said of it.
+    """
     scan = _Scan(source)
+    conceal_logins(text[:MOST_BYTES])
     if len(text) > MOST_BYTES:
         raise scan.refused(f"it has {len(text)} characters; at most {MOST_BYTES} are read")
     if any("\ud800" <= sign <= "\udfff" for sign in text):
@@ -56,7 +61,10 @@ def parsed(text: str, source: str) -> Read:
 
 
 def _bounded(value: Any, scan: _Scan) -> None:  # noqa: ANN401 - any JSON value
-    """What the parser's events do not show: JSON's depth, and numbers that no program of ours can take."""
+    """What the parser's events do not show: JSON's depth, and numbers that no program of ours can take.
+
+    Logins that an escape or a line's end had hidden in the text are concealed.
+    """
     waiting = [(value, 0)]
     while waiting:
         each, depth = waiting.pop()
@@ -64,6 +72,8 @@ def _bounded(value: Any, scan: _Scan) -> None:  # noqa: ANN401 - any JSON value
             raise scan.refused(f"it is nested more than {MOST_DEPTH} deep")
         if isinstance(each, int) and abs(each) >= 2**64:
             raise scan.refused("it holds a whole number of more than 64 bits", fix="put it in quotes, or correct it")
+        if isinstance(each, str) and "://" in each:
+            conceal_logins(each)
         inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
         waiting += [(one, depth + 1) for one in inner]
 

@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from tasks.settings.problems import Finding, nearest
+from tasks.tools.secret import login_of, without_logins
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Release, Settings
@@ -82,6 +83,11 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 def _of_chart(settings: Settings, release: Release, path: tuple[str | int, ...]) -> Iterator[Finding]:
     chart = release.chart
+    if "://" in chart and login_of(chart.partition("://")[2]):
+        why = "it holds a login, and Helm reads none in the name of a chart: it would be looked for under that host"
+        fix = "take it out: `helm registry login` keeps logins of registries, helm.repositories those of repositories"
+        yield Finding(path=path, text=f"is '{without_logins(chart)}'", why=why, fix=fix)
+        return
     if chart.startswith(("./", "../", "/")) or (chart.startswith("oci://") and chart.count("/") > 2):
         return
     repository, slash, name = chart.partition("/")

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 MASK = "***"
 _SHORTEST = 4
 """Shorter values are not masked: they would hide half of every text, and hide nothing by it."""
 _LINE = 16
 """A single line of a value is masked from this length on: shorter ones are words of any text."""
+_LONE = 8
+"""A user name without a password may be a token: it is masked as a word from this length on. Shorter ones are names."""
+_ADDRESS = re.compile(r"://([^\s\"'<>`\\{}|^,;]+)")
+"""What follows the scheme of an address. The login ends at the last `@` of its host part (RFC 3986, 3.2.1)."""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20})\Z")
+_NAMES_ONLY = frozenset({"ssh", "git+ssh", "ssh+git", "sftp"})
+"""Schemes whose user without a password is an account's name, never a token."""
+_NO_PASSWORDS = frozenset({"x-oauth-basic", "x-token-auth", "x-access-token", "oauth2", "token"})
+"""Where one of these is the password, the token is the user name."""
+_TOKEN = re.compile(r"gh[a-z]_\w{20,}|github_pat_\w+|glpat-\S+|\S{32,}")
 
 _lock = threading.Lock()
 _values: tuple[str, ...] = ()
@@ -31,11 +42,71 @@ def conceal(value: str) -> None:
         _values = tuple(sorted(found, key=lambda form: (-len(form), form)))
 
 
+def conceal_logins(text: str, *, scheme: str = "") -> None:
+    """Conceal the logins of all addresses in a text, as they are written and without their percent-encoding.
+
+    A password, and with its user name, as Basic authentication encodes the two; a user name that has no password.
+    `scheme`: of a text that is an address without one.
+    """
+    if "@" not in text:
+        return
+    if scheme and "://" not in text:
+        text = f"{scheme}://{text}"
+    for match in _ADDRESS.finditer(text):
+        login = login_of(match[1])
+        user, colon, password = login.partition(":")
+        if not login or MASK in login or "${" in login:
+            continue
+        found = [password, login] if colon and password and password not in _NO_PASSWORDS else []
+        alone = not found and _scheme(match) not in _NAMES_ONLY and len(user) >= _LONE
+        if alone or _TOKEN.fullmatch(unquote(user)):
+            found.append(user)
+        for value in found:
+            conceal(value)
+            conceal(unquote(value))
+
+
 def redact(text: str) -> str:
-    """The text with every concealed value masked, the longest first."""
+    """The text with every concealed value masked, the longest first, and without the logins of addresses."""
     for value in _values:
         text = text.replace(value, MASK)
-    return text
+    return without_logins(text)
+
+
+def without_logins(text: str) -> str:
+    """The text with `***@` for the login of each address in it."""
+    if "://" not in text or "@" not in text:
+        return text
+    return _ADDRESS.sub(_masked, text)
+
+
+def login_of(rest: str) -> str:
+    """The login of an address whose part after `://` this is; empty if there is none.
+
+    Also of one whose password holds a `/`, `?` or `#` that had to be percent-encoded: what follows the colon
+    is no port then.
+    """
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in host:
+        return host.rpartition("@")[0]
+    name, _, more = host.partition(":")
+    if more and "@" in rest and not more.isdigit() and "[" not in name and "$" not in more:
+        return rest.rpartition("@")[0]
+    return ""
+
+
+def _masked(match: re.Match[str]) -> str:
+    rest = match[1]
+    login = login_of(rest)
+    name_alone = ":" not in login and _scheme(match) in _NAMES_ONLY
+    if not login or name_alone or login == MASK or login.endswith(f":{MASK}"):
+        return f"://{login}@{without_logins(rest[len(login) + 1 :])}" if login else f"://{without_logins(rest)}"
+    return f"://{MASK}@{without_logins(rest[len(login) + 1 :])}"
+
+
+def _scheme(match: re.Match[str]) -> str:
+    before = _SCHEME.search(match.string, max(0, match.start() - 21), match.start())
+    return before[1].lower() if before else ""
 
 
 def _forms(value: str) -> set[str]:

@@ -144,6 +144,60 @@ def test_a_login_is_read_back_and_masked_in_every_form(password: str) -> None:
         assert redact(f"<{form}>") == "<***>"
 
 
+def password_of(kind: str, content: bytes, source: str) -> str:
+    """What becomes of a password that a source gives."""
+    settings = Settings.model_validate(
+        {"namespaces": ["a"], "secrets": [{"name": "s", "type": kind, "values": {"password": {source: "P"}}}]}
+    )
+    objects, _ = secrets(settings, {"P": content.decode()}, lambda name: content, no_command)
+    data = values(objects)
+    login = json.loads(data[".dockerconfigjson"])["auths"]["ghcr.io"] if kind == "dockerconfigjson" else None
+    if login is None:
+        return data["password"].decode()
+    assert base64.b64decode(login["auth"]).decode() == f"{login['username']}:{login['password']}"
+    return str(login["password"])
+
+
+@pytest.mark.parametrize("source", ["env", "file"])
+@pytest.mark.parametrize(
+    ("content", "of_registry", "of_basic_auth"),
+    [
+        (b"canary-1\n", "canary-1", "canary-1"),
+        (b"canary-2\r\n", "canary-2", "canary-2"),
+        (b" canary-3 \t\n", "canary-3", None),
+        (b"canary 4 ", "canary 4", "canary 4 "),
+        ("\ufeffcanary-5\r\n".encode(), "canary-5", None),
+    ],
+)
+def test_a_login_has_no_line_end_and_one_of_a_registry_no_blanks_around_it(
+    source: str, content: bytes, of_registry: str, of_basic_auth: str | None
+) -> None:
+    assert password_of("dockerconfigjson", content, source) == of_registry
+    if of_basic_auth is not None:
+        assert password_of("basic-auth", content, source) == of_basic_auth
+
+
+@pytest.mark.parametrize("kind", ["dockerconfigjson", "basic-auth"])
+@pytest.mark.parametrize(
+    "content", ["canary-6\ncanary-7", "canary-6\r\ncanary-7\n", "canary-6\x1b[0m", "canary\u200b-6"]
+)
+def test_a_login_of_several_lines_is_refused_and_not_shown(kind: str, content: str) -> None:
+    with pytest.raises(BadInput, match="the secret 's' cannot be made") as caught:
+        password_of(kind, content.encode(), "env")
+    assert "line break" in caught.value.why
+    assert "canary" not in f"{caught.value!s}{caught.value.__context__!r}"
+
+
+def test_data_that_is_no_login_keeps_what_stands_around_it() -> None:
+    objects, _ = secrets(
+        Settings.model_validate({"namespaces": ["a"], "secrets": [{"name": "s", "values": {"k": {"env": "K"}}}]}),
+        {"K": " canary-8 \n"},
+        FILES.__getitem__,
+        no_command,
+    )
+    assert values(objects) == {"k": b" canary-8 \n"}
+
+
 def test_own_namespaces_win_and_each_comes_once() -> None:
     objects, _ = made(
         {"name": "s", "namespaces": "c  a,c", "values": {"k": env()}},

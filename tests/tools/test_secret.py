@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tasks.tools import secret
-from tasks.tools.secret import MASK, conceal, redact
+from tasks.tools.secret import MASK, conceal, conceal_logins, redact
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,67 @@ def test_many_threads_conceal_at_once() -> None:
     for thread in threads:
         thread.join()
     assert redact(" ".join(values)) == " ".join([MASK] * 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "Get https://me:hunter2@charts.example.com/index.yaml: EOF",
+            "Get https://***@charts.example.com/index.yaml: EOF",
+        ),
+        ("https://ghp_token@host/x and oci://a:b@r/c", "https://***@host/x and oci://***@r/c"),
+        ("socks5://u:p@ss@h:1080", "socks5://***@h:1080"),
+        ("http://u:pa/ss@h:3128/x", "http://***@h:3128/x"),
+        ("http://u:pa#s?s@h", "http://***@h"),
+        ('{"a":"https://h:80/x","b":"me@example.com"}', '{"a":"https://h:80/x","b":"me@example.com"}'),
+        (
+            "oci://ghcr.io:443/a/b@sha256:12 https://cdn.example/lib@1",
+            "oci://ghcr.io:443/a/b@sha256:12 https://cdn.example/lib@1",
+        ),
+        ("http://[::1]:3128/a@b", "http://[::1]:3128/a@b"),
+        ("ssh://git@host/x, git+ssh://me:pw@host", "ssh://git@host/x, git+ssh://***@host"),
+        ("https://mirror/https://me:pw@host", "https://mirror/https://***@host"),
+        ("https://user:***@host https://***@host", "https://user:***@host https://***@host"),
+    ],
+)
+def test_logins_of_addresses_are_masked_though_nobody_knew_them(text: str, shown: str) -> None:
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"),
+    [
+        ("https://me:c4n%40ry-1@host/x", ["c4n%40ry-1", "c4n@ry-1", b64("me:c4n@ry-1"), "c4n%40ry-1".lower()]),
+        ("https://me:c4n@ry-2@host", ["c4n@ry-2", "c4n%40ry-2", b64("me:c4n@ry-2")]),
+        ("https://me:c4n/ry-3@host", ["c4n/ry-3", "c4n%2Fry-3"]),
+        ("https://c4nary-token-4@host", ["c4nary-token-4"]),
+        ("https://c4nary-token-5:x-oauth-basic@host", ["c4nary-token-5"]),
+        (
+            "https://ghp_0123456789abcdefghijABCDEFGHIJ:c4nary-6@host",
+            ["ghp_0123456789abcdefghijABCDEFGHIJ", "c4nary-6"],
+        ),
+    ],
+)
+def test_a_login_is_masked_wherever_a_program_repeats_it(address: str, seen: list[str]) -> None:
+    conceal_logins(f"repositories: [{address}]")
+    for text in seen:
+        assert redact(f"said <{text}>") == "said <***>"
+
+
+def test_names_of_accounts_stay_words() -> None:
+    conceal_logins(
+        "https://admin:c4nary-pass@host ssh://deployment@host https://admin@host http://${USER}:${PASS_WORD}@h"
+    )
+    assert (
+        redact("cluster-admin deployment ${PASS_WORD} x-oauth-basic")
+        == "cluster-admin deployment ${PASS_WORD} x-oauth-basic"
+    )
+
+
+def test_an_address_without_a_scheme_holds_a_login_where_one_is_expected() -> None:
+    conceal_logins("me:c4nary-pass@proxy:3128", scheme="http")
+    assert redact("c4nary-pass") == MASK
+    conceal_logins("mailto-like:other-pass@proxy:3128")
+    assert redact("other-pass") == "other-pass"

@@ -1,0 +1,65 @@
+"""Logins in settings are concealed when they are read: whatever is shown, logged or recorded later has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.settings.showing import as_json
+from tasks.tools.secret import redact
+from tests.settings.project import project, refused, resolved
+
+PLACES = {
+    "a repository": "helm: {repositories: {mine: 'https://robot:VALUE@charts.example.com/x'}}",
+    "a value of a release": "helm: {releases: {a: {namespace: a, chart: ./a, values: {url: 'postgres://u:VALUE@db'}}}}",
+    "an escaped text": 'helm: {repositories: {mine: "https:\\/\\/robot:VALUE\\x40charts.example.com"}}',
+    "a mirror of programs": "tools: {k3d_url: 'https://VALUE@mirror.example.com'}",
+    "the nodes' proxy": "cluster: {env: ['HTTPS_PROXY=http://me:VALUE@proxy:3128@server:*']}",
+    "the nodes' proxy without a scheme": "cluster: {env: ['https_proxy=me:VALUE@proxy:3128@server:*']}",
+    "the nodes' token": "cluster: {env: ['API_TOKEN=VALUE@server:*']}",
+    "an argument": "cluster: {args: {k3s: ['--token=VALUE']}}",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_login_is_concealed_wherever_it_stands(place: str, tmp_path: Path) -> None:
+    value = f"c4nary-in-{place.replace(' ', '-').replace(chr(39), '')}"
+    found = resolved(project(tmp_path, mine=PLACES[place].replace("VALUE", value)), profile="mine")
+    assert redact(f"a program said {value}!") == "a program said ***!"
+    assert value not in as_json(found, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("HTTPS_PROXY", "http://me:c4n%40ry-proxy@p:3128", "c4n@ry-proxy"),
+        ("no_such_http_proxy", "me:c4nary-plain@p:3128", "c4nary-plain"),
+        ("DATABASE_URL", "postgres://u:c4nary-database@db/x", "c4nary-database"),
+    ],
+)
+def test_so_are_those_of_variables(name: str, value: str, secret: str, tmp_path: Path) -> None:
+    resolved(tmp_path, environ={name: value})
+    assert redact(f"<{secret}>") == "<***>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "helm: {repositories: {mine: 'https://me:VALUE/x@host'}}\n",
+        "helm: {repositories: {mine: 'ftp://me:VALUE@host'}}\n",
+        "helm: {repositories: {mine: 'https://me:VALUE@host\n",
+        "helm: {releases: {a: {namespace: a, chart: 'oci://me:VALUE@host/x/a'}}}\n",
+    ],
+)
+def test_no_error_of_settings_shows_one(text: str, tmp_path: Path) -> None:
+    value = f"c4nary{len(text)}"
+    error = refused(project(tmp_path, mine=text.replace("VALUE", value)), profile="mine")
+    assert value not in redact(str(error))
+
+
+def test_a_login_in_the_name_of_a_chart_is_refused(tmp_path: Path) -> None:
+    text = "helm: {releases: {a: {namespace: a, chart: 'oci://me:c4nary-oci@host/x/a'}}}\n"
+    error = refused(project(tmp_path, mine=text), profile="mine")
+    assert "oci://***@host/x/a" in error.what
+    assert "helm registry login" in error.fix
