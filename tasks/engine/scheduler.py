@@ -176,9 +176,9 @@ class Run:
         if error is None or (isinstance(error, Stopped) and live.stopped_by_end):
             report = message.report or Report()
             state = State.SKIPPED if report.skipped else State.RAN
-            self._finish(
-                self._result(step, state, report.why or step.why, end=message.at, slot=live.slot, code=report.exit_code)
-            )
+            why = report.why or step.why
+            done = self._result(step, state, why, end=message.at, slot=live.slot, code=report.exit_code)
+            self._finish(replace(done, notes=report.notes))
         elif live.context.cancelled.is_set() and not live.stopped_by_end:
             why = "interrupted" if self._interrupted else "stopped because another step failed"
             self._finish(self._result(step, State.ABORTED, why, end=message.at, slot=live.slot, error=error))

@@ -54,6 +54,8 @@ class Report:
     why: str = ""
     exit_code: int | None = None
     skipped: bool = False
+    notes: tuple[str, ...] = ()
+    """What the user should know although the step ended well: shown at the end of the run, one line each."""
 
 
 class Cancel:
@@ -165,6 +167,8 @@ class Result:
     attempts: int = 0
     exit_code: int | None = None
     error: BaseException | None = None
+    notes: tuple[str, ...] = ()
+    """As in the step's `Report`."""
 
     @property
     def seconds(self) -> float:

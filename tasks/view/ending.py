@@ -51,6 +51,11 @@ class Ending:
         return sorted((r for r in self.results if r.state is State.FAILED), key=lambda r: r.end_s or 0.0)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What steps that ended well leave the user to know, in the plan's order, each once."""
+        return tuple(dict.fromkeys(note for result in self.results for note in result.notes))
+
+    @property
     def good(self) -> bool:
         """Whether every step ran or was skipped."""
         return not self.interrupted and all(r.state in (State.RAN, State.SKIPPED) for r in self.results)

@@ -14,6 +14,7 @@ from tasks.tools.secret import redact
 from tasks.view.ending import Ending
 from tasks.view.fit import count, seconds, some, wrap
 from tasks.view.line import UNICODE, Line, Marks, line
+from tasks.view.summary import notes
 
 
 def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
@@ -25,6 +26,7 @@ def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
         lost = [name for name in _followers(result, ending) if name not in told]
         told.update(lost)
         lines += [*_one(result, ending, lost, width, marks), line()]
+    lines += notes(ending, width)
     lines.append(_verdict(ending, len(told)))
     if ending.inspect:
         lines += [line("What was made stays for inspection. To look at it:"), line(f"  {ending.inspect}")]

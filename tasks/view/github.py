@@ -89,6 +89,7 @@ def job_summary(ending: Ending) -> list[str]:
     path = f" {UNICODE.arrow} ".join(f"{name} {seconds(took)}" for name, took in got.path if took >= 0.05)
     lines = [f"### {mark} {_cell(ending.task)}: {how} in {seconds(ending.wall_s)}", ""]
     lines += [_cell(ending.note), ""] if ending.note else []
+    lines += [f"- {_cell(each)}" for each in ending.notes] + [""] * bool(ending.notes)
     pairs = [
         ("Total", seconds(ending.wall_s)),
         ("Longest chain of needs", seconds(got.floor_s)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.engine.step import State
+from tasks.tools.secret import redact
 from tasks.view.ending import Ending
 from tasks.view.figures import Figures, figures
 from tasks.view.fit import cells, chain, count, seconds, some, wrap
@@ -30,11 +31,12 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     if all(result.state is State.SKIPPED for result in ending.results):
         what = count(len(ending.results), "step") + " skipped" if ending.results else "no steps"
         said = _head(marks, f"{ending.task}: nothing to do", f": {what} ({seconds(ending.wall_s)})", width)
-        return [*_note(ending, width), *said]
+        return [*_note(ending, width), *said, *notes(ending, width)]
     got = figures(ending.steps, ending.results, ending.wall_s)
     ran, skipped = got.counts[State.RAN], got.counts[State.SKIPPED]
     steps = count(ran, "step") + " ran" + (f", {skipped} skipped" if skipped else "")
     lines = [*_note(ending, width), *_head(marks, f"{ending.task} took {seconds(got.wall_s)}", f": {steps}", width)]
+    lines += notes(ending, width)
     if ran < 2:
         return lines
     lines += _entry("longest chain", f"{seconds(got.floor_s)}, {_share(got)} of the total", width)
@@ -47,6 +49,11 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     if text := hint(got):
         lines += _entry("next", text, width)
     return lines
+
+
+def notes(ending: Ending, width: int | None) -> list[Line]:
+    """What steps that ended well leave the user to know, one entry each."""
+    return [each for note in ending.notes for each in _entry("note", redact(note), width)]
 
 
 def hint(got: Figures) -> str:

@@ -54,6 +54,10 @@ def test_needs_are_met_before_a_step_starts() -> None:
     assert seen == ["a", "b", "c"]
 
 
+def test_what_an_action_leaves_the_user_to_know_is_in_its_result() -> None:
+    assert run(step("a", action=lambda _c: Report(notes=("n",))))["a"].notes == ("n",)
+
+
 def test_results_come_in_the_plans_order() -> None:
     results = Run(steps=(step("b", "a"), step("a")), bounds=Bounds(work=1)).execute()
     assert [r.name for r in results] == ["b", "a"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tasks.engine.step import Result, State
+from tasks.view.failure import failure
 from tasks.view.figures import figures
 from tasks.view.fit import cells
+from tasks.view.github import job_summary
 from tasks.view.line import ASCII
 from tasks.view.summary import summary
 from tests.view.plans import ending, launch, play, ran, step, texts
@@ -65,6 +68,15 @@ def test_a_run_with_nothing_to_do_is_one_line() -> None:
 
 def test_a_single_step_needs_no_figures() -> None:
     assert texts(summary(ending([step("a")], [ran("a", 0, 2)], 2.0))) == ["✓ up took 2.0 s: 1 step ran"]
+
+
+def test_what_steps_leave_the_user_to_know_is_said_once_each_whatever_the_end() -> None:
+    found = replace(ran("a", 0, 2), notes=("x held spec.replicas", "y failed"))
+    over = ending([step("a"), step("b")], [found, replace(ran("b", 0, 1), notes=("y failed",))], 2.0)
+    wanted = ["  note          x held spec.replicas", "  note          y failed"]
+    assert texts(summary(over))[1:3] == wanted
+    assert texts(failure(replace(over, interrupted=True)))[:2] == wanted
+    assert [text for text in job_summary(over) if "held" in text] == ["- x held spec.replicas"]
 
 
 @pytest.mark.parametrize(
