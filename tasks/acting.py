@@ -30,14 +30,10 @@ def run(
 
 
 def explain_refusal(error: Refused) -> Refused:
-    """The same with what is known of its cause, which is known in kubectl's words."""
-    from tasks.causes import api, image, network
-    from tasks.causes.cause import clean, recognise
+    """The same with what is known of its cause."""
+    from tasks.tools.kubeapi import explained
 
-    found = recognise((*api.CAUSES, *image.CAUSES, *network.CAUSES), clean(error.text), program="kubectl", code=1)
-    if found is not None:
-        error.why, error.fix, error.transient = found.reason, found.fix, found.transient
-    return error
+    return explained(error, error.text)
 
 
 def running(programs: Programs, command: Command) -> Action:

@@ -14,6 +14,7 @@ from tasks.removal import TASK
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import helm, kubectl
+from tasks.tools.kubeapi import Patient
 from tasks.tools.kuberesources import Key, Resources, live
 
 OBJECTS = "down: objects with our label"
@@ -41,7 +42,7 @@ class Left:
 def look(situation: Situation) -> Left:
     """Ask the cluster. Values of secrets are not read: their names are known from the settings."""
     assert situation.live is not None
-    api = situation.api()
+    api = Patient(situation.api())
     secrets = live(api, Resources(api), secret_keys(situation.settings))
     ours = tuple(
         key for key, found in {**situation.live.objects, **secrets}.items() if found is not None and _ours(found)

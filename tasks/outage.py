@@ -20,16 +20,16 @@ def answers_again(situation: Situation, context: Context) -> None:
     """Before another attempt: wait until the API is ready, at most `timeouts.api` seconds.
 
     A server whose k3s has ended is started again by the engine, and is back after some seconds: longer than the pauses
-    between attempts. Raises `Silent`, with what is known of the nodes.
+    between attempts. Raises `Silent`, with what is known of the nodes, and
+    `ApiError` where the API that is back refuses this login.
     """
     if context.attempt == 1:
         return
-    from tasks.tools.kubeapi import NotInTime, ready, wait_until
+    from tasks.tools.kubeapi import NotInTime, until_ready
 
-    api = situation.api()
     seconds = min(context.deadline, situation.settings.timeouts.api)
     try:
-        wait_until(lambda: ready(api) or None, replace(context, deadline=seconds))
+        until_ready(situation.api, replace(context, deadline=seconds))
     except NotInTime:
         ended = "; ".join(situation.handover.ended.values())
         raise Silent(

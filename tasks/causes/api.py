@@ -8,17 +8,60 @@ _CLIENTS = ("kubectl", "helm")
 _INVALID = r"(?P<kind>[A-Z]\w{1,60})[.\w-]{0,60} \"(?P<name>[^\"]*)\" is invalid:\s+(?:\* )?"
 _FIELD = r"(?P<field>[\w.\[\]/*]+): "
 
+
+def _connecting(reason: str) -> tuple[str, ...]:
+    """The reason, where it stands for a connection to the API itself, and not for one to a registry or a webhook."""
+    return (
+        rf"(?:Unable to connect to the server|[Kk]ubernetes cluster unreachable): .*{reason}",
+        rf"Get \"https://(?:127\.0\.0\.1|localhost|\[::1\]|0\.0\.0\.0):\d+/\S*\": .*{reason}",
+    )
+
+
 CAUSES = (
+    Cause(
+        id="api-not-yet-valid",
+        programs=_CLIENTS,
+        patterns=_connecting(
+            r"x509: certificate has expired or is not yet valid: current time (?P<now>\S+) is before .+"
+        ),
+        what="the certificate of the API is not yet valid",
+        why="this machine's clock says {now}, which is before the certificate begins: that clock is slow, or that "
+        "of the machine on which the cluster was created is fast",
+        fix="set the clock (date -u shows it); the virtual machine of Docker Desktop is set right by restarting it",
+    ),
+    Cause(
+        id="api-expired",
+        programs=_CLIENTS,
+        patterns=_connecting(
+            r"x509: certificate has expired or is not yet valid(?:: current time (?P<now>\S+) is after .+)?"
+        ),
+        what="the certificate of the API has expired",
+        why="this machine's clock says {now}: that clock is fast, or the cluster is older than its certificates",
+        fix="see that the clock is right (date -u); k3s renews certificates of a year when it starts: "
+        "`invoke down --stop`, then `invoke up`",
+        otherwise={"now": "it is after the certificate's end"},
+    ),
+    Cause(
+        id="api-other-name",
+        programs=_CLIENTS,
+        patterns=_connecting(
+            r"x509: (?P<reason>certificate is (?:not )?valid for .+|cannot validate certificate for .+|"
+            r"certificate relies on legacy Common Name field.*)"
+        ),
+        what="the certificate of the API is for another address than the kubeconfig's",
+        why="{reason}",
+        fix="`invoke cluster` reads the kubeconfig from the server again; with --engine existing use an address that "
+        "is in the certificate, or have this one added to it (k3s: --tls-san)",
+    ),
     Cause(
         id="api-stranger",
         programs=_CLIENTS,
-        patterns=(
-            r"(?:Unable to connect to the server|[Kk]ubernetes cluster unreachable): .*x509: (?P<reason>.+)",
-            r"Get \"https://(?:127\.0\.0\.1|localhost|\[::1\]|0\.0\.0\.0):\d+/\S*\": .*x509: (?P<reason>.+)",
-        ),
+        patterns=_connecting(r"x509: (?P<reason>.+)"),
         what="the API that answers is not that of this kubeconfig",
-        why="{reason}: a cluster of the same port was made anew",
-        fix="`invoke cluster` reads the kubeconfig from the server again",
+        why="{reason}: the cluster at this address was recreated since the kubeconfig was written, or a proxy opens "
+        "TLS on the way",
+        fix="`invoke cluster` reads the kubeconfig from the server again; with --engine existing renew that context; "
+        "behind a proxy put the API's address into NO_PROXY",
     ),
     Cause(
         id="api-login",
@@ -27,10 +70,20 @@ CAUSES = (
             r"You must be logged in to the server",
             r"the server has asked for the client to provide credentials",
             r"Error from server \(Unauthorized\)",
+            r'User "system:anonymous" cannot',
+            *_connecting(r"remote error: tls: .*(?:certificate|unknown CA).*"),
         ),
         what="the API does not know this login",
-        why="the kubeconfig is of an earlier cluster, or its certificate has expired",
+        why="the kubeconfig is of an earlier cluster, or its certificate or token has expired",
         fix="`invoke cluster` reads it from the server again; with --engine existing renew that context's login",
+    ),
+    Cause(
+        id="api-login-helper",
+        programs=_CLIENTS,
+        patterns=(r"getting credentials: (?P<reason>.+)",),
+        what="the program that the kubeconfig names for the login has failed",
+        why="{reason}",
+        fix="see that it is installed, and its login current: kubectl --context NAME get namespaces runs it, too",
     ),
     Cause(
         id="webhook-denied",

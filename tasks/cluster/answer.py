@@ -77,12 +77,12 @@ def _copied(situation: Situation, container: str, context: Context | None) -> st
 
 
 def api_ready(situation: Situation) -> Action:
-    """Wait until /readyz is 200 with the admin certificate."""
+    """Wait until /readyz is 200 with the admin certificate; a refusal of it ends the wait within seconds."""
 
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import ready, wait_until
+        from tasks.tools.kubeapi import until_ready
 
-        wait_until(lambda: ready(situation.api()) or None, context, pause=0.05, cap=0.1)
+        until_ready(situation.api, context, pause=0.05, cap=0.1)
         return None
 
     return act

@@ -15,15 +15,25 @@ import tempfile
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
-from tasks.tools.kubeapi import ApiError, Credentials, content
+from tasks.tools.kubeapi import READ, WRITE, ApiError, Busy, Credentials, NoAnswer, content, explained
 
-_TIMEOUT = 5.0
-"""Seconds for one answer of an API on this machine."""
+_CONNECT = 5.0
+"""Seconds for a connection and its TLS handshake, and for the answer of a health endpoint."""
+_HEALTH = ("/readyz", "/livez", "/healthz")
+_OUT_OF_TIME = {9: "before it begins", 10: "after its end"}
+"""openssl's codes of a certificate that is not yet, or no longer, valid (openssl: x509_vfy.h)."""
+_OTHER_NAME = (62, 64)
+"""Its codes of a host name or an address that the certificate does not hold."""
+_PUT_OFF = (429, 503)
+"""Statuses with which a server that says `Retry-After` has done nothing yet (client-go: `checkWait`)."""
+_UNABLE = "Unable to connect to the server"
+"""How kubectl begins what it says of a connection."""
 _QUIET = 330.0
 """Seconds of silence after which a watch is given up: the server ends one after 300 s at the latest, as it is asked."""
 _KEPT = 8
@@ -36,11 +46,11 @@ class CertApi:
     Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
     """
 
-    def __init__(self, access: Credentials, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, access: Credentials, *, read: float = READ, write: float = WRITE) -> None:
         address = urlsplit(access.server)
         self._host, self._port = address.hostname or "127.0.0.1", address.port or 443
         self._prefix = address.path.rstrip("/")
-        self._timeout = timeout
+        self._read, self._write = read, write
         self._tls = _trust(access)
         self._kept: deque[http.client.HTTPSConnection] = deque()
         weakref.finalize(self, _close, self._kept)
@@ -55,15 +65,19 @@ class CertApi:
         return self._send("GET", path)
 
     def patch(self, path: str, body: str) -> tuple[int, str]:
-        """Server-side apply of one object; doing it twice is as good as once, so a connection that died is no harm."""
+        """Server-side apply of one object. Raises `NoAnswer` where the server may still be at it: it is sent once.
+
+        Only a kept connection that has died is no sign of that: doing it twice is as good as once then.
+        """
         return self._send("PATCH", path, body.encode(), {"Content-Type": "application/apply-patch+yaml"})
 
     def watch(self, path: str) -> Lines:
         """The lines of a watch. Raises `ApiError` where it is refused, or nothing answers."""
-        connection = self._new(_QUIET)
+        connection = self._new()
         try:
             connection.connect()
             held = connection.sock
+            held.settimeout(_QUIET)
             response = _begin(connection, "GET", self._prefix + path, None, {})
             text = "" if response.status == 200 else response.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
@@ -79,26 +93,62 @@ class CertApi:
     ) -> tuple[int, str]:
         """Status and text. A kept connection that has died meanwhile is made again, once."""
         given = (method, self._prefix + path, body, headers or {})
-        with contextlib.suppress(IndexError, OSError, http.client.HTTPException):
-            return self._ask(self._kept.pop(), *given)
+        seconds = self._read if method == "GET" else self._write
+        if path.startswith(_HEALTH):
+            seconds = min(seconds, _CONNECT)
+        kept = self._idle()
+        if kept is not None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return self._answer(kept, seconds, *given)
+        connection = self._new()
         try:
-            return self._ask(self._new(self._timeout), *given)
+            connection.connect()
+            return self._answer(connection, seconds, *given)
         except (OSError, http.client.HTTPException) as error:
+            connection.close()
             raise self._silent(error) from error
 
-    def _new(self, timeout: float) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+    def _answer(
+        self, connection: http.client.HTTPSConnection, seconds: float, method: str, path: str, *more: Any
+    ) -> tuple[int, str]:
+        """Raises `NoAnswer` where it does not come in time, `Busy`, and what `_ask` does."""
+        connection.sock.settimeout(seconds)
+        try:
+            return self._ask(connection, method, path, *more)
+        except TimeoutError as error:
+            what = f"the API at {self._host}:{self._port} has not answered within {seconds:g} s"
+            raise NoAnswer(0, what, f"{method} {path}") from error
+
+    def _idle(self) -> http.client.HTTPSConnection | None:
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return None
+
+    def _new(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._host, self._port, timeout=_CONNECT, context=self._tls)
 
     def _silent(self, error: Exception) -> ApiError:
+        where = f"{self._host}:{self._port}"
         if isinstance(error, ssl.SSLCertVerificationError):
-            return ApiError(
-                0,
-                f"what answers at {self._host}:{self._port} is not this cluster's API",
-                f"its certificate is not what the kubeconfig asks for: {error.verify_message}",
-                transient=False,
+            what = f"the certificate of the API at {where} cannot be verified: {error.verify_message}"
+            return explained(ApiError(0, what, transient=False), f"{_UNABLE}: x509: {self._reason(error)}")
+        reason = str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+        if "_ALERT_" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+            what = f"the API at {where} refuses the certificate of this login"
+            return explained(ApiError(0, what, transient=False), f"{_UNABLE}: remote error: tls: certificate: {reason}")
+        return ApiError(0, f"the API at {where} does not answer", str(error) or type(error).__name__)
+
+    def _reason(self, error: ssl.SSLCertVerificationError) -> str:
+        """Why a certificate cannot be verified, in the words of Go, and so of kubectl."""
+        if error.verify_code in _OUT_OF_TIME:
+            return (
+                "certificate has expired or is not yet valid: "
+                f"current time {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} is {_OUT_OF_TIME[error.verify_code]}"
             )
-        what = f"the API at {self._host}:{self._port} does not answer"
-        return ApiError(0, what, str(error) or type(error).__name__)
+        if error.verify_code in _OTHER_NAME:
+            return f"certificate is not valid for {self._host}"
+        return f"certificate signed by unknown authority ({error.verify_message})"
 
     def _ask(
         self,
@@ -111,6 +161,7 @@ class CertApi:
         try:
             response = _begin(connection, method, path, body, more)
             text = response.read().decode("utf-8", "replace")
+            later = response.getheader("Retry-After") or ""
         except BaseException:
             connection.close()
             raise
@@ -118,6 +169,9 @@ class CertApi:
             self._kept.append(connection)
         else:
             connection.close()
+        if response.status in _PUT_OFF and later.isdigit():
+            what = f"the API answered {response.status} to {path}"
+            raise Busy(response.status, what, text.strip()[:200], float(later))
         return response.status, text
 
 

@@ -17,13 +17,24 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
 from tasks.tools import kubectl
-from tasks.tools.program import CommandFailed, Programs
+from tasks.tools.program import CommandFailed, DeadlinePassed, Programs
 
 _T = TypeVar("_T")
+READ = 32.0
+"""Seconds for the answer to a read: kubectl's own limit for discovery (client-go: `defaultTimeout`)."""
+WRITE = 65.0
+"""Seconds for the answer to a write: the server itself ends one after 60 s (kube-apiserver: `--request-timeout`), in
+which it may query several admission webhooks, each for up to 30 s."""
+_SETTLES = 5.0
+"""Seconds that a refusal of a server that starts must last until it counts: its clock may be a little ahead, and the
+server before it may still hold the port."""
 
 
 class ApiError(LaunchError):
     """The API refused, or did not answer. `code` is the HTTP status; 0: no answer."""
+
+    cause = ""
+    """The id of the known cause in `tasks.causes`, where `explained` has found one."""
 
     def __init__(self, code: int, what: str, why: str = "", *, transient: bool | None = None) -> None:
         super().__init__(
@@ -35,6 +46,32 @@ class ApiError(LaunchError):
         self.code = code
 
 
+class NoAnswer(ApiError):
+    """A request was sent, and its answer did not come in time: whether the server has done it is not known."""
+
+
+class Busy(ApiError):
+    """The API has not begun with a request, and says after how many seconds to send it again (`Retry-After`)."""
+
+    def __init__(self, code: int, what: str, why: str, seconds: float) -> None:
+        super().__init__(code, what, why, transient=True)
+        self.seconds = seconds
+
+
+_E = TypeVar("_E", bound=ApiError)
+
+
+def explained(error: _E, words: str) -> _E:
+    """The same with what is known of its cause. `words` are kubectl's for it: causes are known in these."""
+    from tasks.causes import api, image, network
+    from tasks.causes.cause import clean, recognise
+
+    found = recognise((*api.CAUSES, *image.CAUSES, *network.CAUSES), clean(words), program="kubectl", code=1)
+    if found is not None:
+        error.cause, error.why, error.fix, error.transient = found.id, found.reason, found.fix, found.transient
+    return error
+
+
 class Api(Protocol):
     """What plans and waits ask of a cluster."""
 
@@ -42,7 +79,7 @@ class Api(Protocol):
         """A JSON document; raises `ApiError`."""
 
     def raw(self, path: str) -> tuple[int, str]:
-        """Status and text, whatever the status; raises `ApiError` only where nothing answers."""
+        """Status and text, whatever the status; raises `ApiError` only where nothing answers, or that is put off."""
 
 
 @runtime_checkable
@@ -140,13 +177,16 @@ class KubectlApi:
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text; kubectl tells the status only by words."""
         try:
-            return 200, self._programs.run(kubectl.raw(self._kubeconfig, path), quiet=True).out
+            return 200, self._programs.run(kubectl.raw(self._kubeconfig, path, deadline=READ + 3), quiet=True).out
+        except DeadlinePassed as error:
+            raise NoAnswer(0, f"the API does not answer: {error.what}") from error
         except CommandFailed as error:
             told = error.done.err
             code = _status(told)
             if code is not None:
                 return code, told
-            raise ApiError(0, f"the API does not answer: {error.tail()[-1] if error.tail() else error.what}") from error
+            last = error.tail()[-1] if error.tail() else error.what
+            raise explained(ApiError(0, f"the API does not answer: {last}"), told) from error
 
 
 _REASONS = {
@@ -182,7 +222,10 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
         found = None
     if code != 200:
         message = found.get("message", "") if isinstance(found, dict) else text.strip()[:200]
-        raise ApiError(code, f"the API answered {code} to {path}", str(message))
+        error = ApiError(code, f"the API answered {code} to {path}", str(message))
+        if code in (401, 403):
+            error = explained(error, f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): {message}")
+        raise error
     if found is None:
         raise ApiError(code, f"the API's answer to {path} is no JSON document", text.strip()[:200])
     return found
@@ -213,11 +256,76 @@ def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def ready(api: Api) -> bool:
-    """Whether /readyz is 200; no answer is no, not an error."""
+    """Whether /readyz is 200. No answer is no; raises `ApiError` where waiting does not help.
+
+    That is a certificate that cannot be verified, and a login that the API does not know.
+    """
     try:
-        return api.raw("/readyz")[0] == 200
-    except ApiError:
+        code, text = api.raw("/readyz")
+    except ApiError as error:
+        if error.transient:
+            return False
+        raise
+    if code == 401 or (code == 403 and "system:anonymous" in text):
+        content("/readyz", code, text)
+    return code in (200, 403)  # who may not read /readyz is answered all the same
+
+
+def until_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, cap: float = 1.0) -> None:
+    """Wait until the API is ready. Raises `NotInTime`, and what `ready` raises once that has lasted a few seconds."""
+    refused: list[tuple[float, ApiError]] = []
+
+    def look() -> bool | None:
+        try:
+            answer = ready(api())
+        except ApiError as error:
+            refused.append((time.monotonic(), error))
+            if time.monotonic() - refused[0][0] >= _SETTLES:
+                raise
+            return None
+        refused.clear()
+        return answer or None
+
+    try:
+        wait_until(look, context, pause=pause, cap=cap)
+    except NotInTime:
+        if refused:
+            raise refused[-1][1] from None
+        raise
+
+
+class Patient:
+    """The same API, whose reads are repeated while it is busy: for a survey, which is made of single reads."""
+
+    def __init__(self, api: Api, limit: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._api, self._limit, self._sleep = api, limit, sleep
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """A JSON document; raises `ApiError`, at the latest `limit` seconds and one answer later."""
+        end, pause = time.monotonic() + self._limit, 0.5
+        while True:
+            try:
+                return self._api.get(path)
+            except ApiError as error:
+                wait = max(pause, error.seconds) if isinstance(error, Busy) else pause
+                if not _passes(error, path) or time.monotonic() + wait > end:
+                    raise
+            self._sleep(wait)
+            pause = min(8.0, pause * 2)
+
+    def raw(self, path: str) -> tuple[int, str]:
+        """As of the API itself."""
+        return self._api.raw(path)
+
+
+_DISCOVERY = re.compile(r"/apis/[^/?]+/[^/?]+")
+
+
+def _passes(error: ApiError, path: str) -> bool:
+    """Whether a read may succeed in a while. A group that is unavailable has a server of its own, which is not up."""
+    if error.code == 503 and _DISCOVERY.fullmatch(path):
         return False
+    return isinstance(error, NoAnswer | Busy) or error.code in (429, 502, 503, 504)
 
 
 class NotInTime(LaunchError):

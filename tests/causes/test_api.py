@@ -28,7 +28,7 @@ CASES = [
         cause="api-stranger",
         text="Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown "
         "authority",
-        says=("signed by unknown authority", "made anew"),
+        says=("signed by unknown authority", "recreated", "NO_PROXY"),
     ),
     Case(
         program="helm",
@@ -36,6 +36,45 @@ CASES = [
         text='Error: Kubernetes cluster unreachable: Get "https://127.0.0.1:6550/version": tls: failed to verify '
         'certificate: x509: certificate signed by unknown authority (possibly because of "crypto/rsa: verification '
         'error" while trying to verify candidate authority certificate "k3s-server-ca@1753618691")',
+    ),
+    Case(  # Go: crypto/x509
+        program="kubectl",
+        cause="api-not-yet-valid",
+        text="Unable to connect to the server: tls: failed to verify certificate: x509: certificate has expired or is "
+        "not yet valid: current time 2026-11-25T01:00:00Z is before 2026-11-25T03:10:05Z",
+        says=("2026-11-25T01:00:00Z", "date -u"),
+    ),
+    Case(
+        program="helm",
+        cause="api-expired",
+        text='Error: Kubernetes cluster unreachable: Get "https://127.0.0.1:6550/version": tls: failed to verify '
+        "certificate: x509: certificate has expired or is not yet valid: current time 2027-11-25T01:00:00Z is after "
+        "2026-11-25T03:10:05Z",
+        says=("2027-11-25T01:00:00Z", "invoke down --stop"),
+    ),
+    Case(
+        program="kubectl",
+        cause="api-other-name",
+        text="Unable to connect to the server: tls: failed to verify certificate: x509: certificate is valid for "
+        "10.43.0.1, 127.0.0.1, not 192.168.1.7",
+        says=("not 192.168.1.7", "--tls-san"),
+    ),
+    Case(
+        program="kubectl",
+        cause="api-login",
+        text="Unable to connect to the server: remote error: tls: expired certificate",
+    ),
+    Case(
+        program="kubectl",
+        cause="api-login",
+        text='Error from server (Forbidden): nodes is forbidden: User "system:anonymous" cannot list resource "nodes" '
+        'in API group "" at the cluster scope',
+    ),
+    Case(  # client-go: plugin/pkg/client/auth/exec
+        program="kubectl",
+        cause="api-login-helper",
+        text="Unable to connect to the server: getting credentials: exec: executable aws not found",
+        says=("executable aws not found",),
     ),
     Case(
         program="kubectl",

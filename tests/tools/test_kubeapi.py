@@ -17,13 +17,17 @@ from tasks.errors import LaunchError
 from tasks.tools.certapi import CertApi
 from tasks.tools.kubeapi import (
     ApiError,
+    Busy,
     Credentials,
     KubectlApi,
+    NoAnswer,
     NotInTime,
+    Patient,
     credentials,
     open_api,
     port_answers,
     ready,
+    until_ready,
     wait_until,
 )
 from tasks.tools.program import Command, CommandFailed, Completed, DeadlinePassed
@@ -153,12 +157,26 @@ def test_all_else_is_no_answer(err: str, told: str) -> None:
     assert caught.value.transient
 
 
+@pytest.mark.parametrize(
+    ("err", "cause"),
+    [
+        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "api-stranger"),
+        ("tls: failed to verify certificate: x509: certificate is valid for 10.0.0.1, not 127.0.0.1", "api-other-name"),
+        ("getting credentials: exec: executable aws not found", "api-login-helper"),
+    ],
+)
+def test_what_kubectl_says_of_a_certificate_or_a_login_is_no_silence(err: str, cause: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        KubectlApi(kubectl_says("", f"Unable to connect to the server: {err}\n", 1), Path("/k")).raw("/readyz")
+    assert (caught.value.cause, caught.value.transient) == (cause, False)
+
+
 def test_a_kubectl_that_hangs_is_no_answer() -> None:
     class Slow(FakePrograms):
         def run(self, command: Command, *_args: Any, **_more: Any) -> Completed:
             raise DeadlinePassed(Completed(command=command, code=-15, out="", err="", seconds=30.0), 30)
 
-    with pytest.raises(ApiError, match="kubectl did not end within 30 s"):
+    with pytest.raises(NoAnswer, match="kubectl did not end within 30 s"):
         KubectlApi(Slow(lambda _command: ("", "", 0)), Path("/k")).raw("/x")
 
 
@@ -207,12 +225,107 @@ def test_a_port_answers_if_it_speaks_tls(served: Served) -> None:
     [
         ((200, "ok"), True),
         ((500, "[-]etcd failed"), False),
-        ((401, "no"), False),
+        ((403, 'User "viewer" cannot get path "/readyz"'), True),
         (ApiError(0, "no answer"), False),
     ],
 )
 def test_ready_is_200_of_readyz(answer: Any, good: bool) -> None:
     assert ready(FakeApi({"/readyz": answer})) is good
+
+
+REFUSALS = [
+    (401, "Unauthorized"),
+    (403, 'forbidden: User "system:anonymous" cannot get path "/readyz"'),
+    ApiError(0, "its certificate cannot be verified", transient=False),
+]
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.tools.kubeapi._SETTLES", 0.2)
+    api, began = FakeApi({"/readyz": answer}), time.monotonic()
+    with pytest.raises(ApiError) as caught:
+        until_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
+    assert 0.15 < time.monotonic() - began < 5
+    assert not caught.value.transient
+    assert caught.value.cause in ("api-login", "")
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
+    api = FakeApi({"/readyz": answer})
+    with pytest.raises(ApiError):
+        until_ready(lambda: api, waiting(0.1), pause=0.01)
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
+    api = FakeApi({"/readyz": answer})
+    looks = iter(range(4))
+
+    def asked() -> FakeApi:
+        if next(looks) == 3:
+            api.answers["/readyz"] = (200, "ok")
+        return api
+
+    until_ready(asked, waiting(), pause=0.01)
+
+
+class Slow(FakeApi):
+    """Answers one after another at one path."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__({})
+        self.left = list(answers)
+
+    def get(self, path: str) -> Any:
+        found = self.left.pop(0)
+        if isinstance(found, ApiError):
+            raise found
+        return found
+
+
+GONE = ApiError(0, "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (Busy(429, "busy", "", 3), [3, 3]),
+        (ApiError(429, "busy"), [0.5, 1]),
+        (ApiError(502, "a proxy"), [0.5, 1]),
+        (ApiError(503, "starts"), [0.5, 1]),
+        (ApiError(504, "slow"), [0.5, 1]),
+        (NoAnswer(0, "slow"), [0.5, 1]),
+    ],
+)
+def test_reads_of_a_survey_are_repeated_while_the_api_is_busy(error: ApiError, waits: list[float]) -> None:
+    slept: list[float] = []
+    assert Patient(Slow(error, error, {"items": []}), sleep=slept.append).get("/api/v1/nodes") == {"items": []}
+    assert slept == waits
+
+
+@pytest.mark.parametrize(
+    ("error", "path"),
+    [
+        (GONE, "/api/v1/nodes"),
+        (ApiError(401, "who"), "/api/v1/nodes"),
+        (ApiError(404, "none"), "/api/v1/nodes"),
+        (ApiError(500, "fault"), "/api/v1/nodes"),
+        (ApiError(503, "its server is not up"), "/apis/metrics.k8s.io/v1beta1"),
+    ],
+)
+def test_what_waiting_does_not_heal_is_told_at_once(error: ApiError, path: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        Patient(Slow(error), sleep=lambda _: pytest.fail("it waits")).get(path)
+    assert caught.value is error
+
+
+def test_patience_has_a_limit() -> None:
+    api = Slow(*[ApiError(503, "starts")] * 50)
+    with pytest.raises(ApiError):
+        Patient(api, limit=0.05, sleep=lambda _: None).get("/api/v1/nodes")
+    assert len(api.left) == 49
 
 
 def waiting(deadline: float = 5.0, cancelled: Cancel | None = None) -> Context:

@@ -66,7 +66,7 @@ class Maker:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
 
-    def make(self, name: str, part: str, by: Pair | None = None) -> Pair:
+    def make(self, name: str, part: str, by: Pair | None = None, days: int = 2) -> Pair:
         """A certificate of one part of the configuration, signed by another one or by itself."""
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         request = self._folder / f"{name}.csr"
@@ -75,7 +75,7 @@ class Maker:
             "req", "-new", "-config", self._config, "-key", pair.key, "-subj", f"/CN=test-{name}", "-out", request
         )
         signer = ("-signkey", pair.key) if by is None else ("-CA", by.certificate, "-CAkey", by.key, "-CAcreateserial")
-        made = ("-extfile", self._config, "-extensions", part, "-days", "2", "-out", pair.certificate)
+        made = ("-extfile", self._config, "-extensions", part, "-days", days, "-out", pair.certificate)
         self._run("x509", "-req", "-in", request, *signer, *made)
         return pair
 
@@ -89,6 +89,7 @@ class Certificates:
     """Signed by the authority; signs itself."""
     server: Pair
     server_between: Pair
+    server_expired: Pair
     client: Pair
     other: Pair
 
@@ -103,6 +104,7 @@ def certificates(folder: Path) -> Certificates:
         between=between,
         server=maker.make("server", "server", authority),
         server_between=maker.make("server-between", "server", between),
+        server_expired=maker.make("server-expired", "server", authority, days=-1),
         client=maker.make("client", "client", authority),
         other=maker.make("other", "authority"),
     )
@@ -127,6 +129,8 @@ class Served:
     """End the connection after each answer, without saying so."""
     length: int | None = None
     """What answers say of their length, where that is not true."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """More that answers say."""
     hold: threading.Event = field(default_factory=threading.Event)
     """What answers wait for; set."""
 
@@ -175,6 +179,8 @@ def serving(server: Pair, clients: Pair, port: int = 0) -> Iterator[Served]:
             code, body = served.answer(self.path)
             self.send_response(code)
             self.send_header("Content-Length", str(served.length or len(body)))
+            for name, value in served.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
             self.close_connection = served.close_after
