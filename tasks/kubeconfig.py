@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.situation import Situation
+from tasks.tools.kubeconfig import NotWritten, current_context, has_entry, merge, switch, target, unwritable
 
 TASK = "cluster"
+_UNWRITTEN = "cannot be written"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
 
 
@@ -18,9 +21,7 @@ def context_name(cluster: str) -> str:
 
 
 def _target(situation: Situation) -> Path:
-    from tasks.tools.kubeconfig import target
-
-    return target(situation.environ, Path(situation.environ.get("HOME") or Path.home()))
+    return target(situation.environ)
 
 
 def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
@@ -29,11 +30,15 @@ def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
     off = "kubeconfig.merge is false"
     merge_skip = None if wishes.merge else off
     switch_skip = off if not wishes.merge else None if wishes.switch else "kubeconfig.switch is false"
+    merged = current = False
     if merge_skip is None and situation.live is not None:
         merged, current = _state(situation)
         merge_skip = f"{_target(situation)} has it" if merged else None
         if switch_skip is None and current:
             switch_skip = "it is the current context"
+    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(_target(situation))):
+        left = _left(situation, fault)
+        merge_skip, switch_skip = merge_skip or left, switch_skip or left
     return [
         Step(
             name=MERGE,
@@ -58,29 +63,43 @@ def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
 
 def _state(situation: Situation) -> tuple[bool, bool]:
     """Whether the user's file has the entry as it should be, and whether it is the current one."""
-    from tasks.tools.kubeconfig import current_context, has_entry
-
     path = _target(situation)
     entry = situation.folders.kubeconfig.read_text() if situation.folders.kubeconfig.exists() else ""
     return has_entry(path, entry), current_context(path) == context_name(situation.name)
 
 
-def _merge(situation: Situation) -> Action:
-    def act(_context: Context) -> Report | None:
-        from tasks.tools.kubeconfig import merge
+def warnings(steps: Sequence[Step]) -> list[str]:
+    """Lines for before a launch: the user's kubeconfig will not know the cluster."""
+    told = [step.skip for step in steps if step.name == MERGE and step.skip is not None and _UNWRITTEN in step.skip]
+    return [f"warning: {text}" for text in told]
 
-        path = _target(situation)
+
+def _left(situation: Situation, reason: str) -> str:
+    return f"{_target(situation)} {_UNWRITTEN} ({reason}): export KUBECONFIG={situation.folders.kubeconfig}"
+
+
+def _unless_unwritable(situation: Situation, edit: Callable[[Path], Report]) -> Action:
+    """A launch does not fail because its entry cannot be put into a file of the user's."""
+
+    def act(_context: Context) -> Report | None:
+        try:
+            return edit(_target(situation))
+        except NotWritten as error:
+            return Report(why=_left(situation, error.reason), skipped=True)
+
+    return act
+
+
+def _merge(situation: Situation) -> Action:
+    def edit(path: Path) -> Report:
         changed = merge(path, situation.folders.kubeconfig.read_text())
         return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
 
-    return act
+    return _unless_unwritable(situation, edit)
 
 
 def _switch(situation: Situation) -> Action:
-    def act(_context: Context) -> Report | None:
-        from tasks.tools.kubeconfig import switch
+    def edit(path: Path) -> Report:
+        return Report(why=context_name(situation.name), skipped=not switch(path, context_name(situation.name)))
 
-        changed = switch(_target(situation), context_name(situation.name))
-        return Report(why=context_name(situation.name), skipped=not changed)
-
-    return act
+    return _unless_unwritable(situation, edit)

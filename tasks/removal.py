@@ -70,7 +70,7 @@ def remains(situation: Situation) -> Remains:
 def _user_file(situation: Situation) -> Path:
     from tasks.tools.kubeconfig import target
 
-    return target(situation.environ, Path(situation.environ.get("HOME") or Path.home()))
+    return target(situation.environ)
 
 
 def _has_entry(situation: Situation) -> bool:
@@ -178,9 +178,12 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
 
 def _forget(situation: Situation) -> Action:
     def act(_context: Context) -> Report | None:
-        from tasks.tools.kubeconfig import remove
+        from tasks.tools.kubeconfig import NotWritten, remove
 
-        changed = remove(_user_file(situation), context_name(situation.name))
+        try:
+            changed = remove(_user_file(situation), context_name(situation.name))
+        except NotWritten as error:  # the cluster is gone all the same
+            return Report(skipped=True, why=f"{error.what}: its entry stays there")
         return Report(skipped=not changed, why="" if changed else "it has none")
 
     return act

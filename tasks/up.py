@@ -19,6 +19,7 @@ from tasks.launch import NEEDS_CLUSTER, PARTS, bounds, launch
 from tasks.session import Ended, Session
 from tasks.situation import Situation
 from tasks.survey import survey
+from tasks.view.output import err
 
 _LONG = 86400.0
 
@@ -73,8 +74,8 @@ def clear_after(session: Session) -> None:
     end_orphans(session.lock)
     for folder in (session.state, session.folders.cache):
         sweep(folder, below=True)
-    logs, home = Path(session.settings.log_dir), Path(session.environ.get("HOME") or Path.home())
-    for folder in (logs, logs / "runs", Path(tempfile.gettempdir()), target(session.environ, home).parent):
+    logs = Path(session.settings.log_dir)
+    for folder in (logs, logs / "runs", Path(tempfile.gettempdir()), target(session.environ).parent):
         sweep(folder)
 
 
@@ -115,6 +116,8 @@ def _run(session: Session, situation: Situation, parts: Sequence[str], before: l
         situation = with_live(_standing_again(situation), parts)
         parts = tuple(part for part in parts if part not in ("prepull", "registry"))
     steps = launch(situation, parts, choosers(situation))
+    if (lines := kubeconfig.warnings(steps)) and not session.settings.silent:
+        err(lines)
     if before:
         steps = removal.before(before, steps)
     steps = _not_yet_done(steps, {step.name for step in earlier[0]})
@@ -220,7 +223,6 @@ def _roll_back(situation: Situation) -> None:
     """Remove what this run made: the cluster, if it was not there before."""
     from tasks.engine.scheduler import Run
     from tasks.tools.children import CHILDREN
-    from tasks.view.output import err
 
     if situation.standing.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         err(["--rollback: the cluster was there before this run, so it stays"])

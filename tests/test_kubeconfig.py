@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,3 +143,66 @@ def test_without_a_private_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
     mine(tmp_path)
     made = situation(tmp_path, presence=Presence.RUNNING, live=live())
     assert skips(made) == (None, None)
+
+
+def _refused(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A kubeconfig that is mounted by itself: rename gives EBUSY; read-only: opening gives EROFS."""
+
+    def replace_(self: Path, _target: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self))
+
+    opened = os.open
+
+    def open_(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if code and str(path).endswith("/config") and flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(code, os.strerror(code), str(path))
+        return opened(path, flags, *more, **named)
+
+    monkeypatch.setattr(Path, "replace", replace_)
+    monkeypatch.setattr(os, "open", open_)
+
+
+def test_a_file_that_can_be_written_but_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mine(tmp_path)
+    _refused(monkeypatch, 0)
+    for step in kubeconfig.steps(given(tmp_path), ()):
+        assert not act(step).skipped
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert document["current-context"] == "k3d-openframe-dev"
+    assert document["users"][0] == THEIRS["users"][0]
+
+
+def test_a_file_that_turns_out_to_be_read_only_does_not_end_the_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mine(tmp_path)
+    before = path.read_text(encoding="utf-8")
+    _refused(monkeypatch, errno.EROFS)
+    made = given(tmp_path)
+    report = act(kubeconfig.steps(made, ())[0])
+    assert report.skipped
+    assert f"export KUBECONFIG={made.folders.kubeconfig}" in report.why
+    assert path.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    mine(tmp_path)
+    monkeypatch.setattr("tasks.kubeconfig.unwritable", lambda _path: "Read-only file system")
+    made = given(tmp_path, runs=runs)
+    steps = kubeconfig.steps(made, ())
+    told = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
+    assert [step.skip for step in steps] == [f"{told}{made.folders.kubeconfig}"] * 2
+    assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
+
+
+def test_one_that_has_everything_need_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mine(tmp_path)
+    merge(path, ADMIN)
+    switch(path, "k3d-openframe-dev")
+    monkeypatch.setattr("tasks.kubeconfig.unwritable", lambda _path: "Read-only file system")
+    steps = kubeconfig.steps(given(tmp_path, runs=True), ())
+    assert [step.skip for step in steps] == [f"{path} has it", "it is the current context"]
+    assert kubeconfig.warnings(steps) == []

@@ -17,6 +17,7 @@ from tasks.engine.step import Bounds, State, Step
 from tasks.facts.standing import Presence
 from tasks.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
 from tasks.situation import Situation
+from tasks.tools.kubeconfig import NotWritten
 from tests.given import act, by_name, node, situation, standing
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
@@ -179,6 +180,18 @@ def test_the_entry_is_taken_out_and_others_stay(tmp_path: Path) -> None:
     left = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert {part: [row["name"] for row in left[part]] for part in OURS} == {key: ["other"] for key in OURS}
     assert act(step).skipped
+
+
+def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, _name: str) -> bool:
+        raise NotWritten(path, "Read-only file system")
+
+    monkeypatch.setattr("tasks.tools.kubeconfig.remove", refused)
+    report = act(by_name(removal.steps(situation(tmp_path), ALL))[ENTRY])
+    assert report.skipped
+    assert "Read-only file system: its entry stays" in report.why
 
 
 def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:

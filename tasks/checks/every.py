@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     network.proxies,
     network.names,
     rights.sudo,
+    rights.kubeconfig,
 )
 
 

@@ -105,6 +105,8 @@ class Facts:
     unresolved: Mapping[str, str] | None = None
     """Hosts whose names did not resolve, and what the resolver said."""
     rights: Rights | None = None
+    unwritable: str | None = None
+    """Why the user's kubeconfig cannot be written; empty if it can, None if nothing is to be put there."""
     missing: tuple[str, ...] | None = None
     """Images of a launch that the engine does not have, the most important first."""
     stands: bool = False

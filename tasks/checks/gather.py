@@ -21,6 +21,7 @@ from tasks.facts.versions import Versions, numbers, versions
 from tasks.prepull import k3s_image
 from tasks.setup.pins import Pins, read
 from tasks.tools import docker
+from tasks.tools.kubeconfig import target, unwritable
 from tasks.tools.program import Programs
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def gather(session: Session) -> Facts:
         kubernetes=kubernetes_minor(k3s_image(settings)),
         unresolved=names.result(),
         rights=may.result(),
+        unwritable=unwritable(target(session.environ)) if settings.kubeconfig.merge else None,
         hub=left.result() if left is not None else None,
     )
     if found is None:

@@ -1,4 +1,4 @@
-"""What may be done as root."""
+"""What may be done as root, and written as the user."""
 
 from __future__ import annotations
 
@@ -27,3 +27,15 @@ def sudo(facts: Facts) -> Iterator[Finding]:
         )
     else:
         yield Finding(check="sudo", level=Level.OK, what=f"{what}: what needs root is left to you")
+
+
+def kubeconfig(facts: Facts) -> Iterator[Finding]:
+    """A launch goes on without: its private kubeconfig is always there."""
+    if facts.unwritable:
+        yield Finding(
+            check="kubeconfig",
+            level=Level.WARNING,
+            what=f"your kubeconfig cannot be written: {facts.unwritable}",
+            why="the cluster's entry will not be put into the first file of KUBECONFIG",
+            fix="mount or make it writable, or name another one in KUBECONFIG; or kubeconfig.merge=false",
+        )

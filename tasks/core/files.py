@@ -25,6 +25,12 @@ def prefix(target: str) -> str:
     return f".{target}.openframe-{os.getpid()}-"
 
 
+def unfinished(target: Path) -> tuple[int, Path]:
+    """A new file beside `target`, mode 0600, open for writing, and its name. Raises OSError."""
+    path = target.with_name(f"{prefix(target.name)}{os.urandom(4).hex()}")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path
+
+
 @contextlib.contextmanager
 def replacing(
     path: Path, mode: int = 0o600, *, owner: tuple[int, int] | None = None, sync: bool = True
@@ -34,8 +40,7 @@ def replacing(
     A reader sees the old one or the new one, with `sync` also after a crash of the machine. `owner`: user and group,
     where this process may give files away. Raises OSError.
     """
-    fresh = path.with_name(f"{prefix(path.name)}{os.urandom(4).hex()}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    handle, fresh = unfinished(path)
     try:
         with os.fdopen(handle, "wb") as file:
             if owner is not None:

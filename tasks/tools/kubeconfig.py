@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,11 +16,23 @@ from typing import Any
 
 from tasks.core.files import rewrite
 from tasks.errors import BadInput, LaunchError
-from tasks.tools.kubefile import locked
+from tasks.tools.kubefile import itself, locked
 from tasks.tools.kubeyaml import dump, load
 
 _EXTENSION = "openframe"
 _LISTS = ("clusters", "users", "contexts")
+
+
+class NotWritten(BadInput):
+    """The user's kubeconfig is as it was: it may not be written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"your kubeconfig {path} cannot be written: {reason}",
+            why="the cluster's entry goes into the first file of KUBECONFIG",
+            fix="give yourself the right to write it, or set kubeconfig.merge=false",
+        )
 
 
 def private(text: str, cluster: str, server: str) -> str:
@@ -53,8 +66,9 @@ def certificate(kubeconfig: str) -> bytes:
     return base64.b64decode(data)
 
 
-def target(environ: Mapping[str, str], home: Path) -> Path:
+def target(environ: Mapping[str, str]) -> Path:
     """The user's file that gets entries: the first of KUBECONFIG, else ~/.kube/config."""
+    home = Path(environ.get("HOME") or Path.home())
     first = next((part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part), "")
     if first.startswith("~/"):
         return home / first[2:]
@@ -154,6 +168,7 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
         with contextlib.ExitStack() as locks:
             for each in dict.fromkeys((path.absolute(), real)):  # kubectl locks the link, another link's user the file
                 locks.enter_context(locked(each))
+            locks.enter_context(itself(real))
             document = _read(real)
             before = copy.deepcopy(document)
             edit(document)
@@ -163,12 +178,21 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
             whole = {**{key: value for key, value in base.items() if key not in document}, **document}
             rewrite(real, dump(whole))
     except OSError as error:
-        raise BadInput(
-            f"your kubeconfig {path} cannot be written: {error.strerror or error}",
-            why="the cluster's entry goes into the first file of KUBECONFIG",
-            fix="give yourself the right to write it, or set kubeconfig.merge=false",
-        ) from None
+        raise NotWritten(path, error.strerror or str(error)) from None
     return True
+
+
+def unwritable(path: Path) -> str:
+    """Why a kubeconfig can be neither replaced nor written in place, as far as that shows without trying; else ''."""
+    real = Path(os.path.realpath(path))
+    try:
+        while not os.path.lexists(real) and real != real.parent:
+            real = real.parent
+        if os.statvfs(real).f_flag & os.ST_RDONLY:
+            return os.strerror(errno.EROFS)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(real, os.W_OK) or os.access(real.parent, os.W_OK) else os.strerror(errno.EACCES)
 
 
 def _put(document: dict[str, Any], part: str, row: dict[str, Any]) -> None:

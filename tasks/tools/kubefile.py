@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.core.files import prefix, sweep
+from tasks.core.files import sweep, unfinished
+from tasks.core.lock import take
 from tasks.errors import LaunchError
 
 _PATIENCE = 10.0
@@ -25,6 +25,9 @@ def locked(path: Path) -> Iterator[None]:
     """
     lock = path.with_name(f"{path.name}.lock")
     end = time.monotonic() + _PATIENCE
+    if not _may_lock(path):
+        yield  # nor may kubectl: it refuses to write there; see `itself`
+        return
     while (own := _taken(lock)) is None:
         if sweep(path.parent):
             continue
@@ -44,11 +47,34 @@ def locked(path: Path) -> Iterator[None]:
                 each.unlink()
 
 
+def _may_lock(path: Path) -> bool:
+    """Whether a file can be made beside it; where the file alone may be written there is no kubectl's lock."""
+    return os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK)
+
+
+@contextlib.contextmanager
+def itself(path: Path) -> Iterator[None]:
+    """A lock on the file itself, for one that is written in place: seen through whatever folder it is mounted into.
+
+    A file that is not there, or whose file system has no locks, is not locked.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            take(handle, _PATIENCE)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _taken(lock: Path) -> Path | None:
     """Make the lock with a second name that says whose it is; the second name, or None if the lock is there."""
-    handle, name = tempfile.mkstemp(prefix=prefix(lock.name), dir=lock.parent)
+    handle, own = unfinished(lock)
     os.close(handle)
-    own = Path(name)
     try:
         lock.hardlink_to(own)
     except FileExistsError:

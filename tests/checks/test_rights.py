@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.checks.facts import Rights
-from tasks.checks.rights import sudo
+from tasks.checks.rights import kubeconfig, sudo
 from tasks.settings.tree import Settings
 from tests.checks.given import WELL, one
 
@@ -31,3 +31,8 @@ def test_sudo(rights: Rights, tune: str, level: str, told: str) -> None:
 
 def test_rights_that_were_not_asked_are_not_judged() -> None:
     assert list(sudo(replace(WELL, rights=None))) == []
+
+
+@pytest.mark.parametrize(("fault", "found"), [(None, []), ("", []), ("Read-only file system", ["warning"])])
+def test_a_kubeconfig_that_cannot_be_written(fault: str | None, found: list[str]) -> None:
+    assert [each.level.value for each in kubeconfig(replace(WELL, unwritable=fault))] == found

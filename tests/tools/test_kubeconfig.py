@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
+import fcntl
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from tasks.tools.kubeconfig import (
     remove,
     switch,
     target,
+    unwritable,
     write_private,
 )
 
@@ -149,8 +153,8 @@ def test_the_private_kubeconfig_is_private(tmp_path: Path) -> None:
     ],
 )
 def test_the_first_file_of_kubeconfig_gets_entries(variable: str, path: str) -> None:
-    assert target({"KUBECONFIG": variable}, Path("/home/me")) == Path(path)
-    assert target({}, Path("/home/me")) == Path("/home/me/.kube/config")
+    assert target({"KUBECONFIG": variable, "HOME": "/home/me"}) == Path(path)
+    assert target({"HOME": "/home/me"}) == Path("/home/me/.kube/config")
 
 
 def test_an_entry_comes_beside_all_that_was_there(config: Path) -> None:
@@ -393,6 +397,7 @@ def test_a_spoilt_entry_of_ours_is_replaced(tmp_path: Path, broken: str) -> None
 
 WRITER = """
 import sys
+import threading
 from pathlib import Path
 from tasks.tools.kubeconfig import merge, private, remove, switch
 path, number, node = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -444,3 +449,48 @@ def test_kubectl_takes_the_file_and_ours_takes_kubectls(config: Path) -> None:
     remove(config, "k3d-next")
     remove(config, "k3d-dev")
     assert ask(*everything) == before
+
+
+def test_whether_a_file_can_be_written_shows_without_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "none" / "config"
+    assert unwritable(config) == ""
+    allowed = {"file": True, "folder": True}
+    monkeypatch.setattr(os, "access", lambda path, _mode: allowed["file" if Path(path).is_file() else "folder"])
+    config.parent.mkdir()
+    config.touch()
+    for file, folder, said in ((True, False, ""), (False, True, ""), (False, False, os.strerror(errno.EACCES))):
+        allowed.update(file=file, folder=folder)
+        assert unwritable(config) == said
+
+
+def test_where_only_the_file_may_be_written_kubectls_lock_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(REAL)
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) == config)
+
+    def refused(_target: Path) -> tuple[int, Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tasks.core.files.unfinished", refused)
+    monkeypatch.setattr(kubefile, "unfinished", refused)
+    inode = config.stat().st_ino
+    assert merge(config, entry())
+    assert has_entry(config, entry())
+    assert config.stat().st_ino == inode
+
+
+def test_two_that_write_in_place_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text(REAL)
+    monkeypatch.setattr(kubefile, "_PATIENCE", 20.0)
+    with config.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=merge, args=(config, entry()))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        assert not has_entry(config, entry())
+    waiting.join(20)
+    assert has_entry(config, entry())
