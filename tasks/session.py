@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tasks.core import proxies
 from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import Interrupted, LaunchError
 from tasks.options import Options, refuse
@@ -108,7 +109,8 @@ class Session:
     def programs(self) -> Programs:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
         folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
-        return Programs(folder=folder, env={**self.environ, MARK: mark(self.lock)}, log_dir=self.log_dir)
+        env = {**self.environ, **proxies.for_programs(self.environ), MARK: mark(self.lock)}
+        return Programs(folder=folder, env=env, log_dir=self.log_dir)
 
     def ask_ahead(self) -> None:
         """Begin to ask what a survey will want to know, while Python still reads the modules of the task itself.

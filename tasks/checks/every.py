@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     network.low_ports,
     network.address,
     network.proxies,
+    network.authorities,
     network.names,
     rights.sudo,
     rights.kubeconfig,

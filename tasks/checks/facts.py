@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.errors import NoEngine
+from tasks.errors import LaunchError, NoEngine
 from tasks.facts.engine import Engine
 from tasks.facts.versions import Versions
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Settings
     from tasks.setup.pins import Pins
+    from tasks.setup.trust import Trust
 
 _MINOR = re.compile(r":v?1\.(\d+)\.")
 
@@ -104,6 +105,8 @@ class Facts:
     """Ports that this cluster and the shared registries hold."""
     unresolved: Mapping[str, str] | None = None
     """Hosts whose names did not resolve, and what the resolver said."""
+    trusted: Trust | LaunchError | None = None
+    """Certificate authorities of downloads, or why they cannot be read."""
     rights: Rights | None = None
     unwritable: str | None = None
     """Why the user's kubeconfig cannot be written; empty if it can, None if nothing is to be put there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from tasks.tools.program import Programs
 if TYPE_CHECKING:
     from tasks.session import Session
     from tasks.settings.tree import Settings
+    from tasks.setup.trust import Trust
     from tasks.situation import Situation
 
 _SYSTEMD = Path("/run/systemd/system")
@@ -47,6 +49,7 @@ def gather(session: Session) -> Facts:
         asks = () if session.rehearsal is not None else hosts(settings)  # a rehearsal asks nobody
         names = pool.submit(unresolved, asks)
         may = pool.submit(rights, programs)
+        trusted = pool.submit(_trusted, session.environ)
         found, error = asked.result()
         out = listed.result()
     facts = Facts(
@@ -59,6 +62,7 @@ def gather(session: Session) -> Facts:
         pins=_pins(session),
         kubernetes=kubernetes_minor(k3s_image(settings)),
         unresolved=names.result(),
+        trusted=trusted.result(),
         rights=may.result(),
         unwritable=unwritable(target(session.environ)) if settings.kubeconfig.merge else None,
         hub=left.result() if left is not None else None,
@@ -94,6 +98,15 @@ def _engine(programs: Programs) -> tuple[Engine | None, NoEngine | None]:
         return engine(programs), None
     except NoEngine as error:
         return None, error
+
+
+def _trusted(environ: Mapping[str, str]) -> Trust | LaunchError:
+    from tasks.setup.trust import trust
+
+    try:
+        return trust(environ)
+    except LaunchError as error:
+        return error
 
 
 def _list(programs: Programs) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level
+from tasks.core import proxies as variables
+from tasks.errors import LaunchError
+from tasks.settings.private import printable
 from tasks.settings.tree import Settings
+from tasks.tools.secret import without_logins
 
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 Wish = tuple[str, int, int | None]
 """What for, the port, and the one to take instead."""
@@ -93,39 +95,107 @@ def address(facts: Facts) -> Iterator[Finding]:
 
 def proxies(facts: Facts) -> Iterator[Finding]:
     """Programs here must not ask a proxy for what runs here, and the engine pulls images by itself."""
-    found = {name for name in _PROXIES if _either(facts.environ, name)}
-    if not found:
+    found = variables.read(facts.environ)
+    if not found.named:
         yield Finding(check="proxies", level=Level.OK, what="none in the environment")
         return
-    told = ", ".join(name for name in _PROXIES if name in found)
-    given = [part.strip() for part in _either(facts.environ, "NO_PROXY").split(",") if part.strip()]
-    missing = [host for host in _local(facts.settings) if not _covered(host, given)]
+    named = ", ".join(found.named)
+    if found.named == ("ALL_PROXY",):
+        named += " (docker, k3d, kubectl and helm do not read it)"
+    excluded = found.excluded
+    missing = [host for host in _local(facts.settings) if not excluded.covers(host)]
+    value = ",".join(filter(None, [excluded.text, *missing]))
+    export = f"`export NO_PROXY={value} no_proxy={value}`"
     if missing:
-        value = ",".join([*given, *missing])
         yield Finding(
             check="proxies",
             level=Level.WARNING,
-            what=f"{told} set, and NO_PROXY lacks {', '.join(missing)}",
+            what=f"{named} set, and NO_PROXY lacks {', '.join(missing)}",
             why="programs would ask the proxy for the cluster, which it cannot reach",
-            fix=f"`export NO_PROXY={value} no_proxy={value}`",
+            fix=export,
         )
-    else:
-        yield Finding(check="proxies", level=Level.OK, what=f"{told} set; what runs here is left out by NO_PROXY")
+    elif not found.faults:
+        yield Finding(check="proxies", level=Level.OK, what=f"{named} set; what runs here is left out by NO_PROXY")
+    if excluded.unread or not excluded.plain:
+        yield _odd(excluded, export)
+    yield from _unfit_proxies(facts, found)
     if facts.engine is not None and not facts.engine.proxied:
         yield Finding(
             check="proxies",
             level=Level.WARNING,
-            what=f"{told} set here, but the engine has no proxy",
+            what=f"{named} set here, but the engine has no proxy",
             why="the engine pulls the images, and does not see this environment",
             fix="give it one: https://docs.docker.com/engine/daemon/proxy/",
         )
+
+
+def _odd(excluded: variables.Excluded, export: str) -> Finding:
+    """NO_PROXY with entries that mean nothing, or parted by something else than commas."""
+    if excluded.unread:
+        shown = ", ".join(f"'{printable(without_logins(word))[:60]}'" for word in excluded.unread[:5])
+        more = f" and {len(excluded.unread) - 5} more" if len(excluded.unread) > 5 else ""
+        what = f"NO_PROXY: {shown}{more} cannot be read, and is ignored"
+        why = "an entry is a name, an address, a network such as 10.0.0.0/8, or one of them and a port"
+    else:
+        what = "NO_PROXY is written as docker, k3d, kubectl and helm do not read it"
+        why = (
+            "they want commas between entries, and no port behind a network; a launch hands it to them so, a shell not"
+        )
+    return Finding(check="proxies", level=Level.WARNING, what=what, why=why, fix=export)
+
+
+def _unfit_proxies(facts: Facts, found: variables.Proxies) -> Iterator[Finding]:
+    """Variables that name no proxy, or one that not all programs use."""
+    for name, fault in found.faults.items():
+        yield Finding(
+            check="proxies",
+            level=Level.WARNING,
+            what=f"{name} names no proxy",
+            why=printable(fault),
+            fix=f"`export {name}=http://proxy:3128`, or unset it",
+        )
+    socks = next((each for each in (found.https, found.http) if each is not None and not each.web), None)
+    if socks is not None:
+        yield Finding(
+            check="proxies",
+            level=Level.WARNING,
+            what=f"{socks.shown} is a proxy of the kind {socks.scheme}",
+            why="helm and kubectl use it; downloads of k3d, kubectl and helm go through proxies of HTTP only",
+            fix="name one in HTTPS_PROXY, or put these programs on the PATH",
+        )
+    for name in variables.differing(facts.environ):
+        yield Finding(
+            check="proxies",
+            level=Level.WARNING,
+            what=f"{name} and {name.lower()} say different things",
+            why=f"curl reads {name.lower()} first, docker and helm {name}; launches hand {name.lower()} to all of them",
+            fix=f"unset one of them: `unset {name}`",
+        )
+
+
+def authorities(facts: Facts) -> Iterator[Finding]:
+    """Whose certificates downloads trust."""
+    found = facts.trusted
+    if isinstance(found, LaunchError):
+        yield Finding(check="authorities", level=Level.WARNING, what=found.what, why=found.why, fix=found.fix)
+    elif found is not None and not found.source:
+        yield Finding(
+            check="authorities",
+            level=Level.WARNING,
+            what="there are no certificate authorities",
+            why="no certificate can be verified, so nothing can be downloaded",
+            fix=found.fix,
+        )
+    elif found is not None:
+        none = "" if found.own else "; Python itself has none here"
+        yield Finding(check="authorities", level=Level.OK, what=f"read from {found.source}{none}")
 
 
 def names(facts: Facts) -> Iterator[Finding]:
     """Hosts that images and charts come from."""
     if facts.unresolved is None:
         return
-    if any(_either(facts.environ, name) for name in _PROXIES):
+    if variables.read(facts.environ).named:
         yield Finding(check="DNS", level=Level.OK, what="a proxy resolves the names")
     elif facts.unresolved:
         first = next(iter(facts.unresolved.values()))
@@ -152,32 +222,7 @@ def hosts(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
-def _either(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name) or environ.get(name.lower()) or ""
-
-
 def _local(settings: Settings) -> list[str]:
     """What must not go through a proxy."""
     own = ["localhost", "127.0.0.1", settings.cluster.bind_address, settings.cluster.domain]
     return [name for name in dict.fromkeys(own) if name not in _EVERYWHERE]
-
-
-def _covered(host: str, given: list[str]) -> bool:
-    """Whether NO_PROXY leaves a host out: by name, by a domain above it, by a network, or with all others."""
-    for entry in given:
-        domain = entry.lstrip("*").lstrip(".")
-        if entry in ("*", host) or (domain and f".{host}".endswith(f".{domain}")):
-            return True
-        if "/" in entry and _ip(host) and _ip(entry.split("/")[0]):
-            network = ipaddress.ip_network(entry, strict=False)
-            if ipaddress.ip_address(host) in network:
-                return True
-    return False
-
-
-def _ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

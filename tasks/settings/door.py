@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.settings.invoke_file import check_invoke_yaml, look, refuse_variables
 from tasks.settings.origin import BUILT_IN, DEFAULT, Layer, Origin, parts
 from tasks.settings.problems import Problem, refusal
-from tasks.tools.secret import conceal_logins
+from tasks.tools.secret import conceal_logins, conceal_proxy
 
 if TYPE_CHECKING:
     from tasks.settings.merge import Node
@@ -100,7 +100,9 @@ def _conceal_environment(environ: Mapping[str, str]) -> None:
     """Logins in addresses, whatever variable holds them: programs repeat their environment in errors."""
     for name, value in environ.items():
         if "@" in value:
-            conceal_logins(value, scheme="http" if name.lower().endswith("_proxy") else "")
+            conceal_logins(value)
+            if name.lower().endswith("_proxy"):
+                conceal_proxy(value)
 
 
 def _wish(options: Sequence[Layer]) -> tuple[str, Origin] | None:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tasks.settings.origin import Path
-from tasks.tools.secret import MASK, conceal, conceal_logins, without_logins
+from tasks.tools.secret import MASK, conceal, conceal_proxy, without_logins
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Settings
@@ -30,7 +30,7 @@ def conceal_values(settings: Settings) -> None:
         if _SECRET_NAME.search(name):
             conceal(value)
         elif _PROXY_NAME.search(name):
-            conceal_logins(value, scheme="http")
+            conceal_proxy(value)
 
 
 def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back

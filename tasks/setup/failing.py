@@ -5,13 +5,17 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from collections.abc import Mapping
 from urllib.error import URLError
 
 from tasks.errors import LaunchError
 from tasks.setup.address import shown
+from tasks.setup.trust import trust
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that the same request may not meet again (RFC 9110, 6585, 8470)."""
+_TIMES = frozenset({9, 10})
+"""OpenSSL's codes of a certificate that is not valid yet, and of one that is no more."""
 _MIRROR = "set {setting} to a mirror that this machine reaches, or put {program} on the PATH"
 
 
@@ -44,18 +48,13 @@ class Reach:
             transient=status in _PASSING,
         )
 
-    def broken(self, url: str, error: BaseException) -> LaunchError:
-        """The line failed: no name, no connection, no trust, or no end."""
+    def broken(self, url: str, error: BaseException, environ: Mapping[str, str] | None = None) -> LaunchError:
+        """The line failed: no name, no connection, no trust, or no end. `environ`: what the request was made with."""
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, LaunchError):
             return reason
         if isinstance(reason, ssl.SSLCertVerificationError):
-            return LaunchError(
-                f"the certificate of {_host(url)} is not trusted",
-                why=reason.verify_message or str(reason),
-                fix="if a proxy of your company stands in between, name its authority in SSL_CERT_FILE; "
-                f"or {self.other}",
-            )
+            return self._untrusted(url, reason, environ or {})
         if isinstance(reason, UnicodeError | ValueError | http.client.InvalidURL):
             return LaunchError(
                 f"{shown(url)} is no address that can be asked",
@@ -78,6 +77,19 @@ class Reach:
             fix=f"look at the network, HTTPS_PROXY and NO_PROXY; or {self.other}",
             transient=not told,
         )
+
+    def _untrusted(self, url: str, error: ssl.SSLCertVerificationError, environ: Mapping[str, str]) -> LaunchError:
+        """A certificate that could not be verified: by the time, by the authorities that there are, or by its name."""
+        why = getattr(error, "verify_message", "") or str(error)
+        what = f"the certificate of {_host(url)} is not trusted"
+        if getattr(error, "verify_code", 0) in _TIMES:
+            return LaunchError(what, why=why, fix=f"see that this machine's clock is right (`date`); or {self.other}")
+        try:
+            found = trust(environ)
+        except LaunchError as wrong:
+            return wrong
+        named = found.source or "nothing: Python has no authorities of its own here, and the system shows none"
+        return LaunchError(what, why=f"{why}; authorities were read from {named}", fix=f"{found.fix}; or {self.other}")
 
     def silent(self, url: str, seconds: float) -> LaunchError:
         """Nothing came for too long."""

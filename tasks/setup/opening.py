@@ -1,13 +1,11 @@
 """Opening an address: proxies, redirects and a mirror's credentials, on top of urllib.
 
-Certificates are always verified; who has an authority of their own names it in SSL_CERT_FILE (OpenSSL).
+Certificates are always verified, by the authorities of `trust`.
 """
 
 from __future__ import annotations
 
 import base64
-import functools
-import ssl
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPMessage, HTTPResponse
@@ -15,13 +13,17 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from tasks.core import proxies
 from tasks.errors import BadInput, LaunchError
 from tasks.setup.address import shown
+from tasks.setup.trust import trust
 from tasks.tools.secret import conceal
 
 Response = HTTPResponse | HTTPError
 """Both have `status`, `headers`, `read1` or `read`, and `close`."""
 _AGENT = "openframe-setup"
+_PORTS = {"http": 80, "https": 443}
+_NAME_ONE = "name one in HTTPS_PROXY, such as http://proxy:3128, or the hosts to be reached without one in NO_PROXY"
 
 
 def open_address(
@@ -60,7 +62,7 @@ def _opener(environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
     for handler in (
         _Proxies(environ),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=_trust()),
+        urllib.request.HTTPSHandler(context=trust(environ).context),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
@@ -68,12 +70,6 @@ def _opener(environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
-
-
-@functools.cache
-def _trust() -> ssl.SSLContext:
-    """The system's authorities; reading them costs 30 ms, so once."""
-    return ssl.create_default_context()
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -103,30 +99,26 @@ class _Proxies(urllib.request.ProxyHandler):
     """The proxies that the given environment names; urllib's own handler looks at this process's."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._no = _variable(environ, "no_proxy")
-        every = _variable(environ, "all_proxy")
-        named = {scheme: _variable(environ, f"{scheme}_proxy") or every for scheme in ("http", "https")}
-        super().__init__({scheme: proxy for scheme, proxy in named.items() if proxy})
+        self._read = proxies.read(environ)
+        both = {"http": self._read.http, "https": self._read.https}
+        # one that cannot be read is still asked for: `proxy_open` says what is wrong with it
+        super().__init__({scheme: each.url if each is not None else "http://unread" for scheme, each in both.items()})
 
     def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> object:  # noqa: A002 - urllib's own name
         """None where urllib is to go on as it would without a proxy, or with the one that is set then."""
-        bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
-        if req.host and bypass(req.host, {"no": self._no}):
+        there = urlsplit(f"//{req.host}")
+        if self._read.excluded.covers(there.hostname or "", there.port or _PORTS.get(type)):
             return None
-        scheme, there, _ = proxy.partition("://")
-        if there and scheme.lower() not in ("http", "https"):
+        fault = self._read.fault(type)
+        if fault is not None:
+            raise BadInput(f"{fault[0]} names no proxy", why=fault[1], fix=_NAME_ONE)
+        chosen = self._read.of(type, there.hostname or "", there.port)
+        if chosen is None:
+            return None
+        if not chosen.web:
             raise BadInput(
-                f"the proxy {shown(proxy)} is of a kind that is not supported: {scheme}",
+                f"the proxy {chosen.shown} is of a kind that is not supported: {chosen.scheme}",
                 why="downloads here go through proxies of HTTP only",
-                fix="name one in HTTPS_PROXY, or the hosts to be reached without one in NO_PROXY",
+                fix=_NAME_ONE,
             )
         return super().proxy_open(req, proxy, type)
-
-
-def _variable(environ: Mapping[str, str], name: str) -> str:
-    """Lower case first, as curl does. HTTP_PROXY is not read in a CGI script, where a client could set it."""
-    if name in environ:
-        return environ[name]
-    if name == "http_proxy" and "REQUEST_METHOD" in environ:
-        return ""
-    return environ.get(name.upper(), "")

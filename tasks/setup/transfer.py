@@ -126,7 +126,7 @@ class Transfer:
         """How the answer begins. Raises `LaunchError`, `Stopped`."""
         found = self._next()
         if isinstance(found, _End):
-            raise self._line.reach.broken(self._url, found.error or OSError("no answer")) from None
+            raise self._line.reach.broken(self._url, found.error or OSError("no answer"), self._line.environ) from None
         assert isinstance(found, Head)
         return found
 
@@ -137,7 +137,7 @@ class Transfer:
             yield found
             self._room.release()
         if found.error is not None:
-            raise self._line.reach.broken(self._url, found.error) from None
+            raise self._line.reach.broken(self._url, found.error, self._line.environ) from None
 
     def _next(self) -> Head | bytes | _End:
         line = self._line

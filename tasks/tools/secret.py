@@ -42,28 +42,32 @@ def conceal(value: str) -> None:
         _values = tuple(sorted(found, key=lambda form: (-len(form), form)))
 
 
-def conceal_logins(text: str, *, scheme: str = "") -> None:
+def conceal_logins(text: str) -> None:
     """Conceal the logins of all addresses in a text, as they are written and without their percent-encoding.
 
     A password, and with its user name, as Basic authentication encodes the two; a user name that has no password.
-    `scheme`: of a text that is an address without one.
     """
-    if "@" not in text:
+    if "@" in text:
+        for match in _ADDRESS.finditer(text):
+            _conceal_login(login_of(match[1]), _scheme(match))
+
+
+def conceal_proxy(text: str) -> None:
+    """Conceal the login of a proxy's address, which may lack its scheme, and has no path: all before its last `@`."""
+    _conceal_login(text.rpartition("://")[2].rpartition("@")[0], "http")
+
+
+def _conceal_login(login: str, scheme: str) -> None:
+    user, colon, password = login.partition(":")
+    if not login or MASK in login or "${" in login:
         return
-    if scheme and "://" not in text:
-        text = f"{scheme}://{text}"
-    for match in _ADDRESS.finditer(text):
-        login = login_of(match[1])
-        user, colon, password = login.partition(":")
-        if not login or MASK in login or "${" in login:
-            continue
-        found = [password, login] if colon and password and password not in _NO_PASSWORDS else []
-        alone = not found and _scheme(match) not in _NAMES_ONLY and len(user) >= _LONE
-        if alone or _TOKEN.fullmatch(unquote(user)):
-            found.append(user)
-        for value in found:
-            conceal(value)
-            conceal(unquote(value))
+    found = [password, login] if colon and password and password not in _NO_PASSWORDS else []
+    alone = not found and scheme not in _NAMES_ONLY and len(user) >= _LONE
+    if alone or _TOKEN.fullmatch(unquote(user)):
+        found.append(user)
+    for value in found:
+        conceal(value)
+        conceal(unquote(value))
 
 
 def redact(text: str) -> str:

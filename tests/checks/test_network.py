@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 
 from tasks.checks.facts import Context
-from tasks.checks.network import address, hosts, low_ports, names, ports, proxies, wishes
+from tasks.checks.finding import Finding, Level
+from tasks.checks.network import address, authorities, hosts, low_ports, names, ports, proxies, wishes
+from tasks.errors import BadInput
 from tasks.settings.tree import Settings
+from tasks.setup.trust import Trust
 from tests.checks.given import WELL, engine, environ, levels, one, settings
 from tests.facts.docker_info import ROOTLESS
 
@@ -141,6 +145,55 @@ def test_proxies(given: dict[str, str], cluster: dict[str, Any], missing: str | 
     if missing:
         assert found.fix == f"`export NO_PROXY={missing} no_proxy={missing}`"
     assert "secret" not in f"{found}"
+
+
+def found_with(**given: str) -> list[Finding]:
+    """Findings of proxies behind an engine that has one."""
+    given = {"HTTPS_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1", **given}
+    return list(proxies(replace(WELL, engine=engine(HttpsProxy="http://proxy:3128"), environ=environ(**given))))
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "fix"),
+    [
+        (
+            {"NO_PROXY": "localhost 127.0.0.0/8"},
+            "kubectl and helm do not read it",
+            "export NO_PROXY=localhost,127.0.0.0/8 ",
+        ),
+        ({"NO_PROXY": "localhost,127.0.0.0/8:443,127.0.0.1"}, "helm do not read it", "127.0.0.0/8,127.0.0.1 "),
+        ({"NO_PROXY": "localhost,127.0.0.1,10.0.0.0/"}, "'10.0.0.0/' cannot be read", "NO_PROXY=localhost,127.0.0.1 "),
+        (
+            {"NO_PROXY": "localhost;127.0.0.1;http://u:secret@x"},
+            "'http://***@x' cannot",
+            "NO_PROXY=localhost,127.0.0.1 ",
+        ),
+        ({"HTTP_PROXY": "me:secret@:1"}, "HTTP_PROXY names no proxy", "unset it"),
+        ({"HTTPS_PROXY": "socks5://me:secret@p"}, "socks5://***@p:1080 is a proxy of the kind socks5", "HTTPS_PROXY"),
+        ({"http_proxy": "p:1", "HTTP_PROXY": "p:2"}, "HTTP_PROXY and http_proxy say different", "unset HTTP_PROXY"),
+    ],
+)
+def test_variables_that_programs_read_in_another_way(given: dict[str, str], what: str, fix: str) -> None:
+    found = [each for each in found_with(**given) if each.level is Level.WARNING]
+    assert what in one(found).what
+    assert fix in one(found).fix
+    assert "secret" not in f"{found}"
+
+
+def test_all_proxy_is_not_read_by_the_programs_of_a_launch() -> None:
+    given = environ(ALL_PROXY=PROXY, NO_PROXY="localhost,127.0.0.1")
+    assert "helm do not read it" in one(proxies(replace(WELL, engine=None, environ=given))).what
+
+
+def test_authorities() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    own, none = (Trust(context=context, source=source, own=bool(source)) for source in ("/etc/x.pem", ""))
+    assert one(authorities(replace(WELL, trusted=own))).what == "read from /etc/x.pem"
+    assert "Python itself has none" in one(authorities(replace(WELL, trusted=replace(own, own=False)))).what
+    assert one(authorities(replace(WELL, trusted=none))).level is Level.WARNING
+    wrong = BadInput("SSL_CERT_FILE names /x", why="it is empty", fix="correct it")
+    assert one(authorities(replace(WELL, trusted=wrong))).what == "SSL_CERT_FILE names /x"
+    assert list(authorities(WELL)) == []
 
 
 def test_an_engine_without_a_proxy_pulls_nothing_where_one_is_needed() -> None:

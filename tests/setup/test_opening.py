@@ -121,6 +121,26 @@ def test_hosts_without_a_proxy(server: Server, no: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "no", ["127.0.0.0/8 192.168.0.0/16", "x; 127.0.0.0/8", "127.0.0.0/8:PORT", "10.0.0.0/ 127.0.0.1"]
+)
+def test_networks_are_left_out_and_what_cannot_be_read_is_ignored(server: Server, no: str) -> None:
+    server.files["/a"] = b"direct"
+    environ = {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": no.replace("PORT", str(server.port))}
+    assert ask(f"{server.url}/a", environ) == (200, b"direct")
+    with pytest.raises(URLError):  # the proxy is not there
+        ask("http://mirror.invalid/a", environ)
+
+
+@pytest.mark.parametrize("value", ["http://", "me:c4nary@:80", "gopher://me:c4nary@h"])
+def test_a_proxy_that_cannot_be_read_is_named(server: Server, value: str) -> None:
+    server.files["/a"] = b"direct"
+    with pytest.raises(BadInput, match="HTTPS_PROXY names no proxy") as caught:
+        ask("https://mirror.invalid/a", {"HTTPS_PROXY": value})
+    assert "c4nary" not in str(caught.value)
+    assert ask(f"{server.url}/a", {"HTTP_PROXY": value, "NO_PROXY": "127.0.0.1"}) == (200, b"direct")
+
+
+@pytest.mark.parametrize(
     "environ",
     [
         {"http_proxy": "", "HTTP_PROXY": "http://127.0.0.1:1"},

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tasks.tools import secret
-from tasks.tools.secret import MASK, conceal, conceal_logins, redact
+from tasks.tools.secret import MASK, conceal, conceal_logins, conceal_proxy, redact
 
 
 @pytest.fixture(autouse=True)
@@ -128,8 +128,19 @@ def test_names_of_accounts_stay_words() -> None:
     )
 
 
-def test_an_address_without_a_scheme_holds_a_login_where_one_is_expected() -> None:
-    conceal_logins("me:c4nary-pass@proxy:3128", scheme="http")
-    assert redact("c4nary-pass") == MASK
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("me:c4nary-pass@proxy:3128", "c4nary-pass"),
+        ("http://me:c4n@ry/w$rd@proxy:3128", "c4n@ry/w$rd"),
+        ("socks5://me:c4n%40ry-5@proxy", "c4n@ry-5"),
+    ],
+)
+def test_the_login_of_a_proxy_is_all_before_its_last_at(text: str, seen: str) -> None:
+    conceal_proxy(text)
+    assert redact(f"<{seen}>") == "<***>"
+
+
+def test_a_text_without_a_scheme_is_no_address_else() -> None:
     conceal_logins("mailto-like:other-pass@proxy:3128")
     assert redact("other-pass") == "other-pass"
