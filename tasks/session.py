@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasks.core import proxies
+from tasks.core.paths import cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import Interrupted, LaunchError
 from tasks.options import Options, refuse
@@ -79,12 +80,12 @@ class Session:
         """Private folders of this cluster, below the user's state and cache folders."""
         from tasks.situation import Folders
 
-        return Folders(state=self.state / "clusters" / self._stem, cache=_place(self.environ, "XDG_CACHE_HOME"))
+        return Folders(state=self.state / "clusters" / self._stem, cache=cache_folder(self.environ))
 
     @property
     def state(self) -> Path:
         """The user's state folder of this project."""
-        return _place(self.environ, "XDG_STATE_HOME")
+        return state_folder(self.environ)
 
     @property
     def _stem(self) -> str:
@@ -201,16 +202,6 @@ class Session:
             if status:
                 raise Ended(status)
         return results
-
-
-def _place(environ: Mapping[str, str], variable: str) -> Path:
-    """Our folder below one of the user's (XDG); platformdirs knows the others' places."""
-    from platformdirs import user_cache_path, user_state_path
-
-    given = environ.get(variable, "")
-    if given.startswith("/"):
-        return Path(given) / "openframe"
-    return user_state_path("openframe") if variable == "XDG_STATE_HOME" else user_cache_path("openframe")
 
 
 def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:

@@ -54,6 +54,19 @@ def answers(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="engine", level=Level.OK if known else Level.UNKNOWN, what=what)
 
 
+def files(facts: Facts) -> Iterator[Finding]:
+    """A container with the engine's socket and network, but with files of its own."""
+    if facts.engine is not None and not facts.engine.files:
+        yield Finding(
+            check="engine",
+            level=Level.WARNING,
+            what="the engine does not see this container's files",
+            why="nodes show the memory of the whole machine (their limits hold all the same), and several servers "
+            "cannot be given settings of their kubelets",
+            fix="mount the state folder into this container from the same path of the engine's machine",
+        )
+
+
 def cgroups(facts: Facts) -> Iterator[Finding]:
     """The cgroup version against the k3s version, and the controllers that a kubelet needs."""
     engine = facts.engine

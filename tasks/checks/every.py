@@ -13,6 +13,7 @@ Check = Callable[[Facts], Iterator[Finding]]
 
 CHECKS: tuple[Check, ...] = (
     engine.answers,
+    engine.files,
     engine.cgroups,
     engine.storage,
     engine.forwarding,

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks.cluster.arguments import arguments
+from tasks.errors import BadInput
 from tasks.settings.tree import Settings
 from tasks.tools.docker import CONFIG_LABEL, OURS
 from tasks.tools.program import duration
@@ -64,6 +65,8 @@ class Files:
     meminfo: Mapping[str, str] = field(default_factory=dict)
     """By role a file that shows a node's memory as it will be limited. Without them k3d makes such files itself, by a
     container for each node, one after another."""
+    seen: bool = True
+    """The engine sees this machine's files: k3d, too, can mount its own into nodes."""
     edac: str | None = None
     """An empty folder, where the engine's machine tells of its memory in a second way."""
 
@@ -104,7 +107,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
             {"label": f"{CONFIG_LABEL}={remembered(settings, shape)}", "nodeFilters": _NODES},
         ]
     }
-    if limits.enabled and not files.meminfo:
+    if limits.enabled and files.seen and not files.meminfo:
         runtime["serversMemory"] = docker_memory(limits.server_memory)
         runtime["agentsMemory"] = docker_memory(limits.agent_memory)
     config: dict[str, Any] = {
@@ -147,6 +150,17 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
         config["subnet"] = cluster.subnet
     _put_drop_in(config, settings, shape, files.drop_in)
     return {key: value for key, value in config.items() if value not in ([], {})}
+
+
+def refuse_files(settings: Settings, shape: Shape) -> None:
+    """Raises `BadInput` for what needs a file of this machine in the nodes, where the engine does not see any."""
+    if settings.cluster.servers > 1 and kubelet_config(settings, shape) is not None:
+        raise BadInput(
+            "several servers cannot be given settings of their kubelets here",
+            why="they go in as a file of this machine, and the engine, outside of this container, does not see it",
+            fix="leave out cluster.kubelet_config and K3D_CONCURRENT_DOWNLOADS, or use one server, or mount the state "
+            "folder into this container from the same path of the engine's machine",
+        )
 
 
 def _meminfo(files: Files, shape: Shape) -> list[dict[str, Any]]:
@@ -284,8 +298,6 @@ def changed(settings: Settings, shape: Shape, label: str) -> list[str]:
 
 def render(config: Mapping[str, Any]) -> str:
     """The file's text: JSON, which is YAML. Raises `BadInput` for a `$`, which k3d would expand."""
-    from tasks.errors import BadInput
-
     text = json.dumps(config, indent=1, ensure_ascii=False)
     if "$" in text:
         line = next(line.strip() for line in text.splitlines() if "$" in line)

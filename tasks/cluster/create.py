@@ -51,6 +51,7 @@ def write_config(situation: Situation, ports: Ports) -> None:
         drop_in = folders.state / "kubelet.conf"
         write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; nothing private in it
     files = Files(
+        seen=situation.host is None or situation.host.files,
         registries=str(registries) if registries else None,
         drop_in=str(drop_in) if drop_in else None,
         **_memory_files(situation),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tasks.acting import running
 from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
 from tasks.cluster.arguments import arguments
-from tasks.cluster.config import Files, balanced, docker_memory, k3d_config, render
+from tasks.cluster.config import Files, balanced, docker_memory, k3d_config, refuse_files, render
 from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
@@ -52,6 +52,8 @@ def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts)
     shape = situation.shape
     if situation.ports is not None:  # what k3d would not take is told before anything is pulled
         render(k3d_config(settings, shape, situation.ports, Files()))
+    if situation.host is not None and not situation.host.files:
+        refuse_files(settings, shape)
     if situation.standing.presence is Presence.INCOMPLETE:
         ids = tuple(node.id for node in situation.standing.nodes)
         yield Step(
@@ -150,7 +152,8 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     have = situation.standing.of("agent")
     wanted = situation.shape.agents
     limits = situation.settings.cluster.limits
-    memory = docker_memory(limits.agent_memory) if limits.enabled else None
+    seen = situation.host is None or situation.host.files
+    memory = docker_memory(limits.agent_memory) if limits.enabled and seen else None
     settings = situation.settings
     concurrency, ingress = situation.shape.concurrency, settings.ingress.controller
     rows = arguments(settings.cluster, concurrency, ingress=ingress) if not have else ()

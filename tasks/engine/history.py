@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tasks.core.files import write_whole
 from tasks.core.lock import locked
+from tasks.core.paths import state_folder
 from tasks.engine.step import Result, State
 
 _KEPT = 5
@@ -23,13 +24,8 @@ _PATIENCE = 2.0
 
 
 def history_file(environ: Mapping[str, str]) -> Path:
-    """`durations.json` in the user's state folder (XDG_STATE_HOME where it is given)."""
-    given = environ.get("XDG_STATE_HOME", "")
-    if given.startswith("/"):
-        return Path(given) / "openframe" / "durations.json"
-    from platformdirs import user_state_path
-
-    return user_state_path("openframe") / "durations.json"
+    """`durations.json` in the user's state folder."""
+    return state_folder(environ) / "durations.json"
 
 
 def load(path: Path, engine: str) -> dict[str, float]:

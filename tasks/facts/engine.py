@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.errors import LaunchError
 from tasks.facts import no_engine
+from tasks.facts.enclosure import Enclosure, enclosure
 from tasks.facts.endpoint import Endpoint, endpoint
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
 from tasks.tools.program import Command, CommandFailed, DeadlinePassed, Programs
@@ -63,6 +64,8 @@ class Engine:
     proxied: bool = False
     """It has a proxy of its own for its pulls."""
     warnings: tuple[str, ...] = ()
+    files: bool = True
+    """It sees this machine's files: they can be mounted into nodes."""
     host: str = ""
     """Its address."""
     context: str = ""
@@ -97,13 +100,19 @@ def engine(programs: Programs) -> Engine:
         raise no_engine.failed(point, error.what) from None
     info = _parsed(done.out)
     _refuse(info, point, here, done.err)
-    return read(info, point, here)
+    shared = Enclosure()
+    if not is_machine(info, here):  # which brings files and ports to this one itself
+        shared = enclosure(programs, point, rootless=_rootless(info))
+    if not shared.loopback:
+        raise no_engine.outside(point)
+    return read(info, point, here, files=shared.files)
 
 
-def read(info: Mapping[str, Any], point: Endpoint, here: Here) -> Engine:
+def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = True) -> Engine:
     """What an engine told of itself, bounded by cgroups where it is on this machine."""
     machine = is_machine(info, here)
-    local = not machine and str(info.get("KernelVersion", "")) == here.kernel and info.get("Name") == here.name
+    same = str(info.get("KernelVersion", "")) == here.kernel and info.get("Name") == here.name
+    local = same and files and not machine
     bound = _limits(info, here) if local else Limits()
     ncpu, memory = int(info.get("NCPU") or 1), int(info.get("MemTotal") or 0)
     return Engine(
@@ -117,6 +126,7 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here) -> Engine:
         rootless=_rootless(info),
         desktop=machine,
         here=local,
+        files=files,
         name=str(info.get("Name", "")),
         root_dir=str(info.get("DockerRootDir", "")),
         driver=str(info.get("Driver", "")),

@@ -104,6 +104,21 @@ def remote(point: Endpoint) -> NoEngine:
     )
 
 
+def outside(point: Endpoint) -> NoEngine:
+    """A container with the socket of an engine that is outside of it, and with a network of its own."""
+    return _refusal(
+        "this is a container, and its Docker engine is outside of it",
+        f"{point.host or point.context} is a mounted socket: clusters are published on the loopback of the engine's "
+        "machine, where nothing in this container reaches them",
+        (
+            "give this container that machine's network: `docker run --network host …`; in a dev container",
+            '`"runArgs": ["--network=host"]`; in GitLab\'s runner `network_mode = "host"`; on GitHub',
+            "`container: {options: --network host}`;",
+            "or run this project outside of the container, or with an engine of its own in it",
+        ),
+    )
+
+
 def podman(point: Endpoint) -> NoEngine:
     """What answers is Podman."""
     where = f" at {point.host}" if point.host and not point.default else ""

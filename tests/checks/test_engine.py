@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.engine import answers, cgroups, forwarding, storage, unpacking
+from tasks.checks.engine import answers, cgroups, files, forwarding, storage, unpacking
 from tasks.checks.facts import Facts, kubernetes_minor
 from tasks.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
@@ -150,3 +150,8 @@ def test_unpacking_by_another_program_where_it_is_known_to_be_missing(there: boo
 def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
     facts: Facts = NONE
     assert list(check(facts)) == []
+
+
+@pytest.mark.parametrize(("seen", "found"), [(True, []), (False, ["warning"])])
+def test_a_container_whose_engine_sees_none_of_its_files(seen: bool, found: list[str]) -> None:
+    assert levels(files(replace(WELL, engine=replace(engine(), files=seen)))) == found

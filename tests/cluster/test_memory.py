@@ -47,6 +47,12 @@ def test_without_them_it_does() -> None:
     assert "volumes" not in config
 
 
+def test_where_the_engine_sees_no_files_of_this_machine_k3d_is_asked_for_none() -> None:
+    config = configured(Files(seen=False))
+    assert memory(config) == {}
+    assert "volumes" not in config
+
+
 def test_without_limits_neither() -> None:
     config = configured(Files(), limits={"enabled": False})
     assert memory(config) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from tasks.engine.step import Step
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence
 from tasks.situation import Situation
+from tests.checks.given import engine
 from tests.given import act, by_name, node, settings, situation, standing
 from tests.programs import Answer, FakePrograms
 
@@ -180,6 +182,27 @@ def test_more_agents_are_added_and_none_is_taken_away(
         f"k3d node create openframe-dev-{name} --cluster openframe-dev --role agent --memory 1536m{own} --timeout 180s"
         for name in added
     ]
+
+
+@pytest.mark.parametrize(
+    ("servers", "kubelet", "refused"),
+    [(1, {}, False), (1, {"maxPods": 50}, False), (3, {}, False), (3, {"maxPods": 50}, True)],
+)
+def test_where_the_engine_sees_no_files_what_needs_one_is_refused(
+    tmp_path: Path, servers: int, kubelet: dict[str, Any], refused: bool
+) -> None:
+    chosen = settings(cluster={"servers": servers, "kubelet_config": kubelet})
+    given = situation(tmp_path, settings=chosen, host=replace(engine(), files=False, here=False))
+    with pytest.raises(BadInput, match="kubelets") if refused else contextlib.nullcontext():
+        steps(given)
+
+
+def test_nor_does_an_added_agent_get_one(tmp_path: Path) -> None:
+    k3d = FakePrograms(otherwise=Answer())
+    blind = replace(engine(), files=False, here=False)
+    given = situation(tmp_path, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d, host=blind)
+    act(steps(given)[-1])
+    assert "--memory" not in k3d.lines[0]
 
 
 def test_an_added_agent_without_limits(tmp_path: Path) -> None:

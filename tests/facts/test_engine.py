@@ -14,6 +14,7 @@ import pytest
 from tasks.errors import NoEngine
 from tasks.facts import engine as module
 from tasks.facts import no_engine
+from tasks.facts.enclosure import Enclosure
 from tasks.facts.endpoint import SOCKET, Endpoint
 from tasks.facts.engine import engine, is_machine, read
 from tasks.facts.machine import Limits
@@ -253,3 +254,37 @@ def test_the_engine_of_this_machine_if_there_is_one(tmp_path: Path) -> None:
     assert found.cpus >= 1
     assert found.memory_bytes > 64 * 1024**2
     assert found.version
+
+
+@pytest.mark.parametrize(
+    ("shared", "expected"),
+    [
+        (Enclosure(), (True, True)),
+        (Enclosure(files=False), (False, False)),
+    ],
+)
+def test_an_engine_outside_of_this_container_is_not_here(
+    monkeypatch: pytest.MonkeyPatch, shared: Enclosure, expected: tuple[bool, bool]
+) -> None:
+    monkeypatch.setattr(module, "enclosure", lambda *_, **__: shared)
+    monkeypatch.setattr(module, "Here", lambda **_: HERE)
+    monkeypatch.setattr(module, "limits", lambda _groups: Limits(cpus=1.0))
+    found = engine(asked(LINUX))
+    assert (found.here, found.files) == expected
+    assert found.cpus == (1 if found.here else 2), "this container's own limits do not bound what is outside of it"
+
+
+def test_one_that_publishes_on_another_loopback_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "enclosure", lambda *_, **__: Enclosure(loopback=False))
+    with pytest.raises(NoEngine, match="its Docker engine is outside of it") as caught:
+        engine(asked(LINUX, DOCKER_HOST="unix:///mnt/docker.sock"))
+    assert "/mnt/docker.sock is a mounted socket" in caught.value.why
+    assert "--network host" in caught.value.fix
+
+
+@pytest.mark.parametrize("info", [DESKTOP, COLIMA, ORBSTACK])
+def test_one_in_a_machine_of_its_own_brings_files_and_ports_here(
+    info: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "enclosure", lambda *_, **__: Enclosure(files=False, loopback=False))
+    assert engine(asked(info)).files
