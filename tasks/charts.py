@@ -188,12 +188,12 @@ def _silent(error: DeadlinePassed, used: Mapping[str, str], deadline: float) -> 
 
 def _known(path: Path) -> dict[str, str]:
     """Repositories that are in the file already; what is not as we write it is written anew."""
-    import yaml
+    from tasks.core import yaml
 
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))["repositories"]
+        rows = yaml.load(path.read_text(encoding="utf-8"))["repositories"]
         return {str(row["name"]): str(row["url"]) for row in rows}
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

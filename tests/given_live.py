@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
 from tasks.facts.live import Live
-from tasks.facts.releases import LiveRelease, refs
+from tasks.facts.releases import LiveRelease
 from tasks.objects.labels import key
 from tasks.situation import Situation
 from tasks.tools import helm
@@ -197,11 +197,16 @@ def job(name: str, namespace: str = "kube-system", *, done: bool = True) -> Obje
 
 def stored(*, manifest: str = "", name: str = "web", namespace: str = "web", **labels: str) -> Object:
     """The Secret in which Helm keeps a revision of a release."""
-    packed = gzip.compress(json.dumps({"manifest": manifest}).encode())
-    data = {"release": base64.b64encode(base64.b64encode(packed)).decode()}
+    data = {"release": packed(manifest)}
     given = {"owner": "helm", "name": name, "status": "deployed", "version": "1", **labels}
     revision = f"sh.helm.release.v1.{name}.v{given['version']}"
     return obj("Secret", revision, namespace, labels=given, type="helm.sh/release.v1", data=data)
+
+
+def packed(manifest: str) -> str:
+    """A revision of a release as its Secret holds it."""
+    inner = gzip.compress(json.dumps({"manifest": manifest}).encode())
+    return base64.b64encode(base64.b64encode(inner)).decode()
 
 
 def manifest(*objects: Mapping[str, Any]) -> str:
@@ -218,7 +223,7 @@ def release(fingerprint: str | None = None, **changes: Any) -> LiveRelease:
     given["labels"] = {} if fingerprint is None else {helm.FINGERPRINT: fingerprint}
     made = changes.pop("objects", ())
     found = LiveRelease(**{**given, **changes})
-    return replace(found, objects=refs(manifest(*made), found.namespace))
+    return replace(found, packed=packed(manifest(*made)))
 
 
 def holding(objects: Collection[Mapping[str, Any]], **changes: Any) -> Live:

@@ -1,1 +1,1 @@
-"""What every other package may use: files that are whole, locks, and nothing that knows Docker or Kubernetes."""
+"""What every other package may use: files, locks, YAML, and nothing that knows Docker or this project's tasks."""

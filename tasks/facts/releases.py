@@ -12,7 +12,8 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tasks.facts.readiness import waits_for
@@ -37,8 +38,26 @@ class LiveRelease:
     revision: int
     labels: Mapping[str, str]
     """Labels given by `helm upgrade --labels`."""
-    objects: tuple[Key, ...] = ()
-    """What its manifest holds, hooks left out: they may be gone."""
+    packed: str = field(default="", repr=False)
+    """The revision as its Secret holds it. Read only when asked for: a cluster may hold many releases of others."""
+
+    @cached_property
+    def objects(self) -> tuple[Key, ...]:
+        """What its manifest holds, hooks left out: they may be gone."""
+        return refs(self._manifest, self.namespace)
+
+    @cached_property
+    def unreadable(self) -> str:
+        """What of its manifest cannot be read, in one line; empty where all can."""
+        from tasks.core.yaml import readable
+
+        errors = readable(self._manifest)[1]
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return f"{errors[0]}{more}" if errors else ""
+
+    @cached_property
+    def _manifest(self) -> str:
+        return str(_payload(self.packed).get("manifest") or "")
 
     @property
     def workloads(self) -> tuple[Key, ...]:
@@ -49,7 +68,7 @@ class LiveRelease:
 def releases(api: Api) -> dict[tuple[str, str], LiveRelease]:
     """The newest revision of every release, by namespace and name. Raises `ApiError`."""
     newest: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for secret in api.get(_LIST)["items"]:
+    for secret in api.get(_LIST)["items"] or ():
         labels = secret["metadata"].get("labels") or {}
         place = (secret["metadata"]["namespace"], labels.get("name", ""))
         if place not in newest or _revision(secret) > _revision(newest[place]):
@@ -66,27 +85,31 @@ def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
     """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
     found = []
     for item in documents(manifest):
-        metadata = item.get("metadata") or {}
+        metadata, spec = _part(item, "metadata"), _part(item, "spec")
         name = metadata.get("name")
-        if not name or (item.get("spec") or {}).get("ttlSecondsAfterFinished") is not None:
+        if not name or spec.get("ttlSecondsAfterFinished") is not None:
             continue
         api_version, kind = str(item.get("apiVersion", "")), str(item.get("kind", ""))
-        found.append(Key(api_version, kind, metadata.get("namespace") or namespace, str(name)))
+        found.append(Key(api_version, kind, str(metadata.get("namespace") or namespace), str(name)))
     return tuple(dict.fromkeys(found))
 
 
 def documents(manifest: str) -> list[dict[str, Any]]:
-    """The objects of a manifest, those of lists among them."""
-    import yaml
+    """The objects of a manifest, those of lists among them; what cannot be read is left out."""
+    from tasks.core.yaml import readable
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found: list[dict[str, Any]] = []
-    for document in yaml.load_all(manifest, Loader=loader):
+    for document in readable(manifest)[0]:
         if not isinstance(document, dict):
             continue
         items = document.get("items") if str(document.get("kind", "")).endswith("List") else None
-        found += [each for each in items or [document] if isinstance(each, dict)]
+        found += [each for each in (items if isinstance(items, list) else [document]) if isinstance(each, dict)]
     return found
+
+
+def _part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = item.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _revision(secret: Mapping[str, Any]) -> int:
@@ -96,22 +119,21 @@ def _revision(secret: Mapping[str, Any]) -> int:
 
 def _release(namespace: str, name: str, secret: Mapping[str, Any]) -> LiveRelease:
     labels = secret["metadata"].get("labels") or {}
-    manifest = str(_payload(secret).get("manifest") or "")
     return LiveRelease(
         name=name,
         namespace=namespace,
         status=str(labels.get("status", "unknown")),
         revision=_revision(secret),
         labels={key: value for key, value in labels.items() if key not in _OWN},
-        objects=refs(manifest, namespace) if manifest else (),
+        packed=str((secret.get("data") or {}).get("release", "")),
     )
 
 
-def _payload(secret: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the Secret holds; nothing if it cannot be read: the release is then upgraded, which mends it."""
+def _payload(packed: str) -> Mapping[str, Any]:
+    """What the Secret holds; nothing if it cannot be read."""
     try:
-        data = base64.b64decode(base64.b64decode(str((secret.get("data") or {}).get("release", ""))))
+        data = base64.b64decode(base64.b64decode(packed))
         found = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
-    except (binascii.Error, ValueError, OSError, EOFError, zlib.error):
+    except (binascii.Error, ValueError, OSError, EOFError, zlib.error, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

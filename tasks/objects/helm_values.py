@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import BadInput
 from tasks.objects.fill import fill
 from tasks.objects.labels import digest
-from tasks.objects.reading import documents, plain, read_text
+from tasks.objects.reading import checked, documents, read_text
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Release
@@ -23,7 +23,7 @@ def release_values(release: Release, root: Path, values: Mapping[str, str]) -> d
     merged: dict[str, Any] = {}
     for name in release.values_files:
         merged = _merged(merged, _file(release, root, name))
-    merged = _merged(merged, plain(release.values, f"helm.releases: the values of '{release.name}'"))
+    merged = _merged(merged, checked(release.values, f"helm.releases: the values of '{release.name}'"))
     filled: dict[str, Any] = fill(merged, values)
     return filled
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import BadInput
+
+_BLANK = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +36,42 @@ class Document:
 def read_text(path: Path, meaning: str) -> str:
     """A file's text. Raises `BadInput` that says what the file is for."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as shells of Windows write files
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         why = error.strerror or type(error).__name__
     except UnicodeDecodeError as error:
-        why = f"it is not UTF-8 at byte {error.start}"
+        why = f"it is not {'UTF-16' if wide else 'UTF-8'} at byte {error.start}"
     raise BadInput(f"cannot read {path}", why=f"{why}; it is {meaning}", fix="correct the path or the file")
 
 
-def documents(text: str, source: str) -> list[Document]:
-    """The documents that are not empty, as JSON values. `source` names the file, and by .json its format.
+def documents(
+    text: str, source: str, *, unique: bool = False, plain: Callable[[str], Any] | None = None
+) -> list[Document]:
+    """The documents that are not empty, as JSON values. Raises `BadInput` with the document's number and the line.
 
-    Raises `BadInput` with the document's number and the line.
+    `source` names the file, and by .json its format. `unique`: a key that is written twice is an error; else the last
+    one counts, as with kubectl and Helm. `plain` gives the values of YAML's scalars without quotes, where they are not
+    those of kubectl.
     """
-    found = _json(text, source) if source.lower().endswith(".json") else _yaml(text, source)
+    if source.lower().endswith(".json"):
+        found = _json(text, source, unique=unique)
+    else:
+        try:
+            found = _yaml(text, source, unique=unique, plain=plain)
+        except BadInput:
+            found = []
+            if text.lstrip().startswith("{"):
+                with contextlib.suppress(BadInput):  # JSON values one after another are no YAML, and kubectl takes them
+                    found = _json(text, source, unique=unique)
+            if not found:
+                raise
     return [each for each in found if each.value is not None]
 
 
-def plain(value: Any, place: str) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
+def checked(value: Any, place: str) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
     """A value with texts as keys. Raises `BadInput` if JSON cannot hold it."""
     try:
         return _plain(value)
@@ -84,16 +107,24 @@ def _key(name: object) -> str:
     raise ValueError(f"the key {name!r} is no text")
 
 
-def _json(text: str, source: str) -> Iterator[Document]:
-    if not text.strip():
-        return
-    try:
-        value = json.loads(text, object_pairs_hook=_unique)
-    except json.JSONDecodeError as error:
-        raise _broken(source, 1, error.lineno, error.msg) from None
-    except (ValueError, RecursionError) as error:
-        raise _broken(source, 1, 1, str(error)) from None
-    yield Document(value=plain(value, source), source=source, number=1, line=1)
+def _json(text: str, source: str, *, unique: bool) -> list[Document]:
+    """JSON values one after another, as kubectl takes them."""
+    decoder = json.JSONDecoder(object_pairs_hook=_unique if unique else None)
+    found: list[Document] = []
+    place = 0
+    while blank := _BLANK.match(text, place):
+        place = blank.end()
+        if place == len(text):
+            break
+        line = text.count("\n", 0, place) + 1
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            raise _broken(source, len(found) + 1, error.lineno, error.msg) from None
+        except (ValueError, RecursionError) as error:
+            raise _broken(source, len(found) + 1, line, str(error)) from None
+        found.append(Document(value=checked(value, source), source=source, number=len(found) + 1, line=line))
+    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,39 +136,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _yaml(text: str, source: str) -> Iterator[Document]:
-    import yaml
+def _yaml(text: str, source: str, *, unique: bool, plain: Callable[[str], Any] | None) -> list[Document]:
+    from tasks.core import yaml
 
-    from tasks.objects.bounds import Excess, refuse_excess
-    from tasks.objects.loader import Loader, settle_keys
-
-    number, line = 1, 1
     try:
-        refuse_excess(text)
-        loader = Loader(text)
-        try:
-            while loader.check_node():
-                node = loader.get_node()
-                assert node is not None  # check_node said so
-                line = node.start_mark.line + 1
-                settle_keys(loader, node)
-                document = loader.construct_document(node)
-                place = f"{source}, document {number} (line {line})"
-                yield Document(value=plain(document, place), source=source, number=number, line=line)
-                number += 1
-        finally:
-            loader.dispose()
-    except Excess as error:
+        return [
+            Document(value=each.value, source=source, number=each.number, line=each.line)
+            for each in yaml.documents(text, unique=unique, plain=plain or yaml.scalar)
+        ]
+    except yaml.YamlError as error:
         raise _broken(source, error.number, error.line, error.reason) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _broken(source, number, mark.line + 1 if mark else line, error.problem or "") from None
-    except yaml.reader.ReaderError as error:
-        sign = error.character if isinstance(error.character, str) else chr(error.character)
-        line = text.count("\n", 0, max(text.find(sign), 0)) + 1
-        raise _broken(source, number, line, f"YAML does not allow the character U+{ord(sign):04X}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _broken(source, number, line, str(error)) from None
 
 
 def _broken(source: str, number: int, line: int, reason: str) -> BadInput:

@@ -139,9 +139,9 @@ def recognise(kubeconfig: str) -> RehearsalApi | None:
     """The API of a kubeconfig that a rehearsed cluster has written; None for any other."""
     if MARK not in kubeconfig:
         return None
-    import yaml
+    from tasks.core import yaml
 
-    document = yaml.load(kubeconfig, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe one
+    document = yaml.load(kubeconfig)
     current = document.get("current-context")
     context: dict[str, Any] = next(
         (each["context"] for each in document.get("contexts") or () if each["name"] == current), {}

@@ -125,9 +125,9 @@ def _unfit(path: str, text: str) -> str:
     try:
         fields: Any = json.loads(text)
     except ValueError:
-        import yaml
+        from tasks.core import yaml
 
-        fields = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe one
+        fields = yaml.load(text)
     failed = f"failed to merge kubelet configs: failed to load kubelet dropin file, path: {path}, error: "
     if not isinstance(fields, dict) or fields.get("kind") != "KubeletConfiguration":
         return f"{failed}failed to load Kubelet config file {path}, error failed to decode: Object 'Kind' is missing"

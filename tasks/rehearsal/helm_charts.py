@@ -29,10 +29,10 @@ class Chart:
 
 
 def _repositories(call: Call) -> tuple[Path, dict[str, str]]:
-    import yaml
+    from tasks.core import yaml
 
     path = Path(call.environ.get("HELM_REPOSITORY_CONFIG") or Path.home() / ".config/helm/repositories.yaml")
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    found = yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None
     return path, {str(each["name"]): str(each["url"]) for each in (found or {}).get("repositories") or ()}
 
 
@@ -138,7 +138,7 @@ def packed(chart: Chart) -> bytes:
 
 def _read(path: Path) -> Chart:
     """Of an archive, or a folder. Raises `Exit`."""
-    import yaml
+    from tasks.core import yaml
 
     texts: dict[str, str] = {}
     if path.is_dir():
@@ -155,9 +155,9 @@ def _read(path: Path) -> Chart:
             raise Exit(1, f"Error: file '{path}' does not appear to be a gzipped archive; got 'text/plain'") from None
     if "Chart.yaml" not in texts:
         raise Exit(1, "Error: Chart.yaml file is missing" if path.exists() else f'Error: path "{path}" not found')
-    told = yaml.safe_load(texts["Chart.yaml"])
+    told = yaml.load(texts["Chart.yaml"])
     own = made_up(str(told["name"]), str(told["version"])).values
-    values = yaml.safe_load(texts.get("values.yaml") or "{}") or {}
+    values = yaml.load(texts.get("values.yaml") or "{}") or {}
     image = values.get("image")
     return Chart(
         str(told["name"]), str(told["version"]), {**own, **({"image": image} if isinstance(image, str) else {})}
@@ -166,16 +166,16 @@ def _read(path: Path) -> Chart:
 
 def values(call: Call, given: Given) -> dict[str, Any]:
     """All values that are given, the last one winning. Raises `Exit`."""
-    import yaml
+    from tasks.core import yaml
 
     made: dict[str, Any] = {}
     for name in given.all("values"):
         try:
             text = call.stdin.read().decode() if name == "-" else Path(name).read_text(encoding="utf-8")
-            made |= yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506 - safe
+            made |= yaml.load(text) or {}
         except OSError as error:
             raise Exit(1, f"Error: open {name}: {(error.strerror or '').lower()}") from None
-        except (yaml.YAMLError, ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise Exit(1, f"Error: failed to parse {name}: error converting YAML to JSON: {error}") from None
     return made
 

@@ -67,7 +67,7 @@ _FILTER = re.compile(
 
 def from_file(path: str) -> Config:
     """A config file. Raises `Exit`."""
-    import yaml
+    from tasks.core import yaml
 
     file = Path(path)
     try:
@@ -75,8 +75,8 @@ def from_file(path: str) -> Config:
     except FileNotFoundError:
         raise fatal(f"Failed to stat config file {path}: stat {path}: no such file or directory") from None
     try:
-        found = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe one
-    except yaml.YAMLError as error:
+        found = yaml.load(text)
+    except yaml.YamlError as error:
         raise fatal(f"Failed to read config file {path}: While parsing config: yaml: {error}") from None
     if not isinstance(found, dict):
         raise fatal(f"Failed to read config file {path}: While parsing config: it is no mapping")

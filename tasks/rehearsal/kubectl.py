@@ -240,10 +240,10 @@ def _label(call: Call, given: Given) -> None:
 
 
 def _contexts(call: Call, _given: Given) -> None:
-    import yaml
+    from tasks.core import yaml
 
     path = Path(call.environ.get("KUBECONFIG", "").split(":")[0] or "/nonexistent")
-    document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    document = yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for each in (document or {}).get("contexts") or ():
         call.say(str(each["name"]))
 

@@ -77,7 +77,7 @@ class Refused(Exception):
 
 def _port(call: Call, kubeconfig: str) -> int:
     """Raises `Exit`; a cluster that is not rehearsed is never reached."""
-    import yaml
+    from tasks.core import yaml
 
     path = Path(kubeconfig or call.environ.get("KUBECONFIG", "").split(":")[0] or "/nonexistent")
     try:
@@ -86,7 +86,7 @@ def _port(call: Call, kubeconfig: str) -> int:
         if kubeconfig:
             raise Exit(1, f"error: stat {kubeconfig}: no such file or directory") from None
         raise Exit(1, "The connection to the server localhost:8080 was refused") from None
-    document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe one
+    document = yaml.load(text)
     current = document.get("current-context")
     context: dict[str, Any] = next(
         (each["context"] for each in document.get("contexts") or () if each["name"] == current), {}
@@ -101,11 +101,11 @@ def _port(call: Call, kubeconfig: str) -> int:
 
 def documents(text: str) -> list[dict[str, Any]]:
     """The objects of a stream, those of lists among them. Raises `Exit`."""
-    import yaml
+    from tasks.core import yaml
 
     try:
-        found = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except yaml.YAMLError as error:
+        found = [each.value for each in yaml.documents(text)]
+    except yaml.YamlError as error:
         raise Exit(1, f"error: error parsing STDIN: error converting YAML to JSON: yaml: {error}") from None
     made: list[dict[str, Any]] = []
     for each in found:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
 
+from tasks.core.yaml import events, scalar
 from tasks.errors import BadInput
-from tasks.objects.loader import events
 from tasks.objects.reading import documents, read_text
 from tasks.settings.origin import Path
 from tasks.tools.secret import conceal_logins
@@ -15,7 +15,7 @@ from tasks.tools.secret import conceal_logins
 MOST_BYTES, MOST_DEPTH, MOST_VALUES = 1_000_000, 60, 50_000
 """Far above any settings that a person writes. An alias counts as often as what it stands for."""
 
-
+_LETTERS = frozenset("yYnN")
 _TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 """With others PyYAML makes values that JSON cannot hold, or fails on an odd one with an error of its own."""
 
@@ -48,7 +48,7 @@ def parsed(text: str, source: str) -> Read:
         raise scan.refused("it is not UTF-8", fix="save it as UTF-8")
     if not source.lower().endswith(".json"):
         scan.run(text)
-    found = documents(text, source)
+    found = documents(text, source, unique=True, plain=_plain)
     for each in found:
         _bounded(each.value, scan)
     if len(found) > 1:
@@ -58,6 +58,11 @@ def parsed(text: str, source: str) -> Read:
             fix="put all into one document, and take out the lines with ---",
         )
     return Read(data=found[0].value if found else None, lines=scan.lines)
+
+
+def _plain(text: str) -> Any:  # noqa: ANN401 - a JSON value
+    """As kubectl reads it, but for y and n: in settings they are names more often than flags."""
+    return text if text in _LETTERS else scalar(text)
 
 
 def _bounded(value: Any, scan: _Scan) -> None:  # noqa: ANN401 - any JSON value

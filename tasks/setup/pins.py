@@ -45,18 +45,18 @@ class Pins(_Strict):
 
 def read(path: Path) -> Pins:
     """The file's pins. Raises `BadInput`."""
-    import yaml
+    from tasks.core import yaml
 
     try:
-        return Pins.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Pins.model_validate(yaml.load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise BadInput(
             f"the pinned versions cannot be read: {path}",
             why=error.strerror or str(error),
             fix="restore the file: it is part of the project",
         ) from None
-    except yaml.YAMLError as error:
-        raise _wrong(path, str(error).replace("\n", " ")) from None
+    except yaml.YamlError as error:
+        raise _wrong(path, str(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
         raise _wrong(path, f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}") from None

@@ -123,11 +123,11 @@ def credentials(kubeconfig: str) -> Credentials | None:
 
     A token, a helper program, another identity, a proxy, certificates in files: kubectl knows what to do with them.
     """
-    import yaml
+    from tasks.core import yaml
 
     try:
-        document = yaml.safe_load(kubeconfig)
-    except (yaml.YAMLError, RecursionError):
+        document = yaml.load(kubeconfig)
+    except yaml.YamlError:
         return None
     if not isinstance(document, Mapping):
         return None

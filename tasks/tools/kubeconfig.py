@@ -237,7 +237,7 @@ def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
+    from tasks.core.yaml import YamlError
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -247,8 +247,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise _unfit(path, str(error)) from None
     try:
         document = load(text)
-    except yaml.YAMLError as error:
-        raise _unfit(path, _fault(error)) from None
+    except YamlError as error:
+        raise _unfit(path, f"line {error.line}: {error.reason}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -258,14 +258,6 @@ def _read(path: Path) -> dict[str, Any]:
         if rows is not None and (not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows)):
             raise _unfit(path, f"'{part}' is not a list of entries")
     return document
-
-
-def _fault(error: Exception) -> str:
-    """What is wrong, and where; PyYAML's own text shows the line, and that may be a token."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    if mark is None or not problem:
-        return "it is no YAML"
-    return f"line {mark.line + 1}: {problem}"
 
 
 def _unfit(path: Path, why: str) -> BadInput:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import BadInput
-from tasks.objects.reading import documents, plain, read_text
+from tasks.objects.reading import checked, documents, read_text
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,6 @@ from tasks.objects.reading import documents, plain, read_text
         ("~", None),
         ("'1'", "1"),
         ("1.0.0", "1.0.0"),
-        ("=", "="),
-        ("08", "08"),
     ],
 )
 def test_scalars_are_what_kubectl_takes_them_for(text: str, value: object) -> None:
@@ -54,6 +52,20 @@ def test_json_may_be_indented_with_tabs() -> None:
     assert found.value == {"a": "😀"}
 
 
+def test_of_a_key_that_stands_twice_the_last_one_counts_unless_it_is_to_be_refused() -> None:
+    for name, text in (("f.yaml", "a: {b: 1,\n b: 2}"), ("f.json", '{"a": {"b": 1,\n "b": 2}}')):
+        assert documents(text, name)[0].value == {"a": {"b": 2}}
+        with pytest.raises(BadInput) as error:
+            documents(text, name, unique=True)
+        assert "'b' stands twice" in error.value.why
+
+
+def test_json_values_may_follow_each_other_whatever_the_file_is_called() -> None:
+    for name in ("f.json", "f.yaml"):
+        found = documents('{"a": 1}\n{"b": [{}]}\n', name)
+        assert [(each.value, each.number, each.line) for each in found] == [({"a": 1}, 1, 1), ({"b": [{}]}, 2, 2)]
+
+
 def test_merged_keys_may_be_there_already_wherever_the_anchor_stands() -> None:
     text = "b: &b {q: 1, r: 1}\nouter: {inner: &a {<<: *b, q: 2}}\nc: {<<: *a, r: 3}\n"
     (found,) = documents(text, "f.yaml")
@@ -64,18 +76,12 @@ def test_merged_keys_may_be_there_already_wherever_the_anchor_stands() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "place", "why"),
     [
-        ("f.yaml", "a: 1\n---\nb:\n  c: 1\n  c: 2\n", "document 2: line 5", "'c' stands twice"),
-        ("f.yaml", "a: {b: 1, b: 2}", "document 1: line 1", "'b' stands twice"),
         ("f.yaml", "a: 1\n---\nb: c: d\n", "document 2: line 3", "not allowed"),
         ("f.yaml", "a: 1\nb: \x01\n", "document 1: line 2", "U+0001"),
-        ("f.yaml", "a: !!python/object/apply:os.system [x]", "document 1: line 1", "constructor"),
         ("f.yaml", "? [1]\n: 2", "document 1: line 1", "no text"),
-        ("f.yaml", "x\n---\na: &a [*a]", "document 2 (line 3)", "contains itself"),
-        ("f.yaml", "a: .nan", "document 1 (line 1)", "no number in JSON"),
-        ("f.yaml", "a: !!binary aGk=", "document 1 (line 1)", "JSON has no bytes"),
+        ("f.yaml", "x\n---\na: &a [*a]", "document 2: line 3", "contains itself"),
+        ("f.yaml", "a: .nan", "document 1: line 1", "no number in JSON"),
         ("f.yaml", "a: 1\nnull: 1", "document 1: line 2", "no text"),
-        ("f.yaml", "1: a\n'1': b", "document 1: line 2", "'1' stands twice"),
-        ("f.json", '{"a": 1,\n "a": 2}', "document 1: line 1", "'a' stands twice"),
         ("f.json", '{"a": 1,\n "b": }', "document 1: line 2", "Expecting value"),
         ("f.json", '["\\ud83d"]', "f.json", "half a character"),
         ("f.json", "[NaN]", "f.json", "no number in JSON"),
@@ -91,13 +97,13 @@ def test_what_cannot_be_read_names_the_place(name: str, text: str, place: str, w
 
 
 def test_values_that_came_another_way_are_checked_too() -> None:
-    assert plain({1: ("a", None)}, "helm.releases") == {"1": ["a", None]}
+    assert checked({1: ("a", None)}, "helm.releases") == {"1": ["a", None]}
     with pytest.raises(BadInput, match=r"helm.releases") as error:
-        plain({"since": date(2024, 1, 1)}, "helm.releases")
+        checked({"since": date(2024, 1, 1)}, "helm.releases")
     assert "quotes" in error.value.why
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+@pytest.mark.parametrize("content", [None, b"\xff", b"\xff\xfea"])
 def test_a_file_that_cannot_be_read_says_what_it_is_for(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "x.yaml"
     if content is not None:
@@ -107,7 +113,8 @@ def test_a_file_that_cannot_be_read_says_what_it_is_for(tmp_path: Path, content:
     assert "a template" in error.value.why
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_tells_the_encoding_and_is_no_part_of_the_text(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "x.yaml"
-    path.write_bytes(b"\xef\xbb\xbfa: 1\n")
+    path.write_bytes("a: 1\r\n".encode(encoding))
     assert documents(read_text(path, "a template"), "x.yaml")[0].value == {"a": 1}

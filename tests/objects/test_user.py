@@ -64,10 +64,10 @@ def test_lists_are_opened(tmp_path: Path, write: Write) -> None:
 
 
 def test_placeholders_are_filled_in_texts_only(tmp_path: Path, write: Write) -> None:
-    write("a.yaml", config_map("'x-${IP}'", "{host: 'a.${DOMAIN}', script: '$HOME ${OTHER} $(IP) $$', '${IP}': y}"))
+    write("a.yaml", config_map("'x-${IP}'", "{host: 'a.${DOMAIN}', script: '$HOME ${OTHER} $(IP) $$', '${IP}': z}"))
     evil = {"IP": "1", "DOMAIN": 'x"\n  injected: true\n---\nkind: Evil'}
     (found,) = user_objects(["a.yaml"], tmp_path, evil)
-    assert found["data"] == {"host": "a." + evil["DOMAIN"], "script": "$HOME ${OTHER} $(IP) $$", "${IP}": "y"}
+    assert found["data"] == {"host": "a." + evil["DOMAIN"], "script": "$HOME ${OTHER} $(IP) $$", "${IP}": "z"}
     assert found["metadata"]["name"] == "x-1"
 
 

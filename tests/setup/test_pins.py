@@ -58,7 +58,7 @@ def test_what_is_fetched_is_not_itself_too_old(program: str) -> None:
         (GOOD.replace("minimum: v3.13.0,", ""), "helm.minimum"),
         (GOOD + "kind: {version: v1.0.0, minimum: v1.0.0}", "kind"),
         ("", "the whole file"),
-        ("k3d: [", "while parsing"),
+        ("k3d: [", "line 2"),
     ],
 )
 def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: str, why: str) -> None:

@@ -1,0 +1,348 @@
+"""The one YAML reader: takes what kubectl and Helm take, and reads it to the same JSON values.
+
+Both read through sigs.k8s.io/yaml, which is go-yaml v2 followed by a conversion to JSON. PyYAML's own loaders read
+another dialect: they end at a plain `=` or an impossible date, and take 10:30 for a number of base 60. Therefore
+PyYAML's parser (libyaml where it is present) only delivers events here; what a scalar, a key, a tag and a merge mean
+is decided as go-yaml v2 decides it (source: `resolve.go` and `decode.go` of go.yaml.in/yaml/v2, `yaml.go` of
+sigs.k8s.io/yaml).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+try:
+    from yaml import CBaseLoader as Base  # libyaml reads large CRDs ten times as fast
+except ImportError:
+    from yaml import BaseLoader as Base  # type: ignore[assignment]
+
+MOST_DEPTH, MOST_VALUES = 200, 2_000_000
+"""Far above any manifest: the deepest schemas of well-known CRDs nest a third of this. What aliases repeat is counted
+too: nine lines of them can stand for a thousand million values."""
+
+_TAG = "tag:yaml.org,2002:"
+_WORDS: Final[Mapping[str, bool | float | None]] = {
+    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
+    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
+_NUMBER_BEGINS = frozenset("+-.0123456789")
+_INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_BASES = (16, 2, 8, 10)
+_MOST_DIGITS = 400
+"""A longer token is no number to Go either: its value is out of range."""
+_AS_TEXT = 1e21
+"""From here on Go writes a whole float with an exponent (encoding/json)."""
+_SEPARATOR = re.compile(r"^---[ \t]*(?:#.*)?\r?\n", re.MULTILINE)
+
+
+class YamlError(ValueError):
+    """A text that cannot be read: `reason`, and where; `number` counts documents and `line` lines, both from 1."""
+
+    def __init__(self, reason: str, *, number: int = 1, line: int = 1) -> None:
+        super().__init__(f"document {number}, line {line}: {reason}")
+        self.reason, self.number, self.line = reason, number, line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One document: a JSON value, its number (empty ones are counted), and the line on which it begins."""
+
+    value: Any
+    number: int
+    line: int
+
+
+def scalar(text: str) -> Any:  # noqa: ANN401 - text, flag, number or None
+    """What a plain scalar is (go-yaml v2: `resolve`). Dates and times are text there, once they go into JSON."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _NUMBER_BEGINS or len(text) > _MOST_DIGITS:
+        return text
+    plain = text if text[0] == "." else text.replace("_", "")
+    match = _INTEGER.match(plain)
+    if match is not None:
+        digits, base = next((each, base) for each, base in zip(match.groups()[1:], _BASES, strict=True) if each)
+        value = -int(digits, base) if match[1] == "-" else int(digits, base)
+        if -(2**63) <= value < (2**63 if match[1] == "+" else 2**64):
+            return value
+    if _FLOAT.match(plain) is not None and math.isfinite(number := float(plain)):
+        return int(number) if number.is_integer() and abs(number) < _AS_TEXT else number
+    return text
+
+
+def documents(text: str, *, unique: bool = False, plain: Callable[[str], Any] = scalar) -> Iterator[Document]:
+    """All documents of a text, empty ones with the value None. Raises `YamlError`.
+
+    Of a key that is written twice in one mapping the last one counts, as with kubectl and Helm; `unique` refuses it.
+    `plain` gives the values of scalars without quotes and tags.
+    """
+    builder = _Builder(unique=unique, plain=plain)
+    try:
+        for event in _parse(text):
+            if builder.take(event):
+                yield Document(value=builder.root, number=builder.number, line=builder.begun)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else builder.line
+        raise YamlError(error.problem or "it is no YAML", number=builder.number + builder.between, line=line) from None
+    except yaml.reader.ReaderError as error:
+        sign = error.character if isinstance(error.character, str) else chr(error.character)
+        line = text.count("\n", 0, max(text.find(sign), 0)) + 1
+        reason = f"YAML does not allow the character U+{ord(sign):04X}"
+        raise YamlError(reason, number=max(builder.number, 1), line=line) from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise YamlError(str(error), number=max(builder.number, 1), line=builder.line) from None
+
+
+def load(text: str, *, plain: Callable[[str], Any] = scalar) -> Any:  # noqa: ANN401 - any JSON value
+    """The value of a text's only document; None for an empty text. Raises `YamlError`, also for a second document."""
+    found = [each for each in documents(text, plain=plain) if each.value is not None]
+    if len(found) > 1:
+        raise YamlError("it holds more than one document", number=found[1].number, line=found[1].line)
+    return found[0].value if found else None
+
+
+def readable(text: str) -> tuple[list[Any], list[YamlError]]:
+    """The values of those documents that can be read, and an error for each one that cannot.
+
+    Documents are told apart by their separator lines, as kubectl does it: one that is no YAML does not end the others.
+    """
+    try:
+        return [each.value for each in documents(text) if each.value is not None], []
+    except YamlError:
+        values: list[Any] = []
+        errors: list[YamlError] = []
+    ends = [(match.start(), match.end()) for match in _SEPARATOR.finditer(text)]
+    number = line = begin = 0
+    for end, after in [*ends, (len(text), len(text))]:
+        part = text[begin:end]
+        number += bool(number or part.strip())  # the first separator may stand before the first document
+        try:
+            for each in documents(part):
+                values += [each.value] if each.value is not None else []
+                break  # kubectl, too, passes over what follows a document's end
+        except YamlError as error:
+            errors.append(YamlError(error.reason, number=number, line=line + error.line))
+        line += text.count("\n", begin, after)
+        begin = after
+    return values, errors
+
+
+def events(text: str) -> Iterator[Any]:
+    """The parser's events up to the first fault, which `documents` reports: for whoever needs lines or tags."""
+    try:
+        yield from _parse(text)
+    except (yaml.YAMLError, UnicodeError):
+        return
+
+
+class _Parser(Base):
+    """PyYAML's parser; where libyaml is missing, with libyaml's wider idea of where a tab may stand."""
+
+    def scan_to_next_token(self: Any) -> None:
+        """Blanks, tabs, comments and line breaks (libyaml: `yaml_parser_scan_to_next_token`)."""
+        while True:
+            tabs = self.flow_level or not self.allow_simple_key
+            while self.peek() == " " or (tabs and self.peek() == "\t"):
+                self.forward()
+            if self.peek() == "#":
+                while self.peek() not in "\0\r\n\x85\u2028\u2029":
+                    self.forward()
+            if not self.scan_line_break():
+                return
+            if not self.flow_level:
+                self.allow_simple_key = True
+
+
+def _parse(text: str) -> Iterator[Any]:
+    parser = _Parser(text.removeprefix("\ufeff"))
+    try:
+        while parser.check_event():
+            yield parser.get_event()
+    finally:
+        parser.dispose()
+
+
+@dataclass
+class _Level:
+    """A mapping or sequence that is open."""
+
+    value: Any
+    anchor: str | None
+    begun: int
+    """How many values had been counted before it."""
+    mapping: bool
+    keyed: bool = False
+    """A key was read whose value comes next."""
+    key: str = ""
+    merging: bool = False
+    """The key is `<<`."""
+    names: set[str] = field(default_factory=set)
+
+
+class _Builder:
+    """Makes values of events. No recursion: depth and size are bounded before anything can exhaust the machine."""
+
+    def __init__(self, *, unique: bool, plain: Callable[[str], Any]) -> None:
+        self.unique, self.plain = unique, plain
+        self.root: Any = None
+        self.number = self.line = self.begun = 0
+        self.between = 1
+        """1 while no document is open: what fails then belongs to the next one."""
+        self._count = 0
+        self._levels: list[_Level] = []
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._known: dict[str, Any] = {}
+
+    def take(self, event: Any) -> bool:  # noqa: ANN401 - PyYAML's events have no common type
+        """Use one event; true when a document is complete."""
+        kind = event.__class__
+        if kind is yaml.ScalarEvent:
+            self._mark(event)
+            self._count += 1
+            value, text = self._scalar(event), event.value
+            if event.anchor is not None:
+                self._anchors[event.anchor] = (value, 1)
+            self._put(value, merge=text == "<<" and (event.implicit[0] or event.tag == f"{_TAG}merge"))
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self._open(event, mapping=kind is yaml.MappingStartEvent)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._close()
+        elif kind is yaml.AliasEvent:
+            self._mark(event)
+            self._alias(str(event.anchor))
+        elif kind is yaml.DocumentStartEvent:
+            self.number, self.between, self.root = self.number + 1, 0, None
+            self.begun = 0
+            self._anchors.clear()
+        elif kind is yaml.DocumentEndEvent:
+            self.between = 1
+            return True
+        if self._count > MOST_VALUES:
+            raise self._error(f"it holds more than {MOST_VALUES} values, counting what aliases repeat")
+        return False
+
+    def _mark(self, event: Any) -> None:  # noqa: ANN401
+        self.line = event.start_mark.line + 1
+        if not self.begun:
+            self.begun = self.line
+
+    def _error(self, reason: str) -> YamlError:
+        return YamlError(reason, number=self.number, line=self.line)
+
+    def _open(self, event: Any, *, mapping: bool) -> None:  # noqa: ANN401
+        self._mark(event)
+        if len(self._levels) >= MOST_DEPTH:
+            raise self._error(f"it is nested more than {MOST_DEPTH} deep")
+        value: Any = {} if mapping else []
+        self._levels.append(_Level(value, event.anchor, self._count, mapping))
+        self._count += 1
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
+
+    def _close(self) -> None:
+        level = self._levels.pop()
+        if level.anchor is not None:
+            self._anchors[level.anchor] = (level.value, self._count - level.begun)
+        self._put(level.value)
+
+    def _alias(self, anchor: str) -> None:
+        if anchor not in self._anchors:
+            if any(level.anchor == anchor for level in self._levels):
+                raise self._error(f"the anchor '{anchor}' contains itself")
+            raise self._error(f"there is no anchor '{anchor}' before this alias")
+        value, size = self._anchors[anchor]
+        self._count += size
+        if self._count <= MOST_VALUES:
+            self._put(_copied(value))
+
+    def _put(self, value: Any, *, merge: bool = False) -> None:  # noqa: ANN401 - a JSON value
+        level = self._levels[-1] if self._levels else None
+        if level is None:
+            self.root = self._finite(value)
+        elif not level.mapping:
+            level.value.append(self._finite(value))
+        elif not level.keyed:
+            level.keyed, level.merging = True, merge
+            level.key = "<<" if merge else self._key(level, value)
+        else:
+            level.keyed = False
+            if level.merging:
+                self._merge(level.value, value)
+            else:
+                level.value[level.key] = self._finite(value)
+
+    def _key(self, level: _Level, value: Any) -> str:  # noqa: ANN401
+        """A key as JSON has it (sigs.k8s.io/yaml: `convertToJSONableObject`)."""
+        if isinstance(value, bool):
+            name = "true" if value else "false"
+        elif isinstance(value, str):
+            name = value
+        elif isinstance(value, int | float):
+            name = str(value) if math.isfinite(value) else f"{value}".replace("inf", ".inf").replace("nan", ".nan")
+        else:
+            raise self._error("a key is no text")
+        if self.unique:
+            if name in level.names:
+                raise self._error(f"the key '{name}' stands twice in one mapping")
+            level.names.add(name)
+        return name
+
+    def _merge(self, into: dict[str, Any], value: Any) -> None:  # noqa: ANN401
+        """`<<`, where it stands: later keys replace what it brings; of a list the first one wins."""
+        parts = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, dict) for each in parts):
+            raise self._error("<< takes a mapping, or a list of mappings")
+        for each in reversed(parts):
+            into.update(each)
+
+    def _finite(self, value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._error(f"{value} is no number in JSON")
+        return value
+
+    def _scalar(self, event: Any) -> Any:  # noqa: ANN401
+        text: str = event.value
+        tag: str | None = event.tag
+        if tag is None or tag == "!":
+            if not event.implicit[0] or tag == "!":
+                return text
+            if text not in self._known:
+                self._known[text] = self.plain(text)
+            return self._known[text]
+        return self._tagged(text, tag.removeprefix(_TAG))
+
+    def _tagged(self, text: str, tag: str) -> Any:  # noqa: ANN401
+        if tag == "binary":
+            try:
+                return base64.b64decode("".join(text.split()), validate=True).decode("utf-8", "replace")
+            except binascii.Error:
+                raise self._error("what is tagged !!binary is no base64") from None
+        value = scalar(text)
+        if tag == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        kinds: Mapping[str, Any] = {"bool": bool, "int": int, "float": float, "null": type(None)}
+        if tag not in kinds:
+            return text  # text, dates, and tags that nobody here knows
+        if type(value) is not kinds[tag] or (tag == "int" and _INTEGER.match(text.replace("_", "")) is None):
+            raise self._error(f"a value that is tagged !!{tag} is none")
+        return value
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - a JSON value, no deeper than MOST_DEPTH
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
