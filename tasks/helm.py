@@ -11,7 +11,7 @@ from tasks.charts import Chart, chart_of, fetch_steps
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import LaunchError
-from tasks.facts.releases import LiveRelease, releases, wanted_refs
+from tasks.facts.releases import LiveRelease, releases, unreadable, wanted_refs
 from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.helm_values import release_fingerprint, release_values
@@ -237,13 +237,14 @@ def _manifest(out: str) -> str | None:
 
 
 def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
-    skip = None
+    skip, live = None, _live(situation, release)
+    notes = _notes(release, live.unreadable) if live is not None and not changed else ()
     if not release.wait:
         skip = "its `wait` is false"
     elif not changed and situation.live is not None:
         unready = situation.live.unready.get((release.namespace, release.name), ())
         if not unready:
-            skip = "all its workloads are ready"
+            skip = "; ".join(["all its workloads are ready", *notes])
     return Step(
         name=ready_name(release),
         task=TASK,
@@ -255,26 +256,38 @@ def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
         skip=skip,
         why="its workloads, asked through the API",
         expected=6.0,
+        notes=notes,
     )
+
+
+def _notes(release: Release, fault: str) -> tuple[str, ...]:
+    """What the user should know of a manifest of which a part cannot be read."""
+    if not fault:
+        return ()
+    return (f"release {_key(release)}: objects that cannot be read in its manifest are not checked: {fault}",)
 
 
 def _waiting(situation: Situation, release: Release) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.pulling import doubting
 
-        refs = _workloads(situation, release)
+        refs, fault = _workloads(situation, release)
         told = wait_ready(situation.watched(), refs, context, jobs=release.wait_for_jobs, doubt=doubting(situation))
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-        return Report(why=", ".join(told[:3]) + more if told else "it has no workloads")
+        why = ", ".join(told[:3]) + more if told else "it has no workloads"
+        return Report(why=why, notes=_notes(release, fault))
 
     return act
 
 
-def _workloads(situation: Situation, release: Release) -> tuple[Key, ...]:
-    """What has to become ready, by the manifest that this run installed, else by what the cluster keeps of it."""
+def _workloads(situation: Situation, release: Release) -> tuple[tuple[Key, ...], str]:
+    """What has to become ready, by the manifest that this run installed, else by what the cluster keeps of it.
+
+    And what of that manifest cannot be read.
+    """
     manifest = situation.handover.manifests.get(_key(release))
     if manifest is not None:
-        return wanted_refs(manifest, release.namespace)
+        return wanted_refs(manifest, release.namespace), unreadable(manifest)
     live = releases(situation.api()).get((release.namespace, release.name))
     if live is None:
         raise LaunchError(
@@ -282,4 +295,4 @@ def _workloads(situation: Situation, release: Release) -> tuple[Key, ...]:
             why="neither this run nor an earlier one has installed it",
             fix="invoke helm",
         )
-    return live.workloads
+    return live.workloads, live.unreadable

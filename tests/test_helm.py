@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.given_live import (
     manifest,
     named,
     obj,
+    packed,
     ran,
     reached,
     release,
@@ -301,6 +303,20 @@ def test_readiness_is_waited_for_where_it_is_wanted_and_not_there(
 ) -> None:
     there = live(release(print_of(of(tmp_path, configured(settings)))), unready=unready)
     assert named(helm.steps(of(tmp_path, configured(settings), live=there)))[READY].skip == skip
+
+
+def test_what_cannot_be_read_of_its_manifest_is_a_note(tmp_path: Path) -> None:
+    broken = replace(release(print_of(of(tmp_path))), packed=packed(manifest(deployment("web")) + "---\na: b: c\n"))
+    step = named(helm.steps(of(tmp_path, live=live(broken))))[READY]
+    (note,) = step.notes
+    assert "release web/web: objects that cannot be read in its manifest are not checked: document 2, line 4" in note
+    assert step.skip == f"all its workloads are ready; {note}"
+    situation = of(tmp_path)
+    situation.handover.manifests["web/web"] = "---\na: b: c\n"
+    reached(situation, FakeApi())
+    report = named(helm.steps(situation))[READY].action(eager())
+    assert report is not None
+    assert len(report.notes) == 1
 
 
 def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tasks.errors import BadInput
 from tasks.status import status
 from tasks.up import up
 from tests.given_engine import Machine
-from tests.given_live import FakeApi, node, obj
+from tests.given_live import FakeApi, node, obj, stored
 from tests.programs import Answer
 
 
@@ -101,6 +101,13 @@ def test_a_kubeconfig_without_the_entry_is_drift(
     code, found = rows(launched, capsys)
     assert code == 5
     assert found["cluster: entry in your kubeconfig"][0] == "not as configured"
+
+
+def test_a_release_of_others_that_nobody_can_read_costs_nothing(
+    launched: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launched.api.put(stored(name="other", namespace="theirs", manifest="a: b: c\n---\nx: [\n"))
+    assert rows(launched, capsys)[0] == 0
 
 
 def test_text_is_a_table(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,7 +178,7 @@ class Run:
             state = State.SKIPPED if report.skipped else State.RAN
             why = report.why or step.why
             done = self._result(step, state, why, end=message.at, slot=live.slot, code=report.exit_code)
-            self._finish(replace(done, notes=report.notes))
+            self._finish(replace(done, notes=(*step.notes, *report.notes)))
         elif live.context.cancelled.is_set() and not live.stopped_by_end:
             why = "interrupted" if self._interrupted else "stopped because another step failed"
             self._finish(self._result(step, State.ABORTED, why, end=message.at, slot=live.slot, error=error))
@@ -186,6 +186,10 @@ class Run:
             pause = step.retry.pause(self._attempts[step.name])
             self.watcher.retrying(step, self._attempts[step.name], pause, error)
             heapq.heappush(self._delayed, (self._now() + pause, self._order[step.name], step.name))
+        elif step.optional:
+            first_line = _first_line(error)
+            left = self._result(step, State.SKIPPED, f"left out: {first_line}", end=message.at, slot=live.slot)
+            self._finish(replace(left, notes=(*step.notes, f"{step.name}: left out, {first_line}")))
         else:
             self._fail(step, live, message.at, error)
 
@@ -197,7 +201,7 @@ class Run:
         )
 
     def _fail(self, step: Step, live: _Live, at: float, error: BaseException) -> None:
-        first_line = str(error).split("\n", 1)[0] or type(error).__name__
+        first_line = _first_line(error)
         code = getattr(error, "exit_code", None)
         self._failed = True
         self._finish(self._result(step, State.FAILED, first_line, end=at, slot=live.slot, code=code, error=error))
@@ -270,6 +274,7 @@ class Run:
             attempts=self._attempts.get(step.name, 0),
             exit_code=code,
             error=error,
+            notes=step.notes,
         )
 
     # -- being ended ------------------------------------------------------------------------------
@@ -298,6 +303,10 @@ class Run:
                     result = replace(result, end_s=now, slot=self._live[step.name].slot)
                 self._results[step.name] = result
                 self.watcher.ended(result)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 def _verb(result: Result) -> str:

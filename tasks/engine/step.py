@@ -149,6 +149,10 @@ class Step:
     until: tuple[str, ...] = ()
     expected: float | None = None
     """Seconds it is thought to take where no earlier run tells."""
+    optional: bool = False
+    """It only saves time: its failure is a note, and neither the run's nor that of a step that needs it."""
+    notes: tuple[str, ...] = ()
+    """As in `Report`, known before it acts, or why it need not."""
 
 
 @dataclass(frozen=True, kw_only=True)

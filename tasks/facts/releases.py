@@ -49,11 +49,9 @@ class LiveRelease:
     @cached_property
     def unreadable(self) -> str:
         """What of its manifest cannot be read, in one line; empty where all can."""
-        from tasks.core.yaml import readable
-
-        errors = readable(self._manifest)[1]
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        return f"{errors[0]}{more}" if errors else ""
+        if not _payload(self.packed):
+            return "the Secret of its revision holds no release"
+        return unreadable(self._manifest)
 
     @cached_property
     def _manifest(self) -> str:
@@ -105,6 +103,15 @@ def documents(manifest: str) -> list[dict[str, Any]]:
         items = document.get("items") if str(document.get("kind", "")).endswith("List") else None
         found += [each for each in (items if isinstance(items, list) else [document]) if isinstance(each, dict)]
     return found
+
+
+def unreadable(manifest: str) -> str:
+    """What of a manifest cannot be read, in one line; empty where all can."""
+    from tasks.core.yaml import readable
+
+    errors = readable(manifest)[1]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{errors[0]}{more}" if errors else ""
 
 
 def _part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ def _add(mirrors: dict[str, Any], name: str, endpoints: Sequence[str]) -> None:
 
 def _template(path: Path) -> dict[str, dict[str, Any]]:
     """The parts of the template, each a mapping of mappings."""
-    found = documents(read_text(path, "the template of the nodes' registries.yaml"), str(path))
+    found = documents(read_text(path, "the template of the nodes' registries.yaml"), str(path), unique=True)
     value = found[0].value if found else {}
     if len(found) > 1 or not isinstance(value, dict):
         raise _refused(path, "it must be one document, a mapping")

@@ -58,6 +58,29 @@ def test_what_an_action_leaves_the_user_to_know_is_in_its_result() -> None:
     assert run(step("a", action=lambda _c: Report(notes=("n",))))["a"].notes == ("n",)
 
 
+def test_what_only_saves_time_may_fail() -> None:
+    tried = []
+
+    def again(context: Context) -> Report | None:
+        tried.append(context.attempt)
+        raise LaunchError("no line", transient=True)
+
+    retry = Retry(attempts=2, first=0.0)
+    found = run(
+        step("find", action=again, optional=True, retry=retry, notes=("n",)),
+        step("fetch", "find"),
+        step("ahead", action=fails, optional=True, until=("fetch",)),
+    )
+    assert (found["find"].state, found["find"].why, tried) == (State.SKIPPED, "left out: no line", [1, 2])
+    assert found["find"].notes == ("n", "find: left out, no line")
+    assert found["fetch"].state is State.RAN
+    assert found["ahead"].why == "left out: no"
+
+
+def test_a_step_that_need_not_act_leaves_its_notes_too() -> None:
+    assert run(step("a", skip="it is there", notes=("n",)))["a"].notes == ("n",)
+
+
 def test_results_come_in_the_plans_order() -> None:
     results = Run(steps=(step("b", "a"), step("a")), bounds=Bounds(work=1)).execute()
     assert [r.name for r in results] == ["b", "a"]

@@ -95,6 +95,33 @@ def test_objects_of_a_manifest() -> None:
     )
 
 
+CRD = """\
+# Source: o/templates/crd.yaml
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rules.example.com}
+spec:
+  since: 2024-02-31
+  operators:
+    enum:
+    - =
+    - "!="
+"""
+
+
+def test_a_manifest_holds_what_kubernetes_reads() -> None:
+    assert refs(CRD, "n") == (Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "n", "rules.example.com"),)
+
+
+def test_what_cannot_be_read_is_named_and_left_out() -> None:
+    manifest = f"---\n{CRD}---\na: b: c\n---\nmetadata: x\n---\nspec: 1\nitems: 1\nkind: AList\n---\n- 1\n"
+    found = releases(Api(secret("o", 1, "deployed", packed({"manifest": manifest}))))["n", "o"]
+    assert [key.name for key in found.objects] == ["rules.example.com"]
+    assert "document 2, line 13: mapping values are not allowed" in found.unreadable
+    assert releases(Api(secret("o", 1, "deployed", packed({"manifest": CRD}))))["n", "o"].unreadable == ""
+    assert "no release" in releases(Api(secret("o", 1, "deployed", "garbage")))["n", "o"].unreadable
+
+
 @pytest.mark.parametrize(
     "payload",
     [
