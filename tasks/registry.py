@@ -14,7 +14,7 @@ from tasks.facts.registries import Registry, read
 from tasks.facts.standing import Presence
 from tasks.objects.registries import TEMPLATE, registries_yaml
 from tasks.prepull import step_name
-from tasks.registry_container import making, upstream_url
+from tasks.registry_container import fits, making, upstream_url
 from tasks.settings.tree import Cache, Settings
 from tasks.situation import Situation
 from tasks.tools import docker
@@ -96,7 +96,10 @@ def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[
         what = PUSH_STEP if cache is None else cache_step(cache)
         join = _network(situation) if there is None or _network(situation) not in there.networks else None
         if there is None or not there.started:
-            found.append(_made(situation, what, name, cache, port))
+            found.append(_made(situation, what, name, cache, port, why="it is missing"))
+        elif not fits(there, cache, situation.shape.network):
+            why = "its proxies or certificate authorities are others by now; what it keeps stays"
+            found.append(_made(situation, what, name, cache, port, why=why))
         elif not there.running:
             begin = docker.restart(name) if there.loops else docker.start([name])
             commands = [begin, *([docker.connect(join, name)] if join else [])]
@@ -112,8 +115,11 @@ def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[
 
 def missing(situation: Situation) -> bool:
     """Whether one has to be made."""
-    there = {name for name, each in situation.registries.items() if each.started}
-    return not there.issuperset(wanted(situation.settings))
+    there, network = situation.registries, situation.shape.network
+    return not all(
+        name in there and there[name].started and fits(there[name], cache, network)
+        for name, cache in wanted(situation.settings).items()
+    )
 
 
 def _network(situation: Situation) -> str | None:
@@ -134,7 +140,7 @@ def _done(situation: Situation, what: str, commands: Sequence[Command], *, why: 
 
 
 def _made(
-    situation: Situation, what: str, name: str, cache: Cache | None, free_port: Callable[[int | None], int]
+    situation: Situation, what: str, name: str, cache: Cache | None, free_port: Callable[[int | None], int], *, why: str
 ) -> Step:
     settings = situation.settings
     login = cache is not None and bool(cache.username_env or cache.password_env)
@@ -145,6 +151,6 @@ def _made(
         action=making(situation, name, cache, lambda: free_port(wish), network=_network(situation)),
         needs=(step_name(settings.registries.image),),
         retry=Retry(attempts=3, first=0.1),
-        why="it is missing" + ("; its login goes in as a file, never as an argument" if login else ""),
+        why=why + ("; its login goes in as a file, never as an argument" if login else ""),
         expected=0.6,
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.acting import run
+from tasks.cluster.network import AUTHORITIES, NONE, Network
 from tasks.core.files import prefix
 from tasks.core.lock import held
 from tasks.engine.step import Action, Context, Report
@@ -26,6 +27,8 @@ _STARTS = 5.0
 """Seconds that a registry may need until it answers; it takes 0.3 (measured)."""
 _CONFIGURATION = "/etc/docker/registry/config.yml"
 """Of the image registry:2, where a container does not tell."""
+_DEFAULT_NETWORK = "bridge"
+"""The network in which Docker puts a container that names none."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in names of images; that host itself serves none."""
 
@@ -40,47 +43,70 @@ def lock(clusters: Path) -> Path:
     return clusters / ".registries.lock"
 
 
-def labels(cache: Cache | None) -> dict[str, str]:
+def labels(cache: Cache | None, network: Network = NONE) -> dict[str, str]:
     """Our own labels of a registry."""
     if cache is None:
         return {docker.CACHE_LABEL: PUSH}
-    return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache)}
+    mark = {docker.NETWORK_LABEL: network.mark} if network.mark else {}
+    return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache), **mark}
 
 
-def _fresh(situation: Situation, name: str, cache: Cache | None) -> Making:
+def fits(there: Registry, cache: Cache | None, network: Network) -> bool:
+    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do."""
+    if cache is None or not there.ours:
+        return True
+    given = network.environment().items()
+    return there.network == network.mark and all(there.environment.get(name) == value for name, value in given)
+
+
+def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
+    """Started at once, or created first where files go in: its login, its certificate authorities."""
+    network = situation.shape.network if cache is not None else NONE
+    login = cache is not None and bool(cache.username_env or cache.password_env)
+
     def make(context: Context, chosen: int) -> str:
-        command = docker.run_registry(
-            name,
-            situation.settings.registries.image,
-            port=chosen,
-            volume=name,
-            labels=labels(cache),
-            upstream=None if cache is None else upstream_url(cache),
-        )
-        return run(situation.programs, command, context).out.strip()
+        configured = configuration(cache, situation.environ) if cache is not None and login else ""
+        with contextlib.ExitStack() as files:
 
-    return make
+            def private(text: str, suffix: str) -> str:
+                return files.enter_context(_private_file(situation, name, text, suffix))
 
-
-def _with_login(situation: Situation, name: str, cache: Cache) -> Making:
-    def make(context: Context, chosen: int) -> str:
-        import tempfile
-
-        text = configuration(cache, situation.environ)
-        command = docker.create_registry(
-            name, situation.settings.registries.image, port=chosen, volume=name, labels=labels(cache)
-        )
-        made = run(situation.programs, command, context).out.strip()
-        place = situation.folders.state.parent
-        with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=".yml") as file:  # mode 0600
-            file.write(text)
-            file.flush()
-            told = docker.inspected(situation.programs.run(docker.inspect([name]), context, quiet=True).out)
-            run(situation.programs, docker.copy_in(file.name, name, _configured_by(told)), context)
+            variables = "".join(f"{key}={value}\n" for key, value in network.environment().items())
+            spec = docker.RegistrySpec(
+                name=name,
+                image=situation.settings.registries.image,
+                port=chosen,
+                volume=name,
+                labels=labels(cache, network),
+                upstream=None if cache is None or login else upstream_url(cache),
+                env_file=private(variables, ".env") if variables else None,
+            )
+            if not (login or network.authorities):
+                return run(situation.programs, docker.run_registry(spec), context).out.strip()
+            made = run(situation.programs, docker.create_registry(spec), context).out.strip()
+            if configured:
+                told = docker.inspected(situation.programs.run(docker.inspect([name]), context, quiet=True).out)
+                copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(told))
+                run(situation.programs, copy, context)
+            if network.authorities:
+                copy = docker.copy_in(private(network.authorities, ".pem"), name, AUTHORITIES)
+                run(situation.programs, copy, context)
         run(situation.programs, docker.start([name]), context)
         return made
 
     return make
+
+
+@contextlib.contextmanager
+def _private_file(situation: Situation, name: str, text: str, suffix: str) -> Iterator[str]:
+    """A file that only this user may read, and that is gone afterwards."""
+    import tempfile
+
+    place = situation.folders.state.parent
+    with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=suffix) as file:  # mode 0600
+        file.write(text)
+        file.flush()
+        yield file.name
 
 
 def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
@@ -94,14 +120,16 @@ def making(
 ) -> Action:
     """Make one container, and put it into the network. `port`: a free one. Raises `LaunchError`, `BadInput`.
 
-    Launches of two clusters may want it at the same moment: one makes it, the other finds it.
+    Launches of two clusters may want it at the same moment: one makes it, the other finds it. One whose proxies or
+    certificate authorities are others by now is recreated at its port, in its networks and with what it keeps.
     """
-    login = cache is not None and (cache.username_env or cache.password_env)
-    make = _with_login(situation, name, cache) if cache is not None and login else _fresh(situation, name, cache)
+    make = _creating(situation, name, cache)
     clusters = situation.folders.state.parent
+    replaced: list[Registry] = []
 
     def fresh(context: Context) -> int:
-        chosen = port()
+        chosen = replaced[0].port if replaced and context.attempt == 1 else None
+        chosen = port() if chosen is None else chosen
         run(situation.programs, docker.create_volume(name, labels(cache)), context)
         try:
             situation.handover.registry_ids[name] = make(context, chosen)
@@ -118,11 +146,17 @@ def making(
             if found is not None and not found.started:
                 _remove_dead(situation, found, context)
                 found = None
+            elif found is not None and not fits(found, cache, situation.shape.network):
+                run(situation.programs, docker.remove([name]), context)  # its volume has a name, and stays
+                replaced.append(found)
+                found = None
             if found is not None and not found.running:
                 run(situation.programs, docker.restart(name) if found.loops else docker.start([name]), context)
             chosen = fresh(context) if found is None else found.port
-            if network is not None and (found is None or network not in found.networks):
-                run(situation.programs, docker.connect(network, name), context)
+            before = {each for one in replaced for each in one.networks if each != _DEFAULT_NETWORK}
+            joins = {network} if network is not None and (found is None or network not in found.networks) else set()
+            for each in sorted(joins | (before if found is None else set())):
+                run(situation.programs, docker.connect(each, name), context)
         if chosen is not None:
             situation.handover.registry_ports[name] = chosen
             if found is None or not found.running:

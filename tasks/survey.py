@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tasks import prepull, registry
 from tasks.cluster.config import Shape
+from tasks.cluster.network import network
 from tasks.errors import BadInput, ClusterAbsent, ClusterStopped
 from tasks.facts.ports import docker_ports
 from tasks.facts.registries import Registry
@@ -61,6 +62,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
         registries=registry.used(settings),
         registries_yaml=registry.nodes_file(settings, session.root, _push_port(settings, kept)),
+        network=network(settings, session.environ, session.root),
     )
     situation = Situation(
         settings=settings,

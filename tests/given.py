@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from tasks import prepull, registry
 from tasks.cluster.config import Ports, Shape
+from tasks.cluster.network import network
 from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
 from tasks.facts.live import Live
@@ -94,6 +95,7 @@ def situation(folder: Path, programs: Programs | None = None, **changes: Any) ->
             concurrency=4,
             registries=registry.used(chosen),
             registries_yaml=registry.nodes_file(chosen, ROOT, chosen.registries.port),
+            network=network(chosen, {}, folder),
         ),
         "ports": Ports(http=80, https=443, api=6550),
         "images": dict.fromkeys(prepull.images(chosen, {}, K3D), False),

@@ -115,24 +115,25 @@ def _pulls(situation: Situation) -> Iterator[Act]:
 
 
 def _registries(situation: Situation) -> Iterator[Act]:
-    """Those that are missing; with a login they were made before, as no command line may hold one."""
+    """Those that are missing; what no command line may hold (logins, proxies) was made before."""
     from tasks.hostports import choosers
     from tasks.registry import wanted
     from tasks.registry_container import labels, upstream_url
 
     settings, free_port = situation.settings, choosers(situation).free_port
     for name, cache in wanted(settings).items():
-        if name in situation.registries or (cache is not None and (cache.username_env or cache.password_env)):
+        private = cache is not None and (cache.username_env or cache.password_env or situation.shape.network.mark)
+        if name in situation.registries or private:
             continue
-        command = docker.run_registry(
-            name,
-            settings.registries.image,
+        spec = docker.RegistrySpec(
+            name=name,
+            image=settings.registries.image,
             port=free_port(settings.registries.port if cache is None else None),
             volume=name,
             labels=labels(cache),
             upstream=None if cache is None else upstream_url(cache),
         )
-        yield Act(name=f"registry {name}", command=command)
+        yield Act(name=f"registry {name}", command=docker.run_registry(spec))
 
 
 def _objects(place: Place, objects: Sequence[dict[str, Any]], deadline: float) -> Iterator[Act]:

@@ -64,7 +64,7 @@ def prepare(place: Place, rival: Rival, situation: Situation) -> None:
         shutil.rmtree(place.helm, ignore_errors=True)
     if rival.state in ("cold", "second"):
         remove_images(place, situation.images)
-    if rival.mode != "graph" and _has_login(place):
+    if rival.mode != "graph" and (_has_login(place) or situation.shape.network.mark):
         place.session.programs().run(task(place, "registry"))
     if rival.mode == "create":
         place.session.programs().run(task(place, "registry"))

@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     network.low_ports,
     network.address,
     network.proxies,
+    network.container_proxies,
     network.authorities,
     network.names,
     rights.sudo,

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level
+from tasks.cluster import network as containers
 from tasks.core import proxies as variables
 from tasks.errors import LaunchError
 from tasks.settings.private import printable
@@ -119,13 +120,39 @@ def proxies(facts: Facts) -> Iterator[Finding]:
     if excluded.unread or not excluded.plain:
         yield _odd(excluded, export)
     yield from _unfit_proxies(facts, found)
-    if facts.engine is not None and not facts.engine.proxied:
+    if facts.engine is not None and not facts.engine.proxy:
         yield Finding(
             check="proxies",
             level=Level.WARNING,
             what=f"{named} set here, but the engine has no proxy",
             why="the engine pulls the images, and does not see this environment",
             fix="give it one: https://docs.docker.com/engine/daemon/proxy/",
+        )
+
+
+def container_proxies(facts: Facts) -> Iterator[Finding]:
+    """Caches and nodes: Docker hands its own proxy on to no container, and none sees this environment."""
+    engine = facts.engine
+    if engine is None:
+        return
+    try:
+        chosen = containers.proxies(facts.settings, facts.environ)
+    except LaunchError as error:
+        yield Finding(check="proxies", level=Level.PROBLEM, what=error.what, why=error.why, fix=error.fix)
+        return
+    used = [f"{scheme} by {each.shown}" for scheme, each in (("http", chosen.http), ("https", chosen.https)) if each]
+    here = variables.read(facts.environ)
+    there = engine.proxy or next((each.shown for each in (here.https, here.http) if each is not None), "")
+    if used:
+        yield Finding(check="proxies", level=Level.OK, what=f"caches and nodes: {', '.join(used)}")
+    elif there:
+        whose = "the engine has a proxy" if engine.proxy else "there is a proxy in the environment"
+        yield Finding(
+            check="proxies",
+            level=Level.WARNING,
+            what=f"{whose} ({there}), and the caches and nodes have none",
+            why="they fetch images by themselves, and see neither the engine's settings nor this environment",
+            fix="`--set network.from_environment=true` takes HTTPS_PROXY and NO_PROXY; or set network.proxy.https",
         )
 
 

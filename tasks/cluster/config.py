@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks.cluster.arguments import arguments
+from tasks.cluster.network import NONE, Network
 from tasks.errors import BadInput
 from tasks.settings.tree import Settings
 from tasks.tools.docker import CONFIG_LABEL, OURS
@@ -52,6 +53,8 @@ class Shape:
     registries: tuple[str, ...] = ()
     """Containers to connect to the cluster's network, as `name:port`."""
     registries_yaml: str = ""
+    network: Network = NONE
+    """Proxies and certificate authorities of caches and nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from tasks.facts.enclosure import Enclosure, enclosure
 from tasks.facts.endpoint import Endpoint, endpoint
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
 from tasks.tools.program import Command, CommandFailed, DeadlinePassed, Programs
+from tasks.tools.secret import without_logins
 
 ASK = Command(argv=("docker", "info", "--format", "{{json .}}"), deadline=20.0, ok=(0, 1))
 """One question for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""
@@ -61,8 +62,8 @@ class Engine:
     """Of memory, cpu, cpuset and pids: those that it cannot limit."""
     forwarding: bool = True
     """IPv4 packets are forwarded."""
-    proxied: bool = False
-    """It has a proxy of its own for its pulls."""
+    proxy: str = ""
+    """A proxy of its own for its pulls, without a login; empty: it has none."""
     warnings: tuple[str, ...] = ()
     files: bool = True
     """It sees this machine's files: they can be mounted into nodes."""
@@ -133,7 +134,7 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = 
         backing=next((str(row[1]) for row in info.get("DriverStatus") or () if row[0] == "Backing Filesystem"), ""),
         missing_controllers=tuple(name for key, name in _NEEDED.items() if info.get(key) is False),
         forwarding=info.get("IPv4Forwarding") is not False,
-        proxied=bool(info.get("HttpProxy") or info.get("HttpsProxy")),
+        proxy=without_logins(str(info.get("HttpsProxy") or info.get("HttpProxy") or "")),
         warnings=tuple(str(text) for text in info.get("Warnings") or ()),
         host=point.host,
         context=str((info.get("ClientInfo") or {}).get("Context") or point.context),

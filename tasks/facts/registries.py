@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.tools import docker
@@ -30,6 +30,10 @@ class Registry:
     """It has run before: one that never did may lack its login, or want a port that is taken."""
     loops: bool = False
     """It has ended, and the engine is about to start it again, as it has after each end."""
+    network: str = ""
+    """The mark of the proxies and certificate authorities that it was made with; empty: of none."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Its variables: logins of proxies may be in them."""
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -56,5 +60,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
             networks=tuple(sorted(each["NetworkSettings"].get("Networks") or ())),
             ours=docker.CACHE_LABEL in labels,
             started=each["State"].get("Status") != "created",
+            network=labels.get(docker.NETWORK_LABEL, ""),
+            environment=dict(row.partition("=")[::2] for row in each["Config"].get("Env") or ()),
         )
     return found

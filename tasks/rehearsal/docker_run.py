@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from tasks.rehearsal import containers, starting
 from tasks.rehearsal.call import Exit
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from tasks.rehearsal.flags import Given
 
 _MAKING = (
-    "name=s restart=s publish,p=l volume,v=l label,l=l env,e=l network=s entrypoint=s detach,d rm interactive,i tty,t "
-    "memory,m=s memory-swap=s cpus=s hostname,h=s privileged user,u=s workdir,w=s pull=s init tmpfs=l add-host=l"
+    "name=s restart=s publish,p=l volume,v=l label,l=l env,e=l env-file=l network=s entrypoint=s detach,d rm "
+    "interactive,i tty,t memory,m=s memory-swap=s cpus=s hostname,h=s privileged user,u=s workdir,w=s pull=s init "
+    "tmpfs=l add-host=l"
 )
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -57,7 +59,7 @@ def _make(call: Call, given: Given) -> tuple[Document, Container]:
             ref,
             call.now(),
             labels=labelled(given.all("label")),
-            env=given.all("env"),
+            env=[*_rows(given.all("env-file")), *given.all("env")],
             cmd=words,
             ports=dict(_published(given.all("publish"))),
             binds=given.all("volume"),
@@ -69,6 +71,18 @@ def _make(call: Call, given: Given) -> tuple[Document, Container]:
             if "/" not in source:
                 doc["volumes"].setdefault(source, {"created": call.now(), "labels": {}})
         return doc, made
+
+
+def _rows(paths: list[str]) -> list[str]:
+    """Variables of env files. Raises `Exit`."""
+    found = []
+    for path in paths:
+        try:
+            rows = Path(path).read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise Exit(125, f"docker: open {path}: {(error.strerror or '').lower()}") from None
+        found += [row for row in rows if row.strip() and not row.startswith("#")]
+    return found
 
 
 def _refused(why: str) -> Exit:

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from pathlib import Path
 
+from tasks.core import proxies
 from tasks.tools.secret import login_of
 
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
@@ -146,6 +147,23 @@ def public_url(value: str) -> str:
     """An address without a login: it would be seen in `docker inspect`."""
     if "@" in http_url(value).split("/")[2]:
         raise ValueError("must hold no login: name the variables that hold it (username_env, password_env)")
+    return value
+
+
+def proxy(value: str) -> str:
+    """The address of a proxy."""
+    try:
+        proxies.proxy(value)
+    except ValueError as error:
+        raise ValueError(f"must be a proxy's address such as http://proxy:3128: {error}") from None
+    return value
+
+
+def excluded(value: str) -> str:
+    """A host, an address or a network that is reached without a proxy, as it stands in NO_PROXY."""
+    found = proxies.no_proxy(value)
+    if found.unread or not found.text or re.search(r"[\s,;]", value):
+        raise ValueError("must be a name, an address, a network such as 10.0.0.0/8, or * for all")
     return value
 
 

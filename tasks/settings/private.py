@@ -31,6 +31,8 @@ def conceal_values(settings: Settings) -> None:
             conceal(value)
         elif _PROXY_NAME.search(name):
             conceal_proxy(value)
+    for address in (settings.network.proxy.http, settings.network.proxy.https):
+        conceal_proxy(address or "")
 
 
 def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
@@ -47,6 +49,8 @@ def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and
         return f"{name}={MASK}{_filters(rest)}" if equals and hidden else value
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
+    if path[:2] == ("network", "proxy") and isinstance(value, str) and "://" not in value and "@" in value:
+        return f"{MASK}@{value.rpartition('@')[2]}"
     if path and _SECRET_NAME.search(path[-1]) and path[0] != "secrets" and value != "":
         return MASK
     return without_logins(value) if isinstance(value, str) else value

@@ -40,6 +40,7 @@ from tasks.settings.fields import (
     setting,
 )
 from tasks.settings.frozen import frozen
+from tasks.settings.network import Network, Proxy
 from tasks.settings.values import as_choice
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "Kubeconfig",
     "Limits",
     "Manifests",
+    "Network",
     "Pool",
     "Ports",
+    "Proxy",
     "Quota",
     "Registries",
     "Release",
@@ -264,6 +267,7 @@ class Settings(Tree):
     )
     cluster: Cluster = section(Cluster, "The k3d cluster.")
     registries: Registries = section(Registries, "Shared registries.")
+    network: Network = section(Network, "Proxies and certificate authorities of caches and nodes.")
     namespaces: OwnNamespaces = setting(
         (
             "platform",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.tools.program import Command
@@ -20,6 +21,8 @@ CONFIG_LABEL = "openframe.config"
 """What the cluster was made with, as a query string: see `tasks.facts.standing`."""
 CACHE_LABEL = "openframe.cache"
 """On registries of ours: the upstream they stand before, or `push`."""
+NETWORK_LABEL = "openframe.network"
+"""On caches of ours: changes with their proxies and certificate authorities; not there if they have none."""
 
 
 REGISTRY_DEBUG = "127.0.0.1:5001"
@@ -102,51 +105,63 @@ def untag(ref: str) -> Command:
     return Command(argv=("docker", "rmi", "--no-prune", ref))
 
 
-def run_registry(
-    name: str, image: str, *, port: int, volume: str, labels: Mapping[str, str], upstream: str | None
-) -> Command:
-    """Start a registry on loopback; with an upstream it is a pull-through cache of it.
+@dataclass(frozen=True, kw_only=True)
+class RegistrySpec:
+    """What a registry's container is made from."""
+
+    name: str
+    image: str
+    port: int
+    volume: str
+    labels: Mapping[str, str]
+    upstream: str | None = None
+    """With one it is a pull-through cache of it."""
+    env_file: str | None = None
+    """A file of variables that may be secret: none of them stands in an argument."""
+
+
+def run_registry(spec: RegistrySpec) -> Command:
+    """Start a registry on loopback.
 
     k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`).
     """
-    return Command(argv=("docker", "run", "--detach", *_registry(name, image, port, volume, labels, upstream)))
+    return Command(argv=("docker", "run", "--detach", *_registry(spec)))
 
 
-def create_registry(name: str, image: str, *, port: int, volume: str, labels: Mapping[str, str]) -> Command:
-    """Make a registry that is not started yet: its configuration, with a password, is copied in first."""
-    return Command(argv=("docker", "create", *_registry(name, image, port, volume, labels, None)))
+def create_registry(spec: RegistrySpec) -> Command:
+    """Make a registry that is not started yet: files are copied in first."""
+    return Command(argv=("docker", "create", *_registry(spec)))
 
 
-def _registry(
-    name: str, image: str, port: int, volume: str, labels: Mapping[str, str], upstream: str | None
-) -> tuple[str, ...]:
+def _registry(spec: RegistrySpec) -> tuple[str, ...]:
     own = {
         "app": "k3d",
         CLUSTER_LABEL: "",
         "k3d.role": "registry",
         "k3d.registry.host": "",
         "k3d.registry.hostIP": "127.0.0.1",
-        "k3s.registry.port.external": str(port),
+        "k3s.registry.port.external": str(spec.port),
         "k3s.registry.port.internal": "5000",
-        **labels,
+        **spec.labels,
     }
     remote = (
-        ("--env", f"REGISTRY_PROXY_REMOTEURL={upstream}", "--env", f"REGISTRY_HTTP_DEBUG_ADDR={REGISTRY_DEBUG}")
-        if upstream
+        ("--env", f"REGISTRY_PROXY_REMOTEURL={spec.upstream}", "--env", f"REGISTRY_HTTP_DEBUG_ADDR={REGISTRY_DEBUG}")
+        if spec.upstream
         else ()
     )
     return (
         "--name",
-        name,
+        spec.name,
         "--restart",
         "unless-stopped",
         "--publish",
-        f"127.0.0.1:{port}:5000",
+        f"127.0.0.1:{spec.port}:5000",
         "--volume",
-        f"{volume}:/var/lib/registry",
+        f"{spec.volume}:/var/lib/registry",
         *(part for key, value in own.items() for part in ("--label", f"{key}={value}")),
         *remote,
-        image,
+        *(("--env-file", spec.env_file) if spec.env_file else ()),
+        spec.image,
     )
 
 

@@ -11,7 +11,17 @@ import pytest
 
 from tasks.checks.facts import Context
 from tasks.checks.finding import Finding, Level
-from tasks.checks.network import address, authorities, hosts, low_ports, names, ports, proxies, wishes
+from tasks.checks.network import (
+    address,
+    authorities,
+    container_proxies,
+    hosts,
+    low_ports,
+    names,
+    ports,
+    proxies,
+    wishes,
+)
 from tasks.errors import BadInput
 from tasks.settings.tree import Settings
 from tasks.setup.trust import Trust
@@ -183,6 +193,31 @@ def test_variables_that_programs_read_in_another_way(given: dict[str, str], what
 def test_all_proxy_is_not_read_by_the_programs_of_a_launch() -> None:
     given = environ(ALL_PROXY=PROXY, NO_PROXY="localhost,127.0.0.1")
     assert "helm do not read it" in one(proxies(replace(WELL, engine=None, environ=given))).what
+
+
+def of_containers(given: dict[str, Any], info: dict[str, Any], **found: str) -> Finding:
+    chosen = Settings.model_validate({"network": given})
+    return one(container_proxies(replace(WELL, settings=chosen, engine=engine(**info), environ=environ(**found))))
+
+
+def test_an_engine_with_a_proxy_hands_it_on_to_no_cache() -> None:
+    engines = {"HttpsProxy": "http://me:secret@proxy:3128"}
+    found = of_containers({}, engines)
+    assert found.level is Level.WARNING
+    assert "the engine has a proxy (http://***@proxy:3128)" in found.what
+    assert "network.from_environment=true" in found.fix
+    assert "in the environment (http://***@proxy:3128)" in of_containers({}, {}, HTTPS_PROXY=PROXY).what
+    assert list(container_proxies(WELL)) == []
+    assert list(container_proxies(replace(WELL, engine=None, environ=environ(HTTPS_PROXY=PROXY)))) == []
+
+
+def test_caches_that_have_a_proxy() -> None:
+    found = of_containers({"proxy": {"https": PROXY}}, {"HttpsProxy": "http://proxy:3128"})
+    assert (found.level, found.what) == (Level.OK, "caches and nodes: https by http://***@proxy:3128")
+    assert of_containers({"from_environment": True}, {}, HTTPS_PROXY=PROXY).level is Level.OK
+    loop = of_containers({"from_environment": True}, {}, HTTPS_PROXY="http://me:secret@localhost:3128")
+    assert loop.level is Level.PROBLEM
+    assert "secret" not in f"{loop}"
 
 
 def test_authorities() -> None:

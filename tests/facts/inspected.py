@@ -62,7 +62,7 @@ def container(
 
 
 def registry(name: str = "k3d-openframe-registry", port: str = "5050", **more: Any) -> dict[str, Any]:
-    """A registry of ours. `more`: `state`, `labels`, `networks`, `ports`, or `ours`."""
+    """A registry of ours. `more`: `state`, `labels`, `networks`, `ports`, `env`, or `ours`."""
     made = container("", "registry", cluster="", state=more.get("state", "running"), ours=False)
     labels = {
         "app": "k3d",
@@ -80,7 +80,7 @@ def registry(name: str = "k3d-openframe-registry", port: str = "5050", **more: A
         **made,
         "Id": f"9f76b2a69da9cfa21b113260e5fa28393f11450fd44f1e97d85bd3d0-{name}",
         "Name": f"/{name}",
-        "Config": {"Labels": {**labels, **more.get("labels", {})}},
+        "Config": {"Labels": {**labels, **more.get("labels", {})}, "Env": more.get("env", [])},
         "HostConfig": {**made["HostConfig"], "PortBindings": more.get("ports", bound)},
         "NetworkSettings": {"Networks": {key: {"IPAddress": ""} for key in more.get("networks", ("bridge",))}},
     }

@@ -28,6 +28,7 @@ IN_FILES = {
     # read and written by ourselves, as paths
     "log_dir",
     "manifests.files",
+    "network.ca",
 }
 ONE_LINE = [text for text in HOSTILE if text.isprintable()]
 PATHS = [".".join(path) for path, _ in places(Settings)]
