@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks.cluster.config import Ports, balanced
+from tasks.cluster.config import Ports
 from tasks.facts.standing import Presence, Standing
 from tasks.launch import Choosers
+from tasks.settings.derived import balanced
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import docker

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks import helm, removal
-from tasks.cluster.config import changed
+from tasks.cluster.recorded import differences
 from tasks.engine.step import Bounds, Step
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence
@@ -114,7 +114,7 @@ def _notes(situation: Situation, *, recreate: bool) -> list[str]:
     if presence is Presence.STOPPED:
         notes.append("The cluster is stopped: what it lacks shows only when it runs, so the plan shows all of it.")
     if presence in (Presence.RUNNING, Presence.STOPPED):
-        differs = changed(situation.settings, situation.shape, situation.standing.label)
+        differs = differences(situation)
         if differs:
             notes.append("`up` will refuse: k3d cannot change in place " + "; ".join(differs) + " (see --recreate).")
     return ["", *notes] if notes else []

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from tasks.acting import run
-from tasks.cluster.config import balanced
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.settings.derived import balanced
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import docker

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from tasks import kubeconfig
-from tasks.cluster.config import changed
+from tasks.cluster.recorded import differences
 from tasks.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
 from tasks.facts.standing import Presence
 from tasks.hostports import choosers
@@ -57,7 +57,7 @@ def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
             down = [node.name for node in situation.standing.nodes if not node.running]
             return [Row(what=f"cluster {name}", state="stopped", detail=", ".join(down))], STOPPED
     rows = [_cluster(situation, name)]
-    differs = changed(situation.settings, situation.shape, situation.standing.label)
+    differs = differences(situation)
     rows += [Row(what="setting", state="changed", detail=text) for text in differs]
     for step in launch(situation, parts_of(session), choosers(situation)):
         if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice

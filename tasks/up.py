@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks import health, kubeconfig, removal
-from tasks.cluster.config import changed
+from tasks.cluster.recorded import differences
 from tasks.core.lock import held
 from tasks.engine.step import Result, Step
 from tasks.errors import BadInput, Drifted
@@ -185,7 +185,7 @@ def refuse_drift(situation: Situation) -> None:
     """What k3d cannot change in place stops `up`, with the list. Raises `Drifted`."""
     if situation.standing.presence not in (Presence.RUNNING, Presence.STOPPED):
         return
-    differs = changed(situation.settings, situation.shape, situation.standing.label)
+    differs = differences(situation)
     if differs:
         raise Drifted(
             f"the cluster '{situation.name}' was made with other settings",

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from tasks import prepull
-from tasks.cluster.config import Shape, remembered
+from tasks.cluster.config import Shape
+from tasks.cluster.recorded import remembered
 from tasks.engine.step import Context, Stopped
 from tasks.facts.standing import MARKER
 from tasks.registry import used, wanted

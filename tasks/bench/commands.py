@@ -10,21 +10,15 @@ from typing import TYPE_CHECKING, Any
 from tasks.bench.place import Place
 from tasks.core.files import write_whole
 from tasks.engine.folder import file_name
+from tasks.settings import k3s_arguments as k3s
+from tasks.settings.k3s_arguments import where
+from tasks.settings.node_filters import split
 from tasks.tools import docker, helm
 from tasks.tools.program import Command, duration
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Release
     from tasks.situation import Situation
-
-_PARTS = (
-    ("--kube-apiserver-arg", "server:*", "apiserver"),
-    ("--kube-controller-manager-arg", "server:*", "controller_manager"),
-    ("--kube-cloud-controller-manager-arg", "server:*", "cloud_controller_manager"),
-    ("--kube-scheduler-arg", "server:*", "scheduler"),
-    ("--kubelet-arg", "*", "kubelet"),
-    ("--kube-proxy-arg", "*", "kube_proxy"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +84,31 @@ def create(place: Place, situation: Situation, *, bare: bool = False) -> Stage:
 def _arguments(situation: Situation) -> Iterator[str]:
     """What is configured, and the labels that charts may ask for; nothing that this project adds by itself."""
     cluster, agents = situation.settings.cluster, situation.shape.agents
-    everywhere = "server:*;agent:*" if agents else "server:*"
-    own = [f"--{value.lstrip('-')}@server:*" for value in cluster.args.k3s]
+    own = [
+        (f"--{flag}={each.text}", where(part, each))
+        for part, (flag, _) in k3s.COMPONENTS.items()
+        for each in k3s.parsed(part, getattr(cluster.args, part))
+    ]
+    own += [(f"--{each.text}", where("k3s", each)) for each in k3s.arguments_of(cluster, "k3s")]
     if situation.settings.ingress.controller != "traefik":
-        own.append("--disable=traefik@server:*")
-    for flag, where, part in _PARTS:
-        nodes = everywhere if where == "*" else where
-        own += [f"{flag}={value.lstrip('-')}@{nodes}" for value in getattr(cluster.args, part)]
-    for value in own:
-        yield from ("--k3s-arg", value)
+        own.append(("--disable=traefik", k3s.SERVERS))
+    for text, filters in own:
+        yield from ("--k3s-arg", _on_nodes(text, [each for each in filters if agents or not each.startswith("agent")]))
     labels = [f"{key}={value}@server:*" for key, value in cluster.server_labels.items()]
     labels += [f"{key}={value}@agent:*" for key, value in cluster.agent_labels.items() if agents]
     for label in labels:
         yield from ("--k3s-node-label", label)
     for volume in cluster.volumes:
-        yield from ("--volume", volume)
+        yield from ("--volume", _on_nodes(*split(volume)))
     for each in cluster.env:
-        yield from ("--env", each)
+        found = split(each)
+        yield from ("--env", _on_nodes(found.value, found.filters or ("all:*",)))
+
+
+def _on_nodes(value: str, filters: Sequence[str]) -> str:
+    """As k3d's command line takes it: an `@` of the value with a backslash before it."""
+    escaped = value.replace("@", r"\@")
+    return f"{escaped}@{';'.join(filters)}" if filters else escaped
 
 
 def _pulls(situation: Situation) -> Iterator[Act]:

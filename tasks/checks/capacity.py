@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level, Remedy
+from tasks.settings.k3s_arguments import value_of
 
 _GIB = 1024**3
 LEAST_DISK, GOOD_DISK = 2 * _GIB, 10 * _GIB
@@ -137,8 +138,7 @@ def _planned(facts: Facts) -> tuple[int, int, int]:
 
 def _own_eviction(facts: Facts) -> bool:
     cluster = facts.settings.cluster
-    given = any(text.lstrip("-").startswith("eviction-hard=") for text in cluster.args.kubelet)
-    return given or "evictionHard" in cluster.kubelet_config
+    return value_of(cluster, "kubelet", "eviction-hard") is not None or "evictionHard" in cluster.kubelet_config
 
 
 def _unseen(facts: Facts) -> str:

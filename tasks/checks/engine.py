@@ -10,6 +10,7 @@ from tasks.checks.finding import Finding, Level, Remedy
 from tasks.facts.engine import Engine
 from tasks.facts.no_engine import EngineStopped
 from tasks.facts.versions import numbers
+from tasks.settings.k3s_arguments import value_of
 
 LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
@@ -150,8 +151,8 @@ def unpacking(facts: Facts) -> Iterator[Finding]:
 def _allowed(facts: Facts) -> bool:
     """Whether the kubelet is told to run on cgroup v1 all the same."""
     cluster = facts.settings.cluster
-    given = {text.lstrip("-").lower() for text in cluster.args.kubelet}
-    return "fail-cgroupv1=false" in given or cluster.kubelet_config.get("failCgroupV1") is False
+    given = value_of(cluster, "kubelet", "fail-cgroupv1") or ""
+    return given.lower() in ("false", "f", "0") or cluster.kubelet_config.get("failCgroupV1") is False
 
 
 def _missing_controllers(engine: Engine, missing: Sequence[str]) -> Finding:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from tasks.settings.k3s_arguments import COMPONENTS, SERVERS, arguments_of, parsed, where
+from tasks.settings.k3s_arguments import disabled as switched_off
 from tasks.settings.tree import Cluster
 
 CONTROLLERS: Mapping[str, int] = {
@@ -26,7 +28,6 @@ REGISTRY_QPS, REGISTRY_BURST = 0, 20
 
 def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple[str, tuple[str, ...]]]:
     """Arguments as k3s takes them, each with k3d's node filters; a configured one replaces the generated one."""
-    servers, everywhere = ("server:*",), ("server:*", "agent:*")
     generated = {
         "controller_manager": [
             *(f"{name}={max(least, concurrency)}" for name, least in CONTROLLERS.items()),
@@ -38,45 +39,30 @@ def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple
         "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"],
         "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
     }
-    given = cluster.args
     rows: list[tuple[str, tuple[str, ...]]] = []
-    for flag, filters, component, own in (
-        ("--kube-apiserver-arg", servers, "apiserver", given.apiserver),
-        ("--kube-controller-manager-arg", servers, "controller_manager", given.controller_manager),
-        ("--kube-cloud-controller-manager-arg", servers, "cloud_controller_manager", given.cloud_controller_manager),
-        ("--kube-scheduler-arg", servers, "scheduler", given.scheduler),
-        ("--kubelet-arg", everywhere, "kubelet", given.kubelet),
-        ("--kube-proxy-arg", everywhere, "kube_proxy", given.kube_proxy),
-    ):
-        rows += [(f"{flag}={value}", filters) for value in merged(generated.get(component, ()), own)]
-    rows += [(_dashed(value), servers) for value in _k3s(given.k3s, ingress)]
+    for part, (flag, usual) in COMPONENTS.items():
+        for text, filters in _merged(generated.get(part, ()), cluster, part):
+            rows.append((f"--{flag}={text}", filters or usual))
+    rows += [(f"--{each.text}", where("k3s", each)) for each in arguments_of(cluster, "k3s")]
+    if "traefik" in disabled(cluster, ingress) - switched_off(cluster):
+        rows.append(("--disable=traefik", SERVERS))
     return rows
 
 
-def merged(generated: Sequence[str], own: Sequence[str]) -> Iterator[str]:
-    """The generated arguments less those that are configured by the same name, then the configured ones."""
-    bare = [value.lstrip("-") for value in own]
-    named = {value.split("=", 1)[0] for value in bare}
-    yield from (value for value in generated if value.split("=", 1)[0] not in named)
-    yield from bare
+def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The generated arguments less those that are configured by the same name, then the configured ones.
+
+    One that is configured for some nodes alone comes after the generated one, and wins there.
+    """
+    own = tuple(parsed(part, getattr(cluster.args, part)))
+    named = {each.name for each in arguments_of(cluster, part) if not each.filters}
+    yield from ((text, ()) for text in generated if text.split("=", 1)[0] not in named)
+    yield from ((each.text, where(part, each)) for each in own)
 
 
 def disabled(cluster: Cluster, ingress: str) -> frozenset[str]:
-    """Components of k3s that are not started."""
-    return _disabled(_k3s(cluster.args.k3s, ingress))
+    """Components of k3s that are not started.
 
-
-def _disabled(values: Sequence[str]) -> frozenset[str]:
-    given = (value.lstrip("-").partition("=") for value in values)
-    return frozenset(name for flag, _, names in given if flag == "disable" for name in names.split(","))
-
-
-def _k3s(own: Sequence[str], ingress: str) -> list[str]:
-    """k3s starts its own Traefik; where another ingress is configured it would hold ports 80 and 443."""
-    if ingress == "traefik" or "traefik" in _disabled(own):
-        return list(own)
-    return [*own, "disable=traefik"]
-
-
-def _dashed(value: str) -> str:
-    return f"--{value.lstrip('-')}"
+    k3s starts its own Traefik; where another ingress is configured it would hold ports 80 and 443.
+    """
+    return switched_off(cluster) | ({"traefik"} if ingress != "traefik" else frozenset())

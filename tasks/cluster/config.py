@@ -1,27 +1,27 @@
-"""The generated k3d configuration, a v1alpha5 file, and what a cluster remembers of it."""
+"""The generated k3d configuration, a v1alpha5 file."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from tasks.cluster.arguments import arguments
 from tasks.cluster.network import NONE, Network
+from tasks.cluster.recorded import remembered
 from tasks.errors import BadInput
+from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
+from tasks.settings.node_filters import nodes, split
 from tasks.settings.tree import Settings
 from tasks.tools.docker import CONFIG_LABEL, OURS
+from tasks.tools.k3d import DOLLAR
 from tasks.tools.program import duration
 
-KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.conf"
-"""Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
-_READABLE = 200
-"""Characters of one value that a label repeats."""
-EDAC = "/sys/devices/system/edac"
-"""Where Linux tells of memory with error correction; to cAdvisor it wins over /proc/meminfo."""
+_KEYS = {"volumes": "volume", "env": "envVar", "ports.extra": "port"}
+"""k3d's name of a value, by the setting."""
+_SHELL = re.compile(r"\$\{?[A-Za-z_]")
 _SERVERS, _NODES = ["server:*"], ["server:*", "agent:*"]
 
 
@@ -74,12 +74,6 @@ class Files:
     """An empty folder, where the engine's machine tells of its memory in a second way."""
 
 
-def balanced(settings: Settings) -> bool:
-    """Whether k3d's load balancer stands before the servers."""
-    wish = settings.cluster.loadbalancer
-    return settings.cluster.servers > 1 if wish is None else wish
-
-
 def kubelet_config(settings: Settings, shape: Shape) -> dict[str, Any] | None:
     """The kubelet's drop-in, or None where nothing is to be said.
 
@@ -98,10 +92,7 @@ def kubelet_config(settings: Settings, shape: Shape) -> dict[str, Any] | None:
 
 
 def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> dict[str, Any]:
-    """The cluster as k3d's config file describes it.
-
-    `$` is doubled nowhere: k3d expands it in the whole file, so `render` refuses values that hold one.
-    """
+    """The cluster as k3d's config file describes it. Raises `BadInput` for what k3d would refuse."""
     cluster = settings.cluster
     limits = cluster.limits
     runtime: dict[str, Any] = {
@@ -121,7 +112,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
         "agents": shape.agents,
         "image": shape.image,
         "kubeAPI": {"hostIP": "127.0.0.1", "host": "127.0.0.1", "hostPort": str(ports.api)},
-        "ports": _ports(settings, ports),
+        "ports": _ports(settings, shape, ports),
         "options": {
             "k3d": {
                 "wait": True,
@@ -133,15 +124,12 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
             "kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False},
             "runtime": runtime,
             "k3s": {
-                "extraArgs": [
-                    {"arg": arg, "nodeFilters": _present(filters, shape)}
-                    for arg, filters in arguments(cluster, shape.concurrency, ingress=settings.ingress.controller)
-                ],
+                "extraArgs": _arguments(settings, shape),
                 "nodeLabels": _node_labels(settings, shape),
             },
         },
-        "volumes": [*_meminfo(files, shape), *(_filtered(text, "volume") for text in cluster.volumes)],
-        "env": [_filtered(text, "envVar") for text in cluster.env],
+        "volumes": [*_meminfo(files, shape), *_on_nodes(settings, shape, "volumes", cluster.volumes, ())],
+        "env": _on_nodes(settings, shape, "env", cluster.env, _NODES),
     }
     for label in runtime["labels"]:
         label["nodeFilters"] = _present(label["nodeFilters"], shape)
@@ -164,6 +152,16 @@ def refuse_files(settings: Settings, shape: Shape) -> None:
             fix="leave out cluster.kubelet_config and K3D_CONCURRENT_DOWNLOADS, or use one server, or mount the state "
             "folder into this container from the same path of the engine's machine",
         )
+
+
+def _arguments(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
+    rows = []
+    for arg, filters in arguments(settings.cluster, shape.concurrency, ingress=settings.ingress.controller):
+        path = f"cluster.args: {arg.split('=', 1)[0]}"
+        _refuse_variables(arg, path)
+        if chosen_nodes(settings, shape, filters, path):
+            rows.append({"arg": arg, "nodeFilters": _present(filters, shape)})
+    return rows
 
 
 def _meminfo(files: Files, shape: Shape) -> list[dict[str, Any]]:
@@ -195,7 +193,7 @@ def _put_drop_in(config: dict[str, Any], settings: Settings, shape: Shape, file:
         config["volumes"].append({"volume": f"{file}:{KUBELET_DROP_IN}:ro", "nodeFilters": filters})
 
 
-def _ports(settings: Settings, ports: Ports) -> list[dict[str, Any]]:
+def _ports(settings: Settings, shape: Shape, ports: Ports) -> list[dict[str, Any]]:
     address = settings.cluster.bind_address
     target = "loadbalancer" if balanced(settings) else "server:0:direct"
     published = [
@@ -205,16 +203,68 @@ def _ports(settings: Settings, ports: Ports) -> list[dict[str, Any]]:
     ]
     if ports.early is not None:
         published.append({"port": f"127.0.0.1:{ports.early}:6443", "nodeFilters": ["server:0:direct"]})
-    return [*published, *(_filtered(text, "port") for text in settings.cluster.ports.extra)]
+    return [
+        *published,
+        *_on_nodes(settings, shape, "ports.extra", settings.cluster.ports.extra, [target], suffixes=True),
+    ]
 
 
-def _filtered(text: str, key: str) -> dict[str, Any]:
-    r"""`what@filter;filter` as k3d's command line writes it; `\@` is an @ of the value (k3d: `cmd/util/filter.go`)."""
-    value, _, filters = (part.replace("\0", "@") for part in text.replace(r"\@", "\0").partition("@"))
-    entry: dict[str, Any] = {key: value}
-    if filters:
-        entry["nodeFilters"] = filters.split(";")
-    return entry
+def _on_nodes(
+    settings: Settings, shape: Shape, name: str, texts: Sequence[str], usual: Sequence[str], suffixes: bool = False
+) -> list[dict[str, Any]]:
+    """What a setting gives to nodes: k3d's key is the last part of `name`. Raises `BadInput` without the value."""
+    rows = []
+    for number, text in enumerate(texts):
+        value, filters = split(text)
+        path = f"cluster.{name}.{number}"
+        if name == "volumes":
+            _refuse_variables(value, path)
+        chosen = chosen_nodes(settings, shape, filters or usual, path)
+        if suffixes:
+            _refuse_proxied(settings, filters, path, chosen)
+        if chosen or not filters:
+            rows.append(
+                {_KEYS[name]: value, **({"nodeFilters": kept} if (kept := _present(filters or usual, shape)) else {})}
+            )
+    return rows
+
+
+def chosen_nodes(settings: Settings, shape: Shape, filters: Sequence[str], path: str) -> set[tuple[str, int]]:
+    """The nodes of this cluster that filters mean, by role and number. Raises `BadInput`."""
+    counts = {"server": settings.cluster.servers, "agent": shape.agents, "loadbalancer": int(balanced(settings))}
+    try:
+        return nodes(filters, counts)
+    except ValueError as error:
+        raise BadInput(
+            f"{path} is for {error}",
+            why="k3d would refuse it when everything has been pulled",
+            fix="name nodes that are there: cluster.servers and cluster.agents count them",
+        ) from None
+
+
+def _refuse_variables(text: str, path: str) -> None:
+    """`$HOME:/data` is meant for a shell: nobody would put the variable's value in its place."""
+    if _SHELL.search(text):
+        raise BadInput(
+            f"{path} holds a '$'",
+            why="no shell reads it: the node would get the name of the variable in place of its value",
+            fix="write the value itself",
+        )
+
+
+def _refuse_proxied(settings: Settings, filters: Sequence[str], path: str, chosen: set[tuple[str, int]]) -> None:
+    """Ports go by the load balancer, or to one node directly (k3d: `client.TransformPorts`)."""
+    direct = [text.endswith(":direct") for text in filters]
+    if filters and not all(direct) and not balanced(settings):
+        raise BadInput(
+            f"{path} goes by the load balancer, and the cluster has none",
+            why="without `:direct` behind the nodes a port is the load balancer's",
+            fix="write @server:0:direct, or set cluster.loadbalancer to true",
+        )
+    if all(direct) and len(chosen) > 1:
+        raise BadInput(
+            f"{path} goes to {len(chosen)} nodes directly", why="a host port leads to one of them", fix="name one node"
+        )
 
 
 def _node_labels(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
@@ -224,89 +274,7 @@ def _node_labels(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
     return rows
 
 
-def docker_memory(text: str) -> str:
-    """A size in whole MiB: one spelling for every wish of the same size, so that 2G and 2048M are no change."""
-    from tasks.settings.values import memory_bytes
-
-    return f"{memory_bytes(text) // 1024**2}m"
-
-
-def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
-    """What k3d cannot change in a cluster that exists, by the setting's path."""
-    cluster, limits = settings.cluster, settings.cluster.limits
-    wishes = cluster.ports
-    return {
-        "cluster.image": shape.image,
-        "cluster.servers": str(cluster.servers),
-        "cluster.loadbalancer": str(balanced(settings)).lower(),
-        "cluster.bind_address": cluster.bind_address,
-        "cluster.ports.http": str(wishes.http or "none"),
-        "cluster.ports.https": str(wishes.https or "none"),
-        "cluster.ports.api": str(wishes.api),
-        "cluster.ports.extra": _listed(wishes.extra),
-        "cluster.limits.server_memory": docker_memory(limits.server_memory) if limits.enabled else "none",
-        "cluster.limits.agent_memory": docker_memory(limits.agent_memory) if limits.enabled else "none",
-        "cluster.volumes": _listed(cluster.volumes),
-        "cluster.env": _digest(cluster.env),
-        "cluster.subnet": cluster.subnet or "none",
-        "cluster.server_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.server_labels.items())]),
-        "cluster.agent_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.agent_labels.items())]),
-        "cluster.args": _digest(sorted(_written(settings))),
-        "cluster.kubelet_config": _digest(cluster.kubelet_config),
-        "registries": " ".join(sorted(name.rsplit(":", 1)[0] for name in shape.registries)) or "none",
-    }
-
-
-def _written(settings: Settings) -> list[str]:
-    """Arguments as configured: those that follow from the machine's size are no reason to make a cluster again."""
-    args = settings.cluster.args
-    return [f"{part}:{value}" for part in type(args).model_fields for value in getattr(args, part)] + [
-        f"scheduler_v:{settings.cluster.scheduler_verbosity}",
-        f"ingress:{settings.ingress.controller}",
-    ]
-
-
-def _listed(values: Sequence[str]) -> str:
-    """As one reads it; what is too long for that, or for a label that `docker ps` prints, as a digest."""
-    text = " ".join(values) or "none"
-    return text if len(text) <= _READABLE else _digest(values)
-
-
-def _digest(value: Sequence[str] | Mapping[str, Any]) -> str:
-    """A value that may be long or private, as a short digest; `none` if there is nothing."""
-    if not value:
-        return "none"
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def remembered(settings: Settings, shape: Shape) -> str:
-    """The immutable values as one label's value."""
-    return urlencode(immutable(settings, shape))
-
-
-def recall(label: str) -> dict[str, str]:
-    """What `remembered` wrote."""
-    return dict(parse_qsl(label))
-
-
-def changed(settings: Settings, shape: Shape, label: str) -> list[str]:
-    """Settings that differ from what the cluster was made with, each with both values."""
-    was = recall(label)
-    return [
-        f"{path}: {was[path]} → {now}"
-        for path, now in immutable(settings, shape).items()
-        if path in was and was[path] != now
-    ]
-
-
 def render(config: Mapping[str, Any]) -> str:
-    """The file's text: JSON, which is YAML. Raises `BadInput` for a `$`, which k3d would expand."""
+    """The file's text: JSON, which is YAML. Each `$` is written as a variable that `k3d.environment` sets to `$`."""
     text = json.dumps(config, indent=1, ensure_ascii=False)
-    if "$" in text:
-        line = next(line.strip() for line in text.splitlines() if "$" in line)
-        raise BadInput(
-            f"the cluster's configuration holds a '$': {line[:120]}",
-            why="k3d expands $NAME in its whole config file, so the cluster would get another value",
-            fix="take the '$' out of that setting (cluster.args, cluster.env, cluster.volumes or a label)",
-        )
-    return text + "\n"
+    return text.replace("$", f"${{{DOLLAR}}}") + "\n"

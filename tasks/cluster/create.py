@@ -10,10 +10,11 @@ from typing import Any
 
 from tasks.acting import run
 from tasks.causes.find import KnownDeadline, KnownFailure
-from tasks.cluster.config import EDAC, Files, Ports, k3d_config, kubelet_config, render
+from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
 from tasks.registry import nodes_file, push_name
+from tasks.settings.derived import EDAC
 from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
 from tasks.tools import docker, k3d

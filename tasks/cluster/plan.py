@@ -8,11 +8,13 @@ from dataclasses import replace
 from tasks.acting import running
 from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
 from tasks.cluster.arguments import arguments
-from tasks.cluster.config import Files, balanced, docker_memory, k3d_config, refuse_files, render
+from tasks.cluster.config import Files, k3d_config, refuse_files, render
 from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.standing import MARKER, Presence
+from tasks.settings.derived import balanced, docker_memory
+from tasks.settings.node_filters import nodes
 from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
@@ -157,7 +159,9 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     settings = situation.settings
     concurrency, ingress = situation.shape.concurrency, settings.ingress.controller
     rows = arguments(settings.cluster, concurrency, ingress=ingress) if not have else ()
-    own = [arg for arg, filters in rows if "agent:*" in filters]
+    filtered = [
+        (arg, nodes([each for each in filters if each.startswith("agent")], {"agent": wanted})) for arg, filters in rows
+    ]
     taken = {node.name for node in have}
     names = (f"{situation.name}-agent-{number}" for number in range(wanted + len(have) + 1))
     free = [name for name in names if f"k3d-{name}" not in taken and f"k3d-{name}-0" not in taken]
@@ -173,7 +177,7 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
                     memory=memory,
                     timeout=settings.cluster.timeout,
                     labels=None if have else settings.cluster.agent_labels,
-                    args=own,
+                    args=[arg for arg, those in filtered if ("agent", number) in those],
                 ),
             ),
             needs=(READY, *needs),
@@ -182,7 +186,7 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
             why=f"{wanted} agents are configured, {len(have)} are there",
             expected=6.0,
         )
-        for name in free[: max(0, wanted - len(have))]
+        for number, name in list(enumerate(free))[: max(0, wanted - len(have))]
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -48,6 +48,12 @@ class Node:
     published: tuple[tuple[int, str, int], ...]
     """Container port, host address, host port."""
     labels: Mapping[str, str]
+    command: tuple[str, ...] = ()
+    """Words that its entrypoint gets: `server` or `agent`, and arguments of k3s."""
+    env: tuple[str, ...] = field(default=(), repr=False)
+    """Variables as NAME=value; they may be secret."""
+    binds: tuple[str, ...] = ()
+    """What is mounted, as SOURCE:TARGET[:OPTIONS]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +110,9 @@ def node(inspected: Mapping[str, Any]) -> Node:
         memory=int(inspected.get("HostConfig", {}).get("Memory") or 0),
         published=tuple(sorted(published)),
         labels=labels,
+        command=tuple(inspected["Config"].get("Cmd") or ()),
+        env=tuple(inspected["Config"].get("Env") or ()),
+        binds=tuple((inspected.get("HostConfig") or {}).get("Binds") or ()),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import BadInput
 from tasks.objects.fill import fill, repeat
 from tasks.objects.labels import finish
-from tasks.objects.nodes import assumed, k3s_argument
+from tasks.objects.nodes import assumed
 from tasks.objects.quantity import quantity
 from tasks.objects.reading import documents, read_text
 from tasks.objects.shape import opened
+from tasks.settings import k3s_arguments as k3s
 
 if TYPE_CHECKING:
     from tasks.settings.tree import Settings
@@ -25,8 +25,6 @@ QUOTAS = "files/resource-quotas.yaml"
 
 _LOCAL_DNS = "169.254.20.10"
 """Link-local; the address that its documentation proposes (Kubernetes: Using NodeLocal DNSCache)."""
-_SERVICE_RANGE = "10.43.0.0/16"
-"""k3s's default of `service-cidr`; its DNS service has the tenth address (docs: k3s server, networking)."""
 
 
 def base(
@@ -87,19 +85,16 @@ def ingress_namespace(settings: Settings) -> str:
 
 
 def _dns(settings: Settings) -> dict[str, str]:
-    service = k3s_argument(settings, "cluster-dns")
-    if service is None:
-        text = (k3s_argument(settings, "service-cidr") or _SERVICE_RANGE).split(",")[0]
-        try:
-            service = str(ipaddress.ip_network(text.strip(), strict=False)[10])
-        except (ValueError, IndexError):
-            raise BadInput(
-                f"cluster.args.k3s: service-cidr={text} is no range of addresses that holds a DNS service",
-                why="the DNS service has its tenth address",
-                fix=f"write it as {_SERVICE_RANGE}, which is k3s's default",
-            ) from None
-    domain = k3s_argument(settings, "cluster-domain") or "cluster.local"
-    return {"CLUSTER_DNS": service.replace(",", " "), "CLUSTER_DOMAIN": domain, "LOCAL_DNS": _LOCAL_DNS}
+    cluster = settings.cluster
+    try:
+        services = k3s.dns_addresses(cluster)
+    except ValueError as error:
+        raise BadInput(
+            f"cluster.args.k3s: service-cidr={','.join(k3s.service_ranges(cluster))} cannot be used: {error}",
+            why="the DNS service has the tenth address of each range",
+            fix=f"write it as {k3s.SERVICE_RANGE}, which is k3s's default",
+        ) from None
+    return {"CLUSTER_DNS": " ".join(services), "CLUSTER_DOMAIN": k3s.domain(cluster), "LOCAL_DNS": _LOCAL_DNS}
 
 
 def _quota(settings: Settings) -> dict[str, str]:

@@ -12,15 +12,13 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasks.settings import k3s_arguments as k3s
+
 if TYPE_CHECKING:
     from tasks.settings.tree import Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_POD_RANGE = "10.42.0.0/16"
-"""k3s's default of `cluster-cidr` (docs: k3s server, networking)."""
-_NODE_PREFIX = {4: 24, 6: 64}
-"""Kubernetes' default size of a node's part of it (docs: kube-controller-manager, node-cidr-mask-size)."""
 _DOCKER = ("172.16.0.0/12", "192.168.0.0/16")
 """Where Docker takes its networks' subnets from unless it is told otherwise (docs: dockerd, default-address-pools)."""
 _AT_LEAST = 16
@@ -31,10 +29,15 @@ def assumed(settings: Settings) -> tuple[str, ...]:
     """Blocks of a k3d cluster, known before it has any node."""
     cluster = settings.cluster
     count = max(_AT_LEAST, 2 * (cluster.servers + (6 if cluster.agents is None else cluster.agents)))
-    ranges = _networks(k3s_argument(settings, "cluster-cidr") or _POD_RANGE)
+    ranges = _networks(",".join(k3s.pod_ranges(cluster)))
     outside = _networks(cluster.subnet or "") or _networks(",".join(_DOCKER))
     found = [each for each in outside if not any(_overlap(each, pods) for pods in ranges)]
-    return _texts([*found, *(block for pods in ranges for block in _first_two(pods, count))])
+    return _texts(
+        [
+            *found,
+            *(block for pods in ranges for block in _first_two(pods, count, k3s.node_prefix(cluster, pods.version))),
+        ]
+    )
 
 
 def of_nodes(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -47,12 +50,6 @@ def of_nodes(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         ranges = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
         found += [_pair(net.network_address, net.prefixlen) for text in ranges for net in _networks(text)]
     return _texts(found)
-
-
-def k3s_argument(settings: Settings, name: str) -> str | None:
-    """The value of an argument of `k3s server` in cluster.args.k3s, the last one if it is given twice."""
-    values = [text.partition("=")[2] for text in settings.cluster.args.k3s if text.partition("=")[0] == name]
-    return values[-1] if values else None
 
 
 def _networks(text: str) -> list[Network]:
@@ -70,9 +67,9 @@ def _overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
-def _first_two(pods: Network, count: int) -> Iterator[Network]:
+def _first_two(pods: Network, count: int, prefix: int) -> Iterator[Network]:
     """The first two addresses of each node's part of a pod range."""
-    prefix = max(_NODE_PREFIX[pods.version], pods.prefixlen)
+    prefix = max(prefix, pods.prefixlen)
     size = 1 << (pods.max_prefixlen - prefix)
     for number in range(min(count, 1 << (prefix - pods.prefixlen))):
         yield _pair(pods.network_address + number * size, prefix)

@@ -6,7 +6,7 @@ import json
 import re
 
 from tasks.rehearsal.flags import refusal
-from tasks.rehearsal.k3s_flags import flags
+from tasks.settings.k3s_flags import flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from tasks.rehearsal.k3d_words import fatal
+from tasks.settings import node_filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ _ROWS = {
     "options.k3s.nodeLabels": "label",
     "options.runtime.labels": "label",
 }
+_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+))")
 _FILTER = re.compile(
     r"(?P<group>server|servers|agent|agents|loadbalancer|all)(?::(?P<subset>[^:]+))?(?::(?P<suffix>[a-z]+))?"
 )
 
 
-def from_file(path: str) -> Config:
-    """A config file. Raises `Exit`."""
+def from_file(path: str, environ: Mapping[str, str]) -> Config:
+    """A config file, in which variables are expanded as k3d does it. Raises `Exit`."""
     from tasks.core import yaml
 
     file = Path(path)
@@ -74,6 +76,7 @@ def from_file(path: str) -> Config:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise fatal(f"Failed to stat config file {path}: stat {path}: no such file or directory") from None
+    text = _VARIABLE.sub(lambda match: environ.get(match[1] or match[2], ""), text)
     try:
         found = yaml.load(text)
     except yaml.YamlError as error:
@@ -150,8 +153,8 @@ def from_flags(call: Call, given: Given) -> Config:
 def _filtered(rows: Sequence[str], key: str) -> list[dict[str, Any]]:
     found = []
     for row in rows:
-        value, sign, filters = row.partition("@")
-        found.append({key: value, **({"nodeFilters": filters.split(";")} if sign else {})})
+        value, sign, filters = row.replace(r"\@", "\0").partition("@")
+        found.append({key: value.replace("\0", "@"), **({"nodeFilters": filters.split(";")} if sign else {})})
     return found
 
 
@@ -184,22 +187,24 @@ def nodes(filters: Sequence[str], names: Sequence[str], what: str) -> list[str]:
             raise _refused(
                 what, f"Failed to parse node filters (with suffix): invalid format or empty subset in '{text}'"
             )
+        if group == "all":
+            found += [name for name in names if name != "serverlb"]
+            continue
         if group == "loadbalancer":
             if "serverlb" not in names:
                 raise _refused(what, f"Node filter '{text}' targets a node that does not exist (disabled?)")
             found.append("serverlb")
             continue
-        of = [name for name in names if name != "serverlb" and (group == "all" or name.startswith(group))]
+        of = [name for name in names if name != "serverlb" and name.startswith(group)]
         if not of:
             raise _refused(what, f"Node filter '{text}' targets a node that does not exist (disabled?)")
-        subset = match["subset"] or "*"
-        if subset == "*":
-            found += of
-        elif subset.isdigit() and int(subset) < len(of):
-            found.append(of[int(subset)])
-        else:
-            told = f"Index out of range: index '{subset}' < 0 or > number of available nodes in filter '{text}'"
-            raise _refused(what, told)
+        try:
+            found += [of[number] for _, number in sorted(node_filters.nodes((text,), {group: len(of)}))]
+        except ValueError:
+            told = (
+                f"Index out of range: index '{match['subset']}' < 0 or > number of available nodes in filter '{text}'"
+            )
+            raise _refused(what, told) from None
     return list(dict.fromkeys(found))
 
 

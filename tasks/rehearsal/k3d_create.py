@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def _create(call: Call, given: Given) -> None:
     path = given.get("config")
-    config = k3d_config.from_file(path) if path else k3d_config.from_flags(call, given)
+    config = k3d_config.from_file(path, call.environ) if path else k3d_config.from_flags(call, given)
     name = str(k3d_config.at(config, "metadata.name") or (given.args[0] if given.args else "k3s-default"))
     own = names(config)
     with call.engine.change() as doc:

@@ -23,7 +23,7 @@ INSTALL = "helm: install "
 
 def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene:
     """What of it is not in its steps."""
-    from tasks.cluster.config import balanced
+    from tasks.settings.derived import balanced
 
     settings, names = situation.settings, remembered(situation)
     validated = situation.folders.cache / "validated"

@@ -42,9 +42,11 @@ class Limits(Tree):
 
 
 class ComponentArgs(Tree):
-    """More arguments of k3s and its components, without leading dashes; they win over the generated ones."""
+    """More arguments of k3s and its components; they win over the generated ones (`k3s_arguments` reads them)."""
 
-    k3s: Texts = setting((), "Arguments of `k3s server` itself, such as `disable=metrics-server`.")
+    k3s: Texts = setting(
+        (), "Arguments of k3s itself, such as `disable=metrics-server`; agents get those that they take."
+    )
     apiserver: Texts = setting((), "Arguments of kube-apiserver.")
     controller_manager: Texts = setting((), "Arguments of kube-controller-manager.")
     cloud_controller_manager: Texts = setting((), "Arguments of cloud-controller-manager.")
@@ -62,7 +64,9 @@ class Ports(Tree):
     https_fallback: PortNumber = setting(8443, "Tried when `https` is taken.")
     api: PortNumber = setting(6550, "Host port of the Kubernetes API.")
     api_fallback: PortNumber = setting(6551, "Tried when `api` is taken.")
-    extra: PortMappings = setting((), "More ports as k3d writes them, such as `30000:30000@server:0:direct`.")
+    extra: PortMappings = setting(
+        (), "More ports as k3d writes them, such as `30000:30000@server:0:direct`; without nodes: as `http`."
+    )
 
 
 class Cluster(Tree):
@@ -96,7 +100,7 @@ class Cluster(Tree):
     server_labels: Labels = setting({"role": "server"}, "Labels of server nodes.")
     agent_labels: Labels = setting({"role": "agent"}, "Labels of agent nodes.")
     volumes: Texts = setting((), "Volumes as k3d writes them, such as `/data:/data@all:*`.")
-    env: Texts = setting((), "Environment of nodes as k3d writes it, such as `A=b@server:*`.")
+    env: Texts = setting((), "Environment of nodes as k3d writes it, such as `A=b@server:*`; without nodes: of all.")
     subnet: Annotated[Text, AfterValidator(names.subnet), Says("a network")] | None = setting(
         None, "Subnet of the cluster's network, or `auto`; null: the engine chooses."
     )

@@ -10,8 +10,11 @@ import re
 from pathlib import Path
 
 from tasks.core import proxies
+from tasks.settings.node_filters import fault, split
 from tasks.tools.secret import login_of
 
+PORT_SUFFIXES = ("direct", "proxy")
+"""What may follow the nodes of a port: on the node itself, or by the load balancer."""
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _HOST_PORT = re.compile(r"([a-z0-9.-]+)(?::([0-9]{1,5}))?")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
@@ -23,7 +26,7 @@ _LABEL_VALUE = re.compile(r"(?=.{0,63}\Z)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9]
 _LABEL_NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _PORT = re.compile(
     r"(?:(?:(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5})(?:-([0-9]{1,5}))?:)?"
-    r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?(?:@\S+)?"
+    r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?"
 )
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -191,15 +194,19 @@ def label_value(value: str) -> str:
 
 def port_mapping(value: str) -> str:
     """A port as k3d writes it (docs: k3d, exposing services)."""
-    match = _PORT.fullmatch(value)
-    if match is None or any(int(text) not in range(65536) for text in match.groups() if text):
+    match = _PORT.fullmatch(split(value).value)
+    if (
+        match is None
+        or fault(value, PORT_SUFFIXES)
+        or any(int(text) not in range(65536) for text in match.groups() if text)
+    ):
         raise ValueError("must be written as k3d does, such as 30000:30000@server:0:direct")
     return value
 
 
 def host_ports(mapping: str) -> range:
     """The host's ports of a mapping; empty where k3d chooses one."""
-    match = _PORT.fullmatch(mapping)
+    match = _PORT.fullmatch(split(mapping).value)
     if match is None or match[1] is None or match[1] == "0":
         return range(0)
     return range(int(match[1]), int(match[2] or match[1]) + 1)

@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from tasks.settings.k3s_arguments import arguments_of
+from tasks.settings.node_filters import Filtered, split
 from tasks.settings.origin import Path
 from tasks.tools.secret import MASK, conceal, conceal_proxy, without_logins
 
@@ -14,19 +16,26 @@ if TYPE_CHECKING:
 
 _LONGEST = 60
 _SECRET_NAME = re.compile(
-    r"(password|passwd|passphrase|pwd|token|credentials?|(?<!existing)secret|(api|private|secret|access|signing)[-_]?key)$",
+    r"(password|passwd|passphrase|pwd|token|credentials?|(?<!existing)secret|(api|private|secret|access|signing)[-_]?key|vpn-auth)$",
     re.IGNORECASE,
 )
 _PROXY_NAME = re.compile(r"(https?|all|ftp)_proxy", re.IGNORECASE)
+_SENSITIVE = re.compile(r"pass|pwd|secret|token|key|cred|auth|login|cookie|datastore-endpoint", re.IGNORECASE)
+"""Names of variables whose values are not shown; more than names of settings, since anybody chooses them."""
+_TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+_NAMED = re.compile(r"([^\s=]+)(=|\s+)(.*)", re.DOTALL)
 
 
 def conceal_values(settings: Settings) -> None:
     """Conceal what is secret by its name: in the nodes' environment and in arguments; logins of proxies there, too."""
     args = settings.cluster.args
-    given = [*settings.cluster.env, *(text for part in type(args).model_fields for text in getattr(args, part))]
-    for text in given:
-        name, _, value = text.lstrip("-").partition("=")
-        value = value.removesuffix(_filters(value))
+    given = [split(text).value.partition("=")[::2] for text in settings.cluster.env]
+    given += [
+        (each.name, each.value or "")
+        for part in type(args).model_fields
+        for each in arguments_of(settings.cluster, part)
+    ]
+    for name, value in given:
         if _SECRET_NAME.search(name):
             conceal(value)
         elif _PROXY_NAME.search(name):
@@ -42,11 +51,16 @@ def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and
     if isinstance(value, dict):
         return {name: masked((*path, name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(path, inner) for inner in value]
+        shown = [masked(path, inner) for inner in value]
+        if path[:2] == ("cluster", "args"):  # a flag's value may be the next text
+            hide = [False, *(_names_secret(text) and "=" not in str(text) for text in value)]
+            shown = [MASK if hidden else text for text, hidden in zip(shown, hide, strict=False)]
+        return shown
     if isinstance(value, str) and path[:2] in (("cluster", "env"), ("cluster", "args")):
-        name, equals, rest = value.partition("=")
-        hidden = path[1] == "env" or _SECRET_NAME.search(name)
-        return f"{name}={MASK}{_filters(rest)}" if equals and hidden else value
+        found = split(value)
+        name, sign, _ = match.groups() if (match := _NAMED.match(found.value)) else ("", "", "")
+        if sign and (path[1] == "env" or _names_secret(name)):
+            return Filtered(f"{name}{sign}{MASK}", found.filters).text
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
     if path[:2] == ("network", "proxy") and isinstance(value, str) and "://" not in value and "@" in value:
@@ -56,10 +70,15 @@ def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and
     return without_logins(value) if isinstance(value, str) else value
 
 
-def _filters(text: str) -> str:
-    """k3d's node filters at the end of a value."""
-    match = re.search(r"@(server|agent|all|loadbalancer)[a-z0-9:*;,]*$", text)
-    return match[0] if match else ""
+def concealed(name: str, value: str) -> str:
+    """A variable's or an argument's value as it may be shown: no secret by its name, no login, no token."""
+    if _SENSITIVE.search(name) or _TOKEN.fullmatch(value):
+        return MASK
+    return printable(without_logins(value))
+
+
+def _names_secret(name: object) -> bool:
+    return isinstance(name, str) and _SECRET_NAME.search(split(name).value.strip()) is not None
 
 
 def told(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 
 from tasks.settings.checking import named, origin_at
+from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node
 from tasks.settings.names import host_ports
+from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Origin, Path, dotted
 from tasks.settings.problems import Finding, Problem, refusal
 from tasks.settings.releases import findings as of_releases
@@ -17,6 +19,7 @@ from tasks.settings.wording import findings as of_texts
 
 __all__ = ["problems", "releases"]
 
+_VARIABLE = re.compile(r"[^\s=]+=")
 _DROP_IN_SINCE = 32
 """The minor version of k3s whose kubelets read drop-in files (docs: k3s, kubelet configuration)."""
 
@@ -34,7 +37,7 @@ def releases(settings: Settings) -> tuple[Release, ...]:
 
 def problems(settings: Settings, merged: Node) -> list[Problem]:
     """All rules that these settings break, each with the layer that has set the value."""
-    found = [*_ports(settings), *_registries(settings), *_cluster(settings)]
+    found = [*_ports(settings), *_registries(settings), *_cluster(settings), *_on_nodes(settings)]
     return [_located(each, merged) for each in [*found, *of_texts(settings), *of_releases(settings)]]
 
 
@@ -103,3 +106,21 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
             why=f"cluster.kubernetes_version is {cluster.kubernetes_version}, and k3s reads them from 1.32 on",
             fix="use cluster.args.kubelet, or a later version",
         )
+
+
+def _on_nodes(settings: Settings) -> Iterator[Finding]:
+    """Texts that say for which nodes they are. Nothing of them is repeated but the nodes: they may hold a password."""
+    cluster, why, fix = settings.cluster, f"nodes are named as {FORM}", "write \\@ for an @ of the value"
+    for name, texts in (("volumes", cluster.volumes), ("env", cluster.env)):
+        for number, text in enumerate(texts):
+            if wrong := fault(text):
+                yield Finding(path=("cluster", name, number), text=wrong, why=why, fix=fix)
+            elif name == "env" and not _VARIABLE.match(split(text).value):
+                yield Finding(path=("cluster", name, number), text="is no NAME=value", why="a node gets variables")
+    for part in ("k3s", *COMPONENTS):
+        texts, place = getattr(cluster.args, part), ("cluster", "args", part)
+        for number, text in enumerate(texts):
+            if wrong := fault(text):
+                yield Finding(path=(*place, number), text=wrong, why=why, fix=fix)
+        for wrong in faults(part, texts):
+            yield Finding(path=place, text=wrong, why="k3s would end of it", fix="see `k3s server --help`")

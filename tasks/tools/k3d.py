@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tasks.tools.program import Command, duration
 
+DOLLAR = "OPENFRAME_DOLLAR"
+"""k3d expands `$NAME` in its whole config file (k3d: `InitViperWithConfigFile`): this name stands for a `$` itself."""
 _PASSED = ("K3D_FIX_", "K3D_IMAGE_", "K3D_DEBUG_")
 _PASSED_WHOLE = ("K3D_HELPER_IMAGE_TAG", "K3D_LOG_NODE_WAIT_LOGS")
 
@@ -24,7 +26,7 @@ def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
         if not key.startswith("K3D_") or key.startswith(_PASSED) or key in _PASSED_WHOLE
     }
     kept.pop("KUBECONFIG", None)
-    return {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp")}
+    return {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp"), DOLLAR: "$"}
 
 
 def create(config: Path, deadline: float) -> Command:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.cluster.config import (
-    KUBELET_DROP_IN,
     Files,
     Ports,
     Shape,
-    balanced,
-    docker_memory,
     k3d_config,
     kubelet_config,
     render,
 )
 from tasks.errors import BadInput
+from tasks.rehearsal.k3d_config import from_file
+from tasks.settings.derived import KUBELET_DROP_IN, balanced, docker_memory
+from tasks.tools import k3d
 from tests.given import settings
 
 FILTERED = frozenset({"nodeFilters"})
@@ -192,7 +194,19 @@ def test_the_port_that_answers_first(ports: Ports, first: int) -> None:
         ("volumes", "volume", "/a:/b@all:*", {"volume": "/a:/b", "nodeFilters": ["all:*"]}),
         ("env", "envVar", "A=b@server:0;agent:*", {"envVar": "A=b", "nodeFilters": ["server:0", "agent:*"]}),
         ("env", "envVar", r"USER=me\@here.org@server:*", {"envVar": "USER=me@here.org", "nodeFilters": ["server:*"]}),
-        ("env", "envVar", r"USER=me\@here.org", {"envVar": "USER=me@here.org"}),
+        ("env", "envVar", r"USER=me\@here.org", {"envVar": "USER=me@here.org", "nodeFilters": ["server:*", "agent:*"]}),
+        (
+            "env",
+            "envVar",
+            "P=http://me:pw@px:3128@agent:0",
+            {"envVar": "P=http://me:pw@px:3128", "nodeFilters": ["agent:0"]},
+        ),
+        (
+            "env",
+            "envVar",
+            "P=http://me:pw@px:3128",
+            {"envVar": "P=http://me:pw@px:3128", "nodeFilters": ["server:*", "agent:*"]},
+        ),
     ],
 )
 def test_what_is_written_as_on_k3ds_command_line(field: str, key: str, text: str, expected: dict[str, Any]) -> None:
@@ -203,7 +217,7 @@ def test_more_ports_go_where_they_say() -> None:
     config = made({"ports": {"extra": ["30000-30010:30000-30010@server:0:direct", "8081:81"]}})
     assert config["ports"][-2:] == [
         {"port": "30000-30010:30000-30010", "nodeFilters": ["server:0:direct"]},
-        {"port": "8081:81"},
+        {"port": "8081:81", "nodeFilters": ["server:0:direct"]},
     ]
 
 
@@ -267,16 +281,43 @@ def test_the_kubelets_drop_in_is_a_volume_for_several() -> None:
     ]
 
 
+@pytest.mark.parametrize("cluster", [{"args": {"kubelet": ["node-ip=${IP}"]}}, {"volumes": ["$PWD:/data"]}])
+def test_a_variable_of_a_shell_is_refused(cluster: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=r"holds a '\$'"):
+        made(cluster)
+
+
+def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
+    """k3d expands variables in its whole config file."""
+    chosen = settings(cluster={"env": ["PASSWORD=pa$$wo$rd{}$"], "kubelet_config": {"clusterDomain": "$X"}})
+    text = render(k3d_config(chosen, shape(), PORTS, Files()))
+    environ = k3d.environment({"wo": "nothing", "X": "nothing"}, tmp_path)
+    assert set(re.findall(r"\$\{?\w*", text)) == {"${OPENFRAME_DOLLAR"}
+    (file := tmp_path / "k3d.yaml").write_text(text)
+    read = from_file(str(file), environ)
+    assert read["env"][0]["envVar"] == "PASSWORD=pa$$wo$rd{}$"
+    assert '"clusterDomain": "$X"' in read["files"][0]["source"]
+
+
 @pytest.mark.parametrize(
-    "cluster",
+    ("cluster", "told"),
     [
-        {"env": ["HOME=$HOME"]},
-        {"args": {"kubelet": ["node-ip=${IP}"]}},
-        {"volumes": ["$PWD:/data"]},
-        {"kubelet_config": {"clusterDomain": "$X"}},
+        ({"env": ["P=http://me:s3cret@px:3128@agent:2"]}, "cluster.env.0 is for 'agent:2'"),
+        ({"env": ["A=s3cret@loadbalancer"]}, "no load balancer"),
+        ({"volumes": ["/s3cret:/b@server:1-"]}, "cluster.volumes.0 is for 'server:1-'"),
+        ({"args": {"kubelet": ["x=s3cret@agent:5"]}}, "cluster.args: --kubelet-arg is for 'agent:5'"),
+        ({"ports": {"extra": ["90:90@agent:0"]}}, "goes by the load balancer"),
+        ({"ports": {"extra": ["90:90@agent:*:direct"]}}, "goes to 2 nodes directly"),
     ],
 )
-def test_a_dollar_is_refused(cluster: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match=r"holds a '\$'") as caught:
+def test_nodes_that_are_not_there_are_told_before_anything_is_pulled(cluster: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadInput) as caught:
         made(cluster)
-    assert "k3d expands" in caught.value.why
+    assert told in caught.value.what
+    assert "s3cret" not in str(caught.value)
+
+
+def test_what_is_for_agents_alone_is_left_out_where_there_are_none() -> None:
+    config = made({"env": ["A=b@agent:*", "C=d@server:*;agent:*"], "args": {"k3s": ["v=5@agent:*"]}}, agents=0)
+    assert config["env"] == [{"envVar": "C=d", "nodeFilters": ["server:*"]}]
+    assert not any(row["arg"] == "--v=5" for row in config["options"]["k3s"]["extraArgs"])

@@ -271,7 +271,7 @@ def test_its_own_lines_are_progress(tmp_path: Path, line: str, told: str) -> Non
 
 def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
     fake = programs("")
-    given = situation(tmp_path, fake, settings=settings(cluster={"env": ["A=$B"]}))
+    given = situation(tmp_path, fake, settings=settings(cluster={"volumes": ["$B:/b"]}))
     with pytest.raises(BadInput):
         creating(given, Next())(context(CREATE))
     assert fake.calls == []

@@ -139,12 +139,15 @@ def test_the_corefile_binds_the_address_of_the_dns_service() -> None:
     [
         (["cluster-dns=10.9.0.53"], "10.9.0.53"),
         (["service-cidr=10.9.0.0/16"], "10.9.0.10"),
-        (["service-cidr=10.9.0.0/16,fd00::/112"], "10.9.0.10"),
+        (["service-cidr=10.9.0.0/16,fd00::/112"], "10.9.0.10 fd00::a"),
+        (["--service-cidr=10.9.0.0/16@server:*"], "10.9.0.10"),
+        (["--service-cidr", "10.9.0.0/16"], "10.9.0.10"),
+        (["--cluster-dns 10.9.0.53"], "10.9.0.53"),
         (["service-cidr=10.8.0.0/16", "service-cidr=10.9.0.0/16", "cluster-dns=10.9.0.9,fd00::a"], "10.9.0.9 fd00::a"),
     ],
 )
 def test_the_corefile_follows_arguments_of_k3s(args: list[str], bound: str) -> None:
-    text = corefile(cluster={"args": {"k3s": [*args, "cluster-domain=home.arpa"]}})
+    text = corefile(cluster={"args": {"k3s": [*args, "--cluster-domain=home.arpa"]}})
     assert f"bind 169.254.20.10 {bound}\n" in text
     assert text.startswith("home.arpa:53 {")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.objects.nodes import assumed, k3s_argument, of_nodes
+from tasks.objects.nodes import assumed, of_nodes
 from tasks.settings.tree import Settings
 
 
@@ -66,6 +66,27 @@ def test_a_small_pod_range_ends() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"k3s": ["--cluster-cidr=10.52.0.0/23"]},
+        {"k3s": ["cluster-cidr 10.52.0.0/23@server:*"]},
+        {"k3s": ["--cluster-cidr", "10.52.0.0/23"]},
+    ],
+)
+def test_the_pods_range_is_followed_however_it_is_written(args: dict[str, Any]) -> None:
+    assert blocks(subnet="10.7.0.0/24", args=args)[1:] == ("10.52.0.0/31", "10.52.1.0/31")
+
+
+def test_the_size_of_a_nodes_part_is_followed() -> None:
+    for args in (
+        {"controller_manager": ["--node-cidr-mask-size=26"]},
+        {"k3s": ["kube-controller-manager-arg=node-cidr-mask-size=26"]},
+    ):
+        found = blocks(subnet="10.7.0.0/24", args={**args, "k3s": ["cluster-cidr=10.52.0.0/25", *args.get("k3s", [])]})
+        assert found[1:] == ("10.52.0.0/31", "10.52.0.64/31")
+
+
 def test_blocks_of_nodes_that_are_there() -> None:
     nodes: list[dict[str, Any]] = [
         {
@@ -80,10 +101,3 @@ def test_blocks_of_nodes_that_are_there() -> None:
     ]
     assert of_nodes(nodes) == ("10.0.0.5/32", "10.42.0.0/31", "fd00:42::/127", "fd00::5/128", "10.42.7.0/31")
     assert of_nodes([]) == ()
-
-
-def test_the_last_argument_wins() -> None:
-    settings = Settings.model_validate({"cluster": {"args": {"k3s": ["a=1", "ab=2", "a=3=4", "flag"]}}})
-    assert k3s_argument(settings, "a") == "3=4"
-    assert k3s_argument(settings, "flag") == ""
-    assert k3s_argument(settings, "b") is None

@@ -67,3 +67,30 @@ def test_what_is_allowed(tmp_path: Path, sets: list[str]) -> None:
 def test_the_layer_that_made_the_clash_is_named(tmp_path: Path) -> None:
     (tmp_path / "invoke.yaml").write_text("openframe:\n  cluster:\n    ports: {http: 5050}\n", encoding="utf-8")
     assert refused(tmp_path).what.startswith("invoke.yaml, line 3: registries.port and cluster.ports.http are both")
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (
+            "cluster.env=['P=http://me:s3cret@proxy:3128@sever:*']",
+            "cluster.env.0 ends in '@sever:*', which names no nodes",
+        ),
+        ("cluster.env=['A=s3cret@server']", "cluster.env.0 ends in '@server'"),
+        ("cluster.env=['A=s3cret@server:0:direct']", "direct is for ports alone"),
+        ("cluster.env=['s3cret@server:*']", "cluster.env.0 is no NAME=value"),
+        ("cluster.volumes=['/s3cret:/b@agents']", "cluster.volumes.0 ends in '@agents'"),
+        ("cluster.args.k3s=['token=s3cret@agent:x']", "cluster.args.k3s.0 ends in '@agent:x'"),
+        ("cluster.args.k3s=['--cluster-cidr']", "cluster.args.k3s gives cluster-cidr no value"),
+        ("cluster.args.apiserver=['token=s3cret@agent:*']", "cluster.args.apiserver gives token to agents alone"),
+    ],
+)
+def test_what_k3d_or_k3s_would_refuse_is_told_when_settings_are_read(tmp_path: Path, sets: str, told: str) -> None:
+    error = refused(tmp_path, sets)
+    assert told in error.what
+    assert "s3cret" not in f"{error} {error.why} {error.fix}"
+
+
+@pytest.mark.parametrize("port", ["80:80@sever:0", "80:80@server", "80:80@server:0:indirect"])
+def test_ports_name_nodes_that_k3d_knows(tmp_path: Path, port: str) -> None:
+    assert "must be written as k3d does" in refused(tmp_path, f"cluster.ports.extra=['{port}']").why

@@ -1,4 +1,4 @@
-"""Flags of k3s itself (k3s 1.33: `pkg/cli/cmds`): whoever gives another one ends its node.
+"""Flags of k3s itself (k3s 1.33: `pkg/cli/cmds/server.go`, `agent.go`): whoever gives another one ends its node.
 
 A sign after a name tells what it takes: `#` a whole number, `?` nothing; others take any text.
 """
@@ -31,6 +31,17 @@ _BOTH = """
     protect-kernel-defaults? resolv-conf rootless? selinux? server snapshotter token token-file v vmodule vpn-auth
     vpn-auth-file with-node-id?
 """
+
+SHORT = {
+    "c": "config",
+    "d": "data-dir",
+    "i": "node-ip",
+    "l": "log",
+    "o": "write-kubeconfig",
+    "s": "server",
+    "t": "token",
+}
+"""Their short names."""
 
 
 def flags(role: str) -> dict[str, str]:

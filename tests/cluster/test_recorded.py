@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from tasks import registry
-from tasks.cluster.config import (
-    Files,
-    Ports,
-    Shape,
-    changed,
-    immutable,
-    k3d_config,
-    recall,
-    remembered,
-)
+from tasks.cluster.config import Files, Ports, Shape, k3d_config
+from tasks.cluster.recorded import changed, immutable, recall, remembered
+from tasks.facts.standing import Node
 from tasks.settings.tree import Settings
-from tests.given import settings
+from tests.given import node, settings
 
 
 def shape(**changes: Any) -> Shape:
@@ -144,3 +138,119 @@ def test_a_cluster_that_remembers_less_is_not_called_changed(label: str) -> None
 def test_another_ingress_needs_another_cluster() -> None:
     (difference,) = changed(settings(ingress={"controller": "none"}), shape(), remembered(settings(), shape()))
     assert difference.startswith("cluster.args: ")
+
+
+# -- what is too long, or may be private, for a label: told from the nodes ----------------------------
+
+
+OLD: dict[str, Any] = {
+    "args": {"k3s": ["--cluster-cidr=10.42.0.0/16", "snapshotter=native"], "kubelet": ["max-pods=110"]},
+    "env": ["P=http://me:s3cret@px:3128@all:*", "API_TOKEN=s3cret@server:*", "GONE=1@server:*", "TZ=UTC@server:*"],
+    "volumes": [f"/a/rather/long/path/{number}:/data/{number}@all:*" for number in range(10)],
+    "server_labels": {"role": "server", **{f"l{number}": "x" * 30 for number in range(8)}},
+}
+
+
+def nodes_of(cluster: dict[str, Any]) -> list[Node]:
+    """Containers as k3d makes them from these settings."""
+    config = k3d_config(settings(cluster=cluster), shape(), Ports(http=80, https=443, api=6550), Files())
+    found = []
+    for name in ("server-0", "agent-0", "agent-1"):
+        role, number = name.split("-")
+
+        def mine(rows: list[dict[str, Any]], key: str, role: str = role, number: str = number) -> list[str]:
+            own = {f"{role}:*", f"{role}:{number}", "all:*"}
+            return [row[key] for row in rows if own & set(row["nodeFilters"])]
+
+        k3s = config["options"]["k3s"]
+        labels = [word for label in mine(k3s["nodeLabels"], "label") for word in ("--node-label", label)]
+        found.append(
+            node(
+                name,
+                labels={"openframe.config": remembered(settings(cluster=cluster), shape())},
+                command=(role, *mine(k3s["extraArgs"], "arg"), "--tls-san", "0.0.0.0", *labels),
+                env=("PATH=/bin", "K3S_TOKEN=s3cret", *mine(config.get("env", []), "envVar")),
+                binds=("k3d-openframe-dev-images:/k3d/images", *mine(config.get("volumes", []), "volume")),
+            )
+        )
+    return found
+
+
+def told(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
+    """What a cluster of OLD, whose settings are as in `now`, tells."""
+    nodes = nodes_of(OLD if old is None else old)
+    return changed(settings(cluster=now), shape(), nodes[0].labels["openframe.config"], nodes)
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (
+            {"args": {**OLD["args"], "k3s": ["cluster-cidr=10.52.0.0/16", "snapshotter=native"]}},
+            ["cluster.args: k3s cluster-cidr: 10.42.0.0/16 → 10.52.0.0/16 on k3d-openframe-dev-server-0"],
+        ),
+        (
+            {"args": {**OLD["args"], "k3s": ["--cluster-cidr=10.42.0.0/16"]}},
+            ["cluster.args: k3s snapshotter: native → none"],
+        ),
+        (
+            {"args": {**OLD["args"], "kubelet": ["max-pods=50", "registry-qps=5@agent:*"]}},
+            [
+                "cluster.args: kubelet max-pods: 110 → 50",
+                "cluster.args: kubelet registry-qps: 0 → 0, 5 on k3d-openframe-dev-agent-0, k3d-openframe-dev-agent-1",
+            ],
+        ),
+        (
+            {"env": ["P=http://me:other@px:3128@all:*", "API_TOKEN=other@server:*", "TZ=CET@server:*"]},
+            [
+                "cluster.env: API_TOKEN: *** → *** (what differs is not shown) on k3d-openframe-dev-server-0",
+                "cluster.env: GONE: 1 → none on k3d-openframe-dev-server-0",
+                "cluster.env: P: http://***@px:3128 → http://***@px:3128 (what differs is not shown)",
+                "cluster.env: TZ: UTC → CET on k3d-openframe-dev-server-0",
+            ],
+        ),
+        (
+            {"volumes": ["/other:/data/0@all:*", *OLD["volumes"][1:]]},
+            ["cluster.volumes: /data/0: /a/rather/long/path/0 → /other"],
+        ),
+        (
+            {"server_labels": {**OLD["server_labels"], "l0": "y"}},
+            [f"cluster.server_labels: l0: {'x' * 30} → y on k3d-openframe-dev-server-0"],
+        ),
+    ],
+)
+def test_each_difference_is_told_by_its_name_with_both_values(now: dict[str, Any], expected: list[str]) -> None:
+    found = told({**OLD, **now})
+    assert found == expected
+    assert "s3cret" not in str(found)
+
+
+def test_another_spelling_is_no_difference() -> None:
+    args = {"k3s": ["cluster-cidr 10.42.0.0/16", "--snapshotter", "native"], "kubelet": ["--max-pods=110"]}
+    env = [text.replace("@px", r"\@px") for text in OLD["env"]]
+    assert told({**OLD, "args": args, "env": env}) == []
+
+
+def test_what_the_machines_size_made_is_no_difference() -> None:
+    nodes = nodes_of(OLD)
+    now = settings(cluster={**OLD, "scheduler_verbosity": 4})
+    assert changed(now, shape(concurrency=16), nodes[0].labels["openframe.config"], nodes) == [
+        "cluster.args: scheduler v: none → 4 on k3d-openframe-dev-server-0"
+    ]
+
+
+def test_clusters_of_earlier_versions_recorded_digests_of_what_was_written() -> None:
+    cluster = {
+        "args": {"k3s": ["--disable=metrics-server"]},
+        "env": [r"A=b\@c@server:*"],
+        "kubelet_config": {"maxPods": 9},
+    }
+    label = urlencode(
+        {"cluster.args": "d10577a41a6b", "cluster.env": "6a027a6dd44d", "cluster.kubelet_config": "24d449535630"}
+    )
+    assert changed(settings(cluster=cluster), shape(), label) == []
+    assert changed(settings(), shape(), label) == [
+        "cluster.env: not what the cluster was created with",
+        "cluster.args: not what the cluster was created with",
+        "cluster.kubelet_config: not what the cluster was created with",
+    ]

@@ -1,0 +1,176 @@
+"""`cluster.args` as k3s reads it: one spelling of each argument, its value, and the nodes that it goes to.
+
+Arguments may be written with or without dashes, with `=`, a blank or the next text before their value, repeated, and
+with k3d's node filters. What follows from them (ranges of addresses, the cluster's domain) is here too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from tasks.settings.k3s_flags import SHORT, flags
+from tasks.settings.node_filters import split
+
+if TYPE_CHECKING:
+    from tasks.settings.tree import Cluster
+
+SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
+COMPONENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "apiserver": ("kube-apiserver-arg", SERVERS),
+    "controller_manager": ("kube-controller-manager-arg", SERVERS),
+    "cloud_controller_manager": ("kube-cloud-controller-manager-arg", SERVERS),
+    "scheduler": ("kube-scheduler-arg", SERVERS),
+    "kubelet": ("kubelet-arg", EVERYWHERE),
+    "kube_proxy": ("kube-proxy-arg", EVERYWHERE),
+}
+"""By the part of `cluster.args`: the argument of k3s that hands a component's own on, and the nodes that have it."""
+POD_RANGE, SERVICE_RANGE, DOMAIN = "10.42.0.0/16", "10.43.0.0/16", "cluster.local"
+"""k3s's defaults of `cluster-cidr`, `service-cidr` and `cluster-domain` (docs: k3s server, networking)."""
+NODE_PREFIX = {4: 24, 6: 64}
+"""Kubernetes' default size of a node's part of the pods' range (kube-controller-manager: node-cidr-mask-size)."""
+_OF_ONE_NODE = frozenset({"config", "node-name", "server"})
+"""Known to agents too, but no value fits servers and agents alike: without a filter they go to servers."""
+_ARGUMENT = re.compile(r"-*([^\s=-][^\s=]*)(?:(?:=|\s+)(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """One argument of k3s or of a component."""
+
+    name: str
+    """Without dashes; the long name where it has two."""
+    value: str | None
+    """None: it was given without one."""
+    filters: tuple[str, ...] = ()
+    """k3d's node filters; empty: as is usual for it."""
+
+    @property
+    def text(self) -> str:
+        """`name=value`, without dashes."""
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+def parsed(part: str, texts: Sequence[str]) -> Iterator[Argument]:
+    """The arguments of one part of `cluster.args`. A value may stand in the next text, as on a command line."""
+    known = flags("server") if part == "k3s" else {}
+    rest = list(texts)
+    while rest:
+        text, filters = split(rest.pop(0))
+        match = _ARGUMENT.fullmatch(text.strip())
+        if match is None:  # nothing but dashes
+            continue
+        name, value = match[1], match[2]
+        name = SHORT.get(name, name) if part == "k3s" else name
+        if value is None and rest and _takes_next(text, known.get(name), rest[0]):
+            value, more = split(rest.pop(0))
+            filters = filters or more
+        yield Argument(name=name, value=value, filters=filters)
+
+
+def _takes_next(text: str, sign: str | None, following: str) -> bool:
+    """Whether a flag's value is the next text; `sign`: what a known flag takes, `?` nothing."""
+    if following.startswith("-"):
+        return False
+    return text.startswith("-") if sign is None else sign != "?"
+
+
+@lru_cache(maxsize=64)
+def _all(part: str, texts: tuple[str, ...]) -> tuple[Argument, ...]:
+    return tuple(parsed(part, texts))
+
+
+def arguments_of(cluster: Cluster, part: str) -> tuple[Argument, ...]:
+    """Those of `k3s`, or of a component: also what k3s's own `kubelet-arg=…` and the like hand on."""
+    if part == "k3s":
+        return _all("k3s", cluster.args.k3s)
+    return (*handed_on(cluster, part), *_all(part, getattr(cluster.args, part)))
+
+
+def handed_on(cluster: Cluster, part: str) -> Iterator[Argument]:
+    """Arguments of a component that stand in `cluster.args.k3s`."""
+    for each in arguments_of(cluster, "k3s"):
+        if each.name == COMPONENTS[part][0] and each.value:
+            yield from (
+                Argument(name=one.name, value=one.value, filters=each.filters) for one in parsed("", (each.value,))
+            )
+
+
+def value_of(cluster: Cluster, part: str, name: str) -> str | None:
+    """An argument's value, the last one if it is repeated; None: it is not given, "" for one without a value."""
+    given = [each.value or "" for each in arguments_of(cluster, part) if each.name == name]
+    return given[-1] if given else None
+
+
+def values_of(cluster: Cluster, name: str) -> tuple[str, ...]:
+    """All values of an argument of k3s that is a list: repeated, or with commas between them (dual-stack ranges)."""
+    given = (each.value or "" for each in arguments_of(cluster, "k3s") if each.name == name)
+    return tuple(part.strip() for text in given for part in text.split(",") if part.strip())
+
+
+def pod_ranges(cluster: Cluster) -> tuple[str, ...]:
+    """Ranges of the pods' addresses."""
+    return values_of(cluster, "cluster-cidr") or (POD_RANGE,)
+
+
+def service_ranges(cluster: Cluster) -> tuple[str, ...]:
+    """Ranges of the Services' addresses."""
+    return values_of(cluster, "service-cidr") or (SERVICE_RANGE,)
+
+
+def node_prefix(cluster: Cluster, version: int) -> int:
+    """How long the prefix of a node's part of the pods' range is, for IPv4 or IPv6."""
+    names = ("node-cidr-mask-size", f"node-cidr-mask-size-ipv{version}")
+    given = [value_of(cluster, "controller_manager", name) for name in names]
+    sizes = [int(text) for text in given if text is not None and text.isdigit()]
+    return sizes[-1] if sizes else NODE_PREFIX[version]
+
+
+def dns_addresses(cluster: Cluster) -> tuple[str, ...]:
+    """Addresses of the cluster's DNS service: as given, else the tenth of each range of Services, as k3s does it.
+
+    Raises ValueError for a range that is none, or has no tenth address.
+    """
+    given = values_of(cluster, "cluster-dns")
+    try:
+        return given or tuple(str(ipaddress.ip_network(text, strict=False)[10]) for text in service_ranges(cluster))
+    except IndexError:
+        raise ValueError("it has no tenth address") from None
+
+
+def domain(cluster: Cluster) -> str:
+    """The domain of the cluster's Services."""
+    return value_of(cluster, "k3s", "cluster-domain") or DOMAIN
+
+
+def disabled(cluster: Cluster) -> frozenset[str]:
+    """Components of k3s that are not to be started."""
+    return frozenset(values_of(cluster, "disable"))
+
+
+def where(part: str, argument: Argument) -> tuple[str, ...]:
+    """The node filters with which an argument goes to k3d: never to an agent what ends it.
+
+    Agents get what both know; what nobody knows goes to servers. Empty: a server's argument was given to agents alone.
+    """
+    name = argument.name if part == "k3s" else COMPONENTS[part][0]
+    both, server = flags("agent"), flags("server")
+    if not argument.filters:
+        return EVERYWHERE if name in both and name not in _OF_ONE_NODE else SERVERS
+    nodes = [each for text in argument.filters for each in (EVERYWHERE if text.startswith("all") else (text,))]
+    if name in server and name not in both:
+        nodes = [text for text in nodes if not text.startswith("agent")]
+    return tuple(dict.fromkeys(nodes))
+
+
+def faults(part: str, texts: Sequence[str]) -> Iterator[str]:
+    """What k3s would end of, without a value that may be secret."""
+    for each in parsed(part, texts):
+        if not where(part, each):
+            yield f"gives {each.name} to agents alone: {';'.join(each.filters)}"
+        elif part == "k3s" and each.value is None and flags("server").get(each.name, "?") != "?":
+            yield f"gives {each.name} no value"
