@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,15 @@ def _stamp(situation: Situation, image: str) -> Path | None:
     return situation.folders.cache / "fetched" / container[:24] / digest(image) if container else None
 
 
+def _fetched(situation: Situation, image: str) -> bool:
+    stamp = _stamp(situation, image)
+    return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
+
+
 def known(situation: Situation, key: str) -> tuple[str, ...] | None:
-    """The images that were remembered under a key; None: never."""
+    """The images that were remembered under a key, by this run or an earlier one; None: never."""
+    if key in situation.handover.images:
+        return situation.handover.images[key]
     try:
         found = json.loads((situation.folders.images / digest(key)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -73,13 +81,13 @@ def known(situation: Situation, key: str) -> tuple[str, ...] | None:
 
 
 def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
-    """Keep the images of these objects under a key. What cannot be kept is found anew."""
+    """Keep the images of these objects under a key. Raises OSError where later launches cannot have them."""
     from tasks.core.files import write_whole
 
+    images = situation.handover.images[key] = images_of(objects)
     path = situation.folders.images / digest(key)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(path, json.dumps(images_of(objects)))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(path, json.dumps(images))
 
 
 def remember_size(situation: Situation, image: str, size: int) -> None:
@@ -122,7 +130,7 @@ def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step |
     if not ours:
         return None
     name = f"{FETCH}{what}"
-    late = [image for image in ours if (stamp := _stamp(situation, image)) is None or not stamp.exists()]
+    late = [image for image in ours if not _fetched(situation, image)]
     if not late:
         return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")
     steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
@@ -137,6 +145,7 @@ def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step |
         deadline=situation.settings.timeouts.pull,
         why=f"{_count(late)}, before a node asks for them",
         expected=3.0,
+        optional=True,
     )
 
 

@@ -11,10 +11,11 @@ from tasks import caching
 from tasks.acting import run
 from tasks.charts import Chart, chart_of
 from tasks.cluster.arguments import disabled
-from tasks.engine.step import Context, Report, Step
+from tasks.core.optional import attempt
+from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.releases import documents
 from tasks.facts.standing import Presence
-from tasks.helm import fingerprint, values_of
+from tasks.helm import fingerprint, install_name, values_of
 from tasks.objects.stream import line
 from tasks.prepull import KIND
 from tasks.settings.tree import Release
@@ -79,8 +80,9 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
 
     def find(context: Context) -> Report | None:
         objects = _rendered(situation, release, chart, context)
-        caching.remember(situation, key, objects)
-        return Report(why=", ".join(caching.known(situation, key) or ()) or "it names none", exit_code=0)
+        notes = attempt(f"images of {what} are not remembered", lambda: caching.remember(situation, key, objects))
+        why = ", ".join(caching.known(situation, key) or ()) or "it names none"
+        return Report(why=why, exit_code=0, notes=notes)
 
     def act(context: Context) -> Report | None:
         step = caching.fetch_step(situation, what, caching.known(situation, key) or ())
@@ -96,6 +98,7 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
         deadline=situation.settings.timeouts.command,
         why="those that its chart names",
         expected=0.3,
+        optional=True,
     )
     then = Step(
         name=f"{caching.FETCH}{what}",
@@ -107,6 +110,7 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
         deadline=situation.settings.timeouts.pull,
         why="those that its chart names, before a node asks for them",
         expected=3.0,
+        optional=True,
     )
     return [first, then]
 
@@ -128,10 +132,41 @@ def remembering(situation: Situation, wait: Callable[[Context], Report | None]) 
     """A wait for the system's services, after which the images of their pods are known for the next launch."""
 
     def act(context: Context) -> Report | None:
-        report = wait(context)
+        report = wait(context) or Report()
+        return replace(report, notes=(*report.notes, *attempt("images of the system are not remembered", keep)))
+
+    def keep() -> None:
         pods = situation.watched().get("/api/v1/namespaces/kube-system/pods")["items"] or ()
         caching.remember(situation, system_key(situation), pods)
-        return report
+
+    return act
+
+
+def releases_remembered(situation: Situation, found: list[Step]) -> list[Step]:
+    """The plan in which an installation tells the images of its release, where rendering its chart did not.
+
+    A chart may need what only a cluster has (`lookup`, `.Capabilities.APIVersions`): the next launch knows by this.
+    """
+    if situation.engine == "existing" or not situation.settings.registries.caches:
+        return found
+    keys = {install_name(each): (each, key_of(situation, each)) for each in situation.releases}
+    return [
+        replace(step, action=_telling(situation, *keys[step.name], step.action))
+        if step.name in keys and step.skip is None and caching.known(situation, keys[step.name][1]) is None
+        else step
+        for step in found
+    ]
+
+
+def _telling(situation: Situation, release: Release, key: str, install: Action) -> Action:
+    def act(context: Context) -> Report | None:
+        report = install(context) or Report()
+        manifest = situation.handover.manifests.get(f"{release.namespace}/{release.name}")
+        if manifest is None or caching.known(situation, key) is not None:
+            return report
+        lost = f"images of {what_of(release)} are not remembered"
+        notes = attempt(lost, lambda: caching.remember(situation, key, documents(manifest)))
+        return replace(report, notes=(*report.notes, *notes))
 
     return act
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tasks.core.optional import attempt
 from tasks.engine import record
 from tasks.engine.step import Result, State, Step
-from tasks.errors import FAILED, INTERRUPTED, OK, BadInput, LaunchError
+from tasks.errors import FAILED, INTERRUPTED, OK, LaunchError
 from tasks.tools.secret import redact
 from tasks.view.ending import Ending
 from tasks.view.failure import refusal
@@ -22,7 +23,7 @@ from tasks.view.output import err, width_of
 if TYPE_CHECKING:
     from tasks.session import Session
     from tasks.situation import Situation
-    from tasks.view.view import View
+    from tasks.view.steady import Steady
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,38 @@ class End:
     """Whether its record becomes latest.json."""
 
 
-def conclude(session: Session, view: View, end: End, *, situation: Situation | None, launch: bool) -> int:
+def conclude(session: Session, view: Steady, end: End, *, situation: Situation | None, launch: bool) -> int:
     """Keep the record, and tell the end; the exit code. `launch`: it goes into the benchmark log."""
     wall = time.monotonic() - session.now
     outcome = record.outcome_of(end.results, interrupted=end.interrupted)
+    folder = session.settings.log_dir
+    lost = attempt(
+        f"the record of this run could not be written below {folder}",
+        lambda: _keep(session, end, outcome, wall, agents=situation.shape.agents if launch and situation else None),
+    )
+    view.conclude(
+        Ending(
+            task=session.options.task,
+            steps=end.steps,
+            results=end.results,
+            wall_s=wall,
+            interrupted=end.interrupted,
+            inspect=_inspect(situation),
+            logs=session.log_dir,
+            note=session.note,
+        )
+    )
+    err(f"note: {each}" for each in lost)
+    return _status(end, outcome)
+
+
+def tell(error: LaunchError) -> None:
+    """An expected error, on standard error."""
+    err(refusal(error, width=width_of(sys.stderr), marks=marks(sys.stderr.encoding)))
+
+
+def _keep(session: Session, end: End, outcome: str, wall: float, *, agents: int | None) -> None:
+    """Write the record, and the benchmark log for a launch that went well: `agents` is what it brought up."""
     made = record.record(
         task=session.options.task,
         engine=session.options.engine,
@@ -54,50 +83,11 @@ def conclude(session: Session, view: View, end: End, *, situation: Situation | N
         steps=end.steps,
         redact=redact,
     )
-    block = None
-    if launch and outcome == "ok" and situation is not None:
-        block = record.benchmark_block(made, agents=situation.shape.agents)
-        if session.note:
-            block = f"{session.note}\n{block}"
-    lost = _keep(session, made, block, acts=end.acts)
-    view.conclude(
-        Ending(
-            task=session.options.task,
-            steps=end.steps,
-            results=end.results,
-            wall_s=wall,
-            interrupted=end.interrupted,
-            inspect=_inspect(situation),
-            logs=session.log_dir,
-            note=session.note,
-        )
-    )
-    if lost is not None:
-        tell(lost)
-    return _status(end, outcome)
-
-
-def tell(error: LaunchError) -> None:
-    """An expected error, on standard error."""
-    err(refusal(error, width=width_of(sys.stderr), marks=marks(sys.stderr.encoding)))
-
-
-def _keep(session: Session, made: Mapping[str, Any], block: str | None, *, acts: bool) -> LaunchError | None:
-    """Write the record. Where that fails (a full disk may be what ended the run), the end is told all the same."""
     folder = Path(session.settings.log_dir)
-    try:
-        record.write(made, folder, acts=acts, name=session.log_dir.name if session.log_dir is not None else None)
-        if block is not None:
-            record.append_benchmark(folder, block)
-    except OSError as error:
-        return LaunchError(
-            f"the record of this run could not be written below {folder}",
-            why=error.strerror or str(error),
-            fix="make room there, or name another folder in DEPLOY_LOG_DIR",
-        )
-    except BadInput as error:
-        return error
-    return None
+    record.write(made, folder, acts=end.acts, name=session.log_dir.name if session.log_dir is not None else None)
+    if agents is not None and outcome == "ok":
+        block = record.benchmark_block(made, agents=agents)
+        record.append_benchmark(folder, f"{session.note}\n{block}" if session.note else block)
 
 
 def _status(end: End, outcome: str) -> int:

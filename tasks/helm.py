@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
             values=line(values),
             fingerprint=mark,
             timeout=release.timeout,
-            validate=stamp is None or not stamp.exists(),
+            validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false where we may not look
         )
         done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
         if stamp is not None:

@@ -92,7 +92,7 @@ def _inside(situation: Situation, parts: Collection[str]) -> list[Step]:
     if "manifests" in parts:
         steps += manifests.steps(situation)
     if "helm" in parts:
-        steps += helm.steps(situation)
+        steps += chart_images.releases_remembered(situation, helm.steps(situation))
     if "health" in parts:
         steps += chart_images.system_remembered(situation, health.steps(situation), health.SYSTEM)
     return steps

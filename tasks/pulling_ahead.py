@@ -66,6 +66,7 @@ def _step(situation: Situation, what: str, key: str, until: str, there: Collecti
         deadline=situation.settings.timeouts.pull,
         why="before its pods are placed",
         expected=2.0,
+        optional=True,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from tasks.core.files import remembered
 from tasks.facts.engine import Engine, engine
 from tasks.facts.registries import Registry, read
 from tasks.facts.standing import Presence, Standing, standing
@@ -43,7 +44,7 @@ class Questions:
         self.begun = time.time()
         """When the first was asked, in seconds of the epoch."""
         settings, programs, kept = session.settings, session.programs(), session.folders.complete
-        known = kept.read_text().strip() if kept.exists() else None
+        known = remembered(kept)
         self._pool = pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
         self.machine = pool.submit(engine, programs)
         self.standing = pool.submit(standing, programs, settings.cluster.name, known)

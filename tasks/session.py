@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasks.core import proxies
+from tasks.core.optional import attempt
 from tasks.core.paths import cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import Interrupted, LaunchError
@@ -133,6 +134,13 @@ class Session:
             self.questions.drop()
         self.questions = None
 
+    def tell_notes(self, notes: Sequence[str]) -> None:
+        """What went wrong without being the run's failure, one line each."""
+        from tasks.view.output import err
+
+        if not self.settings.silent:
+            err(f"note: {each}" for each in notes)
+
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
         from tasks.engine.folder import log_folder, run_folder
@@ -162,6 +170,7 @@ class Session:
         from tasks.tools.children import CHILDREN
         from tasks.view.choose import choose
         from tasks.view.line import marks
+        from tasks.view.steady import Steady
         from tasks.view.view import Launch
 
         past = history_file(self.environ)
@@ -177,7 +186,7 @@ class Session:
             marks=marks(sys.stdout.encoding),
             note=self.note,
         )
-        view = choose(shown, self.environ, stdout_isatty=sys.stdout.isatty(), silent=self.settings.silent)
+        view = Steady(choose(shown, self.environ, stdout_isatty=sys.stdout.isatty(), silent=self.settings.silent))
         run = Run(
             plan,
             bounds,
@@ -191,7 +200,9 @@ class Session:
             if situation is not None:
                 after.callback(situation.close)
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
-        remember(past, self.options.engine, results)
+        self.tell_notes(
+            attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
+        )
         all_steps, all_results = [*earlier[0], *steps], [*earlier[1], *results]
         good = not run.interrupted and all(r.state.value in ("ran", "skipped") for r in results)
         if last or not good:

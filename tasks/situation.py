@@ -38,6 +38,8 @@ class Handover:
     """Host ports of registries that this run made or found, by container."""
     ended: dict[str, str] = field(default_factory=dict)
     """Nodes that have ended while they were watched, and what is known of it; they may run again."""
+    images: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Images that this run found, by what they depend on (`tasks.caching`)."""
     registry_ids: dict[str, str] = field(default_factory=dict)
     """Ids of registry containers that this run made."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tasks import health, kubeconfig, removal
 from tasks.cluster.recorded import differences
 from tasks.core.lock import held
+from tasks.core.optional import attempt
 from tasks.engine.step import Result, Step
 from tasks.errors import BadInput, Drifted
 from tasks.facts.standing import Presence
@@ -22,6 +23,7 @@ from tasks.survey import survey
 from tasks.view.output import err
 
 _LONG = 86400.0
+_NOT_KEPT = "that the cluster is complete is not remembered"
 
 
 def up(session: Session, *, recreate: bool, rollback: bool) -> int:
@@ -112,7 +114,7 @@ def _run(session: Session, situation: Situation, parts: Sequence[str], before: l
         first = _starting(situation)
         results = session.run(first, bounds(situation), situation=situation, launch=whole, last=False)
         earlier = (first, results)
-        remember_complete(situation)
+        session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(situation)))
         situation = with_live(_standing_again(situation), parts)
         parts = tuple(part for part in parts if part not in ("prepull", "registry"))
     steps = launch(situation, parts, choosers(situation))
@@ -122,7 +124,7 @@ def _run(session: Session, situation: Situation, parts: Sequence[str], before: l
         steps = removal.before(before, steps)
     steps = _not_yet_done(steps, {step.name for step in earlier[0]})
     session.run(steps, bounds(situation), situation=situation, launch=whole, earlier=earlier)
-    remember_complete(situation)
+    session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(situation)))
 
 
 def _starting(situation: Situation) -> list[Step]:
@@ -166,19 +168,21 @@ def _standing_again(situation: Situation) -> Situation:
 
 
 def remember_complete(situation: Situation) -> None:
-    """Keep the id of the server that carries the marker, where this run found it and did not put it there."""
-    from tasks.core.files import write_whole
+    """Keep the id of the server that carries the marker, where this run found it and did not put it there.
+
+    It only saves the next run a question. Raises OSError, `LaunchError`.
+    """
+    from tasks.core.files import remembered, write_whole
     from tasks.facts.standing import standing
 
     if situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE):
         return
     path, known = situation.folders.complete, situation.standing.first
-    if known is not None and path.exists() and path.read_text(encoding="utf-8").strip() == known.id:
+    if known is not None and remembered(path) == known.id:
         return
     stands = standing(situation.programs, situation.name)
     if stands.first is not None and stands.presence is Presence.RUNNING:
-        with contextlib.suppress(OSError):  # a memory that cannot be kept only costs a question
-            write_whole(path, stands.first.id + "\n")
+        write_whole(path, stands.first.id + "\n")
 
 
 def refuse_drift(situation: Situation) -> None:

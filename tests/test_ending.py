@@ -64,6 +64,36 @@ def test_a_log_folder_that_became_somebody_elses_is_told_after_the_end(
     assert told.index("it broke") < told.index("cannot be made")
 
 
+def lost(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("this is broken")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "note"),
+    [
+        ("tasks.engine.history", "remember", "note: how long steps take is not remembered: this is broken"),
+        ("tasks.engine.record", "record", "could not be written below"),
+        ("tasks.view.plain.Plain", "ended", "note: the run was not shown to its end: this is broken"),
+        ("tasks.view.plain.Plain", "__enter__", "note: the run was not shown to its end: this is broken"),
+        ("tasks.view.view.View", "tick", "note: the run was not shown to its end: this is broken"),
+    ],
+)
+def test_what_tells_of_a_run_cannot_fail_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    name: str,
+    note: str,
+) -> None:
+    monkeypatch.setattr(f"{place}.{name}", lost)
+    (result,) = given.session(tmp_path).run(good(), Bounds(work=1))
+    assert result.state.value == "ran"
+    shown = capsys.readouterr()
+    assert [note in each for each in shown.err.splitlines()] == [True]
+    assert "task took" in shown.out or "up took" in shown.out
+
+
 @pytest.mark.parametrize(("steps", "launch", "blocks"), [(good, True, 1), (good, False, 0), (bad, True, 0)])
 def test_only_a_launch_that_went_well_is_in_the_benchmark_log(
     tmp_path: Path, steps: Any, launch: bool, blocks: int

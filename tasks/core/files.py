@@ -64,6 +64,14 @@ def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
         file.write(text.encode("utf-8", "replace"))
 
 
+def remembered(path: Path) -> str | None:
+    """The text that an earlier run left in a file, without white space around it; None where nobody can read one."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+
+
 def rewrite(path: Path, text: str) -> None:
     """Replace a file by this text, with the mode and owner that it had; a new one gets mode 0600. Raises OSError.
 

@@ -5,7 +5,6 @@ A hint, never a truth: a file that is missing, broken or locked is no history, a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -35,12 +34,15 @@ def load(path: Path, engine: str) -> dict[str, float]:
 
 
 def remember(path: Path, engine: str, results: Sequence[Result]) -> None:
-    """Add what ran; steps that were skipped, failed or ended early tell nothing of how long they take."""
+    """Add what ran; steps that were skipped, failed or ended early tell nothing of how long they take.
+
+    Raises OSError.
+    """
     ran = [(f"{engine}/{r.name}", r.seconds) for r in results if r.state is State.RAN and r.end_s is not None]
     if not ran:
         return
     lock = path.with_name(f"{path.name}.lock")  # the data file is replaced as a whole, and a lock on it with it
-    with contextlib.suppress(OSError), locked(lock, _PATIENCE):
+    with locked(lock, _PATIENCE):
         known = _read(path)
         for key, seconds in ran:
             # taken out and put back at the end: the order of names is that of their last use

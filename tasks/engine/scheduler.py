@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tasks.core.optional import first_line
 from tasks.engine.graph import check, guessed, remaining
 from tasks.engine.places import Places
 from tasks.engine.ready import Ready
@@ -187,9 +188,9 @@ class Run:
             self.watcher.retrying(step, self._attempts[step.name], pause, error)
             heapq.heappush(self._delayed, (self._now() + pause, self._order[step.name], step.name))
         elif step.optional:
-            first_line = _first_line(error)
-            left = self._result(step, State.SKIPPED, f"left out: {first_line}", end=message.at, slot=live.slot)
-            self._finish(replace(left, notes=(*step.notes, f"{step.name}: left out, {first_line}")))
+            lost = first_line(error)
+            left = self._result(step, State.SKIPPED, f"left out: {lost}", end=message.at, slot=live.slot)
+            self._finish(replace(left, notes=(*step.notes, f"{step.name}: left out, {lost}")))
         else:
             self._fail(step, live, message.at, error)
 
@@ -201,10 +202,10 @@ class Run:
         )
 
     def _fail(self, step: Step, live: _Live, at: float, error: BaseException) -> None:
-        first_line = _first_line(error)
+        why = first_line(error)
         code = getattr(error, "exit_code", None)
         self._failed = True
-        self._finish(self._result(step, State.FAILED, first_line, end=at, slot=live.slot, code=code, error=error))
+        self._finish(self._result(step, State.FAILED, why, end=at, slot=live.slot, code=code, error=error))
         if not self.keep_going or step.until:
             self._abort_rest("stopped because another step failed")
 
@@ -303,10 +304,6 @@ class Run:
                     result = replace(result, end_s=now, slot=self._live[step.name].slot)
                 self._results[step.name] = result
                 self.watcher.ended(result)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 def _verb(result: Result) -> str:

@@ -66,11 +66,12 @@ def test_a_broken_file_is_no_history_and_is_repaired(tmp_path: Path, text: str) 
     assert load(path, "k3d") == {"x": 2.0}
 
 
-def test_a_missing_or_unreadable_file_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_or_unreadable_file_is_no_history(tmp_path: Path) -> None:
     assert load(tmp_path / "none", "k3d") == {}
     assert load(tmp_path, "k3d") == {}
     (tmp_path / "file").touch()
-    remember(tmp_path / "file" / "d.json", "k3d", [ran("a", 1)])
+    with pytest.raises(OSError, match="file"):
+        remember(tmp_path / "file" / "d.json", "k3d", [ran("a", 1)])
     assert load(tmp_path / "file" / "d.json", "k3d") == {}
 
 
@@ -99,7 +100,8 @@ def test_a_lock_that_is_held_costs_the_history_and_nothing_else(
     path = tmp_path / "d.json"
     with (tmp_path / "d.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        remember(path, "k3d", [ran("a", 1)])
+        with pytest.raises(TimeoutError):
+            remember(path, "k3d", [ran("a", 1)])
     assert not path.exists()
 
 

@@ -1,0 +1,66 @@
+"""A view that cannot fail its run: a terminal that went away, or a full disk behind a pipe, ends only the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from tasks.core.optional import attempt
+from tasks.engine.step import Result, Step
+from tasks.engine.watcher import Watcher
+from tasks.view.ending import Ending
+from tasks.view.output import err
+from tasks.view.view import View
+
+
+class Steady(Watcher):
+    """Passes everything on to a view, until that fails; the end is told all the same, as plain text."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._lost: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        self._draw(self._view.__enter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._draw(lambda: self._view.__exit__(kind, error, trace))
+
+    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
+        """An attempt begins."""
+        self._draw(lambda: self._view.started(step, at, slot, attempt))
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+        self._draw(lambda: self._view.ended(result))
+
+    def said(self, step: str, line: str) -> None:
+        """A step tells of its progress; called from the step's own thread."""
+        self._draw(lambda: self._view.said(step, line))
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again."""
+        self._draw(lambda: self._view.retrying(step, attempt, pause, error))
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Time passes."""
+        self._draw(lambda: self._view.tick(at, waiting))
+
+    def conclude(self, ending: Ending) -> None:
+        """Tell how the run ended."""
+        if not self._lost:
+            self._draw(lambda: self._view.conclude(ending))
+        if self._lost:
+            attempt("", lambda: View.conclude(self._view, ending))
+            attempt("", lambda: err(f"note: {each}" for each in self._lost))
+
+    def _draw(self, act: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        self._lost = attempt("the run was not shown to its end", act)
+        if self._lost:
+            attempt("", lambda: self._view.__exit__(None, None, None))  # gives the terminal back
