@@ -12,6 +12,8 @@ from tasks.up import ensure_programs, locked
 
 _READS = frozenset({"health", "prepull"})
 """Parts that change nothing in the cluster need no lock."""
+_SHARED = frozenset({"prepull", "registry"})
+"""Parts for all clusters of the engine."""
 
 
 def part(session: Session, name: str) -> int:
@@ -19,7 +21,7 @@ def part(session: Session, name: str) -> int:
     with contextlib.nullcontext() if name in _READS else locked(session):
         session.open_logs()
         ensure_programs(session)
-        situation = survey(session, (name,))
+        situation = survey(session, (name,), shared=name in _SHARED)
         if name in NEEDS_CLUSTER:
             require_running(situation)
         steps = launch(situation, (name,), choosers(situation))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tasks.core.files import remembered
 from tasks.facts.engine import Engine, engine
 from tasks.facts.registries import Registry, read
-from tasks.facts.standing import Presence, Standing, standing
+from tasks.facts.standing import Claim, Presence, Standing, standing
 from tasks.facts.versions import Versions, versions
 from tasks.tools import docker
 from tasks.tools.program import Programs
@@ -47,7 +47,9 @@ class Questions:
         known = remembered(kept)
         self._pool = pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
         self.machine = pool.submit(engine, programs)
-        self.standing = pool.submit(standing, programs, settings.cluster.name, known)
+        folders = session.folders
+        claim = Claim(owner=session.owner, kept=folders.kubeconfig.exists() or folders.k3d_config.exists())
+        self.standing = pool.submit(standing, programs, settings.cluster.name, known, claim=claim)
         self.registries = pool.submit(_registries, programs)
         self.told = pool.submit(versions, programs, session.state)
         self.published = pool.submit(lambda: _published(programs, self.standing.result().presence))

@@ -26,12 +26,12 @@ from tasks.tools.program import Command
 def registries(session: Session, *, purge: bool, status: bool) -> int:
     """Start what is missing; `status` only looks, `purge` removes."""
     if status:
-        return _show(survey(session, ()))
+        return _show(survey(session, (), shared=True))
     if not purge:
         return part_of_registry(session)
     with held(lock(session.state / "clusters"), "registry", 10.0):
         session.open_logs()
-        situation = survey(session, ())
+        situation = survey(session, (), shared=True)
         session.run(purge_steps(session, situation), bounds(situation))
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tasks.acting import running
 from tasks.cluster.plan import CLEAR
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.standing import own_containers
 from tasks.kubeconfig import context_name
 from tasks.situation import Situation
 from tasks.tools import docker
@@ -41,10 +42,10 @@ class Remains:
 
 
 def remains(situation: Situation) -> Remains:
-    """Ask the engine, and look at the files."""
+    """Ask the engine, and look at the files. Raises `BadInput` for a cluster of another user."""
     programs, name = situation.programs, situation.name
     label = f"{docker.CLUSTER_LABEL}={name}"
-    containers = tuple(programs.run(docker.containers(label)).out.split())
+    containers = tuple(own_containers(programs, name, situation.shape.owner))
     network: str | None = None
     guests: tuple[str, ...] = ()
     found = docker.inspected(programs.run(docker.networks(name)).out)

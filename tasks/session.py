@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from tasks.tools.orphans import MARK, mark
 from tasks.tools.program import Programs
 
 if TYPE_CHECKING:
+    from tasks.facts.owner import Owner
     from tasks.questions import Questions
     from tasks.rehearsal.engine import Rehearsal
     from tasks.settings.door import Resolved
@@ -87,6 +89,13 @@ class Session:
     def state(self) -> Path:
         """The user's state folder of this project."""
         return state_folder(self.environ)
+
+    @cached_property
+    def owner(self) -> Owner:
+        """Whose clusters this call makes."""
+        from tasks.facts.owner import owner
+
+        return owner(self.environ, self.state, self.settings.cluster.owner)
 
     @property
     def _stem(self) -> str:

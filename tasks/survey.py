@@ -9,10 +9,10 @@ from dataclasses import replace
 from tasks import prepull, registry
 from tasks.cluster.config import Shape
 from tasks.cluster.network import network
-from tasks.errors import BadInput, ClusterAbsent, ClusterStopped
+from tasks.errors import ClusterAbsent, ClusterStopped
 from tasks.facts.ports import docker_ports
 from tasks.facts.registries import Registry
-from tasks.facts.standing import Presence
+from tasks.facts.standing import Presence, refuse_foreign
 from tasks.hostports import ports_for
 from tasks.inside import with_live
 from tasks.launch import NEEDS_CLUSTER
@@ -22,12 +22,15 @@ from tasks.session import Session
 from tasks.settings.rules import releases
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
-from tasks.tools import docker, helm, k3d
+from tasks.tools import helm, k3d
 from tasks.tools.program import Programs
 
 
-def survey(session: Session, parts: Collection[str]) -> Situation:
-    """Ask the engine, and, where the cluster runs, its API. Raises `NoEngine`, `BadInput`."""
+def survey(session: Session, parts: Collection[str], *, shared: bool = False) -> Situation:
+    """Ask the engine, and, where the cluster runs, its API. Raises `NoEngine`, `BadInput`.
+
+    `shared`: for what all clusters of the engine share; whose the one of this name is does not matter then.
+    """
     if session.options.engine == "existing":
         from tasks.existing import existing
 
@@ -63,6 +66,7 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         registries=registry.used(settings),
         registries_yaml=registry.nodes_file(settings, session.root, _push_port(settings, kept)),
         network=network(settings, session.environ, session.root),
+        owner=session.owner.label,
     )
     situation = Situation(
         settings=settings,
@@ -84,7 +88,8 @@ def survey(session: Session, parts: Collection[str]) -> Situation:
         helm_major=(numbers(version.helm) or (4,))[0],
         **values(session, parts),
     )
-    refuse_foreign(situation)
+    if not shared:
+        refuse_foreign(stands)
     if (NEEDS_CLUSTER | {"cluster"}) & set(parts) and stands.presence is Presence.RUNNING:
         return with_live(situation, parts)
     return situation
@@ -115,17 +120,6 @@ def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:
     """The host port of the push registry: by it, too, images are named. A new one gets the wish, if it is free."""
     found = kept.get(registry.push_name(settings))
     return found.port if found is not None and found.port is not None else settings.registries.port
-
-
-def refuse_foreign(situation: Situation) -> None:
-    """A cluster of this name that this project did not make is never touched."""
-    if situation.standing.presence is not Presence.FOREIGN:
-        return
-    raise BadInput(
-        f"there is a k3d cluster '{situation.name}' that this project did not make",
-        why=f"its nodes lack the label {docker.OURS}: it may hold somebody's work",
-        fix=f"choose another name (CLUSTER_NAME=…), or delete it yourself: k3d cluster delete {situation.name}",
-    )
 
 
 def require_running(situation: Situation) -> None:

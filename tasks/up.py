@@ -12,7 +12,7 @@ from tasks.cluster.recorded import differences
 from tasks.core.lock import held
 from tasks.core.optional import attempt
 from tasks.engine.step import Result, Step
-from tasks.errors import BadInput, Drifted
+from tasks.errors import BadInput, Drifted, LaunchError
 from tasks.facts.standing import Presence
 from tasks.hostports import anew, choosers
 from tasks.inside import with_live
@@ -231,7 +231,11 @@ def _roll_back(situation: Situation) -> None:
     if situation.standing.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         err(["--rollback: the cluster was there before this run, so it stays"])
         return
-    steps = removal.steps(situation, removal.remains(situation))
+    try:
+        steps = removal.steps(situation, removal.remains(situation))
+    except LaunchError as error:  # nothing of it is this run's
+        err([f"--rollback: {error.what}"])
+        return
     results = Run(steps, bounds(situation), stop_children=CHILDREN.stop).execute()
     bad = [result.name for result in results if result.state.value in ("failed", "aborted")]
     err([f"--rollback: not removed: {', '.join(bad)}"] if bad else ["--rollback: what this run made is removed"])

@@ -16,6 +16,7 @@ from tasks import prepull
 from tasks.cluster.config import Shape
 from tasks.cluster.recorded import remembered
 from tasks.engine.step import Context, Stopped
+from tasks.facts.owner import Owner, owner
 from tasks.facts.standing import MARKER
 from tasks.registry import used, wanted
 from tasks.settings.tree import Settings
@@ -28,6 +29,9 @@ from tests.given_live import FakeApi, deployment, node
 from tests.programs import Answer, Asked, FakePrograms
 
 GIB = 1024**3
+OWNER = owner({}, Path("/nowhere")).label
+"""Of this user."""
+OTHER = Owner(id="0" * 16, name="alice@laptop").label
 INFO = {**LINUX, "CgroupVersion": "2", "NCPU": 4, "MemTotal": 8 * GIB, "Name": "elsewhere"}
 """Two agents' worth; not on this machine, so that its own disk and cgroups say nothing."""
 KUBECONFIG = {
@@ -82,6 +86,8 @@ class Machine:
         self.settings: Settings = given.settings(**{**SMALL, **sections})
         self.containers: list[dict[str, Any]] = []
         self.complete = True
+        self.owner = OWNER
+        """Whose label nodes get that are made."""
         self.images = True
         self.api = FakeApi(deployment("coredns", "kube-system"))
         self.fails: dict[str, Answer] = {}
@@ -109,7 +115,10 @@ class Machine:
         """A cluster as a launch leaves it, made with these settings; its API knows its nodes."""
         chosen = settings or self.settings
         state = "running" if running else "exited"
-        label = {"openframe.config": remembered(chosen, self.shape(chosen))}
+        label = {
+            "openframe.config": remembered(chosen, self.shape(chosen)),
+            "openframe.owner": self.owner if ours else "",
+        }
         ports = {
             f"{inside}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(host)}]
             for inside, host in ((80, chosen.cluster.ports.http), (443, chosen.cluster.ports.https))

@@ -12,7 +12,7 @@ from tasks.core.lock import Held, held
 from tasks.down import down
 from tasks.errors import BadInput, LaunchError
 from tasks.objects.labels import finish
-from tests.given_engine import Machine
+from tests.given_engine import OTHER, Machine
 from tests.given_live import FakeApi, deployment, node, obj, stored
 from tests.programs import Answer
 
@@ -92,6 +92,15 @@ def test_a_cluster_of_somebody_else_is_never_touched(machine: Machine) -> None:
     machine.make(ours=False)
     with pytest.raises(BadInput, match="did not make"):
         take(machine)
+    assert machine.acted == []
+
+
+@pytest.mark.parametrize("options", [{}, {"stop": True}, {"purge": True}])
+def test_a_cluster_of_another_user_is_never_touched(machine: Machine, options: dict[str, bool]) -> None:
+    machine.owner = OTHER
+    machine.make()
+    with pytest.raises(BadInput, match="'openframe-dev' belongs to alice@laptop"):
+        take(machine, **options)
     assert machine.acted == []
 
 

@@ -34,7 +34,8 @@ class Around:
         monkeypatch.setattr(module, "ensure_programs", lambda _session: self.happened.append("programs"))
         monkeypatch.setattr(FakeSession, "run", self._run)
 
-    def _survey(self, _session: FakeSession, parts: tuple[str, ...]) -> Situation:
+    def _survey(self, _session: FakeSession, parts: tuple[str, ...], *, shared: bool) -> Situation:
+        assert shared is (parts[0] in ("prepull", "registry"))
         self.happened.append("survey")
         self.looked_at.append(parts)
         return self.given

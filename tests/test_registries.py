@@ -99,7 +99,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Situation:
     """What the survey finds."""
     fake = docker(**{"docker exec": Answer(code=127)})
     given = situation(tmp_path, fake, registries=dict(ALONE))
-    monkeypatch.setattr(module, "survey", lambda _session, _parts: given)
+    monkeypatch.setattr(module, "survey", lambda _session, _parts, *, shared: given)
     return given
 
 

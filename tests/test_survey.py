@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tasks.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError, N
 from tasks.facts.standing import Presence
 from tasks.survey import require_running, survey
 from tests import given
-from tests.given_engine import INFO, Machine
+from tests.given_engine import INFO, OTHER, Machine
 from tests.given_live import obj
 from tests.programs import Answer
 
@@ -96,6 +97,27 @@ def test_a_cluster_of_somebody_else_is_refused(machine: Machine) -> None:
     with pytest.raises(BadInput, match="a k3d cluster 'openframe-dev' that this project did not make") as caught:
         survey(machine.session(), ())
     assert "CLUSTER_NAME" in caught.value.fix
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, shared: bool) -> None:
+    machine.owner = OTHER
+    machine.make()
+    with contextlib.nullcontext() if shared else pytest.raises(BadInput, match="belongs to alice@laptop"):
+        assert survey(machine.session(), (), shared=shared).standing.presence is Presence.FOREIGN
+
+
+@pytest.mark.parametrize(("kept", "presence"), [(True, Presence.RUNNING), (False, Presence.FOREIGN)])
+def test_a_cluster_of_an_earlier_version_is_whose_state_folder_knows_it(
+    machine: Machine, kept: bool, presence: Presence
+) -> None:
+    machine.owner = ""
+    machine.make()
+    session = machine.session()
+    if kept:
+        session.folders.state.mkdir(parents=True)
+        session.folders.k3d_config.touch()
+    assert survey(session, (), shared=True).standing.presence is presence
 
 
 @pytest.mark.parametrize(

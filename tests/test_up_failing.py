@@ -13,7 +13,7 @@ from tasks.engine.step import Report, Step
 from tasks.errors import BadInput
 from tasks.session import Ended
 from tasks.up import up
-from tests.given_engine import Machine
+from tests.given_engine import OTHER, Machine
 from tests.programs import Answer
 
 
@@ -66,6 +66,25 @@ def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pyte
         bring(machine, rollback=True)
     assert len(machine.containers) == 3
     assert "was there before this run, so it stays" in capsys.readouterr().err
+
+
+def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.owner = OTHER  # k3d's stand-in makes nodes, and they are the other user's
+    machine.fails["docker cp"] = Answer(code=1, err="Error response from daemon: no")
+    with pytest.raises(Ended):
+        bring(machine, rollback=True)
+    assert "--rollback: the cluster 'openframe-dev' belongs to alice@laptop" in capsys.readouterr().err
+    assert machine.containers
+    assert not any(line.startswith("docker rm") for line in machine.acted)
+
+
+@pytest.mark.parametrize("recreate", [False, True])
+def test_a_cluster_of_another_user_is_neither_changed_nor_replaced(machine: Machine, recreate: bool) -> None:
+    machine.owner = OTHER
+    machine.make()
+    with pytest.raises(BadInput, match="belongs to alice@laptop"):
+        bring(machine, recreate=recreate)
+    assert machine.acted == []
 
 
 def test_rollback_leaves_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,18 @@ def unpacking(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def owner(facts: Facts) -> Iterator[Finding]:
+    """Who shares an engine shares the names of its clusters."""
+    if facts.other_owner:
+        yield Finding(
+            check="cluster",
+            level=Level.PROBLEM,
+            what=f"the cluster '{facts.settings.cluster.name}' belongs to {facts.other_owner}",
+            why="nobody changes or removes another's",
+            fix="choose another name (CLUSTER_NAME=…)",
+        )
+
+
 def _allowed(facts: Facts) -> bool:
     """Whether the kubelet is told to run on cgroup v1 all the same."""
     cluster = facts.settings.cluster

@@ -18,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     engine.storage,
     engine.forwarding,
     engine.unpacking,
+    engine.owner,
     programs.context,
     programs.k3d,
     programs.kubectl,

@@ -112,6 +112,8 @@ class Facts:
     """Why the user's kubeconfig cannot be written; empty if it can, None if nothing is to be put there."""
     missing: tuple[str, ...] | None = None
     """Images of a launch that the engine does not have, the most important first."""
+    other_owner: str = ""
+    """Who owns the cluster of this name, if it is somebody else; empty: nobody else, as far as its nodes tell."""
     stands: bool = False
     """The cluster is there: its nodes have their images."""
     hub: Hub | None = None

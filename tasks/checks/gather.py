@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from tasks.facts import ports
 from tasks.facts.endpoint import endpoint
 from tasks.facts.engine import Engine, engine
 from tasks.facts.machine import system
+from tasks.facts.owner import Owner
+from tasks.facts.owner import read as owner_of
 from tasks.facts.sizing import size
 from tasks.facts.versions import Versions, numbers, versions
 from tasks.prepull import k3s_image
@@ -69,7 +71,7 @@ def gather(session: Session) -> Facts:
     )
     if found is None:
         return facts
-    return _on_engine(replace(facts, missing=_missing(session, programs, facts)), found, out)
+    return _on_engine(replace(facts, missing=_missing(session, programs, facts)), found, out, session.owner)
 
 
 def brief(session: Session, situation: Situation, host: Engine) -> Facts:
@@ -130,16 +132,18 @@ def _missing(session: Session, programs: Programs, facts: Facts) -> tuple[str, .
     return tuple(ref for ref in refs if ref not in there)
 
 
-def _on_engine(facts: Facts, host: Engine, out: str) -> Facts:
+def _on_engine(facts: Facts, host: Engine, out: str, mine: Owner) -> Facts:
     """With what is known only where an engine answers."""
     settings = facts.settings
     sized = size(host.cpus, host.memory_bytes)
-    own, busy = _holders(settings, out)
     nodes = ports.holders(out).values()
+    other = _other(settings, nodes, mine)
+    own, busy = _holders(settings, out, foreign=bool(other))
     used = [fallback if wish in busy and wish not in own else wish for _what, wish, fallback in wishes(settings)]
     return replace(
         facts,
         agents=settings.cluster.agents if settings.cluster.agents is not None else sized.agents,
+        other_owner=other,
         stands=any(each.labels.get(docker.CLUSTER_LABEL) == settings.cluster.name for each in nodes),
         disk=disk(host),
         inotify=inotify(host),
@@ -152,10 +156,17 @@ def _on_engine(facts: Facts, host: Engine, out: str) -> Facts:
     )
 
 
-def _holders(settings: Settings, out: str) -> tuple[frozenset[int], dict[int, str]]:
+def _other(settings: Settings, nodes: Iterable[ports.Holder], mine: Owner) -> str:
+    """Who else owns the cluster of this name."""
+    labels = [each.labels for each in nodes if each.labels.get(docker.CLUSTER_LABEL) == settings.cluster.name]
+    owners = [found for each in labels if (found := owner_of(each.get(docker.OWNER, ""))) is not None]
+    return "" if any(each.id == mine.id for each in owners) else next((each.name for each in owners), "")
+
+
+def _holders(settings: Settings, out: str, *, foreign: bool = False) -> tuple[frozenset[int], dict[int, str]]:
     """Ports that this cluster and the shared registries hold, and all that anybody holds, with who it is."""
     held = ports.holders(out)
-    ours = {docker.CLUSTER_LABEL: settings.cluster.name, docker.OURS: settings.cluster.name}
+    ours = {} if foreign else {docker.CLUSTER_LABEL: settings.cluster.name, docker.OURS: settings.cluster.name}
     own = {
         port
         for port, holder in held.items()

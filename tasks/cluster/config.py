@@ -15,7 +15,7 @@ from tasks.errors import BadInput
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.node_filters import nodes, split
 from tasks.settings.tree import Settings
-from tasks.tools.docker import CONFIG_LABEL, OURS
+from tasks.tools.docker import CONFIG_LABEL, OURS, OWNER
 from tasks.tools.k3d import DOLLAR
 from tasks.tools.program import duration
 
@@ -55,6 +55,8 @@ class Shape:
     registries_yaml: str = ""
     network: Network = NONE
     """Proxies and certificate authorities of caches and nodes."""
+    owner: str = ""
+    """Value of the label that says whose cluster it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +97,9 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
     """The cluster as k3d's config file describes it. Raises `BadInput` for what k3d would refuse."""
     cluster = settings.cluster
     limits = cluster.limits
-    runtime: dict[str, Any] = {
-        "labels": [
-            {"label": f"{OURS}={cluster.name}", "nodeFilters": _NODES},
-            {"label": f"{CONFIG_LABEL}={remembered(settings, shape)}", "nodeFilters": _NODES},
-        ]
-    }
+    labels = {OURS: cluster.name, CONFIG_LABEL: remembered(settings, shape), OWNER: shape.owner}
+    given = [f"{key}={value}" for key, value in labels.items() if value]
+    runtime: dict[str, Any] = {"labels": [{"label": each, "nodeFilters": _present(_NODES, shape)} for each in given]}
     if limits.enabled and files.seen and not files.meminfo:
         runtime["serversMemory"] = docker_memory(limits.server_memory)
         runtime["agentsMemory"] = docker_memory(limits.agent_memory)
@@ -131,8 +130,6 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
         "volumes": [*_meminfo(files, shape), *_on_nodes(settings, shape, "volumes", cluster.volumes, ())],
         "env": _on_nodes(settings, shape, "env", cluster.env, _NODES),
     }
-    for label in runtime["labels"]:
-        label["nodeFilters"] = _present(label["nodeFilters"], shape)
     if shape.registries:
         config["registries"] = {"use": list(shape.registries)}
     if files.registries is not None:

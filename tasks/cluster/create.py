@@ -13,6 +13,7 @@ from tasks.causes.find import KnownDeadline, KnownFailure
 from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
+from tasks.facts.standing import own_containers
 from tasks.registry import nodes_file, push_name
 from tasks.settings.derived import EDAC
 from tasks.settings.values import memory_bytes
@@ -157,8 +158,7 @@ def _clear(situation: Situation, context: Context) -> None:
     hand = situation.handover
     hand.removing = True
     try:
-        label = f"{docker.CLUSTER_LABEL}={situation.name}"
-        ids = situation.programs.run(docker.containers(label), context).out.split()
+        ids = own_containers(situation.programs, situation.name, situation.shape.owner, context)
         if ids:
             situation.programs.run(docker.remove(ids), context)
     finally:

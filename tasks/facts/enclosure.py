@@ -7,6 +7,7 @@ Only where there are signs of it is anything asked: a launch on a host costs a f
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -132,8 +133,9 @@ def _shares_loopback(programs: Programs) -> bool:
     """Whether the address of the engine's own bridge is one of ours."""
     try:
         found = json.loads(programs.run(_GATEWAY, quiet=True).out or "null")
-        gateway = str(found[0]["Gateway"])
-    except (LaunchError, ValueError, LookupError, TypeError):
+        # Docker 20.10 tells of none where it was not configured: it is the first address then
+        gateway = str(found[0].get("Gateway") or ipaddress.ip_network(found[0]["Subnet"])[1])
+    except (LaunchError, ValueError, LookupError, TypeError, AttributeError):
         return True  # an engine without that bridge
     family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as opened:

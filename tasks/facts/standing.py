@@ -6,16 +6,34 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.errors import LaunchError
+from tasks.errors import BadInput, LaunchError
+from tasks.facts.owner import Owner
+from tasks.facts.owner import read as owner_of
 from tasks.tools import docker
 from tasks.tools.program import Programs
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
 
 MARKER = "/openframe-complete"
 """A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
 _NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
 """Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
+
+
+UNKNOWN = "somebody whose name it does not tell"
+"""The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who asks for a cluster."""
+
+    owner: Owner
+    kept: bool = True
+    """Something of a cluster of this name is in the state folder: one that names no owner is the claimant's."""
 
 
 class Presence(Enum):
@@ -28,7 +46,7 @@ class Presence(Enum):
     INCOMPLETE = "incomplete"
     """Made by us, but its creation was never recorded as complete."""
     FOREIGN = "foreign"
-    """A cluster of this name that this project did not make."""
+    """A cluster of this name that this project did not make, or that belongs to another user of the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +81,8 @@ class Standing:
     name: str
     presence: Presence
     nodes: tuple[Node, ...] = ()
+    owner: str = ""
+    """Name of the owner of a foreign cluster that this project made; `unknown` where no label tells."""
 
     def of(self, *roles: str) -> tuple[Node, ...]:
         """Nodes of these roles, in the order of their names."""
@@ -116,14 +136,20 @@ def node(inspected: Mapping[str, Any]) -> Node:
     )
 
 
-def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool) -> Standing:
-    """A cluster from its inspected containers. `complete`: the marker of its creation was found."""
+def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool, claim: Claim | None = None) -> Standing:
+    """A cluster from its inspected containers. `complete`: the marker of its creation was found.
+
+    Without a `claim` it does not matter whose it is.
+    """
     nodes = tuple(sorted((node(each) for each in inspected), key=lambda n: _order(n.name)))
     main = [each for each in nodes if each.role in ("server", "agent")]
+    other = _other(main, claim) if claim is not None else ""
     if not nodes:
         presence = Presence.ABSENT
     elif main and all(each.labels.get(docker.OURS) != name for each in main):
         presence = Presence.FOREIGN  # one of ours is enough: a node that somebody has added makes it nobody else's
+    elif other:
+        return Standing(name=name, presence=Presence.FOREIGN, nodes=nodes, owner=other)
     elif not any(each.role == "server" for each in main) or not complete:
         presence = Presence.INCOMPLETE
     elif all(each.running for each in nodes if each.role != "noRole"):
@@ -133,19 +159,31 @@ def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool) -
     return Standing(name=name, presence=presence, nodes=nodes)
 
 
+def _other(main: Sequence[Node], claim: Claim) -> str:
+    """Name of another owner; empty for a cluster that is the claimant's."""
+    owners = [found for each in main if (found := owner_of(each.labels.get(docker.OWNER, ""))) is not None]
+    if any(each.id == claim.owner.id for each in owners):
+        return ""
+    if owners:
+        return owners[0].name
+    return UNKNOWN if main and not claim.kept else ""  # an earlier version has written no owner
+
+
 def _order(name: str) -> tuple[str, int]:
     """agent-10 after agent-9."""
     head, _, number = name.rpartition("-")
     return (head, int(number)) if number.isdigit() else (name, -1)
 
 
-def standing(programs: Programs, name: str, known_complete: str | None = None) -> Standing:
+def standing(
+    programs: Programs, name: str, known_complete: str | None = None, *, claim: Claim | None = None
+) -> Standing:
     """Ask the engine. `known_complete`: id of a server-0 whose marker has been seen before, to save a question."""
     ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
     if not ids:
         return Standing(name=name, presence=Presence.ABSENT)
     inspected = docker.inspected(programs.run(docker.inspect(ids)).out)
-    found = read(name, inspected, complete=True)
+    found = read(name, inspected, complete=True, claim=claim)
     if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
         return found
     marker = programs.run(docker.has_file(found.first.id, MARKER))
@@ -156,9 +194,41 @@ def standing(programs: Programs, name: str, known_complete: str | None = None) -
             fix="run it again; what is not known to be incomplete is never removed",
             exit_code=marker.code,
         )
-    return read(name, inspected, complete=marker.code == 0)
+    return read(name, inspected, complete=marker.code == 0, claim=claim)
 
 
 def no_such_file(err: str) -> bool:
     """Whether `docker cp` says that the file, or the whole container, is not there; its code is 1 for everything."""
     return _NO_FILE.search(err) is not None
+
+
+def refuse_foreign(stands: Standing) -> None:
+    """A cluster of this name that is not the user's is never touched. Raises `BadInput`."""
+    if stands.presence is not Presence.FOREIGN:
+        return
+    delete = f"k3d cluster delete {stands.name}"
+    if not stands.owner:
+        raise BadInput(
+            f"there is a k3d cluster '{stands.name}' that this project did not make",
+            why=f"its nodes lack the label {docker.OURS}: it may hold somebody's work",
+            fix=f"choose another name (CLUSTER_NAME=…), or delete it yourself: {delete}",
+        )
+    raise BadInput(
+        f"the cluster '{stands.name}' belongs to {stands.owner}",
+        why="who shares an engine shares the names of its clusters, and nobody changes or removes another's",
+        fix=f"choose another name (CLUSTER_NAME=…); if it is yours as well, say so on both sides before it is made "
+        f"(OPENFRAME_OWNER=NAME); if nobody needs it any more: {delete}",
+    )
+
+
+def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
+    """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
+
+    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment.
+    """
+    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
+    mine = owner_of(owner)
+    if ids and mine is not None:
+        inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
+        refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
+    return ids

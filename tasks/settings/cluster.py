@@ -104,3 +104,8 @@ class Cluster(Tree):
     subnet: Annotated[Text, AfterValidator(names.subnet), Says("a network")] | None = setting(
         None, "Subnet of the cluster's network, or `auto`; null: the engine chooses."
     )
+    owner: Annotated[Text, AfterValidator(names.owner), Says("a name")] | None = setting(
+        None,
+        "Who owns the cluster; null: this user of this machine. A name that users or job containers share.",
+        env="OPENFRAME_OWNER",
+    )

@@ -29,6 +29,7 @@ _PORT = re.compile(
     r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?"
 )
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 _SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 
@@ -106,6 +107,13 @@ def subnet(value: str) -> str:
         return str(ipaddress.ip_network(value))
     except ValueError:
         raise ValueError("must be a network such as 172.28.0.0/16 (no host bits set), or auto") from None
+
+
+def owner(value: str) -> str:
+    """Who owns a cluster, as a label tells it."""
+    if not _OWNER.fullmatch(value):
+        raise ValueError("must be 1 to 63 letters, digits, -, _, . and @, the first a letter or digit")
+    return value
 
 
 def repository(value: str) -> str:

@@ -93,6 +93,8 @@ def test_without_a_sign_nothing_is_asked(tmp_path: Path, point: Endpoint, monkey
         (UNSEEN, OURS, Enclosure(files=False)),
         (NO_IMAGE, THEIRS, Enclosure(loopback=False)),
         (UNSEEN, THEIRS, Enclosure(files=False, loopback=False)),
+        (NO_IMAGE, '[{"Subnet":"127.0.0.0/16"}]', Enclosure()),  # as Docker 20.10 tells it
+        (NO_IMAGE, '[{"Subnet":"198.51.100.0/24"}]', Enclosure(loopback=False)),
         (NO_IMAGE, "null", Enclosure()),  # `"bridge": "none"` in daemon.json
         (Answer(code=1, err="something else"), "no JSON", Enclosure()),
     ],

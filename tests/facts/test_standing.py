@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
-from tasks.errors import LaunchError
-from tasks.facts.standing import Presence, node, read, standing
+from tasks.errors import BadInput, LaunchError
+from tasks.facts.owner import Owner
+from tasks.facts.standing import UNKNOWN, Claim, Presence, node, own_containers, read, refuse_foreign, standing
 from tasks.tools.program import CommandFailed
 from tests.facts.inspected import NO_FILE_20, NO_FILE_OLD_CLIENT, PORTS_20, PORTS_28, container, docker
 from tests.programs import Answer, FakePrograms
@@ -193,3 +195,54 @@ def test_what_is_not_known_to_be_incomplete_is_not_called_so(text: str) -> None:
 def test_an_engine_that_does_not_answer() -> None:
     with pytest.raises(CommandFailed):
         standing(FakePrograms(answers={"docker ps": Answer(code=1, err="Cannot connect")}), "openframe-dev")
+
+
+ALICE, BOB = Owner(id="a1", name="alice@laptop"), Owner(id="b2", name="bob@laptop")
+OTHERS = container("server-0", "server", labels={"openframe.owner": ALICE.label})
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept", "owner", "presence"),
+    [
+        ({"openframe.owner": BOB.label}, False, "", Presence.RUNNING),
+        ({"openframe.owner": ALICE.label}, True, "alice@laptop", Presence.FOREIGN),
+        ({}, True, "", Presence.RUNNING),  # made by an earlier version, from this state folder
+        ({}, False, UNKNOWN, Presence.FOREIGN),
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_whose_it_is(labels: dict[str, str], kept: bool, owner: str, presence: Presence, complete: bool) -> None:
+    found = read(
+        "openframe-dev",
+        [container("server-0", "server", labels=labels)],
+        complete=complete,
+        claim=Claim(owner=BOB, kept=kept),
+    )
+    expected = Presence.INCOMPLETE if presence is Presence.RUNNING and not complete else presence
+    assert (found.presence, found.owner) == (expected, owner)
+
+
+def test_one_node_of_the_claimants_is_enough() -> None:
+    mine = container("agent-0", "agent", labels={"openframe.owner": BOB.label})
+    assert read("openframe-dev", [OTHERS, mine], complete=True, claim=Claim(owner=BOB)).presence is Presence.RUNNING
+
+
+def test_what_k3d_makes_first_is_nobody_elses() -> None:
+    found = read("openframe-dev", [BALANCER], complete=False, claim=Claim(owner=BOB, kept=False))
+    assert found.presence is Presence.INCOMPLETE
+
+
+def test_anothers_is_refused_with_the_owners_name() -> None:
+    stands = read("openframe-dev", [OTHERS], complete=True, claim=Claim(owner=BOB))
+    with pytest.raises(BadInput, match="'openframe-dev' belongs to alice@laptop") as caught:
+        refuse_foreign(stands)
+    assert "CLUSTER_NAME" in caught.value.fix
+    with pytest.raises(BadInput, match="belongs to somebody whose name it does not tell"):
+        refuse_foreign(read("openframe-dev", [SERVER], complete=True, claim=Claim(owner=BOB, kept=False)))
+
+
+@pytest.mark.parametrize(("owner", "refused"), [(ALICE, False), (BOB, True)])
+def test_what_is_removed_is_the_users_at_that_moment(owner: Owner, refused: bool) -> None:
+    programs = docker(OTHERS)
+    with pytest.raises(BadInput, match="alice@laptop") if refused else contextlib.nullcontext():
+        assert own_containers(programs, "openframe-dev", owner.label) == [OTHERS["Id"]]

@@ -30,6 +30,7 @@ VARIABLES = {
     "DEPLOY_LOG_DIR": "/tmp/openframe-deployment-logs",
     "SILENT": False,
     "OPENFRAME_PROFILE": None,
+    "OPENFRAME_OWNER": None,
     "K3D_IMAGE_LOADBALANCER": None,
     "K3D_IMAGE_TOOLS": None,
 }

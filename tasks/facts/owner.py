@@ -1,0 +1,99 @@
+"""Who owns a cluster: a label on its nodes, written when they are made.
+
+Users of one engine have the same cluster names by default, and each other's nodes in reach. The owner is a user (uid)
+of a machine (/etc/machine-id): the same from every clone and shell. A container whose engine is outside of it has the
+machine id of an image, or none; there, and where a system has none, the state folder counts instead. OPENFRAME_OWNER
+names an owner that several users or job containers share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pwd
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode
+
+from tasks.core.files import unfinished
+from tasks.facts import enclosure
+from tasks.facts.endpoint import endpoint
+
+_MACHINE = Path("/etc/machine-id")
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+_IDENTITY = "identity"
+"""A file of the state folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A user, or a name that users share."""
+
+    id: str
+    name: str
+    """For people: `alice@laptop`."""
+
+    @property
+    def label(self) -> str:
+        """As a label's value."""
+        return urlencode({"id": self.id, "name": self.name})
+
+
+def read(label: str) -> Owner | None:
+    """The owner that a label names; None where it names none."""
+    fields = parse_qs(label)
+    found = fields.get("id", [""])[0]
+    return Owner(id=found, name=fields.get("name", ["somebody"])[0]) if found else None
+
+
+def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> Owner:
+    """Whose clusters this process makes. `given`: setting cluster.owner; `state`: the user's state folder."""
+    if given:
+        return Owner(id=_digest("name", given), name=given)
+    name = f"{user_name()}@{socket.gethostname()}"
+    return Owner(id=_digest("user", str(os.geteuid()), _place(environ, state)), name=name)
+
+
+def user_name() -> str:
+    """Of the account that this process runs under; its number where it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _place(environ: Mapping[str, str], state: Path) -> str:
+    if not enclosure.outside(environ, endpoint(environ)):
+        with contextlib.suppress(OSError):
+            text = _MACHINE.read_text().strip()
+            if _MACHINE_ID.fullmatch(text):
+                return text
+    return _identity(state)
+
+
+def _identity(state: Path) -> str:
+    """A number of the state folder, made with its first use; where it cannot be kept, the machine's name."""
+    path = state / _IDENTITY
+    with contextlib.suppress(OSError):
+        return path.read_text().strip()
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, fresh = unfinished(path)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(os.urandom(16).hex())
+            with contextlib.suppress(FileExistsError):  # another run has made it meanwhile
+                path.hardlink_to(fresh)
+        finally:
+            fresh.unlink()
+        return path.read_text().strip()
+    except OSError:
+        return socket.gethostname()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
