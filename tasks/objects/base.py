@@ -28,18 +28,25 @@ _LOCAL_DNS = "169.254.20.10"
 
 
 def base(
-    settings: Settings, root: Path, *, managed: Sequence[str], nodes: Sequence[str] | None = None
+    settings: Settings,
+    root: Path,
+    *,
+    managed: Sequence[str],
+    admitted: Sequence[str] = (),
+    nodes: Sequence[str] | None = None,
+    whole_cluster: bool = True,
 ) -> list[dict[str, Any]]:
     """The base resources that are switched on; policies and quotas once for each of `managed`.
 
-    `nodes`: blocks of node addresses; None: those that a k3d cluster will have. Raises `BadInput` for a
+    `admitted`: namespaces that the policies let in by name. `nodes`: blocks of node addresses; None: those that a k3d
+    cluster will have. Without `whole_cluster` nothing is made outside the managed namespaces. Raises `BadInput` for a
     template that cannot be read, and for a quota that is no quantity.
     """
     manifests = settings.manifests
     wanted: list[tuple[str, bool]] = []
-    if manifests.node_local_dns:
+    if manifests.node_local_dns and whole_cluster:
         wanted.append((NODE_LOCAL_DNS, False))
-    if manifests.storage_class:
+    if manifests.storage_class and whole_cluster:
         wanted.append((STORAGE, False))
     if manifests.quota.enabled:
         wanted.append((QUOTAS, True))
@@ -48,26 +55,36 @@ def base(
     blocks = assumed(settings) if nodes is None else nodes
     found: list[dict[str, Any]] = []
     for name, everywhere in wanted:
-        for obj in _template(settings, root, name, blocks):
-            if everywhere and not obj["metadata"].get("namespace"):
-                found += [_in(obj, namespace) for namespace in dict.fromkeys(managed)]
-            else:
+        for obj in _template(settings, root, name, blocks, admitted):
+            namespace = obj["metadata"].get("namespace")
+            if everywhere and not namespace:
+                found += [_in(obj, each) for each in dict.fromkeys(managed)]
+            elif whole_cluster or namespace in managed:
                 found.append(finish(obj))
     return found
 
 
-def _template(settings: Settings, root: Path, name: str, blocks: Sequence[str]) -> list[dict[str, Any]]:
+def _template(
+    settings: Settings, root: Path, name: str, blocks: Sequence[str], admitted: Sequence[str]
+) -> list[dict[str, Any]]:
     """The objects of a template, filled in after it was parsed: a setting's text cannot become structure."""
     values = {"IP": settings.cluster.bind_address, "DOMAIN": settings.cluster.domain}
     if name == NODE_LOCAL_DNS:
         values |= _dns(settings)
     elif name == QUOTAS:
         values |= _quota(settings)
-    systems = sorted({"kube-system", ingress_namespace(settings)})
+    repeated = {
+        "SYSTEM_NAMESPACE": sorted({"kube-system", ingress_namespace(settings)}),
+        "NAMESPACE": list(dict.fromkeys(admitted)),
+        "NODE_BLOCK": blocks,
+    }
     found: list[dict[str, Any]] = []
     for document in documents(read_text(root / name, "a template of base resources"), name):
-        for _, obj in opened(document.value, document.place):
-            found.append(fill(repeat(repeat(obj, "SYSTEM_NAMESPACE", systems), "NODE_BLOCK", blocks), values))
+        for _, given in opened(document.value, document.place):
+            obj: Any = given
+            for placeholder, texts in repeated.items():
+                obj = repeat(obj, placeholder, texts)
+            found.append(fill(obj, values))
     return found
 
 

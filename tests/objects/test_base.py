@@ -94,7 +94,8 @@ def test_the_policy_lets_in_managed_namespaces_system_and_nodes_and_leaves_egres
     assert policy["spec"]["podSelector"] == {}
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     assert "egress" not in policy["spec"]
-    managed, system, *nodes = peers(policy)
+    own, managed, system, *nodes = peers(policy)
+    assert own == {"podSelector": {}}, "the namespace's own pods, whatever its labels"
     assert managed == {"namespaceSelector": {"matchLabels": {MANAGED_BY: FIELD_MANAGER}}}
     assert system == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
     assert {"ipBlock": {"cidr": "10.42.0.0/31"}} in nodes
@@ -118,7 +119,25 @@ def test_the_namespace_of_the_ingress_is_let_in() -> None:
 def test_nodes_that_are_known_are_taken_as_they_are() -> None:
     found = peers(one(made(nodes=("10.0.0.1/32",)), "NetworkPolicy"))
     assert [peer["ipBlock"]["cidr"] for peer in found if "ipBlock" in peer] == ["10.0.0.1/32"]
-    assert len(peers(one(made(nodes=()), "NetworkPolicy"))) == 2
+    assert len(peers(one(made(nodes=()), "NetworkPolicy"))) == 3
+
+
+def test_namespaces_are_let_in_by_name_whatever_their_labels() -> None:
+    found = base(Settings(), ROOT, managed=("platform",), admitted=("platform", "default", "platform"))
+    names = [
+        (peer.get("namespaceSelector") or {}).get("matchLabels", {}).get("kubernetes.io/metadata.name")
+        for peer in peers(one(found, "NetworkPolicy"))
+    ]
+    assert [name for name in names if name] == ["platform", "default", "kube-system"]
+
+
+def test_outside_the_managed_namespaces_nothing_is_made_where_the_cluster_is_not_ours(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "files", tmp_path / "files")
+    with (tmp_path / POLICIES).open("a") as file:
+        file.write("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: m, namespace: kube-system}}\n")
+    found = base(Settings(), tmp_path, managed=("platform",), whole_cluster=False)
+    assert {each["kind"] for each in found} == {"NetworkPolicy", "ResourceQuota", "LimitRange"}
+    assert {each["metadata"]["namespace"] for each in found} == {"platform"}
 
 
 def corefile(**settings: Any) -> str:
