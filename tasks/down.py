@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tasks import leaving, removal
+from tasks import removal
 from tasks.engine.step import Step
 from tasks.errors import BadInput
 from tasks.launch import bounds
@@ -26,7 +26,7 @@ def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
         )
     with locked(session):
         session.open_logs()
-        if session.options.engine == "existing":
+        if not session.options.owns_cluster:
             return _existing(session, yes=yes, refused="--stop" if stop else "--purge" if purge else "")
         situation = survey(session, ())
         if stop:
@@ -49,27 +49,33 @@ def _purge(session: Session, situation: Situation, needs: tuple[str, ...]) -> li
 
 
 def _existing(session: Session, *, yes: bool, refused: str) -> int:
-    """On a cluster of somebody else only what carries our label goes, and only when asked twice."""
+    """On a cluster that is not this project's only what it created goes, and only when that is confirmed."""
     if refused:
         raise BadInput(
             f"{refused} has no meaning with the engine existing",
             why="that cluster and its registries are not this project's",
             fix="leave it out",
         )
-    situation = survey(session, ("manifests", "helm"))
-    steps = leaving.steps(situation, leaving.look(situation))
+    from tasks import leaving, uninstall
+    from tasks.existing import existing
+
+    situation = existing(session, ("helm",))
+    left = leaving.look(situation)
+    steps = uninstall.steps(situation, left)
     doing = [step for step in steps if step.skip is None]
     if doing and not yes:
-        _ask(session.name, doing)
+        _ask(session.name, doing, left.staying)
     session.run(steps, bounds(situation), situation=situation)
     return 0
 
 
-def _ask(context: str, doing: Sequence[Step]) -> None:
+def _ask(context: str, doing: Sequence[Step], staying: Mapping[str, str]) -> None:
     """Raises `BadInput` unless a person says yes."""
     from tasks.view.output import out
 
     out([f"This removes from the cluster of context '{context}':", *(f"  {step.name}: {step.why}" for step in doing)])
+    if staying:
+        out(["This stays:", *(f"  {name}: {why}" for name, why in sorted(staying.items()))])
     if not sys.stdin.isatty():
         raise BadInput(
             "nobody can be asked here", why="there is no terminal on standard input", fix="say it beforehand with --yes"

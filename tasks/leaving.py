@@ -1,143 +1,198 @@
-"""Leaving a cluster of somebody else: what carries this project's label goes, and nothing that others put beside it."""
+"""What this project created in a cluster that is not its own: what of it can go, and what stays because of others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from tasks.acting import running
-from tasks.engine.step import Step
-from tasks.objects.labels import FIELD_MANAGER, MANAGED_BY
-from tasks.objects.stream import stream
-from tasks.removal import TASK
-from tasks.settings.tree import Settings
+from tasks.facts.contents import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
+from tasks.facts.releases import LiveRelease
+from tasks.helm import is_pending
+from tasks.objects.ownership import CREATED_BY, created_by
+from tasks.objects.strangers import belonging, strangers
+from tasks.settings.releases import named
 from tasks.situation import Situation
-from tasks.tools import helm, kubectl
 from tasks.tools.kubeapi import Patient
 from tasks.tools.kuberesources import Key, Resources, live
 
-OBJECTS = "down: objects with our label"
-_TIMEOUT = 300.0
-_MAKERS = (
-    ("apps/v1", "deployments", "Deployment"),
-    ("apps/v1", "statefulsets", "StatefulSet"),
-    ("apps/v1", "daemonsets", "DaemonSet"),
-    ("batch/v1", "cronjobs", "CronJob"),
-    ("batch/v1", "jobs", "Job"),
-    ("v1", "pods", "Pod"),
-)
-"""What runs in a namespace, and who makes it: by these it is seen whether others use it."""
+Item = Mapping[str, Any]
+_KEEP, _RELEASE = "helm.sh/resource-policy", "meta.helm.sh/release-name"
+_OF_KUBERNETES = ("kubernetes.io", "foregroundDeletion", "orphan")
+"""Domains and names of finalizers that need no controller of a release."""
+_DEFINITION, _CLAIM = "CustomResourceDefinition", "PersistentVolumeClaim"
+
+
+class Target(NamedTuple):
+    """One object, and no later one of the same name."""
+
+    key: Key
+    uid: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What is there of this project, and of others in its namespaces."""
+    """What goes, and what stays."""
 
-    ours: tuple[Key, ...] = ()
-    guests: Mapping[str, str] = field(default_factory=dict)
-    """By namespace of ours: what others run in it."""
+    custom: tuple[Target, ...] = ()
+    """Custom resources, those of releases among them, and what else a controller that is no part of Kubernetes
+    finalises."""
+    releases: tuple[LiveRelease, ...] = ()
+    objects: tuple[Target, ...] = ()
+    definitions: tuple[Target, ...] = ()
+    namespaces: tuple[Target, ...] = ()
+    claims: tuple[str, ...] = ()
+    """Volumes' claims in these namespaces, whose data go with them."""
+    staying: Mapping[str, str] = field(default_factory=dict)
+    """What stays, and why."""
+    known: frozenset[str] = frozenset()
+    """Uids of all that was seen in these namespaces, and belongs to this project."""
+    parts: tuple[Key, ...] = ()
+    """What its releases hold, hooks too."""
+
+
+class Look:
+    """Facts for one decision, read once."""
+
+    def __init__(self, situation: Situation) -> None:
+        assert situation.live is not None
+        self.situation, self.api, self.environment = situation, Patient(situation.api()), situation.environment
+        self.all = situation.live.releases
+        self.own = {name: each for name, each in self.all.items() if each.labels.get(CREATED_BY) == self.environment}
+        self.kinds, self.silent = kinds(self.api)
+        homes = [key.name for key, there in situation.live.objects.items() if key.kind == "Namespace" and there]
+        self.labelled = created_for(self.api, self.kinds, self.environment, homes)
+        self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
+        self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
+        self.parts = [ref for each in self.own.values() for ref in (*each.objects, *each.hook_objects)]
+        self.uids = {uid(item) for item in self.created.values()}
+        self.inside = in_namespaces(self.api, self.kinds, self.spaces)
+        self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
+
+    def guests(self) -> dict[str, list[str]]:
+        """By namespace of ours: what others have in it, or what cannot be seen."""
+        found = strangers(self.inside.items, self.belongs)
+        for namespace, name in self.all:
+            if namespace in self.spaces and (namespace, name) not in self.own:
+                found.setdefault(namespace, []).insert(0, f"release {name}")
+        unseen = [*self.silent, *self.inside.unseen]
+        return {name: [f"what cannot be listed: {few(unseen)}"] for name in self.spaces} if unseen else found
+
+    def users(self, definitions: Iterable[str]) -> list[str]:
+        """Custom resources of these CRDs that others have made, or what cannot be seen."""
+        found = all_of(self.api, [kind for name in definitions for kind in kinds_of(self.kinds, name)])
+        own = belonging(found.items, self.environment, self.parts, {*self.uids, *self.belonging_uids()})
+        others = [key for key in found.items if key not in own and key not in self.belongs]
+        return [
+            *(f"{key.kind.lower()} {shown(key)}" for key in others),
+            *(f"what cannot be listed: {each}" for each in found.unseen),
+        ]
+
+    def belonging_uids(self) -> set[str]:
+        """Uids of what belongs to this project in its namespaces."""
+        return {uid(self.inside.items[key]) for key in self.belongs}
 
 
 def look(situation: Situation) -> Left:
-    """Ask the cluster. Values of secrets are not read: their names are known from the settings."""
-    assert situation.live is not None
-    api = Patient(situation.api())
-    secrets = live(api, Resources(api), secret_keys(situation.settings))
-    ours = tuple(
-        key for key, found in {**situation.live.objects, **secrets}.items() if found is not None and _ours(found)
+    """Query the cluster for what this project created, and for what others have put beside it."""
+    facts = Look(situation)
+    staying: dict[str, str] = {}
+    for key, item in facts.labelled.items.items():
+        # controllers copy a Service's labels to what they make for it
+        if key not in facts.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
+            staying[f"{key.kind.lower()} {shown(key)}"] = "it carries the label, but this project did not create it"
+    held = _held_releases(situation, facts)
+    for (namespace, name), why in held.items():
+        staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
+    guests = facts.guests()
+    for namespace, name in held:
+        guests.setdefault(namespace, []).append(f"release {name}")
+    for name in facts.spaces:
+        if name in guests:
+            staying[f"namespace {name}"] = f"this project did not create all that is in it: {few(guests[name])}"
+    occupied = {namespace for namespace, _ in held}
+    going = {key: item for key, item in facts.created.items() if key.namespace not in occupied}
+    definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
+    used = {key: users for key in definitions if (users := facts.users([key.name]))}
+    staying |= {f"CRD {key.name}": f"others use it: {few(users)}" for key, users in used.items()}
+    spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
+    first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
+    rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
+    own = tuple(each for name, each in facts.own.items() if name not in held)
+    first |= _of_releases(facts, own)
+    free = {key.name for key in spaces}
+    return Left(
+        custom=_targets(first),
+        releases=own,
+        objects=_targets({key: going[key] for key in rest}),
+        definitions=_targets({key: going[key] for key in definitions if key not in used}),
+        namespaces=_targets({key: going[key] for key in spaces}),
+        claims=tuple(sorted(shown(key) for key in facts.belongs if key.kind == _CLAIM and key.namespace in free)),
+        staying=staying,
+        known=frozenset(facts.belonging_uids()),
+        parts=tuple(facts.parts),
     )
-    mine = frozenset(key.name for key in ours if key.kind == "Namespace")
-    running: list[tuple[str, Mapping[str, Any]]] = []
-    if mine:
-        for api_version, plural, kind in _MAKERS:
-            root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-            running += [(kind, item) for item in api.get(f"{root}/{plural}")["items"] or ()]
-    return Left(ours=ours, guests=guests(situation, mine, running))
 
 
-def secret_keys(settings: Settings) -> list[Key]:
-    """Keys of all configured secrets."""
-    return [
-        Key("v1", "Secret", namespace, secret.name)
-        for secret in settings.secrets
-        for namespace in (settings.namespaces if secret.namespaces is None else secret.namespaces)
-    ]
+def _held_releases(situation: Situation, facts: Look) -> dict[tuple[str, str], str]:
+    """Releases of ours that stay: somebody is at work on them, others use their CRDs, or one that stays needs them."""
+    held: dict[tuple[str, str], str] = {}
+    for name, each in facts.own.items():
+        if is_pending(each):
+            held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
+        elif users := facts.users(each.definitions):
+            held[name] = f"others use its custom resources: {few(users)}"
+    needs = needs_of(situation)
+    waiting = list(held)
+    while waiting:
+        for need in needs.get(waiting.pop(), ()):
+            if need in facts.own and need not in held:
+                held[need] = "a release that stays needs it"
+                waiting.append(need)
+    return held
 
 
-def guests(
-    situation: Situation, namespaces: frozenset[str], running: Iterable[tuple[str, Mapping[str, Any]]]
-) -> dict[str, str]:
-    """What runs in these namespaces that neither carries our label nor belongs to a release of ours."""
-    assert situation.live is not None
-    found: dict[str, list[str]] = {}
-    own: set[tuple[str, str | None, str]] = set()
-    for (namespace, name), release in situation.live.releases.items():
-        if helm.FINGERPRINT in release.labels:
-            own |= {(key.kind, key.namespace, key.name) for key in release.objects}
-        elif namespace in namespaces:
-            found.setdefault(namespace, []).append(f"release {name}")
-    for kind, item in running:
-        meta = item["metadata"]
-        if meta["namespace"] not in namespaces or meta.get("ownerReferences") or _ours(item):
-            continue
-        if (kind, meta["namespace"], meta["name"]) not in own:
-            found.setdefault(meta["namespace"], []).append(f"{kind.lower()} {meta['name']}")
+def needs_of(situation: Situation) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """By release: those that it needs, as configured."""
     return {
-        namespace: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        for namespace, names in found.items()
+        (each.namespace, each.name): [
+            (other.namespace, other.name) for need in each.needs for other in named(need, situation.releases)
+        ]
+        for each in situation.releases
     }
 
 
-def _ours(item: Mapping[str, Any]) -> bool:
-    return (item["metadata"].get("labels") or {}).get(MANAGED_BY) == FIELD_MANAGER
-
-
-def steps(situation: Situation, left: Left) -> list[Step]:
-    """Releases of this project first, then objects with its label; a namespace that others use stays."""
-    assert situation.live is not None
-    found = []
-    for (namespace, name), release in sorted(situation.live.releases.items()):
-        if helm.FINGERPRINT not in release.labels:
-            continue
-        command = helm.uninstall(situation.folders.kubeconfig, name, namespace, _TIMEOUT)
-        found.append(
-            Step(
-                name=f"down: release {namespace}/{name}",
-                task=TASK,
-                kind="helm",
-                action=running(situation.helm_programs, command),
-                deadline=_TIMEOUT + 15,
-                why=f"it carries {helm.FINGERPRINT}",
-            )
-        )
-    going = [key for key in left.ours if not (key.kind == "Namespace" and key.name in left.guests)]
-    objects = [{"apiVersion": key.api_version, "kind": key.kind, "metadata": _place(key)} for key in going]
-    found.append(
-        Step(
-            name=OBJECTS,
-            task=TASK,
-            action=running(situation.programs, kubectl.delete(situation.folders.kubeconfig, stream(objects))),
-            needs=tuple(step.name for step in found),
-            skip=None if going else "there are none",
-            why=f"{len(going)} with {MANAGED_BY}={FIELD_MANAGER}: {_counted(going)}",
-            deadline=150.0,
-        )
-    )
-    found += [
-        Step(name=f"down: namespace {name}", task=TASK, skip=f"others use it: {what}")
-        for name, what in sorted(left.guests.items())
-    ]
+def _of_releases(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+    """Custom resources of these releases: Helm would remove them and their controllers at the same time."""
+    found: dict[Key, Item] = {}
+    for release in own:
+        wanted = [key for key in release.objects if is_custom(key.api_version)]
+        for key, item in live(facts.api, Resources(facts.api), wanted).items():
+            notes = item["metadata"].get("annotations") or {} if item is not None else {}
+            if item is not None and notes.get(_RELEASE) == release.name and notes.get(_KEEP) != "keep":
+                found[key] = item
     return found
 
 
-def _counted(keys: Iterable[Key]) -> str:
-    """Namespaces by name, since all that is in them goes too; of the rest, how many of each kind."""
-    names = sorted(key.name for key in keys if key.kind == "Namespace")
-    kinds = [key.kind for key in keys if key.kind != "Namespace"]
-    told = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
-    return ", ".join([*([f"the namespaces {', '.join(names)} with all that is in them"] if names else []), *told])
+def _is_finalised(key: Key, item: Item) -> bool:
+    domains = [str(each).partition("/")[0] for each in item["metadata"].get("finalizers") or ()]
+    return is_custom(key.api_version) or not all(each.endswith(_OF_KUBERNETES) for each in domains)
 
 
-def _place(key: Key) -> dict[str, str]:
-    return {"name": key.name, **({"namespace": key.namespace} if key.namespace else {})}
+def uid(item: Item) -> str:
+    """Its uid; empty where it has none."""
+    return str(item["metadata"].get("uid") or "")
+
+
+def _targets(items: Mapping[Key, Item]) -> tuple[Target, ...]:
+    return tuple(Target(key, uid(item)) for key, item in items.items())
+
+
+def shown(key: Key) -> str:
+    """namespace/name."""
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

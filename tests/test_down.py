@@ -11,12 +11,16 @@ import pytest
 from tasks.core.lock import Held, held
 from tasks.down import down
 from tasks.errors import BadInput, LaunchError
+from tasks.facts.owner import owner
 from tasks.objects.labels import finish
+from tasks.objects.ownership import CREATED_BY, environment
+from tests.given_direct import DirectApi
 from tests.given_engine import OTHER, Machine
-from tests.given_live import FakeApi, deployment, node, obj, stored
+from tests.given_live import created, deployment, node, obj, stored
 from tests.programs import Answer
 
-SPACE = finish(obj("Namespace", "platform"))
+MINE = environment(owner({}, Path("/nowhere")), "openframe-dev")
+SPACE = created(finish(obj("Namespace", "platform")), MINE)
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ class Stdin(io.StringIO):
 @pytest.fixture
 def shared(machine: Machine) -> Machine:
     """With a namespace and a release of ours."""
-    machine.api = FakeApi(node("n"), SPACE, stored(**{"openframe.dev/fingerprint": "1234"}))
+    machine.api = DirectApi(node("n"), SPACE, stored(**{CREATED_BY: MINE}))
     machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
     machine.fails["kubectl --kubeconfig"] = Answer()
     return machine
@@ -148,12 +152,14 @@ def leave(machine: Machine, **options: Any) -> int:
     return take(machine, engine="existing", context="team", **options)
 
 
-GONE = ["helm uninstall web", "kubectl"]
+GONE = ["helm uninstall web", "/api/v1/namespaces/platform"]
 
 
 def gone(machine: Machine) -> list[str]:
-    lines = [line for line in machine.programs.lines if line.startswith(("helm uninstall", "kubectl --kubeconfig"))]
-    return [line.split(" --")[0] for line in lines]
+    lines = [line for line in machine.programs.lines if line.startswith("helm uninstall")]
+    assert isinstance(machine.api, DirectApi)
+    deleted = [path for method, path, _body in machine.api.sent if method == "DELETE"]
+    return [*(line.split(" --")[0] for line in lines), *deleted]
 
 
 def test_without_a_terminal_it_must_be_said_beforehand(
@@ -167,7 +173,7 @@ def test_without_a_terminal_it_must_be_said_beforehand(
     told = capsys.readouterr().out
     assert "This removes from the cluster of context 'team':" in told
     assert "down: release web/web" in told
-    assert "the namespaces platform with all that is in them" in told
+    assert "down: namespaces that this project created: platform with all that is in them" in told
     assert leave(shared, yes=True) == 0
     assert gone(shared) == GONE
 
@@ -186,17 +192,28 @@ def test_a_person_types_the_contexts_name(
 
 
 def test_where_nothing_of_ours_is_nobody_is_asked(shared: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared.api = FakeApi(node("n"), obj("Namespace", "platform"), stored())
+    shared.api = DirectApi(node("n"), obj("Namespace", "platform"), stored())
     monkeypatch.setattr("sys.stdin", Stdin("", terminal=False))
     assert leave(shared) == 0
     assert gone(shared) == []
 
 
-def test_a_namespace_that_others_use_stays(shared: Machine) -> None:
+def test_a_namespace_that_others_use_stays_and_is_told_before_the_question(
+    shared: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     shared.api.put(deployment("theirs", "platform"))
-    assert leave(shared, yes=True) == 0
+    monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=True))
+    assert leave(shared) == 0
+    assert "This stays:\n  namespace platform: this project did not create all" in capsys.readouterr().out
     assert gone(shared) == ["helm uninstall web"]
     assert shared.states()["down: namespace platform"] == "skipped"
+
+
+def test_what_others_have_under_a_name_of_ours_is_no_obstacle(shared: Machine) -> None:
+    """Leaving changes nothing of theirs, so it refuses nothing."""
+    shared.api.put(stored(**{CREATED_BY: "bob.dev"}))
+    assert leave(shared, yes=True) == 0
+    assert gone(shared) == ["/api/v1/namespaces/platform"]
 
 
 @pytest.mark.parametrize("option", ["stop", "purge"])
