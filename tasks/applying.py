@@ -15,7 +15,7 @@ from tasks.situation import Situation
 from tasks.tools import kubectl
 
 if TYPE_CHECKING:
-    from tasks.tools.kubeapi import Direct
+    from tasks.tools.kubeapi import Api
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret:
 
         answers_again(situation, context)
         api = situation.api()
-        if isinstance(api, Direct):
+        if isinstance(api, Direct) or not situation.owns_cluster:
             return _put(situation, api, objects, context)
         command = kubectl.apply(
             situation.folders.kubeconfig, stream(objects), deadline=situation.settings.timeouts.command
@@ -105,8 +105,9 @@ def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret:
     return act
 
 
-def _put(situation: Situation, api: Direct, objects: Sequence[dict[str, Any]], context: Context) -> Report:
+def _put(situation: Situation, api: Api, objects: Sequence[dict[str, Any]], context: Context) -> Report:
     """One after another, in an order in which each finds what it needs; names, never what is in them, go to the log."""
+    from tasks.tools.kubeapi import Direct
     from tasks.tools.kubeapply import Refused, put
     from tasks.tools.kuberesources import Resources
 
@@ -115,8 +116,14 @@ def _put(situation: Situation, api: Direct, objects: Sequence[dict[str, Any]], c
     try:
         for each in ordered(objects):
             context.wait(0)
-            put(api, resources, each, line(each))
-            done.append(f"{display(each)} applied")
+            if isinstance(api, Direct) and situation.owns_cluster:
+                put(api, resources, each, line(each))
+                how = "applied"
+            else:
+                from tasks.creating import create_or_update
+
+                how = create_or_update(situation, api, resources, each)
+            done.append(f"{display(each)} {how}")
     except Refused as error:
         done.append(error.text)
         raise explain_refusal(error) from None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from tasks import manifests
+from tasks.applying import display
 from tasks.cluster.config import Shape
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence, Standing
+from tasks.helm import installed_by
 from tasks.inside import with_live
+from tasks.objects.labels import key
+from tasks.objects.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.secrets import values
 from tasks.session import Session
 from tasks.settings.rules import releases
@@ -15,6 +20,7 @@ from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import helm, kubectl
 from tasks.tools.program import CommandFailed, Programs
+from tasks.wanted import contents
 
 
 def existing(session: Session, parts: Collection[str]) -> Situation:
@@ -53,10 +59,32 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
         standing=Standing(name=context, presence=Presence.RUNNING),
         shape=Shape(image="", agents=0, concurrency=settings.pool.concurrency or sized.concurrency),
         releases=releases(settings),
+        environment=environment(session.owner, settings.cluster.name),
+        clear_pending=session.clear_pending,
         helm_major=(numbers(version.helm) or (4,))[0],
         **values(session, parts),
     )
     return with_live(situation, parts)
+
+
+def refuse_taken(situation: Situation, parts: Collection[str]) -> None:
+    """Nothing is taken over: raises `Foreign` with the owner of each thing that a launch would change and that is not
+    of this environment. Releases that are pending are refused too: see `tasks.helm.refuse_pending`.
+    """
+    assert situation.live is not None
+    live, found = situation.live, dict[str, str]()
+    for each in contents(situation, parts):
+        there = live.objects.get(key(each))
+        if there is None or manifests.is_there_as_wanted(situation, each):
+            continue
+        if created_by(there) != situation.environment:
+            found[display(each)] = owner_of(there)
+    for release in situation.releases if "helm" in parts else ():
+        installed = live.releases.get((release.namespace, release.name))
+        if installed is not None and installed.labels.get(CREATED_BY) != situation.environment:
+            found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
+    if found:
+        raise refused(f"the cluster of context '{situation.standing.name}'", found)
 
 
 def _flattened(programs: Programs, context: str) -> str:

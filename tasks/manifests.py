@@ -4,25 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks import namespaces
 from tasks.applying import apply_step
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.namespaces import APPLY as NAMESPACES
-from tasks.objects.base import base
+from tasks.objects.base import NODE_LOCAL_DNS, STORAGE, base
+from tasks.objects.contain import differences
+from tasks.objects.labels import key, unmarked
 from tasks.objects.stream import split
 from tasks.objects.user import user_objects
 from tasks.quotas import counted_step
 from tasks.situation import Situation
 
 TASK = "manifests"
+LEFT_OUT = "manifests: base resources that are left out"
 BASE, QUOTAS = "manifests: base resources", "manifests: quotas are counted"
 OWN_CRDS, OWN_READY, OWN = "manifests: your CRDs", "manifests: your CRDs are served", "manifests: yours"
 
 
 def wanted_base(situation: Situation) -> list[dict[str, Any]]:
-    """Base resources as configured; in a cluster of somebody else with the addresses that its nodes really have."""
-    nodes = situation.live.node_blocks if situation.engine == "existing" and situation.live is not None else None
-    return base(situation.settings, situation.root, managed=situation.settings.namespaces, nodes=nodes)
+    """Base resources as configured. The policies let in every namespace that something of the launch goes to.
+
+    In a cluster that is not this project's they go only into namespaces that it created, and nowhere else; the policies
+    name the addresses that its nodes really have.
+    """
+    admitted = [*namespaces.names(situation), *(release.namespace for release in situation.releases)]
+    return base(
+        situation.settings,
+        situation.root,
+        managed=[each for each in situation.settings.namespaces if not namespaces.is_foreign(situation, each)],
+        admitted=admitted,
+        nodes=None if situation.owns_cluster or situation.live is None else situation.live.node_blocks,
+        whole_cluster=situation.owns_cluster,
+    )
+
+
+def _left_out(situation: Situation) -> str:
+    """Base resources that are switched on, and do not go into a cluster that is not this project's."""
+    if situation.owns_cluster:
+        return ""
+    wanted = situation.settings.manifests
+    whole = [name for name, on in ((NODE_LOCAL_DNS, wanted.node_local_dns), (STORAGE, wanted.storage_class)) if on]
+    foreign = [each for each in situation.settings.namespaces if namespaces.is_foreign(situation, each)]
+    parts = [f"{' and '.join(whole)}: only in a cluster that this project makes"] if whole else []
+    if foreign and (wanted.quota.enabled or wanted.network_policies):
+        parts.append(f"policies and quotas of {', '.join(foreign)}: not created by this project")
+    return "; ".join(parts)
 
 
 def wanted_own(situation: Situation) -> list[dict[str, Any]]:
@@ -39,7 +67,10 @@ def steps(situation: Situation) -> list[Step]:
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
     if quotas:
         found.append(counted_step(situation, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
-    own = wanted_own(situation)
+    left_out = _left_out(situation)
+    if left_out:
+        found.append(Step(name=LEFT_OUT, task=TASK, skip=left_out))
+    own = [each for each in wanted_own(situation) if not is_there_as_wanted(situation, each)]
     if not own:
         return found
     crds, rest = split(own)
@@ -62,6 +93,14 @@ def steps(situation: Situation) -> list[Step]:
         needs = (*needs, OWN_READY)
     found.append(apply_step(situation, OWN, TASK, rest, needs=needs))
     return found
+
+
+def is_there_as_wanted(situation: Situation, obj: dict[str, Any]) -> bool:
+    """Whether it is a namespace that was there before and would not be changed: manifests often bring theirs."""
+    if obj["kind"] != "Namespace" or not namespaces.is_foreign(situation, obj["metadata"]["name"]):
+        return False
+    there = situation.live.objects.get(key(obj)) if situation.live is not None else None
+    return there is not None and not differences(unmarked(obj), there)
 
 
 def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:

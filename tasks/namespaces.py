@@ -9,8 +9,9 @@ from typing import Any
 from tasks.applying import apply_step, ending
 from tasks.cluster.plan import READY
 from tasks.engine.step import Context, Report, Step
-from tasks.objects.labels import FIELD_MANAGER, MANAGED_BY, key
+from tasks.objects.labels import Key
 from tasks.objects.namespaces import namespaces
+from tasks.objects.ownership import created_by
 from tasks.situation import Situation
 
 TASK = "namespaces"
@@ -35,7 +36,7 @@ def wanted(situation: Situation, only: Collection[str] | None = None) -> list[di
 def steps(situation: Situation, only: Collection[str] | None = None) -> list[Step]:
     """One server-side apply of those that are missing or changed; first what is being deleted must be gone."""
     objects = wanted(situation, only)
-    theirs = [each for each in objects if _somebody_elses(situation, each)]
+    theirs = [each for each in objects if is_foreign(situation, each["metadata"]["name"])]
     ours = [each for each in objects if each not in theirs]
     apply = apply_step(situation, APPLY, TASK, ours, needs=(READY,), expected=0.3)
     if theirs and not ours:
@@ -46,18 +47,18 @@ def steps(situation: Situation, only: Collection[str] | None = None) -> list[Ste
         found = [_gone(situation, going), replace(apply, needs=(*apply.needs, GONE))]
     if theirs:
         listed = ", ".join(each["metadata"]["name"] for each in theirs)
-        found.append(Step(name=THEIRS, task=TASK, skip=f"{listed}: not made by this project"))
+        found.append(Step(name=THEIRS, task=TASK, skip=f"{listed}: there before, and not changed"))
     return found
 
 
-def _somebody_elses(situation: Situation, namespace: Mapping[str, Any]) -> bool:
-    """On a cluster that is not ours, a namespace that was there before gets no label of ours: `down` goes by that."""
-    if situation.engine != "existing" or situation.live is None:
+def is_foreign(situation: Situation, name: str) -> bool:
+    """Whether a namespace was there before, in a cluster that is not this project's: used, and never changed."""
+    if situation.owns_cluster or situation.live is None:
         return False
-    there = situation.live.objects.get(key(namespace))
+    there = situation.live.objects.get(Key("v1", "Namespace", None, name))
     if there is None or there["metadata"].get("deletionTimestamp"):
         return False
-    return (there["metadata"].get("labels") or {}).get(MANAGED_BY) != FIELD_MANAGER
+    return created_by(there) != situation.environment
 
 
 def _gone(situation: Situation, names: Sequence[str]) -> Step:
@@ -74,7 +75,7 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
             for each in items:
                 name, going = each["metadata"]["name"], each["metadata"].get("deletionTimestamp")
                 if name in names and going:
-                    left[name] = _kept(each)
+                    left[name] = kept_by(each)
             context.say(f"{len(left)} of {len(names)} are still there")
             return None if left else True
 
@@ -93,8 +94,8 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
     )
 
 
-def _kept(namespace: Mapping[str, Any]) -> str:
-    """What a namespace that is being deleted still waits for (Kubernetes: conditions of a namespace)."""
+def kept_by(namespace: Mapping[str, Any]) -> str:
+    """What an object that is being deleted still waits for (Kubernetes: conditions of a namespace)."""
     rows = (namespace.get("status") or {}).get("conditions") or ()
     told = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
     return "; ".join(told) or "it is being deleted"

@@ -23,6 +23,11 @@ class Options:
     keep_going: bool = False
     wait_lock: bool = False
 
+    @property
+    def owns_cluster(self) -> bool:
+        """Whether this project makes and removes the cluster, real or not."""
+        return self.engine != "existing"
+
 
 def refuse(options: Options) -> None:
     """Raises `BadInput` for options that have no meaning together."""

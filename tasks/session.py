@@ -63,6 +63,8 @@ class Session:
     """Facts of the machine for the record, added as they become known."""
     rehearsal: Rehearsal | None = None
     """With the engine `rehearsal`: its stand-ins, and how long they take."""
+    clear_pending: bool = False
+    """Whether releases are cleared that somebody's Helm has left pending, or is at work on."""
     questions: Questions | None = None
     """What the engine was asked already; the first survey takes it."""
 

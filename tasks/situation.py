@@ -106,11 +106,20 @@ class Situation:
     secrets: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     secrets_left_out: tuple[tuple[str, str], ...] = ()
     """Name and reason of secrets without a value."""
+    environment: str = ""
+    """In a cluster that is not this project's: what its objects are labelled with when they are created."""
+    clear_pending: bool = False
+    """Whether releases that another Helm has left pending, or is at work on, are cleared."""
     reach: Reach = field(default_factory=Network)
     handover: Handover = field(default_factory=Handover)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
     _watched: list[Watched] = field(default_factory=list)
+
+    @property
+    def owns_cluster(self) -> bool:
+        """Whether this project makes and removes the cluster."""
+        return self.engine != "existing"
 
     @property
     def name(self) -> str:
@@ -139,7 +148,7 @@ class Situation:
         from tasks.tools.kubewatch import Watched
 
         direct = self.api()
-        if self.engine == "existing" or not isinstance(direct, Direct):
+        if not self.owns_cluster or not isinstance(direct, Direct):
             return direct
         with self._lock:
             if not self._watched:

@@ -13,6 +13,7 @@ from tasks.errors import ClusterAbsent, ClusterStopped
 from tasks.facts.ports import docker_ports
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence, refuse_foreign
+from tasks.helm import refuse_pending
 from tasks.hostports import ports_for
 from tasks.inside import with_live
 from tasks.launch import NEEDS_CLUSTER
@@ -32,9 +33,12 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
     `shared`: for what all clusters of the engine share; whose the one of this name is does not matter then.
     """
     if session.options.engine == "existing":
-        from tasks.existing import existing
+        from tasks.existing import existing, refuse_taken
 
-        return existing(session, parts)
+        there = existing(session, parts)
+        refuse_taken(there, parts)
+        refuse_pending(there, parts)
+        return there
     from tasks.facts.sizing import size
     from tasks.facts.versions import numbers
 
@@ -84,6 +88,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         registries=kept,
         reach=session.reach(),
         releases=releases(settings),
+        clear_pending=session.clear_pending,
         helm_version=version.helm or "",
         helm_major=(numbers(version.helm) or (4,))[0],
         **values(session, parts),
@@ -91,7 +96,8 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
     if not shared:
         refuse_foreign(stands)
     if (NEEDS_CLUSTER | {"cluster"}) & set(parts) and stands.presence is Presence.RUNNING:
-        return with_live(situation, parts)
+        situation = with_live(situation, parts)
+        refuse_pending(situation, parts)
     return situation
 
 
@@ -125,7 +131,7 @@ def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:
 def require_running(situation: Situation) -> None:
     """Single tasks work in a cluster that runs, and never make one. Raises `ClusterAbsent`, `ClusterStopped`."""
     presence = situation.standing.presence
-    if situation.engine == "existing" or presence is Presence.RUNNING:
+    if not situation.owns_cluster or presence is Presence.RUNNING:
         return
     if presence is Presence.STOPPED:
         raise ClusterStopped(

@@ -13,7 +13,12 @@ from tasks.tools.kuberesources import Key
 
 def wanted_objects(situation: Situation, parts: Collection[str]) -> list[dict[str, Any]]:
     """The objects of these parts; namespaces always, since everything else lives in them."""
-    found = list(namespaces.wanted(situation))
+    return [*namespaces.wanted(situation), *contents(situation, parts)]
+
+
+def contents(situation: Situation, parts: Collection[str]) -> list[dict[str, Any]]:
+    """The same without the namespaces that hold them."""
+    found: list[dict[str, Any]] = []
     if "secrets" in parts:
         found += situation.secrets
     if "manifests" in parts:

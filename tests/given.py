@@ -100,6 +100,7 @@ def situation(folder: Path, programs: Programs | None = None, **changes: Any) ->
         "ports": Ports(http=80, https=443, api=6550),
         "images": dict.fromkeys(prepull.images(chosen, {}, K3D), False),
         "releases": releases(chosen),
+        "environment": "me.dev",
         "live": live() if presence is Presence.RUNNING else None,
     }
     return Situation(**{**given, **changes})

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from tasks.objects.labels import key
 from tasks.tools.kuberesources import root
-from tests.given_live import KINDS, FakeApi, Object
+from tests.given_live import KINDS, FakeApi, Object, uid_given
 from tests.given_watch import Told
 
 Status = tuple[int, str]
@@ -22,12 +22,21 @@ def refusal(code: int, message: str, reason: str = "") -> Status:
     return code, json.dumps({"kind": "Status", "status": "Failure", "message": message, "reason": reason, "code": code})
 
 
+def _merged(there: Mapping[str, Any], obj: Object) -> Object:
+    """What an apply leaves: labels of others, and what the server itself has written, stay."""
+    before, now = there.get("metadata") or {}, obj["metadata"]
+    labels = {**(before.get("labels") or {}), **(now.get("labels") or {})}
+    return {**there, **obj, "metadata": {**before, **now, **({"labels": labels} if labels else {})}}
+
+
 class DirectApi(FakeApi):
     """Objects go in by `patch`, and all changes are told to those who watch."""
 
     def __init__(self, *objects: Mapping[str, Any], answers: Mapping[str, Any] | None = None) -> None:
         self.patched: list[tuple[str, Object]] = []
         """Path with query, and object."""
+        self.sent: list[tuple[str, str, Object]] = []
+        """Method, path with query, and body."""
         self.refused: dict[str, list[Status]] = {}
         """By path without query: the next answers there, before objects are taken."""
         self.watched: list[str] = []
@@ -69,8 +78,39 @@ class DirectApi(FakeApi):
             there = self.objects.get(key(obj))
             if there is None and place.endswith("/status"):
                 return refusal(404, f"{obj['metadata']['name']} not found", "NotFound")
-            self.put({**(there or {}), **obj})
+            self.put(_merged(there or {}, obj))
             return (201 if there is None else 200), json.dumps(obj)
+
+    def send(self, method: str, path: str, body: str) -> Status:
+        """As the API server does: creating fails where an object is, deleting where it has another uid."""
+        place, obj = path.partition("?")[0], json.loads(body)
+        with self._lock:
+            self.sent.append((method, path, obj))
+            if self.refused.get(place):
+                return self.refused[place].pop(0)
+            if method == "DELETE":
+                return self._delete(place, obj["preconditions"]["uid"])
+            if method == "POST" and key(obj) in self.objects:
+                return refusal(409, f"{obj['metadata']['name']} already exists", "AlreadyExists")
+            if method == "POST":
+                labels: Object = {f"f:{name}": {} for name in obj["metadata"].get("labels") or {}}
+                manager = parse_qs(path.partition("?")[2])["fieldManager"][0]
+                fields: Object = {f"f:{name}": {} for name in obj if name not in ("apiVersion", "kind", "metadata")}
+                fields["f:metadata"] = {"f:labels": labels}
+                entry = {"manager": manager, "operation": "Update", "fieldsV1": fields}
+                obj = uid_given({**obj, "metadata": {**obj["metadata"], "managedFields": [entry]}})
+            self.put(obj)
+            return (201 if method == "POST" else 200), json.dumps(obj)
+
+    def _delete(self, place: str, uid: str) -> Status:
+        code, text = super().raw(place)
+        if code != 200:
+            return code, text
+        found = json.loads(text)
+        if found["metadata"].get("uid") != uid:
+            return refusal(409, "the UID in the precondition is another", "Conflict")
+        self.remove(found)
+        return 200, text
 
     def watch(self, path: str) -> Told:
         stream, (place, _, query) = Told(), path.partition("?")

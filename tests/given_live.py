@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote
 
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
 from tasks.facts.live import Live
 from tasks.facts.releases import LiveRelease
-from tasks.objects.labels import key
+from tasks.objects.labels import FIELD_MANAGER, key
+from tasks.objects.ownership import CREATED_BY, marked
 from tasks.situation import Situation
 from tasks.tools import helm
 from tasks.tools.kubeapi import ApiError, content
@@ -22,14 +24,17 @@ from tasks.tools.kuberesources import Key
 Object = dict[str, Any]
 KINDS: Mapping[tuple[str, str], tuple[str, bool]] = {
     ("v1", "ConfigMap"): ("configmaps", True),
+    ("v1", "Endpoints"): ("endpoints", True),
     ("v1", "Event"): ("events", True),
     ("v1", "LimitRange"): ("limitranges", True),
     ("v1", "Namespace"): ("namespaces", False),
     ("v1", "Node"): ("nodes", False),
+    ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
     ("v1", "Pod"): ("pods", True),
     ("v1", "ResourceQuota"): ("resourcequotas", True),
     ("v1", "Secret"): ("secrets", True),
     ("v1", "Service"): ("services", True),
+    ("v1", "ServiceAccount"): ("serviceaccounts", True),
     ("apps/v1", "DaemonSet"): ("daemonsets", True),
     ("apps/v1", "Deployment"): ("deployments", True),
     ("apps/v1", "ReplicaSet"): ("replicasets", True),
@@ -40,7 +45,9 @@ KINDS: Mapping[tuple[str, str], tuple[str, bool]] = {
     ("networking.k8s.io/v1", "NetworkPolicy"): ("networkpolicies", True),
     ("storage.k8s.io/v1", "StorageClass"): ("storageclasses", False),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("customresourcedefinitions", False),
+    ("data.example.com/v1", "Database"): ("databases", True),
 }
+VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 _Api = TypeVar("_Api", bound="FakeApi")
 HEALTHY = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
 
@@ -85,6 +92,9 @@ class FakeApi:
 
     def _served(self, path: str) -> Any:
         place, _, query = path.partition("?")
+        if place == "/apis":
+            groups = dict.fromkeys(version for version, _kind in KINDS if "/" in version)
+            return {"groups": [{"preferredVersion": {"groupVersion": each}} for each in groups]}
         if place in HEALTHY:
             return "[+]poststarthook/start-apiserver-admission-initializer ok" if query else "ok"
         if place.startswith("/healthz/poststarthook/"):
@@ -93,7 +103,7 @@ class FakeApi:
             root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
             if place == root:
                 rows = [(v, k, p, n) for (v, k), (p, n) in KINDS.items() if v == api_version]
-                return {"resources": [{"name": p, "kind": k, "namespaced": n} for _v, k, p, n in rows]}
+                return {"resources": [{"name": p, "kind": k, "namespaced": n, "verbs": VERBS} for _v, k, p, n in rows]}
             here = [each for each in self.objects.values() if (each["apiVersion"], each["kind"]) == (api_version, kind)]
             answer = _find(place.removeprefix(f"{root}/").split("/"), plural, namespaced, here)
             if place.startswith(f"{root}/") and answer is not None:
@@ -118,7 +128,11 @@ def _find(parts: list[str], plural: str, namespaced: bool, here: list[Mapping[st
 
 
 def _selected(answer: Any, query: str) -> Any:
-    """As far as our own questions select: Helm's Secrets, or all others."""
+    """As far as our own questions select: by one label, Helm's Secrets, or all others."""
+    label, _, value = unquote(parse_qs(query).get("labelSelector", [""])[0]).partition("=")
+    if label == CREATED_BY:
+        rows = [each for each in answer["items"] if (each["metadata"].get("labels") or {}).get(label) == value]
+        return {"items": rows}
     if "helm.sh" not in query:
         return answer
     wanted = "type%3Dhelm" in query
@@ -177,6 +191,26 @@ def obj(kind: str, name: str, namespace: str | None = None, **more: Any) -> Obje
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
 
 
+def created(obj: Mapping[str, Any], environment: str = "me.dev", **metadata: Any) -> Object:
+    """An object as the API holds it after this project created it for an environment."""
+    made = marked(obj, environment)
+    fields: Object = {f"f:{name}": {} for name in obj if name not in ("apiVersion", "kind", "metadata")}
+    fields["f:metadata"] = {"f:labels": {f"f:{name}": {} for name in made["metadata"]["labels"]}}
+    entry = {"manager": FIELD_MANAGER, "operation": "Update", "fieldsV1": fields}
+    return uid_given({**made, "metadata": {**made["metadata"], "managedFields": [entry], **metadata}})
+
+
+def uid_given(obj: Mapping[str, Any]) -> Object:
+    """With a uid that follows from what it is, and those of its owners."""
+    metadata = {"uid": _uid(obj["kind"], obj["metadata"]["name"]), **obj["metadata"]}
+    owners = [{"uid": _uid(each["kind"], each["name"]), **each} for each in metadata.get("ownerReferences", ())]
+    return {**obj, "metadata": {**metadata, **({"ownerReferences": owners} if owners else {})}}
+
+
+def _uid(kind: str, name: str) -> str:
+    return f"uid of {kind} {name}"
+
+
 def node(name: str, *, ready: bool = True, address: str = "172.18.0.2") -> Object:
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
     addresses = [{"type": "InternalIP", "address": address}]
@@ -203,9 +237,9 @@ def stored(*, manifest: str = "", name: str = "web", namespace: str = "web", **l
     return obj("Secret", revision, namespace, labels=given, type="helm.sh/release.v1", data=data)
 
 
-def packed(manifest: str) -> str:
-    """A revision of a release as its Secret holds it."""
-    inner = gzip.compress(json.dumps({"manifest": manifest}).encode())
+def packed(manifest: str, **more: Any) -> str:
+    """A revision of a release as its Secret holds it; `hooks`, `chart`."""
+    inner = gzip.compress(json.dumps({"manifest": manifest, **more}).encode())
     return base64.b64encode(base64.b64encode(inner)).decode()
 
 
@@ -218,12 +252,14 @@ def manifest(*objects: Mapping[str, Any]) -> str:
 
 
 def release(fingerprint: str | None = None, **changes: Any) -> LiveRelease:
-    """A release `web` in namespace `web` that is deployed; `objects` is its manifest."""
+    """A release `web` in namespace `web` that is deployed; `objects` is its manifest, `crds` its chart's folder."""
     given: dict[str, Any] = {"name": "web", "namespace": "web", "status": "deployed", "revision": 1}
     given["labels"] = {} if fingerprint is None else {helm.FINGERPRINT: fingerprint}
-    made = changes.pop("objects", ())
+    made, hooks, crds = (changes.pop(name, ()) for name in ("objects", "hooks", "crds"))
+    files = [{"name": "crds/all.yaml", "data": base64.b64encode(manifest(*crds).encode()).decode()}]
+    more = {"hooks": [{"manifest": manifest(each)} for each in hooks], "chart": {"files": files}}
     found = LiveRelease(**{**given, **changes})
-    return replace(found, packed=packed(manifest(*made)))
+    return replace(found, packed=packed(manifest(*made), **more))
 
 
 def holding(objects: Collection[Mapping[str, Any]], **changes: Any) -> Live:

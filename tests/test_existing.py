@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.errors import BadInput
+from tasks.facts.owner import owner
+from tasks.objects.labels import finish
+from tasks.objects.ownership import CREATED_BY, Foreign, environment
 from tasks.survey import survey
-from tests.given_engine import Machine
-from tests.given_live import FakeApi, node
+from tests.given_engine import SMALL, Machine
+from tests.given_live import FakeApi, Object, created, node, obj, stored
 from tests.programs import Answer
 
+SECRETS = [{"name": "s", "values": {"k": {"env": "HOME"}}}]
+RELEASES = {
+    "repositories": {"r": "https://charts.example.com"},
+    "releases": [{"name": "web", "namespace": "web", "chart": "r/c"}],
+}
+MINE = environment(owner({}, Path("/nowhere")), "openframe-dev")
 FLAT = "apiVersion: v1\nkind: Config\ncurrent-context: team\n"
 VIEW = "kubectl config view --minify --flatten --raw --context=team --output=yaml"
 
@@ -80,3 +90,97 @@ def test_values_of_secrets_are_read_only_where_they_are_put_in(tmp_path: Path, m
     assert survey(session, ("manifests",)).secrets == ()
     assert len(survey(session, ("secrets",)).secrets) == 1
     assert len(machine.programs.told("vault")) == 1
+
+
+# -- nothing is taken over ----------------------------------------------------------------------------
+
+
+def look(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: tuple[str, ...],
+    *objects: Object,
+    clear_pending: bool = False,
+    **sections: Any,
+) -> None:
+    """What each task does first, in a cluster in which these objects are."""
+    machine = there(Machine(folder, monkeypatch, **sections))
+    machine.api.put(*objects)
+    session = machine.session(engine="existing", context="team")
+    session.clear_pending = clear_pending
+    survey(session, parts)
+
+
+BY_HAND = {"managedFields": [{"manager": "kubectl-create"}]}
+THEIRS = obj("Secret", "s", "platform", type="Opaque", data={}, metadata=BY_HAND)
+
+
+@pytest.mark.parametrize("theirs", [THEIRS, created(THEIRS, "openframe-dev.bob.1"), finish(THEIRS)])
+def test_an_object_that_this_project_did_not_create_is_refused_with_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: Object
+) -> None:
+    with pytest.raises(Foreign, match="platform/secret/s is in the cluster of context 'team' already") as caught:
+        look(tmp_path, monkeypatch, ("secrets",), theirs, secrets=SECRETS)
+    assert "field manager kubectl-create" in caught.value.why or "for openframe-dev.bob.1" in caught.value.why
+    look(tmp_path, monkeypatch, ("namespaces",), theirs, secrets=SECRETS)
+
+
+def test_one_of_this_environment_and_a_namespace_that_was_there_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, space = created(finish(THEIRS), MINE), obj("Namespace", "platform")
+    look(tmp_path, monkeypatch, ("namespaces", "secrets"), own, space, secrets=SECRETS)
+
+
+OWN = {
+    "CustomResourceDefinition": obj("CustomResourceDefinition", "databases.data.example.com"),
+    "StorageClass": obj("StorageClass", "fast"),
+    "ConfigMap": obj("ConfigMap", "m", "kube-system"),
+    "Namespace": obj("Namespace", "other", labels={"strict": "yes"}),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_manifests_of_the_users_own_take_nothing_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(json.dumps(OWN[kind]))
+    theirs = obj(kind, OWN[kind]["metadata"]["name"], OWN[kind]["metadata"].get("namespace"))
+    sections: dict[str, Any] = {"manifests": {**SMALL["manifests"], "files": [str(file)]}}
+    with pytest.raises(Foreign, match=f"{kind.lower()}/{theirs['metadata']['name']} is in the cluster"):
+        look(tmp_path, monkeypatch, ("manifests",), theirs, **sections)
+    if kind == "Namespace":
+        look(tmp_path, monkeypatch, ("manifests",), OWN[kind], **sections)
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused"),
+    [
+        ({}, "not installed by this project (deployed, revision 1: see helm list)"),
+        ({"openframe.dev/fingerprint": "1234"}, "not installed by this project"),
+        ({CREATED_BY: "openframe-dev.bob.1"}, "installed by this project for openframe-dev.bob.1"),
+        ({CREATED_BY: MINE}, ""),
+        ({CREATED_BY: MINE, "status": "pending-upgrade"}, "release web in web is pending-upgrade, revision 1"),
+        ({"status": "pending-install"}, "not installed by this project (pending-install"),
+    ],
+)
+def test_a_release_that_is_not_of_this_environment_or_that_somebody_is_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: dict[str, str], refused: str
+) -> None:
+    if refused:
+        with pytest.raises(Foreign) as caught:
+            look(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
+        assert refused in caught.value.why
+    else:
+        look(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
+    look(tmp_path, monkeypatch, ("manifests",), stored(**labels), helm=RELEASES)
+
+
+def test_a_pending_release_of_ours_is_cleared_on_an_option_another_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = {"status": "pending-install"}
+    look(tmp_path, monkeypatch, ("helm",), stored(**pending, **{CREATED_BY: MINE}), helm=RELEASES, clear_pending=True)
+    with pytest.raises(Foreign):
+        look(tmp_path, monkeypatch, ("helm",), stored(**pending), helm=RELEASES, clear_pending=True)

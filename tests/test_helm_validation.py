@@ -14,7 +14,7 @@ from tasks.errors import LaunchError
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tests import given
-from tests.given_live import named
+from tests.given_live import FakeApi, named, reached
 from tests.programs import Answer, FakePrograms
 
 PLAIN = "--disable-openapi-validation"
@@ -34,6 +34,7 @@ def install(folder: Path, *, answer: Answer | None = None, archive: str = "", **
     release = changes.pop("release", {})
     made = given.situation(folder, programs, **{"settings": configured(**release), "helm_version": "v4.1.4", **changes})
     _fetched(made, archive)
+    reached(made, FakeApi())
     try:
         given.act(named(helm.steps(made))["helm: install web"])
     finally:

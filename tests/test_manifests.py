@@ -11,12 +11,12 @@ import pytest
 from tasks import manifests
 from tasks.cluster.plan import READY
 from tasks.launch import fitted
-from tasks.manifests import BASE, OWN, OWN_CRDS, OWN_READY, QUOTAS
+from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY, QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.situation import Situation
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import FakeApi, Object, eager, holding, named, obj, reached
+from tests.given_live import FakeApi, Object, created, eager, holding, named, obj, reached
 from tests.programs import FakePrograms
 
 CRD = {
@@ -154,3 +154,34 @@ def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: P
         for here in ("existing", "k3d")
     }
     assert blocks == {"existing": True, "k3d": False}
+
+
+def test_on_a_cluster_of_somebody_else_base_resources_go_only_into_namespaces_that_we_created(tmp_path: Path) -> None:
+    live = holding([obj("Namespace", "one"), created(obj("Namespace", "two"))])
+    situation = of(tmp_path, engine="existing", live=live, sections={"namespaces": ["one", "two", "three"]})
+    found = manifests.wanted_base(situation)
+    assert {each["metadata"].get("namespace") for each in found} == {"two", "three"}
+    why = named(manifests.steps(situation))[LEFT_OUT].skip or ""
+    assert "files/nodelocaldns-configmap.yaml and files/local-path-storage.yaml: only in a cluster" in why
+    assert why.endswith("policies and quotas of one: not created by this project")
+    assert LEFT_OUT not in named(manifests.steps(of(tmp_path, live=live)))
+
+
+@pytest.mark.parametrize("engine", ["k3d", "existing"])
+def test_the_policies_let_in_every_namespace_that_something_goes_to(tmp_path: Path, engine: str) -> None:
+    sections = {
+        "secrets": [{"name": "s", "namespaces": ["three"], "values": {"k": {"env": "K"}}}],
+        "helm": {
+            "repositories": {"r": "https://charts.example.com"},
+            "releases": [{"name": name, "namespace": name, "chart": "r/c"} for name in ("four", "default")],
+        },
+    }
+    found = json.dumps(manifests.wanted_base(of(tmp_path, engine=engine, sections=sections)))
+    for name in ("one", "two", "three", "four", "default"):
+        assert f'{{"kubernetes.io/metadata.name": "{name}"}}' in found
+
+
+def test_a_namespace_of_the_users_manifests_that_was_there_before_is_not_touched(tmp_path: Path) -> None:
+    space = obj("Namespace", "team", labels={"env": "dev"})
+    there = holding([obj("Namespace", "team", labels={"env": "dev", "more": "theirs"})])
+    assert OWN not in named(manifests.steps(of(tmp_path, None, space, engine="existing", live=there)))

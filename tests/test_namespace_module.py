@@ -28,9 +28,9 @@ HEAVY = (
     "concurrent.futures",
 )
 TASKS = {
-    "up": {"recreate", "rollback"},
+    "up": {"recreate", "rollback", "clear_pending"},
     "down": {"stop", "purge", "yes"},
-    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing"},
+    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending"},
     "status": {"format"},
     "doctor": {"fix", "format"},
     "prepull": set(),
@@ -39,7 +39,7 @@ TASKS = {
     "namespaces": set(),
     "secrets": set(),
     "manifests": set(),
-    "helm": set(),
+    "helm": {"clear_pending"},
     "health": set(),
     "docker-tune": {"undo"},
     "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "learn", "recreate", "rollback"},

@@ -13,7 +13,7 @@ from tasks.objects.namespaces import namespaces as wanted
 from tasks.tools.kubeapi import NotInTime
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import FakeApi, eager, holding, named, obj, reached
+from tests.given_live import FakeApi, created, eager, holding, named, obj, reached
 
 SETTINGS = given.settings(
     namespaces=["one", "two"],
@@ -117,13 +117,20 @@ def test_a_cancelled_wait_ends(tmp_path: Path) -> None:
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
     """By that label `down` would delete them."""
-    live = holding([made("one", ours=False), made("two")])
+    live = holding([made("one", ours=False), created(made("two"))])
     situation = given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing")
     api = reached(situation, DirectApi())
     steps = named(namespaces.steps(situation))
     given.act(steps[APPLY])
-    assert api.names == ["Namespace/four", "Namespace/three"]
-    assert steps[THEIRS].skip == "one: not made by this project"
+    assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
+    assert steps[THEIRS].skip == "one: there before, and not changed"
+
+
+def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:
+    live = holding([made("one"), created(made("two"), "bob.dev"), created(made("three"))])
+    situation = given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing")
+    found = {name: namespaces.is_foreign(situation, name) for name in ("one", "two", "three", "four")}
+    assert found == {"one": True, "two": True, "three": False, "four": False}
 
 
 def test_where_all_are_somebody_elses_nothing_is_made(tmp_path: Path) -> None:

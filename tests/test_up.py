@@ -13,8 +13,9 @@ from tasks.session import Ended
 from tasks.up import cluster, up
 from tests import given
 from tests.engine.schema import problems
+from tests.given_direct import DirectApi
 from tests.given_engine import Machine
-from tests.given_live import FakeApi, obj
+from tests.given_live import obj
 from tests.programs import Answer
 
 SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
@@ -246,7 +247,7 @@ def test_on_an_existing_cluster_only_what_works_inside_it_is_done(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
-    machine.api = FakeApi()
+    machine.api = DirectApi()
     machine.api.put(obj("Node", "n", status={"conditions": [{"type": "Ready", "status": "True"}]}))
     assert bring(machine, engine="existing", context="team") == 0
     assert {step["task"] for step in machine.latest()["steps"]} == {"namespaces", "secrets", "manifests", "health"}

@@ -77,9 +77,10 @@ def manifests(session: Session) -> int | None:
     return part(session, "manifests")
 
 
-@door()
-def helm(session: Session) -> int | None:
+@door(help={"clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them"})
+def helm(session: Session, clear_pending: bool = False) -> int | None:
     """Install or upgrade the releases by their needs, and wait until they are ready."""
+    session.clear_pending = clear_pending
     session.ask_ahead()
     from tasks.parts import part
 

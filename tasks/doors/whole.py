@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     help={
         "recreate": "make the cluster anew where k3d cannot change it in place",
         "rollback": "if it fails, remove what this run made",
+        "clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them",
     }
 )
-def up(session: Session, recreate: bool = False, rollback: bool = False) -> int | None:
+def up(session: Session, recreate: bool = False, rollback: bool = False, clear_pending: bool = False) -> int | None:
     """Bring up the whole environment: only what is missing or changed."""
+    session.clear_pending = clear_pending
     session.ask_ahead()
     from tasks.up import up as act
 
@@ -46,6 +48,7 @@ def down(session: Session, stop: bool = False, purge: bool = False, yes: bool = 
     help={
         "format": "text, json, mermaid or dot",
         "recreate": "as `up --recreate` would do",
+        "clear_pending": "as `up --clear-pending` would do",
         "line": "expected on a line of this rate, such as 20Mbit",
         "cores": "expected on so many processors",
         "no_cache": "expected if no image were there yet",
@@ -60,8 +63,10 @@ def plan(
     cores: str = "",
     no_cache: bool = False,
     timing: str = "",
+    clear_pending: bool = False,
 ) -> int | None:
     """Show what `up` would do, step by step, and why. Changes nothing."""
+    session.clear_pending = clear_pending
     from tasks.planning import show
 
     return show(session, form=format, recreate=recreate, line=line, cores=cores, no_cache=no_cache, timing=timing)

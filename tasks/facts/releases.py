@@ -22,7 +22,8 @@ from tasks.tools.kuberesources import Key
 if TYPE_CHECKING:
     from tasks.tools.kubeapi import Api
 
-_LIST = "/api/v1/secrets?labelSelector=owner%3Dhelm&fieldSelector=type%3Dhelm.sh%2Frelease.v1"
+_HELMS, _TYPE = "labelSelector=owner%3Dhelm", "fieldSelector=type%3Dhelm.sh%2Frelease.v1"
+_LIST = f"/api/v1/secrets?{_HELMS}&{_TYPE}"
 _OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
 """Labels that Helm itself puts on its Secrets."""
 
@@ -57,16 +58,32 @@ class LiveRelease:
     def _manifest(self) -> str:
         return str(_payload(self.packed).get("manifest") or "")
 
+    @cached_property
+    def hook_objects(self) -> tuple[Key, ...]:
+        """What its hooks hold."""
+        hooks = _payload(self.packed).get("hooks") or ()
+        return tuple(ref for each in hooks for ref in refs(str(each.get("manifest") or ""), self.namespace))
+
+    @cached_property
+    def definitions(self) -> tuple[str, ...]:
+        """Names of the CRDs that it brings, as `plural.group`: those in its chart's `crds/` are not in its manifest."""
+        files = (_payload(self.packed).get("chart") or {}).get("files") or ()
+        brought = [str(each.get("data") or "") for each in files if str(each.get("name")).startswith("crds/")]
+        texts = (base64.b64decode(data).decode("utf-8", "replace") for data in brought)
+        found = (*self.objects, *(ref for text in texts for ref in refs(text, self.namespace)))
+        return tuple(ref.name for ref in found if ref.kind == "CustomResourceDefinition")
+
     @property
     def workloads(self) -> tuple[Key, ...]:
         """Those of its objects that become ready some time after they were made."""
         return tuple(ref for ref in self.objects if waits_for(ref.api_version, ref.kind))
 
 
-def releases(api: Api) -> dict[tuple[str, str], LiveRelease]:
-    """The newest revision of every release, by namespace and name. Raises `ApiError`."""
+def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, str], LiveRelease]:
+    """The newest revision of every release, by namespace and name; `only` of that one. Raises `ApiError`."""
     newest: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for secret in api.get(_LIST)["items"] or ():
+    where = _LIST if only is None else f"/api/v1/namespaces/{only[0]}/secrets?{_HELMS}%2Cname%3D{only[1]}&{_TYPE}"
+    for secret in api.get(where)["items"] or ():
         labels = secret["metadata"].get("labels") or {}
         place = (secret["metadata"]["namespace"], labels.get("name", ""))
         if place not in newest or _revision(secret) > _revision(newest[place]):

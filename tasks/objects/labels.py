@@ -11,7 +11,7 @@ from typing import Any
 from tasks.tools.kubectl import FIELD_MANAGER
 from tasks.tools.kuberesources import Key
 
-__all__ = ["FIELD_MANAGER", "FINGERPRINT", "MANAGED_BY", "Key", "digest", "finish", "is_secret", "key"]
+__all__ = ["FIELD_MANAGER", "FINGERPRINT", "MANAGED_BY", "Key", "digest", "finish", "is_secret", "key", "unmarked"]
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
@@ -49,3 +49,14 @@ def finish(obj: Mapping[str, Any]) -> dict[str, Any]:
     if not is_secret(done):
         metadata["annotations"] = {**annotations, FINGERPRINT: digest(done)}
     return done
+
+
+def unmarked(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without what `finish` has put into it: what the user's file says of the object."""
+    metadata = dict(obj["metadata"])
+    for part, name, own in (("labels", MANAGED_BY, FIELD_MANAGER), ("annotations", FINGERPRINT, None)):
+        texts = metadata.pop(part, None) or {}
+        rest = {key: text for key, text in texts.items() if key != name or own not in (None, text)}
+        if rest:
+            metadata[part] = rest
+    return {**obj, "metadata": metadata}

@@ -71,6 +71,10 @@ class CertApi:
         """
         return self._send("PATCH", path, body.encode(), {"Content-Type": "application/apply-patch+yaml"})
 
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """POST, PUT or DELETE with a JSON body."""
+        return self._send(method, path, body.encode(), {"Content-Type": "application/json"})
+
     def watch(self, path: str) -> Lines:
         """The lines of a watch. Raises `ApiError` where it is refused, or nothing answers."""
         connection = self._new()

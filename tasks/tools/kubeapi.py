@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from tasks.engine.step import Context
 from tasks.errors import LaunchError
 from tasks.tools import kubectl
-from tasks.tools.program import CommandFailed, DeadlinePassed, Programs
+from tasks.tools.program import Command, CommandFailed, DeadlinePassed, Programs
 
 _T = TypeVar("_T")
 READ = 32.0
@@ -80,6 +80,14 @@ class Api(Protocol):
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text, whatever the status; raises `ApiError` only where nothing answers, or that is put off."""
+
+
+@runtime_checkable
+class Sender(Api, Protocol):
+    """An API that takes requests which create, replace and delete one object: each has at most one effect."""
+
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """POST, PUT or DELETE with a JSON body; status and text. Raises as `raw` does."""
 
 
 @runtime_checkable
@@ -176,8 +184,15 @@ class KubectlApi:
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text; kubectl tells the status only by words."""
+        return self._answer(kubectl.raw(self._kubeconfig, path, deadline=READ + 3))
+
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """POST, PUT or DELETE with a JSON body; status and text."""
+        return self._answer(kubectl.send(self._kubeconfig, method, path, body, deadline=WRITE + 3))
+
+    def _answer(self, command: Command) -> tuple[int, str]:
         try:
-            return 200, self._programs.run(kubectl.raw(self._kubeconfig, path, deadline=READ + 3), quiet=True).out
+            return 200, self._programs.run(command, quiet=True).out
         except DeadlinePassed as error:
             raise NoAnswer(0, f"the API does not answer: {error.what}") from error
         except CommandFailed as error:
@@ -195,9 +210,11 @@ _REASONS = {
     "Forbidden": 403,
     "NotFound": 404,
     "MethodNotAllowed": 405,
+    "AlreadyExists": 409,
     "Conflict": 409,
     "Gone": 410,
     "Expired": 410,
+    "Invalid": 422,
     "TooManyRequests": 429,
     "InternalError": 500,
     "ServiceUnavailable": 503,
@@ -210,6 +227,8 @@ def _status(told: str) -> int | None:
     """The status that kubectl tells of on stderr; None if it is not about an answer."""
     if "You must be logged in to the server" in told:
         return 401
+    if re.search(r'^The \S+ ".*" is invalid', told, re.MULTILINE):
+        return 422
     reason = re.search(r"^Error from server \((\w+)\)", told, re.MULTILINE)
     return _REASONS.get(reason[1]) if reason else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -29,23 +30,40 @@ class Refused(ApiError):
 
 def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:
     """Apply one object, whose JSON is `body`. Raises `ApiError`; transient where its kind is not served yet."""
+    place = place_of(resources, obj)
+    code, text = api.patch(f"{place}?{_QUERY}", body)
+    if code not in (200, 201):
+        raise not_taken(code, obj, text)
+
+
+def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
+    """The path of an object. Raises `Refused`, transient, where its kind is not served yet."""
     api_version, kind = str(obj["apiVersion"]), str(obj["kind"])
     name, namespace = str(obj["metadata"]["name"]), obj["metadata"].get("namespace")
-    display = f"{namespace + '/' if namespace else ''}{kind.lower()}/{name}"
     where = resources.find(api_version, kind)
     if where is None:
-        error = Refused(404, display, f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
+        error = Refused(404, _display(obj), f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
         error.transient = True
         raise error
     plural, namespaced = where
-    place = path(api_version, plural, (namespace or "default") if namespaced else "", name)
-    code, text = api.patch(f"{place}?{_QUERY}", body)
-    if code not in (200, 201):
-        raise Refused(code, display, *_told(text))
+    return path(api_version, plural, (namespace or "default") if namespaced else "", name)
+
+
+def _display(obj: Mapping[str, Any]) -> str:
+    namespace = obj["metadata"].get("namespace")
+    return f"{namespace + '/' if namespace else ''}{str(obj['kind']).lower()}/{obj['metadata']['name']}"
+
+
+def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
+    """The error for an answer of the API that is no success."""
+    return Refused(code, _display(obj), *_told(text))
 
 
 def _told(text: str) -> tuple[str, str]:
     """Message and reason of a Status; of anything else its beginning."""
+    by_kubectl = re.match(r"Error from server \((\w+)\): (.*)", text.strip(), re.DOTALL)
+    if by_kubectl is not None:
+        return by_kubectl[2][:300], by_kubectl[1]
     try:
         status = json.loads(text)
     except ValueError:

@@ -63,6 +63,20 @@ def raw(kubeconfig: Path, path: str, *, deadline: float = 30.0) -> Command:
     )
 
 
+_VERBS = {"POST": "create", "PUT": "replace", "DELETE": "delete"}
+
+
+def send(kubeconfig: Path, method: str, path: str, body: str, *, deadline: float = 60.0) -> Command:
+    """One request with a body, as it is: without discovery, and with at most one effect."""
+    return Command(
+        argv=("kubectl", "--kubeconfig", str(kubeconfig), _VERBS[method], "--raw", path, "--filename", "-"),
+        env=_PLAIN,
+        stdin=body,
+        shown_stdin="OBJECT",
+        deadline=deadline,
+    )
+
+
 def flattened(context: str) -> Command:
     """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
     return Command(
