@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tasks.cluster.arguments import disabled
+from tasks import components
 from tasks.cluster.plan import READY, START
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.live import system_items
@@ -32,11 +33,15 @@ def expected_nodes(situation: Situation) -> int | None:
     return max(running, situation.settings.cluster.servers + situation.shape.agents)
 
 
-def steps(situation: Situation) -> list[Step]:
-    """Three waits; skipped where the facts, read a moment ago, say that all is well."""
-    healthy = well(situation)
+def steps(situation: Situation, before: Sequence[Step] = (), *, everything: bool = False) -> list[Step]:
+    """The waits; skipped where the facts, read a moment ago, say that all is well.
+
+    `before`: steps that put objects into the cluster, which may use components. `everything`: also what nothing uses.
+    """
+    healthy = well(situation, everything=everything)
     deadline = situation.settings.timeouts.health
-    return [
+    used = components.step(situation, before, everything=everything)
+    found = [
         Step(
             name=name,
             task=TASK,
@@ -51,12 +56,13 @@ def steps(situation: Situation) -> list[Step]:
         for name, action, why, expected in (
             (NODES, _nodes(situation), "all that are configured", 8.0),
             (ENDPOINTS, _endpoints(situation), "/readyz and what this server offers", 1.0),
-            (SYSTEM, _system(situation), "CoreDNS and what else runs in kube-system", 12.0),
+            (SYSTEM, _system(situation, everything), "CoreDNS and what else runs in kube-system", 12.0),
         )
     ]
+    return [*found, used] if used is not None else found
 
 
-def well(situation: Situation) -> dict[str, str]:
+def well(situation: Situation, *, everything: bool = False) -> dict[str, str]:
     """Steps of which the facts say already that nothing has to be waited for, each with the reason."""
     live = situation.live
     if live is None:
@@ -67,17 +73,12 @@ def well(situation: Situation) -> dict[str, str]:
         found[NODES] = f"all {len(live.nodes)} are"
     if not live.failing:
         found[ENDPOINTS] = f"{len(live.served)} answer"
-    complete = "coredns" in _off(situation) or "deployment/coredns" in live.system
-    if complete and not any(live.system.values()):
-        found[SYSTEM] = f"{len(live.system)} workloads are ready"
+    complete = "coredns" in components.off(situation) or "deployment/coredns" in live.system
+    waits = components.waited_for(situation, everything=everything)
+    system = {key: text for key, text in live.system.items() if waits(key.partition("/")[2])}
+    if complete and not any(system.values()):
+        found[SYSTEM] = f"{len(system)} workloads are ready"
     return found
-
-
-def _off(situation: Situation) -> frozenset[str]:
-    """Components that need not be there: those of k3s that are not started; others' clusters may have none of them."""
-    if situation.engine == "existing":
-        return frozenset({"coredns"})
-    return disabled(situation.settings.cluster, situation.settings.ingress.controller)
 
 
 def reporting(situation: Situation) -> Step:
@@ -164,21 +165,24 @@ def _endpoints(situation: Situation) -> Action:
     return act
 
 
-def system_refs(api: Api, off: frozenset[str]) -> tuple[Key, ...]:
-    """Workloads of kube-system, CoreDNS among them unless it is disabled, and jobs that install k3s's own charts."""
+def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = lambda _name: True) -> tuple[Key, ...]:
+    """Workloads of kube-system that are waited for, by their names, and CoreDNS among them unless it is disabled."""
     dns = [] if "coredns" in off else [Key(_APPS, "Deployment", "kube-system", "coredns")]
     there = [
-        Key(each["apiVersion"], each["kind"], "kube-system", each["metadata"]["name"]) for each in system_items(api)
+        Key(each["apiVersion"], each["kind"], "kube-system", each["metadata"]["name"])
+        for each in system_items(api)
+        if waits(each["metadata"]["name"])
     ]
     return tuple(dict.fromkeys([*dns, *there]))
 
 
-def _system(situation: Situation) -> Action:
+def _system(situation: Situation, everything: bool) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.pulling import doubting
 
-        off = _off(situation)
-        told = wait_ready(situation.watched(), lambda api: system_refs(api, off), context, doubt=doubting(situation))
+        off, waits = components.off(situation), components.waited_for(situation, everything=everything)
+        keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
+        told = wait_ready(situation.watched(), keys, context, doubt=doubting(situation))
         return Report(why=f"{len(told)} workloads")
 
     return act

@@ -94,7 +94,9 @@ def _inside(situation: Situation, parts: Collection[str]) -> list[Step]:
     if "helm" in parts:
         steps += chart_images.releases_remembered(situation, helm.steps(situation))
     if "health" in parts:
-        steps += chart_images.system_remembered(situation, health.steps(situation), health.SYSTEM)
+        put = [step for step in steps if step.task in ("manifests", "helm") and not step.wait]
+        waits = health.steps(situation, put, everything=set(parts) == {"health"})
+        steps += chart_images.system_remembered(situation, waits, health.SYSTEM)
     return steps
 
 

@@ -24,6 +24,9 @@ class Reach(Protocol):
     def server_answers(self, host: str, port: int) -> bool:
         """Whether an API's server speaks there."""
 
+    def http_status(self, address: str, port: int, host: str, path: str) -> int:
+        """The status that a published HTTP port answers with for a host name; 0 where nothing answers."""
+
     def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
         """Wait until a registry that was started answers; False if it does not within those seconds."""
 
@@ -51,6 +54,19 @@ class Network:
         from tasks.tools.kubeapi import port_answers
 
         return port_answers(host, port)
+
+    def http_status(self, address: str, port: int, host: str, path: str) -> int:
+        """By a GET of 2 s at most, without any proxy."""
+        import http.client
+
+        connection = http.client.HTTPConnection(address, port, timeout=2.0)
+        try:
+            connection.request("GET", path, headers={"Host": host} if host else {})
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
 
     def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
         """By the registry's own `/v2/`."""

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 
-from tasks import kubeconfig
+from tasks import components, kubeconfig
 from tasks.cluster.recorded import differences
 from tasks.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
 from tasks.facts.standing import Presence
@@ -20,7 +20,7 @@ from tasks.up import parts_of
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing: `state` is ok, absent, stopped, changed, or not as configured."""
+    """One thing: `state` is ok, absent, stopped, changed, starting, or not as configured."""
 
     what: str
     state: str
@@ -59,12 +59,22 @@ def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
     rows = [_cluster(situation, name)]
     differs = differences(situation)
     rows += [Row(what="setting", state="changed", detail=text) for text in differs]
+    rows += _starting(situation)
     for step in launch(situation, parts_of(session), choosers(situation)):
         if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
             continue
-        state = "ok" if step.skip is not None else "not as configured"
+        waits = "starting" if step.name == components.IN_USE else "not as configured"
+        state = "ok" if step.skip is not None else waits
         rows.append(Row(what=step.name, state=state, detail=step.skip or step.why))
-    return rows, OK if all(row.state == "ok" for row in rows) else DRIFTED
+    return rows, OK if all(row.state in ("ok", "starting") for row in rows) else DRIFTED
+
+
+def _starting(situation: Situation) -> list[Row]:
+    """Components that become ready by themselves: no drift."""
+    if situation.live is None:
+        return []
+    late = components.starting(situation.live, components.waited_for(situation))
+    return [Row(what=f"component {name}", state="starting", detail="`invoke health` waits for it") for name in late]
 
 
 def _cluster(situation: Situation, name: str) -> Row:

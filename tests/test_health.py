@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks import health
+from tasks.components import IN_USE
 from tasks.facts.standing import Presence
 from tasks.health import ENDPOINTS, NODES, SYSTEM, expected_nodes, system_refs, well
 from tasks.situation import Situation
@@ -42,12 +43,14 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
         (NODES, "all 2 are"),
         (ENDPOINTS, "2 answer"),
         (SYSTEM, "1 workloads are ready"),
+        (IN_USE, "all that are there are ready"),
     ]
 
 
 def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
     steps = health.steps(given.situation(tmp_path, settings=given.settings(timeouts={"health": 77})))
     assert all(step.skip is None and step.wait and step.deadline == 77 for step in steps)
+    assert {step.name for step in steps} == {NODES, ENDPOINTS, SYSTEM, IN_USE}
     assert {step.needs for step in steps} == {("cluster: API ready",)}
 
 
@@ -60,7 +63,8 @@ def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
         ({"failing": ("/readyz: etcd",)}, {ENDPOINTS}),
         ({"system": {}}, {SYSTEM}),
         ({"system": {"deployment/coredns": "0 of 1"}}, {SYSTEM}),
-        ({"system": {"deployment/coredns": "", "job/helm-install-traefik": "it is not done"}}, {SYSTEM}),
+        ({"system": {"deployment/coredns": "", "daemonset/node-local-dns": "0 of 1"}}, {SYSTEM}),
+        ({"system": {"deployment/coredns": "", "job/helm-install-traefik": "it is not done"}}, set()),
     ],
 )
 def test_only_what_is_not_well_is_waited_for(tmp_path: Path, changes: dict[str, Any], waits: set[str]) -> None:
@@ -131,7 +135,7 @@ def test_what_is_not_well_when_time_is_over_is_told(
     situation, api = of(tmp_path, *objects)
     api.answers.update(answers)
     with pytest.raises(NotInTime) as caught:
-        named(health.steps(situation))[step].action(eager(deadline=0))
+        named(health.steps(situation, everything=True))[step].action(eager(deadline=0))
     assert caught.value.why == why
     assert caught.value.fix
 
@@ -175,7 +179,7 @@ def test_what_a_job_installs_is_waited_for_too(tmp_path: Path) -> None:
     jobs = "/apis/batch/v1/namespaces/kube-system/jobs"
     api.at(jobs, 3, job("helm-install-traefik"), deployment("traefik", "kube-system", ready=False))
     api.at(jobs, 5, deployment("traefik", "kube-system"))
-    report = named(health.steps(situation))[SYSTEM].action(eager())
+    report = named(health.steps(situation, everything=True))[SYSTEM].action(eager())
     assert report is not None
     assert report.why == "3 workloads"
 

@@ -9,6 +9,7 @@ from typing import Any
 from tasks.facts.asking import side_by_side
 from tasks.facts.readiness import node_ready, workload_ready
 from tasks.facts.releases import LiveRelease, releases
+from tasks.kube.components import Use, component, in_use
 from tasks.tools.kubeapi import Api
 from tasks.tools.kubeendpoints import endpoints
 from tasks.tools.kuberesources import Key, Resources, live
@@ -36,6 +37,8 @@ class Live:
     """Workloads of kube-system, and jobs that install k3s's own charts; the text is empty for those that are ready."""
     served: tuple[str, ...] = ()
     """Endpoints that answer."""
+    use: Use = field(default_factory=Use)
+    """What of the launch uses optional components; read only where one of those is not ready."""
 
 
 def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], bool]) -> Live:
@@ -56,6 +59,9 @@ def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], 
         refs = [ref for each in installed.values() for ref in each.objects]
         there = live(api, resources, refs)
         items = nodes.result()["items"]
+        workloads = _system(system.result(), items)
+        starting = any(text != "" and component(key.partition("/")[2]) for key, text in workloads.items())
+        homes = {key.namespace for key in wanted if key.namespace} | {namespace for namespace, _ in interesting}
         return Live(
             objects=objects.result(),
             releases=found.result(),
@@ -74,7 +80,8 @@ def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], 
             node_blocks=of_nodes(items),
             failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
             served=tuple(each.name for each in answers.result() if each.state == "ok"),
-            system=_system(system.result(), items),
+            system=workloads,
+            use=in_use(api, homes - {"kube-system"}) if starting else Use(),
         )
 
 

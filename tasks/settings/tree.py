@@ -230,6 +230,17 @@ class Timeouts(Tree):
     health: Seconds = setting(300.0, "Until nodes and services are ready.", unit="seconds")
 
 
+class Health(Tree):
+    """What a launch waits for."""
+
+    wait_for: Words = setting(
+        ("needed",),
+        "Components of kube-system that a launch waits for beside those that are always needed: `needed` is what a "
+        "claim, an Ingress or an autoscaler of this launch uses; `all` is everything; or names, such as "
+        "metrics-server, traefik or local-path-provisioner. `invoke health` always waits for everything.",
+    )
+
+
 class Kubeconfig(Tree):
     """The user's own kubeconfig."""
 
@@ -296,6 +307,7 @@ class Settings(Tree):
     images: Images = setting((), "More images that `prepull` pulls on the host.")
     pool: Pool = section(Pool, "Bounds of concurrency.")
     timeouts: Timeouts = section(Timeouts, "Deadlines.")
+    health: Health = section(Health, "What a launch waits for.")
     kubeconfig: Kubeconfig = section(Kubeconfig, "The user's kubeconfig.")
     docker: Docker = section(Docker, "The Docker daemon.")
     tools: Tools = section(Tools, "Sources of programs.")

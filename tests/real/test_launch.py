@@ -135,7 +135,8 @@ def test_what_was_deleted_by_hand_is_restored_and_nothing_else(project: Project)
     assert done.code == 0, done.text
     ran = {name for name, state in project.states().items() if state == "ran"}
     where = f"{deployed} in {NAMESPACES[2]}"
-    assert ran - {"cluster: watch the nodes"} == {"secrets: apply", f"helm: install {where}", f"helm: {where} ready"}
+    waits = {"cluster: watch the nodes", "health: components in use"}
+    assert ran - waits == {"secrets: apply", f"helm: install {where}", f"helm: {where} ready"}
     assert "nothing to do" in project.invoke("up").out
 
 

@@ -46,7 +46,8 @@ def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> N
     assert played.run("status") == 5
     assert played.run() == 0
     ran = {name for name, state in played.states().items() if state == "ran"} - {"cluster: watch the nodes"}
-    assert ran == {"secrets: apply", "helm: install db in client-tools", "helm: db in client-tools ready"}
+    waits = {"helm: db in client-tools ready", "health: components in use"}
+    assert ran == {"secrets: apply", "helm: install db in client-tools", *waits}
 
 
 def test_down_clears_it_and_the_user_has_never_been_touched(played: Played) -> None:

@@ -1,0 +1,1 @@
+"""The Kubernetes API: what is read from it, and what it means."""
