@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.applying import ending
 from tasks.charts import Chart, chart_of, fetch_steps
@@ -19,14 +20,18 @@ from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.helm_values import release_fingerprint, release_values
 from tasks.objects.labels import digest
 from tasks.objects.ownership import CREATED_BY, Foreign, refused
+from tasks.objects.stream import line
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.releases import named
 from tasks.settings.tree import Release
 from tasks.situation import Situation
-from tasks.tools import helm
+from tasks.tools import helm, kubectl
 from tasks.tools.kuberesources import Key
-from tasks.tools.program import Command
+from tasks.tools.program import Command, Completed
 from tasks.waiting import wait_ready
+
+if TYPE_CHECKING:
+    from tasks.tools.postrender import PostRenderer
 
 TASK = "helm"
 KIND = "helm"
@@ -168,7 +173,6 @@ def is_pending(live: LiveRelease) -> bool:
 
 
 def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
-    """A first revision, and what was to be removed, is removed; else the revision before comes back."""
     from tasks.acting import running
 
     command = _clearing(situation, release, live)
@@ -185,8 +189,19 @@ def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
 
 
 def _clearing(situation: Situation, release: Release, live: LiveRelease) -> Command:
-    build = helm.uninstall if live.revision == 1 or live.status == "uninstalling" else helm.rollback
-    return build(situation.folders.kubeconfig, release.name, release.namespace, release.timeout)
+    """A first revision, and what was to be removed, is removed; else the revision before comes back.
+
+    A rollback would set what others hold: where that is to stay, only the record of the pending revision is removed,
+    and the upgrade goes on from the one before.
+    """
+    kubeconfig, name, namespace = situation.folders.kubeconfig, release.name, release.namespace
+    if live.revision == 1 or live.status == "uninstalling":
+        return helm.uninstall(kubeconfig, name, namespace, release.timeout)
+    if release.conflicts == "theirs":
+        record = {"name": helm.record_name(name, live.revision), "namespace": namespace}
+        return kubectl.delete(kubeconfig, line({"apiVersion": "v1", "kind": "Secret", "metadata": record}))
+    forced = situation.helm_major >= 4 and live.server_side_before
+    return helm.rollback(kubeconfig, name, namespace, release.timeout, force_conflicts=forced)
 
 
 def _clear_own(situation: Situation, release: Release, context: Context) -> None:
@@ -205,35 +220,18 @@ def _clear_own(situation: Situation, release: Release, context: Context) -> None
 
 
 def _install(situation: Situation, release: Release, chart: Chart) -> Action:
+    before: dict[Key, Mapping[str, Any]] = {}
+
     def act(context: Context) -> Report | None:
-        from tasks.acting import run
-        from tasks.objects.stream import line
         from tasks.outage import answers_again
+        from tasks.release_conflicts import resolved
 
         answers_again(situation, context)
         if context.attempt > 1:
             _clear_own(situation, release, context)
-        values, archive = values_of(situation, release), chart.archive(situation)
-        mark = fingerprint(situation, release, chart)
-        stamp = _stamp(situation, mark, archive)
-        command = helm.upgrade(
-            situation.folders.kubeconfig,
-            release.name,
-            release.namespace,
-            archive,
-            values=line(values),
-            fingerprint=mark,
-            timeout=release.timeout,
-            validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false where we may not look
-            **_creating(situation, release),
-        )
-        done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
-        if stamp is not None:
-            _keep(stamp)
-        manifest = _manifest(done.out)
-        if manifest is not None:
-            situation.handover.manifests[_key(release)] = manifest
-        return Report(exit_code=done.code)
+        server_side = _server_side(situation, release, context)
+        upgrade = functools.partial(_upgrade, situation, release, chart, context)
+        return resolved(situation, release, context, before, upgrade, server_side=server_side)
 
     return act
 
@@ -261,6 +259,52 @@ def installed_by(live: LiveRelease) -> str:
     return f"{how} ({live.status}, revision {live.revision}: see helm list)"
 
 
+def _server_side(situation: Situation, release: Release, context: Context) -> bool:
+    """Whether Helm will use server-side apply: version 4 does, but for releases that were put in otherwise (Helm 3)."""
+    if situation.helm_major < 4:
+        return False
+    live = _live(situation, release)
+    if context.attempt > 1 or (live is not None and _left_behind(situation, live)):  # it was cleared meanwhile
+        live = releases(situation.api()).get((release.namespace, release.name))
+    return live is None or live.server_side
+
+
+def _upgrade(
+    situation: Situation,
+    release: Release,
+    chart: Chart,
+    context: Context,
+    *,
+    force_conflicts: bool = False,
+    post_renderer: PostRenderer | None = None,
+) -> Completed:
+    from tasks.acting import run
+
+    values, archive = values_of(situation, release), chart.archive(situation)
+    mark = fingerprint(situation, release, chart)
+    stamp = _stamp(situation, mark, archive)
+    command = helm.upgrade(
+        situation.folders.kubeconfig,
+        release.name,
+        release.namespace,
+        archive,
+        values=line(values),
+        fingerprint=mark,
+        timeout=release.timeout,
+        validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false where we may not look
+        force_conflicts=force_conflicts,
+        post_renderer=post_renderer,
+        **_creating(situation, release),
+    )
+    done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
+    if stamp is not None:
+        _keep(stamp)
+    manifest = helm.manifest_of(done.out)
+    if manifest is not None:
+        situation.handover.manifests[_key(release)] = manifest
+    return done
+
+
 def _stamp(situation: Situation, mark: str, archive: str) -> Path | None:
     """A file that is there when Helm has validated the same chart with the same values for the same Kubernetes before.
 
@@ -277,21 +321,6 @@ def _keep(stamp: Path) -> None:
     with contextlib.suppress(OSError):
         stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         stamp.touch(mode=0o600)
-
-
-def _manifest(out: str) -> str | None:
-    """The manifest out of `helm … --output json`, whatever stands around it; None if there is none."""
-    import json
-    import re
-
-    for begin in re.finditer(r"^\{", out, re.MULTILINE):
-        try:
-            told, _end = json.JSONDecoder().raw_decode(out, begin.start())
-        except ValueError:
-            continue
-        if "manifest" in told:
-            return str(told["manifest"] or "")
-    return None
 
 
 def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:

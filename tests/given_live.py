@@ -242,7 +242,7 @@ def stored(*, manifest: str = "", name: str = "web", namespace: str = "web", **l
 
 
 def packed(manifest: str, **more: Any) -> str:
-    """A revision of a release as its Secret holds it; `hooks`, `chart`."""
+    """A revision of a release as its Secret holds it; `hooks`, `chart`, `apply_method`."""
     inner = gzip.compress(json.dumps({"manifest": manifest, **more}).encode())
     return base64.b64encode(base64.b64encode(inner)).decode()
 
@@ -256,14 +256,18 @@ def manifest(*objects: Mapping[str, Any]) -> str:
 
 
 def release(fingerprint: str | None = None, **changes: Any) -> LiveRelease:
-    """A release `web` in namespace `web` that is deployed; `objects` is its manifest, `crds` its chart's folder."""
+    """A release `web` in namespace `web` that is deployed; `objects` is its manifest, `crds` its chart's folder.
+
+    `server_side`: how it was applied; `server_side_before`: how the revision before was.
+    """
     given: dict[str, Any] = {"name": "web", "namespace": "web", "status": "deployed", "revision": 1}
     given["labels"] = {} if fingerprint is None else {helm.FINGERPRINT: fingerprint}
     made, hooks, crds = (changes.pop(name, ()) for name in ("objects", "hooks", "crds"))
+    now, before = ("ssa" if changes.pop(name, False) else "" for name in ("server_side", "server_side_before"))
     files = [{"name": "crds/all.yaml", "data": base64.b64encode(manifest(*crds).encode()).decode()}]
-    more = {"hooks": [{"manifest": manifest(each)} for each in hooks], "chart": {"files": files}}
+    more = {"hooks": [{"manifest": manifest(each)} for each in hooks], "chart": {"files": files}, "apply_method": now}
     found = LiveRelease(**{**given, **changes})
-    return replace(found, packed=packed(manifest(*made), **more))
+    return replace(found, packed=packed(manifest(*made), **more), packed_before=packed("", apply_method=before))
 
 
 def holding(objects: Collection[Mapping[str, Any]], **changes: Any) -> Live:

@@ -203,7 +203,7 @@ def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     archive = chart_of(situation, situation.releases[0]).archive(situation)
     assert call.line == (
         f"helm upgrade --install web {archive} --kubeconfig {situation.folders.kubeconfig} --namespace web --values -"
-        f" --labels openframe.dev/fingerprint={print_of(situation)} --timeout 40s --output json"
+        f" --labels openframe.dev/fingerprint={print_of(situation)} --timeout 40s --force-conflicts --output json"
     )
     assert call.quiet, "its output holds the values, and must reach no log"
     assert call.context is not None

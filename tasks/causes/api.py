@@ -169,7 +169,8 @@ CAUSES = (
         patterns=(r"Apply failed with \d+ conflicts?: (?P<reason>.+)",),
         what="another program holds fields of an object",
         why="{reason}",
-        fix="see who else applies it (kubectl get … -o yaml --show-managed-fields); only one may set a field",
+        fix="see who else applies it (kubectl get … -o yaml --show-managed-fields); only one may set a field. For a "
+        "release, `conflicts: ours` takes such fields over and `theirs` leaves them",
     ),
     Cause(
         id="object-large",

@@ -11,6 +11,7 @@ import binascii
 import gzip
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _HELMS, _TYPE = "labelSelector=owner%3Dhelm", "fieldSelector=type%3Dhelm.sh%2Frelease.v1"
 _LIST = f"/api/v1/secrets?{_HELMS}&{_TYPE}"
+_SERVER_SIDE = "ssa"
+"""Helm 4: `ApplyMethodServerSideApply`; Helm 3 writes nothing."""
 _OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
 """Labels that Helm itself puts on its Secrets."""
 
@@ -41,6 +44,18 @@ class LiveRelease:
     """Labels given by `helm upgrade --labels`."""
     packed: str = field(default="", repr=False)
     """The revision as its Secret holds it. Read only when asked for: a cluster may hold many releases of others."""
+    packed_before: str = field(default="", repr=False)
+    """The same of the revision before; empty if there is none."""
+
+    @cached_property
+    def server_side(self) -> bool:
+        """Whether it was put in by server-side apply, so that the next upgrade will be too."""
+        return _payload(self.packed).get("apply_method") == _SERVER_SIDE
+
+    @cached_property
+    def server_side_before(self) -> bool:
+        """The same of the revision before."""
+        return _payload(self.packed_before).get("apply_method") == _SERVER_SIDE
 
     @cached_property
     def objects(self) -> tuple[Key, ...]:
@@ -81,14 +96,12 @@ class LiveRelease:
 
 def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, str], LiveRelease]:
     """The newest revision of every release, by namespace and name; `only` of that one. Raises `ApiError`."""
-    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    revisions: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     where = _LIST if only is None else f"/api/v1/namespaces/{only[0]}/secrets?{_HELMS}%2Cname%3D{only[1]}&{_TYPE}"
     for secret in api.get(where)["items"] or ():
         labels = secret["metadata"].get("labels") or {}
-        place = (secret["metadata"]["namespace"], labels.get("name", ""))
-        if place not in newest or _revision(secret) > _revision(newest[place]):
-            newest[place] = secret
-    return {(namespace, name): _release(namespace, name, secret) for (namespace, name), secret in newest.items()}
+        revisions[secret["metadata"]["namespace"], labels.get("name", "")].append(secret)
+    return {place: _release(*place, *sorted(found, key=_revision)[-2:]) for place, found in revisions.items()}
 
 
 def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
@@ -136,12 +149,18 @@ def _part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _packed(secret: Mapping[str, Any]) -> str:
+    return str((secret.get("data") or {}).get("release", ""))
+
+
 def _revision(secret: Mapping[str, Any]) -> int:
     text = str((secret["metadata"].get("labels") or {}).get("version", ""))
     return int(text) if text.isdigit() else 0
 
 
-def _release(namespace: str, name: str, secret: Mapping[str, Any]) -> LiveRelease:
+def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease:
+    """By its last revision, or its last two."""
+    secret = last[-1]
     labels = secret["metadata"].get("labels") or {}
     return LiveRelease(
         name=name,
@@ -149,7 +168,8 @@ def _release(namespace: str, name: str, secret: Mapping[str, Any]) -> LiveReleas
         status=str(labels.get("status", "unknown")),
         revision=_revision(secret),
         labels={key: value for key, value in labels.items() if key not in _OWN},
-        packed=str((secret.get("data") or {}).get("release", "")),
+        packed=_packed(last[-1]),
+        packed_before=_packed(last[-2]) if len(last) > 1 else "",
     )
 
 

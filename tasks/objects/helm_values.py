@@ -31,9 +31,13 @@ def release_values(release: Release, root: Path, values: Mapping[str, str]) -> d
 def release_fingerprint(release: Release, chart: str, values: Mapping[str, Any]) -> str:
     """16 digits that change with the chart, its values, or where the release goes. Fit for a label's value.
 
-    `chart` says which chart in which version it is. Timeouts, needs and waiting change nothing installed.
+    `chart` says which chart in which version it is. Timeouts, needs and waiting change nothing installed; whose values
+    win does.
     """
-    return digest({"name": release.name, "namespace": release.namespace, "chart": chart, "values": values})
+    made = {"name": release.name, "namespace": release.namespace, "chart": chart, "values": values}
+    if release.conflicts != "ours":
+        made["conflicts"] = release.conflicts
+    return digest(made)
 
 
 def _file(release: Release, root: Path, name: str) -> dict[str, Any]:

@@ -162,7 +162,8 @@ def _fields(value: Any, name: str = "") -> dict[str, Any]:  # noqa: ANN401 - any
     """The names of all that is set (Kubernetes: `FieldsV1`)."""
     if isinstance(value, dict):
         own = {key: each for key, each in value.items() if name != "metadata" or key not in ("name", "namespace")}
-        return {f"f:{key}": _fields(each, key) for key, each in own.items()}
+        found = {f"f:{key}": _fields(each, key) for key, each in own.items()}
+        return {key: each for key, each in found.items() if each or key != "f:metadata"}
     if isinstance(value, list) and name in _KEYS:
         keys = [{key: each[key] for key in _KEYS[name] if key in each} for each in value if isinstance(each, dict)]
         return {f"k:{str(key).replace(chr(39), chr(34))}": {} for key in keys}

@@ -10,6 +10,7 @@ import time
 from tasks.rehearsal.call import Exit
 from tasks.rehearsal.flags import seconds
 from tasks.rehearsal.helm_charts import found, manifest, rendered, values
+from tasks.rehearsal.helm_post_render import post_rendered
 from tasks.rehearsal.kubectl import put
 from tasks.rehearsal.reaching import Cluster, Refused
 from tasks.rehearsal.workloads import RELEASE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tasks.rehearsal.flags import Given
 
 _TYPE = "helm.sh/release.v1"
+_SERVER_SIDE = "ssa"
 _LOOK = 0.05
 _OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
 
@@ -103,7 +105,7 @@ def _install(call: Call, given: Given, *, fresh: bool) -> None:
         if not given.on("create-namespace"):
             raise Exit(1, f'Error: {word} FAILED: create: failed to create: namespaces "{namespace}" not found')
         put(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, "", "helm")
-    made = rendered(chart, name, namespace, own)
+    made = post_rendered(call, given, rendered(chart, name, namespace, own))
     labels = dict(part.partition("=")[::2] for row in given.all("labels") for part in row.split(","))
     revision = {
         "name": name,
@@ -112,9 +114,13 @@ def _install(call: Call, given: Given, *, fresh: bool) -> None:
         "chart": {"metadata": {"name": chart.name, "version": chart.version}},
         "config": own,
         "manifest": manifest(made),
+        **_apply_method(call, before[-1].payload if before else None),
     }
     _keep(cluster, revision, "pending-upgrade" if before else "pending-install", labels)
     call.middle()
+    if given.on("force-conflicts") and revision["apply_method"] != _SERVER_SIDE:
+        _keep(cluster, revision, "failed", labels)
+        raise Exit(1, f"Error: {word} FAILED: forceConflicts enabled when serverSideApply disabled")
     _put(cluster, revision, made, labels, word)
     call.wait_until(began + call.times.seconds("install", f"{namespace}/{name}", name))
     if given.on("wait") or given.on("atomic"):
@@ -128,6 +134,13 @@ def _install(call: Call, given: Given, *, fresh: bool) -> None:
         return
     told = "has been upgraded. Happy Helming!" if before else "does not exist. Installing it now."
     call.say(f'Release "{name}" {told}\nNAME: {name}\nNAMESPACE: {namespace}\nSTATUS: deployed')
+
+
+def _apply_method(call: Call, last: dict[str, Any] | None) -> dict[str, str]:
+    """How version 4 puts a revision in: as the one before, a first one by the server. Version 3 says nothing of it."""
+    if call.place.version("helm").startswith("v3."):
+        return {}
+    return {"apply_method": _SERVER_SIDE if last is None else last.get("apply_method", "csa")}
 
 
 def _put(

@@ -160,6 +160,11 @@ class Release(Tree):
     values_files: Texts = setting((), "Files of values, before `values`.")
     needs: Words = setting((), "Releases that must be ready first; `namespace/name` where two have one name.")
     wait: Bool = setting(True, "Wait until its workloads are ready.")
+    conflicts: Literal["ours", "theirs"] = setting(
+        "ours",
+        "When the release is upgraded, fields that something else has set since (kubectl, an autoscaler, a "
+        "controller): ours: they get the chart's values; theirs: they stay as they are.",
+    )
     wait_for_jobs: Bool = setting(False, "Wait until its Jobs are done, not only until they run.")
     timeout: Seconds = setting(300.0, "Limit of the installation, and again of the wait.", unit="seconds")
     enabled: Bool = setting(True, "Leave it out with false.")

@@ -142,3 +142,19 @@ def test_a_payload_that_cannot_be_read_holds_nothing(payload: str) -> None:
 def test_a_payload_that_is_not_compressed_is_read_too() -> None:
     plain = base64.b64encode(base64.b64encode(json.dumps({"manifest": MANIFEST}).encode())).decode()
     assert releases(Api(secret("web", 1, "deployed", plain)))["n", "web"].objects == refs(MANIFEST, "n")
+
+
+def test_how_a_release_is_applied_is_known_of_its_last_revisions() -> None:
+    server, client, three = (
+        {"manifest": "", **more} for more in ({"apply_method": "ssa"}, {"apply_method": "csa"}, {})
+    )
+    api = Api(
+        secret("a", 1, "deployed", packed(server)),
+        secret("b", 1, "deployed", packed(three)),
+        secret("c", 2, "pending-upgrade", packed(server)),
+        secret("c", 1, "deployed", packed(client)),
+        secret("d", 11, "pending-upgrade", packed(client)),
+        secret("d", 10, "deployed", packed(server)),
+    )
+    found = {name: (each.server_side, each.server_side_before) for (_, name), each in releases(api).items()}
+    assert found == {"a": (True, False), "b": (False, False), "c": (True, False), "d": (False, True)}

@@ -15,6 +15,19 @@ def port(place: Place, cluster: str = "openframe-dev") -> int:
     return int(server["ports"]["6443/tcp"][0]["HostPort"])
 
 
+def scale(place: Place, namespace: str, name: str, replicas: int | None) -> int:
+    """Set a Deployment's replicas as `kubectl scale` does; what they are then. None: leave them."""
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+    if replicas is not None:
+        body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}}
+        text = json.dumps({**body, "spec": {"replicas": replicas}})
+        code, text = Kube(place).request("PATCH", port(place), f"{path}?fieldManager=kubectl&force=true", text)
+    else:
+        code, text = Kube(place).request("GET", port(place), path)
+    assert code == 200, text
+    return int(json.loads(text)["spec"]["replicas"])
+
+
 def delete(place: Place, path: str) -> None:
     """Take an object away."""
     code, text = Kube(place).request("DELETE", port(place), path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.rehearsal.played import Played, played
@@ -48,6 +50,29 @@ def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> N
     ran = {name for name, state in played.states().items() if state == "ran"} - {"cluster: watch the nodes"}
     waits = {"helm: db in client-tools ready", "health: components in use"}
     assert ran == {"secrets: apply", "helm: install db in client-tools", *waits}
+
+
+@pytest.mark.parametrize("version", ["v3.19.0", "v4.1.4"])
+def test_whose_replicas_win_is_a_setting_of_the_release(
+    played: Played, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tasks.rehearsal.place import Place
+    from tests.rehearsal.reach import scale
+
+    (played.folder / "logs").mkdir(mode=0o700)
+    played.place.mkdir(mode=0o700)
+    (played.place / "versions.json").write_text(json.dumps({"helm": version}))
+    assert played.run() == 0
+    place = Place(played.place)
+    for replicas, whose, left in ((3, "theirs", 3), (4, "ours", 1)):
+        scale(place, "platform", "web", replicas)
+        capsys.readouterr()
+        changed = (f"helm.releases.web.conflicts={whose}", f'helm.releases.web.values={{"round": {replicas}}}')
+        assert played.run("rehearse", *changed) == 0
+        assert scale(place, "platform", "web", None) == left
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "release web: spec.replicas of deployment/web in platform, held by kubectl, is" in shown
+        assert played.run("status", *changed) == 0
 
 
 def test_down_clears_it_and_the_user_has_never_been_touched(played: Played) -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tasks.tools import helm
+from tasks.tools.postrender import PostRenderer
 from tasks.tools.program import Command
 
 KUBE = Path("/state/kubeconfig")
@@ -34,6 +35,27 @@ WHERE = "--kubeconfig /state/kubeconfig --namespace apps"
                 f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
                 " --timeout 300s --disable-openapi-validation --output json"
             ),
+        ),
+        (
+            helm.upgrade(
+                KUBE,
+                "web",
+                "apps",
+                "/c",
+                values="{}",
+                fingerprint="abc",
+                timeout=300.0,
+                force_conflicts=True,
+                post_renderer=PostRenderer(flags=("--post-renderer", "x"), env={}),
+            ),
+            (
+                f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
+                " --timeout 300s --force-conflicts --post-renderer x --output json"
+            ),
+        ),
+        (
+            helm.rollback(KUBE, "web", "apps", 90.0, force_conflicts=True),
+            f"helm rollback web {WHERE} --timeout 90s --force-conflicts",
         ),
         (helm.uninstall(KUBE, "web", "apps", 90.0), f"helm uninstall web {WHERE} --ignore-not-found --timeout 90s"),
         (helm.rollback(KUBE, "web", "apps", 90.0), f"helm rollback web {WHERE} --timeout 90s"),
