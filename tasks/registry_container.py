@@ -68,8 +68,8 @@ def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
         configured = configuration(cache, situation.environ) if cache is not None and login else ""
         with contextlib.ExitStack() as files:
 
-            def private(text: str, suffix: str) -> str:
-                return files.enter_context(_private_file(situation, name, text, suffix))
+            def private(text: str, suffix: str, mode: int = 0o600) -> str:
+                return files.enter_context(_private_file(situation, name, text, suffix, mode))
 
             variables = "".join(f"{key}={value}\n" for key, value in network.environment().items())
             spec = docker.RegistrySpec(
@@ -89,7 +89,7 @@ def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
                 copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(told))
                 run(situation.programs, copy, context)
             if network.authorities:
-                copy = docker.copy_in(private(network.authorities, ".pem"), name, AUTHORITIES)
+                copy = docker.copy_in(private(network.authorities, ".pem", 0o644), name, AUTHORITIES)
                 run(situation.programs, copy, context)
         run(situation.programs, docker.start([name]), context)
         return made
@@ -98,14 +98,16 @@ def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
 
 
 @contextlib.contextmanager
-def _private_file(situation: Situation, name: str, text: str, suffix: str) -> Iterator[str]:
-    """A file that only this user may read, and that is gone afterwards."""
+def _private_file(situation: Situation, name: str, text: str, suffix: str, mode: int) -> Iterator[str]:
+    """A file in a folder of this user's alone, and that is gone afterwards; `docker cp` keeps its mode."""
+    import os
     import tempfile
 
     place = situation.folders.state.parent
     with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=suffix) as file:  # mode 0600
         file.write(text)
         file.flush()
+        os.fchmod(file.fileno(), mode)
         yield file.name
 
 

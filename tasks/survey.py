@@ -71,6 +71,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         registries_yaml=registry.nodes_file(settings, session.root, _push_port(settings, kept)),
         network=network(settings, session.environ, session.root),
         owner=session.owner.label,
+        subnets=host.subnets,
     )
     situation = Situation(
         settings=settings,

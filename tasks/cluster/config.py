@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.cluster.arguments import arguments
-from tasks.cluster.network import NONE, Network
+from tasks.cluster.network import AUTHORITIES, NONE, Network, reached_directly
 from tasks.cluster.recorded import remembered
 from tasks.errors import BadInput
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
@@ -57,6 +57,8 @@ class Shape:
     """Proxies and certificate authorities of caches and nodes."""
     owner: str = ""
     """Value of the label that says whose cluster it is."""
+    subnets: tuple[str, ...] = ()
+    """Networks from which the engine takes those of its clusters; empty: it does not say, so its usual ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class Files:
     """The nodes' registries.yaml. As a file and not inline: k3d expands `$` in its own configuration only."""
     drop_in: str | None = None
     """The kubelet's drop-in, with several servers: k3d's inline files do not reach server-0 then."""
+    authorities: str | None = None
+    """Likewise the certificate authorities that nodes trust."""
     meminfo: Mapping[str, str] = field(default_factory=dict)
     """By role a file that shows a node's memory as it will be limited. Without them k3d makes such files itself, by a
     container for each node, one after another."""
@@ -128,7 +132,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
             },
         },
         "volumes": [*_meminfo(files, shape), *_on_nodes(settings, shape, "volumes", cluster.volumes, ())],
-        "env": _on_nodes(settings, shape, "env", cluster.env, _NODES),
+        "env": [*_proxies(settings, shape), *_on_nodes(settings, shape, "env", cluster.env, _NODES)],
     }
     if shape.registries:
         config["registries"] = {"use": list(shape.registries)}
@@ -136,18 +140,22 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
         config.setdefault("registries", {})["config"] = files.registries
     if cluster.subnet is not None:
         config["subnet"] = cluster.subnet
-    _put_drop_in(config, settings, shape, files.drop_in)
+    _put_files(config, settings, shape, files)
     return {key: value for key, value in config.items() if value not in ([], {})}
 
 
 def refuse_files(settings: Settings, shape: Shape) -> None:
     """Raises `BadInput` for what needs a file of this machine in the nodes, where the engine does not see any."""
-    if settings.cluster.servers > 1 and kubelet_config(settings, shape) is not None:
+    needed = {
+        "settings of their kubelets": kubelet_config(settings, shape) is not None,
+        "certificate authorities": bool(shape.network.authorities),
+    }
+    if settings.cluster.servers > 1 and any(needed.values()):
         raise BadInput(
-            "several servers cannot be given settings of their kubelets here",
+            f"several servers cannot be given {' and '.join(name for name, given in needed.items() if given)} here",
             why="they go in as a file of this machine, and the engine, outside of this container, does not see it",
-            fix="leave out cluster.kubelet_config and K3D_CONCURRENT_DOWNLOADS, or use one server, or mount the state "
-            "folder into this container from the same path of the engine's machine",
+            fix="leave out cluster.kubelet_config, K3D_CONCURRENT_DOWNLOADS and network.ca, or use one server, or "
+            "mount the state folder into this container from the same path of the engine's machine",
         )
 
 
@@ -177,17 +185,28 @@ def _present(filters: Sequence[str], shape: Shape) -> list[str]:
     return [text for text in filters if shape.agents or not text.startswith("agent")]
 
 
-def _put_drop_in(config: dict[str, Any], settings: Settings, shape: Shape, file: str | None) -> None:
-    """An inline file, or a volume where a file is given."""
-    drop_in = kubelet_config(settings, shape)
-    if drop_in is None:
-        return
+def _put_files(config: dict[str, Any], settings: Settings, shape: Shape, files: Files) -> None:
+    """Files of nodes: inline, or as a volume where a file is given. k3d takes a source with a newline for text."""
+    drop_in, filters = kubelet_config(settings, shape), _present(_NODES, shape)
+    for text, place, file in (
+        (json.dumps(drop_in) + "\n" if drop_in is not None else "", KUBELET_DROP_IN, files.drop_in),
+        (shape.network.authorities, AUTHORITIES, files.authorities),
+    ):
+        if text and file is None:
+            config.setdefault("files", []).append({"source": text, "destination": place, "nodeFilters": filters})
+        elif text:
+            config["volumes"].append({"volume": f"{file}:{place}:ro", "nodeFilters": filters})
+
+
+def _proxies(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
+    """Variables of the nodes' proxies, less those that cluster.env sets: k3s and its containerd read them.
+
+    With k3s's own network in NO_PROXY: agents reach servers by it, and the API server its webhooks.
+    """
+    own = {split(text).value.partition("=")[0] for text in settings.cluster.env}
+    given = shape.network.environment(reached_directly(settings, shape.agents, shape.registries, shape.subnets))
     filters = _present(_NODES, shape)
-    if file is None:
-        text = json.dumps(drop_in) + "\n"  # k3d takes a source for text only if it holds a newline
-        config["files"] = [{"source": text, "destination": KUBELET_DROP_IN, "nodeFilters": filters}]
-    else:
-        config["volumes"].append({"volume": f"{file}:{KUBELET_DROP_IN}:ro", "nodeFilters": filters})
+    return [{"envVar": f"{name}={value}", "nodeFilters": filters} for name, value in given.items() if name not in own]
 
 
 def _ports(settings: Settings, shape: Shape, ports: Ports) -> list[dict[str, Any]]:

@@ -52,7 +52,11 @@ def write_config(situation: Situation, ports: Ports) -> None:
     if kubelet is not None and settings.cluster.servers > 1:
         drop_in = folders.state / "kubelet.conf"
         write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; nothing private in it
+    authorities = folders.state / "ca.pem" if shape.network.authorities and settings.cluster.servers > 1 else None
+    if authorities is not None:
+        write_whole(authorities, shape.network.authorities, mode=0o644)  # public, as certificates are
     files = Files(
+        authorities=str(authorities) if authorities else None,
         seen=situation.host is None or situation.host.files,
         registries=str(registries) if registries else None,
         drop_in=str(drop_in) if drop_in else None,

@@ -10,6 +10,7 @@ from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
 from tasks.cluster.arguments import arguments
 from tasks.cluster.config import Files, k3d_config, refuse_files, render
 from tasks.cluster.create import NextPorts, creating
+from tasks.cluster.network import AUTHORITIES
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.standing import MARKER, Presence
@@ -18,6 +19,7 @@ from tasks.settings.node_filters import nodes
 from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
+from tasks.tools.program import Command
 
 TASK = "cluster"
 CREATE, START, CLEAR = "cluster: create", "cluster: start", "cluster: remove what was left half-made"
@@ -169,8 +171,8 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
         Step(
             name=f"cluster: add agent {name}",
             task=TASK,
-            action=running(
-                situation.k3d_programs,
+            action=_adding(
+                situation,
                 k3d.add_agent(
                     situation.name,
                     name,
@@ -179,6 +181,7 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
                     labels=None if have else settings.cluster.agent_labels,
                     args=[arg for arg, those in filtered if ("agent", number) in those],
                 ),
+                f"k3d-{name}-0",
             ),
             needs=(READY, *needs),
             wait=True,
@@ -188,6 +191,25 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
         )
         for number, name in list(enumerate(free))[: max(0, wanted - len(have))]
     ]
+
+
+def _adding(situation: Situation, command: Command, container: str) -> Action:
+    """k3d gives a new agent the variables and mounts of another one, but none of the files that went in inline."""
+    add, authorities = running(situation.k3d_programs, command), situation.shape.network.authorities
+    if not authorities or situation.settings.cluster.servers > 1:
+        return add
+
+    def act(context: Context) -> Report | None:
+        from tasks.core.files import write_whole
+
+        report = add(context)
+        source = situation.folders.state / f"{container}.pem"
+        write_whole(source, authorities, mode=0o644)
+        situation.programs.run(docker.copy_in(str(source), container, AUTHORITIES), context)
+        source.unlink(missing_ok=True)
+        return report
+
+    return act
 
 
 def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:

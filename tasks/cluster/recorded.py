@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks.cluster.arguments import CONTROLLERS, arguments
+from tasks.cluster.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
 from tasks.settings.node_filters import nodes as chosen
@@ -33,7 +34,7 @@ _NOT_OURS = re.compile(r"PATH|HOME|CRI_CONFIG_FILE|K3[SD]_.*")
 """Variables of a node that its image, k3s or k3d has set."""
 _OF_THE_MACHINE = frozenset({*CONTROLLERS, "concurrent-service-syncs"})
 """Arguments whose generated values follow from the machine's size."""
-_OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN})
+_OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES})
 """Places in a node at which k3d, or this project by itself, mounts something."""
 Items = dict[str, str]
 
@@ -60,6 +61,7 @@ def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
         "cluster.agent_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.agent_labels.items())]),
         "cluster.args": _digest(sorted(_written(settings, as_written=False))),
         "cluster.kubelet_config": _listed([f"{name}={json.dumps(value)}" for name, value in _kubelet(settings)]),
+        **{path: _listed(shape.network.described.get(path, "none").split()) for path in SETTINGS},
         "registries": " ".join(sorted(name.rsplit(":", 1)[0] for name in shape.registries)) or "none",
     }
 
@@ -117,7 +119,7 @@ def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] 
     was, formerly = recall(label), _formerly(settings)
     found: list[str] = []
     for path, now in immutable(settings, shape).items():
-        before = was.get(path, now)
+        before = was.get(path, "none" if path in SETTINGS else now)
         if before in (now, formerly.get(path)):
             continue
         if _DIGEST.fullmatch(before) or _DIGEST.fullmatch(now):
@@ -141,7 +143,7 @@ def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node])
         had, wanted = _had(path, node), _wanted(settings, shape, path, node)
         for name in sorted(had.keys() | wanted.keys()):
             old, new = had.get(name, "none"), wanted.get(name, "none")
-            if old == new:
+            if old == new or (path == "cluster.env" and name in VARIABLES and name not in wanted):
                 continue
             private = path in ("cluster.args", "cluster.env")
             shown = [concealed(name.rpartition(" ")[2], value) if private else value for value in (old, new)]

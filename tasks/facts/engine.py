@@ -64,6 +64,8 @@ class Engine:
     """IPv4 packets are forwarded."""
     proxy: str = ""
     """A proxy of its own for its pulls, without a login; empty: it has none."""
+    subnets: tuple[str, ...] = ()
+    """Networks from which it takes subnets, where it has been told; empty: Docker's own."""
     warnings: tuple[str, ...] = ()
     files: bool = True
     """It sees this machine's files: they can be mounted into nodes."""
@@ -134,6 +136,7 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = 
         backing=next((str(row[1]) for row in info.get("DriverStatus") or () if row[0] == "Backing Filesystem"), ""),
         missing_controllers=tuple(name for key, name in _NEEDED.items() if info.get(key) is False),
         forwarding=info.get("IPv4Forwarding") is not False,
+        subnets=tuple(str(each.get("Base")) for each in info.get("DefaultAddressPools") or () if each.get("Base")),
         proxy=without_logins(str(info.get("HttpsProxy") or info.get("HttpProxy") or "")),
         warnings=tuple(str(text) for text in info.get("Warnings") or ()),
         host=point.host,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_DOCKER = ("172.16.0.0/12", "192.168.0.0/16")
+DOCKER_NETWORKS = ("172.16.0.0/12", "192.168.0.0/16")
 """Where Docker takes its networks' subnets from unless it is told otherwise (docs: dockerd, default-address-pools)."""
 _AT_LEAST = 16
 """Nodes provided for: ranges are given in the order of registration, and those of removed nodes come back late."""
@@ -30,7 +30,7 @@ def assumed(settings: Settings) -> tuple[str, ...]:
     cluster = settings.cluster
     count = max(_AT_LEAST, 2 * (cluster.servers + (6 if cluster.agents is None else cluster.agents)))
     ranges = _networks(",".join(k3s.pod_ranges(cluster)))
-    outside = _networks(cluster.subnet or "") or _networks(",".join(_DOCKER))
+    outside = _networks(cluster.subnet or "") or _networks(",".join(DOCKER_NETWORKS))
     found = [each for each in outside if not any(_overlap(each, pods) for pods in ranges)]
     return _texts(
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tasks.cluster.config import (
     kubelet_config,
     render,
 )
+from tasks.cluster.network import network
 from tasks.errors import BadInput
 from tasks.rehearsal.k3d_config import from_file
 from tasks.settings.derived import KUBELET_DROP_IN, balanced, docker_memory
@@ -321,3 +323,52 @@ def test_what_is_for_agents_alone_is_left_out_where_there_are_none() -> None:
     config = made({"env": ["A=b@agent:*", "C=d@server:*;agent:*"], "args": {"k3s": ["v=5@agent:*"]}}, agents=0)
     assert config["env"] == [{"envVar": "C=d", "nodeFilters": ["server:*"]}]
     assert not any(row["arg"] == "--v=5" for row in config["options"]["k3s"]["extraArgs"])
+
+
+NETWORK = {"proxy": {"http": "proxy:3128", "https": "http://me:c4n$ry@proxy:3128", "no_proxy": ["corp.example"]}}
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"
+
+
+def with_network(cluster: Mapping[str, Any], files: Files | None = None, **changes: Any) -> dict[str, Any]:
+    chosen = settings(cluster=dict(cluster), network=NETWORK)
+    given = replace(network(chosen, {}, Path("/none")), authorities=AUTHORITY)
+    made_shape = shape(network=given, registries=("k3d-openframe-registry:5000",), **changes)
+    parsed: dict[str, Any] = json.loads(render(k3d_config(chosen, made_shape, PORTS, files or Files())))
+    return parsed
+
+
+def test_nodes_get_proxies_with_all_of_the_cluster_left_out() -> None:
+    config = with_network({"name": "a", "args": {"k3s": ["--cluster-cidr=10.50.0.0/16", "cluster-domain=x.test"]}})
+    rows = dict(each["envVar"].split("=", 1) for each in config["env"])
+    assert rows["HTTP_PROXY"] == "http://proxy:3128"
+    assert rows["HTTPS_PROXY"] == "http://me:c4n%24ry@proxy:3128"
+    assert rows["NO_PROXY"].split(",") == [
+        *("localhost", "127.0.0.0/8", "::1", "10.50.0.0/16", "10.43.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+        *(".svc", ".x.test", "k3d-a-server-0", "k3d-a-agent-0", "k3d-a-agent-1", "k3d-a-serverlb"),
+        *("k3d-openframe-registry", "host.k3d.internal", "corp.example"),
+    ]
+    assert {tuple(each["nodeFilters"]) for each in config["env"]} == {("server:*", "agent:*")}
+    assert odd(config, FIELDS) == []
+
+
+def test_the_engines_own_networks_are_left_out_where_they_are_known() -> None:
+    for config in (with_network({"subnet": "10.9.0.0/24"}), with_network({}, subnets=("10.9.0.0/24",))):
+        rows = dict(each["envVar"].split("=", 1) for each in config["env"])
+        assert "10.9.0.0/24" in rows["NO_PROXY"]
+        assert "172.16.0.0/12" not in rows["NO_PROXY"]
+
+
+def test_variables_that_are_set_for_nodes_win() -> None:
+    config = with_network({"env": ["NO_PROXY=mine@server:*"]}, agents=0)
+    assert [each["envVar"].partition("=")[0] for each in config["env"]] == ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+    assert config["env"][-1]["envVar"] == "NO_PROXY=mine"
+
+
+def test_authorities_go_into_the_folder_that_programs_in_go_read() -> None:
+    (file,) = with_network({})["files"]
+    assert (file["source"], file["destination"]) == (AUTHORITY, "/etc/ssl/certs/openframe-ca.pem")
+    both = with_network({"kubelet_config": {"maxPods": 50}})
+    assert [each["destination"] for each in both["files"]] == [KUBELET_DROP_IN, "/etc/ssl/certs/openframe-ca.pem"]
+    several = with_network({"servers": 3}, Files(authorities="/state/ca.pem"))
+    assert several["volumes"][0]["volume"] == "/state/ca.pem:/etc/ssl/certs/openframe-ca.pem:ro"
+    assert "files" not in several

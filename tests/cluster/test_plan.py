@@ -12,6 +12,7 @@ import pytest
 
 from tasks.cluster import plan
 from tasks.cluster.config import Ports, Shape
+from tasks.cluster.network import Network
 from tasks.cluster.plan import (
     ANSWER,
     CLEAR,
@@ -147,6 +148,18 @@ def test_one_that_runs(tmp_path: Path) -> None:
         (CREATE, "1 server and 1 agent run already"),
         (READY, "the API answers"),
     ]
+
+
+def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_path: Path) -> None:
+    stands = standing(Presence.RUNNING, node("server-0"))
+    programs, given = FakePrograms(otherwise=Answer()), replace(shape(1), network=Network(authorities="PEM"))
+    found = situation(tmp_path, programs, presence=Presence.RUNNING, standing=stands, shape=given)
+    found.folders.state.mkdir(parents=True)
+    (step,) = [each for each in steps(found) if each.skip is None]
+    act(step)
+    assert programs.lines[-2].startswith("k3d node create openframe-dev-agent-0")
+    assert programs.lines[-1].endswith(" k3d-openframe-dev-agent-0-0:/etc/ssl/certs/openframe-ca.pem")
+    assert not list(found.folders.state.glob("*.pem"))
 
 
 @pytest.mark.parametrize(

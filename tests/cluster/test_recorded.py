@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +11,7 @@ import pytest
 
 from tasks import registry
 from tasks.cluster.config import Files, Ports, Shape, k3d_config
+from tasks.cluster.network import NONE, SETTINGS, network
 from tasks.cluster.recorded import changed, immutable, recall, remembered
 from tasks.facts.standing import Node
 from tasks.settings.tree import Settings
@@ -94,8 +97,38 @@ def test_what_cannot_be_changed_in_place_is_told(path: str, cluster: dict[str, A
 
 
 def test_every_remembered_value_is_one_that_the_tests_change() -> None:
-    others = {"cluster.image", "registries"}
+    others = {"cluster.image", "registries", *SETTINGS}
     assert set(immutable(settings(), shape())) == {path for path, _, _ in CHANGES} | others
+
+
+def proxied(**proxy: Any) -> Shape:
+    chosen = settings(network={"proxy": proxy})
+    return shape(network=network(chosen, {}, Path("/none")))
+
+
+def test_another_proxy_is_told_in_words_and_without_its_login() -> None:
+    """Also for a cluster that was created before there were settings for it."""
+    login = proxied(https="http://me:c4nary@proxy:3128", no_proxy=["a", "b"])
+    all_of_it = recall(remembered(settings(), shape()))
+    before = urlencode({path: value for path, value in all_of_it.items() if path not in SETTINGS})
+    told = changed(settings(), login, before)
+    assert told[0].startswith("network.proxy.https: none → http://***@proxy:3128 (login ")
+    assert told[1:] == ["network.proxy.no_proxy: none → a,b"]
+    assert "c4nary" not in remembered(settings(), login)
+    other = proxied(https="http://me:c4n@proxy:3128", no_proxy=["a", "b"])
+    assert len(changed(settings(), other, remembered(settings(), login))) == 1
+    assert changed(settings(), shape(), remembered(settings(), login))[1] == "network.proxy.no_proxy: a,b → none"
+    ca = replace(NONE, authorities="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+    (told_of_ca,) = changed(settings(), shape(network=ca), before)
+    assert told_of_ca.startswith("network.ca: none → 1 certificate ")
+
+
+def test_the_variables_of_proxies_are_no_change_of_the_nodes_own_environment() -> None:
+    first = node("server-0", env=("A=b", "HTTPS_PROXY=http://proxy:3128", "NO_PROXY=localhost"))
+    had = remembered(settings(cluster={"env": ["A=b"]}), shape(agents=0))
+    told = changed(settings(cluster={"env": ["A=c"]}), shape(agents=0), had, [first])
+    assert len(told) == 1
+    assert told[0].startswith("cluster.env: A: ")
 
 
 def test_another_image_and_other_registries_are_told() -> None:
