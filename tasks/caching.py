@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.core.platforms import architecture
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.objects.images import Reference, images_of, parse
 from tasks.objects.labels import digest
@@ -188,13 +189,9 @@ def _fetch(situation: Situation, image: str, context: Context) -> int:
     return read
 
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-
-
 def _arch(situation: Situation) -> str:
-    """As image indexes name it (Go: GOARCH); Docker tells the kernel's name."""
-    arch = situation.host.arch if situation.host is not None else ""
-    return _ARCHITECTURES.get(arch, arch)
+    """As image indexes name it; empty where the engine is not known."""
+    return architecture(situation.host.arch if situation.host is not None else "")
 
 
 def local(image: Reference, port: int) -> str:

@@ -126,10 +126,7 @@ def _asked(situation: Situation, *, making: bool) -> frozenset[str]:
 
 def _before_cluster(situation: Situation, steps: Sequence[Step]) -> frozenset[str]:
     """k3d asks for node, tools and proxy images and connects the registries: not for images that only prepull names."""
-    settings = situation.settings
-    asked = {situation.shape.image, settings.registries.image}
-    asked |= {image for image in (settings.cluster.tools_image, settings.cluster.loadbalancer_image) if image}
-    own = {prepull.step_name(image) for image in settings.images if image not in asked}
+    own = {prepull.step_name(image) for image in prepull.only_listed(situation)}
     return frozenset(step.name for step in steps if step.name not in own)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tasks.acting import run
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.errors import LaunchError
 from tasks.settings.derived import balanced
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
@@ -48,6 +49,14 @@ def images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> 
     return tuple(dict.fromkeys([*wanted, *settings.images]))
 
 
+def only_listed(situation: Situation) -> frozenset[str]:
+    """Images that are pulled because `images` names them: nothing of a launch is made from them."""
+    settings = situation.settings
+    made = {situation.shape.image, settings.registries.image}
+    made |= {image for image in (settings.cluster.tools_image, settings.cluster.loadbalancer_image) if image}
+    return frozenset(settings.images) - made
+
+
 def step_name(image: str) -> str:
     """The step that pulls an image."""
     return f"prepull: {image}"
@@ -80,7 +89,9 @@ def steps(
                 skip=skip,
                 deadline=situation.settings.timeouts.pull,
                 retry=Retry(attempts=4, first=1.0, cap=15.0),
-                why="the engine does not have it",
+                why=f"the engine has it for {situation.foreign[image]} alone"
+                if image in situation.foreign
+                else "the engine does not have it",
                 expected=10.0,
             )
         )
@@ -91,19 +102,53 @@ def _pull(situation: Situation, image: str, cache: str | None) -> Action:
     """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
 
     def act(context: Context) -> Report | None:
-        brought = _through(situation, image, cache, context) if cache is not None else None
-        if brought is not None:
-            return Report(why=f"through {cache}{f', {brought / 1e6:.0f} MB' if brought else ''}", exit_code=0)
-        _pull_as(situation, image, context)
-        return Report(why="pulled", exit_code=0)
+        try:
+            brought = _through(situation, image, cache, context) if cache is not None else None
+            if brought is None:
+                _pull_as(situation, image, context)
+        except CommandFailed as error:
+            if image in situation.foreign:
+                error.why = "; ".join(part for part in (error.why, _has_other(situation, image)) if part)
+            raise
+        other = _other_platform(situation, image, context)
+        if other and image not in only_listed(situation):
+            raise _unfit(situation, image, other)
+        told = "pulled" if brought is None else f"through {cache}{f', {brought / 1e6:.0f} MB' if brought else ''}"
+        return Report(why=f"{told}; it exists for {other} alone" if other else told, exit_code=0)
 
     return act
+
+
+def _other_platform(situation: Situation, image: str, context: Context) -> str:
+    """The platform of an image that was pulled, if it is not the engine's: docker only warns of it."""
+    if not situation.platform:
+        return ""
+    out = situation.programs.run(docker.images([image]), context, quiet=True).out
+    there = docker.platforms(out, [image]).get(image, "")
+    return "" if docker.fits(there, situation.platform) else there
+
+
+def _has_other(situation: Situation, image: str) -> str:
+    return f"the one that is there is for {situation.foreign[image]}, and the engine's platform is {situation.platform}"
+
+
+def _unfit(situation: Situation, image: str, other: str) -> LaunchError:
+    return LaunchError(
+        f"{image} is for {other}, and the engine's platform is {situation.platform}",
+        why="containers of this launch are made from it, and k3s does not run under emulation",
+        fix="choose a tag or a digest that is built for it: docker manifest inspect lists those that there are",
+    )
 
 
 def _pull_as(situation: Situation, name: str, context: Context) -> frozenset[str]:
     """Layers that were pulled, each by the beginning of its digest."""
     layers = _Layers(context)
-    run(situation.programs, docker.pull(name, situation.settings.timeouts.pull), context, listen=layers.line)
+    run(
+        situation.programs,
+        docker.pull(name, situation.settings.timeouts.pull, situation.platform),
+        context,
+        listen=layers.line,
+    )
     return layers.pulled
 
 

@@ -34,8 +34,8 @@ class Questions:
     standing: Future[Standing]
     published: Future[str]
     """`docker.published()`, where a cluster has yet to be made; empty otherwise."""
-    images: Future[dict[str, bool]]
-    """The images that the engine will be asked for, and whether it has each."""
+    images: Future[dict[str, str | None]]
+    """The images that the engine will be asked for, each with the platform of that which it has."""
 
     def __init__(self, session: Session) -> None:
         """Ask."""
@@ -76,9 +76,9 @@ def _published(programs: Programs, presence: Presence) -> str:
     return programs.run(docker.published()).out
 
 
-def _present(programs: Programs, refs: Sequence[str]) -> dict[str, bool]:
-    there = docker.present(programs.run(docker.images(refs)).out, refs) if refs else frozenset()
-    return {ref: ref in there for ref in refs}
+def _present(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]:
+    there = docker.platforms(programs.run(docker.images(refs)).out, refs) if refs else {}
+    return {ref: there.get(ref) for ref in refs}
 
 
 def _pinned(session: Session) -> str:

@@ -80,6 +80,7 @@ def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
                 labels=labels(cache, network),
                 upstream=None if cache is None or login else upstream_url(cache),
                 env_file=private(variables, ".env") if variables else None,
+                platform=situation.platform,
             )
             if not (login or network.authorities):
                 return run(situation.programs, docker.run_registry(spec), context).out.strip()

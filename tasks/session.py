@@ -24,6 +24,7 @@ from tasks.engine.step import Bounds, Result, Step
 from tasks.errors import Interrupted, LaunchError
 from tasks.options import Options, refuse
 from tasks.reach import Network, Reach
+from tasks.tools.docker import DEFAULT_PLATFORM
 from tasks.tools.orphans import MARK, mark
 from tasks.tools.program import Programs
 
@@ -123,6 +124,7 @@ class Session:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
         folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
         env = {**self.environ, **proxies.for_programs(self.environ), MARK: mark(self.lock)}
+        env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
 
     def ask_ahead(self) -> None:

@@ -95,7 +95,9 @@ class Situation:
     shape: Shape
     ports: Ports | None = None
     images: Mapping[str, bool] = field(default_factory=dict)
-    """Images of the launch, and whether the engine has them."""
+    """Images of the launch, and whether the engine has them for its own platform."""
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """Images that it has for another platform alone, and for which."""
     registries: Mapping[str, Any] = field(default_factory=dict)
     """Registries of ours that exist, by upstream (or `push`)."""
     live: Live | None = field(default=None, repr=False)
@@ -125,6 +127,11 @@ class Situation:
     def name(self) -> str:
         """The cluster's name."""
         return self.settings.cluster.name
+
+    @property
+    def platform(self) -> str:
+        """The engine's own platform, such as `linux/amd64`; empty where it is not known."""
+        return self.host.platform if self.host is not None else ""
 
     def api(self) -> Api:
         """The cluster's API by the private kubeconfig, once that has been written."""

@@ -23,7 +23,7 @@ from tasks.session import Session
 from tasks.settings.rules import releases
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
-from tasks.tools import helm, k3d
+from tasks.tools import docker, helm, k3d
 from tasks.tools.program import Programs
 
 
@@ -85,7 +85,8 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         standing=stands,
         shape=shape,
         ports=ports_for(programs, settings, stands, host, published),
-        images=images,
+        images={ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
+        foreign={ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)},
         registries=kept,
         reach=session.reach(),
         releases=releases(settings),

@@ -89,6 +89,7 @@ class Machine:
         self.owner = OWNER
         """Whose label nodes get that are made."""
         self.images = True
+        self.image_architecture = "amd64"
         self.api = FakeApi(deployment("coredns", "kube-system"))
         self.fails: dict[str, Answer] = {}
         """Answers that win over the script, by the beginning of a command line."""
@@ -190,7 +191,8 @@ class Machine:
     def _images(self, argv: tuple[str, ...], _asked: Asked) -> str:
         from tasks.tools.docker import short
 
-        return f"{json.dumps([short(ref) for ref in argv[5:]])}[]" if self.images else ""
+        listed = json.dumps([short(ref) for ref in argv[5:]])
+        return f'{listed}[]"linux""{self.image_architecture}"' if self.images else ""
 
     def _copy(self, argv: tuple[str, ...], _asked: Asked) -> Answer:
         if argv[-1] != "-":

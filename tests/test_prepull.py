@@ -9,11 +9,14 @@ import pytest
 
 from tasks import prepull
 from tasks.causes.find import KnownFailure
-from tasks.engine.step import Context
+from tasks.engine.step import Context, Step
+from tasks.errors import LaunchError
 from tasks.objects.images import Reference
 from tasks.prepull import helper_images, images, k3s_image, step_name
 from tasks.reach import Network
+from tasks.tools import docker
 from tasks.tools.distribution import NotFetched
+from tests.checks.given import engine
 from tests.given import act, settings, situation
 from tests.programs import Answer, FakePrograms
 
@@ -169,3 +172,56 @@ def test_a_cache_that_does_not_tell_is_no_failure(tmp_path: Path) -> None:
     there.handover.registry_ports["cache"] = 5051
     (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
     assert act(step).why == "through cache"
+
+
+# -- platforms ----------------------------------------------------------------------------------------------
+
+
+def listed(architecture: str, image: str = K3S) -> str:
+    return f'["{docker.short(image)}"][]"linux""{architecture}"'
+
+
+def pulled(folder: Path, architecture: str, **changes: Any) -> tuple[FakePrograms, Step]:
+    """The step that pulls the nodes' image on an amd64 engine, and gets one of this architecture."""
+    fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed(architecture)})
+    given = {"images": {K3S: False}, "foreign": {K3S: "linux/arm64"}, **changes}
+    (step,) = prepull.steps(situation(folder, fake, host=engine(), **given))
+    return fake, step
+
+
+def test_images_are_pulled_for_the_engines_own_platform(tmp_path: Path) -> None:
+    """Docker itself would follow DOCKER_DEFAULT_PLATFORM."""
+    fake, step = pulled(tmp_path, "amd64")
+    assert step.why == "the engine has it for linux/arm64 alone"
+    assert act(step).why == "pulled"
+    assert fake.lines[0] == f"docker pull --platform linux/amd64 {K3S}"
+
+
+def test_one_that_exists_for_another_platform_alone_makes_no_node(tmp_path: Path) -> None:
+    """Docker takes an image of a single platform whatever was asked for, and warns."""
+    _, step = pulled(tmp_path, "arm64")
+    with pytest.raises(LaunchError, match=f"{K3S} is for linux/arm64, and the engine's platform is linux/amd64"):
+        act(step)
+
+
+def test_an_image_that_nothing_is_made_from_may_be_of_any_platform(tmp_path: Path) -> None:
+    fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed("arm64", "redis:7")})
+    made = situation(
+        tmp_path, fake, host=engine(), images={"redis:7": False}, settings=settings(images=["redis:7", K3S])
+    )
+    (step,) = prepull.steps(made)
+    assert act(step).why == "pulled; it exists for linux/arm64 alone"
+    _, step = pulled(tmp_path, "arm64", settings=settings(images=[K3S]))
+    with pytest.raises(LaunchError):
+        act(step)
+
+
+def test_a_pull_that_fails_tells_of_the_one_that_is_there(tmp_path: Path) -> None:
+    fake = FakePrograms(
+        answers={"docker pull": Answer(code=1, err="dial tcp: lookup registry-1.docker.io: no such host")}
+    )
+    made = situation(tmp_path, fake, host=engine(), images={K3S: False}, foreign={K3S: "linux/arm64"})
+    (step,) = prepull.steps(made)
+    with pytest.raises(KnownFailure) as caught:
+        act(step)
+    assert "the one that is there is for linux/arm64" in caught.value.why

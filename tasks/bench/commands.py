@@ -113,7 +113,9 @@ def _on_nodes(value: str, filters: Sequence[str]) -> str:
 
 def _pulls(situation: Situation) -> Iterator[Act]:
     for image in situation.images:
-        yield Act(name=f"pull {image}", command=docker.pull(image, situation.settings.timeouts.pull))
+        yield Act(
+            name=f"pull {image}", command=docker.pull(image, situation.settings.timeouts.pull, situation.platform)
+        )
 
 
 def _registries(situation: Situation) -> Iterator[Act]:
@@ -134,6 +136,7 @@ def _registries(situation: Situation) -> Iterator[Act]:
             volume=name,
             labels=labels(cache),
             upstream=None if cache is None else upstream_url(cache),
+            platform=situation.platform,
         )
         yield Act(name=f"registry {name}", command=docker.run_registry(spec))
 

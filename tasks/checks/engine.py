@@ -11,6 +11,7 @@ from tasks.facts.engine import Engine
 from tasks.facts.no_engine import EngineStopped
 from tasks.facts.versions import numbers
 from tasks.settings.k3s_arguments import value_of
+from tasks.tools.docker import DEFAULT_PLATFORM, fits
 
 LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
@@ -66,6 +67,20 @@ def files(facts: Facts) -> Iterator[Finding]:
             "cannot be given settings of their kubelets",
             fix="mount the state folder into this container from the same path of the engine's machine",
         )
+
+
+def platform(facts: Facts) -> Iterator[Finding]:
+    """Docker's variable for another platform than the engine's own."""
+    wish = facts.environ.get(DEFAULT_PLATFORM, "")
+    if facts.engine is None or not wish or fits(wish, facts.engine.platform):
+        return
+    yield Finding(
+        check="platform",
+        level=Level.WARNING,
+        what=f"{DEFAULT_PLATFORM} is {wish}, and the engine's platform is {facts.engine.platform}",
+        why="k3s does not run under emulation, so nodes, registries and pulls of a launch leave the variable aside",
+        fix=f"`unset {DEFAULT_PLATFORM}` if it is not for other work",
+    )
 
 
 def cgroups(facts: Facts) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ Check = Callable[[Facts], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
     engine.answers,
     engine.files,
+    engine.platform,
     engine.cgroups,
     engine.storage,
     engine.forwarding,

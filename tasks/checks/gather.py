@@ -126,10 +126,11 @@ def _missing(session: Session, programs: Programs, facts: Facts) -> tuple[str, .
     told = facts.versions.k3d if facts.versions is not None else None
     refs = images(facts.settings, session.environ, told or _pins(session).of("k3d").version)
     try:
-        there = docker.present(programs.run(docker.images(refs)).out, refs)
+        found = docker.platforms(programs.run(docker.images(refs)).out, refs)
     except LaunchError:
         return None
-    return tuple(ref for ref in refs if ref not in there)
+    own = facts.engine.platform if facts.engine is not None else ""
+    return tuple(ref for ref in refs if ref not in found or not docker.fits(found[ref], own))
 
 
 def _on_engine(facts: Facts, host: Engine, out: str, mine: Owner) -> Facts:

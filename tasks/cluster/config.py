@@ -252,7 +252,7 @@ def chosen_nodes(settings: Settings, shape: Shape, filters: Sequence[str], path:
         return nodes(filters, counts)
     except ValueError as error:
         raise BadInput(
-            f"{path} is for {error}",
+            f"{path}: {error}",
             why="k3d would refuse it when everything has been pulled",
             fix="name nodes that are there: cluster.servers and cluster.agents count them",
         ) from None

@@ -7,6 +7,7 @@ told from the nodes themselves, whose command, environment and mounts the engine
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 _READABLE = 200
 """Characters of one value that a label repeats: `docker ps` prints it in one line."""
 _DIGEST = re.compile(r"[0-9a-f]{12}")
-_NOT_OURS = re.compile(r"PATH|HOME|CRI_CONFIG_FILE|K3[SD]_.*")
-"""Variables of a node that its image, k3s or k3d has set."""
+_AFTER_OURS = "K3S_TOKEN="
+"""The first variable that k3d adds behind those that it was given; those of the image come last (measured)."""
 _OF_THE_MACHINE = frozenset({*CONTROLLERS, "concurrent-service-syncs"})
 """Arguments whose generated values follow from the machine's size."""
 _OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES})
@@ -158,8 +159,8 @@ def _had(path: str, node: Node) -> Items:
     if path == "cluster.args":
         return _arguments(word for word, _ in _words(node) if word)
     if path == "cluster.env":
-        pairs = (text.partition("=") for text in node.env)
-        return {name: value for name, _, value in pairs if not _NOT_OURS.fullmatch(name)}
+        own = itertools.takewhile(lambda text: not text.startswith(_AFTER_OURS), node.env)
+        return {name: value for name, _, value in (text.partition("=") for text in own)}
     if path == "cluster.volumes":
         return {name: what for name, what in map(_mount, node.binds) if name not in _OWN_MOUNTS}
     if path == f"cluster.{node.role}_labels":

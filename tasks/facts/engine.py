@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.core.platforms import linux_platform
 from tasks.errors import LaunchError
 from tasks.facts import no_engine
 from tasks.facts.enclosure import Enclosure, enclosure
@@ -73,6 +74,11 @@ class Engine:
     """Its address."""
     context: str = ""
     """docker's own context for it."""
+
+    @property
+    def platform(self) -> str:
+        """Its own platform, as images name it: `linux/amd64`; empty if it does not say."""
+        return linux_platform(self.arch)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ _LIMITED = (
 _LOOPBACK = ("127.0.0.1:", "localhost:")
 
 
-def pull(call: Call, ref: str, *, told: bool = True) -> None:
+def pull(call: Call, ref: str, *, told: bool = True, platform: str = "") -> None:
     """Bring an image, as `docker pull` does. Raises `Exit`."""
     say = call.say if told else call.warn
     try:
@@ -48,6 +48,7 @@ def pull(call: Call, ref: str, *, told: bool = True) -> None:
     with call.engine.change() as doc:
         had = starting.image(doc, ref) is not None
         made = starting.add_image(doc, ref, refs.short(origin), call.now())
+        made["architecture"] = platform.partition("/")[2].partition("/")[0]
         _kept(call, doc, ref, domain)
     say(f"Digest: {str(made['digests'][-1]).partition('@')[2]}")  # type: ignore[index]
     word = "Image is up to date" if had else "Downloaded newer image"
@@ -84,7 +85,7 @@ def _kept(call: Call, doc: Document, ref: str, domain: str) -> None:
 
 
 def _pull(call: Call, given: Given) -> None:
-    pull(call, given.args[0])
+    pull(call, given.args[0], platform=given.get("platform") or call.environ.get("DOCKER_DEFAULT_PLATFORM", ""))
 
 
 def _tag(call: Call, given: Given) -> None:
@@ -161,6 +162,7 @@ def inspected(doc: Document, ref: str) -> dict[str, Any] | None:
         "Created": stamp(image["created"]),
         "Size": image["size"],
         "Os": "linux",
+        "Architecture": image.get("architecture", ""),
     }
 
 

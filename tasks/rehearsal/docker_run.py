@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MAKING = (
     "name=s restart=s publish,p=l volume,v=l label,l=l env,e=l env-file=l network=s entrypoint=s detach,d rm "
     "interactive,i tty,t memory,m=s memory-swap=s cpus=s hostname,h=s privileged user,u=s workdir,w=s pull=s init "
-    "tmpfs=l add-host=l"
+    "tmpfs=l add-host=l platform=s"
 )
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 

@@ -84,8 +84,7 @@ def _numbers(subset: str, count: int, text: str) -> Sequence[int]:
     listed = [int(number) for number in subset.split(",") if number.isdigit()]
     wanted = range(int(first or 0), int(last or count - 1) + 1) if dash else listed
     if not wanted or max(wanted) >= count:
-        there = "no such node" if not count else f"only {', '.join(map(str, range(count)))}"
-        raise ValueError(f"'{text}' names a node that is not there: there is {there}")
+        raise ValueError(f"'{text}' names a node that is not there, of {count} counted from 0")
     return wanted
 
 

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tasks.core.platforms import architecture
 from tasks.errors import LaunchError
 
 _SYSTEMS = {"linux": "linux", "darwin": "darwin"}
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv7l": "arm",
-    "armv8l": "arm",  # a 32-bit system on a 64-bit processor
-}
 _PUBLISHED = frozenset({"linux-amd64", "linux-arm64", "linux-arm", "darwin-amd64", "darwin-arm64"})
 """What all three publish (k3d: TARGETS in its Makefile; Helm: the same; kubectl: https://dl.k8s.io)."""
 
@@ -34,7 +27,7 @@ def target(system: str, machine: str) -> Target:
     """From what `uname -s` and `uname -m` say. Raises `LaunchError` where nothing is published for it."""
     found = Target(
         system=_SYSTEMS.get(system.lower(), system.lower()),
-        arch=_ARCHITECTURES.get(machine.lower(), machine.lower()),
+        arch=architecture(machine),
     )
     if str(found) not in _PUBLISHED:
         raise LaunchError(

@@ -13,6 +13,8 @@ from typing import Any
 
 from tasks.tools.program import Command
 
+DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+"""docker's variable for the platform of what it pulls and creates; nodes and registries have the engine's own."""
 CLUSTER_LABEL = "k3d.cluster"
 """k3d's own label of everything that belongs to one cluster (k3d: `pkg/types/types.go`)."""
 OURS = "openframe.cluster"
@@ -54,8 +56,8 @@ def inspected(out: str) -> list[dict[str, Any]]:
 
 
 def images(refs: Sequence[str]) -> Command:
-    """Names of those images that the engine has; missing ones only change the code."""
-    shown = "{{json .RepoTags}}{{json .RepoDigests}}"
+    """Names and platforms of those images that the engine has; missing ones only change the code."""
+    shown = "{{json .RepoTags}}{{json .RepoDigests}}{{json .Os}}{{json .Architecture}}"
     return Command(argv=("docker", "image", "inspect", "--format", shown, *refs), ok=(0, 1))
 
 
@@ -71,16 +73,23 @@ def short(ref: str) -> str:
     return ref if ":" in name or "@" in name else f"{ref}:latest"
 
 
-def present(out: str, refs: Iterable[str]) -> frozenset[str]:
-    """Those of the references that `images` found; a tag beside a digest does not count."""
+def platforms(out: str, refs: Iterable[str]) -> dict[str, str]:
+    """Those of the references that `images` found, each with its platform; a tag beside a digest does not count."""
     decoder = json.JSONDecoder()
-    names: set[str] = set()
+    values: list[Any] = []
     text = out.replace("\n", "")
     while text:
-        found, end = decoder.raw_decode(text)
-        names.update(found or ())
+        value, end = decoder.raw_decode(text)
+        values.append(value)
         text = text[end:]
-    return frozenset(ref for ref in refs if _untagged(short(ref)) in names)
+    rows = zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True)
+    found = {name: f"{os}/{arch}" for tags, digests, os, arch in rows for name in (*(tags or ()), *(digests or ()))}
+    return {ref: found[name] for ref in refs if (name := _untagged(short(ref))) in found}
+
+
+def fits(image: str, engine: str) -> bool:
+    """Whether an image of one platform runs on an engine of another without emulation; what is not known does."""
+    return not engine or image.split("/")[1:2] in (engine.split("/")[1:2], [""])
 
 
 def _untagged(ref: str) -> str:
@@ -92,9 +101,14 @@ def _untagged(ref: str) -> str:
     return f"{head}{slash}{last.split(':', 1)[0]}@{digest}"
 
 
-def pull(ref: str, deadline: float) -> Command:
-    """Download one image."""
-    return Command(argv=("docker", "pull", ref), deadline=deadline)
+def pull(ref: str, deadline: float, platform: str = "") -> Command:
+    """Download one image, for a platform; empty: for that which docker chooses."""
+    return Command(argv=("docker", "pull", *_for(platform), ref), deadline=deadline)
+
+
+def _for(platform: str) -> tuple[str, ...]:
+    """It wins over the variable DOCKER_DEFAULT_PLATFORM."""
+    return ("--platform", platform) if platform else ()
 
 
 def tag(ref: str, name: str) -> Command:
@@ -118,6 +132,8 @@ class RegistrySpec:
     labels: Mapping[str, str]
     upstream: str | None = None
     """With one it is a pull-through cache of it."""
+    platform: str = ""
+    """The engine's own; empty: docker's default."""
     env_file: str | None = None
     """A file of variables that may be secret: none of them stands in an argument."""
 
@@ -127,12 +143,12 @@ def run_registry(spec: RegistrySpec) -> Command:
 
     k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`).
     """
-    return Command(argv=("docker", "run", "--detach", *_registry(spec)))
+    return Command(argv=("docker", "run", "--detach", *_for(spec.platform), *_registry(spec)))
 
 
 def create_registry(spec: RegistrySpec) -> Command:
     """Make a registry that is not started yet: files are copied in first."""
-    return Command(argv=("docker", "create", *_registry(spec)))
+    return Command(argv=("docker", "create", *_for(spec.platform), *_registry(spec)))
 
 
 def _registry(spec: RegistrySpec) -> tuple[str, ...]:

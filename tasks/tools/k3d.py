@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tasks.tools.docker import DEFAULT_PLATFORM
 from tasks.tools.program import Command, duration
 
 DOLLAR = "OPENFRAME_DOLLAR"
@@ -25,7 +26,8 @@ def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
         for key, value in environ.items()
         if not key.startswith("K3D_") or key.startswith(_PASSED) or key in _PASSED_WHOLE
     }
-    kept.pop("KUBECONFIG", None)
+    for name in ("KUBECONFIG", DEFAULT_PLATFORM):
+        kept.pop(name, None)
     return {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp"), DOLLAR: "$"}
 
 

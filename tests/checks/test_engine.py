@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.engine import answers, cgroups, files, forwarding, storage, unpacking
+from tasks.checks.engine import answers, cgroups, files, forwarding, platform, storage, unpacking
 from tasks.checks.facts import Facts, kubernetes_minor
 from tasks.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
@@ -155,3 +155,18 @@ def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
 @pytest.mark.parametrize(("seen", "found"), [(True, []), (False, ["warning"])])
 def test_a_container_whose_engine_sees_none_of_its_files(seen: bool, found: list[str]) -> None:
     assert levels(files(replace(WELL, engine=replace(engine(), files=seen)))) == found
+
+
+@pytest.mark.parametrize(
+    ("wish", "arch", "found"),
+    [
+        (None, "x86_64", []),
+        ("linux/amd64", "x86_64", []),
+        ("linux/arm64", "x86_64", ["warning"]),
+        ("linux/amd64", "aarch64", ["warning"]),
+        ("linux/arm64/v8", "aarch64", []),
+    ],
+)
+def test_a_platform_for_docker_that_is_not_the_engines_is_told(wish: str | None, arch: str, found: list[str]) -> None:
+    environ = {} if wish is None else {"DOCKER_DEFAULT_PLATFORM": wish}
+    assert levels(platform(replace(WELL, environ=environ, engine=engine(Architecture=arch)))) == found

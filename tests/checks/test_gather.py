@@ -38,7 +38,7 @@ ANSWERS: dict[str, Answer] = {
             ("k3d-openframe-registry", "127.0.0.1:5050->5000/tcp", "openframe.cache=push"),
         )
     ),
-    "docker image inspect": Answer(out='["rancher/k3s:v1.32.3-k3s1"][]\n', code=1),
+    "docker image inspect": Answer(out='["rancher/k3s:v1.32.3-k3s1"][]"linux""amd64"\n', code=1),
     "k3d": Answer(out=K3D),
     "kubectl": Answer(out=KUBECTL),
     "helm": Answer(out=HELM),

@@ -304,10 +304,13 @@ def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cluster", "told"),
     [
-        ({"env": ["P=http://me:s3cret@px:3128@agent:2"]}, "cluster.env.0 is for 'agent:2'"),
+        (
+            {"env": ["P=http://me:s3cret@px:3128@agent:2"]},
+            "cluster.env.0: 'agent:2' names a node that is not there, of 2 counted from 0",
+        ),
         ({"env": ["A=s3cret@loadbalancer"]}, "no load balancer"),
-        ({"volumes": ["/s3cret:/b@server:1-"]}, "cluster.volumes.0 is for 'server:1-'"),
-        ({"args": {"kubelet": ["x=s3cret@agent:5"]}}, "cluster.args: --kubelet-arg is for 'agent:5'"),
+        ({"volumes": ["/s3cret:/b@server:1-"]}, "cluster.volumes.0: 'server:1-'"),
+        ({"args": {"kubelet": ["x=s3cret@agent:5"]}}, "cluster.args: --kubelet-arg: 'agent:5'"),
         ({"ports": {"extra": ["90:90@agent:0"]}}, "goes by the load balancer"),
         ({"ports": {"extra": ["90:90@agent:*:direct"]}}, "goes to 2 nodes directly"),
     ],

@@ -108,7 +108,7 @@ def test_limits_of_time(tmp_path: Path) -> None:
 
 
 def test_what_k3d_would_not_take_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"cluster\.env\.0 is for 'agent:7'"):
+    with pytest.raises(BadInput, match=r"cluster\.env\.0: 'agent:7'"):
         steps(situation(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
 
 

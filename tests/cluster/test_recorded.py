@@ -202,7 +202,12 @@ def nodes_of(cluster: dict[str, Any]) -> list[Node]:
                 name,
                 labels={"openframe.config": remembered(settings(cluster=cluster), shape())},
                 command=(role, *mine(k3s["extraArgs"], "arg"), "--tls-san", "0.0.0.0", *labels),
-                env=("PATH=/bin", "K3S_TOKEN=s3cret", *mine(config.get("env", []), "envVar")),
+                env=(
+                    *mine(config.get("env", []), "envVar"),
+                    "K3S_TOKEN=s3cret",
+                    "PATH=/bin",
+                    "CONTAINERD_NAMESPACE=k8s.io",
+                ),
                 binds=("k3d-openframe-dev-images:/k3d/images", *mine(config.get("volumes", []), "volume")),
             )
         )

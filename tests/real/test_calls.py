@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from tasks.core.platforms import linux_platform
 from tasks.tools import docker
 from tasks.tools import helm as helm_tool
 from tasks.tools.program import Command, Completed
@@ -166,6 +167,7 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
         "tools-image": os.environ.get("K3D_IMAGE_TOOLS", "ghcr.io/k3d-io/k3d-tools:5.9.0"),
         "registry-image": "docker.io/library/registry:2",
         "kube-version": found[1] if found else "1.32.3",
+        "platform": linux_platform(os.uname().machine),
         "upstream": here.caches[0]["url"] if here.caches else "https://registry-1.docker.io",
         "cache": _CACHE,
         "cache-port": cache_port,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import yaml
 
+from tasks.core.platforms import linux_platform
 from tasks.tools import docker
 from tests import calls
 from tests.calls import Row
@@ -48,6 +50,7 @@ def words(played: Played) -> dict[str, str]:
     charts = {path.name: str(path) for path in (played.place / "home/cache/openframe/charts").glob("*/*.tgz")}
     return {
         **IMAGES,
+        "platform": linux_platform(os.uname().machine),
         **PORTS,
         "node-image-quoted": quote(IMAGES["node-image"], safe=""),
         "kube-version": "1.32.3",

@@ -17,8 +17,12 @@ LINES = [
     ),
     (docker.published(), "docker ps --no-trunc --format {{json .}}"),
     (docker.inspect(["a", "b"]), "docker container inspect a b"),
-    (docker.images(["x:1"]), "docker image inspect --format {{json .RepoTags}}{{json .RepoDigests}} x:1"),
+    (
+        docker.images(["x:1"]),
+        "docker image inspect --format {{json .RepoTags}}{{json .RepoDigests}}{{json .Os}}{{json .Architecture}} x:1",
+    ),
     (docker.pull("x:1", 9.0), "docker pull x:1"),
+    (docker.pull("x:1", 9.0, "linux/arm64"), "docker pull --platform linux/arm64 x:1"),
     (docker.start(["a", "b"]), "docker start a b"),
     (docker.stop(["a", "b"], 3), "docker stop -t 3 a b"),
     (docker.remove(["a", "b"]), "docker rm --force --volumes a b"),
@@ -137,7 +141,7 @@ def test_references_as_docker_lists_them(ref: str, listed: str) -> None:
 
 
 def listing(*images: tuple[list[str] | None, list[str] | None]) -> str:
-    return "".join(f"{json.dumps(tags)}{json.dumps(digests)}\n" for tags, digests in images)
+    return "".join(f'{json.dumps(tags)}{json.dumps(digests)}"linux""amd64"\n' for tags, digests in images)
 
 
 @pytest.mark.parametrize(
@@ -159,12 +163,27 @@ def listing(*images: tuple[list[str] | None, list[str] | None]) -> str:
 def test_images_that_are_present(
     images: list[tuple[list[str] | None, list[str] | None]], ref: str, there: bool
 ) -> None:
-    assert docker.present(listing(*images), [ref, "never/there:1"]) == ({ref} if there else set())
+    assert docker.platforms(listing(*images), [ref, "never/there:1"]) == ({ref: "linux/amd64"} if there else {})
 
 
 @pytest.mark.parametrize("out", ["", "\n", "\n\n"])
 def test_no_image_at_all(out: str) -> None:
-    assert docker.present(out, ["a:1"]) == frozenset()
+    assert docker.platforms(out, ["a:1"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("image", "engine", "fits"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/arm64", "linux/amd64", False),
+        ("linux/amd64", "linux/arm64", False),
+        ("linux/arm", "linux/arm/v7", True),
+        ("linux/", "linux/amd64", True),
+        ("linux/amd64", "", True),
+    ],
+)
+def test_whether_an_image_is_for_an_engine(image: str, engine: str, fits: bool) -> None:
+    assert docker.fits(image, engine) is fits
 
 
 @pytest.mark.parametrize(("out", "found"), [("", []), ("[]\n", []), ('[{"Id": "a"}]\n', [{"Id": "a"}])])

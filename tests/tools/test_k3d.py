@@ -87,6 +87,7 @@ def test_what_k3d_itself_reads_is_passed_on(name: str) -> None:
         "K3D_CONCURRENT_DOWNLOADS",
         "K3D_HELPER_IMAGE_TAG_OF_MINE",
         "KUBECONFIG",
+        "DOCKER_DEFAULT_PLATFORM",
     ],
 )
 def test_what_would_override_the_configuration_is_not(name: str) -> None:
@@ -96,4 +97,4 @@ def test_what_would_override_the_configuration_is_not(name: str) -> None:
 
 def test_files_of_k3d_go_below_the_clusters_folder() -> None:
     made = k3d.environment({"XDG_CONFIG_HOME": "/home/me/.config", "TMPDIR": "/tmp/me"}, FOLDER)
-    assert made == {"XDG_CONFIG_HOME": "/state/dev/config", "TMPDIR": "/state/dev/tmp"}
+    assert made == {"XDG_CONFIG_HOME": "/state/dev/config", "TMPDIR": "/state/dev/tmp", "OPENFRAME_DOLLAR": "$"}
