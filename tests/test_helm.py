@@ -18,7 +18,6 @@ from tasks.facts.releases import LiveRelease
 from tasks.launch import fitted
 from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
-from tasks.objects.ownership import CREATED_BY, Foreign
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
@@ -328,61 +327,3 @@ def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path)
 def test_a_release_whose_namespace_has_another_name_says_so(tmp_path: Path) -> None:
     steps = named(helm.steps(of(tmp_path, configured({"namespace": "shop"}))))
     assert {"helm: install web in shop", "helm: web in shop ready"} <= steps.keys()
-
-
-# -- in a cluster of somebody else --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("labels", "verb"),
-    [
-        (None, "helm install web"),
-        ({CREATED_BY: "me.dev"}, "helm upgrade web"),
-        ({}, ""),
-        ({CREATED_BY: "bob.dev"}, ""),
-        ({CREATED_BY: "me.dev", "status": "pending-upgrade"}, ""),
-    ],
-)
-def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgraded(
-    tmp_path: Path, labels: dict[str, str] | None, verb: str
-) -> None:
-    """By what is there at that moment: somebody may have been faster."""
-    programs = FakePrograms(answers={"helm": "{}"})
-    situation = of(tmp_path, None, programs, engine="existing")
-    reached(situation, FakeApi(*([] if labels is None else [stored(**labels)])))
-    step = named(helm.steps(situation))[INSTALL]
-    if not verb:
-        with pytest.raises(Foreign, match="web/release/web"):
-            given.act(step)
-        assert programs.lines == []
-        return
-    given.act(step)
-    assert programs.lines[0].startswith(verb)
-    assert (f"{CREATED_BY}=me.dev" in programs.lines[0]) is (labels is None), "upgrades keep it (Helm: labels)"
-
-
-@pytest.mark.parametrize(
-    ("changes", "refused"),
-    [
-        ({}, False),
-        ({"clear_pending": True, "engine": "existing"}, False),
-        ({"engine": "existing"}, True),
-    ],
-)
-def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing(
-    tmp_path: Path, changes: dict[str, Any], refused: bool
-) -> None:
-    situation = of(tmp_path, live=live(release("1234", status="pending-install")), **changes)
-    if refused:
-        with pytest.raises(Foreign, match="release web in web: somebody's Helm is at work") as caught:
-            helm.refuse_pending(situation, ("helm",))
-        assert "--clear-pending" in caught.value.fix
-    else:
-        helm.refuse_pending(situation, ("helm",))
-        assert "helm: clear web" in named(helm.steps(situation))
-    helm.refuse_pending(situation, ("manifests",))
-
-
-def test_in_a_cluster_of_ours_a_release_that_a_person_is_installing_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(Foreign, match="release web in web"):
-        helm.refuse_pending(of(tmp_path, live=live(release(status="pending-install"))), ("helm",))

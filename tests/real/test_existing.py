@@ -10,6 +10,7 @@ import pytest
 
 from tests.real.conftest import Make
 from tests.real.project import Project, containers, run
+from tests.real.sameness import differences, objects
 from tests.real.world import World
 
 CLUSTER = "somebody-elses"
@@ -43,6 +44,17 @@ def test_the_context_must_be_named_and_be_there(project: Project) -> None:
     assert CONTEXT in wrong.err
 
 
+def test_what_is_there_is_refused_with_its_owner_and_not_touched(project: Project) -> None:
+    project.kubectl("create", "namespace", "taken")
+    project.kubectl("create", "secret", "generic", "github-pat-secret", "--namespace", "taken", "--from-literal=a=b")
+    before = objects(project)
+    for task in ("plan", "status", "up"):
+        text = existing(project, task, "--set", 'namespaces=["taken"]', code=2)
+        assert "taken/secret/github-pat-secret" in text
+        assert "field manager kubectl-create" in text
+    assert differences(before, objects(project)) == []
+
+
 def test_up_puts_the_same_objects_in_and_touches_no_cluster(project: Project) -> None:
     before, theirs = containers(CLUSTER), Path(project.environ["KUBECONFIG"]).read_text()
     begun = time.time()
@@ -68,21 +80,23 @@ def test_up_puts_the_same_objects_in_and_touches_no_cluster(project: Project) ->
     assert {"apps", "more"} <= names
     assert len([s for s in project.objects("secrets") if s["metadata"]["name"] == "github-pat-secret"]) == 2
     assert len(project.objects("networkpolicies")) == 2
+    assert "node-local-dns" not in {item["metadata"]["name"] for item in project.objects("configmaps")}
+    assert "openframe-local" not in {item["metadata"]["name"] for item in project.objects("storageclasses")}
     assert "nothing to do" in existing(project, "up")
     existing(project, "status")
 
 
-def test_down_asks_and_removes_only_what_carries_the_label(project: Project) -> None:
+def test_down_asks_and_removes_only_what_it_created(project: Project) -> None:
     project.kubectl("create", "namespace", "not-ours")
+    project.kubectl("label", "namespace", "not-ours", "app.kubernetes.io/managed-by=openframe")
+    project.kubectl("create", "configmap", "notes", "--namespace", "more")
     refused = existing(project, "down", code=2)
     assert "--yes" in refused
     existing(project, "down", "--yes")
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        names = {item["metadata"]["name"] for item in project.objects("namespaces")}
-        if not names & {"apps", "more"}:
-            break
-        time.sleep(0.5)
-    assert not names & {"apps", "more"}
-    assert "not-ours" in names
+    names = {item["metadata"]["name"] for item in project.objects("namespaces")}
+    assert names & {"apps", "more", "not-ours"} == {"more", "not-ours"}
+    project.kubectl("delete", "configmap", "notes", "--namespace", "more")
+    existing(project, "down", "--yes")
+    names = {item["metadata"]["name"] for item in project.objects("namespaces")}
+    assert names & {"apps", "more", "not-ours"} == {"not-ours"}
     assert containers(CLUSTER)
