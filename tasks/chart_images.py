@@ -85,9 +85,12 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
         return Report(why=why, exit_code=0, notes=notes)
 
     def act(context: Context) -> Report | None:
-        step = caching.fetch_step(situation, what, caching.known(situation, key) or ())
+        images = caching.known(situation, key)
+        if not images:
+            return Report(why="they are not known" if images is None else "it names none", skipped=True)
+        step = caching.fetch_step(situation, what, images)
         if step is None or step.skip is not None:
-            return Report(why=step.skip or "" if step is not None else "no cache stands before their registries")
+            return Report(why=(step and step.skip) or "no cache stands before their registries", skipped=True)
         return step.action(context)
 
     first = Step(

@@ -63,7 +63,7 @@ def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
     found = results[f"{FIND}web"]
     assert found.state is State.SKIPPED
     assert "needs x/v1" in found.notes[0]
-    assert results[f"{caching.FETCH}web"].state is State.RAN
+    assert results[f"{caching.FETCH}web"].why == "they are not known"
 
 
 def test_what_rendering_did_not_tell_the_installation_tells_the_next_launch(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from tasks.errors import LaunchError
 from tasks.tools.process import Sink, run_process
 from tasks.tools.secret import redact
 
+_HINT = "Use --debug flag"
+"""How Helm's last line begins where the one above says what is wrong."""
 _TAIL = 12
 """Lines of output that an error repeats."""
 
@@ -106,9 +108,9 @@ def signal_name(number: int) -> str:
 
 
 def last_line(done: Completed) -> str:
-    """The last line that is not empty, of stderr or else of stdout."""
+    """The last line that tells something, of stderr or else of stdout."""
     for text in _shown(done):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line for each in text.splitlines() if (line := each.strip()) and not line.startswith(_HINT)]
         if lines:
             return redact(lines[-1])[:400]
     return "it wrote nothing" if not done.quiet else "it wrote nothing that may be shown"

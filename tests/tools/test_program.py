@@ -155,6 +155,7 @@ def test_codes_that_are_expected_are_no_failure() -> None:
         (done(out="a", quiet=True), "it wrote nothing that may be shown"),
         (done(out="a", err="b", quiet=True), "b"),
         (done(err="x" * 500), "x" * 400),
+        (done(err="Error: it is missing\n\nUse --debug flag to render out invalid YAML\n"), "Error: it is missing"),
     ],
 )
 def test_the_last_line_says_what_happened(given: Completed, line: str) -> None:
