@@ -24,18 +24,21 @@ _WORTH_HIDING = 8
 def user_objects(files: Sequence[str], root: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
     """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
 
-    Paths are seen from `root`. Raises `BadInput` that names file, document and line, also for an object
-    that comes twice.
+    Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that names
+    file, document and line, also for one that they hold differently.
     """
     found: list[dict[str, Any]] = []
-    places: dict[Key, str] = {}
+    known: dict[Key, tuple[str, dict[str, Any]]] = {}
     for path in _paths(files, root):
         for document in documents(read_text(path, "one of manifests.files"), _shown(path, root)):
             for place, given in opened(document.value, document.place):
                 obj = finish(_cleaned(fill(given, values)))
-                first = places.setdefault(key(obj), place)
-                if first != place:
-                    raise refused(place, f"{obj['kind']} '{obj['metadata']['name']}' stands in {first} already")
+                first, before = known.setdefault(key(obj), (place, obj))
+                if before is not obj:
+                    if before == obj:
+                        continue
+                    what = f"{obj['kind']} '{obj['metadata']['name']}'"
+                    raise refused(place, f"{what} stands in {first} already, and differs from it")
                 _hide(obj)
                 found.append(obj)
     return found

@@ -16,9 +16,10 @@ VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
     [
         ("${IP}", "127.0.0.1"),
         ("https://a.${DOMAIN}:${IP}", "https://a.example.test:127.0.0.1"),
-        ("$IP ${OTHER} $(IP) ${ip} ${IP $${DOMAIN} ${} $", "$IP ${OTHER} $(IP) ${ip} ${IP $example.test ${} $"),
+        ("$IP ${OTHER} $(IP) ${ip} ${IP ${} $", "$IP ${OTHER} $(IP) ${ip} ${IP ${} $"),
         ({"${IP}": ["${IP}", 1, None, True, 1.5, {"a": "${DOMAIN}"}]}, None),
         ("", ""),
+        ("ip=$${IP} $$${IP} $${OTHER} $$ $${IP}${IP}", "ip=${IP} $${IP} $${OTHER} $$ ${IP}127.0.0.1"),
     ],
 )
 def test_only_known_names_in_texts(given: Any, wanted: Any) -> None:
@@ -47,4 +48,5 @@ def test_an_item_with_the_placeholder_comes_once_for_each_text() -> None:
         "alone": "${B}",
     }
     assert repeat(["${B}", "x"], "B", []) == ["x"]
+    assert repeat(["$${B}"], "B", ["1", "2"]) == ["$${B}"]
     assert repeat(["${B}"], "B", ["", "${B}"]) == ["", "${B}"]

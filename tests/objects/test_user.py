@@ -100,15 +100,25 @@ def test_values_of_a_secret_are_masked_but_for_short_ones(tmp_path: Path, write:
     assert redact("user-hunter-2-text user-hunter-2-data dXNlci1odW50ZXItMi1kYXRh admin") == "*** *** *** admin"
 
 
-def test_an_object_that_comes_twice_is_refused_with_both_places(tmp_path: Path, write: Write) -> None:
+def test_an_object_that_two_files_hold_equally_comes_once(tmp_path: Path, write: Write) -> None:
+    write("a.yaml", config_map("same", "{a: x, b: y2}") + "---\n" + config_map("a"))
+    write("b.json", json.dumps({**CONFIG_MAP, "data": {"b": "y2", "a": "x"}}))
+    write("c.yaml", config_map("c") + "---\n" + config_map("same", "{b: 'y2', a: x}"))
+    assert names(user_objects(["a.yaml", "b.json", "c.yaml"], tmp_path, VALUES)) == ["same", "a", "c"]
+
+
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "same"}}
+
+
+def test_an_object_that_two_files_hold_differently_is_refused_with_both_places(tmp_path: Path, write: Write) -> None:
     write("a.yaml", config_map("same"))
-    write("b.yaml", config_map("other") + "---\n" + config_map("same"))
+    write("b.yaml", config_map("other") + "---\n" + config_map("same", "{a: x}"))
     with pytest.raises(BadInput) as error:
         user_objects(["a.yaml", "b.yaml"], tmp_path, VALUES)
     assert "b.yaml, document 2 (line 6)" in error.value.what
     assert "a.yaml, document 1 (line 1)" in error.value.why
     assert "'same'" in error.value.why
-    write("b.yaml", config_map("same").replace("{name", "{namespace: other, name"))
+    write("b.yaml", config_map("same", "{a: x}").replace("{name", "{namespace: other, name"))
     assert len(user_objects(["a.yaml", "b.yaml"], tmp_path, VALUES)) == 2
 
 
