@@ -11,6 +11,7 @@ from tasks.errors import BadInput
 from tasks.facts.standing import Presence, Standing
 from tasks.helm import installed_by
 from tasks.inside import with_live
+from tasks.kustomize import kustomized
 from tasks.objects.labels import key
 from tasks.objects.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.secrets import values
@@ -62,6 +63,7 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
         environment=environment(session.owner, settings.cluster.name),
         clear_pending=session.clear_pending,
         helm_major=(numbers(version.helm) or (4,))[0],
+        rendered=kustomized(session, programs, parts),
         **values(session, parts),
     )
     return with_live(situation, parts)

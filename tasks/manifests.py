@@ -57,7 +57,7 @@ def wanted_own(situation: Situation) -> list[dict[str, Any]]:
     """The user's own."""
     cluster = situation.settings.cluster
     values = {"IP": cluster.bind_address, "DOMAIN": cluster.domain}
-    return user_objects(situation.settings.manifests.files, situation.root, values)
+    return user_objects(situation.settings.manifests.files, situation.root, values, situation.rendered)
 
 
 def steps(situation: Situation) -> list[Step]:

@@ -112,6 +112,8 @@ class Situation:
     """In a cluster that is not this project's: what its objects are labelled with when they are created."""
     clear_pending: bool = False
     """Whether releases that another Helm has left pending, or is at work on, are cleared."""
+    rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
     reach: Reach = field(default_factory=Network)
     handover: Handover = field(default_factory=Handover)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -16,6 +16,7 @@ from tasks.facts.standing import Presence, refuse_foreign
 from tasks.helm import refuse_pending
 from tasks.hostports import ports_for
 from tasks.inside import with_live
+from tasks.kustomize import kustomized
 from tasks.launch import NEEDS_CLUSTER
 from tasks.questions import Questions
 from tasks.secrets import values
@@ -93,6 +94,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         clear_pending=session.clear_pending,
         helm_version=version.helm or "",
         helm_major=(numbers(version.helm) or (4,))[0],
+        rendered=kustomized(session, programs, parts),
         **values(session, parts),
     )
     if not shared:

@@ -32,7 +32,7 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JS
 def repeat(value: Any, name: str, texts: Sequence[str]) -> Any:  # noqa: ANN401
     """A copy in which an item of a list that holds `${NAME}` comes once for each text, with it filled in.
 
-    Of lists within each other the innermost repeats. Where no list is around it, `${NAME}` stays, and so does `$${NAME}`.
+    Of lists within each other the innermost repeats. Where no list is around it, `${NAME}` stays; so does `$${NAME}`.
     """
     if isinstance(value, dict):
         return {key: repeat(inner, name, texts) for key, inner in value.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tasks.errors import BadInput
@@ -21,16 +22,34 @@ _WORTH_HIDING = 8
 """Values of Secrets that are shorter are not masked: `admin` and `true` stand everywhere."""
 
 
-def user_objects(files: Sequence[str], root: Path, values: Mapping[str, str]) -> list[dict[str, Any]]:
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+"""Files that make a folder one to be rendered (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
+
+
+def kustomized(files: Sequence[str], root: Path) -> tuple[Path, ...]:
+    """The folders that `kubectl kustomize` must render before `user_objects` can read them."""
+    return tuple(path for path in _paths(files, root) if path.is_dir())
+
+
+def user_objects(
+    files: Sequence[str], root: Path, values: Mapping[str, str], rendered: Mapping[Path, str] = MappingProxyType({})
+) -> list[dict[str, Any]]:
     """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
 
-    Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that names
-    file, document and line, also for one that they hold differently.
+    `rendered` has the texts of the folders that `kustomized` names.
+
+    Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that
+    names file, document and line, also for one that they hold differently.
     """
     found: list[dict[str, Any]] = []
     known: dict[Key, tuple[str, dict[str, Any]]] = {}
     for path in _paths(files, root):
-        for document in documents(read_text(path, "one of manifests.files"), _shown(path, root)):
+        shown = _shown(path, root)
+        if path in rendered:
+            text, shown = rendered[path], f"{shown} (by kubectl kustomize)"
+        else:
+            text = read_text(path, "one of manifests.files")
+        for document in documents(text, shown):
             for place, given in opened(document.value, document.place):
                 obj = finish(_cleaned(fill(given, values)))
                 first, before = known.setdefault(key(obj), (place, obj))
@@ -45,10 +64,14 @@ def user_objects(files: Sequence[str], root: Path, values: Mapping[str, str]) ->
 
 
 def _paths(files: Sequence[str], root: Path) -> Iterator[Path]:
+    """Files, and folders with a kustomization: these are not looked into."""
     seen: set[Path] = set()
     for name in files:
         path = root / Path(name).expanduser()
-        for each in _listed(path) if path.is_dir() else [path]:
+        if path.name in KUSTOMIZATIONS and path.is_file():
+            path = path.parent
+        plain = path.is_dir() and not any((path / each).is_file() for each in KUSTOMIZATIONS)
+        for each in _listed(path) if plain else [path]:
             if each.resolve() not in seen:  # a folder, and one of its files again
                 seen.add(each.resolve())
                 yield each

@@ -144,7 +144,7 @@ class Manifests(Tree):
         True, "Apply files/nodelocaldns-configmap.yaml (without its DaemonSet it does nothing)."
     )
     quota: Quota = section(Quota, "files/resource-quotas.yaml")
-    files: Texts = setting((), "Manifests of yours: files or folders, after the base resources.")
+    files: Texts = setting((), "Manifests of yours, after the base resources: files, folders, or kustomizations.")
 
 
 class Release(Tree):
@@ -156,7 +156,9 @@ class Release(Tree):
     namespace: Name = setting(..., "Its namespace; made if it is missing.")
     chart: Text = setting(..., "repository/chart, oci://…, or a path that begins with ./ or /.")
     version: Text | None = setting(None, "Version of the chart; null: the newest.")
-    values: Free = setting({}, "Values; `${IP}` and `${DOMAIN}` are filled in, `$${IP}` stays; null takes out a chart's own default.")
+    values: Free = setting(
+        {}, "Values; `${IP}` and `${DOMAIN}` are filled in, `$${IP}` stays; null takes out a chart's own default."
+    )
     values_files: Texts = setting((), "Files of values, before `values`.")
     needs: Words = setting((), "Releases that must be ready first; `namespace/name` where two have one name.")
     wait: Bool = setting(True, "Wait until its workloads are ready.")

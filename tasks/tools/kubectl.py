@@ -77,6 +77,11 @@ def send(kubeconfig: Path, method: str, path: str, body: str, *, deadline: float
     )
 
 
+def kustomize(folder: Path, *, deadline: float) -> Command:
+    """The objects of a folder with a kustomization, as YAML; no cluster is asked. They may hold secrets."""
+    return Command(argv=("kubectl", "kustomize", str(folder)), env=_PLAIN, deadline=deadline)
+
+
 def flattened(context: str) -> Command:
     """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
     return Command(

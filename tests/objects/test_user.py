@@ -11,7 +11,7 @@ import pytest
 
 from tasks.errors import BadInput
 from tasks.objects.labels import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
-from tasks.objects.user import user_objects
+from tasks.objects.user import kustomized, user_objects
 from tasks.tools.secret import redact
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
@@ -151,6 +151,20 @@ def test_errors_name_file_document_and_line(tmp_path: Path, write: Write, text: 
     assert "sub/bad.yaml" in error.value.what
     assert place in error.value.what
     assert why in error.value.why
+
+
+@pytest.mark.parametrize("name", ["kustomization.yaml", "kustomization.yml", "Kustomization"])
+def test_a_folder_with_a_kustomization_is_rendered_and_not_looked_into(tmp_path: Path, write: Write, name: str) -> None:
+    write(f"k/{name}", "resources: [part.yaml]\n")
+    write("k/part.yaml", config_map("part"))
+    files = ["k", f"k/{name}", "k/part.yaml"]
+    folder = tmp_path / "k"
+    assert kustomized(files, tmp_path) == (folder,)
+    found = user_objects(files, tmp_path, VALUES, {folder: config_map("made", "{a: '${IP}'}")})
+    assert names(found) == ["made", "part"]
+    assert found[0]["data"] == {"a": "127.0.0.1"}
+    with pytest.raises(BadInput, match=r"k \(by kubectl kustomize\), document 1"):
+        user_objects(["k"], tmp_path, VALUES, {folder: "- 1"})
 
 
 def test_a_missing_file_and_an_empty_folder_are_told(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The user's folders of manifests that have a kustomization: rendered by kubectl, when facts are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tasks.errors import BadInput
+from tasks.objects.user import kustomized as folders
+from tasks.session import Session
+from tasks.tools import kubectl
+from tasks.tools.program import CommandFailed, Programs
+
+_AT_ONCE = 4
+
+
+def kustomized(session: Session, programs: Programs, parts: Collection[str]) -> dict[Path, str]:
+    """The text of each such folder, where manifests are put in. Raises `BadInput` for one that cannot be rendered."""
+    found = folders(session.settings.manifests.files, session.root) if "manifests" in parts else ()
+    if not found:
+        return {}
+    deadline = session.settings.timeouts.command
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return dict(zip(found, pool.map(lambda folder: _rendered(programs, folder, deadline), found), strict=True))
+
+
+def _rendered(programs: Programs, folder: Path, deadline: float) -> str:
+    command = kubectl.kustomize(folder, deadline=deadline)
+    try:
+        return programs.run(command, quiet=True).out
+    except CommandFailed as error:
+        raise BadInput(
+            f"{folder}, which manifests.files names, cannot be rendered",
+            why=error.what,
+            fix=f"correct its kustomization; to see it alone: {command.paste()}",
+        ) from None
