@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tasks.acting import explain_refusal, run
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.objects.compare import same
 from tasks.objects.labels import Key, key
-from tasks.objects.stream import line, ordered, stream
+from tasks.objects.stream import ordered
 from tasks.situation import Situation
-from tasks.tools import kubectl
-
-if TYPE_CHECKING:
-    from tasks.tools.kubeapi import Api
+from tasks.tools.kuberesources import display
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +49,6 @@ def ending(situation: Situation, namespace: str | None) -> bool:
     return there is not None and bool(there["metadata"].get("deletionTimestamp"))
 
 
-def display(obj: dict[str, Any]) -> str:
-    """namespace/kind/name, short."""
-    namespace = obj["metadata"].get("namespace")
-    return f"{namespace + '/' if namespace else ''}{obj['kind'].lower()}/{obj['metadata']['name']}"
-
-
 def apply_step(
     situation: Situation,
     name: str,
@@ -68,15 +58,19 @@ def apply_step(
     needs: tuple[str, ...],
     expected: float = 0.4,
     secret: bool = False,
+    more_to_come: bool = False,
 ) -> Step:
-    """One step for all of them; skipped if nothing differs. `secret` keeps the output out of logs."""
+    """One step for all of them; skipped if nothing differs. `secret` keeps the output out of logs.
+
+    `more_to_come`: see `applying`.
+    """
     found = difference(situation, wanted)
     if not found.objects:
         return Step(name=name, task=task, needs=needs, skip=found.why)
     return Step(
         name=name,
         task=task,
-        action=applying(situation, found.objects, secret=secret),
+        action=applying(situation, found.objects, secret=secret, more_to_come=more_to_come),
         needs=needs,
         deadline=situation.settings.timeouts.command,
         retry=Retry(attempts=5, first=0.3, cap=4.0),
@@ -85,48 +79,28 @@ def apply_step(
     )
 
 
-def applying(situation: Situation, objects: Sequence[dict[str, Any]], *, secret: bool = False) -> Action:
-    """Server-side apply: without a process where the kubeconfig has certificates, else by one kubectl for all."""
+def applying(
+    situation: Situation, objects: Sequence[dict[str, Any]], *, secret: bool = False, more_to_come: bool = False
+) -> Action:
+    """Server-side apply: without a process where the kubeconfig has certificates, else by one kubectl for all.
+
+    What the API cannot take yet is put in when it can. `more_to_come`: what these objects need may come with others of
+    the user's own.
+    """
 
     def act(context: Context) -> Report | None:
         from tasks.outage import answers_again
+        from tasks.sending import ByKubectl, Hopes, OneByOne, send
         from tasks.tools.kubeapi import Direct
 
         answers_again(situation, context)
         api = situation.api()
-        if isinstance(api, Direct) or not situation.owns_cluster:
-            return _put(situation, api, objects, context)
-        command = kubectl.apply(
-            situation.folders.kubeconfig, stream(objects), deadline=situation.settings.timeouts.command
+        sender = (
+            OneByOne(situation, api, context)
+            if isinstance(api, Direct) or not situation.owns_cluster
+            else ByKubectl(situation, context, secret=secret)
         )
-        done = run(situation.programs, command, context, quiet=secret)
-        return Report(exit_code=done.code)
+        hopes = Hopes(context, situation.settings.timeouts.command, more_to_come=more_to_come)
+        return send(sender, api, ordered(objects), hopes, context)
 
     return act
-
-
-def _put(situation: Situation, api: Api, objects: Sequence[dict[str, Any]], context: Context) -> Report:
-    """One after another, in an order in which each finds what it needs; names, never what is in them, go to the log."""
-    from tasks.tools.kubeapi import Direct
-    from tasks.tools.kubeapply import Refused, put
-    from tasks.tools.kuberesources import Resources
-
-    resources = Resources(api)
-    done: list[str] = []
-    try:
-        for each in ordered(objects):
-            context.wait(0)
-            if isinstance(api, Direct) and situation.owns_cluster:
-                put(api, resources, each, line(each))
-                how = "applied"
-            else:
-                from tasks.creating import create_or_update
-
-                how = create_or_update(situation, api, resources, each)
-            done.append(f"{display(each)} {how}")
-    except Refused as error:
-        done.append(error.text)
-        raise explain_refusal(error) from None
-    finally:
-        situation.programs.note(context, "\n".join(done))
-    return Report()

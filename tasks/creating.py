@@ -15,7 +15,7 @@ from tasks.objects.labels import FIELD_MANAGER
 from tasks.objects.ownership import applicable, created_by, marked, owner_of, refused
 from tasks.objects.stream import line, stream
 from tasks.tools import kubectl
-from tasks.tools.kubeapi import Api, ApiError, Direct, Sender
+from tasks.tools.kubeapi import WRITE, Api, ApiError, Direct, Sender
 from tasks.tools.kubeapply import not_taken, place_of, put
 from tasks.tools.kuberesources import Key, Resources
 
@@ -61,7 +61,7 @@ def _update(
     if isinstance(api, Direct):
         put(api, resources, exact, line(exact))
         return
-    deadline = situation.settings.timeouts.command
+    deadline = max(WRITE, situation.settings.timeouts.command)
     run(situation.programs, kubectl.apply(situation.folders.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
 
 

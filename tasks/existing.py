@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tasks import manifests
-from tasks.applying import display
 from tasks.cluster.config import Shape
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence, Standing
@@ -20,6 +19,7 @@ from tasks.settings.rules import releases
 from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import helm, kubectl
+from tasks.tools.kuberesources import display
 from tasks.tools.program import CommandFailed, Programs
 from tasks.wanted import contents
 

@@ -15,12 +15,12 @@ from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import LaunchError
 from tasks.facts.releases import LiveRelease, releases, unreadable, wanted_refs
-from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.helm_values import release_fingerprint, release_values
 from tasks.objects.labels import digest
 from tasks.objects.ownership import CREATED_BY, Foreign, refused
 from tasks.objects.stream import line
+from tasks.quotas import QUOTAS
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.releases import named
 from tasks.settings.tree import Release
@@ -47,6 +47,11 @@ def ready_name(release: Release) -> str:
     return f"helm: {release.name}{_where(release)} ready"
 
 
+def done_name(release: Release) -> str:
+    """The step after which what needs a release may begin."""
+    return ready_name(release) if release.wait else install_name(release)
+
+
 def _where(release: Release) -> str:
     """A release is found by its name and namespace; in a step's name the namespace stands only where it tells more."""
     return "" if release.namespace == release.name else f" in {release.namespace}"
@@ -62,7 +67,7 @@ def steps(situation: Situation) -> list[Step]:
     found = fetch_steps(situation, tuple(charts.values()), frozenset(chart.id for chart in wanted))
     for release in situation.releases:
         needed = [each for need in release.needs for each in named(need, situation.releases)]
-        needs = tuple(ready_name(each) if each.wait else install_name(each) for each in needed)
+        needs = tuple(done_name(each) for each in needed)
         found += _release(situation, release, charts[_key(release)], reasons[_key(release)], needs)
     return found
 

@@ -17,7 +17,9 @@ _AT_ONCE = 4
 
 def kustomized(session: Session, programs: Programs, parts: Collection[str]) -> dict[Path, str]:
     """The text of each such folder, where manifests are put in. Raises `BadInput` for one that cannot be rendered."""
-    found = folders(session.settings.manifests.files, session.root) if "manifests" in parts else ()
+    found = (
+        folders([file.path for file in session.settings.manifests.files], session.root) if "manifests" in parts else ()
+    )
     if not found:
         return {}
     deadline = session.settings.timeouts.command

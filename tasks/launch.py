@@ -149,6 +149,7 @@ def fitted(steps: Sequence[Step]) -> list[Step]:
                 step,
                 needs=tuple(dict.fromkeys(need for need in step.needs if need in names and need != step.name)),
                 until=tuple(name for name in step.until if name in names),
+                awaits=tuple(name for name in step.awaits if name in names),
             )
             for step in steps
         ]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from tasks import namespaces
-from tasks.applying import apply_step
+from tasks import helm, namespaces
+from tasks.applying import apply_step, difference
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.health import SYSTEM
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.base import NODE_LOCAL_DNS, STORAGE, base
 from tasks.objects.contain import differences
-from tasks.objects.labels import key, unmarked
+from tasks.objects.labels import Key, key, unmarked
 from tasks.objects.stream import split
 from tasks.objects.user import user_objects
-from tasks.quotas import counted_step
+from tasks.quotas import QUOTAS, counted_step
+from tasks.settings.releases import named
 from tasks.situation import Situation
 
 TASK = "manifests"
 LEFT_OUT = "manifests: base resources that are left out"
-BASE, QUOTAS = "manifests: base resources", "manifests: quotas are counted"
+BASE = "manifests: base resources"
 OWN_CRDS, OWN_READY, OWN = "manifests: your CRDs", "manifests: your CRDs are served", "manifests: yours"
+_MAKERS = frozenset(
+    {"APIService", "CustomResourceDefinition", "DaemonSet", "Deployment", "HelmChart", "Job", "Pod", "StatefulSet"}
+)
+"""Kinds of objects that may bring kinds, or answer for webhooks, some time after they are applied."""
 
 
 def wanted_base(situation: Situation) -> list[dict[str, Any]]:
@@ -55,13 +63,33 @@ def _left_out(situation: Situation) -> str:
 
 def wanted_own(situation: Situation) -> list[dict[str, Any]]:
     """The user's own."""
+    return _read(situation, [file.path for file in situation.settings.manifests.files])
+
+
+def _read(situation: Situation, paths: Sequence[str]) -> list[dict[str, Any]]:
     cluster = situation.settings.cluster
     values = {"IP": cluster.bind_address, "DOMAIN": cluster.domain}
-    return user_objects(situation.settings.manifests.files, situation.root, values, situation.rendered)
+    return user_objects(paths, situation.root, values, situation.rendered)
+
+
+def _by_needs(situation: Situation, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """The user's own by the releases that their files need; those that need none first."""
+    needs: dict[Key, tuple[str, ...]] = {}
+    for file in situation.settings.manifests.files:
+        for each in _read(situation, [file.path]) if file.needs else ():
+            needs[key(each)] = tuple(dict.fromkeys((*needs.get(key(each), ()), *file.needs)))
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {(): []}
+    for each in own:
+        found.setdefault(needs.get(key(each), ()), []).append(each)
+    return found
 
 
 def steps(situation: Situation) -> list[Step]:
-    """Base resources in one apply; then the user's CRDs, and when they are served, the rest."""
+    """Base resources in one apply; then the user's CRDs, and when they are served, the rest.
+
+    What the rest needs of releases may come while it is applied: see `tasks.sending`. Files that name their `needs` are
+    applied after these, each group by a step of its own.
+    """
     resources = wanted_base(situation)
     found = [apply_step(situation, BASE, TASK, resources, needs=(READY, NAMESPACES))]
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
@@ -73,7 +101,8 @@ def steps(situation: Situation) -> list[Step]:
     own = [each for each in wanted_own(situation) if not is_there_as_wanted(situation, each)]
     if not own:
         return found
-    crds, rest = split(own)
+    groups = _by_needs(situation, own)
+    crds, rest = split(groups.pop(()))
     needs: tuple[str, ...] = (READY, NAMESPACES)
     if crds:
         found.append(apply_step(situation, OWN_CRDS, TASK, crds, needs=(READY,)))
@@ -91,7 +120,13 @@ def steps(situation: Situation) -> list[Step]:
             )
         )
         needs = (*needs, OWN_READY)
-    found.append(apply_step(situation, OWN, TASK, rest, needs=needs))
+    brings = any(each["kind"] in _MAKERS for each in difference(situation, own).objects)
+    if rest or not groups:
+        found.append(_own_step(situation, OWN, rest, needs=needs, brings=brings))
+    for names, objects in groups.items():
+        after = [each for name in names for each in named(name, situation.releases)]
+        before = (READY, NAMESPACES, *(helm.done_name(each) for each in after))
+        found.append(_own_step(situation, f"{OWN} after {', '.join(names)}", objects, needs=before, brings=brings))
     return found
 
 
@@ -101,6 +136,15 @@ def is_there_as_wanted(situation: Situation, obj: dict[str, Any]) -> bool:
         return False
     there = situation.live.objects.get(key(obj)) if situation.live is not None else None
     return there is not None and not differences(unmarked(obj), there)
+
+
+def _own_step(
+    situation: Situation, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool
+) -> Step:
+    """One that awaits what is being installed meanwhile."""
+    step = apply_step(situation, name, TASK, objects, needs=needs, more_to_come=brings)
+    names = [part for release in situation.releases for part in (helm.install_name(release), helm.ready_name(release))]
+    return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM), wait=True)
 
 
 def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:

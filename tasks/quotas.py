@@ -18,6 +18,7 @@ from tasks.situation import Situation
 if TYPE_CHECKING:
     from tasks.tools.kubeapi import Api, Direct
 
+QUOTAS = "manifests: quotas are counted"
 Place = tuple[str, str]
 """Namespace and name."""
 _LIST = "/api/v1/resourcequotas"

@@ -16,8 +16,8 @@ from tasks.errors import LaunchError
 from tasks.facts.live import Live
 from tasks.facts.releases import LiveRelease
 from tasks.launch import fitted
-from tasks.manifests import QUOTAS
 from tasks.namespaces import APPLY as NAMESPACES
+from tasks.quotas import QUOTAS
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.tree import Settings
 from tasks.situation import Situation

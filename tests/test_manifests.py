@@ -10,9 +10,12 @@ import pytest
 
 from tasks import manifests
 from tasks.cluster.plan import READY
-from tasks.launch import fitted
-from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY, QUOTAS
+from tasks.health import SYSTEM
+from tasks.hostports import choosers
+from tasks.launch import fitted, launch
+from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
 from tasks.namespaces import APPLY as NAMESPACES
+from tasks.quotas import QUOTAS
 from tasks.situation import Situation
 from tests import given
 from tests.given_direct import DirectApi
@@ -26,6 +29,7 @@ CRD = {
     "spec": {"group": "example.com"},
 }
 WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"at": "${DOMAIN}"}}
+WIDGETS = {"/apis/example.com/v1": {"resources": [{"name": "widgets", "kind": "Widget", "namespaced": False}]}}
 MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "one"}, "data": {"ip": "${IP}"}}
 
 
@@ -145,6 +149,41 @@ def test_without_crds_the_users_manifests_need_only_the_namespaces(tmp_path: Pat
     steps = named(manifests.steps(of(tmp_path, None, MAP)))
     assert set(steps[OWN].needs) == {READY, NAMESPACES}
     assert OWN_CRDS not in steps
+
+
+def test_what_releases_and_k3s_bring_may_come_while_the_users_manifests_are_applied(tmp_path: Path) -> None:
+    situation = of(tmp_path, None, MAP)
+    parts = ("namespaces", "manifests", "helm", "health")
+    step = given.by_name(launch(situation, parts, choosers(situation)))[OWN]
+    assert step.awaits == ("helm: install cert-manager", "helm: cert-manager ready", SYSTEM)
+    assert step.placeless
+    alone = given.by_name(launch(situation, ("manifests",), choosers(situation)))[OWN]
+    assert alone.awaits == (), "nothing is being installed"
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_file_that_names_its_needs_is_applied_after_these_and_holds_up_no_other(tmp_path: Path, wait: bool) -> None:
+    for name, each in {"own": MAP, "widget": WIDGET}.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(each))
+    files = [str(tmp_path / "own.yaml"), {"path": str(tmp_path / "widget.yaml"), "needs": ["cert-manager"]}]
+    release = {"name": "cert-manager", "namespace": "cert-manager", "chart": "./c", "wait": wait}
+    situation = of(tmp_path, None, sections={"manifests": {"files": files}, "helm": {"releases": [release]}})
+    api = reached(situation, DirectApi(answers=WIDGETS))
+    steps = named(manifests.steps(situation))
+    later = steps[f"{OWN} after cert-manager"]
+    assert later.needs == (READY, NAMESPACES, "helm: cert-manager ready" if wait else "helm: install cert-manager")
+    given.act(later)
+    given.act(steps[OWN])
+    assert api.names == ["Widget/w", "ConfigMap/m"]
+
+
+def test_needs_of_a_file_hold_for_its_objects_though_its_folder_is_named_too(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "widget.yaml").write_text(json.dumps(WIDGET))
+    files = [str(folder), {"path": str(folder / "widget.yaml"), "needs": "cert-manager"}]
+    steps = manifests.steps(of(tmp_path, None, sections={"manifests": {"files": files}}))
+    assert [step.name for step in steps] == [BASE, QUOTAS, f"{OWN} after cert-manager"]
 
 
 def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def check(steps: Sequence[Step]) -> tuple[str, ...]:
             )
         names.add(step.name)
     for step in steps:
-        for need in (*step.needs, *step.until):
+        for need in (*step.needs, *step.until, *step.awaits):
             if need not in names:
                 near = difflib.get_close_matches(need, names, n=1)
                 raise PlanError(
@@ -32,7 +32,7 @@ def check(steps: Sequence[Step]) -> tuple[str, ...]:
                     fix=f"did you mean '{near[0]}'?" if near else "add that step or drop the need",
                 )
     try:
-        return tuple(TopologicalSorter({s.name: s.needs for s in steps}).static_order())
+        return tuple(TopologicalSorter({s.name: (*s.needs, *s.awaits) for s in steps}).static_order())
     except CycleError as error:
         ring = " → ".join(error.args[1])
         raise PlanError(

@@ -26,7 +26,7 @@ class Places:
             most = self._bounds.kinds.get(step.kind, self._bounds.work)
             if self._kinds.get(step.kind, 0) >= most:
                 return False
-        if step.until:
+        if step.placeless:
             return True
         return self._waits < self._bounds.waits if step.wait else bool(self._slots)
 
@@ -34,7 +34,7 @@ class Places:
         """Its place, which must be there; the lowest free slot if it needs one."""
         if step.kind is not None:
             self._kinds[step.kind] = self._kinds.get(step.kind, 0) + 1
-        if step.until:
+        if step.placeless:
             return None
         if step.wait:
             self._waits += 1
@@ -47,5 +47,5 @@ class Places:
             self._kinds[step.kind] -= 1
         if slot is not None:
             heapq.heappush(self._slots, slot)
-        elif not step.until:
+        elif not step.placeless:
             self._waits -= 1

@@ -17,7 +17,7 @@ Door = tuple[str | None, str]
 
 def door(step: Step) -> Door:
     """Which places a step needs."""
-    return step.kind, "guard" if step.until else "waits" if step.wait else "work"
+    return step.kind, "guard" if step.placeless else "waits" if step.wait else "work"
 
 
 class Ready:

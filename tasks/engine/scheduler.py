@@ -142,6 +142,7 @@ class Run:
             deadline=step.deadline,
             attempt=attempt,
             say=lambda line, name=step.name: self.watcher.said(name, line),  # type: ignore[misc]
+            pending=lambda: tuple(name for name in step.awaits if name not in self._results),
         )
         self._live[step.name] = _Live(step, context, start, slot)
         self.watcher.started(step, start, slot, attempt)

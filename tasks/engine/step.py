@@ -110,6 +110,8 @@ class Context:
     say: Callable[[str], None] = lambda _line: None
     """Tells the views a line of progress."""
     attempt: int = 1
+    pending: Callable[[], tuple[str, ...]] = tuple
+    """Which of the steps that its step awaits have not ended."""
 
     def wait(self, seconds: float) -> None:
         """Pause; raises `Stopped` as soon as the step is cancelled."""
@@ -132,7 +134,9 @@ class Step:
     waits: it holds no slot of the pool, only one of the bound of waits. `kind` names a smaller bound
     that it shares with its like. A step with `until` is a guard: it starts like any other, is
     cancelled (and counts as ran) when all steps of `until` have ended, and its failure is the run's.
-    A step with `skip` never acts: the text says why.
+    A step with `skip` never acts: the text says why. `awaits` are steps whose end its action may ask for
+    (`Context.pending`) and wait for while it acts itself; they need not end well. It holds no place meanwhile, since
+    those steps may want it.
     """
 
     name: str
@@ -147,12 +151,18 @@ class Step:
     why: str = ""
     skip: str | None = None
     until: tuple[str, ...] = ()
+    awaits: tuple[str, ...] = ()
     expected: float | None = None
     """Seconds it is thought to take where no earlier run tells."""
     optional: bool = False
     """It only saves time: its failure is a note, and neither the run's nor that of a step that needs it."""
     notes: tuple[str, ...] = ()
     """As in `Report`, known before it acts, or why it need not."""
+
+    @property
+    def placeless(self) -> bool:
+        """Whether it takes no place of the pool, nor of the waits: it lasts as long as other steps."""
+        return bool(self.until or self.awaits)
 
 
 @dataclass(frozen=True, kw_only=True)

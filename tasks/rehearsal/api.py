@@ -77,7 +77,7 @@ class Changes:
 
     def __iter__(self) -> Iterator[str]:
         store = self._kube.objects(self._cluster)
-        where = find(self._path, kinds.served(store.read(), time.time()))
+        where = find(self._path, self._kube.served(store.read(), time.time()))
         key = kinds.bucket(where.kind[0], where.kind[1])
         known: dict[str, int] = {}
         mark: tuple[int, ...] = ()

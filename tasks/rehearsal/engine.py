@@ -51,6 +51,7 @@ class Rehearsal:
 
         times, seconds = staged(self.root, self.what_if, steps, situation, bounds, scene)
         _write(self.place.folder / "times.json", {**times, "scale": self.what_if.scale})
+        _write(self.place.folder / "kinds.json", _brought(situation))
         return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 
     def ask(self, what_if: WhatIf) -> Rehearsal:
@@ -87,6 +88,22 @@ def enter(session: Session) -> Session:
     place = Place(folder)
     made = Rehearsal(place=place, root=session.root, what_if=WhatIf())
     return replace(session, environ=environment(session.environ, place), rehearsal=made)
+
+
+def _brought(situation: Situation) -> dict[str, list[list[object]]]:
+    """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
+    from tasks.tools.kuberesources import built_in, of_k3s
+
+    found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
+    if situation.settings.manifests.files:
+        from tasks.manifests import wanted_own
+
+        for each in wanted_own(situation):
+            version = str(each["apiVersion"])
+            row: list[object] = [version, each["kind"], bool(each["metadata"].get("namespace"))]
+            if not built_in(version):
+                found["k3s" if of_k3s(version) else "releases"].append(row)
+    return found
 
 
 def _mend(place: Place) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from tasks.rehearsal.containers import Document
@@ -73,8 +73,8 @@ def builtin() -> Iterator[Kind]:
             yield words[0], words[1], words[2], len(words) == 3
 
 
-def served(doc: Document, now: float) -> list[Kind]:
-    """Those, and the kinds of definitions that are established."""
+def served(doc: Document, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
+    """Those, the kinds of definitions that are established, and what is `brought` by k3s or once a release is there."""
     found = list(builtin())
     for record in (doc["objects"].get("apiextensions.k8s.io/v1 CustomResourceDefinition") or {}).values():
         if record["served"] > now:
@@ -85,7 +85,22 @@ def served(doc: Document, now: float) -> list[Kind]:
                 names = spec["names"]
                 api = f"{spec['group']}/{version['name']}"
                 found.append((api, names["kind"], names["plural"], spec.get("scope") != "Cluster"))
+    known = {(version, kind) for version, kind, *_ in found}
+    for version, kind, namespaced in (
+        *brought.get("k3s", ()),
+        *(brought.get("releases", ()) if _installed(doc) else ()),
+    ):
+        if (version, kind) not in known:
+            known.add((version, kind))
+            found.append((version, kind, f"{kind.lower()}s", namespaced))
     return found
+
+
+def _installed(doc: Document) -> bool:
+    """Whether a release has been installed."""
+    secrets = (doc["objects"].get("v1 Secret") or {}).values()
+    rows = (each["object"]["metadata"].get("labels") or {} for each in secrets)
+    return any(each.get("owner") == "helm" and each.get("status") == "deployed" for each in rows)
 
 
 def root(api_version: str) -> str:

@@ -69,6 +69,10 @@ class Kube:
             raise Silent(_REFUSED)
         return found
 
+    def served(self, doc: Document, now: float) -> list[kinds.Kind]:
+        """The kinds that a cluster serves."""
+        return kinds.served(doc, now, self._place.read("kinds.json", {}))
+
     def objects(self, cluster: str) -> Store:
         """The objects of a cluster."""
         if cluster not in self._stores:
@@ -111,7 +115,7 @@ class Kube:
 
     def _get(self, cluster: str, path: str, given: dict[str, str], now: float) -> Any:  # noqa: ANN401 - any JSON
         doc = self.objects(cluster).read()
-        known = kinds.served(doc, now)
+        known = self.served(doc, now)
         listed = health.discovery(path, known)
         if listed is not None:
             return listed
@@ -147,11 +151,10 @@ class Kube:
 
     # -- changing -------------------------------------------------------------------------------------
 
-    @staticmethod
     def _change(
-        world: workloads.World, method: str, path: str, given: dict[str, str], body: str
+        self, world: workloads.World, method: str, path: str, given: dict[str, str], body: str
     ) -> tuple[int, dict[str, Any]]:
-        where = find(path, kinds.served(world.doc, world.now))
+        where = find(path, self.served(world.doc, world.now))
         if method == "DELETE":
             record = objects.get(world.doc, where.kind[0], where.kind[1], where.namespace, where.name, world.now)
             if record is None:

@@ -94,3 +94,6 @@ class Tree(BaseModel):
 
     KEY: ClassVar[str] = "name"
     """In a list of such parts: the field that tells them apart."""
+
+    SHORT: ClassVar[bool] = False
+    """Whether a text in such a list stands for a part of which only that field is given."""

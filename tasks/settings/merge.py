@@ -70,6 +70,9 @@ class Merging:
         items: list[Node] = []
         for number, each in enumerate(value):
             place = (*path, str(number))
+            if isinstance(each, str) and shape.model is not None and shape.model.SHORT:
+                items.append({shape.model.KEY: Leaf(each, self.layer.at(place))})
+                continue
             if isinstance(each, dict) and each:
                 items.append(self._section(None, each, below(shape, "") or shape, place))
             else:

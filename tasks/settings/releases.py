@@ -76,7 +76,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
             yield Finding(path=(*path, "name"), text=f"is '{release.name}'", why=why, fix="rename one, or disable it")
         first.setdefault(_id(release), number)
         yield from _of_chart(settings, release, (*path, "chart"))
-        yield from _of_needs(settings, release, found, (*path, "needs"))
+        others = [each for each in found if each is not release]
+        yield from _of_needs(settings, release.needs, found, others, (*path, "needs"))
+    for number, file in enumerate(settings.manifests.files):
+        yield from _of_needs(settings, file.needs, found, found, ("manifests", "files", number, "needs"))
     yield from _of_ingress(settings, found, first)
     yield from _ring(settings, found)
 
@@ -103,9 +106,13 @@ def _of_chart(settings: Settings, release: Release, path: tuple[str | int, ...])
 
 
 def _of_needs(
-    settings: Settings, release: Release, found: Sequence[Release], path: tuple[str | int, ...]
+    settings: Settings,
+    needs: Sequence[str],
+    found: Sequence[Release],
+    others: Sequence[Release],
+    path: tuple[str | int, ...],
 ) -> Iterator[Finding]:
-    for need in release.needs:
+    for need in needs:
         meant = named(need, found)
         if len(meant) == 1:
             continue
@@ -117,7 +124,7 @@ def _of_needs(
             why = "that release is not enabled, so it would never be ready"
             yield Finding(path=path, text=text, why=why, fix="enable it, or take it out of `needs`")
         else:
-            names = [each.name for each in found if each is not release]
+            names = [each.name for each in others]
             near = nearest(need, names)
             why = f"no release has that name; there are: {', '.join(names) or 'no others'}"
             yield Finding(path=path, text=text, why=why, fix=f"did you mean {near}?" if near else "")

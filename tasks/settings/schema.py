@@ -56,10 +56,12 @@ def _place(shape: Shape, leaf: dict[str, Any], definitions: dict[str, Any]) -> d
         name = shape.model.__name__
         definitions[name] = _section(shape.model, definitions, needed=True)
         definitions[f"{name}.change"] = _section(shape.model, definitions)
+        part: dict[str, Any] = {"$ref": f"#/$defs/{name}"}
+        items = {"anyOf": [{"type": "string"}, part]} if shape.model.SHORT else part
         return {
             **told,
             "anyOf": [
-                {"type": "array", "items": {"$ref": f"#/$defs/{name}"}},
+                {"type": "array", "items": items},
                 {"type": _MAPPING, "additionalProperties": {"$ref": f"#/$defs/{name}.change"}},
             ],
         }

@@ -6,9 +6,9 @@ writes them (2G is 2 GiB); durations are seconds.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from tasks.settings import names
 from tasks.settings.cluster import Cluster, ComponentArgs, Limits, Ports
@@ -52,6 +52,7 @@ __all__ = [
     "Ingress",
     "Kubeconfig",
     "Limits",
+    "ManifestFile",
     "Manifests",
     "Network",
     "Pool",
@@ -135,6 +136,23 @@ class Quota(Tree):
     default_memory: Amount = setting("32Mi", "Memory request of a container that names none.")
 
 
+class ManifestFile(Tree):
+    """A file, a folder or a kustomization of manifests; a path alone is one, too."""
+
+    KEY: ClassVar[str] = "path"
+    SHORT: ClassVar[bool] = True
+
+    path: Text = setting(..., "The file, the folder, or the folder with a kustomization.")
+    needs: Words = setting(
+        (), "Releases that must be ready before its objects are applied; `namespace/name` where two have one name."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        return {"path": value} if isinstance(value, str) else value
+
+
 class Manifests(Tree):
     """Base resources and the user's own."""
 
@@ -144,7 +162,9 @@ class Manifests(Tree):
         True, "Apply files/nodelocaldns-configmap.yaml (without its DaemonSet it does nothing)."
     )
     quota: Quota = section(Quota, "files/resource-quotas.yaml")
-    files: Texts = setting((), "Manifests of yours, after the base resources: files, folders, or kustomizations.")
+    files: tuple[ManifestFile, ...] = setting(
+        (), "Manifests of yours, after the base resources: files, folders, or kustomizations, as paths or with `needs`."
+    )
 
 
 class Release(Tree):

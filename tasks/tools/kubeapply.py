@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from tasks.tools.kubeapi import ApiError, Direct
 from tasks.tools.kubectl import FIELD_MANAGER
-from tasks.tools.kuberesources import Resources, path
+from tasks.tools.kuberesources import Resources, display, path
 from tasks.tools.secret import redact
 
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"})
@@ -20,9 +20,9 @@ _QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValida
 class Refused(ApiError):
     """The API has not taken an object."""
 
-    def __init__(self, code: int, display: str, said: str, reason: str) -> None:
+    def __init__(self, code: int, name: str, said: str, reason: str) -> None:
         said = redact(said)  # it may repeat what was sent
-        what = f"the API has not taken {display}: {said}"
+        what = f"the API has not taken {name}: {said}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
         self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
         """As kubectl would tell it: what is known of causes is known in its words."""
@@ -42,21 +42,16 @@ def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
     name, namespace = str(obj["metadata"]["name"]), obj["metadata"].get("namespace")
     where = resources.find(api_version, kind)
     if where is None:
-        error = Refused(404, _display(obj), f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
+        error = Refused(404, display(obj), f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
         error.transient = True
         raise error
     plural, namespaced = where
     return path(api_version, plural, (namespace or "default") if namespaced else "", name)
 
 
-def _display(obj: Mapping[str, Any]) -> str:
-    namespace = obj["metadata"].get("namespace")
-    return f"{namespace + '/' if namespace else ''}{str(obj['kind']).lower()}/{obj['metadata']['name']}"
-
-
 def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
     """The error for an answer of the API that is no success."""
-    return Refused(code, _display(obj), *_told(text))
+    return Refused(code, display(obj), *_told(text))
 
 
 def _told(text: str) -> tuple[str, str]:

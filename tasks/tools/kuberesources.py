@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,17 @@ _MANY = 2
 """From so many wanted objects of one kind in one namespace on, a list costs less than single questions."""
 _LEFT_OUT = {("v1", "Secret"): "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"}
 """What a list need not hold: Helm keeps each revision of a release in a Secret of up to 1 MiB."""
+
+_BUILT_IN = re.compile(
+    r"[^./]+(?:/.*)?|(?:admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates|"
+    r"coordination|discovery|events|flowcontrol\.apiserver|networking|node|rbac\.authorization|resource|scheduling|"
+    r"storage|storagemigration)\.k8s\.io/.*"
+)
+"""Versions of the groups that are Kubernetes' own: no definition adds a kind to them."""
+_OF_K3S = re.compile(
+    r"(?:[^/]+\.)?(?:traefik\.io|containo\.us|cattle\.io|gateway\.networking\.k8s\.io|metrics\.k8s\.io)/.*"
+)
+"""Versions of the groups that k3s installs while it starts (k3s: manifests/)."""
 
 
 class Key(NamedTuple):
@@ -52,6 +64,22 @@ class Resources:
         return {row["kind"]: (row["name"], bool(row["namespaced"])) for row in rows or () if "/" not in row["name"]}
 
 
+def built_in(api_version: str) -> bool:
+    """Whether a group is Kubernetes' own: no definition adds a kind to it."""
+    return _BUILT_IN.fullmatch(api_version) is not None
+
+
+def of_k3s(api_version: str) -> bool:
+    """Whether a group is one that k3s installs while it starts."""
+    return _OF_K3S.fullmatch(api_version) is not None
+
+
+def display(obj: Mapping[str, Any]) -> str:
+    """An object for people: namespace/kind/name."""
+    namespace = obj["metadata"].get("namespace")
+    return f"{namespace + '/' if namespace else ''}{obj['kind'].lower()}/{obj['metadata']['name']}"
+
+
 def root(api_version: str) -> str:
     """The path of a group and version."""
     return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
@@ -64,7 +92,7 @@ def path(api_version: str, plural: str, namespace: str = "", name: str = "") -> 
 
 
 def live(api: Api, resources: Resources, wanted: Iterable[Key]) -> dict[Key, Mapping[str, Any] | None]:
-    """Each object as it is in the cluster; None if it is not there, or its kind is not known.
+    """Each object as it is in the cluster; None if it is not there, its kind is not known, or cannot be converted yet.
 
     Kinds that are the same in many namespaces are asked for by one list over all of them.
     """
@@ -76,7 +104,12 @@ def live(api: Api, resources: Resources, wanted: Iterable[Key]) -> dict[Key, Map
     for (api_version, kind), keys in groups.items():
         where = resources.find(api_version, kind)
         if where is not None:
-            there = _look(api, api_version, kind, where, keys)
+            try:
+                there = _look(api, api_version, kind, where, keys)
+            except ApiError as error:
+                if "conversion webhook" not in error.why:
+                    raise
+                there = {}  # its pods start, or are gone
             found |= {key: there.get(_place(key, namespaced=where[1])) for key in keys}
     return found
 

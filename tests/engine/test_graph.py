@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.engine.graph import check, critical_path, longest_chain, reduced, remaining
@@ -24,6 +26,8 @@ def test_an_order_satisfies_every_need() -> None:
         ([step("a"), step("a")], "two steps are called 'a'"),
         ([step("namespaces"), step("b", "namespace")], "did you mean 'namespaces'"),
         ([step("a", "b"), step("b", "a")], "→"),
+        ([replace(step("a"), awaits=("b",)), step("b", "a")], "→"),
+        ([replace(step("a"), awaits=("b",))], "which is not in the plan"),
     ],
 )
 def test_a_graph_that_cannot_run_is_refused(steps: list[Step], text: str) -> None:

@@ -245,3 +245,22 @@ def test_the_watcher_hears_of_every_end_once() -> None:
 def test_a_bound_below_one_is_refused(bounds: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Bounds(**bounds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("ends", "state"), [(lambda _c: None, State.RAN), (fails, State.FAILED)])
+def test_an_action_may_wait_for_the_end_of_other_steps_and_holds_no_place_meanwhile(
+    ends: Callable[[Context], Report | None], state: State
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def awaits(context: Context) -> Report | None:
+        seen.append(context.pending())
+        while context.pending():
+            context.wait(0.001)
+        return None
+
+    own = step("own", action=awaits, wait=True, awaits=("a", "b"))
+    steps = (own, step("a"), step("b", "a", action=ends, wait=True))
+    results = run(*steps, bounds=Bounds(work=1, waits=1), keep_going=True)
+    assert seen[0][-1] == "b"
+    assert (results["own"].state, results["b"].state) == (State.RAN, state)

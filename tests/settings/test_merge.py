@@ -124,3 +124,17 @@ def test_what_cannot_be_merged_is_told(tmp_path: Path, option: str, told: str) -
     error = refused(tmp_path, option, profile="mine")
     assert "--set" in error.what
     assert told in str(error)
+
+
+def test_a_manifest_is_a_path_or_a_path_with_its_needs(tmp_path: Path) -> None:
+    project(
+        tmp_path,
+        "openframe:\n  manifests:\n    files: [a.yaml, {path: b, needs: cert-manager}]\n",
+        mine="manifests:\n  files:\n    a.yaml: {needs: [cert-manager]}\n    b: null\n",
+    )
+    found = [resolved(tmp_path), resolved(tmp_path, profile="mine"), resolved(tmp_path, "manifests.files=[c]")]
+    assert [[(file.path, file.needs) for file in each.settings.manifests.files] for each in found] == [
+        [("a.yaml", ()), ("b", ("cert-manager",))],
+        [("a.yaml", ("cert-manager",))],
+        [("c", ())],
+    ]

@@ -67,6 +67,8 @@ def test_the_files_of_the_project_fit_and_name_it(name: str) -> None:
         {"helm": {"releases": [{"name": "a", "namespace": "a", "chart": "./a", "values": {"x": [1]}}]}},
         {"secrets": {"s": {"type": "tls", "values": {"tls.crt": {"file": "x"}}}}},
         {"timeouts": {"pull": 5}},
+        {"manifests": {"files": ["a.yaml", {"path": "b", "needs": ["cert-manager"]}]}},
+        {"manifests": {"files": {"a.yaml": {"needs": "cert-manager"}}}},
     ],
 )
 def test_what_the_schema_takes(value: Any) -> None:
@@ -87,6 +89,8 @@ def test_what_the_schema_takes(value: Any) -> None:
         {"helm": {"releases": [{"name": "a"}]}},
         {"helm": {"releases": {"a": {"chrat": "x"}}}},
         {"docker": {"tune": "maybe"}},
+        {"helm": {"releases": ["a"]}},
+        {"manifests": {"files": [{"needs": ["cert-manager"]}]}},
     ],
 )
 def test_what_the_schema_refuses(value: Any) -> None:

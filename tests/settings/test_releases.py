@@ -10,7 +10,7 @@ import pytest
 from tasks.errors import BadInput
 from tasks.settings.rules import releases
 from tasks.settings.tree import Release, Settings
-from tests.settings.project import refused
+from tests.settings.project import project, refused, resolved
 
 
 def release(name: str, *needs: str, namespace: str = "n", **more: Any) -> dict[str, Any]:
@@ -63,6 +63,28 @@ def test_needs_that_cannot_be_met(tmp_path: Path, given: list[dict[str, Any]], t
     import json
 
     assert refused(tmp_path, f"helm.releases={json.dumps(given)}").what.startswith(("--set", "2 settings"))
+
+
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        ("cert-manger", "did you mean cert-manager?"),
+        ("off", "that release is not enabled"),
+        ("two", "write m/two or n/two"),
+    ],
+)
+def test_needs_of_manifests_that_cannot_be_met_are_told_before_anything_starts(
+    tmp_path: Path, needs: str, told: str
+) -> None:
+    given = [release("cert-manager"), release("off", enabled=False), release("two", namespace="m"), release("two")]
+    settings = {"helm": {"releases": given}, "manifests": {"files": ["a.yaml", {"path": "b.yaml", "needs": needs}]}}
+    with pytest.raises(BadInput, match=r"manifests\.files\.1\.needs") as caught:
+        releases(Settings.model_validate(settings))
+    assert told in str(caught.value)
+    project(tmp_path, mine=f"manifests:\n  files:\n  - a.yaml\n  - path: b.yaml\n    needs: [{needs}]\n")
+    if needs == "cert-manger":
+        with pytest.raises(BadInput, match=r"line 5: manifests\.files\.b\\\.yaml\.needs names 'cert-manger'"):
+            resolved(tmp_path, profile="mine")
 
 
 def test_one_name_in_two_namespaces_is_two_releases() -> None:

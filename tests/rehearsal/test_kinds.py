@@ -1,0 +1,44 @@
+"""Kinds that a rehearsed cluster serves: Kubernetes' own, those of definitions, and what k3s and releases bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.rehearsal.engine import _brought
+from tasks.rehearsal.kinds import served
+from tests import given
+
+BROUGHT = {
+    "k3s": [["traefik.io/v1alpha1", "IngressRoute", True]],
+    "releases": [["cert-manager.io/v1", "ClusterIssuer", False]],
+}
+
+
+def doc(status: str = "") -> dict[str, Any]:
+    """A cluster with a release of that status."""
+    release = {"object": {"metadata": {"labels": {"owner": "helm", "status": status}}}}
+    return {"objects": {"v1 Secret": {"a/sh.helm.release.v1.x.v1": release}} if status else {}}
+
+
+@pytest.mark.parametrize(
+    ("status", "names"), [("", {"IngressRoute"}), ("pending-install", {"IngressRoute"}), ("deployed", None)]
+)
+def test_what_releases_bring_is_served_once_one_is_there(status: str, names: set[str] | None) -> None:
+    there = {kind for _version, kind, *_ in served(doc(status), 0.0, BROUGHT)}
+    assert there & {"IngressRoute", "ClusterIssuer"} == (names or {"IngressRoute", "ClusterIssuer"})
+
+
+def test_kinds_of_the_users_manifests_are_brought_by_k3s_or_by_releases(tmp_path: Path) -> None:
+    objects = [
+        {"apiVersion": "traefik.io/v1alpha1", "kind": "IngressRoute", "metadata": {"name": "r", "namespace": "a"}},
+        {"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": "c"}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "a"}},
+        {"apiVersion": "apps/v1beta1", "kind": "Deployment", "metadata": {"name": "old", "namespace": "a"}},
+    ]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump_all(objects))
+    settings = given.settings(manifests={"files": [str(tmp_path / "own.yaml")]})
+    assert _brought(given.situation(tmp_path, settings=settings)) == BROUGHT
