@@ -8,14 +8,13 @@ from dataclasses import replace
 from tasks.acting import running
 from tasks.cluster.answer import api_ready, first_answer, read_kubeconfig
 from tasks.cluster.arguments import arguments
-from tasks.cluster.config import Files, k3d_config, refuse_files, render
+from tasks.cluster.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.network import AUTHORITIES
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.standing import MARKER, Presence
 from tasks.settings.derived import balanced, docker_memory
-from tasks.settings.node_filters import nodes
 from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
 from tasks.tools import docker, k3d
@@ -160,9 +159,10 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     memory = docker_memory(limits.agent_memory) if limits.enabled and seen else None
     settings = situation.settings
     concurrency, ingress = situation.shape.concurrency, settings.ingress.controller
-    rows = arguments(settings.cluster, concurrency, ingress=ingress) if not have else ()
+    rows = arguments(settings.cluster, concurrency, ingress=ingress) if wanted and not have else ()
     filtered = [
-        (arg, nodes([each for each in filters if each.startswith("agent")], {"agent": wanted})) for arg, filters in rows
+        (arg, chosen_nodes(settings, situation.shape, filters, f"cluster.args: {arg.split('=', 1)[0]}"))
+        for arg, filters in rows
     ]
     taken = {node.name for node in have}
     names = (f"{situation.name}-agent-{number}" for number in range(wanted + len(have) + 1))

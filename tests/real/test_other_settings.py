@@ -17,6 +17,14 @@ from tests.real.world import World
 
 CLUSTER = "other-one"
 NAMESPACES = [f"team-{number}" for number in range(12)]
+ARGUMENTS = [
+    "--cluster-cidr=10.52.0.0/16",
+    "--service-cidr",
+    "10.53.0.0/16",
+    "cluster-domain home.arpa@all",
+    "--node-label=a=b",
+]
+LOGIN = "http://me:pa$$wo$rd@x@proxy.example:3128"
 FOREIGN = {
     "apiVersion": "v1",
     "kind": "Config",
@@ -53,7 +61,8 @@ def project(here: World, make: Make) -> Iterator[Project]:
         # chains three deep: 0 <- 1 <- 2, 3 <- 4 <- 5, …
         needs = [f"svc-{number - 1}"] if number % 3 else []
         releases.append(here.release(number, NAMESPACES[number], name=f"svc-{number}", needs=needs))
-    settings = here.settings(releases, namespaces=NAMESPACES, cluster={"agents": 3})
+    cluster = {"agents": 3, "args": {"k3s": ARGUMENTS}, "env": [f"EXAMPLE={LOGIN}@agent:*"]}
+    settings = here.settings(releases, namespaces=NAMESPACES, cluster=cluster)
     made = make(CLUSTER, settings)
     first, second = made.home / "first", made.home / "second"
     first.write_text(yaml.safe_dump(FOREIGN, sort_keys=False))
@@ -74,6 +83,26 @@ def test_everything_stands(project: Project) -> None:
     deployed = [d for d in project.objects("deployments") if d["metadata"]["namespace"] in NAMESPACES]
     assert len(deployed) == 12
     assert all(d["status"].get("availableReplicas") for d in deployed)
+
+
+def test_arguments_of_k3s_are_followed_however_they_are_written(project: Project) -> None:
+    nodes = project.objects("nodes")
+    assert all(node["spec"]["podCIDR"].startswith("10.52.") for node in nodes)
+    assert all(node["metadata"]["labels"].get("a") == "b" for node in nodes), "agents take it too"
+    policies = json.dumps(
+        [each for each in project.objects("networkpolicies") if each["metadata"]["namespace"] == "team-0"]
+    )
+    assert "10.52.0.0/31" in policies
+    assert "10.42." not in policies
+    (dns,) = [each for each in project.objects("configmaps") if each["metadata"]["name"] == "node-local-dns"]
+    assert "home.arpa:53" in dns["data"]["Corefile"]
+    assert "10.53.0.10" in dns["data"]["Corefile"]
+
+
+def test_the_nodes_that_a_variable_is_for_have_it_as_it_is_written(project: Project) -> None:
+    for name, there in (("server-0", False), ("agent-0", True)):
+        shown = run("docker", "inspect", "--format", "{{json .Config.Env}}", f"k3d-{CLUSTER}-{name}")
+        assert (f"EXAMPLE={LOGIN}" in json.loads(shown)) is there
 
 
 def test_releases_came_in_the_order_of_their_needs(project: Project) -> None:
