@@ -85,15 +85,15 @@ def _add(call: Call, given: Given) -> None:
             **dict(row.partition("=")[::2] for row in given.all("runtime-label")),
         }
         words = list(model["cmd"]) if copied else ["agent"]
-        words += [f"--node-label={row}" for row in given.all("k3s-node-label")]
-        words += [row.partition("@")[0] for row in given.all("k3s-arg")]
+        words += [*given.all("k3s-arg")]
+        words += [word for row in given.all("k3s-node-label") for word in ("--node-label", row)]
         made = containers.make(
             doc,
             f"k3d-{own}-0",
             model["image"],
             call.now(),
             labels=labels,
-            env=["K3S_TOKEN=rehearsal", f"K3S_URL=https://k3d-{name}-server-0:6443"],
+            env=list(model["env"]) if copied else ["K3S_TOKEN=rehearsal", f"K3S_URL=https://k3d-{name}-server-0:6443"],
             cmd=words,
             entrypoint=["/bin/k3d-entrypoint.sh"],
             binds=[bind for bind in model["binds"] if copied or "images" in bind],

@@ -156,10 +156,10 @@ def _env(config: Config, name: str, own: str, names: Sequence[str]) -> list[str]
         return []
     first = [f"K3S_URL=https://k3d-{name}-server-0:6443"] if own != "server-0" else []
     return [
+        *_of(config, "env", own, names),
         "K3S_TOKEN=rehearsal",
         *first,
         "K3S_KUBECONFIG_OUTPUT=/output/kubeconfig.yaml",
-        *_of(config, "env", own, names),
     ]
 
 
@@ -167,7 +167,7 @@ def _command(config: Config, own: str, names: Sequence[str]) -> list[str]:
     if own == "serverlb":
         return []
     role = own.partition("-")[0]
-    labels = [f"--node-label={value}" for value in _of(config, "options.k3s.nodeLabels", own, names)]
+    labels = [word for value in _of(config, "options.k3s.nodeLabels", own, names) for word in ("--node-label", value)]
     first = ["--cluster-init"] if own == "server-0" and sum(each.startswith("server-") for each in names) > 1 else []
     tls = ["--tls-san", "0.0.0.0"] if role == "server" else []  # noqa: S104 - as k3d gives it
     return [role, *_of(config, "options.k3s.extraArgs", own, names), *labels, *first, *tls]
