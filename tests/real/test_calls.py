@@ -170,6 +170,7 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
         "platform": linux_platform(os.uname().machine),
         "upstream": here.caches[0]["url"] if here.caches else "https://registry-1.docker.io",
         "cache": _CACHE,
+        "owner": "id=0123456789abcdef&name=calls",
         "cache-port": cache_port,
         "push-port": push_port,
         "http-port": http,

@@ -61,6 +61,7 @@ def words(played: Played) -> dict[str, str]:
         "agent-0": containers["k3d-calls-agent-0"],
         "registry-id": containers["k3d-calls-registry"],
         "cache-id": containers[cache],
+        "owner": played.state()["containers"][containers["k3d-calls-server-0"]]["labels"]["openframe.owner"],
         "web-chart": "shop/web",
         "web-version": "1.2.3",
         "web-image": "docker.io/library/web:1.2.3",
