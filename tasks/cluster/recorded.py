@@ -62,7 +62,7 @@ def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
         "cluster.agent_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.agent_labels.items())]),
         "cluster.args": _digest(sorted(_written(settings, as_written=False))),
         "cluster.kubelet_config": _listed([f"{name}={json.dumps(value)}" for name, value in _kubelet(settings)]),
-        **{path: _listed(shape.network.described.get(path, "none").split()) for path in SETTINGS},
+        **{path: _listed(text.split()) for path, text in shape.network.described.items()},
         "registries": " ".join(sorted(name.rsplit(":", 1)[0] for name in shape.registries)) or "none",
     }
 
@@ -119,7 +119,7 @@ def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] 
     """What differs from what the cluster was created with, each with its old and its new value; nothing private."""
     was, formerly = recall(label), _formerly(settings)
     found: list[str] = []
-    for path, now in immutable(settings, shape).items():
+    for path, now in {**dict.fromkeys(SETTINGS, "none"), **immutable(settings, shape)}.items():
         before = was.get(path, "none" if path in SETTINGS else now)
         if before in (now, formerly.get(path)):
             continue

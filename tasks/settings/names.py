@@ -9,7 +9,6 @@ import ipaddress
 import re
 from pathlib import Path
 
-from tasks.core import proxies
 from tasks.settings.node_filters import fault, split
 from tasks.tools.secret import login_of
 
@@ -163,6 +162,8 @@ def public_url(value: str) -> str:
 
 def proxy(value: str) -> str:
     """The address of a proxy."""
+    from tasks.core import proxies  # 6 ms
+
     try:
         proxies.proxy(value)
     except ValueError as error:
@@ -172,6 +173,8 @@ def proxy(value: str) -> str:
 
 def excluded(value: str) -> str:
     """A host, an address or a network that is reached without a proxy, as it stands in NO_PROXY."""
+    from tasks.core import proxies
+
     found = proxies.no_proxy(value)
     if found.unread or not found.text or re.search(r"[\s,;]", value):
         raise ValueError("must be a name, an address, a network such as 10.0.0.0/8, or * for all")
