@@ -17,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tasks.core import proxies
 from tasks.core.optional import attempt
 from tasks.core.paths import cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
@@ -123,7 +122,7 @@ class Session:
     def programs(self) -> Programs:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
         folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
-        env = {**self.environ, **proxies.for_programs(self.environ), MARK: mark(self.lock)}
+        env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock)}
         env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
 
@@ -226,6 +225,15 @@ class Session:
             if status:
                 raise Ended(status)
         return results
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Proxy variables in the form that all programs read alike; most environments have none."""
+    if not any(name.lower().endswith("_proxy") for name in environ):
+        return {}
+    from tasks.core.proxies import for_programs  # 6 ms
+
+    return for_programs(environ)
 
 
 def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:

@@ -253,3 +253,10 @@ def test_durations_are_remembered_for_the_next_plan(tmp_path: Path) -> None:
     given.session(tmp_path).run([step("a"), step("b", skip="no")], WORK)
     kept = json.loads((tmp_path / "state" / "openframe" / "durations.json").read_text())
     assert list(kept["seconds"]) == ["k3d/a"]
+
+
+def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Path) -> None:
+    made = called(tmp_path)
+    made.environ = {"PATH": "/bin", "no_proxy": "a 10.0.0.0/8; .b", "https_proxy": "p:1", "HTTPS_PROXY": "p:2"}
+    told = {"no_proxy": "a,10.0.0.0/8,b", "https_proxy": "p:1", "HTTPS_PROXY": "p:1"}
+    assert told.items() <= made.programs().env.items()

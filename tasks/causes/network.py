@@ -16,8 +16,8 @@ CAUSES = (
         ),
         what="the proxy {proxy} cannot be used",
         why="{line}",
-        fix="correct HTTPS_PROXY and HTTP_PROXY; the engine has settings of its own "
-        "(Docker Desktop: Settings, Resources, Proxies; else a systemd drop-in). `invoke doctor` shows both",
+        fix="correct HTTPS_PROXY and HTTP_PROXY, for caches and nodes network.proxy; the engine has settings of its "
+        "own (Docker Desktop: Settings, Resources, Proxies; else a systemd drop-in). `invoke doctor` shows all three",
         otherwise={"proxy": "that is set"},
     ),
     Cause(
@@ -31,8 +31,9 @@ CAUSES = (
         ),
         what="the other end's certificate is not trusted here",
         why="{line}",
-        fix="behind a proxy that opens TLS: add its certificate authority to this machine and restart the engine; "
-        "else see that the address is the right one",
+        fix="behind a proxy that opens TLS: name its certificate authority in network.ca for caches and nodes, in "
+        "SSL_CERT_FILE for programs here, and add it to the engine's machine and restart the engine; else see that the "
+        "address is the right one",
     ),
     Cause(
         id="clock",

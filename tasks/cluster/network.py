@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.core.proxies import LOOPBACK, NO_PROXY, Proxy, no_proxy, proxy, read
 from tasks.errors import BadInput
 from tasks.objects.nodes import DOCKER_NETWORKS
 from tasks.settings import k3s_arguments as k3s
 
 if TYPE_CHECKING:
+    from tasks.core.proxies import Proxy
     from tasks.settings.tree import Settings
 
 AUTHORITIES = "/etc/ssl/certs/openframe-ca.pem"
 """In caches and nodes: the authorities that they trust beside those of their image."""
 SETTINGS = ("network.proxy.http", "network.proxy.https", "network.proxy.no_proxy", "network.ca")
-VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", NO_PROXY)
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 _DER = b"\x30\x82"
@@ -53,9 +53,11 @@ class Network:
         """Variables of a container, with logins; `own`: what it reaches without a proxy. Empty without proxies."""
         if not self.proxied:
             return {}
+        from tasks.core.proxies import LOOPBACK
+
         given = {"HTTP_PROXY": self.http, "HTTPS_PROXY": self.https}
         direct = "*" if "*" in self.direct else ",".join(dict.fromkeys([*LOOPBACK, *own, *self.direct]))
-        return {**{name: each.url for name, each in given.items() if each is not None}, NO_PROXY: direct}
+        return {**{name: each.url for name, each in given.items() if each is not None}, "NO_PROXY": direct}
 
     @property
     def described(self) -> dict[str, str]:
@@ -124,6 +126,8 @@ def reached_directly(
 
 def proxies(settings: Settings, environ: Mapping[str, str]) -> Network:
     """The proxies alone. Raises `BadInput` for one that a container cannot reach, or that cannot be read."""
+    from tasks.core.proxies import no_proxy, proxy, read  # 6 ms, and most launches have none
+
     given = settings.network.proxy
     there = read(environ if settings.network.from_environment else {})
     for name, fault in there.faults.items():
