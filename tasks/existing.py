@@ -54,7 +54,9 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
         environ=session.environ,
         programs=programs,
         k3d_programs=programs,
-        helm_programs=programs.with_env(helm.environment(session.folders.cache)),
+        helm_programs=programs.with_env(
+            helm.environment(session.folders.cache, session.folders.repositories(settings.helm.repositories))
+        ),
         folders=session.folders,
         engine="existing",
         standing=Standing(name=context, presence=Presence.RUNNING),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.applying import ending
-from tasks.charts import Chart, chart_of, fetch_steps
+from tasks.chart_steps import fetch_steps
+from tasks.charts import Chart, chart_of
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import LaunchError

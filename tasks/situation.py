@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,14 @@ class Folders:
     def images(self) -> Path:
         """Names of the images that earlier launches of this user needed: no cache, and not purged with one."""
         return self.state.parent.parent / "images"
+
+    def repositories(self, addresses: Mapping[str, str]) -> Path:
+        """Helm's file of repositories and their indexes: for this cluster and these addresses (by name) alone.
+
+        Helm calls an index by the repository's name, which may mean another address elsewhere.
+        """
+        key = hashlib.sha256(repr((self.state.name, sorted(addresses.items()))).encode()).hexdigest()
+        return self.cache / "repositories" / key[:16]
 
     @property
     def kubeconfig(self) -> Path:

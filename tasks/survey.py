@@ -80,7 +80,9 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         environ=session.environ,
         programs=programs,
         k3d_programs=replace(programs, env=_k3d_environment(programs, session, settings)),
-        helm_programs=programs.with_env(helm.environment(session.folders.cache)),
+        helm_programs=programs.with_env(
+            helm.environment(session.folders.cache, session.folders.repositories(settings.helm.repositories))
+        ),
         folders=session.folders,
         host=host,
         standing=stands,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tasks.charts import REPOSITORIES, Chart, chart_of, fetch_steps
-from tasks.core.lock import held
+from tasks.chart_steps import REPOSITORIES, fetch_steps
+from tasks.charts import Chart, chart_of
 from tasks.engine.step import Step
 from tasks.errors import BadInput, LaunchError
+from tasks.registry import PUSH_STEP
 from tasks.settings.tree import Release
 from tasks.situation import Situation
 from tasks.tools import helm
 from tasks.tools.program import Completed, DeadlinePassed
 from tests import given
 from tests.given_live import named
+from tests.kept import there
 from tests.programs import Answer, Asked, FakePrograms
 
 SETTINGS = given.settings(
@@ -37,9 +43,17 @@ def pulling(asked: Asked) -> Answer:
 def of(folder: Path, **changes: Any) -> tuple[Situation, FakePrograms]:
     """A situation with two repositories, whose Helm has a folder of its own."""
     programs = FakePrograms(answers={"helm pull": pulling, "helm repo update": ""}, env={"HOME": str(folder)})
-    own = programs.with_env(helm.environment(folder / "cache"))
-    made = given.situation(folder, programs, settings=SETTINGS, helm_programs=own, **changes)
-    return made, programs
+    made = given.situation(folder, programs, **{"settings": SETTINGS, **changes})
+    place = made.folders.repositories(made.settings.helm.repositories)
+    return replace(made, helm_programs=programs.with_env(helm.environment(folder / "cache", place))), programs
+
+
+def listed(situation: Situation) -> list[dict[str, str]]:
+    """The file of repositories that Helm is given."""
+    found: list[dict[str, str]] = yaml.safe_load(
+        Path(situation.helm_programs.env["HELM_REPOSITORY_CONFIG"]).read_text()
+    )["repositories"]
+    return found
 
 
 def release(chart: str, version: str | None = None, **more: Any) -> Release:
@@ -125,8 +139,7 @@ def test_only_repositories_of_charts_that_must_come_are_updated(tmp_path: Path) 
     situation, programs = of(tmp_path)
     run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
     assert programs.lines[0] == "helm repo update one"
-    file = yaml.safe_load((tmp_path / "cache" / "config" / "repositories.yaml").read_text())
-    assert file["repositories"] == [{"name": "one", "url": "https://one.example.com"}]
+    assert listed(situation) == [{"name": "one", "url": "https://one.example.com"}]
 
 
 @pytest.mark.parametrize(("major", "line"), [(3, "one --fail-on-repo-update-fail"), (4, "one")])
@@ -201,32 +214,151 @@ def test_the_users_own_helm_files_are_never_touched(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"cache"}
 
 
-def test_launches_of_other_clusters_keep_their_repositories(tmp_path: Path) -> None:
-    """They share the file, and may be at work in the same second."""
-    run(planned(of(tmp_path)[0], release("two/app", "1.0.0")))
-    situation, programs = of(tmp_path)
+def indexed(asked: Asked) -> Answer:
+    """helm repo update: an index by the repository's name, which holds its address."""
+    for row in yaml.safe_load(Path(asked.env["HELM_REPOSITORY_CONFIG"]).read_text())["repositories"]:
+        Path(asked.env["HELM_REPOSITORY_CACHE"], f"{row['name']}-index.yaml").write_text(row["url"])
+    return Answer()
+
+
+def by_index(asked: Asked) -> Answer:
+    """helm pull: an archive that holds what the index of its repository says."""
+    name = asked.command.argv[2].split("/")[0]
+    archive = Path(asked.command.argv[-1], "app-1.0.0.tgz")
+    archive.write_text(Path(asked.env["HELM_REPOSITORY_CACHE"], f"{name}-index.yaml").read_text())
+    return Answer()
+
+
+@pytest.mark.parametrize("cluster", ["openframe-dev", "another"])
+def test_one_name_with_another_address_is_another_index(cluster: str, tmp_path: Path) -> None:
+    """Two launches at the same time: both have updated before one of them fetches."""
+    steps, charts = [], []
+    for name, url in (("openframe-dev", "https://old.example.com"), (cluster, "https://new.example.com")):
+        settings = given.settings(
+            cluster={"name": name}, helm={"repositories": {"one": url}, "releases": [], "plain_http": []}
+        )
+        situation, programs = of(tmp_path, settings=settings)
+        programs.answers.update({"helm repo update": indexed, "helm pull": by_index})
+        steps.append(planned(situation, release("one/app", "1.0.0")))
+        charts.append((chart_of(situation, release("one/app", "1.0.0")), situation))
+    for name in (REPOSITORIES, "helm: fetch one/app 1.0.0"):
+        for each in steps:
+            given.act(each[name])
+    assert [Path(chart.archive(situation)).read_text() for chart, situation in charts] == [
+        "https://old.example.com",
+        "https://new.example.com",
+    ]
+
+
+def test_indexes_that_nobody_uses_any_more_are_removed(tmp_path: Path) -> None:
+    situation, _programs = of(tmp_path)
+    old, recent = (tmp_path / "cache" / "repositories" / name for name in ("0123", "4567"))
+    for each, age in ((old, 31), (recent, 1)):
+        each.mkdir(parents=True)
+        os.utime(each, (time.time() - age * 86400,) * 2)
     run(planned(situation, release("one/app", "1.0.0")))
-    file = tmp_path / "cache" / "config" / "repositories.yaml"
-    assert [each["name"] for each in yaml.safe_load(file.read_text())["repositories"]] == ["one", "two"]
-    assert programs.lines[0] == "helm repo update one"
+    assert (old.exists(), recent.exists()) == (False, True)
 
 
-@pytest.mark.parametrize("text", ["", "repositories: 3", "{", "repositories: [{name: x}]"])
-def test_a_broken_file_of_repositories_is_written_anew(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "cache" / "config" / "repositories.yaml"
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
-    run(planned(of(tmp_path)[0], release("one/app", "1.0.0")))
-    assert [each["name"] for each in yaml.safe_load(file.read_text())["repositories"]] == ["one"]
+def oci(folder: Path, chart: str, **changes: Any) -> list[str]:
+    """The calls that fetch an OCI chart, without what is made up."""
+    situation, programs = of(folder, **changes)
+    run(planned(situation, release(chart, "1.0.0")))
+    return [line.split(" --destination")[0] for line in programs.lines]
 
 
-def test_two_launches_write_the_file_one_after_the_other(tmp_path: Path) -> None:
-    step = planned(of(tmp_path)[0], release("one/app", "1.0.0"))[REPOSITORIES]
-    with (
-        held(tmp_path / "cache" / "config" / "repositories.lock", "helm"),
-        pytest.raises(LaunchError, match="repositories"),
-    ):
-        given.act(step, deadline=0.0)
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("localhost:5050", True),
+        ("127.0.0.1:5050", True),
+        ("127.8.9.10", True),
+        ("[::1]:5050", True),
+        ("registry.localhost:5050", True),
+        ("registry.lan:5000", True),
+        ("registry.lan", False),
+        ("ghcr.io", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_registries_on_loopback_and_those_that_are_named_are_asked_by_http(
+    host: str, plain: bool, tmp_path: Path
+) -> None:
+    settings = given.settings(helm={"releases": [], "plain_http": ["registry.lan:5000"]})
+    line = f"helm pull oci://{host}/charts/app --version 1.0.0"
+    assert oci(tmp_path, f"oci://{host}/charts/app", settings=settings) == [line + " --plain-http" * plain]
+
+
+def test_a_registry_on_loopback_that_speaks_tls_is_asked_by_it(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    refusal = Answer(
+        code=1, err='Error: GET "http://localhost:5/v2/app/manifests/1": response status code 400: Bad Request'
+    )
+    programs.answers["helm pull"] = [refusal, pulling]
+    run(planned(situation, release("oci://localhost:5/app", "1.0.0")))
+    assert ["--plain-http" in line for line in programs.lines] == [True, False]
+
+
+def test_the_push_registry_by_its_name_is_asked_where_it_is_published(tmp_path: Path) -> None:
+    """Containers know that name, this machine does not."""
+    name = "k3d-openframe-registry"
+    lines = oci(tmp_path, f"oci://{name}:5050/charts/app", registries={name: there(name, port=5051)})
+    assert lines == ["helm pull oci://127.0.0.1:5051/charts/app --version 1.0.0 --plain-http"]
+
+
+@pytest.mark.parametrize(
+    ("chart", "needs"),
+    [
+        ("oci://localhost:5050/charts/app", (PUSH_STEP,)),
+        ("oci://k3d-openframe-registry:5000/charts/app", (PUSH_STEP,)),
+        ("oci://localhost:5000/charts/app", ()),
+        ("oci://ghcr.io/o/app", ()),
+    ],
+)
+def test_only_a_chart_of_the_push_registry_waits_for_it(chart: str, needs: tuple[str, ...], tmp_path: Path) -> None:
+    (step,) = planned(of(tmp_path)[0], release(chart, "1.0.0")).values()
+    assert step.needs == needs
+
+
+def test_a_chart_of_a_registry_of_this_machine_is_fetched_again(tmp_path: Path) -> None:
+    """One version is pushed again and again there."""
+    for _launch in range(2):
+        assert oci(tmp_path, "oci://localhost:5050/charts/app")
+    assert oci(tmp_path, "oci://ghcr.io/o/app")
+    assert oci(tmp_path, "oci://ghcr.io/o/app") == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({"HOME": "{}"}, ".config/helm/registry/config.json"),
+        ({"HOME": "{}", "XDG_CONFIG_HOME": "{}/xdg"}, "xdg/helm/registry/config.json"),
+        ({"HOME": "{}", "HELM_CONFIG_HOME": "{}/own"}, "own/registry/config.json"),
+        ({"HOME": "{}", "HELM_REGISTRY_CONFIG": "{}/mine.json"}, "mine.json"),
+        ({}, None),
+    ],
+)
+def test_logins_of_helm_are_used_where_helm_keeps_them(
+    environ: dict[str, str], place: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    there = {name: value.format(tmp_path) for name, value in environ.items()}
+    line = "helm pull oci://ghcr.io/o/app --version 1.0.0"
+    assert oci(tmp_path, "oci://ghcr.io/o/app", environ=there) == [line], "a file that is not there is not named"
+    if place is not None:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("{}")
+        (login,) = oci(tmp_path, "oci://ghcr.io/o/app2", environ=there)
+        assert login.endswith(f" --registry-config {tmp_path / place}")
+
+
+def test_a_file_of_logins_can_be_named(tmp_path: Path) -> None:
+    settings = given.settings(helm={"releases": [], "registry_config": "logins.json"})
+    with pytest.raises(BadInput, match="file of logins to OCI registries is not there"):
+        oci(tmp_path, "oci://ghcr.io/o/app", settings=settings, root=tmp_path)
+    (tmp_path / "logins.json").write_text("{}")
+    (line,) = oci(tmp_path, "oci://ghcr.io/o/app", settings=settings, root=tmp_path)
+    assert line.endswith(f" --registry-config {tmp_path / 'logins.json'}")
 
 
 def test_a_pull_that_brings_nothing_is_told(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks import charts, health, kubeconfig, launch, namespaces
+from tasks import chart_steps, health, kubeconfig, launch, namespaces
 from tasks.cluster.config import Shape
 from tasks.cluster.plan import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
 from tasks.engine.step import Step
@@ -23,7 +23,7 @@ from tests.programs import Answer, FakePrograms
 
 MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
 EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
-OUTSIDE = (charts.REPOSITORIES, "helm: fetch")
+OUTSIDE = (chart_steps.REPOSITORIES, "helm: fetch")
 """Steps of Helm that need no cluster."""
 FETCH = ("registry: fetch images of", "registry: find images of")
 INSIDE = tuple(part for part in PARTS if part in NEEDS_CLUSTER)

@@ -46,6 +46,44 @@ CAUSES = (
         fix="delete it, or leave it out of the chart or of the manifests: only one of the two may make it",
     ),
     Cause(
+        id="chart-plain-http",
+        programs=_HELM,
+        patterns=(r"Get \"https://(?P<host>[^/\"]+)[^\n]*: http: server gave HTTP response to HTTPS client",),
+        what="{host} speaks plain HTTP, and is asked by HTTPS",
+        why="only OCI registries on loopback, and those that the settings name, are asked by HTTP",
+        fix="an OCI registry: --set helm.plain_http={host}; a chart repository: write http:// in helm.repositories",
+        otherwise={"host": "the registry"},
+    ),
+    Cause(
+        id="chart-denied",
+        programs=_HELM,
+        patterns=(
+            (
+                r"(?:GET|HEAD|Get|Head) \"https?://(?P<host>[^/\"]+)/v2/[^\n]*: "
+                r"(?:response status code 40[13]|basic credential not found|denied|unauthorized)"
+            ),
+            r"failed to authorize: failed to fetch (?:anonymous|oauth) token",
+        ),
+        what="the registry {host} does not give the chart to this login",
+        why="the name is wrong, or it is private and the login is missing, expired or without the right to read",
+        fix="helm registry login {host} (or docker login): the logins of both are used; a file elsewhere is named by "
+        "helm.registry_config",
+        otherwise={"host": "that was asked"},
+    ),
+    Cause(
+        id="chart-missing-oci",
+        programs=_HELM,
+        patterns=(
+            r"failed to perform \"FetchReference\" on source: (?P<chart>\S+?): not found",
+            r"https?://(?P<chart>\S+?)/tags/list\": response status code 404",
+            r"unable to locate any tags in provided repository: (?P<chart>\S+)",
+        ),
+        what="the registry has no chart {chart}",
+        why="it knows no such name or version",
+        fix="correct `chart` and `version` of the release, or push it: helm push ARCHIVE oci://REGISTRY/FOLDER "
+        "(to the push registry with --plain-http)",
+    ),
+    Cause(
         id="chart-missing",
         programs=_HELM,
         patterns=(
@@ -55,9 +93,7 @@ CAUSES = (
             ),
             r"chart \"(?P<chart>[^\"]+)\" not found in (?P<repository>\S+)",
             r"no chart (?:version|name) found(?: for (?P<chart>\S+))?",
-            r"could not locate a version matching provided version string (?P<version>\S+)",
-            r"unable to locate any tags in provided repository: (?P<repository>\S+)",
-            r"failed to perform \"FetchReference\" on source: (?P<chart>\S+?): not found",
+            r"[Cc]ould not locate a version matching provided version string (?P<version>\S+)",
             r"failed to fetch (?P<chart>\S+\.tgz) : 404",
         ),
         what="there is no chart {chart} in version {version}",
@@ -152,7 +188,7 @@ CAUSES = (
         ),
         what="the chart's own dependencies are not there",
         why="missing in its charts/ folder: {missing}",
-        fix="helm dependency update CHART, for a chart on this machine",
+        fix="use an archive that holds them: only a chart's folder on this machine has them built by the launch",
         otherwise={"missing": "what its lock file names"},
     ),
     Cause(

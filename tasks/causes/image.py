@@ -83,7 +83,7 @@ CAUSES = (
     ),
     Cause(
         id="registry-plain",
-        programs=_ASKERS,
+        programs=("docker", "k3d", "node"),
         patterns=(r"server gave HTTP response to HTTPS client",),
         what="the registry speaks plain HTTP, and is asked by HTTPS",
         why="only registries on loopback, and those that are named as insecure, are asked by HTTP",

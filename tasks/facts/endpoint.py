@@ -33,7 +33,7 @@ class Endpoint:
         """Whether the engine is on another machine, as its address says it."""
         text = self.host if "://" in self.host or self.host.startswith("/") else f"tcp://{self.host}"
         parts = urlsplit(text)
-        return bool(self.host) and parts.scheme in _NETWORK and not _loopback(parts.hostname or "")
+        return bool(self.host) and parts.scheme in _NETWORK and not on_loopback(parts.hostname or "")
 
     @property
     def default(self) -> bool:
@@ -57,8 +57,9 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
     return Endpoint(host=_text(meta, "Endpoints", "docker", "Host"), context=name, source=source)
 
 
-def _loopback(name: str) -> bool:
-    if name in ("", "localhost"):
+def on_loopback(name: str) -> bool:
+    """Whether a host is this machine by its name: localhost, a name below it (RFC 6761), or an address of loopback."""
+    if name in ("", "localhost") or name.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(name).is_loopback

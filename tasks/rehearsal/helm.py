@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from tasks.rehearsal.call import Call
     from tasks.rehearsal.flags import Given
 
-_MODULES = {"repo": "helm_charts", "pull": "helm_charts", "template": "helm_charts"}
+_MODULES = dict.fromkeys(("repo", "pull", "template", "package", "dependency"), "helm_charts")
 """By the first word of a command; all others are about releases."""
 _EXACTLY = {"repo add": 2, "pull": 1, "template": 2, "upgrade": 2, "install": 2, "status": 1, "history": 1}
-_AT_LEAST = {"uninstall": 1, "rollback": 1}
+_AT_LEAST = {"uninstall": 1, "rollback": 1, "package": 1}
 
 
 def _counted(name: str, count: int) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.rehearsal.flags import Given
 
 _NEWEST = "1.0.0"
+_EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
 
 
 class Chart:
@@ -112,10 +113,10 @@ def found(call: Call, reference: str, version: str) -> Chart:
 
 
 def made_up(name: str, version: str) -> Chart:
-    """A chart with one Deployment and its Service."""
-    tag = (version or _NEWEST).lstrip("v")
-    image = f"docker.io/library/{re.sub(r'[^a-z0-9-]', '-', name.lower())}:{tag}"
-    return Chart(name, version or _NEWEST, {"image": image, "replicas": 1})
+    """A chart with one Deployment and its Service. Of a range of versions there is the newest of all charts."""
+    version = version if _EXACT.fullmatch(version) else _NEWEST
+    image = f"docker.io/library/{re.sub(r'[^a-z0-9-]', '-', name.lower())}:{version.lstrip('v')}"
+    return Chart(name, version, {"image": image, "replicas": 1})
 
 
 def packed(chart: Chart) -> bytes:
@@ -218,10 +219,36 @@ def _template(call: Call, given: Given) -> None:
     call.write(manifest(made).encode())
 
 
+def _package(call: Call, given: Given) -> None:
+    for path in given.args:
+        chart = _read(Path(path))
+        target = Path(given.get("destination") or ".") / f"{chart.name}-{chart.version}.tgz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(packed(chart))
+        call.say(f"Successfully packaged chart and saved it to: {target}")
+
+
+def _dependencies(call: Call, given: Given) -> None:
+    """Of a chart's folder; versions are not compared."""
+    import yaml
+
+    folder = Path(given.args[0] if given.args else ".")
+    if not (folder / "Chart.yaml").is_file():
+        raise Exit(1, "Error: Chart.yaml file is missing")
+    call.say("NAME\tVERSION\tREPOSITORY\tSTATUS")
+    for row in yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8")).get("dependencies") or ():
+        name = str(row["name"])
+        unpacked = (folder / "charts" / name / "Chart.yaml").is_file()
+        state = "unpacked" if unpacked else "ok" if any((folder / "charts").glob(f"{name}-*.tgz")) else "missing"
+        call.say("\t".join((name, str(row.get("version") or ""), str(row.get("repository") or ""), state)))
+
+
 COMMANDS = {
     "repo add": _add,
     "repo update": _update,
     "repo list": _list,
     "pull": _pull,
     "template": _template,
+    "package": _package,
+    "dependency list": _dependencies,
 }

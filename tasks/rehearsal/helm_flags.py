@@ -27,6 +27,11 @@ _BOTH = {
     ),
     "upgrade": f"{_INSTALL} install,i reset-values reuse-values reset-then-reuse-values history-max=i cleanup-on-fail",
     "install": f"{_INSTALL} replace generate-name,g name-template=s",
+    "package": (
+        "destination,d=s version=s app-version=s dependency-update,u sign key=s keyring=s passphrase-file=s "
+        f"plain-http {_LOGIN}"
+    ),
+    "dependency list": "max-col-width=i",
     "uninstall": "dry-run no-hooks ignore-not-found keep-history wait=o cascade=s timeout=d description=s",
     "rollback": "dry-run=o force no-hooks timeout=d wait=o wait-for-jobs cleanup-on-fail history-max=i",
     "list": (

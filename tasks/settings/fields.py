@@ -63,6 +63,11 @@ Images = Annotated[
     BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
     Says("a list of images, or one text with blanks between them"),
 ]
+Hosts = Annotated[
+    tuple[Annotated[Text, AfterValidator(names.registry_host)], ...],
+    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
+    Says("a list of registries, or one text with blanks between them"),
+]
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(names.label_key)], Annotated[str, AfterValidator(names.label_value)]],
     AfterValidator(frozen),

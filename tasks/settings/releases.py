@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from tasks.tools.secret import login_of, without_logins
 if TYPE_CHECKING:
     from tasks.settings.tree import Release, Settings
 
+_OCI = re.compile(r"oci://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/\S+")
 INGRESS = "ingress-nginx"
 INGRESS_VERSION = "4.15.1"
 """The project's last chart, of March 2026, for Kubernetes 1.31 to 1.35 (source: ingress-nginx, README)."""
@@ -91,7 +93,7 @@ def _of_chart(settings: Settings, release: Release, path: tuple[str | int, ...])
         fix = "take it out: `helm registry login` keeps logins of registries, helm.repositories those of repositories"
         yield Finding(path=path, text=f"is '{without_logins(chart)}'", why=why, fix=fix)
         return
-    if chart.startswith(("./", "../", "/")) or (chart.startswith("oci://") and chart.count("/") > 2):
+    if chart.startswith(("./", "../", "/")) or _OCI.fullmatch(chart):
         return
     repository, slash, name = chart.partition("/")
     if not slash or not name or "/" in name or ":" in chart:

@@ -18,6 +18,7 @@ from tasks.settings.fields import (
     AnyTexts,
     Bool,
     Free,
+    Hosts,
     HttpUrl,
     Image,
     Images,
@@ -204,6 +205,13 @@ class Helm(Tree):
             "bitnami": "https://charts.bitnami.com/bitnami",
         },
         "Chart repositories by name.",
+    )
+    plain_http: Hosts = setting(
+        (),
+        "OCI registries that charts are fetched from by HTTP, such as registry.lan:5000; those on loopback always are.",
+    )
+    registry_config: Annotated[Text, AfterValidator(names.folder), Says("a file's path")] | None = setting(
+        None, "File of logins to OCI registries; null: where `helm registry login` keeps them. Docker's count too."
     )
     releases: tuple[Release, ...] = setting(
         (

@@ -6,6 +6,7 @@ for by a step of its own, without a process.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,8 @@ MANAGER = "helm"
 """The field manager of both versions (Helm: `kube.ManagedFieldsManager`)."""
 FINGERPRINT = "openframe.dev/fingerprint"
 """Label of a release (Helm 3.13 or later) that says what chart and values it was installed with."""
+REPOSITORIES = "repositories.yaml"
+_LOGINS = "registry/config.json"
 _ELSEWHERE = (
     "HELM_DRIVER",
     "HELM_KUBEAPISERVER",
@@ -30,18 +33,22 @@ _ELSEWHERE = (
 )
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Helm's places, all below one folder of ours: repositories, caches, registry logins are not the user's.
+def environment(folder: Path, repositories: Path | None = None) -> dict[str, str]:
+    """Helm's places, all below one folder of ours: repositories and caches are not the user's.
+
+    `repositories`: the folder of the file of repositories and their indexes; Helm knows an index by the repository's
+    name alone. Logins of registries are the user's where `pull` is given their file.
 
     What would lead Helm to another cluster than the kubeconfig's, or put its releases elsewhere, is emptied
     (Helm: `pkg/cli/environment.go`).
     """
+    index = repositories or folder / "repositories"
     return {
         "HELM_CONFIG_HOME": str(folder / "config"),
         "HELM_CACHE_HOME": str(folder / "cache"),
         "HELM_DATA_HOME": str(folder / "data"),
-        "HELM_REPOSITORY_CONFIG": str(folder / "config" / "repositories.yaml"),
-        "HELM_REPOSITORY_CACHE": str(folder / "cache" / "repository"),
+        "HELM_REPOSITORY_CONFIG": str(index / REPOSITORIES),
+        "HELM_REPOSITORY_CACHE": str(index),
         "HELM_REGISTRY_CONFIG": str(folder / "config" / "registry.json"),
         "HELM_CONTENT_CACHE": str(folder / "cache" / "content"),
         **dict.fromkeys(_ELSEWHERE, ""),
@@ -68,10 +75,48 @@ def update(names: Sequence[str], major: int, deadline: float) -> Command:
     return Command(argv=("helm", "repo", "update", *names, *strict), deadline=deadline)
 
 
-def pull(chart: str, version: str | None, folder: Path, deadline: float) -> Command:
-    """Download a chart's archive into a folder."""
+def logins(environ: Mapping[str, str]) -> Path | None:
+    """Where `helm registry login` keeps its logins (Helm: `pkg/helmpath`, `pkg/cli/environment.go`)."""
+    if environ.get("HELM_REGISTRY_CONFIG"):
+        return Path(environ["HELM_REGISTRY_CONFIG"])
+    if environ.get("HELM_CONFIG_HOME"):
+        return Path(environ["HELM_CONFIG_HOME"], _LOGINS)
+    home = environ.get("HOME", "")
+    usual = Path(home, "Library/Preferences" if sys.platform == "darwin" else ".config") if home else None
+    place = Path(environ["XDG_CONFIG_HOME"]) if environ.get("XDG_CONFIG_HOME") else usual
+    return None if place is None else place / "helm" / _LOGINS
+
+
+def pull(
+    chart: str,
+    version: str | None,
+    folder: Path,
+    deadline: float,
+    *,
+    plain_http: bool = False,
+    registry_config: Path | None = None,
+) -> Command:
+    """Download a chart's archive into a folder.
+
+    Version 3 asks every registry by HTTP that does not answer by HTTPS, version 4 only with `plain_http`. Logins that
+    Helm does not find in `registry_config` it takes from Docker's config.json.
+    """
     wanted = ("--version", version) if version else ()
-    return Command(argv=("helm", "pull", chart, *wanted, "--destination", str(folder)), deadline=deadline)
+    plain = ("--plain-http",) if plain_http else ()
+    logins = ("--registry-config", str(registry_config)) if registry_config is not None else ()
+    return Command(
+        argv=("helm", "pull", chart, *wanted, *plain, *logins, "--destination", str(folder)), deadline=deadline
+    )
+
+
+def package(chart: Path, folder: Path, deadline: float) -> Command:
+    """Make an archive of a chart's folder, in a folder."""
+    return Command(argv=("helm", "package", str(chart), "--destination", str(folder)), deadline=deadline)
+
+
+def dependencies(chart: Path, deadline: float) -> Command:
+    """List a chart's dependencies, each with what is wrong with it."""
+    return Command(argv=("helm", "dependency", "list", str(chart)), deadline=deadline)
 
 
 def upgrade(

@@ -46,6 +46,39 @@ CASES = [
         "version found for cert-manager-v9.9.9",
         says=("cert-manager in version v9.9.9", "jetstack"),
     ),
+    Case(  # Helm 4.3: a registry by HTTP
+        program="helm",
+        cause="chart-plain-http",
+        text='Error: failed to perform "FetchReference" on source: Get "https://registry.lan:5000/v2/charts/app/manifests/'
+        '0.1.0": http: server gave HTTP response to HTTPS client',
+        says=("helm.plain_http=registry.lan:5000",),
+    ),
+    Case(  # Helm 3.19 and 4.3: no login
+        program="helm",
+        cause="chart-denied",
+        text='Error: failed to perform "FetchReference" on source: GET "http://localhost:5000/v2/charts/app/manifests/'
+        '0.1.0": basic credential not found',
+        says=("helm registry login localhost:5000", "helm.registry_config"),
+    ),
+    Case(  # a wrong password
+        program="helm",
+        cause="chart-denied",
+        text='Error: GET "http://localhost:5000/v2/charts/app/tags/list": response status code 401: Unauthorized',
+        says=("helm registry login localhost:5000",),
+    ),
+    Case(
+        program="helm",
+        cause="chart-missing-oci",
+        text='Error: failed to perform "FetchReference" on source: 127.0.0.1:5050/charts/app:0.2.0: not found',
+        says=("127.0.0.1:5050/charts/app:0.2.0", "helm push"),
+    ),
+    Case(
+        program="helm",
+        cause="chart-missing-oci",
+        text='Error: GET "http://127.0.0.1:5050/v2/charts/nope/tags/list": response status code 404: name unknown: '
+        "repository name not known to registry: map[name:charts/nope]",
+        says=("helm push",),
+    ),
     Case(  # pkg/repo/v1/chartrepo.go
         program="helm",
         cause="chart-missing",

@@ -19,6 +19,8 @@ from tasks.rehearsal.standin import run
         ("template one", '"helm template" requires 2 arguments'),
         ("pull", '"helm pull" requires 1 argument\n'),
         ("rollback", '"helm rollback" requires at least 1 argument\n'),
+        ("package", '"helm package" requires at least 1 argument\n'),
+        ("dependency list nowhere", "Chart.yaml file is missing"),
         ("pull shop/web", "repo shop not found"),
         ("pull --no-such-flag", "unknown flag: --no-such-flag"),
         ("nonsense", 'unknown command "nonsense" for "helm"'),

@@ -29,6 +29,8 @@ IN_FILES = {
     "log_dir",
     "manifests.files",
     "network.ca",
+    # given to Helm as a whole path
+    "helm.registry_config",
 }
 ONE_LINE = [text for text in HOSTILE if text.isprintable()]
 PATHS = [".".join(path) for path, _ in places(Settings)]
