@@ -200,6 +200,8 @@ def _parsed(text: str) -> list[dict[str, str]]:
     try:
         document: Any = yaml.safe_load(text)
         rows = document.get("dependencies") or ()
+        for row in rows:
+            conceal_logins(str(row.get("repository") or ""))
         return [{key: str(row.get(key) or "") for key in ("name", "version", "repository")} for row in rows]
     except (yaml.YAMLError, ValueError, AttributeError, TypeError):
         return []
@@ -270,7 +272,6 @@ def _remote(folder: Path, row: dict[str, str], version: str, repositories: Mappi
         raise _unusable(
             folder, row, f"its repository is '{address}'", fix="write https://…, oci://…, file://…, or @NAME"
         )
-    conceal_logins(address)
     return Remote(name=name, reference=f"{without_logins(address)}/{name}", url=address, version=version or None)
 
 

@@ -259,6 +259,7 @@ def _build(situation: Situation, chart: Chart) -> Action:
                 chart_dependencies.assemble(chart.source, copy, archive, package)
                 listed = run(situation.helm_programs, helm.dependencies(copy, deadline), context).out
                 chart_dependencies.check(listed, chart.source.folder)
+                inside = ", ".join(sorted(each.name for each in (copy / "charts").iterdir()))
                 built = folder / chart_dependencies.digest(copy)
                 if not built.is_dir():
                     copy.rename(built)
@@ -270,7 +271,7 @@ def _build(situation: Situation, chart: Chart) -> Action:
             ) from None
         _prune(folder)
         situation.handover.charts[chart.id] = str(built)
-        return Report(why=str(built), exit_code=0)
+        return Report(why=f"with {inside}", exit_code=0)
 
     return act
 

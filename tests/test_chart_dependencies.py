@@ -16,6 +16,7 @@ from tasks.chart_steps import REPOSITORIES
 from tasks.charts import chart_of
 from tasks.errors import BadInput, LaunchError
 from tasks.situation import Situation
+from tasks.tools.secret import MASK, redact
 from tests import given
 from tests.programs import Answer, Asked, FakePrograms
 from tests.test_charts import of, planned, release, run
@@ -135,6 +136,13 @@ def test_a_lock_of_other_dependencies_is_refused(lock: list[dict[str, str]], tmp
     with pytest.raises(BadInput, match="out of sync") as caught:
         read(folder, SHOP)
     assert caught.value.fix == f"helm dependency update {folder}"
+
+
+def test_a_login_in_an_address_is_never_shown(tmp_path: Path) -> None:
+    source = read(chart(tmp_path / "all", on("web", "https://user:s3cret-word@x.example/charts")), SHOP)
+    ((reference, url, _version),) = remotes(source)
+    assert (reference, url) == ("https://x.example/charts/web", "https://user:s3cret-word@x.example/charts")
+    assert redact("s3cret-word") == MASK
 
 
 @pytest.mark.parametrize("text", ["{", "- a\n", "dependencies: 3\n", "dependencies: [3]\n", "dependencies:\n", "\x00"])

@@ -74,11 +74,28 @@ class Replay:
             cache = "<cache>" in row.argv
             self.words["cache-id" if cache else "registry-id"] = done.out.strip()
             _answers(int(self.words["cache-port" if cache else "push-port"]))
+            if not cache:
+                self._push()
         elif row.argv[:3] == ("k3d", "cluster", "create"):
             for node in ("server-0", "agent-0"):
                 self.words[node] = run("docker", "inspect", "--format", "{{.Id}}", f"k3d-calls-{node}").strip()
+        elif row.argv[:2] == ("helm", "pull") and "--plain-http" in row.argv:
+            archive = Path(self.words["web-archive"])
+            shutil.copy(archive, Path(self.words["umbrella-copy"], "charts"))
         elif row.argv[:2] == ("docker", "cp") and row.argv[-1] == "-":
             self._reach(done.raw)
+
+    def _push(self) -> None:
+        """The chart of a repository, into the push registry: the umbrella chart depends on it."""
+        words, registry = self.words, self.words["oci-chart"].rpartition("/")[0]
+        place = Path(words["part-folder"]).parent
+        helm = self._helm
+        helm("repo", "update", "shop")
+        helm("pull", words["web-chart"], "--version", words["web-version"], "--destination", str(place))
+        helm("push", str(place / Path(words["web-archive"]).name), registry, "--plain-http")
+
+    def _helm(self, *args: str) -> None:
+        subprocess.run([self.program, *args], env=self.environ, check=True, capture_output=True, timeout=_PATIENCE)
 
     def _reach(self, raw: bytes) -> None:
         """The kubeconfig, and the namespaces of the releases."""
@@ -154,7 +171,7 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
     program = _helm(major)
     folder, charts = tmp_path / "calls", tmp_path / "charts"
     folder.mkdir()
-    charts.mkdir()
+    (charts / "chart" / "charts").mkdir(parents=True)
     chart, version = here.charts[0]
     repository, _, name = chart.partition("/")
     image = os.environ.get("K3S_IMAGE", "rancher/k3s:v1.32.3-k3s1")
@@ -189,7 +206,17 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
         "folder": str(folder),
         "fingerprint": "0123456789abcdef",
         "moment": f"{time.time():.6f}",
+        "oci-chart": f"oci://127.0.0.1:{push_port}/charts/{name}",
+        "umbrella": "./umbrella",
+        "umbrella-copy": str(charts / "chart"),
+        "umbrella-image": here.image,
+        "part-folder": str(tmp_path / "part"),
     }
+    rows = [{"name": "part", "version": "*", "repository": "file://../part"}, {"name": name, "version": version}]
+    for place, dependencies in ((charts / "chart", rows), (tmp_path / "part", [])):
+        document = {"apiVersion": "v2", "name": place.name, "version": "1.0.0", "dependencies": dependencies}
+        place.mkdir(exist_ok=True)
+        (place / "Chart.yaml").write_text(yaml.safe_dump(document))
     own = helm_tool.environment(tmp_path / "helm")
     repositories = Path(own["HELM_REPOSITORY_CONFIG"])
     repositories.parent.mkdir(parents=True)

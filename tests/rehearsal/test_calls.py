@@ -37,6 +37,22 @@ SETS = (
 )
 
 
+OCI = f"oci://127.0.0.1:{PORTS['push-port']}/charts/more"
+
+
+def umbrella(folder: Path) -> str:
+    """A chart whose dependencies are not in its charts/ folder."""
+    rows = [
+        {"name": "part", "version": "*", "repository": "file://../part"},
+        {"name": "more", "version": "1.2.3", "repository": OCI.removesuffix("/more")},
+    ]
+    for name, dependencies in (("umbrella", rows), ("part", [])):
+        document = {"apiVersion": "v2", "name": name, "version": "1.0.0", "dependencies": dependencies}
+        (folder / name).mkdir()
+        (folder / name / "Chart.yaml").write_text(json.dumps(document))
+    return str(folder / "umbrella")
+
+
 @pytest.fixture
 def launched(played: Played, monkeypatch: pytest.MonkeyPatch) -> Played:
     monkeypatch.setenv("CLUSTER_NAME", "calls")
@@ -46,8 +62,10 @@ def launched(played: Played, monkeypatch: pytest.MonkeyPatch) -> Played:
 def words(played: Played) -> dict[str, str]:
     """What differs from one launch to another, in this one."""
     containers = {each["name"]: identity for identity, each in played.state()["containers"].items()}
-    (cache,) = (name for name in containers if name.startswith("k3d-openframe-cache-"))
-    charts = {path.name: str(path) for path in (played.place / "home/cache/openframe/charts").glob("*/*.tgz")}
+    (hub,) = (name for name in containers if name.startswith("k3d-openframe-cache-"))
+    cache = played.place / "home/cache/openframe"
+    charts = {path.name: str(path) for path in (cache / "charts").glob("*/*.tgz")}
+    (copy,) = (cache / "built-charts").glob("*/*/[!.]*")
     return {
         **IMAGES,
         "platform": linux_platform(os.uname().machine),
@@ -55,13 +73,13 @@ def words(played: Played) -> dict[str, str]:
         "node-image-quoted": quote(IMAGES["node-image"], safe=""),
         "kube-version": "1.32.3",
         "upstream": UPSTREAM,
-        "cache": cache,
-        "cache-port": played.state()["containers"][containers[cache]]["ports"]["5000/tcp"][0]["HostPort"],
+        "cache": hub,
+        "cache-port": played.state()["containers"][containers[hub]]["ports"]["5000/tcp"][0]["HostPort"],
         "server-0": containers["k3d-calls-server-0"],
         "agent-0": containers["k3d-calls-agent-0"],
         "registry-id": containers["k3d-calls-registry"],
-        "cache-id": containers[cache],
         "owner": played.state()["containers"][containers["k3d-calls-server-0"]]["labels"]["openframe.owner"],
+        "cache-id": containers[hub],
         "web-chart": "shop/web",
         "web-version": "1.2.3",
         "web-image": "docker.io/library/web:1.2.3",
@@ -72,6 +90,11 @@ def words(played: Played) -> dict[str, str]:
         "db-version": "2.0.0",
         "db-archive": charts["db-2.0.0.tgz"],
         "folder": str(folder(played)),
+        "oci-chart": OCI,
+        "umbrella": str(played.folder / "umbrella"),
+        "umbrella-copy": str(copy),
+        "umbrella-image": "docker.io/library/umbrella:1.0.0",
+        "part-folder": str(played.folder / "part"),
     }
 
 
@@ -113,11 +136,13 @@ def test_a_launch_makes_these_calls_and_no_others(helm: int, launched: Played) -
     (launched.folder / "logs").mkdir(mode=0o700)
     launched.place.mkdir(mode=0o700)
     (launched.place / "versions.json").write_text(json.dumps({"helm": {3: "v3.19.0", 4: "v4.1.4"}[helm]}))
-    assert launched.run("rehearse", *SETS) == 0
+    release = {"namespace": "platform", "chart": umbrella(launched.folder)}
+    sets = (*SETS, f"helm.releases.umbrella={json.dumps(release)}")
+    assert launched.run("rehearse", *sets) == 0
     known = words(launched)
     compare(made(launched, known), calls.rows("up", helm))
     for name, content in calls.files().items():
         assert calls.put(yaml.safe_load((folder(launched) / name).read_text()), known) == content, name
     launched.ended.clear()
-    assert launched.run("down", *SETS) == 0
+    assert launched.run("down", *sets) == 0
     compare(made(launched, known), calls.rows("down", helm))
