@@ -195,15 +195,15 @@ def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
 
 
 def _parsed(text: str) -> list[dict[str, str]]:
-    import yaml
+    from tasks.core import yaml
 
     try:
-        document: Any = yaml.safe_load(text)
+        document: Any = yaml.load(text)
         rows = document.get("dependencies") or ()
         for row in rows:
             conceal_logins(str(row.get("repository") or ""))
         return [{key: str(row.get(key) or "") for key in ("name", "version", "repository")} for row in rows]
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError):
         return []
 
 

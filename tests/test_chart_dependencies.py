@@ -141,7 +141,7 @@ def test_a_lock_of_other_dependencies_is_refused(lock: list[dict[str, str]], tmp
 def test_a_login_in_an_address_is_never_shown(tmp_path: Path) -> None:
     source = read(chart(tmp_path / "all", on("web", "https://user:s3cret-word@x.example/charts")), SHOP)
     ((reference, url, _version),) = remotes(source)
-    assert (reference, url) == ("https://x.example/charts/web", "https://user:s3cret-word@x.example/charts")
+    assert (reference, url) == (f"https://{MASK}@x.example/charts/web", "https://user:s3cret-word@x.example/charts")
     assert redact("s3cret-word") == MASK
 
 
@@ -275,7 +275,7 @@ def test_a_dependency_that_does_not_fit_is_named(state: str) -> None:
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chart(tmp_path / "all")
-    refused = PermissionError(errno.EACCES, "Permission denied", "all.yaml")
+    situation, refused = building(tmp_path)[0], PermissionError(errno.EACCES, "Permission denied", "all.yaml")
     monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=refused))
     with pytest.raises(BadInput, match="cannot be read"):
-        chart_of(building(tmp_path)[0], release("./all"))
+        chart_of(situation, release("./all"))
