@@ -18,6 +18,7 @@ from tasks.cluster.arguments import CONTROLLERS, arguments
 from tasks.cluster.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
+from tasks.settings.names import host_ports
 from tasks.settings.node_filters import nodes as chosen
 from tasks.settings.node_filters import split
 from tasks.settings.private import concealed
@@ -35,6 +36,8 @@ _AFTER_OURS = "K3S_TOKEN="
 """The first variable that k3d adds behind those that it was given; those of the image come last (measured)."""
 _OF_THE_MACHINE = frozenset({*CONTROLLERS, "concurrent-service-syncs"})
 """Arguments whose generated values follow from the machine's size."""
+_OWN_PORTS = (80, 443, 6443)
+"""Of a node or the load balancer: published by other settings."""
 _OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES})
 """Places in a node at which k3d, or this project by itself, mounts something."""
 Items = dict[str, str]
@@ -138,6 +141,8 @@ def differences(situation: Situation) -> list[str]:
 
 def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node]) -> list[str]:
     """The single values that differ, as the nodes have them and as they would be made."""
+    if path == "cluster.ports.extra":
+        return _ports(settings, nodes)
     main = [node for node in nodes if node.role in ("server", "agent")]
     found: dict[str, list[str]] = {}
     for node in main:
@@ -152,6 +157,18 @@ def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node])
             told += " (what differs is not shown)" if shown[0] == shown[1] else ""
             found.setdefault(told, []).append(node.name)
     return [text if len(names) == len(main) else f"{text} on {', '.join(names)}" for text, names in found.items()]
+
+
+def _ports(settings: Settings, nodes: Sequence[Node]) -> list[str]:
+    """Ports of this machine that are published and were not to be, and the other way round."""
+    had = {host for node in nodes for inside, _, host in node.published if inside not in _OWN_PORTS}
+    wanted = {port for text in settings.cluster.ports.extra for port in host_ports(text)}
+    if not had:  # nothing shows
+        return []
+    return [
+        f"cluster.ports.extra: {port}: {'published → none' if port in had else 'none → published'}"
+        for port in sorted(had ^ wanted)
+    ]
 
 
 def _had(path: str, node: Node) -> Items:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.settings.k3s_flags import SHORT, flags
@@ -33,6 +34,7 @@ POD_RANGE, SERVICE_RANGE, DOMAIN = "10.42.0.0/16", "10.43.0.0/16", "cluster.loca
 """k3s's defaults of `cluster-cidr`, `service-cidr` and `cluster-domain` (docs: k3s server, networking)."""
 NODE_PREFIX = {4: 24, 6: 64}
 """Kubernetes' default size of a node's part of the pods' range (kube-controller-manager: node-cidr-mask-size)."""
+_CONFIG = "/etc/rancher/k3s/config.yaml"
 _OF_ONE_NODE = frozenset({"config", "node-name", "server"})
 """Known to agents too, but no value fits servers and agents alike: without a filter they go to servers."""
 _ARGUMENT = re.compile(r"-*([^\s=-][^\s=]*)(?:(?:=|\s+)(.*))?", re.DOTALL)
@@ -100,15 +102,46 @@ def handed_on(cluster: Cluster, part: str) -> Iterator[Argument]:
             )
 
 
+def _in_force(cluster: Cluster, part: str) -> Iterator[Argument]:
+    """With those of a configuration file, which k3s reads before its arguments."""
+    if part == "k3s":
+        yield from _of_file(cluster)
+    yield from arguments_of(cluster, part)
+
+
+def _of_file(cluster: Cluster) -> Iterator[Argument]:
+    """Arguments in k3s's configuration file, where that is a file of this machine which is mounted into nodes.
+
+    One that cannot be read here is k3s's to complain of (k3s: `pkg/configfilearg`; docs: configuration file).
+    """
+    from tasks.core import yaml
+
+    given = [each.value for each in arguments_of(cluster, "k3s") if each.name == "config" and each.value]
+    variables = dict(split(text).value.partition("=")[::2] for text in cluster.env)
+    path = variables.get("K3S_CONFIG_FILE") or (given[-1] if given else _CONFIG)
+    for text in cluster.volumes:
+        source, _, rest = split(text).value.partition(":")
+        target = rest.partition(":")[0].rstrip("/")
+        if not source.startswith("/") or not (target and f"{path}/".startswith(f"{target}/")):
+            continue
+        try:
+            found = yaml.load(Path(source + path[len(target) :]).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YamlError):
+            continue
+        for name, value in found.items() if isinstance(found, dict) else ():
+            for each in value if isinstance(value, list) else [value]:
+                yield Argument(name=SHORT.get(str(name), str(name)), value=str(each))
+
+
 def value_of(cluster: Cluster, part: str, name: str) -> str | None:
     """An argument's value, the last one if it is repeated; None: it is not given, "" for one without a value."""
-    given = [each.value or "" for each in arguments_of(cluster, part) if each.name == name]
+    given = [each.value or "" for each in _in_force(cluster, part) if each.name == name]
     return given[-1] if given else None
 
 
 def values_of(cluster: Cluster, name: str) -> tuple[str, ...]:
     """All values of an argument of k3s that is a list: repeated, or with commas between them (dual-stack ranges)."""
-    given = (each.value or "" for each in arguments_of(cluster, "k3s") if each.name == name)
+    given = (each.value or "" for each in _in_force(cluster, "k3s") if each.name == name)
     return tuple(part.strip() for text in given for part in text.split(",") if part.strip())
 
 

@@ -263,6 +263,19 @@ def test_each_difference_is_told_by_its_name_with_both_values(now: dict[str, Any
     assert "s3cret" not in str(found)
 
 
+def test_ports_that_differ_are_named() -> None:
+    extra = [f"{30000 + number}:{30000 + number}@server:0:direct" for number in range(20)]
+    before = settings(cluster={"ports": {"extra": extra}})
+    published = tuple((30000 + number, "127.0.0.1", 30000 + number) for number in range(20))
+    server = node("server-0", published=(*published, (6443, "127.0.0.1", 6550), (80, "127.0.0.1", 8080)))
+    now = settings(cluster={"ports": {"extra": [*extra[1:], "31000-31001:30000-30001@server:0:direct"]}})
+    assert changed(now, shape(), remembered(before, shape()), [server]) == [
+        "cluster.ports.extra: 30000: published → none",
+        "cluster.ports.extra: 31000: none → published",
+        "cluster.ports.extra: 31001: none → published",
+    ]
+
+
 def test_another_spelling_is_no_difference() -> None:
     args = {"k3s": ["cluster-cidr 10.42.0.0/16", "--snapshotter", "native"], "kubelet": ["--max-pods=110"]}
     env = [text.replace("@px", r"\@px") for text in OLD["env"]]

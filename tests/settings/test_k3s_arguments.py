@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,38 @@ def test_lists_add_up_and_others_are_overruled() -> None:
     assert disabled(made) == {"traefik", "servicelb", "metrics-server"}
     assert domain(made) == "b.example"
     assert dns_addresses(cluster(k3s=["--cluster-dns=10.53.0.53"])) == ("10.53.0.53",)
+
+
+@pytest.mark.parametrize(
+    ("volume", "more"),
+    [
+        ("{}/config.yaml:/etc/rancher/k3s/config.yaml@server:*", {}),
+        ("{}:/etc/rancher/k3s:ro@all:*", {}),
+        ("{}/config.yaml:/mine.yaml", {"args": {"k3s": ["--config=/mine.yaml"]}}),
+        ("{}/config.yaml:/mine.yaml", {"env": ["K3S_CONFIG_FILE=/mine.yaml@server:*"]}),
+    ],
+)
+def test_a_configuration_file_of_k3s_is_followed(tmp_path: Path, volume: str, more: dict[str, Any]) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "cluster-cidr: [10.52.0.0/16, fd52::/56]\ncluster-domain: home.arpa\ndisable: traefik\n"
+    )
+    made = Cluster.model_validate({"volumes": [volume.format(tmp_path)], **more})
+    assert (pod_ranges(made), domain(made)) == (("10.52.0.0/16", "fd52::/56"), "home.arpa")
+    assert disabled(made) == {"traefik"}
+    (tmp_path / "config.yaml").write_text("a: [\n")
+    assert pod_ranges(made) == ("10.42.0.0/16",)
+
+
+def test_arguments_come_after_a_configuration_file(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("cluster-domain: home.arpa\ndisable: [traefik]\n")
+    made = Cluster.model_validate(
+        {
+            "volumes": [f"{tmp_path}/c:/etc/rancher/k3s/config.yaml"],
+            "args": {"k3s": ["cluster-domain=other", "disable=servicelb"]},
+        }
+    )
+    assert domain(made) == "other"
+    assert disabled(made) == {"traefik", "servicelb"}
 
 
 def test_defaults_of_k3s() -> None:
