@@ -8,6 +8,7 @@ import os
 import subprocess
 
 import pytest
+import yaml
 
 from tasks.pulling_ahead import AHEAD
 from tests.real.conftest import Make
@@ -138,6 +139,29 @@ def test_what_was_deleted_by_hand_is_restored_and_nothing_else(project: Project)
     waits = {"cluster: watch the nodes", "health: components in use"}
     assert ran - waits == {"secrets: apply", f"helm: install {where}", f"helm: {where} ready"}
     assert "nothing to do" in project.invoke("up").out
+
+
+def test_an_upgrade_meets_a_deployment_that_somebody_has_scaled(project: Project) -> None:
+    """Helm 4 refuses to upgrade it by itself."""
+    release, namespace = "app-b", NAMESPACES[1]
+    settings = project.profile.read_text()
+    changed = yaml.safe_load(settings)
+    (row,) = (each for each in changed["helm"]["releases"] if each["name"] == release)
+    for whose, replicas in (("theirs", 2), ("ours", 1)):
+        project.kubectl("--namespace", namespace, "scale", f"deployment/{release}", "--replicas=2")
+        row |= {"conflicts": whose, "values": {"round": whose}}
+        project.configure(changed)
+        done = project.invoke("helm")
+        assert done.code == 0, done.text
+        said = f"spec.replicas of deployment/{release} in {namespace}, held by kubectl"
+        assert said in " ".join(done.out.split()), done.out
+        found = project.kubectl(
+            "--namespace", namespace, "get", f"deployment/{release}", "--output=jsonpath={.spec.replicas}"
+        )
+        assert int(found) == replicas
+        assert project.invoke("status").code == 0
+    project.profile.write_text(settings)
+    assert project.invoke("helm").code == 0
 
 
 def test_a_stopped_cluster_is_started(project: Project) -> None:
