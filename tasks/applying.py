@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.objects.compare import same
-from tasks.objects.labels import Key, key
+from tasks.objects.labels import FIELD_MANAGER, Key, key
+from tasks.objects.managers import Conflict, conflicts, notes
 from tasks.objects.stream import ordered
 from tasks.situation import Situation
 from tasks.tools.kuberesources import display
@@ -20,6 +21,8 @@ class Difference:
 
     objects: tuple[dict[str, Any], ...]
     why: str
+    held: tuple[tuple[Mapping[str, Any], Sequence[Conflict]], ...] = ()
+    """Objects in the cluster with fields that others have set, and that get the configured values."""
 
 
 def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Difference:
@@ -27,18 +30,22 @@ def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Differ
     if situation.live is None:
         return Difference(objects=tuple(wanted), why=f"{len(wanted)} to apply" if wanted else "nothing is configured")
     found: list[dict[str, Any]] = []
+    held: list[tuple[Mapping[str, Any], Sequence[Conflict]]] = []
     reasons: list[str] = []
     for each in wanted:
-        reason = same(each, situation.live.objects.get(key(each)))
+        there = situation.live.objects.get(key(each))
+        reason = same(each, there)
         if reason is None and ending(situation, each["metadata"].get("namespace")):
             reason = "its namespace is being deleted"
         if reason is not None:
             found.append(each)
             reasons.append(f"{display(each)}: {reason}")
+            if there is not None and (taken := conflicts(each, there, (FIELD_MANAGER,))):
+                held.append((there, taken))
     if not reasons:
         return Difference(objects=(), why=f"all {len(wanted)} are as configured" if wanted else "nothing is configured")
     shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-    return Difference(objects=tuple(found), why=shown)
+    return Difference(objects=tuple(found), why=shown, held=tuple(held))
 
 
 def ending(situation: Situation, namespace: str | None) -> bool:
@@ -70,13 +77,26 @@ def apply_step(
     return Step(
         name=name,
         task=task,
-        action=applying(situation, found.objects, secret=secret, more_to_come=more_to_come),
+        action=_noting(
+            applying(situation, found.objects, secret=secret, more_to_come=more_to_come),
+            notes(task, found.held, "set to the configured value"),
+        ),
         needs=needs,
         deadline=situation.settings.timeouts.command,
         retry=Retry(attempts=5, first=0.3, cap=4.0),
         why=found.why,
         expected=expected,
     )
+
+
+def _noting(action: Action, found: tuple[str, ...]) -> Action:
+    """The same with these notes at its end."""
+
+    def act(context: Context) -> Report | None:
+        report = action(context) or Report()
+        return replace(report, notes=(*report.notes, *found))
+
+    return act if found else action
 
 
 def applying(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.acting import run
 from tasks.causes.find import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.facts.releases import documents
-from tasks.objects.managers import Conflict, conflicts, yielding
+from tasks.objects.managers import Conflict, conflicts, notes, yielding
 from tasks.objects.stream import stream
 from tasks.tools import helm, kubectl
 from tasks.tools.kubeapi import ApiError
@@ -29,8 +29,6 @@ _SEPARATOR = re.compile(r"^(---(?:[ \t].*)?)$", re.MULTILINE)
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\n)*")
 _OWN = (helm.MANAGER, kubectl.FIELD_MANAGER)
 _HOOK = "helm.sh/hook"
-_SHOWN = 6
-"""Notes of one release; the rest is counted."""
 
 
 def resolved(
@@ -44,13 +42,13 @@ def resolved(
 ) -> Report:
     """Upgrade the release as its `conflicts` has it. `before` keeps its objects as they were at the first attempt."""
     if release.conflicts == "theirs":
-        with leaving_theirs(situation, release, server_side=server_side) as (renderer, notes):
+        with leaving_theirs(situation, release, server_side=server_side) as (renderer, left):
             try:
                 done = upgrade(post_renderer=renderer)
             except KnownFailure as error:  # a field that was set since the look is seen by the next one
                 error.transient = error.transient or error.cause == "conflict-owner"
                 raise
-        return Report(exit_code=done.code, notes=notes())
+        return Report(exit_code=done.code, notes=left())
     before.update({**objects_before(situation, release), **before})
     done = upgrade(force_conflicts=server_side)
     manifest = helm.manifest_of(done.out) or ""
@@ -100,7 +98,7 @@ def take_over(
             deadline = situation.settings.timeouts.command
             command = kubectl.apply(situation.folders.kubeconfig, stream(placed), deadline=deadline)
             run(situation.programs, command, context, quiet=True)
-    return _notes(release, [(before[key], found) for key, found in rows], "set to the chart's value")
+    return notes(f"release {release.name}", [(before[key], found) for key, found in rows], "set to the chart's value")
 
 
 @contextlib.contextmanager
@@ -135,7 +133,7 @@ def leaving_theirs(
 
     plugins = helm.plugin_folders(situation.helm_programs.env)
     with post_renderer(edit, situation.helm_major, plugins) as renderer:
-        yield renderer, lambda: _notes(release, found, "left as it is (conflicts: theirs)")
+        yield renderer, lambda: notes(f"release {release.name}", found, "left as it is (conflicts: theirs)")
 
 
 def edited(manifest: str, change: Callable[[Item], Item | None]) -> str:
@@ -169,18 +167,3 @@ def _key(item: Item, namespace: str) -> Key:
         str(metadata.get("namespace") or namespace),
         str(metadata.get("name", "")),
     )
-
-
-def _notes(release: Release, rows: Sequence[tuple[Item, list[Conflict]]], outcome: str) -> tuple[str, ...]:
-    """One for each object and set of managers. Never a value: it may be secret."""
-    made: list[str] = []
-    for item, found in rows:
-        kind, metadata = str(item["kind"]).lower(), item["metadata"]
-        within = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
-        for names in dict.fromkeys(each.managers for each in found):
-            fields = ", ".join(each.shown for each in found if each.managers == names)
-            where = f"{kind}/{metadata['name']}{within}"
-            made.append(f"release {release.name}: {fields} of {where}, held by {' and '.join(names)}, is {outcome}")
-    more = len(made) - _SHOWN
-    rest = (f"release {release.name}: fields of {more} more objects, held by others, are {outcome}",)
-    return (*made[:_SHOWN], *(rest if more > 0 else ()))

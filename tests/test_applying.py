@@ -54,6 +54,17 @@ def test_only_what_is_missing_or_changed_goes_in(
     assert why in found.why
 
 
+def test_who_held_what_of_an_object_is_told_when_it_is_as_configured_again(tmp_path: Path) -> None:
+    edited = {"manager": "kubectl-edit", "fieldsV1": {"f:data": {"f:a": {}}}}
+    there = {**TWO, "data": {"a": "2"}, "metadata": {**TWO["metadata"], "managedFields": [edited]}}
+    programs = FakePrograms(answers={"kubectl": ""})
+    situation = given.situation(tmp_path, programs, live=holding([there]))
+    reached(situation, FakeApi())
+    report = given.act(apply_step(situation, "apply", "manifests", [ONE, TWO], needs=()))
+    said = "manifests: data.a of configmap/two in platform, held by kubectl-edit, is set to the configured value"
+    assert report.notes == (said,)
+
+
 def test_where_no_cluster_can_be_asked_everything_goes_in(tmp_path: Path) -> None:
     situation = given.situation(tmp_path)
     assert difference(situation, [ONE, TWO]).why == "2 to apply"

@@ -16,6 +16,8 @@ from typing import Any
 from tasks.objects.contain import Path, shown
 
 Item = Mapping[str, Any]
+_SHOWN = 6
+"""Notes about one release or step; the rest is counted."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Of keys by which list items are told apart, the one that people leave out (Kubernetes: ports)."""
 
@@ -50,6 +52,20 @@ def conflicts(desired: Item, live: Item, own: Collection[str]) -> list[Conflict]
         Conflict(path=path, managers=tuple(sorted(names)), value=value)
         for path, (names, value) in sorted(found.items(), key=lambda each: shown(each[0]))
     ]
+
+
+def notes(whose: str, rows: Sequence[tuple[Item, Sequence[Conflict]]], outcome: str) -> tuple[str, ...]:
+    """For the end of a run: one for each live object and set of managers. Never a value: it may be secret."""
+    made: list[str] = []
+    for item, found in rows:
+        kind, metadata = str(item["kind"]).lower(), item["metadata"]
+        within = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
+        for names in dict.fromkeys(each.managers for each in found):
+            fields = ", ".join(each.shown for each in found if each.managers == names)
+            where = f"{kind}/{metadata['name']}{within}"
+            made.append(f"{whose}: {fields} of {where}, held by {' and '.join(names)}, is {outcome}")
+    more = len(made) - _SHOWN
+    return (*made[:_SHOWN], *((f"{whose}: the same of {more} more objects",) if more > 0 else ()))
 
 
 def yielding(desired: Item, found: Sequence[Conflict], *, omit: bool) -> dict[str, Any]:
