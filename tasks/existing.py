@@ -8,11 +8,11 @@ from tasks import manifests
 from tasks.cluster.config import Shape
 from tasks.errors import BadInput
 from tasks.facts.standing import Presence, Standing
-from tasks.helm import installed_by
 from tasks.inside import with_live
 from tasks.kustomize import kustomized
 from tasks.objects.labels import key
 from tasks.objects.ownership import CREATED_BY, created_by, environment, owner_of, refused
+from tasks.release_ownership import installed_by
 from tasks.secrets import values
 from tasks.session import Session
 from tasks.settings.rules import releases
@@ -73,7 +73,7 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
 
 def refuse_taken(situation: Situation, parts: Collection[str]) -> None:
     """Nothing is taken over: raises `Foreign` with the owner of each thing that a launch would change and that is not
-    of this environment. Releases that are pending are refused too: see `tasks.helm.refuse_pending`.
+    of this environment. Releases that are pending are refused too: see `tasks.release_ownership.refuse_pending`.
     """
     assert situation.live is not None
     live, found = situation.live, dict[str, str]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ from tasks.facts.releases import LiveRelease, releases, unreadable, wanted_refs
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.helm_values import release_fingerprint, release_values
 from tasks.objects.labels import digest
-from tasks.objects.ownership import CREATED_BY, Foreign, refused
 from tasks.objects.stream import line
 from tasks.quotas import QUOTAS
+from tasks.release_ownership import is_pending, refuse_hooks, verb_for
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.releases import named
 from tasks.settings.tree import Release
@@ -140,42 +140,12 @@ def _release(
     return found
 
 
-def refuse_pending(situation: Situation, parts: Collection[str]) -> None:
-    """Raises `Foreign` for releases that somebody else's Helm may be at work on: clearing one would undo that work.
-
-    In a cluster of this project its own releases are exempt: the cluster's lock is held, so no other run is at work and
-    the Helm of an earlier one is dead. In others that cannot be known.
-    """
-    if situation.live is None or situation.clear_pending or "helm" not in parts:
-        return
-    found = {}
-    for release in situation.releases:
-        live = _live(situation, release)
-        if live is None or not _left_behind(situation, live):
-            continue
-        if not situation.owns_cluster or helm.FINGERPRINT not in live.labels:
-            found[f"release {release.name} in {release.namespace}"] = f"{live.status}, revision {live.revision}"
-    if found:
-        names = list(found)
-        raise Foreign(
-            f"{', '.join(names)}: somebody's Helm is at work, or has left it pending",
-            why="; ".join(f"{name} is {state}" for name, state in found.items()),
-            fix="wait until that Helm has ended (helm list --pending); if it is dead, --clear-pending removes a first "
-            "revision and rolls back a later one. It was not touched",
-        )
-
-
 def _left_behind(situation: Situation, live: LiveRelease) -> bool:
     """Whether Helm's last work on a release has not ended, so that the next one refuses to touch it (helm#10323).
 
     What is in a namespace that is being deleted goes with it.
     """
     return is_pending(live) and not ending(situation, live.namespace)
-
-
-def is_pending(live: LiveRelease) -> bool:
-    """Whether a Helm is at work on it, or was killed at that."""
-    return live.status.startswith("pending-") or live.status == "uninstalling"
 
 
 def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
@@ -249,29 +219,6 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
     return act
 
 
-def _creating(situation: Situation, release: Release) -> dict[str, Any]:
-    """In a cluster that is not this project's: install what is absent, upgrade only what this project installed.
-
-    `helm install` fails where somebody else was faster. Raises `Foreign`.
-    """
-    if situation.owns_cluster:
-        return {}
-    live = releases(situation.api(), (release.namespace, release.name)).get((release.namespace, release.name))
-    if live is None:
-        return {"verb": "install", "labels": {CREATED_BY: situation.environment}}
-    if live.labels.get(CREATED_BY) != situation.environment or is_pending(live):
-        where = f"the cluster of context '{situation.standing.name}'"
-        raise refused(where, {f"{release.namespace}/release/{release.name}": installed_by(live)})
-    return {"verb": "upgrade"}
-
-
-def installed_by(live: LiveRelease) -> str:
-    """Whose a release is, for a message."""
-    other = live.labels.get(CREATED_BY)
-    how = f"installed by this project for {other}" if other else "not installed by this project"
-    return f"{how} ({live.status}, revision {live.revision}: see helm list)"
-
-
 def _server_side(situation: Situation, release: Release, context: Context) -> bool:
     """Whether Helm will use server-side apply: version 4 does, but for releases that were put in otherwise (Helm 3)."""
     if situation.helm_major < 4:
@@ -296,6 +243,7 @@ def _upgrade(
     values, archive = values_of(situation, release), chart.archive(situation)
     mark = fingerprint(situation, release, chart)
     stamp = _stamp(situation, mark, archive)
+    how = verb_for(situation, release)
     command = helm.upgrade(
         situation.folders.kubeconfig,
         release.name,
@@ -307,8 +255,10 @@ def _upgrade(
         validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false where we may not look
         force_conflicts=force_conflicts,
         post_renderer=post_renderer,
-        **_creating(situation, release),
+        **how,
     )
+    if not situation.owns_cluster:
+        refuse_hooks(situation, release, command, context)
     done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
     if stamp is not None:
         _keep(stamp)

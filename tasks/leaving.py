@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from tasks.facts.contents import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
 from tasks.facts.releases import LiveRelease
-from tasks.helm import is_pending
 from tasks.objects.ownership import CREATED_BY, created_by
 from tasks.objects.strangers import belonging, strangers
+from tasks.release_ownership import is_pending
 from tasks.settings.releases import named
 from tasks.situation import Situation
 from tasks.tools.kubeapi import Patient
@@ -120,6 +121,9 @@ def look(situation: Situation) -> Left:
     rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
     own = tuple(each for name, each in facts.own.items() if name not in held)
     first |= _of_releases(facts, own)
+    hooks = {each: item for each, item in _left_by_hooks(facts, own).items() if each.namespace not in occupied}
+    going |= hooks
+    rest += [each for each in hooks if each not in rest and each not in first]
     free = {key.name for key in spaces}
     return Left(
         custom=_targets(first),
@@ -172,6 +176,29 @@ def _of_releases(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
             if item is not None and notes.get(_RELEASE) == release.name and notes.get(_KEEP) != "keep":
                 found[key] = item
     return found
+
+
+def _left_by_hooks(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+    """What hooks of these releases made and Helm leaves behind: not what was there before, or is another release's."""
+    found: dict[Key, Item] = {}
+    for release in own:
+        for key, item in live(facts.api, Resources(facts.api), release.hook_objects).items():
+            if item is None or key.namespace in facts.spaces:
+                continue
+            meta = item["metadata"]
+            managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]
+            by_helm = any(name.startswith("helm") for name in managers)  # version 3 takes its program's name
+            if by_helm and _since(item, release.begun) and _RELEASE not in (meta.get("annotations") or {}):
+                found[key] = item
+    return found
+
+
+def _since(item: Item, begun: str) -> bool:
+    try:
+        first = datetime.fromisoformat(begun).replace(microsecond=0)
+        return datetime.fromisoformat(str(item["metadata"]["creationTimestamp"])) >= first
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _is_finalised(key: Key, item: Item) -> bool:

@@ -13,12 +13,12 @@ from tasks.errors import ClusterAbsent, ClusterStopped
 from tasks.facts.ports import docker_ports
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence, refuse_foreign
-from tasks.helm import refuse_pending
 from tasks.hostports import ports_for
 from tasks.inside import with_live
 from tasks.kustomize import kustomized
 from tasks.launch import NEEDS_CLUSTER
 from tasks.questions import Questions
+from tasks.release_ownership import refuse_pending
 from tasks.secrets import values
 from tasks.session import Session
 from tasks.settings.rules import releases

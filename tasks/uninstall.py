@@ -16,11 +16,12 @@ from tasks.engine.step import Action, Context, Report, Step
 from tasks.errors import LaunchError
 from tasks.facts.contents import Found, all_of, in_namespaces, kinds, kinds_of
 from tasks.facts.releases import LiveRelease, releases
-from tasks.helm import KIND, is_pending
+from tasks.helm import KIND
 from tasks.leaving import Left, Look, Target, few, needs_of, shown, uid
 from tasks.namespaces import kept_by
 from tasks.objects.ownership import CREATED_BY
 from tasks.objects.strangers import belonging, strangers
+from tasks.release_ownership import is_pending
 from tasks.removal import TASK
 from tasks.situation import Situation
 from tasks.tools import helm

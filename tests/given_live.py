@@ -265,7 +265,9 @@ def release(fingerprint: str | None = None, **changes: Any) -> LiveRelease:
     made, hooks, crds = (changes.pop(name, ()) for name in ("objects", "hooks", "crds"))
     now, before = ("ssa" if changes.pop(name, False) else "" for name in ("server_side", "server_side_before"))
     files = [{"name": "crds/all.yaml", "data": base64.b64encode(manifest(*crds).encode()).decode()}]
-    more = {"hooks": [{"manifest": manifest(each)} for each in hooks], "chart": {"files": files}, "apply_method": now}
+    info = {"first_deployed": "2026-11-24T02:31:00.7+00:00"}
+    more: Object = {"chart": {"files": files}, "apply_method": now, "info": info}
+    more["hooks"] = [{"manifest": manifest(each)} for each in hooks]
     found = LiveRelease(**{**given, **changes})
     return replace(found, packed=packed(manifest(*made), **more), packed_before=packed("", apply_method=before))
 

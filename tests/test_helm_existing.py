@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from tasks import helm
 from tasks.objects.ownership import CREATED_BY, Foreign
+from tasks.release_ownership import refuse_pending
 from tests import given
-from tests.given_live import FakeApi, named, reached, release, stored
+from tests.given_live import FakeApi, Object, manifest, named, obj, packed, reached, release, stored
 from tests.programs import FakePrograms
 from tests.test_helm import INSTALL, live, of
 
@@ -39,8 +41,8 @@ def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgrade
         assert programs.lines == []
         return
     given.act(step)
-    assert programs.lines[0].startswith(verb)
-    assert (f"{CREATED_BY}=me.dev" in programs.lines[0]) is (labels is None), "upgrades keep it (Helm: labels)"
+    assert programs.lines[-1].startswith(verb)
+    assert (f"{CREATED_BY}=me.dev" in programs.lines[-1]) is (labels is None), "upgrades keep it (Helm: labels)"
 
 
 @pytest.mark.parametrize(
@@ -57,17 +59,17 @@ def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing
     situation = of(tmp_path, live=live(release("1234", status="pending-install")), **changes)
     if refused:
         with pytest.raises(Foreign, match="release web in web: somebody's Helm is at work") as caught:
-            helm.refuse_pending(situation, ("helm",))
+            refuse_pending(situation, ("helm",))
         assert "--clear-pending" in caught.value.fix
     else:
-        helm.refuse_pending(situation, ("helm",))
+        refuse_pending(situation, ("helm",))
         assert "helm: clear web" in named(helm.steps(situation))
-    helm.refuse_pending(situation, ("manifests",))
+    refuse_pending(situation, ("manifests",))
 
 
 def test_in_a_cluster_of_ours_a_release_that_a_person_is_installing_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Foreign, match="release web in web"):
-        helm.refuse_pending(of(tmp_path, live=live(release(status="pending-install"))), ("helm",))
+        refuse_pending(of(tmp_path, live=live(release(status="pending-install"))), ("helm",))
 
 
 def test_there_one_whose_helm_has_gone_on_since_is_not_cleared(tmp_path: Path) -> None:
@@ -81,3 +83,40 @@ def test_there_one_whose_helm_has_gone_on_since_is_not_cleared(tmp_path: Path) -
     api.put(stored(status="pending-upgrade", version="2"))
     given.act(step)
     assert programs.lines[0].startswith("helm rollback web")
+
+
+HOOK = obj("Job", "migrate", "web")
+OWN = {
+    **stored(**{CREATED_BY: "me.dev"}),
+    "data": {"release": packed("", hooks=[{"manifest": manifest(HOOK)}])},
+}
+
+
+def hooked(*events: str) -> str:
+    return json.dumps({"manifest": "", "hooks": [{"manifest": manifest(HOOK), "events": list(events)}]})
+
+
+@pytest.mark.parametrize(
+    ("there", "events", "refused"),
+    [
+        ([HOOK], ["pre-install"], True),
+        ([HOOK], ["test"], False),
+        ([], ["pre-install"], False),
+        ([HOOK, OWN], ["pre-install"], False),
+    ],
+    ids=["somebody's", "of a test", "not there", "of the release itself"],
+)
+def test_there_helm_deletes_nothing_that_stands_where_a_hook_goes(
+    tmp_path: Path, there: list[Object], events: list[str], refused: bool
+) -> None:
+    """By default it deletes what is there first, whoever made it."""
+    programs = FakePrograms(answers={"helm": hooked(*events)})
+    situation = of(tmp_path, None, programs, engine="existing")
+    reached(situation, FakeApi(*there))
+    step = named(helm.steps(situation))[INSTALL]
+    if refused:
+        with pytest.raises(Foreign, match="web/job/migrate"):
+            given.act(step)
+    else:
+        given.act(step)
+    assert ["--dry-run=server" in line for line in programs.lines] == [True] + [False] * (not refused)

@@ -204,3 +204,21 @@ def tuple_key(name: str) -> Any:
     from tasks.tools.kuberesources import Key
 
     return Key("v1", "Namespace", None, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes"),
+    [
+        ({}, True),
+        ({"creationTimestamp": "2026-11-24T02:30:59Z"}, False),
+        ({"managedFields": [{"manager": "kubectl-create"}]}, False),
+        ({"annotations": {"meta.helm.sh/release-name": "other"}}, False),
+    ],
+    ids=["Helm's own", "from before", "somebody's", "of another release"],
+)
+def test_what_hooks_left_in_namespaces_of_others_goes_too(tmp_path: Path, changes: Object, goes: bool) -> None:
+    """Helm itself leaves it (Helm: hook deletion policies)."""
+    meta = {"creationTimestamp": "2026-11-24T02:31:00Z", "managedFields": [{"manager": "helm"}], **changes}
+    own = release(namespace="shared", hooks=[obj("Job", "migrate", "shared")])
+    left = looked(tmp_path, obj("Job", "migrate", "shared", metadata=meta), releases=(own,))
+    assert names(left.objects) == (["Job migrate"] if goes else [])

@@ -77,7 +77,13 @@ class LiveRelease:
     def hook_objects(self) -> tuple[Key, ...]:
         """What its hooks hold."""
         hooks = _payload(self.packed).get("hooks") or ()
-        return tuple(ref for each in hooks for ref in refs(str(each.get("manifest") or ""), self.namespace))
+        items = [item for each in hooks for item in documents(str(each.get("manifest") or ""))]
+        return tuple(dict.fromkeys(ref for item in items if (ref := _ref(item, self.namespace)) is not None))
+
+    @cached_property
+    def begun(self) -> str:
+        """When it was first installed, in RFC 3339; empty where that is not known."""
+        return str(_part(_payload(self.packed), "info").get("first_deployed") or "")
 
     @cached_property
     def definitions(self) -> tuple[str, ...]:
@@ -111,15 +117,17 @@ def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
 
 def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
     """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
-    found = []
-    for item in documents(manifest):
-        metadata, spec = _part(item, "metadata"), _part(item, "spec")
-        name = metadata.get("name")
-        if not name or spec.get("ttlSecondsAfterFinished") is not None:
-            continue
-        api_version, kind = str(item.get("apiVersion", "")), str(item.get("kind", ""))
-        found.append(Key(api_version, kind, str(metadata.get("namespace") or namespace), str(name)))
-    return tuple(dict.fromkeys(found))
+    staying = [item for item in documents(manifest) if _part(item, "spec").get("ttlSecondsAfterFinished") is None]
+    return tuple(dict.fromkeys(ref for item in staying if (ref := _ref(item, namespace)) is not None))
+
+
+def _ref(item: Mapping[str, Any], namespace: str) -> Key | None:
+    metadata = _part(item, "metadata")
+    name = metadata.get("name")
+    if not name:
+        return None
+    api_version, kind = str(item.get("apiVersion", "")), str(item.get("kind", ""))
+    return Key(api_version, kind, str(metadata.get("namespace") or namespace), str(name))
 
 
 def documents(manifest: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from tasks.tools.postrender import PostRenderer
 from tasks.tools.program import Command, duration
@@ -180,6 +181,20 @@ def upgrade(
 
 def manifest_of(out: str) -> str | None:
     """The manifest out of `helm … --output json`, whatever stands around it; None if there is none."""
+    found = _release_of(out)
+    return None if found is None else str(found["manifest"] or "")
+
+
+def hooks_of(out: str) -> list[str]:
+    """Manifests of the hooks out of the same, but for tests, which nobody has asked for."""
+    rows = (_release_of(out) or {}).get("hooks") or ()
+    return [str(row.get("manifest") or "") for row in rows if not set(row.get("events") or ()) <= _TESTS]
+
+
+_TESTS = frozenset({"test", "test-success", "test-failure"})
+
+
+def _release_of(out: str) -> dict[str, Any] | None:
     import json
     import re
 
@@ -188,8 +203,8 @@ def manifest_of(out: str) -> str | None:
             told, _end = json.JSONDecoder().raw_decode(out, begin.start())
         except ValueError:
             continue
-        if "manifest" in told:
-            return str(told["manifest"] or "")
+        if isinstance(told, dict) and "manifest" in told:
+            return told
     return None
 
 
