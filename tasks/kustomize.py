@@ -13,14 +13,14 @@ from tasks.tools import kubectl
 from tasks.tools.program import CommandFailed, Programs
 
 _AT_ONCE = 4
+_OUTSIDE = frozenset({"prepull", "registry"})
+"""Parts that put nothing into a cluster."""
 
 
 def kustomized(session: Session, programs: Programs, parts: Collection[str]) -> dict[Path, str]:
-    """The text of each such folder, where manifests are put in. Raises `BadInput` for one that cannot be rendered."""
-    found = (
-        folders([file.path for file in session.settings.manifests.files], session.root) if "manifests" in parts else ()
-    )
-    if not found:
+    """The text of each such folder, for a task that works in a cluster. Raises `BadInput` for one that cannot be."""
+    found = folders([file.path for file in session.settings.manifests.files], session.root)
+    if not found or set(parts) <= _OUTSIDE:
         return {}
     deadline = session.settings.timeouts.command
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:

@@ -106,7 +106,7 @@ def _homes(situation: Situation, parts: Collection[str]) -> frozenset[str]:
     if "secrets" in parts:
         homes |= {each["metadata"]["namespace"] for each in situation.secrets}
     if "manifests" in parts:
-        homes |= set(situation.settings.namespaces)
+        homes |= {*situation.settings.namespaces, *namespaces.defined(situation)}
     if "helm" in parts:
         homes |= {release.namespace for release in situation.releases}
     return frozenset(homes)

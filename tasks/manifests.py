@@ -14,9 +14,8 @@ from tasks.health import SYSTEM
 from tasks.namespaces import APPLY as NAMESPACES
 from tasks.objects.base import NODE_LOCAL_DNS, STORAGE, base
 from tasks.objects.contain import differences
-from tasks.objects.labels import Key, key, unmarked
+from tasks.objects.labels import Key, is_namespace, key, unmarked
 from tasks.objects.stream import split
-from tasks.objects.user import user_objects
 from tasks.quotas import QUOTAS, counted_step
 from tasks.settings.releases import named
 from tasks.situation import Situation
@@ -62,21 +61,16 @@ def _left_out(situation: Situation) -> str:
 
 
 def wanted_own(situation: Situation) -> list[dict[str, Any]]:
-    """The user's own."""
-    return _read(situation, [file.path for file in situation.settings.manifests.files])
-
-
-def _read(situation: Situation, paths: Sequence[str]) -> list[dict[str, Any]]:
-    cluster = situation.settings.cluster
-    values = {"IP": cluster.bind_address, "DOMAIN": cluster.domain}
-    return user_objects(paths, situation.root, values, situation.rendered)
+    """The user's own, without namespaces that a launch makes anyway: these are made as the user's files have them."""
+    made = namespaces.defined(situation)
+    return [each for each in situation.own_objects() if not (is_namespace(each) and each["metadata"]["name"] in made)]
 
 
 def _by_needs(situation: Situation, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The user's own by the releases that their files need; those that need none first."""
     needs: dict[Key, tuple[str, ...]] = {}
     for file in situation.settings.manifests.files:
-        for each in _read(situation, [file.path]) if file.needs else ():
+        for each in situation.own_objects([file.path]) if file.needs else ():
             needs[key(each)] = tuple(dict.fromkeys((*needs.get(key(each), ()), *file.needs)))
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {(): []}
     for each in own:
@@ -132,7 +126,7 @@ def steps(situation: Situation) -> list[Step]:
 
 def is_there_as_wanted(situation: Situation, obj: dict[str, Any]) -> bool:
     """Whether it is a namespace that was there before and would not be changed: manifests often bring theirs."""
-    if obj["kind"] != "Namespace" or not namespaces.is_foreign(situation, obj["metadata"]["name"]):
+    if not is_namespace(obj) or not namespaces.is_foreign(situation, obj["metadata"]["name"]):
         return False
     there = situation.live.objects.get(key(obj)) if situation.live is not None else None
     return there is not None and not differences(unmarked(obj), there)

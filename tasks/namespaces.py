@@ -9,7 +9,7 @@ from typing import Any
 from tasks.applying import apply_step, ending
 from tasks.cluster.plan import READY
 from tasks.engine.step import Context, Report, Step
-from tasks.objects.labels import Key
+from tasks.objects.labels import Key, is_namespace
 from tasks.objects.namespaces import namespaces
 from tasks.objects.ownership import created_by
 from tasks.situation import Situation
@@ -29,8 +29,19 @@ def names(situation: Situation) -> tuple[str, ...]:
 
 
 def wanted(situation: Situation, only: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """The objects; `only` those that a single task needs."""
-    return namespaces([name for name in names(situation) if only is None or name in only])
+    """The objects, as the user's own manifests have them where they do; `only` those that a single task needs."""
+    own = defined(situation)
+    made = namespaces([name for name in names(situation) if only is None or name in only])
+    return [own.get(each["metadata"]["name"], each) for each in made]
+
+
+def defined(situation: Situation) -> dict[str, dict[str, Any]]:
+    """Namespaces of a launch that the user's own manifests hold too (with labels, for example), by name.
+
+    Applied twice with different fields, they would never be as wanted. Not those that were there before a launch.
+    """
+    own = {each["metadata"]["name"]: each for each in situation.own_objects() if is_namespace(each)}
+    return {name: own[name] for name in names(situation) if name in own and not is_foreign(situation, name)}
 
 
 def steps(situation: Situation, only: Collection[str] | None = None) -> list[Step]:

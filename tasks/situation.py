@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class Handover:
     """Host ports of registries that this run made or found, by container."""
     ended: dict[str, str] = field(default_factory=dict)
     """Nodes that have ended while they were watched, and what is known of it; they may run again."""
+    own: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+    """The user's own objects, by their files: read once, since they may be large. Secrets may be among them."""
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Images that this run found, by what they depend on (`tasks.caching`)."""
     registry_ids: dict[str, str] = field(default_factory=dict)
@@ -143,6 +145,16 @@ class Situation:
     def platform(self) -> str:
         """The engine's own platform, such as `linux/amd64`; empty where it is not known."""
         return self.host.platform if self.host is not None else ""
+
+    def own_objects(self, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The user's own objects, of all their files or of these. Raises `BadInput`."""
+        from tasks.objects.user import user_objects
+
+        files = tuple([file.path for file in self.settings.manifests.files] if paths is None else paths)
+        if files not in self.handover.own:
+            values = {"IP": self.settings.cluster.bind_address, "DOMAIN": self.settings.cluster.domain}
+            self.handover.own[files] = user_objects(files, self.root, values, self.rendered)
+        return self.handover.own[files]
 
     def api(self) -> Api:
         """The cluster's API by the private kubeconfig, once that has been written."""

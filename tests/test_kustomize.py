@@ -34,7 +34,7 @@ def test_what_kubectl_renders_is_the_users_own(tmp_path: Path, folder: Path) -> 
     rendered = kustomized(session, programs, PARTS)
     situation = given.situation(tmp_path, programs, settings=session.settings, rendered=rendered)
     assert [each["metadata"]["name"] for each in wanted_own(situation)] == ["made"]
-    assert kustomized(session, programs, ("helm",)) == {}
+    assert kustomized(session, programs, ("prepull",)) == {}
 
 
 def test_what_kubectl_cannot_render_names_the_folder_and_its_reason(tmp_path: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import namespaces
+from tasks import manifests, namespaces
 from tasks.engine.step import Stopped
 from tasks.namespaces import APPLY, GONE, THEIRS
 from tasks.objects.namespaces import namespaces as wanted
@@ -143,3 +143,19 @@ def test_in_a_cluster_of_ours_one_that_somebody_made_is_taken_over(tmp_path: Pat
     live = holding([made("one", ours=False)])
     (step,) = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live))
     assert "namespace/one: changed: metadata.labels" in step.why
+
+
+def test_a_namespace_that_an_own_manifest_holds_too_is_made_as_it_stands_there(tmp_path: Path) -> None:
+    """Applied once: two applies with different fields would never be as wanted."""
+    file = tmp_path / "ns.yaml"
+    file.write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {level: privileged}}\n---\n"
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: other}\n"
+    )
+    chosen = given.settings(namespaces=["a", "b"], helm={"releases": []}, manifests={"files": [str(file)]})
+    situation = given.situation(tmp_path, settings=chosen)
+    labels = {
+        each["metadata"]["name"]: each["metadata"]["labels"].get("level") for each in namespaces.wanted(situation)
+    }
+    assert labels == {"a": "privileged", "b": None}
+    assert [each["metadata"]["name"] for each in manifests.wanted_own(situation)] == ["other"]

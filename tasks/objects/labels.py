@@ -11,7 +11,18 @@ from typing import Any
 from tasks.tools.kubectl import FIELD_MANAGER
 from tasks.tools.kuberesources import Key
 
-__all__ = ["FIELD_MANAGER", "FINGERPRINT", "MANAGED_BY", "Key", "digest", "finish", "is_secret", "key", "unmarked"]
+__all__ = [
+    "FIELD_MANAGER",
+    "FINGERPRINT",
+    "MANAGED_BY",
+    "Key",
+    "digest",
+    "finish",
+    "is_namespace",
+    "is_secret",
+    "key",
+    "unmarked",
+]
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
@@ -28,6 +39,11 @@ def key(obj: Mapping[str, Any]) -> Key:
 def is_secret(obj: Mapping[str, Any]) -> bool:
     """Whether an object is a Secret of Kubernetes itself, not a resource of that name of someone else."""
     return obj.get("kind") == "Secret" and obj.get("apiVersion") == "v1"
+
+
+def is_namespace(obj: Mapping[str, Any]) -> bool:
+    """Whether an object is a Namespace of Kubernetes itself."""
+    return obj.get("kind") == "Namespace" and obj.get("apiVersion") == "v1"
 
 
 def digest(value: object) -> str:

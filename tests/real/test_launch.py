@@ -26,9 +26,52 @@ NAMESPACES = [
 CLUSTER, NEIGHBOUR = "openframe-real", "openframe-real-2"
 
 
+CHARTS = {
+    "operator": """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: rules.example.com
+  annotations: {since: 2024-02-31}
+spec:
+  group: example.com
+  names: {kind: Rule, plural: rules, singular: rule, listKind: RuleList}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          operator:
+            type: string
+            enum:
+            - =
+            - "!="
+""",
+    "rules": """\
+{{- if not (.Capabilities.APIVersions.Has "example.com/v1/Rule") }}{{ fail "nobody serves rules" }}{{ end }}
+apiVersion: example.com/v1
+kind: Rule
+metadata: {name: mine}
+operator: =
+""",
+}
+"""What people's charts bring: a definition that only Kubernetes' reader takes, and a chart that needs its cluster."""
+
+
 @pytest.fixture(scope="module")
-def project(here: World, make: Make) -> Project:
+def project(here: World, make: Make, tmp_path_factory: pytest.TempPathFactory) -> Project:
     releases = [here.release(number, NAMESPACES[number]) for number in range(5)]
+    for name, text in CHARTS.items():
+        folder = tmp_path_factory.mktemp("charts") / name
+        (folder / "templates").mkdir(parents=True)
+        (folder / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n")
+        (folder / "templates" / "all.yaml").write_text(text)
+        needs = {"needs": ["operator"]} if name == "rules" else {}
+        releases.append({"name": name, "namespace": NAMESPACES[0], "chart": str(folder), **needs})
     return make(CLUSTER, here.settings(releases, cluster={"pull_ahead": True}))
 
 
@@ -62,6 +105,8 @@ def test_up_makes_the_whole_environment(project: Project, neighbour: list[str]) 
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "registry: find images of rules in platform: left out" in done.stdout
+    assert [rule["operator"] for rule in project.objects("rules.example.com")] == ["="]
     names = {item["metadata"]["name"] for item in project.objects("namespaces")}
     assert names >= set(NAMESPACES)
     secrets = [s for s in project.objects("secrets") if s["metadata"]["name"] == "github-pat-secret"]
