@@ -43,7 +43,7 @@ tools: $(VENV)/compiled.done ## fetch k3d, kubectl and helm where they are missi
 	@$(BIN)/python -m tasks.setup $(ARGS)
 
 test: $(VENV)/dev.done ## the tests that need no cluster
-	$(BIN)/python -m pytest -m "not cluster" $(ARGS)
+	$(BIN)/python -m pytest -m "not cluster" -n logical --dist worksteal $(ARGS)
 
 test-cluster: $(VENV)/dev.done ## the tests on real clusters (Docker)
 	$(BIN)/python -m pytest -m cluster $(ARGS)

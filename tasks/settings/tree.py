@@ -268,7 +268,7 @@ class Timeouts(Tree):
 class Health(Tree):
     """What a launch waits for."""
 
-    wait_for: Words = setting(
+    wait_for: Namespaces = setting(
         ("needed",),
         "Components of kube-system that a launch waits for beside those that are always needed: `needed` is what a "
         "claim, an Ingress or an autoscaler of this launch uses; `all` is everything; or names, such as "

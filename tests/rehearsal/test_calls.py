@@ -16,6 +16,8 @@ from tests import calls
 from tests.calls import Row
 from tests.rehearsal.played import Played, played
 
+pytestmark = pytest.mark.whole
+
 __all__ = ["played"]
 
 UPSTREAM = "http://192.0.2.7:5000"

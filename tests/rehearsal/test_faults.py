@@ -6,6 +6,8 @@ import pytest
 
 from tests.rehearsal.played import RELEASES, Played, played
 
+pytestmark = pytest.mark.whole
+
 __all__ = ["played"]
 
 IMPATIENT = (

@@ -8,6 +8,8 @@ import pytest
 
 from tests.rehearsal.played import Played, played
 
+pytestmark = pytest.mark.whole
+
 __all__ = ["played"]
 
 

@@ -19,6 +19,8 @@ from tasks.rehearsal.recorded import recorded
 from tests import given
 from tests.rehearsal.test_model import a_launch
 
+pytestmark = pytest.mark.whole
+
 NAME = "20261125T120000.000Z-up"
 
 

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tasks.rehearsal.place import Place
 from tests.given import ROOT
+
+pytestmark = pytest.mark.whole
 
 NAMES = tuple(f"crowd-{number}" for number in range(8))
 

@@ -19,6 +19,8 @@ from tasks.settings.showing import as_json, as_rows
 from tasks.settings.tree import Settings
 from tests.settings.project import project
 
+pytestmark = pytest.mark.whole
+
 SEED = 20261124
 TEXTS = [
     *("", " ", "\t\n", "0", "1", "-1", "2", "3.0", "1.5", "1e3", "1e400", "-0", "NaN", "nan", "inf", "-inf", ".inf"),
