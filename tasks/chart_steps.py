@@ -16,13 +16,13 @@ from tasks.core.files import prefix, write_whole
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.errors import BadInput, LaunchError
 from tasks.registry import PUSH_STEP, push_name
-from tasks.settings.tree import Settings
 from tasks.situation import Situation
 from tasks.tools import helm
 from tasks.tools.program import Command, CommandFailed, DeadlinePassed
 
 TASK = "helm"
 REPOSITORIES = "helm: update repositories"
+_PLAIN = "--plain-http"
 _OLD = 30 * 24 * 3600.0
 """Seconds after which what was cached for a chart's earlier content, or for other repositories, is removed."""
 
@@ -182,43 +182,30 @@ def _fetch(situation: Situation, chart: Chart) -> Action:
 
 def _pulled(situation: Situation, chart: Chart, folder: Path, context: Context) -> Command:
     """Download into this folder; the command that did it."""
-    name = chart.reference.rpartition("/")[2]
-    if chart.registry is None:
-        command = helm.pull(f"{chart.repository}/{name}", chart.version, folder, situation.settings.timeouts.pull)
-        run(situation.helm_programs, command, context)
-        return command
-    plain = _plain(situation.settings, chart.registry)
-    command = _oci(situation, chart, folder, plain_http=plain)
+    reference, options = source_of(situation, chart)
+    command = helm.pull(reference, chart.version, folder, situation.settings.timeouts.pull, options)
     try:
         run(situation.helm_programs, command, context)
     except CommandFailed as error:
-        if not (plain and "status code 400" in error.done.err):
+        if not (_PLAIN in options and "status code 400" in error.done.err):
             raise
-        command = _oci(situation, chart, folder, plain_http=False)  # it speaks TLS, loopback or not
+        options = tuple(each for each in options if each != _PLAIN)  # it speaks TLS, loopback or not
+        command = helm.pull(reference, chart.version, folder, situation.settings.timeouts.pull, options)
         run(situation.helm_programs, command, context)
     return command
 
 
-def _plain(settings: Settings, registry: str) -> bool:
-    """Whether a registry is asked by HTTP: as Docker does, those on loopback, and those that the settings name."""
-    named = registry in settings.helm.plain_http
-    return on_this_machine(registry) or named or host_and_port(registry)[0] == push_name(settings)
-
-
-def _oci(situation: Situation, chart: Chart, folder: Path, *, plain_http: bool) -> Command:
+def source_of(situation: Situation, chart: Chart) -> tuple[str, tuple[str, ...]]:
+    """What Helm calls a chart of a repository or an OCI registry, and the options with which it is asked for."""
     settings, name = situation.settings, push_name(situation.settings)
-    reference = chart.reference
-    if host_and_port(chart.registry or "")[0] == name:  # a name that only containers know
+    if chart.registry is None:
+        return f"{chart.repository}/{chart.reference.rpartition('/')[2]}", ()
+    reference, host = chart.reference, host_and_port(chart.registry)[0]
+    if host == name:  # a name that only containers know
         port = situation.handover.registry_ports.get(name) or getattr(situation.registries.get(name), "port", None)
-        reference = reference.replace(str(chart.registry), f"127.0.0.1:{port or settings.registries.port}", 1)
-    return helm.pull(
-        reference,
-        chart.version,
-        folder,
-        settings.timeouts.pull,
-        plain_http=plain_http,
-        registry_config=_logins(situation),
-    )
+        reference = reference.replace(chart.registry, f"127.0.0.1:{port or settings.registries.port}", 1)
+    plain = host == name or on_this_machine(chart.registry) or chart.registry in settings.helm.plain_http
+    return reference, helm.access(plain_http=plain, registry_config=_logins(situation))
 
 
 def _logins(situation: Situation) -> Path | None:
@@ -269,6 +256,7 @@ def _build(situation: Situation, chart: Chart) -> Action:
                 why=f"{error.filename or folder}: {error.strerror or error}",
                 fix="make room, or correct the modes of both folders",
             ) from None
+        _prune(built)
         _prune(folder)
         situation.handover.charts[chart.id] = str(built)
         return Report(why=f"with {inside}", exit_code=0)

@@ -212,13 +212,19 @@ def _releases(place: Place, situation: Situation) -> Iterator[Stage]:
 
 
 def _release(place: Place, situation: Situation, release: Release) -> Act:
+    from tasks.chart_steps import source_of
+    from tasks.charts import chart_of
     from tasks.helm import values_of
     from tasks.objects.stream import line
 
+    reference, options = release.chart, tuple[str, ...]()
+    if reference.startswith("oci://"):
+        reference, options = source_of(situation, chart_of(situation, release))
     values = place.files / f"values-{file_name(f'{release.namespace}-{release.name}')}.json"
     write_whole(values, line(values_of(situation, release)) + "\n")
     command = _helm(
-        *("upgrade", "--install", release.name, release.chart, "--namespace", release.namespace),
+        *("upgrade", "--install", release.name, reference, "--namespace", release.namespace),
+        *options,
         *(("--version", release.version) if release.version else ()),
         *("--values", str(values)),
         *(("--wait",) if release.wait else ()),

@@ -10,6 +10,7 @@ from tasks.checks.finding import Finding, Level
 from tasks.cluster import network as containers
 from tasks.core import proxies as variables
 from tasks.errors import LaunchError
+from tasks.registry import push_name
 from tasks.settings.private import printable
 from tasks.settings.tree import Settings
 from tasks.tools.secret import without_logins
@@ -238,7 +239,10 @@ def names(facts: Facts) -> Iterator[Finding]:
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
-    """Upstream registries, and the chart repositories that a release uses."""
+    """Upstream registries, and the chart repositories that a release uses.
+
+    Without the push registry by the name that only containers know.
+    """
     urls = [cache.url or f"https://{cache.upstream}" for cache in settings.registries.caches]
     used = {release.chart.split("/", 1)[0] for release in settings.helm.releases if release.enabled}
     if settings.ingress.controller == "ingress-nginx":
@@ -246,7 +250,8 @@ def hosts(settings: Settings) -> tuple[str, ...]:
     urls += [url for name, url in settings.helm.repositories.items() if name in used]
     urls += [each.chart for each in settings.helm.releases if each.enabled and each.chart.startswith("oci://")]
     found = (urlsplit(url).hostname for url in urls)
-    return tuple(dict.fromkeys(name for name in found if name))
+    own = push_name(settings)
+    return tuple(dict.fromkeys(name for name in found if name and name != own))
 
 
 def _local(settings: Settings) -> list[str]:

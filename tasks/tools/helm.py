@@ -88,26 +88,20 @@ def logins(environ: Mapping[str, str]) -> Path | None:
     return None if place is None else place / "helm" / _LOGINS
 
 
-def pull(
-    chart: str,
-    version: str | None,
-    folder: Path,
-    deadline: float,
-    *,
-    plain_http: bool = False,
-    registry_config: Path | None = None,
-) -> Command:
-    """Download a chart's archive into a folder.
+def access(*, plain_http: bool, registry_config: Path | None) -> tuple[str, ...]:
+    """Options with which a chart of an OCI registry is asked for.
 
     Version 3 asks every registry by HTTP that does not answer by HTTPS, version 4 only with `plain_http`. Logins that
     Helm does not find in `registry_config` it takes from Docker's config.json.
     """
-    wanted = ("--version", version) if version else ()
     plain = ("--plain-http",) if plain_http else ()
-    logins = ("--registry-config", str(registry_config)) if registry_config is not None else ()
-    return Command(
-        argv=("helm", "pull", chart, *wanted, *plain, *logins, "--destination", str(folder)), deadline=deadline
-    )
+    return (*plain, *(("--registry-config", str(registry_config)) if registry_config is not None else ()))
+
+
+def pull(chart: str, version: str | None, folder: Path, deadline: float, options: Sequence[str] = ()) -> Command:
+    """Download a chart's archive into a folder."""
+    wanted = ("--version", version) if version else ()
+    return Command(argv=("helm", "pull", chart, *wanted, *options, "--destination", str(folder)), deadline=deadline)
 
 
 def package(chart: Path, folder: Path, deadline: float) -> Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -71,6 +72,12 @@ def test_a_command_for_each_thing_in_the_scripts_order(place: Place, situation: 
     assert lines["repositories added"] == ["helm repo add repo https://charts.example.com"]
     assert len(lines["base resources"]) > 6
     assert all(line.startswith("kubectl apply --filename ") for line in lines["base resources"])
+
+
+def test_a_chart_of_the_push_registry_is_asked_for_by_http(place: Place, situation: Situation) -> None:
+    release = situation.releases[0].model_copy(update={"chart": "oci://localhost:5050/charts/one", "needs": ()})
+    (line,) = _lines(place, replace(situation, releases=(release,)))["releases"]
+    assert "one oci://localhost:5050/charts/one --namespace platform --plain-http --version 1.0.0" in line
 
 
 def test_releases_stand_in_the_level_that_their_needs_allow(place: Place, situation: Situation) -> None:

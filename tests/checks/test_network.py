@@ -266,6 +266,7 @@ def test_hosts_are_those_that_something_is_fetched_from() -> None:
                 "releases": [
                     {"name": "a", "namespace": "a", "chart": "oci://ghcr.io/a/b"},
                     {"name": "b", "namespace": "a", "chart": "./charts/b"},
+                    {"name": "d", "namespace": "a", "chart": "oci://k3d-openframe-registry:5050/charts/d"},
                     {"name": "c", "namespace": "a", "chart": "grafana/loki", "enabled": False},
                 ]
             },
