@@ -83,7 +83,7 @@ def _built(situation: Situation, chart: Chart, skip: str | None) -> Step:
         needs=tuple(each.step for each in chart.dependencies),
         skip=skip,
         deadline=situation.settings.timeouts.pull,
-        why="its charts/ folder lacks dependencies; a copy gets them",
+        why="a copy, with the dependencies that its charts/ folder lacks",
         expected=0.5,
     )
 
@@ -163,7 +163,8 @@ def _fetch(situation: Situation, chart: Chart) -> Action:
 
         folder = chart.folder(situation)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent):
+        named = None if chart.repository is None else (chart.repository, chart.reference.rpartition("/")[0])
+        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent, named):
             command = _pulled(situation, chart, Path(fresh), context)
             brought = sorted(Path(fresh).glob("*.tgz"))
             if not brought:
@@ -265,11 +266,13 @@ def _build(situation: Situation, chart: Chart) -> Action:
 
 
 @contextlib.contextmanager
-def _about(what: str) -> Iterator[None]:
-    """An error inside says of what it is."""
+def _about(what: str, repository: tuple[str, str] | None = None) -> Iterator[None]:
+    """An error inside says of what it is. `repository`: Helm's name of one, and what people call it."""
     try:
         yield
     except LaunchError as error:
+        if repository is not None:
+            error.why = error.why.replace(*repository)
         if what:
             error.why = f"{what}: {error.why}" if error.why else what
         raise

@@ -264,6 +264,18 @@ def test_an_error_tells_which_dependency_of_which_chart(broken: str, why: str, t
     assert caught.value.why.startswith(why.format(tmp_path))
 
 
+def test_a_repository_without_a_name_is_called_by_its_address(tmp_path: Path) -> None:
+    chart(tmp_path / "all", on("web", "https://x.example"))
+
+    def refused(asked: Asked) -> Answer:
+        name = asked.command.argv[2].split("/")[0]
+        return Answer(code=1, err=f'Error: chart "web" matching ^1.0.0 not found in {name} index. (try ...)')
+
+    with pytest.raises(LaunchError) as caught:
+        built(tmp_path, **{"helm pull": refused})
+    assert "the repository https://x.example does not list it" in caught.value.why
+
+
 @pytest.mark.parametrize("state", ["wrong version", "missing", "misnamed", "corrupt"])
 def test_a_dependency_that_does_not_fit_is_named(state: str) -> None:
     rows = f"web\t^1.0.0\t@shop     \tok     \ndb \t>=2   \tfile://../db\t{state}   \n\n"

@@ -75,7 +75,7 @@ CAUSES = (
         programs=_HELM,
         patterns=(
             r"failed to perform \"FetchReference\" on source: (?P<chart>\S+?): not found",
-            r"https?://(?P<chart>\S+?)/tags/list\": response status code 404",
+            r"/v2/(?P<chart>\S+?)/tags/list\": response status code 404",
             r"unable to locate any tags in provided repository: (?P<chart>\S+)",
         ),
         what="the registry has no chart {chart}",

@@ -77,7 +77,7 @@ CASES = [
         cause="chart-missing-oci",
         text='Error: GET "http://127.0.0.1:5050/v2/charts/nope/tags/list": response status code 404: name unknown: '
         "repository name not known to registry: map[name:charts/nope]",
-        says=("helm push",),
+        says=("no chart charts/nope:", "helm push"),
     ),
     Case(  # pkg/repo/v1/chartrepo.go
         program="helm",
