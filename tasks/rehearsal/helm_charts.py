@@ -230,13 +230,13 @@ def _package(call: Call, given: Given) -> None:
 
 def _dependencies(call: Call, given: Given) -> None:
     """Of a chart's folder; versions are not compared."""
-    import yaml
+    from tasks.core import yaml
 
     folder = Path(given.args[0] if given.args else ".")
     if not (folder / "Chart.yaml").is_file():
         raise Exit(1, "Error: Chart.yaml file is missing")
     call.say("NAME\tVERSION\tREPOSITORY\tSTATUS")
-    for row in yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8")).get("dependencies") or ():
+    for row in yaml.load((folder / "Chart.yaml").read_text(encoding="utf-8")).get("dependencies") or ():
         name = str(row["name"])
         unpacked = (folder / "charts" / name / "Chart.yaml").is_file()
         state = "unpacked" if unpacked else "ok" if any((folder / "charts").glob(f"{name}-*.tgz")) else "missing"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +137,10 @@ def test_what_an_alias_repeats_is_a_value_of_its_own() -> None:
     value: Any = load("a: &a {b: [1]}\nc: *a\n")
     value["a"]["b"].append(2)
     assert value["c"] == {"b": [1]}
+
+
+def test_nobody_reads_yaml_in_another_way() -> None:
+    others = re.compile(r"safe_load|load_all|SafeLoader|FullLoader|yaml\.YAMLError")
+    own = Path(yaml.__file__)
+    found = [str(path) for path in own.parents[1].rglob("*.py") if path != own and others.search(path.read_text())]
+    assert found == []
