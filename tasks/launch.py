@@ -49,7 +49,7 @@ def launch(situation: Situation, parts: Collection[str], choosers: Choosers) -> 
         image = prepull.step_name(situation.settings.registries.image)
         steps += [step for step in prepull.steps(situation) if step.name == image and step.skip is None]
     if "registry" in parts:
-        steps += registry.steps(situation, choosers.free_port)
+        steps += registry.steps(situation, choosers.free_port, required="cluster" not in parts)
     if "cluster" in parts:
         before = tuple(step.name for step in steps if step.name in _before_cluster(situation, steps))
         steps += cluster.cluster_steps(situation, before, choosers.next_ports)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasks.core.files import remembered
 from tasks.facts.engine import Engine, engine
-from tasks.facts.registries import Registry, read
+from tasks.facts.registries import Registry, registries
 from tasks.facts.standing import Claim, Presence, Standing, standing
 from tasks.facts.versions import Versions, versions
 from tasks.tools import docker
@@ -50,7 +50,7 @@ class Questions:
         folders = session.folders
         claim = Claim(owner=session.owner, kept=folders.kubeconfig.exists() or folders.k3d_config.exists())
         self.standing = pool.submit(standing, programs, settings.cluster.name, known, claim=claim)
-        self.registries = pool.submit(_registries, programs)
+        self.registries = pool.submit(registries, programs)
         self.told = pool.submit(versions, programs, session.state)
         self.published = pool.submit(lambda: _published(programs, self.standing.result().presence))
         self.images = pool.submit(
@@ -63,11 +63,6 @@ class Questions:
         Programs that still run are ended with the call (`tasks.session.guarded`).
         """
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _registries(programs: Programs) -> dict[str, Registry]:
-    ids = programs.run(docker.containers("k3d.role=registry")).out.split()
-    return read(docker.inspected(programs.run(docker.inspect(ids)).out)) if ids else {}
 
 
 def _published(programs: Programs, presence: Presence) -> str:

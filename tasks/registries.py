@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from tasks.acting import running
+from tasks.acting import run
 from tasks.core.lock import held
 from tasks.docker_tune import unmirrored
-from tasks.engine.step import Step
+from tasks.engine.step import Action, Context, Report, Step
 from tasks.errors import LaunchError
+from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry
+from tasks.facts.registries import registries as registries_of
 from tasks.launch import bounds
+from tasks.lease import Leases
 from tasks.parts import part
 from tasks.registry import TASK
 from tasks.registry_container import lock
@@ -22,6 +27,9 @@ from tasks.survey import survey
 from tasks.tools import docker
 from tasks.tools.program import Command
 
+_PATIENCE = 10.0
+"""Seconds that a launch of this user may be making a registry."""
+
 
 def registries(session: Session, *, purge: bool, status: bool) -> int:
     """Start what is missing; `status` only looks, `purge` removes."""
@@ -29,7 +37,7 @@ def registries(session: Session, *, purge: bool, status: bool) -> int:
         return _show(survey(session, (), shared=True))
     if not purge:
         return part_of_registry(session)
-    with held(lock(session.state / "clusters"), "registry", 10.0):
+    with held(lock(session.state / "clusters"), TASK, _PATIENCE):
         session.open_logs()
         situation = survey(session, (), shared=True)
         session.run(purge_steps(session, situation), bounds(situation))
@@ -43,38 +51,61 @@ def part_of_registry(session: Session) -> int:
 
 def purge_steps(session: Session, situation: Situation) -> list[Step]:
     """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
-    found: dict[str, Registry] = {name: each for name, each in situation.registries.items() if each.ours}
-    others = sorted({name for each in found.values() for name in each.clusters} - {session.name})
-    mine = situation.standing.nodes and session.options.task == "registry"
-    if others or mine:
-        attached = [*others, *([session.name] if mine else [])]
-        raise LaunchError(
-            f"the registries are in use by: {', '.join(attached)}",
-            why="their nodes pull through them, and would fail without",
-            fix="remove those clusters first (invoke down); or leave the registries: they cost only disk",
-        )
-    names = tuple(sorted(found))
-    volumes = tuple(situation.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split())
+    found = {name: each for name, each in situation.registries.items() if each.ours}
+    alone = session.options.task == "registry"
+    _refuse_attached(found, situation.name, stays=alone and bool(situation.standing.nodes))
+    Leases(situation.programs).refuse_users()
+    volumes = situation.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split()
     before = unmirrored(situation)
     return [
         *before,
         Step(
             name="registry: remove",
             task=TASK,
-            action=running(situation.programs, docker.remove(names)),
+            action=_removing(situation, alone=alone),
             needs=tuple(step.name for step in before),
-            skip=None if names else "there are none",
-            why=", ".join(names),
-        ),
-        Step(
-            name="registry: remove what they keep",
-            task=TASK,
-            action=running(situation.programs, docker.remove_volumes(volumes)),
-            needs=("registry: remove",),
-            skip=None if volumes else "there is nothing",
-            why=", ".join(volumes),
+            skip=None if found or volumes else "there are none",
+            why=", ".join(sorted({*found, *volumes})),
         ),
     ]
+
+
+def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -> None:
+    """`stays`: the cluster of this call is there, and is not removed by it; else its network was left behind."""
+    attached = {each for registry in found.values() for each in registry.clusters} - {name}
+    if stays:
+        attached.add(name)
+    if attached:
+        raise LaunchError(
+            f"the registries are in use by: {', '.join(sorted(attached))}",
+            why="their nodes pull through them, and would fail without",
+            fix="remove those clusters first (invoke down); or leave the registries: they cost only disk",
+        )
+
+
+def _removing(situation: Situation, *, alone: bool) -> Action:
+    """Look again at the moment of removal: launches of other users may have begun since, and no file lock is theirs."""
+
+    def act(context: Context) -> Report | None:
+        programs = situation.programs
+        mine = owner_of(situation.shape.owner)
+        who = "invoke registry --purge" if alone else "invoke down --purge"
+        clusters = situation.folders.state.parent
+        with (
+            contextlib.nullcontext() if alone else held(lock(clusters), TASK, _PATIENCE),
+            Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),
+        ):
+            found = {name: each for name, each in registries_of(programs).items() if each.ours}
+            nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={situation.name}"), context).out
+            _refuse_attached(found, situation.name, stays=alone and bool(nodes.strip()))
+            if found:
+                run(programs, docker.remove(sorted(found)), context)
+            volumes = programs.run(docker.volumes(docker.CACHE_LABEL), context).out.split()
+            if volumes:
+                run(programs, docker.remove_volumes(volumes), context)
+        return Report(why=", ".join(sorted({*found, *volumes})), exit_code=0)
+
+    return act
 
 
 def _show(situation: Situation) -> int:
@@ -89,7 +120,7 @@ def _show(situation: Situation) -> int:
         [
             each.name,
             each.upstream,
-            f"127.0.0.1:{each.port}" if each.running else "keeps ending" if each.loops else "stopped",
+            f"127.0.0.1:{each.port}" if each.running else each.state.value.removeprefix("is "),
             size,
             rate,
             ", ".join(each.clusters) or "none",
@@ -98,6 +129,9 @@ def _show(situation: Situation) -> int:
     ]
     head = ("registry", "stands before", "address", "size", "hits", "clusters")
     out(table(rows, head=head, width=width_of(sys.stdout)) if rows else ["There are no registries."])
+    ending = [f"{each.name} {each.condition}" for each in found if each.last]
+    if ending:
+        out(["", *ending, "`invoke registry` starts them, and mends what can be mended."])
     return 0
 
 

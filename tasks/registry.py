@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from tasks.acting import run
-from tasks.engine.step import Context, Report, Retry, Step
+from tasks.engine.step import Retry, Step
 from tasks.facts.registries import Registry, read
 from tasks.facts.standing import Presence
 from tasks.objects.registries import TEMPLATE, registries_yaml
@@ -17,8 +16,6 @@ from tasks.prepull import step_name
 from tasks.registry_container import fits, making, upstream_url
 from tasks.settings.tree import Cache, Settings
 from tasks.situation import Situation
-from tasks.tools import docker
-from tasks.tools.program import Command
 
 __all__ = [
     "Registry",
@@ -82,8 +79,11 @@ def nodes_file(settings: Settings, root: Path, port: int) -> str:
     return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
 
 
-def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[Step]:
-    """What is missing is made, what is stopped is started. `free_port`: a port near a wish, each once."""
+def steps(situation: Situation, free_port: Callable[[int | None], int], *, required: bool = False) -> list[Step]:
+    """What is missing is made, what is stopped is started. `free_port`: a port near a wish, each once.
+
+    A launch goes on without a cache that keeps ending, unless they are `required`.
+    """
     one_at_a_time = threading.Lock()
 
     def port(wish: int | None) -> int:
@@ -96,18 +96,14 @@ def steps(situation: Situation, free_port: Callable[[int | None], int]) -> list[
         what = PUSH_STEP if cache is None else cache_step(cache)
         join = _network(situation) if there is None or _network(situation) not in there.networks else None
         if there is None or not there.started:
-            found.append(_made(situation, what, name, cache, port, why="it is missing"))
+            found.append(_made(situation, what, name, cache, port, required=required, why="it is missing"))
         elif not fits(there, cache, situation.shape.network):
             why = "its proxies or certificate authorities are others by now; what it keeps stays"
-            found.append(_made(situation, what, name, cache, port, why=why))
+            found.append(_made(situation, what, name, cache, port, required=required, why=why))
         elif not there.running:
-            begin = docker.restart(name) if there.loops else docker.start([name])
-            commands = [begin, *([docker.connect(join, name)] if join else [])]
-            found.append(
-                _done(situation, what, commands, why=f"{name} {'keeps ending' if there.loops else 'is stopped'}")
-            )
+            found.append(_made(situation, what, name, cache, port, required=required, why=f"{name} {there.condition}"))
         elif join:
-            found.append(_done(situation, what, [docker.connect(join, name)], why=f"{name} is not in {join}"))
+            found.append(_made(situation, what, name, cache, port, required=required, why=f"{name} is not in {join}"))
         else:
             found.append(Step(name=what, task=TASK, skip=f"{name} runs at 127.0.0.1:{there.port}"))
     return found
@@ -130,17 +126,15 @@ def _network(situation: Situation) -> str | None:
     return first.labels.get("k3d.cluster.network", f"k3d-{situation.name}")
 
 
-def _done(situation: Situation, what: str, commands: Sequence[Command], *, why: str) -> Step:
-    def act(context: Context) -> Report | None:
-        for command in commands:
-            run(situation.programs, command, context)
-        return None
-
-    return Step(name=what, task=TASK, action=act, why=why, expected=0.4)
-
-
 def _made(
-    situation: Situation, what: str, name: str, cache: Cache | None, free_port: Callable[[int | None], int], *, why: str
+    situation: Situation,
+    what: str,
+    name: str,
+    cache: Cache | None,
+    free_port: Callable[[int | None], int],
+    *,
+    required: bool,
+    why: str,
 ) -> Step:
     settings = situation.settings
     login = cache is not None and bool(cache.username_env or cache.password_env)
@@ -148,7 +142,14 @@ def _made(
     return Step(
         name=what,
         task=TASK,
-        action=making(situation, name, cache, lambda: free_port(wish), network=_network(situation)),
+        action=making(
+            situation,
+            name,
+            cache,
+            lambda: free_port(wish),
+            network=_network(situation),
+            required=required or cache is None,
+        ),
         needs=(step_name(settings.registries.image),),
         retry=Retry(attempts=3, first=0.1),
         why=why + ("; its login goes in as a file, never as an argument" if login else ""),

@@ -19,6 +19,7 @@ from tasks.tools.program import Programs
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.live import Live
+    from tasks.lease import Leases
     from tasks.tools.kubeapi import Api
     from tasks.tools.kubewatch import Watched
 
@@ -45,6 +46,8 @@ class Handover:
     """Images that this run found, by what they depend on (`tasks.caching`)."""
     registry_ids: dict[str, str] = field(default_factory=dict)
     """Ids of registry containers that this run made."""
+    leases: Leases | None = None
+    """That this run is about to use the shared registries, written on the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +195,9 @@ class Situation:
             self._api.clear()
 
     def close(self) -> None:
-        """End what watches the cluster; it begins again with the next wait."""
+        """End what watches the cluster (it begins again with the next wait), and what this run holds on the engine."""
+        if self.handover.leases is not None:
+            self.handover.leases.close()
         with self._lock:
             for each in self._watched:
                 each.close()

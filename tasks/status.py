@@ -54,7 +54,7 @@ def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
             why = "" if presence is Presence.ABSENT else "its creation was not completed"
             return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up makes it")], ABSENT
         if presence is Presence.STOPPED:
-            down = [node.name for node in situation.standing.nodes if not node.running]
+            down = [node.condition for node in situation.standing.nodes if not node.running]
             return [Row(what=f"cluster {name}", state="stopped", detail=", ".join(down))], STOPPED
     rows = [_cluster(situation, name)]
     differs = differences(situation)

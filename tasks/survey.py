@@ -143,7 +143,7 @@ def require_running(situation: Situation) -> None:
         raise ClusterStopped(
             f"the cluster '{situation.name}' is stopped",
             why="nodes that do not run: "
-            + ", ".join(node.name for node in situation.standing.nodes if not node.running),
+            + ", ".join(node.condition for node in situation.standing.nodes if not node.running),
             fix="invoke cluster starts it; invoke up starts it and does the rest",
         )
     absent = presence is Presence.ABSENT

@@ -15,6 +15,7 @@ from tasks.cluster.config import Ports, Shape
 from tasks.cluster.network import network
 from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
+from tasks.facts.container import ContainerState
 from tasks.facts.live import Live
 from tasks.facts.standing import Node, Presence, Standing
 from tasks.options import Options
@@ -47,7 +48,7 @@ def node(name: str, **changes: Any) -> Node:
         "id": f"id-of-{name}",
         "name": f"k3d-{cluster}-{name}",
         "role": role,
-        "running": True,
+        "state": ContainerState.RUNNING if changes.pop("running", True) else ContainerState.STOPPED,
         "exit_code": 0,
         "nano_cpus": 0,
         "memory": 0,

@@ -29,7 +29,6 @@ def there(name: str = PUSHED, **changes: Any) -> Registry:
     given = {
         "id": id_of(name),
         "upstream": PUSH,
-        "running": True,
         "port": 5050,
         "networks": ("bridge", "k3d-openframe-dev"),
     }

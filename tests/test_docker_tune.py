@@ -15,6 +15,7 @@ from tasks import docker_tune as tuning
 from tasks.checks.facts import Rights
 from tasks.engine.step import Step
 from tasks.errors import BadInput, NoEngine
+from tasks.facts.container import ContainerState
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence
 from tasks.options import Options
@@ -99,7 +100,7 @@ def test_one_step_where_the_cache_runs_already(tmp_path: Path, engine: Dockerd) 
     assert again.skip == f"{engine.file} is as configured"
 
 
-@pytest.mark.parametrize("cache", [None, hub(started=False)])
+@pytest.mark.parametrize("cache", [None, hub(state=ContainerState.CREATED)])
 def test_a_cache_that_is_made_by_this_launch_comes_after_it(
     tmp_path: Path, engine: Dockerd, cache: Registry | None
 ) -> None:
@@ -399,6 +400,7 @@ def test_the_caches_go_after_the_mirror(tmp_path: Path, engine: Dockerd) -> None
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
     programs = engine.programs
     programs.answers["docker volume ls"] = ""
+    programs.answers["docker volume ls --quiet"] = ""
     made = given(tmp_path, engine, programs, hub())
     plan = by_name(purge_steps(session(tmp_path, programs, task="registry"), made))
     assert next(iter(plan)) == tuning.UNMIRROR

@@ -69,10 +69,12 @@ def test_stop_only_stops(machine: Machine) -> None:
 def test_purge_removes_the_registries_when_the_nodes_are_gone(machine: Machine) -> None:
     machine.make()
     machine.put_registries()
+    machine.fails["docker volume ls --filter label=openframe.lease"] = Answer()
     machine.fails["docker volume ls --quiet --filter label=openframe.cache"] = Answer(out="k3d-openframe-registry\n")
     assert take(machine, purge=True) == 0
     assert machine.containers == []
-    assert machine.acted[-1] == "docker volume rm --force k3d-openframe-registry"
+    assert machine.acted[-2] == "docker volume rm --force k3d-openframe-registry"
+    assert "docker volume rm --force openframe-lease-" in machine.acted[-1]
     step = next(each for each in machine.latest()["steps"] if each["name"] == "registry: remove")
     assert "down: nodes" in step["needs"]
 

@@ -12,6 +12,7 @@ from tasks import chart_steps, health, kubeconfig, launch, namespaces
 from tasks.cluster.config import Shape
 from tasks.cluster.plan import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
 from tasks.engine.step import Step
+from tasks.facts.container import ContainerState
 from tasks.facts.standing import Presence
 from tasks.launch import NEEDS_CLUSTER, PARTS, Choosers, bounds, fitted
 from tasks.situation import Situation
@@ -132,7 +133,12 @@ def test_namespaces_that_are_there_are_no_step_of_another_part(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("registries", "has_image", "pulls"),
-    [({}, False, 1), ({}, True, 0), ({PUSHED: there()}, False, 0), ({PUSHED: there(started=False)}, False, 1)],
+    [
+        ({}, False, 1),
+        ({}, True, 0),
+        ({PUSHED: there()}, False, 0),
+        ({PUSHED: there(state=ContainerState.CREATED)}, False, 1),
+    ],
 )
 def test_registries_alone_bring_their_image(
     tmp_path: Path, registries: dict[str, Any], has_image: bool, pulls: int

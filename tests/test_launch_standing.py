@@ -9,6 +9,7 @@ import pytest
 
 from tasks.cluster.config import Shape
 from tasks.cluster.plan import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
+from tasks.facts.container import ContainerState
 from tasks.facts.standing import Presence
 from tasks.launch import PARTS
 from tasks.situation import Situation
@@ -79,7 +80,7 @@ def test_where_all_is_as_configured_nothing_acts(tmp_path: Path) -> None:
         (Presence.ABSENT, 1, {PUSHED: there()}, {"k3s", "tools", "redis"}),
         (Presence.INCOMPLETE, 1, {PUSHED: there()}, {"k3s", "tools", "redis"}),
         (Presence.RUNNING, 1, {PUSHED: there()}, {"redis"}),
-        (Presence.RUNNING, 1, {PUSHED: there(started=False)}, {"redis", "registry"}),
+        (Presence.RUNNING, 1, {PUSHED: there(state=ContainerState.CREATED)}, {"redis", "registry"}),
         (Presence.RUNNING, 2, {PUSHED: there()}, {"k3s", "tools", "redis"}),
         (Presence.STOPPED, 1, {PUSHED: there()}, {"redis"}),
         (Presence.STOPPED, 1, {}, {"redis", "registry"}),

@@ -12,14 +12,18 @@ from tasks import registries as module
 from tasks.core.lock import Held, Last, held
 from tasks.engine.step import Step
 from tasks.errors import LaunchError
+from tasks.facts.container import ContainerState
 from tasks.facts.registries import Registry
 from tasks.facts.standing import Presence
+from tasks.lease import USE
 from tasks.registries import purge_steps, registries
 from tasks.registry_container import lock
 from tasks.situation import Situation
-from tests.given import FakeSession, act, by_name, session, situation
+from tests.facts import inspected
+from tests.given import FakeSession, act, session, situation
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
+from tests.test_lease import lease
 
 ALONE = {
     PUSHED: there(networks=("bridge",)),
@@ -28,8 +32,21 @@ ALONE = {
 VOLUMES = f"{PUSHED}\n{GHCR}\n"
 
 
-def docker(**answers: Any) -> FakePrograms:
-    return FakePrograms(answers={"docker": "", "docker volume ls": VOLUMES, **answers})
+def docker(*found: dict[str, Any], **answers: Any) -> FakePrograms:
+    """An engine with these registries, and with volumes of two."""
+    return FakePrograms(
+        answers={
+            "docker": "",
+            "docker volume ls --quiet": VOLUMES,
+            "docker ps --all": "",
+            "docker ps --all --quiet --no-trunc --filter label=k3d.role": "\n".join(each["Id"] for each in found),
+            "docker container inspect": json.dumps(found),
+            **answers,
+        }
+    )
+
+
+FOUND = (inspected.registry(PUSHED), inspected.registry(GHCR, "5052", labels={"openframe.cache": "ghcr.io"}))
 
 
 def attached(*networks: str) -> dict[str, Registry]:
@@ -41,29 +58,62 @@ def purge(folder: Path, given: Situation, task: str = "registry") -> list[Step]:
 
 
 def test_all_of_ours_are_removed_with_what_they_keep(tmp_path: Path) -> None:
-    fake = docker()
-    theirs = there("k3d-theirs", ours=False, networks=("bridge", "k3d-another"))
-    made = purge(tmp_path, situation(tmp_path, fake, registries={**ALONE, "k3d-theirs": theirs}))
-    plan = by_name(made)
-    assert list(plan) == ["registry: remove", "registry: remove what they keep"]
-    assert plan["registry: remove what they keep"].needs == ("registry: remove",)
-    for step in made:
-        act(step)
-    assert fake.lines == [
-        "docker volume ls --quiet --filter label=openframe.cache",
+    theirs = inspected.registry("k3d-theirs", ours=False, networks=("bridge", "k3d-another"))
+    fake = docker(*FOUND, theirs)
+    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    fake.calls.clear()
+    act(step)
+    assert [line for line in fake.lines if "lease" not in line] == [
+        "docker ps --all --quiet --no-trunc --filter label=k3d.role=registry",
+        f"docker container inspect {FOUND[0]['Id']} {FOUND[1]['Id']} {theirs['Id']}",
+        "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev",
         f"docker rm --force --volumes {GHCR} {PUSHED}",
+        "docker volume ls --quiet --filter label=openframe.cache",
         f"docker volume rm --force {PUSHED} {GHCR}",
     ]
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    made = purge(tmp_path, situation(tmp_path, docker(**{"docker volume ls": ""})))
-    assert [step.skip for step in made] == ["there are none", "there is nothing"]
+    (step,) = purge(tmp_path, situation(tmp_path, docker(**{"docker volume ls": "", "docker volume ls --quiet": ""})))
+    assert step.skip == "there are none"
 
 
 def test_volumes_whose_containers_are_gone(tmp_path: Path) -> None:
-    made = purge(tmp_path, situation(tmp_path, docker()))
-    assert [step.skip for step in made] == ["there are none", None]
+    fake = docker()
+    (step,) = purge(tmp_path, situation(tmp_path, fake))
+    act(step)
+    assert f"docker volume rm --force {PUSHED} {GHCR}" in fake.lines
+    assert fake.told("docker rm") == []
+
+
+def test_a_cluster_that_was_made_since_keeps_them(tmp_path: Path) -> None:
+    fake = docker(inspected.registry(PUSHED, networks=("bridge", "k3d-another")))
+    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    with pytest.raises(LaunchError, match="in use by: another"):
+        act(step)
+    assert fake.told("docker rm") == []
+    assert [line.split()[2] for line in fake.lines if "openframe-lease-" in line] == ["create", "rm"]
+
+
+def test_nor_are_they_removed_when_the_cluster_of_that_name_was_made_since(tmp_path: Path) -> None:
+    fake = docker(*FOUND, **{"docker ps --all --quiet --no-trunc --filter label=k3d.cluster": "350d0a6f737f"})
+    given = situation(tmp_path, fake, registries=dict(ALONE))
+    (step,) = purge(tmp_path, given)
+    with pytest.raises(LaunchError, match="in use by: openframe-dev"):
+        act(step)
+    act(purge(tmp_path, given, task="down")[0])  # who removes the cluster may remove them
+
+
+def test_nor_are_they_removed_while_a_launch_is_about_to_use_them(tmp_path: Path) -> None:
+    using = lease(USE, "the launch of the cluster 'dev' by alice@laptop")
+    fake = docker(*FOUND, **{"docker volume ls --filter label=openframe.lease": using})
+    with pytest.raises(LaunchError, match="about to be used: the launch of the cluster 'dev' by alice@laptop"):
+        purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    fake.answers["docker volume ls --filter label=openframe.lease"] = ["", using]  # it begins a moment later
+    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    with pytest.raises(LaunchError, match="about to be used"):
+        act(step)
+    assert fake.told("docker rm") == []
 
 
 @pytest.mark.parametrize(
@@ -97,7 +147,7 @@ def test_refused_while_a_cluster_is_attached(
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Situation:
     """What the survey finds."""
-    fake = docker(**{"docker exec": Answer(code=127)})
+    fake = docker(*FOUND, **{"docker exec": Answer(code=127)})
     given = situation(tmp_path, fake, registries=dict(ALONE))
     monkeypatch.setattr(module, "survey", lambda _session, _parts, *, shared: given)
     return given
@@ -182,7 +232,7 @@ def test_those_that_are_stopped_are_not_asked(
 ) -> None:
     assert isinstance(looked_at.registries, dict)
     looked_at.registries.clear()
-    looked_at.registries[GHCR] = there(GHCR, upstream="ghcr.io", running=False, networks=("k3d-a",))
+    looked_at.registries[GHCR] = there(GHCR, upstream="ghcr.io", state=ContainerState.STOPPED, networks=("k3d-a",))
     looked_at.registries["k3d-theirs"] = there("k3d-theirs", ours=False)
     registries(call(tmp_path, looked_at), purge=False, status=True)
     out = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 import yaml
 
 from tasks import registry
-from tasks.facts.registries import Registry
+from tasks.facts.container import ContainerState
+from tasks.facts.registries import Registry, read
 from tasks.facts.standing import Presence
 from tasks.registry import cache_name, mirrors, push_name, steps, used, wanted
 from tasks.registry_container import upstream_url
 from tasks.settings.tree import Cache
+from tests.facts import inspected
 from tests.given import act, settings, situation
 from tests.kept import GHCR, HUB, ONLY_PUSH, PUSHED, engine, only, ports, there
 
@@ -116,10 +119,10 @@ def test_those_that_are_missing_are_made(tmp_path: Path) -> None:
         (there(networks=("bridge",)), Presence.INCOMPLETE, f"{PUSHED} runs at 127.0.0.1:5050", ""),
         (there(), Presence.RUNNING, f"{PUSHED} runs at 127.0.0.1:5050", ""),
         (there(networks=("bridge",)), Presence.RUNNING, None, f"{PUSHED} is not in k3d-openframe-dev"),
-        (there(running=False), Presence.ABSENT, None, f"{PUSHED} is stopped"),
-        (there(running=False), Presence.STOPPED, None, f"{PUSHED} is stopped"),
-        (there(running=False, loops=True), Presence.RUNNING, None, f"{PUSHED} keeps ending"),
-        (there(running=False, started=False), Presence.ABSENT, None, "it is missing"),
+        (there(state=ContainerState.STOPPED), Presence.ABSENT, None, f"{PUSHED} is stopped"),
+        (there(state=ContainerState.STOPPED), Presence.STOPPED, None, f"{PUSHED} is stopped"),
+        (there(state=ContainerState.LOOPING), Presence.RUNNING, None, f"{PUSHED} keeps ending"),
+        (there(state=ContainerState.CREATED), Presence.ABSENT, None, "it is missing"),
     ],
 )
 def test_what_is_there(tmp_path: Path, found: Registry, presence: Presence, skip: str | None, why: str) -> None:
@@ -129,20 +132,31 @@ def test_what_is_there(tmp_path: Path, found: Registry, presence: Presence, skip
 
 
 @pytest.mark.parametrize(
-    ("found", "presence", "lines"),
+    ("state", "networks", "presence", "lines"),
     [
-        (there(running=False), Presence.ABSENT, [f"docker start {PUSHED}"]),
-        (there(running=False), Presence.STOPPED, [f"docker start {PUSHED}"]),
-        (there(running=False, loops=True), Presence.RUNNING, [f"docker restart {PUSHED}"]),
+        ("exited", ("k3d-openframe-dev",), Presence.ABSENT, [f"docker start {PUSHED}"]),
+        ("exited", ("k3d-openframe-dev",), Presence.STOPPED, [f"docker start {PUSHED}"]),
+        ("restarting", ("k3d-openframe-dev",), Presence.RUNNING, [f"docker restart {PUSHED}"]),
+        ("paused", ("k3d-openframe-dev",), Presence.RUNNING, [f"docker unpause {PUSHED}"]),
         (
-            there(running=False, networks=()),
+            "exited",
+            (),
             Presence.STOPPED,
             [f"docker start {PUSHED}", f"docker network connect k3d-openframe-dev {PUSHED}"],
         ),
-        (there(networks=()), Presence.RUNNING, [f"docker network connect k3d-openframe-dev {PUSHED}"]),
+        ("running", (), Presence.RUNNING, [f"docker network connect k3d-openframe-dev {PUSHED}"]),
     ],
 )
-def test_what_is_done_to_it(tmp_path: Path, found: Registry, presence: Presence, lines: list[str]) -> None:
-    fake = engine()
-    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=presence, registries={PUSHED: found})))
-    assert fake.lines == lines
+def test_what_is_done_to_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    networks: tuple[str, ...],
+    presence: Presence,
+    lines: list[str],
+) -> None:
+    monkeypatch.setattr("tasks.tools.distribution.answers", lambda *_: True)
+    found = inspected.registry(state=state, networks=networks)
+    fake = engine(**{"docker container inspect": json.dumps([found])})
+    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=presence, registries=read([found]))))
+    assert [line for line in fake.lines if "inspect" not in line] == lines

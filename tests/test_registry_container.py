@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import threading
 import time
 from dataclasses import replace
@@ -18,12 +20,12 @@ from tasks.engine.step import Bounds, Context, State
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.standing import Presence
 from tasks.registry import cache_name, steps
-from tasks.registry_container import configuration, lock
+from tasks.registry_container import configuration, hold, lock
 from tasks.settings.tree import Cache
 from tasks.situation import Situation
 from tests.facts import inspected
 from tests.given import act, context, settings, situation
-from tests.kept import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports
+from tests.kept import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
 from tests.programs import Answer, Asked, FakePrograms, seen
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
@@ -39,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def answers(port: int, _context: Context, seconds: float) -> bool:
         assert seconds < 10
         found.append(port)
-        return False
+        return True
 
     monkeypatch.setattr("tasks.tools.distribution.answers", answers)
     return found
@@ -182,7 +184,11 @@ def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], 
     given = situation(tmp_path, fake, settings=ONLY_PUSH)
     report = act(only(given))
     assert report.skipped is (state == "running")
-    assert report.why == f"{PUSHED} was made by another launch meanwhile"
+    assert (
+        report.why == f"{PUSHED} runs at 127.0.0.1:5077"
+        if state == "running"
+        else f"{PUSHED} at 127.0.0.1:5077, started"
+    )
     assert given.handover.registry_ports == {PUSHED: 5077}
     assert asked == ([] if state == "running" else [5077]), "one that was started now is waited for"
     assert fake.lines == lines
@@ -240,6 +246,114 @@ def test_another_failure_is_told_with_its_cause(tmp_path: Path) -> None:
         act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
     assert "disk is full" in caught.value.why
     assert not caught.value.transient
+
+
+# -- one that does not run ---------------------------------------------------------------------------
+
+
+def archive(text: str) -> Answer:
+    """A file as `docker cp NAME:FILE -` gives it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as made:
+        entry = tarfile.TarInfo("scheduler-state.json")
+        entry.size = len(text)
+        made.addfile(entry, io.BytesIO(text.encode()))
+    return Answer(raw=packed.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("expiry", "heals"),
+    [
+        (archive('{"a'), True),
+        (archive(""), True),
+        (archive("null"), True),
+        (archive("{}"), False),
+        (archive('{"library/x@sha256:1": {"Key": "x"}}'), False),
+        (Answer(code=1, err=inspected.NO_FILE_20), False),
+        (Answer(raw=b"no archive"), False),
+    ],
+)
+@pytest.mark.parametrize("state", ["restarting", "exited"])
+def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
+    tmp_path: Path, expiry: Answer, heals: bool, state: str
+) -> None:
+    copied: list[str] = []
+
+    def copy(asked: Asked) -> Answer | str:
+        if asked.command.argv[-1] == "-":
+            return expiry
+        copied.append(Path(asked.command.argv[2]).read_text())
+        return ""
+
+    found = inspected.registry(GHCR, state=state, labels={"openframe.cache": "ghcr.io"})
+    fake = engine(**{"docker container inspect": json.dumps([found]), "docker cp": copy})
+    report = act(only(situation(tmp_path, fake, settings=ONLY_GHCR)))
+    assert copied == (["{}"] if heals else [])
+    assert ("was cut off" in report.why) is heals
+    verbs = [call.command.argv[1] for call in fake.calls if call.command.argv[1] not in ("container", "cp")]
+    plain = {"restarting": ["restart"], "exited": ["start"]}[state]
+    assert verbs == (["stop", "start"] if heals else plain)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_one_that_keeps_ending_is_told_with_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool
+) -> None:
+    monkeypatch.setattr("tasks.tools.distribution.answers", lambda *_: False)
+    found = inspected.registry(GHCR, state="restarting", labels={"openframe.cache": "ghcr.io"})
+    fake = engine(**{"docker container inspect": json.dumps([found]), "docker logs": Answer(err="panic: no space\n")})
+    given = situation(tmp_path, fake, settings=ONLY_GHCR)
+    (step,) = steps(given, ports(), required=required)
+    told = f"the registry {GHCR} keeps ending: panic: no space"
+    if required:
+        with pytest.raises(LaunchError, match=told):
+            act(step)
+    else:
+        assert act(step).notes == (f"{told}: images of ghcr.io come from there, past it",)
+
+
+def test_a_push_registry_that_keeps_ending_ends_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.tools.distribution.answers", lambda *_: False)
+    fake = engine(**{"docker container inspect": json.dumps([inspected.registry(state="restarting")])})
+    with pytest.raises(LaunchError, match=f"{PUSHED} keeps ending"):
+        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+
+
+# -- held for a launch -------------------------------------------------------------------------------
+
+
+def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_path: Path) -> None:
+    fake = engine(**{"docker container inspect": "[]"})
+    made = situation(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
+    hold(made, context())
+    assert [line.split()[1] for line in fake.lines][:3] == ["volume", "volume", "container"]
+    assert "openframe-lease-" in fake.lines[0]
+    assert options(fake.told("docker run")[0].command.argv, "--publish") == ["127.0.0.1:5077:5000"]
+    made.close()
+    assert fake.lines[-1].startswith("docker volume rm --force openframe-lease-")
+
+
+def test_those_that_are_there_are_only_held(tmp_path: Path) -> None:
+    fake = engine(**{"docker container inspect": json.dumps([inspected.registry()])})
+    hold(situation(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there()}), context())
+    assert len(fake.calls) == 3
+    fake.calls.clear()
+    hold(situation(tmp_path, fake, settings=settings(registries={"push": False, "caches": []})), context())
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_one_that_another_user_makes_this_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: bool
+) -> None:
+    monkeypatch.setattr("tasks.registry_container._PAUSE", 0.0)
+    owner = {"openframe.owner": "id=another&name=alice"} if theirs else {}
+    created = json.dumps([inspected.registry(state="created", labels=owner)])
+    ready = json.dumps([inspected.registry(labels=owner)])
+    fake = engine(**{"docker container inspect": [created, created, ready]})
+    report = act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    assert report.skipped is theirs
+    assert bool(fake.told("docker rm")) is not theirs
 
 
 # -- at the same time --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tasks import removal
 from tasks.cluster.plan import CLEAR, CREATE, WATCH
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State, Step
+from tasks.facts.container import ContainerState
 from tasks.facts.standing import Presence
 from tasks.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
 from tasks.situation import Situation
@@ -123,11 +124,12 @@ def test_a_network_without_any_node_left(tmp_path: Path) -> None:
 
 def test_guests_are_all_that_are_not_nodes(tmp_path: Path) -> None:
     """Registries that are stopped are among them: without their network they would not start again."""
+    stopped: dict[str, Any] = {"state": ContainerState.STOPPED}
     inside = network("k3d-openframe-dev-server-0", PUSHED, "somebodys-database")
     registries = {
         PUSHED: there(),
-        GHCR: there(GHCR, running=False),
-        "k3d-elsewhere": there("k3d-elsewhere", running=False, networks=("bridge", "k3d-openframe-dev-2")),
+        GHCR: there(GHCR, **stopped),
+        "k3d-elsewhere": there("k3d-elsewhere", **stopped, networks=("bridge", "k3d-openframe-dev-2")),
     }
     given = situation(tmp_path, docker(networks=inside), registries=registries)
     assert remains(given).guests == (GHCR, PUSHED, "somebodys-database")

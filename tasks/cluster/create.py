@@ -13,8 +13,11 @@ from tasks.causes.find import KnownDeadline, KnownFailure
 from tasks.cluster.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.engine.step import Action, Context, Report
 from tasks.errors import LaunchError
+from tasks.facts import container
+from tasks.facts.container import ContainerState
 from tasks.facts.standing import own_containers
 from tasks.registry import nodes_file, push_name
+from tasks.registry_container import hold
 from tasks.settings.derived import EDAC
 from tasks.settings.values import memory_bytes
 from tasks.situation import Situation
@@ -96,6 +99,7 @@ def creating(situation: Situation, next_ports: NextPorts) -> Action:
             _clear(situation, context)
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
+        hold(situation, context)
         situation.folders.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
         situation.forget_api()
         write_config(situation, ports)
@@ -139,11 +143,10 @@ def _raise_of_dead_node(situation: Situation, error: KnownFailure | KnownDeadlin
     if _BROKEN_OFF in told and _ENDED not in told:
         raise engine_gone() from error
     found = docker.inspected(situation.programs.run(docker.inspect([node]), context).out)
-    state = found[0]["State"] if found else {"Running": True}
-    if state.get("Running"):
+    if not found or container.state(found[0]) in (ContainerState.RUNNING, ContainerState.PAUSED):
         return
     logs = situation.programs.run(docker.logs(node), context, quiet=True)
-    death = node_death(node, int(state.get("ExitCode") or 0), False, logs.out + logs.err)
+    death = node_death(node, int(found[0]["State"].get("ExitCode") or 0), False, logs.out + logs.err)
     death.transient = False
     raise death from error
 

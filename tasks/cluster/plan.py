@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tasks.acting import running
@@ -13,6 +13,7 @@ from tasks.cluster.create import NextPorts, creating
 from tasks.cluster.network import AUTHORITIES
 from tasks.cluster.watch import watching
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.facts.container import ContainerState
 from tasks.facts.standing import MARKER, Presence
 from tasks.settings.derived import balanced, docker_memory
 from tasks.settings.values import memory_bytes
@@ -136,18 +137,32 @@ def _present(situation: Situation) -> list[Step]:
 def _starting(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
     """After the registries: k3d tells pods the addresses of those that it sees in the network then."""
     settings = situation.settings
-    stopped = sum(not node.running for node in situation.standing.nodes)
+    stopped = [node for node in situation.standing.nodes if not node.running]
+    paused = [node.name for node in stopped if node.state is ContainerState.PAUSED]
+    told = [node.condition for node in stopped if node.last]
     yield Step(
         name=START,
         task=TASK,
-        action=running(situation.k3d_programs, k3d.start(situation.name, settings.cluster.timeout)),
+        action=_start(situation, paused),
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
-        why=f"{stopped} of its {len(situation.standing.nodes)} containers do not run",
+        why="; ".join((f"{len(stopped)} of its {len(situation.standing.nodes)} containers do not run", *told)),
         expected=8.0,
     )
     yield from _answering(situation, needs)
+
+
+def _start(situation: Situation, paused: Sequence[str]) -> Action:
+    """k3d starts what is stopped; Docker refuses to start what is paused."""
+    start = running(situation.k3d_programs, k3d.start(situation.name, situation.settings.cluster.timeout))
+
+    def act(context: Context) -> Report | None:
+        if paused:
+            situation.programs.run(docker.unpause(paused), context)
+        return start(context)
+
+    return act
 
 
 def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
@@ -274,6 +289,8 @@ def _marking(situation: Situation) -> Action:
         found = docker.inspected(situation.programs.run(docker.inspect([container]), context).out)
         if found:
             write_whole(situation.folders.complete, f"{found[0]['Id']}\n")
+        if situation.handover.leases is not None:
+            situation.handover.leases.close()  # the registries are in the cluster's network by now
         return None
 
     return act

@@ -23,7 +23,8 @@ from tasks.core.files import unfinished
 from tasks.facts import enclosure
 from tasks.facts.endpoint import endpoint
 
-_MACHINE = Path("/etc/machine-id")
+MACHINE = Path("/etc/machine-id")
+"""A number of this machine."""
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _IDENTITY = "identity"
 """A file of the state folder."""
@@ -69,7 +70,7 @@ def user_name() -> str:
 def _place(environ: Mapping[str, str], state: Path) -> str:
     if not enclosure.outside(environ, endpoint(environ)):
         with contextlib.suppress(OSError):
-            text = _MACHINE.read_text().strip()
+            text = MACHINE.read_text().strip()
             if _MACHINE_ID.fullmatch(text):
                 return text
     return _identity(state)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import BadInput, LaunchError
+from tasks.facts.container import ContainerState, last_words, state
 from tasks.facts.owner import Owner
 from tasks.facts.owner import read as owner_of
 from tasks.tools import docker
@@ -57,7 +58,7 @@ class Node:
     name: str
     role: str
     """server, agent or loadbalancer, as k3d labels it."""
-    running: bool
+    state: ContainerState
     exit_code: int
     nano_cpus: int
     """CPU limit in billionths of a CPU; 0: none."""
@@ -72,6 +73,20 @@ class Node:
     """Variables as NAME=value; they may be secret."""
     binds: tuple[str, ...] = ()
     """What is mounted, as SOURCE:TARGET[:OPTIONS]."""
+    last: str = ""
+    """Of one that keeps ending, the line of its log that says why."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it works: not paused, nor between two starts of one that keeps ending."""
+        return self.state is ContainerState.RUNNING
+
+    @property
+    def condition(self) -> str:
+        """Its name, and what is wrong with it where that is more than that it is stopped."""
+        if self.state in (ContainerState.RUNNING, ContainerState.STOPPED):
+            return self.name
+        return f"{self.name} ({self.state.value}{f': {self.last}' if self.last else ''})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +139,7 @@ def node(inspected: Mapping[str, Any]) -> Node:
         id=inspected["Id"],
         name=inspected["Name"].lstrip("/"),
         role=labels.get("k3d.role", ""),
-        running=bool(inspected["State"].get("Running")) and not inspected["State"].get("Restarting"),
+        state=state(inspected),
         exit_code=int(inspected["State"].get("ExitCode") or 0),
         nano_cpus=int(inspected.get("HostConfig", {}).get("NanoCpus") or 0),
         memory=int(inspected.get("HostConfig", {}).get("Memory") or 0),
@@ -183,7 +198,7 @@ def standing(
     if not ids:
         return Standing(name=name, presence=Presence.ABSENT)
     inspected = docker.inspected(programs.run(docker.inspect(ids)).out)
-    found = read(name, inspected, complete=True, claim=claim)
+    found = _with_last(programs, read(name, inspected, complete=True, claim=claim))
     if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
         return found
     marker = programs.run(docker.has_file(found.first.id, MARKER))
@@ -194,7 +209,18 @@ def standing(
             fix="run it again; what is not known to be incomplete is never removed",
             exit_code=marker.code,
         )
-    return read(name, inspected, complete=marker.code == 0, claim=claim)
+    return found if marker.code == 0 else replace(found, presence=Presence.INCOMPLETE)
+
+
+def _with_last(programs: Programs, stands: Standing) -> Standing:
+    """With the last words of nodes that keep ending."""
+    if all(each.state is not ContainerState.LOOPING for each in stands.nodes):
+        return stands
+    nodes = [
+        replace(each, last=last_words(programs, each.name)) if each.state is ContainerState.LOOPING else each
+        for each in stands.nodes
+    ]
+    return replace(stands, nodes=tuple(nodes))
 
 
 def no_such_file(err: str) -> bool:

@@ -145,7 +145,10 @@ def _create_volume(call: Call, given: Given) -> None:
 def _list_volumes(call: Call, given: Given) -> None:
     for name, volume in sorted(call.engine.read()["volumes"].items()):
         if fits(volume["labels"], given.all("filter")):
-            _row(call, given, {"Driver": "local", "Name": name}, name)
+            row = {"Driver": "local", "Name": name}
+            if given.get("format"):
+                row["Labels"] = ",".join(f"{key}={value}" for key, value in volume["labels"].items())
+            _row(call, given, row, name)
 
 
 def _remove_volumes(call: Call, given: Given) -> None:

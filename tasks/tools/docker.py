@@ -21,6 +21,8 @@ OURS = "openframe.cluster"
 """Our label on the nodes of a cluster that this project made; its value is the cluster's name."""
 OWNER = "openframe.owner"
 """On the nodes of a cluster, and on registries: who made them (`tasks.facts.owner`)."""
+LEASE = "openframe.lease"
+"""On volumes without content: who is about to use the shared registries, or removes them (`tasks.lease`)."""
 CONFIG_LABEL = "openframe.config"
 """What the cluster was made with, as a query string: see `tasks.facts.standing`."""
 CACHE_LABEL = "openframe.cache"
@@ -188,6 +190,11 @@ def start(names: Sequence[str]) -> Command:
     return Command(argv=("docker", "start", *names))
 
 
+def unpause(names: Sequence[str]) -> Command:
+    """Let paused containers go on."""
+    return Command(argv=("docker", "unpause", *names))
+
+
 def restart(name: str) -> Command:
     """Start a container anew: `start` leaves one alone that keeps ending, since it counts as running."""
     return Command(argv=("docker", "restart", name))
@@ -292,6 +299,11 @@ def volumes(*labels: str) -> Command:
     """Names of volumes that carry all these labels."""
     filters = [part for label in labels for part in ("--filter", f"label={label}")]
     return Command(argv=("docker", "volume", "ls", "--quiet", *filters))
+
+
+def leases() -> Command:
+    """Volumes that are leases, as lines of JSON with their labels."""
+    return Command(argv=("docker", "volume", "ls", "--filter", f"label={LEASE}", "--format", "{{json .}}"))
 
 
 def create_volume(name: str, labels: Mapping[str, str]) -> Command:

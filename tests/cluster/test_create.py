@@ -44,6 +44,12 @@ class Next:
         return SECOND
 
 
+@pytest.fixture(autouse=True)
+def _without_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That they are held is in tests/test_lease.py."""
+    monkeypatch.setattr("tasks.cluster.create.hold", lambda *_: None)
+
+
 def programs(*create: Answer | str, nodes: str = "") -> FakePrograms:
     return FakePrograms(answers={"k3d cluster create": list(create), NODES: nodes, "docker rm": ""})
 

@@ -42,7 +42,7 @@ def test_without_a_machine_of_its_own_the_state_folder_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool
 ) -> None:
     monkeypatch.setattr("tasks.facts.enclosure.outside", lambda *_: outside)
-    monkeypatch.setattr(module, "_MACHINE", Path("/etc/machine-id" if outside else "/nowhere"))
+    monkeypatch.setattr(module, "MACHINE", Path("/etc/machine-id" if outside else "/nowhere"))
     first = owner({}, tmp_path / "one" / "openframe")
     assert owner({}, tmp_path / "one" / "openframe").id == first.id
     assert owner({}, tmp_path / "two").id != first.id
@@ -52,7 +52,7 @@ def test_without_a_machine_of_its_own_the_state_folder_counts(
 def test_where_nothing_can_be_kept_there_is_an_owner_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MACHINE", Path("/nowhere"))
+    monkeypatch.setattr(module, "MACHINE", Path("/nowhere"))
     (tmp_path / "file").touch()
     assert owner({}, tmp_path / "file" / "state").id
 

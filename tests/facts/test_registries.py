@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.facts.container import ContainerState
 from tasks.facts.registries import Registry, read
 from tests.facts import inspected
 from tests.kept import GHCR, there
@@ -15,9 +16,9 @@ from tests.kept import GHCR, there
     ("given", "expected"),
     [
         (inspected.registry(), there(networks=("bridge",))),
-        (inspected.registry(state="exited"), there(networks=("bridge",), running=False)),
-        (inspected.registry(state="restarting"), there(networks=("bridge",), running=False, loops=True)),
-        (inspected.registry(state="created"), there(networks=("bridge",), running=False, started=False)),
+        (inspected.registry(state="exited"), there(networks=("bridge",), state=ContainerState.STOPPED)),
+        (inspected.registry(state="restarting"), there(networks=("bridge",), state=ContainerState.LOOPING)),
+        (inspected.registry(state="created"), there(networks=("bridge",), state=ContainerState.CREATED)),
         (
             inspected.registry(GHCR, "5053", labels={"openframe.cache": "ghcr.io"}, networks=("k3d-b", "k3d-a")),
             there(GHCR, upstream="ghcr.io", port=5053, networks=("k3d-a", "k3d-b")),
