@@ -229,5 +229,4 @@ def _with_logs_of_its_own(session: Session) -> Session:
     """By sudo, the log folder would be made as root's, and refused to the user ever after: root's own one is used."""
     if os.geteuid() != 0 or session.environ.get("SUDO_UID", "0") == "0":
         return session
-    settings = session.settings.model_copy(update={"log_dir": str(session.state / "openframe-logs")})
-    return replace(session, resolved=replace(session.resolved, settings=settings))
+    return replace(session, resolved=session.resolved.with_log_dir(str(session.state / "openframe-logs")))

@@ -34,6 +34,7 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
     settings: Settings = session.settings
     programs = session.programs()
     context = str(session.options.context)
+    session.check_folders()
     write_private(session.folders.kubeconfig, _flattened(programs, context))
     here, version = machine(), versions(programs, session.state)
     sized = size(here.cpus, here.memory_bytes)

@@ -41,6 +41,7 @@ class Questions:
         """Ask."""
         from tasks.prepull import images  # not in a thread: two that import the same rooms may wait for each other
 
+        session.check_folders()
         self.begun = time.time()
         """When the first was asked, in seconds of the epoch."""
         settings, programs, kept = session.settings, session.programs(), session.folders.complete

@@ -87,6 +87,15 @@ class Session:
 
         return Folders(state=self.state / "clusters" / self._stem, cache=cache_folder(self.environ))
 
+    def check_folders(self) -> None:
+        """Raises `BadInput` where the state or the cache folder, or what is in them of this cluster, cannot be used."""
+        from tasks.core.paths import check_own
+
+        folders = self.folders
+        for path in (folders.state, folders.kubeconfig, folders.complete, folders.k3d_config, folders.images):
+            check_own(path, "XDG_STATE_HOME")
+        check_own(folders.cache, "XDG_CACHE_HOME")
+
     @property
     def state(self) -> Path:
         """The user's state folder of this project."""
@@ -238,11 +247,14 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     """Read the settings. Raises `BadInput`."""
+    from tasks.engine.folder import default_folder
     from tasks.settings.door import resolve
 
     now, started = time.monotonic(), datetime.now(UTC)
     refuse(options)
     resolved = resolve(root, environ, options.profile, options.sets)
+    if not resolved.above_default("log_dir"):
+        resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
     session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
     if options.engine == "rehearsal":
         from tasks.rehearsal.engine import enter

@@ -57,6 +57,7 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 @contextlib.contextmanager
 def locked(session: Session) -> Iterator[None]:
     """Hold this cluster for this run alone; what a killed run has left is cleared away first. Raises `Held`."""
+    session.check_folders()
     with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0) as last:
         if last.killed:
             clear_after(session)

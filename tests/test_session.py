@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tasks.tools.secret import conceal
 from tests import given
 from tests.engine.schema import problems
 from tests.given import FakeSession
+from tests.programs import FakePrograms
 
 SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
 WORK = Bounds(work=2)
@@ -260,3 +262,31 @@ def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Pa
     made.environ = {"PATH": "/bin", "no_proxy": "a 10.0.0.0/8; .b", "https_proxy": "p:1", "HTTPS_PROXY": "p:2"}
     told = {"no_proxy": "a,10.0.0.0/8,b", "https_proxy": "p:1", "HTTPS_PROXY": "p:1"}
     assert told.items() <= made.programs().env.items()
+
+
+@pytest.mark.parametrize("given_by_user", [False, True])
+def test_only_the_default_log_folder_follows_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given_by_user: bool
+) -> None:
+    monkeypatch.setattr("tasks.engine.folder.default_folder", lambda path: path.with_name(f"{path.name}-second"))
+    environ = {"HOME": str(tmp_path), **({"DEPLOY_LOG_DIR": "/tmp/openframe-deployment-logs"} if given_by_user else {})}
+    made = begin(Options(task="config"), given.ROOT, environ)
+    assert made.settings.log_dir == f"/tmp/openframe-deployment-logs{'' if given_by_user else '-second'}"
+
+
+@pytest.mark.parametrize("task", ["status", "up"])
+def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    from tasks.questions import Questions
+    from tasks.up import locked
+
+    made = given.session(tmp_path, task=task)
+    made.folders.state.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != made.folders.state)
+    with pytest.raises(BadInput, match="openframe-dev cannot be used"):
+        Questions(made)
+    with pytest.raises(BadInput, match="openframe-dev cannot be used"), locked(made):
+        pytest.fail("it went on")
+    assert isinstance(made.fake, FakePrograms)
+    assert made.fake.calls == []

@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     network.authorities,
     network.names,
     rights.sudo,
+    rights.folders,
     rights.kubeconfig,
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.errors import LaunchError, NoEngine
+from tasks.errors import BadInput, LaunchError, NoEngine
 from tasks.facts.engine import Engine
 from tasks.facts.versions import Versions
 
@@ -108,6 +108,8 @@ class Facts:
     trusted: Trust | LaunchError | None = None
     """Certificate authorities of downloads, or why they cannot be read."""
     rights: Rights | None = None
+    folders: BadInput | None = None
+    """The state or the cache folder cannot be used."""
     unwritable: str | None = None
     """Why the user's kubeconfig cannot be written; empty if it can, None if nothing is to be put there."""
     missing: tuple[str, ...] | None = None

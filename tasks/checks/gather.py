@@ -12,7 +12,7 @@ from tasks.checks.facts import Facts, kubernetes_minor
 from tasks.checks.hub import hub
 from tasks.checks.network import hosts, wishes
 from tasks.checks.probes import disk, inotify, rights, server, unpigz, unresolved
-from tasks.errors import LaunchError, NoEngine
+from tasks.errors import BadInput, LaunchError, NoEngine
 from tasks.facts import ports
 from tasks.facts.endpoint import endpoint
 from tasks.facts.engine import Engine, engine
@@ -66,6 +66,7 @@ def gather(session: Session) -> Facts:
         unresolved=names.result(),
         trusted=trusted.result(),
         rights=may.result(),
+        folders=_folders(session),
         unwritable=unwritable(target(session.environ)) if settings.kubeconfig.merge else None,
         hub=left.result() if left is not None else None,
     )
@@ -184,6 +185,14 @@ def _holders(settings: Settings, out: str, *, foreign: bool = False) -> tuple[fr
 def _bindable(settings: Settings, host: Engine) -> bool | None:
     """None where ports are published on another machine, or by one that forwards them."""
     return ports.bindable(settings.cluster.bind_address) if host.here else None
+
+
+def _folders(session: Session) -> BadInput | None:
+    try:
+        session.check_folders()
+    except BadInput as error:
+        return error
+    return None
 
 
 def _pins(session: Session) -> Pins:

@@ -29,6 +29,13 @@ def sudo(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="sudo", level=Level.OK, what=f"{what}: what needs root is left to you")
 
 
+def folders(facts: Facts) -> Iterator[Finding]:
+    """What is remembered of clusters, and their private kubeconfigs."""
+    error = facts.folders
+    if error is not None:
+        yield Finding(check="folders", level=Level.PROBLEM, what=error.what, why=error.why, fix=error.fix)
+
+
 def kubeconfig(facts: Facts) -> Iterator[Finding]:
     """A launch goes on without: its private kubeconfig is always there."""
     if facts.unwritable:

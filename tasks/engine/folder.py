@@ -10,6 +10,7 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.core.paths import user_name
 from tasks.errors import BadInput
 
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
@@ -33,6 +34,15 @@ def log_folder(path: Path) -> Path:
     except OSError as error:
         raise _refused(path, error) from None
     return path
+
+
+def default_folder(path: Path) -> Path:
+    """The default log folder, or that with the user's name behind where the first is another user's."""
+    try:
+        taken = path.lstat().st_uid != os.geteuid()
+    except OSError:
+        return path
+    return path.with_name(f"{path.name}-{file_name(user_name())}") if taken else path
 
 
 def run_folder(log_dir: Path, task: str, started: datetime) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pwd
 import re
 import socket
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 from tasks.core.files import unfinished
+from tasks.core.paths import user_name
 from tasks.facts import enclosure
 from tasks.facts.endpoint import endpoint
 
@@ -57,14 +57,6 @@ def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> 
         return Owner(id=_digest("name", given), name=given)
     name = f"{user_name()}@{socket.gethostname()}"
     return Owner(id=_digest("user", str(os.geteuid()), _place(environ, state)), name=name)
-
-
-def user_name() -> str:
-    """Of the account that this process runs under; its number where it has no name."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _place(environ: Mapping[str, str], state: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,10 @@ class Resolved:
 
         values = masked((), self.settings.model_dump(mode="json", exclude=set(_NO_MATTER)))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_log_dir(self, path: str) -> Resolved:
+        """The same with another log folder: the default one depends on who has it."""
+        return replace(self, settings=self.settings.model_copy(update={"log_dir": path}))
 
     def above_default(self, path: str) -> bool:
         """Whether a layer above the built-in defaults has set this, or something below it. KeyError: no such path."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tasks.checks.facts import Rights
-from tasks.checks.rights import kubeconfig, sudo
+from tasks.checks.rights import folders, kubeconfig, sudo
+from tasks.errors import BadInput
 from tasks.settings.tree import Settings
 from tests.checks.given import WELL, one
 
@@ -36,3 +37,10 @@ def test_rights_that_were_not_asked_are_not_judged() -> None:
 @pytest.mark.parametrize(("fault", "found"), [(None, []), ("", []), ("Read-only file system", ["warning"])])
 def test_a_kubeconfig_that_cannot_be_written(fault: str | None, found: list[str]) -> None:
     assert [each.level.value for each in kubeconfig(replace(WELL, unwritable=fault))] == found
+
+
+def test_folders_that_cannot_be_used() -> None:
+    error = BadInput("/state cannot be used: Permission denied", why="it belongs to root", fix="sudo chown")
+    found = one(folders(replace(WELL, folders=error)))
+    assert (found.level.value, found.what) == ("problem", "/state cannot be used: Permission denied")
+    assert list(folders(WELL)) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine import folder
-from tasks.engine.folder import append, file_name, log_folder, run_folder, run_name
+from tasks.engine.folder import append, default_folder, file_name, log_folder, run_folder, run_name
 from tasks.errors import BadInput
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -99,3 +99,17 @@ def test_append_adds_and_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("f")
     with pytest.raises(OSError, match=r"[Ss]ymbolic"):
         append(tmp_path / "link", "c\n")
+
+
+def test_the_default_folder_of_a_second_user_has_the_users_name_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "openframe-deployment-logs"
+    assert default_folder(path) == path
+    path.mkdir()
+    assert default_folder(path) == path
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert default_folder(path) == tmp_path / "openframe-deployment-logs-4711"
+    path.rmdir()
+    path.symlink_to("/nowhere")
+    assert default_folder(path).name == "openframe-deployment-logs-4711", "a link of another's is not followed"

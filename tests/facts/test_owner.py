@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.paths import user_name
 from tasks.facts import owner as module
-from tasks.facts.owner import Owner, owner, read, user_name
+from tasks.facts.owner import Owner, owner, read
 
 
 def test_a_label_tells_it_and_holds_nothing_that_k3d_or_docker_reads_otherwise(tmp_path: Path) -> None:
