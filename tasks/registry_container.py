@@ -222,7 +222,7 @@ def _revive(situation: Situation, found: Registry, context: Context) -> str:
     programs, name = situation.programs, found.name
     if found.upstream != PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
         run(programs, docker.stop([name], 0), context)
-        with _private_file(situation, name, "{}", ".json") as empty:
+        with _private_file(situation, name, "{}", ".json", 0o644) as empty:
             run(programs, docker.copy_in(empty, name, _EXPIRY), context)
         run(programs, docker.start([name]), context)
         return "its list of expiry times was cut off and is empty now; all that it keeps stays"
