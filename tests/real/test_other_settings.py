@@ -41,6 +41,28 @@ FOREIGN = {
 }
 
 
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+"""
+WIDGET = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "own", "namespace": "team-0"}}
+BESIDE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "beside", "namespace": "team-0"}}
+
+
+def operator(folder: Path) -> Path:
+    """A chart that defines a kind, and nothing else."""
+    (folder / "templates").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text("apiVersion: v2\nname: widgets\nversion: 1.0.0\n")
+    (folder / "templates" / "crd.yaml").write_text(DEFINITION)
+    return folder
+
+
 @contextlib.contextmanager
 def listening(*ports: int) -> Iterator[None]:
     """Somebody else's servers on loopback; a port that is taken already is as good."""
@@ -64,6 +86,11 @@ def project(here: World, make: Make) -> Iterator[Project]:
     cluster = {"agents": 3, "args": {"k3s": ARGUMENTS}, "env": [f"EXAMPLE={LOGIN}@agent:*"]}
     settings = here.settings(releases, namespaces=NAMESPACES, cluster=cluster)
     made = make(CLUSTER, settings)
+    chart, own = operator(made.folder / "widgets"), made.folder / "own.yaml"
+    own.write_text(yaml.safe_dump_all([WIDGET, BESIDE]))
+    late = {"name": "widgets", "namespace": "team-0", "chart": str(chart), "needs": ["svc-1"]}
+    helm = {**settings["helm"], "releases": [*releases, late]}
+    made.configure({**settings, "helm": helm, "manifests": {"files": [str(own)]}})
     first, second = made.home / "first", made.home / "second"
     first.write_text(yaml.safe_dump(FOREIGN, sort_keys=False))
     first.chmod(0o640)
@@ -111,6 +138,16 @@ def test_releases_came_in_the_order_of_their_needs(project: Project) -> None:
         if number % 3:
             before = steps[f"helm: svc-{number - 1} in team-{number - 1} ready"]
             assert steps[f"helm: install svc-{number} in team-{number}"]["start_s"] >= before["end_s"]
+
+
+def test_a_manifest_whose_kind_a_release_brings_was_applied_when_it_was_served(project: Project) -> None:
+    assert [each["metadata"]["name"] for each in project.objects("widgets.example.com")] == ["own"]
+    steps = {step["name"]: step for step in project.record()["steps"]}
+    own, brought = steps["manifests: yours"], steps["helm: install widgets in team-0"]
+    assert own["start_s"] < brought["start_s"], "it waits for nothing before it begins"
+    assert own["end_s"] > brought["start_s"]
+    assert own["attempts"] == 1
+    assert "widget/own after" in own["why"]
 
 
 def test_taken_ports_were_left_alone(project: Project) -> None:
