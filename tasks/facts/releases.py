@@ -14,13 +14,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tasks.facts.readiness import waits_for
 from tasks.tools.kuberesources import Key
 
 if TYPE_CHECKING:
+    from tasks.core.yaml import YamlError
     from tasks.tools.kubeapi import Api
 
 _HELMS, _TYPE = "labelSelector=owner%3Dhelm", "fieldSelector=type%3Dhelm.sh%2Frelease.v1"
@@ -50,7 +51,7 @@ class LiveRelease:
     @cached_property
     def server_side(self) -> bool:
         """Whether it was put in by server-side apply, so that the next upgrade will be too."""
-        return _payload(self.packed).get("apply_method") == _SERVER_SIDE
+        return self._revision.get("apply_method") == _SERVER_SIDE
 
     @cached_property
     def server_side_before(self) -> bool:
@@ -65,32 +66,35 @@ class LiveRelease:
     @cached_property
     def unreadable(self) -> str:
         """What of its manifest cannot be read, in one line; empty where all can."""
-        if not _payload(self.packed):
+        if not self._revision:
             return "the Secret of its revision holds no release"
         return unreadable(self._manifest)
 
     @cached_property
+    def _revision(self) -> Mapping[str, Any]:
+        return _payload(self.packed)
+
+    @property
     def _manifest(self) -> str:
-        return str(_payload(self.packed).get("manifest") or "")
+        return str(self._revision.get("manifest") or "")
 
     @cached_property
     def hook_objects(self) -> tuple[Key, ...]:
         """What its hooks hold."""
-        hooks = _payload(self.packed).get("hooks") or ()
-        items = [item for each in hooks for item in documents(str(each.get("manifest") or ""))]
+        items = [item for each in _rows(self._revision, "hooks") for item in documents(str(each.get("manifest") or ""))]
         return tuple(dict.fromkeys(ref for item in items if (ref := _ref(item, self.namespace)) is not None))
 
     @cached_property
     def begun(self) -> str:
         """When it was first installed, in RFC 3339; empty where that is not known."""
-        return str(_part(_payload(self.packed), "info").get("first_deployed") or "")
+        return str(_part(self._revision, "info").get("first_deployed") or "")
 
     @cached_property
     def definitions(self) -> tuple[str, ...]:
         """Names of the CRDs that it brings, as `plural.group`: those in its chart's `crds/` are not in its manifest."""
-        files = (_payload(self.packed).get("chart") or {}).get("files") or ()
+        files = _rows(_part(self._revision, "chart"), "files")
         brought = [str(each.get("data") or "") for each in files if str(each.get("name")).startswith("crds/")]
-        texts = (base64.b64decode(data).decode("utf-8", "replace") for data in brought)
+        texts = (_text(data) for data in brought)
         found = (*self.objects, *(ref for text in texts for ref in refs(text, self.namespace)))
         return tuple(ref.name for ref in found if ref.kind == "CustomResourceDefinition")
 
@@ -132,10 +136,8 @@ def _ref(item: Mapping[str, Any], namespace: str) -> Key | None:
 
 def documents(manifest: str) -> list[dict[str, Any]]:
     """The objects of a manifest, those of lists among them; what cannot be read is left out."""
-    from tasks.core.yaml import readable
-
     found: list[dict[str, Any]] = []
-    for document in readable(manifest)[0]:
+    for document in _readable(manifest)[0]:
         if not isinstance(document, dict):
             continue
         items = document.get("items") if str(document.get("kind", "")).endswith("List") else None
@@ -145,11 +147,30 @@ def documents(manifest: str) -> list[dict[str, Any]]:
 
 def unreadable(manifest: str) -> str:
     """What of a manifest cannot be read, in one line; empty where all can."""
-    from tasks.core.yaml import readable
-
-    errors = readable(manifest)[1]
+    errors = _readable(manifest)[1]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{errors[0]}{more}" if errors else ""
+
+
+@lru_cache(maxsize=8)
+def _readable(manifest: str) -> tuple[list[Any], list[YamlError]]:
+    """As `readable`; a manifest may be large, and several ask for it one after another."""
+    from tasks.core.yaml import readable
+
+    return readable(manifest)
+
+
+def _text(data: str) -> str:
+    """What a chart's file holds; nothing where that is no base64."""
+    try:
+        return base64.b64decode(data).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _rows(item: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = item.get(name)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
 def _part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -139,6 +139,15 @@ def test_a_payload_that_cannot_be_read_holds_nothing(payload: str) -> None:
     assert found.status == "deployed"
 
 
+def test_a_record_that_is_not_as_helm_writes_it_holds_less() -> None:
+    odd = {"manifest": [1], "hooks": {"a": 1}, "chart": "x", "info": 1}
+    found = releases(Api(secret("web", 1, "deployed", packed(odd))))["n", "web"]
+    assert (found.objects, found.hook_objects, found.definitions, found.begun) == ((), (), (), "")
+    files = [{"name": "crds/a.yaml", "data": "no base64"}, 1, {"name": "crds/b.yaml", "data": None}]
+    found = releases(Api(secret("web", 1, "deployed", packed({"chart": {"files": files}, "hooks": [1]}))))["n", "web"]
+    assert (found.hook_objects, found.definitions) == ((), ())
+
+
 def test_a_payload_that_is_not_compressed_is_read_too() -> None:
     plain = base64.b64encode(base64.b64encode(json.dumps({"manifest": MANIFEST}).encode())).decode()
     assert releases(Api(secret("web", 1, "deployed", plain)))["n", "web"].objects == refs(MANIFEST, "n")
