@@ -11,7 +11,7 @@ TASKS := up down plan status doctor prepull registry cluster namespaces secrets 
 .PHONY: help bench $(TASKS) tools test lint check test-cluster clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@awk -F ':.*## *' '/^[a-z-]+:.*##/ { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "tasks, each as 'make TASK ARGS=\"…\"' or 'invoke TASK …': $(TASKS)"
 
 $(VENV)/runtime.done: requirements.txt

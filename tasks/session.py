@@ -67,6 +67,8 @@ class Session:
     """Whether releases are cleared that somebody's Helm has left pending, or is at work on."""
     questions: Questions | None = None
     """What the engine was asked already; the first survey takes it."""
+    noted: bool = False
+    """The screen says already that nothing real is made."""
 
     @property
     def settings(self) -> Any:  # noqa: ANN401 - `Settings`; pydantic is loaded with it, not with this module
@@ -272,6 +274,7 @@ def guarded(options: Options, root: Path, body: Callable[[Session], int | None])
 
     CHILDREN.open()  # an earlier task of this process has closed it
     leaks.close()
+    session: Session | None = None
     try:
         with _ended_as_by_ctrl_c():
             session = begin(options, root, dict(os.environ))
@@ -279,6 +282,7 @@ def guarded(options: Options, root: Path, body: Callable[[Session], int | None])
             gc.enable()
             if session.note and options.task in _READING:
                 told([session.note])
+                session.noted = True
             try:
                 return body(session) or 0
             finally:
@@ -286,7 +290,7 @@ def guarded(options: Options, root: Path, body: Callable[[Session], int | None])
     except Ended as ended:
         return ended.status
     except LaunchError as error:
-        if options.engine == "rehearsal":
+        if options.engine == "rehearsal" and not (session is not None and session.noted):
             from tasks.rehearsal.place import NOTE
 
             told([NOTE])

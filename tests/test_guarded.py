@@ -134,3 +134,15 @@ def test_a_second_task_of_one_process_can_start_programs() -> None:
         return Programs(env=session.environ).run(Command(argv=(sys.executable, "-c", "print(1)"))).code
 
     assert [ended(body), ended(body)] == [0, 0]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("task", ["status", "helm"])
+def test_a_rehearsal_says_once_that_nothing_is_real_also_over_an_error(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEPLOY_LOG_DIR", str(tmp_path / "openframe-logs"))
+    options = Options(task=task, engine="rehearsal")
+    assert guarded(options, given.ROOT, raising(BadInput("--format is 'x'"))) == 2
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("REHEARSAL: ") == 1

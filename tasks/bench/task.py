@@ -117,6 +117,7 @@ def _measure(
     lock = next(iter(places.values())).folder.parent / f"{wanted.cluster}.lock"
     if session.note:
         out([session.note])
+        session.noted = True
     with held(lock, "bench", 0.0):
         for each in places.values():
             ensure_programs(each.session)

@@ -41,7 +41,8 @@ def answers(facts: Facts) -> Iterator[Finding]:
     if engine is None:
         return
     kind = " (rootless)" if engine.rootless else ""
-    place = "in a machine of its own" if engine.desktop else "on this machine" if engine.here else "not on this machine"
+    away = "not on this machine" if engine.files else "outside of this container"
+    place = "in a machine of its own" if engine.desktop else "on this machine" if engine.here else away
     known = numbers(engine.version)
     if known and known < LEAST_DOCKER:
         yield Finding(

@@ -1,6 +1,6 @@
 """What to do where no Docker engine can be used: one screen for each case, with the commands for this system.
 
-A way to go on without an engine would be named in `_refusal`, which every case passes.
+Each names the way to go on without one: a rehearsal.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from tasks.errors import NoEngine
 from tasks.facts.endpoint import Endpoint
 
 _CHECK = "`docker info` shows whether it worked"
+_WITHOUT = "to see a launch without an engine: `make rehearse` (nothing real is made)"
 _STARTS = {
     "colima": "`colima start`",
     "orbstack": "`orb start`",
@@ -116,6 +117,7 @@ def outside(point: Endpoint) -> NoEngine:
             "`container: {options: --network host}`;",
             "or run this project outside of the container, or with an engine of its own in it",
         ),
+        check="`invoke doctor` shows whether it worked",
     )
 
 
@@ -169,5 +171,7 @@ def _told(said: str, point: Endpoint) -> str:
     return f"{words} ({point.source} leads there)" if point.source else words
 
 
-def _refusal(what: str, why: str, fix: Sequence[str], kind: type[NoEngine] = NoEngine) -> NoEngine:
-    return kind(what, why=why, fix="\n".join((*fix, _CHECK)))
+def _refusal(
+    what: str, why: str, fix: Sequence[str], kind: type[NoEngine] = NoEngine, *, check: str = _CHECK
+) -> NoEngine:
+    return kind(what, why=why, fix="\n".join((*fix, check, _WITHOUT)))

@@ -158,6 +158,7 @@ def test_no_engine_is_told_with_what_to_do(
     with pytest.raises(NoEngine, match=what) as caught:
         engine(programs)
     assert fix in caught.value.fix
+    assert "`make rehearse`" in caught.value.fix, "each offers the way without an engine"
     assert caught.value.why
     assert caught.value.status == 6
     assert len(programs.asked) == 1
