@@ -103,10 +103,9 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
 def _conceal_environment(environ: Mapping[str, str]) -> None:
     """Logins in addresses, whatever variable holds them: programs repeat their environment in errors."""
     for name, value in environ.items():
-        if "@" in value:
-            conceal_logins(value)
-            if name.lower().endswith("_proxy"):
-                conceal_proxy(value)
+        conceal_logins(value)
+        if name.lower().endswith("_proxy"):
+            conceal_proxy(value)
 
 
 def _wish(options: Sequence[Layer]) -> tuple[str, Origin] | None:

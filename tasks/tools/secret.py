@@ -15,8 +15,17 @@ _LINE = 16
 """A single line of a value is masked from this length on: shorter ones are words of any text."""
 _LONE = 8
 """A user name without a password may be a token: it is masked as a word from this length on. Shorter ones are names."""
-_ADDRESS = re.compile(r"://([^\s\"'<>`\\{}|^,;]+)")
-"""What follows the scheme of an address. The login ends at the last `@` of its host part (RFC 3986, 3.2.1)."""
+_ADDRESS = re.compile(r"""://((?:[^\s"<>\\/:@,;]*:(?!\d+[,;'`|}])[^\s"<>\\/@]*@)?[^\s"'<>`\\{}|^,;]{1,2000})""")
+"""What follows the scheme of an address. The login ends at the last `@` of its host part (RFC 3986, 3.2.1).
+
+Its password may hold signs that end an address elsewhere, but for a comma, a semicolon and the like behind a port.
+"""
+_PARAMETER = re.compile(
+    r"([?&;](?:[\w.-]{0,60}(?:password|passwd|pwd|passphrase|secret|token|credential|(?:api|access)_?key|signature)|sig)=)"
+    r"([^\s\"'<>`\\&;,#\]\)}]+)",
+    re.IGNORECASE,
+)
+"""A parameter of an address whose name says that its value is a secret: `?private_token=…`, `?user=…&password=…`."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20})\Z")
 _NAMES_ONLY = frozenset({"ssh", "git+ssh", "ssh+git", "sftp"})
 """Schemes whose user without a password is an account's name, never a token."""
@@ -45,8 +54,14 @@ def conceal(value: str) -> None:
 def conceal_logins(text: str) -> None:
     """Conceal the logins of all addresses in a text, as they are written and without their percent-encoding.
 
-    A password, and with its user name, as Basic authentication encodes the two; a user name that has no password.
+    A password, and with its user name, as Basic authentication encodes the two; a user name that has no password;
+    and secrets among parameters.
     """
+    if "://" in text and "=" in text:
+        for match in _PARAMETER.finditer(text):
+            if len(match[2]) >= _LONE and "$" not in match[2] and "{" not in match[2]:
+                conceal(match[2])
+                conceal(unquote(match[2]))
     if "@" in text:
         for match in _ADDRESS.finditer(text):
             _conceal_login(login_of(match[1]), _scheme(match))
@@ -78,10 +93,21 @@ def redact(text: str) -> str:
 
 
 def without_logins(text: str) -> str:
-    """The text with `***@` for the login of each address in it."""
-    if "://" not in text or "@" not in text:
+    """The text with `***@` for the login of each address in it, and `***` for secrets among their parameters."""
+    if "://" not in text:
         return text
-    return _ADDRESS.sub(_masked, text)
+    if "=" in text:
+        text = _PARAMETER.sub(rf"\1{MASK}", text)
+    if "@" not in text:
+        return text
+    done, begin = [], 0
+    while match := _ADDRESS.search(text, begin):  # one after another: an address may hold another one
+        login = login_of(match[1])
+        name_alone = ":" not in login and _scheme(match) in _NAMES_ONLY
+        shown = login if not login or name_alone or login.endswith(f":{MASK}") else MASK
+        done += [text[begin : match.start(1)], shown]
+        begin = match.start(1) + len(login)
+    return "".join([*done, text[begin:]])
 
 
 def login_of(rest: str) -> str:
@@ -97,15 +123,6 @@ def login_of(rest: str) -> str:
     if more and "@" in rest and not more.isdigit() and "[" not in name and "$" not in more:
         return rest.rpartition("@")[0]
     return ""
-
-
-def _masked(match: re.Match[str]) -> str:
-    rest = match[1]
-    login = login_of(rest)
-    name_alone = ":" not in login and _scheme(match) in _NAMES_ONLY
-    if not login or name_alone or login == MASK or login.endswith(f":{MASK}"):
-        return f"://{login}@{without_logins(rest[len(login) + 1 :])}" if login else f"://{without_logins(rest)}"
-    return f"://{MASK}@{without_logins(rest[len(login) + 1 :])}"
 
 
 def _scheme(match: re.Match[str]) -> str:

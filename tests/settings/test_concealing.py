@@ -12,6 +12,7 @@ from tests.settings.project import project, refused, resolved
 
 PLACES = {
     "a repository": "helm: {repositories: {mine: 'https://robot:VALUE@charts.example.com/x'}}",
+    "a parameter": "helm: {repositories: {mine: 'https://charts.example.com/x?private_token=VALUE'}}",
     "a value of a release": "helm: {releases: {a: {namespace: a, chart: ./a, values: {url: 'postgres://u:VALUE@db'}}}}",
     "an escaped text": 'helm: {repositories: {mine: "https:\\/\\/robot:VALUE\\x40charts.example.com"}}',
     "a mirror of programs": "tools: {k3d_url: 'https://VALUE@mirror.example.com'}",
@@ -35,6 +36,7 @@ def test_a_login_is_concealed_wherever_it_stands(place: str, tmp_path: Path) -> 
     [
         ("HTTPS_PROXY", "http://me:c4n%40ry-proxy@p:3128", "c4n@ry-proxy"),
         ("no_such_http_proxy", "me:c4nary-plain@p:3128", "c4nary-plain"),
+        ("BLOB_URL", "https://blob/x?sv=1&sig=c4nary-signature", "c4nary-signature"),
         ("DATABASE_URL", "postgres://u:c4nary-database@db/x", "c4nary-database"),
     ],
 )
