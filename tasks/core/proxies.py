@@ -21,7 +21,6 @@ LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 """Kinds of proxies that some program reads, and the port of one that names none."""
 _HOST = re.compile(r"[^\W_](?:[\w-]*\w)?(?:\.[^\W_](?:[\w-]*\w)?)*", re.UNICODE)
-_NUMBERS = re.compile(r"[\d.*]+")
 _GO = re.compile(r"[^\s;]*")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -192,8 +191,8 @@ def no_proxy(text: str) -> Excluded:
     """NO_PROXY as people write it: by commas, blanks, `;` and line ends; names, addresses and networks, with ports."""
     entries: list[_Entry] = []
     unread: list[str] = []
-    words = [_bare(word) for word in re.split(r"[\s,;]+", _bare(text))]
-    for word in filter(None, words):
+    words = parted(text)
+    for word in words:
         entry = _entry(word.lower()) if word != "*" else None
         if entry is not None:
             entries.append(entry)
@@ -204,6 +203,11 @@ def no_proxy(text: str) -> Excluded:
         "/" in word and ":" in _after(word) for word in words
     )
     return Excluded(entries=tuple(entries), everything="*" in words, unread=tuple(unread), plain=plain)
+
+
+def parted(text: str) -> tuple[str, ...]:
+    """The entries of a NO_PROXY."""
+    return tuple(filter(None, map(_bare, re.split(r"[\s,;]+", _bare(text)))))
 
 
 def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
@@ -250,7 +254,7 @@ def _bare(text: str) -> str:
 
 
 def _entry(word: str) -> _Entry | None:
-    """One entry, in lower case. None where it means nothing: an address with a scheme, `10.0.0.0/`, `10.*`."""
+    """One entry, in lower case. None where it means nothing: an address with a scheme, `10.0.0.0/`, `10.0.0.1-9`."""
     if "/" in word:
         return _network(word)
     host, port = _parted(word)
@@ -264,7 +268,7 @@ def _entry(word: str) -> _Entry | None:
     domain = host.removeprefix("*").removeprefix(".").rstrip(".")
     if host.startswith("*") and not host.startswith("*."):
         return None
-    if _NUMBERS.fullmatch(domain) or not _HOST.fullmatch(domain):
+    if domain.rpartition(".")[2].isdigit() or not _HOST.fullmatch(domain):  # no name ends in a number (RFC 3696, 2)
         return None
     return _Entry(text=f"{domain}{ending}", domain=domain, port=port)
 

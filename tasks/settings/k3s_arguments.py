@@ -37,6 +37,9 @@ NODE_PREFIX = {4: 24, 6: 64}
 _CONFIG = "/etc/rancher/k3s/config.yaml"
 _OF_ONE_NODE = frozenset({"config", "node-name", "server"})
 """Known to agents too, but no value fits servers and agents alike: without a filter they go to servers."""
+_RANGES = frozenset({"cluster-cidr", "service-cidr"})
+_QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
+_SEVERAL = re.compile(r"\s--?[a-zA-Z]")
 _ARGUMENT = re.compile(r"-*([^\s=-][^\s=]*)(?:(?:=|\s+)(.*))?", re.DOTALL)
 
 
@@ -71,6 +74,8 @@ def parsed(part: str, texts: Sequence[str]) -> Iterator[Argument]:
         if value is None and rest and _takes_next(text, known.get(name), rest[0]):
             value, more = split(rest.pop(0))
             filters = filters or more
+        if value is not None and (quoted := _QUOTED.fullmatch(value)):  # as a shell would have taken them off
+            value = quoted[2]
         yield Argument(name=name, value=value, filters=filters)
 
 
@@ -207,3 +212,15 @@ def faults(part: str, texts: Sequence[str]) -> Iterator[str]:
             yield f"gives {each.name} to agents alone: {';'.join(each.filters)}"
         elif part == "k3s" and each.value is None and flags("server").get(each.name, "?") != "?":
             yield f"gives {each.name} no value"
+        elif _SEVERAL.search(each.value or ""):
+            yield f"has more than one argument in the text that begins with {each.name}: each is a text of its own"
+        elif part == "k3s" and each.name in _RANGES:
+            yield from (f"gives {each.name} {text}, which is no network" for text in _no_networks(each.value or ""))
+
+
+def _no_networks(value: str) -> Iterator[str]:
+    for text in filter(None, map(str.strip, value.split(","))):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            yield f"'{text[:40]}'"

@@ -171,6 +171,13 @@ def proxy(value: str) -> str:
     return value
 
 
+def hosts(value: object) -> object:
+    """A list, or one text as it stands in NO_PROXY."""
+    from tasks.core import proxies
+
+    return proxies.parted(value) if isinstance(value, str) else value
+
+
 def excluded(value: str) -> str:
     """A host, an address or a network that is reached without a proxy, as it stands in NO_PROXY."""
     from tasks.core import proxies

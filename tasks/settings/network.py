@@ -8,13 +8,12 @@ from pydantic import AfterValidator, BeforeValidator
 
 from tasks.settings import names
 from tasks.settings.fields import Bool, Says, Text, Texts, Tree, section, setting
-from tasks.settings.values import as_words
 
 ProxyAddress = Annotated[Text, AfterValidator(names.proxy), Says("a proxy's address such as http://proxy:3128")]
 Hosts = Annotated[
     tuple[Annotated[Text, AfterValidator(names.excluded)], ...],
-    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
-    Says("a list of hosts, or one text with blanks or commas between them"),
+    BeforeValidator(names.hosts, json_schema_input_type=tuple[str, ...] | str),
+    Says("a list of hosts, or one text with blanks, commas or semicolons between them"),
 ]
 
 

@@ -123,4 +123,4 @@ def _on_nodes(settings: Settings) -> Iterator[Finding]:
             if wrong := fault(text):
                 yield Finding(path=(*place, number), text=wrong, why=why, fix=fix)
         for wrong in faults(part, texts):
-            yield Finding(path=place, text=wrong, why="k3s would end of it", fix="see `k3s server --help`")
+            yield Finding(path=place, text=wrong, why="k3s would exit with an error", fix="see `k3s server --help`")

@@ -32,7 +32,7 @@ def test_by_default_there_is_none_whatever_the_environment_says() -> None:
 
 
 def test_settings_become_variables_that_programs_in_go_read() -> None:
-    found = made(proxy={"http": "proxy:3128", "https": LOGIN, "no_proxy": "corp.example, .x 10.0.0.0/8"})
+    found = made(proxy={"http": "proxy:3128", "https": LOGIN, "no_proxy": "corp.example; .x, 10.0.0.0/8"})
     assert found.environment(("k3d-a-server-0",)) == {
         "HTTP_PROXY": "http://proxy:3128",
         "HTTPS_PROXY": LOGIN,

@@ -25,6 +25,7 @@ from tasks.core.proxies import differing, for_programs, no_proxy, proxy, read
         ("my_host,192-168-0-1.example,bücher.example", "my_host,192-168-0-1.example,bücher.example", ()),
         ("10.0.0.0/,10.0.0.0/33,10.0.0/8", "", ("10.0.0.0/", "10.0.0.0/33", "10.0.0/8")),
         ("10.0.0.0/8:port,10.0.0.0/8/8,/8,/", "", ("10.0.0.0/8:port", "10.0.0.0/8/8", "/8", "/")),
+        ("10.0.0.1-10.0.0.9,300.1.1.1", "", ("10.0.0.1-10.0.0.9", "300.1.1.1")),
         ("192.168.*,10.,*example.org,a..b", "", ("192.168.*", "10.", "*example.org", "a..b")),
         ("http://a.example,a:b:c,a:99999,:80,[::1", "", ("http://a.example", "a:b:c", "a:99999", ":80", "[::1")),
         ("good.example,example.org/,-,.", "good.example", ("example.org/", "-", ".")),

@@ -189,3 +189,27 @@ def test_faults_are_found_without_a_value() -> None:
         "gives snapshotter no value",
     ]
     assert not list(faults("kubelet", ["fail-swap-on", "v=2@agent:0"]))
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "fault"),
+    [
+        ("k3s", "--disable=traefik --token=s3cret", "more than one argument in the text that begins with disable"),
+        ("k3s", "tls-san a -v 3", "begins with tls-san"),
+        ("apiserver", "v=2 --audit-log-maxage=1", "begins with v"),
+        ("k3s", "cluster-cidr=10.52.0.0/16,10.53.0.0/99", "gives cluster-cidr '10.53.0.0/99', which is no network"),
+        ("k3s", "--service-cidr = 10.53.0.0/16", "gives service-cidr '= 10.53.0.0/16', which is no network"),
+        ("k3s", "--cluster-cidr=10.52.0.1/16,fd00:52::/56", ""),
+        ("k3s", "--cluster-cidr=", ""),
+        ("kubelet", "system-reserved=cpu=1 memory=1-2", ""),
+    ],
+)
+def test_a_text_that_k3s_would_misread_is_found(part: str, text: str, fault: str) -> None:
+    found = list(faults(part, [text]))
+    assert (fault in found[0] and "s3cret" not in found[0]) if fault else found == []
+
+
+def test_quotes_around_a_value_are_taken_off_as_a_shell_does() -> None:
+    made = cluster(k3s=["--cluster-cidr='10.52.0.0/16'", 'service-cidr "10.53.0.0/16"', "--tls-san='a'b'"])
+    assert (pod_ranges(made), service_ranges(made)) == (("10.52.0.0/16",), ("10.53.0.0/16",))
+    assert value_of(made, "k3s", "tls-san") == "a'b"
