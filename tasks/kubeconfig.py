@@ -31,6 +31,7 @@ def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
     merge_skip = None if wishes.merge else off
     switch_skip = off if not wishes.merge else None if wishes.switch else "kubeconfig.switch is false"
     merged = current = False
+    notes: tuple[str, ...] = ()
     if merge_skip is None and situation.live is not None:
         merged, current = _state(situation)
         merge_skip = f"{_target(situation)} has it" if merged else None
@@ -38,7 +39,7 @@ def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
             switch_skip = "it is the current context"
     if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(_target(situation))):
         left = _left(situation, fault)
-        merge_skip, switch_skip = merge_skip or left, switch_skip or left
+        merge_skip, switch_skip, notes = merge_skip or left, switch_skip or left, (left,)
     return [
         Step(
             name=MERGE,
@@ -46,6 +47,7 @@ def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
             action=_merge(situation),
             needs=(READY,),
             skip=merge_skip,
+            notes=notes,
             why=str(_target(situation)),
             expected=0.05,
         ),
@@ -85,7 +87,8 @@ def _unless_unwritable(situation: Situation, edit: Callable[[Path], Report]) -> 
         try:
             return edit(_target(situation))
         except NotWritten as error:
-            return Report(why=_left(situation, error.reason), skipped=True)
+            left = _left(situation, error.reason)
+            return Report(why=left, skipped=True, notes=(left,))
 
     return act
 

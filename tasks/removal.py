@@ -184,7 +184,8 @@ def _forget(situation: Situation) -> Action:
         try:
             changed = remove(_user_file(situation), context_name(situation.name))
         except NotWritten as error:  # the cluster is gone all the same
-            return Report(skipped=True, why=f"{error.what}: its entry stays there")
+            left = f"{error.what}: its entry stays there"
+            return Report(skipped=True, why=left, notes=(left,))
         return Report(skipped=not changed, why="" if changed else "it has none")
 
     return act

@@ -195,6 +195,7 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
     steps = kubeconfig.steps(made, ())
     told = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
     assert [step.skip for step in steps] == [f"{told}{made.folders.kubeconfig}"] * 2
+    assert steps[0].notes == (steps[0].skip,), "and again at the end"
     assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
 
 
