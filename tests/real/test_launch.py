@@ -228,6 +228,15 @@ def test_the_records_are_there(project: Project) -> None:
     assert project.logs.stat().st_mode & 0o777 == 0o700
 
 
+def test_another_owner_is_refused_with_the_name_of_this_one(project: Project) -> None:
+    nodes = containers(project.cluster)
+    for task, options in (("down", ()), ("up", ("--recreate",)), ("namespaces", ())):
+        done = project.invoke(task, *options, OPENFRAME_OWNER="somebody-else")
+        assert done.code == 2, done.text
+        assert f"the cluster '{project.cluster}' belongs to " in done.err
+    assert containers(project.cluster) == nodes
+
+
 def test_down_leaves_nothing_but_the_shared_registries(project: Project, neighbour: list[str]) -> None:
     done = project.invoke("down")
     assert done.code == 0, done.text

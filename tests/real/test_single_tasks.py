@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.real.conftest import Make
-from tests.real.project import Project, containers
+from tests.real.project import Project, containers, run
 from tests.real.world import World
 
 INSIDE = ("namespaces", "secrets", "manifests", "helm", "health")
@@ -67,3 +70,21 @@ def test_registry_status_tells_size_and_clusters(project: Project) -> None:
     refused = project.invoke("registry", "--purge")
     assert refused.code == 1, refused.text
     assert CLUSTER in refused.err
+
+
+def test_a_cache_whose_list_was_cut_off_is_told_and_starts_again(project: Project, tmp_path: Path) -> None:
+    name = next(each for each in run("docker", "ps", "--format", "{{.Names}}").split() if "-cache-" in each)
+    cut = tmp_path / "cut"
+    cut.write_text('{"a')
+    run("docker", "cp", str(cut), f"{name}:/var/lib/registry/scheduler-state.json")
+    run("docker", "restart", name)
+    end = time.monotonic() + 20
+    while int(run("docker", "inspect", "--format", "{{.RestartCount}}", name)) < 3:
+        assert time.monotonic() < end, "it does not keep ending"
+        time.sleep(0.2)
+    shown = project.invoke("registry", "--status")
+    assert f"{name} keeps ending: " in shown.out, shown.text
+    done = project.invoke("registry")
+    assert done.code == 0, done.text
+    assert "was cut off" in done.out
+    assert "nothing to do" in project.invoke("registry").out
