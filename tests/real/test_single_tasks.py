@@ -73,7 +73,8 @@ def test_registry_status_tells_size_and_clusters(project: Project) -> None:
 
 
 def test_a_cache_whose_list_was_cut_off_is_told_and_starts_again(project: Project, tmp_path: Path) -> None:
-    name = next(each for each in run("docker", "ps", "--format", "{{.Names}}").split() if "-cache-" in each)
+    ours = ("--filter", "label=openframe.cache=docker.io", "--filter", f"network=k3d-{CLUSTER}")
+    name = run("docker", "ps", *ours, "--format", "{{.Names}}").split()[0]
     cut = tmp_path / "cut"
     cut.write_text('{"a')
     run("docker", "cp", str(cut), f"{name}:/var/lib/registry/scheduler-state.json")
