@@ -78,7 +78,8 @@ def test_up_puts_the_same_objects_in_and_touches_no_cluster(project: Project) ->
     assert not [line for line in events.splitlines() if json.loads(line)["Actor"]["Attributes"].get("app") == "k3d"]
     names = {item["metadata"]["name"] for item in project.objects("namespaces")}
     assert {"apps", "more"} <= names
-    assert len([s for s in project.objects("secrets") if s["metadata"]["name"] == "github-pat-secret"]) == 2
+    secrets = [s["metadata"] for s in project.objects("secrets") if s["metadata"]["name"] == "github-pat-secret"]
+    assert {each["namespace"] for each in secrets} == {"apps", "more", "taken"}
     assert len(project.objects("networkpolicies")) == 2
     assert "node-local-dns" not in {item["metadata"]["name"] for item in project.objects("configmaps")}
     assert "openframe-local" not in {item["metadata"]["name"] for item in project.objects("storageclasses")}
