@@ -60,7 +60,7 @@ def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> 
 
 
 def _place(environ: Mapping[str, str], state: Path) -> str:
-    if not enclosure.outside(environ, endpoint(environ)):
+    if not (enclosure.contained(environ) and enclosure.outside(environ, endpoint(environ))):
         with contextlib.suppress(OSError):
             text = MACHINE.read_text().strip()
             if _MACHINE_ID.fullmatch(text):
