@@ -18,6 +18,8 @@ from tasks.tools.secret import conceal
 _ENDINGS = (".yaml", ".yml", ".json")
 _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
 """Fields that an exported object has; server-side apply refuses the first, the others are of no use."""
+_USUAL = "default"
+"""The namespace of an object that names none."""
 _WORTH_HIDING = 8
 """Values of Secrets that are shorter are not masked: `admin` and `true` stand everywhere."""
 
@@ -51,10 +53,11 @@ def user_objects(
             text = read_text(path, "one of manifests.files")
         for document in documents(text, shown):
             for place, given in opened(document.value, document.place):
-                obj = finish(_cleaned(fill(given, values)))
-                first, before = known.setdefault(key(obj), (place, obj))
-                if before is not obj:
-                    if before == obj:
+                cleaned = _cleaned(fill(given, values))
+                obj, compared = finish(cleaned), _compared(cleaned)
+                first, before = known.setdefault(key(compared), (place, compared))
+                if before is not compared:
+                    if before == compared:
                         continue
                     what = f"{obj['kind']} '{obj['metadata']['name']}'"
                     raise refused(place, f"{what} stands in {first} already, and differs from it")
@@ -99,6 +102,20 @@ def _shown(path: Path, root: Path) -> str:
 def _cleaned(obj: dict[str, Any]) -> dict[str, Any]:
     """Without what only the server writes."""
     return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
+
+
+def _compared(obj: dict[str, Any]) -> dict[str, Any]:
+    """What an object says: without what is null, what the server reports, and the namespace that it has anyway."""
+    said: dict[str, Any] = _without_nulls({name: value for name, value in obj.items() if name != "status"})
+    if said["metadata"].get("namespace") == _USUAL:
+        del said["metadata"]["namespace"]
+    return said
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _hide(obj: Mapping[str, Any]) -> None:

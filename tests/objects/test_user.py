@@ -110,6 +110,22 @@ def test_an_object_that_two_files_hold_equally_comes_once(tmp_path: Path, write:
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "same"}}
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"metadata": {"name": "same", "namespace": "default"}},
+        {"metadata": {"name": "same", "labels": None, "creationTimestamp": None}},
+        {"status": {"conditions": []}},
+        {"data": None},
+    ],
+)
+def test_so_does_one_that_says_the_same_in_other_words(tmp_path: Path, write: Write, other: dict[str, Any]) -> None:
+    write("a.json", json.dumps(CONFIG_MAP))
+    write("b.json", json.dumps({**CONFIG_MAP, **other}))
+    for order in (["a.json", "b.json"], ["b.json", "a.json"]):
+        assert names(user_objects(order, tmp_path, VALUES)) == ["same"]
+
+
 def test_an_object_that_two_files_hold_differently_is_refused_with_both_places(tmp_path: Path, write: Write) -> None:
     write("a.yaml", config_map("same"))
     write("b.yaml", config_map("other") + "---\n" + config_map("same", "{a: x}"))
