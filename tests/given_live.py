@@ -243,7 +243,7 @@ def stored(*, manifest: str = "", name: str = "web", namespace: str = "web", **l
 
 def packed(manifest: str, **more: Any) -> str:
     """A revision of a release as its Secret holds it; `hooks`, `chart`, `apply_method`."""
-    inner = gzip.compress(json.dumps({"manifest": manifest, **more}).encode())
+    inner = gzip.compress(json.dumps({"manifest": manifest, **more}).encode(), mtime=0)
     return base64.b64encode(base64.b64encode(inner)).decode()
 
 

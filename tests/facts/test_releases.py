@@ -39,7 +39,7 @@ items:
 
 
 def packed(document: object) -> str:
-    inner = base64.b64encode(gzip.compress(json.dumps(document).encode()))
+    inner = base64.b64encode(gzip.compress(json.dumps(document).encode(), mtime=0))
     return base64.b64encode(inner).decode()
 
 
