@@ -142,9 +142,17 @@ def readable(text: str) -> tuple[list[Any], list[YamlError]]:
 
 
 def events(text: str) -> Iterator[Any]:
-    """The parser's events up to the first fault, which `documents` reports: for whoever needs lines or tags."""
+    """The parser's events up to the first fault, which `documents` reports: for whoever needs lines or tags.
+
+    libyaml's time grows with the square of the depth, so that what is nested too deep ends here, too.
+    """
+    depth = 0
     try:
-        yield from _parse(text)
+        for event in _parse(text):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_DEPTH:
+                return
+            yield event
     except (yaml.YAMLError, UnicodeError):
         return
 
