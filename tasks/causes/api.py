@@ -80,7 +80,10 @@ CAUSES = (
     Cause(
         id="api-login-helper",
         programs=_CLIENTS,
-        patterns=(r"getting credentials: (?P<reason>.+)",),
+        patterns=(
+            r"getting credentials: (?P<reason>.+)",
+            r"^error: (?P<reason>.*\bexec plugin\b.*|exec: executable .+|.*\bexec authentication plugin\b.*)",
+        ),
         what="the program that the kubeconfig names for the login has failed",
         why="{reason}",
         fix="see that it is installed, and its login current: kubectl --context NAME get namespaces runs it, too",
@@ -312,7 +315,7 @@ CAUSES = (
         ),
         what="the API does not answer at {server}",
         why="the server starts, is stopped, or has ended",
-        fix="run it again; `invoke status` tells whether the cluster runs, `invoke up` starts it",
+        fix="run it again; `invoke status` tells whether the cluster runs, `invoke up` starts one of this project",
         transient=True,
         otherwise={"server": "the kubeconfig's address"},
     ),

@@ -171,6 +171,10 @@ def _named(document: Mapping[str, Any], rows: str, kind: str, name: str | None) 
     return part
 
 
+_SAID = re.compile(r"^(?:error: |Unable to connect to the server: |The connection to the server ).*", re.MULTILINE)
+"""The line with kubectl's error; advice, and an address to read on, may follow it (kubectl: `util.CheckErr`)."""
+
+
 class KubectlApi:
     """Reads through kubectl, where a kubeconfig needs more than certificates."""
 
@@ -200,7 +204,8 @@ class KubectlApi:
             code = _status(told)
             if code is not None:
                 return code, told
-            last = error.tail()[-1] if error.tail() else error.what
+            said = _SAID.search(told)
+            last = said[0] if said else error.tail()[-1] if error.tail() else error.what
             raise explained(ApiError(0, f"the API does not answer: {last}"), told) from error
 
 

@@ -76,6 +76,12 @@ CASES = [
         text="Unable to connect to the server: getting credentials: exec: executable aws not found",
         says=("executable aws not found",),
     ),
+    Case(  # client-go: tools/clientcmd/validation.go
+        program="kubectl",
+        cause="api-login-helper",
+        text="error: interactiveMode must be specified for aws to use exec authentication plugin",
+        says=("interactiveMode must be specified",),
+    ),
     Case(
         program="kubectl",
         cause="forbidden",

@@ -146,6 +146,7 @@ def test_kubectls_words_are_a_status(err: str, code: int) -> None:
         ("Unable to connect to the server: EOF\n", "EOF"),
         ("error: exec: executable aws not found\n", "aws"),
         ("Error from server: something new\n", "something new"),
+        ("W1 x\nUnable to connect to the server: executable aws\n\nTo learn more:\n   https://x\n", "executable aws"),
         ("", "it wrote nothing"),
     ],
 )
@@ -154,7 +155,7 @@ def test_all_else_is_no_answer(err: str, told: str) -> None:
         KubectlApi(kubectl_says("", err, 1), Path("/k")).raw("/x")
     assert told in caught.value.what
     assert caught.value.code == 0
-    assert caught.value.transient
+    assert caught.value.transient == ("exec: executable" not in err)
 
 
 @pytest.mark.parametrize(
