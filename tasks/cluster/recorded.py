@@ -148,11 +148,12 @@ def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node])
     for node in main:
         had, wanted = _had(path, node), _wanted(settings, shape, path, node)
         for name in sorted(had.keys() | wanted.keys()):
-            old, new = had.get(name, "none"), wanted.get(name, "none")
-            if old == new or (path == "cluster.env" and name in VARIABLES and name not in wanted):
+            values = had.get(name), wanted.get(name)
+            if values[0] == values[1] or (path == "cluster.env" and name in VARIABLES and name not in wanted):
                 continue
             private = path in ("cluster.args", "cluster.env")
-            shown = [concealed(name.rpartition(" ")[2], value) if private else value for value in (old, new)]
+            word = name.rpartition(" ")[2]
+            shown = ["none" if each is None else concealed(word, each) if private else each for each in values]
             told = f"{path}: {name}: {' → '.join(shown)}"
             told += " (what differs is not shown)" if shown[0] == shown[1] else ""
             found.setdefault(told, []).append(node.name)

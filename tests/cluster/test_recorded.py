@@ -248,6 +248,13 @@ def told(now: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
             ],
         ),
         (
+            {"env": [*(text for text in OLD["env"] if "API_TOKEN" not in text), "DB_PASSWORD=x@all:*"]},
+            [
+                "cluster.env: API_TOKEN: *** → none on k3d-openframe-dev-server-0",
+                "cluster.env: DB_PASSWORD: none → ***",
+            ],
+        ),
+        (
             {"volumes": ["/other:/data/0@all:*", *OLD["volumes"][1:]]},
             ["cluster.volumes: /data/0: /a/rather/long/path/0 → /other"],
         ),
