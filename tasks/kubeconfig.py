@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.cluster.plan import READY
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.situation import Situation
-from tasks.tools.kubeconfig import NotWritten, current_context, has_entry, merge, switch, target, unwritable
+from tasks.tools.kubeconfig import NotWritten, Unfit, current_context, has_entry, merge, switch, target, unwritable
 
 TASK = "cluster"
 _UNWRITTEN = "cannot be written"
@@ -86,7 +86,7 @@ def _unless_unwritable(situation: Situation, edit: Callable[[Path], Report]) -> 
     def act(_context: Context) -> Report | None:
         try:
             return edit(_target(situation))
-        except NotWritten as error:
+        except (NotWritten, Unfit) as error:
             left = _left(situation, error.reason)
             return Report(why=left, skipped=True, notes=(left,))
 

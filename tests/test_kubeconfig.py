@@ -199,6 +199,29 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
     assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
 
 
+@pytest.mark.parametrize(("text", "said"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "Is a directory")])
+def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
+    good = kubeconfig.steps(given(tmp_path), ())  # planned before it was broken
+    path = tmp_path / ".kube" / "config"
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if text is None:
+        path.mkdir()
+    else:
+        path.write_text(text)
+    for step in good:
+        report = act(step)
+        assert report.skipped
+        assert "it is no kubeconfig" in report.why
+        assert said in report.why
+    steps = kubeconfig.steps(given(tmp_path), ())
+    assert all("it is no kubeconfig" in str(step.skip) and said in str(step.skip) for step in steps)
+    assert len(kubeconfig.warnings(steps)) == 1
+    assert path.is_dir() or path.read_text() == text
+
+
 def test_one_that_has_everything_need_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = mine(tmp_path)
     merge(path, ADMIN)

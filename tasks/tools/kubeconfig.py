@@ -35,6 +35,18 @@ class NotWritten(BadInput):
         )
 
 
+class Unfit(BadInput):
+    """What is there is no kubeconfig; it stays as it is."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.reason = f"it is no kubeconfig: {why}"
+        super().__init__(
+            f"your kubeconfig {path} is not a kubeconfig",
+            why=why,
+            fix="repair it (it was left as it is), name another one in KUBECONFIG, or set kubeconfig.merge=false",
+        )
+
+
 def private(text: str, cluster: str, server: str) -> str:
     """A node's kubeconfig with k3d's names for a cluster, and the address at which this machine reaches it."""
     document = load(text)
@@ -183,7 +195,10 @@ def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
 
 
 def unwritable(path: Path) -> str:
-    """Why a kubeconfig can be neither replaced nor written in place, as far as that shows without trying; else ''."""
+    """Why nothing can be put into a kubeconfig, as far as that shows without trying; else ''.
+
+    It can be neither replaced nor written in place, or what is there is no kubeconfig, which stays as it is.
+    """
     real = Path(os.path.realpath(path))
     try:
         while not os.path.lexists(real) and real != real.parent:
@@ -192,7 +207,13 @@ def unwritable(path: Path) -> str:
             return os.strerror(errno.EROFS)
     except OSError as error:
         return error.strerror or str(error)
-    return "" if os.access(real, os.W_OK) or os.access(real.parent, os.W_OK) else os.strerror(errno.EACCES)
+    if not os.access(real, os.W_OK) and not os.access(real.parent, os.W_OK):
+        return os.strerror(errno.EACCES)
+    try:
+        _read(path)
+    except Unfit as error:
+        return error.reason
+    return ""
 
 
 def _put(document: dict[str, Any], part: str, row: dict[str, Any]) -> None:
@@ -244,25 +265,17 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise _unfit(path, str(error)) from None
+        raise Unfit(path, str(error)) from None
     try:
         document = load(text)
     except YamlError as error:
-        raise _unfit(path, f"line {error.line}: {error.reason}") from None
+        raise Unfit(path, f"line {error.line}: {error.reason}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise _unfit(path, f"it holds a {'list' if isinstance(document, list) else 'text'}, not a mapping")
+        raise Unfit(path, f"it holds a {'list' if isinstance(document, list) else 'text'}, not a mapping")
     for part in _LISTS:
         rows = document.get(part)
         if rows is not None and (not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows)):
-            raise _unfit(path, f"'{part}' is not a list of entries")
+            raise Unfit(path, f"'{part}' is not a list of entries")
     return document
-
-
-def _unfit(path: Path, why: str) -> BadInput:
-    return BadInput(
-        f"your kubeconfig {path} is not a kubeconfig",
-        why=why,
-        fix="repair it (it was left as it is), name another one in KUBECONFIG, or set kubeconfig.merge=false",
-    )
