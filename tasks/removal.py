@@ -179,11 +179,11 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
 
 def _forget(situation: Situation) -> Action:
     def act(_context: Context) -> Report | None:
-        from tasks.tools.kubeconfig import NotWritten, remove
+        from tasks.tools.kubeconfig import NotWritten, Unfit, remove
 
         try:
             changed = remove(_user_file(situation), context_name(situation.name))
-        except NotWritten as error:  # the cluster is gone all the same
+        except (NotWritten, Unfit) as error:  # the cluster is gone all the same
             left = f"{error.what}: its entry stays there"
             return Report(skipped=True, why=left, notes=(left,))
         return Report(skipped=not changed, why="" if changed else "it has none")

@@ -18,7 +18,7 @@ from tasks.facts.container import ContainerState
 from tasks.facts.standing import Presence
 from tasks.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
 from tasks.situation import Situation
-from tasks.tools.kubeconfig import NotWritten
+from tasks.tools.kubeconfig import NotWritten, Unfit
 from tests.given import act, by_name, node, situation, standing
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
@@ -184,16 +184,17 @@ def test_the_entry_is_taken_out_and_others_stay(tmp_path: Path) -> None:
     assert act(step).skipped
 
 
+@pytest.mark.parametrize(("kind", "said"), [(NotWritten, "Read-only file system"), (Unfit, "is not a kubeconfig")])
 def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[NotWritten | Unfit], said: str
 ) -> None:
     def refused(path: Path, _name: str) -> bool:
-        raise NotWritten(path, "Read-only file system")
+        raise kind(path, "Read-only file system")
 
     monkeypatch.setattr("tasks.tools.kubeconfig.remove", refused)
     report = act(by_name(removal.steps(situation(tmp_path), ALL))[ENTRY])
     assert report.skipped
-    assert "Read-only file system: its entry stays" in report.why
+    assert f"{said}: its entry stays" in report.why
 
 
 def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,7 +110,10 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
 
 def _unusable(path: Path, error: OSError) -> BadInput:
     said = error.strerror or str(error)
-    if os.path.lexists(path) and os.access(path, os.W_OK) and not path.is_symlink():
+    mode = 0  # of what is there; a name may be too long to look it up
+    with contextlib.suppress(OSError):
+        mode = path.lstat().st_mode
+    if stat.S_ISREG(mode) and os.access(path, os.W_OK):
         return BadInput(
             f"the lock {path} cannot be taken: {said}",
             why="its file system has no locks for files, as NFS without a lock service",
@@ -118,7 +122,9 @@ def _unusable(path: Path, error: OSError) -> BadInput:
     return BadInput(
         f"the lock {path} cannot be opened: {said}",
         why="one run at a time works on a cluster, and its lock lies in your state folder",
-        fix=f"give {path.parent} back to your user (a run as root may have made it), or set XDG_STATE_HOME",
+        fix=f"remove {path}"
+        if mode and not stat.S_ISREG(mode)
+        else f"give {path.parent} back to your user (a run as root may have made it), or set XDG_STATE_HOME",
     )
 
 

@@ -164,9 +164,17 @@ def test_a_name_that_cannot_be_looked_up_is_no_traceback(tmp_path: Path) -> None
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "a.lock"
     link.symlink_to(target)
-    with pytest.raises(BadInput, match="cannot be opened"), held(link, "up"):
+    with pytest.raises(BadInput, match="cannot be opened") as caught, held(link, "up"):
         pass
+    assert caught.value.fix == f"remove {link}"
     assert not target.exists()
+
+
+def test_a_folder_in_its_place_is_no_fault_of_the_file_system(tmp_path: Path) -> None:
+    (tmp_path / "a.lock").mkdir()
+    with pytest.raises(BadInput, match="Is a directory") as caught, held(tmp_path / "a.lock", "up"):
+        pass
+    assert caught.value.fix == f"remove {tmp_path / 'a.lock'}"
 
 
 def _no_locks(*_: object) -> None:
