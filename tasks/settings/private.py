@@ -6,7 +6,6 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from tasks.settings.k3s_arguments import arguments_of
 from tasks.settings.node_filters import Filtered, split
 from tasks.settings.origin import Path
 from tasks.tools.secret import MASK, conceal, conceal_proxy, without_logins
@@ -28,6 +27,8 @@ _NAMED = re.compile(r"([^\s=]+)(=|\s+)(.*)", re.DOTALL)
 
 def conceal_values(settings: Settings) -> None:
     """Conceal what is secret by its name: in the nodes' environment and in arguments; logins of proxies there, too."""
+    from tasks.settings.k3s_arguments import arguments_of  # `invoke --list` needs only the rest of this module
+
     args = settings.cluster.args
     given = [split(text).value.partition("=")[::2] for text in settings.cluster.env]
     given += [
