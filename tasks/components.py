@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ _METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.met
 _AUTOSCALES, _ANSWERS = 75.0, 30.0
 """Seconds until an autoscaler has figures (two scrapes and a look of its controller, 15 s each, and the pods' own
 start), and until an Ingress answers."""
+_APPEARS = 30.0
+"""Seconds until something of a component that k3s brings is in kube-system, if it is brought at all: k3s applies its
+packaged manifests as soon as its API answers, unless a `.skip` file is beside them."""
 _NOT_YET = (0, 502, 503, 504)
 """Answers of an ingress controller, or of what forwards to it, before it knows the Ingress."""
 
@@ -101,10 +105,15 @@ def _waiting(situation: Situation) -> Action:
 
         use = in_use(situation.api(), _namespaces(situation))
         needed = {name: why for name, why in use.needed.items() if name not in off(situation)}
-        done = []
+        done, absent = [], set[str]()
         if needed:
-            done = wait_ready(situation.watched(), lambda api: _keys(api, needed), context, doubt=doubting(situation))
-        notes = [*_autoscaled(situation, use, context), *_answering(situation, use, context)]
+            end = time.monotonic() + _APPEARS
+            keys = lambda api: _keys(api, needed, absent, wait=time.monotonic() < end)  # noqa: E731 - with this end
+            done = wait_ready(situation.watched(), keys, context, doubt=doubting(situation))
+        notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
+        if METRICS not in absent:
+            notes += _autoscaled(situation, use, context)
+        notes += _answering(situation, use, context)
         late = _late(situation.api(), waited_for(situation))
         why = ", ".join(f"{name} for {why}" for name, why in needed.items()) or "none is used"
         return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=(*notes, *_note(late)))
@@ -112,15 +121,21 @@ def _waiting(situation: Situation) -> Action:
     return act
 
 
-def _keys(api: Api, needed: Collection[str]) -> list[Key]:
-    """The workloads of these components, and those that each must have in the end."""
-    keys = [Key("apps/v1", "Deployment", "kube-system", name) for name in needed]
+def _keys(api: Api, needed: Collection[str], absent: set[str], *, wait: bool) -> list[Key]:
+    """The workloads of these components, and those that each must have in the end.
+
+    `absent` becomes those that have nothing in the cluster although `wait` is over.
+    """
+    there = [(component(item["metadata"]["name"]), item) for item in system_items(api)]
+    absent.clear()
+    absent.update(() if wait else set(needed) - {name for name, _ in there})
+    keys = [Key("apps/v1", "Deployment", "kube-system", name) for name in needed if name not in absent]
     keys += [
         Key(item["apiVersion"], item["kind"], "kube-system", item["metadata"]["name"])
-        for item in system_items(api)
-        if component(item["metadata"]["name"]) in needed
+        for name, item in there
+        if name in needed
     ]
-    if METRICS in needed:
+    if METRICS in needed and METRICS not in absent:
         keys.append(_METRICS_API)
     return list(dict.fromkeys(keys))
 

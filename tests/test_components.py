@@ -17,6 +17,7 @@ from tasks.launch import PARTS, launch
 from tasks.reach import Network
 from tasks.situation import Situation
 from tasks.status import judge
+from tasks.tools.kubeapi import NotInTime
 from tests import given
 from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached
 from tests.test_launch import choosers
@@ -78,6 +79,27 @@ def test_what_is_disabled_is_not_waited_for(tmp_path: Path) -> None:
     off = given.settings(cluster={"args": {"k3s": ["disable=metrics-server"]}})
     situation, _api = of(tmp_path, DNS, SCALED, settings=off)
     assert act(situation).why == "none is used"
+
+
+def test_what_the_cluster_does_not_run_is_a_note_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """k3s skips a packaged manifest that has a `.skip` file beside it."""
+    monkeypatch.setattr("tasks.components._APPEARS", 0)
+    shop = obj("Ingress", "shop", "platform", spec={})
+    situation, _api = of(tmp_path, DNS, SCALED, shop)
+    assert act(situation).notes == (
+        "horizontalpodautoscaler/shop needs metrics-server, which this cluster does not run",
+        "ingress/shop needs traefik, which this cluster does not run",
+    )
+
+
+def test_what_is_being_installed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.components._APPEARS", 0)
+    job = obj("Job", "helm-install-traefik", "kube-system", spec={"completions": 1})
+    situation, _api = of(tmp_path, DNS, job, obj("Ingress", "shop", "platform", spec={}))
+    with pytest.raises(NotInTime):
+        act(situation, deadline=0.2)
 
 
 def test_an_ingress_is_waited_for_until_it_answers(tmp_path: Path) -> None:
