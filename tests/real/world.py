@@ -26,6 +26,8 @@ class World:
     """Chart and version; releases take them in turn."""
     image: str
     """One that a pod can run, and that comes through the caches."""
+    shell: str
+    """One with a shell and `sleep`."""
 
     def release(self, number: int, namespace: str, **more: Any) -> dict[str, Any]:
         """A release of one of the charts, whose Deployment has the release's name."""
@@ -50,10 +52,12 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
             repositories={f"repo-{letter}": f"{charts}/repo-{letter}" for letter in LETTERS},
             charts=tuple((f"repo-{letter}/app-{letter}", "1.0.0") for letter in LETTERS),
             image="docker.io/lab/app-a:1",
+            shell="docker.io/rancher/mirrored-library-busybox:1.35.0",
         )
     return World(
         caches=None,
         repositories={"podinfo": "https://stefanprodan.github.io/podinfo"},
         charts=(("podinfo/podinfo", "6.7.1"),),
         image="ghcr.io/stefanprodan/podinfo:6.7.1",
+        shell="docker.io/library/busybox:1.36.1",
     )
