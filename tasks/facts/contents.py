@@ -73,6 +73,11 @@ def is_custom(api_version: str) -> bool:
     return group_of(api_version) not in _BUILT_IN
 
 
+_METRICS = "metrics.k8s.io"
+"""How groups end that serve measurements (metrics.k8s.io, custom.metrics.k8s.io): nobody put them there, and half a
+minute after a cluster's start they do not answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """Objects by key, and what could not be listed."""
@@ -86,6 +91,8 @@ def kinds(api: Api) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
     """Every kind once, by its group's preferred version; and groups that do not answer, each with the reason."""
     groups = [["v1"]]
     for group in api.get("/apis")["groups"] or ():
+        if str(group.get("name", "")).endswith(_METRICS):
+            continue
         preferred = str((group.get("preferredVersion") or {}).get("groupVersion", ""))
         versions = [str(each["groupVersion"]) for each in group.get("versions") or ()]
         groups.append(list(dict.fromkeys([preferred, *versions] if preferred else versions)))

@@ -205,6 +205,8 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
         "downloads": str(charts),
         "folder": str(folder),
         "fingerprint": "0123456789abcdef",
+        "lease": "openframe-lease-0123456789ab",
+        "lease-label": "kind=use&until=0",
         "moment": f"{time.time():.6f}",
         "oci-chart": f"oci://127.0.0.1:{push_port}/charts/{name}",
         "umbrella": "./umbrella",
