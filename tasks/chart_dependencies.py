@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.charts import is_exact
 from tasks.errors import BadInput, LaunchError
 from tasks.tools.secret import conceal_logins, without_logins
 
-EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
-"""One version; everything else is a range of them to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
 _ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>v?\d+\.\d+\.\d+.*)\.tgz")
 _NO_CHART_FILES = frozenset({".git", ".hg", ".svn"})
 _GOOD = frozenset({"ok", "unpacked", "too many matches"})
@@ -102,7 +101,7 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
         else:
             synced = _in_sync(declared, locked)
             version = (locked[number] if locked and synced else row)["version"]
-            if name in archives and (not _exact(version) or _same(version) & archives[name]):
+            if name in archives and (not is_exact(version) or _same(version) & archives[name]):
                 continue
             if not synced:
                 raise _out_of_sync(folder)
@@ -224,10 +223,6 @@ def _of(archive: Path) -> tuple[str, str]:
     """Name and version of an archive, by its name."""
     match = _ARCHIVE.fullmatch(archive.name)
     return (match["name"], match["version"]) if match else (archive.stem, "")
-
-
-def _exact(version: str) -> bool:
-    return EXACT.fullmatch(version) is not None
 
 
 def _same(version: str) -> set[str]:

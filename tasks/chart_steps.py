@@ -7,10 +7,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tasks import chart_dependencies
 from tasks.acting import run, running
-from tasks.chart_dependencies import Remote
 from tasks.charts import Chart, host_and_port, on_this_machine
 from tasks.core.files import prefix, write_whole
 from tasks.engine.step import Action, Context, Report, Retry, Step
@@ -19,6 +18,9 @@ from tasks.registry import PUSH_STEP, push_name
 from tasks.situation import Situation
 from tasks.tools import helm
 from tasks.tools.program import Command, CommandFailed, DeadlinePassed
+
+if TYPE_CHECKING:
+    from tasks.chart_dependencies import Remote
 
 TASK = "helm"
 REPOSITORIES = "helm: update repositories"
@@ -228,6 +230,8 @@ def _logins(situation: Situation) -> Path | None:
 def _build(situation: Situation, chart: Chart) -> Action:
     def act(context: Context) -> Report | None:
         import tempfile
+
+        from tasks import chart_dependencies
 
         assert chart.source is not None
         folder, deadline = chart.folder(situation), situation.settings.timeouts.command

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tasks import chart_dependencies
-from tasks.chart_dependencies import EXACT, Remote, Source
 from tasks.errors import BadInput, LaunchError
 from tasks.facts.endpoint import on_loopback
 from tasks.settings.tree import Release
 from tasks.situation import Situation
+
+if TYPE_CHECKING:
+    from tasks.chart_dependencies import Remote, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ class Chart:
         """
         if self.source is not None:
             return all(each.fixed for each in self.dependencies)
-        return EXACT.fullmatch(self.version or "") is not None and not on_this_machine(self.registry)
+        return is_exact(self.version or "") and not on_this_machine(self.registry)
 
     @property
     def dependencies(self) -> tuple[Chart, ...]:
@@ -111,6 +113,11 @@ class Chart:
         return str(kept)
 
 
+def is_exact(version: str) -> bool:
+    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
+    return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
+
+
 def _dependency(remote: Remote, parent: str) -> Chart:
     return Chart(
         reference=remote.reference,
@@ -143,6 +150,8 @@ def chart_of(situation: Situation, release: Release) -> Chart:
 
 
 def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]) -> Chart:
+    from tasks import chart_dependencies  # few launches have a chart on this machine
+
     source = chart_dependencies.read(path, repositories) if path.is_dir() else None
     content = chart_dependencies.digest(*(source.folders() if source is not None else (path,)))
     found = Chart(

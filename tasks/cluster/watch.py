@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.causes.node_death import is_first, is_last, killed_silently, node_death
 from tasks.engine.step import Action, Cancel, Context, Report, Stopped
 from tasks.errors import LaunchError
 from tasks.situation import Situation
@@ -108,6 +107,8 @@ class Watch:
 
     def _follow(self, node: str, start: int, since: str) -> None:
         """Read a node's log until it says that k3s ends, or until the node has ended."""
+        from tasks.causes.node_death import is_first, is_last
+
         done = Cancel()
         release = self.stop.call(done.set)
 
@@ -164,6 +165,8 @@ class Watch:
 
     def _killed(self, node: str, start: int) -> None:
         """k3s is gone from a container that goes on: nobody will start it again."""
+        from tasks.causes.node_death import killed_silently
+
         with self._lock:
             known = start in self._deaths.get(node, ()) or self._starts.get(node, 0) != start
         if not known and not self.deliberate():
@@ -171,6 +174,8 @@ class Watch:
             self._decide(killed_silently(node))
 
     def _died(self, node: str, start: int, code: int) -> None:
+        from tasks.causes.node_death import node_death
+
         try:
             logs = self.programs.run(docker.logs(node), self.context(), quiet=True)
         except (LaunchError, Stopped):
