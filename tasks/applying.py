@@ -110,7 +110,7 @@ def applying(
 
     def act(context: Context) -> Report | None:
         from tasks.outage import answers_again
-        from tasks.sending import ByKubectl, Hopes, OneByOne, send
+        from tasks.sending import ByKubectl, Hopes, OneByOne, definer, send
         from tasks.tools.kubeapi import Direct
 
         answers_again(situation, context)
@@ -120,7 +120,12 @@ def applying(
             if isinstance(api, Direct) or not situation.owns_cluster
             else ByKubectl(situation, context, secret=secret)
         )
-        hopes = Hopes(context, situation.settings.timeouts.command, more_to_come=more_to_come)
+        hopes = Hopes(
+            context,
+            situation.settings.timeouts.command,
+            more_to_come=more_to_come,
+            definer=lambda obj: definer(situation, api, obj),
+        )
         return send(sender, api, ordered(objects), hopes, context)
 
     return act

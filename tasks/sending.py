@@ -1,15 +1,16 @@
 """Objects sent to the API, each as soon as it can be taken: now, or when what it needs is served.
 
 A kind that nobody serves yet, a webhook whose pods still start, a namespace that is not there: each may come with what
-is being installed at the same time, by a release, by k3s itself, or by other manifests. Such an object is set aside and
-sent again, without holding up the others; what nothing can bring any more is an error at once.
+is being installed at the same time, by a release, by k3s itself, or by other manifests. So may the definition by which
+an object is valid: the one in the cluster is of the release's last revision. Such an object is set aside and sent
+again, without holding up the others; what nothing can bring any more is an error at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from tasks.acting import run
@@ -18,6 +19,7 @@ from tasks.creating import create_or_update
 from tasks.engine.step import Context, Report
 from tasks.errors import LaunchError
 from tasks.health import SYSTEM
+from tasks.helm import install_name
 from tasks.objects.compare import same
 from tasks.objects.labels import Key, key
 from tasks.objects.stream import line, stream
@@ -32,10 +34,15 @@ Object = dict[str, Any]
 _KIND, _WEBHOOK = "kind-missing", "webhook-failing"
 _NOT_YET = frozenset({_KIND, _WEBHOOK, "namespace-missing"})
 """Ids of causes (`tasks.causes.api`) that something on its way may end."""
+_INVALID = frozenset({"object-invalid", "field-unknown"})
+"""Those that another definition of the object's kind may end."""
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PAUSES = (0.3, 4.0)
 """Seconds before what was set aside is sent again: at first, and at most."""
 _SOON = 20.0
 """Seconds after the last release is ready in which its operator may still define kinds, or make namespaces."""
+_TAKEN_UP = 3.0
+"""Seconds until the API judges objects by a definition that was changed."""
 _LOOKS = (0.0, 1.0, 4.0)
 """Seconds before each look at whether a write that was not answered has been done all the same."""
 _OFTEN, _LONGEST = 10, 30.0
@@ -74,11 +81,15 @@ class Hopes:
     That is so while a step that its step awaits has not ended, and for a while after that, since what was installed
     may begin to serve a little later: `grace` seconds for a webhook, whose pods and certificate may take long, at most
     `_SOON` for others. Without such steps a webhook has the same time, for its pods may just be starting; so have kinds
-    and namespaces if `more_to_come`. Else nothing brings them.
+    and namespaces if `more_to_come`. Else nothing brings them. `definer` names the step that installs what defines the
+    kind of an object.
     """
 
-    def __init__(self, context: Context, grace: float, *, more_to_come: bool) -> None:
-        self._context, self._grace, self._more = context, grace, more_to_come
+    def __init__(
+        self, context: Context, grace: float, *, more_to_come: bool, definer: Callable[[Object], str | None]
+    ) -> None:
+        self._context, self._grace, self._more, self._definer = context, grace, more_to_come, definer
+        self._definers: dict[tuple[str, str], str | None] = {}
         self._last: dict[Key, float] = {}
         """When there was last something on its way, for each object."""
 
@@ -88,12 +99,50 @@ class Hopes:
         if cause == _KIND and built_in(version):
             return True
         pending = self._context.pending()
+        if cause in _INVALID:
+            return self._stays_invalid(obj, [step for step in pending if step != SYSTEM])
         if any(step != SYSTEM or (cause == _KIND and of_k3s(version)) for step in pending):
             self._last[name] = now
         elif cause in (_WEBHOOK, "") or self._more:
             self._last.setdefault(name, now)
         grace = self._grace if cause == _WEBHOOK else min(_SOON, self._grace)
         return name not in self._last or now - self._last[name] >= grace
+
+    def _stays_invalid(self, obj: Object, pending: Sequence[str]) -> bool:
+        """Whether no other definition of its kind is on its way. What defines it is looked up once."""
+        now, name, kind = time.monotonic(), key(obj), (str(obj["apiVersion"]), str(obj["kind"]))
+        if pending and kind not in self._definers:
+            self._definers[kind] = self._definer(obj)
+        step = self._definers.get(kind)
+        if pending and (step is None or step in pending):
+            self._last[name] = now
+        elif self._more:
+            self._last.setdefault(name, now)
+        return name not in self._last or now - self._last[name] >= _TAKEN_UP
+
+
+def definer(situation: Situation, api: Api, obj: Object) -> str | None:
+    """The step that installs the release by which the kind of an object was defined.
+
+    "" if no release of this launch did; None if it is not known who did: an operator or a Job may define kinds, too.
+    """
+    where = Resources(api).find(str(obj["apiVersion"]), str(obj["kind"]))
+    group = str(obj["apiVersion"]).partition("/")[0]
+    try:
+        found = api.get(f"{_DEFINITIONS}/{where[0]}.{group}") if where is not None else {}
+    except ApiError:
+        return None
+    marks = (found.get("metadata") or {}).get("annotations") or {}
+    name, namespace = (marks.get(f"meta.helm.sh/release-{each}") for each in ("name", "namespace"))
+    if name is None:
+        return None
+    of = (each for each in situation.releases if (each.name, each.namespace) == (name, namespace))
+    return next((install_name(each) for each in of), "")
+
+
+def _may_be_taken(obj: Object, cause: str) -> bool:
+    """Whether something else can make the API take an object that it has not taken for this cause."""
+    return cause in _NOT_YET or (cause in _INVALID and not built_in(str(obj["apiVersion"])))
 
 
 def send(sender: Transport, api: Api, objects: Sequence[Object], hopes: Hopes, context: Context) -> Report:
@@ -144,10 +193,11 @@ class OneByOne:
                     done.append(f"{display(each)} {self._put(each)}")
                 except (ApiError, KnownFailure) as error:
                     done += self._told(error)
-                    if error.cause not in _NOT_YET:
+                    if not _may_be_taken(each, error.cause):
                         raise
-                    kinds[kind] = NotYet(error, error.cause)
-                    failed.append((each, kinds[kind]))
+                    failed.append((each, NotYet(error, error.cause)))
+                    if error.cause in _NOT_YET:
+                        kinds[kind] = failed[-1][1]
         finally:
             self._situation.programs.note(self._context, "\n".join(done))
         return [*untried, *failed]
@@ -210,15 +260,19 @@ class ByKubectl:
                 if missing(self._situation.api(), objects, self._context):
                     raise _too_slow(f"one of {len(objects)} objects", error) from None
                 return []
-            if not isinstance(error, KnownFailure) or error.cause not in _NOT_YET:
+            if not isinstance(error, KnownFailure) or error.cause not in _NOT_YET | _INVALID:
                 raise
             left = _missing(self._situation.api(), objects)
+            if error.cause in _INVALID and not any(_meant(each, error) for each in left):
+                raise
             return [(each, NotYet(error, error.cause if _meant(each, error) else "")) for each in left]
         return []
 
 
 def _meant(obj: Object, error: KnownFailure) -> bool:
     """Whether it may be this object of which kubectl speaks: of a kind that is missing it tells the name."""
+    if error.cause in _INVALID:
+        return _may_be_taken(obj, error.cause)
     given = (error.details.get("kind"), error.details.get("version"))
     return error.cause != _KIND or given == (str(obj["kind"]), str(obj["apiVersion"]))
 

@@ -60,12 +60,19 @@ class Launch:
     """A launch in which a step installs something while another one applies objects."""
 
     def __init__(
-        self, folder: Path, api: FakeApi | None = None, *, grace: float = 0.3, engine: str = "k3d", **answers: Any
+        self,
+        folder: Path,
+        api: FakeApi | None = None,
+        *,
+        grace: float = 0.3,
+        engine: str = "k3d",
+        settings: dict[str, Any] | None = None,
+        **answers: Any,
     ) -> None:
         self.programs = FakePrograms(otherwise=Answer(), **answers)
-        settings = given.settings(timeouts={"command": grace})
+        made = given.settings(timeouts={"command": grace}, **(settings or {}))
         self.situation = given.situation(
-            folder, self.programs, settings=settings, engine=engine, environment="e" if engine == "existing" else ""
+            folder, self.programs, settings=made, engine=engine, environment="e" if engine == "existing" else ""
         )
         self.api = reached(self.situation, api or DirectApi())
         self.said: list[str] = []
@@ -217,6 +224,77 @@ def test_what_is_wrong_with_an_object_is_told_at_once(tmp_path: Path) -> None:
     assert "denied" in str(done.error)
 
 
+# -- an object that the definition in the cluster does not allow, and the one of the next revision does ----
+
+NOT_VALID = [
+    refusal(
+        422, 'Widget.example.com "w" is invalid: spec.op: Unsupported value: "~": supported values: "="', "Invalid"
+    ),
+    refusal(
+        500,
+        "failed to create typed patch object (a/w; example.com/v1, Kind=Widget): .spec.b: field not declared in schema",
+    ),
+    refusal(400, 'Widget in version "v1" cannot be handled as a Widget: strict decoding error: unknown field "spec.b"'),
+]
+RELEASE = {"name": "x", "namespace": "b", "chart": "./x"}
+AT_WIDGET, STEP = f"{GROUP}/namespaces/a/widgets/w", "helm: install x in b"
+
+
+def defined(release: str | None = "x") -> DirectApi:
+    """An API that serves widgets, by a definition of this release."""
+    marks = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "b"} if release else {}
+    place = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
+    return DirectApi(answers={GROUP: WIDGETS, place: {"metadata": {"annotations": marks}}})
+
+
+@pytest.mark.parametrize("release", ["x", None])
+@pytest.mark.parametrize("answer", NOT_VALID)
+def test_a_definition_that_a_release_changes_is_waited_for(
+    tmp_path: Path, answer: tuple[int, str], release: str | None
+) -> None:
+    api = defined(release)
+    api.refused[AT_WIDGET] = [answer] * 100
+    launch = Launch(tmp_path, api, settings={"helm": {"releases": [RELEASE]}})
+
+    def coming(context: Context) -> Report | None:
+        context.wait(0.15)
+        api.refused.clear()
+        return None
+
+    done = launch.apply(widget(), widget("v"), MAP, coming=coming, name=STEP)["own"]
+    assert done.state is State.RAN, done.error
+    assert {"Widget/v", "ConfigMap/map"} <= set(api.names[:3]), "it holds nothing up"
+    assert api.names.count("Widget/v") == 1
+
+
+@pytest.mark.parametrize(("release", "step"), [("x", "helm: install y in b"), ("other", STEP), ("x", None)])
+def test_what_is_not_valid_is_told_at_once_where_its_definition_does_not_change(
+    tmp_path: Path, release: str, step: str | None
+) -> None:
+    api = defined(release)
+    api.refused[AT_WIDGET] = [NOT_VALID[0]] * 100
+    launch = Launch(tmp_path, api, grace=60, settings={"helm": {"releases": [RELEASE]}})
+    done = launch.apply(widget(), coming=pauses(30) if step else None, name=step or "")["own"]
+    assert done.seconds < 2
+    assert "Widget w is not valid" in str(getattr(done.error, "why", ""))
+
+
+def test_what_kubernetes_defines_itself_does_not_change(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [refusal(422, 'ConfigMap "map" is invalid: data: Invalid value: "x"', "Invalid")]
+    assert Launch(tmp_path, api).apply(MAP, coming=pauses(30))["own"].seconds < 2
+
+
+def test_it_is_not_valid_for_good_when_the_release_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.sending._TAKEN_UP", 0.1)
+    api = defined()
+    api.refused[AT_WIDGET] = [NOT_VALID[0]] * 1000
+    launch = Launch(tmp_path, api, grace=60, settings={"helm": {"releases": [RELEASE]}})
+    done = launch.apply(widget(), coming=pauses(0.2), name=STEP)["own"]
+    assert isinstance(done.error, NotYet)
+    assert 0.3 <= done.seconds < 5
+
+
 # -- an API that answers slowly ----------------------------------------------------------------------
 
 
@@ -297,6 +375,14 @@ def test_kubectl_is_asked_again_for_what_is_not_there(tmp_path: Path) -> None:
     sent = [each.stdin or "" for each in launch.programs.asked]
     assert ['"name": "map"' in text for text in sent] == [True, False, False]
     assert all('"name": "w"' in text for text in sent)
+
+
+def test_through_kubectl_a_definition_that_changes_is_waited_for(tmp_path: Path) -> None:
+    said = 'The Widget "w" is invalid: spec.op: Unsupported value: "~"\n'
+    api = FakeApi(MAP, answers={GROUP: WIDGETS})
+    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=said, code=1), Answer()]})
+    assert launch.apply(widget(), MAP, coming=pauses(0.2))["own"].state is State.RAN
+    assert '"name": "map"' not in (launch.programs.asked[1].stdin or "")
 
 
 def test_kubectl_too_tells_at_once_of_a_kind_that_nothing_brings(tmp_path: Path) -> None:

@@ -217,14 +217,20 @@ def test_a_change_does_what_it_changes(project: Project) -> None:
     releases = {each["name"]: each for each in changed["helm"]["releases"]}
     releases["ruled"]["values"] = {"round": 2}
     releases["store"]["values"] = {"replicas": 2}
+    definition = Path(releases["operator"]["chart"]) / "templates" / "0.yaml"
+    definition.write_text(definition.read_text().replace("- '!='", "- '!='\n                - '>'"))
+    own = Path(changed["manifests"]["files"][0]) / "rule.yaml"
+    own.write_text(own.read_text().replace("operator: =", "operator: '>'"))
     project.configure(changed)
     done = project.invoke("up")
     assert done.code == 0, done.text
     ran = {name for name, state in project.states().items() if state == "ran" and name.startswith(("helm", "manif"))}
     expected = {
-        f"helm: {what}" for name in ("ruled", "store") for what in (f"install {name} in data", f"{name} in data ready")
+        f"helm: {what}"
+        for name in ("operator", "ruled", "store")
+        for what in (f"install {name} in data", f"{name} in data ready")
     }
-    assert ran == expected
+    assert ran == expected | {"manifests: yours"}, "what a new definition allows comes after it"
     assert len(project.objects("persistentvolumeclaims")) == 2
     assert "job-2" in jobs(project)
     again = project.invoke("up")
