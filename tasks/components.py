@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.cluster.arguments import disabled
@@ -27,8 +27,8 @@ _AUTOSCALES, _ANSWERS = 75.0, 30.0
 """Seconds until an autoscaler has figures (two scrapes and a look of its controller, 15 s each, and the pods' own
 start), and until an Ingress answers."""
 _APPEARS = 30.0
-"""Seconds until something of a component that k3s brings is in kube-system, if it is brought at all: k3s applies its
-packaged manifests as soon as its API answers, unless a `.skip` file is beside them."""
+"""Seconds after the first workload of kube-system in which each component that k3s brings has something there, if it is
+brought at all: k3s applies its packaged manifests as soon as its API answers, unless a `.skip` file is beside them."""
 _NOT_YET = (0, 502, 503, 504)
 """Answers of an ingress controller, or of what forwards to it, before it knows the Ingress."""
 
@@ -107,8 +107,7 @@ def _waiting(situation: Situation) -> Action:
         needed = {name: why for name, why in use.needed.items() if name not in off(situation)}
         done, absent = [], set[str]()
         if needed:
-            end = time.monotonic() + _APPEARS
-            keys = lambda api: _keys(api, needed, absent, wait=time.monotonic() < end)  # noqa: E731 - with this end
+            keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
             done = wait_ready(situation.watched(), keys, context, doubt=doubting(situation))
         notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
         if METRICS not in absent:
@@ -121,14 +120,15 @@ def _waiting(situation: Situation) -> Action:
     return act
 
 
-def _keys(api: Api, needed: Collection[str], absent: set[str], *, wait: bool) -> list[Key]:
+def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:
     """The workloads of these components, and those that each must have in the end.
 
-    `absent` becomes those that have nothing in the cluster although `wait` is over.
+    `absent` becomes those that have nothing in the cluster, and will not.
     """
     there = [(component(item["metadata"]["name"]), item) for item in system_items(api)]
     absent.clear()
-    absent.update(() if wait else set(needed) - {name for name, _ in there})
+    if _old([item for _, item in there]):
+        absent.update(set(needed) - {name for name, _ in there})
     keys = [Key("apps/v1", "Deployment", "kube-system", name) for name in needed if name not in absent]
     keys += [
         Key(item["apiVersion"], item["kind"], "kube-system", item["metadata"]["name"])
@@ -138,6 +138,12 @@ def _keys(api: Api, needed: Collection[str], absent: set[str], *, wait: bool) ->
     if METRICS in needed and METRICS not in absent:
         keys.append(_METRICS_API)
     return list(dict.fromkeys(keys))
+
+
+def _old(items: Iterable[Item]) -> bool:
+    """Whether the first of these was made so long ago that whatever comes with it is there."""
+    made = [datetime.fromisoformat(text) for each in items if (text := each["metadata"].get("creationTimestamp"))]
+    return bool(made) and (datetime.now(UTC) - min(made)).total_seconds() >= _APPEARS
 
 
 def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:

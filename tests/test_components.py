@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,23 +82,29 @@ def test_what_is_disabled_is_not_waited_for(tmp_path: Path) -> None:
     assert act(situation).why == "none is used"
 
 
-def test_what_the_cluster_does_not_run_is_a_note_and_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+OLD = {**DNS, "metadata": {**DNS["metadata"], "creationTimestamp": "2025-01-01T00:00:00Z"}}
+SHOP = obj("Ingress", "shop", "platform", spec={})
+
+
+def test_what_the_cluster_does_not_run_is_a_note_and_no_failure(tmp_path: Path) -> None:
     """k3s skips a packaged manifest that has a `.skip` file beside it."""
-    monkeypatch.setattr("tasks.components._APPEARS", 0)
-    shop = obj("Ingress", "shop", "platform", spec={})
-    situation, _api = of(tmp_path, DNS, SCALED, shop)
+    situation, _api = of(tmp_path, OLD, SCALED, SHOP)
     assert act(situation).notes == (
         "horizontalpodautoscaler/shop needs metrics-server, which this cluster does not run",
         "ingress/shop needs traefik, which this cluster does not run",
     )
 
 
-def test_what_is_being_installed_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.components._APPEARS", 0)
-    job = obj("Job", "helm-install-traefik", "kube-system", spec={"completions": 1})
-    situation, _api = of(tmp_path, DNS, job, obj("Ingress", "shop", "platform", spec={}))
+@pytest.mark.parametrize(
+    "there",
+    [
+        (OLD, obj("Job", "helm-install-traefik", "kube-system", spec={"completions": 1})),
+        ({**DNS, "metadata": {**DNS["metadata"], "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}},),
+        (),
+    ],
+)
+def test_what_may_come_is_waited_for(tmp_path: Path, there: tuple[Object, ...]) -> None:
+    situation, _api = of(tmp_path, *there, SHOP)
     with pytest.raises(NotInTime):
         act(situation, deadline=0.2)
 
