@@ -23,7 +23,7 @@ def project(here: World, make: Make) -> Project:
     made = make(CLUSTER, settings)
     done = made.invoke("cluster", "--set", "cluster.agents=0")
     assert done.code == 0, done.text
-    done = made.invoke("health")  # what still starts would be a change that nobody made
+    done = made.invoke("health", "--set", "cluster.agents=0")  # what still starts would be a change that nobody made
     assert done.code == 0, done.text
     theirs = made.home / "their-kubeconfig"
     theirs.write_text(made.kubeconfig.read_text())
