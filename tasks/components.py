@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 TASK = "health"
 IN_USE = "health: components in use"
-ALL, NEEDED = "all", "needed"
+ALL = "all"
 _DISABLED_AS = {PROVISIONER: "local-storage"}
 """What `--disable` calls a component, where that is another name (k3s: Packaged Components)."""
 _METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.metrics.k8s.io")
@@ -153,57 +154,59 @@ def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(sorted({component(name) or name for name in late if not waits(name)}))
 
 
-def _autoscaled(situation: Situation, use: Use, context: Context) -> Iterable[str]:
-    """Wait until autoscalers have figures; a note for those that have none in time, which fails nothing."""
-    from tasks.kube.components import in_use as again
-    from tasks.tools.kubeapi import NotInTime, wait_until
-
+def _autoscaled(situation: Situation, use: Use, context: Context) -> list[str]:
+    """Wait until autoscalers have figures."""
     if not use.autoscalers or METRICS in off(situation):
-        return
-    said: dict[str, str] = {}
+        return []
 
-    def look() -> bool | None:
-        said.clear()
-        for each in again(situation.api(), _namespaces(situation)).autoscalers:
-            good, text = scales(each)
-            if not good:
-                said[each["metadata"]["name"]] = text
-        context.say(f"{len(use.autoscalers) - len(said)} of {len(use.autoscalers)} autoscalers have figures")
-        return None if said else True
+    def without() -> list[str]:
+        found = [(each, scales(each)) for each in in_use(situation.api(), _namespaces(situation)).autoscalers]
+        return [
+            f"horizontalpodautoscaler/{each['metadata']['name']} has no figures yet: {text}"
+            for each, (good, text) in found
+            if not good
+        ]
 
-    try:
-        wait_until(look, _part(context, _AUTOSCALES), pause=0.5, cap=1.0)
-    except NotInTime:
-        for name, text in said.items():
-            yield f"horizontalpodautoscaler/{name} has no figures yet: {text}"
+    return _bounded(without, context, _AUTOSCALES)
 
 
-def _answering(situation: Situation, use: Use, context: Context) -> Iterable[str]:
-    """Wait until each Ingress answers at the published port; a note for those that do not, which fails nothing."""
-    from tasks.tools.kubeapi import NotInTime, wait_until
-
+def _answering(situation: Situation, use: Use, context: Context) -> list[str]:
+    """Wait until each Ingress answers at the published port."""
     ports = situation.handover.ports or situation.ports
     if not use.ingresses or situation.engine == "existing" or ports is None or not ports.http:
-        return
+        return []
     port, address = ports.http, situation.settings.cluster.bind_address
-    silent: dict[str, str] = {}
 
-    def look() -> bool | None:
-        silent.clear()
+    def silent() -> list[str]:
+        found = []
         for each in in_use(situation.api(), _namespaces(situation)).ingresses:
             host, path = _first_rule(each)
             status = situation.reach.http_status(address, port, host, path)
             known = bool(((each.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
             if status in _NOT_YET or (status == 404 and not known):
-                silent[each["metadata"]["name"]] = f"http://{host or address}:{port}{path}"
-        context.say(f"{len(use.ingresses) - len(silent)} of {len(use.ingresses)} ingresses answer")
-        return None if silent else True
+                url = f"http://{host or address}:{port}{path}"
+                found.append(f"ingress/{each['metadata']['name']} does not answer yet at {url}")
+        return found
+
+    return _bounded(silent, context, _ANSWERS)
+
+
+def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float) -> list[str]:
+    """Wait until nothing is missing; what still is when the time is over are notes, which fail nothing."""
+    from tasks.tools.kubeapi import NotInTime, wait_until
+
+    left: list[str] = []
+
+    def look() -> bool | None:
+        left[:] = missing()
+        context.say("; ".join(left) or "all answer")
+        return None if left else True
 
     try:
-        wait_until(look, _part(context, _ANSWERS), pause=0.2, cap=1.0)
+        wait_until(look, replace(context, deadline=min(seconds, context.deadline)), pause=0.2, cap=1.0)
     except NotInTime:
-        for name, url in silent.items():
-            yield f"ingress/{name} does not answer yet at {url}"
+        return left
+    return []
 
 
 def _first_rule(ingress: Item) -> tuple[str, str]:
@@ -212,9 +215,3 @@ def _first_rule(ingress: Item) -> tuple[str, str]:
     paths: Sequence[Item] = (rules[0].get("http") or {}).get("paths") or ({},)
     path = str(paths[0].get("path") or "/")
     return str(rules[0].get("host") or "").replace("*", "any"), path if path.startswith("/") else "/"
-
-
-def _part(context: Context, seconds: float) -> Context:
-    from dataclasses import replace
-
-    return replace(context, deadline=min(seconds, context.deadline))

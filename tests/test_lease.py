@@ -144,3 +144,5 @@ def test_a_use_that_cannot_be_taken_back_ends_by_itself() -> None:
     mine.use("mine", 60, context())
     engine.programs.answers["docker volume rm"] = Answer(code=1, err="Cannot connect to the Docker daemon")
     mine.close()
+    (left,) = read("".join(engine.volumes.values()))
+    assert 0 < left.until - time.time() <= 61  # whole seconds

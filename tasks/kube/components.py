@@ -75,7 +75,8 @@ def in_use(api: Api, namespaces: Collection[str]) -> Use:
         default, controllers = _default(classes, _DEFAULT_INGRESS), {_name(e): _spec(e) for e in classes}
         for each in ingresses:
             name = _ingress_class(each) or default
-            if name == TRAEFIK or controllers.get(name, {}).get("controller") == _TRAEFIK_CLASS or not controllers:
+            controller = controllers.get(name, {}).get("controller")
+            if name == TRAEFIK or controller == _TRAEFIK_CLASS or not (name or controllers):
                 needed.setdefault(TRAEFIK, f"ingress/{_name(each)}")
             if name in controllers:
                 served.append(each)

@@ -65,6 +65,7 @@ def test_a_workload_belongs_to_a_component_by_its_name(name: str, found: str | N
         ([claim("somebody", storageClassName="local-path"), LOCAL], set()),
         ([ingress(ingressClassName="traefik")], {TRAEFIK}),
         ([ingress()], {TRAEFIK}),  # the class comes with the controller
+        ([ingress(ingressClassName="haproxy")], set()),
         ([ingress(), default(TRAEFIK_CLASS, "ingressclass.kubernetes.io/is-default-class")], {TRAEFIK}),
         ([ingress(ingressClassName="nginx"), NGINX_CLASS, TRAEFIK_CLASS], set()),
         ([autoscaler()], {METRICS}),
