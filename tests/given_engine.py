@@ -29,8 +29,9 @@ from tests.given_live import FakeApi, deployment, node
 from tests.programs import Answer, Asked, FakePrograms
 
 GIB = 1024**3
-OWNER = owner({}, Path("/nowhere")).label
-"""Of this user."""
+ME = owner({}, Path("/nowhere"), "the tests")
+"""The user: named, since who owns what by default is the machine's and the engine's matter (`tests.conftest`)."""
+OWNER = ME.label
 OTHER = Owner(id="0" * 16, name="alice@laptop").label
 INFO = {**LINUX, "CgroupVersion": "2", "NCPU": 4, "MemTotal": 8 * GIB, "Name": "elsewhere"}
 """Two agents' worth; not on this machine, so that its own disk and cgroups say nothing."""
@@ -94,6 +95,7 @@ class Machine:
         self.fails: dict[str, Answer] = {}
         """Answers that win over the script, by the beginning of a command line."""
         self.programs = FakePrograms(answers={"": self._answer}, env={"PATH": "/nowhere"}, otherwise=Answer())
+        monkeypatch.setattr("tasks.facts.owner.owner", lambda *_: ME)
         monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
         monkeypatch.setattr("tasks.tools.kubeapi.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.tools.kubeapi.port_answers", lambda *_: bool(self.containers))

@@ -11,15 +11,14 @@ import pytest
 from tasks.core.lock import Held, held
 from tasks.down import down
 from tasks.errors import BadInput, LaunchError
-from tasks.facts.owner import owner
 from tasks.objects.labels import finish
 from tasks.objects.ownership import CREATED_BY, environment
 from tests.given_direct import DirectApi
-from tests.given_engine import OTHER, Machine
+from tests.given_engine import ME, OTHER, Machine
 from tests.given_live import created, deployment, node, obj, stored
 from tests.programs import Answer
 
-MINE = environment(owner({}, Path("/nowhere")), "openframe-dev")
+MINE = environment(ME, "openframe-dev")
 SPACE = created(finish(obj("Namespace", "platform")), MINE)
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from tasks.errors import BadInput
-from tasks.facts.owner import owner
 from tasks.objects.labels import finish
 from tasks.objects.ownership import CREATED_BY, Foreign, environment
 from tasks.survey import survey
-from tests.given_engine import SMALL, Machine
+from tests.given_engine import ME, SMALL, Machine
 from tests.given_live import FakeApi, Object, created, node, obj, stored
 from tests.programs import Answer
 
@@ -22,7 +21,7 @@ RELEASES = {
     "repositories": {"r": "https://charts.example.com"},
     "releases": [{"name": "web", "namespace": "web", "chart": "r/c"}],
 }
-MINE = environment(owner({}, Path("/nowhere")), "openframe-dev")
+MINE = environment(ME, "openframe-dev")
 FLAT = "apiVersion: v1\nkind: Config\ncurrent-context: team\n"
 VIEW = "kubectl config view --minify --flatten --raw --context=team --output=yaml"
 
