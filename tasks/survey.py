@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from tasks import prepull, registry
+from tasks import prepull
 from tasks.cluster.config import Shape
 from tasks.cluster.network import network
 from tasks.errors import ClusterAbsent, ClusterStopped
@@ -18,6 +18,7 @@ from tasks.inside import with_live
 from tasks.kustomize import kustomized
 from tasks.launch import NEEDS_CLUSTER
 from tasks.questions import Questions
+from tasks.registry import nodes_file, push_name, used
 from tasks.release_ownership import refuse_pending
 from tasks.secrets import values
 from tasks.session import Session
@@ -68,8 +69,8 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         agents=agents,
         concurrency=concurrency,
         parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
-        registries=registry.used(settings),
-        registries_yaml=registry.nodes_file(settings, session.root, _push_port(settings, kept)),
+        registries=used(settings),
+        registries_yaml=nodes_file(settings, session.root, _push_port(settings, kept)),
         network=network(settings, session.environ, session.root),
         owner=session.owner.label,
         subnets=host.subnets,
@@ -130,7 +131,7 @@ def _k3d_environment(programs: Programs, session: Session, settings: Settings) -
 
 def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:
     """The host port of the push registry: by it, too, images are named. A new one gets the wish, if it is free."""
-    found = kept.get(registry.push_name(settings))
+    found = kept.get(push_name(settings))
     return found.port if found is not None and found.port is not None else settings.registries.port
 
 
