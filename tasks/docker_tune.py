@@ -8,28 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.caching import port_of
+from tasks.clients import docker
+from tasks.core.errors import LaunchError, NoEngine
 from tasks.core.lock import held
 from tasks.engine.step import Action, Bounds, Context, Report, Step
-from tasks.errors import LaunchError, NoEngine
 from tasks.facts.registries import Registry, read
-from tasks.reach import Network
-from tasks.registry import cache_name, cache_step
-from tasks.tools import docker
-from tasks.tune import memory as remembering
-from tasks.tune.act import tune
-from tasks.tune.elsewhere import away, elsewhere
-from tasks.tune.merge import DOWNLOADS, MIRRORS, UPLOADS, Wishes
-from tasks.tune.place import Place, known, locate
-from tasks.tune.rights import NoRights, hands, reader
-from tasks.tune.undo import undo as give_back
-from tasks.tune.work import Untouched, Work, plan, settled
+from tasks.host import change as remembering
+from tasks.host.change import Untouched, Work, plan, settled
+from tasks.host.daemon import Place, away, elsewhere, known, locate
+from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Wishes
+from tasks.host.tune import tune
+from tasks.host.tune import undo as give_back
+from tasks.host.writer import NoRights, hands, reader
+from tasks.run.backend import Network
+from tasks.run.images import port_of
+from tasks.run.registries import cache_name, cache_step
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
-    from tasks.session import Session
-    from tasks.settings.tree import Settings
-    from tasks.situation import Situation
+    from tasks.facts.facts import Situation
+    from tasks.run.session import Session
+    from tasks.settings.schema import Settings
 
 TASK = "docker-tune"
 FILE, MIRROR, UNDO = "docker-tune: daemon.json", "docker-tune: mirror of Docker Hub", "docker-tune: undo"

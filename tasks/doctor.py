@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tasks.errors import FAILED, NO_ENGINE, OK, BadInput
+from tasks.core.errors import FAILED, NO_ENGINE, OK, BadInput
 
 if TYPE_CHECKING:
     from tasks.checks.facts import Facts
-    from tasks.session import Session
-    from tasks.situation import Situation
+    from tasks.facts.facts import Situation
+    from tasks.run.session import Session
 
 
 def doctor(session: Session, *, fix: bool, form: str) -> int:
     """Look at everything; 0: nothing would stop a launch, 1: something would, 6: no engine. Raises `BadInput`."""
     from tasks.checks.every import examine, problems
+    from tasks.checks.finding import Mended, as_json, as_lines, mend
     from tasks.checks.gather import gather
-    from tasks.checks.mend import Mended, mend
-    from tasks.checks.shown import as_json, as_lines
-    from tasks.view.output import out, width_of
+    from tasks.view.console import out, width_of
 
     if form not in ("text", "json"):
         raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
@@ -62,9 +61,9 @@ def _fetch(session: Session) -> int:
     """Fetch the pinned programs, shown on standard error: standard output may be a document."""
     import contextlib
 
-    from tasks.errors import LaunchError
-    from tasks.fetching import tools
-    from tasks.session import Ended
+    from tasks.core.errors import LaunchError
+    from tasks.host.fetching import tools
+    from tasks.run.session import Ended
 
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tasks import removal
+from tasks.core.errors import BadInput
 from tasks.engine.step import Step
-from tasks.errors import BadInput
-from tasks.launch import bounds
-from tasks.session import Session
-from tasks.situation import Situation
-from tasks.survey import survey
+from tasks.facts.facts import Situation
+from tasks.facts.gather import survey
+from tasks.k3d import removal
+from tasks.run.launch import bounds
+from tasks.run.session import Session
 from tasks.up import locked
 
 
@@ -43,7 +43,7 @@ def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
 
 
 def _purge(session: Session, situation: Situation, needs: tuple[str, ...]) -> list[Step]:
-    from tasks.registries import purge_steps
+    from tasks.registry import purge_steps
 
     return [replace(step, needs=(*step.needs, *needs)) for step in purge_steps(session, situation)]
 
@@ -56,8 +56,8 @@ def _existing(session: Session, *, yes: bool, refused: str) -> int:
             why="that cluster and its registries are not this project's",
             fix="leave it out",
         )
-    from tasks import leaving, uninstall
-    from tasks.existing import existing
+    from tasks.run import leaving, uninstall
+    from tasks.run.existing import existing
 
     situation = existing(session, ("helm",))
     left = leaving.look(situation)
@@ -71,7 +71,7 @@ def _existing(session: Session, *, yes: bool, refused: str) -> int:
 
 def _ask(context: str, doing: Sequence[Step], staying: Mapping[str, str]) -> None:
     """Raises `BadInput` unless a person says yes."""
-    from tasks.view.output import out
+    from tasks.view.console import out
 
     out([f"This removes from the cluster of context '{context}':", *(f"  {step.name}: {step.why}" for step in doing)])
     if staying:

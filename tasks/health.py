@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tasks import components
-from tasks.cluster.plan import READY, START
+from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.live import system_items
-from tasks.facts.readiness import node_ready
-from tasks.situation import Situation
-from tasks.tools import docker
-from tasks.tools.kuberesources import Key
-from tasks.waiting import wait_ready
+from tasks.facts.facts import Situation
+from tasks.facts.objects import system_items
+from tasks.k3d.steps import READY, START
+from tasks.kube.readiness import node_ready
+from tasks.kube.resources import Key
+from tasks.kube.wait import wait_ready
+from tasks.run import components
 
 if TYPE_CHECKING:
-    from tasks.tools.kubeapi import Api
+    from tasks.kube.client import Api
 
 TASK = "health"
 NODES, ENDPOINTS, SYSTEM = "health: nodes are ready", "health: API endpoints", "health: system services"
@@ -99,7 +99,7 @@ def _reporting(situation: Situation) -> Action:
     """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
 
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import wait_until
+        from tasks.kube.client import wait_until
 
         ids = [node.id for node in situation.standing.of("server", "agent")]
         found = docker.inspected(situation.programs.run(docker.inspect(ids), context).out)
@@ -128,7 +128,7 @@ def _later(time: str, start: str) -> bool:
 
 def _nodes(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubewatch import watch_until
+        from tasks.kube.watch import watch_until
 
         wanted = expected_nodes(situation)
         seen: list[str] = []
@@ -149,8 +149,8 @@ def _nodes(situation: Situation) -> Action:
 
 def _endpoints(situation: Situation) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import wait_until
-        from tasks.tools.kubeendpoints import endpoints
+        from tasks.kube.client import wait_until
+        from tasks.kube.endpoints import endpoints
 
         bad: list[str] = []
 
@@ -178,7 +178,7 @@ def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = la
 
 def _system(situation: Situation, everything: bool) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.pulling import doubting
+        from tasks.run.pulls import doubting
 
         off, waits = components.off(situation), components.waited_for(situation, everything=everything)
         keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look

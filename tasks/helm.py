@@ -9,30 +9,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.applying import ending
-from tasks.chart_steps import fetch_steps
-from tasks.charts import Chart, chart_of
-from tasks.cluster.plan import READY
+from tasks.clients import helm, kubectl
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.errors import LaunchError
-from tasks.facts.releases import LiveRelease, releases, unreadable, wanted_refs
+from tasks.facts.facts import Situation
+from tasks.k3d.steps import READY
+from tasks.kube.apply import line
+from tasks.kube.objects import digest
+from tasks.kube.releases import LiveRelease, releases, unreadable, wanted_refs
+from tasks.kube.resources import Key
+from tasks.kube.wait import wait_ready
 from tasks.namespaces import APPLY as NAMESPACES
-from tasks.objects.helm_values import release_fingerprint, release_values
-from tasks.objects.labels import digest
-from tasks.objects.stream import line
-from tasks.quotas import QUOTAS
-from tasks.release_ownership import is_pending, refuse_hooks, verb_for
+from tasks.process.command import Command, Completed
+from tasks.run.apply import ending
+from tasks.run.chart_steps import fetch_steps
+from tasks.run.charts import Chart, chart_of, release_fingerprint, release_values
+from tasks.run.quotas import QUOTAS
+from tasks.run.release_ownership import is_pending, refuse_hooks, verb_for
 from tasks.secrets import APPLY as SECRETS
 from tasks.settings.releases import named
-from tasks.settings.tree import Release
-from tasks.situation import Situation
-from tasks.tools import helm, kubectl
-from tasks.tools.kuberesources import Key
-from tasks.tools.program import Command, Completed
-from tasks.waiting import wait_ready
+from tasks.settings.schema import Release
 
 if TYPE_CHECKING:
-    from tasks.tools.postrender import PostRenderer
+    from tasks.clients.postrender import PostRenderer
 
 TASK = "helm"
 KIND = "helm"
@@ -149,7 +148,7 @@ def _left_behind(situation: Situation, live: LiveRelease) -> bool:
 
 
 def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
-    from tasks.acting import run
+    from tasks.run.command import run
 
     def act(context: Context) -> Report | None:
         if not situation.owns_cluster:
@@ -193,7 +192,7 @@ def _clear_own(situation: Situation, release: Release, context: Context) -> None
     Before that attempt the release was not pending, so no other Helm is at it; in a cluster of somebody else one
     might be.
     """
-    from tasks.acting import run
+    from tasks.run.command import run
 
     if not situation.owns_cluster:
         return
@@ -206,8 +205,8 @@ def _install(situation: Situation, release: Release, chart: Chart) -> Action:
     before: dict[Key, Mapping[str, Any]] = {}
 
     def act(context: Context) -> Report | None:
-        from tasks.outage import answers_again
-        from tasks.release_conflicts import resolved
+        from tasks.kube.wait import answers_again
+        from tasks.run.release_conflicts import resolved
 
         answers_again(situation, context)
         if context.attempt > 1:
@@ -238,7 +237,7 @@ def _upgrade(
     force_conflicts: bool = False,
     post_renderer: PostRenderer | None = None,
 ) -> Completed:
-    from tasks.acting import run
+    from tasks.run.command import run
 
     values, archive = values_of(situation, release), chart.archive(situation)
     mark = fingerprint(situation, release, chart)
@@ -319,7 +318,7 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
 
 def _waiting(situation: Situation, release: Release) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.pulling import doubting
+        from tasks.run.pulls import doubting
 
         refs, fault = _workloads(situation, release)
         told = wait_ready(situation.watched(), refs, context, jobs=release.wait_for_jobs, doubt=doubting(situation))

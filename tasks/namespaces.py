@@ -6,13 +6,34 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.applying import apply_step, ending
-from tasks.cluster.plan import READY
+from tasks.core.errors import BadInput
 from tasks.engine.step import Context, Report, Step
-from tasks.objects.labels import Key, is_namespace
-from tasks.objects.namespaces import namespaces
-from tasks.objects.ownership import created_by
-from tasks.situation import Situation
+from tasks.facts.facts import Situation
+from tasks.k3d.steps import READY
+from tasks.kube.objects import Key, finish, is_namespace
+from tasks.kube.ownership import created_by
+from tasks.run.apply import apply_step, ending
+from tasks.settings.words import dns_label
+
+
+def namespaces(names: Sequence[str]) -> list[dict[str, Any]]:
+    """One object for each name, in their order, a name that comes twice once. Raises `BadInput` for an odd name."""
+    return [
+        finish({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _checked(name)}})
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _checked(name: str) -> str:
+    try:
+        return dns_label(name)
+    except ValueError as error:
+        raise BadInput(
+            f"'{name}' cannot be the name of a namespace",
+            why=f"it {error}",
+            fix="correct it where it is set: namespaces (NAMESPACES), or the namespace of a release or a secret",
+        ) from None
+
 
 TASK = "namespaces"
 APPLY, GONE = "namespaces: apply", "namespaces: those being deleted are gone"
@@ -76,7 +97,7 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
     """What goes into a namespace that is being deleted is refused."""
 
     def act(context: Context) -> Report | None:
-        from tasks.tools.kubeapi import wait_until
+        from tasks.kube.client import wait_until
 
         left: dict[str, str] = {}
 

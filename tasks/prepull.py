@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tasks.acting import run
+from tasks.clients import docker
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.errors import LaunchError
+from tasks.facts.facts import Situation
+from tasks.process.command import CommandFailed, DeadlinePassed
+from tasks.run.command import run
 from tasks.settings.derived import balanced
-from tasks.settings.tree import Settings
-from tasks.situation import Situation
-from tasks.tools import docker
-from tasks.tools.program import CommandFailed, DeadlinePassed
+from tasks.settings.schema import Settings
 
 TASK = "prepull"
 KIND = "download"
@@ -154,8 +154,8 @@ def _pull_as(situation: Situation, name: str, context: Context) -> frozenset[str
 
 def _through(situation: Situation, image: str, cache: str, context: Context) -> int | None:
     """Bytes that came, 0 if nobody tells; None: it could not be pulled through that cache."""
-    from tasks.caching import layers_of, local, port_of, remember_size
-    from tasks.objects.images import parse
+    from tasks.core.imageref import parse
+    from tasks.run.images import layers_of, local, port_of, remember_size
 
     port = port_of(situation, cache)
     if port is None:

@@ -1,157 +1,163 @@
-"""The push registry and the pull-through caches: shared by all clusters of this engine."""
+"""`invoke registry`: the shared registries started, looked at, or removed."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import threading
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from tasks.engine.step import Retry, Step
-from tasks.facts.registries import Registry, read
-from tasks.facts.standing import Presence
-from tasks.objects.registries import TEMPLATE, registries_yaml
-from tasks.prepull import step_name
-from tasks.registry_container import fits, making, upstream_url
-from tasks.settings.tree import Cache, Settings
-from tasks.situation import Situation
+from tasks.clients import docker
+from tasks.core.errors import LaunchError
+from tasks.core.lock import held
+from tasks.docker_tune import unmirrored
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.facts import Situation
+from tasks.facts.gather import survey
+from tasks.facts.owner import read as owner_of
+from tasks.facts.registries import PUSH, Registry
+from tasks.facts.registries import registries as registries_of
+from tasks.k3d.registry_container import lock
+from tasks.process.command import Command
+from tasks.run.command import run
+from tasks.run.launch import bounds
+from tasks.run.lease import Leases
+from tasks.run.part import part
+from tasks.run.registries import TASK
+from tasks.run.session import Session
 
-__all__ = [
-    "Registry",
-    "cache_name",
-    "mirrors",
-    "missing",
-    "nodes_file",
-    "push_name",
-    "read",
-    "steps",
-    "used",
-    "wanted",
-]
-
-TASK = "registry"
-PUSH_STEP = "registry: push"
+_PATIENCE = 10.0
+"""Seconds that a launch of this user may be making a registry."""
 
 
-def cache_name(cache: Cache) -> str:
-    """The container of a cache.
-
-    One that asks elsewhere than usual is another container: a cache is never rebuilt under a cluster.
-    """
-    slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
-    url = upstream_url(cache).rstrip("/")
-    own = url != upstream_url(Cache(upstream=cache.upstream)) or cache.username_env or cache.password_env
-    mark = f"-{hashlib.sha256(f'{url} {cache.username_env}'.encode()).hexdigest()[:6]}" if own else ""
-    return f"k3d-openframe-cache-{slug}{mark}"
-
-
-def cache_step(cache: Cache) -> str:
-    """The step after which a cache runs."""
-    return f"registry: cache of {cache.upstream}"
+def registries(session: Session, *, purge: bool, status: bool) -> int:
+    """Start what is missing; `status` only looks, `purge` removes."""
+    if status:
+        return _show(survey(session, (), shared=True))
+    if not purge:
+        return part_of_registry(session)
+    with held(lock(session.state / "clusters"), TASK, _PATIENCE):
+        session.open_logs()
+        situation = survey(session, (), shared=True)
+        session.run(purge_steps(session, situation), bounds(situation))
+    return 0
 
 
-def push_name(settings: Settings) -> str:
-    """The container of the push registry."""
-    return f"k3d-{settings.registries.name}"
+def part_of_registry(session: Session) -> int:
+    """The registries with the image that they need."""
+    return part(session, "registry")
 
 
-def wanted(settings: Settings) -> dict[str, Cache | None]:
-    """Containers to be there, each with the cache it is; None: the push registry."""
-    registries = settings.registries
-    push: dict[str, Cache | None] = {push_name(settings): None} if registries.push else {}
-    return {**push, **{cache_name(cache): cache for cache in registries.caches}}
-
-
-def used(settings: Settings) -> tuple[str, ...]:
-    """As k3d's `registries.use` wants them: the push registry first, since k3d tells clients of the first one."""
-    return tuple(f"{name}:5000" for name in wanted(settings))
-
-
-def mirrors(settings: Settings) -> dict[str, list[str]]:
-    """For each upstream the cache that nodes ask first."""
-    return {cache.upstream: [f"http://{cache_name(cache)}:5000"] for cache in settings.registries.caches}
-
-
-def nodes_file(settings: Settings, root: Path, port: int) -> str:
-    """The nodes' registries.yaml, where the push registry is published at `port`. Raises `BadInput`."""
-    push = push_name(settings) if settings.registries.push else None
-    return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
-
-
-def steps(situation: Situation, free_port: Callable[[int | None], int], *, required: bool = False) -> list[Step]:
-    """What is missing is made, what is stopped is started. `free_port`: a port near a wish, each once.
-
-    A launch goes on without a cache that keeps ending, unless they are `required`.
-    """
-    one_at_a_time = threading.Lock()
-
-    def port(wish: int | None) -> int:
-        with one_at_a_time:
-            return free_port(wish)
-
-    found: list[Step] = []
-    for name, cache in wanted(situation.settings).items():
-        there: Registry | None = situation.registries.get(name)
-        what = PUSH_STEP if cache is None else cache_step(cache)
-        join = _network(situation) if there is None or _network(situation) not in there.networks else None
-        if there is None or not there.started:
-            found.append(_made(situation, what, name, cache, port, required=required, why="it is missing"))
-        elif not fits(there, cache, situation.shape.network):
-            why = "its proxies or certificate authorities are others by now; what it keeps stays"
-            found.append(_made(situation, what, name, cache, port, required=required, why=why))
-        elif not there.running:
-            found.append(_made(situation, what, name, cache, port, required=required, why=f"{name} {there.condition}"))
-        elif join:
-            found.append(_made(situation, what, name, cache, port, required=required, why=f"{name} is not in {join}"))
-        else:
-            found.append(Step(name=what, task=TASK, skip=f"{name} runs at 127.0.0.1:{there.port}"))
-    return found
-
-
-def missing(situation: Situation) -> bool:
-    """Whether one has to be made."""
-    there, network = situation.registries, situation.shape.network
-    return not all(
-        name in there and there[name].started and fits(there[name], cache, network)
-        for name, cache in wanted(situation.settings).items()
-    )
-
-
-def _network(situation: Situation) -> str | None:
-    """The network of a cluster that stands; k3d itself puts registries into that of one that it makes."""
-    first = situation.standing.first
-    if first is None or situation.standing.presence not in (Presence.RUNNING, Presence.STOPPED):
-        return None
-    return first.labels.get("k3d.cluster.network", f"k3d-{situation.name}")
-
-
-def _made(
-    situation: Situation,
-    what: str,
-    name: str,
-    cache: Cache | None,
-    free_port: Callable[[int | None], int],
-    *,
-    required: bool,
-    why: str,
-) -> Step:
-    settings = situation.settings
-    login = cache is not None and bool(cache.username_env or cache.password_env)
-    wish = settings.registries.port if cache is None else None
-    return Step(
-        name=what,
-        task=TASK,
-        action=making(
-            situation,
-            name,
-            cache,
-            lambda: free_port(wish),
-            network=_network(situation),
-            required=required or cache is None,
+def purge_steps(session: Session, situation: Situation) -> list[Step]:
+    """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
+    found = {name: each for name, each in situation.registries.items() if each.ours}
+    alone = session.options.task == "registry"
+    _refuse_attached(found, situation.name, stays=alone and bool(situation.standing.nodes))
+    Leases(situation.programs).refuse_users()
+    volumes = situation.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split()
+    before = unmirrored(situation)
+    return [
+        *before,
+        Step(
+            name="registry: remove",
+            task=TASK,
+            action=_removing(situation, alone=alone),
+            needs=tuple(step.name for step in before),
+            skip=None if found or volumes else "there are none",
+            why=", ".join(sorted({*found, *volumes})),
         ),
-        needs=(step_name(settings.registries.image),),
-        retry=Retry(attempts=3, first=0.1),
-        why=why + ("; its login goes in as a file, never as an argument" if login else ""),
-        expected=0.6,
+    ]
+
+
+def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -> None:
+    """`stays`: the cluster of this call is there, and is not removed by it; else its network was left behind."""
+    attached = {each for registry in found.values() for each in registry.clusters} - {name}
+    if stays:
+        attached.add(name)
+    if attached:
+        raise LaunchError(
+            f"the registries are in use by: {', '.join(sorted(attached))}",
+            why="their nodes pull through them, and would fail without",
+            fix="remove those clusters first (invoke down); or leave the registries: they cost only disk",
+        )
+
+
+def _removing(situation: Situation, *, alone: bool) -> Action:
+    """Look again at the moment of removal: launches of other users may have begun since, and no file lock is theirs."""
+
+    def act(context: Context) -> Report | None:
+        programs = situation.programs
+        mine = owner_of(situation.shape.owner)
+        who = "invoke registry --purge" if alone else "invoke down --purge"
+        clusters = situation.folders.state.parent
+        with (
+            contextlib.nullcontext() if alone else held(lock(clusters), TASK, _PATIENCE),
+            Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),
+        ):
+            found = {name: each for name, each in registries_of(programs).items() if each.ours}
+            nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={situation.name}"), context).out
+            _refuse_attached(found, situation.name, stays=alone and bool(nodes.strip()))
+            if found:
+                run(programs, docker.remove(sorted(found)), context)
+            volumes = programs.run(docker.volumes(docker.CACHE_LABEL), context).out.split()
+            if volumes:
+                run(programs, docker.remove_volumes(volumes), context)
+        return Report(why=", ".join(sorted({*found, *volumes})), exit_code=0)
+
+    return act
+
+
+def _show(situation: Situation) -> int:
+    from tasks.view.console import out, width_of
+    from tasks.view.table import table
+
+    found = [each for each in situation.registries.values() if each.ours]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        sizes = list(pool.map(lambda each: _size(situation, each), found))
+        rates = list(pool.map(lambda each: _rate(situation, each), found))
+    rows = [
+        [
+            each.name,
+            each.upstream,
+            f"127.0.0.1:{each.port}" if each.running else each.state.value.removeprefix("is "),
+            size,
+            rate,
+            ", ".join(each.clusters) or "none",
+        ]
+        for each, size, rate in zip(found, sizes, rates, strict=True)
+    ]
+    head = ("registry", "stands before", "address", "size", "hits", "clusters")
+    out(table(rows, head=head, width=width_of(sys.stdout)) if rows else ["There are no registries."])
+    ending = [f"{each.name} {each.condition}" for each in found if each.last]
+    if ending:
+        out(["", *ending, "`invoke registry` starts them, and mends what can be mended."])
+    return 0
+
+
+def _size(situation: Situation, each: Registry) -> str:
+    if not each.running:
+        return "unknown"
+    words = situation.programs.run(docker.disk(each.name)).out.split()
+    return f"{int(words[0]) / 1024:.0f} MB" if words and words[0].isdigit() else "unknown"
+
+
+def _rate(situation: Situation, each: Registry) -> str:
+    """How many layers the cache had itself, since it was started (distribution: `registry/proxy/proxymetrics.go`).
+
+    Version 2 counts every layer that it hands out as a hit, and both versions count those that it had to fetch.
+    """
+    if each.upstream == PUSH:
+        return "no cache"
+    if not each.running:
+        return "unknown"
+    ask = Command(
+        argv=("docker", "exec", each.name, "wget", "-q", "-O", "-", f"http://{docker.REGISTRY_DEBUG}/debug/vars"),
+        ok=(0, 1, 126, 127),
     )
+    try:
+        told = json.loads(situation.programs.run(ask).out)["registry"]["proxy"]["blobs"]
+        asked, fetched = int(told["Requests"]), int(told["Misses"])
+    except (ValueError, KeyError, TypeError):
+        return "not told"
+    return f"{max(0, asked - fetched)} of {asked}" if asked else "not asked yet"

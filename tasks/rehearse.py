@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.session import Session
+    from tasks.run.session import Session
 
 
 def rehearse(

@@ -6,15 +6,16 @@ import json
 import sys
 from dataclasses import dataclass
 
-from tasks import components, kubeconfig
-from tasks.cluster.recorded import differences
-from tasks.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
-from tasks.facts.standing import Presence
-from tasks.hostports import choosers
-from tasks.launch import launch
-from tasks.session import Session
-from tasks.situation import Situation
-from tasks.survey import survey
+from tasks.core.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.facts.gather import survey
+from tasks.k3d import kubeconfig
+from tasks.k3d.ports import choosers
+from tasks.k3d.recorded import differences
+from tasks.run import components
+from tasks.run.launch import launch
+from tasks.run.session import Session
 from tasks.up import parts_of
 
 
@@ -29,7 +30,7 @@ class Row:
 
 def status(session: Session, *, form: str) -> int:
     """Show it; the exit code says it in one number: 0 as configured, 3 stopped, 4 absent, 5 drifted."""
-    from tasks.view.output import out, width_of
+    from tasks.view.console import out, width_of
     from tasks.view.table import table
 
     if form not in ("text", "json"):

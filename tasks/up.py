@@ -7,20 +7,20 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks import health, kubeconfig, removal
-from tasks.cluster.recorded import differences
+from tasks import health
+from tasks.core.errors import BadInput, Drifted, LaunchError
 from tasks.core.lock import held
 from tasks.core.optional import attempt
 from tasks.engine.step import Result, Step
-from tasks.errors import BadInput, Drifted, LaunchError
-from tasks.facts.standing import Presence
-from tasks.hostports import anew, choosers
-from tasks.inside import with_live
-from tasks.launch import NEEDS_CLUSTER, PARTS, bounds, launch
-from tasks.session import Ended, Session
-from tasks.situation import Situation
-from tasks.survey import survey
-from tasks.view.output import err
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.facts.gather import survey, with_live
+from tasks.k3d import kubeconfig, removal
+from tasks.k3d.ports import anew, choosers
+from tasks.k3d.recorded import differences
+from tasks.run.launch import NEEDS_CLUSTER, PARTS, bounds, launch
+from tasks.run.session import Ended, Session
+from tasks.view.console import err
 
 _LONG = 86400.0
 _NOT_KEPT = "that the cluster is complete is not remembered"
@@ -70,9 +70,9 @@ def clear_after(session: Session) -> None:
     """End the programs of a run that was killed, and remove the files that it had not finished."""
     import tempfile
 
+    from tasks.clients.kubeconfig import target
     from tasks.core.files import sweep
-    from tasks.tools.kubeconfig import target
-    from tasks.tools.orphans import end_orphans
+    from tasks.process.children import end_orphans
 
     end_orphans(session.lock)
     for folder in (session.state, session.folders.cache):
@@ -162,7 +162,7 @@ def _not_yet_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:
 
 
 def _standing_again(situation: Situation) -> Situation:
-    from tasks.facts.standing import standing
+    from tasks.facts.cluster import standing
 
     stands = standing(situation.programs, situation.name)
     return replace(situation, standing=stands)
@@ -174,7 +174,7 @@ def remember_complete(situation: Situation) -> None:
     It only saves the next run a question. Raises OSError, `LaunchError`.
     """
     from tasks.core.files import remembered, write_whole
-    from tasks.facts.standing import standing
+    from tasks.facts.cluster import standing
 
     if situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE):
         return
@@ -214,7 +214,7 @@ def ensure_programs(session: Session) -> None:
     """
     from tasks.engine.step import Bounds
     from tasks.facts.engine import engine
-    from tasks.fetching import fetch_plan
+    from tasks.host.fetching import fetch_plan
 
     steps = fetch_plan(session)
     if all(step.skip is not None for step in steps):
@@ -227,7 +227,7 @@ def ensure_programs(session: Session) -> None:
 def _roll_back(situation: Situation) -> None:
     """Remove what this run made: the cluster, if it was not there before."""
     from tasks.engine.scheduler import Run
-    from tasks.tools.children import CHILDREN
+    from tasks.process.children import CHILDREN
 
     if situation.standing.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         err(["--rollback: the cluster was there before this run, so it stays"])

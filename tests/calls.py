@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tasks.tools.program import Completed
+from tasks.process.command import Completed
 
 _FILE = Path(__file__).with_suffix(".yaml")
 _WORD = re.compile(r"<([a-z0-9-]+)>")

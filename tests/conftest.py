@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from tasks.process.children import CHILDREN
+from tests.tls import Certificates, Served, certificates, serving
 
 
 @pytest.fixture(autouse=True)
@@ -10,3 +15,22 @@ def _on_a_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Tests may run in a container: what is asked there is not part of what they are about."""
     if request.node.get_closest_marker("cluster") is None and request.module.__name__ != "tests.facts.test_enclosure":
         monkeypatch.setattr("tasks.facts.enclosure.outside", lambda *_: False)
+
+
+@pytest.fixture(autouse=True)
+def _programs_may_start() -> None:
+    """A test of a whole task closes the registry of children for this process."""
+    CHILDREN.open()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A cluster's certificates."""
+    return certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def served(made: Certificates) -> Iterator[Served]:
+    """An API server on loopback."""
+    with serving(made.server, made.authority) as running:
+        yield running

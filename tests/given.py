@@ -10,21 +10,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tasks import prepull, registry
-from tasks.cluster.config import Ports, Shape
-from tasks.cluster.network import network
+from tasks import prepull
+from tasks.clients import docker
 from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
+from tasks.facts.cluster import Node, Presence, Standing
 from tasks.facts.container import ContainerState
-from tasks.facts.live import Live
-from tasks.facts.standing import Node, Presence, Standing
-from tasks.options import Options
-from tasks.session import Session
+from tasks.facts.facts import Folders, Situation
+from tasks.facts.objects import Live
+from tasks.k3d.config import Ports, Shape
+from tasks.k3d.network import network
+from tasks.process.command import Programs
+from tasks.run import registries
+from tasks.run.session import Session
+from tasks.run.task import Options
 from tasks.settings.rules import releases
-from tasks.settings.tree import Settings
-from tasks.situation import Folders, Situation
-from tasks.tools import docker
-from tasks.tools.program import Programs
+from tasks.settings.schema import Settings
 from tests.programs import Answer, FakePrograms
 
 ROOT = Path(__file__).parents[1]
@@ -94,8 +95,8 @@ def situation(folder: Path, programs: Programs | None = None, **changes: Any) ->
             image=prepull.k3s_image(chosen),
             agents=agents,
             concurrency=4,
-            registries=registry.used(chosen),
-            registries_yaml=registry.nodes_file(chosen, ROOT, chosen.registries.port),
+            registries=registries.used(chosen),
+            registries_yaml=registries.nodes_file(chosen, ROOT, chosen.registries.port),
             network=network(chosen, {}, folder),
         ),
         "ports": Ports(http=80, https=443, api=6550),

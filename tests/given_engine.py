@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from tasks import prepull
-from tasks.cluster.config import Shape
-from tasks.cluster.recorded import remembered
 from tasks.engine.step import Context, Stopped
+from tasks.facts.cluster import MARKER
 from tasks.facts.owner import Owner, owner
-from tasks.facts.standing import MARKER
-from tasks.registry import used, wanted
-from tasks.settings.tree import Settings
-from tasks.settings.values import memory_bytes
+from tasks.k3d.config import Shape
+from tasks.k3d.recorded import remembered
+from tasks.run.registries import used, wanted
+from tasks.settings.schema import Settings
+from tasks.settings.words import memory_bytes
 from tests import given
 from tests.facts.docker_info import LINUX
 from tests.facts.inspected import NO_FILE_20, container, registry
@@ -96,10 +96,10 @@ class Machine:
         """Answers that win over the script, by the beginning of a command line."""
         self.programs = FakePrograms(answers={"": self._answer}, env={"PATH": "/nowhere"}, otherwise=Answer())
         monkeypatch.setattr("tasks.facts.owner.owner", lambda *_: ME)
-        monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
-        monkeypatch.setattr("tasks.tools.kubeapi.open_api", lambda *_: self.api)
-        monkeypatch.setattr("tasks.tools.kubeapi.port_answers", lambda *_: bool(self.containers))
-        monkeypatch.setattr("tasks.tools.distribution.answers", lambda *_: True)
+        monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
+        monkeypatch.setattr("tasks.kube.client.open_api", lambda *_: self.api)
+        monkeypatch.setattr("tasks.kube.client.port_answers", lambda *_: bool(self.containers))
+        monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: True)
         monkeypatch.setattr("tasks.facts.ports.taken", lambda *_: False)
         monkeypatch.setattr("tasks.facts.ports.low_port_start", lambda: 0)
         monkeypatch.setattr("tasks.engine.step.Context.wait", _soon)
@@ -191,7 +191,7 @@ class Machine:
         return Answer(out=json.dumps(found), code=0 if found else 1)
 
     def _images(self, argv: tuple[str, ...], _asked: Asked) -> str:
-        from tasks.tools.docker import short
+        from tasks.clients.docker import short
 
         listed = json.dumps([short(ref) for ref in argv[5:]])
         return f'{listed}[]"linux""{self.image_architecture}"' if self.images else ""

@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
 
+from tasks.clients import helm
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
-from tasks.facts.live import Live
-from tasks.facts.releases import LiveRelease
-from tasks.objects.labels import FIELD_MANAGER, key
-from tasks.objects.ownership import CREATED_BY, marked
-from tasks.situation import Situation
-from tasks.tools import helm
-from tasks.tools.kubeapi import ApiError, content
-from tasks.tools.kuberesources import Key
+from tasks.facts.facts import Situation
+from tasks.facts.objects import Live
+from tasks.kube.client import ApiError, content
+from tasks.kube.objects import FIELD_MANAGER, key
+from tasks.kube.ownership import CREATED_BY, marked
+from tasks.kube.releases import LiveRelease
+from tasks.kube.resources import Key
 
 Object = dict[str, Any]
 KINDS: Mapping[tuple[str, str], tuple[str, bool]] = {

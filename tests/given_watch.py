@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tasks.tools.kubeapi import ApiError
+from tasks.kube.client import ApiError
 
 Object = dict[str, Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.engine.step import Step
+from tasks.facts.facts import Situation
 from tasks.facts.registries import PUSH, Registry
-from tasks.registry import steps
-from tasks.situation import Situation
+from tasks.run.registries import steps
 from tests.facts import inspected
 from tests.given import settings
 from tests.programs import Answer, FakePrograms

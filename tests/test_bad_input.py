@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import BadInput
-from tasks.objects.secrets import secrets
+from tasks.core.errors import BadInput
+from tasks.secrets import secrets
+from tasks.settings.schema import Settings
 from tasks.settings.shape import places
-from tasks.settings.tree import Settings
 from tests import given
 
 pytestmark = pytest.mark.whole

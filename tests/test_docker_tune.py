@@ -13,18 +13,18 @@ import pytest
 
 from tasks import docker_tune as tuning
 from tasks.checks.facts import Rights
+from tasks.core.errors import BadInput, NoEngine
 from tasks.engine.step import Step
-from tasks.errors import BadInput, NoEngine
+from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
+from tasks.facts.facts import Situation
 from tasks.facts.registries import Registry
-from tasks.facts.standing import Presence
-from tasks.options import Options
-from tasks.session import Ended, Session, begin
-from tasks.settings.tree import Settings
-from tasks.situation import Situation
-from tasks.tune import place as places
-from tasks.tune.elsewhere import Elsewhere
-from tasks.tune.rights import NoRights
+from tasks.host import daemon as places
+from tasks.host.daemon import Elsewhere
+from tasks.host.writer import NoRights
+from tasks.run.session import Ended, Session, begin
+from tasks.run.task import Options
+from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
 from tests.given import act, by_name, session, settings, situation
 from tests.kept import HUB, ports, there
@@ -164,15 +164,15 @@ def test_what_cannot_be_done_does_not_stop_a_launch(
 
 
 def test_without_rights_nothing_is_planned(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.tune.rights.ours", lambda _path: False)
-    monkeypatch.setattr("tasks.tune.rights.rights", lambda _programs: Rights(root=False, sudo=False))
+    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=False))
     (step,) = tuning.steps(given(tmp_path, engine))
     assert "sudo would ask for a password" in str(step.skip)
 
 
 def test_by_sudo_where_it_asks_for_nothing(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.tune.rights.ours", lambda _path: False)
-    monkeypatch.setattr("tasks.tune.rights.rights", lambda _programs: Rights(root=False, sudo=True))
+    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=True))
     programs = engine.programs
     (step,) = tuning.steps(given(tmp_path, engine, programs, hub()))
     act(step)
@@ -201,8 +201,8 @@ def test_everything_else_waits_for_the_first_step(tmp_path: Path, engine: Docker
 
 
 def test_the_steps_fit_into_a_launch(tmp_path: Path, engine: Dockerd) -> None:
-    from tasks.launch import Choosers, fitted
-    from tasks.registry import steps as registries
+    from tasks.run.launch import Choosers, fitted
+    from tasks.run.registries import steps as registries
 
     made = given(tmp_path, engine, presence=Presence.ABSENT)
     chooser = Choosers(next_ports=lambda each, _told: each, free_port=ports(5051))
@@ -226,8 +226,8 @@ def test_a_mirror_that_cannot_be_taken_out_is_told(
     tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
-    monkeypatch.setattr("tasks.tune.rights.ours", lambda _path: False)
-    monkeypatch.setattr("tasks.tune.rights.rights", lambda _programs: Rights(root=False, sudo=None))
+    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
     (step,) = tuning.unmirrored(given(tmp_path, engine))
     assert "docker-tune --undo" in str(step.skip)
 
@@ -305,8 +305,8 @@ def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, mon
 
 
 def test_without_rights(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.tune.rights.ours", lambda _path: False)
-    monkeypatch.setattr("tasks.tune.rights.rights", lambda _programs: Rights(root=False, sudo=None))
+    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
+    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=None))
     programs = asked(well, CACHE)
     with pytest.raises(NoRights, match="nothing was changed"):
         call(tmp_path, programs)
@@ -375,7 +375,7 @@ def test_an_unknown_answer_of_the_cache_is_no_mirror(tmp_path: Path, well: Docke
 
 
 def test_a_launch_begins_with_it_and_a_part_does_not(tmp_path: Path, engine: Dockerd) -> None:
-    from tasks.launch import PARTS, Choosers, launch
+    from tasks.run.launch import PARTS, Choosers, launch
 
     made = given(tmp_path, engine, cache=hub())
     chooser = Choosers(next_ports=lambda each, _told: each, free_port=ports(5051))
@@ -395,7 +395,7 @@ def test_a_rehearsal_leaves_the_real_engine_alone(tmp_path: Path, engine: Docker
 
 
 def test_the_caches_go_after_the_mirror(tmp_path: Path, engine: Dockerd) -> None:
-    from tasks.registries import purge_steps
+    from tasks.registry import purge_steps
 
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
     programs = engine.programs

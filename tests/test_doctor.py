@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from tasks import fetching
-from tasks.checks import gather, probes
+from tasks.checks import gather
 from tasks.checks.facts import Inotify
 from tasks.checks.finding import Unfit
-from tasks.cluster.config import Ports, Shape
+from tasks.core.errors import BadInput, NoEngine
 from tasks.doctor import doctor, stop_launch
-from tasks.errors import BadInput, NoEngine
 from tasks.facts import ports
+from tasks.facts.cluster import Presence, Standing
 from tasks.facts.engine import Engine
-from tasks.facts.standing import Presence, Standing
-from tasks.session import Ended
-from tasks.settings.tree import Settings
-from tasks.situation import Folders, Situation
+from tasks.facts.facts import Folders, Situation
+from tasks.host import fetching
+from tasks.k3d.config import Ports, Shape
+from tasks.run.session import Ended
+from tasks.settings.schema import Settings
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
 from tests.facts.fake import Answer, FakePrograms
 
@@ -111,10 +111,12 @@ def poor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePrograms:
         }
     )
 
+    inotify = gather.inotify
+
     def look(host: Engine) -> Inotify | None:
         done = any("sysctl" in line for line in programs.lines)
         (folder / "max_user_instances").write_text("512" if done else "128")
-        return probes.inotify(host, folder)
+        return inotify(host, folder)
 
     monkeypatch.setattr(gather, "inotify", look)
     return programs

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tasks.core.errors import BadInput, LaunchError
 from tasks.core.lock import Held, held
 from tasks.down import down
-from tasks.errors import BadInput, LaunchError
-from tasks.objects.labels import finish
-from tasks.objects.ownership import CREATED_BY, environment
+from tasks.kube.objects import finish
+from tasks.kube.ownership import CREATED_BY, environment
 from tests.given_direct import DirectApi
 from tests.given_engine import ME, OTHER, Machine
 from tests.given_live import created, deployment, node, obj, stored

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import (
+from tasks.core.errors import (
     BadInput,
     ClusterAbsent,
     ClusterStopped,
@@ -20,10 +20,10 @@ from tasks.errors import (
     NoEngine,
     PlanError,
 )
-from tasks.options import Options
-from tasks.session import Ended, Session, guarded
-from tasks.tools.children import CHILDREN
-from tasks.tools.program import Command, Programs
+from tasks.process.children import CHILDREN
+from tasks.process.command import Command, Programs
+from tasks.run.session import Ended, Session, guarded
+from tasks.run.task import Options
 from tests import given
 
 OPTIONS = Options(task="status")
@@ -32,7 +32,7 @@ OPTIONS = Options(task="status")
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The environment that `guarded` reads, without what the tests' own has."""
-    monkeypatch.setattr("tasks.tools.secret._values", ())  # words that other tests have concealed
+    monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
     for name in list(os.environ):
         if name not in ("PATH", "LANG"):
             monkeypatch.delenv(name)

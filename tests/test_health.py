@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tasks import health
-from tasks.components import IN_USE
-from tasks.facts.standing import Presence
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
 from tasks.health import ENDPOINTS, NODES, SYSTEM, expected_nodes, system_refs, well
-from tasks.situation import Situation
-from tasks.tools.kubeapi import ApiError, NotInTime
+from tasks.kube.client import ApiError, NotInTime
+from tasks.run.components import IN_USE
 from tests import given
 from tests.given_live import FakeApi, Object, deployment, eager, job, named, node, obj, reached
 from tests.programs import FakePrograms

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from tasks import helm
-from tasks.charts import chart_of
+from tasks.clients import helm as commands
+from tasks.core.errors import LaunchError
 from tasks.engine.step import State
-from tasks.errors import LaunchError
-from tasks.facts.live import Live
-from tasks.facts.releases import LiveRelease
-from tasks.launch import fitted
+from tasks.facts.facts import Situation
+from tasks.facts.objects import Live
+from tasks.kube.releases import LiveRelease
+from tasks.kube.resources import Key
 from tasks.namespaces import APPLY as NAMESPACES
-from tasks.quotas import QUOTAS
+from tasks.run.charts import chart_of
+from tasks.run.launch import fitted
+from tasks.run.quotas import QUOTAS
 from tasks.secrets import APPLY as SECRETS
-from tasks.settings.tree import Settings
-from tasks.situation import Situation
-from tasks.tools import helm as commands
-from tasks.tools.kuberesources import Key
+from tasks.settings.schema import Settings
 from tests import given
 from tests.given_live import (
     FakeApi,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tasks import helm
-from tasks.objects.ownership import CREATED_BY, Foreign
-from tasks.release_ownership import refuse_pending
+from tasks.kube.ownership import CREATED_BY, Foreign
+from tasks.run.release_ownership import refuse_pending
 from tests import given
 from tests.given_live import FakeApi, Object, manifest, named, obj, packed, reached, release, stored
 from tests.programs import FakePrograms

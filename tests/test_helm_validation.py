@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tasks import helm
-from tasks.charts import chart_of
-from tasks.errors import LaunchError
-from tasks.settings.tree import Settings
-from tasks.situation import Situation
+from tasks.core.errors import LaunchError
+from tasks.facts.facts import Situation
+from tasks.run.charts import chart_of
+from tasks.settings.schema import Settings
 from tests import given
 from tests.given_live import FakeApi, named, reached
 from tests.programs import Answer, FakePrograms

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tasks import manifests
-from tasks.cluster.plan import READY
+from tasks.facts.facts import Situation
 from tasks.health import SYSTEM
-from tasks.hostports import choosers
-from tasks.launch import fitted, launch
+from tasks.k3d.ports import choosers
+from tasks.k3d.steps import READY
 from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
 from tasks.namespaces import APPLY as NAMESPACES
-from tasks.quotas import QUOTAS
-from tasks.situation import Situation
+from tasks.run.launch import fitted, launch
+from tasks.run.quotas import QUOTAS
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, Object, created, eager, holding, named, obj, reached

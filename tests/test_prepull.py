@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from tasks import prepull
-from tasks.causes.find import KnownFailure
+from tasks.clients import docker
+from tasks.clients.registry_http import NotFetched
+from tasks.core.errors import LaunchError
+from tasks.core.imageref import Reference
+from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Step
-from tasks.errors import LaunchError
-from tasks.objects.images import Reference
 from tasks.prepull import helper_images, images, k3s_image, step_name
-from tasks.reach import Network
-from tasks.tools import docker
-from tasks.tools.distribution import NotFetched
+from tasks.run.backend import Network
 from tests.checks.given import engine
 from tests.given import act, settings, situation
 from tests.programs import Answer, FakePrograms
@@ -147,7 +147,7 @@ def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: 
 
 
 def test_through_a_cache_it_tells_what_came(tmp_path: Path) -> None:
-    from tasks.caching import size_of
+    from tasks.run.images import size_of
 
     class Told(Network):
         def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import fetching
+from tasks.core.errors import NoEngine
 from tasks.engine.step import Step
-from tasks.errors import NoEngine
+from tasks.host import fetching
 from tasks.up import ensure_programs
 from tests.given import session
 from tests.programs import Answer, FakePrograms

@@ -1,162 +1,250 @@
-"""Names and plans of the push registry and the caches."""
+"""`invoke registry`: its purge, and what it shows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tasks import registry
+from tasks import registry as module
+from tasks.core.errors import LaunchError
+from tasks.core.lock import Held, Last, held
+from tasks.engine.step import Step
+from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.registries import Registry, read
-from tasks.facts.standing import Presence
-from tasks.registry import cache_name, mirrors, push_name, steps, used, wanted
-from tasks.registry_container import upstream_url
-from tasks.settings.tree import Cache
+from tasks.facts.facts import Situation
+from tasks.facts.registries import Registry
+from tasks.k3d.registry_container import lock
+from tasks.registry import purge_steps, registries
+from tasks.run.lease import USE
 from tests.facts import inspected
-from tests.given import act, settings, situation
-from tests.kept import GHCR, HUB, ONLY_PUSH, PUSHED, engine, only, ports, there
+from tests.given import FakeSession, act, session, situation
+from tests.kept import GHCR, PUSHED, there
+from tests.programs import Answer, FakePrograms
+from tests.run.test_lease import lease
 
-LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
+ALONE = {
+    PUSHED: there(networks=("bridge",)),
+    GHCR: there(GHCR, upstream="ghcr.io", port=5052, networks=("bridge",)),
+}
+VOLUMES = f"{PUSHED}\n{GHCR}\n"
 
 
-def test_by_default() -> None:
-    assert list(wanted(settings())) == [
-        PUSHED,
-        HUB,
-        GHCR,
-        "k3d-openframe-cache-quay-io",
-        "k3d-openframe-cache-registry-k8s-io",
+def docker(*found: dict[str, Any], **answers: Any) -> FakePrograms:
+    """An engine with these registries, and with volumes of two."""
+    return FakePrograms(
+        answers={
+            "docker": "",
+            "docker volume ls --quiet": VOLUMES,
+            "docker ps --all": "",
+            "docker ps --all --quiet --no-trunc --filter label=k3d.role": "\n".join(each["Id"] for each in found),
+            "docker container inspect": json.dumps(found),
+            **answers,
+        }
+    )
+
+
+FOUND = (inspected.registry(PUSHED), inspected.registry(GHCR, "5052", labels={"openframe.cache": "ghcr.io"}))
+
+
+def attached(*networks: str) -> dict[str, Registry]:
+    return {**ALONE, PUSHED: there(networks=("bridge", *networks))}
+
+
+def purge(folder: Path, given: Situation, task: str = "registry") -> list[Step]:
+    return purge_steps(session(folder, given.programs, task=task), given)
+
+
+def test_all_of_ours_are_removed_with_what_they_keep(tmp_path: Path) -> None:
+    theirs = inspected.registry("k3d-theirs", ours=False, networks=("bridge", "k3d-another"))
+    fake = docker(*FOUND, theirs)
+    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    fake.calls.clear()
+    act(step)
+    assert [line for line in fake.lines if "lease" not in line] == [
+        "docker ps --all --quiet --no-trunc --filter label=k3d.role=registry",
+        f"docker container inspect {FOUND[0]['Id']} {FOUND[1]['Id']} {theirs['Id']}",
+        "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev",
+        f"docker rm --force --volumes {GHCR} {PUSHED}",
+        "docker volume ls --quiet --filter label=openframe.cache",
+        f"docker volume rm --force {PUSHED} {GHCR}",
     ]
-    assert used(settings())[0] == f"{PUSHED}:5000"  # k3d tells clients of the first one
-    assert mirrors(settings())["docker.io"] == [f"http://{HUB}:5000"]
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    (step,) = purge(tmp_path, situation(tmp_path, docker(**{"docker volume ls": "", "docker volume ls --quiet": ""})))
+    assert step.skip == "there are none"
+
+
+def test_volumes_whose_containers_are_gone(tmp_path: Path) -> None:
+    fake = docker()
+    (step,) = purge(tmp_path, situation(tmp_path, fake))
+    act(step)
+    assert f"docker volume rm --force {PUSHED} {GHCR}" in fake.lines
+    assert fake.told("docker rm") == []
+
+
+def test_a_cluster_that_was_made_since_keeps_them(tmp_path: Path) -> None:
+    fake = docker(inspected.registry(PUSHED, networks=("bridge", "k3d-another")))
+    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    with pytest.raises(LaunchError, match="in use by: another"):
+        act(step)
+    assert fake.told("docker rm") == []
+    assert [line.split()[2] for line in fake.lines if "openframe-lease-" in line] == ["create", "rm"]
+
+
+def test_nor_are_they_removed_when_the_cluster_of_that_name_was_made_since(tmp_path: Path) -> None:
+    fake = docker(*FOUND, **{"docker ps --all --quiet --no-trunc --filter label=k3d.cluster": "350d0a6f737f"})
+    given = situation(tmp_path, fake, registries=dict(ALONE))
+    (step,) = purge(tmp_path, given)
+    with pytest.raises(LaunchError, match="in use by: openframe-dev"):
+        act(step)
+    act(purge(tmp_path, given, task="down")[0])  # who removes the cluster may remove them
+
+
+def test_nor_are_they_removed_while_a_launch_is_about_to_use_them(tmp_path: Path) -> None:
+    using = lease(USE, "the launch of the cluster 'dev' by alice@laptop")
+    fake = docker(*FOUND, **{"docker volume ls --filter label=openframe.lease": using})
+    with pytest.raises(LaunchError, match="about to be used: the launch of the cluster 'dev' by alice@laptop"):
+        purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    fake.answers["docker volume ls --filter label=openframe.lease"] = ["", using]  # it begins a moment later
+    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    with pytest.raises(LaunchError, match="about to be used"):
+        act(step)
+    assert fake.told("docker rm") == []
 
 
 @pytest.mark.parametrize(
-    ("registries", "expected"),
+    ("networks", "presence", "task", "refused"),
     [
-        ({"push": False}, 4),
-        ({"caches": []}, 1),
-        ({"push": False, "caches": []}, 0),
+        (("k3d-another",), Presence.ABSENT, "registry", "another"),
+        (("k3d-another",), Presence.ABSENT, "down", "another"),
+        (("k3d-b", "k3d-a", "k3d-openframe-dev"), Presence.RUNNING, "down", "a, b"),
+        (("k3d-another",), Presence.RUNNING, "registry", "another, openframe-dev"),
+        (("k3d-openframe-dev",), Presence.RUNNING, "registry", "openframe-dev"),
+        (("k3d-openframe-dev",), Presence.STOPPED, "registry", "openframe-dev"),
+        ((), Presence.RUNNING, "registry", "openframe-dev"),
+        (("k3d-openframe-dev",), Presence.RUNNING, "down", None),  # it is removed before
+        (("k3d-openframe-dev",), Presence.ABSENT, "registry", None),  # a network that was left behind
+        ((), Presence.ABSENT, "registry", None),
     ],
 )
-def test_each_can_be_left_out(registries: Mapping[str, Any], expected: int) -> None:
-    assert len(wanted(settings(registries=registries))) == len(used(settings(registries=registries))) == expected
-
-
-def test_the_push_registrys_name_is_a_setting() -> None:
-    assert push_name(settings(registries={"name": "mine"})) == "k3d-mine"
-
-
-@pytest.mark.parametrize(
-    ("cache", "name", "url"),
-    [
-        ({"upstream": "ghcr.io"}, GHCR, "https://ghcr.io"),
-        ({"upstream": "ghcr.io", "url": "https://ghcr.io/"}, GHCR, "https://ghcr.io/"),
-        ({"upstream": "docker.io"}, HUB, "https://registry-1.docker.io"),  # docker.io itself serves no images
-        ({"upstream": "docker.io", "url": "https://registry-1.docker.io"}, HUB, "https://registry-1.docker.io"),
-        ({"upstream": "r.example.com:5000"}, "k3d-openframe-cache-r-example-com-5000", "https://r.example.com:5000"),
-    ],
-)
-def test_a_caches_name_and_address(cache: dict[str, Any], name: str, url: str) -> None:
-    assert (cache_name(Cache(**cache)), upstream_url(Cache(**cache))) == (name, url)
-
-
-@pytest.mark.parametrize(
-    "cache",
-    [
-        {"upstream": "ghcr.io", "url": "http://mirror.example.com"},
-        {"upstream": "ghcr.io", "url": "http://other.example.com"},
-        {"upstream": "docker.io", "url": "https://mirror.gcr.io"},
-        LOGIN,
-        {**LOGIN, "username_env": "ANOTHER"},
-    ],
-)
-def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any]) -> None:
-    made = cache_name(Cache(**cache))
-    usual = cache_name(Cache(upstream=cache["upstream"]))
-    assert made.startswith(f"{usual}-")
-    assert len(made) == len(usual) + 7
-
-
-def test_all_of_those_are_different() -> None:
-    caches = [{"upstream": "ghcr.io", "url": f"http://{name}.example.com"} for name in "ab"]
-    caches += [LOGIN, {**LOGIN, "username_env": "ANOTHER"}, {**LOGIN, "url": "http://a.example.com"}]
-    assert len({cache_name(Cache(**each)) for each in caches}) == 5
-
-
-def test_the_nodes_file_names_them() -> None:
-    text = yaml.safe_load(registry.nodes_file(settings(), situation(Path("/nowhere")).root, 5055))
-    assert text["mirrors"]["ghcr.io"]["endpoint"] == [f"http://{GHCR}:5000"]
-    for name in (f"{PUSHED}:5000", "localhost:5055", "127.0.0.1:5055"):
-        assert text["mirrors"][name]["endpoint"] == [f"http://{PUSHED}:5000"]
-
-
-def test_those_that_are_missing_are_made(tmp_path: Path) -> None:
-    made = steps(situation(tmp_path), ports())
-    assert [step.name for step in made] == [
-        "registry: push",
-        "registry: cache of docker.io",
-        "registry: cache of ghcr.io",
-        "registry: cache of quay.io",
-        "registry: cache of registry.k8s.io",
-    ]
-    for step in made:
-        assert (step.skip, step.task, step.why) == (None, "registry", "it is missing")
-        assert step.needs == ("prepull: docker.io/library/registry:2",)
-        assert step.retry.attempts > 1
-
-
-@pytest.mark.parametrize(
-    ("found", "presence", "skip", "why"),
-    [
-        (there(), Presence.ABSENT, f"{PUSHED} runs at 127.0.0.1:5050", ""),
-        (there(networks=("bridge",)), Presence.ABSENT, f"{PUSHED} runs at 127.0.0.1:5050", ""),
-        (there(networks=("bridge",)), Presence.INCOMPLETE, f"{PUSHED} runs at 127.0.0.1:5050", ""),
-        (there(), Presence.RUNNING, f"{PUSHED} runs at 127.0.0.1:5050", ""),
-        (there(networks=("bridge",)), Presence.RUNNING, None, f"{PUSHED} is not in k3d-openframe-dev"),
-        (there(state=ContainerState.STOPPED), Presence.ABSENT, None, f"{PUSHED} is stopped"),
-        (there(state=ContainerState.STOPPED), Presence.STOPPED, None, f"{PUSHED} is stopped"),
-        (there(state=ContainerState.LOOPING), Presence.RUNNING, None, f"{PUSHED} keeps ending"),
-        (there(state=ContainerState.CREATED), Presence.ABSENT, None, "it is missing"),
-    ],
-)
-def test_what_is_there(tmp_path: Path, found: Registry, presence: Presence, skip: str | None, why: str) -> None:
-    given = situation(tmp_path, settings=ONLY_PUSH, presence=presence, registries={PUSHED: found})
-    step = only(given)
-    assert (step.skip, step.why) == (skip, why)
-
-
-@pytest.mark.parametrize(
-    ("state", "networks", "presence", "lines"),
-    [
-        ("exited", ("k3d-openframe-dev",), Presence.ABSENT, [f"docker start {PUSHED}"]),
-        ("exited", ("k3d-openframe-dev",), Presence.STOPPED, [f"docker start {PUSHED}"]),
-        ("restarting", ("k3d-openframe-dev",), Presence.RUNNING, [f"docker restart {PUSHED}"]),
-        ("paused", ("k3d-openframe-dev",), Presence.RUNNING, [f"docker unpause {PUSHED}"]),
-        (
-            "exited",
-            (),
-            Presence.STOPPED,
-            [f"docker start {PUSHED}", f"docker network connect k3d-openframe-dev {PUSHED}"],
-        ),
-        ("running", (), Presence.RUNNING, [f"docker network connect k3d-openframe-dev {PUSHED}"]),
-    ],
-)
-def test_what_is_done_to_it(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    state: str,
-    networks: tuple[str, ...],
-    presence: Presence,
-    lines: list[str],
+def test_refused_while_a_cluster_is_attached(
+    tmp_path: Path, networks: tuple[str, ...], presence: Presence, task: str, refused: str | None
 ) -> None:
-    monkeypatch.setattr("tasks.tools.distribution.answers", lambda *_: True)
-    found = inspected.registry(state=state, networks=networks)
-    fake = engine(**{"docker container inspect": json.dumps([found])})
-    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=presence, registries=read([found]))))
-    assert [line for line in fake.lines if "inspect" not in line] == lines
+    given = situation(tmp_path, docker(), presence=presence, registries=attached(*networks))
+    if refused is None:
+        assert all(step.skip is None for step in purge(tmp_path, given, task))
+        return
+    with pytest.raises(LaunchError) as caught:
+        purge(tmp_path, given, task)
+    assert caught.value.what == f"the registries are in use by: {refused}"
+    assert "invoke down" in caught.value.fix
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Situation:
+    """What the survey finds."""
+    fake = docker(*FOUND, **{"docker exec": Answer(code=127)})
+    given = situation(tmp_path, fake, registries=dict(ALONE))
+    monkeypatch.setattr(module, "survey", lambda _session, _parts, *, shared: given)
+    return given
+
+
+def call(tmp_path: Path, given: Situation) -> FakeSession:
+    return session(tmp_path, given.programs, task="registry")
+
+
+def test_purging_from_the_command_line(
+    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert registries(call(tmp_path, looked_at), purge=True, status=False) == 0
+    assert isinstance(looked_at.programs, FakePrograms)
+    assert len(looked_at.programs.told("docker rm")) == 1
+    assert "registry: remove" in capsys.readouterr().out
+
+
+def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+    from contextlib import AbstractContextManager
+
+    def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[Last]:
+        return held(path, task, 0.05)
+
+    monkeypatch.setattr(module, "held", soon)
+    made = call(tmp_path, looked_at)
+    with held(lock(made.state / "clusters"), "registry", shared=True), pytest.raises(Held):
+        registries(made, purge=True, status=False)
+    assert isinstance(looked_at.programs, FakePrograms)
+    assert looked_at.programs.calls == []
+
+
+def test_without_a_switch_it_is_the_part_of_the_launch(
+    tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+
+    def part(_session: FakeSession, name: str) -> int:
+        parts.append(name)
+        return 0
+
+    monkeypatch.setattr(module, "part", part)
+    assert registries(call(tmp_path, looked_at), purge=False, status=False) == 0
+    assert parts == ["registry"]
+
+
+def numbers(requests: int, misses: int) -> str:
+    blobs = {"Requests": requests, "Hits": requests, "Misses": misses, "BytesPulled": 1, "BytesPushed": 2}
+    return json.dumps({"cmdline": ["registry"], "registry": {"proxy": {"blobs": blobs, "manifests": blobs}}})
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (numbers(12, 3), "9 of 12"),
+        (numbers(0, 0), "not asked yet"),
+        (numbers(2, 3), "0 of 2"),  # one is on its way
+        ("<html>", "not told"),
+        ("{}", "not told"),
+        (Answer(code=127), "not told"),
+    ],
+)
+def test_what_is_shown(
+    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str], told: str | Answer, shown: str
+) -> None:
+    assert isinstance(looked_at.programs, FakePrograms)
+    looked_at.programs.answers.update(
+        {f"docker exec {GHCR} wget": told, f"docker exec {PUSHED} du": "2048\t/var/lib/registry\n"}
+    )
+    assert registries(call(tmp_path, looked_at), purge=False, status=True) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("k3d-")}
+    assert set(rows) == {PUSHED, GHCR}
+    assert shown in rows[GHCR]
+    assert "127.0.0.1:5052" in rows[GHCR]
+    assert "unknown" in rows[GHCR]  # an image without `du`
+    assert "no cache" in rows[PUSHED]
+    assert "2 MB" in rows[PUSHED]
+
+
+def test_those_that_are_stopped_are_not_asked(
+    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(looked_at.registries, dict)
+    looked_at.registries.clear()
+    looked_at.registries[GHCR] = there(GHCR, upstream="ghcr.io", state=ContainerState.STOPPED, networks=("k3d-a",))
+    looked_at.registries["k3d-theirs"] = there("k3d-theirs", ours=False)
+    registries(call(tmp_path, looked_at), purge=False, status=True)
+    out = capsys.readouterr().out
+    assert "stopped" in out
+    assert out.count("unknown") == 2
+    assert "k3d-theirs" not in out
+    assert isinstance(looked_at.programs, FakePrograms)
+    assert looked_at.programs.calls == []
+
+
+def test_none_is_there(tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(looked_at.registries, dict)
+    looked_at.registries.clear()
+    registries(call(tmp_path, looked_at), purge=False, status=True)
+    assert capsys.readouterr().out == "There are no registries.\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.status import status
 from tasks.up import up
 from tests.given_engine import Machine

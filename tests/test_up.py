@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import Drifted
-from tasks.session import Ended
+from tasks.core.errors import Drifted
+from tasks.run.session import Ended
 from tasks.up import cluster, up
 from tests import given
 from tests.engine.schema import problems

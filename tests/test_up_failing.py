@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks import up as module
+from tasks.core.errors import BadInput
 from tasks.core.lock import Held, held
 from tasks.engine.step import Report, Step
-from tasks.errors import BadInput
-from tasks.session import Ended
+from tasks.run.session import Ended
 from tasks.up import up
 from tests.given_engine import OTHER, Machine
 from tests.programs import Answer
@@ -141,7 +141,7 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
         return Report()
 
     monkeypatch.setattr(
-        "tasks.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
+        "tasks.host.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
     )
 
     def survey(*_: object) -> None:

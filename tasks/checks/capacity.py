@@ -128,7 +128,7 @@ def inotify(facts: Facts) -> Iterator[Finding]:
 
 def _planned(facts: Facts) -> tuple[int, int, int]:
     """Limits of a server and of an agent, and of all nodes together; bytes."""
-    from tasks.settings.values import memory_bytes
+    from tasks.settings.words import memory_bytes
 
     cluster = facts.settings.cluster
     server, agent = memory_bytes(cluster.limits.server_memory), memory_bytes(cluster.limits.agent_memory)

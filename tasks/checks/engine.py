@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tasks.causes.node import DELEGATE
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level, Remedy
+from tasks.clients.docker import DEFAULT_PLATFORM, fits
+from tasks.diagnose.node_rules import DELEGATE
 from tasks.facts.engine import Engine
 from tasks.facts.no_engine import EngineStopped
-from tasks.facts.versions import numbers
+from tasks.facts.programs import numbers
 from tasks.settings.k3s_arguments import value_of
-from tasks.tools.docker import DEFAULT_PLATFORM, fits
 
 LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tasks.checks import capacity, coming, engine, network, programs, rights
+from tasks.checks import capacity, engine, network, programs, storage
+from tasks.checks import finding as rights
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level
 
@@ -27,8 +28,8 @@ CHECKS: tuple[Check, ...] = (
     capacity.cpus,
     capacity.memory,
     capacity.disk,
-    coming.room,
-    coming.pulls,
+    storage.room,
+    storage.pulls,
     capacity.inotify,
     network.ports,
     network.low_ports,

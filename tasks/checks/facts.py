@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.errors import BadInput, LaunchError, NoEngine
+from tasks.core.errors import BadInput, LaunchError, NoEngine
 from tasks.facts.engine import Engine
-from tasks.facts.versions import Versions
+from tasks.facts.programs import Versions
 
 if TYPE_CHECKING:
-    from tasks.settings.tree import Settings
-    from tasks.setup.pins import Pins
-    from tasks.setup.trust import Trust
+    from tasks.host.programs import Pins
+    from tasks.host.trust import Trust
+    from tasks.settings.schema import Settings
 
 _MINOR = re.compile(r":v?1\.(\d+)\.")
 

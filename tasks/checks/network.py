@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level
-from tasks.cluster import network as containers
 from tasks.core import proxies as variables
-from tasks.errors import LaunchError
-from tasks.registry import push_name
-from tasks.settings.private import printable
-from tasks.settings.tree import Settings
-from tasks.tools.secret import without_logins
+from tasks.core.errors import LaunchError
+from tasks.core.redact import without_logins
+from tasks.k3d import network as containers
+from tasks.run.registries import push_name
+from tasks.settings.origin import printable
+from tasks.settings.schema import Settings
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 Wish = tuple[str, int, int | None]

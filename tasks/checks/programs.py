@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tasks.checks.facts import Facts
 from tasks.checks.finding import Finding, Level, Remedy
-from tasks.facts.versions import numbers
+from tasks.facts.programs import numbers
 
 K3D_MAJOR = 5
 """Its configuration and labels are what this project writes and reads."""

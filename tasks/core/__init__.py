@@ -1,1 +1,4 @@
-"""What every other package may use: files, locks, YAML, and nothing that knows Docker or this project's tasks."""
+"""What every layer uses: errors, paths, files, locks, redaction, YAML, image references, units.
+
+It imports nothing of this project.
+"""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.errors import BadInput, LaunchError
+from tasks.core.errors import BadInput, LaunchError
 
 
 class Held(LaunchError):

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 
 _EFFECTIVE = os.access in os.supports_effective_ids
 _PROJECT = "openframe"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.door import door
+from tasks.run.task import door
 
 if TYPE_CHECKING:
-    from tasks.session import Session
+    from tasks.run.session import Session
 
 
 @door("profile", "set", help={"undo": "give the file back as it was"})
@@ -87,8 +87,8 @@ def report(
     format: str = "text",  # noqa: A002 - the option's name
 ) -> int | None:
     """Show where a run's time went: as text, page and trace, or against another run."""
-    from tasks.report.task import Wanted
-    from tasks.report.task import report as act
+    from tasks.report import Wanted
+    from tasks.report import report as act
 
     return act(session, Wanted(run=run, against=against, html=html, trace=trace, form=format), history=history)
 
@@ -142,8 +142,8 @@ def bench(
     time_scale: str = "",
 ) -> int | None:
     """Launch again and again, and compare: modes, settings, or recorded results."""
-    from tasks.bench.task import Wanted
-    from tasks.bench.task import bench as act
+    from tasks.bench import Wanted
+    from tasks.bench import bench as act
 
     wanted = Wanted(
         modes=modes,
@@ -172,6 +172,6 @@ def bench(
 @door("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
 def config(session: Session, format: str = "text", only: str = "") -> int | None:  # noqa: A002 - the option's name
     """Show the configuration in force, and which layer set each value."""
-    from tasks.showing import configuration
+    from tasks.config import configuration
 
     return configuration(session, form=format, only=only)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.door import door
+from tasks.run.task import door
 
 if TYPE_CHECKING:
-    from tasks.session import Session
+    from tasks.run.session import Session
 
 
 @door("profile", "set", "engine", "keep_going")
 def prepull(session: Session) -> int | None:
     """Pull the images that the engine will ask for, at the same time."""
     session.ask_ahead()
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "prepull")
 
@@ -29,7 +29,7 @@ def prepull(session: Session) -> int | None:
 )
 def registry(session: Session, purge: bool = False, status: bool = False) -> int | None:
     """Start the push registry and the pull-through caches."""
-    from tasks.registries import registries as act
+    from tasks.registry import registries as act
 
     return act(session, purge=purge, status=status)
 
@@ -54,7 +54,7 @@ def cluster(session: Session, recreate: bool = False) -> int | None:
 def namespaces(session: Session) -> int | None:
     """Create all namespaces at once."""
     session.ask_ahead()
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "namespaces")
 
@@ -63,7 +63,7 @@ def namespaces(session: Session) -> int | None:
 def secrets(session: Session) -> int | None:
     """Put each secret into each of its namespaces."""
     session.ask_ahead()
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "secrets")
 
@@ -72,7 +72,7 @@ def secrets(session: Session) -> int | None:
 def manifests(session: Session) -> int | None:
     """Apply the base resources and your own manifests."""
     session.ask_ahead()
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "manifests")
 
@@ -82,7 +82,7 @@ def helm(session: Session, clear_pending: bool = False) -> int | None:
     """Install or upgrade the releases by their needs, and wait until they are ready."""
     session.clear_pending = clear_pending
     session.ask_ahead()
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "helm")
 
@@ -91,6 +91,6 @@ def helm(session: Session, clear_pending: bool = False) -> int | None:
 def health(session: Session) -> int | None:
     """Ask the API's endpoints, nodes, system and base services until all are well."""
     session.ask_ahead()
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "health")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.door import door
+from tasks.run.task import door
 
 if TYPE_CHECKING:
-    from tasks.session import Session
+    from tasks.run.session import Session
 
 
 @door(
@@ -67,7 +67,7 @@ def plan(
 ) -> int | None:
     """Show what `up` would do, step by step, and why. Changes nothing."""
     session.clear_pending = clear_pending
-    from tasks.planning import show
+    from tasks.plan import show
 
     return show(session, form=format, recreate=recreate, line=line, cores=cores, no_cache=no_cache, timing=timing)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tasks.engine.graph import check, critical_path, guessed, longest_chain, remaining
-from tasks.engine.places import Places
+from tasks.engine.slots import Places
 from tasks.engine.step import Bounds, Result, State, Step
 
 

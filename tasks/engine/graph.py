@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
+from tasks.core.errors import PlanError
 from tasks.engine.step import Result, Step
-from tasks.errors import PlanError
 
 
 def check(steps: Sequence[Step]) -> tuple[str, ...]:

@@ -1,10 +1,4 @@
-"""Runs a graph of steps through one bounded pool.
-
-The loop waits for completions, and for nothing else but the next retry or the next picture. A step
-starts the moment its last need is met and a place is free; of those that wait for a place, the one
-with the longest remaining path goes first. A failure ends what depends on it, and, unless told to
-keep going, everything else.
-"""
+"""Who looks on while a plan runs."""
 
 from __future__ import annotations
 
@@ -17,10 +11,27 @@ from dataclasses import dataclass, field, replace
 
 from tasks.core.optional import first_line
 from tasks.engine.graph import check, guessed, remaining
-from tasks.engine.places import Places
-from tasks.engine.ready import Ready
+from tasks.engine.slots import Places, Ready
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped
-from tasks.engine.watcher import Watcher
+
+
+class Watcher:
+    """Told of everything that happens in a run; views and records derive from it."""
+
+    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
+        """A step's attempt began."""
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+
+    def said(self, step: str, line: str) -> None:
+        """A step told of its progress; called from the step's own thread."""
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again after `pause` seconds."""
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Called at least every `Run.refresh` seconds, from the scheduler's thread."""
 
 
 @dataclass

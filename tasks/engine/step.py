@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 class Told(Protocol):
-    """What the engine needs to know of a failure; errors of `tasks.errors` have it."""
+    """What the engine needs to know of a failure; errors of `tasks.core.errors` have it."""
 
     transient: bool
     exit_code: int | None

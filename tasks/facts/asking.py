@@ -12,7 +12,7 @@ def side_by_side(at_once: int) -> Iterator[ThreadPoolExecutor]:
     """A pool that is waited for at the end, but not after an error or Ctrl-C.
 
     An engine that hangs would otherwise keep its asker for as long as the slowest question may take; the
-    programs that still run are ended with the call (`tasks.session.guarded`).
+    programs that still run are ended with the call (`tasks.run.session.guarded`).
     """
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:

@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from tasks.errors import LaunchError
-from tasks.tools import docker
-from tasks.tools.program import Programs
+from tasks.clients import docker
+from tasks.core.errors import LaunchError
+from tasks.process.command import Programs
 
 _SETTLED = 10.0
 """Seconds after which Docker itself counts a start as a success (moby: `restartmanager`)."""

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from tasks.facts.asking import side_by_side
-from tasks.objects.ownership import CREATED_BY
-from tasks.tools.kubeapi import Api, ApiError
-from tasks.tools.kuberesources import Key, path, root
+from tasks.kube.client import Api, ApiError
+from tasks.kube.ownership import CREATED_BY
+from tasks.kube.resources import Key, path, root
 
 Item = Mapping[str, Any]
 _AT_ONCE = 8

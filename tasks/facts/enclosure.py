@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tasks.core.errors import LaunchError
 from tasks.core.files import unfinished
 from tasks.core.paths import state_folder
-from tasks.errors import LaunchError
 from tasks.facts.endpoint import Endpoint
-from tasks.tools.program import Command, Programs
+from tasks.process.command import Command, Programs
 
 _SIGNS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 """Files that Docker and Podman put into every container."""

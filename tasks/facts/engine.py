@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.core.errors import LaunchError
 from tasks.core.platforms import linux_platform
-from tasks.errors import LaunchError
+from tasks.core.redact import without_logins
 from tasks.facts import no_engine
 from tasks.facts.enclosure import Enclosure, enclosure
 from tasks.facts.endpoint import Endpoint, endpoint
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
-from tasks.tools.program import Command, CommandFailed, DeadlinePassed, Programs
-from tasks.tools.secret import without_logins
+from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
 
 ASK = Command(argv=("docker", "info", "--format", "{{json .}}"), deadline=20.0, ok=(0, 1))
 """One question for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.errors import NoEngine
+from tasks.core.errors import NoEngine
 from tasks.facts.endpoint import Endpoint
 
 _CHECK = "`docker info` shows whether it worked"

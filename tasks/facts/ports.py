@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.errors import LaunchError
+from tasks.core.errors import LaunchError
 
 _PUBLISHED = re.compile(r"(?:^|:)(\d+)(?:-(\d+))?->\d+(?:-\d+)?/tcp$")
 _LOW_PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")

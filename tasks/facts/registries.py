@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tasks.clients import docker
 from tasks.facts.container import ContainerState, last_words, state
-from tasks.tools import docker
-from tasks.tools.program import Programs
+from tasks.process.command import Programs
 
 PUSH = "push"
 """What stands before no upstream."""

@@ -1,1 +1,1 @@
-"""The Kubernetes API: what is read from it, and what it means."""
+"""The Kubernetes API: client, watches, server-side apply, drift, readiness, waits, Helm's release records."""

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tasks.tools.kubeapi import ApiError
+from tasks.kube.client import ApiError
 
 if TYPE_CHECKING:
-    from tasks.tools.kubeapi import Api
+    from tasks.kube.client import Api
 
 Item = Mapping[str, Any]
 

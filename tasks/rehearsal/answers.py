@@ -14,8 +14,8 @@ from tasks.rehearsal.what_if import WhatIf
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
+    from tasks.facts.facts import Situation
     from tasks.rehearsal.model import Scene
-    from tasks.situation import Situation
 
 _ENDLESS = 1e6
 """More cores, places and bytes a second than anything can use."""

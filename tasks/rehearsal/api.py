@@ -1,4 +1,4 @@
-"""The API of a rehearsed cluster without a process: what `tasks.tools.kubeapi.Direct` asks of one."""
+"""The API of a rehearsed cluster without a process: what `tasks.kube.client.Direct` asks of one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tasks.kube.client import ApiError, content
 from tasks.rehearsal import kinds, objects
 from tasks.rehearsal.kube import Kube, Silent, Where, find
 from tasks.rehearsal.place import MARK, Place, of
-from tasks.tools.kubeapi import ApiError, content
 
 _LOOK = 0.02
 """Seconds between two looks whether something has changed: a file tells of that, for next to nothing."""
@@ -64,7 +64,7 @@ class RehearsalApi:
 
 
 class Changes:
-    """A watch: see `tasks.tools.kubeapi.Stream`."""
+    """A watch: see `tasks.kube.client.Stream`."""
 
     def __init__(self, kube: Kube, cluster: str, port: int, path: str, version: int, lasts: float) -> None:
         self._kube, self._cluster, self._port, self._path = kube, cluster, port, path

@@ -13,11 +13,11 @@ from tasks.rehearsal.place import NOTE, VARIABLE, Place, occupy, prepare
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
+    from tasks.facts.facts import Situation
     from tasks.rehearsal.model import Scene
     from tasks.rehearsal.reach import Rehearsed
     from tasks.rehearsal.what_if import WhatIf
-    from tasks.session import Session
-    from tasks.situation import Situation
+    from tasks.run.session import Session
 
 FOLDER = "rehearsal"
 """Below DEPLOY_LOG_DIR."""
@@ -79,8 +79,8 @@ class Rehearsal:
 
 def enter(session: Session) -> Session:
     """The same session on a rehearsal. Raises `BadInput` where its folder cannot be ours."""
-    from tasks.engine.folder import log_folder
     from tasks.rehearsal.what_if import WhatIf
+    from tasks.run.folders import log_folder
 
     folder = log_folder(Path(session.settings.log_dir)) / FOLDER
     occupy(folder)
@@ -92,7 +92,7 @@ def enter(session: Session) -> Session:
 
 def _brought(situation: Situation) -> dict[str, list[list[object]]]:
     """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
-    from tasks.tools.kuberesources import built_in, of_k3s
+    from tasks.kube.resources import built_in, of_k3s
 
     found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
     if situation.settings.manifests.files:

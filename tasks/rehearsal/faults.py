@@ -50,7 +50,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
 
 def check(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same faults, if they can be. Raises `BadInput`, with the nearest name."""
-    from tasks.errors import BadInput
+    from tasks.core.errors import BadInput
 
     for row in rows:
         name = str(row.get("name", ""))
@@ -89,7 +89,7 @@ def _meant(word: str, known: Mapping[str, object]) -> str:
 
 def parse(text: str) -> dict[str, Any]:
     """One fault as an option gives it: `NAME[=TARGET][,after=S][,times=N][,seconds=S]`. Raises `BadInput`."""
-    from tasks.errors import BadInput
+    from tasks.core.errors import BadInput
 
     head, *more = text.split(",")
     name, _, target = head.partition("=")

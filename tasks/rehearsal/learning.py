@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.caching import FETCH
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import FOLDER, Profile, dump, load
 from tasks.rehearsal.recorded import Recorded, recorded
 from tasks.rehearsal.what_if import DEFAULT
+from tasks.run.images import FETCH
 
 if TYPE_CHECKING:
-    from tasks.session import Session
+    from tasks.run.session import Session
 
 _BROUGHT = re.compile(r", (\d+) MB$")
 _FETCHED = re.compile(r"^(\d+) images?, (\d+) MB$")
@@ -29,8 +29,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 def learn(session: Session, runs: Sequence[str], name: str) -> int:
     """Fit the profile's figures to these runs, and keep it under a name. Raises `BadInput`."""
     from tasks.core.files import write_whole
-    from tasks.report.runs import find
-    from tasks.view.output import out
+    from tasks.runs.catalogue import find
+    from tasks.view.console import out
 
     name = name or DEFAULT
     if not _NAME.fullmatch(name):

@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tasks.caching import FETCH, SYSTEM
-from tasks.chart_images import FIND
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
-from tasks.pulling_ahead import AHEAD
 from tasks.rehearsal.profile import Cost, Profile
 from tasks.rehearsal.simulate import Activity, Resource, Stage
+from tasks.run.images import FETCH, FIND, SYSTEM
+from tasks.run.pulls import AHEAD
 
 _RELEASE = re.compile(r"^helm: (?:install )?(.+?)(?: ready)?$")
 BEFORE, AFTER = "~before", "~after"

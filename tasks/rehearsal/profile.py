@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput
-from tasks.objects.reading import documents, read_text
+from tasks.core.documents import documents, read_text
+from tasks.core.errors import BadInput
 
 FOLDER = "config/rehearsal"
 MB = 1e6

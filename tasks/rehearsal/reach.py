@@ -1,4 +1,4 @@
-"""What a rehearsed launch reaches without a program: the same as `tasks.reach.Network`, in the rehearsal's state."""
+"""What a rehearsed launch reaches without a program: `tasks.run.backend.Network` in the rehearsal's state."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from tasks.rehearsal.place import Place
 
 if TYPE_CHECKING:
+    from tasks.core.imageref import Reference
     from tasks.engine.step import Context
-    from tasks.objects.images import Reference
-    from tasks.tools.kubeapi import Api
-    from tasks.tools.program import Programs
+    from tasks.kube.client import Api
+    from tasks.process.command import Programs
 
 
 class Rehearsed:
-    """See `tasks.reach.Reach`."""
+    """See `tasks.run.backend.Reach`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """Of a rehearsed cluster. Raises `ApiError` for a kubeconfig of any other: a rehearsal touches nothing real."""
+        from tasks.kube.client import ApiError
         from tasks.rehearsal.api import recognise
-        from tasks.tools.kubeapi import ApiError
 
         del programs
         found = recognise(kubeconfig.read_text(encoding="utf-8"))
@@ -60,8 +60,8 @@ class Rehearsed:
 
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """Takes its time, once for each image. Raises `NotFetched` where no registry runs at that port."""
+        from tasks.clients.registry_http import NotFetched
         from tasks.rehearsal.registry_contents import keep
-        from tasks.tools.distribution import NotFetched
 
         del arch
         seconds, size = keep(self._place, port, image)

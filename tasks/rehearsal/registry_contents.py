@@ -10,7 +10,7 @@ from tasks.rehearsal.times import Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tasks.objects.images import Reference
+    from tasks.core.imageref import Reference
     from tasks.rehearsal.containers import Container
     from tasks.rehearsal.place import Place
 

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks.caching import FETCH, size_of, sources
-from tasks.chart_images import remembered
 from tasks.rehearsal.model import Scene
+from tasks.run.images import FETCH, remembered, size_of, sources
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
+    from tasks.facts.facts import Situation
     from tasks.rehearsal.what_if import WhatIf
-    from tasks.situation import Situation
 
 _APPLIED = re.compile(r"^(\d+) to apply")
 _IMAGES = re.compile(r"^(\d+) images?, ")
@@ -53,7 +52,7 @@ def _twice(situation: Situation) -> bool:
 
     (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.)
     """
-    from tasks.objects.images import parse
+    from tasks.core.imageref import parse
 
     image = parse(situation.settings.registries.image)
     return image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"

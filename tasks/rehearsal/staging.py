@@ -9,19 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.caching import FETCH
-from tasks.chart_images import FIND
 from tasks.rehearsal.model import activities, times
 from tasks.rehearsal.profile import Profile, load
 from tasks.rehearsal.scene import fetched, scene
 from tasks.rehearsal.simulate import simulate
+from tasks.run.images import FETCH, FIND
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
+    from tasks.facts.facts import Situation
     from tasks.rehearsal.model import Scene
     from tasks.rehearsal.what_if import WhatIf
-    from tasks.settings.tree import Release
-    from tasks.situation import Situation
+    from tasks.settings.schema import Release
 
 Spans = Mapping[str, tuple[float, float]]
 _OWN = 0.04

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.rehearsal.profile import Profile
 from tasks.rehearsal.simulate import Machine
 

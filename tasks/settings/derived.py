@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.settings.tree import Settings
+    from tasks.settings.schema import Settings
 
 KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.conf"
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
@@ -21,6 +21,6 @@ def balanced(settings: Settings) -> bool:
 
 def docker_memory(text: str) -> str:
     """A size in whole MiB: one spelling for every wish of the same size, so that 2G and 2048M are no change."""
-    from tasks.settings.values import memory_bytes
+    from tasks.settings.words import memory_bytes
 
     return f"{memory_bytes(text) // 1024**2}m"

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path as Folder
 from typing import Any
 
-from tasks.errors import BadInput
-from tasks.settings.origin import FILE, Layer, Origin, Path
-from tasks.settings.private import told
-from tasks.settings.problems import Problem, nearest, refusal
-from tasks.settings.reading import read
+from tasks.core.errors import BadInput
+from tasks.settings.files import read
+from tasks.settings.origin import FILE, Layer, Origin, Path, Problem, nearest, refusal, told
 
 NAME = "invoke.yaml"
 OURS, PROFILE = "openframe", "profile"
@@ -78,8 +76,8 @@ def _profile(top: Layer, ours: Any, tell: Tell) -> tuple[str, Origin] | None:  #
 
 
 def _check(name: str, value: Any, top: Layer, tell: Tell) -> None:  # noqa: ANN401 - any JSON value
+    from tasks.settings.schema import Settings
     from tasks.settings.shape import fields
-    from tasks.settings.tree import Settings
 
     ours = fields(Settings)
     own = isinstance(value, dict) and set(value) - {"command"}

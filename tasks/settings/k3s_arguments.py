@@ -18,7 +18,7 @@ from tasks.settings.k3s_flags import SHORT, flags
 from tasks.settings.node_filters import split
 
 if TYPE_CHECKING:
-    from tasks.settings.tree import Cluster
+    from tasks.settings.schema import Cluster
 
 SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
 COMPONENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {

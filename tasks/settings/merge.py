@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.settings.origin import OPTION, Layer, Origin, Path, dotted
-from tasks.settings.private import told
-from tasks.settings.problems import Problem, nearest, unknown
+from tasks.settings.origin import OPTION, Layer, Origin, Path, Problem, dotted, nearest, told, unknown
 from tasks.settings.shape import Kind, Shape, below, fields, places, section
 
 

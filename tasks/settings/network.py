@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from tasks.settings import names
-from tasks.settings.fields import Bool, Says, Text, Texts, Tree, section, setting
+from tasks.settings import words
+from tasks.settings.types import Bool, Says, Text, Texts, Tree, section, setting
 
-ProxyAddress = Annotated[Text, AfterValidator(names.proxy), Says("a proxy's address such as http://proxy:3128")]
+ProxyAddress = Annotated[Text, AfterValidator(words.proxy), Says("a proxy's address such as http://proxy:3128")]
 Hosts = Annotated[
-    tuple[Annotated[Text, AfterValidator(names.excluded)], ...],
-    BeforeValidator(names.hosts, json_schema_input_type=tuple[str, ...] | str),
+    tuple[Annotated[Text, AfterValidator(words.excluded)], ...],
+    BeforeValidator(words.hosts, json_schema_input_type=tuple[str, ...] | str),
     Says("a list of hosts, or one text with blanks, commas or semicolons between them"),
 ]
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import BadInput
+from tasks.core.redact import MASK, conceal, conceal_proxy, without_logins
+from tasks.settings.node_filters import Filtered, split
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import Settings
 
 DEFAULT, FILE, PROFILE, ENVIRONMENT, OPTION = "default", "file", "profile", "environment", "option"
 """The layers, each over the one before."""
@@ -74,3 +83,197 @@ def parts(text: str) -> Path:
         else:
             found.append("")
     return tuple(found)
+
+
+_LONGEST = 60
+_SECRET_NAME = re.compile(
+    r"(password|passwd|passphrase|pwd|token|credentials?|(?<!existing)secret|(api|private|secret|access|signing)[-_]?key|vpn-auth)$",
+    re.IGNORECASE,
+)
+_PROXY_NAME = re.compile(r"(https?|all|ftp)_proxy", re.IGNORECASE)
+_SENSITIVE = re.compile(r"pass|pwd|secret|token|key|cred|auth|login|cookie|datastore-endpoint", re.IGNORECASE)
+"""Names of variables whose values are not shown; more than names of settings, since anybody chooses them."""
+_TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+_NAMED = re.compile(r"([^\s=]+)(=|\s+)(.*)", re.DOTALL)
+
+
+def conceal_values(settings: Settings) -> None:
+    """Conceal what is secret by its name: in the nodes' environment and in arguments; logins of proxies there, too."""
+    from tasks.settings.k3s_arguments import arguments_of  # `invoke --list` needs only the rest of this module
+
+    args = settings.cluster.args
+    given = [split(text).value.partition("=")[::2] for text in settings.cluster.env]
+    given += [
+        (each.name, each.value or "")
+        for part in type(args).model_fields
+        for each in arguments_of(settings.cluster, part)
+    ]
+    for name, value in given:
+        if _SECRET_NAME.search(name):
+            conceal(value)
+        elif _PROXY_NAME.search(name):
+            conceal_proxy(value)
+    for address in (settings.network.proxy.http, settings.network.proxy.https):
+        conceal_proxy(address or "")
+
+
+def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
+    """The value with what may be secret replaced by `***`: values of the nodes' environment, logins in addresses,
+    and texts under a name such as `password`. The tree itself holds only the sources of secrets.
+    """
+    if isinstance(value, dict):
+        return {name: masked((*path, name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        shown = [masked(path, inner) for inner in value]
+        if path[:2] == ("cluster", "args"):  # a flag's value may be the next text
+            hide = [False, *(_names_secret(text) and "=" not in str(text) for text in value)]
+            shown = [MASK if hidden else text for text, hidden in zip(shown, hide, strict=False)]
+        return shown
+    if isinstance(value, str) and path[:2] in (("cluster", "env"), ("cluster", "args")):
+        found = split(value)
+        name, sign, _ = match.groups() if (match := _NAMED.match(found.value)) else ("", "", "")
+        if sign and (path[1] == "env" or _names_secret(name)):
+            return Filtered(f"{name}{sign}{MASK}", found.filters).text
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return value
+    if path[:2] == ("network", "proxy") and isinstance(value, str) and "://" not in value and "@" in value:
+        return f"{MASK}@{value.rpartition('@')[2]}"
+    if path and _SECRET_NAME.search(path[-1]) and path[0] != "secrets" and value != "":
+        return MASK
+    return without_logins(value) if isinstance(value, str) else value
+
+
+def concealed(name: str, value: str) -> str:
+    """A variable's or an argument's value as it may be shown: no secret by its name, no login, no token."""
+    if _SENSITIVE.search(name) or _TOKEN.fullmatch(value):
+        return MASK
+    return printable(without_logins(value))
+
+
+def _names_secret(name: object) -> bool:
+    return isinstance(name, str) and _SECRET_NAME.search(split(name).value.strip()) is not None
+
+
+def told(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value in an error: short, on one line, in quotes where it is a text."""
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if path[-1:] in (("username_env",), ("password_env",)) or (path[:1] == ("secrets",) and "values" in path):
+        return "(not shown)"  # it may be the secret itself
+    safe = masked(path, value)
+    if isinstance(safe, str):
+        text = printable(safe)
+        return f"'{text[:_LONGEST]}…'" if len(text) > _LONGEST else f"'{text}'"
+    text = as_text(safe)
+    return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what would move a cursor or cannot be written."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value in a table: a text as it is, everything else as JSON writes it."""
+    if isinstance(value, str):
+        return value if value.strip() == value != "" else json.dumps(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # a number of thousands of digits
+        return "a number that is too large"
+
+
+_SHOWN = 8
+_LIST = "docs/reference/settings.md lists all settings, `invoke config` those in force"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One value that cannot be used."""
+
+    origin: Origin
+    what: str
+    why: str
+    fix: str = ""
+    enough: bool = False
+    """The fix alone says it all."""
+
+    @property
+    def told(self) -> str:
+        """In one line, among others."""
+        rest = self.fix if self.enough else "; ".join(part for part in (self.why, self.fix) if part)
+        return f"{self.origin.place}: {self.what}: {rest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a rule forbids, and where: in lists of parts their numbers stand."""
+
+    path: tuple[str | int, ...]
+    text: str
+    """Goes on after the path."""
+    why: str
+    fix: str = ""
+    other: tuple[str | int, ...] = ()
+    """The second place, where two clash: it is told of if only that one has been set."""
+
+
+def refusal(problems: Sequence[Problem]) -> BadInput:
+    """One error of all problems; the first few are told."""
+    unique = list(dict.fromkeys(problems))
+    first = unique[0]
+    if len(unique) == 1:
+        what, fix = f"{first.origin.place}: {first.what}", first.fix or f"correct it; {_LIST}"
+        return BadInput(printable(what), why=printable(first.why), fix=printable(fix))
+    lines = [printable(each.told) for each in unique[:_SHOWN]]
+    if len(unique) > _SHOWN:
+        lines.append(f"and {len(unique) - _SHOWN} more")
+    return BadInput(f"{len(unique)} settings cannot be used", why="\n".join(lines), fix=f"correct them; {_LIST}")
+
+
+def nearest(name: str, names: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The name that was probably meant; `likeness` from 0 to 1, as difflib counts it."""
+    from difflib import get_close_matches
+
+    known = {each.lower(): each for each in names}
+    for spelling in (name[:100].lower(), name[:100].lower().replace("-", "_")):
+        if found := get_close_matches(spelling, known, n=1, cutoff=likeness):
+            return known[found[0]]
+    return None
+
+
+Everywhere = Iterable[tuple[Path, str | None]]
+"""All paths of the tree, each with its variable."""
+
+
+def unknown(origin: Origin, path: Path, siblings: Sequence[str], everywhere: Everywhere = ()) -> Problem:
+    """A name that the tree does not have, and the one that was probably meant."""
+    inside, better = dotted(path[:-1]), _meant(path, siblings, everywhere)
+    where = f"'{inside}' has" if inside else "there are"
+    return Problem(
+        origin=origin,
+        what=f"there is no setting '{dotted(path)[:80]}'",
+        why=f"{where} {', '.join(siblings)}",
+        fix=f"did you mean {better}?" if better else "",
+        enough=better is not None,
+    )
+
+
+def _meant(path: Path, siblings: Sequence[str], everywhere: Everywhere) -> str | None:
+    """A name beside it that is spelled alike; else the variable, or the end of another path; else what is near."""
+    name, rows = path[-1].replace("-", "_"), [(dotted(each), variable) for each, variable in everywhere]
+    if alike := nearest(name, siblings, 0.75):
+        return dotted((*path[:-1], alike))
+    last = [(text, text.rpartition(".")[2]) for text, _ in rows]
+    same = [text for text, variable in rows if variable == name] + [text for text, own in last if own == name]
+    same += [text for text, own in last if name in own.split("_")]
+    if same:
+        beside = f"{dotted(path[:-1])}."
+        return next((text for text in same if text.startswith(beside)), same[0])
+    if alike := nearest(name, siblings):
+        return dotted((*path[:-1], alike))
+    return nearest(dotted(path), [text for text, _ in rows])

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from tasks.settings.problems import Finding, nearest
-from tasks.tools.secret import login_of, without_logins
+from tasks.core.redact import login_of, without_logins
+from tasks.settings.origin import Finding, nearest
 
 if TYPE_CHECKING:
-    from tasks.settings.tree import Release, Settings
+    from tasks.settings.schema import Release, Settings
 
 _OCI = re.compile(r"oci://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/\S+")
 INGRESS = "ingress-nginx"
@@ -32,7 +32,7 @@ def wanted(settings: Settings) -> list[Release]:
 
 
 def _ingress() -> Release:
-    from tasks.settings.tree import Release
+    from tasks.settings.schema import Release
 
     return Release(
         name=INGRESS,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tasks.settings.checking import named, origin_at
 from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node
-from tasks.settings.names import host_ports
 from tasks.settings.node_filters import FORM, fault, split
-from tasks.settings.origin import BUILT_IN, DEFAULT, Origin, Path, dotted
-from tasks.settings.problems import Finding, Problem, refusal
+from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, refusal
 from tasks.settings.releases import findings as of_releases
 from tasks.settings.releases import ordered, wanted
-from tasks.settings.tree import Release, Settings
-from tasks.settings.wording import findings as of_texts
+from tasks.settings.schema import Release, Settings
+from tasks.settings.validate import findings as of_texts
+from tasks.settings.validate import named, origin_at
+from tasks.settings.words import host_ports
 
 __all__ = ["problems", "releases"]
 

@@ -1,90 +1,350 @@
-"""The JSON schema of invoke.yaml and of profiles, for editors; generated from the tree."""
+"""The tree of settings: every name, default, type, unit and environment variable, here and in `cluster`.
+
+Models are frozen and refuse unknown names; their mappings refuse to be changed. Sizes are bytes as Docker
+writes them (2G is 2 GiB); durations are seconds.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from tasks.settings.fields import Tree
-from tasks.settings.invoke_file import INVOKES, OURS, PROFILE
-from tasks.settings.shape import Kind, Shape, fields
-from tasks.settings.tree import Settings
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_MAPPING = ["object", "null"]
-_WORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+from tasks.settings import words
+from tasks.settings.network import Network, Proxy
+from tasks.settings.schema_cluster import Cluster, ComponentArgs, Limits, Ports
+from tasks.settings.types import (
+    Amount,
+    AnyText,
+    AnyTexts,
+    Bool,
+    Free,
+    Hosts,
+    HttpUrl,
+    Image,
+    Images,
+    Name,
+    Namespaces,
+    OwnNamespaces,
+    PortNumber,
+    PublicUrl,
+    Says,
+    Seconds,
+    Text,
+    Texts,
+    Tree,
+    Urls,
+    Variable,
+    VariableText,
+    Whole,
+    Words,
+    frozen,
+    section,
+    setting,
+)
+from tasks.settings.words import as_choice
+
+__all__ = [
+    "Cache",
+    "Cluster",
+    "ComponentArgs",
+    "Docker",
+    "Helm",
+    "Ingress",
+    "Kubeconfig",
+    "Limits",
+    "ManifestFile",
+    "Manifests",
+    "Network",
+    "Pool",
+    "Ports",
+    "Proxy",
+    "Quota",
+    "Registries",
+    "Release",
+    "Secret",
+    "SecretSource",
+    "Settings",
+    "Timeouts",
+    "Tools",
+]
+
+Tune = Annotated[Literal["off", "auto"], BeforeValidator(as_choice)]
+Folder = Annotated[Text, AfterValidator(words.folder), Says("a folder")]
+File = Annotated[Text, AfterValidator(words.file), Says("a file's path")]
 
 
-def schema() -> dict[str, Any]:
-    """Draft 2020-12. A file with a name of invoke's, or with ours, is invoke.yaml; any other is a profile."""
-    definitions: dict[str, Any] = {}
-    settings = {**_section(Settings, definitions), "description": "The settings of this project."}
-    top: dict[str, Any] = {name: {"description": "invoke's own"} for name in sorted(INVOKES)}
-    top[OURS] = {"$ref": "#/$defs/settings"}
-    top[PROFILE] = settings["properties"][PROFILE]
-    marks = [name for name in (OURS, PROFILE, *sorted(INVOKES)) if name != "timeouts"]
-    return {
-        "$schema": DIALECT,
-        "title": "Settings: invoke.yaml, and profiles under config/",
-        "if": {"type": "object", "anyOf": [{"required": [name]} for name in marks]},
-        "then": {"$ref": "#/$defs/invoke.yaml"},
-        "else": {"$ref": "#/$defs/settings"},
-        "$defs": {
-            "invoke.yaml": {"type": _MAPPING, "properties": top, "additionalProperties": False},
-            "settings": settings,
-            **definitions,
+class Cache(Tree):
+    """A pull-through cache of one upstream registry."""
+
+    KEY: ClassVar[str] = "upstream"
+
+    upstream: Annotated[Text, AfterValidator(words.registry_host), Says("a registry's name")] = setting(
+        ..., "Name in image references, such as docker.io."
+    )
+    url: PublicUrl | None = setting(None, "Where the cache asks; null: https:// and the name.")
+    username_env: Variable | None = setting(None, "Variable that holds the upstream's user name.")
+    password_env: Variable | None = setting(None, "Variable that holds the upstream's password or token.")
+
+
+class Registries(Tree):
+    """Registries that all clusters of this engine share."""
+
+    push: Bool = setting(True, "Run the push registry.")
+    name: Name = setting("openframe-registry", "Name of the push registry; k3d puts `k3d-` before it.", max_length=59)
+    port: PortNumber = setting(5050, "Host port of the push registry; then any free one.")
+    image: Image = setting("docker.io/library/registry:2", "Image of the registries.")
+    caches: tuple[Cache, ...] = setting(
+        (
+            {"upstream": "docker.io", "url": "https://registry-1.docker.io"},
+            {"upstream": "ghcr.io"},
+            {"upstream": "quay.io"},
+            {"upstream": "registry.k8s.io"},
+        ),
+        "Pull-through caches, one for each upstream.",
+    )
+
+
+class SecretSource(Tree):
+    """Where a secret's value comes from: exactly one of the three."""
+
+    env: VariableText | None = setting(None, "A variable of the environment.")
+    file: AnyText | None = setting(None, "A file.")
+    command: AnyTexts | None = setting(None, "A command whose output it is.")
+
+
+class Secret(Tree):
+    """One secret, in each of its namespaces."""
+
+    name: AnyText = setting(..., "Name of the Kubernetes secret.")
+    type: Literal["Opaque", "dockerconfigjson", "tls", "basic-auth"] = setting("Opaque", "Type of the secret.")
+    namespaces: Namespaces | None = setting(None, "Where it goes; null: every namespace.")
+    registry: AnyText = setting("ghcr.io", "dockerconfigjson: the registry.")
+    username: AnyText = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
+    values: Annotated[dict[str, SecretSource], AfterValidator(frozen), Says("a mapping of sources")] = setting(
+        {}, "Sources by key. dockerconfigjson and basic-auth: `password`; tls: `tls.crt` and `tls.key`."
+    )
+
+
+class Quota(Tree):
+    """Bounds of a namespace."""
+
+    enabled: Bool = setting(True, "Apply files/resource-quotas.yaml to every namespace.")
+    requests_cpu: Amount = setting("8", "Sum of CPU requests.")
+    requests_memory: Amount = setting("16Gi", "Sum of memory requests.")
+    pods: Whole = setting(100, "Pods.", ge=1, le=100_000)
+    default_cpu: Amount = setting("10m", "CPU request of a container that names none.")
+    default_memory: Amount = setting("32Mi", "Memory request of a container that names none.")
+
+
+class ManifestFile(Tree):
+    """A file, a folder or a kustomization of manifests; a path alone is one, too."""
+
+    KEY: ClassVar[str] = "path"
+    SHORT: ClassVar[bool] = True
+
+    path: Text = setting(..., "The file, the folder, or the folder with a kustomization.")
+    needs: Words = setting(
+        (), "Releases that must be ready before its objects are applied; `namespace/name` where two have one name."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        return {"path": value} if isinstance(value, str) else value
+
+
+class Manifests(Tree):
+    """Base resources and the user's own."""
+
+    storage_class: Bool = setting(True, "Apply files/local-path-storage.yaml.")
+    network_policies: Bool = setting(True, "Apply files/default-network-policies.yaml to every namespace.")
+    node_local_dns: Bool = setting(
+        True, "Apply files/nodelocaldns-configmap.yaml (without its DaemonSet it does nothing)."
+    )
+    quota: Quota = section(Quota, "files/resource-quotas.yaml")
+    files: tuple[ManifestFile, ...] = setting(
+        (), "Manifests of yours, after the base resources: files, folders, or kustomizations, as paths or with `needs`."
+    )
+
+
+class Release(Tree):
+    """One Helm release."""
+
+    name: Annotated[Text, AfterValidator(words.release_name), Says("a release's name")] = setting(
+        ..., "Name of the release."
+    )
+    namespace: Name = setting(..., "Its namespace; made if it is missing.")
+    chart: Text = setting(..., "repository/chart, oci://…, or a path that begins with ./ or /.")
+    version: Text | None = setting(None, "Version of the chart; null: the newest.")
+    values: Free = setting(
+        {}, "Values; `${IP}` and `${DOMAIN}` are filled in, `$${IP}` stays; null takes out a chart's own default."
+    )
+    values_files: Texts = setting((), "Files of values, before `values`.")
+    needs: Words = setting((), "Releases that must be ready first; `namespace/name` where two have one name.")
+    wait: Bool = setting(True, "Wait until its workloads are ready.")
+    conflicts: Literal["ours", "theirs"] = setting(
+        "ours",
+        "When the release is upgraded, fields that something else has set since (kubectl, an autoscaler, a "
+        "controller): ours: they get the chart's values; theirs: they stay as they are.",
+    )
+    wait_for_jobs: Bool = setting(False, "Wait until its Jobs are done, not only until they run.")
+    timeout: Seconds = setting(300.0, "Limit of the installation, and again of the wait.", unit="seconds")
+    enabled: Bool = setting(True, "Leave it out with false.")
+
+
+class Helm(Tree):
+    """Repositories and releases."""
+
+    repositories: Urls = setting(
+        {
+            "jetstack": "https://charts.jetstack.io",
+            "ingress-nginx": "https://kubernetes.github.io/ingress-nginx",
+            "prometheus-community": "https://prometheus-community.github.io/helm-charts",
+            "grafana": "https://grafana.github.io/helm-charts",
+            "bitnami": "https://charts.bitnami.com/bitnami",
         },
-    }
+        "Chart repositories by name.",
+    )
+    plain_http: Hosts = setting(
+        (),
+        "OCI registries that charts are fetched from by HTTP, such as registry.lan:5000; those on loopback always are.",
+    )
+    registry_config: Annotated[Text, AfterValidator(words.folder), Says("a file's path")] | None = setting(
+        None, "File of logins to OCI registries; null: where `helm registry login` keeps them. Docker's count too."
+    )
+    releases: tuple[Release, ...] = setting(
+        (
+            {
+                "name": "cert-manager",
+                "namespace": "cert-manager",
+                "chart": "jetstack/cert-manager",
+                "version": "v1.20.3",
+                # the hook of `startupapicheck` would hold a helm process until the webhook answers: readiness is waited
+                # for by a step, without one
+                "values": {"crds": {"enabled": True}, "startupapicheck": {"enabled": False}},
+            },
+        ),
+        "Releases, installed by their needs.",
+    )
 
 
-def _section(model: type[Tree], definitions: dict[str, Any], *, needed: bool = False) -> dict[str, Any]:
-    """A part; `needed`: with all that a new one in a list must have."""
-    leaves = model.model_json_schema(mode="validation")["properties"]
-    made: dict[str, Any] = {
-        "type": "object" if needed else _MAPPING,
-        "properties": {name: _place(shape, leaves[name], definitions) for name, shape in fields(model).items()},
-        "additionalProperties": False,
-    }
-    required = [name for name, shape in fields(model).items() if shape.required]
-    return {**made, "required": required} if needed and required else made
+class Ingress(Tree):
+    """What answers at ports 80 and 443."""
+
+    controller: Literal["traefik", "ingress-nginx", "none"] = setting(
+        "traefik",
+        "traefik is k3s's own; with another one it is not started. ingress-nginx adds a release of that "
+        "name, unless one of that chart is configured; its project ended in March 2026.",
+    )
 
 
-def _place(shape: Shape, leaf: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    told = {"description": description(shape)}
-    if shape.kind is Kind.SECTION and shape.model is not None:
-        return {**_section(shape.model, definitions), **told}
-    if shape.kind is Kind.ITEMS and shape.model is not None:
-        name = shape.model.__name__
-        definitions[name] = _section(shape.model, definitions, needed=True)
-        definitions[f"{name}.change"] = _section(shape.model, definitions)
-        part: dict[str, Any] = {"$ref": f"#/$defs/{name}"}
-        items = {"anyOf": [{"type": "string"}, part]} if shape.model.SHORT else part
-        return {
-            **told,
-            "anyOf": [
-                {"type": "array", "items": items},
-                {"type": _MAPPING, "additionalProperties": {"$ref": f"#/$defs/{name}.change"}},
-            ],
-        }
-    if shape.kind is Kind.FREE:
-        return {**told, "type": _MAPPING}
-    if shape.kind is Kind.TABLE:
-        inner = _section(shape.model, definitions) if shape.model is not None else {"type": ["string", "null"]}
-        return {**told, "type": _MAPPING, "additionalProperties": inner}
-    return {**_standard(leaf), **told}
+class Pool(Tree):
+    """How much runs at once."""
+
+    concurrency: Whole | None = setting(
+        None, "Commands at once; null: from the machine.", env="CONCURRENCY_LEVEL", ge=1, le=256
+    )
+    downloads: Whole = setting(
+        3,
+        "Image downloads at once on the host; where it is set, also the nodes' (`maxParallelImagePulls`).",
+        env="K3D_CONCURRENT_DOWNLOADS",
+        ge=1,
+        le=64,
+    )
+    helm: Whole | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
+    waits: Whole = setting(16, "Waits at once; they hold no slot.", ge=2, le=1024)
 
 
-def _standard(leaf: Any) -> Any:  # noqa: ANN401 - any part of a schema
-    """Without what is ours alone. Where a validator stands before a bound, pydantic leaves it in words of its own."""
-    if isinstance(leaf, list):
-        return [_standard(each) for each in leaf]
-    if not isinstance(leaf, dict):
-        return leaf
-    return {
-        _WORDS.get(key, key): _standard(value) for key, value in leaf.items() if key not in ("title", "env", "unit")
-    }
+class Timeouts(Tree):
+    """Deadlines of commands and waits."""
+
+    command: Seconds = setting(60.0, "A short command.", unit="seconds")
+    pull: Seconds = setting(900.0, "An image's or a chart's download.", unit="seconds")
+    api: Seconds = setting(120.0, "Until the API answers.", unit="seconds")
+    health: Seconds = setting(300.0, "Until nodes and services are ready.", unit="seconds")
 
 
-def description(shape: Shape) -> str:
-    """What a setting means, with its unit and its variable."""
-    more = [f"In {shape.unit}." if shape.unit else "", f"Variable: {shape.env}." if shape.env else ""]
-    return " ".join(part for part in (shape.meaning, *more) if part)
+class Health(Tree):
+    """What a launch waits for."""
+
+    wait_for: Namespaces = setting(
+        ("needed",),
+        "Components of kube-system that a launch waits for beside those that are always needed: `needed` is what a "
+        "claim, an Ingress or an autoscaler of this launch uses; `all` is everything; or names, such as "
+        "metrics-server, traefik or local-path-provisioner. `invoke health` always waits for everything.",
+    )
+
+
+class Kubeconfig(Tree):
+    """The user's own kubeconfig."""
+
+    merge: Bool = setting(True, "Put the cluster's entry into the first file of KUBECONFIG.")
+    switch: Bool = setting(True, "Make it the current context when the launch succeeded.")
+
+
+class Docker(Tree):
+    """The Docker daemon."""
+
+    tune: Tune = setting("off", "auto: `docker-tune` is up's first step where the rights allow.")
+    daemon_json: File | None = setting(None, "Docker's daemon.json; null: found, rootful, rootless or from a snap.")
+    max_concurrent_downloads: Whole | None = setting(
+        10, "Layers of an image that Docker downloads at once, at least; null: as it is.", ge=1, le=256
+    )
+    max_concurrent_uploads: Whole | None = setting(
+        10, "Layers of an image that Docker uploads at once, at least; null: as it is.", ge=1, le=256
+    )
+    mirror: Bool = setting(True, "Docker pulls images of Docker Hub through the cache of docker.io, too.")
+
+
+class Tools(Tree):
+    """Where missing programs are fetched from; for mirrors."""
+
+    k3d_url: HttpUrl = setting("https://github.com/k3d-io/k3d/releases/download", "Base address of k3d's releases.")
+    kubectl_url: HttpUrl = setting("https://dl.k8s.io/release", "Base address of kubectl's releases.")
+    helm_url: HttpUrl = setting("https://get.helm.sh", "Base address of Helm's releases.")
+
+
+class Settings(Tree):
+    """Everything that can be set."""
+
+    profile: Text | None = setting(
+        None, "Profile: NAME of config/NAME.yaml, or a path with a slash; `none` for none.", env="OPENFRAME_PROFILE"
+    )
+    cluster: Cluster = section(Cluster, "The k3d cluster.")
+    registries: Registries = section(Registries, "Shared registries.")
+    network: Network = section(Network, "Proxies and certificate authorities of caches and nodes.")
+    namespaces: OwnNamespaces = setting(
+        (
+            "platform",
+            "openframe-datasources",
+            "openframe-microservices",
+            "integrated-tools-datasources",
+            "integrated-tools",
+            "client-tools",
+        ),
+        "Namespaces.",
+        env="NAMESPACES",
+    )
+    secrets: tuple[Secret, ...] = setting(
+        (
+            {
+                "name": "github-pat-secret",
+                "type": "dockerconfigjson",
+                "values": {"password": {"env": "GITHUB_TOKEN_CLASSIC"}},
+            },
+        ),
+        "Secrets.",
+    )
+    manifests: Manifests = section(Manifests, "Base resources.")
+    helm: Helm = section(Helm, "Helm repositories and releases.")
+    ingress: Ingress = section(Ingress, "The ingress.")
+    images: Images = setting((), "More images that `prepull` pulls on the host.")
+    pool: Pool = section(Pool, "Bounds of concurrency.")
+    timeouts: Timeouts = section(Timeouts, "Deadlines.")
+    health: Health = section(Health, "What a launch waits for.")
+    kubeconfig: Kubeconfig = section(Kubeconfig, "The user's kubeconfig.")
+    docker: Docker = section(Docker, "The Docker daemon.")
+    tools: Tools = section(Tools, "Sources of programs.")
+    log_dir: Folder = setting("/tmp/openframe-deployment-logs", "Logs, run records.", env="DEPLOY_LOG_DIR")  # noqa: S108 - the users' own default; made with mode 0700 and refused if it is not ours
+    silent: Bool = setting(False, "Nothing but errors.", env="SILENT")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tasks.settings.fields import Says, Tree
+from tasks.settings.types import Says, Tree
 
 
 class Kind(Enum):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.bench.comparing import Comparison, inside
-from tasks.bench.results import Measured, Results
-from tasks.bench.rounds import Turn
-from tasks.bench.statistics import Interval, median_interval
+from tasks.benchmark.compare import Comparison, inside
+from tasks.benchmark.results import Measured, Results
+from tasks.benchmark.rounds import Turn
+from tasks.benchmark.statistics import Interval, median_interval
 from tasks.view.table import table
 
 

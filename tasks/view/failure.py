@@ -6,14 +6,13 @@ import shlex
 import traceback
 from collections.abc import Iterator
 
-from tasks.engine.folder import file_name
+from tasks.core.errors import LaunchError
+from tasks.core.redact import redact
 from tasks.engine.step import Result, State, Step
-from tasks.errors import LaunchError
-from tasks.tools.program import CommandFailed
-from tasks.tools.secret import redact
-from tasks.view.ending import Ending
-from tasks.view.fit import count, seconds, some, wrap
-from tasks.view.line import UNICODE, Line, Marks, line
+from tasks.process.command import CommandFailed
+from tasks.run.folders import file_name
+from tasks.view.console import UNICODE, Line, Marks, count, line, seconds, some, wrap
+from tasks.view.figures import Ending
 from tasks.view.summary import notes
 
 

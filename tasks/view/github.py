@@ -10,16 +10,13 @@ import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tasks.engine.folder import file_name
+from tasks.core.redact import redact
 from tasks.engine.step import Result, State
-from tasks.tools.secret import redact
-from tasks.view.ending import Ending
-from tasks.view.figures import figures
-from tasks.view.fit import clean, seconds
-from tasks.view.line import UNICODE, Line, line
-from tasks.view.output import out
+from tasks.run.folders import file_name
+from tasks.view.console import UNICODE, Line, clean, line, out, seconds
+from tasks.view.figures import Ending, figures
+from tasks.view.launch import Launch
 from tasks.view.plain import Plain
-from tasks.view.view import Launch
 
 _LAST_LINES = 200
 _LAST_BYTES = 64 * 1024

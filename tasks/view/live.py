@@ -6,12 +6,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tasks.engine.step import Result
-from tasks.view.draw import render
-from tasks.view.fit import cells
-from tasks.view.line import Line
-from tasks.view.output import as_text, masked
-from tasks.view.step_line import names_width, step_line, worth_a_line
-from tasks.view.view import Launch, View
+from tasks.view.console import Line, as_text, cells, masked
+from tasks.view.launch import Launch, View
+from tasks.view.plain import names_width, step_line, worth_a_line
+from tasks.view.state import render
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.view.fit import chain, seconds, wrap
+from tasks.view.console import chain, seconds, wrap
 from tasks.view.table import table
 
 if TYPE_CHECKING:

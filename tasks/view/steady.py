@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from tasks.core.optional import attempt
+from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Result, Step
-from tasks.engine.watcher import Watcher
-from tasks.view.ending import Ending
-from tasks.view.output import err
-from tasks.view.view import View
+from tasks.view.console import err
+from tasks.view.figures import Ending
+from tasks.view.launch import View
 
 
 class Steady(Watcher):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.core.redact import redact
 from tasks.engine.step import State
-from tasks.tools.secret import redact
-from tasks.view.ending import Ending
-from tasks.view.figures import Figures, figures
-from tasks.view.fit import cells, chain, count, seconds, some, wrap
-from tasks.view.line import UNICODE, Line, Marks, line
+from tasks.view.console import UNICODE, Line, Marks, cells, chain, count, line, seconds, some, wrap
+from tasks.view.figures import Ending, Figures, figures
 
 _SETTINGS = {
     "work": "CONCURRENCY_LEVEL",

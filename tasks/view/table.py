@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Sequence
 
-from tasks.view.fit import cells, clean, pad
+from tasks.view.console import cells, clean, pad
 
 _GAP = 2
 _NARROWEST = 10

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.bench.results import Measured, Results
+from tasks.benchmark.results import Measured, Results
 
 PATH: Mapping[str, float] = {
     "prepull": 0.5,

@@ -7,13 +7,12 @@ import string
 
 import pytest
 
-from tasks.causes import node
-from tasks.causes.cause import Cause
-from tasks.causes.find import catalogue
-from tests.causes import test_api, test_api_passing, test_docker, test_helm, test_image, test_k3d, test_network
+from tasks.diagnose import node_rules
+from tasks.diagnose.diagnosis import Cause, catalogue
 from tests.causes.deaths import DEATHS
+from tests.diagnose import test_api, test_api_passing, test_docker, test_helm, test_images, test_k3d, test_network
 
-_ALL = (*catalogue(), *(cause for cause in node.CAUSES))
+_ALL = (*catalogue(), *(cause for cause in node_rules.CAUSES))
 _ELSEWHERE = {"killed", "wrong-processor"}
 """Tested in test_find.py."""
 
@@ -21,7 +20,7 @@ _ELSEWHERE = {"killed", "wrong-processor"}
 def test_every_cause_is_met_by_an_output() -> None:
     cases = [
         case
-        for module in (test_api, test_api_passing, test_docker, test_helm, test_image, test_k3d, test_network)
+        for module in (test_api, test_api_passing, test_docker, test_helm, test_images, test_k3d, test_network)
         for case in module.CASES
     ]
     met = {case.cause for case in cases} | {death.cause for death in DEATHS} | _ELSEWHERE

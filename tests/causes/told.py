@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tasks.causes.find import KnownDeadline, KnownFailure, explain
-from tasks.tools.program import Command, CommandFailed, Completed
+from tasks.diagnose.diagnosis import KnownDeadline, KnownFailure, explain
+from tasks.process.command import Command, CommandFailed, Completed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from tasks.checks.facts import Disk, Facts, Inotify, Rights
 from tasks.checks.finding import Finding, Level
 from tasks.facts.endpoint import Endpoint
 from tasks.facts.engine import Engine, read
-from tasks.facts.versions import Versions
-from tasks.settings.tree import Settings
-from tasks.setup import pins
+from tasks.facts.programs import Versions
+from tasks.host import programs
+from tasks.settings.schema import Settings
 from tests.facts.docker_info import HERE, LINUX
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ WELL = Facts(
     settings=Settings(),
     engine=engine(),
     versions=Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4"),
-    pins=pins.read(ROOT / "config" / "pins.yaml"),
+    pins=programs.read(ROOT / "config" / "pins.yaml"),
     kubernetes=32,
     agents=4,
     disk=Disk(total=200 * GIB, free=100 * GIB),

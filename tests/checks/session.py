@@ -11,10 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tasks.options import Options
-from tasks.session import Session
-from tasks.settings.tree import Settings
-from tasks.tools.program import Programs
+from tasks.process.command import Programs
+from tasks.run.session import Session
+from tasks.run.task import Options
+from tasks.settings.schema import Settings
 from tests.checks.given import GIB, ROOT
 from tests.facts.docker_info import LINUX
 

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.checks.engine import answers, cgroups, files, forwarding, platform, storage, unpacking
 from tasks.checks.facts import Facts, kubernetes_minor
-from tasks.errors import NoEngine
+from tasks.core.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
 from tests.checks.given import WELL, engine, levels, one, settings
 from tests.facts.docker_info import ROOTLESS

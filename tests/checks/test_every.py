@@ -7,7 +7,7 @@ from dataclasses import replace
 from tasks.checks.every import CHECKS, examine, problems
 from tasks.checks.facts import Disk, Facts
 from tasks.checks.finding import Finding, Level, Unfit
-from tasks.settings.tree import Settings
+from tasks.settings.schema import Settings
 from tests.checks.given import GIB, WELL, settings
 
 

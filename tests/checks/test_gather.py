@@ -11,12 +11,12 @@ import pytest
 
 from tasks.checks.facts import Hub
 from tasks.checks.gather import brief, gather
-from tasks.cluster.config import Ports, Shape
 from tasks.facts import ports
-from tasks.facts.standing import Presence, Standing
-from tasks.facts.versions import Versions
-from tasks.settings.tree import Settings
-from tasks.situation import Folders, Situation
+from tasks.facts.cluster import Presence, Standing
+from tasks.facts.facts import Folders, Situation
+from tasks.facts.programs import Versions
+from tasks.k3d.config import Ports, Shape
+from tasks.settings.schema import Settings
 from tests.checks.given import engine
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, session
 from tests.facts.fake import Answer, FakePrograms

@@ -22,9 +22,9 @@ from tasks.checks.network import (
     proxies,
     wishes,
 )
-from tasks.errors import BadInput
-from tasks.settings.tree import Settings
-from tasks.setup.trust import Trust
+from tasks.core.errors import BadInput
+from tasks.host.trust import Trust
+from tasks.settings.schema import Settings
 from tests.checks.given import WELL, engine, environ, levels, one, settings
 from tests.facts.docker_info import ROOTLESS
 

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.checks.facts import Context
 from tasks.checks.programs import context, helm, helm_window, k3d, kubectl
-from tasks.facts.versions import Versions
+from tasks.facts.programs import Versions
 from tests.checks.given import WELL, one
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.config import Shape
-from tasks.cluster.plan import limit_steps
 from tasks.engine.step import Step
-from tasks.facts.standing import Node, Presence
+from tasks.facts.cluster import Node, Presence
+from tasks.k3d.config import Shape
+from tasks.k3d.steps import limit_steps
 from tests.checks.given import engine
 from tests.given import act, node, settings, situation, standing
 from tests.programs import FakePrograms

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tasks.cluster.config import Files, Ports, Shape, k3d_config, render
-from tasks.cluster.create import write_config
-from tasks.situation import Situation
+from tasks.facts.facts import Situation
+from tasks.k3d.config import Files, Ports, Shape, k3d_config, render
+from tasks.k3d.create import write_config
 from tests.checks.given import engine
 from tests.given import settings, situation
 
@@ -88,7 +88,7 @@ def test_what_the_machine_tells_of_its_memory_in_a_second_way_is_hidden_too() ->
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine that tells of its memory in one way, unless this folder is there."""
     folder = tmp_path / "sys" / "edac"
-    monkeypatch.setattr("tasks.cluster.create.EDAC", str(folder))
+    monkeypatch.setattr("tasks.k3d.create.EDAC", str(folder))
     return folder
 
 

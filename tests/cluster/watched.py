@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.cluster.watch import watching
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Report, Stopped
-from tasks.errors import LaunchError
-from tasks.situation import Situation
+from tasks.facts.facts import Situation
+from tasks.k3d.watch import watching
 from tests.given import context
 from tests.programs import Answer, Asked, FakePrograms
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import LaunchError
-from tasks.namespace import ns
-from tasks.planning import show
-from tasks.settings.tree import Settings
+from tasks.collection import ns
+from tasks.core.errors import LaunchError
+from tasks.plan import show
+from tasks.settings.schema import Settings
 from tests import given
 from tests.given_engine import SMALL, Machine
 from tests.given_live import FakeApi, node

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import FAILED, BadInput
 from tasks.core.lock import Held, held, locked
-from tasks.errors import FAILED, BadInput
 from tests.given import ROOT
 
 HOLDER = """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import BadInput
 from tasks.core.paths import cache_folder, check_own, state_folder
-from tasks.errors import BadInput
 
 
 @pytest.mark.parametrize("where", [state_folder, cache_folder])

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tasks.core.errors import PlanError
 from tasks.engine.estimate import estimate
 from tasks.engine.step import Bounds, Step
-from tasks.errors import PlanError
 
 
 def step(name: str, *needs: str, **more: Any) -> Step:

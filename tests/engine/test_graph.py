@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.core.errors import PlanError
 from tasks.engine.graph import check, critical_path, longest_chain, reduced, remaining
 from tasks.engine.step import Result, State, Step
-from tasks.errors import PlanError
 
 
 def step(name: str, *needs: str) -> Step:

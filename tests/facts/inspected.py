@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tasks.facts.standing import MARKER
+from tasks.facts.cluster import MARKER
 from tests.programs import Answer, FakePrograms
 
 PORTS_20: dict[str, Any] = {"6443": [{"HostIp": "127.0.0.1", "HostPort": "6550"}]}

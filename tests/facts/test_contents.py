@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.facts.contents import kinds
-from tasks.tools.kubeapi import ApiError
+from tasks.kube.client import ApiError
 from tests.given_live import FakeApi
 
 GROUPS = {

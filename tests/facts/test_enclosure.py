@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import LaunchError
+from tasks.core.errors import LaunchError
 from tasks.facts import enclosure as module
 from tasks.facts.enclosure import Enclosure, contained, enclosure, outside
 from tasks.facts.endpoint import Endpoint

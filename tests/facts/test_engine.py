@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import NoEngine
+from tasks.core.errors import NoEngine
 from tasks.facts import engine as module
 from tasks.facts import no_engine
 from tasks.facts.enclosure import Enclosure
 from tasks.facts.endpoint import SOCKET, Endpoint
 from tasks.facts.engine import engine, is_machine, read
 from tasks.facts.machine import Limits
-from tasks.tools.program import Programs
+from tasks.process.command import Programs
 from tasks.view.failure import refusal
 from tests.facts.docker_info import (
     COLIMA,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tasks.errors import LaunchError
+from tasks.core.errors import LaunchError
 from tasks.facts import ports as module
 from tasks.facts.ports import bindable, choose, docker_ports, holders, listening, low_port_start, taken
 

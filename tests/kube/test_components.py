@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tasks.kube.client import ApiError
 from tasks.kube.components import METRICS, PROVISIONER, TRAEFIK, component, in_use, scales
-from tasks.tools.kubeapi import ApiError
 from tests.given_live import FakeApi, Object, obj
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"

@@ -19,10 +19,10 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from tasks.clients import docker
+from tasks.clients import helm as helm_tool
 from tasks.core.platforms import linux_platform
-from tasks.tools import docker
-from tasks.tools import helm as helm_tool
-from tasks.tools.program import Command, Completed
+from tasks.process.command import Command, Completed
 from tests import calls
 from tests.calls import Row
 from tests.real.project import containers, run

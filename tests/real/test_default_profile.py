@@ -12,7 +12,7 @@ import subprocess
 import pytest
 import yaml
 
-from tasks.settings.tree import Settings
+from tasks.settings.schema import Settings
 from tests.real.conftest import Make
 from tests.real.project import Project, run
 from tests.real.world import World

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 
-from tasks.pulling_ahead import AHEAD
+from tasks.run.pulls import AHEAD
 from tests.real.conftest import Make
 from tests.real.project import TOKEN, Project, containers, remains, run
 from tests.real.world import World

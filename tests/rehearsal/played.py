@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tasks.options import Options
+from tasks.process.command import Command, Completed, Programs
 from tasks.rehearse import rehearse
-from tasks.session import Session, guarded
-from tasks.tools.program import Command, Completed, Programs
+from tasks.run.session import Session, guarded
+from tasks.run.task import Options
 from tests import given
 
 QUIET: tuple[str, ...] = ("pool.concurrency=4", "cluster.agents=1")
@@ -95,7 +95,7 @@ def _status(session: Session) -> int:
 
 
 def _helm(session: Session) -> int:
-    from tasks.parts import part
+    from tasks.run.part import part
 
     return part(session, "helm")
 
@@ -133,7 +133,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
         "GITHUB_ACTIONS",
     ):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("tasks.tools.secret._values", ())
+    monkeypatch.setattr("tasks.core.redact._values", ())
     monkeypatch.setattr("tasks.engine.step.Retry.pause", lambda *_: 0.1)
     real = Programs.run
 

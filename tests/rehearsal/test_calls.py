@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from tasks.clients import docker
 from tasks.core.platforms import linux_platform
-from tasks.tools import docker
 from tests import calls
 from tests.calls import Row
 from tests.rehearsal.played import Played, played

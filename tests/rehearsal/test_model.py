@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.caching import remember_size
+from tasks.core.errors import BadInput
 from tasks.engine.estimate import estimate
 from tasks.engine.step import Bounds, Step
-from tasks.errors import BadInput
-from tasks.facts.standing import Presence
-from tasks.launch import PARTS, Choosers, launch
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
 from tasks.rehearsal.answers import answer
 from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
@@ -18,7 +17,8 @@ from tasks.rehearsal.scene import scene
 from tasks.rehearsal.simulate import Machine, simulate
 from tasks.rehearsal.staging import staged
 from tasks.rehearsal.what_if import WhatIf
-from tasks.situation import Situation
+from tasks.run.images import remember_size
+from tasks.run.launch import PARTS, Choosers, launch
 from tests import given
 
 RELEASES = {

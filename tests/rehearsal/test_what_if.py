@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.rehearsal.profile import Profile
 from tasks.rehearsal.what_if import WhatIf, rate, what_if
 

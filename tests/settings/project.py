@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import BadInput
-from tasks.settings.door import Resolved, resolve
-from tasks.settings.showing import rows
+from tasks.core.errors import BadInput
+from tasks.settings.explain import rows
+from tasks.settings.resolve import Resolved, resolve
 
 
 def project(root: Path, invoke: str | None = None, **profiles: str) -> Path:

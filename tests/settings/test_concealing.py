@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.settings.showing import as_json
-from tasks.tools.secret import redact
+from tasks.core.redact import redact
+from tasks.settings.explain import as_json
 from tests.settings.project import project, refused, resolved
 
 PLACES = {

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput
-from tasks.settings.door import resolve
+from tasks.core.errors import BadInput
+from tasks.settings.explain import as_json, as_rows
+from tasks.settings.resolve import resolve
 from tasks.settings.rules import releases
+from tasks.settings.schema import Settings
 from tasks.settings.shape import Kind, Shape, fields, places
-from tasks.settings.showing import as_json, as_rows
-from tasks.settings.tree import Settings
 from tests.settings.project import project
 
 pytestmark = pytest.mark.whole

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput
-from tasks.settings.door import resolve
+from tasks.core.errors import BadInput
+from tasks.settings.resolve import resolve
+from tasks.settings.schema import Settings
 from tasks.settings.shape import places
-from tasks.settings.tree import Settings
 from tests.settings.project import project
 
 HOSTILE = ["--help", "-x", "$(id)", "`id`", ";id", "|id", "../../x", "-a\nb", "a\x00b"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.settings.tree import Settings
+from tasks.settings.schema import Settings
 from tests.settings.project import origins, project, refused, resolved, values
 
 INVOKE = """\

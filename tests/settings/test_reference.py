@@ -10,10 +10,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from tasks.settings.reference import COMMAND, LIST, SCHEMA, texts
-from tasks.settings.schema import DIALECT, schema
+from tasks.settings.reference import COMMAND, DIALECT, LIST, SCHEMA, schema, texts
+from tasks.settings.schema import Settings
 from tasks.settings.shape import places
-from tasks.settings.tree import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import BadInput
+from tasks.core.errors import BadInput
 from tasks.settings.rules import releases
-from tasks.settings.tree import Release, Settings
+from tasks.settings.schema import Release, Settings
 from tests.settings.project import project, refused, resolved
 
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.tune.daemon import Running
-from tasks.tune.hands import Kept, Own
-from tasks.tune.place import Place
-from tasks.tune.work import Work
+from tasks.host.change import Work
+from tasks.host.daemon import Place, Running
+from tasks.host.writer import Kept, Own
 from tests.programs import Answer, Asked, FakePrograms
 
 PID = 4711

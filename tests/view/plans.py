@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tasks.engine.scheduler import Run
+from tasks.core.errors import LaunchError
+from tasks.engine.scheduler import Run, Watcher
 from tasks.engine.step import Action, Bounds, Context, Report, Result, State, Step
-from tasks.engine.watcher import Watcher
-from tasks.errors import LaunchError
-from tasks.tools.program import Command, CommandFailed, Completed
-from tasks.view.ending import Ending
-from tasks.view.line import Line
-from tasks.view.view import Launch
+from tasks.process.command import Command, CommandFailed, Completed
+from tasks.view.console import Line
+from tasks.view.figures import Ending
+from tasks.view.launch import Launch
 
 NAMESPACES = tuple(f"integrated-tools-datasources-{number}" for number in range(10))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.bench.rival import Rival
-from tasks.bench.rounds import Turn
+from tasks.benchmark.rounds import Turn
+from tasks.benchmark.variants import Rival
 from tasks.view.bench import beginning, ended, markdown, span, text
 from tests.bench.measured import launches, results
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.redact import conceal
 from tasks.engine.step import Context, State
-from tasks.errors import BadInput, LaunchError
-from tasks.tools.program import Command, Programs
-from tasks.tools.secret import conceal
+from tasks.process.command import Command, Programs
+from tasks.view.console import ASCII
 from tasks.view.failure import failure, refusal
-from tasks.view.line import ASCII
 from tests.view.plans import NOT_OURS, ending, failed_command, failing, launch, play, ran, step, texts
 
 

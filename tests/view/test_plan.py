@@ -8,9 +8,8 @@ import re
 import pytest
 
 from tasks.engine.step import Bounds
-from tasks.view.diagram import dot, mermaid
-from tasks.view.fit import cells
-from tasks.view.plan import FORMATS, as_json, document, text
+from tasks.view.console import cells
+from tasks.view.plan import FORMATS, as_json, document, dot, mermaid, text
 from tests.view.plans import launch, step
 
 STEPS = [

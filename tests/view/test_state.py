@@ -7,14 +7,12 @@ import threading
 
 import pytest
 
+from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, State
-from tasks.errors import LaunchError
-from tasks.view.draw import render
-from tasks.view.fit import cells
-from tasks.view.line import ASCII
-from tasks.view.state import Board, Screen
-from tasks.view.step_line import step_line
+from tasks.view.console import ASCII, cells
+from tasks.view.plain import step_line
+from tasks.view.state import Board, Screen, render
 from tests.view.plans import launch, ran, step, texts
 
 

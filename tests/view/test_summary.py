@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tasks.engine.step import Result, State
+from tasks.view.console import ASCII, cells
 from tasks.view.failure import failure
 from tasks.view.figures import figures
-from tasks.view.fit import cells
 from tasks.view.github import job_summary
-from tasks.view.line import ASCII
 from tasks.view.summary import summary
 from tests.view.plans import ending, launch, play, ran, step, texts
 

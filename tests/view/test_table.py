@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tasks.view.fit import cells
+from tasks.view.console import cells
 from tasks.view.table import table
 
 ROWS = [["cluster", "ok", "openframe-dev runs with 1 server and 4 agents"], ["registry", "absent", "日本語"]]

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Bounds, Context, Report, Retry
-from tasks.errors import LaunchError
 from tasks.view import plain
-from tasks.view.choose import choose
 from tasks.view.github import GitHub, annotation, escape_property, group, harmless, job_summary
+from tasks.view.launch import Silent, View, choose
 from tasks.view.live import Live
 from tasks.view.plain import Plain, still
 from tasks.view.state import Screen
-from tasks.view.view import Silent, View
 from tests.view.plans import NOT_OURS, ending, failed_command, failing, launch, play, ran, scene, step, texts
 from tests.view.terminal import screen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tasks.view.report.recorded import Log, Run, parse
+from tasks.runs.recorded import Log, Run, parse
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\x1b[31m\u202e"
 """What a program or a registry may have put into a name."""

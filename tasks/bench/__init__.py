@@ -1,1 +1,0 @@
-"""Launches again and again, and what may be said of the differences."""

@@ -1,0 +1,1 @@
+"""Launches repeated and compared, and what may be said of the differences."""

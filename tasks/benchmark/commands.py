@@ -1,0 +1,266 @@
+"""The comparison modes: what the scripts that this project replaced do, as commands in stages."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.benchmark.variants import Place
+from tasks.clients import docker, helm
+from tasks.core.files import write_whole
+from tasks.process.command import Command, duration
+from tasks.run.folders import file_name
+from tasks.settings import k3s_arguments as k3s
+from tasks.settings.k3s_arguments import where
+from tasks.settings.node_filters import split
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Situation
+    from tasks.settings.schema import Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One command, by a name that results show."""
+
+    name: str
+    command: Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Commands that the staged mode runs together."""
+
+    name: str
+    acts: tuple[Act, ...]
+
+
+def stages(place: Place, situation: Situation) -> tuple[Stage, ...]:
+    """All of them, with the files that they read written. Registries that stand are left standing."""
+    from tasks.namespaces import names
+
+    wait = situation.settings.timeouts.command
+    namespaces = [
+        Act(
+            name=f"namespace {name}",
+            command=Command(argv=("kubectl", "create", "namespace", name), deadline=wait),
+        )
+        for name in names(situation)
+    ]
+    found = [
+        Stage(name="images", acts=tuple(_pulls(situation))),
+        Stage(name="registries", acts=tuple(_registries(situation))),
+        create(place, situation),
+        Stage(name="namespaces", acts=tuple(namespaces)),
+        Stage(name="secrets", acts=tuple(_objects(place, situation.secrets, wait))),
+        *_resources(place, situation, wait),
+        *_repositories(situation),
+        *_releases(place, situation),
+    ]
+    return tuple(stage for stage in found if stage.acts)
+
+
+def create(place: Place, situation: Situation, *, bare: bool = False) -> Stage:
+    """`k3d cluster create` as it is by default. `bare`: without the load balancer, the least that can be made."""
+    settings, shape = situation.settings, situation.shape
+    registries = place.files / "registries.yaml"
+    write_whole(registries, shape.registries_yaml)
+    argv = [
+        *("k3d", "cluster", "create", settings.cluster.name, "--image", shape.image),
+        *("--servers", str(settings.cluster.servers), "--agents", str(shape.agents)),
+        *(("--api-port", f"127.0.0.1:{situation.ports.api}") if situation.ports is not None else ()),
+        *("--timeout", duration(settings.cluster.timeout)),
+        *(("--no-lb",) if bare else ()),
+        *(part for name in shape.registries for part in ("--registry-use", name)),
+        *(("--registry-config", str(registries)) if shape.registries_yaml else ()),
+        *_arguments(situation),
+    ]
+    command = Command(argv=tuple(argv), deadline=settings.cluster.timeout + 60)
+    return Stage(name="cluster", acts=(Act(name="cluster create", command=command),))
+
+
+def _arguments(situation: Situation) -> Iterator[str]:
+    """What is configured, and the labels that charts may ask for; nothing that this project adds by itself."""
+    cluster, agents = situation.settings.cluster, situation.shape.agents
+    own = [
+        (f"--{flag}={each.text}", where(part, each))
+        for part, (flag, _) in k3s.COMPONENTS.items()
+        for each in k3s.parsed(part, getattr(cluster.args, part))
+    ]
+    own += [(f"--{each.text}", where("k3s", each)) for each in k3s.arguments_of(cluster, "k3s")]
+    if situation.settings.ingress.controller != "traefik":
+        own.append(("--disable=traefik", k3s.SERVERS))
+    for text, filters in own:
+        yield from ("--k3s-arg", _on_nodes(text, [each for each in filters if agents or not each.startswith("agent")]))
+    labels = [f"{key}={value}@server:*" for key, value in cluster.server_labels.items()]
+    labels += [f"{key}={value}@agent:*" for key, value in cluster.agent_labels.items() if agents]
+    for label in labels:
+        yield from ("--k3s-node-label", label)
+    for volume in cluster.volumes:
+        yield from ("--volume", _on_nodes(*split(volume)))
+    for each in cluster.env:
+        found = split(each)
+        yield from ("--env", _on_nodes(found.value, found.filters or ("all:*",)))
+
+
+def _on_nodes(value: str, filters: Sequence[str]) -> str:
+    """As k3d's command line takes it: an `@` of the value with a backslash before it."""
+    escaped = value.replace("@", r"\@")
+    return f"{escaped}@{';'.join(filters)}" if filters else escaped
+
+
+def _pulls(situation: Situation) -> Iterator[Act]:
+    for image in situation.images:
+        yield Act(
+            name=f"pull {image}", command=docker.pull(image, situation.settings.timeouts.pull, situation.platform)
+        )
+
+
+def _registries(situation: Situation) -> Iterator[Act]:
+    """Those that are missing; what no command line may hold (logins, proxies) was made before."""
+    from tasks.k3d.ports import choosers
+    from tasks.k3d.registry_container import labels, upstream_url
+    from tasks.run.registries import wanted
+
+    settings, free_port = situation.settings, choosers(situation).free_port
+    for name, cache in wanted(settings).items():
+        private = cache is not None and (cache.username_env or cache.password_env or situation.shape.network.mark)
+        if name in situation.registries or private:
+            continue
+        spec = docker.RegistrySpec(
+            name=name,
+            image=settings.registries.image,
+            port=free_port(settings.registries.port if cache is None else None),
+            volume=name,
+            labels=labels(cache),
+            upstream=None if cache is None else upstream_url(cache),
+            platform=situation.platform,
+        )
+        yield Act(name=f"registry {name}", command=docker.run_registry(spec))
+
+
+def _objects(place: Place, objects: Sequence[dict[str, Any]], deadline: float) -> Iterator[Act]:
+    """A kubectl for each object, which is read from a file: a secret is never an argument."""
+    from tasks.kube.apply import line, ordered
+
+    for each in ordered(objects):
+        metadata = each["metadata"]
+        where = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
+        name = f"{each['kind'].lower()} {metadata['name']}{where}"
+        path = place.files / f"{file_name(name)}.json"
+        write_whole(path, line(each) + "\n")
+        command = Command(argv=("kubectl", "apply", "--filename", str(path)), deadline=deadline)
+        yield Act(name=name, command=command)
+
+
+def _resources(place: Place, situation: Situation, deadline: float) -> Iterator[Stage]:
+    """Base resources; then the user's CRDs, which must be served before what uses them."""
+    from tasks.kube.apply import split
+    from tasks.manifests import wanted_base, wanted_own
+
+    crds, rest = split(wanted_own(situation))
+    served = [
+        Act(
+            name=f"wait for {crd['metadata']['name']}",
+            command=Command(
+                argv=("kubectl", "wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}"),
+                deadline=deadline,
+            ),
+        )
+        for crd in crds
+    ]
+    yield Stage(name="base resources", acts=tuple(_objects(place, wanted_base(situation), deadline)))
+    yield Stage(name="CRDs", acts=tuple(_objects(place, crds, deadline)))
+    yield Stage(name="CRDs served", acts=tuple(served))
+    yield Stage(name="manifests", acts=tuple(_objects(place, rest, deadline)))
+
+
+def _repositories(situation: Situation) -> Iterator[Stage]:
+    """Those that a release names, as `up` does it: others may lie where this machine has no way to."""
+    settings = situation.settings
+    used = {release.chart.partition("/")[0] for release in situation.releases}
+    deadline = settings.timeouts.pull
+    urls = sorted((name, url) for name, url in settings.helm.repositories.items() if name in used)
+    adds = [
+        Act(name=f"repo add {name}", command=_helm("repo", "add", name, url, deadline=deadline)) for name, url in urls
+    ]
+    updates = [Act(name=f"repo update {name}", command=helm.update((name,), 4, deadline)) for name, _ in urls]
+    yield Stage(name="repositories added", acts=tuple(adds))
+    yield Stage(name="repositories updated", acts=tuple(updates))
+
+
+def _helm(*words: str, deadline: float, cwd: Path | None = None) -> Command:
+    return Command(argv=("helm", *words), deadline=deadline, cwd=cwd)
+
+
+def _releases(place: Place, situation: Situation) -> Iterator[Stage]:
+    """By levels of their needs: a stage holds those whose needs are all in stages before."""
+    from tasks.settings.releases import named
+
+    level: dict[tuple[str, str], int] = {}
+    for release in situation.releases:  # each after what it needs
+        needed = [each for need in release.needs for each in named(need, situation.releases)]
+        level[release.namespace, release.name] = 1 + max(
+            (level[each.namespace, each.name] for each in needed), default=0
+        )
+    for number in sorted(set(level.values())):
+        here = [each for each in situation.releases if level[each.namespace, each.name] == number]
+        acts = tuple(_release(place, situation, each) for each in here)
+        yield Stage(name=f"releases, level {number}" if len(set(level.values())) > 1 else "releases", acts=acts)
+
+
+def _release(place: Place, situation: Situation, release: Release) -> Act:
+    from tasks.helm import values_of
+    from tasks.kube.apply import line
+    from tasks.run.chart_steps import source_of
+    from tasks.run.charts import chart_of
+
+    reference, options = release.chart, tuple[str, ...]()
+    if reference.startswith("oci://"):
+        reference, options = source_of(situation, chart_of(situation, release))
+    values = place.files / f"values-{file_name(f'{release.namespace}-{release.name}')}.json"
+    write_whole(values, line(values_of(situation, release)) + "\n")
+    command = _helm(
+        *("upgrade", "--install", release.name, reference, "--namespace", release.namespace),
+        *options,
+        *(("--version", release.version) if release.version else ()),
+        *("--values", str(values)),
+        *(("--wait",) if release.wait else ()),
+        *("--timeout", duration(release.timeout)),
+        deadline=release.timeout + 30,
+        cwd=situation.root,
+    )
+    return Act(name=f"release {release.name} in {release.namespace}", command=command)
+
+
+_SHOWN = ("HELM_", "K3D_", "KUBECONFIG", "XDG_", "TMPDIR", "OPENFRAME_REHEARSAL")
+
+
+def script(stages: Sequence[Stage], environ: Mapping[str, str], *, together: bool) -> list[str]:
+    """Lines of bash; `together`: those of a stage at the same time, each waited for by its own pid."""
+    return [
+        "#!/usr/bin/env bash",
+        "set -euo pipefail",
+        *(f"export {key}={shlex.quote(environ[key])}" for key in sorted(environ) if key.startswith(_SHOWN)),
+        f"export PATH={shlex.quote(environ.get('PATH', ''))}",
+        *(line for stage in stages for line in _stage(stage, together=together)),
+    ]
+
+
+def _stage(stage: Stage, *, together: bool) -> Iterator[str]:
+    yield f"# {stage.name}"
+    if not together:
+        yield from (_line(act) for act in stage.acts)
+        return
+    yield "pids=()"
+    for act in stage.acts:
+        yield f"{_line(act)} & pids+=($!)"
+    yield 'for pid in "${pids[@]}"; do wait "$pid"; done'
+
+
+def _line(act: Act) -> str:
+    text = act.command.paste()
+    return f"({text}) >/dev/null" if act.command.cwd is not None else f"{text} >/dev/null"

@@ -1,0 +1,79 @@
+"""The comparison modes on the embedded engine: their commands as a plan, so that the model tells what each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tasks.benchmark.commands import Act, Stage
+from tasks.engine.step import Bounds, Context, Step
+from tasks.helm import install_name, ready_name
+from tasks.rehearsal.scene import scene
+
+if TYPE_CHECKING:
+    from tasks.benchmark.variants import Place
+    from tasks.facts.facts import Situation
+    from tasks.rehearsal.model import Scene
+
+_ENDLESS = Bounds(work=1000, waits=1000)
+"""Scripts hold nothing back: what goes together is a matter of their stages."""
+
+
+def stage(place: Place, situation: Situation, planned: Sequence[Stage], *, together: bool) -> None:
+    """Tell the stand-ins how long these commands will take."""
+    assert place.session.rehearsal is not None
+    plan = steps(planned, situation, together=together)
+    what_if = place.session.rehearsal.what_if
+    place.session.rehearsal.stage(plan, situation, _ENDLESS, circumstances(scene(plan, situation, what_if), planned))
+
+
+def circumstances(seen: Scene, planned: Sequence[Stage]) -> Scene:
+    """k3d's own load balancer, and every chart checked by the API's description, as Helm does it by default."""
+    creates = [act.command.argv for each in planned for act in each.acts if act.command.argv[0] == "k3d"]
+    return replace(seen, balanced=any("--no-lb" not in argv for argv in creates), validated=frozenset())
+
+
+def steps(planned: Sequence[Stage], situation: Situation, *, together: bool) -> list[Step]:
+    """A step for each command, and one for each wait that a command holds; each after the one before, or its stage."""
+    found: list[Step] = []
+    before: tuple[str, ...] = ()
+    for each in planned:
+        ends: list[str] = []
+        for act in each.acts:
+            needs = before
+            for name, wait in _named(act, situation):
+                found.append(Step(name=name, task="bench", action=_never, needs=needs, wait=wait))
+                needs = (name,)
+            ends += needs
+            if not together:
+                before = needs
+        if together:
+            before = tuple(ends)
+    return found
+
+
+def _named(act: Act, situation: Situation) -> Iterator[tuple[str, bool]]:
+    """The steps of the graph that do the same: by their names the model knows what they cost."""
+    argv = act.command.argv
+    match argv[:3]:
+        case ("docker", "pull", image):
+            yield f"prepull: {image}", False
+        case ("docker", *_):
+            yield f"registry: {act.name}", False
+        case ("k3d", *_):
+            yield "cluster: create", True
+        case ("helm", "upgrade", _):
+            for release in situation.releases:
+                if (release.name, release.namespace) == (argv[3], argv[6]):
+                    yield install_name(release), False
+                    if release.wait:
+                        yield ready_name(release), True
+        case ("helm", *_):
+            yield f"helm: update: {act.name}", False
+        case _:
+            yield f"kubectl: {act.name}", False
+
+
+def _never(_: Context) -> None:
+    raise AssertionError("a plan that is only counted")

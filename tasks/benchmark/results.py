@@ -1,0 +1,146 @@
+"""Results of a benchmark as a document: made, written, and read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tasks.benchmark.variants import Rival
+from tasks.core.errors import BadInput
+from tasks.core.files import write_whole
+from tasks.core.redact import redact
+
+SCHEMA = 1
+_PRIVATE = ("helm.", "secrets", "cluster.env")
+"""Paths of settings whose values may be private."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One launch that was timed. All times are seconds."""
+
+    rival: str
+    round: int
+    """From 0; rounds that only warm up are below 0."""
+    wall_s: float
+    busy_s: float
+    rest: float
+    """Processors that were busy before it, at rest."""
+    steps: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    critical_path: tuple[str, ...] = ()
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of the launch: what the machine did, less what it does at rest."""
+        return max(0.0, self.busy_s - self.rest * self.wall_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A benchmark."""
+
+    started: str
+    engine: str
+    system: Mapping[str, Any]
+    rivals: tuple[Mapping[str, Any], ...]
+    runs: tuple[Measured, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of those that have results."""
+        there = {run.rival for run in self.runs if run.round >= 0}
+        return tuple(name for each in self.rivals if (name := str(each["name"])) in there)
+
+    def of(self, rival: str) -> tuple[Measured, ...]:
+        """Its launches in the order of their rounds, without those that only warmed up."""
+        return tuple(sorted((r for r in self.runs if r.rival == rival and r.round >= 0), key=lambda run: run.round))
+
+    def walls(self, rival: str) -> list[float]:
+        """Seconds of its launches."""
+        return [run.wall_s for run in self.of(rival)]
+
+    def cpus(self, rival: str) -> list[float]:
+        """Processor seconds of its launches."""
+        return [run.cpu_s for run in self.of(rival)]
+
+
+def described(rival: Rival, settings_hash: str) -> dict[str, Any]:
+    """A rival as results show it; values that may be private are left out."""
+    sets = [each.partition("=")[0] + "=…" if each.startswith(_PRIVATE) else each for each in rival.setting.sets]
+    return {
+        "name": rival.name,
+        "mode": rival.mode,
+        "state": rival.state,
+        "profile": rival.setting.profile,
+        "sets": sets,
+        "settings_hash": settings_hash,
+    }
+
+
+def document(results: Results) -> dict[str, Any]:
+    """As it is written; the rest that is taken off is the median of all that were measured."""
+    runs = [
+        {
+            **asdict(run),
+            "cpu_s": round(run.cpu_s, 3),
+            "wall_s": round(run.wall_s, 3),
+            "busy_s": round(run.busy_s, 3),
+            "rest": round(run.rest, 4),
+            "steps": {name: [round(at, 3) for at in span] for name, span in run.steps.items()},
+            "critical_path": list(run.critical_path),
+        }
+        for run in results.runs
+    ]
+    head = {"schema": SCHEMA, "kind": "bench", "started": results.started, "engine": results.engine}
+    return {**head, "system": dict(results.system), "rivals": list(results.rivals), "runs": runs}
+
+
+def with_rest(runs: Sequence[Measured]) -> tuple[Measured, ...]:
+    """The same with one rest for all: a single look at it is of a few seconds only."""
+    from dataclasses import replace
+
+    rest = median(run.rest for run in runs) if runs else 0.0
+    return tuple(replace(run, rest=rest) for run in runs)
+
+
+def write(results: Results, path: Path) -> None:
+    """Raises OSError."""
+    write_whole(path, redact(json.dumps(document(results), indent=1, ensure_ascii=False)) + "\n")
+
+
+def read(path: Path) -> Results:
+    """Recorded results. Raises `BadInput`."""
+    try:
+        made = json.loads(path.expanduser().read_text(encoding="utf-8"))
+        if made["kind"] != "bench" or made["schema"] != SCHEMA:
+            raise ValueError("it is no result of bench, or of another version")
+        return Results(
+            started=str(made["started"]),
+            engine=str(made["engine"]),
+            system=made["system"],
+            rivals=tuple(made["rivals"]),
+            runs=tuple(_measured(run) for run in made["runs"]),
+        )
+    except OSError as error:
+        why = error.strerror or str(error)
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"it holds something else: {error}"
+    raise BadInput(
+        f"the results {path} cannot be read", why=why, fix="name a bench.json that `invoke bench` has written"
+    )
+
+
+def _measured(run: Mapping[str, Any]) -> Measured:
+    return Measured(
+        rival=str(run["rival"]),
+        round=int(run["round"]),
+        wall_s=float(run["wall_s"]),
+        busy_s=float(run["busy_s"]),
+        rest=float(run["rest"]),
+        steps={str(name): (float(start), float(end)) for name, (start, end) in run["steps"].items()},
+        critical_path=tuple(run["critical_path"]),
+    )

@@ -1,0 +1,213 @@
+"""What is compared: a way to launch, from settings, in a state of caches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.clients import helm, k3d
+from tasks.core.errors import BadInput
+from tasks.run.session import begin
+from tasks.run.task import Options
+
+if TYPE_CHECKING:
+    from tasks.run.session import Session
+
+MODES = ("sequential", "staged", "graph", "create")
+STATES = ("warm", "cold", "second", "noop")
+"""warm: images and charts are there. cold: none are. second: the host has none, our caches have all. noop: a cluster
+stands already, with nothing to be changed in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where settings come from."""
+
+    profile: str | None = None
+    sets: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """A folder's name: settings that differ share no caches and no memory."""
+        return hashlib.sha256(repr((self.profile, self.sets)).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """One of those that are compared."""
+
+    name: str
+    mode: str
+    state: str = "warm"
+    setting: Setting = field(default_factory=Setting)
+
+
+def rivals(modes: str, state: str, setting: Setting, against: Setting | None = None) -> tuple[Rival, ...]:
+    """Of `sequential,staged,graph:noop`; with other settings to compare with each of them twice, as A and B.
+
+    Raises `BadInput`.
+    """
+    found: list[Rival] = []
+    for word in (part.strip() for part in modes.split(",") if part.strip()):
+        mode, colon, own = word.partition(":")
+        chosen = _chosen(own if colon else state, STATES, "state")
+        mode = _chosen(mode, MODES, "mode")
+        if chosen == "noop" and mode != "graph":
+            chosen = "warm"  # a launch by the comparison modes has no such thing: they would do everything again
+        if mode == "create" and chosen == "second":
+            chosen = "cold"
+        name = mode if chosen == "warm" else f"{mode}:{chosen}"
+        both: Sequence[tuple[str, Setting]] = [("", setting)] if against is None else [("A ", against), ("B ", setting)]
+        found += [Rival(name=f"{mark}{name}", mode=mode, state=chosen, setting=each) for mark, each in both]
+    names = [each.name for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice or not found:
+        raise BadInput(
+            f"--modes names '{twice}' twice" if twice else "--modes names nothing",
+            why="each that is compared has a name of its own",
+            fix="write it as sequential,staged,graph or graph:noop,sequential",
+        )
+    return tuple(found)
+
+
+def _chosen(value: str, known: Sequence[str], what: str) -> str:
+    if value not in known:
+        raise BadInput(f"'{value}' is no {what} of bench", why=f"there are: {', '.join(known)}", fix="use one of them")
+    return value
+
+
+CLUSTER = "openframe-bench"
+REGISTRY = "openframe-bench-registry"
+_MARK = "#openframe-bench"
+"""A fragment is never sent to a server; but a cache that asks at another address is another container."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the launches of one setting go."""
+
+    session: Session
+    """A call with bench's own settings and folders."""
+    folder: Path
+    cluster: str
+    asked: tuple[str, ...] = ()
+    """Options of `rehearse` that say under which circumstances, where the engine is the embedded one."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """What takes the place of the user's own."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def helm(self) -> Path:
+        """Helm's files of the comparison modes."""
+        return self.folder / "helm"
+
+    @property
+    def files(self) -> Path:
+        """Objects and values that commands read; secrets may be in them."""
+        return self.folder / "files"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The whole environment of commands of the comparison modes."""
+        cluster = self.session.settings.cluster
+        images = {"K3D_IMAGE_TOOLS": cluster.tools_image, "K3D_IMAGE_LOADBALANCER": cluster.loadbalancer_image}
+        given = {**self.session.environ, **{name: image for name, image in images.items() if image}}
+        return {
+            **k3d.environment(given, self.folder),
+            **helm.environment(self.helm),
+            "KUBECONFIG": str(self.kubeconfig),
+        }
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Options with which a task has the same settings."""
+        asked = self.session.options
+        return (
+            *(("--profile", asked.profile) if asked.profile else ()),
+            *(part for each in asked.sets for part in ("--set", each)),
+        )
+
+    @property
+    def engine(self) -> tuple[str, ...]:
+        """The option with which it goes to the same engine."""
+        engine = self.session.options.engine
+        return ("--engine", engine) if engine != "k3d" else ()
+
+
+def place(session: Session, setting: Setting, cluster: str, circumstances: Mapping[str, str] | None = None) -> Place:
+    """Bench's own settings from those of the user. Raises `BadInput`."""
+    if session.options.engine == "existing":
+        raise BadInput(
+            "--engine existing has no meaning for `bench`",
+            why="it makes and removes clusters, again and again",
+            fix="leave it out, or use --engine rehearsal",
+        )
+    first = session.state / "bench" if session.rehearsal is None else Path(session.settings.log_dir) / "bench"
+    folder = (first / setting.stem).absolute()
+    for each in (first, folder, folder / "files", folder / "tmp", folder / "config"):
+        each.mkdir(parents=True, exist_ok=True, mode=0o700)
+    environ = _environment(session.environ, folder)
+    options = Options(task="bench", profile=setting.profile, sets=setting.sets, engine=session.options.engine)
+    theirs = begin(replace(options, engine="k3d"), session.root, environ)
+    own = (f"cluster.name={cluster}", *_registries(theirs), "silent=true")
+    made = begin(replace(options, sets=(*setting.sets, *own)), session.root, environ)
+    return _under(Place(session=made, folder=folder, cluster=cluster), circumstances or {})
+
+
+def _under(place: Place, circumstances: Mapping[str, str]) -> Place:
+    """On the embedded engine other cores, another line; those of an earlier rehearsal there are over.
+
+    Raises `BadInput` for a real one, which has its own.
+    """
+    given = {name: value for name, value in circumstances.items() if value}
+    if place.session.rehearsal is None:
+        if not given:
+            return place
+        raise BadInput(
+            f"--{', --'.join(name.replace('_', '-') for name in given)} without --engine rehearsal",
+            why="a real launch takes the time that it takes on this machine",
+            fix="add --engine rehearsal; or leave it out",
+        )
+    from tasks.rehearsal.what_if import what_if
+
+    asked = what_if(
+        cores=given.get("cores", ""),
+        line=given.get("line", ""),
+        timing=given.get("timing", ""),
+        time_scale=given.get("time_scale", ""),
+    )
+    session = replace(place.session, rehearsal=place.session.rehearsal.ask(asked))
+    words = tuple(part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value))
+    return replace(place, session=session, asked=words)
+
+
+def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    return {
+        **environ,
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "DEPLOY_LOG_DIR": str(folder / "logs"),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "TMPDIR": str(folder / "tmp"),
+        "PATH": environ.get("PATH", os.defpath),
+    }
+
+
+def _registries(session: Session) -> tuple[str, ...]:
+    """The same registries, in containers of their own."""
+    from tasks.k3d.registry_container import upstream_url
+
+    registries = session.settings.registries
+    caches = [{**each.model_dump(), "url": f"{upstream_url(each).rstrip('/')}/{_MARK}"} for each in registries.caches]
+    return (
+        f"registries.name={REGISTRY}",
+        f"registries.port={min(65535, registries.port + 7)}",
+        f"registries.caches={json.dumps(caches)}",
+    )

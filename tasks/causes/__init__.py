@@ -1,1 +1,0 @@
-"""Known causes of failure, as data, with their remedies."""

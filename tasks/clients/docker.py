@@ -1,0 +1,340 @@
+"""Docker's command lines, and what their output means.
+
+Clusters are found by the exact label `k3d.cluster=NAME`: Docker's `name=` filter is an unanchored
+regular expression, by which `dev` finds `dev-2`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.process.command import Command
+
+DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+"""docker's variable for the platform of what it pulls and creates; nodes and registries have the engine's own."""
+CLUSTER_LABEL = "k3d.cluster"
+"""k3d's own label of everything that belongs to one cluster (k3d: `pkg/types/types.go`)."""
+OURS = "openframe.cluster"
+"""Our label on the nodes of a cluster that this project made; its value is the cluster's name."""
+OWNER = "openframe.owner"
+"""On the nodes of a cluster, and on registries: who made them (`tasks.facts.owner`)."""
+LEASE = "openframe.lease"
+"""On volumes without content: who is about to use the shared registries, or removes them (`tasks.run.lease`)."""
+CONFIG_LABEL = "openframe.config"
+"""What the cluster was made with, as a query string: see `tasks.facts.cluster`."""
+CACHE_LABEL = "openframe.cache"
+"""On registries of ours: the upstream they stand before, or `push`."""
+NETWORK_LABEL = "openframe.network"
+"""On caches of ours: changes with their proxies and certificate authorities; not there if they have none."""
+
+
+REGISTRY_DEBUG = "127.0.0.1:5001"
+"""Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
+
+
+def containers(*labels: str) -> Command:
+    """Ids of containers, running or not, that carry all these labels."""
+    filters = [part for label in labels for part in ("--filter", f"label={label}")]
+    return Command(argv=("docker", "ps", "--all", "--quiet", "--no-trunc", *filters))
+
+
+def published() -> Command:
+    """All containers that run, as lines of JSON: what is published on which port is in them."""
+    return Command(argv=("docker", "ps", "--no-trunc", "--format", "{{json .}}"))
+
+
+def inspect(ids: Sequence[str]) -> Command:
+    """Everything about containers; one that is gone meanwhile is left out (code 1)."""
+    return Command(argv=("docker", "container", "inspect", *ids), ok=(0, 1))
+
+
+def inspected(out: str) -> list[dict[str, Any]]:
+    """What `inspect` printed."""
+    found: list[dict[str, Any]] = json.loads(out) if out.strip() else []
+    return found
+
+
+def images(refs: Sequence[str]) -> Command:
+    """Names and platforms of those images that the engine has; missing ones only change the code."""
+    shown = "{{json .RepoTags}}{{json .RepoDigests}}{{json .Os}}{{json .Architecture}}"
+    return Command(argv=("docker", "image", "inspect", "--format", shown, *refs), ok=(0, 1))
+
+
+def short(ref: str) -> str:
+    """An image reference as Docker lists it: `registry:2` for `docker.io/library/registry:2`."""
+    domain, slash, path = ref.partition("/")
+    if slash and domain in ("docker.io", "index.docker.io"):
+        ref = path
+    official = ref.removeprefix("library/")
+    if "/" not in official:  # distribution: `reference.familiarizeName`
+        ref = official
+    name = ref.rsplit("/", 1)[-1]
+    return ref if ":" in name or "@" in name else f"{ref}:latest"
+
+
+def platforms(out: str, refs: Iterable[str]) -> dict[str, str]:
+    """Those of the references that `images` found, each with its platform; a tag beside a digest does not count."""
+    decoder = json.JSONDecoder()
+    values: list[Any] = []
+    text = out.replace("\n", "")
+    while text:
+        value, end = decoder.raw_decode(text)
+        values.append(value)
+        text = text[end:]
+    rows = zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True)
+    found = {name: f"{os}/{arch}" for tags, digests, os, arch in rows for name in (*(tags or ()), *(digests or ()))}
+    return {ref: found[name] for ref in refs if (name := _untagged(short(ref))) in found}
+
+
+def fits(image: str, engine: str) -> bool:
+    """Whether an image of one platform runs on an engine of another without emulation; what is not known does."""
+    return not engine or image.split("/")[1:2] in (engine.split("/")[1:2], [""])
+
+
+def _untagged(ref: str) -> str:
+    """`a:1@sha256:…` is listed by Docker as `a@sha256:…`."""
+    if "@" not in ref:
+        return ref
+    name, digest = ref.split("@", 1)
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.split(':', 1)[0]}@{digest}"
+
+
+def pull(ref: str, deadline: float, platform: str = "") -> Command:
+    """Download one image, for a platform; empty: for that which docker chooses."""
+    return Command(argv=("docker", "pull", *_for(platform), ref), deadline=deadline)
+
+
+def _for(platform: str) -> tuple[str, ...]:
+    """It wins over the variable DOCKER_DEFAULT_PLATFORM."""
+    return ("--platform", platform) if platform else ()
+
+
+def tag(ref: str, name: str) -> Command:
+    """Give an image another name."""
+    return Command(argv=("docker", "tag", ref, name))
+
+
+def untag(ref: str) -> Command:
+    """Take a name from an image that has another one too."""
+    return Command(argv=("docker", "rmi", "--no-prune", ref))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrySpec:
+    """What a registry's container is made from."""
+
+    name: str
+    image: str
+    port: int
+    volume: str
+    labels: Mapping[str, str]
+    upstream: str | None = None
+    """With one it is a pull-through cache of it."""
+    platform: str = ""
+    """The engine's own; empty: docker's default."""
+    env_file: str | None = None
+    """A file of variables that may be secret: none of them stands in an argument."""
+
+
+def run_registry(spec: RegistrySpec) -> Command:
+    """Start a registry on loopback.
+
+    k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`).
+    """
+    return Command(argv=("docker", "run", "--detach", *_for(spec.platform), *_registry(spec)))
+
+
+def create_registry(spec: RegistrySpec) -> Command:
+    """Make a registry that is not started yet: files are copied in first."""
+    return Command(argv=("docker", "create", *_for(spec.platform), *_registry(spec)))
+
+
+def _registry(spec: RegistrySpec) -> tuple[str, ...]:
+    own = {
+        "app": "k3d",
+        CLUSTER_LABEL: "",
+        "k3d.role": "registry",
+        "k3d.registry.host": "",
+        "k3d.registry.hostIP": "127.0.0.1",
+        "k3s.registry.port.external": str(spec.port),
+        "k3s.registry.port.internal": "5000",
+        **spec.labels,
+    }
+    remote = (
+        ("--env", f"REGISTRY_PROXY_REMOTEURL={spec.upstream}", "--env", f"REGISTRY_HTTP_DEBUG_ADDR={REGISTRY_DEBUG}")
+        if spec.upstream
+        else ()
+    )
+    return (
+        "--name",
+        spec.name,
+        "--restart",
+        "unless-stopped",
+        "--publish",
+        f"127.0.0.1:{spec.port}:5000",
+        "--volume",
+        f"{spec.volume}:/var/lib/registry",
+        *(part for key, value in own.items() for part in ("--label", f"{key}={value}")),
+        *remote,
+        *(("--env-file", spec.env_file) if spec.env_file else ()),
+        spec.image,
+    )
+
+
+def start(names: Sequence[str]) -> Command:
+    """Start containers that exist."""
+    return Command(argv=("docker", "start", *names))
+
+
+def unpause(names: Sequence[str]) -> Command:
+    """Let paused containers go on."""
+    return Command(argv=("docker", "unpause", *names))
+
+
+def restart(name: str) -> Command:
+    """Start a container anew: `start` leaves one alone that keeps ending, since it counts as running."""
+    return Command(argv=("docker", "restart", name))
+
+
+def stop(names: Sequence[str], seconds: int = 10) -> Command:
+    """Stop containers, all at once; killed after that many seconds (the long flag has changed its name in 28)."""
+    return Command(argv=("docker", "stop", "-t", str(seconds), *names), deadline=seconds + 60)
+
+
+def remove(names: Sequence[str]) -> Command:
+    """Kill and remove containers with their anonymous volumes."""
+    return Command(argv=("docker", "rm", "--force", "--volumes", *names), deadline=120)
+
+
+def copy_out(container: str, path: str) -> Command:
+    """A file out of a container as a tar archive on stdout; works without a process in it."""
+    return Command(argv=("docker", "cp", f"{container}:{path}", "-"))
+
+
+def has_file(container: str, path: str) -> Command:
+    """Whether a file is in a container, running or not: code 0 if it is."""
+    return Command(argv=("docker", "cp", f"{container}:{path}", "-"), ok=(0, 1))
+
+
+def copy_in(source: str, container: str, path: str) -> Command:
+    """A file into a container, running or not."""
+    return Command(argv=("docker", "cp", source, f"{container}:{path}"))
+
+
+def limit(containers: Sequence[str], cpus: float, memory: int) -> Command:
+    """Limits for containers that run: CPUs, of which k3d has none (k3d#13, #491, #880), and bytes of memory.
+
+    With swap it may be twice that, as Docker has it for a container made with a limit.
+    """
+    sizes = ("--memory", str(memory), "--memory-swap", str(2 * memory))
+    return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *sizes, *containers))
+
+
+def events(cluster: str) -> Command:
+    """What happens to a cluster's containers from now on, one JSON a line."""
+    return Command(
+        argv=(
+            "docker",
+            "events",
+            "--filter",
+            "type=container",
+            "--filter",
+            f"label={CLUSTER_LABEL}={cluster}",
+            "--filter",
+            "event=start",
+            "--filter",
+            "event=die",
+            "--filter",
+            "event=oom",
+            "--format",
+            "{{json .}}",
+        ),
+        deadline=86400.0,
+        ok=(0, -15, 143),
+    )
+
+
+def follow(container: str, since: str) -> Command:
+    """A container's log from a time (the engine's, seconds of the epoch) on, as it grows."""
+    return Command(
+        argv=("docker", "logs", "--follow", "--since", since, container), deadline=86400.0, ok=(0, 1, -15, 143)
+    )
+
+
+def top(container: str) -> Command:
+    """The processes in a container as the engine's own `ps` shows them; code 1 if it does not run."""
+    return Command(argv=("docker", "top", container), deadline=10.0, ok=(0, 1))
+
+
+def logs(container: str, lines: int = 400) -> Command:
+    """The end of a container's log."""
+    return Command(argv=("docker", "logs", "--tail", str(lines), container))
+
+
+def networks(cluster: str) -> Command:
+    """The network of a cluster, with who is in it; code 1 if there is none."""
+    return Command(argv=("docker", "network", "inspect", f"k3d-{cluster}"), ok=(0, 1))
+
+
+def disconnect(network: str, container: str) -> Command:
+    """Take a container out of a network; one that is not in it is no failure."""
+    return Command(argv=("docker", "network", "disconnect", "--force", network, container), ok=(0, 1))
+
+
+def connect(network: str, container: str) -> Command:
+    """Put a container into a network."""
+    return Command(argv=("docker", "network", "connect", network, container))
+
+
+def remove_network(name: str) -> Command:
+    """Remove a network; code 1 if it is gone."""
+    return Command(argv=("docker", "network", "rm", name), ok=(0, 1))
+
+
+def volumes(*labels: str) -> Command:
+    """Names of volumes that carry all these labels."""
+    filters = [part for label in labels for part in ("--filter", f"label={label}")]
+    return Command(argv=("docker", "volume", "ls", "--quiet", *filters))
+
+
+def leases() -> Command:
+    """Volumes that are leases, as lines of JSON with their labels."""
+    return Command(argv=("docker", "volume", "ls", "--filter", f"label={LEASE}", "--format", "{{json .}}"))
+
+
+def create_volume(name: str, labels: Mapping[str, str]) -> Command:
+    """A named volume; one that exists is no failure."""
+    added = [part for key, value in labels.items() for part in ("--label", f"{key}={value}")]
+    return Command(argv=("docker", "volume", "create", *added, name))
+
+
+def remove_volumes(names: Sequence[str]) -> Command:
+    """Remove volumes; ones that are gone are no failure."""
+    return Command(argv=("docker", "volume", "rm", "--force", *names))
+
+
+PULL_INSIDE = """
+for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  crictl images -q >/dev/null 2>&1 && break
+  sleep 0.2
+done
+for image; do
+  crictl pull "$image" >/dev/null 2>&1 && echo "$image"
+done
+true
+"""
+"""containerd runs a moment after the API answers; what crictl pulls comes through the node's mirrors, as for pods."""
+
+
+def pull_inside(node: str, images: Sequence[str], deadline: float) -> Command:
+    """Pull images into a k3s node, one after another; prints those that are there then."""
+    return Command(argv=("docker", "exec", node, "sh", "-c", PULL_INSIDE, "sh", *images), deadline=deadline)
+
+
+def disk(container: str) -> Command:
+    """Bytes that a registry keeps, by `du` inside it; images without it end with a code."""
+    return Command(argv=("docker", "exec", container, "du", "-sk", "/var/lib/registry"), ok=(0, 1, 126, 127))

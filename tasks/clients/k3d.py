@@ -1,0 +1,77 @@
+"""k3d's command lines. What they need to know stands in a generated config file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.clients.docker import DEFAULT_PLATFORM
+from tasks.process.command import Command, duration
+
+DOLLAR = "OPENFRAME_DOLLAR"
+"""k3d expands `$NAME` in its whole config file (k3d: `InitViperWithConfigFile`): this name stands for a `$` itself."""
+_PASSED = ("K3D_FIX_", "K3D_IMAGE_", "K3D_DEBUG_")
+_PASSED_WHOLE = ("K3D_HELPER_IMAGE_TAG", "K3D_LOG_NODE_WAIT_LOGS")
+
+
+def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment that k3d may see.
+
+    It reads every other `K3D_…` variable as an override of its config file (viper), ours included;
+    it writes the nodes' /proc/meminfo below the user's config folder, and leaves files in TMPDIR: both
+    get places of this cluster alone.
+    """
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith("K3D_") or key.startswith(_PASSED) or key in _PASSED_WHOLE
+    }
+    for name in ("KUBECONFIG", DEFAULT_PLATFORM):
+        kept.pop(name, None)
+    return {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp"), DOLLAR: "$"}
+
+
+def create(config: Path, deadline: float) -> Command:
+    """Make the cluster that a v1alpha5 file describes. Mostly waits."""
+    return Command(argv=("k3d", "cluster", "create", "--config", str(config)), deadline=deadline)
+
+
+def start(name: str, timeout: float) -> Command:
+    """Start a cluster that was stopped."""
+    return Command(argv=("k3d", "cluster", "start", name, "--timeout", duration(timeout)), deadline=timeout + 15)
+
+
+def add_agent(
+    cluster: str,
+    node: str,
+    *,
+    memory: str | None,
+    timeout: float,
+    labels: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+) -> Command:
+    """One more agent, which k3d names `k3d-NODE-0`.
+
+    It copies arguments and labels of an agent that exists. Where there is none yet, it copies a server, less what
+    is the server's own: then `labels` of the node and `args` of k3s must be given (k3d: `client.NodeAddToCluster`).
+    """
+    limit = ("--memory", memory) if memory else ()
+    own = [part for key, value in (labels or {}).items() for part in ("--k3s-node-label", f"{key}={value}")]
+    own += [part for arg in args for part in ("--k3s-arg", arg)]
+    return Command(
+        argv=(
+            "k3d",
+            "node",
+            "create",
+            node,
+            "--cluster",
+            cluster,
+            "--role",
+            "agent",
+            *limit,
+            *own,
+            "--timeout",
+            duration(timeout),
+        ),
+        deadline=timeout + 15,
+    )

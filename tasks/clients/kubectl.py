@@ -1,0 +1,95 @@
+"""kubectl's command lines: always with a kubeconfig of ours, never the current context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from tasks.process.command import Command
+
+FIELD_MANAGER = "openframe"
+_PLAIN: Mapping[str, str] = MappingProxyType({"KUBERC": "off"})
+"""Without the user's own defaults (kubectl 1.33 or later, ~/.kube/kuberc): `get --output` and `delete --interactive`
+are its examples, and both would break what is asked here (Kubernetes: reference of kuberc)."""
+
+
+def apply(kubeconfig: Path, stream: str, *, dry_run: bool = False, deadline: float = 60.0) -> Command:
+    """Put objects in by server-side apply. Code 1 with the objects' names on stderr if one is refused."""
+    return Command(
+        argv=(
+            "kubectl",
+            "--kubeconfig",
+            str(kubeconfig),
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            f"--field-manager={FIELD_MANAGER}",
+            *(("--dry-run=server",) if dry_run else ()),
+            "--filename",
+            "-",
+        ),
+        env=_PLAIN,
+        stdin=stream,
+        shown_stdin="OBJECTS",
+        deadline=deadline,
+    )
+
+
+def delete(kubeconfig: Path, stream: str, *, deadline: float = 120.0) -> Command:
+    """Remove objects; ones that are gone are no failure."""
+    return Command(
+        argv=(
+            "kubectl",
+            "--kubeconfig",
+            str(kubeconfig),
+            "delete",
+            "--ignore-not-found",
+            "--wait=false",
+            "--filename",
+            "-",
+        ),
+        env=_PLAIN,
+        stdin=stream,
+        shown_stdin="OBJECTS",
+        deadline=deadline,
+    )
+
+
+def raw(kubeconfig: Path, path: str, *, deadline: float = 30.0) -> Command:
+    """What the API answers to a path."""
+    return Command(
+        argv=("kubectl", "--kubeconfig", str(kubeconfig), "get", "--raw", path), env=_PLAIN, deadline=deadline
+    )
+
+
+_VERBS = {"POST": "create", "PUT": "replace", "DELETE": "delete"}
+
+
+def send(kubeconfig: Path, method: str, path: str, body: str, *, deadline: float = 60.0) -> Command:
+    """One request with a body, as it is: without discovery, and with at most one effect."""
+    return Command(
+        argv=("kubectl", "--kubeconfig", str(kubeconfig), _VERBS[method], "--raw", path, "--filename", "-"),
+        env=_PLAIN,
+        stdin=body,
+        shown_stdin="OBJECT",
+        deadline=deadline,
+    )
+
+
+def kustomize(folder: Path, *, deadline: float) -> Command:
+    """The objects of a folder with a kustomization, as YAML; no cluster is asked. They may hold secrets."""
+    return Command(argv=("kubectl", "kustomize", str(folder)), env=_PLAIN, deadline=deadline)
+
+
+def flattened(context: str) -> Command:
+    """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
+    return Command(
+        argv=("kubectl", "config", "view", "--minify", "--flatten", "--raw", f"--context={context}", "--output=yaml"),
+        env=_PLAIN,
+    )
+
+
+def contexts() -> Command:
+    """Names of all contexts of the user's kubeconfig."""
+    return Command(argv=("kubectl", "config", "get-contexts", "--output=name"), env=_PLAIN)

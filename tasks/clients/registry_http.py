@@ -1,0 +1,178 @@
+"""A pull-through cache told to fetch an image before anybody needs it (distribution: HTTP API v2)."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tasks.core.errors import LaunchError
+from tasks.core.imageref import Reference
+from tasks.engine.step import Context, Stopped
+
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_PIECE = 1 << 20
+_AT_ONCE = 3
+"""Layers of one image at once, as Docker and containerd have it."""
+_NOT_YET = 0.05
+"""Seconds between two questions to a registry that has just been started."""
+_WORTH_TELLING = 100_000
+"""Bytes: manifests alone are no progress."""
+_ASKED = 3.0
+"""Seconds that a cache has to say whether it reaches its upstream."""
+_SILENCE = 60.0
+"""Seconds without a byte after which the cache is given up: it asks its upstream meanwhile."""
+
+
+def answers(port: int, context: Context, seconds: float) -> bool:
+    """Wait until a registry that was started answers; False if it does not within those seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+        try:
+            connection.request("GET", "/v2/")
+            return connection.getresponse().status < 500
+        except (OSError, http.client.HTTPException):
+            context.wait(_NOT_YET)
+        finally:
+            connection.close()
+    return False
+
+
+def fault(port: int, repository: str) -> str:
+    """What keeps a cache from bringing new layers, in a few words; "" if nothing does.
+
+    Asked for a layer that nobody has, a cache asks its upstream: where that answers, it says 404
+    (distribution: `registry/proxy/proxyblobstore.go`).
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASKED)
+    try:
+        connection.request("GET", f"/v2/{repository}/blobs/sha256:{'0' * 64}")
+        with connection.getresponse() as response:
+            status = response.status
+    except TimeoutError:
+        return f"its upstream has not answered for {_ASKED:g} s"
+    except (OSError, http.client.HTTPException):
+        return "it does not run"
+    finally:
+        connection.close()
+    return f"it cannot ask its upstream, and answers {status}" if status >= 500 else ""
+
+
+class NotFetched(LaunchError):
+    """A cache could not bring an image: whoever needs it asks again, and is told why."""
+
+
+def layers(port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+    """Compressed bytes of an image's layers by their digests, as a registry tells. Raises `NotFetched`."""
+    counter = _Counter(context, time.monotonic() + _ASKED, silence=_ASKED)  # it only tells, so it may not keep waiting
+    return {str(each["digest"]): int(each.get("size", 0)) for each in _manifest(port, image, arch, counter)["layers"]}
+
+
+def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
+    """Read an image through the cache at 127.0.0.1:`port`, so that it keeps it; bytes read. Raises `NotFetched`."""
+    end = time.monotonic() + context.deadline
+    counter = _Counter(context, end)
+    manifest = _manifest(port, image, arch, counter)
+    parts = (manifest["config"], *manifest["layers"])
+    blobs = [str(each["digest"]) for each in parts]
+    counter.whole = counter.total + sum(each.get("size", 0) for each in parts)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        for done in [pool.submit(_read, port, image, f"blobs/{digest}", (), counter) for digest in blobs]:
+            done.result()
+    return counter.total
+
+
+def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapping[str, Any]:
+    """Of the image for this machine's architecture."""
+    found = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
+    if "manifests" in found:
+        found = _json(port, image, _of_platform(found, arch, image), _MANIFESTS, counter)
+    return found
+
+
+class _Counter:
+    """Counts bytes for the views, and ends a download that is not wanted any more."""
+
+    def __init__(self, context: Context, end: float, *, silence: float = _SILENCE) -> None:
+        self._context, self._end, self.silence = context, end, silence
+        self.total = 0
+        self.whole = 0
+        """Bytes of the whole image, once its manifest has told them."""
+
+    def ending(self, connection: http.client.HTTPConnection) -> Callable[[], None]:
+        """Break a connection when the download is not wanted any more; the returned function takes that back."""
+        connection.connect()
+        line = connection.sock
+
+        def shut() -> None:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+        return self._context.cancelled.call(shut)
+
+    def check(self) -> None:
+        """Raises `Stopped` when the download is not wanted any more."""
+        if self._context.cancelled.is_set():
+            raise Stopped(self._context.step)
+
+    def add(self, count: int) -> None:
+        self.check()
+        if time.monotonic() > self._end:
+            raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
+        self.total += count
+        of = f" of {self.whole / 1e6:.0f}" if self.whole else ""
+        if self.total >= _WORTH_TELLING:
+            self._context.say(f"{self.total / 1e6:.0f}{of} MB")
+
+
+def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:
+    for each in index["manifests"]:
+        platform = each.get("platform") or {}
+        if platform.get("os") == "linux" and platform.get("architecture") == arch:
+            return str(each["digest"])
+    raise NotFetched(f"{image.repository} has no image for linux/{arch}")
+
+
+def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], counter: _Counter) -> Mapping[str, Any]:
+    text = _read(port, image, f"manifests/{version}", accepted, counter)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise NotFetched(f"the cache's manifest of {image.repository} is no JSON") from None
+    if not isinstance(found, dict) or not ("manifests" in found or "layers" in found):
+        raise NotFetched(f"the cache's manifest of {image.repository} is of an unknown form")
+    return found
+
+
+def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], counter: _Counter) -> bytes:
+    """The content of a manifest; of a blob nothing is kept."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=counter.silence)
+    forget: Callable[[], None] = lambda: None  # noqa: E731 - there is nothing to take back yet
+    try:
+        forget = counter.ending(connection)
+        headers = {"Accept": ", ".join(accepted)} if accepted else {}
+        connection.request("GET", f"/v2/{image.repository}/{what}", headers=headers)
+        with connection.getresponse() as response:
+            if response.status != 200:
+                kind = what.partition("/")[0]
+                raise NotFetched(f"the cache answered {response.status} to {kind} of {image.repository}")
+            kept = []
+            while piece := response.read(_PIECE):
+                counter.add(len(piece))
+                if accepted:
+                    kept.append(piece)
+        counter.check()
+    except (OSError, http.client.HTTPException) as error:
+        counter.check()
+        raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why=str(error)) from None
+    finally:
+        forget()
+        connection.close()
+    return b"".join(kept)

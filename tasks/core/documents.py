@@ -1,0 +1,156 @@
+"""YAML and JSON files as JSON values, with errors that name the place."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import BadInput
+
+_BLANK = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One document of a file."""
+
+    value: Any
+    source: str
+    number: int
+    """Counts from 1, empty documents too."""
+    line: int
+
+    @property
+    def place(self) -> str:
+        """For messages."""
+        return f"{self.source}, document {self.number} (line {self.line})"
+
+
+def read_text(path: Path, meaning: str) -> str:
+    """A file's text. Raises `BadInput` that says what the file is for."""
+    try:
+        content = path.read_bytes()
+        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as shells of Windows write files
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except UnicodeDecodeError as error:
+        why = f"it is not {'UTF-16' if wide else 'UTF-8'} at byte {error.start}"
+    raise BadInput(f"cannot read {path}", why=f"{why}; it is {meaning}", fix="correct the path or the file")
+
+
+def documents(
+    text: str, source: str, *, unique: bool = False, plain: Callable[[str], Any] | None = None
+) -> list[Document]:
+    """The documents that are not empty, as JSON values. Raises `BadInput` with the document's number and the line.
+
+    `source` names the file, and by .json its format. `unique`: a key that is written twice is an error; else the last
+    one counts, as with kubectl and Helm. `plain` gives the values of YAML's scalars without quotes, where they are not
+    those of kubectl.
+    """
+    if source.lower().endswith(".json"):
+        found = _json(text, source, unique=unique)
+    else:
+        try:
+            found = _yaml(text, source, unique=unique, plain=plain)
+        except BadInput:
+            found = []
+            if text.lstrip().startswith("{"):
+                with contextlib.suppress(BadInput):  # JSON values one after another are no YAML, and kubectl takes them
+                    found = _json(text, source, unique=unique)
+            if not found:
+                raise
+    return [each for each in found if each.value is not None]
+
+
+def checked(value: Any, place: str) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
+    """A value with texts as keys. Raises `BadInput` if JSON cannot hold it."""
+    try:
+        return _plain(value)
+    except RecursionError:
+        reason = "it contains itself, or is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    raise BadInput(f"{place} cannot be sent to the cluster", why=reason, fix="write it as plain YAML or JSON")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return _unique([(_key(name), _plain(inner)) for name, inner in value.items()])
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number in JSON")
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise ValueError("a text holds half a character (an unpaired surrogate)")
+        return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise ValueError(f"JSON has no {type(value).__name__}; put the value in quotes")
+
+
+def _key(name: object) -> str:
+    """A mapping's key as a text, true and 1 as JSON writes them."""
+    if isinstance(name, str):
+        return name
+    if isinstance(name, bool | int | float):
+        return json.dumps(name)
+    raise ValueError(f"the key {name!r} is no text")
+
+
+def _json(text: str, source: str, *, unique: bool) -> list[Document]:
+    """JSON values one after another, as kubectl takes them."""
+    decoder = json.JSONDecoder(object_pairs_hook=_unique if unique else None)
+    found: list[Document] = []
+    place = 0
+    while blank := _BLANK.match(text, place):
+        place = blank.end()
+        if place == len(text):
+            break
+        line = text.count("\n", 0, place) + 1
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError as error:
+            raise _broken(source, len(found) + 1, error.lineno, error.msg) from None
+        except (ValueError, RecursionError) as error:
+            raise _broken(source, len(found) + 1, line, str(error)) from None
+        found.append(Document(value=checked(value, source), source=source, number=len(found) + 1, line=line))
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key '{twice}' stands twice in one mapping")
+    return found
+
+
+def _yaml(text: str, source: str, *, unique: bool, plain: Callable[[str], Any] | None) -> list[Document]:
+    from tasks.core import yaml
+
+    try:
+        return [
+            Document(value=each.value, source=source, number=each.number, line=each.line)
+            for each in yaml.documents(text, unique=unique, plain=plain or yaml.scalar)
+        ]
+    except yaml.YamlError as error:
+        raise _broken(source, error.number, error.line, error.reason) from None
+
+
+def _broken(source: str, number: int, line: int, reason: str) -> BadInput:
+    return BadInput(
+        f"{source}, document {number}: line {line} cannot be read",
+        why=reason or "it is neither YAML nor JSON",
+        fix="correct the file, then run the task again",
+    )

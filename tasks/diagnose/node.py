@@ -1,0 +1,112 @@
+"""What a node died of, read from its log. The line that tells it often stands far above the end."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tasks.core.errors import LaunchError
+from tasks.diagnose.diagnosis import clean, recognise, short
+from tasks.diagnose.node_rules import CAUSES
+
+_START = re.compile(r"^(?:INFO\[\d+\] )?Starting k3s ")
+"""Each start writes it: Docker keeps the log of all of them."""
+_FATAL = re.compile(
+    r"level=(?:fatal|panic)\b|^(?:FATA|PANI)\[\d+\]|^F\d{4} |^panic: |^fatal error: "
+    r"|(?:level=error msg=|^ERRO\[\d+\] )\"?(?:Shutdown request received: |(?:kubelet|[\w-]*apiserver|[\w-]*scheduler"
+    r"|[\w-]*controller-manager|kube-proxy|containerd|etcd) exited)"
+    r"|^Incorrect Usage|^exec "
+)
+"""Lines with which k3s, or a component without which it ends, takes its leave. Newer k3s writes them as
+errors, `Shutdown request received: "kubelet exited: …"`, and ends with code 0 (k3s: `pkg/signals/signals.go`)."""
+_ERROR = re.compile(r"^E\d{4} |^Error: |level=error\b|\"command failed\"|snapshotter cannot be enabled")
+"""Lines that are worth a look where none says that it is the last."""
+_MESSAGE = re.compile(r"\bmsg=\"((?:[^\"\\]|\\.)*)\"")
+_ESCAPED = re.compile(r"\\(.)")
+"""Go's quoting; a line break within a message becomes a blank, so that it stays one line."""
+_ENOUGH = 3
+"""Lines that a message repeats where the cause is not known."""
+
+
+class _Line(NamedTuple):
+    text: str
+    fatal: bool
+    error: bool
+
+
+class NodeDeath(LaunchError):
+    """A node that has ended; `cause` is the id of what it died of, or "" if that is not known."""
+
+    cause: str = ""
+
+
+def is_last(line: str) -> bool:
+    """Whether a node's log line says that k3s, or a component without which it ends, has ended."""
+    return _FATAL.search(line) is not None
+
+
+def is_first(line: str) -> bool:
+    """Whether it is the line with which k3s begins."""
+    return _START.search(_read(line).text) is not None
+
+
+def killed_silently(node: str) -> NodeDeath:
+    """k3s has vanished from a container that goes on, and its log does not say why."""
+    error = NodeDeath(
+        f"the node {node} has ended: its k3s was killed",
+        why="it is no longer among the container's processes and has written no last line, as when the machine's "
+        "memory runs short, or somebody kills it; the container goes on without it (k3d's entrypoint waits for ever)",
+        fix=f"see whether memory ran short (`dmesg`, `docker stats`, docker logs {node}); then `invoke down` "
+        "and `invoke up`",
+        exit_code=137,
+    )
+    error.cause = "node-killed"
+    return error
+
+
+def node_death(node: str, code: int, restarting: bool, logs: str) -> NodeDeath:
+    """Why a node ended: `code` is its container's exit code, `logs` the end of its log.
+
+    `transient` of the error says whether it may come back by itself; a cause that is not known may.
+    """
+    lines = _last_run([_read(line) for line in clean(logs).splitlines() if line.strip()])
+    fatal = [line.text for line in lines if line.fatal]
+    errors = [line.text for line in lines if line.error and not line.fatal]
+    again = ", and does so again and again" if restarting else ""
+    for group, its_code in ((fatal, None), (errors, None), ([], code)):
+        found = recognise(CAUSES, "\n".join(reversed(group)), program="node", code=its_code)
+        if found is not None:
+            error = NodeDeath(
+                f"the node {node} has ended{again}: {found.what}",
+                why=found.why,
+                fix=found.fix.replace("NODE", node),
+                exit_code=code,
+                transient=found.transient,
+            )
+            error.cause = found.id
+            return error
+    told = fatal[-1:] or errors[-_ENOUGH:] or [line.text for line in lines[-_ENOUGH:]]
+    return NodeDeath(
+        f"the node {node} has ended with code {code}{again}",
+        why="its log says: " + " / ".join(short(line) for line in told) if told else "its log is empty",
+        fix=f"docker logs {node}",
+        exit_code=code,
+        transient=True,
+    )
+
+
+def _last_run(lines: list[_Line]) -> list[_Line]:
+    """The lines since k3s was started last, if one of them says why it ended; else all."""
+    starts = [number for number, line in enumerate(lines) if _START.search(line.text)]
+    last = lines[starts[-1] :] if starts else lines
+    return last if any(line.fatal for line in last) else lines
+
+
+def _read(line: str) -> _Line:
+    """A line's message, which its logger has quoted once or twice, made readable; and its weight."""
+    text, message = line, _MESSAGE.search(line)
+    if message is not None:
+        text = message[1]
+        for _ in range(2):
+            text = _ESCAPED.sub(lambda found: " " if found[1] in "ntr" else found[1], text)
+    return _Line(text, is_last(line), _ERROR.search(line) is not None)

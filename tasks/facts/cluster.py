@@ -1,0 +1,260 @@
+"""What stands of a cluster on the engine: found by exact label, read without touching it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from tasks.clients import docker
+from tasks.core.errors import BadInput, LaunchError
+from tasks.facts.container import ContainerState, last_words, state
+from tasks.facts.owner import Owner
+from tasks.facts.owner import read as owner_of
+from tasks.process.command import Programs
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
+
+MARKER = "/openframe-complete"
+"""A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
+_NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
+"""Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
+
+
+UNKNOWN = "somebody whose name it does not tell"
+"""The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who asks for a cluster."""
+
+    owner: Owner
+    kept: bool = True
+    """Something of a cluster of this name is in the state folder: one that names no owner is the claimant's."""
+
+
+class Presence(Enum):
+    """How much of a cluster is there."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """All or some of its nodes do not run."""
+    INCOMPLETE = "incomplete"
+    """Made by us, but its creation was never recorded as complete."""
+    FOREIGN = "foreign"
+    """A cluster of this name that this project did not make, or that belongs to another user of the engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One container of a cluster."""
+
+    id: str
+    name: str
+    role: str
+    """server, agent or loadbalancer, as k3d labels it."""
+    state: ContainerState
+    exit_code: int
+    nano_cpus: int
+    """CPU limit in billionths of a CPU; 0: none."""
+    memory: int
+    """Memory limit in bytes; 0: none."""
+    published: tuple[tuple[int, str, int], ...]
+    """Container port, host address, host port."""
+    labels: Mapping[str, str]
+    command: tuple[str, ...] = ()
+    """Words that its entrypoint gets: `server` or `agent`, and arguments of k3s."""
+    env: tuple[str, ...] = field(default=(), repr=False)
+    """Variables as NAME=value; they may be secret."""
+    binds: tuple[str, ...] = ()
+    """What is mounted, as SOURCE:TARGET[:OPTIONS]."""
+    last: str = ""
+    """Of one that keeps ending, the line of its log that says why."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it works: not paused, nor between two starts of one that keeps ending."""
+        return self.state is ContainerState.RUNNING
+
+    @property
+    def condition(self) -> str:
+        """Its name, and what is wrong with it where that is more than that it is stopped."""
+        if self.state in (ContainerState.RUNNING, ContainerState.STOPPED):
+            return self.name
+        return f"{self.name} ({self.state.value}{f': {self.last}' if self.last else ''})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A cluster as the engine has it."""
+
+    name: str
+    presence: Presence
+    nodes: tuple[Node, ...] = ()
+    owner: str = ""
+    """Name of the owner of a foreign cluster that this project made; `unknown` where no label tells."""
+
+    def of(self, *roles: str) -> tuple[Node, ...]:
+        """Nodes of these roles, in the order of their names."""
+        return tuple(node for node in self.nodes if node.role in roles)
+
+    @property
+    def first(self) -> Node | None:
+        """server-0."""
+        servers = self.of("server")
+        return servers[0] if servers else None
+
+    @property
+    def label(self) -> str:
+        """What the cluster was made with, as its first server remembers it; empty if it does not."""
+        return self.first.labels.get(docker.CONFIG_LABEL, "") if self.first else ""
+
+    def port(self, inside: int, *, first_server: bool = False) -> int | None:
+        """The host port at which a port of the cluster is published: on server-0, or on the load balancer first."""
+        order = ("server", "loadbalancer") if first_server else ("loadbalancer", "server")
+        for role in order:
+            for node in self.of(role):
+                for port, _address, host in node.published:
+                    if port == inside:
+                        return host
+        return None
+
+
+def node(inspected: Mapping[str, Any]) -> Node:
+    """One container of `docker inspect`."""
+    labels = inspected["Config"].get("Labels") or {}
+    bound = (inspected.get("HostConfig") or {}).get("PortBindings") or {}
+    published = [
+        (int(inside.split("/")[0]), entry.get("HostIp", ""), int(entry["HostPort"]))
+        for inside, entries in bound.items()
+        for entry in entries or ()
+        if str(entry.get("HostPort", "")).isdigit()
+    ]
+    return Node(
+        id=inspected["Id"],
+        name=inspected["Name"].lstrip("/"),
+        role=labels.get("k3d.role", ""),
+        state=state(inspected),
+        exit_code=int(inspected["State"].get("ExitCode") or 0),
+        nano_cpus=int(inspected.get("HostConfig", {}).get("NanoCpus") or 0),
+        memory=int(inspected.get("HostConfig", {}).get("Memory") or 0),
+        published=tuple(sorted(published)),
+        labels=labels,
+        command=tuple(inspected["Config"].get("Cmd") or ()),
+        env=tuple(inspected["Config"].get("Env") or ()),
+        binds=tuple((inspected.get("HostConfig") or {}).get("Binds") or ()),
+    )
+
+
+def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool, claim: Claim | None = None) -> Standing:
+    """A cluster from its inspected containers. `complete`: the marker of its creation was found.
+
+    Without a `claim` it does not matter whose it is.
+    """
+    nodes = tuple(sorted((node(each) for each in inspected), key=lambda n: _order(n.name)))
+    main = [each for each in nodes if each.role in ("server", "agent")]
+    other = _other(main, claim) if claim is not None else ""
+    if not nodes:
+        presence = Presence.ABSENT
+    elif main and all(each.labels.get(docker.OURS) != name for each in main):
+        presence = Presence.FOREIGN  # one of ours is enough: a node that somebody has added makes it nobody else's
+    elif other:
+        return Standing(name=name, presence=Presence.FOREIGN, nodes=nodes, owner=other)
+    elif not any(each.role == "server" for each in main) or not complete:
+        presence = Presence.INCOMPLETE
+    elif all(each.running for each in nodes if each.role != "noRole"):
+        presence = Presence.RUNNING
+    else:
+        presence = Presence.STOPPED
+    return Standing(name=name, presence=presence, nodes=nodes)
+
+
+def _other(main: Sequence[Node], claim: Claim) -> str:
+    """Name of another owner; empty for a cluster that is the claimant's."""
+    owners = [found for each in main if (found := owner_of(each.labels.get(docker.OWNER, ""))) is not None]
+    if any(each.id == claim.owner.id for each in owners):
+        return ""
+    if owners:
+        return owners[0].name
+    return UNKNOWN if main and not claim.kept else ""  # an earlier version has written no owner
+
+
+def _order(name: str) -> tuple[str, int]:
+    """agent-10 after agent-9."""
+    head, _, number = name.rpartition("-")
+    return (head, int(number)) if number.isdigit() else (name, -1)
+
+
+def standing(
+    programs: Programs, name: str, known_complete: str | None = None, *, claim: Claim | None = None
+) -> Standing:
+    """Ask the engine. `known_complete`: id of a server-0 whose marker has been seen before, to save a question."""
+    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
+    if not ids:
+        return Standing(name=name, presence=Presence.ABSENT)
+    inspected = docker.inspected(programs.run(docker.inspect(ids)).out)
+    found = _with_last(programs, read(name, inspected, complete=True, claim=claim))
+    if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
+        return found
+    marker = programs.run(docker.has_file(found.first.id, MARKER))
+    if marker.code != 0 and not no_such_file(marker.err):
+        raise LaunchError(
+            f"the engine does not tell whether the creation of the cluster '{name}' was completed",
+            why=marker.err.strip() or f"docker cp ended with code {marker.code}",
+            fix="run it again; what is not known to be incomplete is never removed",
+            exit_code=marker.code,
+        )
+    return found if marker.code == 0 else replace(found, presence=Presence.INCOMPLETE)
+
+
+def _with_last(programs: Programs, stands: Standing) -> Standing:
+    """With the last words of nodes that keep ending."""
+    if all(each.state is not ContainerState.LOOPING for each in stands.nodes):
+        return stands
+    nodes = [
+        replace(each, last=last_words(programs, each.name)) if each.state is ContainerState.LOOPING else each
+        for each in stands.nodes
+    ]
+    return replace(stands, nodes=tuple(nodes))
+
+
+def no_such_file(err: str) -> bool:
+    """Whether `docker cp` says that the file, or the whole container, is not there; its code is 1 for everything."""
+    return _NO_FILE.search(err) is not None
+
+
+def refuse_foreign(stands: Standing) -> None:
+    """A cluster of this name that is not the user's is never touched. Raises `BadInput`."""
+    if stands.presence is not Presence.FOREIGN:
+        return
+    delete = f"k3d cluster delete {stands.name}"
+    if not stands.owner:
+        raise BadInput(
+            f"there is a k3d cluster '{stands.name}' that this project did not make",
+            why=f"its nodes lack the label {docker.OURS}: it may hold somebody's work",
+            fix=f"choose another name (CLUSTER_NAME=…), or delete it yourself: {delete}",
+        )
+    raise BadInput(
+        f"the cluster '{stands.name}' belongs to {stands.owner}",
+        why="who shares an engine shares the names of its clusters, and nobody changes or removes another's",
+        fix=f"choose another name (CLUSTER_NAME=…); if it is yours as well, say so on both sides before it is made "
+        f"(OPENFRAME_OWNER=NAME); if nobody needs it any more: {delete}",
+    )
+
+
+def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
+    """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
+
+    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment.
+    """
+    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
+    mine = owner_of(owner)
+    if ids and mine is not None:
+        inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
+        refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
+    return ids

@@ -1,0 +1,204 @@
+"""What a plan is made from: settings, facts, and the tools that its steps will use."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import ClusterAbsent
+from tasks.facts.cluster import Standing
+from tasks.k3d.config import Ports, Shape
+from tasks.process.command import Programs
+from tasks.run.backend import Network, Reach
+from tasks.settings.schema import Release, Settings
+
+if TYPE_CHECKING:
+    from tasks.facts.engine import Engine
+    from tasks.facts.objects import Live
+    from tasks.kube.client import Api
+    from tasks.kube.watch import Watched
+    from tasks.run.lease import Leases
+
+
+@dataclass(kw_only=True)
+class Handover:
+    """What steps of one run leave for later ones: the only state that changes while a plan runs."""
+
+    ports: Ports | None = None
+    """Host ports in force: chosen anew when the engine says that one is taken."""
+    removing: bool = False
+    """Nodes are being removed on purpose: their end is no failure."""
+    manifests: dict[str, str] = field(default_factory=dict, repr=False)
+    """Manifests of releases that this run installed, by `namespace/name`: secrets may be in them."""
+    charts: dict[str, str] = field(default_factory=dict)
+    """Archives that this run downloaded, by chart and version."""
+    registry_ports: dict[str, int] = field(default_factory=dict)
+    """Host ports of registries that this run made or found, by container."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Nodes that have ended while they were watched, and what is known of it; they may run again."""
+    own: dict[tuple[str, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+    """The user's own objects, by their files: read once, since they may be large. Secrets may be among them."""
+    images: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Images that this run found, by what they depend on (`tasks.run.images`)."""
+    registry_ids: dict[str, str] = field(default_factory=dict)
+    """Ids of registry containers that this run made."""
+    leases: Leases | None = None
+    """That this run is about to use the shared registries, written on the engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where a cluster's private things are."""
+
+    state: Path
+    """Mode 0700; of this cluster alone."""
+    cache: Path
+    """Charts and indexes; outlives clusters."""
+
+    @property
+    def images(self) -> Path:
+        """Names of the images that earlier launches of this user needed: no cache, and not purged with one."""
+        return self.state.parent.parent / "images"
+
+    def repositories(self, addresses: Mapping[str, str]) -> Path:
+        """Helm's file of repositories and their indexes: for this cluster and these addresses (by name) alone.
+
+        Helm calls an index by the repository's name, which may mean another address elsewhere.
+        """
+        key = hashlib.sha256(repr((self.state.name, sorted(addresses.items()))).encode()).hexdigest()
+        return self.cache / "repositories" / key[:16]
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The private kubeconfig: every kubectl and helm call uses it."""
+        return self.state / "kubeconfig"
+
+    @property
+    def k3d_config(self) -> Path:
+        """The generated k3d configuration."""
+        return self.state / "k3d.yaml"
+
+    @property
+    def complete(self) -> Path:
+        """Holds the id of the server-0 whose creation was recorded as complete."""
+        return self.state / "complete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything that plans are made from. Facts were read before; nothing here is asked for again."""
+
+    settings: Settings
+    root: Path
+    environ: Mapping[str, str] = field(repr=False)
+    programs: Programs
+    k3d_programs: Programs
+    """With the environment that k3d may see."""
+    helm_programs: Programs
+    """With Helm's places in folders of ours."""
+    folders: Folders
+    engine: str = "k3d"
+    """k3d, or existing."""
+    host: Engine | None = None
+    """The Docker engine; None where none is asked."""
+    standing: Standing
+    shape: Shape
+    ports: Ports | None = None
+    images: Mapping[str, bool] = field(default_factory=dict)
+    """Images of the launch, and whether the engine has them for its own platform."""
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """Images that it has for another platform alone, and for which."""
+    registries: Mapping[str, Any] = field(default_factory=dict)
+    """Registries of ours that exist, by upstream (or `push`)."""
+    live: Live | None = field(default=None, repr=False)
+    """What is in the cluster; None where its API does not answer."""
+    releases: tuple[Release, ...] = ()
+    helm_version: str = ""
+    helm_major: int = 4
+    secrets: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    secrets_left_out: tuple[tuple[str, str], ...] = ()
+    """Name and reason of secrets without a value."""
+    environment: str = ""
+    """In a cluster that is not this project's: what its objects are labelled with when they are created."""
+    clear_pending: bool = False
+    """Whether releases that another Helm has left pending, or is at work on, are cleared."""
+    rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
+    reach: Reach = field(default_factory=Network)
+    handover: Handover = field(default_factory=Handover)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _api: list[Api] = field(default_factory=list)
+    _watched: list[Watched] = field(default_factory=list)
+
+    @property
+    def owns_cluster(self) -> bool:
+        """Whether this project makes and removes the cluster."""
+        return self.engine != "existing"
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.settings.cluster.name
+
+    @property
+    def platform(self) -> str:
+        """The engine's own platform, such as `linux/amd64`; empty where it is not known."""
+        return self.host.platform if self.host is not None else ""
+
+    def own_objects(self, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The user's own objects, of all their files or of these. Raises `BadInput`."""
+        from tasks.run.own_manifests import user_objects
+
+        files = tuple([file.path for file in self.settings.manifests.files] if paths is None else paths)
+        if files not in self.handover.own:
+            values = {"IP": self.settings.cluster.bind_address, "DOMAIN": self.settings.cluster.domain}
+            self.handover.own[files] = user_objects(files, self.root, values, self.rendered)
+        return self.handover.own[files]
+
+    def api(self) -> Api:
+        """The cluster's API by the private kubeconfig, once that has been written."""
+        with self._lock:
+            if not self._api:
+                if not self.folders.kubeconfig.exists():
+                    raise ClusterAbsent(
+                        f"there is no kubeconfig of the cluster '{self.name}'",
+                        why=f"{self.folders.kubeconfig} is written when the cluster's API answers",
+                        fix="invoke cluster",
+                    )
+                self._api.append(self.reach.api(self.folders.kubeconfig, self.programs))
+            return self._api[0]
+
+    def watched(self) -> Api:
+        """The API for waits: answered from what it tells by itself, where that needs no process and it is ours.
+
+        In a cluster of somebody else only what is asked for is read: it may be large, and rights may be few.
+        """
+        from tasks.kube.client import Direct
+        from tasks.kube.watch import Watched
+
+        direct = self.api()
+        if not self.owns_cluster or not isinstance(direct, Direct):
+            return direct
+        with self._lock:
+            if not self._watched:
+                self._watched.append(Watched(direct))
+            return self._watched[0]
+
+    def forget_api(self) -> None:
+        """The next `api()` reads the private kubeconfig again."""
+        self.close()
+        with self._lock:
+            self._api.clear()
+
+    def close(self) -> None:
+        """End what watches the cluster (it begins again with the next wait), and what this run holds on the engine."""
+        if self.handover.leases is not None:
+            self.handover.leases.close()
+        with self._lock:
+            for each in self._watched:
+                each.close()
+            self._watched.clear()

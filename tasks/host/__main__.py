@@ -1,0 +1,26 @@
+"""`python -m tasks.host` is what `make tools` runs. No task of invoke's: `up` and the others fetch by themselves."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tasks.host.fetching import tools
+from tasks.run.session import guarded
+from tasks.run.task import ROOT, Options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code. Takes `--profile` and `--set` as invoke's tasks do."""
+    parser = argparse.ArgumentParser(
+        prog="make tools", description="fetch k3d, kubectl and helm where they are missing"
+    )
+    parser.add_argument("--profile", help="profile under config/")
+    parser.add_argument("--set", dest="sets", action="append", default=[], help="any setting: --set tools.helm_url=…")
+    given = parser.parse_args(arguments)
+    return guarded(Options(task="tools", profile=given.profile, sets=tuple(given.sets)), ROOT, tools)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

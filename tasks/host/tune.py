@@ -1,0 +1,176 @@
+"""Merging into a daemon.json: checked, backed up, written, reloaded, and put back where that fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.core.errors import LaunchError
+from tasks.engine.step import Report
+from tasks.host import change as remembering
+from tasks.host.change import Memory, Untouched, Work, digest, plan, settled, text_of, unfit, written
+from tasks.host.daemon_json import Merged, NotPlain, Wishes, members, merged
+from tasks.host.reload import NotReloaded, validate
+from tasks.host.writer import Kept
+
+
+def tune(work: Work, wishes: Wishes) -> Report:
+    """Merge the wishes in. Raises `BadInput`, `Untouched` and other `LaunchError`s; the file is then as it was."""
+    before, former = work.hands.read(work.file), work.memory()
+    made = plan(work.place, before, former, wishes)
+    if settled(before, former, made):
+        return Report(why="; ".join((f"{work.file} is as configured", *made.left)), skipped=True)
+    _ready(work)
+    data = made.text.encode()
+    _check(work, data, before)
+    like = before if before is not None else _new(work.file)
+    memory = _remembered(work, before, former, made, data)
+    try:
+        work.keep(memory, like)
+        work.bring(before, replace(like, data=data))
+    except LaunchError as error:
+        _put_back(work, before, former, memory, error)
+        raise
+    work.keep(replace(memory, applied=True), like)
+    backup = (f"what was there is in {memory.backup}",) if memory.backup else ()
+    return Report(why="; ".join((*made.told, *made.left, *backup)), exit_code=0)
+
+
+def _ready(work: Work) -> None:
+    """Raises `Untouched` where Docker could not be told, or would forget something by it."""
+    running = work.place.running
+    if running is None:
+        raise Untouched(
+            f"no dockerd can be seen that reads {work.file}: nothing was changed",
+            why="without its process it cannot be told to read the file again, nor be asked whether it takes it",
+            fix="run it as root, or name the file that dockerd reads in the setting docker.daemon_json",
+        )
+    if running.forgotten:
+        raise Untouched(
+            f"dockerd was started with {', '.join(f'--{name}' for name in running.forgotten)}: nothing was changed",
+            why="when it reads daemon.json again, it sets these back to its own defaults",
+            fix=f"move them into {work.file}, restart Docker, and run it again",
+        )
+
+
+def _check(work: Work, data: bytes, before: Kept | None) -> None:
+    """Raises `Untouched` where dockerd would not start with the new file."""
+    against = validate(work.programs, work.place.programs, data, work.context)
+    if against is None:
+        return
+    already = before is not None and validate(work.programs, work.place.programs, before.data, work.context)
+    raise Untouched(
+        f"Docker would not start with {work.file}: nothing was changed",
+        why=already or f"with what docker-tune adds: {against}",
+        fix="correct the file, and run it again" if already else "set docker.tune to off, and report this",
+    )
+
+
+def _new(file: Path) -> Kept:
+    """How a file is made that is missing: readable for all, and its folder's owner's."""
+    folder = file.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    found = folder.stat()
+    return Kept(data=b"", mode=0o644, user=found.st_uid, group=found.st_gid)
+
+
+def _remembered(work: Work, before: Kept | None, former: Memory | None, made: Merged, data: bytes) -> Memory:
+    """The memory of the file to be written; what stands there now is backed up, unless all of it is known."""
+    fresh = Memory(written=digest(data), changes=made.changes)
+    if former is not None and not written(before, former):
+        former = None
+    if former is not None and before is not None and digest(before.data) == former.written:
+        return replace(fresh, backup=former.backup, exact=former.exact)
+    if before is None:
+        return fresh
+    name = remembering.backup_name(work.file, f"{work.clock():%Y%m%dT%H%M%S.%fZ}")
+    work.hands.write(work.beside(name), before)
+    return replace(fresh, backup=name, exact=former is None)
+
+
+def _put_back(work: Work, before: Kept | None, former: Memory | None, memory: Memory, error: LaunchError) -> None:
+    """The file as it was, and Docker told once more; what cannot be put back is told."""
+    try:
+        now = work.hands.read(work.file)
+        if now != before:
+            work.put(before)
+            if work.place.running is not None:
+                work.hands.signal(work.place.running.pid)
+        if before is not None or former is None:
+            work.keep(former, before if before is not None else _new(work.file))
+        if memory.backup is not None and (former is None or former.backup != memory.backup):
+            work.hands.remove(work.beside(memory.backup))
+    except LaunchError as second:
+        where = f"what was there is in {memory.backup}, beside it" if memory.backup else "there was no such file before"
+        error.fix = f"look at {work.file} ({second.what}); {where}"
+    else:
+        error.fix = "; ".join(filter(None, (f"{work.file} is as it was", error.fix)))
+
+
+_NEXT_START = "Docker takes it when it starts again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Back:
+    """What the file becomes."""
+
+    after: Kept | None
+    told: tuple[str, ...]
+    exact: bool
+    """It is as it was before we came."""
+
+
+def undo(work: Work) -> Report:
+    """What was there before. Raises `LaunchError`, `BadInput`; the file is then as it is."""
+    now, memory = work.hands.read(work.file), work.memory()
+    if memory is None:
+        return Report(why=f"nothing in {work.file} is this project's", skipped=True)
+    back = _back(work, now, memory)
+    told = [*back.told]
+    if not _same(now, back.after):
+        told += _bring(work, now, back.after)
+    work.keep(None, now or Kept(data=b"", mode=0o644, user=0, group=0))
+    if memory.backup is not None:
+        if back.exact:
+            work.hands.remove(work.beside(memory.backup))
+        else:
+            told.append(f"the backup stays: {memory.backup}")
+    return Report(why="; ".join(told), exit_code=0)
+
+
+def _back(work: Work, now: Kept | None, memory: Memory) -> _Back:
+    backup = work.hands.read(work.beside(memory.backup)) if memory.backup is not None else None
+    known = memory.backup is None or backup is not None
+    if known and _same(now, backup):
+        return _Back(after=now, told=(f"{work.file} was as before already",), exact=True)
+    if known and memory.exact and now is not None and digest(now.data) == memory.written:
+        told = "it is as before, to the byte" if backup is not None else "it is gone, as before"
+        return _Back(after=backup, told=(f"{work.file}: {told}",), exact=True)
+    if now is None:
+        return _Back(after=None, told=(f"{work.file} is gone, and stays so",), exact=False)
+    try:
+        made = merged(text_of(work.file, now), Wishes(), memory.changes)
+        empty = memory.backup is None and not members(made.text)
+    except NotPlain as error:
+        raise unfit(work.file, str(error)) from None
+    after = None if empty else replace(now, data=made.text.encode())
+    told = f"{work.file} was changed by somebody since: only what is this project's was taken out"
+    return _Back(after=after, told=(told, *made.told, *made.left), exact=False)
+
+
+def _bring(work: Work, now: Kept | None, after: Kept | None) -> list[str]:
+    """Put it there and tell Docker, which need not run: a file that keeps it from starting is given back too."""
+    running = work.place.running
+    if running is None or running.forgotten:
+        work.put(after)
+        return [_NEXT_START]
+    try:
+        work.bring(now, after)
+    except NotReloaded as error:
+        return [f"{error.what}: {_NEXT_START}"]
+    return []
+
+
+def _same(one: Kept | None, other: Kept | None) -> bool:
+    return (one.data if one is not None else None) == (other.data if other is not None else None)

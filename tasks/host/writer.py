@@ -1,0 +1,212 @@
+"""Reading and writing what may belong to root: whole or not at all, with the mode and owner that it had."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from tasks.checks.gather import rights
+from tasks.core.errors import LaunchError
+from tasks.core.files import replacing
+from tasks.engine.step import Context
+from tasks.process.command import Command, Completed, Programs
+
+_DEADLINE = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A file as it is."""
+
+    data: bytes
+    mode: int
+    user: int
+    group: int
+
+
+class Hands(Protocol):
+    """Who reads and writes. All raise `LaunchError` where they may not, or cannot."""
+
+    def read(self, path: Path) -> Kept | None:
+        """A file; None if it is not there."""
+
+    def write(self, path: Path, file: Kept) -> None:
+        """Put a file there, over what was there: readers see the old or the new one. Makes its folder."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; one that is gone is no error."""
+
+    def signal(self, pid: int) -> None:
+        """Send HUP."""
+
+    def within(self, context: Context) -> Hands:
+        """The same as part of a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """With this process's own rights."""
+
+    programs: Programs
+    context: Context | None = None
+
+    def read(self, path: Path) -> Kept | None:
+        """See `Hands`."""
+        with _told(path, "read"):
+            return look(path)
+
+    def write(self, path: Path, file: Kept) -> None:
+        """See `Hands`."""
+        with _told(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path, file.mode, owner=(file.user, file.group)) as opened:
+                opened.write(file.data)
+
+    def remove(self, path: Path) -> None:
+        """See `Hands`."""
+        with _told(path, "removed"):
+            path.unlink(missing_ok=True)
+
+    def signal(self, pid: int) -> None:
+        """See `Hands`."""
+        self.programs.run(Command(argv=("kill", "-HUP", str(pid)), deadline=_DEADLINE), self.context)
+
+    def within(self, context: Context) -> Own:
+        """See `Hands`."""
+        return replace(self, context=context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sudo:
+    """By sudo, which asks for nothing: the content goes through a private file, never through an argument."""
+
+    programs: Programs
+    context: Context | None = None
+
+    def read(self, path: Path) -> Kept | None:
+        """See `Hands`. Without sudo where everybody may read."""
+        with contextlib.suppress(PermissionError), _told(path, "read", refused=False):
+            return look(path)
+        if self._run("test", "-e", str(path), ok=(0, 1)).code:
+            return None
+        mode, user, group = self._run("stat", "-c", "%a %u %g", "--", str(path)).out.split()
+        data = self._run("cat", "--", str(path)).raw
+        return Kept(data=data, mode=int(mode, 8), user=int(user), group=int(group))
+
+    def write(self, path: Path, file: Kept) -> None:
+        """See `Hands`. Into the same folder first, then over the old one by its name."""
+        stage = path.with_name(f".{path.name}.openframe-{os.getpid()}")
+        owner = ("-m", f"{file.mode:04o}", "-o", str(file.user), "-g", str(file.group))
+        self._run("mkdir", "-p", "--", str(path.parent))
+        with tempfile.NamedTemporaryFile() as source:  # mode 0600
+            source.write(file.data)
+            source.flush()
+            try:
+                self._run("install", *owner, "--", source.name, str(stage))
+                self._run("sync", "--", str(stage), ok=(0, 1))  # older ones sync everything, or know no names
+                self._run("mv", "-f", "--", str(stage), str(path))
+            except BaseException:
+                with contextlib.suppress(LaunchError):
+                    self._run("rm", "-f", "--", str(stage))
+                raise
+
+    def remove(self, path: Path) -> None:
+        """See `Hands`."""
+        self._run("rm", "-f", "--", str(path))
+
+    def signal(self, pid: int) -> None:
+        """See `Hands`."""
+        self._run("kill", "-HUP", str(pid))
+
+    def within(self, context: Context) -> Sudo:
+        """See `Hands`."""
+        return replace(self, context=context)
+
+    def _run(self, *argv: str, ok: tuple[int, ...] = (0,)) -> Completed:
+        command = Command(argv=("sudo", "-n", *argv), deadline=_DEADLINE, ok=ok)
+        return self.programs.run(command, self.context, quiet=argv[0] == "cat")
+
+
+def look(path: Path) -> Kept | None:
+    """A file as this process sees it; None if it is not there. Raises OSError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe's other end
+    except FileNotFoundError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file")
+        return Kept(data=file.read(), mode=stat.S_IMODE(found.st_mode), user=found.st_uid, group=found.st_gid)
+
+
+def ours(path: Path) -> bool:
+    """Whether this process may replace that file and keep its owner: as root, or where file and folder are its own."""
+    me = os.geteuid()
+    if me == 0:
+        return True
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        owner = folder.stat().st_uid
+    return owner == me and os.access(folder, os.W_OK | os.X_OK)
+
+
+@contextlib.contextmanager
+def _told(path: Path, what: str, *, refused: bool = True) -> Iterator[None]:
+    """An error of the system as one of ours; `refused`: one of rights too."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PermissionError) and not refused:
+            raise
+        raise LaunchError(
+            f"{path} cannot be {what}",
+            why=error.strerror or str(error),
+            fix="repair that, and run it again: what was there is as it was",
+        ) from None
+
+
+class NoRights(LaunchError):
+    """The file is root's, and root is out of reach."""
+
+
+def hands(file: Path, programs: Programs) -> Hands:
+    """Who may change that file. Raises `NoRights`."""
+    if ours(file):
+        return Own(programs=programs)
+    if rights(programs).enough:
+        return Sudo(programs=programs)
+    raise NoRights(
+        f"{file} is not yours, and sudo would ask for a password: nothing was changed",
+        why="no task of this project ever asks for one",
+        fix='`sudo "$(command -v invoke)" docker-tune`',
+    )
+
+
+def reader(programs: Programs) -> Callable[[Path], Kept | None]:
+    """Reads what is there; by sudo, if that asks for nothing, where this user may not look. Else it is not there."""
+
+    @functools.cache
+    def enough() -> bool:
+        return rights(programs).enough
+
+    def read(path: Path) -> Kept | None:
+        with contextlib.suppress(OSError):
+            return look(path)
+        with contextlib.suppress(LaunchError):
+            return Sudo(programs=programs).read(path) if enough() else None
+        return None
+
+    return read

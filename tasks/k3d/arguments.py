@@ -1,0 +1,68 @@
+"""Arguments of k3s and its components, by default and as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tasks.settings.k3s_arguments import COMPONENTS, SERVERS, arguments_of, parsed, where
+from tasks.settings.k3s_arguments import disabled as switched_off
+from tasks.settings.schema import Cluster
+
+CONTROLLERS: Mapping[str, int] = {
+    "concurrent-deployment-syncs": 5,
+    "concurrent-replicaset-syncs": 5,
+    "concurrent-statefulset-syncs": 5,
+    "concurrent-namespace-syncs": 10,
+    "concurrent-endpoint-syncs": 5,
+}
+"""Kubernetes' own defaults (kube-controller-manager's reference, 1.32): never less than these."""
+
+API_QPS, API_BURST = 200, 300
+"""Questions a second that the controller manager may ask the API, and at once. By its own default it may ask 20: with
+an account of its own for each of its controllers it then needs four seconds longer until the first of them works, and
+no node is ready before (measured; kube-controller-manager: `--kube-api-qps`, `--use-service-account-credentials`)."""
+
+REGISTRY_QPS, REGISTRY_BURST = 0, 20
+"""No limit on the kubelet's pulls a second; the burst counts only where a limit is set."""
+
+
+def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Arguments as k3s takes them, each with k3d's node filters; a configured one replaces the generated one."""
+    generated = {
+        "controller_manager": [
+            *(f"{name}={max(least, concurrency)}" for name, least in CONTROLLERS.items()),
+            f"kube-api-qps={API_QPS}",
+            f"kube-api-burst={API_BURST}",
+        ],
+        "cloud_controller_manager": [f"concurrent-service-syncs={concurrency}"],
+        # several pulls at once are k3s's own default, and not everybody's who speaks its command line
+        "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"],
+        "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
+    }
+    rows: list[tuple[str, tuple[str, ...]]] = []
+    for part, (flag, usual) in COMPONENTS.items():
+        for text, filters in _merged(generated.get(part, ()), cluster, part):
+            rows.append((f"--{flag}={text}", filters or usual))
+    rows += [(f"--{each.text}", where("k3s", each)) for each in arguments_of(cluster, "k3s")]
+    if "traefik" in disabled(cluster, ingress) - switched_off(cluster):
+        rows.append(("--disable=traefik", SERVERS))
+    return rows
+
+
+def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The generated arguments less those that are configured by the same name, then the configured ones.
+
+    One that is configured for some nodes alone comes after the generated one, and wins there.
+    """
+    own = tuple(parsed(part, getattr(cluster.args, part)))
+    named = {each.name for each in arguments_of(cluster, part) if not each.filters}
+    yield from ((text, ()) for text in generated if text.split("=", 1)[0] not in named)
+    yield from ((each.text, where(part, each)) for each in own)
+
+
+def disabled(cluster: Cluster, ingress: str) -> frozenset[str]:
+    """Components of k3s that are not started.
+
+    k3s starts its own Traefik; where another ingress is configured it would hold ports 80 and 443.
+    """
+    return switched_off(cluster) | ({"traefik"} if ingress != "traefik" else frozenset())

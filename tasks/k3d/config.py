@@ -1,0 +1,296 @@
+"""The generated k3d configuration, a v1alpha5 file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.clients.docker import CONFIG_LABEL, OURS, OWNER
+from tasks.clients.k3d import DOLLAR
+from tasks.core.errors import BadInput
+from tasks.k3d.arguments import arguments
+from tasks.k3d.network import AUTHORITIES, NONE, Network, reached_directly
+from tasks.k3d.recorded import remembered
+from tasks.process.command import duration
+from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
+from tasks.settings.node_filters import nodes, split
+from tasks.settings.schema import Settings
+
+_KEYS = {"volumes": "volume", "env": "envVar", "ports.extra": "port"}
+"""k3d's name of a value, by the setting."""
+_SHELL = re.compile(r"\$\{?[A-Za-z_]")
+_SERVERS, _NODES = ["server:*"], ["server:*", "agent:*"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Host ports that were chosen; None: not published."""
+
+    http: int | None
+    https: int | None
+    api: int
+    early: int | None = None
+    """server-0's own API port beside the load balancer's: it answers before that has started."""
+
+    @property
+    def first_api(self) -> int:
+        """The port at which the API answers first."""
+        return self.early or self.api
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the machine and the settings make of a cluster."""
+
+    image: str
+    agents: int
+    concurrency: int
+    parallel_pulls: int | None = None
+    """Image pulls at once in each node; None: as many as the kubelet likes."""
+    registries: tuple[str, ...] = ()
+    """Containers to connect to the cluster's network, as `name:port`."""
+    registries_yaml: str = ""
+    network: Network = NONE
+    """Proxies and certificate authorities of caches and nodes."""
+    owner: str = ""
+    """Value of the label that says whose cluster it is."""
+    subnets: tuple[str, ...] = ()
+    """Networks from which the engine takes those of its clusters; empty: it does not say, so its usual ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Files on this machine that the configuration names."""
+
+    registries: str | None = None
+    """The nodes' registries.yaml. As a file and not inline: k3d expands `$` in its own configuration only."""
+    drop_in: str | None = None
+    """The kubelet's drop-in, with several servers: k3d's inline files do not reach server-0 then."""
+    authorities: str | None = None
+    """Likewise the certificate authorities that nodes trust."""
+    meminfo: Mapping[str, str] = field(default_factory=dict)
+    """By role a file that shows a node's memory as it will be limited. Without them k3d makes such files itself, by a
+    container for each node, one after another."""
+    seen: bool = True
+    """The engine sees this machine's files: k3d, too, can mount its own into nodes."""
+    edac: str | None = None
+    """An empty folder, where the engine's machine tells of its memory in a second way."""
+
+
+def kubelet_config(settings: Settings, shape: Shape) -> dict[str, Any] | None:
+    """The kubelet's drop-in, or None where nothing is to be said.
+
+    A limit on pulls is refused by the kubelet unless serial pulls are off (Kubernetes: kubelet's
+    configuration, `maxParallelImagePulls`).
+    """
+    fields: dict[str, Any] = {}
+    if shape.parallel_pulls is not None:
+        fields["maxParallelImagePulls"] = shape.parallel_pulls
+        if shape.parallel_pulls > 1:
+            fields["serializeImagePulls"] = False
+    fields.update(settings.cluster.kubelet_config)
+    if not fields:
+        return None
+    return {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **fields}
+
+
+def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> dict[str, Any]:
+    """The cluster as k3d's config file describes it. Raises `BadInput` for what k3d would refuse."""
+    cluster = settings.cluster
+    limits = cluster.limits
+    labels = {OURS: cluster.name, CONFIG_LABEL: remembered(settings, shape), OWNER: shape.owner}
+    given = [f"{key}={value}" for key, value in labels.items() if value]
+    runtime: dict[str, Any] = {"labels": [{"label": each, "nodeFilters": _present(_NODES, shape)} for each in given]}
+    if limits.enabled and files.seen and not files.meminfo:
+        runtime["serversMemory"] = docker_memory(limits.server_memory)
+        runtime["agentsMemory"] = docker_memory(limits.agent_memory)
+    config: dict[str, Any] = {
+        "apiVersion": "k3d.io/v1alpha5",
+        "kind": "Simple",
+        "metadata": {"name": cluster.name},
+        "servers": cluster.servers,
+        "agents": shape.agents,
+        "image": shape.image,
+        "kubeAPI": {"hostIP": "127.0.0.1", "host": "127.0.0.1", "hostPort": str(ports.api)},
+        "ports": _ports(settings, shape, ports),
+        "options": {
+            "k3d": {
+                "wait": True,
+                "timeout": duration(cluster.timeout),
+                "disableLoadbalancer": not balanced(settings),
+                # k3d's rollback deletes the whole cluster, with whatever has gone into it meanwhile
+                "disableRollback": True,
+            },
+            "kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False},
+            "runtime": runtime,
+            "k3s": {
+                "extraArgs": _arguments(settings, shape),
+                "nodeLabels": _node_labels(settings, shape),
+            },
+        },
+        "volumes": [*_meminfo(files, shape), *_on_nodes(settings, shape, "volumes", cluster.volumes, ())],
+        "env": [*_proxies(settings, shape), *_on_nodes(settings, shape, "env", cluster.env, _NODES)],
+    }
+    if shape.registries:
+        config["registries"] = {"use": list(shape.registries)}
+    if files.registries is not None:
+        config.setdefault("registries", {})["config"] = files.registries
+    if cluster.subnet is not None:
+        config["subnet"] = cluster.subnet
+    _put_files(config, settings, shape, files)
+    return {key: value for key, value in config.items() if value not in ([], {})}
+
+
+def refuse_files(settings: Settings, shape: Shape) -> None:
+    """Raises `BadInput` for what needs a file of this machine in the nodes, where the engine does not see any."""
+    needed = {
+        "settings of their kubelets": kubelet_config(settings, shape) is not None,
+        "certificate authorities": bool(shape.network.authorities),
+    }
+    if settings.cluster.servers > 1 and any(needed.values()):
+        raise BadInput(
+            f"several servers cannot be given {' and '.join(name for name, given in needed.items() if given)} here",
+            why="they go in as a file of this machine, and the engine, outside of this container, does not see it",
+            fix="leave out cluster.kubelet_config, K3D_CONCURRENT_DOWNLOADS and network.ca, or use one server, or "
+            "mount the state folder into this container from the same path of the engine's machine",
+        )
+
+
+def _arguments(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
+    rows = []
+    for arg, filters in arguments(settings.cluster, shape.concurrency, ingress=settings.ingress.controller):
+        path = f"cluster.args: {arg.split('=', 1)[0]}"
+        _refuse_variables(arg, path)
+        if chosen_nodes(settings, shape, filters, path):
+            rows.append({"arg": arg, "nodeFilters": _present(filters, shape)})
+    return rows
+
+
+def _meminfo(files: Files, shape: Shape) -> list[dict[str, Any]]:
+    """What kubelets take for the node's memory, as k3d does it (k3d: `pkg/util/infofaker.go`)."""
+    rows = [
+        {"volume": f"{path}:/proc/meminfo:ro", "nodeFilters": [f"{role}:*"]} for role, path in files.meminfo.items()
+    ]
+    if files.edac is not None:
+        rows.append({"volume": f"{files.edac}:{EDAC}:ro", "nodeFilters": _NODES})
+    shown = [{**row, "nodeFilters": _present(row["nodeFilters"], shape)} for row in rows]
+    return [row for row in shown if row["nodeFilters"]]
+
+
+def _present(filters: Sequence[str], shape: Shape) -> list[str]:
+    """k3d refuses a filter for agents where there are none."""
+    return [text for text in filters if shape.agents or not text.startswith("agent")]
+
+
+def _put_files(config: dict[str, Any], settings: Settings, shape: Shape, files: Files) -> None:
+    """Files of nodes: inline, or as a volume where a file is given. k3d takes a source with a newline for text."""
+    drop_in, filters = kubelet_config(settings, shape), _present(_NODES, shape)
+    for text, place, file in (
+        (json.dumps(drop_in) + "\n" if drop_in is not None else "", KUBELET_DROP_IN, files.drop_in),
+        (shape.network.authorities, AUTHORITIES, files.authorities),
+    ):
+        if text and file is None:
+            config.setdefault("files", []).append({"source": text, "destination": place, "nodeFilters": filters})
+        elif text:
+            config["volumes"].append({"volume": f"{file}:{place}:ro", "nodeFilters": filters})
+
+
+def _proxies(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
+    """Variables of the nodes' proxies, less those that cluster.env sets: k3s and its containerd read them.
+
+    With k3s's own network in NO_PROXY: agents reach servers by it, and the API server its webhooks.
+    """
+    own = {split(text).value.partition("=")[0] for text in settings.cluster.env}
+    given = shape.network.environment(reached_directly(settings, shape.agents, shape.registries, shape.subnets))
+    filters = _present(_NODES, shape)
+    return [{"envVar": f"{name}={value}", "nodeFilters": filters} for name, value in given.items() if name not in own]
+
+
+def _ports(settings: Settings, shape: Shape, ports: Ports) -> list[dict[str, Any]]:
+    address = settings.cluster.bind_address
+    target = "loadbalancer" if balanced(settings) else "server:0:direct"
+    published = [
+        {"port": f"{address}:{host}:{inside}", "nodeFilters": [target]}
+        for host, inside in ((ports.http, 80), (ports.https, 443))
+        if host is not None
+    ]
+    if ports.early is not None:
+        published.append({"port": f"127.0.0.1:{ports.early}:6443", "nodeFilters": ["server:0:direct"]})
+    return [
+        *published,
+        *_on_nodes(settings, shape, "ports.extra", settings.cluster.ports.extra, [target], suffixes=True),
+    ]
+
+
+def _on_nodes(
+    settings: Settings, shape: Shape, name: str, texts: Sequence[str], usual: Sequence[str], suffixes: bool = False
+) -> list[dict[str, Any]]:
+    """What a setting gives to nodes: k3d's key is the last part of `name`. Raises `BadInput` without the value."""
+    rows = []
+    for number, text in enumerate(texts):
+        value, filters = split(text)
+        path = f"cluster.{name}.{number}"
+        if name == "volumes":
+            _refuse_variables(value, path)
+        chosen = chosen_nodes(settings, shape, filters or usual, path)
+        if suffixes:
+            _refuse_proxied(settings, filters, path, chosen)
+        if chosen or not filters:
+            rows.append(
+                {_KEYS[name]: value, **({"nodeFilters": kept} if (kept := _present(filters or usual, shape)) else {})}
+            )
+    return rows
+
+
+def chosen_nodes(settings: Settings, shape: Shape, filters: Sequence[str], path: str) -> set[tuple[str, int]]:
+    """The nodes of this cluster that filters mean, by role and number. Raises `BadInput`."""
+    counts = {"server": settings.cluster.servers, "agent": shape.agents, "loadbalancer": int(balanced(settings))}
+    try:
+        return nodes(filters, counts)
+    except ValueError as error:
+        raise BadInput(
+            f"{path}: {error}",
+            why="k3d would refuse it when everything has been pulled",
+            fix="name nodes that are there: cluster.servers and cluster.agents count them",
+        ) from None
+
+
+def _refuse_variables(text: str, path: str) -> None:
+    """`$HOME:/data` is meant for a shell: nobody would put the variable's value in its place."""
+    if _SHELL.search(text):
+        raise BadInput(
+            f"{path} holds a '$'",
+            why="no shell reads it: the node would get the name of the variable in place of its value",
+            fix="write the value itself",
+        )
+
+
+def _refuse_proxied(settings: Settings, filters: Sequence[str], path: str, chosen: set[tuple[str, int]]) -> None:
+    """Ports go by the load balancer, or to one node directly (k3d: `client.TransformPorts`)."""
+    direct = [text.endswith(":direct") for text in filters]
+    if filters and not all(direct) and not balanced(settings):
+        raise BadInput(
+            f"{path} goes by the load balancer, and the cluster has none",
+            why="without `:direct` behind the nodes a port is the load balancer's",
+            fix="write @server:0:direct, or set cluster.loadbalancer to true",
+        )
+    if all(direct) and len(chosen) > 1:
+        raise BadInput(
+            f"{path} goes to {len(chosen)} nodes directly", why="a host port leads to one of them", fix="name one node"
+        )
+
+
+def _node_labels(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
+    rows = [({"label": f"{k}={v}", "nodeFilters": _SERVERS}) for k, v in settings.cluster.server_labels.items()]
+    if shape.agents:
+        rows += [({"label": f"{k}={v}", "nodeFilters": ["agent:*"]}) for k, v in settings.cluster.agent_labels.items()]
+    return rows
+
+
+def render(config: Mapping[str, Any]) -> str:
+    """The file's text: JSON, which is YAML. Each `$` is written as a variable that `k3d.environment` sets to `$`."""
+    text = json.dumps(config, indent=1, ensure_ascii=False)
+    return text.replace("$", f"${{{DOLLAR}}}") + "\n"

@@ -1,0 +1,172 @@
+"""The action that makes a cluster, and what it does when a port turns out to be taken."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks.clients import docker, k3d
+from tasks.core.errors import LaunchError
+from tasks.diagnose.diagnosis import KnownDeadline, KnownFailure
+from tasks.engine.step import Action, Context, Report
+from tasks.facts import container
+from tasks.facts.cluster import own_containers
+from tasks.facts.container import ContainerState
+from tasks.facts.facts import Situation
+from tasks.k3d.config import Files, Ports, k3d_config, kubelet_config, render
+from tasks.k3d.registry_container import hold
+from tasks.run.command import run
+from tasks.run.registries import nodes_file, push_name
+from tasks.settings.derived import EDAC
+from tasks.settings.words import memory_bytes
+
+NextPorts = Callable[[Ports, int | None], Ports]
+"""Chooses again after a clash that no check could foresee, given the port that the engine named."""
+_HEAD = re.compile(r"^(?:\x1b\[\d+m)?[A-Z]{4,5}(?:\x1b\[0m)?\[[^\]]*\] ")
+"""The level in its colour, and seconds or a time (k3d: logrus, which colours for no terminal too)."""
+_BROKEN_OFF, _ENDED = "stopped returning log lines", "running=false"
+"""What k3d says of a node's log that has ended, and of a node that has (k3d: `pkg/runtimes/docker/node.go`)."""
+_REFUSED = frozenset({"port-taken", "port-privileged"})
+
+
+class PortTaken(LaunchError):
+    """The engine refuses to publish a port; the next wish is tried, once."""
+
+    def __init__(self, error: KnownFailure) -> None:
+        super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True)
+
+
+def write_config(situation: Situation, ports: Ports) -> None:
+    """Write the k3d configuration, and the files that it names."""
+    from tasks.core.files import write_whole
+
+    settings, shape, folders = situation.settings, situation.shape, situation.folders
+    for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
+        (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
+    registries, drop_in = None, None
+    if shape.registries_yaml:
+        registries = folders.state / "registries.yaml"
+        port = situation.handover.registry_ports.get(push_name(settings))
+        write_whole(registries, shape.registries_yaml if port is None else nodes_file(settings, situation.root, port))
+    kubelet = kubelet_config(settings, shape)
+    if kubelet is not None and settings.cluster.servers > 1:
+        drop_in = folders.state / "kubelet.conf"
+        write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; nothing private in it
+    authorities = folders.state / "ca.pem" if shape.network.authorities and settings.cluster.servers > 1 else None
+    if authorities is not None:
+        write_whole(authorities, shape.network.authorities, mode=0o644)  # public, as certificates are
+    files = Files(
+        authorities=str(authorities) if authorities else None,
+        seen=situation.host is None or situation.host.files,
+        registries=str(registries) if registries else None,
+        drop_in=str(drop_in) if drop_in else None,
+        **_memory_files(situation),
+    )
+    write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports, files)))
+
+
+def _memory_files(situation: Situation) -> dict[str, Any]:
+    """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
+    from tasks.core.files import write_whole
+
+    limits, folder = situation.settings.cluster.limits, situation.folders.state
+    if not limits.enabled or situation.host is None or not situation.host.here:
+        return {}
+    meminfo = {}
+    for role, text in (("server", limits.server_memory), ("agent", limits.agent_memory)):
+        path = folder / f"meminfo-{role}"
+        write_whole(path, f"MemTotal: {memory_bytes(text) // 1024} kB\nSwapTotal: 0 kB\n", mode=0o644)
+        meminfo[role] = str(path)
+    if not Path(EDAC).is_dir():
+        return {"meminfo": meminfo}
+    empty = folder / "edac"
+    empty.mkdir(exist_ok=True)
+    return {"meminfo": meminfo, "edac": str(empty)}
+
+
+def creating(situation: Situation, next_ports: NextPorts) -> Action:
+    """Make the cluster. Where a port is refused, again with others; but never one that work has gone into."""
+    refused: list[int | None] = []
+
+    def act(context: Context) -> Report | None:
+        hand = situation.handover
+        ports = hand.ports or situation.ports
+        assert ports is not None
+        if context.attempt > 1:
+            _clear(situation, context)
+            ports = next_ports(ports, refused[-1] if refused else None)
+        hand.ports = ports
+        hold(situation, context)
+        situation.folders.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
+        situation.forget_api()
+        write_config(situation, ports)
+        timeout = situation.settings.cluster.timeout
+        try:
+            command = k3d.create(situation.folders.k3d_config, timeout + 20)
+            run(situation.k3d_programs, command, context, listen=_progress(context))
+        except (KnownFailure, KnownDeadline) as error:
+            _raise_of_dead_node(situation, error, context)
+            if situation.folders.kubeconfig.exists():  # the API has answered, and work may have gone in
+                error.transient = False
+                raise
+            if isinstance(error, KnownDeadline) or error.cause not in _REFUSED:
+                raise
+            port = error.details.get("port", "")
+            refused.append(int(port) if port.isdigit() else None)
+            raise PortTaken(error) from error
+        moved = [
+            f"port {wish} was taken: {got} is used"
+            for wish, got in (
+                (situation.settings.cluster.ports.http, ports.http),
+                (situation.settings.cluster.ports.https, ports.https),
+                (situation.settings.cluster.ports.api, ports.api),
+            )
+            if wish != got and got is not None
+        ]
+        return Report(why="; ".join(moved), exit_code=0)
+
+    return act
+
+
+def _raise_of_dead_node(situation: Situation, error: KnownFailure | KnownDeadline, context: Context) -> None:
+    """k3d says that a node was not ready in time, also of one that has ended: then that is told, and its cause."""
+    node = error.details.get("node", "")
+    if error.cause != "node-timeout" or not node.startswith(f"k3d-{situation.name}-"):
+        return
+    from tasks.diagnose.node import node_death
+    from tasks.k3d.watch import engine_gone
+
+    told = f"{error.done.out}{error.done.err}"
+    if _BROKEN_OFF in told and _ENDED not in told:
+        raise engine_gone() from error
+    found = docker.inspected(situation.programs.run(docker.inspect([node]), context).out)
+    if not found or container.state(found[0]) in (ContainerState.RUNNING, ContainerState.PAUSED):
+        return
+    logs = situation.programs.run(docker.logs(node), context, quiet=True)
+    death = node_death(node, int(found[0]["State"].get("ExitCode") or 0), False, logs.out + logs.err)
+    death.transient = False
+    raise death from error
+
+
+def _progress(context: Context) -> Callable[[str], None]:
+    """k3d's own lines, without the colour and the time before them."""
+
+    def listen(line: str) -> None:
+        context.say(_HEAD.sub("", line).strip())
+
+    return listen
+
+
+def _clear(situation: Situation, context: Context) -> None:
+    """Remove the nodes of a cluster that could not be started, by exact label."""
+    hand = situation.handover
+    hand.removing = True
+    try:
+        ids = own_containers(situation.programs, situation.name, situation.shape.owner, context)
+        if ids:
+            situation.programs.run(docker.remove(ids), context)
+    finally:
+        hand.removing = False

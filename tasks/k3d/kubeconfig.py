@@ -1,0 +1,108 @@
+"""The cluster's entry in the user's own kubeconfig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tasks.clients.kubeconfig import NotWritten, Unfit, current_context, has_entry, merge, switch, target, unwritable
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.facts import Situation
+from tasks.k3d.steps import READY
+
+TASK = "cluster"
+_UNWRITTEN = "cannot be written"
+MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
+
+
+def context_name(cluster: str) -> str:
+    """As k3d names it."""
+    return f"k3d-{cluster}"
+
+
+def _target(situation: Situation) -> Path:
+    return target(situation.environ)
+
+
+def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
+    """Merge when the API answers; switch when everything else has ended well."""
+    wishes = situation.settings.kubeconfig
+    off = "kubeconfig.merge is false"
+    merge_skip = None if wishes.merge else off
+    switch_skip = off if not wishes.merge else None if wishes.switch else "kubeconfig.switch is false"
+    merged = current = False
+    notes: tuple[str, ...] = ()
+    if merge_skip is None and situation.live is not None:
+        merged, current = _state(situation)
+        merge_skip = f"{_target(situation)} has it" if merged else None
+        if switch_skip is None and current:
+            switch_skip = "it is the current context"
+    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(_target(situation))):
+        left = _left(situation, fault)
+        merge_skip, switch_skip, notes = merge_skip or left, switch_skip or left, (left,)
+    return [
+        Step(
+            name=MERGE,
+            task=TASK,
+            action=_merge(situation),
+            needs=(READY,),
+            skip=merge_skip,
+            notes=notes,
+            why=str(_target(situation)),
+            expected=0.05,
+        ),
+        Step(
+            name=SWITCH,
+            task=TASK,
+            action=_switch(situation),
+            needs=(MERGE, *last),
+            skip=switch_skip,
+            why="everything before has ended well",
+            expected=0.05,
+        ),
+    ]
+
+
+def _state(situation: Situation) -> tuple[bool, bool]:
+    """Whether the user's file has the entry as it should be, and whether it is the current one."""
+    path = _target(situation)
+    entry = situation.folders.kubeconfig.read_text() if situation.folders.kubeconfig.exists() else ""
+    return has_entry(path, entry), current_context(path) == context_name(situation.name)
+
+
+def warnings(steps: Sequence[Step]) -> list[str]:
+    """Lines for before a launch: the user's kubeconfig will not know the cluster."""
+    told = [step.skip for step in steps if step.name == MERGE and step.skip is not None and _UNWRITTEN in step.skip]
+    return [f"warning: {text}" for text in told]
+
+
+def _left(situation: Situation, reason: str) -> str:
+    return f"{_target(situation)} {_UNWRITTEN} ({reason}): export KUBECONFIG={situation.folders.kubeconfig}"
+
+
+def _unless_unwritable(situation: Situation, edit: Callable[[Path], Report]) -> Action:
+    """A launch does not fail because its entry cannot be put into a file of the user's."""
+
+    def act(_context: Context) -> Report | None:
+        try:
+            return edit(_target(situation))
+        except (NotWritten, Unfit) as error:
+            left = _left(situation, error.reason)
+            return Report(why=left, skipped=True, notes=(left,))
+
+    return act
+
+
+def _merge(situation: Situation) -> Action:
+    def edit(path: Path) -> Report:
+        changed = merge(path, situation.folders.kubeconfig.read_text())
+        return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
+
+    return _unless_unwritable(situation, edit)
+
+
+def _switch(situation: Situation) -> Action:
+    def edit(path: Path) -> Report:
+        return Report(why=context_name(situation.name), skipped=not switch(path, context_name(situation.name)))
+
+    return _unless_unwritable(situation, edit)

@@ -1,0 +1,183 @@
+"""How caches and nodes reach the world: their proxies, and the certificate authorities that they trust.
+
+Their programs are written in Go: they read HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and trust every PEM file in
+/etc/ssl/certs beside the bundle of their image (Go: crypto/x509, root_linux.go; k3s: "Configuring an HTTP proxy").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.core.errors import BadInput
+from tasks.kube.addresses import DOCKER_NETWORKS
+from tasks.settings import k3s_arguments as k3s
+
+if TYPE_CHECKING:
+    from tasks.core.proxies import Proxy
+    from tasks.settings.schema import Settings
+
+AUTHORITIES = "/etc/ssl/certs/openframe-ca.pem"
+"""In caches and nodes: the authorities that they trust beside those of their image."""
+SETTINGS = ("network.proxy.http", "network.proxy.https", "network.proxy.no_proxy", "network.ca")
+VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
+_DER = b"\x30\x82"
+"""How a certificate begins that is no text (X.690: a sequence of more than 255 bytes)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The proxies and authorities of caches and nodes; by default none."""
+
+    http: Proxy | None = None
+    https: Proxy | None = None
+    direct: tuple[str, ...] = ()
+    """What is reached without a proxy, beside what follows from the cluster."""
+    authorities: str = field(default="", repr=False)
+    """Certificates in PEM form, each once."""
+
+    @property
+    def proxied(self) -> bool:
+        """Whether there is a proxy."""
+        return self.http is not None or self.https is not None
+
+    def environment(self, own: Iterable[str] = ()) -> dict[str, str]:
+        """Variables of a container, with logins; `own`: what it reaches without a proxy. Empty without proxies."""
+        if not self.proxied:
+            return {}
+        from tasks.core.proxies import LOOPBACK
+
+        given = {"HTTP_PROXY": self.http, "HTTPS_PROXY": self.https}
+        direct = "*" if "*" in self.direct else ",".join(dict.fromkeys([*LOOPBACK, *own, *self.direct]))
+        return {**{name: each.url for name, each in given.items() if each is not None}, "NO_PROXY": direct}
+
+    @property
+    def described(self) -> dict[str, str]:
+        """By setting what it is, for people, and without logins; only what there is.
+
+        Of a login four digits of its hash: a change shows, and no guess can be confirmed by them.
+        """
+        found = {}
+        for name, each in (("http", self.http), ("https", self.https)):
+            if each is not None:
+                login = f" (login {_digest(each.url)[:4]})" if each.user or each.password else ""
+                found[f"network.proxy.{name}"] = f"{each.shown}{login}"
+        if self.direct and self.proxied:
+            found["network.proxy.no_proxy"] = ",".join(self.direct)
+        if self.authorities:
+            count = len(_CERTIFICATE.findall(self.authorities))
+            found["network.ca"] = f"{count} certificate{'' if count == 1 else 's'} {_digest(self.authorities)[:12]}"
+        return found
+
+    @property
+    def mark(self) -> str:
+        """A short text that changes with what is configured; empty if there is nothing."""
+        return _digest(repr(sorted(self.described.items())))[:12] if self.described else ""
+
+
+NONE = Network()
+
+
+def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Network:
+    """As configured; what is not comes from the environment where that is asked for.
+
+    Raises `BadInput` for files without certificates, and for a proxy that a container cannot reach.
+    """
+    given = settings.network
+    if given.from_environment is False and not (given.ca or given.proxy.http or given.proxy.https):
+        return NONE
+    found = proxies(settings, environ)
+    files = [(name, "network.ca") for name in given.ca]
+    if not files and given.from_environment:
+        files = [(value, name) for name in BUNDLES if (value := environ.get(name, "").strip())][:1]
+    certificates = [each for name, place in files for each in _certificates(root, name, place)]
+    text = "".join(f"{each}\n" for each in dict.fromkeys(certificates))
+    return Network(http=found.http, https=found.https, direct=found.direct, authorities=text)
+
+
+def reached_directly(
+    settings: Settings, agents: int, registries: Sequence[str], subnets: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What nodes reach without a proxy: addresses of pods, Services and nodes, and names of nodes and registries."""
+    cluster = settings.cluster
+    engine = (cluster.subnet,) if cluster.subnet not in (None, "auto") else subnets or DOCKER_NETWORKS
+    names = [f"k3d-{cluster.name}-server-{number}" for number in range(cluster.servers)]
+    names += [f"k3d-{cluster.name}-agent-{number}" for number in range(agents)]
+    return (
+        *k3s.pod_ranges(cluster),
+        *k3s.service_ranges(cluster),
+        *(str(each) for each in engine),
+        ".svc",
+        f".{k3s.domain(cluster)}",
+        *names,
+        f"k3d-{cluster.name}-serverlb",
+        *(each.rpartition(":")[0] or each for each in registries),
+        "host.k3d.internal",
+    )
+
+
+def proxies(settings: Settings, environ: Mapping[str, str]) -> Network:
+    """The proxies alone. Raises `BadInput` for one that a container cannot reach, or that cannot be read."""
+    from tasks.core.proxies import no_proxy, proxy, read  # 6 ms, and most launches have none
+
+    given = settings.network.proxy
+    there = read(environ if settings.network.from_environment else {})
+    for name, fault in there.faults.items():
+        if getattr(given, name.partition("_")[0].lower(), None) is None:
+            raise BadInput(f"{name} names no proxy", why=fault, fix=f"correct it, unset it, or {_SET}")
+    chosen = {}
+    for scheme, written, inherited in (("http", given.http, there.http), ("https", given.https, there.https)):
+        found = proxy(written) if written is not None else inherited
+        if found is not None and found.loopback:
+            raise BadInput(
+                f"caches and nodes cannot reach the proxy {found.shown}",
+                why="on loopback a container finds itself, and not this machine",
+                fix=f"let the proxy listen at Docker's bridge too (usually 172.17.0.1), and {_SET}",
+            )
+        chosen[scheme] = found
+    read_direct = no_proxy(",".join(given.no_proxy)) if given.no_proxy else there.excluded
+    direct = ("*",) if read_direct.everything else tuple(filter(None, read_direct.text.split(",")))
+    return Network(http=chosen["http"], https=chosen["https"], direct=direct)
+
+
+_SET = "name it in network.proxy.http and network.proxy.https"
+
+
+def _certificates(root: Path, name: str, place: str) -> list[str]:
+    """The certificates of a file, in PEM form. Raises `BadInput`; what else is in the file is left out."""
+    fix = f"correct {place}: a file of certificates in PEM or DER form, such as company-ca.crt"
+    try:
+        data = _content(root / Path(name).expanduser())
+    except (OSError, RuntimeError, ValueError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise BadInput(f"{place} names {name}, which cannot be read", why=why, fix=fix) from None
+    text = ssl.DER_cert_to_PEM_cert(data) if data.startswith(_DER) else data.decode("utf-8", "replace")
+    found = [re.sub(r"\r\n?", "\n", each) for each in _CERTIFICATE.findall(text)]
+    try:
+        if not found:
+            raise ValueError("it holds no certificate")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata="\n".join(found))
+    except (ssl.SSLError, ValueError) as error:
+        why = "a certificate in it cannot be read" if isinstance(error, ssl.SSLError) else str(error)
+        raise BadInput(f"{place} names {name}, which holds no certificate authority", why=why, fix=fix) from None
+    return found
+
+
+def _content(path: Path) -> bytes:
+    """Of a file, or of all files of a folder."""
+    if not path.is_dir():
+        return path.read_bytes()
+    return b"".join(each.read_bytes() for each in sorted(path.iterdir()) if each.is_file())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,124 @@
+"""Which ports of this machine a cluster gets: a choice from facts, made anew where the engine refuses one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tasks.clients import docker
+from tasks.facts.cluster import Presence, Standing
+from tasks.facts.facts import Situation
+from tasks.k3d.config import Ports
+from tasks.process.command import Programs
+from tasks.run.launch import Choosers
+from tasks.settings.derived import balanced
+from tasks.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from tasks.facts.engine import Engine
+
+_LOOPBACK = "127.0.0.1"
+"""Where the API is published, whatever the bind address."""
+_LAST = 65535
+
+
+def ports_for(
+    programs: Programs, settings: Settings, stands: Standing, host: Engine, published: frozenset[int] | None = None
+) -> Ports:
+    """Ports of the cluster that is there, or, where it has to be made, the wishes that are free, else others.
+
+    `published`: what containers publish, if that has been asked already.
+    """
+    if stands.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+        return choose_ports(programs, settings, frozenset(), host, own=held_by(stands), published=published)
+    api = stands.port(6443) or settings.cluster.ports.api
+    early = stands.port(6443, first_server=True)
+    return Ports(http=stands.port(80), https=stands.port(443), api=api, early=early if early and early != api else None)
+
+
+def held_by(stands: Standing) -> frozenset[int]:
+    """Ports that a cluster's own nodes publish: they are free as soon as it is removed."""
+    return frozenset(host for node in stands.nodes for _inside, _address, host in node.published)
+
+
+def anew(situation: Situation) -> Situation:
+    """The same as if the cluster were not there: what it has is chosen again from the settings."""
+    stands = situation.standing
+    return replace(
+        situation,
+        standing=replace(stands, presence=Presence.ABSENT, nodes=()),
+        ports=choose_ports(situation.programs, situation.settings, frozenset(), situation.host, own=held_by(stands)),
+        live=None,
+    )
+
+
+def choose_ports(
+    programs: Programs,
+    settings: Settings,
+    refused: frozenset[int],
+    host: Engine | None,
+    *,
+    own: frozenset[int] = frozenset(),
+    published: frozenset[int] | None = None,
+) -> Ports:
+    """Each wish, else its fallback, else any free port; none twice, and none that the engine has refused.
+
+    `own` are held by nodes that are removed before the ports are needed.
+    """
+    from tasks.facts.ports import choose, docker_ports, low_port_start, taken
+
+    lowest = low_port_start() if host is not None and host.rootless else 0
+    wishes, address = settings.cluster.ports, settings.cluster.bind_address
+    listed = docker_ports(programs.run(docker.published()).out) if published is None else published
+    used = set(refused)
+
+    def pick(wish: int, fallback: int | None, where: str) -> int:
+        def busy(port: int) -> bool:
+            if port in used or port < lowest:
+                return True
+            return port not in own and (port in listed or taken(where, port))
+
+        port = choose(wish, fallback, busy)
+        used.add(port)
+        return port
+
+    http = pick(wishes.http, wishes.http_fallback, address) if wishes.http is not None else None
+    https = pick(wishes.https, wishes.https_fallback, address) if wishes.https is not None else None
+    api = pick(wishes.api, wishes.api_fallback, _LOOPBACK)
+    early = pick(_beside(api), None, _LOOPBACK) if balanced(settings) else None
+    return Ports(http=http, https=https, api=api, early=early)
+
+
+def _beside(api: int) -> int:
+    """A wish for server-0's own API port."""
+    return api + 1000 if api + 1000 <= _LAST else api - 1000
+
+
+def choosers(situation: Situation) -> Choosers:
+    """Port choices for plans."""
+    from tasks.facts.ports import choose, docker_ports, taken
+
+    settings, programs = situation.settings, situation.programs
+    given: set[int] = set()
+
+    def again(ports: Ports, told: int | None) -> Ports:
+        """The engine has refused one of these: the one that it told of, and those that are seen to be taken."""
+        tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
+        published = docker_ports(programs.run(docker.published()).out)
+        refused = frozenset(port for port in tried if port == told or port in published or hidden(port))
+        return choose_ports(programs, settings, refused, situation.host)
+
+    def hidden(port: int) -> bool:
+        return taken(settings.cluster.bind_address, port) or taken(_LOOPBACK, port)
+
+    def free_port(wish: int | None) -> int:
+        published = docker_ports(programs.run(docker.published()).out)
+        port = choose(
+            wish or settings.registries.port + 1,
+            None,
+            lambda p: p in given or p in published or taken(_LOOPBACK, p),
+        )
+        given.add(port)
+        return port
+
+    return Choosers(next_ports=again, free_port=free_port)

@@ -1,0 +1,256 @@
+"""What a cluster was created with: recorded in a label of its nodes, and compared with the settings in force.
+
+A label stays short, and holds nothing private: what is long or may be private is a digest there. What differs is then
+told from the nodes themselves, whose command, environment and mounts the engine shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from tasks.k3d.arguments import CONTROLLERS, arguments
+from tasks.k3d.network import AUTHORITIES, SETTINGS, VARIABLES
+from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
+from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
+from tasks.settings.node_filters import nodes as chosen
+from tasks.settings.node_filters import split
+from tasks.settings.origin import concealed
+from tasks.settings.words import host_ports
+
+if TYPE_CHECKING:
+    from tasks.facts.cluster import Node
+    from tasks.facts.facts import Situation
+    from tasks.k3d.config import Shape
+    from tasks.settings.schema import Settings
+
+_READABLE = 200
+"""Characters of one value that a label repeats: `docker ps` prints it in one line."""
+_DIGEST = re.compile(r"[0-9a-f]{12}")
+_AFTER_OURS = "K3S_TOKEN="
+"""The first variable that k3d adds behind those that it was given; those of the image come last (measured)."""
+_OF_THE_MACHINE = frozenset({*CONTROLLERS, "concurrent-service-syncs"})
+"""Arguments whose generated values follow from the machine's size."""
+_OWN_PORTS = (80, 443, 6443)
+"""Of a node or the load balancer: published by other settings."""
+_OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES})
+"""Places in a node at which k3d, or this project by itself, mounts something."""
+Items = dict[str, str]
+
+
+def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
+    """What k3d cannot change in a cluster that exists, by the setting's path."""
+    cluster, limits = settings.cluster, settings.cluster.limits
+    wishes = cluster.ports
+    return {
+        "cluster.image": shape.image,
+        "cluster.servers": str(cluster.servers),
+        "cluster.loadbalancer": str(balanced(settings)).lower(),
+        "cluster.bind_address": cluster.bind_address,
+        "cluster.ports.http": str(wishes.http or "none"),
+        "cluster.ports.https": str(wishes.https or "none"),
+        "cluster.ports.api": str(wishes.api),
+        "cluster.ports.extra": _listed(wishes.extra),
+        "cluster.limits.server_memory": docker_memory(limits.server_memory) if limits.enabled else "none",
+        "cluster.limits.agent_memory": docker_memory(limits.agent_memory) if limits.enabled else "none",
+        "cluster.volumes": _listed(cluster.volumes),
+        "cluster.env": _digest([split(text).text for text in cluster.env]),
+        "cluster.subnet": cluster.subnet or "none",
+        "cluster.server_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.server_labels.items())]),
+        "cluster.agent_labels": _listed([f"{key}={value}" for key, value in sorted(cluster.agent_labels.items())]),
+        "cluster.args": _digest(sorted(_written(settings, as_written=False))),
+        "cluster.kubelet_config": _listed([f"{name}={json.dumps(value)}" for name, value in _kubelet(settings)]),
+        **{path: _listed(text.split()) for path, text in shape.network.described.items()},
+        "registries": " ".join(sorted(name.rsplit(":", 1)[0] for name in shape.registries)) or "none",
+    }
+
+
+def _formerly(settings: Settings) -> dict[str, str]:
+    """Values as earlier versions recorded them: as they were written, and none of the kubelet's fields by its name."""
+    cluster = settings.cluster
+    return {
+        "cluster.env": _digest(cluster.env),
+        "cluster.args": _digest(sorted(_written(settings, as_written=True))),
+        "cluster.kubelet_config": _digest(cluster.kubelet_config),
+    }
+
+
+def _kubelet(settings: Settings) -> list[tuple[str, Any]]:
+    return sorted(settings.cluster.kubelet_config.items())
+
+
+def _written(settings: Settings, *, as_written: bool) -> Iterator[str]:
+    """Arguments as configured: those that follow from the machine's size are no reason to make a cluster again."""
+    args = settings.cluster.args
+    for part in type(args).model_fields:
+        texts = getattr(args, part)
+        same = (f"{each.text}{'@' if each.filters else ''}{';'.join(each.filters)}" for each in parsed(part, texts))
+        yield from (f"{part}:{text}" for text in (texts if as_written else same))
+    yield f"scheduler_v:{settings.cluster.scheduler_verbosity}"
+    yield f"ingress:{settings.ingress.controller}"
+
+
+def _listed(values: Sequence[str]) -> str:
+    """As one reads it; what is too long for that as a digest."""
+    text = " ".join(values) or "none"
+    return text if len(text) <= _READABLE else _digest(values)
+
+
+def _digest(value: Sequence[str] | Mapping[str, Any]) -> str:
+    """A value that may be long or private, as a short digest; `none` if there is nothing."""
+    if not value:
+        return "none"
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def remembered(settings: Settings, shape: Shape) -> str:
+    """The immutable values as one label's value."""
+    return urlencode(immutable(settings, shape))
+
+
+def recall(label: str) -> dict[str, str]:
+    """What `remembered` wrote."""
+    return dict(parse_qsl(label))
+
+
+def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] = ()) -> list[str]:
+    """What differs from what the cluster was created with, each with its old and its new value; nothing private."""
+    was, formerly = recall(label), _formerly(settings)
+    found: list[str] = []
+    for path, now in {**dict.fromkeys(SETTINGS, "none"), **immutable(settings, shape)}.items():
+        before = was.get(path, "none" if path in SETTINGS else now)
+        if before in (now, formerly.get(path)):
+            continue
+        if _DIGEST.fullmatch(before) or _DIGEST.fullmatch(now):
+            found += _details(settings, shape, path, nodes) or [f"{path}: not what the cluster was created with"]
+        else:
+            found.append(f"{path}: {before} → {now}")
+    return found
+
+
+def differences(situation: Situation) -> list[str]:
+    """`changed` for the cluster as it was found."""
+    standing = situation.standing
+    return changed(situation.settings, situation.shape, standing.label, standing.nodes)
+
+
+def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node]) -> list[str]:
+    """The single values that differ, as the nodes have them and as they would be made."""
+    if path == "cluster.ports.extra":
+        return _ports(settings, nodes)
+    main = [node for node in nodes if node.role in ("server", "agent")]
+    found: dict[str, list[str]] = {}
+    for node in main:
+        had, wanted = _had(path, node), _wanted(settings, shape, path, node)
+        for name in sorted(had.keys() | wanted.keys()):
+            values = had.get(name), wanted.get(name)
+            if values[0] == values[1] or (path == "cluster.env" and name in VARIABLES and name not in wanted):
+                continue
+            private = path in ("cluster.args", "cluster.env")
+            word = name.rpartition(" ")[2]
+            shown = ["none" if each is None else concealed(word, each) if private else each for each in values]
+            told = f"{path}: {name}: {' → '.join(shown)}"
+            told += " (what differs is not shown)" if shown[0] == shown[1] else ""
+            found.setdefault(told, []).append(node.name)
+    return [text if len(names) == len(main) else f"{text} on {', '.join(names)}" for text, names in found.items()]
+
+
+def _ports(settings: Settings, nodes: Sequence[Node]) -> list[str]:
+    """Ports of this machine that are published and were not to be, and the other way round."""
+    had = {host for node in nodes for inside, _, host in node.published if inside not in _OWN_PORTS}
+    wanted = {port for text in settings.cluster.ports.extra for port in host_ports(text)}
+    if not had:  # nothing shows
+        return []
+    return [
+        f"cluster.ports.extra: {port}: {'published → none' if port in had else 'none → published'}"
+        for port in sorted(had ^ wanted)
+    ]
+
+
+def _had(path: str, node: Node) -> Items:
+    """What a node was created with, by name."""
+    if path == "cluster.args":
+        return _arguments(word for word, _ in _words(node) if word)
+    if path == "cluster.env":
+        own = itertools.takewhile(lambda text: not text.startswith(_AFTER_OURS), node.env)
+        return {name: value for name, _, value in (text.partition("=") for text in own)}
+    if path == "cluster.volumes":
+        return {name: what for name, what in map(_mount, node.binds) if name not in _OWN_MOUNTS}
+    if path == f"cluster.{node.role}_labels":
+        return dict(text.split("=", 1) for _, text in _words(node) if "=" in text)
+    return {}
+
+
+def _wanted(settings: Settings, shape: Shape, path: str, node: Node) -> Items:
+    """What it would be created with now. What is generated, and the node does not have, is no change of a setting."""
+    cluster = settings.cluster
+    if path == "cluster.args":
+        rows = arguments(cluster, shape.concurrency, ingress=settings.ingress.controller)
+        given = {f"{part} {each.name}" for part in ("k3s", *COMPONENTS) for each in arguments_of(cluster, part)}
+        had = _had(path, node)
+        here = _arguments(text for text, filters in rows if _is_for(node, filters, shape, settings))
+        return {
+            name: had.get(name, value) if name.rpartition(" ")[2] in _OF_THE_MACHINE else value
+            for name, value in here.items()
+            if name in given or name in had or name in ("k3s disable", "scheduler v")
+        }
+    if path == "cluster.env":
+        texts = (
+            each.value.partition("=")
+            for each in map(split, cluster.env)
+            if _is_for(node, each.filters, shape, settings)
+        )
+        return {name: value for name, _, value in texts}
+    if path == "cluster.volumes":
+        return dict(
+            _mount(each.value) for each in map(split, cluster.volumes) if _is_for(node, each.filters, shape, settings)
+        )
+    if path == f"cluster.{node.role}_labels":
+        return dict(getattr(cluster, f"{node.role}_labels"))
+    return {}
+
+
+def _words(node: Node) -> Iterator[tuple[str, str]]:
+    """Arguments of a node's command that are ours, and node labels: k3d writes both words of its own apart."""
+    words = iter(node.command[1:])
+    for word in words:
+        if word in ("--node-label", "--tls-san"):
+            yield "", next(words, "") if word == "--node-label" else ""
+        elif word.startswith("--") and word != "--cluster-init":
+            yield word, ""
+
+
+def _arguments(words: Iterable[str]) -> Items:
+    """Values by component and name: `kubelet max-pods`. Those of one that is repeated are listed."""
+    found: dict[str, list[str]] = {}
+    parts = {flag: part for part, (flag, _) in COMPONENTS.items()}
+    for each in parsed("k3s", tuple(words)):
+        part = parts.get(each.name, "k3s")
+        for one in parsed(part, (each.value or "",)) if part != "k3s" else (each,):
+            found.setdefault(f"{part} {one.name}", []).append("given" if one.value is None else one.value)
+    return {name: ", ".join(values) for name, values in found.items()}
+
+
+def _mount(text: str) -> tuple[str, str]:
+    """The place in the node, and what is mounted there."""
+    source, _, rest = text.partition(":")
+    target, _, options = rest.partition(":")
+    return target or source, f"{source}:{options}" if options else source
+
+
+def _is_for(node: Node, filters: Sequence[str], shape: Shape, settings: Settings) -> bool:
+    """Whether filters mean this node; without any a value is for all."""
+    match = re.search(rf"-{node.role}-(\d+)", node.name.removeprefix(f"k3d-{settings.cluster.name}"))
+    number = int(match[1]) if match else 0
+    counts = {"server": settings.cluster.servers, "agent": shape.agents, "loadbalancer": 1}
+    try:
+        return not filters or (node.role, number) in chosen(
+            filters, {**counts, node.role: max(counts[node.role], number + 1)}
+        )
+    except ValueError:
+        return False

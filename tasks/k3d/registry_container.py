@@ -1,0 +1,335 @@
+"""The container of one registry: what it is made from, and how it is made."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasks.clients import docker
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import prefix
+from tasks.core.lock import held
+from tasks.core.redact import conceal
+from tasks.engine.step import Action, Context, Report
+from tasks.facts.container import ContainerState, last_words
+from tasks.facts.facts import Situation
+from tasks.facts.owner import read as owner_of
+from tasks.facts.registries import PUSH, Registry, read
+from tasks.facts.secret_source import login_text
+from tasks.k3d.network import AUTHORITIES, NONE, Network
+from tasks.process.command import CommandFailed, Completed
+from tasks.run.command import run
+from tasks.settings.schema import Cache
+
+Making = Callable[[Context, int], str]
+"""Makes a container that publishes the port given; its id."""
+_STARTS = 5.0
+"""Seconds that a registry may need until it answers; it takes 0.3 (measured)."""
+_CONFIGURATION = "/etc/docker/registry/config.yml"
+"""Of the image registry:2, where a container does not tell."""
+_DEFAULT_NETWORK = "bridge"
+"""The network in which Docker puts a container that names none."""
+_DOCKER_HUB = "https://registry-1.docker.io"
+"""docker.io in names of images; that host itself serves none."""
+
+
+_EXPIRY = "/var/lib/registry/scheduler-state.json"
+"""When a cache removes what it keeps (distribution: `registry/proxy/scheduler`)."""
+_MADE, _PAUSE = 15.0, 0.3
+"""Seconds after which a container of another user that was never started is nobody's work any more; a pause between."""
+_AFTERWARDS = 120.0
+"""Seconds more than `k3d cluster create` may take."""
+_AGAIN = frozenset({"port-taken", "name-taken"})
+"""Another launch has taken the port, or makes the same registry."""
+
+
+def upstream_url(cache: Cache) -> str:
+    """Where a cache asks."""
+    return cache.url or (_DOCKER_HUB if cache.upstream == "docker.io" else f"https://{cache.upstream}")
+
+
+def lock(clusters: Path) -> Path:
+    """What `--purge` holds alone, and who makes a registry beside others. No cluster can have this name."""
+    return clusters / ".registries.lock"
+
+
+def labels(cache: Cache | None, network: Network = NONE) -> dict[str, str]:
+    """Our own labels of a registry."""
+    if cache is None:
+        return {docker.CACHE_LABEL: PUSH}
+    mark = {docker.NETWORK_LABEL: network.mark} if network.mark else {}
+    return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache), **mark}
+
+
+def fits(there: Registry, cache: Cache | None, network: Network) -> bool:
+    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do."""
+    if cache is None or not there.ours:
+        return True
+    given = network.environment().items()
+    return there.network == network.mark and all(there.environment.get(name) == value for name, value in given)
+
+
+def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
+    """Started at once, or created first where files go in: its login, its certificate authorities."""
+    network = situation.shape.network if cache is not None else NONE
+    login = cache is not None and bool(cache.username_env or cache.password_env)
+    owned = {docker.OWNER: situation.shape.owner} if situation.shape.owner else {}
+
+    def make(context: Context, chosen: int) -> str:
+        configured = configuration(cache, situation.environ) if cache is not None and login else ""
+        with contextlib.ExitStack() as files:
+
+            def private(text: str, suffix: str, mode: int = 0o600) -> str:
+                return files.enter_context(_private_file(situation, name, text, suffix, mode))
+
+            variables = "".join(f"{key}={value}\n" for key, value in network.environment().items())
+            spec = docker.RegistrySpec(
+                name=name,
+                image=situation.settings.registries.image,
+                port=chosen,
+                volume=name,
+                labels={**labels(cache, network), **owned},
+                upstream=None if cache is None or login else upstream_url(cache),
+                env_file=private(variables, ".env") if variables else None,
+                platform=situation.platform,
+            )
+            if not (login or network.authorities):
+                return run(situation.programs, docker.run_registry(spec), context).out.strip()
+            made = run(situation.programs, docker.create_registry(spec), context).out.strip()
+            if configured:
+                told = docker.inspected(situation.programs.run(docker.inspect([name]), context, quiet=True).out)
+                copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(told))
+                run(situation.programs, copy, context)
+            if network.authorities:
+                copy = docker.copy_in(private(network.authorities, ".pem", 0o644), name, AUTHORITIES)
+                run(situation.programs, copy, context)
+        run(situation.programs, docker.start([name]), context)
+        return made
+
+    return make
+
+
+@contextlib.contextmanager
+def _private_file(situation: Situation, name: str, text: str, suffix: str, mode: int) -> Iterator[str]:
+    """A file in a folder of this user's alone, and that is gone afterwards; `docker cp` keeps its mode."""
+    import os
+    import tempfile
+
+    place = situation.folders.state.parent
+    with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=suffix) as file:  # mode 0600
+        file.write(text)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        yield file.name
+
+
+def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
+    """The file that a registry's command reads: version 3 of distribution has it elsewhere than version 2."""
+    words = [word for each in inspected for word in each.get("Args") or () if word.endswith((".yml", ".yaml"))]
+    return words[-1] if words else _CONFIGURATION
+
+
+def making(
+    situation: Situation,
+    name: str,
+    cache: Cache | None,
+    port: Callable[[], int],
+    *,
+    network: str | None,
+    required: bool = True,
+) -> Action:
+    """Make one container or start it, and put it into the network. Raises `LaunchError`, `BadInput`.
+
+    `port`: a free one. `required`: one that keeps ending is a failure, not a note.
+
+    Launches of two clusters may want it at the same moment: one makes it, the other finds it. One whose proxies or
+    certificate authorities are others by now is recreated at its port, in its networks and with what it keeps.
+    """
+    make = _creating(situation, name, cache)
+    clusters = situation.folders.state.parent
+    replaced: list[Registry] = []
+
+    def fresh(context: Context) -> int:
+        chosen = replaced[0].port if replaced and context.attempt == 1 else None
+        chosen = port() if chosen is None else chosen
+        run(situation.programs, docker.create_volume(name, labels(cache)), context)
+        try:
+            situation.handover.registry_ids[name] = make(context, chosen)
+        except CommandFailed as error:
+            error.transient = error.transient or getattr(error, "cause", "") in _AGAIN
+            raise
+        return chosen
+
+    def act(context: Context) -> Report | None:
+        mended = ""
+        with contextlib.ExitStack() as locks:
+            locks.enter_context(held(lock(clusters), "registry", context.deadline, shared=True))
+            locks.enter_context(held(clusters / f".{name}.lock", "registry", context.deadline))
+            found = _settled(situation, name, context)
+            if found is not None and not found.started:
+                _remove_dead(situation, found, context)
+                found = None
+            elif found is not None and not fits(found, cache, situation.shape.network):
+                run(situation.programs, docker.remove([name]), context)  # its volume has a name, and stays
+                replaced.append(found)
+                found = None
+            if found is not None and not found.running:
+                mended = _revive(situation, found, context)
+            chosen = fresh(context) if found is None else found.port
+            before = {each for one in replaced for each in one.networks if each != _DEFAULT_NETWORK}
+            joins = {network} if network is not None and (found is None or network not in found.networks) else set()
+            for each in sorted(joins | (before if found is None else set())):
+                run(situation.programs, docker.connect(each, name), context)
+        notes: tuple[str, ...] = ()
+        if chosen is not None:
+            situation.handover.registry_ports[name] = chosen
+            if (found is None or not found.running) and not situation.reach.registry_answers(chosen, context, _STARTS):
+                notes = _not_up(situation, name, context, required=required)
+        if found is None:
+            return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0, notes=notes)
+        if found.running:
+            return Report(why=f"{name} runs at 127.0.0.1:{chosen}", skipped=not joins)
+        return Report(why="; ".join(filter(None, (f"{name} at 127.0.0.1:{chosen}, started", mended))), notes=notes)
+
+    return act
+
+
+def _settled(situation: Situation, name: str, context: Context) -> Registry | None:
+    """The container as it is; one that another user makes this moment is waited for."""
+    end = time.monotonic() + _MADE
+    while True:
+        found = read(docker.inspected(situation.programs.run(docker.inspect([name]), context).out)).get(name)
+        others = found is not None and found.owner not in ("", situation.shape.owner)
+        if found is None or found.started or not others or time.monotonic() >= end:
+            return found
+        context.wait(_PAUSE)
+
+
+def _revive(situation: Situation, found: Registry, context: Context) -> str:
+    """Start one that does not run; what was mended for that, if anything was.
+
+    A cache whose list of expiry times was cut off, by a full disk or a power cut, never starts again until that is
+    gone. Without it nothing of what the cache keeps is lost: it only is not removed when it has not been used for long.
+    """
+    programs, name = situation.programs, found.name
+    if found.upstream != PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
+        run(programs, docker.stop([name], 0), context)
+        with _private_file(situation, name, "{}", ".json", 0o644) as empty:
+            run(programs, docker.copy_in(empty, name, _EXPIRY), context)
+        run(programs, docker.start([name]), context)
+        return "its list of expiry times was cut off and is empty now; all that it keeps stays"
+    commands = {ContainerState.PAUSED: docker.unpause([name]), ContainerState.LOOPING: docker.restart(name)}
+    run(programs, commands.get(found.state, docker.start([name])), context)
+    return ""
+
+
+def _cut_off(copied: Completed) -> bool:
+    """Whether a file that is there is no JSON document. `copied`: an archive of it, as `docker cp` gives it."""
+    if copied.code != 0:
+        return False
+    try:
+        with tarfile.open(fileobj=io.BytesIO(copied.raw)) as archive:
+            file = archive.extractfile(archive.getmembers()[0])
+            document = json.loads(file.read()) if file is not None else {}
+    except (tarfile.TarError, IndexError):
+        return False  # it could not be read: nothing is known
+    except ValueError:
+        return True
+    return not isinstance(document, dict)
+
+
+def _not_up(situation: Situation, name: str, context: Context, *, required: bool) -> tuple[str, ...]:
+    """A note on one that was started and does not answer. A slow one is none: who asks it asks again.
+
+    Raises `LaunchError` for one that has ended and is `required`; without a cache nodes pull from its upstream.
+    """
+    found = read(docker.inspected(situation.programs.run(docker.inspect([name]), context).out)).get(name)
+    if found is None or found.state in (ContainerState.RUNNING, ContainerState.CREATED):
+        return ()
+    found = replace(found, last=last_words(situation.programs, name))
+    error = LaunchError(
+        f"the registry {name} {found.condition}",
+        why="it ends as soon as it is started",
+        fix=f"docker logs {name} tells more; `invoke registry --purge` removes all of them with what they keep",
+    )
+    if required:
+        raise error
+    return (f"{error.what}: images of {found.upstream} come from there, past it",)
+
+
+def hold(situation: Situation, context: Context) -> None:
+    """Before a cluster is made: nobody removes its registries from now on, and those that are gone are made again."""
+    from tasks.run.lease import Leases
+    from tasks.run.registries import wanted
+
+    registries = wanted(situation.settings)
+    if not registries:
+        return
+    leases = situation.handover.leases = situation.handover.leases or Leases(situation.programs)
+    mine = owner_of(situation.shape.owner)
+    who = f"the launch of the cluster '{situation.name}'" + (f" by {mine.name}" if mine is not None else "")
+    leases.use(who, situation.settings.cluster.timeout + _AFTERWARDS, context)
+    there = read(docker.inspected(situation.programs.run(docker.inspect(list(registries)), context).out))
+    for name, cache in registries.items():
+        known = situation.registries.get(name)
+        port = situation.handover.registry_ports.get(name) or (known.port if known is not None else None)
+        if name not in there and port is not None:
+            context.say(f"{name} was removed meanwhile: it is made again")
+            making(situation, name, cache, partial(int, port), network=None)(context)
+
+
+def _remove_dead(situation: Situation, found: Registry, context: Context) -> None:
+    """One that was made, but could not be started: its port was taken, or its maker was killed."""
+    if not found.ours:
+        raise LaunchError(
+            f"there is a container '{found.name}' that this project did not make, and it has never run",
+            why="the registry needs that name, and the container is somebody else's",
+            fix=f"docker start {found.name}, or docker rm {found.name}, or choose another registries.name",
+        )
+    situation.programs.run(docker.remove([found.name]), context)
+
+
+def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
+    """The configuration of distribution for a cache with a login (docs: distribution, `proxy`)."""
+    import yaml
+
+    login = {}
+    for key, variable in (("username", cache.username_env), ("password", cache.password_env)):
+        if not variable:
+            continue
+        login[key] = _login_part(cache, key, variable, environ.get(variable, ""))
+    text: str = yaml.safe_dump(
+        {
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}},
+            "http": {"addr": ":5000", "debug": {"addr": docker.REGISTRY_DEBUG}},
+            "proxy": {"remoteurl": upstream_url(cache), **login},
+        }
+    )
+    return text
+
+
+def _login_part(cache: Cache, key: str, variable: str, given: str) -> str:
+    """A user name or a password from a variable, concealed. Raises `BadInput`, which does not hold it."""
+    conceal(given)
+    try:
+        value = login_text(given)
+    except ValueError as error:
+        wrong = str(error)
+    else:
+        if value:
+            return value
+        wrong = "is empty"
+    raise BadInput(
+        f"the cache of {cache.upstream} has no {key}: {variable} {wrong}",
+        why="registries.caches names that variable for the upstream's login",
+        fix=f"set {variable}, or take {key}_env out of the cache's settings",
+    )

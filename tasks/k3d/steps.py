@@ -1,0 +1,303 @@
+"""The steps that make a cluster, start it, or add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from tasks.clients import docker, k3d
+from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.facts.cluster import MARKER, Presence
+from tasks.facts.container import ContainerState
+from tasks.facts.facts import Situation
+from tasks.k3d.arguments import arguments
+from tasks.k3d.bootstrap import api_ready, first_answer, read_kubeconfig
+from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
+from tasks.k3d.create import NextPorts, creating
+from tasks.k3d.network import AUTHORITIES
+from tasks.k3d.watch import watching
+from tasks.process.command import Command
+from tasks.run.command import running
+from tasks.settings.derived import balanced, docker_memory
+from tasks.settings.words import memory_bytes
+
+TASK = "cluster"
+CREATE, START, CLEAR = "cluster: create", "cluster: start", "cluster: remove what was left half-made"
+ANSWER, KUBECONFIG, READY = "cluster: first answer", "cluster: read its kubeconfig", "cluster: API ready"
+MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
+
+
+def cluster_steps(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> list[Step]:
+    """Steps until the API is ready and the creation is recorded. `needs`: images and registries. Raises `BadInput`."""
+    presence = situation.standing.presence
+    if presence is Presence.RUNNING:
+        return [*_present(situation), *_more_agents(situation, needs)]
+    if presence is Presence.STOPPED:
+        return list(_starting(situation, needs))
+    return list(_making(situation, needs, next_ports))
+
+
+def watch_step(situation: Situation, until: tuple[str, ...], needs: tuple[str, ...]) -> Step:
+    """The guard: it begins with the nodes and ends with the last step that needs them."""
+    return Step(
+        name=WATCH,
+        task=TASK,
+        action=watching(situation),
+        needs=needs,
+        until=until,
+        wait=True,
+        deadline=86400.0,
+        why="a node that dies ends the launch when it dies, with its cause",
+    )
+
+
+def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> Iterator[Step]:
+    settings = situation.settings
+    shape = situation.shape
+    if situation.ports is not None:  # what k3d would not take is told before anything is pulled
+        render(k3d_config(settings, shape, situation.ports, Files()))
+    if situation.host is not None and not situation.host.files:
+        refuse_files(settings, shape)
+    if situation.standing.presence is Presence.INCOMPLETE:
+        ids = tuple(node.id for node in situation.standing.nodes)
+        yield Step(
+            name=CLEAR,
+            task=TASK,
+            action=running(situation.programs, docker.remove(ids)),
+            why="its creation was never recorded as complete",
+            expected=1.0,
+        )
+        needs = (CLEAR, *needs)
+    servers = settings.cluster.servers
+    yield Step(
+        name=CREATE,
+        task=TASK,
+        action=creating(situation, next_ports),
+        needs=needs,
+        wait=True,
+        deadline=settings.cluster.timeout + 30,
+        retry=Retry(attempts=4, first=0.1),
+        why=f"{_nodes(servers, shape.agents)} of {shape.image}",
+        expected=7.0 + 2.0 * min(shape.agents, 1) + 6.0 * balanced(settings) + 5.0 * (servers - 1),
+    )
+    yield from _answering(situation, needs)
+    yield Step(
+        name=MARK,
+        task=TASK,
+        action=_marking(situation),
+        needs=(CREATE,),
+        why="so that an interrupted creation is never taken for a cluster",
+        expected=0.1,
+    )
+
+
+def _answering(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
+    api = situation.settings.timeouts.api
+    yield Step(
+        name=ANSWER,
+        task=TASK,
+        action=first_answer(situation),
+        needs=needs,
+        wait=True,
+        deadline=api,
+        why="server-0's own port, while k3d still waits for the other nodes",
+        expected=4.0,
+    )
+    yield Step(
+        name=KUBECONFIG,
+        task=TASK,
+        action=read_kubeconfig(situation),
+        needs=(ANSWER,),
+        retry=Retry(attempts=20, first=0.1, factor=1.5, cap=1.0),
+        deadline=30.0,
+        why="a private one, mode 0600",
+        expected=0.1,
+    )
+    yield Step(
+        name=READY,
+        task=TASK,
+        action=api_ready(situation),
+        needs=(KUBECONFIG,),
+        wait=True,
+        deadline=api,
+        why="/readyz with the admin certificate",
+        expected=0.5,
+    )
+
+
+def _present(situation: Situation) -> list[Step]:
+    standing = situation.standing
+    why = f"{_nodes(len(standing.of('server')), len(standing.of('agent')))} run already"
+    return [
+        Step(name=CREATE, task=TASK, skip=why, wait=True),
+        Step(name=READY, task=TASK, skip="the API answers", needs=(CREATE,), wait=True),
+    ]
+
+
+def _starting(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
+    """After the registries: k3d tells pods the addresses of those that it sees in the network then."""
+    settings = situation.settings
+    stopped = [node for node in situation.standing.nodes if not node.running]
+    paused = [node.name for node in stopped if node.state is ContainerState.PAUSED]
+    told = [node.condition for node in stopped if node.last]
+    yield Step(
+        name=START,
+        task=TASK,
+        action=_start(situation, paused),
+        needs=needs,
+        wait=True,
+        deadline=settings.cluster.timeout + 30,
+        why="; ".join((f"{len(stopped)} of its {len(situation.standing.nodes)} containers do not run", *told)),
+        expected=8.0,
+    )
+    yield from _answering(situation, needs)
+
+
+def _start(situation: Situation, paused: Sequence[str]) -> Action:
+    """k3d starts what is stopped; Docker refuses to start what is paused."""
+    start = running(situation.k3d_programs, k3d.start(situation.name, situation.settings.cluster.timeout))
+
+    def act(context: Context) -> Report | None:
+        if paused:
+            situation.programs.run(docker.unpause(paused), context)
+        return start(context)
+
+    return act
+
+
+def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
+    """More agents are added; fewer is not done in place: pods live there."""
+    have = situation.standing.of("agent")
+    wanted = situation.shape.agents
+    limits = situation.settings.cluster.limits
+    seen = situation.host is None or situation.host.files
+    memory = docker_memory(limits.agent_memory) if limits.enabled and seen else None
+    settings = situation.settings
+    concurrency, ingress = situation.shape.concurrency, settings.ingress.controller
+    rows = arguments(settings.cluster, concurrency, ingress=ingress) if wanted and not have else ()
+    filtered = [
+        (arg, chosen_nodes(settings, situation.shape, filters, f"cluster.args: {arg.split('=', 1)[0]}"))
+        for arg, filters in rows
+    ]
+    taken = {node.name for node in have}
+    names = (f"{situation.name}-agent-{number}" for number in range(wanted + len(have) + 1))
+    free = [name for name in names if f"k3d-{name}" not in taken and f"k3d-{name}-0" not in taken]
+    return [
+        Step(
+            name=f"cluster: add agent {name}",
+            task=TASK,
+            action=_adding(
+                situation,
+                k3d.add_agent(
+                    situation.name,
+                    name,
+                    memory=memory,
+                    timeout=settings.cluster.timeout,
+                    labels=None if have else settings.cluster.agent_labels,
+                    args=[arg for arg, those in filtered if ("agent", number) in those],
+                ),
+                f"k3d-{name}-0",
+            ),
+            needs=(READY, *needs),
+            wait=True,
+            deadline=settings.cluster.timeout + 30,
+            why=f"{wanted} agents are configured, {len(have)} are there",
+            expected=6.0,
+        )
+        for number, name in list(enumerate(free))[: max(0, wanted - len(have))]
+    ]
+
+
+def _adding(situation: Situation, command: Command, container: str) -> Action:
+    """k3d gives a new agent the variables and mounts of another one, but none of the files that went in inline."""
+    add, authorities = running(situation.k3d_programs, command), situation.shape.network.authorities
+    if not authorities or situation.settings.cluster.servers > 1:
+        return add
+
+    def act(context: Context) -> Report | None:
+        from tasks.core.files import write_whole
+
+        report = add(context)
+        source = situation.folders.state / f"{container}.pem"
+        write_whole(source, authorities, mode=0o644)
+        situation.programs.run(docker.copy_in(str(source), container, AUTHORITIES), context)
+        source.unlink(missing_ok=True)
+        return report
+
+    return act
+
+
+def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
+    """Limits of CPU and memory, when everything is ready: during the launch they would slow it."""
+    limits = situation.settings.cluster.limits
+    most = situation.host.ncpu if situation.host is not None else 1024  # Docker refuses a limit above that
+    steps = []
+    for role, wish, size in (
+        ("server", limits.server_cpus, limits.server_memory),
+        ("agent", limits.agent_cpus, limits.agent_memory),
+    ):
+        cpus, memory = min(wish, most), memory_bytes(docker_memory(size))
+        count = situation.settings.cluster.servers if role == "server" else situation.shape.agents
+        if not count:
+            continue
+        told = f"{cpus:g} CPUs and {size} each"
+        step = Step(
+            name=f"cluster: limits of {role}s",
+            task=TASK,
+            action=_limiting(situation, role, cpus, memory, count),
+            needs=needs,
+            why=told,
+            expected=0.1,
+        )
+        nodes = situation.standing.of(role)
+        limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
+        if not limits.enabled:
+            step = replace(step, skip="cluster.limits.enabled is false")
+        elif len(nodes) >= count and limited:
+            step = replace(step, skip=f"{told} already")
+        steps.append(step)
+    return steps
+
+
+def _limiting(situation: Situation, role: str, cpus: float, memory: int, count: int) -> Action:
+    """The nodes of a cluster that this run makes have names that are known; others are found by exact label."""
+    made = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+
+    def act(context: Context) -> Report | None:
+        nodes = [f"k3d-{situation.name}-{role}-{number}" for number in range(count)]
+        if not made:
+            labels = (f"{docker.CLUSTER_LABEL}={situation.name}", f"k3d.role={role}")
+            nodes = situation.programs.run(docker.containers(*labels), context).out.split()
+        if nodes:
+            situation.programs.run(docker.limit(nodes, cpus, memory), context)
+        return None
+
+    return act
+
+
+def _marking(situation: Situation) -> Action:
+    """Put the marker into server-0, and keep that container's id: the next run need not ask for the marker."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.core.files import write_whole
+
+        container = f"k3d-{situation.name}-server-0"
+        source = situation.folders.state / "marker"
+        write_whole(source, f"{situation.name}\n")
+        situation.programs.run(docker.copy_in(str(source), container, MARKER), context)
+        source.unlink(missing_ok=True)
+        found = docker.inspected(situation.programs.run(docker.inspect([container]), context).out)
+        if found:
+            write_whole(situation.folders.complete, f"{found[0]['Id']}\n")
+        if situation.handover.leases is not None:
+            situation.handover.leases.close()  # the registries are in the cluster's network by now
+        return None
+
+    return act
+
+
+def _nodes(servers: int, agents: int) -> str:
+    def some(count: int, what: str) -> str:
+        return f"{count} {what}" + ("" if count == 1 else "s")
+
+    return f"{some(servers, 'server')} and {some(agents, 'agent')}"

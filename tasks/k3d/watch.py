@@ -1,0 +1,246 @@
+"""The guard over a cluster's nodes: a node that dies ends the launch when it dies, with its cause.
+
+k3d itself only waits for log lines, and says "context deadline exceeded" minutes later. A node's end
+shows in two ways: its container exits, or, where k3d's entrypoint still waits for `kubectl uncordon`,
+k3s has ended in a container that goes on (k3d 5.9, `k3d-entrypoint.sh`): then only its log tells, or,
+where it was killed and has written nothing, that it is no longer among the container's processes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.clients import docker
+from tasks.core.errors import LaunchError
+from tasks.engine.step import Action, Cancel, Context, Report, Stopped
+from tasks.facts.facts import Situation
+from tasks.process.command import CommandFailed, Programs
+
+_K3S = re.compile(r"\bk3s(?:-\w+)? (?:server|agent)\b")
+"""k3s itself among a node's processes: no other of them has these two words beside each other."""
+_PATIENCE = 4.0
+"""Seconds that k3s has to be started again after an end whose cause is not known."""
+_DEATHS = 3
+"""Ends of one node, none of a known cause, after which it is not coming back."""
+_BEFORE = 50_000_000
+"""Nanoseconds: so long before the event of its start a node may have written. Docker restarts after 100 ms or more."""
+_SILENT = 2.5
+"""Seconds without a line in a node's log after which its processes are looked at."""
+_LOOK = 0.5
+"""Seconds between two looks at what is silent; k3s is gone when two looks do not find it."""
+_LEAVE = 5.0
+"""Seconds that the watch's own threads have to end in: the programs that they wait for are told to."""
+
+
+@dataclass
+class Watch:
+    """What is known of the nodes while they are watched. Thread-safe."""
+
+    programs: Programs
+    cluster: str
+    deliberate: Any
+    """Says whether nodes are being removed on purpose."""
+    outer: Context
+    ended: dict[str, str] = field(default_factory=dict)
+    """What is known of nodes that have ended, by name."""
+    stop: Cancel = field(default_factory=Cancel)
+    verdict: LaunchError | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _starts: dict[str, int] = field(default_factory=dict)
+    """How often each node was started; 0 or not there: before the watch began."""
+    _heard: dict[str, float] = field(default_factory=dict)
+    """When each node that runs k3s has written a line last, or was seen alive (`time.monotonic`)."""
+    _deaths: dict[str, set[int]] = field(default_factory=dict)
+    """Of which of these starts each node's end is known: it shows in the log and as an event, and counts once."""
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def context(self) -> Context:
+        """A context for the programs of this watch: ended with it."""
+        return Context(step=self.outer.step, deadline=86400.0, cancelled=self.stop)
+
+    def begin(self) -> None:
+        """Look after nodes that fall silent from now on."""
+        self._spawn(self._look)
+
+    def event(self, line: str) -> None:
+        """One line of `docker events`."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return
+        about: Mapping[str, str] = (event.get("Actor") or {}).get("Attributes") or {}
+        if about.get("k3d.role") not in ("server", "agent"):
+            return
+        node = about.get("name", "")
+        action = event.get("Action") or event.get("status")
+        if action == "start":
+            with self._lock:
+                start = self._starts[node] = self._starts.get(node, 0) + 1
+                self._heard.pop(node, None)
+            self._spawn(self._follow, node, start, _since(event))
+        elif action == "die" and not self.deliberate():
+            self._forget(node)
+            self._spawn(self._died, node, self._starts.get(node, 0), int(about.get("exitCode") or 0))
+
+    def leave(self) -> None:
+        """End all that this watch has begun, and wait until it has ended."""
+        self.stop.set()
+        end = time.monotonic() + _LEAVE
+        while self._threads and (left := end - time.monotonic()) > 0:
+            self._threads[0].join(left)
+            if not self._threads[0].is_alive():
+                self._threads.pop(0)
+
+    def _spawn(self, target: Any, *args: object) -> None:  # noqa: ANN401 - any bound method of this class
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        with self._lock:
+            if self.stop.is_set():
+                return
+            thread.start()
+            self._threads.append(thread)
+
+    def _follow(self, node: str, start: int, since: str) -> None:
+        """Read a node's log until it says that k3s ends, or until the node has ended."""
+        from tasks.diagnose.node import is_first, is_last
+
+        done = Cancel()
+        release = self.stop.call(done.set)
+
+        def listen(line: str) -> None:
+            with self._lock:
+                if is_first(line) or node in self._heard:
+                    self._heard[node] = time.monotonic()
+            if is_last(line) and not self.deliberate():
+                done.set()
+                self._spawn(self._died, node, start, 1)
+
+        try:
+            self.programs.run(
+                docker.follow(node, since),
+                Context(step=self.outer.step, deadline=86400.0, cancelled=done),
+                listen=listen,
+                quiet=True,
+            )
+        except (LaunchError, Stopped):
+            pass  # the log ends with its node: the event says so
+        finally:
+            release()
+
+    def _look(self) -> None:
+        """Look after nodes that have fallen silent, until the watch ends."""
+        missed: dict[str, int] = {}
+        while not self.stop.wait(_LOOK):
+            with self._lock:
+                now = time.monotonic()
+                silent = {node: self._starts.get(node, 0) for node, at in self._heard.items() if now - at > _SILENT}
+            for node, start in silent.items():
+                if self._runs(node):
+                    missed.pop(node, None)
+                    with self._lock:
+                        if node in self._heard:
+                            self._heard[node] = time.monotonic()
+                    continue
+                missed[node] = missed.get(node, 0) + 1
+                if missed[node] >= 2:  # the first may have met a restart
+                    self._forget(node)
+                    self._killed(node, start)
+
+    def _runs(self, node: str) -> bool:
+        """Whether k3s is among a node's processes, as far as the engine tells."""
+        try:
+            shown = self.programs.run(docker.top(node), self.context(), quiet=True)
+        except (LaunchError, Stopped):
+            return True  # nothing is known
+        return shown.code != 0 or not shown.out.strip() or _K3S.search(shown.out) is not None
+
+    def _forget(self, node: str) -> None:
+        with self._lock:
+            self._heard.pop(node, None)
+
+    def _killed(self, node: str, start: int) -> None:
+        """k3s is gone from a container that goes on: nobody will start it again."""
+        from tasks.diagnose.node import killed_silently
+
+        with self._lock:
+            known = start in self._deaths.get(node, ()) or self._starts.get(node, 0) != start
+        if not known and not self.deliberate():
+            self.ended[node] = f"k3s in {node} was killed"
+            self._decide(killed_silently(node))
+
+    def _died(self, node: str, start: int, code: int) -> None:
+        from tasks.diagnose.node import node_death
+
+        try:
+            logs = self.programs.run(docker.logs(node), self.context(), quiet=True)
+        except (LaunchError, Stopped):
+            return
+        if self.deliberate():
+            return
+        error = node_death(node, code, False, logs.out + logs.err)
+        self.ended[node] = error.what
+        with self._lock:
+            ends = self._deaths.setdefault(node, set())
+            ends.add(start)
+            hopeless = len(ends) >= _DEATHS or not error.transient
+        if hopeless or (not self.stop.wait(_PATIENCE) and self._starts.get(node, 0) == start):
+            self._decide(error)
+
+    def _decide(self, error: LaunchError) -> None:
+        with self._lock:
+            if self.verdict is None:
+                error.transient = False
+                self.verdict = error
+        self.stop.set()
+
+
+def _since(event: Mapping[str, Any]) -> str:
+    """From when on the log of a node is its new life's: a second would hold the last line of the one before."""
+    nano = int(event.get("timeNano") or int(event.get("time") or 0) * 10**9) - _BEFORE
+    return f"{nano // 10**9}.{nano % 10**9:09d}"
+
+
+def engine_gone() -> LaunchError:
+    """The Docker engine has ended under a launch: streams that it sends without an end have ended."""
+    return LaunchError(
+        "the Docker engine has stopped, or was restarted, in the middle of the launch",
+        why="it broke off what it told of the nodes, which it does only when it ends itself",
+        fix="see that it runs (docker info); `invoke up` goes on from here",
+    )
+
+
+def watching(situation: Situation) -> Action:
+    """Watch until the launch is over; raises what a node died of."""
+
+    def act(context: Context) -> Report | None:
+        watch = Watch(
+            programs=situation.programs,
+            cluster=situation.name,
+            deliberate=lambda: situation.handover.removing,
+            outer=context,
+            ended=situation.handover.ended,
+        )
+        release = context.cancelled.call(watch.stop.set)
+        watch.begin()
+        try:
+            situation.programs.run(docker.events(situation.name), watch.context(), listen=watch.event, quiet=True)
+            if not watch.stop.is_set():
+                raise engine_gone()
+        except CommandFailed as error:
+            if not watch.stop.is_set():
+                raise engine_gone() from error
+        except Stopped:
+            pass
+        finally:
+            release()
+            watch.leave()
+        if watch.verdict is not None:
+            raise watch.verdict
+        return Report(why="no node died")
+
+    return act

@@ -1,0 +1,83 @@
+"""Addresses that traffic from nodes has when it reaches a pod: what a network policy must let in.
+
+The API server calls webhooks from a node. To a pod on another node, flannel gives that traffic the address of its
+own interface, the first of the node's pod range (10.42.0.0); to a pod on the same node it has the bridge's,
+the second (10.42.0.1). The node's own address is seen where neither is in between. The pod range as a
+whole would let in every pod of every namespace, so only those two addresses of each node are named.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.settings import k3s_arguments as k3s
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import Settings
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+DOCKER_NETWORKS = ("172.16.0.0/12", "192.168.0.0/16")
+"""Where Docker takes its networks' subnets from unless it is told otherwise (docs: dockerd, default-address-pools)."""
+_AT_LEAST = 16
+"""Nodes provided for: ranges are given in the order of registration, and those of removed nodes come back late."""
+
+
+def assumed(settings: Settings) -> tuple[str, ...]:
+    """Blocks of a k3d cluster, known before it has any node."""
+    cluster = settings.cluster
+    count = max(_AT_LEAST, 2 * (cluster.servers + (6 if cluster.agents is None else cluster.agents)))
+    ranges = _networks(",".join(k3s.pod_ranges(cluster)))
+    outside = _networks(cluster.subnet or "") or _networks(",".join(DOCKER_NETWORKS))
+    found = [each for each in outside if not any(_overlap(each, pods) for pods in ranges)]
+    return _texts(
+        [
+            *found,
+            *(block for pods in ranges for block in _first_two(pods, count, k3s.node_prefix(cluster, pods.version))),
+        ]
+    )
+
+
+def of_nodes(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Blocks of nodes as the API gives them, for a cluster that is there already."""
+    found: list[Network] = []
+    for node in nodes:
+        addresses = (node.get("status") or {}).get("addresses") or ()
+        found += [net for each in addresses if each["type"] == "InternalIP" for net in _networks(each["address"])]
+        spec = node.get("spec") or {}
+        ranges = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
+        found += [_pair(net.network_address, net.prefixlen) for text in ranges for net in _networks(text)]
+    return _texts(found)
+
+
+def _networks(text: str) -> list[Network]:
+    """Those of a comma-separated list; what is no network, such as k3d's `auto`, is left out."""
+    found: list[Network] = []
+    for part in text.split(","):
+        try:
+            found.append(ipaddress.ip_network(part.strip(), strict=False))
+        except ValueError:
+            continue
+    return found
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _first_two(pods: Network, count: int, prefix: int) -> Iterator[Network]:
+    """The first two addresses of each node's part of a pod range."""
+    prefix = max(prefix, pods.prefixlen)
+    size = 1 << (pods.max_prefixlen - prefix)
+    for number in range(min(count, 1 << (prefix - pods.prefixlen))):
+        yield _pair(pods.network_address + number * size, prefix)
+
+
+def _pair(first: ipaddress.IPv4Address | ipaddress.IPv6Address, prefix: int) -> Network:
+    return ipaddress.ip_network((first, max(prefix, first.max_prefixlen - 1)))
+
+
+def _texts(networks: Sequence[Network]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(each) for each in networks))

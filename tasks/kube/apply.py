@@ -1,0 +1,140 @@
+"""Server-side apply of objects without a process, as `kubectl apply --server-side --force-conflicts` does it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from tasks.clients.kubectl import FIELD_MANAGER
+from tasks.core.redact import redact
+from tasks.kube.client import ApiError, Direct
+from tasks.kube.resources import Resources, display, path
+
+_QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"})
+"""kubectl's own choice of validation (kubectl: `--validate=strict`): a field that does not exist is an error."""
+
+
+class Refused(ApiError):
+    """The API has not taken an object."""
+
+    def __init__(self, code: int, name: str, said: str, reason: str) -> None:
+        said = redact(said)  # it may repeat what was sent
+        what = f"the API has not taken {name}: {said}"
+        super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
+        self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
+        """As kubectl would tell it: what is known of causes is known in its words."""
+
+
+def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:
+    """Apply one object, whose JSON is `body`. Raises `ApiError`; transient where its kind is not served yet."""
+    place = place_of(resources, obj)
+    code, text = api.patch(f"{place}?{_QUERY}", body)
+    if code not in (200, 201):
+        raise not_taken(code, obj, text)
+
+
+def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
+    """The path of an object. Raises `Refused`, transient, where its kind is not served yet."""
+    api_version, kind = str(obj["apiVersion"]), str(obj["kind"])
+    name, namespace = str(obj["metadata"]["name"]), obj["metadata"].get("namespace")
+    where = resources.find(api_version, kind)
+    if where is None:
+        error = Refused(404, display(obj), f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
+        error.transient = True
+        raise error
+    plural, namespaced = where
+    return path(api_version, plural, (namespace or "default") if namespaced else "", name)
+
+
+def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
+    """The error for an answer of the API that is no success."""
+    return Refused(code, display(obj), *_told(text))
+
+
+def _told(text: str) -> tuple[str, str]:
+    """Message and reason of a Status; of anything else its beginning."""
+    by_kubectl = re.match(r"Error from server \((\w+)\): (.*)", text.strip(), re.DOTALL)
+    if by_kubectl is not None:
+        return by_kubectl[2][:300], by_kubectl[1]
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = None
+    if not isinstance(status, dict) or not status.get("message"):
+        return text.strip()[:300] or "it said nothing", ""
+    return str(status["message"]), str(status.get("reason") or "")
+
+
+_ORDER = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "PriorityClass",
+    "StorageClass",
+    "IngressClass",
+    "LimitRange",
+    "ResourceQuota",
+    "NetworkPolicy",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "Secret",
+    "ConfigMap",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+    "Service",
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "Deployment",
+    "StatefulSet",
+    "HorizontalPodAutoscaler",
+    "Job",
+    "CronJob",
+    "Ingress",
+    "APIService",
+)
+_LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicyBinding")
+"""After custom resources: a webhook refuses everything while its own pods still start."""
+_RANK = {kind: rank for rank, kind in enumerate(_ORDER)} | {kind: 1000 + rank for rank, kind in enumerate(_LAST)}
+_CUSTOM = 500
+
+_UNLIKE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+"""JSON leaves these signs as they are; to YAML they are line breaks, or not allowed."""
+
+
+def ordered(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Namespaces and CRDs first, webhooks last, as Helm installs; those of one kind in the order given."""
+    return sorted((dict(each) for each in objects), key=lambda each: _RANK.get(each["kind"], _CUSTOM))
+
+
+def split(objects: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """CRDs, which must be served before the rest can be sent, and the rest; both ordered."""
+    crds: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    for each in ordered(objects):
+        (crds if _is_crd(each) else rest).append(each)
+    return crds, rest
+
+
+def _is_crd(obj: Mapping[str, Any]) -> bool:
+    group = str(obj["apiVersion"]).partition("/")[0]
+    return obj["kind"] == "CustomResourceDefinition" and group == "apiextensions.k8s.io"
+
+
+def stream(objects: Sequence[Mapping[str, Any]]) -> str:
+    """Each object as JSON on one line, after a line `---`: YAML and JSON readers see the same values."""
+    return "".join(f"---\n{line(each)}\n" for each in ordered(objects))
+
+
+def line(obj: Mapping[str, Any]) -> str:
+    """Any JSON value on one line, as YAML and JSON readers both see it."""
+    # as they are and not as \ud83d\ude00: YAML knows no pairs of escapes
+    text = json.dumps(obj, ensure_ascii=False, allow_nan=False)
+    return _UNLIKE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,0 +1,395 @@
+"""Reading a cluster's API: without a process where a kubeconfig has certificates, else through kubectl."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from tasks.clients import kubectl
+from tasks.core.errors import LaunchError
+from tasks.engine.step import Context
+from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
+
+_T = TypeVar("_T")
+READ = 32.0
+"""Seconds for the answer to a read: kubectl's own limit for discovery (client-go: `defaultTimeout`)."""
+WRITE = 65.0
+"""Seconds for the answer to a write: the server itself ends one after 60 s (kube-apiserver: `--request-timeout`), in
+which it may query several admission webhooks, each for up to 30 s."""
+_SETTLES = 5.0
+"""Seconds that a refusal of a server that starts must last until it counts: its clock may be a little ahead, and the
+server before it may still hold the port."""
+
+
+class ApiError(LaunchError):
+    """The API refused, or did not answer. `code` is the HTTP status; 0: no answer."""
+
+    cause = ""
+    """The id of the known cause in `tasks.diagnose`, where `explained` has found one."""
+
+    def __init__(self, code: int, what: str, why: str = "", *, transient: bool | None = None) -> None:
+        super().__init__(
+            what,
+            why=why,
+            fix="invoke health tells whether the API is well",
+            transient=transient if transient is not None else code in (0, 429) or code >= 500,
+        )
+        self.code = code
+
+
+class NoAnswer(ApiError):
+    """A request was sent, and its answer did not come in time: whether the server has done it is not known."""
+
+
+class Busy(ApiError):
+    """The API has not begun with a request, and says after how many seconds to send it again (`Retry-After`)."""
+
+    def __init__(self, code: int, what: str, why: str, seconds: float) -> None:
+        super().__init__(code, what, why, transient=True)
+        self.seconds = seconds
+
+
+_E = TypeVar("_E", bound=ApiError)
+
+
+def explained(error: _E, words: str) -> _E:
+    """The same with what is known of its cause. `words` are kubectl's for it: causes are known in these."""
+    from tasks.diagnose import api, images, network
+    from tasks.diagnose.diagnosis import clean, recognise
+
+    found = recognise((*api.CAUSES, *images.CAUSES, *network.CAUSES), clean(words), program="kubectl", code=1)
+    if found is not None:
+        error.cause, error.why, error.fix, error.transient = found.id, found.reason, found.fix, found.transient
+    return error
+
+
+class Api(Protocol):
+    """What plans and waits ask of a cluster."""
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """A JSON document; raises `ApiError`."""
+
+    def raw(self, path: str) -> tuple[int, str]:
+        """Status and text, whatever the status; raises `ApiError` only where nothing answers, or that is put off."""
+
+
+@runtime_checkable
+class Sender(Api, Protocol):
+    """An API that takes requests which create, replace and delete one object: each has at most one effect."""
+
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """POST, PUT or DELETE with a JSON body; status and text. Raises as `raw` does."""
+
+
+@runtime_checkable
+class Direct(Api, Protocol):
+    """An API that can be written to, and that tells of changes, without a process."""
+
+    def patch(self, path: str, body: str) -> tuple[int, str]:
+        """Server-side apply of one object to its path, query included; status and text. Raises as `raw` does."""
+
+    def watch(self, path: str) -> Stream:
+        """The lines of a watch, as they come. Raises `ApiError` where it is refused, or nothing answers."""
+
+
+class Stream(Protocol):
+    """Lines that come one by one until the server, or `close`, ends them."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Each line; ends where the connection does, without an error."""
+
+    def close(self) -> None:
+        """End it; from any thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """A cluster's address and the admin's certificate, as PEM."""
+
+    server: str
+    ca: bytes
+    certificate: bytes
+    key: bytes
+
+
+_CLUSTER = frozenset({"server", "certificate-authority-data", "extensions", "disable-compression"})
+_USER = frozenset({"client-certificate-data", "client-key-data", "extensions"})
+"""What a kubeconfig may say of a cluster and a user to be understood here; all else is kubectl's."""
+
+
+def credentials(kubeconfig: str) -> Credentials | None:
+    """Of the current context; None if it uses anything but certificates that it holds itself.
+
+    A token, a helper program, another identity, a proxy, certificates in files: kubectl knows what to do with them.
+    """
+    from tasks.core import yaml
+
+    try:
+        document = yaml.load(kubeconfig)
+    except yaml.YamlError:
+        return None
+    if not isinstance(document, Mapping):
+        return None
+    context = _named(document, "contexts", "context", document.get("current-context"))
+    cluster = _named(document, "clusters", "cluster", context.get("cluster"))
+    user = _named(document, "users", "user", context.get("user"))
+    server = str(cluster.get("server", ""))
+    if not server.startswith("https://") or _more(cluster, _CLUSTER) or _more(user, _USER):
+        return None
+    try:
+        ca, certificate, key = (
+            base64.b64decode("".join(str(part).split()), validate=True)
+            for part in (
+                cluster.get("certificate-authority-data") or "",
+                user.get("client-certificate-data") or "",
+                user.get("client-key-data") or "",
+            )
+        )
+    except binascii.Error:
+        return None
+    if not (ca and certificate and key):
+        return None
+    return Credentials(server=server, ca=ca, certificate=certificate, key=key)
+
+
+def _more(part: Mapping[str, Any], known: frozenset[str]) -> bool:
+    return any(value for name, value in part.items() if name not in known)
+
+
+def _named(document: Mapping[str, Any], rows: str, kind: str, name: str | None) -> Mapping[str, Any]:
+    found = [row for row in document.get(rows) or () if row.get("name") == name]
+    part: Mapping[str, Any] = (found[0].get(kind) if found else None) or {}
+    return part
+
+
+_SAID = re.compile(r"^(?:error: |Unable to connect to the server: |The connection to the server ).*", re.MULTILINE)
+"""The line with kubectl's error; advice, and an address to read on, may follow it (kubectl: `util.CheckErr`)."""
+
+
+class KubectlApi:
+    """Reads through kubectl, where a kubeconfig needs more than certificates."""
+
+    def __init__(self, programs: Programs, kubeconfig: Path) -> None:
+        self._programs, self._kubeconfig = programs, kubeconfig
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """A JSON document; raises `ApiError`."""
+        code, text = self.raw(path)
+        return content(path, code, text)
+
+    def raw(self, path: str) -> tuple[int, str]:
+        """Status and text; kubectl tells the status only by words."""
+        return self._answer(kubectl.raw(self._kubeconfig, path, deadline=READ + 3))
+
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """POST, PUT or DELETE with a JSON body; status and text."""
+        return self._answer(kubectl.send(self._kubeconfig, method, path, body, deadline=WRITE + 3))
+
+    def _answer(self, command: Command) -> tuple[int, str]:
+        try:
+            return 200, self._programs.run(command, quiet=True).out
+        except DeadlinePassed as error:
+            raise NoAnswer(0, f"the API does not answer: {error.what}") from error
+        except CommandFailed as error:
+            told = error.done.err
+            code = _status(told)
+            if code is not None:
+                return code, told
+            said = _SAID.search(told)
+            last = said[0] if said else error.tail()[-1] if error.tail() else error.what
+            raise explained(ApiError(0, f"the API does not answer: {last}"), told) from error
+
+
+_REASONS = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "MethodNotAllowed": 405,
+    "AlreadyExists": 409,
+    "Conflict": 409,
+    "Gone": 410,
+    "Expired": 410,
+    "Invalid": 422,
+    "TooManyRequests": 429,
+    "InternalError": 500,
+    "ServiceUnavailable": 503,
+    "Timeout": 504,
+}
+"""Words of the API for a status (apimachinery: `StatusReason`)."""
+
+
+def _status(told: str) -> int | None:
+    """The status that kubectl tells of on stderr; None if it is not about an answer."""
+    if "You must be logged in to the server" in told:
+        return 401
+    if re.search(r'^The \S+ ".*" is invalid', told, re.MULTILINE):
+        return 422
+    reason = re.search(r"^Error from server \((\w+)\)", told, re.MULTILINE)
+    return _REASONS.get(reason[1]) if reason else None
+
+
+def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON document
+    """What an answer holds; raises `ApiError` for a status other than 200, with what the server says of it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if code != 200:
+        message = found.get("message", "") if isinstance(found, dict) else text.strip()[:200]
+        error = ApiError(code, f"the API answered {code} to {path}", str(message))
+        if code in (401, 403):
+            error = explained(error, f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): {message}")
+        raise error
+    if found is None:
+        raise ApiError(code, f"the API's answer to {path} is no JSON document", text.strip()[:200])
+    return found
+
+
+def open_api(kubeconfig: Path, programs: Programs) -> Api:
+    """The API of a private kubeconfig: by certificate where it has one, else through kubectl."""
+    access = credentials(kubeconfig.read_text(encoding="utf-8"))
+    if access is not None:
+        from tasks.kube.https import CertApi
+
+        try:
+            return CertApi(access)
+        except (ValueError, ssl.SSLError):
+            pass  # what is wrong with its certificates, kubectl tells
+    return KubectlApi(programs, kubeconfig)
+
+
+def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
+    """Whether something speaks TLS there; who it is, is not asked."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: reading them costs 15 ms
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout=timeout) as plain, tls.wrap_socket(plain):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def ready(api: Api) -> bool:
+    """Whether /readyz is 200. No answer is no; raises `ApiError` where waiting does not help.
+
+    That is a certificate that cannot be verified, and a login that the API does not know.
+    """
+    try:
+        code, text = api.raw("/readyz")
+    except ApiError as error:
+        if error.transient:
+            return False
+        raise
+    if code == 401 or (code == 403 and "system:anonymous" in text):
+        content("/readyz", code, text)
+    return code in (200, 403)  # who may not read /readyz is answered all the same
+
+
+def until_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, cap: float = 1.0) -> None:
+    """Wait until the API is ready. Raises `NotInTime`, and what `ready` raises once that has lasted a few seconds."""
+    refused: list[tuple[float, ApiError]] = []
+
+    def look() -> bool | None:
+        try:
+            answer = ready(api())
+        except ApiError as error:
+            refused.append((time.monotonic(), error))
+            if time.monotonic() - refused[0][0] >= _SETTLES:
+                raise
+            return None
+        refused.clear()
+        return answer or None
+
+    try:
+        wait_until(look, context, pause=pause, cap=cap)
+    except NotInTime:
+        if refused:
+            raise refused[-1][1] from None
+        raise
+
+
+class Patient:
+    """The same API, whose reads are repeated while it is busy: for a survey, which is made of single reads."""
+
+    def __init__(self, api: Api, limit: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._api, self._limit, self._sleep = api, limit, sleep
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """A JSON document; raises `ApiError`, at the latest `limit` seconds and one answer later."""
+        end, pause = time.monotonic() + self._limit, 0.5
+        while True:
+            try:
+                return self._api.get(path)
+            except ApiError as error:
+                wait = max(pause, error.seconds) if isinstance(error, Busy) else pause
+                if not _passes(error, path) or time.monotonic() + wait > end:
+                    raise
+            self._sleep(wait)
+            pause = min(8.0, pause * 2)
+
+    def raw(self, path: str) -> tuple[int, str]:
+        """As of the API itself."""
+        return self._api.raw(path)
+
+
+_DISCOVERY = re.compile(r"/apis/[^/?]+/[^/?]+")
+
+
+def _passes(error: ApiError, path: str) -> bool:
+    """Whether a read may succeed in a while. A group that is unavailable has a server of its own, which is not up."""
+    if error.code == 503 and _DISCOVERY.fullmatch(path):
+        return False
+    return isinstance(error, NoAnswer | Busy) or error.code in (429, 502, 503, 504)
+
+
+class NotInTime(LaunchError):
+    """A wait has passed its deadline."""
+
+
+def not_in_time(context: Context, why: str) -> NotInTime:
+    """The error of a wait that has passed its deadline."""
+    return NotInTime(
+        f"'{context.step}' was not there within {context.deadline:g} s",
+        why=why,
+        fix="invoke doctor checks the machine; timeouts.* are settings",
+    )
+
+
+def wait_until(
+    look: Callable[[], _T | None],
+    context: Context,
+    *,
+    pause: float = 0.2,
+    cap: float = 1.0,
+    telling: Callable[[], str] = lambda: "",
+) -> _T:
+    """Ask until there is a value. Raises `NotInTime` with what `telling` says, `Stopped` when cancelled.
+
+    Answers that are transient errors count as "not yet"; others are raised at once.
+    """
+    end = time.monotonic() + context.deadline
+    last = ""
+    while True:
+        try:
+            found = look()
+        except ApiError as error:
+            if not error.transient:
+                raise
+            found, last = None, f"{error.what} {error.why}".strip()
+        if found is not None:
+            return found
+        left = end - time.monotonic()
+        if left <= 0:
+            raise not_in_time(context, telling() or last)
+        context.wait(min(pause, left))
+        pause = min(cap, pause * 1.3)

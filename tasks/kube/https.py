@@ -1,0 +1,233 @@
+"""The Kubernetes API without a process: asked, written to and watched by HTTPS with the admin's certificate.
+
+A kubectl costs 0.05 to 0.1 s of a processor even where it does nothing, and one that applies takes more than a second
+while the cluster's start needs all of them (measured); a launch asks hundreds of times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import ssl
+import tempfile
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tasks.core.files import prefix
+from tasks.kube.client import READ, WRITE, ApiError, Busy, Credentials, NoAnswer, content, explained
+
+_CONNECT = 5.0
+"""Seconds for a connection and its TLS handshake, and for the answer of a health endpoint."""
+_HEALTH = ("/readyz", "/livez", "/healthz")
+_OUT_OF_TIME = {9: "before it begins", 10: "after its end"}
+"""openssl's codes of a certificate that is not yet, or no longer, valid (openssl: x509_vfy.h)."""
+_OTHER_NAME = (62, 64)
+"""Its codes of a host name or an address that the certificate does not hold."""
+_PUT_OFF = (429, 503)
+"""Statuses with which a server that says `Retry-After` has done nothing yet (client-go: `checkWait`)."""
+_UNABLE = "Unable to connect to the server"
+"""How kubectl begins what it says of a connection."""
+_QUIET = 330.0
+"""Seconds of silence after which a watch is given up: the server ends one after 300 s at the latest, as it is asked."""
+_KEPT = 8
+"""Connections that are kept while nobody uses them."""
+
+
+class CertApi:
+    """Speaks with a client certificate, by connections that are kept; never by a proxy. Thread-safe.
+
+    Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
+    """
+
+    def __init__(self, access: Credentials, *, read: float = READ, write: float = WRITE) -> None:
+        address = urlsplit(access.server)
+        self._host, self._port = address.hostname or "127.0.0.1", address.port or 443
+        self._prefix = address.path.rstrip("/")
+        self._read, self._write = read, write
+        self._tls = _trust(access)
+        self._kept: deque[http.client.HTTPSConnection] = deque()
+        weakref.finalize(self, _close, self._kept)
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """A JSON document; raises `ApiError`."""
+        code, text = self.raw(path)
+        return content(path, code, text)
+
+    def raw(self, path: str) -> tuple[int, str]:
+        """Status and text."""
+        return self._send("GET", path)
+
+    def patch(self, path: str, body: str) -> tuple[int, str]:
+        """Server-side apply of one object. Raises `NoAnswer` where the server may still be at it: it is sent once.
+
+        Only a kept connection that has died is no sign of that: doing it twice is as good as once then.
+        """
+        return self._send("PATCH", path, body.encode(), {"Content-Type": "application/apply-patch+yaml"})
+
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """POST, PUT or DELETE with a JSON body."""
+        return self._send(method, path, body.encode(), {"Content-Type": "application/json"})
+
+    def watch(self, path: str) -> Lines:
+        """The lines of a watch. Raises `ApiError` where it is refused, or nothing answers."""
+        connection = self._new()
+        try:
+            connection.connect()
+            held = connection.sock
+            held.settimeout(_QUIET)
+            response = _begin(connection, "GET", self._prefix + path, None, {})
+            text = "" if response.status == 200 else response.read().decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._silent(error) from error
+        if response.status != 200:
+            connection.close()
+            content(path, response.status, text)
+        return Lines(connection, response, held)
+
+    def _send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Status and text. A kept connection that has died meanwhile is made again, once."""
+        given = (method, self._prefix + path, body, headers or {})
+        seconds = self._read if method == "GET" else self._write
+        if path.startswith(_HEALTH):
+            seconds = min(seconds, _CONNECT)
+        kept = self._idle()
+        if kept is not None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return self._answer(kept, seconds, *given)
+        connection = self._new()
+        try:
+            connection.connect()
+            return self._answer(connection, seconds, *given)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._silent(error) from error
+
+    def _answer(
+        self, connection: http.client.HTTPSConnection, seconds: float, method: str, path: str, *more: Any
+    ) -> tuple[int, str]:
+        """Raises `NoAnswer` where it does not come in time, `Busy`, and what `_ask` does."""
+        connection.sock.settimeout(seconds)
+        try:
+            return self._ask(connection, method, path, *more)
+        except TimeoutError as error:
+            what = f"the API at {self._host}:{self._port} has not answered within {seconds:g} s"
+            raise NoAnswer(0, what, f"{method} {path}") from error
+
+    def _idle(self) -> http.client.HTTPSConnection | None:
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return None
+
+    def _new(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._host, self._port, timeout=_CONNECT, context=self._tls)
+
+    def _silent(self, error: Exception) -> ApiError:
+        where = f"{self._host}:{self._port}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            what = f"the certificate of the API at {where} cannot be verified: {error.verify_message}"
+            return explained(ApiError(0, what, transient=False), f"{_UNABLE}: x509: {self._reason(error)}")
+        reason = str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+        if "_ALERT_" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+            what = f"the API at {where} refuses the certificate of this login"
+            return explained(ApiError(0, what, transient=False), f"{_UNABLE}: remote error: tls: certificate: {reason}")
+        return ApiError(0, f"the API at {where} does not answer", str(error) or type(error).__name__)
+
+    def _reason(self, error: ssl.SSLCertVerificationError) -> str:
+        """Why a certificate cannot be verified, in the words of Go, and so of kubectl."""
+        if error.verify_code in _OUT_OF_TIME:
+            return (
+                "certificate has expired or is not yet valid: "
+                f"current time {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} is {_OUT_OF_TIME[error.verify_code]}"
+            )
+        if error.verify_code in _OTHER_NAME:
+            return f"certificate is not valid for {self._host}"
+        return f"certificate signed by unknown authority ({error.verify_message})"
+
+    def _ask(
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        path: str,
+        body: bytes | None,
+        more: Mapping[str, str],
+    ) -> tuple[int, str]:
+        try:
+            response = _begin(connection, method, path, body, more)
+            text = response.read().decode("utf-8", "replace")
+            later = response.getheader("Retry-After") or ""
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._kept) < _KEPT:
+            self._kept.append(connection)
+        else:
+            connection.close()
+        if response.status in _PUT_OFF and later.isdigit():
+            what = f"the API answered {response.status} to {path}"
+            raise Busy(response.status, what, text.strip()[:200], float(later))
+        return response.status, text
+
+
+class Lines:
+    """A watch's answer, line by line. See `kubeapi.Stream`."""
+
+    def __init__(
+        self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse, held: socket.socket
+    ) -> None:
+        # `held`: an answer takes the socket over from its connection; to end it from another thread it is kept here
+        self._connection, self._response, self._socket = connection, response, held
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            while (line := self._response.readline()).endswith(b"\n"):  # else it broke off
+                yield line.decode("utf-8", "replace")
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):
+            return  # ended by the other side, or by `close`
+        finally:
+            self._response.close()
+            self._connection.close()
+
+    def close(self) -> None:
+        """End it: who reads is woken, and finds the end."""
+        with contextlib.suppress(OSError):
+            # not the TLS layer's own shutdown, which takes away what the reader still uses
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def _begin(
+    connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None, more: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    connection.request(method, path, body=body, headers={"Accept": "application/json", **more})
+    return connection.getresponse()
+
+
+def _trust(access: Credentials) -> ssl.SSLContext:
+    tls = ssl.create_default_context(cadata=access.ca.decode("ascii"))
+    # as kubectl has it: an authority that is not a root is one, and an old cluster's certificates, which lack what
+    # RFC 5280 wants of them, are good (Python 3.13 changed both defaults; kubernetes-client/python#2394)
+    tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    # openssl takes a chain from files only: they live for the length of one call, mode 0600
+    with tempfile.TemporaryDirectory(prefix=prefix("certificate")) as folder:
+        pair = Path(folder) / "pair.pem"
+        handle = os.open(pair, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(access.certificate.rstrip() + b"\n" + access.key)
+        tls.load_cert_chain(pair, password="")  # never ask the terminal for one
+    return tls
+
+
+def _close(kept: deque[http.client.HTTPSConnection]) -> None:
+    while kept:
+        kept.pop().close()

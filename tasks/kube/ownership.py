@@ -1,0 +1,147 @@
+"""Who created an object: what this project may change and remove in a cluster that is not its own.
+
+The proof is a label that is part of the request which creates an object, and of no later one. The API server records
+which manager set a field by which operation (metadata.managedFields): creating is `Update`, applying is `Apply`. So a
+label of that name that was applied, or copied with an object by somebody else, proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import BadInput
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY
+
+if TYPE_CHECKING:
+    from tasks.facts.owner import Owner
+
+CREATED_BY = "openframe.dev/created-by"
+"""Label of objects and of Helm releases: the environment for which this project created them."""
+_LONGEST = 63
+"""Characters of a label's value (Kubernetes: labels and selectors)."""
+_SHOWN = 10
+_HELM = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
+_NAMING = (
+    "argocd.argoproj.io/tracking-id",
+    "argocd.argoproj.io/instance",
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+    "objectset.rio.cattle.io/owner-name",
+    "addonmanager.kubernetes.io/mode",
+    "olm.owner",
+    MANAGED_BY,
+)
+"""Annotations and labels by which deployment tools say that an object is theirs."""
+
+
+class Foreign(BadInput):
+    """Something of the same name is there that this project did not create."""
+
+
+def environment(owner: Owner, cluster: str) -> str:
+    """The value of `CREATED_BY`: two owners, or two cluster names of one, are two environments."""
+    text = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{cluster}.{owner.name}")
+    return f"{text[: _LONGEST - 1 - len(owner.id)]}.{owner.id}".lstrip("-_.")
+
+
+def marked(obj: Mapping[str, Any], environment: str) -> dict[str, Any]:
+    """A copy with the label, for the request that creates it."""
+    metadata = obj["metadata"]
+    labels = {**(metadata.get("labels") or {}), CREATED_BY: environment}
+    return {**obj, "metadata": {**metadata, "labels": labels}}
+
+
+def created_by(obj: Mapping[str, Any]) -> str | None:
+    """The environment for which this project created an object; None if it did not, or if that cannot be proved."""
+    metadata = obj["metadata"]
+    value: str | None = (metadata.get("labels") or {}).get(CREATED_BY)
+    return value if value and any(_creates(entry) for entry in _entries(obj)) else None
+
+
+def _creates(entry: Mapping[str, Any]) -> bool:
+    labels = ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:labels") or {}
+    return _is_creation(entry) and f"f:{CREATED_BY}" in labels
+
+
+def _is_creation(entry: Mapping[str, Any]) -> bool:
+    own = entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Update"
+    return own and not entry.get("subresource")
+
+
+def _entries(obj: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return obj["metadata"].get("managedFields") or ()
+
+
+def applicable(live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An object as it is, with what its creation set owned as if it had been applied; None if that is so already.
+
+    Fields that a creation owns stay when a later apply leaves them out (Kubernetes: server-side apply, ownership).
+    The label alone stays with the creation: it is the proof.
+    """
+    entries = []
+    changed = False
+    for entry in _entries(live):
+        fields = entry.get("fieldsV1") or {}
+        if not _creates(entry) or _only_label(fields):
+            entries.append(dict(entry))
+            continue
+        label: dict[str, Any] = {"f:metadata": {"f:labels": {f"f:{CREATED_BY}": {}}}}
+        entries += [
+            {**entry, "operation": "Apply", "fieldsV1": _without_label(fields)},
+            {**entry, "fieldsV1": label},
+        ]
+        changed = True
+    return {**live, "metadata": {**live["metadata"], "managedFields": entries}} if changed else None
+
+
+def _only_label(fields: Mapping[str, Any]) -> bool:
+    metadata = fields.get("f:metadata") or {}
+    labels = set(metadata.get("f:labels") or ()) - {"."}
+    return set(fields) == {"f:metadata"} and set(metadata) == {"f:labels"} and labels == {f"f:{CREATED_BY}"}
+
+
+def _without_label(fields: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = dict(fields["f:metadata"])
+    labels = {name: inner for name, inner in metadata["f:labels"].items() if name != f"f:{CREATED_BY}"}
+    return {**fields, "f:metadata": {**metadata, "f:labels": labels}}
+
+
+def owner_of(obj: Mapping[str, Any]) -> str:
+    """Who an object says it belongs to, and who set its fields: for a message."""
+    return ", ".join(_said(obj)) or "it does not say whose it is"
+
+
+def _said(obj: Mapping[str, Any]) -> Iterator[str]:
+    metadata = obj["metadata"]
+    named = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
+    other = created_by(obj)
+    if other is not None:
+        yield f"created by this project for {other}"
+    release, namespace = (named.get(name) for name in _HELM)
+    if release:
+        yield f"Helm release {release} in {namespace or 'its namespace'}"
+    for each in metadata.get("ownerReferences") or ():
+        yield f"owned by {each.get('kind')} {each.get('name')}"
+    for name in _NAMING:
+        if named.get(name) and not (name == MANAGED_BY and (release or other)):
+            yield f"{name}={named[name]}"
+    managers = dict.fromkeys(
+        str(entry.get("manager")) for entry in _entries(obj) if entry.get("manager") and not entry.get("subresource")
+    )
+    if managers and other is None:
+        yield f"field manager {', '.join(managers)}"
+
+
+def refused(place: str, found: Mapping[str, str]) -> Foreign:
+    """The error for things that are there and are not this project's: what each is, and whose."""
+    names = list(found)
+    more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    count = f"{len(names)} things are" if len(names) > 1 else f"{names[0]} is"
+    return Foreign(
+        f"{count} in {place} already, and this project did not create {'them' if len(names) > 1 else 'it'}",
+        why="; ".join(f"{name}: {found[name]}" for name in names[:_SHOWN]) + more,
+        fix="give yours another name or leave it out; if what is there is no longer needed, delete it yourself. "
+        "It was not touched",
+    )

@@ -1,0 +1,212 @@
+"""Helm's releases as the cluster keeps them: read from their Secrets, without a helm process.
+
+Helm keeps each revision in a Secret of type helm.sh/release.v1: JSON, compressed, in base64 of its own
+(Helm 3 and 4: `pkg/storage/driver/util.go`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tasks.kube.readiness import waits_for
+from tasks.kube.resources import Key
+
+if TYPE_CHECKING:
+    from tasks.core.yaml import YamlError
+    from tasks.kube.client import Api
+
+_HELMS, _TYPE = "labelSelector=owner%3Dhelm", "fieldSelector=type%3Dhelm.sh%2Frelease.v1"
+_LIST = f"/api/v1/secrets?{_HELMS}&{_TYPE}"
+_SERVER_SIDE = "ssa"
+"""Helm 4: `ApplyMethodServerSideApply`; Helm 3 writes nothing."""
+_OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
+"""Labels that Helm itself puts on its Secrets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRelease:
+    """The newest revision of a release."""
+
+    name: str
+    namespace: str
+    status: str
+    """deployed, failed, pending-install, pending-upgrade, pending-rollback, uninstalling, …"""
+    revision: int
+    labels: Mapping[str, str]
+    """Labels given by `helm upgrade --labels`."""
+    packed: str = field(default="", repr=False)
+    """The revision as its Secret holds it. Read only when asked for: a cluster may hold many releases of others."""
+    packed_before: str = field(default="", repr=False)
+    """The same of the revision before; empty if there is none."""
+
+    @cached_property
+    def server_side(self) -> bool:
+        """Whether it was put in by server-side apply, so that the next upgrade will be too."""
+        return self._revision.get("apply_method") == _SERVER_SIDE
+
+    @cached_property
+    def server_side_before(self) -> bool:
+        """The same of the revision before."""
+        return _payload(self.packed_before).get("apply_method") == _SERVER_SIDE
+
+    @cached_property
+    def objects(self) -> tuple[Key, ...]:
+        """What its manifest holds, hooks left out: they may be gone."""
+        return refs(self._manifest, self.namespace)
+
+    @cached_property
+    def unreadable(self) -> str:
+        """What of its manifest cannot be read, in one line; empty where all can."""
+        if not self._revision:
+            return "the Secret of its revision holds no release"
+        return unreadable(self._manifest)
+
+    @cached_property
+    def _revision(self) -> Mapping[str, Any]:
+        return _payload(self.packed)
+
+    @property
+    def _manifest(self) -> str:
+        return str(self._revision.get("manifest") or "")
+
+    @cached_property
+    def hook_objects(self) -> tuple[Key, ...]:
+        """What its hooks hold."""
+        items = [item for each in _rows(self._revision, "hooks") for item in documents(str(each.get("manifest") or ""))]
+        return tuple(dict.fromkeys(ref for item in items if (ref := _ref(item, self.namespace)) is not None))
+
+    @cached_property
+    def begun(self) -> str:
+        """When it was first installed, in RFC 3339; empty where that is not known."""
+        return str(_part(self._revision, "info").get("first_deployed") or "")
+
+    @cached_property
+    def definitions(self) -> tuple[str, ...]:
+        """Names of the CRDs that it brings, as `plural.group`: those in its chart's `crds/` are not in its manifest."""
+        files = _rows(_part(self._revision, "chart"), "files")
+        brought = [str(each.get("data") or "") for each in files if str(each.get("name")).startswith("crds/")]
+        texts = (_text(data) for data in brought)
+        found = (*self.objects, *(ref for text in texts for ref in refs(text, self.namespace)))
+        return tuple(ref.name for ref in found if ref.kind == "CustomResourceDefinition")
+
+    @property
+    def workloads(self) -> tuple[Key, ...]:
+        """Those of its objects that become ready some time after they were made."""
+        return tuple(ref for ref in self.objects if waits_for(ref.api_version, ref.kind))
+
+
+def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, str], LiveRelease]:
+    """The newest revision of every release, by namespace and name; `only` of that one. Raises `ApiError`."""
+    revisions: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    where = _LIST if only is None else f"/api/v1/namespaces/{only[0]}/secrets?{_HELMS}%2Cname%3D{only[1]}&{_TYPE}"
+    for secret in api.get(where)["items"] or ():
+        labels = secret["metadata"].get("labels") or {}
+        revisions[secret["metadata"]["namespace"], labels.get("name", "")].append(secret)
+    return {place: _release(*place, *sorted(found, key=_revision)[-2:]) for place, found in revisions.items()}
+
+
+def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
+    """What has to become ready of a release's manifest; objects without a namespace are in the release's."""
+    return tuple(ref for ref in refs(manifest, namespace) if waits_for(ref.api_version, ref.kind))
+
+
+def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
+    """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
+    staying = [item for item in documents(manifest) if _part(item, "spec").get("ttlSecondsAfterFinished") is None]
+    return tuple(dict.fromkeys(ref for item in staying if (ref := _ref(item, namespace)) is not None))
+
+
+def _ref(item: Mapping[str, Any], namespace: str) -> Key | None:
+    metadata = _part(item, "metadata")
+    name = metadata.get("name")
+    if not name:
+        return None
+    api_version, kind = str(item.get("apiVersion", "")), str(item.get("kind", ""))
+    return Key(api_version, kind, str(metadata.get("namespace") or namespace), str(name))
+
+
+def documents(manifest: str) -> list[dict[str, Any]]:
+    """The objects of a manifest, those of lists among them; what cannot be read is left out."""
+    found: list[dict[str, Any]] = []
+    for document in _readable(manifest)[0]:
+        if not isinstance(document, dict):
+            continue
+        items = document.get("items") if str(document.get("kind", "")).endswith("List") else None
+        found += [each for each in (items if isinstance(items, list) else [document]) if isinstance(each, dict)]
+    return found
+
+
+def unreadable(manifest: str) -> str:
+    """What of a manifest cannot be read, in one line; empty where all can."""
+    errors = _readable(manifest)[1]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{errors[0]}{more}" if errors else ""
+
+
+@lru_cache(maxsize=8)
+def _readable(manifest: str) -> tuple[list[Any], list[YamlError]]:
+    """As `readable`; a manifest may be large, and several ask for it one after another."""
+    from tasks.core.yaml import readable
+
+    return readable(manifest)
+
+
+def _text(data: str) -> str:
+    """What a chart's file holds; nothing where that is no base64."""
+    try:
+        return base64.b64decode(data).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _rows(item: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = item.get(name)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def _part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = item.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _packed(secret: Mapping[str, Any]) -> str:
+    return str((secret.get("data") or {}).get("release", ""))
+
+
+def _revision(secret: Mapping[str, Any]) -> int:
+    text = str((secret["metadata"].get("labels") or {}).get("version", ""))
+    return int(text) if text.isdigit() else 0
+
+
+def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease:
+    """By its last revision, or its last two."""
+    secret = last[-1]
+    labels = secret["metadata"].get("labels") or {}
+    return LiveRelease(
+        name=name,
+        namespace=namespace,
+        status=str(labels.get("status", "unknown")),
+        revision=_revision(secret),
+        labels={key: value for key, value in labels.items() if key not in _OWN},
+        packed=_packed(last[-1]),
+        packed_before=_packed(last[-2]) if len(last) > 1 else "",
+    )
+
+
+def _payload(packed: str) -> Mapping[str, Any]:
+    """What the Secret holds; nothing if it cannot be read."""
+    try:
+        data = base64.b64decode(base64.b64decode(packed))
+        found = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    except (binascii.Error, ValueError, OSError, EOFError, zlib.error, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,116 @@
+"""What keeps workloads from being ready, asked of their pods: one that will never come is told before time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tasks.diagnose.events import is_old_news, pulling_trouble
+from tasks.diagnose.pods import Trouble, events_trouble, pod_trouble, workload_trouble
+from tasks.diagnose.workloads import condition, part, worst
+from tasks.kube.client import Api, ApiError
+from tasks.kube.resources import Key
+
+Item = Mapping[str, Any]
+_REVISION = "deployment.kubernetes.io/revision"
+"""On a Deployment and on each ReplicaSet of its (Kubernetes: `pkg/controller/deployment/util`)."""
+_MAKING = 3.0
+"""Seconds in which a node makes a pod, if nothing hinders it: its network, and the pause container."""
+_HASH = "controller-revision-hash"
+
+
+def trouble(api: Api, late: Mapping[Key, Item | None], *, since: str = "", events: bool = False) -> Trouble | None:
+    """The most telling trouble of these objects, by key, or None: nothing is known, or the API does not tell.
+
+    `since`: only of what was made then or later (RFC 3339, UTC): a pod that failed long ago may be tried again any
+    moment now, and come. `events`: warnings count too, which may be old: they are for a wait that is over.
+    """
+    try:
+        return worst(_all(api, late, since, events=events))
+    except ApiError:
+        return None
+
+
+def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool) -> Iterator[Trouble | None]:
+    places: dict[str, list[Item]] = {}
+    scheduled: set[str] = set()
+    for key, item in late.items():
+        if item is not None and key.namespace and _seen(item):
+            places.setdefault(key.namespace, []).append({"apiVersion": key.api_version, "kind": key.kind, **item})
+    for namespace, items in places.items():
+        yield from (workload_trouble(item) for item in items if _made(item) >= since)
+        pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _made(pod) >= since]
+        scheduled |= {pod["metadata"]["name"] for pod in pods if condition(pod, "PodScheduled").get("status") == "True"}
+        sets = []
+        if any(item["kind"] == "Deployment" for item in items):
+            sets = api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
+        for item in items:
+            yield from (pod_trouble(pod) for pod in pods_of(item, pods, sets))
+        if not events:
+            yield _full_disk(api, namespace, {pod["metadata"]["name"] for pod in pods if _in_the_making(pod)})
+    if events:
+        for namespace, items in places.items():
+            told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+            told = [event for event in told if not is_old_news(event, scheduled)]
+            names = [item["metadata"]["name"] for item in items]
+            yield events_trouble(told, names)
+            yield pulling_trouble(told, names)
+
+
+def _in_the_making(pod: Item) -> bool:
+    """Whether a node has had it for some seconds, and its status says nothing more."""
+    latest = f"{datetime.now(UTC) - timedelta(seconds=_MAKING):%Y-%m-%dT%H:%M:%SZ}"
+    scheduled = condition(pod, "PodScheduled")
+    placed = scheduled.get("status") == "True" and str(scheduled.get("lastTransitionTime") or "~") <= latest
+    return placed and part(pod, "status").get("phase") == "Pending" and pod_trouble(pod) is None
+
+
+def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Trouble | None:
+    """Of pods that are being made: a node without room for the first thing that it needs tells that by events alone."""
+    if not pods:
+        return None
+    told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+    found = events_trouble([event for event in told if event.get("reason") == "FailedCreatePodSandBox"], pods)
+    return found if found is not None and found.cause == "disk-full" else None
+
+
+def _made(item: Item) -> str:
+    return str(item["metadata"].get("creationTimestamp") or "")
+
+
+def pods_of(item: Item, pods: Sequence[Item], sets: Sequence[Item]) -> list[Item]:
+    """The pods of a workload's newest version: an old one may be broken, and that is what the new one mends.
+
+    `sets`: the ReplicaSets of its namespace.
+    """
+    kind, name = item["kind"], item["metadata"]["name"]
+    if kind == "Pod":
+        return [pod for pod in pods if pod["metadata"]["name"] == name]
+    if kind == "Deployment":
+        newest = (item["metadata"].get("annotations") or {}).get(_REVISION)
+        names = {
+            each["metadata"]["name"]
+            for each in sets
+            if _owned(each, kind, name) and (each["metadata"].get("annotations") or {}).get(_REVISION) == newest
+        }
+        return [pod for pod in pods if any(_owned(pod, "ReplicaSet", each) for each in names)]
+    own = [pod for pod in pods if _owned(pod, kind, name)]
+    newest = (item.get("status") or {}).get("updateRevision")
+    if kind == "StatefulSet" and newest:
+        return [pod for pod in own if (pod["metadata"].get("labels") or {}).get(_HASH) == newest]
+    if kind == "DaemonSet":  # which of several versions is the newest, only other objects tell
+        hashes = {(pod["metadata"].get("labels") or {}).get(_HASH) for pod in own}
+        return own if len(hashes) == 1 else []
+    return own
+
+
+def _owned(item: Item, kind: str, name: str) -> bool:
+    owners = item["metadata"].get("ownerReferences") or ()
+    return any(each.get("kind") == kind and each.get("name") == name for each in owners)
+
+
+def _seen(item: Item) -> bool:
+    """Whether its controller has looked at its newest specification: before, its state is that of an earlier one."""
+    observed = (item.get("status") or {}).get("observedGeneration")
+    return observed is None or observed >= (item["metadata"].get("generation") or 0)

@@ -1,0 +1,232 @@
+"""Reads answered from what the API tells by itself, and waits that end when it tells of a change, not a pause later.
+
+Each kind that is read often is listed once and then watched, over all namespaces, by one long-lived connection
+(Kubernetes: "Efficient detection of changes"). What is not watched, or whose watch is broken, is asked as before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tasks.engine.step import Cancel, Context
+from tasks.kube.client import Api, ApiError, Direct, Stream, not_in_time, wait_until
+
+_T = TypeVar("_T")
+Item = Mapping[str, Any]
+Place = tuple[str, str]
+"""Namespace and name."""
+_PATH = re.compile(r"(/api/v1|/apis/[^/?]+/[^/?]+)(?:/namespaces/([^/?]+))?/([a-z]+)(?:/([^/?]+))?")
+_KINDS: Mapping[tuple[str, str], str] = {
+    ("/api/v1", "nodes"): "Node",
+    ("/api/v1", "pods"): "Pod",
+    ("/api/v1", "resourcequotas"): "ResourceQuota",
+    ("/apis/apps/v1", "daemonsets"): "DaemonSet",
+    ("/apis/apps/v1", "deployments"): "Deployment",
+    ("/apis/apps/v1", "replicasets"): "ReplicaSet",
+    ("/apis/apps/v1", "statefulsets"): "StatefulSet",
+    ("/apis/batch/v1", "jobs"): "Job",
+}
+"""What a launch waits for. Other kinds are read once, or are large."""
+_LASTS = 300
+"""Seconds that a watch is asked to last; then it is begun again."""
+_PAUSES = (0.2, 2.0)
+"""Seconds before a broken watch is begun again: at first, and at most."""
+_LOOK_ANYWAY = 1.0
+"""Seconds after which a wait looks again without having been told: what it reads may not be watched."""
+_ASK_ANYWAY = 10.0
+"""Seconds after which a wait asks the API itself, whatever the feeds say: one may have fallen silent."""
+_GATHER = 0.02
+"""Seconds between a change and the look at it: changes come in groups."""
+
+
+class Bell:
+    """Counts changes, and wakes those who wait for one."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """Changes so far."""
+        return self._count
+
+    def ring(self) -> None:
+        """Something has changed."""
+        with self._changed:
+            self._count += 1
+            self._changed.notify_all()
+
+    def wait(self, seen: int, seconds: float) -> None:
+        """Until there are other changes than those `seen`, at most that long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count != seen, seconds)
+
+
+class _Feed:
+    """One kind, as it is now."""
+
+    def __init__(self, api: Direct, path: str, bell: Bell) -> None:
+        self._api, self._path, self._bell = api, path, bell
+        self._lock = threading.Lock()
+        self._items: dict[Place, Item] = {}
+        self._stream: Stream | None = None
+        self._over = Cancel()
+        self.current = False
+        """Whether the watch stands: only then the items are those that are there."""
+        threading.Thread(target=self._follow, name=f"watches {path}", daemon=True).start()
+
+    def items(self) -> dict[Place, Item]:
+        with self._lock:
+            return dict(self._items)
+
+    def close(self) -> None:
+        self._over.set()
+        stream = self._stream
+        if stream is not None:
+            stream.close()
+
+    def _follow(self) -> None:
+        pause = _PAUSES[0]
+        while not self._over.is_set():
+            try:
+                self._read(self._list())
+                pause = _PAUSES[0]
+            except ApiError:  # who reads asks the API itself then, and is told
+                pause = min(_PAUSES[1], pause * 2)
+            finally:
+                self.current = False
+                self._bell.ring()
+            self._over.wait(pause)
+
+    def _list(self) -> str:
+        """Everything that is there; the version from which on changes are told."""
+        found = self._api.get(self._path)
+        with self._lock:
+            self._items = {_place(item): item for item in found["items"] or ()}
+        return str(found["metadata"]["resourceVersion"])
+
+    def _read(self, version: str) -> None:
+        query = f"watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds={_LASTS}"
+        stream = self._stream = self._api.watch(f"{self._path}?{query}")
+        if self._over.is_set():
+            stream.close()
+        self.current = True
+        self._bell.ring()
+        for line in stream:
+            event = json.loads(line)
+            if event["type"] == "ERROR":  # the version is too old: list again
+                return
+            if event["type"] != "BOOKMARK":
+                self._take(event["type"], event["object"])
+
+    def _take(self, kind: str, item: Item) -> None:
+        with self._lock:
+            if kind == "DELETED":
+                self._items.pop(_place(item), None)
+            else:
+                self._items[_place(item)] = item
+        self._bell.ring()
+
+
+class Watched:
+    """An `Api` that answers from feeds where it can. Thread-safe; `close` ends its connections."""
+
+    def __init__(self, direct: Direct) -> None:
+        self.direct = direct
+        self.bell = Bell()
+        self._lock = threading.Lock()
+        self._feeds: dict[str, _Feed] = {}
+        self._closed = False
+
+    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """A JSON document; raises `ApiError`."""
+        match = _PATH.fullmatch(path)
+        if match is None or (match[1], match[3]) not in _KINDS:
+            return self.direct.get(path)
+        feed = self._feed(f"{match[1]}/{match[3]}")
+        if not feed.current:
+            return self.direct.get(path)
+        namespace, name = match[2] or "", match[4]
+        items = feed.items()
+        if name is None:
+            return {"items": [item for place, item in items.items() if not namespace or place[0] == namespace]}
+        if (namespace, name) not in items:
+            raise ApiError(404, f"the API answered 404 to {path}", "it is not there")
+        # objects in a list do not say their kind (apimachinery: the list says it for all), an object alone does
+        kind = _KINDS[match[1], match[3]]
+        return {"apiVersion": match[1].split("/", 2)[2], "kind": kind, **items[namespace, name]}
+
+    def raw(self, path: str) -> tuple[int, str]:
+        """As of the API itself."""
+        return self.direct.raw(path)
+
+    def close(self) -> None:
+        """Watch no more; reads go on."""
+        with self._lock:
+            self._closed = True
+            feeds = list(self._feeds.values())
+        for feed in feeds:
+            feed.close()
+
+    def _feed(self, path: str) -> _Feed:
+        with self._lock:
+            feed = self._feeds.get(path)
+            if feed is None:
+                feed = self._feeds[path] = _Feed(self.direct, path, self.bell)
+                if self._closed:
+                    feed.close()
+            return feed
+
+
+def _place(item: Item) -> Place:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def direct_of(api: Api) -> Api:
+    """The API itself, behind feeds."""
+    return api.direct if isinstance(api, Watched) else api
+
+
+def watch_until(
+    api: Api,
+    look: Callable[[Api], _T | None],
+    context: Context,
+    *,
+    telling: Callable[[], str] = lambda: "",
+) -> _T:
+    """Look until there is a value, at each change that the API tells of; asked at intervals where it is not watched.
+
+    What a feed says may be older than what the step before has written: a value counts when the API itself says so
+    too. The API itself is also asked now and then, and when time is over. Raises as `wait_until` does.
+    """
+    if not isinstance(api, Watched):
+        return wait_until(lambda: look(api), context, telling=telling)
+    end = time.monotonic() + context.deadline
+    last, asked = "", time.monotonic()
+    forget = context.cancelled.call(api.bell.ring)
+    try:
+        while True:
+            now, seen = time.monotonic(), api.bell.count
+            left = end - now
+            try:
+                if left <= 0 or now - asked >= _ASK_ANYWAY or look(api) is not None:
+                    asked = now
+                    if (found := look(api.direct)) is not None:
+                        return found
+            except ApiError as error:
+                if not error.transient:
+                    raise
+                last = f"{error.what} {error.why}".strip()
+            if left <= 0:
+                raise not_in_time(context, telling() or last)
+            context.wait(0)  # the bell has rung for a cancellation that came before it was counted
+            api.bell.wait(seen, min(_LOOK_ANYWAY, left))
+            context.wait(_GATHER)
+    finally:
+        forget()

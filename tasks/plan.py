@@ -1,0 +1,121 @@
+"""`invoke plan`: the same plan that `up` would run, shown."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tasks import helm
+from tasks.core.errors import BadInput
+from tasks.engine.step import Bounds, Step
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.facts.gather import survey
+from tasks.host.fetching import fetch_plan
+from tasks.k3d import removal
+from tasks.k3d.ports import anew, choosers
+from tasks.k3d.recorded import differences
+from tasks.run.launch import bounds, launch
+from tasks.run.session import Session
+from tasks.up import parts_of, refuse_options
+
+if TYPE_CHECKING:
+    from tasks.rehearsal.what_if import WhatIf
+
+
+def show(
+    session: Session,
+    *,
+    form: str,
+    recreate: bool,
+    line: str = "",
+    cores: str = "",
+    no_cache: bool = False,
+    timing: str = "",
+) -> int:
+    """Text, JSON, Mermaid or DOT; what is expected under other circumstances, if any is given. Raises `BadInput`."""
+    from tasks.engine.history import history_file, load
+    from tasks.rehearsal.what_if import what_if
+    from tasks.view import plan as view
+    from tasks.view.console import out, width_of
+
+    if form not in view.FORMATS:
+        raise BadInput(
+            f"--format is '{form}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
+        )
+    asked = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
+    refuse_options(session, recreate=recreate)
+    situation = survey(session, parts_of(session))
+    steps = planned(session, situation, recreate=recreate)
+    history = load(history_file(session.environ), session.options.engine)
+    limits = bounds(situation)
+    if asked.asked:
+        return _predict(session, asked, steps, situation, form=form)
+    if form == "text":
+        out(view.text(steps, history, limits, width=width_of(sys.stdout)))
+        out(_notes(situation, recreate=recreate))
+    else:
+        out(view.FORMATS[form](steps, history, limits))
+    return 0
+
+
+def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], situation: Situation, *, form: str) -> int:
+    """What the plan would take under these circumstances, and which change would help it most."""
+    from tasks.rehearsal.answers import answer
+    from tasks.rehearsal.profile import load
+    from tasks.view import prediction as view
+    from tasks.view.console import out, width_of
+
+    if form not in view.FORMATS:
+        raise BadInput(
+            f"--format is '{form}', with --line, --cores, --no-cache or --timing",
+            why="a prediction is shown as text or JSON",
+            fix="use " + " or ".join(view.FORMATS),
+        )
+    profile = load(session.root, asked.timing)
+    found = answer(profile, asked, steps, situation, _bounds(situation, asked))
+    out(view.FORMATS[form](found, steps, width_of(sys.stdout)))
+    return 0
+
+
+def _bounds(situation: Situation, asked: WhatIf) -> Bounds:
+    """More processors make a wider pool, unless its width is set."""
+    from tasks.facts.machine import size
+
+    limits = bounds(situation)
+    if asked.cores is None or situation.settings.pool.concurrency is not None or situation.host is None:
+        return limits
+    wider = size(math.ceil(asked.cores), situation.host.memory_bytes).concurrency
+    return replace(limits, work=wider, kinds={**limits.kinds, helm.KIND: situation.settings.pool.helm or wider})
+
+
+def planned(session: Session, situation: Situation, *, recreate: bool) -> list[Step]:
+    """The steps of `up`, as far as the facts tell: programs that are missing first."""
+    before: list[Step] = []
+    if recreate and situation.standing.nodes:
+        before = removal.steps(situation, removal.remains(situation))
+        situation = anew(situation)
+    steps = launch(situation, parts_of(session), choosers(situation))
+    if before:
+        steps = removal.before(before, steps)
+    fetched = [step for step in fetch_plan(session) if step.skip is None]
+    names = tuple(step.name for step in fetched)
+    return [*fetched, *(step if step.needs else replace(step, needs=names) for step in steps)]
+
+
+def _notes(situation: Situation, *, recreate: bool) -> list[str]:
+    """What a table of steps does not say."""
+    if situation.engine == "existing" or recreate:
+        return []
+    notes = []
+    presence = situation.standing.presence
+    if presence is Presence.STOPPED:
+        notes.append("The cluster is stopped: what it lacks shows only when it runs, so the plan shows all of it.")
+    if presence in (Presence.RUNNING, Presence.STOPPED):
+        differs = differences(situation)
+        if differs:
+            notes.append("`up` will refuse: k3d cannot change in place " + "; ".join(differs) + " (see --recreate).")
+    return ["", *notes] if notes else []

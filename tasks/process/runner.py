@@ -1,0 +1,282 @@
+"""One process from its start to its end: its output, its deadline, and the end of its whole group.
+
+sh forks from the thread that calls it, which Python 3.12 and later warn about when other threads live: all forks
+happen here, one at a time, behind one lock. What the process writes is read here too: sh's own reading (2.4.0) takes
+1 KiB at a time, waits 2 s for whoever inherited the output of a process that has ended, and logs pieces of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from tasks.core.errors import LaunchError
+from tasks.process.children import CHILDREN
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Cancel
+
+PATIENCE = 3.0
+"""Seconds between TERM and KILL for one child that has passed its deadline or was cancelled."""
+_FORK = threading.Lock()
+_UNKILLABLE = 5.0
+"""Seconds after KILL; who still lives then (another user's process, a dead disk) is left."""
+_LOOK = 0.05
+"""Seconds between two looks whether a group that was told to end is gone: nothing tells of that."""
+_LONG = 3600.0
+"""Seconds of one wait: the system's own counter of milliseconds ends at 24 days."""
+_CHUNK = 65536
+_SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of the system that may pass."""
+_PIPE = 1 << 20
+"""Bytes; no pipe holds more (Linux: `fs.pipe-max-size`), so that much after its end is all that a process wrote."""
+
+
+class CannotStart(LaunchError):
+    """A program is there, but the system cannot run it."""
+
+
+class Sink:
+    """Gathers one stream; hands on its lines if someone listens."""
+
+    def __init__(self, listen: Callable[[str], None] | None = None) -> None:
+        self._parts: list[bytes] = []
+        self._line: list[bytes] = []
+        self._listen = listen
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes."""
+        self._parts.append(data)
+        if self._listen is None:
+            return
+        *ended, rest = data.split(b"\n")
+        for piece in ended:
+            self._line.append(piece)
+            self._tell(self._listen)
+        if rest:
+            self._line.append(rest)
+
+    def finish(self) -> None:
+        """The stream has ended; so has its last line."""
+        if self._line and self._listen is not None:
+            self._tell(self._listen)
+
+    def data(self) -> bytes:
+        """Everything that came."""
+        return b"".join(self._parts)
+
+    def _tell(self, listen: Callable[[str], None]) -> None:
+        text = b"".join(self._line).decode("utf-8", "replace")
+        self._line.clear()
+        listen(text)
+
+
+@dataclass
+class _Child:
+    """A process that was started, and what the thread that waits for it will know."""
+
+    process: Any
+    """sh's own object of it."""
+    bell: socket.socket
+    ended: threading.Event = field(default_factory=threading.Event)
+    code: int | None = None
+
+    @property
+    def group(self) -> int:
+        return int(self.process.pid)
+
+    def ring(self) -> None:
+        """Wake who follows the process; a bell that is closed is no error."""
+        with contextlib.suppress(OSError):
+            self.bell.send(b"!")
+
+    def await_end(self) -> None:
+        try:
+            self.code = int(self.process.wait())
+        except OSError:
+            self.code = None  # somebody else has waited for it, or our parent had us ignore SIGCHLD
+        finally:
+            self.ended.set()
+            self.ring()
+
+
+def run_process(
+    path: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    cwd: Path | None,
+    stdin: IO[bytes],
+    out: Sink,
+    err: Sink,
+    deadline: float,
+    cancelled: Cancel | None = None,
+) -> tuple[int, bool]:
+    """Its exit code (of a signal: negative), and whether its deadline had passed. Raises `CannotStart`.
+
+    The process has ended when its leader has: what that left behind goes on, unless it was told to end. An error of
+    a listener ends the process too.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            selector = stack.enter_context(selectors.DefaultSelector())
+            alarm, bell = (stack.enter_context(each) for each in socket.socketpair())
+            selector.register(alarm, selectors.EVENT_READ)
+            with _FORK, contextlib.ExitStack() as starting:
+                writing = [_pipe(stack, starting, selector, sink) for sink in (out, err)]
+                child = _Child(_start(path, argv, env, cwd, stdin, *writing), bell)
+                CHILDREN.add(child.group)
+        except OSError as error:
+            raise _cannot_start(path, error.strerror or str(error), transient=error.errno in _SHORTAGES) from None
+        threading.Thread(target=child.await_end, name=f"waits for {child.group}", daemon=True).start()
+        forget = cancelled.call(lambda: _end(child)) if cancelled is not None else lambda: None
+        try:
+            late = _follow(child, selector, deadline)
+        except BaseException:
+            _end(child)
+            child.ended.wait(PATIENCE)
+            CHILDREN.signal(child.group, signal.SIGKILL)  # whoever is left of it
+            child.ended.wait(_UNKILLABLE)
+            raise
+        finally:
+            forget()
+            if child.ended.is_set():  # one that lives on stays known, and is ended with the others
+                CHILDREN.remove(child.group)
+    out.finish()
+    err.finish()
+    if child.ended.is_set() and child.code is None:
+        raise LaunchError(
+            f"how {Path(path).name} ended is not known",
+            why="something else has waited for it, or this process was started with SIGCHLD ignored",
+            fix="start it from an ordinary shell",
+        )
+    return -signal.SIGKILL if child.code is None else child.code, late
+
+
+def _end(child: _Child) -> None:
+    CHILDREN.end(child.group)
+    child.ring()
+
+
+def _follow(child: _Child, selector: selectors.BaseSelector, deadline: float) -> bool:
+    """Read until the process has ended, and end it where it must; says whether it was late."""
+    end = time.monotonic() + deadline
+    late = False
+    asked: float | None = None
+    killed = False
+    while True:
+        now, over = time.monotonic(), child.ended.is_set()
+        if not over and not late and now >= end and asked is None:
+            late = True
+            CHILDREN.end(child.group)
+        if asked is None and CHILDREN.ending(child.group):
+            asked = now
+        if over and (asked is None or killed or not CHILDREN.exists(child.group)):
+            _drain(selector)
+            return late
+        limit = end if asked is None else asked + PATIENCE + (_UNKILLABLE if killed else 0.0)
+        if asked is not None and now >= limit:
+            if killed:
+                return late
+            CHILDREN.signal(child.group, signal.SIGKILL)
+            killed = True
+            continue
+        _read(selector, min(_LOOK if over else _LONG, limit - now))
+
+
+def _read(selector: selectors.BaseSelector, seconds: float) -> int:
+    """Hand on what is there, or comes within that time; how many bytes that was."""
+    count = 0
+    for key, _ in selector.select(seconds):
+        data = os.read(key.fd, _CHUNK)
+        if key.data is None:
+            continue  # the bell: its message is that it rang
+        if data:
+            key.data.feed(data)
+            count += len(data)
+        else:
+            selector.unregister(key.fileobj)
+    return count
+
+
+def _drain(selector: selectors.BaseSelector) -> None:
+    """What a process wrote before its end is in the pipe; whoever inherited the pipe may write for ever."""
+    left = 2 * _PIPE
+    while left > 0 and (count := _read(selector, 0)):
+        left -= count
+
+
+def _pipe(
+    stack: contextlib.ExitStack, starting: contextlib.ExitStack, selector: selectors.BaseSelector, sink: Sink
+) -> int:
+    """A pipe into a sink: the end to write to, ours only while the process is being started."""
+    reading, writing = os.pipe()
+    stack.callback(os.close, reading)
+    starting.callback(os.close, writing)
+    selector.register(reading, selectors.EVENT_READ, sink)
+    return writing
+
+
+def _start(
+    path: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, stdin: IO[bytes], out: int, err: int
+) -> Any:  # noqa: ANN401 - of sh, which has no types
+    import sh  # looked up late: importing it costs 60 ms, and `invoke --list` runs nothing
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            running = sh.Command(path)(
+                *argv[1:],
+                _in=stdin,
+                _out=out,
+                _err=err,
+                _env=dict(env),
+                _cwd=None if cwd is None else str(cwd),
+                _encoding="utf-8",
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _tty_out=False,
+                _return_cmd=True,
+            )
+    except sh.ForkException as error:
+        _bury(error)
+        raise _cannot_start(path, str(error).strip().rpartition("\n")[2].strip()) from None
+    except sh.CommandNotFound:
+        raise _cannot_start(path, "it is no longer there") from None
+    return running.process
+
+
+def _bury(error: BaseException) -> None:
+    """Wait for a child that could not exec, and close its pipes: sh does neither, but its frame still knows them."""
+    trace = error.__traceback__
+    while trace is not None:
+        known = trace.tb_frame.f_locals
+        if "session_pipe_read" in known:
+            for name in ("session_pipe_read", "session_pipe_write"):
+                os.close(known[name])
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(known["self"].pid, 0)
+        trace = trace.tb_next
+
+
+def _cannot_start(path: str, why: str, *, transient: bool = False) -> CannotStart:
+    return CannotStart(
+        f"the program {path} cannot be started",
+        why=why,
+        fix="end other programs, or raise the limits (ulimit -n, ulimit -u)"
+        if transient
+        else "run it by hand; a program of the project's own is fetched again by `make tools`",
+        transient=transient,
+    )

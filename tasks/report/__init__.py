@@ -1,1 +1,0 @@
-"""`invoke report`: which records and logs are meant, and where what is made of them goes."""

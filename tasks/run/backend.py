@@ -1,0 +1,93 @@
+"""What a launch reaches without a program: the cluster's API, and registries, on this machine's ports.
+
+A rehearsal has stand-ins for programs on its PATH; for these it has `tasks.rehearsal.reach.Rehearsed`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tasks.core.imageref import Reference
+    from tasks.engine.step import Context
+    from tasks.kube.client import Api
+    from tasks.process.command import Programs
+
+
+class Reach(Protocol):
+    """How it is reached."""
+
+    def api(self, kubeconfig: Path, programs: Programs) -> Api:
+        """The API of a private kubeconfig."""
+
+    def server_answers(self, host: str, port: int) -> bool:
+        """Whether an API's server speaks there."""
+
+    def http_status(self, address: str, port: int, host: str, path: str) -> int:
+        """The status that a published HTTP port answers with for a host name; 0 where nothing answers."""
+
+    def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
+        """Wait until a registry that was started answers; False if it does not within those seconds."""
+
+    def cache_fault(self, port: int, image: Reference) -> str:
+        """What keeps a cache from bringing what it does not have; "" if nothing does."""
+
+    def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+        """Bytes of an image's layers by their digests. Raises `tasks.clients.registry_http.NotFetched`."""
+
+    def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
+        """Have a cache bring an image; bytes. Raises `tasks.clients.registry_http.NotFetched`."""
+
+
+class Network:
+    """By this machine's network."""
+
+    def api(self, kubeconfig: Path, programs: Programs) -> Api:
+        """By certificate, or through kubectl."""
+        from tasks.kube.client import open_api
+
+        return open_api(kubeconfig, programs)
+
+    def server_answers(self, host: str, port: int) -> bool:
+        """By a TLS handshake."""
+        from tasks.kube.client import port_answers
+
+        return port_answers(host, port)
+
+    def http_status(self, address: str, port: int, host: str, path: str) -> int:
+        """By a GET of 2 s at most, without any proxy."""
+        import http.client
+
+        connection = http.client.HTTPConnection(address, port, timeout=2.0)
+        try:
+            connection.request("GET", path, headers={"Host": host} if host else {})
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    def registry_answers(self, port: int, context: Context, seconds: float) -> bool:
+        """By the registry's own `/v2/`."""
+        from tasks.clients.registry_http import answers
+
+        return answers(port, context, seconds)
+
+    def cache_fault(self, port: int, image: Reference) -> str:
+        """By asking it for a layer that nobody has."""
+        from tasks.clients.registry_http import fault
+
+        return fault(port, image.repository)
+
+    def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
+        """By its manifest."""
+        from tasks.clients.registry_http import layers
+
+        return layers(port, image, arch, context)
+
+    def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
+        """By reading manifests and layers through it."""
+        from tasks.clients.registry_http import fetch
+
+        return fetch(port, image, arch, context)

@@ -1,0 +1,302 @@
+"""The dependencies of a chart's folder: which are not in its charts/ folder, and a private copy of it that has them.
+
+As `helm dependency build` does it (Helm 3 and 4: `pkg/downloader/manager.go`), with three differences: the user's
+folder is never written to, a dependency by `file://` gets its own dependencies too, and each is fetched by itself, so
+that one from a registry by plain HTTP can stand beside one by HTTPS. Conditions and tags are left to Helm, which reads
+them at installation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.redact import conceal_logins, without_logins
+from tasks.run.charts import is_exact
+
+_ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>v?\d+\.\d+\.\d+.*)\.tgz")
+_NO_CHART_FILES = frozenset({".git", ".hg", ".svn"})
+_GOOD = frozenset({"ok", "unpacked", "too many matches"})
+"""States of `helm dependency list`; the last: one chart in two versions, by two aliases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A dependency that a chart repository or an OCI registry has."""
+
+    name: str
+    reference: str
+    """repository/name, oci://…/name, or the address of a repository that no setting names, with /name."""
+    url: str | None
+    """The repository's address; None for OCI."""
+    version: str | None
+    """That of Chart.lock where there is one, else what Chart.yaml asks for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """A dependency by `file://`."""
+
+    name: str
+    folder: Path
+    source: Source | None
+    """What it has to be built from itself; None if it needs no building."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A chart's folder some of whose dependencies have to be brought."""
+
+    folder: Path
+    remotes: tuple[Remote, ...]
+    locals: tuple[Local, ...]
+
+    def all_remotes(self) -> Iterator[Remote]:
+        """With those of dependencies by `file://`."""
+        yield from self.remotes
+        for each in self.locals:
+            if each.source is not None:
+                yield from each.source.all_remotes()
+
+    def folders(self) -> Iterator[Path]:
+        """Every folder that it is built from."""
+        yield self.folder
+        for each in self.locals:
+            yield from each.source.folders() if each.source is not None else (each.folder,)
+
+
+def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ...] = ()) -> Source | None:
+    """What a chart's folder has to be built from; None if it can be installed as it is.
+
+    `repositories`: addresses by name. Raises `BadInput` for a dependency that cannot be found. A Chart.yaml that cannot
+    be read is left to Helm, which tells what is wrong with it.
+    """
+    declared = _rows(folder, "Chart.yaml", "requirements.yaml")
+    if not declared:
+        return None
+    locked = _rows(folder, "Chart.lock", "requirements.lock")
+    unpacked, archives = _present(folder / "charts")
+    remotes: list[Remote] = []
+    locals_: list[Local] = []
+    for number, row in enumerate(declared):
+        name, address = row["name"], row["repository"]
+        if name in unpacked:
+            continue
+        if address.startswith("file://"):
+            found = _local(folder, row, repositories, above)
+            if found is None and name not in archives:
+                raise _unusable(folder, row, f"there is no chart in the folder {_path(folder, address)}")
+            if found is not None:
+                locals_.append(found)
+        elif not address:
+            if name not in archives:
+                raise _unusable(folder, row, f"it names no repository, and {folder / 'charts' / name} is not there")
+        else:
+            synced = _in_sync(declared, locked)
+            version = (locked[number] if locked and synced else row)["version"]
+            if name in archives and (not is_exact(version) or _same(version) & archives[name]):
+                continue
+            if not synced:
+                raise _out_of_sync(folder)
+            remotes.append(_remote(folder, row, version, repositories))
+    if not remotes and not locals_:
+        return None
+    return Source(folder=folder, remotes=tuple(remotes), locals=tuple(locals_))
+
+
+def digest(*paths: Path) -> str:
+    """Of archives, and of all files in charts' folders, together. Raises `BadInput` where one cannot be read."""
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            for file in [path] if path.is_file() else sorted(files(path)):
+                found.update(str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0")
+        except OSError as error:
+            raise BadInput(
+                f"the chart {path} cannot be read",
+                why=f"{error.filename}: {error.strerror}",
+                fix="correct its mode or owner, or take it out of the chart's folder",
+            ) from None
+    return found.hexdigest()[:16]
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The files of a chart's folder, links followed as Helm does, less those of version control."""
+    for at, inner, names in os.walk(folder, followlinks=True):
+        here = Path(at).resolve()
+        inner[:] = [
+            name
+            for name in inner
+            if name not in _NO_CHART_FILES
+            and not (Path(at, name).is_symlink() and here.is_relative_to(Path(at, name).resolve()))  # a ring of links
+        ]
+        yield from (path for name in names if (path := Path(at, name)).is_file())
+
+
+def assemble(
+    source: Source, target: Path, archive: Callable[[Remote], Path], package: Callable[[Path, Path, str], None]
+) -> None:
+    """Make a copy of the chart's folder at `target`, with all dependencies in its charts/ folder.
+
+    `archive`: where a fetched one lies. `package`: makes an archive of a chart's folder, in a folder.
+    """
+    for file in files(source.folder):
+        copy = target / file.relative_to(source.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    charts = target / "charts"
+    charts.mkdir(parents=True, exist_ok=True)
+    brought = {each.name for each in source.remotes} | {local.name for local in source.locals}
+    for path in charts.glob("*.tgz"):
+        if _of(path)[0] in brought:
+            path.unlink()
+    for each in source.remotes:
+        found = archive(each)
+        shutil.copyfile(found, charts / found.name)
+    for number, local in enumerate(source.locals):
+        made = local.folder
+        if local.source is not None:
+            made = target.with_name(f"{target.name}-{number}")
+            assemble(local.source, made, archive, package)
+        package(made, charts, f"the dependency '{local.name}' of the chart {source.folder}")
+
+
+def check(listed: str, folder: Path) -> None:
+    """Read what `helm dependency list` says of the copy. Raises `LaunchError` for a dependency that does not fit."""
+    for line in listed.splitlines()[1:]:
+        name, version, repository, state = ([part.strip() for part in line.split("\t")] + [""] * 4)[:4]
+        if state and state not in _GOOD:
+            raise LaunchError(
+                f"the dependency '{name}' of the chart {folder} does not fit: {state}",
+                why=f"Chart.yaml asks for {name} {version} of {repository or 'its charts/ folder'}; "
+                "what Chart.lock names, or the folder holds, is another one",
+                fix=f"correct its Chart.yaml, then: helm dependency update {folder}",
+            )
+
+
+def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
+    """The dependencies in the first of these files that has some."""
+    for name in names:
+        try:
+            text = (folder / name).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        if "dependencies" in text and (rows := _parsed(text)):
+            return rows
+    return []
+
+
+def _parsed(text: str) -> list[dict[str, str]]:
+    from tasks.core import yaml
+
+    try:
+        document: Any = yaml.load(text)
+        rows = document.get("dependencies") or ()
+        for row in rows:
+            conceal_logins(str(row.get("repository") or ""))
+        return [{key: str(row.get(key) or "") for key in ("name", "version", "repository")} for row in rows]
+    except (ValueError, AttributeError, TypeError):
+        return []
+
+
+def _present(charts: Path) -> tuple[set[str], dict[str, set[str]]]:
+    """What is in a charts/ folder: names of charts in folders, and versions of archives by name."""
+    unpacked: set[str] = set()
+    archives: dict[str, set[str]] = {}
+    for path in sorted(charts.iterdir()) if charts.is_dir() else ():
+        if (path / "Chart.yaml").is_file():
+            unpacked.add(path.name)
+        elif path.suffix == ".tgz" and path.is_file():
+            name, version = _of(path)
+            archives.setdefault(name, set()).update(_same(version))
+    return unpacked, archives
+
+
+def _of(archive: Path) -> tuple[str, str]:
+    """Name and version of an archive, by its name."""
+    match = _ARCHIVE.fullmatch(archive.name)
+    return (match["name"], match["version"]) if match else (archive.stem, "")
+
+
+def _same(version: str) -> set[str]:
+    return {version.removeprefix("v")}
+
+
+def _in_sync(declared: list[dict[str, str]], locked: list[dict[str, str]]) -> bool:
+    """Whether Chart.lock, where there is one, is about these dependencies. An alias stands there as an address."""
+    if not locked:
+        return True
+    if [row["name"] for row in declared] != [row["name"] for row in locked]:
+        return False
+    return all(
+        _alias(row["repository"]) is not None or row["repository"].rstrip("/") == other["repository"].rstrip("/")
+        for row, other in zip(declared, locked, strict=True)
+    )
+
+
+def _alias(repository: str) -> str | None:
+    """The name of a configured repository; None for an address."""
+    for mark in ("@", "alias:"):
+        if repository.startswith(mark):
+            return repository.removeprefix(mark)
+    return None
+
+
+def _remote(folder: Path, row: dict[str, str], version: str, repositories: Mapping[str, str]) -> Remote:
+    name, address = row["name"], row["repository"].rstrip("/")
+    if address.startswith("oci://"):
+        return Remote(name=name, reference=f"{address}/{name}", url=None, version=version or None)
+    alias = _alias(address)
+    if alias is None:
+        alias = next((key for key, url in repositories.items() if url.rstrip("/") == address), None)
+    elif alias not in repositories:
+        there = ", ".join(repositories) or "none"
+        raise _unusable(
+            folder, row, f"no repository is named '{alias}'; there are: {there}", fix=f"add helm.repositories.{alias}"
+        )
+    if alias is not None:
+        return Remote(name=name, reference=f"{alias}/{name}", url=repositories[alias], version=version or None)
+    if not address.startswith(("https://", "http://")):
+        raise _unusable(
+            folder, row, f"its repository is '{address}'", fix="write https://…, oci://…, file://…, or @NAME"
+        )
+    return Remote(name=name, reference=f"{without_logins(address)}/{name}", url=address, version=version or None)
+
+
+def _path(folder: Path, address: str) -> Path:
+    return Path(os.path.normpath(folder / address.removeprefix("file://")))
+
+
+def _local(folder: Path, row: dict[str, str], repositories: Mapping[str, str], above: tuple[Path, ...]) -> Local | None:
+    """None where its folder is not there."""
+    path = _path(folder, row["repository"])
+    if not (path / "Chart.yaml").is_file():
+        return None
+    trail = (*above, folder.resolve())
+    if path.resolve() in trail:
+        ring = " → ".join(str(each) for each in (*trail[trail.index(path.resolve()) :], path.resolve()))
+        raise _unusable(folder, row, f"charts need each other in a ring: {ring}", fix="take one out")
+    return Local(name=row["name"], folder=path, source=read(path, repositories, above=trail))
+
+
+def _unusable(folder: Path, row: dict[str, str], why: str, *, fix: str = "") -> BadInput:
+    return BadInput(
+        f"the dependency '{row['name']}' of the chart {folder} cannot be resolved",
+        why=why,
+        fix=fix or f"correct its `repository` in {folder / 'Chart.yaml'}",
+    )
+
+
+def _out_of_sync(folder: Path) -> BadInput:
+    return BadInput(
+        f"Chart.lock of the chart {folder} is out of sync with its Chart.yaml",
+        why="they name other dependencies, or other repositories",
+        fix=f"helm dependency update {folder}",
+    )

@@ -1,0 +1,232 @@
+"""Charts: where they come from, and where their archives are cached."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.documents import checked, documents, read_text
+from tasks.core.errors import BadInput, LaunchError
+from tasks.facts.endpoint import on_loopback
+from tasks.facts.facts import Situation
+from tasks.kube.objects import digest, fill
+from tasks.settings.schema import Release
+
+if TYPE_CHECKING:
+    from tasks.run.chart_dependencies import Remote, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One chart in one version."""
+
+    reference: str
+    """repository/chart, oci://…, a path, or for a dependency the address of a repository that no setting names."""
+    version: str | None
+    url: str | None
+    """The repository's address; None for OCI and paths."""
+    identity: str
+    """Changes when another chart would be installed."""
+    path: Path | None = None
+    """A chart on this machine."""
+    source: Source | None = None
+    """What a chart on this machine is built from, where dependencies of it are missing."""
+    parent: str = ""
+    """Of a dependency: what it is a dependency of, as text."""
+
+    @property
+    def id(self) -> str:
+        """Short, fit for a folder's name."""
+        key = self.identity if self.source is not None else f"{self.url} {self.reference} {self.version}"
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    @property
+    def display(self) -> str:
+        """For people."""
+        return f"{self.reference} {self.version}" if self.version else self.reference
+
+    @property
+    def step(self) -> str:
+        """The step that fetches or builds it."""
+        return f"helm: {'fetch' if self.source is None else 'build'} {self.display}"
+
+    @property
+    def repository(self) -> str | None:
+        """The repository's name: for one that no setting names, made from its address."""
+        if self.url is None:
+            return None
+        if "://" in self.reference:
+            return f"unnamed-{hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
+        return self.reference.split("/", 1)[0]
+
+    @property
+    def registry(self) -> str | None:
+        """Host and port of an OCI registry; None for other charts."""
+        return self.reference.split("/")[2] if self.reference.startswith("oci://") else None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is the same archive each time.
+
+        Not so for a range of versions, nor for a registry of this machine, where a version may be pushed again.
+        """
+        if self.source is not None:
+            return all(each.fixed for each in self.dependencies)
+        return is_exact(self.version or "") and not on_this_machine(self.registry)
+
+    @property
+    def dependencies(self) -> tuple[Chart, ...]:
+        """What has to be fetched before it can be built."""
+        remotes = () if self.source is None else self.source.all_remotes()
+        return tuple(_dependency(each, self.display) for each in remotes)
+
+    def folder(self, situation: Situation) -> Path:
+        """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
+        if self.source is None:
+            return situation.folders.cache / "charts" / self.id
+        place = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        return situation.folders.cache / "built-charts" / place / self.id
+
+    def kept(self, situation: Situation) -> Path | None:
+        """The archive, or the built copy, of an earlier run; of a chart that is not `fixed` there is none."""
+        if self.path is not None and self.source is None:
+            return self.path
+        made = "*.tgz" if self.source is None else "[!.]*"
+        archives = sorted(self.folder(situation).glob(made)) if self.fixed else []
+        return archives[-1] if archives else None
+
+    def archive(self, situation: Situation) -> str:
+        """What Helm installs from: the path, or what a step has fetched or built."""
+        brought = situation.handover.charts.get(self.id)
+        if brought is not None:
+            return brought
+        kept = self.kept(situation)
+        if kept is None:
+            raise LaunchError(
+                f"the chart {self.display} has not been fetched",
+                why=f"there is no archive of it in {self.folder(situation)}",
+                fix="run the task again; it fetches what is missing",
+                transient=False,
+            )
+        return str(kept)
+
+
+def is_exact(version: str) -> bool:
+    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
+    return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
+
+
+def _dependency(remote: Remote, parent: str) -> Chart:
+    return Chart(
+        reference=remote.reference,
+        version=remote.version,
+        url=remote.url,
+        identity=f"{remote.url} {remote.reference} {remote.version or 'newest'}",
+        parent=f"the dependency '{remote.name}' of the chart {parent}",
+    )
+
+
+def chart_of(situation: Situation, release: Release) -> Chart:
+    """The chart of a release. Raises `BadInput` for a path that is not there."""
+    reference = release.chart
+    if reference.startswith("oci://"):
+        return Chart(reference=reference, version=release.version, url=None, identity=f"{reference} {release.version}")
+    if reference.startswith((".", "/")):
+        path = (situation.root / reference).resolve()
+        if not path.exists():
+            raise BadInput(
+                f"the chart of release '{release.name}' is not there: {path}",
+                why=f"helm.releases names it as {reference}, seen from {situation.root}",
+                fix="correct the path, or use repository/chart",
+            )
+        return _on_this_machine(reference, path, situation.settings.helm.repositories)
+    url = situation.settings.helm.repositories[reference.split("/", 1)[0]]
+    name = reference.split("/", 1)[1]
+    return Chart(
+        reference=reference, version=release.version, url=url, identity=f"{url} {name} {release.version or 'newest'}"
+    )
+
+
+def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]) -> Chart:
+    from tasks.run import chart_dependencies  # few launches have a chart on this machine
+
+    source = chart_dependencies.read(path, repositories) if path.is_dir() else None
+    content = chart_dependencies.digest(*(source.folders() if source is not None else (path,)))
+    found = Chart(
+        reference=reference, version=None, url=None, path=path, source=source, identity=f"{reference} {content}"
+    )
+    return replace(found, identity=" ".join([found.identity, *(each.identity for each in found.dependencies)]))
+
+
+def on_this_machine(registry: str | None) -> bool:
+    """Whether a registry, by its host and port, is one of this machine."""
+    return registry is not None and on_loopback(host_and_port(registry)[0])
+
+
+def host_and_port(registry: str) -> tuple[str, str]:
+    """Of `host`, `host:port`, or `[IPv6]:port`; the port may be empty."""
+    match = re.fullmatch(r"(?P<host>.+?)(?::(?P<port>[0-9]+))?", registry)
+    return (match["host"].strip("[]"), match["port"] or "") if match else ("", "")
+
+
+def release_values(release: Release, root: Path, values: Mapping[str, str]) -> dict[str, Any]:
+    """The files of values in their order, then the values of the settings, with `${IP}` and `${DOMAIN}` filled in.
+
+    Paths are seen from `root`. Raises `BadInput` for a file that is missing or is no mapping.
+    """
+    merged: dict[str, Any] = {}
+    for name in release.values_files:
+        merged = _merged(merged, _file(release, root, name))
+    merged = _merged(merged, checked(release.values, f"helm.releases: the values of '{release.name}'"))
+    filled: dict[str, Any] = fill(merged, values)
+    return filled
+
+
+def release_fingerprint(release: Release, chart: str, values: Mapping[str, Any]) -> str:
+    """16 digits that change with the chart, its values, or where the release goes. Fit for a label's value.
+
+    `chart` says which chart in which version it is. Timeouts, needs and waiting change nothing installed; whose values
+    win does.
+    """
+    made = {"name": release.name, "namespace": release.namespace, "chart": chart, "values": values}
+    if release.conflicts != "ours":
+        made["conflicts"] = release.conflicts
+    return digest(made)
+
+
+def _file(release: Release, root: Path, name: str) -> dict[str, Any]:
+    """A file's documents, merged as Helm 4 does; Helm 3 takes the first (source: helm, loader.LoadValues)."""
+    try:
+        path = root / Path(name).expanduser()
+    except RuntimeError:
+        raise BadInput(
+            f"cannot read {name}",
+            why=f"there is no home folder of that user; it is a file of values of release '{release.name}'",
+            fix="correct the path",
+        ) from None
+    merged: dict[str, Any] = {}
+    for document in documents(read_text(path, f"a file of values of release '{release.name}'"), name):
+        if not isinstance(document.value, dict):
+            raise BadInput(
+                f"{document.place} is a {type(document.value).__name__}, not a mapping",
+                why=f"it is a file of values of release '{release.name}'",
+                fix="write names and values as `name: value`",
+            )
+        merged = _merged(merged, document.value)
+    return merged
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, everything else is replaced, as Helm merges files (source: helm, loader.MergeMaps).
+
+    null replaces too, and is kept: Helm takes it as the wish to delete the chart's own default.
+    """
+    done = dict(below)
+    for name, value in above.items():
+        old = done.get(name)
+        done[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return done

@@ -1,0 +1,45 @@
+"""Running a program in a step: its failure is told with the cause, where one is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tasks.engine.step import Action, Context, Report
+from tasks.process.command import Command, CommandFailed, Completed, Programs
+
+if TYPE_CHECKING:
+    from tasks.kube.apply import Refused
+
+
+def run(
+    programs: Programs,
+    command: Command,
+    context: Context | None = None,
+    *,
+    listen: Callable[[str], None] | None = None,
+    quiet: bool = False,
+) -> Completed:
+    """As `Programs.run`; a `CommandFailed` is raised again with what is known of its cause."""
+    from tasks.diagnose.diagnosis import explain
+
+    try:
+        return programs.run(command, context, listen=listen, quiet=quiet)
+    except CommandFailed as error:
+        raise explain(error, command.argv[0]) from error
+
+
+def explain_refusal(error: Refused) -> Refused:
+    """The same with what is known of its cause."""
+    from tasks.kube.client import explained
+
+    return explained(error, error.text)
+
+
+def running(programs: Programs, command: Command) -> Action:
+    """One command as an action."""
+
+    def act(context: Context) -> Report | None:
+        return Report(exit_code=run(programs, command, context).code)
+
+    return act

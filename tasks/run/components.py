@@ -1,0 +1,217 @@
+"""Waiting for those optional components of the cluster that something of this launch uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.facts import Situation
+from tasks.facts.objects import Live, system_items
+from tasks.k3d.arguments import disabled
+from tasks.k3d.steps import READY
+from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
+from tasks.kube.resources import Key
+
+if TYPE_CHECKING:
+    from tasks.kube.client import Api
+
+TASK = "health"
+IN_USE = "health: components in use"
+ALL = "all"
+_DISABLED_AS = {PROVISIONER: "local-storage"}
+"""What `--disable` calls a component, where that is another name (k3s: Packaged Components)."""
+_METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.metrics.k8s.io")
+_AUTOSCALES, _ANSWERS = 75.0, 30.0
+"""Seconds until an autoscaler has figures (two scrapes and a look of its controller, 15 s each, and the pods' own
+start), and until an Ingress answers."""
+_APPEARS = 30.0
+"""Seconds after the first workload of kube-system in which each component that k3s brings has something there, if it is
+brought at all: k3s applies its packaged manifests as soon as its API answers, unless a `.skip` file is beside them."""
+_NOT_YET = (0, 502, 503, 504)
+"""Answers of an ingress controller, or of what forwards to it, before it knows the Ingress."""
+
+
+def waited_for(situation: Situation, *, everything: bool = False) -> Callable[[str], bool]:
+    """Whether a workload of kube-system is waited for whatever uses it, by its name."""
+    named = frozenset(OPTIONAL if everything else situation.settings.health.wait_for)
+    if ALL in named:
+        named = frozenset(OPTIONAL)
+    return lambda name: (found := component(name)) is None or found in named or name in named
+
+
+def off(situation: Situation) -> frozenset[str]:
+    """Components of k3s that are disabled; a foreign cluster may have none of them."""
+    if situation.engine == "existing":
+        return frozenset({"coredns", *OPTIONAL})
+    names = disabled(situation.settings.cluster, situation.settings.ingress.controller)
+    return names | {each for each in OPTIONAL if _DISABLED_AS.get(each, each) in names}
+
+
+def starting(live: Live, waits: Callable[[str], bool]) -> tuple[str, ...]:
+    """Components that are not ready and that nobody waits for unless something uses them."""
+    late = (key.partition("/")[2] for key, text in live.system.items() if text)
+    return tuple(sorted({component(name) or name for name in late if not waits(name)}))
+
+
+def step(situation: Situation, before: Sequence[Step], *, everything: bool = False) -> Step | None:
+    """The wait that begins when all objects of the launch are there; None where everything is waited for anyway.
+
+    `before`: the steps that put the objects in.
+    """
+    waits = waited_for(situation, everything=everything)
+    if all(waits(name) for name in OPTIONAL):
+        return None
+    skip, notes = _settled(situation, waits) if all(each.skip is not None for each in before) else (None, ())
+    return Step(
+        name=IN_USE,
+        task=TASK,
+        action=_waiting(situation),
+        needs=(READY, *(each.name for each in before)),
+        wait=True,
+        deadline=situation.settings.timeouts.health,
+        skip=skip,
+        notes=notes,
+        why="what a claim, an Ingress or an autoscaler uses",
+        expected=0.1,
+    )
+
+
+def _settled(situation: Situation, waits: Callable[[str], bool]) -> tuple[str | None, tuple[str, ...]]:
+    """Why nothing has to be waited for, by the facts, and what to tell the user; None if something has to be."""
+    live = situation.live
+    if live is None:
+        return None, ()
+    late = starting(live, waits)
+    used = [each for each in late if each in live.use.needed]
+    if used:
+        return None, ()
+    return ("nothing uses what still starts" if late else "all that are there are ready"), _note(late)
+
+
+def _note(late: Collection[str]) -> tuple[str, ...]:
+    return (f"still starting, and used by nothing: {', '.join(late)}; `invoke health` waits for it",) if late else ()
+
+
+def _namespaces(situation: Situation) -> frozenset[str]:
+    return frozenset({*situation.settings.namespaces, *(each.namespace for each in situation.releases)})
+
+
+def _waiting(situation: Situation) -> Action:
+    def act(context: Context) -> Report | None:
+        from tasks.kube.wait import wait_ready
+        from tasks.run.pulls import doubting
+
+        use = in_use(situation.api(), _namespaces(situation))
+        needed = {name: why for name, why in use.needed.items() if name not in off(situation)}
+        done, absent = [], set[str]()
+        if needed:
+            keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
+            done = wait_ready(situation.watched(), keys, context, doubt=doubting(situation))
+        notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
+        if METRICS not in absent:
+            notes += _autoscaled(situation, use, context)
+        notes += _answering(situation, use, context)
+        late = _late(situation.api(), waited_for(situation))
+        why = ", ".join(f"{name} for {why}" for name, why in needed.items()) or "none is used"
+        return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=(*notes, *_note(late)))
+
+    return act
+
+
+def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:
+    """The workloads of these components, and those that each must have in the end.
+
+    `absent` becomes those that have nothing in the cluster, and will not.
+    """
+    there = [(component(item["metadata"]["name"]), item) for item in system_items(api)]
+    absent.clear()
+    if _old([item for _, item in there]):
+        absent.update(set(needed) - {name for name, _ in there})
+    keys = [Key("apps/v1", "Deployment", "kube-system", name) for name in needed if name not in absent]
+    keys += [
+        Key(item["apiVersion"], item["kind"], "kube-system", item["metadata"]["name"])
+        for name, item in there
+        if name in needed
+    ]
+    if METRICS in needed and METRICS not in absent:
+        keys.append(_METRICS_API)
+    return list(dict.fromkeys(keys))
+
+
+def _old(items: Iterable[Item]) -> bool:
+    """Whether the first of these was made so long ago that whatever comes with it is there."""
+    made = [datetime.fromisoformat(text) for each in items if (text := each["metadata"].get("creationTimestamp"))]
+    return bool(made) and (datetime.now(UTC) - min(made)).total_seconds() >= _APPEARS
+
+
+def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:
+    from tasks.kube.readiness import workload_ready
+
+    late = (item["metadata"]["name"] for item in system_items(api) if not workload_ready(item)[0])
+    return tuple(sorted({component(name) or name for name in late if not waits(name)}))
+
+
+def _autoscaled(situation: Situation, use: Use, context: Context) -> list[str]:
+    """Wait until autoscalers have figures."""
+    if not use.autoscalers or METRICS in off(situation):
+        return []
+
+    def without() -> list[str]:
+        found = [(each, scales(each)) for each in in_use(situation.api(), _namespaces(situation)).autoscalers]
+        return [
+            f"horizontalpodautoscaler/{each['metadata']['name']} has no figures yet: {text}"
+            for each, (good, text) in found
+            if not good
+        ]
+
+    return _bounded(without, context, _AUTOSCALES)
+
+
+def _answering(situation: Situation, use: Use, context: Context) -> list[str]:
+    """Wait until each Ingress answers at the published port."""
+    ports = situation.handover.ports or situation.ports
+    if not use.ingresses or situation.engine == "existing" or ports is None or not ports.http:
+        return []
+    port, address = ports.http, situation.settings.cluster.bind_address
+
+    def silent() -> list[str]:
+        found = []
+        for each in in_use(situation.api(), _namespaces(situation)).ingresses:
+            host, path = _first_rule(each)
+            status = situation.reach.http_status(address, port, host, path)
+            known = bool(((each.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
+            if status in _NOT_YET or (status == 404 and not known):
+                url = f"http://{host or address}:{port}{path}"
+                found.append(f"ingress/{each['metadata']['name']} does not answer yet at {url}")
+        return found
+
+    return _bounded(silent, context, _ANSWERS)
+
+
+def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float) -> list[str]:
+    """Wait until nothing is missing; what still is when the time is over are notes, which fail nothing."""
+    from tasks.kube.client import NotInTime, wait_until
+
+    left: list[str] = []
+
+    def look() -> bool | None:
+        left[:] = missing()
+        context.say("; ".join(left) or "all answer")
+        return None if left else True
+
+    try:
+        wait_until(look, replace(context, deadline=min(seconds, context.deadline)), pause=0.2, cap=1.0)
+    except NotInTime:
+        return left
+    return []
+
+
+def _first_rule(ingress: Item) -> tuple[str, str]:
+    """Host name and path to ask for."""
+    rules: Sequence[Item] = (ingress.get("spec") or {}).get("rules") or ({},)
+    paths: Sequence[Item] = (rules[0].get("http") or {}).get("paths") or ({},)
+    path = str(paths[0].get("path") or "/")
+    return str(rules[0].get("host") or "").replace("*", "any"), path if path.startswith("/") else "/"

@@ -1,0 +1,92 @@
+"""Objects in a cluster that is not this project's: created, or updated where this project created them before.
+
+Nothing is taken over: creating fails where an object of that name is there, and an update names the object's uid, so
+the API server itself refuses one that somebody else has made in the meantime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tasks.clients import kubectl
+from tasks.kube.apply import line, not_taken, place_of, put, stream
+from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
+from tasks.kube.objects import FIELD_MANAGER
+from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
+from tasks.kube.resources import Key, Resources
+from tasks.run.command import run
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Situation
+
+_QUERY = urlencode({"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"})
+
+
+def create_or_update(situation: Situation, api: Api, resources: Resources, obj: Mapping[str, Any]) -> str:
+    """Return `created` or `applied`. Raises `Foreign` for an object that this project did not create, `Refused`."""
+    assert isinstance(api, Sender)
+    place = place_of(resources, obj)
+    there = _there(api, place)
+    if there is None:
+        code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, situation.environment)))
+        if code in (200, 201):
+            return "created"
+        there = _there(api, place) if code == 409 else None  # somebody was faster, or an answer of ours was lost
+        if there is None:
+            raise not_taken(code, obj, text)
+    if created_by(there) != situation.environment:
+        kind = f"{str(obj['kind']).lower()}/{obj['metadata']['name']}"
+        raise refused(f"the cluster of context '{situation.standing.name}'", {kind: owner_of(there)})
+    _update(situation, api, resources, obj, there, place)
+    return "applied"
+
+
+def _update(
+    situation: Situation,
+    api: Sender,
+    resources: Resources,
+    obj: Mapping[str, Any],
+    there: Mapping[str, Any],
+    place: str,
+) -> None:
+    found = applicable(there)
+    if found is not None:
+        code, text = api.send("PUT", f"{place}?{_QUERY}", line(found))
+        if code != 200:
+            raise not_taken(code, obj, text)
+    exact = {**obj, "metadata": {**obj["metadata"], "uid": there["metadata"]["uid"]}}
+    if isinstance(api, Direct):
+        put(api, resources, exact, line(exact))
+        return
+    deadline = max(WRITE, situation.settings.timeouts.command)
+    run(situation.programs, kubectl.apply(situation.folders.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
+
+
+def _there(api: Api, place: str) -> Mapping[str, Any] | None:
+    try:
+        found: Mapping[str, Any] = api.get(place)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+    return found
+
+
+def delete(api: Api, resources: Resources, key: Key, uid: str) -> bool:
+    """Delete the object with this uid. False where another one of its name is there. Raises `Refused`."""
+    assert isinstance(api, Sender)
+    obj = {"apiVersion": key.api_version, "kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}}
+    options = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid},
+        "propagationPolicy": "Background",  # by default that of a Job is to leave its pods (Kubernetes: API of Jobs)
+    }
+    if resources.find(key.api_version, key.kind) is None:
+        return True  # gone with its definition
+    code, text = api.send("DELETE", place_of(resources, obj), line(options))
+    if code not in (200, 202, 404, 409):
+        raise not_taken(code, obj, text)
+    return code != 409

@@ -1,0 +1,31 @@
+"""Keys of all objects that a launch would put in: what is asked for when a cluster is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from tasks import manifests, namespaces
+from tasks.facts.facts import Situation
+from tasks.kube.objects import key
+from tasks.kube.resources import Key
+
+
+def wanted_objects(situation: Situation, parts: Collection[str]) -> list[dict[str, Any]]:
+    """The objects of these parts; namespaces always, since everything else lives in them."""
+    return [*namespaces.wanted(situation), *contents(situation, parts)]
+
+
+def contents(situation: Situation, parts: Collection[str]) -> list[dict[str, Any]]:
+    """The same without the namespaces that hold them."""
+    found: list[dict[str, Any]] = []
+    if "secrets" in parts:
+        found += situation.secrets
+    if "manifests" in parts:
+        found += manifests.wanted_base(situation) + manifests.wanted_own(situation)
+    return found
+
+
+def wanted_keys(situation: Situation, parts: Collection[str]) -> list[Key]:
+    """Their keys, each once."""
+    return list(dict.fromkeys(key(each) for each in wanted_objects(situation, parts)))

@@ -1,0 +1,104 @@
+"""A cluster that somebody else made: its context becomes a private kubeconfig, and no engine is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tasks import manifests
+from tasks.clients import helm, kubectl
+from tasks.core.errors import BadInput
+from tasks.facts.cluster import Presence, Standing
+from tasks.facts.facts import Situation
+from tasks.facts.gather import with_live
+from tasks.k3d.config import Shape
+from tasks.kube.objects import key
+from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
+from tasks.kube.resources import display
+from tasks.process.command import CommandFailed, Programs
+from tasks.run.desired import contents
+from tasks.run.kustomize import kustomized
+from tasks.run.release_ownership import installed_by
+from tasks.run.session import Session
+from tasks.secrets import values
+from tasks.settings.rules import releases
+from tasks.settings.schema import Settings
+
+
+def existing(session: Session, parts: Collection[str]) -> Situation:
+    """Ask its API. Raises `BadInput` for a context that is not there, `ApiError`."""
+    from tasks.clients.kubeconfig import write_private
+    from tasks.facts.machine import machine, size
+    from tasks.facts.programs import numbers, versions
+
+    settings: Settings = session.settings
+    programs = session.programs()
+    context = str(session.options.context)
+    session.check_folders()
+    write_private(session.folders.kubeconfig, _flattened(programs, context))
+    here, version = machine(), versions(programs, session.state)
+    sized = size(here.cpus, here.memory_bytes)
+    session.system.update(
+        cpus=here.cpus,
+        memory_gib=round(here.memory_bytes / 1024**3, 1),
+        arch=here.arch,
+        os=here.os,
+        docker=None,
+        k3d=None,
+        kubectl=version.kubectl,
+        helm=version.helm,
+        k3s_image=None,
+    )
+    situation = Situation(
+        settings=settings,
+        root=session.root,
+        environ=session.environ,
+        programs=programs,
+        k3d_programs=programs,
+        helm_programs=programs.with_env(
+            helm.environment(session.folders.cache, session.folders.repositories(settings.helm.repositories))
+        ),
+        folders=session.folders,
+        engine="existing",
+        standing=Standing(name=context, presence=Presence.RUNNING),
+        shape=Shape(image="", agents=0, concurrency=settings.pool.concurrency or sized.concurrency),
+        releases=releases(settings),
+        environment=environment(session.owner, settings.cluster.name),
+        clear_pending=session.clear_pending,
+        helm_major=(numbers(version.helm) or (4,))[0],
+        rendered=kustomized(session, programs, parts),
+        **values(session, parts),
+    )
+    return with_live(situation, parts)
+
+
+def refuse_taken(situation: Situation, parts: Collection[str]) -> None:
+    """Nothing is taken over: raises `Foreign` with the owner of each thing that a launch would change and that is not
+    of this environment. Releases that are pending are refused too: see `tasks.run.release_ownership.refuse_pending`.
+    """
+    assert situation.live is not None
+    live, found = situation.live, dict[str, str]()
+    for each in contents(situation, parts):
+        there = live.objects.get(key(each))
+        if there is None or manifests.is_there_as_wanted(situation, each):
+            continue
+        if created_by(there) != situation.environment:
+            found[display(each)] = owner_of(there)
+    for release in situation.releases if "helm" in parts else ():
+        installed = live.releases.get((release.namespace, release.name))
+        if installed is not None and installed.labels.get(CREATED_BY) != situation.environment:
+            found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
+    if found:
+        raise refused(f"the cluster of context '{situation.standing.name}'", found)
+
+
+def _flattened(programs: Programs, context: str) -> str:
+    """One context of the user's kubeconfig, asked for by its name; the current one is never taken."""
+    try:
+        return programs.run(kubectl.flattened(context), quiet=True).out
+    except CommandFailed as error:
+        names = programs.run(kubectl.contexts()).out.split()
+        raise BadInput(
+            f"your kubeconfig has no context '{context}'",
+            why=error.tail()[-1] if error.tail() else error.what,
+            fix=f"use one of: {', '.join(names) or 'there are none'}",
+        ) from None

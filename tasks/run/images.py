@@ -1,0 +1,373 @@
+"""Images and the pull-through caches: the host's own come through them, and pods' images are there before a node asks.
+
+What has been fetched is remembered for as long as the cache is the same container; which images a release needs, by
+what its chart was rendered to, for as long as chart and values are the same. Names outlive the caches: a launch whose
+caches were purged begins to fetch at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tasks.clients import helm
+from tasks.core.imageref import Reference, images_of, parse
+from tasks.core.optional import attempt
+from tasks.core.platforms import architecture
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.helm import fingerprint, install_name, values_of
+from tasks.k3d.arguments import disabled
+from tasks.kube.apply import line
+from tasks.kube.objects import digest
+from tasks.kube.releases import documents
+from tasks.prepull import KIND
+from tasks.run.charts import Chart, chart_of
+from tasks.run.command import run
+from tasks.run.registries import cache_name, cache_step
+from tasks.settings.schema import Release
+
+TASK = "registry"
+SYSTEM = "the system"
+FETCH = "registry: fetch images of "
+
+
+def source(situation: Situation, image: str) -> str | None:
+    """The cache that an image comes through; None: there is none, or it would have to start itself."""
+    settings = situation.settings
+    reference = parse(image)
+    cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
+    if cache is None or reference.digest:
+        return None  # Docker gives no name to what it pulled by a digest
+    name = cache_name(cache)
+    there = situation.registries.get(name)
+    running = there is not None and there.running
+    return name if running or image != settings.registries.image else None
+
+
+def sources(situation: Situation) -> dict[str, tuple[str, str]]:
+    """For images of the host the cache that they come through, and the step after which it runs."""
+    steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
+    found = {image: source(situation, image) for image in situation.images}
+    return {image: (name, steps[name]) for image, name in found.items() if name is not None}
+
+
+def port_of(situation: Situation, name: str) -> int | None:
+    """Where a cache answers on this machine."""
+    there = situation.registries.get(name)
+    return situation.handover.registry_ports.get(name) or (there.port if there is not None else None)
+
+
+def _id(situation: Situation, name: str) -> str:
+    there = situation.registries.get(name)
+    return situation.handover.registry_ids.get(name) or (there.id if there is not None else "")
+
+
+def _stamp(situation: Situation, image: str) -> Path | None:
+    """A file that is there when the cache that stands now has been given this image."""
+    name = source(situation, image)
+    container = _id(situation, name) if name is not None else ""
+    return situation.folders.cache / "fetched" / container[:24] / digest(image) if container else None
+
+
+def _fetched(situation: Situation, image: str) -> bool:
+    stamp = _stamp(situation, image)
+    return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
+
+
+def known(situation: Situation, key: str) -> tuple[str, ...] | None:
+    """The images that were remembered under a key, by this run or an earlier one; None: never."""
+    if key in situation.handover.images:
+        return situation.handover.images[key]
+    try:
+        found = json.loads((situation.folders.images / digest(key)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tuple(str(each) for each in found) if isinstance(found, list) else None
+
+
+def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Keep the images of these objects under a key. Raises OSError where later launches cannot have them."""
+    from tasks.core.files import write_whole
+
+    images = situation.handover.images[key] = images_of(objects)
+    path = situation.folders.images / digest(key)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(path, json.dumps(images))
+
+
+def remember_size(situation: Situation, image: str, size: int) -> None:
+    """Keep how many bytes of an image came through the line: what predictions for another line go by."""
+    from tasks.core.files import write_whole
+
+    if size <= 0:
+        return
+    path = _size_file(situation, image)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, f"{size}\n")
+
+
+def size_of(situation: Situation, image: str) -> int | None:
+    """The bytes that were remembered of an image; None: it never came through a cache."""
+    try:
+        return int(_size_file(situation, image).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _size_file(situation: Situation, image: str) -> Path:
+    return situation.folders.images / f"size-{digest(image)}"
+
+
+def layers_of(situation: Situation, image: str, port: int, context: Context) -> dict[str, int]:
+    """Bytes of an image's layers, by a cache's manifest of it; empty if it does not tell."""
+    from tasks.clients.registry_http import NotFetched
+
+    try:
+        return situation.reach.layers(port, parse(image), _arch(situation), context)
+    except NotFetched:
+        return {}
+
+
+def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step | None:
+    """Fetch what the caches do not have yet of these images; None if there is no cache for any of them."""
+    ours = [image for image in images if source(situation, image) is not None]
+    if not ours:
+        return None
+    name = f"{FETCH}{what}"
+    late = [image for image in ours if not _fetched(situation, image)]
+    if not late:
+        return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")
+    steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
+    needs = tuple(dict.fromkeys(steps[each] for image in late if (each := source(situation, image)) is not None))
+    return Step(
+        name=name,
+        task=TASK,
+        kind=KIND,
+        wait=True,  # for the line; the bound of downloads holds
+        action=_fetching(situation, late),
+        needs=needs,
+        deadline=situation.settings.timeouts.pull,
+        why=f"{_count(late)}, before a node asks for them",
+        expected=3.0,
+        optional=True,
+    )
+
+
+def _count(images: Sequence[str]) -> str:
+    return f"{len(images)} image" + ("" if len(images) == 1 else "s")
+
+
+def _fetching(situation: Situation, images: Sequence[str]) -> Action:
+    """What a cache cannot bring now is no failure: the node will ask again, and its pod tells why it gets none."""
+
+    def act(context: Context) -> Report | None:
+        from tasks.clients.registry_http import NotFetched
+
+        total, problems = 0, []
+        for image in images:
+            try:
+                total += _fetch(situation, image, context)
+            except NotFetched as error:
+                problems.append(f"{image}: {error.what}")
+        told = f"{_count(images)}, {total / 1e6:.0f} MB"
+        return Report(why="; ".join(problems) if problems else told)
+
+    return act
+
+
+def _fetch(situation: Situation, image: str, context: Context) -> int:
+    from tasks.clients.registry_http import NotFetched
+
+    name, reference = source(situation, image), parse(image)
+    port = port_of(situation, name) if name is not None else None
+    if port is None:
+        raise NotFetched("its cache does not run")
+    read = situation.reach.fetch(port, reference, _arch(situation), context)
+    remember_size(situation, image, read)
+    stamp = _stamp(situation, image)
+    if stamp is not None:
+        with contextlib.suppress(OSError):
+            stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stamp.touch(mode=0o600)
+    return read
+
+
+def _arch(situation: Situation) -> str:
+    """As image indexes name it; empty where the engine is not known."""
+    return architecture(situation.host.arch if situation.host is not None else "")
+
+
+def local(image: Reference, port: int) -> str:
+    """An image's name as the engine pulls it through a cache on loopback."""
+    return f"127.0.0.1:{port}/{image.repository}:{image.tag}"
+
+
+FIND = "registry: find images of "
+_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
+
+
+def steps(situation: Situation) -> list[Step]:
+    """For a cluster that is being made: of the system, if an earlier launch tells, then of each release."""
+    making = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    if situation.engine == "existing" or not making or not situation.settings.registries.caches:
+        return []
+    found = []
+    system = known(situation, system_key(situation))
+    if system is not None:
+        found.append(fetch_step(situation, SYSTEM, system))
+    for release in situation.releases:
+        found += _of_release(situation, release)
+    return [step for step in found if step is not None]
+
+
+def system_key(situation: Situation) -> str:
+    """What the images of kube-system depend on."""
+    off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
+    return f"system {situation.shape.image} without {' '.join(sorted(off))}"
+
+
+def remembered(situation: Situation) -> dict[str, tuple[str, ...]]:
+    """Images that are known of earlier launches, by what the steps that fetch them call it."""
+    found = {SYSTEM: known(situation, system_key(situation))}
+    found |= {what_of(each): known(situation, key_of(situation, each)) for each in situation.releases}
+    return {what: images for what, images in found.items() if images is not None}
+
+
+def key_of(situation: Situation, release: Release) -> str:
+    """What the images of a release depend on."""
+    return f"release {fingerprint(situation, release, chart_of(situation, release))}"
+
+
+def what_of(release: Release) -> str:
+    """A release as the steps about its images name it."""
+    return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
+
+
+def _of_release(situation: Situation, release: Release) -> list[Step | None]:
+    chart = chart_of(situation, release)
+    key, what = key_of(situation, release), what_of(release)
+    images = known(situation, key)
+    if images is not None:
+        return [fetch_step(situation, what, images)]
+    return _found_first(situation, release, chart, key, what)
+
+
+def _found_first(situation: Situation, release: Release, chart: Chart, key: str, what: str) -> list[Step | None]:
+    """The first time: what the chart is rendered to tells its images; it costs a tenth of an installation."""
+    from tasks.run.registries import cache_step
+
+    caches = tuple(cache_step(each) for each in situation.settings.registries.caches)
+
+    def find(context: Context) -> Report | None:
+        objects = _rendered(situation, release, chart, context)
+        notes = attempt(f"images of {what} are not remembered", lambda: remember(situation, key, objects))
+        why = ", ".join(known(situation, key) or ()) or "it names none"
+        return Report(why=why, exit_code=0, notes=notes)
+
+    def act(context: Context) -> Report | None:
+        images = known(situation, key)
+        if not images:
+            return Report(why="they are not known" if images is None else "it names none", skipped=True)
+        step = fetch_step(situation, what, images)
+        if step is None or step.skip is not None:
+            return Report(why=(step and step.skip) or "no cache stands before their registries", skipped=True)
+        return step.action(context)
+
+    first = Step(
+        name=f"{FIND}{what}",
+        task=TASK,
+        action=find,
+        needs=(chart.step,),
+        deadline=situation.settings.timeouts.command,
+        why="those that its chart names",
+        expected=0.3,
+        optional=True,
+    )
+    then = Step(
+        name=f"{FETCH}{what}",
+        task=TASK,
+        kind=KIND,
+        wait=True,  # for the line
+        action=act,
+        needs=(first.name, *caches),
+        deadline=situation.settings.timeouts.pull,
+        why="those that its chart names, before a node asks for them",
+        expected=3.0,
+        optional=True,
+    )
+    return [first, then]
+
+
+def _rendered(situation: Situation, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
+    match = _VERSION.search(situation.shape.image)
+    command = helm.template(
+        release.name,
+        release.namespace,
+        chart.archive(situation),
+        values=line(values_of(situation, release)),
+        kube_version=match[1] if match else situation.settings.cluster.kubernetes_version,
+        deadline=situation.settings.timeouts.command,
+    )
+    return list(documents(run(situation.helm_programs, command, context, quiet=True).out))
+
+
+def remembering(situation: Situation, wait: Callable[[Context], Report | None]) -> Callable[[Context], Report | None]:
+    """A wait for the system's services, after which the images of their pods are known for the next launch."""
+
+    def act(context: Context) -> Report | None:
+        report = wait(context) or Report()
+        return replace(report, notes=(*report.notes, *attempt("images of the system are not remembered", keep)))
+
+    def keep() -> None:
+        pods = situation.watched().get("/api/v1/namespaces/kube-system/pods")["items"] or ()
+        remember(situation, system_key(situation), pods)
+
+    return act
+
+
+def releases_remembered(situation: Situation, found: list[Step]) -> list[Step]:
+    """The plan in which an installation tells the images of its release, where rendering its chart did not.
+
+    A chart may need what only a cluster has (`lookup`, `.Capabilities.APIVersions`): the next launch knows by this.
+    """
+    if situation.engine == "existing" or not situation.settings.registries.caches:
+        return found
+    keys = {install_name(each): (each, key_of(situation, each)) for each in situation.releases}
+    return [
+        replace(step, action=_telling(situation, *keys[step.name], step.action))
+        if step.name in keys and step.skip is None and known(situation, keys[step.name][1]) is None
+        else step
+        for step in found
+    ]
+
+
+def _telling(situation: Situation, release: Release, key: str, install: Action) -> Action:
+    def act(context: Context) -> Report | None:
+        report = install(context) or Report()
+        manifest = situation.handover.manifests.get(f"{release.namespace}/{release.name}")
+        if manifest is None or known(situation, key) is not None:
+            return report
+        lost = f"images of {what_of(release)} are not remembered"
+        notes = attempt(lost, lambda: remember(situation, key, documents(manifest)))
+        return replace(report, notes=(*report.notes, *notes))
+
+    return act
+
+
+def system_remembered(situation: Situation, found: list[Step], name: str) -> list[Step]:
+    """The plan with that wait in place of the one of that name, where there are caches to fill."""
+    if situation.engine == "existing" or not situation.settings.registries.caches:
+        return found
+    return [
+        replace(step, action=remembering(situation, step.action)) if step.name == name and step.skip is None else step
+        for step in found
+    ]

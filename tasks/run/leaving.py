@@ -1,0 +1,225 @@
+"""What this project created in a cluster that is not its own: what of it can go, and what stays because of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tasks.facts.contents import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
+from tasks.facts.facts import Situation
+from tasks.kube.client import Patient
+from tasks.kube.foreign import belonging, strangers
+from tasks.kube.ownership import CREATED_BY, created_by
+from tasks.kube.releases import LiveRelease
+from tasks.kube.resources import Key, Resources, live
+from tasks.run.release_ownership import is_pending
+from tasks.settings.releases import named
+
+Item = Mapping[str, Any]
+_KEEP, _RELEASE = "helm.sh/resource-policy", "meta.helm.sh/release-name"
+_OF_KUBERNETES = ("kubernetes.io", "foregroundDeletion", "orphan")
+"""Domains and names of finalizers that need no controller of a release."""
+_DEFINITION, _CLAIM = "CustomResourceDefinition", "PersistentVolumeClaim"
+
+
+class Target(NamedTuple):
+    """One object, and no later one of the same name."""
+
+    key: Key
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What goes, and what stays."""
+
+    custom: tuple[Target, ...] = ()
+    """Custom resources, those of releases among them, and what else a controller that is no part of Kubernetes
+    finalises."""
+    releases: tuple[LiveRelease, ...] = ()
+    objects: tuple[Target, ...] = ()
+    definitions: tuple[Target, ...] = ()
+    namespaces: tuple[Target, ...] = ()
+    claims: tuple[str, ...] = ()
+    """Volumes' claims in these namespaces, whose data go with them."""
+    staying: Mapping[str, str] = field(default_factory=dict)
+    """What stays, and why."""
+    known: frozenset[str] = frozenset()
+    """Uids of all that was seen in these namespaces, and belongs to this project."""
+    parts: tuple[Key, ...] = ()
+    """What its releases hold, hooks too."""
+
+
+class Look:
+    """Facts for one decision, read once."""
+
+    def __init__(self, situation: Situation) -> None:
+        assert situation.live is not None
+        self.situation, self.api, self.environment = situation, Patient(situation.api()), situation.environment
+        self.all = situation.live.releases
+        self.own = {name: each for name, each in self.all.items() if each.labels.get(CREATED_BY) == self.environment}
+        self.kinds, self.silent = kinds(self.api)
+        homes = [key.name for key, there in situation.live.objects.items() if key.kind == "Namespace" and there]
+        self.labelled = created_for(self.api, self.kinds, self.environment, homes)
+        self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
+        self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
+        self.parts = [ref for each in self.own.values() for ref in (*each.objects, *each.hook_objects)]
+        self.uids = {uid(item) for item in self.created.values()}
+        self.inside = in_namespaces(self.api, self.kinds, self.spaces)
+        self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
+
+    def guests(self) -> dict[str, list[str]]:
+        """By namespace of ours: what others have in it, or what cannot be seen."""
+        found = strangers(self.inside.items, self.belongs)
+        for namespace, name in self.all:
+            if namespace in self.spaces and (namespace, name) not in self.own:
+                found.setdefault(namespace, []).insert(0, f"release {name}")
+        unseen = [*self.silent, *self.inside.unseen]
+        return {name: [f"what cannot be listed: {few(unseen)}"] for name in self.spaces} if unseen else found
+
+    def users(self, definitions: Iterable[str]) -> list[str]:
+        """Custom resources of these CRDs that others have made, or what cannot be seen."""
+        found = all_of(self.api, [kind for name in definitions for kind in kinds_of(self.kinds, name)])
+        own = belonging(found.items, self.environment, self.parts, {*self.uids, *self.belonging_uids()})
+        others = [key for key in found.items if key not in own and key not in self.belongs]
+        return [
+            *(f"{key.kind.lower()} {shown(key)}" for key in others),
+            *(f"what cannot be listed: {each}" for each in found.unseen),
+        ]
+
+    def belonging_uids(self) -> set[str]:
+        """Uids of what belongs to this project in its namespaces."""
+        return {uid(self.inside.items[key]) for key in self.belongs}
+
+
+def look(situation: Situation) -> Left:
+    """Query the cluster for what this project created, and for what others have put beside it."""
+    facts = Look(situation)
+    staying: dict[str, str] = {}
+    for key, item in facts.labelled.items.items():
+        # controllers copy a Service's labels to what they make for it
+        if key not in facts.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
+            staying[f"{key.kind.lower()} {shown(key)}"] = "it carries the label, but this project did not create it"
+    held = _held_releases(situation, facts)
+    for (namespace, name), why in held.items():
+        staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
+    guests = facts.guests()
+    for namespace, name in held:
+        guests.setdefault(namespace, []).append(f"release {name}")
+    for name in facts.spaces:
+        if name in guests:
+            staying[f"namespace {name}"] = f"this project did not create all that is in it: {few(guests[name])}"
+    occupied = {namespace for namespace, _ in held}
+    going = {key: item for key, item in facts.created.items() if key.namespace not in occupied}
+    definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
+    used = {key: users for key in definitions if (users := facts.users([key.name]))}
+    staying |= {f"CRD {key.name}": f"others use it: {few(users)}" for key, users in used.items()}
+    spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
+    first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
+    rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
+    own = tuple(each for name, each in facts.own.items() if name not in held)
+    first |= _of_releases(facts, own)
+    hooks = {each: item for each, item in _left_by_hooks(facts, own).items() if each.namespace not in occupied}
+    going |= hooks
+    rest += [each for each in hooks if each not in rest and each not in first]
+    free = {key.name for key in spaces}
+    return Left(
+        custom=_targets(first),
+        releases=own,
+        objects=_targets({key: going[key] for key in rest}),
+        definitions=_targets({key: going[key] for key in definitions if key not in used}),
+        namespaces=_targets({key: going[key] for key in spaces}),
+        claims=tuple(sorted(shown(key) for key in facts.belongs if key.kind == _CLAIM and key.namespace in free)),
+        staying=staying,
+        known=frozenset(facts.belonging_uids()),
+        parts=tuple(facts.parts),
+    )
+
+
+def _held_releases(situation: Situation, facts: Look) -> dict[tuple[str, str], str]:
+    """Releases of ours that stay: somebody is at work on them, others use their CRDs, or one that stays needs them."""
+    held: dict[tuple[str, str], str] = {}
+    for name, each in facts.own.items():
+        if is_pending(each):
+            held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
+        elif users := facts.users(each.definitions):
+            held[name] = f"others use its custom resources: {few(users)}"
+    needs = needs_of(situation)
+    waiting = list(held)
+    while waiting:
+        for need in needs.get(waiting.pop(), ()):
+            if need in facts.own and need not in held:
+                held[need] = "a release that stays needs it"
+                waiting.append(need)
+    return held
+
+
+def needs_of(situation: Situation) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """By release: those that it needs, as configured."""
+    return {
+        (each.namespace, each.name): [
+            (other.namespace, other.name) for need in each.needs for other in named(need, situation.releases)
+        ]
+        for each in situation.releases
+    }
+
+
+def _of_releases(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+    """Custom resources of these releases: Helm would remove them and their controllers at the same time."""
+    found: dict[Key, Item] = {}
+    for release in own:
+        wanted = [key for key in release.objects if is_custom(key.api_version)]
+        for key, item in live(facts.api, Resources(facts.api), wanted).items():
+            notes = item["metadata"].get("annotations") or {} if item is not None else {}
+            if item is not None and notes.get(_RELEASE) == release.name and notes.get(_KEEP) != "keep":
+                found[key] = item
+    return found
+
+
+def _left_by_hooks(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+    """What hooks of these releases made and Helm leaves behind: not what was there before, or is another release's."""
+    found: dict[Key, Item] = {}
+    for release in own:
+        for key, item in live(facts.api, Resources(facts.api), release.hook_objects).items():
+            if item is None or key.namespace in facts.spaces:
+                continue
+            meta = item["metadata"]
+            managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]
+            by_helm = any(name.startswith("helm") for name in managers)  # version 3 takes its program's name
+            if by_helm and _since(item, release.begun) and _RELEASE not in (meta.get("annotations") or {}):
+                found[key] = item
+    return found
+
+
+def _since(item: Item, begun: str) -> bool:
+    try:
+        first = datetime.fromisoformat(begun).replace(microsecond=0)
+        return datetime.fromisoformat(str(item["metadata"]["creationTimestamp"])) >= first
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _is_finalised(key: Key, item: Item) -> bool:
+    domains = [str(each).partition("/")[0] for each in item["metadata"].get("finalizers") or ()]
+    return is_custom(key.api_version) or not all(each.endswith(_OF_KUBERNETES) for each in domains)
+
+
+def uid(item: Item) -> str:
+    """Its uid; empty where it has none."""
+    return str(item["metadata"].get("uid") or "")
+
+
+def _targets(items: Mapping[Key, Item]) -> tuple[Target, ...]:
+    return tuple(Target(key, uid(item)) for key, item in items.items())
+
+
+def shown(key: Key) -> str:
+    """namespace/name."""
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,126 @@
+"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}` and `${DOMAIN}` filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tasks.core.documents import documents, read_text
+from tasks.core.errors import BadInput
+from tasks.core.redact import conceal
+from tasks.kube.drift import decoded
+from tasks.kube.objects import Key, fill, finish, is_secret, key, opened, refused
+
+_ENDINGS = (".yaml", ".yml", ".json")
+_SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
+"""Fields that an exported object has; server-side apply refuses the first, the others are of no use."""
+_USUAL = "default"
+"""The namespace of an object that names none."""
+_WORTH_HIDING = 8
+"""Values of Secrets that are shorter are not masked: `admin` and `true` stand everywhere."""
+
+
+KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+"""Files that make a folder one to be rendered (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
+
+
+def kustomized(files: Sequence[str], root: Path) -> tuple[Path, ...]:
+    """The folders that `kubectl kustomize` must render before `user_objects` can read them."""
+    return tuple(path for path in _paths(files, root) if path.is_dir())
+
+
+def user_objects(
+    files: Sequence[str], root: Path, values: Mapping[str, str], rendered: Mapping[Path, str] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
+
+    `rendered` has the texts of the folders that `kustomized` names.
+
+    Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that
+    names file, document and line, also for one that they hold differently.
+    """
+    found: list[dict[str, Any]] = []
+    known: dict[Key, tuple[str, dict[str, Any]]] = {}
+    for path in _paths(files, root):
+        shown = _shown(path, root)
+        if path in rendered:
+            text, shown = rendered[path], f"{shown} (by kubectl kustomize)"
+        else:
+            text = read_text(path, "one of manifests.files")
+        for document in documents(text, shown):
+            for place, given in opened(document.value, document.place):
+                cleaned = _cleaned(fill(given, values))
+                obj, compared = finish(cleaned), _compared(cleaned)
+                first, before = known.setdefault(key(compared), (place, compared))
+                if before is not compared:
+                    if before == compared:
+                        continue
+                    what = f"{obj['kind']} '{obj['metadata']['name']}'"
+                    raise refused(place, f"{what} stands in {first} already, and differs from it")
+                _hide(obj)
+                found.append(obj)
+    return found
+
+
+def _paths(files: Sequence[str], root: Path) -> Iterator[Path]:
+    """Files, and folders with a kustomization: these are not looked into."""
+    seen: set[Path] = set()
+    for name in files:
+        path = root / Path(name).expanduser()
+        if path.name in KUSTOMIZATIONS and path.is_file():
+            path = path.parent
+        plain = path.is_dir() and not any((path / each).is_file() for each in KUSTOMIZATIONS)
+        for each in _listed(path) if plain else [path]:
+            if each.resolve() not in seen:  # a folder, and one of its files again
+                seen.add(each.resolve())
+                yield each
+
+
+def _listed(folder: Path) -> list[Path]:
+    found = sorted(
+        each
+        for each in folder.iterdir()
+        if each.suffix.lower() in _ENDINGS and not each.name.startswith(".") and each.is_file()
+    )
+    if not found:
+        raise BadInput(
+            f"{folder} holds no manifests",
+            why=f"manifests.files names it, and only its own {', '.join('*' + end for end in _ENDINGS)} are read",
+            fix="put them there, or take the folder out of manifests.files",
+        )
+    return found
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _cleaned(obj: dict[str, Any]) -> dict[str, Any]:
+    """Without what only the server writes."""
+    return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in _SERVERS_OWN}}
+
+
+def _compared(obj: dict[str, Any]) -> dict[str, Any]:
+    """What an object says: without what is null, what the server reports, and the namespace that it has anyway."""
+    said: dict[str, Any] = _without_nulls({name: value for name, value in obj.items() if name != "status"})
+    if said["metadata"].get("namespace") == _USUAL:
+        del said["metadata"]["namespace"]
+    return said
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _hide(obj: Mapping[str, Any]) -> None:
+    """A Secret's values are masked from now on, should a program repeat them."""
+    if not is_secret(obj):
+        return
+    for value in decoded(obj).values():
+        text = value.decode("utf-8", "replace")
+        if len(text) >= _WORTH_HIDING:
+            conceal(text)

@@ -1,0 +1,29 @@
+"""One part of the launch alone: it does what is missing, and needs nothing but what it names."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tasks.facts.gather import require_running, survey
+from tasks.k3d.ports import choosers
+from tasks.run.launch import NEEDS_CLUSTER, bounds, launch
+from tasks.run.session import Session
+from tasks.up import ensure_programs, locked
+
+_READS = frozenset({"health", "prepull"})
+"""Parts that change nothing in the cluster need no lock."""
+_SHARED = frozenset({"prepull", "registry"})
+"""Parts for all clusters of the engine."""
+
+
+def part(session: Session, name: str) -> int:
+    """Run one part. Raises `ClusterAbsent`, `ClusterStopped` where it needs a cluster that runs."""
+    with contextlib.nullcontext() if name in _READS else locked(session):
+        session.open_logs()
+        ensure_programs(session)
+        situation = survey(session, (name,), shared=name in _SHARED)
+        if name in NEEDS_CLUSTER:
+            require_running(situation)
+        steps = launch(situation, (name,), choosers(situation))
+        session.run(steps, bounds(situation), situation=situation, acts=name != "health")
+    return 0

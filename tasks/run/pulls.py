@@ -1,0 +1,120 @@
+"""Pulls that fail in a node for a reason that may pass: whether it will, the cache before their registry tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tasks import health, helm
+from tasks.clients import docker
+from tasks.core.errors import LaunchError
+from tasks.core.imageref import parse
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.k3d.steps import READY
+from tasks.run import images as caching
+from tasks.run.images import key_of, system_key, what_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks.diagnose.workloads import Trouble
+
+_MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull")
+"""Causes of a pull's failure behind which a cache may stand that does not reach its upstream."""
+
+
+def doubting(situation: Situation) -> Callable[[Trouble], Trouble]:
+    """For a trouble that goes on: the same, or, where the image's cache cannot bring it, that, and hopeless."""
+
+    def doubt(trouble: Trouble) -> Trouble:
+        from tasks.k3d.registry_container import upstream_url
+        from tasks.run.images import port_of, source
+
+        if not trouble.image or trouble.cause not in _MAY_PASS:
+            return trouble
+        reference = parse(trouble.image)
+        name = source(situation, trouble.image)
+        port = port_of(situation, name) if name is not None else None
+        fault = situation.reach.cache_fault(port, reference) if port is not None else ""
+        if not fault:
+            return trouble
+        cache = next(each for each in situation.settings.registries.caches if each.upstream == reference.registry)
+        return replace(
+            trouble,
+            cause="cache-fault",
+            why=f"it comes through the cache {name}, and {fault}: {upstream_url(cache)}",
+            fix=f"see that this address answers (it is registries.caches: url, or the registry itself), and "
+            f"`docker logs {name}`; then run it again: what has come is kept",
+            hopeless=True,
+        )
+
+    return doubt
+
+
+AHEAD = "registry: pull into server-0 images of "
+KIND = "pull ahead"
+"""Bounded as downloads are: more pulls at once bring nothing."""
+_ENOUGH = 4
+"""CPUs of the engine."""
+
+
+def wanted(situation: Situation) -> bool:
+    """As the setting says, else by the engine's CPUs."""
+    wish = situation.settings.cluster.pull_ahead
+    return situation.host is not None and situation.host.cpus >= _ENOUGH if wish is None else wish
+
+
+def steps(situation: Situation, plan: Collection[Step]) -> list[Step]:
+    """For a cluster that this plan makes: of the system, then of each release, until its pods are ready.
+
+    They guard nothing, but end as guards do: nobody waits for what no pod needs any more.
+    """
+    making = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    if not making or not wanted(situation):
+        return []
+    waited = {step.name for step in plan if step.skip is None}
+    there = {step.name for step in plan}
+    return [step for step in _all(situation, there) if step.until[0] in waited]
+
+
+def _all(situation: Situation, there: Collection[str]) -> Iterator[Step]:
+    yield from _step(situation, caching.SYSTEM, system_key(situation), health.SYSTEM, there)
+    for release in situation.releases:
+        last = helm.ready_name(release) if release.wait else helm.install_name(release)
+        yield from _step(situation, what_of(release), key_of(situation, release), last, there)
+
+
+def _step(situation: Situation, what: str, key: str, until: str, there: Collection[str]) -> Iterator[Step]:
+    fetch = f"{caching.FETCH}{what}"
+    if fetch not in there:  # nobody knows its images yet, or no cache stands before their registries
+        return
+    yield Step(
+        name=f"{AHEAD}{what}",
+        task=caching.TASK,
+        kind=KIND,
+        action=_pulling(situation, key),
+        needs=(READY, fetch),
+        until=(until,),
+        deadline=situation.settings.timeouts.pull,
+        why="before its pods are placed",
+        expected=2.0,
+        optional=True,
+    )
+
+
+def _pulling(situation: Situation, key: str) -> Action:
+    def act(context: Context) -> Report | None:
+        images = caching.known(situation, key) or ()
+        if not images:
+            return Report(why="it names none", skipped=True)
+        command = docker.pull_inside(f"k3d-{situation.name}-server-0", images, context.deadline)
+        try:
+            pulled = situation.programs.run(command, context).out.split()
+        except LaunchError as error:
+            return Report(why=f"left to the node: {error.what}")
+        return Report(why=f"{len(pulled)} of {len(images)} images")
+
+    return act

@@ -1,0 +1,329 @@
+"""Objects sent to the API, each as soon as it can be taken: now, or when what it needs is served.
+
+A kind that nobody serves yet, a webhook whose pods still start, a namespace that is not there: each may come with what
+is being installed at the same time, by a release, by k3s itself, or by other manifests. So may the definition by which
+an object is valid: the one in the cluster is of the release's last revision. Such an object is set aside and sent
+again, without holding up the others; what nothing can bring any more is an error at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from tasks.clients import kubectl
+from tasks.core.errors import LaunchError
+from tasks.diagnose.diagnosis import KnownFailure
+from tasks.engine.step import Context, Report
+from tasks.facts.facts import Situation
+from tasks.health import SYSTEM
+from tasks.helm import install_name
+from tasks.kube.apply import Refused, line, put, stream
+from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, Patient, explained
+from tasks.kube.drift import same
+from tasks.kube.objects import Key, key
+from tasks.kube.resources import Resources, built_in, display, live, of_k3s
+from tasks.process.command import CommandFailed, DeadlinePassed
+from tasks.run.command import run
+from tasks.run.creating import create_or_update
+
+Object = dict[str, Any]
+_KIND, _WEBHOOK = "kind-missing", "webhook-failing"
+_NOT_YET = frozenset({_KIND, _WEBHOOK, "namespace-missing"})
+"""Ids of causes (`tasks.diagnose.api`) that something on its way may end."""
+_INVALID = frozenset({"object-invalid", "field-unknown"})
+"""Those that another definition of the object's kind may end."""
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_PAUSES = (0.3, 4.0)
+"""Seconds before what was set aside is sent again: at first, and at most."""
+_SOON = 20.0
+"""Seconds after the last release is ready in which its operator may still define kinds, or make namespaces."""
+_TAKEN_UP = 3.0
+"""Seconds until the API judges objects by a definition that was changed."""
+_LOOKS = (0.0, 1.0, 4.0)
+"""Seconds before each look at whether a write that was not answered has been done all the same."""
+_OFTEN, _LONGEST = 10, 30.0
+"""How often a write is sent again that the API has put off (client-go: `maxRetries`), and seconds before, at most."""
+
+
+class NotYet(LaunchError):
+    """The API cannot take an object before something else is there; `cause` says what, "" that it is not known."""
+
+    def __init__(self, error: ApiError | KnownFailure, cause: str) -> None:
+        super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.exit_code)
+        self.cause = cause
+
+
+class TooSlow(LaunchError):
+    """A write was not answered in time, and has not been done since."""
+
+
+Aside = list[tuple[Object, NotYet]]
+"""Objects that cannot be taken yet, each with the reason."""
+
+
+class Transport(Protocol):
+    """How objects are sent."""
+
+    exit_code: int | None
+    """Of the program that has sent them, if one did."""
+
+    def send(self, objects: Sequence[Object]) -> Aside:
+        """Send each. Returns those that cannot be taken yet, in the order in which they are best sent again."""
+
+
+class Hopes:
+    """Whether what an object needs may still come.
+
+    That is so while a step that its step awaits has not ended, and for a while after that, since what was installed
+    may begin to serve a little later: `grace` seconds for a webhook, whose pods and certificate may take long, at most
+    `_SOON` for others. Without such steps a webhook has the same time, for its pods may just be starting; so have kinds
+    and namespaces if `more_to_come`. Else nothing brings them. `definer` names the step that installs what defines the
+    kind of an object.
+    """
+
+    def __init__(
+        self, context: Context, grace: float, *, more_to_come: bool, definer: Callable[[Object], str | None]
+    ) -> None:
+        self._context, self._grace, self._more, self._definer = context, grace, more_to_come, definer
+        self._definers: dict[tuple[str, str], str | None] = {}
+        self._last: dict[Key, float] = {}
+        """When there was last something on its way, for each object."""
+
+    def over(self, obj: Object, cause: str) -> bool:
+        """Whether nothing brings what it needs."""
+        now, name, version = time.monotonic(), key(obj), str(obj["apiVersion"])
+        if cause == _KIND and built_in(version):
+            return True
+        pending = self._context.pending()
+        if cause in _INVALID:
+            return self._stays_invalid(obj, [step for step in pending if step != SYSTEM])
+        if any(step != SYSTEM or (cause == _KIND and of_k3s(version)) for step in pending):
+            self._last[name] = now
+        elif cause in (_WEBHOOK, "") or self._more:
+            self._last.setdefault(name, now)
+        grace = self._grace if cause == _WEBHOOK else min(_SOON, self._grace)
+        return name not in self._last or now - self._last[name] >= grace
+
+    def _stays_invalid(self, obj: Object, pending: Sequence[str]) -> bool:
+        """Whether no other definition of its kind is on its way. What defines it is looked up once."""
+        now, name, kind = time.monotonic(), key(obj), (str(obj["apiVersion"]), str(obj["kind"]))
+        if pending and kind not in self._definers:
+            self._definers[kind] = self._definer(obj)
+        step = self._definers.get(kind)
+        if pending and (step is None or step in pending):
+            self._last[name] = now
+        elif self._more:
+            self._last.setdefault(name, now)
+        return name not in self._last or now - self._last[name] >= _TAKEN_UP
+
+
+def definer(situation: Situation, api: Api, obj: Object) -> str | None:
+    """The step that installs the release by which the kind of an object was defined.
+
+    "" if no release of this launch did; None if it is not known who did: an operator or a Job may define kinds, too.
+    """
+    where = Resources(api).find(str(obj["apiVersion"]), str(obj["kind"]))
+    group = str(obj["apiVersion"]).partition("/")[0]
+    try:
+        found = api.get(f"{_DEFINITIONS}/{where[0]}.{group}") if where is not None else {}
+    except ApiError:
+        return None
+    marks = (found.get("metadata") or {}).get("annotations") or {}
+    name, namespace = (marks.get(f"meta.helm.sh/release-{each}") for each in ("name", "namespace"))
+    if name is None:
+        return None
+    of = (each for each in situation.releases if (each.name, each.namespace) == (name, namespace))
+    return next((install_name(each) for each in of), "")
+
+
+def _may_be_taken(obj: Object, cause: str) -> bool:
+    """Whether something else can make the API take an object that it has not taken for this cause."""
+    return cause in _NOT_YET or (cause in _INVALID and not built_in(str(obj["apiVersion"])))
+
+
+def send(sender: Transport, api: Api, objects: Sequence[Object], hopes: Hopes, context: Context) -> Report:
+    """Send all, until each is taken. Raises what is wrong with one, and `NotYet` where nothing brings what it needs."""
+    left, began, late = list(objects), time.monotonic(), ""
+    pause, most = _PAUSES
+    while True:
+        sent = time.monotonic()
+        aside = sender.send(left)
+        if not aside:
+            break
+        for obj, error in aside:
+            if hopes.over(obj, error.cause):
+                raise _hopeless(api, obj, error)
+        late = display(aside[0][0]) + (f" and {len(aside) - 1} more" if len(aside) > 1 else "")
+        context.say(f"{late}: not yet, {aside[0][1].why}")
+        context.wait(max(pause, time.monotonic() - sent))  # one that takes long to refuse is given as long a rest
+        pause = min(most, pause * 1.5)
+        left = [obj for obj, _error in aside]
+    why = f"{len(objects)} applied, {late} after {time.monotonic() - began:.0f} s" if late else ""
+    return Report(why=why, exit_code=sender.exit_code)
+
+
+class OneByOne:
+    """One after another, as far as possible without a process. Names, never what is in them, go to the step's log."""
+
+    exit_code: int | None = None
+
+    def __init__(self, situation: Situation, api: Api, context: Context) -> None:
+        self._situation, self._api, self._context = situation, api, context
+        self._resources = Resources(Patient(api, sleep=context.wait))
+        self._noted: set[str] = set()
+
+    def send(self, objects: Sequence[Object]) -> Aside:
+        """As `Transport` has it: of a kind that is not taken yet, one is enough to find that out."""
+        done: list[str] = []
+        failed: Aside = []
+        untried: Aside = []
+        kinds: dict[tuple[str, str], NotYet] = {}
+        try:
+            for each in objects:
+                self._context.wait(0)
+                kind = (str(each["apiVersion"]), str(each["kind"]))
+                if kind in kinds:
+                    untried.append((each, kinds[kind]))
+                    continue
+                try:
+                    done.append(f"{display(each)} {self._put(each)}")
+                except (ApiError, KnownFailure) as error:
+                    done += self._told(error)
+                    if not _may_be_taken(each, error.cause):
+                        raise
+                    failed.append((each, NotYet(error, error.cause)))
+                    if error.cause in _NOT_YET:
+                        kinds[kind] = failed[-1][1]
+        finally:
+            self._situation.programs.note(self._context, "\n".join(done))
+        return [*untried, *failed]
+
+    def _told(self, error: ApiError | KnownFailure) -> list[str]:
+        """What the API has said of an object, for the log, once. What is known of its cause is added to the error."""
+        if isinstance(error, KnownFailure) or error.code == 0:
+            return []  # in the log of its program, or nothing was said
+        text = error.text if isinstance(error, Refused) else f"Error from server: {error.why}"
+        explained(error, text)
+        new = text not in self._noted
+        self._noted.add(text)
+        return [text] if new else []
+
+    def _put(self, obj: Object) -> str:
+        """Send it once; again only where the API says that it has not begun with it. Returns what was done."""
+        self._resources.find(str(obj["apiVersion"]), str(obj["kind"]))  # a read, which may be repeated
+        for left in reversed(range(_OFTEN + 1)):
+            try:
+                if not isinstance(self._api, Direct) or not self._situation.owns_cluster:
+                    return create_or_update(self._situation, self._api, self._resources, obj)
+                put(self._api, self._resources, obj, line(obj))
+            except Busy as error:
+                if not left:
+                    raise
+                self._context.wait(min(_LONGEST, error.seconds))
+                continue
+            except (ApiError, CommandFailed) as error:
+                if not _unanswered(error):
+                    raise
+                if missing(self._api, [obj], self._context):
+                    raise _too_slow(display(obj), error) from None
+            break
+        return "applied"
+
+
+def _unanswered(error: ApiError | CommandFailed) -> bool:
+    """Whether it is not known if a write was done, because its answer was late."""
+    if isinstance(error, CommandFailed):
+        return isinstance(error, DeadlinePassed) or "(Timeout)" in error.done.err
+    return error.code == 504 or (isinstance(error, NoAnswer) and not error.why.startswith("GET "))
+
+
+class ByKubectl:
+    """By one kubectl for all: it goes on after an object that is not taken, and tells of each."""
+
+    exit_code: int | None = 0
+
+    def __init__(self, situation: Situation, context: Context, *, secret: bool) -> None:
+        self._situation, self._context, self._secret = situation, context, secret
+
+    def send(self, objects: Sequence[Object]) -> Aside:
+        """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
+        deadline = self._situation.settings.timeouts.command + WRITE * len(objects)
+        command = kubectl.apply(self._situation.folders.kubeconfig, stream(objects), deadline=deadline)
+        try:
+            run(self._situation.programs, command, self._context, quiet=self._secret)
+        except CommandFailed as error:
+            if _unanswered(error):
+                if missing(self._situation.api(), objects, self._context):
+                    raise _too_slow(f"one of {len(objects)} objects", error) from None
+                return []
+            if not isinstance(error, KnownFailure) or error.cause not in _NOT_YET | _INVALID:
+                raise
+            left = _missing(self._situation.api(), objects)
+            if error.cause in _INVALID and not any(_meant(each, error) for each in left):
+                raise
+            return [(each, NotYet(error, error.cause if _meant(each, error) else "")) for each in left]
+        return []
+
+
+def _meant(obj: Object, error: KnownFailure) -> bool:
+    """Whether it may be this object of which kubectl speaks: of a kind that is missing it tells the name."""
+    if error.cause in _INVALID:
+        return _may_be_taken(obj, error.cause)
+    given = (error.details.get("kind"), error.details.get("version"))
+    return error.cause != _KIND or given == (str(obj["kind"]), str(obj["apiVersion"]))
+
+
+def _missing(api: Api, objects: Sequence[Object]) -> list[Object]:
+    """Those that are not in the cluster as they were sent. Raises `ApiError`."""
+    there = live(api, Resources(api), [key(each) for each in objects])
+    return [each for each in objects if same(each, there[key(each)]) is not None]
+
+
+def missing(api: Api, objects: Sequence[Object], context: Context) -> bool:
+    """Whether, some seconds after a write that was not answered, an object is not in the cluster as it was sent."""
+    for pause in _LOOKS:
+        context.wait(pause)
+        with contextlib.suppress(ApiError):
+            if not _missing(api, objects):
+                return False
+    return True
+
+
+def _too_slow(what: str, error: LaunchError) -> TooSlow:
+    """The error of a write that was not answered."""
+    return TooSlow(
+        f"the API has not taken {what} in time: {error.what}",
+        why="it is not in the cluster as it was sent; to send it again would only add to the load",
+        fix="kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations shows which are queried, and "
+        "the log of their pods why they take so long; then run the task again",
+    )
+
+
+def _hopeless(api: Api, obj: Object, error: NotYet) -> NotYet:
+    """The error of an object whose need nothing brings, with the way out."""
+    if error.cause == _KIND:
+        error.why, error.fix = unserved(api, obj)
+    return error
+
+
+def unserved(api: Api, obj: Object) -> tuple[str, str]:
+    """Why nobody serves the kind of an object, and what to do about it."""
+    group, _, _version = str(obj["apiVersion"]).rpartition("/")
+    kind, served = str(obj["kind"]), set[str]()
+    with contextlib.suppress(ApiError, KeyError, TypeError):
+        for each in next((row["versions"] for row in api.get("/apis")["groups"] if row["name"] == group), ()):
+            rows = api.get(f"/apis/{each['groupVersion']}")["resources"]
+            served |= {f"{row['kind']} of {each['groupVersion']}" for row in rows if "/" not in row["name"]}
+    others = sorted(name for name in served if name.startswith(f"{kind} of "))
+    why = f"nothing serves {kind} of {obj['apiVersion']}, and nothing that is being installed can bring it"
+    if others:
+        return why, f"the API serves {', '.join(others)}: change apiVersion to that"
+    if built_in(str(obj["apiVersion"])):
+        return why, "correct apiVersion or kind: kubectl api-resources lists what this Kubernetes serves"
+    return why, (
+        f"bring the CustomResourceDefinition of {kind} in {group}: by the release of its operator (helm.releases; many "
+        "charts leave it out unless a value such as crds.enabled is true), or by a manifest of it (manifests.files)"
+    )

@@ -1,0 +1,194 @@
+"""Leaving a cluster that is not this project's: what it created there goes, in reverse order of needs.
+
+Custom resources first, while their controllers can still finalise them; then releases, those that others need last;
+then other objects, CRDs that nobody uses, and namespaces in which nobody else has anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tasks.clients import helm
+from tasks.core.errors import LaunchError
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.facts.contents import Found, all_of, in_namespaces, kinds, kinds_of
+from tasks.facts.facts import Situation
+from tasks.helm import KIND
+from tasks.k3d.removal import TASK
+from tasks.kube.client import wait_until
+from tasks.kube.foreign import belonging, strangers
+from tasks.kube.ownership import CREATED_BY
+from tasks.kube.releases import LiveRelease, releases
+from tasks.kube.resources import Resources, live
+from tasks.namespaces import kept_by
+from tasks.run.command import run
+from tasks.run.creating import delete
+from tasks.run.leaving import Left, Look, Target, few, needs_of, shown, uid
+from tasks.run.release_ownership import is_pending
+
+CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"
+DEFINITIONS, NAMESPACES = "down: CRDs that this project created", "down: namespaces that this project created"
+_TIMEOUT = 300.0
+_SETTLE = 30.0
+"""Seconds until what was made for things that are gone must be gone, too: the garbage collector needs a moment."""
+
+
+def steps(situation: Situation, left: Left) -> list[Step]:
+    """What goes, each part after what needs it; and a skipped step for what stays."""
+    wait = situation.settings.timeouts.health
+    blank = Step(name=CUSTOM, task=TASK, deadline=wait, skip="there are none")
+    found = [replace(blank, **_part(left.custom, _deleting(situation, left.custom, gone=True)))]
+    uninstalls = {(each.namespace, each.name): f"down: release {each.namespace}/{each.name}" for each in left.releases}
+    needed_by: dict[tuple[str, str], list[str]] = {}
+    for name, needs in needs_of(situation).items():
+        for need in needs:
+            if name in uninstalls:
+                needed_by.setdefault(need, []).append(uninstalls[name])
+    for each in left.releases:
+        key = (each.namespace, each.name)
+        found.append(
+            Step(
+                name=uninstalls[key],
+                task=TASK,
+                kind=KIND,
+                action=_uninstalling(situation, each),
+                needs=(CUSTOM, *needed_by.get(key, ())),
+                deadline=_TIMEOUT + 15,
+                why=f"it carries {CREATED_BY}={situation.environment}",
+            )
+        )
+    before = tuple(step.name for step in found)
+    found.append(replace(blank, name=OBJECTS, needs=before, **_part(left.objects, _deleting(situation, left.objects))))
+    crds = _part(left.definitions, _deleting_unused(situation, left.definitions))
+    found.append(replace(blank, name=DEFINITIONS, needs=(OBJECTS,), **crds))
+    spaces = _part(left.namespaces, _deleting_namespaces(situation, left))
+    if left.namespaces:
+        names = ", ".join(each.key.name for each in left.namespaces)
+        claims = f", the data of the claims {', '.join(left.claims)} too" if left.claims else ""
+        spaces["why"] = f"{names} with all that is in them{claims}"
+    found.append(replace(blank, name=NAMESPACES, needs=(DEFINITIONS,), **spaces))
+    staying = sorted(left.staying.items())
+    return [*found, *(Step(name=f"down: {name}", task=TASK, skip=f"it stays: {why}") for name, why in staying)]
+
+
+def _part(targets: Sequence[Target], action: Action) -> dict[str, Any]:
+    if not targets:
+        return {}
+    counts = [each.key.kind for each in targets]
+    told = ", ".join(f"{counts.count(kind)} {kind}" for kind in dict.fromkeys(counts))
+    return {"action": action, "skip": None, "why": told}
+
+
+def _deleting(situation: Situation, targets: Sequence[Target], *, gone: bool = False) -> Action:
+    def act(context: Context) -> Report | None:
+        left = _delete(situation, targets, context)
+        if gone:
+            _until_gone(situation, targets, context)
+        return Report(why=f"left, since somebody has made them anew: {', '.join(left)}" if left else "")
+
+    return act
+
+
+def _delete(situation: Situation, targets: Sequence[Target], context: Context) -> list[str]:
+    """Names of those that are no longer the objects that were looked at: they stay."""
+    api, left = situation.api(), list[str]()
+    resources = Resources(api)
+    for key, known in targets:
+        context.wait(0)
+        if not delete(api, resources, key, known):
+            left.append(f"{key.kind.lower()} {shown(key)}")
+    situation.programs.note(context, "\n".join(f"{each.key.kind.lower()} {shown(each.key)}" for each in targets))
+    return left
+
+
+def _until_gone(situation: Situation, targets: Sequence[Target], context: Context) -> None:
+    left: dict[str, str] = {}
+    api = situation.api()
+    resources = Resources(api)
+
+    def looked() -> bool | None:
+        there = live(api, resources, [each.key for each in targets])
+        left.clear()
+        for key, known in targets:
+            item = there[key]
+            if item is not None and uid(item) == known:
+                held = ", ".join(item["metadata"].get("finalizers") or ()) or kept_by(item)
+                left[f"{key.kind.lower()} {shown(key)}"] = held
+        context.say(f"{len(left)} of {len(targets)} are still there")
+        return None if left else True
+
+    wait_until(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
+
+
+def _uninstalling(situation: Situation, release: LiveRelease) -> Action:
+    """Looks again first: between the question and now somebody may have begun to use it."""
+
+    def act(context: Context) -> Report | None:
+        place = (release.namespace, release.name)
+        now = releases(situation.api(), place).get(place)
+        if now is None:
+            return Report(skipped=True, why="it is gone")
+        users = Look(situation).users(now.definitions) if now.definitions else []
+        if is_pending(now) or now.labels.get(CREATED_BY) != situation.environment or users:
+            raise LaunchError(
+                f"the release {release.name} in {release.namespace} was not uninstalled",
+                why=f"others use its custom resources: {few(users)}" if users else f"its status is {now.status}",
+                fix="run `invoke down` again: it looks anew",
+            )
+        command = helm.uninstall(situation.folders.kubeconfig, release.name, release.namespace, _TIMEOUT)
+        return Report(exit_code=run(situation.helm_programs, command, context).code)
+
+    return act
+
+
+def _deleting_unused(situation: Situation, targets: Sequence[Target]) -> Action:
+    def act(context: Context) -> Report | None:
+        api = situation.api()
+        known, _ = kinds(api)
+        used = []
+        for each in targets:
+            found = all_of(api, kinds_of(known, each.key.name))
+            used += [f"{key.kind.lower()} {shown(key)}" for key in found.items] + list(found.unseen)
+        if used:
+            raise LaunchError(
+                "CRDs that this project created were not removed",
+                why=f"custom resources of them are there, and would go with them: {few(used)}",
+                fix="remove those first, if nobody needs them, and run `invoke down` again",
+            )
+        _delete(situation, targets, context)
+        return None
+
+    return act
+
+
+def _deleting_namespaces(situation: Situation, left: Left) -> Action:
+    """Looks again first. Ends when they are gone."""
+
+    def act(context: Context) -> Report | None:
+        api, guests = situation.api(), dict[str, list[str]]()
+        known, silent = kinds(api)
+        names = [each.key.name for each in left.namespaces]
+
+        def alone() -> bool | None:
+            guests.clear()
+            guests.update(_new_guests(situation, in_namespaces(api, known, names), left, silent))
+            return None if guests else True
+
+        telling = lambda: "; ".join(f"{name}: {few(each)}" for name, each in guests.items())  # noqa: E731
+        wait_until(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
+        _delete(situation, left.namespaces, context)
+        _until_gone(situation, left.namespaces, context)
+        return None
+
+    return act
+
+
+def _new_guests(situation: Situation, inside: Found, left: Left, silent: Sequence[str]) -> dict[str, list[str]]:
+    """What has come into these namespaces since they were looked at, and is not on its way out."""
+    own = belonging(inside.items, situation.environment, left.parts, left.known)
+    going = {key for key, item in inside.items.items() if item["metadata"].get("deletionTimestamp")}
+    found = strangers(inside.items, own | going)
+    unseen = [*silent, *inside.unseen]
+    return {**found, **({"what cannot be listed": unseen} if unseen else {})}

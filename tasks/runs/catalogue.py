@@ -1,0 +1,199 @@
+"""Recorded runs on disk: which one is meant, what its record says, and what its steps have logged."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.core.errors import BadInput
+from tasks.core.redact import redact
+from tasks.run.folders import file_name, log_folder, run_name
+from tasks.runs.recorded import Log, Run, parse
+from tasks.view.console import clean
+
+LATEST, PREVIOUS = "latest", "previous"
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?P<task>.+?)(-\d+)?")
+"""As `tasks.run.folders.run_name` makes it; a number follows where two began in the same millisecond."""
+_OLDEST = 500
+"""Runs that a history goes back."""
+_ALL_LOGS = 400_000
+"""Bytes of all logs together that a report repeats: a page of 500 steps stays below 1 MB."""
+_ONE_LOG = 8000
+_FAILED_LOG = 16_000
+"""Of a step that failed: what it said is what one looks for."""
+_LEAST_LOG = 400
+_LARGEST = 64 * 1024**2
+"""A larger file is no record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """A record on disk."""
+
+    name: str
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the steps' logs."""
+        return self.path.with_name(self.name)
+
+
+def find(log_dir: Path, given: str) -> Recorded:
+    """The run that a name or path means: `latest`, a task, a run's name or its beginning, a file or folder.
+
+    Raises `BadInput` where there is none, or more than one.
+    """
+    if "/" in given or given.endswith(".json"):
+        return _at(Path(given).expanduser())
+    names = _names(log_dir)
+    if not names:
+        raise BadInput(
+            f"no run is recorded below {log_dir}",
+            why="every task that acts leaves its record there",
+            fix="invoke up; or name the folder with the records in DEPLOY_LOG_DIR",
+        )
+    if given in ("", LATEST):
+        return _latest(log_dir, names)
+    of_task = [name for name in names if _task(name) == given]
+    beginning = [name for name in names if name.startswith(given)]
+    if given in names:
+        return _named(log_dir, given)
+    if of_task:
+        return _named(log_dir, of_task[-1])
+    if len(beginning) == 1:
+        return _named(log_dir, beginning[0])
+    if beginning:
+        raise BadInput(
+            f"{len(beginning)} runs begin with '{given}'",
+            why=f"among them {beginning[0]} and {beginning[-1]}",
+            fix="write more of the name",
+        )
+    near = difflib.get_close_matches(given, {*names, *map(_task, names)}, n=1)
+    raise BadInput(
+        f"no run is called '{given}'",
+        why=f"the newest is {names[-1]}",
+        fix=f"did you mean '{near[0]}'?" if near else "invoke report --history lists them",
+    )
+
+
+def before(log_dir: Path, run: Run) -> Recorded:
+    """The launch before this one to hold it against: of the same task and engine. Raises `BadInput`."""
+    for name in reversed(_names(log_dir)):
+        if name >= run.name or _task(name) != run.task:
+            continue
+        found = _named(log_dir, name)
+        other = _readable(found)
+        if other is not None and other.engine == run.engine and other.mostly_ran == run.mostly_ran:
+            return found
+    raise BadInput(
+        f"no run of '{run.task}' on {run.engine} before {run.name} is recorded below {log_dir}",
+        why="runs that found nearly everything there are not held against launches, nor against those that failed",
+        fix="name the other run: invoke report --history lists them",
+    )
+
+
+def read(found: Recorded, *, logs: bool = True) -> Run:
+    """What a record says, with the logs of its steps. Raises `BadInput`."""
+    run = parse(_document(found.path), found.name)
+    return replace(run, logs=_logs(found.logs, run)) if logs else run
+
+
+def every(log_dir: Path) -> list[Run]:
+    """All recorded runs without their logs, the oldest first; files that are no records are left out."""
+    runs = (_readable(_named(log_dir, name)) for name in _names(log_dir)[-_OLDEST:])
+    return [run for run in runs if run is not None]
+
+
+def _readable(found: Recorded) -> Run | None:
+    try:
+        return read(found, logs=False)
+    except BadInput:
+        return None
+
+
+def _names(log_dir: Path) -> list[str]:
+    """Of all records, the oldest first. Raises `BadInput` for a folder that is not ours."""
+    runs = log_dir / "runs"
+    if not runs.is_dir():
+        return []
+    log_folder(log_folder(log_dir) / "runs")
+    return sorted(path.stem for path in runs.glob("*.json") if _NAME.fullmatch(path.stem))
+
+
+def _task(name: str) -> str:
+    match = _NAME.fullmatch(name)
+    return match["task"] if match else ""
+
+
+def _named(log_dir: Path, name: str) -> Recorded:
+    return Recorded(name=name, path=log_dir / "runs" / f"{name}.json")
+
+
+def _latest(log_dir: Path, names: list[str]) -> Recorded:
+    """The run that latest.json is a copy of; the newest, where that does not tell."""
+    try:
+        document = _document(log_dir / "latest.json")
+        name = run_name(document["task"], datetime.fromisoformat(document["started"]))
+    except (BadInput, KeyError, TypeError, ValueError):
+        return _named(log_dir, names[-1])
+    return _named(log_dir, name if name in names else names[-1])
+
+
+def _at(path: Path) -> Recorded:
+    """A record by its own path, or by that of its logs' folder."""
+    if path.is_dir():
+        path = path.with_name(f"{path.name}.json")
+    return Recorded(name=path.name.removesuffix(".json"), path=path.absolute())
+
+
+def _document(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    try:
+        if path.stat().st_size > _LARGEST or not path.is_file():
+            raise BadInput(f"{path} is no record of a run", why="it is too large, or no file", fix="name another")
+        return json.loads(redact(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read", why=error.strerror or str(error), fix="invoke report --history lists the runs"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is no record of a run", why=f"it is no JSON: {error}", fix="name another") from None
+
+
+def _logs(folder: Path, run: Run) -> dict[str, Log]:
+    paths = {row.name: folder / f"{file_name(row.name)}.log" for row in run.rows}
+    paths = {name: path for name, path in paths.items() if path.is_file() and not path.is_symlink()}
+    share = max(_LEAST_LOG, min(_ONE_LOG, _ALL_LOGS // max(1, len(paths))))
+    failed = {row.name for row in run.failed}
+    return {name: _log(path, _FAILED_LOG if name in failed else share) for name, path in paths.items()}
+
+
+def _log(path: Path, most: int) -> Log:
+    """A log's beginning and its end, together at most that many bytes; the first command stands at its beginning."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            if size <= most:
+                raw, left_out = file.read(), 0
+            else:
+                head = file.read(most // 4)
+                file.seek(size - most * 3 // 4)
+                raw, left_out = head + "\n⋯\n".encode() + file.read(), size - most
+    except OSError as error:
+        return Log(path=str(path), lines=(f"it cannot be read: {error.strerror or error}",))
+    lines = tuple(_lines(redact(raw.decode("utf-8", "replace"))))
+    command = next((text[2:] for text in lines if text.startswith("$ ")), "")
+    return Log(path=clean(str(path)), command=command, lines=lines, left_out=left_out)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Without control characters, and as a terminal would leave them: of what a carriage return goes over, the last."""
+    for each in text.split("\n"):
+        yield clean(each.rstrip("\r").rsplit("\r", 1)[-1]).rstrip()

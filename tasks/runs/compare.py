@@ -1,0 +1,162 @@
+"""Two runs, step by step: what got slower, what got faster, and how much that says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from tasks.runs.markup import signed, signed_percent
+from tasks.runs.recorded import Row, Run
+from tasks.view.console import count, seconds
+
+_LEAST = 0.2
+"""Seconds that a step must differ by to count: what starting a program varies by on a busy machine."""
+_PART = 0.1
+"""And the share of its earlier seconds."""
+_ENOUGH = 4
+"""Runs whose range tells what totals vary by; fewer say nothing."""
+
+
+class Change(Enum):
+    """How a step of one run stands to that of the same name in another."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    SAME = "about the same"
+    NEW = "ran only now"
+    GONE = "ran only before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One step in both runs; None where it is not in the plan. At least one of them acted."""
+
+    name: str
+    before: Row | None
+    after: Row | None
+
+    @property
+    def before_s(self) -> float:
+        """Seconds it took before; 0 if it did not run."""
+        return self.before.seconds if self.before is not None else 0.0
+
+    @property
+    def after_s(self) -> float:
+        """Seconds it took now; 0 if it did not run."""
+        return self.after.seconds if self.after is not None else 0.0
+
+    @property
+    def difference_s(self) -> float:
+        """More than 0: it takes longer now."""
+        return self.after_s - self.before_s
+
+    @property
+    def change(self) -> Change:
+        """What became of it."""
+        if self.before is None or not self.before.acted:
+            return Change.NEW
+        if self.after is None or not self.after.acted:
+            return Change.GONE
+        if abs(self.difference_s) < max(_LEAST, self.before_s * _PART):
+            return Change.SAME
+        return Change.SLOWER if self.difference_s > 0 else Change.FASTER
+
+    @property
+    def critical(self) -> bool:
+        """Whether it lay on the critical path of either."""
+        return any(row is not None and row.critical for row in (self.before, self.after))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Totals of other runs of the same task, engine, settings and steps, in seconds."""
+
+    runs: int
+    low_s: float
+    high_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`after` is the run that was asked for, `before` the one that it is held against."""
+
+    before: Run
+    after: Run
+    pairs: tuple[Pair, ...]
+    """In the order in which the steps started now; then those that ran only before."""
+    spread: Spread | None = None
+    """Of runs like `before`; None if there are none."""
+
+    def of(self, *changes: Change) -> list[Pair]:
+        """Pairs that changed so, the largest difference first."""
+        return sorted((p for p in self.pairs if p.change in changes), key=lambda p: -abs(p.difference_s))
+
+    @property
+    def difference_s(self) -> float:
+        """Of the totals; more than 0: slower now."""
+        return self.after.wall_s - self.before.wall_s
+
+    @property
+    def differs(self) -> list[tuple[str, str, str]]:
+        """What else is not the same in both: what, before, after."""
+        before, after = self.before, self.after
+        pairs = [
+            ("task", before.task, after.task),
+            ("engine", before.engine, after.engine),
+            ("outcome", before.outcome, after.outcome),
+            ("settings", before.settings_hash, after.settings_hash),
+            ("concurrency", str(before.concurrency), str(after.concurrency)),
+        ]
+        keys = [*before.system, *(key for key in after.system if key not in before.system)]
+        pairs += [
+            (key.replace("_", " "), before.system.get(key, "unknown"), after.system.get(key, "unknown")) for key in keys
+        ]
+        return [(what, old, new) for what, old, new in pairs if old != new]
+
+
+def compare(before: Run, after: Run, others: Iterable[Run] = ()) -> Comparison:
+    """Hold a run against an earlier one. `others`: further runs; those like `before` tell what totals vary by."""
+    old = {row.name: row for row in before.rows if not row.guard}
+    new = {row.name: row for row in after.rows if not row.guard}
+    order = [row.name for row in after.acted]
+    order += [row.name for row in before.acted if row.name not in set(order)]
+    pairs = tuple(Pair(name=name, before=old.get(name), after=new.get(name)) for name in order)
+    kind, known = _kind(before), (before.name, after.name)
+    totals = [run.wall_s for run in others if run.name not in known and run.outcome == "ok" and _kind(run) == kind]
+    spread = Spread(runs=len(totals), low_s=min(totals), high_s=max(totals)) if totals else None
+    return Comparison(before=before, after=after, pairs=pairs, spread=spread)
+
+
+def _kind(run: Run) -> tuple[object, ...]:
+    """Runs whose totals can be held against each other: of the same settings, and with the same steps to do."""
+    return run.task, run.engine, run.settings_hash, frozenset(row.name for row in run.acted)
+
+
+def headline(both: Comparison) -> str:
+    """`1.3 s faster: 11.8 s against 13.1 s (-10 %)`."""
+    now, then, difference = both.after.wall_s, both.before.wall_s, both.difference_s
+    percent = f" ({signed_percent(now, then)})" if then > 0 else ""
+    if abs(difference) < 0.05:
+        return f"The same total: {seconds(now)}."
+    word = "slower" if difference > 0 else "faster"
+    return f"{signed(abs(difference))[1:]} {word}: {seconds(now)} against {seconds(then)}{percent}."
+
+
+def verdict(both: Comparison) -> str:
+    """What that difference is worth. It claims no more than the runs that are there can show."""
+    if not (both.before.outcome == both.after.outcome == "ok"):
+        return "Not both runs ended well: their totals are not those of the same work."
+    alone = len(both.of(Change.NEW, Change.GONE))
+    if alone * 4 > len(both.pairs):
+        of_all = f"{count(alone, 'step')} of {len(both.pairs)}"
+        return f"{of_all} ran in only one of them: these are not two runs of one plan."
+    spread = both.spread
+    if spread is None or spread.runs < _ENOUGH:
+        return "One run each: such a difference may be chance. invoke bench repeats both, and tells."
+    took = f"{seconds(spread.low_s)} to {seconds(spread.high_s)}"
+    known = f"{spread.runs} other runs of the earlier one's steps and settings took {took}"
+    if spread.low_s <= both.after.wall_s <= spread.high_s:
+        return f"{known}: this one lies within what they vary by."
+    side = "below" if both.after.wall_s < spread.low_s else "above"
+    return f"{known}: this one lies {side} all of them. invoke bench tells whether it stays so."

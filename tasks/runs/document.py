@@ -1,0 +1,105 @@
+"""A report as JSON, for programs. Times are seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tasks.runs.compare import Comparison, headline, verdict
+from tasks.runs.history import Point
+from tasks.runs.recorded import Row, Run
+
+SCHEMA = 1
+"""Grows when a reader of earlier documents would misunderstand a new one."""
+
+
+def document(run: Run, both: Comparison | None = None) -> dict[str, Any]:
+    """A run's figures, its steps with what they queued, and what differs from the other run."""
+    made = {
+        "schema": SCHEMA,
+        **_totals(run),
+        "first_step_s": round(run.first_s, 3),
+        "queued_s": round(run.queued_s, 3),
+        "busy_s": round(run.busy_s, 3),
+        "steps": [_step(run, row) for row in run.rows],
+        "critical_path": [row.name for row in run.path],
+    }
+    return made if both is None else {**made, "against": _against(both)}
+
+
+def history(points: Sequence[Point], expected: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """All runs with what began where; by engine, the seconds that the scheduler expects of each step."""
+    return {
+        "schema": SCHEMA,
+        "runs": [_point(point) for point in points],
+        "expected_s": {
+            engine: {name: round(took, 3) for name, took in sorted(steps.items())} for engine, steps in expected.items()
+        },
+    }
+
+
+def _totals(run: Run) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "task": run.task,
+        "engine": run.engine,
+        "outcome": run.outcome,
+        "started": run.started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "settings_hash": run.settings_hash,
+        "wall_s": run.wall_s,
+        "floor_s": run.floor_s,
+    }
+
+
+def _step(run: Run, row: Row) -> dict[str, Any]:
+    log = run.logs.get(row.name)
+    return {
+        "name": row.name,
+        "task": row.task,
+        "state": row.state.value,
+        "why": row.why,
+        "seconds": round(row.seconds, 3),
+        "queued_s": round(row.queued_s, 3),
+        "critical": row.critical,
+        "guard": row.guard,
+        "attempts": row.attempts,
+        "exit_code": row.exit_code,
+        "command": log.command if log is not None else "",
+        "log": log.path if log is not None else "",
+    }
+
+
+def _against(both: Comparison) -> dict[str, Any]:
+    return {
+        **_totals(both.before),
+        "difference_s": round(both.difference_s, 3),
+        "verdict": f"{headline(both)} {verdict(both)}",
+        "differs": [{"what": what, "before": old, "after": new} for what, old, new in both.differs],
+        "steps": [
+            {
+                "name": pair.name,
+                "change": pair.change.value,
+                "before_s": _seconds(pair.before),
+                "after_s": _seconds(pair.after),
+                "difference_s": round(pair.difference_s, 3),
+            }
+            for pair in both.pairs
+        ],
+    }
+
+
+def _seconds(row: Row | None) -> float | None:
+    return round(row.seconds, 3) if row is not None and row.acted else None
+
+
+def _point(point: Point) -> dict[str, Any]:
+    shift = point.shift
+    states: Iterable[str] = [row.state.value for row in point.run.rows]
+    return {
+        **_totals(point.run),
+        "ran": sum(state == "ran" for state in states),
+        "skipped": sum(state == "skipped" for state in states),
+        "launch": point.run.mostly_ran,
+        "settings_changed": point.settings_changed,
+        "shift": None if shift is None else {"before_s": round(shift.before_s, 3), "after_s": round(shift.after_s, 3)},
+    }

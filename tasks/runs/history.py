@@ -1,0 +1,200 @@
+"""Totals over time: which runs can be held against each other, and where a change in them began."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from tasks.engine.step import State
+from tasks.runs.markup import fine, note, signed_percent, spelled, when
+from tasks.runs.recorded import Run
+from tasks.view.console import UNICODE, Line, Marks, count, line, seconds
+from tasks.view.table import table
+
+_SPLIT, _STRETCH = 3.0, 3.6
+"""Standard deviations of the rank sum, for a split in two and for a stretch in the middle. The largest of all splits or
+stretches of a series without a change passes them in about one series of twenty (tried: 3.0 and 3.6 are passed by 5 %
+of series of 60 and 110 values); in shorter ones more rarely."""
+_FEWEST = 4
+"""Runs on either side of a change."""
+_PART = 0.05
+"""A smaller change of the median is none that anybody would look for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """From run `index` of a series on the totals are others. Medians of the stretches before and after, in seconds."""
+
+    index: int
+    before_s: float
+    after_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A run, and what began with it."""
+
+    run: Run
+    settings_changed: bool = False
+    """Its settings are not those of the run of this task and engine before it."""
+    shift: Shift | None = None
+
+
+def trend(runs: Iterable[Run]) -> list[Point]:
+    """All runs, the oldest first, with what began where.
+
+    Totals are held against each other only among launches of one task and engine that did most of their plan.
+    """
+    ordered = sorted(runs, key=lambda run: run.started)
+    series: dict[tuple[str, str], list[Run]] = {}
+    last: dict[tuple[str, str], str] = {}
+    changed = set()
+    for run in ordered:
+        key = (run.task, run.engine)
+        if last.setdefault(key, run.settings_hash) != run.settings_hash:
+            changed.add(id(run))
+        last[key] = run.settings_hash
+        if run.mostly_ran:
+            series.setdefault(key, []).append(run)
+    began = {
+        id(launches[shift.index]): shift
+        for launches in series.values()
+        for shift in shifts([run.wall_s for run in launches])
+    }
+    return [Point(run=run, settings_changed=id(run) in changed, shift=began.get(id(run))) for run in ordered]
+
+
+def shifts(values: Sequence[float]) -> list[Shift]:
+    """Where a series settled on another level: by ranks, so that one slow run is none."""
+    cuts = sorted(_cuts(values, 0))
+    while True:
+        levels = [median(values[begin:end]) for begin, end in pairwise([0, *cuts, len(values)])]
+        small = [cut for cut, (one, other) in zip(cuts, pairwise(levels), strict=True) if not _apart(one, other)]
+        if not small:
+            break
+        cuts.remove(small[0])
+    return [
+        Shift(index=cut, before_s=before, after_s=after)
+        for cut, (before, after) in zip(cuts, pairwise(levels), strict=True)
+    ]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, or the mean of both; 0 for none. statistics.median costs more to import than this takes."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else 0.0
+
+
+def _cuts(values: Sequence[float], offset: int) -> list[int]:
+    """The clearest split, else the clearest stretch; then the same in their parts."""
+    ranks = [0.0, *accumulate(_ranks(values))]
+    edges = _split(ranks) or _stretch(ranks)
+    found = [offset + edge for edge in edges]
+    if edges:
+        for begin, end in pairwise([0, *edges, len(values)]):
+            found += _cuts(values[begin:end], offset + begin)
+    return found
+
+
+def _split(ranks: Sequence[float]) -> list[int]:
+    n = len(ranks) - 1
+    cut = max(range(_FEWEST, n - _FEWEST + 1), key=lambda at: _deviation(ranks, 0, at), default=0)
+    return [cut] if cut and _deviation(ranks, 0, cut) >= _SPLIT else []
+
+
+def _stretch(ranks: Sequence[float]) -> list[int]:
+    """A stretch that differs from what is around it: a change that was undone, which no single split shows."""
+    n = len(ranks) - 1
+    stretches = (
+        (begin, end) for begin in range(_FEWEST, n - 2 * _FEWEST + 1) for end in range(begin + _FEWEST, n - _FEWEST + 1)
+    )
+    best = max(stretches, key=lambda each: _deviation(ranks, *each), default=None)
+    return list(best) if best is not None and _deviation(ranks, *best) >= _STRETCH else []
+
+
+def _deviation(ranks: Sequence[float], begin: int, end: int) -> float:
+    """The rank sum statistic of a stretch against the rest (Wilcoxon, Mann and Whitney); `ranks` are summed up."""
+    n, count = len(ranks) - 1, end - begin
+    off = abs(ranks[end] - ranks[begin] - count * (n + 1) / 2)
+    return off / math.sqrt(count * (n - count) * (n + 1) / 12)
+
+
+def _apart(one: float, other: float) -> bool:
+    return abs(other - one) > _PART * min(one, other)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1 on; equal values share theirs."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    ranks = [0.0] * len(values)
+    begin = 0
+    while begin < len(order):
+        end = begin
+        while end < len(order) and values[order[end]] == values[order[begin]]:
+            end += 1
+        for index in order[begin:end]:
+            ranks[index] = (begin + end + 1) / 2
+        begin = end
+    return ranks
+
+
+HEAD = ("started", "task", "outcome", "total", "longest chain", "ran", "skipped", "settings", "what began here")
+NUMBERS = (3, 4, 5, 6)
+"""Columns that are set to the right."""
+Expected = Mapping[str, Mapping[str, float]]
+"""By engine, then by step: seconds that the scheduler expects."""
+
+
+def rehearsed(points: Iterable[Point]) -> list[str]:
+    """What must stand above runs of which some were rehearsals."""
+    return ["Runs on 'rehearsal' made nothing real."] if any(note(point.run) for point in points) else []
+
+
+def cells(point: Point) -> list[str]:
+    """One row of the table."""
+    run = point.run
+    ran, skipped = (sum(row.state is state for row in run.rows) for state in (State.RAN, State.SKIPPED))
+    times = [seconds(run.wall_s), seconds(run.floor_s), str(ran), str(skipped)]
+    started = when(run).removesuffix(" UTC")
+    return [started, f"{run.task} on {run.engine}", run.outcome, *times, run.settings_hash[:8], began(point)]
+
+
+def began(point: Point) -> str:
+    """What changed with this run."""
+    parts = ["other settings"] if point.settings_changed else []
+    if point.shift is not None:
+        parts.append(shifted(point.shift))
+    return "; ".join(parts)
+
+
+def shifted(shift: Shift) -> str:
+    """`slower from here on: median 12.0 s before, 15.1 s since (+26 %)`."""
+    word = "slower" if shift.after_s > shift.before_s else "faster"
+    percent = f" ({signed_percent(shift.after_s, shift.before_s)})" if shift.before_s else ""
+    return f"{word} from here on: median {seconds(shift.before_s)} before, {seconds(shift.after_s)} since{percent}"
+
+
+_SHOWN = 40
+"""Runs, the newest."""
+_LONGEST = 15
+"""Steps, those that are expected to take longest."""
+
+
+def past_text(
+    points: Sequence[Point], expected: Expected, *, width: int | None = None, marks: Marks = UNICODE
+) -> list[Line | str]:
+    """Lines of at most `width` columns."""
+    shown = points[-_SHOWN:]
+    rows = [[spelled(cell, marks) for cell in cells(point)] for point in shown]
+    lines: list[Line | str] = [line((each, "warn")) for each in rehearsed(points)]
+    lines += table(rows, head=HEAD, width=width, right=NUMBERS)
+    if len(points) > len(shown):
+        lines.append(f"{count(len(points) - len(shown), 'earlier run')} not shown; --format json has all")
+    for engine, steps in expected.items():
+        longest = sorted(steps.items(), key=lambda item: -item[1])
+        title = f"What the scheduler expects on {engine}: {count(len(longest), 'step')}, the longest"
+        lines += ["", line((title, "strong"))]
+        lines += table([[fine(took), name] for name, took in longest[:_LONGEST]], width=width, right=(0,))
+    return lines

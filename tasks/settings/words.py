@@ -1,0 +1,329 @@
+"""How single values may be spelled: booleans, numbers, sizes and lists of words."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+from tasks.core.redact import login_of
+from tasks.settings.node_filters import fault, split
+
+_TRUE = frozenset({"true", "yes", "on", "1", "y", "t"})
+_FALSE = frozenset({"false", "no", "off", "0", "n", "f"})
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}(\.0{1,18})?")
+_NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
+_MEMORY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_FACTOR = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_LEAST, _MOST = 6 * 1024**2, 64 * 1024**4
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def as_bool(value: object) -> object:
+    """True and false in any of their usual spellings. Raises ValueError for anything else."""
+    text = str(value).strip().lower() if isinstance(value, str | bool) or value in (0, 1) else ""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError("must be true or false (also yes/no, on/off, 1/0)")
+
+
+def as_whole(value: object) -> object:
+    """A whole number, also as a text of digits; true is none, though Python takes it for 1.
+
+    Raises ValueError without a text: whoever tells of it knows the range.
+    """
+    text = str(value) if isinstance(value, bool | str) else None
+    if text is None:
+        return value
+    if not _WHOLE.fullmatch(text.strip()):
+        raise ValueError
+    return int(text.strip().partition(".")[0])
+
+
+def as_number(value: object) -> object:
+    """A number in the usual notation, without exponent, `nan` or `inf`. Raises ValueError without a text."""
+    text = str(value) if isinstance(value, bool | str) else None
+    if text is None:
+        return value
+    if not _NUMBER.fullmatch(text.strip()):
+        raise ValueError
+    return float(text)
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of a size as Docker writes it: 2G is 2 GiB, 1.5G works too. Raises ValueError."""
+    match = _MEMORY.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a size such as 512M or 1.5G (2G is 2 GiB)")
+    return int(float(match[1]) * _FACTOR[match[2].lower()])
+
+
+def as_memory(value: object) -> object:
+    """A size, checked: Docker refuses less than 6 MiB, and so does k3d. Raises ValueError."""
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63:
+        text = f"{value:.15g}"
+    else:
+        raise ValueError("must be a size such as 512M or 1.5G (2G is 2 GiB)")
+    if not _LEAST <= memory_bytes(text) <= _MOST:
+        raise ValueError("must be at least 6M (Docker refuses less) and at most 64T")
+    return text
+
+
+def as_amount(value: object) -> object:
+    """A text; in YAML an amount such as 2 is a number."""
+    return (
+        str(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63 else value
+    )
+
+
+def amount(value: str) -> str:
+    """An amount as Kubernetes writes it. Raises ValueError."""
+    from tasks.core.units import quantity
+
+    number = quantity(value)
+    if number is None or not 0 <= number < 2**63:
+        raise ValueError("must be an amount such as 500m, 2, 512Mi or 16Gi")
+    return value
+
+
+def as_choice(value: object) -> object:
+    """One of several words: to YAML, `off` without quotes is false."""
+    return "off" if value is False else value
+
+
+def as_words(value: object) -> object:
+    """A list, or one text with blanks (or commas) between the words."""
+    if isinstance(value, str):
+        return tuple(word for word in re.split(r"[\s,]+", value) if word)
+    return value
+
+
+def dns_label(value: str) -> str:
+    """A name as Kubernetes and Docker's network names allow it (RFC 1123 label). Raises ValueError."""
+    if not _LABEL.fullmatch(value):
+        raise ValueError("must consist of a-z, 0-9 and -, begin and end with a letter or digit, at most 63 long")
+    return value
+
+
+PORT_SUFFIXES = ("direct", "proxy")
+"""What may follow the nodes of a port: on the node itself, or by the load balancer."""
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_HOST_PORT = re.compile(r"([a-z0-9.-]+)(?::([0-9]{1,5}))?")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_VERSION = re.compile(r"v?1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?([+-]k3s[0-9]{1,2})?")
+_URL = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9\[][^\s/@]*(/\S*)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = re.compile(r"gh[a-z]_[A-Za-z0-9]{20,}|github_pat_\w+|glpat\w+")
+_LABEL_VALUE = re.compile(r"(?=.{0,63}\Z)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_LABEL_NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+_PORT = re.compile(
+    r"(?:(?:(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5})(?:-([0-9]{1,5}))?:)?"
+    r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?"
+)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+_SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
+
+def one_line(value: str) -> str:
+    """A text of one line, with something in it and nothing that moves a cursor or ends a C string."""
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if not value.isprintable():
+        raise ValueError("must be one line without control characters")
+    return value
+
+
+def argument(value: str) -> str:
+    """A program's argument: anything but a NUL, which no argument can hold."""
+    if "\0" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+def folder(value: str) -> str:
+    """A folder's path; `~` is the user's home."""
+    if value != "~" and not value.startswith("~/"):
+        return value
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("must not begin with ~: no home folder is known") from None
+
+
+def file(value: str) -> str:
+    """A file's whole path, since it may be changed by root; `~` is the user's home."""
+    path = folder(value)
+    if not path.startswith("/") or path.endswith("/"):
+        raise ValueError("must be a file's whole path, such as /etc/docker/daemon.json")
+    return path
+
+
+def host(value: str) -> str:
+    """A DNS name in lower case, as an Ingress wants it (RFC 1123 subdomain)."""
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be a DNS name in lower case, such as localhost or dev.example.com")
+    return value
+
+
+def release_name(value: str) -> str:
+    """A release's name as Helm allows it: a DNS name of at most 53 (source: helm, chartutil/validate_name)."""
+    if len(value) > 53 or not _HOST.fullmatch(value):
+        raise ValueError("must consist of a-z, 0-9, - and ., begin and end with a letter or digit, at most 53 long")
+    return value
+
+
+def own_namespace(value: str) -> str:
+    """Not one of Kubernetes' own: quotas and policies of ours would stop the system's pods there."""
+    if value in _SYSTEM:
+        raise ValueError("must not be one of Kubernetes' own: quotas and policies would stop the system's pods there")
+    return value
+
+
+def ipv4(value: str) -> str:
+    """An address that ports can be bound to. k3d's port mappings are written with IPv4 here."""
+    try:
+        address = ipaddress.IPv4Address(value.strip())
+    except ValueError:
+        raise ValueError("must be an IPv4 address such as 127.0.0.1, or 0.0.0.0 for all") from None
+    if address.is_multicast or address.is_reserved:
+        raise ValueError("must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all")
+    return str(address)
+
+
+def subnet(value: str) -> str:
+    """A network that Docker can make, or `auto` for k3d's own choice."""
+    if value == "auto":
+        return value
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError("must be a network such as 172.28.0.0/16 (no host bits set), or auto") from None
+
+
+def owner(value: str) -> str:
+    """Who owns a cluster, as a label tells it."""
+    if not _OWNER.fullmatch(value):
+        raise ValueError("must be 1 to 63 letters, digits, -, _, . and @, the first a letter or digit")
+    return value
+
+
+def repository(value: str) -> str:
+    """The name of a chart repository: what stands before the slash of repository/chart."""
+    if not _REPOSITORY.fullmatch(value):
+        raise ValueError("must be a repository's name of letters, digits, -, _ and .")
+    return value
+
+
+def image(value: str) -> str:
+    """An image reference. Never an option of docker's."""
+    if not _IMAGE.fullmatch(value) or len(value) > 500:
+        raise ValueError("must be an image such as docker.io/rancher/k3s:v1.32.3-k3s1")
+    return value
+
+
+def kubernetes_version(value: str) -> str:
+    """A version that names a k3s image."""
+    if not _VERSION.fullmatch(value):
+        raise ValueError("must be a full version such as v1.32.3 or v1.32.3-k3s1")
+    return value
+
+
+def registry_host(value: str) -> str:
+    """A registry as image references write it: a name and perhaps a port, no scheme and no path."""
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or not _HOST.fullmatch(match[1]) or int(match[2] or 1) not in range(1, 65536):
+        raise ValueError("must be a registry's name such as docker.io or registry.example.com:5000, without https://")
+    return value
+
+
+def http_url(value: str) -> str:
+    """An address of a server."""
+    if any(sign in login_of(value.partition("://")[2]) for sign in "/?#@"):
+        raise ValueError("must have no / ? # or @ in its login: write them as %2F %3F %23 %40")
+    if not _URL.fullmatch(value) or not value.isprintable():
+        raise ValueError("must be an address that begins with http:// or https://")
+    return value
+
+
+def public_url(value: str) -> str:
+    """An address without a login: it would be seen in `docker inspect`."""
+    if "@" in http_url(value).split("/")[2]:
+        raise ValueError("must hold no login: name the variables that hold it (username_env, password_env)")
+    return value
+
+
+def proxy(value: str) -> str:
+    """The address of a proxy."""
+    from tasks.core import proxies  # 6 ms
+
+    try:
+        proxies.proxy(value)
+    except ValueError as error:
+        raise ValueError(f"must be a proxy's address such as http://proxy:3128: {error}") from None
+    return value
+
+
+def hosts(value: object) -> object:
+    """A list, or one text as it stands in NO_PROXY."""
+    if not isinstance(value, str):
+        return value
+    from tasks.core import proxies  # 6 ms
+
+    return proxies.parted(value)
+
+
+def excluded(value: str) -> str:
+    """A host, an address or a network that is reached without a proxy, as it stands in NO_PROXY."""
+    from tasks.core import proxies
+
+    found = proxies.no_proxy(value)
+    if found.unread or not found.text or re.search(r"[\s,;]", value):
+        raise ValueError("must be a name, an address, a network such as 10.0.0.0/8, or * for all")
+    return value
+
+
+def variable(value: str) -> str:
+    """The name of a variable of the environment; a token in its place is a mistake often made."""
+    if not _VARIABLE.fullmatch(value) or _TOKEN.fullmatch(value):
+        raise ValueError("must be the name of a variable, such as GITHUB_TOKEN_CLASSIC, never the secret itself")
+    return value
+
+
+def label_key(value: str) -> str:
+    """A label's key as Kubernetes allows it: perhaps a DNS name and a slash, then a name."""
+    prefix, slash, name = value.rpartition("/")
+    if not _LABEL_NAME.fullmatch(name) or (slash and not _HOST.fullmatch(prefix)):
+        raise ValueError("must be a label such as role or example.com/role")
+    return value
+
+
+def label_value(value: str) -> str:
+    """A label's value as Kubernetes allows it."""
+    if not _LABEL_VALUE.fullmatch(value):
+        raise ValueError("must consist of letters, digits, -, _ and ., at most 63 long")
+    return value
+
+
+def port_mapping(value: str) -> str:
+    """A port as k3d writes it (docs: k3d, exposing services)."""
+    match = _PORT.fullmatch(split(value).value)
+    if (
+        match is None
+        or fault(value, PORT_SUFFIXES)
+        or any(int(text) not in range(65536) for text in match.groups() if text)
+    ):
+        raise ValueError("must be written as k3d does, such as 30000:30000@server:0:direct")
+    return value
+
+
+def host_ports(mapping: str) -> range:
+    """The host's ports of a mapping; empty where k3d chooses one."""
+    match = _PORT.fullmatch(split(mapping).value)
+    if match is None or match[1] is None or match[1] == "0":
+        return range(0)
+    return range(int(match[1]), int(match[2] or match[1]) + 1)

@@ -1,1 +1,0 @@
-"""Fetching k3d, kubectl and helm in pinned versions, each checked against the checksum that its project publishes."""

@@ -1,0 +1,290 @@
+"""The only functions that print. Nothing secret passes them, and a reader who left is no error."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from tasks.core.redact import redact
+from tasks.engine.step import State
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+"""Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
+_QUOTED = re.compile(r"`[^`]*`")
+LEAST = 8
+"""Columns of a cut text that still tell something; in fewer it is left out."""
+_GLUE = "\ufdd0"
+"""Stands for a blank that must not break; a code point that Unicode reserves for such private use."""
+
+
+def clean(text: str) -> str:
+    """One line without control characters: what a program wrote must not move the cursor or forge a line."""
+    text = _ESCAPE.sub("", text.replace("\t", "  "))
+    return "".join(c if c.isprintable() or c == " " else " " for c in text)
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(c) for c in text)
+
+
+def _cell(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+
+
+def cut(text: str, width: int, more: str = "…") -> str:
+    """The text in at most `width` columns; `more` shows that something is missing."""
+    if cells(text) <= width:
+        return text
+    room = width - cells(more)
+    if room < 0:
+        return ""
+    kept, used = [], 0
+    for char in text:
+        used += _cell(char)
+        if used > room:
+            break
+        kept.append(char)
+    return "".join(kept).rstrip() + more
+
+
+def pad(text: str, width: int) -> str:
+    """The text with blanks after it up to `width` columns."""
+    return text + " " * (width - cells(text))
+
+
+def wrap(
+    text: str, width: int | None, first: str = "", rest: str | None = None, *, break_words: bool = False
+) -> list[str]:
+    """Lines of at most `width` columns (None: as they are), the first after `first`, others after `rest`.
+
+    Words are not broken, nor what stands in back quotes: a command must survive being copied. `break_words` is for
+    texts without commands: no line is longer than `width` then.
+    """
+    rest = " " * cells(first) if rest is None else rest
+    lines: list[str] = []
+    for paragraph in text.splitlines() or [""]:
+        lead = rest if lines else first
+        if width is None:
+            lines.append(f"{lead}{paragraph}".rstrip())
+            continue
+        glued = _QUOTED.sub(lambda m: m[0].replace(" ", _GLUE), paragraph)
+        wrapped = textwrap.wrap(
+            glued,
+            max(width, cells(rest) + (1 if break_words else 10)),
+            initial_indent=lead,
+            subsequent_indent=rest,
+            break_long_words=break_words,
+            break_on_hyphens=False,
+        )
+        lines += [line.replace(_GLUE, " ") for line in wrapped or [lead.rstrip()]]
+    return lines
+
+
+def chain(pairs: Iterable[tuple[str, float]], between: str, room: int | None) -> str:
+    """Names with their seconds, for `wrap`: quoted, so that a line breaks between two where each has room."""
+    texts = [(name.replace("`", "'"), seconds(took)) for name, took in pairs]
+    if room is not None and any(cells(f"{name} {took}{between}") > room for name, took in texts):
+        return between.join(f"{name} `{took}`" for name, took in texts)
+    return between.join(f"`{name} {took}`" for name, took in texts)
+
+
+def seconds(value: float) -> str:
+    """`0.3 s`, `42.0 s`, `3 min 05 s`, `1 h 02 min`."""
+    if value < 99.95:
+        return f"{max(0.0, value):.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: int, thing: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def listed(names: Sequence[str], room: int, more: str = "…") -> str:
+    """As many whole names as there is room for, and how many more there are; the first is cut if it must be.
+
+    Nothing where even that would leave too little of it to know it by.
+    """
+    for shown in range(len(names), 0, -1):
+        rest = f" and {len(names) - shown} more" if shown < len(names) else ""
+        text = ", ".join(names[:shown]) + rest
+        if cells(text) <= room:
+            return text
+    return cut(names[0], room - cells(rest), more) + rest if names and room - cells(rest) >= LEAST else ""
+
+
+def some(names: list[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    if len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "dim": "dim", "strong": "bold", "": ""}
+"""Meanings, and how rich shows them."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Parts of one line, each a text and its meaning (a key of `STYLES`)."""
+
+    parts: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """The line without its meanings."""
+        return "".join(text for text, _ in self.parts)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def fitted(self, width: int | None, more: str = "…") -> Line:
+        """The line in at most `width` columns; None leaves it as it is."""
+        if width is None or cells(self.text) <= width:
+            return self
+        short = cut(self.text, width, more)
+        kept, at = [], 0
+        for text, style in self.parts:
+            kept.append((short[at : at + len(text)], style))
+            at += len(text)
+        return Line(tuple(part for part in kept if part[0]))
+
+    def followed(self, text: str, style: str, width: int | None, more: str = "…") -> Line:
+        """The line with a text after it, cut to what is left of `width`; without it where that is too little."""
+        room = None if width is None else width - cells(self.text) - 2
+        if not text or (room is not None and room < min(LEAST, cells(text))):
+            return self
+        return Line((*self.parts, *line("  ", (text, style)).parts)).fitted(width, more)
+
+
+def line(*parts: str | tuple[str, str]) -> Line:
+    """A line of texts, or of texts with their meanings; none of them can hold a control character."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Line(tuple((clean(text), style) for text, style in pairs if text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """The signs that views use."""
+
+    ran: str = "✓"
+    skipped: str = "–"
+    failed: str = "✗"
+    aborted: str = "·"
+    again: str = "↻"
+    arrow: str = "→"
+    bar: str = "│"
+    more: str = "…"
+    full: str = "█"
+    empty: str = "░"
+
+    def of(self, state: State) -> tuple[str, str]:
+        """The sign of a state, and its meaning."""
+        return {
+            State.RAN: (self.ran, "good"),
+            State.SKIPPED: (self.skipped, "dim"),
+            State.FAILED: (self.failed, "bad"),
+            State.ABORTED: (self.aborted, "warn"),
+        }[state]
+
+
+UNICODE = Marks()
+ASCII = Marks(
+    ran="+", skipped="-", failed="x", aborted=".", again="~", arrow="->", bar="|", more="...", full="#", empty="-"
+)
+
+
+def marks(encoding: str | None) -> Marks:
+    """The signs that an encoding has; plain ASCII for one that lacks any of them, or is not known."""
+    try:
+        "".join(vars(UNICODE).values()).encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return UNICODE
+
+
+def out(lines: Iterable[str | Line]) -> None:
+    """Print to standard output."""
+    _print(lines, sys.stdout)
+
+
+def err(lines: Iterable[str | Line]) -> None:
+    """Print to standard error."""
+    _print(lines, sys.stderr)
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Columns of the terminal behind a stream; None where there is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def masked(line: str | Line) -> str | Line:
+    """The line without secrets; one that held any loses its colours too, as a part may have cut it."""
+    text = str(line)
+    safe = redact(text)
+    return line if safe == text else safe
+
+
+def as_text(line: str | Line) -> Text:
+    """The line as rich shows it: never wrapped, its brackets and colons taken literally."""
+    from rich.text import Text
+
+    shown = Text(no_wrap=True, overflow="ignore")
+    for text, style in line.parts if isinstance(line, Line) else ((line, ""),):
+        shown.append(text, STYLES[style])
+    return shown
+
+
+def _print(lines: Iterable[str | Line], stream: TextIO) -> None:
+    safe = [masked(line) for line in lines]
+    try:
+        if stream.isatty() and any(isinstance(line, Line) for line in safe):
+            _in_colour(safe, stream)
+        else:
+            stream.write("".join(f"{_encodable(str(line), stream)}\n" for line in safe))
+        stream.flush()
+    except BrokenPipeError:
+        _let_go(stream)
+
+
+def _in_colour(lines: Iterable[str | Line], stream: TextIO) -> None:
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for line in lines:
+        console.print(as_text(line))
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def _let_go(stream: TextIO) -> None:
+    """`| head` has ended: what else is written goes nowhere, also what Python flushes when it ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # a stream without a descriptor, as in tests
+        return

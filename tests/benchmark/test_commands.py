@@ -1,0 +1,135 @@
+"""The comparison modes' commands, and the bash script of the same."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tasks.benchmark.commands import create, script, stages
+from tasks.benchmark.variants import Place
+from tasks.facts.facts import Situation
+from tests import given
+
+RELEASES = [
+    {"name": "one", "namespace": "platform", "chart": "repo/one", "version": "1.0.0"},
+    {"name": "two", "namespace": "platform", "chart": "repo/two", "needs": ["one"]},
+    {"name": "three", "namespace": "platform", "chart": "./three", "wait": False},
+]
+SETTINGS = given.settings(
+    namespaces=["platform", "tools"],
+    helm={
+        "repositories": {"repo": "https://charts.example.com", "unused": "https://x.example.com"},
+        "releases": RELEASES,
+    },
+    cluster={"name": "openframe-bench", "agents": 1, "args": {"k3s": ["disable=metrics-server"], "kubelet": ["v=2"]}},
+)
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "login", "namespace": "platform"},
+    "data": {"password": "aHVudGVyMg=="},
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    (tmp_path / "files").mkdir()
+    session = cast("Any", SimpleNamespace(settings=SETTINGS, environ={"PATH": "/usr/bin:/bin", "K3D_AGENTS": "9"}))
+    return Place(session=session, folder=tmp_path, cluster="openframe-bench")
+
+
+@pytest.fixture
+def situation(tmp_path: Path) -> Situation:
+    return given.situation(tmp_path, settings=SETTINGS, secrets=(SECRET,))
+
+
+def _lines(place: Place, situation: Situation) -> dict[str, list[str]]:
+    return {stage.name: [act.command.paste() for act in stage.acts] for stage in stages(place, situation)}
+
+
+def test_a_command_for_each_thing_in_the_scripts_order(place: Place, situation: Situation) -> None:
+    lines = _lines(place, situation)
+    assert list(lines) == [
+        "images",
+        "registries",
+        "cluster",
+        "namespaces",
+        "secrets",
+        "base resources",
+        "repositories added",
+        "repositories updated",
+        "releases, level 1",
+        "releases, level 2",
+    ]
+    assert [line.split()[:2] for line in lines["images"]] == [["docker", "pull"]] * len(situation.images)
+    assert lines["namespaces"] == ["kubectl create namespace platform", "kubectl create namespace tools"]
+    assert lines["repositories added"] == ["helm repo add repo https://charts.example.com"]
+    assert len(lines["base resources"]) > 6
+    assert all(line.startswith("kubectl apply --filename ") for line in lines["base resources"])
+
+
+def test_a_chart_of_the_push_registry_is_asked_for_by_http(place: Place, situation: Situation) -> None:
+    release = situation.releases[0].model_copy(update={"chart": "oci://localhost:5050/charts/one", "needs": ()})
+    (line,) = _lines(place, replace(situation, releases=(release,)))["releases"]
+    assert "one oci://localhost:5050/charts/one --namespace platform --plain-http --version 1.0.0" in line
+
+
+def test_releases_stand_in_the_level_that_their_needs_allow(place: Place, situation: Situation) -> None:
+    lines = _lines(place, situation)
+    assert [line.split("--install ")[1].split()[0] for line in lines["releases, level 1"]] == ["one", "three"]
+    first, second = lines["releases, level 1"][0], lines["releases, level 2"][0]
+    assert "helm upgrade --install one repo/one --namespace platform --version 1.0.0" in first
+    assert " --wait " in first
+    assert " --wait " not in lines["releases, level 1"][1]
+    assert "--install two" in second
+
+
+def test_the_cluster_is_made_as_k3d_does_it_by_default(place: Place, situation: Situation) -> None:
+    [line] = _lines(place, situation)["cluster"]
+    assert line.startswith("k3d cluster create openframe-bench --image ")
+    assert "--servers 1 --agents 1" in line
+    assert "--no-lb" not in line
+    assert "--k3s-arg '--disable=metrics-server@server:*'" in line
+    assert "--k3s-arg '--kubelet-arg=v=2@server:*;agent:*'" in line
+    assert "kube-api-qps" not in line  # what this project adds by itself is no default
+    assert line.count("--registry-use") == len(situation.shape.registries)
+    [bare] = create(place, situation, bare=True).acts
+    assert "--no-lb" in bare.command.argv
+
+
+def test_a_secret_is_in_a_file_of_ours_and_in_no_command(place: Place, situation: Situation) -> None:
+    lines = _lines(place, situation)
+    assert "aHVudGVyMg==" not in str(lines)
+    path = Path(lines["secrets"][0].split()[-1])
+    assert "aHVudGVyMg==" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_registries_that_stand_are_left_standing(place: Place, tmp_path: Path) -> None:
+    names = stages(place, given.situation(tmp_path, settings=SETTINGS))[1].acts
+    there = {act.command.argv[act.command.argv.index("--name") + 1]: object() for act in names}
+    lines = _lines(place, given.situation(tmp_path, settings=SETTINGS, registries=there))
+    assert "registries" not in lines
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_script_is_bash(place: Place, situation: Situation, together: bool) -> None:
+    planned = stages(place, situation)
+    lines = script(planned, place.environ, together=together)
+    subprocess.run(["bash", "-n"], input="\n".join(lines), text=True, check=True)
+    commands = [act.command.argv[0] for stage in planned for act in stage.acts]
+    assert sum(" >/dev/null" in line for line in lines) == len(commands)
+    assert sum(line.startswith("for pid in") for line in lines) == (len(planned) if together else 0)
+    assert f"export KUBECONFIG={place.kubeconfig}" in lines
+    assert not [line for line in lines if "K3D_AGENTS" in line]  # k3d would take it for its own
+
+
+def test_helm_has_files_of_its_own(place: Place) -> None:
+    own = {name: value for name, value in place.environ.items() if name.startswith("HELM_") and value}
+    assert own
+    assert all(value.startswith(str(place.folder)) for value in own.values())

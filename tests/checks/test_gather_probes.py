@@ -1,0 +1,119 @@
+"""What is asked of the machine itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.checks import gather
+from tasks.checks.facts import Context, Inotify, Rights
+from tasks.checks.gather import disk, inotify, rights, server, unresolved
+from tests.checks.given import engine
+from tests.facts.fake import Answer, FakePrograms
+
+
+def test_disk_is_that_of_the_engines_folder(tmp_path: Path) -> None:
+    found = disk(engine(DockerRootDir=str(tmp_path)))
+    assert found is not None
+    assert 0 < found.free <= found.total
+    assert disk(engine(DockerRootDir=str(tmp_path / "none"))) is None
+    assert disk(engine(DockerRootDir="")) is None
+    assert disk(replace(engine(DockerRootDir=str(tmp_path)), here=False)) is None
+
+
+def test_a_program_that_the_engine_would_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "mine"))
+    assert gather.unpigz(engine(), str(tmp_path)) is False
+    (tmp_path / "unpigz").touch(0o755)
+    assert gather.unpigz(engine(), str(tmp_path)) is True
+    assert gather.unpigz(replace(engine(), here=False), str(tmp_path)) is None
+
+
+def test_inotify_is_that_of_the_engines_kernel(tmp_path: Path) -> None:
+    assert inotify(engine(), tmp_path) is None
+    (tmp_path / "max_user_instances").write_text("128\n")
+    (tmp_path / "max_user_watches").write_text("192536\n")
+    assert inotify(engine(), tmp_path) == Inotify(instances=128, watches=192536)
+    assert inotify(replace(engine(), here=False), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "answers", "expected", "lines"),
+    [
+        (0, {}, Rights(root=True, sudo=None), []),
+        (1000, {}, Rights(root=False, sudo=None), []),
+        (1000, {"sudo": Answer()}, Rights(root=False, sudo=True), ["sudo -n true"]),
+        (1000, {"sudo": Answer(code=1)}, Rights(root=False, sudo=False), ["sudo -n true"]),
+        (1000, {"sudo": Answer(late=True)}, Rights(root=False, sudo=False), ["sudo -n true"]),
+    ],
+)
+def test_rights(
+    user: int, answers: dict[str, Answer], expected: Rights, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    programs = FakePrograms(answers=answers)
+    assert rights(programs) == expected
+    assert programs.lines == lines
+
+
+def test_names_that_do_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(name: str, *_args: Any, **_more: Any) -> list[Any]:
+        if name == "quay.io":
+            raise socket.gaierror(-2, "Name or service not known")
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert unresolved(["ghcr.io", "quay.io"]) == {"quay.io": "Name or service not known"}
+    assert unresolved([]) == {}
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: done.wait(20))
+    begin = time.monotonic()
+    assert unresolved(["a.example", "b.example"], 0.1) == {
+        "a.example": "no answer within 0.1 s",
+        "b.example": "no answer within 0.1 s",
+    }
+    assert time.monotonic() - begin < 5
+    done.set()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            Answer(out=json.dumps({"clientVersion": {}, "serverVersion": {"gitVersion": "v1.33.1"}})),
+            Context(name="prod", version="v1.33.1"),
+        ),
+        (
+            Answer(code=1, err='error: context "prod" does not exist\n'),
+            Context(name="prod", version=None, error='error: context "prod" does not exist'),
+        ),
+        (
+            Answer(code=1, out='{"clientVersion": {}}', err="Unable to connect to the server: dial tcp: i/o timeout"),
+            Context(name="prod", version=None, error="Unable to connect to the server: dial tcp: i/o timeout"),
+        ),
+        (Answer(late=True), Context(name="prod", version=None, error="kubectl did not end within 15 s")),
+    ],
+)
+def test_a_cluster_that_exists_is_asked_by_its_context(answer: Answer, expected: Context) -> None:
+    programs = FakePrograms(answers={"kubectl": answer})
+    assert server(programs, "prod") == expected
+    assert programs.lines == ["kubectl --context prod --request-timeout=5s version --output=json"]
+
+
+def test_real_limits_where_there_are_any() -> None:
+    if not gather._INOTIFY.exists():
+        pytest.skip("no inotify here")
+    found = inotify(engine())
+    assert found is not None
+    assert found.instances > 0

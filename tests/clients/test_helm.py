@@ -1,0 +1,130 @@
+"""Helm's command lines for versions 3 and 4, its places, and its repositories file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.clients import helm
+from tasks.clients.postrender import PostRenderer
+from tasks.process.command import Command
+
+KUBE = Path("/state/kubeconfig")
+WHERE = "--kubeconfig /state/kubeconfig --namespace apps"
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (helm.update(["a", "b"], 3, 60.0), "helm repo update a b --fail-on-repo-update-fail"),
+        (helm.update(["a", "b"], 4, 60.0), "helm repo update a b"),
+        (helm.pull("r/c", "1.2.3", Path("/c"), 60.0), "helm pull r/c --version 1.2.3 --destination /c"),
+        (helm.pull("oci://h/c", None, Path("/c"), 60.0), "helm pull oci://h/c --destination /c"),
+        (
+            helm.upgrade(KUBE, "web", "apps", "/c/web.tgz", values="{}", fingerprint="abc", timeout=300.0),
+            (
+                f"helm upgrade --install web /c/web.tgz {WHERE} --values - --labels openframe.dev/fingerprint=abc"
+                " --timeout 300s --output json"
+            ),
+        ),
+        (
+            helm.upgrade(KUBE, "web", "apps", "/c", values="{}", fingerprint="abc", timeout=300.0, validate=False),
+            (
+                f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
+                " --timeout 300s --disable-openapi-validation --output json"
+            ),
+        ),
+        (
+            helm.upgrade(
+                KUBE,
+                "web",
+                "apps",
+                "/c",
+                values="{}",
+                fingerprint="abc",
+                timeout=300.0,
+                force_conflicts=True,
+                post_renderer=PostRenderer(flags=("--post-renderer", "x"), env={}),
+            ),
+            (
+                f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
+                " --timeout 300s --force-conflicts --post-renderer x --output json"
+            ),
+        ),
+        (
+            helm.rollback(KUBE, "web", "apps", 90.0, force_conflicts=True),
+            f"helm rollback web {WHERE} --timeout 90s --force-conflicts",
+        ),
+        (helm.uninstall(KUBE, "web", "apps", 90.0), f"helm uninstall web {WHERE} --ignore-not-found --timeout 90s"),
+        (helm.rollback(KUBE, "web", "apps", 90.0), f"helm rollback web {WHERE} --timeout 90s"),
+        (
+            helm.template("web", "apps", "/c", values="{}", kube_version="v1.32.3", deadline=60.0),
+            "helm template web /c --namespace apps --values - --include-crds --kube-version v1.32.3",
+        ),
+    ],
+)
+def test_command_lines(command: Command, line: str) -> None:
+    assert " ".join(command.argv) == line
+    assert command.ok == (0,)
+
+
+def test_no_flag_that_version_4_renamed_or_gave_another_meaning() -> None:
+    made = [
+        helm.upgrade(KUBE, "r", "n", "c", values="", fingerprint="f", timeout=1),
+        helm.uninstall(KUBE, "r", "n", 1),
+        helm.rollback(KUBE, "r", "n", 1),
+    ]
+    assert not {"--wait", "--atomic", "--force"} & {part for command in made for part in command.argv}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        helm.upgrade(KUBE, "r", "n", "c", values="password: x", fingerprint="f", timeout=30),
+        helm.template("r", "n", "c", values="password: x", kube_version="v1", deadline=40),
+    ],
+)
+def test_values_go_in_by_stdin_and_are_not_shown(command: Command) -> None:
+    assert command.stdin == "password: x"
+    assert command.paste().endswith(" < VALUES")
+    assert command.deadline == 40
+
+
+PLACES = ("CONFIG_HOME", "CACHE_HOME", "DATA_HOME", "REPOSITORY_CONFIG", "REPOSITORY_CACHE", "REGISTRY_CONFIG")
+
+
+@pytest.mark.parametrize("place", [*PLACES, "CONTENT_CACHE"])
+def test_helms_places_are_below_our_folder(place: str) -> None:
+    assert helm.environment(Path("/cache"))[f"HELM_{place}"].startswith("/cache/")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KUBECONTEXT",
+        "KUBEAPISERVER",
+        "KUBETOKEN",
+        "KUBEASUSER",
+        "KUBEASGROUPS",
+        "KUBECAFILE",
+        "KUBETLS_SERVER_NAME",
+        "KUBEINSECURE_SKIP_TLS_VERIFY",
+        "DRIVER",
+    ],
+)
+def test_nothing_of_the_users_leads_helm_to_another_cluster(name: str) -> None:
+    """An empty variable is as good as none to Helm (3.19 and 4.2: `pkg/cli/environment.go`)."""
+    assert helm.environment(Path("/cache"))[f"HELM_{name}"] == ""
+
+
+def test_the_repositories_file_is_what_helm_reads() -> None:
+    text = helm.repositories({"b": "https://b.example", "a": "https://a.example/charts"})
+    assert yaml.safe_load(text) == {
+        "apiVersion": "v1",
+        "repositories": [
+            {"name": "a", "url": "https://a.example/charts"},
+            {"name": "b", "url": "https://b.example"},
+        ],
+    }

@@ -1,0 +1,496 @@
+"""The user's kubeconfig: our entry comes, is switched to and goes; all else stays as it was."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.clients import kubeconfig_file
+from tasks.clients.kubeconfig import (
+    certificate,
+    current_context,
+    has_entry,
+    merge,
+    names_context,
+    private,
+    remove,
+    switch,
+    target,
+    unwritable,
+    write_private,
+)
+from tasks.core.errors import BadInput, LaunchError
+
+ROOT = Path(__file__).resolve().parents[2]
+CA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
+NODE = f"""
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: {CA}
+    server: https://0.0.0.0:6443
+  name: default
+contexts:
+- context: {{cluster: default, user: default}}
+  name: default
+current-context: default
+kind: Config
+preferences: {{}}
+users:
+- name: default
+  user:
+    client-certificate-data: Q0VSVA==
+    client-key-data: S0VZ
+"""
+"""As k3s writes it."""
+
+REAL = """\
+# my clusters
+apiVersion: v1
+kind: Config
+preferences:
+  colors: true
+clusters:
+- name: prod
+  cluster:
+    server: https://prod.example:6443   # behind the VPN
+    certificate-authority: /etc/prod/ca.pem
+    extensions:
+    - name: minikube.sigs.k8s.io
+      extension: {version: v1.35.0, last-update: "Mon, 01 Jan 2024"}
+- &shared
+  name: größe-🎉
+  cluster: {server: https://shared.example, insecure-skip-tls-verify: true}
+contexts:
+- name: prod
+  context: {cluster: prod, user: prod, namespace: web}
+- context: {user: tok, cluster: größe-🎉}
+  name: other
+current-context: prod
+users:
+- name: prod
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1beta1
+      command: aws
+      args: [eks, get-token, --cluster-name, prod]
+      env:
+      - {name: AWS_PROFILE, value: "0123"}
+- name: tok
+  user: {token: 12:30:45}
+- name: quoted
+  user: {token: "1e5", username: "yes"}
+unknown-key: [1, two, 3.0]
+copy: *shared
+"""
+
+
+def entry(cluster: str = "dev", port: int = 6550) -> str:
+    return private(NODE, cluster, f"https://127.0.0.1:{port}")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config"
+    path.write_text(REAL, encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Every plain scalar as it is written."""
+    document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    return document
+
+
+def test_the_private_kubeconfig_has_k3ds_names_and_our_address() -> None:
+    made = yaml.safe_load(entry())
+    assert made == {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": "k3d-dev", "cluster": {"certificate-authority-data": CA, "server": "https://127.0.0.1:6550"}}
+        ],
+        "users": [
+            {"name": "admin@k3d-dev", "user": {"client-certificate-data": "Q0VSVA==", "client-key-data": "S0VZ"}}
+        ],
+        "contexts": [{"name": "k3d-dev", "context": {"cluster": "k3d-dev", "user": "admin@k3d-dev"}}],
+        "current-context": "k3d-dev",
+    }
+    assert certificate(entry()) == b"-----BEGIN CERTIFICATE-----\n"
+
+
+def test_the_private_kubeconfig_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "clusters" / "dev" / "kubeconfig"
+    write_private(path, entry())
+    write_private(path, entry())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert path.read_text() == entry()
+
+
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("", "/home/me/.kube/config"),
+        ("/a/config", "/a/config"),
+        ("/a/config:/b/config", "/a/config"),
+        (":/b/config:", "/b/config"),
+        ("~/k", "/home/me/k"),
+        ("relative/k", "relative/k"),
+    ],
+)
+def test_the_first_file_of_kubeconfig_gets_entries(variable: str, path: str) -> None:
+    assert target({"KUBECONFIG": variable, "HOME": "/home/me"}) == Path(path)
+    assert target({"HOME": "/home/me"}) == Path("/home/me/.kube/config")
+
+
+def test_an_entry_comes_beside_all_that_was_there(config: Path) -> None:
+    before = read(config)
+    assert not has_entry(config, entry())
+    assert merge(config, entry())
+    after = read(config)
+    for part, name in (("clusters", "k3d-dev"), ("users", "admin@k3d-dev"), ("contexts", "k3d-dev")):
+        assert after[part][:-1] == before[part]
+        assert after[part][-1]["name"] == name
+    assert {key: after[key] for key in after if key not in ("clusters", "users", "contexts")} == {
+        key: before[key] for key in before if key not in ("clusters", "users", "contexts")
+    }
+    assert list(after) == list(before)
+    assert current_context(config) == "prod"
+    assert names_context(config, "k3d-dev")
+    assert has_entry(config, entry())
+
+
+def test_what_other_readers_would_take_for_a_number_stays_a_text(config: Path) -> None:
+    merge(config, entry())
+    text = config.read_text(encoding="utf-8")
+    assert "token: 12:30:45\n" in text
+    assert "token: '1e5'\n" in text
+    assert "username: 'yes'\n" in text
+    assert "value: '0123'\n" in text
+    assert "insecure-skip-tls-verify: true\n" in text
+    assert "größe-🎉" in text
+
+
+def test_nothing_is_written_where_nothing_changes(config: Path) -> None:
+    merge(config, entry())
+    switch(config, "k3d-dev")
+    before = config.read_bytes(), config.stat().st_ino
+    assert not merge(config, entry())
+    assert not switch(config, "k3d-dev")
+    assert not switch(config, "k3d-nobody")
+    assert not remove(config, "k3d-nobody")
+    assert (config.read_bytes(), config.stat().st_ino) == before
+
+
+def test_an_entry_that_has_changed_is_replaced_where_it_stands(config: Path) -> None:
+    merge(config, entry("dev"))
+    merge(config, entry("next", 6551))
+    assert merge(config, entry("dev", 6560))
+    names = [row["name"] for row in read(config)["clusters"]]
+    assert names == ["prod", "größe-🎉", "k3d-dev", "k3d-next"]
+    assert read(config)["clusters"][2]["cluster"]["server"] == "https://127.0.0.1:6560"
+    assert not has_entry(config, entry("dev"))
+    assert has_entry(config, entry("dev", 6560))
+
+
+def test_what_a_reader_added_to_our_context_stays(config: Path) -> None:
+    """`kubectl config set-context --current --namespace=web`, and what we remember there."""
+    merge(config, entry())
+    switch(config, "k3d-dev")
+    document = yaml.load(config.read_text(), Loader=yaml.BaseLoader)
+    document["contexts"][-1]["context"]["namespace"] = "web"
+    config.write_text(yaml.safe_dump(document, allow_unicode=True))
+    assert has_entry(config, entry())
+    assert not merge(config, entry())
+    document["contexts"][-1]["context"]["user"] = "somebody"
+    config.write_text(yaml.safe_dump(document, allow_unicode=True))
+    assert merge(config, entry())
+    ours = read(config)["contexts"][-1]["context"]
+    assert (ours["namespace"], ours["user"]) == ("web", "admin@k3d-dev")
+    assert remove(config, "k3d-dev")
+    assert current_context(config) == "prod"
+
+
+def test_an_entry_goes_and_leaves_what_was_before(config: Path) -> None:
+    merge(config, entry("other"))
+    before = read(config)
+    merge(config, entry())
+    switch(config, "k3d-dev")
+    assert current_context(config) == "k3d-dev"
+    assert remove(config, "k3d-dev")
+    assert read(config) == before
+    assert not remove(config, "k3d-dev")
+
+
+@pytest.mark.parametrize("others", [["k3d-dev-2"], ["dev"], ["k3d-de", "k3d-devel"]])
+def test_a_neighbour_with_a_name_like_ours_stays(config: Path, others: list[str]) -> None:
+    for name in others:
+        merge(config, entry(name.removeprefix("k3d-")))
+    merge(config, entry())
+    left = read(config)
+    remove(config, "k3d-dev")
+    for part in ("clusters", "users", "contexts"):
+        assert read(config)[part] == left[part][:-1]
+
+
+def test_the_context_before_comes_back_only_if_it_is_there(config: Path) -> None:
+    merge(config, entry("dev"))
+    merge(config, entry("next"))
+    switch(config, "k3d-dev")
+    switch(config, "k3d-next")
+    remove(config, "k3d-dev")
+    assert current_context(config) == "k3d-next"
+    remove(config, "k3d-next")
+    assert current_context(config) == ""
+    assert read(config)["current-context"] == ""
+
+
+def test_a_context_that_another_file_has_comes_back(tmp_path: Path) -> None:
+    """With KUBECONFIG=a:b the current context stands in a, and what it names may stand in b."""
+    path = tmp_path / "a"
+    path.write_text("current-context: in-b\n")
+    merge(path, entry())
+    switch(path, "k3d-dev")
+    remove(path, "k3d-dev")
+    assert current_context(path) == "in-b"
+
+
+def test_a_context_that_the_reader_chose_meanwhile_stays(config: Path) -> None:
+    merge(config, entry())
+    switch(config, "k3d-dev")
+    config.write_text(config.read_text().replace("current-context: k3d-dev", "current-context: other"))
+    remove(config, "k3d-dev")
+    assert current_context(config) == "other"
+
+
+def test_extensions_of_others_in_our_context_stay(config: Path) -> None:
+    merge(config, entry())
+    document = yaml.load(config.read_text(), Loader=yaml.BaseLoader)
+    document["contexts"][-1]["context"]["extensions"] = [{"name": "theirs", "extension": {"a": "b"}}]
+    config.write_text(yaml.safe_dump(document, allow_unicode=True))
+    switch(config, "k3d-dev")
+    names = [each["name"] for each in read(config)["contexts"][-1]["context"]["extensions"]]
+    assert names == ["theirs", "openframe"]
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing yet\n", "---\n", "clusters:\ncontexts: null\nusers: []\n"])
+def test_a_file_that_holds_nothing_gets_everything(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "new" / ".kube" / "config"
+    if text is not None:
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert not names_context(path, "k3d-dev")
+    assert current_context(path) == ""
+    assert merge(path, entry())
+    assert switch(path, "k3d-dev")
+    made = read(path)
+    assert (made["apiVersion"], made["kind"], made["current-context"]) == ("v1", "Config", "k3d-dev")
+    assert has_entry(path, entry())
+    assert remove(path, "k3d-dev")
+    assert (read(path)["clusters"], read(path)["current-context"]) == ([], "")
+
+
+def test_a_file_that_is_not_there_has_nothing_to_take_out(tmp_path: Path) -> None:
+    assert not remove(tmp_path / "none" / "config", "k3d-dev")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"clusters: [unclosed\ntoken: hush\n", "line 2"),
+        (b"users:\n- name: a\n  user: {token: hush, x: y: z}\n", "line 3"),
+        (b"\ttoken: hush\n", "line 1"),
+        (b"clusters: " + b"[" * 50_000, "nested"),
+        (b"just a text\n", "holds a text, not a mapping"),
+        (b"12:30\n", "holds a text, not a mapping"),
+        (b"- a\n- b\n", "holds a list"),
+        (b"clusters: {}\n", "'clusters' is not a list"),
+        (b"users: [hush]\n", "'users' is not a list of entries"),
+        (b"a: 1\n---\nb: 2\n", "line 3"),
+        (b"token: \xff\xfe hush", "utf-8"),
+        (b"token: hush\x00", "U+0000"),
+        (b"a: !mine hush\n", "!mine"),
+    ],
+)
+@pytest.mark.parametrize("act", [lambda p: merge(p, entry()), lambda p: switch(p, "x"), lambda p: remove(p, "x")])
+def test_a_file_that_is_no_kubeconfig_is_left_byte_for_byte(
+    tmp_path: Path, content: bytes, why: str, act: Callable[[Path], bool]
+) -> None:
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="is not a kubeconfig") as caught:
+        act(path)
+    assert why in caught.value.why
+    assert "hush" not in str(caught.value)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+    assert not names_context(path, "x")
+    assert not has_entry(path, entry())
+    assert current_context(path) == ""
+
+
+def test_a_link_stays_a_link_and_modes_stay(tmp_path: Path, config: Path) -> None:
+    (tmp_path / "home").mkdir()
+    link = tmp_path / "home" / "config"
+    link.symlink_to("../config")
+    config.chmod(0o640)
+    assert merge(link, entry())
+    assert link.is_symlink()
+    assert has_entry(config, entry())
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config", "config", "home"]
+
+
+@pytest.mark.parametrize("where", ["link", "file"])
+def test_the_lock_of_a_link_and_of_its_file_are_kept(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """kubectl locks the name that it was given; who was given another name for the same file locks that one."""
+    monkeypatch.setattr(kubeconfig_file, "_PATIENCE", 0.1)
+    link = tmp_path / "link"
+    link.symlink_to(config)
+    lock = tmp_path / ("link.lock" if where == "link" else "config.lock")
+    lock.touch()
+    with pytest.raises(LaunchError, match="locked"):
+        merge(link, entry())
+    assert not has_entry(config, entry())
+    lock.unlink()
+    assert merge(link, entry())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "link"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot be written") as caught:
+        merge(tmp_path / "file" / "config", entry())
+    assert "kubeconfig.merge=false" in caught.value.fix
+
+
+def test_an_entry_that_holds_nothing_is_nowhere(config: Path) -> None:
+    assert not has_entry(config, "")
+
+
+@pytest.mark.parametrize("broken", ["cluster: text", "cluster:", "other: 1"])
+def test_a_spoilt_entry_of_ours_is_replaced(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(f"clusters:\n- name: k3d-dev\n  {broken}\ncontexts:\n- name: k3d-dev\n")
+    assert not has_entry(path, entry())
+    assert merge(path, entry())
+    assert has_entry(path, entry())
+    assert switch(path, "k3d-dev")
+
+
+WRITER = """
+import sys
+import threading
+from pathlib import Path
+from tasks.clients.kubeconfig import merge, private, remove, switch
+path, number, node = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+for name in (f"gone-{number}", f"kept-{number}"):
+    merge(path, private(node, name, "https://127.0.0.1:1"))
+    switch(path, f"k3d-{name}")
+remove(path, f"k3d-gone-{number}")
+"""
+
+
+def test_eight_processes_write_at_once(config: Path) -> None:
+    before = read(config)
+    command = [sys.executable, "-c", WRITER, str(config)]
+    running = [subprocess.Popen([*command, str(number), NODE], cwd=ROOT, stderr=subprocess.PIPE) for number in range(8)]
+    errors = [each.communicate(timeout=60)[1] for each in running]
+    assert errors == [b""] * 8
+    after = read(config)
+    for part, form in (("clusters", "k3d-kept-{}"), ("contexts", "k3d-kept-{}"), ("users", "admin@k3d-kept-{}")):
+        assert after[part][: len(before[part])] == before[part]
+        ours = [row["name"] for row in after[part][len(before[part]) :]]
+        assert sorted(ours) == sorted(form.format(number) for number in range(8))
+    assert list(config.parent.iterdir()) == [config]
+
+
+def test_kubectl_takes_the_file_and_ours_takes_kubectls(config: Path) -> None:
+    """Where a kubectl is on this machine: what we wrote means the same to it, and what it wrote to us."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("there is no kubectl on the PATH")
+
+    def ask(*args: str) -> str:
+        environ = {"PATH": os.environ["PATH"], "HOME": str(config.parent), "KUBECONFIG": str(config)}
+        done = subprocess.run([kubectl, *args], env=environ, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    config.write_text(REAL.replace("copy: *shared\n", ""), encoding="utf-8")
+    everything = ("config", "view", "--raw", "--output=json")
+    before = ask(*everything)
+    merge(config, entry())
+    switch(config, "k3d-dev")
+    assert ask("config", "current-context").strip() == "k3d-dev"
+    assert ask("config", "view", "--raw", "--output=jsonpath={.users[?(@.name=='tok')].user.token}") == "12:30:45"
+    ask("config", "set-context", "--current", "--namespace=1e3")
+    assert has_entry(config, entry())
+    assert not merge(config, entry())
+    merge(config, entry("next"))
+    assert ask("config", "view", "--raw", "--minify", "--output=jsonpath={.contexts[0].context.namespace}") == "1e3"
+    remove(config, "k3d-next")
+    remove(config, "k3d-dev")
+    assert ask(*everything) == before
+
+
+def test_whether_a_file_can_be_written_shows_without_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "none" / "config"
+    assert unwritable(config) == ""
+    allowed = {"file": True, "folder": True}
+    monkeypatch.setattr(os, "access", lambda path, _mode: allowed["file" if Path(path).is_file() else "folder"])
+    config.parent.mkdir()
+    config.touch()
+    for file, folder, said in ((True, False, ""), (False, True, ""), (False, False, os.strerror(errno.EACCES))):
+        allowed.update(file=file, folder=folder)
+        assert unwritable(config) == said
+
+
+def test_where_only_the_file_may_be_written_kubectls_lock_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(REAL)
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) == config)
+
+    def refused(_target: Path) -> tuple[int, Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tasks.core.files.unfinished", refused)
+    monkeypatch.setattr(kubeconfig_file, "unfinished", refused)
+    inode = config.stat().st_ino
+    assert merge(config, entry())
+    assert has_entry(config, entry())
+    assert config.stat().st_ino == inode
+
+
+def test_two_that_write_in_place_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text(REAL)
+    monkeypatch.setattr(kubeconfig_file, "_PATIENCE", 20.0)
+    with config.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=merge, args=(config, entry()))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        assert not has_entry(config, entry())
+    waiting.join(20)
+    assert has_entry(config, entry())

@@ -1,0 +1,68 @@
+"""kubectl's command lines: a kubeconfig of ours, objects by stdin, none of the user's own defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.clients import kubectl
+from tasks.process.command import Command
+
+OURS = Path("/state/kubeconfig")
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "stdin"),
+    [
+        (
+            kubectl.apply(OURS, "kind: A"),
+            (
+                "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
+                " --filename -"
+            ),
+            "kind: A",
+        ),
+        (
+            kubectl.apply(OURS, "", dry_run=True),
+            (
+                "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
+                " --dry-run=server --filename -"
+            ),
+            "",
+        ),
+        (
+            kubectl.delete(OURS, "kind: A"),
+            "kubectl --kubeconfig /state/kubeconfig delete --ignore-not-found --wait=false --filename -",
+            "kind: A",
+        ),
+        (
+            kubectl.raw(OURS, "/readyz?verbose"),
+            "kubectl --kubeconfig /state/kubeconfig get --raw /readyz?verbose",
+            None,
+        ),
+        (
+            kubectl.flattened("prod"),
+            "kubectl config view --minify --flatten --raw --context=prod --output=yaml",
+            None,
+        ),
+        (kubectl.contexts(), "kubectl config get-contexts --output=name", None),
+    ],
+)
+def test_command_lines(command: Command, line: str, stdin: str | None) -> None:
+    assert " ".join(command.argv) == line
+    assert command.stdin == stdin
+    assert command.ok == (0,)
+    assert command.env == {"KUBERC": "off"}
+
+
+def test_objects_are_not_shown() -> None:
+    text = kubectl.apply(OURS, "kind: Secret").paste()
+    assert text.endswith(" --filename - < OBJECTS")
+    assert "Secret" not in text
+
+
+def test_deadlines_can_be_given() -> None:
+    assert kubectl.apply(OURS, "", deadline=7).deadline == 7
+    assert kubectl.delete(OURS, "", deadline=8).deadline == 8
+    assert kubectl.raw(OURS, "/", deadline=9).deadline == 9

@@ -1,0 +1,90 @@
+"""What nodes die of."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.diagnose.node import is_last, node_death
+from tests.causes.deaths import DEATHS, STARTED, Death
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=str)
+def test_what_the_log_tells(death: Death) -> None:
+    error = node_death("k3d-dev-agent-0", death.code, False, death.log)
+    text = str(error)
+    assert error.cause == death.cause, text
+    for part in ("k3d-dev-agent-0", *death.says):
+        assert part in text, text
+    assert error.transient is not death.hopeless, text
+    assert error.exit_code == death.code
+
+
+def test_of_several_runs_the_last_counts() -> None:
+    first = STARTED + 'level=fatal msg="starting kubernetes: joining etcd cluster: etcdserver: unhealthy cluster"\n'
+    last = STARTED + 'level=fatal msg="kubelet exited: failed to parse kubelet flag: unknown flag: --x"\n'
+    assert "--x" in str(node_death("n", 1, False, first + last))
+    assert "unhealthy" in str(node_death("n", 1, False, last + first))
+
+
+def test_a_run_that_has_not_ended_yet_does_not_hide_why_the_one_before_it_did() -> None:
+    before = STARTED + 'level=fatal msg="kubelet exited: failed to parse kubelet flag: unknown flag: --x"\n'
+    assert "--x" in str(node_death("n", 1, False, before + STARTED))
+
+
+def test_a_last_line_counts_before_errors_around_it() -> None:
+    log = (
+        'level=error msg="Failed to validate connection to cluster at https://s:6443: connection refused"\n'
+        'level=fatal msg="kubelet exited: failed to parse kubelet flag: unknown flag: --x"\n'
+        "E1124 10:00:09.1 1 reflector.go:1] listen tcp 0.0.0.0:1: bind: address already in use\n"
+    )
+    assert "--x" in str(node_death("n", 1, False, log))
+
+
+def test_an_unknown_death_tells_its_last_words_and_where_to_look() -> None:
+    error = node_death("k3d-dev-server-0", 2, True, STARTED + 'level=fatal msg="the sky fell"\nlevel=info msg=bye\n')
+    assert error.what == "the node k3d-dev-server-0 has ended with code 2, and does so again and again"
+    assert error.why == "its log says: the sky fell"
+    assert error.fix == "docker logs k3d-dev-server-0"
+    assert (error.transient, error.cause) == (True, "")
+
+
+def test_a_silent_death() -> None:
+    error = node_death("n", 1, False, "")
+    assert (error.why, error.transient) == ("its log is empty", True)
+
+
+def test_lines_that_say_nothing_are_not_taken_for_a_cause() -> None:
+    error = node_death(
+        "n", 1, False, 'level=info msg="a"\nlevel=info msg="b"\nlevel=info msg="c"\nlevel=info msg="d"\n'
+    )
+    assert error.why == "its log says: b / c / d"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'time="2026-11-24T10:00:09Z" level=fatal msg="x"',
+        'time="2026-11-24T10:00:09Z" level=error msg="kubelet exited: x"',
+        'time="2026-11-24T10:00:09Z" level=error msg="Shutdown request received: \\"apiserver exited: x\\""',
+        "F0522 09:07:03.923644       1 server.go:149] x",
+        "panic: runtime error",
+        "FATA[0013] x",
+        "exec /bin/k3s: exec format error",
+    ],
+)
+def test_last_lines(line: str) -> None:
+    assert is_last(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'time="2026-11-24T10:00:09Z" level=info msg="Shutdown request received"',
+        'time="2026-11-24T10:00:09Z" level=error msg="Failed to get CA certs"',
+        'time="2026-11-24T10:00:09Z" level=info msg="level=fatality"',
+        'E1124 10:00:09.1 12 run.go:72] "x"',
+        "",
+    ],
+)
+def test_lines_after_which_it_goes_on(line: str) -> None:
+    assert not is_last(line)

@@ -1,0 +1,157 @@
+"""What the engine is asked before a survey: once, and never kept for longer than it is true."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.core.errors import BadInput, NoEngine
+from tasks.core.lock import held
+from tasks.facts.cluster import Presence
+from tasks.facts.gather import Questions, survey
+from tasks.process.children import CHILDREN
+from tasks.run.session import Session, begin, guarded
+from tasks.run.task import Options
+from tasks.up import locked
+from tests import given
+from tests.given_engine import Machine
+from tests.programs import Answer
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def asked(session: Session) -> Questions:
+    """Asked, and answered."""
+    session.questions = Questions(session)
+    for each in (session.questions.machine, session.questions.registries, session.questions.published):
+        each.result(5)
+    session.questions.images.result(5)
+    return session.questions
+
+
+def left(session: Session) -> Questions | None:
+    return session.questions
+
+
+def lines(machine: Machine) -> list[str]:
+    return [line.split(" --format")[0] for line in machine.programs.lines]
+
+
+# -- what is asked ------------------------------------------------------------------------------------------
+
+
+def test_a_survey_takes_the_answers_and_asks_nothing_again(machine: Machine) -> None:
+    session = machine.session()
+    asked(session)
+    before = sorted(lines(machine))
+    survey(session, ())
+    assert left(session) is None, "the next survey asks anew"
+    assert sorted(lines(machine)) == before
+    survey(session, ())
+    assert sorted(lines(machine)) == sorted([*before, *before])
+
+
+def test_ports_are_asked_only_for_a_cluster_that_has_yet_to_be_made(machine: Machine) -> None:
+    survey(machine.session(), ())
+    assert "docker ps --no-trunc" in lines(machine)
+    machine.make()
+    machine.programs.calls.clear()
+    assert survey(machine.session(), ()).standing.presence is Presence.RUNNING
+    assert "docker ps --no-trunc" not in lines(machine)
+
+
+# -- how long an answer holds -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("changed", "anew"), [(-60.0, False), (0.001, True), (60.0, True)])
+def test_answers_of_before_another_run_ended_are_dropped(machine: Machine, changed: float, anew: bool) -> None:
+    session = machine.session()
+    with held(session.lock, "down"):
+        pass
+    moment = asked(session).begun + changed
+    os.utime(session.lock, (moment, moment))
+    with locked(session):
+        assert (left(session) is None) is anew
+    session.drop_questions()
+
+
+def test_answers_are_dropped_after_a_run_that_was_killed(machine: Machine) -> None:
+    session = machine.session()
+    session.lock.parent.mkdir(parents=True)
+    session.lock.write_text("1 up 00:00:00\n")
+    os.utime(session.lock, (1000.0, 1000.0))
+    asked(session)
+    with locked(session):
+        assert left(session) is None
+
+
+def test_the_first_run_of_all_keeps_them(machine: Machine) -> None:
+    session = machine.session()
+    asked(session)
+    with locked(session):
+        assert left(session) is not None
+    session.drop_questions()
+
+
+def test_an_engine_that_does_not_answer_is_told_by_the_survey(machine: Machine) -> None:
+    said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    machine.fails["docker"] = Answer(code=1, err=said)
+    session = machine.session()
+    session.questions = Questions(session)
+    with pytest.raises(NoEngine):
+        survey(session, ())
+    assert left(session) is None
+
+
+# -- by a task ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A docker that notes what it is asked, and hangs."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    docker = folder / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\nexec sleep 60\n')
+    docker.chmod(0o755)
+    for name in list(os.environ):
+        if name.startswith(("DOCKER", "K3D", "OPENFRAME", "CLUSTER")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    return tmp_path / "asked"
+
+
+def wait_for(file: Path, count: int) -> None:
+    end = time.monotonic() + 10
+    while not file.exists() or len(file.read_text().split()) < count:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_task_that_asks_ahead_ends_what_hangs(engine: Path) -> None:
+    def body(session: Session) -> None:
+        session.ask_ahead()
+        wait_for(engine, 3)
+        raise BadInput("it ends", why="for a reason", fix="do that")
+
+    try:
+        assert guarded(Options(task="up"), given.ROOT, body) == 2
+        assert set(engine.read_text().split()) == {"info", "ps"}
+        assert not CHILDREN.alive()
+    finally:
+        CHILDREN.open()
+
+
+def test_another_engine_is_not_asked(engine: Path) -> None:
+    session = begin(Options(task="up", engine="existing", context="theirs"), given.ROOT, dict(os.environ))
+    session.ask_ahead()
+    assert left(session) is None
+    assert not engine.exists()

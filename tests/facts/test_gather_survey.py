@@ -1,0 +1,311 @@
+"""From settings and an engine to a situation: what is asked, what is not, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError, NoEngine
+from tasks.facts.cluster import Presence
+from tasks.facts.gather import require_running, survey
+from tests import given
+from tests.given_engine import INFO, OTHER, Machine
+from tests.given_live import obj
+from tests.programs import Answer
+
+ALL = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def asked(machine: Machine) -> str:
+    return "\n".join(machine.programs.lines)
+
+
+def test_nothing_is_there(machine: Machine) -> None:
+    session = machine.session()
+    found = survey(session, ALL)
+    assert found.standing.presence is Presence.ABSENT
+    assert (found.shape.agents, found.shape.concurrency) == (2, 2), "4 CPUs and 8 GiB"
+    assert found.live is None
+    assert found.ports is not None
+    assert machine.acted == []
+    assert session.system == {
+        "cpus": 4,
+        "memory_gib": 8.0,
+        "arch": "x86_64",
+        "os": INFO["OperatingSystem"],
+        "docker": INFO["ServerVersion"],
+        "k3d": "v5.9.0",
+        "kubectl": "v1.33.13",
+        "helm": "v4.1.4",
+        "k3s_image": "rancher/k3s:v1.32.3-k3s1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sections", "agents", "concurrency"),
+    [
+        ({}, 2, 2),
+        ({"cluster": {"agents": 0}}, 0, 2),
+        ({"cluster": {"agents": 5}, "pool": {"concurrency": 9}}, 5, 9),
+    ],
+)
+def test_the_machine_decides_what_is_not_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], agents: int, concurrency: int
+) -> None:
+    shape = survey(Machine(tmp_path, monkeypatch, **sections).session(), ()).shape
+    assert (shape.agents, shape.concurrency) == (agents, concurrency)
+
+
+@pytest.mark.parametrize(("above", "pulls"), [((), None), (("pool.downloads",), 3)])
+def test_the_nodes_pulls_are_bounded_only_where_somebody_has_said_so(
+    machine: Machine, above: tuple[str, ...], pulls: int | None
+) -> None:
+    assert survey(machine.session(above=above), ()).shape.parallel_pulls == pulls
+
+
+@pytest.mark.parametrize(
+    ("running", "complete", "presence"),
+    [(True, True, Presence.RUNNING), (False, True, Presence.STOPPED), (True, False, Presence.INCOMPLETE)],
+)
+def test_a_cluster_is_found_as_it_stands(machine: Machine, running: bool, complete: bool, presence: Presence) -> None:
+    machine.make(running=running)
+    machine.complete = complete
+    found = survey(machine.session(), ALL)
+    assert found.standing.presence is presence
+    assert (found.live is not None) is (presence is Presence.RUNNING)
+
+
+def test_a_server_that_was_seen_to_be_complete_is_not_asked_again(machine: Machine) -> None:
+    machine.make()
+    session = machine.session()
+    session.folders.state.mkdir(parents=True)
+    session.folders.complete.write_text(machine.containers[0]["Id"] + "\n")
+    survey(session, ())
+    assert "docker cp" not in asked(machine)
+
+
+def test_a_cluster_of_somebody_else_is_refused(machine: Machine) -> None:
+    machine.make(ours=False)
+    with pytest.raises(BadInput, match="a k3d cluster 'openframe-dev' that this project did not make") as caught:
+        survey(machine.session(), ())
+    assert "CLUSTER_NAME" in caught.value.fix
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, shared: bool) -> None:
+    machine.owner = OTHER
+    machine.make()
+    with contextlib.nullcontext() if shared else pytest.raises(BadInput, match="belongs to alice@laptop"):
+        assert survey(machine.session(), (), shared=shared).standing.presence is Presence.FOREIGN
+
+
+@pytest.mark.parametrize(("kept", "presence"), [(True, Presence.RUNNING), (False, Presence.FOREIGN)])
+def test_a_cluster_of_an_earlier_version_is_whose_state_folder_knows_it(
+    machine: Machine, kept: bool, presence: Presence
+) -> None:
+    machine.owner = ""
+    machine.make()
+    session = machine.session()
+    if kept:
+        session.folders.state.mkdir(parents=True)
+        session.folders.k3d_config.touch()
+    assert survey(session, (), shared=True).standing.presence is presence
+
+
+@pytest.mark.parametrize(
+    ("parts", "looked"),
+    [((), False), (("prepull", "registry"), False), (("cluster",), True), (("helm",), True), (ALL, True)],
+)
+def test_the_cluster_is_asked_only_where_something_works_inside_it(
+    machine: Machine, parts: tuple[str, ...], looked: bool
+) -> None:
+    machine.make()
+    assert (survey(machine.session(), parts).live is not None) is looked
+    assert bool(machine.api.asked) is looked
+
+
+def test_images_and_registries_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
+    machine.put_registries()
+    found = survey(machine.session(), ALL)
+    assert found.images == {
+        "rancher/k3s:v1.32.3-k3s1": True,
+        "ghcr.io/k3d-io/k3d-tools:5.9.0": True,
+        "docker.io/library/registry:2": True,
+    }
+    assert list(found.registries) == ["k3d-openframe-registry"]
+    machine.images = False
+    assert not any(survey(machine.session(), ALL).images.values())
+
+
+def test_the_nodes_know_the_push_registry_by_the_port_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
+    assert ":5050" in survey(machine.session(), ()).shape.registries_yaml
+    machine.put_registries()
+    machine.containers[0]["HostConfig"]["PortBindings"]["5000/tcp"][0]["HostPort"] = "5077"
+    found = survey(machine.session(), ()).shape.registries_yaml
+    assert ":5077" in found
+    assert ":5050" not in found
+
+
+def test_where_k3d_is_missing_the_pinned_one_decides_on_images(machine: Machine) -> None:
+    machine.fails["k3d version"] = Answer(code=127, err="not found")
+    assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in survey(machine.session(), ()).images
+
+
+def test_no_engine_is_told_before_anything_that_follows_from_it(machine: Machine) -> None:
+    said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    machine.fails["docker"] = Answer(code=1, err=said)
+    with pytest.raises(NoEngine) as caught:
+        survey(machine.session(), ALL)
+    assert caught.value.status == 6
+
+
+def test_k3d_sees_none_of_our_variables_and_gets_places_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, monkeypatch, cluster={"tools_image": "mirror/tools:1"})
+    environ = {
+        "K3D_AGENTS": "4",
+        "K3D_MEMORY_LIMIT_SERVER": "2G",
+        "K3D_FIX_DNS": "0",
+        "DOCKER_HOST": "unix:///x.sock",
+        "KUBECONFIG": "/mine",
+        "HTTPS_PROXY": "http://proxy",
+    }
+    found = survey(machine.session(environ=environ), ()).k3d_programs.env
+    state = str(tmp_path / "state" / "openframe" / "clusters" / "openframe-dev")
+    assert {name: value for name, value in found.items() if name.startswith("K3D_")} == {
+        "K3D_FIX_DNS": "0",
+        "K3D_IMAGE_TOOLS": "mirror/tools:1",
+    }
+    assert found["DOCKER_HOST"] == "unix:///x.sock"
+    assert found["HTTPS_PROXY"] == "http://proxy"
+    assert "KUBECONFIG" not in found
+    assert found["TMPDIR"].startswith(state)
+
+
+def test_helm_gets_places_of_ours(machine: Machine, tmp_path: Path) -> None:
+    env = survey(machine.session(), ()).helm_programs.env
+    assert env["HELM_REPOSITORY_CONFIG"].startswith(f"{tmp_path}/cache/openframe/repositories/")
+    assert env["HELM_KUBECONTEXT"] == ""
+
+
+@pytest.mark.parametrize(("told", "major"), [("v4.1.4+g0b8", 4), ("v3.19.0", 3), ("", 4)])
+def test_helms_flags_follow_its_version(machine: Machine, told: str, major: int) -> None:
+    machine.fails["helm version"] = Answer(out=told)
+    assert survey(machine.session(), ()).helm_major == major
+
+
+@pytest.mark.parametrize(("parts", "read"), [(("manifests", "helm"), 0), (("secrets",), 1)])
+def test_values_of_secrets_are_read_only_where_they_are_put_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...], read: int
+) -> None:
+    secret = {"name": "s", "values": {"k": {"command": ["vault", "read"]}}}
+    machine = Machine(tmp_path, monkeypatch, secrets=[secret])
+    machine.fails["vault"] = Answer(out="a-long-value")
+    found = survey(machine.session(), parts)
+    assert len(machine.programs.told("vault")) == read
+    assert len(found.secrets) == read
+
+
+# -- single tasks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("presence", "error", "status", "what"),
+    [
+        (Presence.ABSENT, ClusterAbsent, 4, "there is no cluster 'openframe-dev'"),
+        (Presence.INCOMPLETE, ClusterAbsent, 4, "there is no cluster 'openframe-dev' whose creation was completed"),
+        (Presence.STOPPED, ClusterStopped, 3, "the cluster 'openframe-dev' is stopped"),
+    ],
+)
+def test_a_single_task_never_makes_a_cluster_and_names_the_one_that_does(
+    tmp_path: Path, presence: Presence, error: type[LaunchError], status: int, what: str
+) -> None:
+    with pytest.raises(error) as caught:
+        require_running(given.situation(tmp_path, presence=presence))
+    assert (caught.value.status, caught.value.what) == (status, what)
+    assert "invoke cluster" in caught.value.fix
+
+
+def test_a_cluster_that_runs_is_enough(tmp_path: Path) -> None:
+    require_running(given.situation(tmp_path, presence=Presence.RUNNING))
+    require_running(given.situation(tmp_path, engine="existing"))
+
+
+# -- the API ----------------------------------------------------------------------------------------
+
+
+def test_the_private_kubeconfig_is_read_from_the_server_where_there_is_none(machine: Machine) -> None:
+    machine.make()
+    session = machine.session()
+    survey(session, ("health",))
+    assert "docker cp k3d-openframe-dev-server-0:/output/kubeconfig.yaml -" in machine.programs.lines
+    assert session.folders.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert "127.0.0.1:6550" in session.folders.kubeconfig.read_text()
+    machine.programs.calls.clear()
+    survey(session, ("health",))
+    assert "output/kubeconfig" not in asked(machine), "it is still right"
+
+
+@pytest.mark.parametrize("change", ["port", "refused"])
+def test_a_kubeconfig_of_an_earlier_cluster_is_read_again(machine: Machine, change: str) -> None:
+    machine.make()
+    session = machine.session()
+    survey(session, ("health",))
+    if change == "port":
+        file = session.folders.kubeconfig
+        file.write_text(file.read_text().replace(":6550", ":6551"))
+    else:
+        machine.api.answers["/readyz"] = (401, "Unauthorized")
+        machine.api.changes["/readyz", machine.api.asked.count("/readyz") + 2] = machine.api.answers.clear
+    machine.programs.calls.clear()
+    survey(session, ("health",))
+    assert "output/kubeconfig" in asked(machine)
+
+
+def silent(machine: Machine, monkeypatch: pytest.MonkeyPatch, logs: str) -> LaunchError:
+    """What is said of a cluster whose API does not answer."""
+    machine.make()
+    machine.api.answers["/readyz"] = (500, "")
+    machine.fails["docker logs"] = Answer(err=logs)
+    ticks = iter(range(0, 1000, 5))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    with pytest.raises(LaunchError) as caught:
+        survey(machine.session(), ("health",))
+    return caught.value
+
+
+def test_an_api_that_never_answers_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = silent(machine, monkeypatch, "I1125 all is quiet")
+    assert "runs, but its API does not answer" in error.what
+    assert "127.0.0.1:6550" in error.why
+
+
+def test_an_api_whose_server_died_is_told_with_the_cause(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = (
+        'time="2026-11-25T02:09:00Z" level=fatal msg="kubelet exited: failed to parse kubelet flag: unknown flag: --x"'
+    )
+    error = silent(machine, monkeypatch, logs)
+    assert "k3d-openframe-dev-server-0" in error.what
+    assert "--x" in f"{error.what} {error.why}"
+
+
+def test_only_wanted_objects_and_configured_releases_are_looked_at(machine: Machine) -> None:
+    machine.make()
+    machine.api.put(obj("Namespace", "platform"), obj("Namespace", "other"))
+    live = survey(machine.session(), ALL).live
+    assert live is not None
+    assert [key.name for key in live.objects] == ["platform"]

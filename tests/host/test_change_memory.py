@@ -1,0 +1,59 @@
+"""What is remembered beside a daemon.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.host.change import Memory, backup_name, digest, dump, load, place
+from tasks.host.daemon_json import Change
+
+FILE = Path("/etc/docker/daemon.json")
+FULL = Memory(
+    written=digest(b"{}"),
+    changes={"max-concurrent-downloads": Change(set=10, there=True, was=4)},
+    backup=backup_name(FILE, "20261125T040506Z"),
+    exact=False,
+    applied=True,
+)
+
+
+@pytest.mark.parametrize("memory", [FULL, Memory(written=digest(b""))])
+def test_what_is_written_is_read(memory: Memory) -> None:
+    assert load(dump(memory), FILE) == memory
+
+
+def test_it_says_what_it_is() -> None:
+    assert place(FILE) == Path("/etc/docker/daemon.json.openframe")
+    assert b"invoke docker-tune" in dump(FULL)
+
+
+def changed(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(dump(FULL)), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 100000,
+        changed(schema=2),
+        changed(more=1),
+        changed(written=None),
+        changed(changes=[]),
+        changed(changes={"x": {"odd": 1}}),
+        changed(backup=3),
+        changed(backup="../../shadow"),
+        changed(backup="/etc/shadow"),
+        changed(backup="daemon.json.openframe-backup-/../../shadow"),
+        changed(backup="daemon.json"),
+    ],
+)
+def test_what_is_not_ours_is_not_believed(data: bytes) -> None:
+    assert load(data, FILE) is None

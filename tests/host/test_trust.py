@@ -1,0 +1,144 @@
+"""Whose certificates are trusted: what variables name, Python's own, the system's, or the bundle."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import certifi
+import pytest
+
+from tasks.core.errors import BadInput
+from tasks.host import trust as module
+from tasks.host.transfer import Reach, open_address
+from tasks.host.trust import trust
+from tests.tls import Certificates, Pair, certificates
+
+URL = "https://mirror/x"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(autouse=True)
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Python as python.org installs it on a Mac, on a system without a bundle."""
+    nowhere = str(tmp_path / "nowhere")
+    paths = SimpleNamespace(openssl_cafile=nowhere, openssl_capath=nowhere)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    monkeypatch.setattr(module, "SYSTEM", (str(tmp_path / "system.pem"),))
+    module._trust.cache_clear()
+    yield tmp_path
+    module._trust.cache_clear()
+
+
+@contextmanager
+def serving(pair: Pair) -> Iterator[str]:
+    """A mirror of downloads with a certificate of that pair."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}/a"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def asked(url: str, environ: dict[str, str]) -> int:
+    response = open_address(url, {}, environ, 5.0)
+    response.close()
+    return response.status or 0
+
+
+def test_a_python_without_authorities_takes_the_systems_and_else_the_bundle(bare: Path, made: Certificates) -> None:
+    assert (trust({}).source, trust({}).own) == (certifi.where(), False)
+    module._trust.cache_clear()
+    (bare / "system.pem").write_bytes(made.authority.certificate.read_bytes())
+    assert trust({}).source == str(bare / "system.pem")
+    with serving(made.server) as url:
+        assert asked(url, {}) == 200
+
+
+def test_without_any_the_case_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_certifi", lambda: "")
+    assert trust({}).source == ""
+    error = Reach("helm", "tools.helm_url").broken(URL, URLError(untrusted(20)))
+    assert "Python has no authorities of its own" in error.why
+    assert "ca-certificates" in error.fix
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "Install Certificates.command" in Reach("helm", "x").broken(URL, URLError(untrusted(20))).fix
+
+
+@pytest.mark.parametrize("name", module.FILES)
+def test_a_companys_authority_in_a_variable(name: str, bare: Path, made: Certificates) -> None:
+    environ = {name: f" {made.authority.certificate} "}
+    with serving(made.server) as url:
+        assert asked(url, environ) == 200
+        with pytest.raises(URLError) as caught:
+            asked(url, {name: str(made.other.certificate)})
+    error = Reach("helm", "tools.helm_url").broken(url, caught.value, {name: str(made.other.certificate)})
+    assert f"read from {made.other.certificate}" in error.why
+    assert "SSL_CERT_FILE" in error.fix
+
+
+def test_folders_of_certificates_by_any_names(bare: Path, made: Certificates) -> None:
+    folder = bare / "folder"
+    folder.mkdir()
+    (folder / "company.crt").write_bytes(made.authority.certificate.read_bytes())
+    (folder / "README").write_text("no certificate")
+    with serving(made.server) as url:
+        assert asked(url, {"SSL_CERT_DIR": f"/none:{folder}"}) == 200
+        assert asked(url, {"REQUESTS_CA_BUNDLE": str(folder)}) == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("SSL_CERT_FILE", None, "No such file"),
+        ("REQUESTS_CA_BUNDLE", "no certificate here", "PEM"),
+        ("SSL_CERT_FILE", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "PEM"),
+        ("SSL_CERT_DIR", None, "PEM"),
+    ],
+)
+def test_a_variable_that_names_none_is_told(name: str, content: str | None, why: str, bare: Path) -> None:
+    path = bare / "given.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BadInput, match=f"{name} names {path}") as caught:
+        trust({name: str(path)})
+    assert why in caught.value.why
+
+
+def untrusted(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message, error.verify_code = "of a test", code
+    return error
+
+
+@pytest.mark.parametrize("code", [9, 10])
+def test_a_certificate_of_another_time_asks_for_the_clock(code: int) -> None:
+    assert "clock" in Reach("helm", "x").broken(URL, URLError(untrusted(code))).fix

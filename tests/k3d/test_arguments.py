@@ -1,0 +1,142 @@
+"""Arguments of k3s and its components: those by default, those that are configured, and to which nodes they go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.k3d.arguments import arguments, disabled
+from tests.given import settings
+
+SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
+PARALLEL = "serialize-image-pulls=false"
+
+
+def made(concurrency: int = 4, ingress: str = "traefik", **cluster: Any) -> list[tuple[str, tuple[str, ...]]]:
+    return arguments(settings(cluster=cluster).cluster, concurrency, ingress=ingress)
+
+
+def of(flag: str, rows: list[tuple[str, tuple[str, ...]]]) -> list[str]:
+    return [arg.removeprefix(f"{flag}=") for arg, _filters in rows if arg.startswith(f"{flag}=")]
+
+
+def test_the_list_by_default() -> None:
+    assert made(concurrency=4) == [
+        ("--kube-controller-manager-arg=concurrent-deployment-syncs=5", SERVERS),
+        ("--kube-controller-manager-arg=concurrent-replicaset-syncs=5", SERVERS),
+        ("--kube-controller-manager-arg=concurrent-statefulset-syncs=5", SERVERS),
+        ("--kube-controller-manager-arg=concurrent-namespace-syncs=10", SERVERS),
+        ("--kube-controller-manager-arg=concurrent-endpoint-syncs=5", SERVERS),
+        ("--kube-controller-manager-arg=kube-api-qps=200", SERVERS),
+        ("--kube-controller-manager-arg=kube-api-burst=300", SERVERS),
+        ("--kube-cloud-controller-manager-arg=concurrent-service-syncs=4", SERVERS),
+        ("--kubelet-arg=registry-qps=0", EVERYWHERE),
+        ("--kubelet-arg=registry-burst=20", EVERYWHERE),
+        ("--kubelet-arg=serialize-image-pulls=false", EVERYWHERE),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "deployments", "namespaces", "services"),
+    [(2, 5, 10, 2), (5, 5, 10, 5), (8, 8, 10, 8), (12, 12, 12, 12)],
+)
+def test_the_larger_of_kubernetes_own_default_and_ours(
+    concurrency: int, deployments: int, namespaces: int, services: int
+) -> None:
+    rows = made(concurrency)
+    controllers = dict(each.split("=") for each in of("--kube-controller-manager-arg", rows))
+    assert controllers.pop("concurrent-namespace-syncs") == str(namespaces)
+    assert (controllers.pop("kube-api-qps"), controllers.pop("kube-api-burst")) == ("200", "300"), "of any machine"
+    assert set(controllers.values()) == {str(deployments)}
+    assert of("--kube-cloud-controller-manager-arg", rows) == [f"concurrent-service-syncs={services}"]
+
+
+@pytest.mark.parametrize(("verbosity", "expected"), [(None, []), (0, ["v=0"]), (5, ["v=5"])])
+def test_the_schedulers_verbosity_is_off_unless_it_is_set(verbosity: int | None, expected: list[str]) -> None:
+    assert of("--kube-scheduler-arg", made(scheduler_verbosity=verbosity)) == expected
+
+
+@pytest.mark.parametrize(
+    ("component", "flag", "filters"),
+    [
+        ("apiserver", "--kube-apiserver-arg", SERVERS),
+        ("controller_manager", "--kube-controller-manager-arg", SERVERS),
+        ("cloud_controller_manager", "--kube-cloud-controller-manager-arg", SERVERS),
+        ("scheduler", "--kube-scheduler-arg", SERVERS),
+        ("kubelet", "--kubelet-arg", EVERYWHERE),
+        ("kube_proxy", "--kube-proxy-arg", EVERYWHERE),
+    ],
+)
+def test_configured_ones_go_to_the_component_and_its_nodes(component: str, flag: str, filters: tuple[str, ...]) -> None:
+    rows = made(args={component: ["one=1", "--two=2"]})
+    assert [row for row in rows if row[0].startswith(f"{flag}=")][-2:] == [
+        (f"{flag}=one=1", filters),
+        (f"{flag}=two=2", filters),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (["registry-qps=5"], ["registry-burst=20", PARALLEL, "registry-qps=5"]),
+        (["--registry-qps=5", "registry-burst=9"], [PARALLEL, "registry-qps=5", "registry-burst=9"]),
+        (["registry-qps-more=1"], ["registry-qps=0", "registry-burst=20", PARALLEL, "registry-qps-more=1"]),
+        (["v=1", "v=2"], ["registry-qps=0", "registry-burst=20", PARALLEL, "v=1", "v=2"]),
+        (["serialize-image-pulls=true"], ["registry-qps=0", "registry-burst=20", "serialize-image-pulls=true"]),
+    ],
+)
+def test_a_configured_one_replaces_the_generated_one_of_its_name(own: list[str], expected: list[str]) -> None:
+    assert of("--kubelet-arg", made(args={"kubelet": own})) == expected
+
+
+@pytest.mark.parametrize("own", ["kube-api-qps=50", "--kube-api-qps=50"])
+def test_how_often_controllers_may_ask_can_be_configured(own: str) -> None:
+    rows = of("--kube-controller-manager-arg", made(args={"controller_manager": [own]}))
+    assert [row for row in rows if row.startswith("kube-api")] == ["kube-api-burst=300", "kube-api-qps=50"]
+
+
+def test_a_replaced_one_is_not_there_twice() -> None:
+    rows = made(
+        scheduler_verbosity=5, args={"scheduler": ["v=2"], "cloud_controller_manager": ["concurrent-service-syncs=1"]}
+    )
+    assert of("--kube-scheduler-arg", rows) == ["v=2"]
+    assert of("--kube-cloud-controller-manager-arg", rows) == ["concurrent-service-syncs=1"]
+
+
+@pytest.mark.parametrize(
+    ("own", "ingress", "expected"),
+    [
+        ([], "traefik", []),
+        ([], "ingress-nginx", ["--disable=traefik"]),
+        ([], "none", ["--disable=traefik"]),
+        (["disable=traefik"], "ingress-nginx", ["--disable=traefik"]),
+        (["--disable=metrics-server"], "traefik", ["--disable=metrics-server"]),
+        (["disable=metrics-server"], "none", ["--disable=metrics-server", "--disable=traefik"]),
+        (["disable=traefik,servicelb"], "none", ["--disable=traefik,servicelb"]),
+        (["tls-san=a", "-v=2"], "traefik", ["--tls-san=a", "--v=2"]),
+    ],
+)
+def test_traefik_holds_80_and_443_only_where_it_is_the_ingress(
+    own: list[str], ingress: str, expected: list[str]
+) -> None:
+    rows = made(ingress=ingress, args={"k3s": own})
+    kept = [row for row in rows if "-arg=" not in row[0]]
+    assert kept == [(arg, EVERYWHERE if arg == "--v=2" else SERVERS) for arg in expected]
+
+
+@pytest.mark.parametrize(
+    ("own", "ingress", "expected"),
+    [
+        ([], "traefik", set()),
+        ([], "none", {"traefik"}),
+        (
+            ["disable=coredns,metrics-server", "--disable=servicelb"],
+            "traefik",
+            {"coredns", "metrics-server", "servicelb"},
+        ),
+        (["tls-san=disable=x"], "traefik", set()),
+    ],
+)
+def test_what_is_not_started(own: list[str], ingress: str, expected: set[str]) -> None:
+    assert disabled(settings(cluster={"args": {"k3s": own}}).cluster, ingress) == expected

@@ -1,0 +1,232 @@
+"""The cluster's entry in the user's kubeconfig: merged when the API answers, switched to when all is well."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.clients.kubeconfig import merge, private, switch
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.k3d import kubeconfig
+from tasks.k3d.kubeconfig import MERGE, SWITCH, context_name
+from tasks.k3d.steps import READY
+from tasks.settings.schema import Settings
+from tests.given import act, by_name, live, settings, situation
+
+ADMIN = private(
+    "clusters: [{name: default, cluster: {server: x, certificate-authority-data: QUJD}}]\n"
+    "users: [{name: default, user: {client-key-data: S0VZ}}]\n",
+    "openframe-dev",
+    "https://127.0.0.1:6550",
+)
+THEIRS = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "prod", "cluster": {"server": "https://prod"}}],
+    "users": [{"name": "me", "user": {"token": "t"}}],
+    "contexts": [{"name": "prod", "context": {"cluster": "prod", "user": "me"}}],
+    "current-context": "prod",
+}
+
+
+def given(folder: Path, *, runs: bool = False, chosen: Settings | None = None, **more: Any) -> Situation:
+    """A situation with the private kubeconfig of its cluster, as after `read its kubeconfig`."""
+    presence = Presence.RUNNING if runs else Presence.ABSENT
+    made = situation(folder, presence=presence, settings=chosen, **more)
+    made.folders.state.mkdir(parents=True, exist_ok=True)
+    made.folders.kubeconfig.write_text(ADMIN, encoding="utf-8")
+    return made
+
+
+def mine(folder: Path) -> Path:
+    path = folder / ".kube" / "config"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(THEIRS), encoding="utf-8")
+    return path
+
+
+def skips(made: Situation) -> tuple[str | None, str | None]:
+    merging, switching = kubeconfig.steps(made, ())
+    return merging.skip, switching.skip
+
+
+def test_the_context_is_named_as_k3d_names_it() -> None:
+    assert context_name("openframe-dev") == "k3d-openframe-dev"
+
+
+def test_merged_when_the_api_answers_and_switched_last(tmp_path: Path) -> None:
+    merging, switching = kubeconfig.steps(given(tmp_path), ("health: nodes", MERGE))
+    assert (merging.name, merging.needs) == (MERGE, (READY,))
+    assert (switching.name, switching.needs) == (SWITCH, (MERGE, "health: nodes", MERGE))
+    assert {merging.task, switching.task} == {"cluster"}
+    assert merging.why == str(tmp_path / ".kube" / "config")
+
+
+def test_what_they_do(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    merging, switching = kubeconfig.steps(given(tmp_path), ())
+    assert act(merging).why == str(path)
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert document["current-context"] == "prod"  # not before everything has ended well
+    assert [row["name"] for row in document["contexts"]] == ["prod", "k3d-openframe-dev"]
+    assert document["clusters"][1]["cluster"]["server"] == "https://127.0.0.1:6550"
+    assert not act(switching).skipped
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert document["current-context"] == "k3d-openframe-dev"
+    assert document["users"][0] == THEIRS["users"][0]
+    assert (act(merging).skipped, act(switching).skipped) == (True, True)
+
+
+def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
+    act(by_name([replace(step, needs=()) for step in kubeconfig.steps(given(tmp_path), ())])[MERGE])
+    assert (tmp_path / ".kube" / "config").exists()
+
+
+def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    merging, _ = kubeconfig.steps(given(tmp_path, environ={"KUBECONFIG": f"{first}:/nowhere/second"}), ())
+    assert merging.why == str(first)
+    act(merging)
+    assert "k3d-openframe-dev" in first.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        ({}, (None, None)),
+        ({"switch": False}, (None, "kubeconfig.switch is false")),
+        ({"merge": False}, ("kubeconfig.merge is false",) * 2),
+        ({"merge": False, "switch": False}, ("kubeconfig.merge is false",) * 2),
+    ],
+)
+def test_both_can_be_switched_off(
+    tmp_path: Path, wishes: dict[str, bool], expected: tuple[str | None, str | None]
+) -> None:
+    assert skips(given(tmp_path, chosen=settings(kubeconfig=wishes))) == expected
+
+
+def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    assert skips(given(tmp_path, runs=True)) == (None, None)
+    merge(path, ADMIN)
+    assert skips(given(tmp_path, runs=True)) == (f"{path} has it", None)
+    switch(path, "k3d-openframe-dev")
+    assert skips(given(tmp_path, runs=True)) == (f"{path} has it", "it is the current context")
+
+
+def test_an_entry_of_another_cluster_of_that_name_is_replaced(tmp_path: Path) -> None:
+    merge(mine(tmp_path), ADMIN.replace("6550", "6999"))
+    made = given(tmp_path, runs=True)
+    assert skips(made)[0] is None
+    act(kubeconfig.steps(made, ())[0])
+    assert skips(made)[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"), [({"switch": False}, "kubeconfig.switch is false"), ({}, "it is the current context")]
+)
+def test_a_wish_goes_before_a_fact(tmp_path: Path, wishes: dict[str, bool], expected: str) -> None:
+    path = mine(tmp_path)
+    merge(path, ADMIN)
+    switch(path, "k3d-openframe-dev")
+    assert skips(given(tmp_path, runs=True, chosen=settings(kubeconfig=wishes)))[1] == expected
+
+
+def test_without_a_private_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
+    mine(tmp_path)
+    made = situation(tmp_path, presence=Presence.RUNNING, live=live())
+    assert skips(made) == (None, None)
+
+
+def _refused(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A kubeconfig that is mounted by itself: rename gives EBUSY; read-only: opening gives EROFS."""
+
+    def replace_(self: Path, _target: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self))
+
+    opened = os.open
+
+    def open_(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if code and str(path).endswith("/config") and flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(code, os.strerror(code), str(path))
+        return opened(path, flags, *more, **named)
+
+    monkeypatch.setattr(Path, "replace", replace_)
+    monkeypatch.setattr(os, "open", open_)
+
+
+def test_a_file_that_can_be_written_but_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mine(tmp_path)
+    _refused(monkeypatch, 0)
+    for step in kubeconfig.steps(given(tmp_path), ()):
+        assert not act(step).skipped
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert document["current-context"] == "k3d-openframe-dev"
+    assert document["users"][0] == THEIRS["users"][0]
+
+
+def test_a_file_that_turns_out_to_be_read_only_does_not_end_the_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mine(tmp_path)
+    before = path.read_text(encoding="utf-8")
+    _refused(monkeypatch, errno.EROFS)
+    made = given(tmp_path)
+    report = act(kubeconfig.steps(made, ())[0])
+    assert report.skipped
+    assert f"export KUBECONFIG={made.folders.kubeconfig}" in report.why
+    assert path.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    mine(tmp_path)
+    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda _path: "Read-only file system")
+    made = given(tmp_path, runs=runs)
+    steps = kubeconfig.steps(made, ())
+    told = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
+    assert [step.skip for step in steps] == [f"{told}{made.folders.kubeconfig}"] * 2
+    assert steps[0].notes == (steps[0].skip,), "and again at the end"
+    assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "Is a directory")])
+def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
+    good = kubeconfig.steps(given(tmp_path), ())  # planned before it was broken
+    path = tmp_path / ".kube" / "config"
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if text is None:
+        path.mkdir()
+    else:
+        path.write_text(text)
+    for step in good:
+        report = act(step)
+        assert report.skipped
+        assert "it is no kubeconfig" in report.why
+        assert said in report.why
+    steps = kubeconfig.steps(given(tmp_path), ())
+    assert all("it is no kubeconfig" in str(step.skip) and said in str(step.skip) for step in steps)
+    assert len(kubeconfig.warnings(steps)) == 1
+    assert path.is_dir() or path.read_text() == text
+
+
+def test_one_that_has_everything_need_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mine(tmp_path)
+    merge(path, ADMIN)
+    switch(path, "k3d-openframe-dev")
+    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda _path: "Read-only file system")
+    steps = kubeconfig.steps(given(tmp_path, runs=True), ())
+    assert [step.skip for step in steps] == [f"{path} has it", "it is the current context"]
+    assert kubeconfig.warnings(steps) == []

@@ -1,0 +1,394 @@
+"""How the container of a registry is made: once, with its login, at a port that is free."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.lock import Held, held
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, Context, State
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.k3d.registry_container import configuration, hold, lock
+from tasks.run.registries import cache_name, steps
+from tasks.settings.schema import Cache
+from tests.facts import inspected
+from tests.given import act, context, settings, situation
+from tests.kept import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
+from tests.programs import Answer, Asked, FakePrograms, seen
+
+LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
+WITH_LOGIN = settings(registries={"push": False, "caches": [LOGIN]})
+CANARY = "s3cr3t-c4nary!"
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ports at which a registry that was started is waited for."""
+    found: list[int] = []
+
+    def answers(port: int, _context: Context, seconds: float) -> bool:
+        assert seconds < 10
+        found.append(port)
+        return True
+
+    monkeypatch.setattr("tasks.clients.registry_http.answers", answers)
+    return found
+
+
+def options(argv: tuple[str, ...], name: str) -> list[str]:
+    return [argv[place + 1] for place, each in enumerate(argv) if each == name]
+
+
+def test_a_push_registry_is_made(tmp_path: Path) -> None:
+    fake, free = engine(), ports(5050)
+    given = situation(tmp_path, fake, settings=ONLY_PUSH)
+    report = act(only(given, free))
+    assert report.why == f"{PUSHED} at 127.0.0.1:5050"
+    assert given.handover.registry_ports == {PUSHED: 5050}
+    assert free.asked == [5050]
+    volume = f"docker volume create --label openframe.cache=push {PUSHED}"
+    assert fake.lines[:2] == [f"docker container inspect {PUSHED}", volume]
+    argv = fake.asked[2].argv
+    assert argv[:3] == ("docker", "run", "--detach")
+    assert argv[-1] == "docker.io/library/registry:2"
+    assert options(argv, "--name") == [PUSHED]
+    assert options(argv, "--publish") == ["127.0.0.1:5050:5000"]  # loopback only
+    assert options(argv, "--volume") == [f"{PUSHED}:/var/lib/registry"]
+    assert options(argv, "--restart") == ["unless-stopped"]
+    assert options(argv, "--env") == []
+    assert {"app=k3d", "k3d.role=registry", "k3d.cluster=", "openframe.cache=push"} <= set(options(argv, "--label"))
+    assert len(fake.calls) == 3
+
+
+def test_a_cache_is_made(tmp_path: Path) -> None:
+    fake, free = engine(), ports(5051)
+    given = situation(tmp_path, fake, settings=ONLY_GHCR)
+    assert act(only(given, free)).why == f"{GHCR} at 127.0.0.1:5051"
+    assert given.handover.registry_ports == {GHCR: 5051}
+    assert free.asked == [None]  # any port will do
+    argv = fake.told("docker run")[0].command.argv
+    assert options(argv, "--env") == [
+        "REGISTRY_PROXY_REMOTEURL=https://ghcr.io",
+        "REGISTRY_HTTP_DEBUG_ADDR=127.0.0.1:5001",
+    ]
+    labels = options(argv, "--label")
+    assert {"openframe.cache=ghcr.io", "openframe.upstream=https://ghcr.io"} <= set(labels)
+    assert "openframe.cache=ghcr.io" in fake.told("docker volume create")[0].line
+
+
+def test_one_that_is_made_for_a_cluster_that_stands_is_put_into_its_network(tmp_path: Path) -> None:
+    fake = engine()
+    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
+    assert fake.lines[-1] == f"docker network connect k3d-openframe-dev {PUSHED}"
+
+
+def login(tmp_path: Path, fake: FakePrograms, **environ: str) -> Situation:
+    return situation(tmp_path, fake, settings=WITH_LOGIN, environ={"CACHE_USER": "me", **environ})
+
+
+def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
+    files: list[tuple[str, dict[str, Any], int]] = []
+
+    def copy(asked: Asked) -> str:
+        source = Path(asked.command.argv[2])
+        files.append((asked.line, yaml.safe_load(source.read_text(encoding="utf-8")), source.stat().st_mode & 0o777))
+        return ""
+
+    fake = engine(**{"docker cp": copy, "docker create": "id-of-it\n"})
+    given = login(tmp_path, fake, CACHE_PASSWORD=CANARY)
+    step = only(given)
+    assert "never as an argument" in step.why
+    act(step)
+    name = cache_name(Cache(**LOGIN))
+    ((line, written, mode),) = files
+    assert line.endswith(f" {name}:/etc/docker/registry/config.yml")
+    assert written["proxy"] == {"remoteurl": "https://ghcr.io", "username": "me", "password": CANARY}
+    assert written["http"]["addr"] == ":5000"
+    assert mode == 0o600
+    assert [call.command.argv[1] for call in fake.calls] == [
+        "container",
+        "volume",
+        "create",
+        "container",
+        "cp",
+        "start",
+    ]
+    assert given.handover.registry_ids == {name: "id-of-it"}
+    assert CANARY not in seen(fake.calls)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY in path.read_text(encoding="utf-8")]
+    assert not options(fake.told("docker create")[0].command.argv, "--env")
+
+
+@pytest.mark.parametrize(
+    ("args", "path"),
+    [
+        (["/etc/docker/registry/config.yml"], "/etc/docker/registry/config.yml"),
+        (["/etc/distribution/config.yml"], "/etc/distribution/config.yml"),
+        (["serve", "/etc/distribution/config.yml"], "/etc/distribution/config.yml"),
+        ([], "/etc/docker/registry/config.yml"),
+    ],
+)
+def test_a_login_goes_where_the_registrys_command_reads(args: list[str], path: str, tmp_path: Path) -> None:
+    made = json.dumps([{"Args": args}])
+    fake = engine(**{"docker container inspect": [ABSENT, made], "docker create": "id-of-it\n"})
+    act(only(login(tmp_path, fake, CACHE_PASSWORD=CANARY)))
+    assert fake.told("docker cp")[0].line.endswith(f":{path}")
+
+
+@pytest.mark.parametrize("environ", [{}, {"CACHE_PASSWORD": ""}])
+def test_without_its_login_a_cache_is_not_made(tmp_path: Path, environ: dict[str, str]) -> None:
+    fake = engine()
+    with pytest.raises(BadInput, match="CACHE_PASSWORD is empty"):
+        act(only(login(tmp_path, fake, **environ)))
+    assert fake.told("docker create") == []
+
+
+def test_a_caches_login_is_taken_without_the_end_of_its_line() -> None:
+    text = configuration(Cache(**LOGIN), {"CACHE_USER": "me ", "CACHE_PASSWORD": f"{CANARY}\r\n"})
+    assert yaml.safe_load(text)["proxy"] == {"remoteurl": "https://ghcr.io", "username": "me", "password": CANARY}
+    with pytest.raises(BadInput, match="CACHE_PASSWORD holds a line break") as caught:
+        configuration(Cache(**LOGIN), {"CACHE_USER": "me", "CACHE_PASSWORD": f"{CANARY}\nmore"})
+    assert CANARY not in str(caught.value)
+
+
+def test_only_what_is_named_is_in_a_caches_configuration() -> None:
+    text = configuration(Cache(upstream="docker.io", password_env="P"), {"P": "a token of mine"})
+    assert yaml.safe_load(text)["proxy"] == {
+        "remoteurl": "https://registry-1.docker.io",
+        "password": "a token of mine",
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "lines"),
+    [
+        ("running", [f"docker container inspect {PUSHED}"]),
+        ("exited", [f"docker container inspect {PUSHED}", f"docker start {PUSHED}"]),
+    ],
+)
+def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], state: str, lines: list[str]) -> None:
+    found = inspected.registry(port="5077", state=state)
+    fake = engine(**{"docker container inspect": json.dumps([found])})
+    given = situation(tmp_path, fake, settings=ONLY_PUSH)
+    report = act(only(given))
+    assert report.skipped is (state == "running")
+    assert (
+        report.why == f"{PUSHED} runs at 127.0.0.1:5077"
+        if state == "running"
+        else f"{PUSHED} at 127.0.0.1:5077, started"
+    )
+    assert given.handover.registry_ports == {PUSHED: 5077}
+    assert asked == ([] if state == "running" else [5077]), "one that was started now is waited for"
+    assert fake.lines == lines
+
+
+@pytest.mark.parametrize(("networks", "joins"), [(("bridge",), 1), (("k3d-openframe-dev",), 0)])
+def test_and_is_put_into_the_network_if_it_is_not_there(tmp_path: Path, networks: tuple[str, ...], joins: int) -> None:
+    fake = engine(**{"docker container inspect": json.dumps([inspected.registry(networks=networks)])})
+    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
+    assert len(fake.told("docker network connect")) == joins
+
+
+def test_one_that_never_ran_is_made_again(tmp_path: Path) -> None:
+    """Its port was taken, or its maker was killed before its login was in."""
+    fake = engine(**{"docker container inspect": json.dumps([inspected.registry(state="created")])})
+    act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    assert [call.command.argv[1] for call in fake.calls] == ["container", "rm", "volume", "run"]
+    assert fake.lines[1] == f"docker rm --force --volumes {PUSHED}"
+
+
+def test_one_of_somebody_else_is_not_removed(tmp_path: Path) -> None:
+    found = inspected.registry(state="created", ours=False)
+    fake = engine(**{"docker container inspect": json.dumps([found])})
+    with pytest.raises(LaunchError, match="this project did not make"):
+        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    assert len(fake.calls) == 1
+
+
+TAKEN = Answer(
+    code=125, err="docker: Error response from daemon: Bind for 127.0.0.1:5050 failed: port is already allocated."
+)
+
+
+def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> None:
+    created = json.dumps([inspected.registry(state="created")])
+    fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [TAKEN, "id-of-the-second\n"]})
+    given = situation(tmp_path, fake, settings=ONLY_PUSH)
+    step = only(given, ports(5050, 5051))
+    fast = replace(step, needs=(), retry=replace(step.retry, first=0.0))
+    (result,) = Run([fast], Bounds(work=1), refresh=0.01).execute()
+    assert (result.state, result.attempts) == (State.RAN, 2)
+    assert result.why == f"{PUSHED} at 127.0.0.1:5051"
+    assert given.handover.registry_ports == {PUSHED: 5051}
+    assert given.handover.registry_ids == {PUSHED: "id-of-the-second"}
+    assert asked == [5051]
+    assert [options(call.command.argv, "--publish") for call in fake.told("docker run")] == [
+        ["127.0.0.1:5050:5000"],
+        ["127.0.0.1:5051:5000"],
+    ]
+
+
+def test_another_failure_is_told_with_its_cause(tmp_path: Path) -> None:
+    fake = engine(**{"docker run": Answer(code=125, err="no space left on device")})
+    with pytest.raises(LaunchError) as caught:
+        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    assert "disk is full" in caught.value.why
+    assert not caught.value.transient
+
+
+# -- one that does not run ---------------------------------------------------------------------------
+
+
+def archive(text: str) -> Answer:
+    """A file as `docker cp NAME:FILE -` gives it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as made:
+        entry = tarfile.TarInfo("scheduler-state.json")
+        entry.size = len(text)
+        made.addfile(entry, io.BytesIO(text.encode()))
+    return Answer(raw=packed.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("expiry", "heals"),
+    [
+        (archive('{"a'), True),
+        (archive(""), True),
+        (archive("null"), True),
+        (archive("{}"), False),
+        (archive('{"library/x@sha256:1": {"Key": "x"}}'), False),
+        (Answer(code=1, err=inspected.NO_FILE_20), False),
+        (Answer(raw=b"no archive"), False),
+    ],
+)
+@pytest.mark.parametrize("state", ["restarting", "exited"])
+def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
+    tmp_path: Path, expiry: Answer, heals: bool, state: str
+) -> None:
+    copied: list[str] = []
+
+    def copy(asked: Asked) -> Answer | str:
+        if asked.command.argv[-1] == "-":
+            return expiry
+        copied.append(Path(asked.command.argv[2]).read_text())
+        return ""
+
+    found = inspected.registry(GHCR, state=state, labels={"openframe.cache": "ghcr.io"})
+    fake = engine(**{"docker container inspect": json.dumps([found]), "docker cp": copy})
+    report = act(only(situation(tmp_path, fake, settings=ONLY_GHCR)))
+    assert copied == (["{}"] if heals else [])
+    assert ("was cut off" in report.why) is heals
+    verbs = [call.command.argv[1] for call in fake.calls if call.command.argv[1] not in ("container", "cp")]
+    plain = {"restarting": ["restart"], "exited": ["start"]}[state]
+    assert verbs == (["stop", "start"] if heals else plain)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_one_that_keeps_ending_is_told_with_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: bool
+) -> None:
+    monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: False)
+    found = inspected.registry(GHCR, state="restarting", labels={"openframe.cache": "ghcr.io"})
+    fake = engine(**{"docker container inspect": json.dumps([found]), "docker logs": Answer(err="panic: no space\n")})
+    given = situation(tmp_path, fake, settings=ONLY_GHCR)
+    (step,) = steps(given, ports(), required=required)
+    told = f"the registry {GHCR} keeps ending: panic: no space"
+    if required:
+        with pytest.raises(LaunchError, match=told):
+            act(step)
+    else:
+        assert act(step).notes == (f"{told}: images of ghcr.io come from there, past it",)
+
+
+def test_a_push_registry_that_keeps_ending_ends_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: False)
+    fake = engine(**{"docker container inspect": json.dumps([inspected.registry(state="restarting")])})
+    with pytest.raises(LaunchError, match=f"{PUSHED} keeps ending"):
+        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+
+
+# -- held for a launch -------------------------------------------------------------------------------
+
+
+def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_path: Path) -> None:
+    fake = engine(**{"docker container inspect": "[]"})
+    made = situation(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
+    hold(made, context())
+    assert [line.split()[1] for line in fake.lines][:3] == ["volume", "volume", "container"]
+    assert "openframe-lease-" in fake.lines[0]
+    assert options(fake.told("docker run")[0].command.argv, "--publish") == ["127.0.0.1:5077:5000"]
+    made.close()
+    assert fake.lines[-1].startswith("docker volume rm --force openframe-lease-")
+
+
+def test_those_that_are_there_are_only_held(tmp_path: Path) -> None:
+    fake = engine(**{"docker container inspect": json.dumps([inspected.registry()])})
+    hold(situation(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there()}), context())
+    assert len(fake.calls) == 3
+    fake.calls.clear()
+    hold(situation(tmp_path, fake, settings=settings(registries={"push": False, "caches": []})), context())
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_one_that_another_user_makes_this_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: bool
+) -> None:
+    monkeypatch.setattr("tasks.k3d.registry_container._PAUSE", 0.0)
+    owner = {"openframe.owner": "id=another&name=alice"} if theirs else {}
+    created = json.dumps([inspected.registry(state="created", labels=owner)])
+    ready = json.dumps([inspected.registry(labels=owner)])
+    fake = engine(**{"docker container inspect": [created, created, ready]})
+    report = act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    assert report.skipped is theirs
+    assert bool(fake.told("docker rm")) is not theirs
+
+
+# -- at the same time --------------------------------------------------------------------------------
+
+
+def test_several_are_made_at_the_same_time_and_get_different_ports(tmp_path: Path) -> None:
+    barrier = threading.Barrier(5, timeout=10)
+
+    def start(_asked: Asked) -> str:
+        barrier.wait()  # all five are here, or it breaks
+        return ""
+
+    chosen: list[int] = []
+
+    def free(_wish: int | None) -> int:
+        port = 5050 + len(chosen)
+        time.sleep(0.01)  # the engine is asked for ports in use
+        chosen.append(port)
+        return port
+
+    fake = engine(**{"docker run": start})
+    made = [replace(step, needs=()) for step in steps(situation(tmp_path, fake), free)]
+    results = Run(made, Bounds(work=5), refresh=0.01).execute()
+    assert {result.state for result in results} == {State.RAN}
+    published = [options(call.command.argv, "--publish")[0] for call in fake.told("docker run")]
+    assert len(set(published)) == 5
+
+
+def test_none_is_made_while_they_are_purged(tmp_path: Path) -> None:
+    given = situation(tmp_path, engine(), settings=ONLY_PUSH)
+    with held(lock(given.folders.state.parent), "registry"), pytest.raises(Held, match="'registries'"):
+        only(given).action(context(deadline=0.05))
+
+
+def test_no_cluster_can_hold_their_lock(tmp_path: Path) -> None:
+    assert lock(tmp_path).stem.startswith(".")
+    with pytest.raises(ValueError, match=r"cluster\.name|must consist"):
+        settings(cluster={"name": lock(tmp_path).stem})

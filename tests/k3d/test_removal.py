@@ -1,0 +1,286 @@
+"""What is removed of a cluster: all that was made for it, by exact label, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.clients.kubeconfig import NotWritten, Unfit
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, State, Step
+from tasks.facts.cluster import Presence
+from tasks.facts.container import ContainerState
+from tasks.facts.facts import Situation
+from tasks.k3d import removal
+from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
+from tasks.k3d.steps import CLEAR, CREATE, WATCH
+from tests.given import act, by_name, node, situation, standing
+from tests.kept import GHCR, PUSHED, there
+from tests.programs import Answer, FakePrograms
+
+IDS = ("350d0a6f737f2632d84def53fffbc324", "9f76b2a69da9cfa21b113260e5fa2839")
+LABEL = "label=k3d.cluster=openframe-dev"
+OURS = {"clusters": "k3d-openframe-dev", "contexts": "k3d-openframe-dev", "users": "admin@k3d-openframe-dev"}
+
+
+def network(*inside: str, name: str = "k3d-openframe-dev", label: str | None = "k3d") -> str:
+    """As `docker network inspect` prints it."""
+    names = dict(zip(IDS, ("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"), strict=True))
+    there = {**{key: each for key, each in names.items() if each in inside}}
+    there |= {f"id-of-{each}": each for each in inside if each not in names.values()}
+    containers = {key: {"Name": each, "IPv4Address": "172.22.0.2/16"} for key, each in there.items()}
+    labels = {"app": label} if label else {}
+    return json.dumps([{"Name": name, "Id": "8c1e9a719bac", "Containers": containers, "Labels": labels}])
+
+
+NO_NETWORK = Answer(out="[]\n", err="Error: No such network: k3d-openframe-dev", code=1)
+
+
+def docker(
+    *, ids: tuple[str, ...] = IDS, networks: str | Answer | None = None, volumes: str = "k3d-openframe-dev-images\n"
+) -> FakePrograms:
+    nodes = ("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0", PUSHED)
+    return FakePrograms(
+        answers={
+            "docker": "",
+            "docker ps": "\n".join(ids),
+            "docker network inspect": network(*nodes) if networks is None else networks,
+            "docker volume ls": volumes,
+        }
+    )
+
+
+def with_entry(folder: Path) -> Path:
+    """The user's kubeconfig, with the cluster's entry and another one."""
+    path = folder / ".kube" / "config"
+    path.parent.mkdir(exist_ok=True)
+    rows = {part: [{"name": name, part[:-1]: {}}, {"name": "other", part[:-1]: {}}] for part, name in OURS.items()}
+    path.write_text(yaml.safe_dump({"current-context": "other", **rows}), encoding="utf-8")
+    return path
+
+
+def with_files(given: Situation) -> None:
+    (given.folders.state / "config" / "k3d").mkdir(parents=True)
+    given.folders.kubeconfig.write_text("the admin's key", encoding="utf-8")
+
+
+def test_what_there_is(tmp_path: Path) -> None:
+    fake = docker()
+    given = situation(tmp_path, fake)
+    with_entry(tmp_path)
+    with_files(given)
+    found = remains(given)
+    assert found == Remains(
+        containers=IDS,
+        network="k3d-openframe-dev",
+        guests=(PUSHED,),
+        volumes=("k3d-openframe-dev-images",),
+        entry=True,
+        files=True,
+    )
+    assert not found.nothing
+    assert fake.lines == [
+        f"docker ps --all --quiet --no-trunc --filter {LABEL}",
+        "docker network inspect k3d-openframe-dev",
+        f"docker volume ls --quiet --filter {LABEL}",
+    ]
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    found = remains(situation(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes="")))
+    assert found == Remains()
+    assert found.nothing
+
+
+@pytest.mark.parametrize(
+    ("networks", "external", "expected"),
+    [
+        (network(), "false", "k3d-openframe-dev"),
+        (network(), "", "k3d-openframe-dev"),
+        (network(), "true", "k3d-openframe-dev"),  # of an interrupted creation: k3d found it, and calls it external
+        (network(label=None), "false", None),
+        (network(label="mine"), "false", None),
+        (NO_NETWORK, "false", None),
+    ],
+)
+def test_only_a_network_that_k3d_made(
+    tmp_path: Path, networks: str | Answer, external: str, expected: str | None
+) -> None:
+    first = node("server-0", labels={"k3d.cluster.network.external": external})
+    given = situation(tmp_path, docker(networks=networks), standing=standing(Presence.RUNNING, first))
+    assert remains(given).network == expected
+
+
+def test_a_network_without_any_node_left(tmp_path: Path) -> None:
+    found = remains(situation(tmp_path, docker(ids=(), networks=network(PUSHED), volumes="")))
+    assert (found.network, found.guests) == ("k3d-openframe-dev", (PUSHED,))
+    assert not found.nothing
+
+
+def test_guests_are_all_that_are_not_nodes(tmp_path: Path) -> None:
+    """Registries that are stopped are among them: without their network they would not start again."""
+    stopped: dict[str, Any] = {"state": ContainerState.STOPPED}
+    inside = network("k3d-openframe-dev-server-0", PUSHED, "somebodys-database")
+    registries = {
+        PUSHED: there(),
+        GHCR: there(GHCR, **stopped),
+        "k3d-elsewhere": there("k3d-elsewhere", **stopped, networks=("bridge", "k3d-openframe-dev-2")),
+    }
+    given = situation(tmp_path, docker(networks=inside), registries=registries)
+    assert remains(given).guests == (GHCR, PUSHED, "somebodys-database")
+
+
+ALL = Remains(
+    containers=IDS,
+    network="k3d-openframe-dev",
+    guests=(PUSHED, GHCR),
+    volumes=("k3d-openframe-dev-images",),
+    entry=True,
+    files=True,
+)
+
+
+def test_nodes_go_first_and_the_network_after_its_guests(tmp_path: Path) -> None:
+    plan = by_name(removal.steps(situation(tmp_path), ALL))
+    guests = tuple(f"down: take {name} out of the network" for name in (PUSHED, GHCR))
+    assert {name: step.needs for name, step in plan.items()} == {
+        NODES: (),
+        guests[0]: (NODES,),
+        guests[1]: (NODES,),
+        NETWORK: (NODES, *guests),
+        VOLUMES: (NODES,),
+        ENTRY: (NODES,),
+        FILES: (NODES,),
+    }
+    assert all(step.skip is None and step.task == "down" for step in plan.values())
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    fake = docker()
+    for step in removal.steps(situation(tmp_path, fake), ALL):
+        if step.name not in (ENTRY, FILES):
+            act(step)
+    assert fake.lines == [
+        f"docker rm --force --volumes {IDS[0]} {IDS[1]}",
+        f"docker network disconnect --force k3d-openframe-dev {PUSHED}",
+        f"docker network disconnect --force k3d-openframe-dev {GHCR}",
+        "docker network rm k3d-openframe-dev",
+        "docker volume rm --force k3d-openframe-dev-images",
+    ]
+
+
+def test_the_entry_is_taken_out_and_others_stay(tmp_path: Path) -> None:
+    path = with_entry(tmp_path)
+    step = by_name(removal.steps(situation(tmp_path), ALL))[ENTRY]
+    assert step.why == str(path)
+    assert not act(step).skipped
+    left = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {part: [row["name"] for row in left[part]] for part in OURS} == {key: ["other"] for key in OURS}
+    assert act(step).skipped
+
+
+@pytest.mark.parametrize(("kind", "said"), [(NotWritten, "Read-only file system"), (Unfit, "is not a kubeconfig")])
+def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[NotWritten | Unfit], said: str
+) -> None:
+    def refused(path: Path, _name: str) -> bool:
+        raise kind(path, "Read-only file system")
+
+    monkeypatch.setattr("tasks.clients.kubeconfig.remove", refused)
+    report = act(by_name(removal.steps(situation(tmp_path), ALL))[ENTRY])
+    assert report.skipped
+    assert f"{said}: its entry stays" in report.why
+
+
+def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:
+    path = with_entry(tmp_path)
+    moved = path.rename(tmp_path / "mine")
+    given = situation(tmp_path, environ={"HOME": "/nowhere", "KUBECONFIG": f"{moved}:/other"})
+    assert by_name(removal.steps(given, remains(given)))[ENTRY].skip is None
+
+
+def test_private_files(tmp_path: Path) -> None:
+    given = situation(tmp_path)
+    with_files(given)
+    neighbour = given.folders.state.with_name("openframe-dev-2")
+    neighbour.mkdir()
+    act(by_name(removal.steps(given, ALL))[FILES])
+    assert not given.folders.state.exists()
+    assert neighbour.exists()
+    act(by_name(removal.steps(given, ALL))[FILES])  # they may be gone meanwhile
+
+
+def test_what_is_not_there_is_not_removed(tmp_path: Path) -> None:
+    fake = docker()
+    made = removal.steps(situation(tmp_path, fake), Remains())
+    assert [(step.name, step.skip) for step in made] == [
+        (NODES, "there are none"),
+        (NETWORK, "k3d made none for it"),
+        (VOLUMES, "there are none"),
+        (ENTRY, "it has none"),
+        (FILES, "there are none"),
+    ]
+
+
+def run(given: Situation) -> list[State]:
+    steps = removal.steps(given, remains(given))
+    return [result.state for result in Run(steps, Bounds(work=4), refresh=0.01).execute()]
+
+
+def test_twice(tmp_path: Path) -> None:
+    """The second finds nothing, and says so."""
+    given = situation(tmp_path, docker())
+    with_entry(tmp_path)
+    with_files(given)
+    assert set(run(given)) == {State.RAN}
+    again = situation(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes=""))
+    assert set(run(again)) == {State.SKIPPED}
+
+
+# -- stopping ----------------------------------------------------------------------------------------
+
+
+def test_stopping_is_for_nodes_that_run(tmp_path: Path) -> None:
+    fake = docker()
+    nodes = (node("server-0"), node("agent-0", running=False), node("serverlb"))
+    (step,) = stop_steps(situation(tmp_path, fake, standing=standing(Presence.RUNNING, *nodes)))
+    act(step)
+    assert fake.lines == ["docker stop -t 10 k3d-openframe-dev-server-0 k3d-openframe-dev-serverlb"]
+
+
+@pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.STOPPED])
+def test_none_of_them_runs(tmp_path: Path, presence: Presence) -> None:
+    (step,) = stop_steps(situation(tmp_path, presence=presence))
+    assert step.skip == "none of them runs"
+
+
+# -- making it anew ----------------------------------------------------------------------------------
+
+
+def making(*needs: str) -> list[Step]:
+    def step(name: str, task: str, *needs: str, **more: Any) -> Step:
+        return Step(name=name, task=task, needs=needs, **more)
+
+    return [
+        step("prepull: k3s", "prepull"),
+        step(CLEAR, "cluster"),
+        step(CREATE, "cluster", "prepull: k3s"),
+        step("namespaces: apply", "namespaces", CREATE),
+        step(WATCH, "cluster", until=(CREATE,)),
+    ]
+
+
+def test_what_makes_a_cluster_waits_for_what_removes_the_old_one(tmp_path: Path) -> None:
+    old = removal.steps(situation(tmp_path), replace(ALL, guests=()))
+    plan = by_name(before(old, making()))
+    names = {step.name for step in old}
+    assert list(plan)[: len(old)] == [step.name for step in old]
+    assert plan["prepull: k3s"].needs == ()  # images come meanwhile
+    assert plan["namespaces: apply"].needs == (CREATE,)
+    for name in (CREATE, CLEAR, WATCH):  # the watch must not see the old nodes die
+        assert names <= set(plan[name].needs), name

@@ -1,0 +1,103 @@
+"""Addresses of nodes, as pods see them."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+
+from tasks.kube.addresses import assumed, of_nodes
+from tasks.settings.schema import Settings
+
+
+def blocks(**cluster: Any) -> tuple[str, ...]:
+    return assumed(Settings.model_validate({"cluster": cluster}))
+
+
+def holds(found: tuple[str, ...], address: str) -> bool:
+    return any(ipaddress.ip_address(address) in ipaddress.ip_network(each) for each in found)
+
+
+@pytest.mark.parametrize(
+    "address", ["172.18.0.2", "192.168.16.3", "10.42.0.0", "10.42.0.1", "10.42.15.0", "10.42.15.1"]
+)
+def test_nodes_are_let_in(address: str) -> None:
+    assert holds(blocks(), address)
+
+
+@pytest.mark.parametrize("address", ["10.42.0.2", "10.42.3.77", "10.42.15.255", "10.43.0.1", "8.8.8.8"])
+def test_pods_and_others_are_not(address: str) -> None:
+    assert not holds(blocks(), address)
+
+
+def test_more_nodes_have_more_blocks() -> None:
+    assert holds(blocks(agents=20), "10.42.40.0")
+    assert not holds(blocks(agents=0), "10.42.16.0")
+
+
+def test_a_subnet_of_ones_own_takes_the_place_of_dockers() -> None:
+    found = blocks(subnet="10.7.0.0/24")
+    assert holds(found, "10.7.0.3")
+    assert not holds(found, "172.18.0.2")
+    assert blocks(subnet="auto") == blocks()
+
+
+def test_a_pod_range_of_ones_own() -> None:
+    found = blocks(args={"k3s": ["cluster-cidr=10.52.0.0/16,fd00:42::/56"]})
+    assert holds(found, "10.52.3.1")
+    assert not holds(found, "10.42.0.1")
+    assert holds(found, "fd00:42:0:2::1")
+    assert not holds(found, "fd00:42:0:2::2")
+
+
+def test_a_range_of_networks_that_holds_the_pods_is_left_out() -> None:
+    found = blocks(args={"k3s": ["cluster-cidr=172.20.0.0/16"]})
+    assert not holds(found, "172.20.0.5")
+    assert holds(found, "172.20.1.1")
+    assert holds(found, "192.168.0.1")
+
+
+def test_a_small_pod_range_ends() -> None:
+    assert blocks(subnet="10.7.0.0/24", args={"k3s": ["cluster-cidr=10.52.0.0/23"]}) == (
+        "10.7.0.0/24",
+        "10.52.0.0/31",
+        "10.52.1.0/31",
+    )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"k3s": ["--cluster-cidr=10.52.0.0/23"]},
+        {"k3s": ["cluster-cidr 10.52.0.0/23@server:*"]},
+        {"k3s": ["--cluster-cidr", "10.52.0.0/23"]},
+    ],
+)
+def test_the_pods_range_is_followed_however_it_is_written(args: dict[str, Any]) -> None:
+    assert blocks(subnet="10.7.0.0/24", args=args)[1:] == ("10.52.0.0/31", "10.52.1.0/31")
+
+
+def test_the_size_of_a_nodes_part_is_followed() -> None:
+    for args in (
+        {"controller_manager": ["--node-cidr-mask-size=26"]},
+        {"k3s": ["kube-controller-manager-arg=node-cidr-mask-size=26"]},
+    ):
+        found = blocks(subnet="10.7.0.0/24", args={**args, "k3s": ["cluster-cidr=10.52.0.0/25", *args.get("k3s", [])]})
+        assert found[1:] == ("10.52.0.0/31", "10.52.0.64/31")
+
+
+def test_blocks_of_nodes_that_are_there() -> None:
+    nodes: list[dict[str, Any]] = [
+        {
+            "spec": {"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24", "fd00:42::/64"]},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": "10.0.0.5"}, {"type": "Hostname", "address": "a"}]
+            },
+        },
+        {"spec": {"podCIDR": "10.42.7.0/24"}, "status": {"addresses": [{"type": "InternalIP", "address": "fd00::5"}]}},
+        {"spec": {}, "status": {}},
+        {},
+    ]
+    assert of_nodes(nodes) == ("10.0.0.5/32", "10.42.0.0/31", "fd00:42::/127", "fd00::5/128", "10.42.7.0/31")
+    assert of_nodes([]) == ()

@@ -1,0 +1,239 @@
+"""Server-side apply without a process: where objects go, and what the API says of those that it does not take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from tasks.core import redact
+from tasks.kube.apply import Refused, put
+from tasks.kube.client import ApiError
+from tasks.kube.resources import Resources
+from tasks.run.command import explain_refusal
+from tests.given_direct import DirectApi, refusal
+from tests.given_live import obj
+
+SERVED = {
+    "/apis/networking.k8s.io/v1": {
+        "resources": [
+            {"name": "ingresses/status", "kind": "Ingress", "namespaced": True},
+            {"name": "ingresses", "kind": "Ingress", "namespaced": True},
+            {"name": "networkpolicies", "kind": "NetworkPolicy", "namespaced": True},
+        ]
+    },
+    "/apis/example.com/v1beta1": {"resources": [{"name": "widgetry", "kind": "Widget", "namespaced": True}]},
+    "/apis/example.com/v1": {"resources": [{"name": "halls", "kind": "Hall", "namespaced": False}]},
+}
+MAP = obj("ConfigMap", "m", "a", data={"k": "v"})
+AT_MAP = "/api/v1/namespaces/a/configmaps/m"
+
+
+@pytest.fixture(autouse=True)
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words that other tests have concealed."""
+    monkeypatch.setattr("tasks.core.redact._values", ())
+
+
+def custom(api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+    metadata = {"name": name} if namespace is None else {"name": name, "namespace": namespace}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def apply(api: DirectApi, thing: dict[str, Any]) -> None:
+    put(api, Resources(api), thing, json.dumps(thing))
+
+
+@pytest.mark.parametrize(
+    ("thing", "place"),
+    [
+        (MAP, AT_MAP),
+        (obj("ConfigMap", "m"), "/api/v1/namespaces/default/configmaps/m"),
+        (obj("Namespace", "a"), "/api/v1/namespaces/a"),
+        (obj("NetworkPolicy", "p", "a"), "/apis/networking.k8s.io/v1/namespaces/a/networkpolicies/p"),
+        (obj("StorageClass", "fast"), "/apis/storage.k8s.io/v1/storageclasses/fast"),
+        (obj("StorageClass", "fast", "a"), "/apis/storage.k8s.io/v1/storageclasses/fast"),
+        (custom("networking.k8s.io/v1", "Ingress", "i", "a"), "/apis/networking.k8s.io/v1/namespaces/a/ingresses/i"),
+        (custom("example.com/v1beta1", "Widget", "w", "a"), "/apis/example.com/v1beta1/namespaces/a/widgetry/w"),
+        (custom("example.com/v1", "Hall", "h"), "/apis/example.com/v1/halls/h"),
+    ],
+)
+def test_an_object_goes_where_its_kind_lives(thing: dict[str, Any], place: str) -> None:
+    api = DirectApi(answers=SERVED)
+    apply(api, thing)
+    ((path, sent),) = api.patched
+    where, _, query = path.partition("?")
+    assert where == place
+    assert sent == thing
+    assert parse_qs(query) == {"fieldManager": ["openframe"], "force": ["true"], "fieldValidation": ["Strict"]}
+
+
+def test_one_that_is_new_and_one_that_is_changed_are_both_good() -> None:
+    api = DirectApi()
+    apply(api, MAP)
+    apply(api, {**MAP, "data": {"k": "w"}})
+    assert api.get(AT_MAP)["data"] == {"k": "w"}
+
+
+def test_the_text_is_sent_as_it_was_given() -> None:
+    """As it is on kubectl's stdin, with what YAML would take for the end of a line written another way."""
+    sent: list[str] = []
+
+    class Listens(DirectApi):
+        def patch(self, path: str, body: str) -> tuple[int, str]:
+            sent.append(body)
+            return super().patch(path, body)
+
+    api = Listens()
+    put(api, Resources(api), MAP, f" {json.dumps(MAP)} ")
+    assert sent == [f" {json.dumps(MAP)} "]
+
+
+def test_kinds_are_asked_for_once() -> None:
+    api = DirectApi()
+    resources = Resources(api)
+    for name in ("a", "b", "c"):
+        put(api, resources, obj("Namespace", name), json.dumps(obj("Namespace", name)))
+    assert api.asked == ["/api/v1"]
+
+
+# -- what the API says -------------------------------------------------------------------------------
+
+# as Kubernetes 1.33 answers
+INVALID = 'Deployment.apps "m" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0'
+IMMUTABLE = 'Deployment.apps "m" is invalid: spec.selector: Invalid value: v1.LabelSelector{}: field is immutable'
+STRICT = 'strict decoding error: unknown field "spec.replica"'
+SCHEMA = (
+    "failed to create typed patch object (a/m; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema"
+)
+WEBHOOK = 'admission webhook "policy.example.com" denied the request: image tag latest'
+WEBHOOK_DOWN = (
+    'Internal error occurred: failed calling webhook "hook.example.com": failed to call webhook: Post '
+    '"https://hook.a.svc:443/?timeout=10s": dial tcp 10.43.0.9:443: connect: connection refused'
+)
+QUOTA = 'pods "m" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=100, limited: pods=100'
+ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace a because it is being terminated'
+CONFLICT = 'Operation cannot be fulfilled on configmaps "m": the object has been modified'
+NO_RIGHTS = 'configmaps "m" is forbidden: User "u" cannot patch resource "configmaps" in API group ""'
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said", "transient", "why"),
+    [
+        (422, "Invalid", INVALID, False, "Deployment m is not valid"),
+        (422, "Invalid", IMMUTABLE, False, "spec.selector of Deployment m cannot be changed"),
+        (400, "BadRequest", STRICT, False, "there is no field spec.replica"),
+        (500, "", SCHEMA, False, "there is no field .spec.replica"),
+        (403, "Forbidden", WEBHOOK, False, "policy.example.com refuses an object: image tag latest"),
+        (500, "InternalError", WEBHOOK_DOWN, True, "hook.example.com cannot be asked"),
+        (403, "Forbidden", QUOTA, False, "the quota compute of the namespace is used up"),
+        (403, "Forbidden", ENDING, True, "the namespace a is being deleted"),
+        (403, "Forbidden", NO_RIGHTS, False, "the API does not allow it"),
+        (409, "Conflict", CONFLICT, True, "was changed by something else at the same moment"),
+        (404, "NotFound", 'namespaces "a" not found', False, "there is no namespace 'a'"),
+        (401, "Unauthorized", "Unauthorized", False, "the API does not know this login"),
+        (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728", False, "too large for the API"),
+        (429, "TooManyRequests", "too many requests", True, "the API cannot answer for the moment"),
+        (500, "", "etcdserver: leader changed", True, "the API cannot answer for the moment"),
+        (503, "ServiceUnavailable", "apiserver not ready", True, "the API cannot answer for the moment"),
+        (504, "Timeout", "request did not complete within the allotted timeout", True, "cannot answer for the moment"),
+    ],
+)
+def test_what_is_not_taken_is_told_with_its_cause(code: int, reason: str, said: str, transient: bool, why: str) -> None:
+    """Known causes are known in kubectl's words, so it is told in them."""
+    api = DirectApi()
+    api.refused[AT_MAP] = [refusal(code, said, reason)]
+    with pytest.raises(Refused) as caught:
+        apply(api, MAP)
+    error = caught.value
+    assert error.what == str(error).splitlines()[0] == f"the API has not taken a/configmap/m: {said}"
+    assert error.text == (f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}")
+    assert error.code == code
+    explained = explain_refusal(error)
+    assert explained is error
+    assert why in error.why
+    assert error.fix
+    assert error.transient is transient
+
+
+@pytest.mark.parametrize(
+    ("code", "transient"),
+    [(400, False), (403, False), (404, False), (408, True), (409, True), (415, False), (422, False), (429, True)]
+    + [(code, True) for code in (500, 502, 503, 504)],
+)
+def test_without_a_known_cause_the_status_tells_whether_it_can_pass(code: int, transient: bool) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [refusal(code, "something of its own", "Other")]
+    with pytest.raises(Refused) as caught:
+        apply(api, MAP)
+    explained = explain_refusal(caught.value)
+    assert (explained.transient, explained.why) == (transient, "")
+    assert explained.fix
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((502, "<html>bad gateway</html>\n"), "<html>bad gateway</html>"),
+        ((500, ""), "it said nothing"),
+        ((500, "[]"), "[]"),
+        ((500, '{"kind": "Status"}'), '{"kind": "Status"}'),
+        ((204, ""), "it said nothing"),
+        ((400, "x" * 1000), "x" * 300),
+    ],
+)
+def test_an_answer_that_is_no_status_is_repeated_in_short(answer: tuple[int, str], said: str) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [answer]
+    with pytest.raises(Refused) as caught:
+        apply(api, MAP)
+    assert caught.value.what == f"the API has not taken a/configmap/m: {said}"
+    assert caught.value.text == f"Error from server: {said}"
+
+
+def test_a_kind_that_is_not_served_yet_may_come() -> None:
+    api = DirectApi()
+    widget = custom("example.com/v1", "Widget", "w", "a")
+    with pytest.raises(Refused) as caught:
+        apply(api, widget)
+    assert caught.value.transient
+    assert 'no matches for kind "Widget" in version "example.com/v1"' in caught.value.text
+    assert explain_refusal(caught.value).why.startswith("the API does not serve Widget of example.com/v1 yet")
+    assert caught.value.transient
+    assert api.patched == []
+    resources = Resources(api)
+    with pytest.raises(Refused):
+        put(api, resources, widget, json.dumps(widget))
+    api.answers.update({"/apis/example.com/v1": {"resources": [{"name": "ws", "kind": "Widget", "namespaced": True}]}})
+    put(api, resources, widget, json.dumps(widget))
+    assert [path.partition("?")[0] for path, _ in api.patched] == ["/apis/example.com/v1/namespaces/a/ws/w"]
+
+
+@pytest.mark.parametrize("where", ["discovery", "patch"])
+def test_no_answer_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    silent = ApiError(0, "the API at 127.0.0.1:1 does not answer", "refused")
+    api = DirectApi(answers={"/api/v1": silent} if where == "discovery" else {})
+
+    def patch(_path: str, _body: str) -> tuple[int, str]:
+        raise silent
+
+    monkeypatch.setattr(api, "patch", patch)
+    with pytest.raises(ApiError) as caught:
+        apply(api, MAP)
+    assert caught.value is silent
+    assert caught.value.transient
+
+
+def test_what_the_api_repeats_of_a_secret_is_masked() -> None:
+    redact.conceal("canary-4711")
+    thing = obj("Secret", "s", "a", stringData={"k": "canary-4711"})
+    api = DirectApi()
+    said = 'admission webhook "w" denied the request: canary-4711 is no password'
+    api.refused["/api/v1/namespaces/a/secrets/s"] = [refusal(403, said, "Forbidden")]
+    with pytest.raises(Refused) as caught:
+        apply(api, thing)
+    told = explain_refusal(caught.value)
+    assert "canary-4711" not in f"{told} {told.text} {told.args} {told.__cause__}"
+    assert "*** is no password" in told.what

@@ -1,0 +1,130 @@
+"""Fields that others hold, found as Kubernetes finds them, and objects that leave those fields alone."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from tasks.kube.managers import conflicts, yielding
+
+OWN = ("helm",)
+APP = 'k:{"name":"app"}'
+
+
+def live(body: dict[str, Any], *entries: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "metadata": {"name": "web", **body.get("metadata", {}), "managedFields": list(entries)}}
+
+
+def entry(manager: str, fields: dict[str, Any], **more: str) -> dict[str, Any]:
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, **more}
+
+
+def pod(**container: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [{"name": "side"}, {"name": "app", **container}]}}}}
+
+
+def in_app(name: str) -> dict[str, Any]:
+    return {"f:spec": {"f:template": {"f:spec": {"f:containers": {APP: {".": {}, f"f:{name}": {}}}}}}}
+
+
+REPLICAS: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+WEBHOOK: dict[str, Any] = {"f:webhooks": {'k:{"name":"a.b"}': {"f:clientConfig": {"f:caBundle": {}}}}}
+SCALED = entry("kubectl", REPLICAS, subresource="scale")
+
+
+def hook(bundle: str) -> dict[str, Any]:
+    return {"webhooks": [{"name": "x.y"}, {"name": "a.b", "clientConfig": {"caBundle": bundle, "url": "u"}}]}
+
+
+@pytest.mark.parametrize(
+    ("desired", "there", "entries", "found"),
+    [
+        (
+            {"spec": {"replicas": 1}},
+            {"spec": {"replicas": 5}},
+            [entry("helm", {"f:spec": {"f:selector": {}}}), SCALED, entry("kube-controller-manager", REPLICAS)],
+            {"spec.replicas": ("kube-controller-manager", "kubectl (scale)")},
+        ),
+        ({"spec": {"replicas": 5}}, {"spec": {"replicas": 5}}, [SCALED], {}),
+        ({"spec": {"replicas": 1}}, {"spec": {"replicas": 5}}, [entry("helm", REPLICAS)], {}),
+        ({"spec": {}}, {"spec": {"replicas": 5}}, [SCALED], {}),
+        ({"spec": {"replicas": None}}, {"spec": {"replicas": 5}}, [SCALED], {}),
+        (
+            {"status": {"a": 1}},
+            {"status": {"a": 2}},
+            [entry("controller", {"f:status": {"f:a": {}}}, subresource="status")],
+            {},
+        ),
+        (
+            pod(image="x:1", args=["a"]),
+            pod(image="x:2", args=["b"]),
+            [entry("kubectl-set", in_app("image")), entry("helm", in_app("args"))],
+            {"spec.template.spec.containers[1].image": ("kubectl-set",)},
+        ),
+        (
+            pod(args=["a"]),
+            pod(args=["a", "b"]),
+            [entry("e", in_app("args"))],
+            {"spec.template.spec.containers[1].args": ("e",)},
+        ),
+        (
+            hook("old"),
+            hook("new"),
+            [entry("cainjector", WEBHOOK)],
+            {"webhooks[1].clientConfig.caBundle": ("cainjector",)},
+        ),
+        (
+            {"spec": {"ports": [{"port": 80, "nodePort": 1}]}},
+            {"spec": {"ports": [{"port": 80, "protocol": "TCP", "nodePort": 2}]}},
+            [entry("e", {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {"f:nodePort": {}}}}})],
+            {"spec.ports[0].nodePort": ("e",)},
+        ),
+        (
+            {"metadata": {"labels": {"a": "1"}, "finalizers": ["x"]}},
+            {"metadata": {"labels": {"a": "1", "b": "2"}, "finalizers": ["x", "y"]}},
+            [entry("e", {"f:metadata": {"f:labels": {".": {}}, "f:finalizers": {".": {}, 'v:"y"': {}}}})],
+            {},
+        ),
+    ],
+    ids=[
+        "scaled, by two",
+        "the same value",
+        "held by Helm alone",
+        "not desired",
+        "null is not desired",
+        "status",
+        "of one container, whatever its place",
+        "a list as a whole",
+        "a rotated certificate",
+        "a port without its protocol",
+        "more beside ours",
+    ],
+)
+def test_a_field_that_another_holds_with_another_value_is_a_conflict(
+    desired: dict[str, Any], there: dict[str, Any], entries: list[dict[str, Any]], found: dict[str, tuple[str, ...]]
+) -> None:
+    assert {each.shown: each.managers for each in conflicts(desired, live(there, *entries), OWN)} == found
+
+
+def test_what_others_hold_is_left_out_or_sent_as_they_have_set_it() -> None:
+    desired, there = hook("old"), live(hook("new"), entry("cainjector", WEBHOOK))
+    found = conflicts(desired, there, OWN)
+    assert yielding(desired, found, omit=True)["webhooks"][1] == {"name": "a.b", "clientConfig": {"url": "u"}}
+    assert yielding(desired, found, omit=False) == hook("new")
+    assert desired == hook("old")
+
+
+def test_texts_of_a_secret_are_compared_with_what_the_api_made_of_them() -> None:
+    coded = base64.b64encode(b"\xff rotated").decode()
+    desired = {"kind": "Secret", "stringData": {"key": "mine", "same": "s"}}
+    there = live(
+        {"kind": "Secret", "data": {"key": coded, "same": base64.b64encode(b"s").decode()}},
+        entry("rotator", {"f:data": {"f:key": {}, "f:same": {}}}),
+    )
+    found = conflicts(desired, there, OWN)
+    assert [(each.shown, each.managers) for each in found] == [("data.key", ("rotator",))]
+    assert coded not in repr(found)
+    assert yielding(desired, found, omit=True) == {"kind": "Secret", "stringData": {"same": "s"}}
+    assert yielding(desired, found, omit=False)["data"] == {"key": coded}

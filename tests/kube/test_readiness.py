@@ -1,0 +1,228 @@
+"""When objects of each kind are ready, by their own status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks.kube.readiness import node_ready, waits_for, workload_ready
+
+
+def item(
+    kind: str, spec: dict[str, Any], status: dict[str, Any], *, group: str = "apps/v1", generation: int = 2
+) -> Any:
+    return {"apiVersion": group, "kind": kind, "metadata": {"generation": generation}, "spec": spec, "status": status}
+
+
+def condition(kind: str, status: str = "True") -> dict[str, Any]:
+    return {"conditions": [{"type": "Other", "status": "True"}, {"type": kind, "status": status}]}
+
+
+SEEN = {"observedGeneration": 2}
+CASES: list[tuple[str, Any, bool, str]] = [
+    ("unseen", item("Deployment", {"replicas": 1}, {"observedGeneration": 1}), False, "has not seen"),
+    ("no status at all", item("Deployment", {"replicas": 1}, {}), False, "has not seen"),
+    (
+        "not updated",
+        item("Deployment", {"replicas": 2}, {**SEEN, "replicas": 1, "updatedReplicas": 1}),
+        False,
+        "1 of 2",
+    ),
+    (
+        "old ones left",
+        item("Deployment", {"replicas": 1}, {**SEEN, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}),
+        False,
+        "1 old",
+    ),
+    (
+        "not available",
+        item("Deployment", {"replicas": 2}, {**SEEN, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
+        False,
+        "1 of 2 replicas are available",
+    ),
+    (
+        "available",
+        item("Deployment", {"replicas": 2}, {**SEEN, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
+        True,
+        "2 of 2",
+    ),
+    ("scaled to none", item("Deployment", {"replicas": 0}, SEEN), True, "0 of 0"),
+    (
+        "replicas by default one",
+        item("Deployment", {}, {**SEEN, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}),
+        True,
+        "1 of 1",
+    ),
+    ("set unready", item("StatefulSet", {"replicas": 3}, {**SEEN, "readyReplicas": 2}), False, "2 of 3"),
+    (
+        "set of the old version",
+        item(
+            "StatefulSet",
+            {"replicas": 3},
+            {**SEEN, "readyReplicas": 3, "updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
+        ),
+        False,
+        "1 of 3",
+    ),
+    (
+        "set with a partition",
+        item(
+            "StatefulSet",
+            {"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
+            {**SEEN, "readyReplicas": 3, "updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
+        ),
+        True,
+        "3 of 3",
+    ),
+    (
+        "set updated by hand",
+        item(
+            "StatefulSet",
+            {"replicas": 1, "updateStrategy": {"type": "OnDelete"}},
+            {**SEEN, "readyReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
+        ),
+        True,
+        "1 of 1",
+    ),
+    (
+        "set updated by hand, whose pods wait for somebody (Vault, sealed)",
+        item("StatefulSet", {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, {**SEEN, "readyReplicas": 0}),
+        True,
+        "0 of 3 replicas are ready; they are updated by hand",
+    ),
+    (
+        "set updated by hand, unseen",
+        item("StatefulSet", {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, {}),
+        False,
+        "not seen",
+    ),
+    ("set scaled to none", item("StatefulSet", {"replicas": 0}, SEEN), True, "0 of 0"),
+    ("paused", item("Deployment", {"paused": True}, {**SEEN, "replicas": 1}), True, "it is paused"),
+    ("replica set unseen", item("ReplicaSet", {"replicas": 0}, {}, generation=0), False, "not seen"),
+    ("daemons unseen", item("DaemonSet", {}, {}, generation=0), False, "not seen"),
+    (
+        "daemons updated by hand",
+        item(
+            "DaemonSet",
+            {"updateStrategy": {"type": "OnDelete"}},
+            {**SEEN, "desiredNumberScheduled": 2, "numberReady": 1},
+        ),
+        True,
+        "1 of 2",
+    ),
+    (
+        "daemons",
+        item("DaemonSet", {}, {**SEEN, "desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}),
+        True,
+        "2 of 2",
+    ),
+    (
+        "a daemon is late",
+        item("DaemonSet", {}, {**SEEN, "desiredNumberScheduled": 2, "numberReady": 1, "updatedNumberScheduled": 2}),
+        False,
+        "1 of 2",
+    ),
+    ("daemons nowhere", item("DaemonSet", {}, SEEN), True, "0 of 0"),
+    ("job", item("Job", {}, condition("Complete"), group="batch/v1"), True, "done"),
+    ("job at work", item("Job", {}, {"active": 1}, group="batch/v1"), False, "not done"),
+    ("job failed", item("Job", {}, condition("Failed"), group="batch/v1"), False, "failed"),
+    ("job suspended", item("Job", {"suspend": True}, {}, group="batch/v1"), True, "suspended"),
+    ("pod", item("Pod", {}, {"phase": "Running", **condition("Ready")}, group="v1"), True, "running"),
+    ("pod starts", item("Pod", {}, {"phase": "Pending", **condition("Ready", "False")}, group="v1"), False, "pending"),
+    ("pod done", item("Pod", {}, {"phase": "Succeeded"}, group="v1"), True, "succeeded"),
+    (
+        "CRD served",
+        item("CustomResourceDefinition", {}, condition("Established"), group="apiextensions.k8s.io/v1"),
+        True,
+        "established",
+    ),
+    (
+        "CRD not served",
+        item("CustomResourceDefinition", {}, {}, group="apiextensions.k8s.io/v1"),
+        False,
+        "not established",
+    ),
+    ("API of an aggregated server", item("APIService", {}, {}, group="apiregistration.k8s.io/v1"), False, "not avail"),
+    ("a Deployment of someone else", item("Deployment", {}, {}, group="example.com/v1"), True, ""),
+    ("no notion of readiness", item("ConfigMap", {}, {}, group="v1"), True, ""),
+]
+
+
+@pytest.mark.parametrize(("obj", "good", "detail"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_each_kind_is_judged_by_its_own_rule(obj: Any, good: bool, detail: str) -> None:
+    found, told = workload_ready(obj)
+    assert found is good
+    assert detail in told
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "good", "detail"),
+    [
+        ({}, {"startTime": "2026-11-24T02:31:00Z", "active": 1}, True, "it runs"),
+        ({}, {}, False, "not started"),
+        ({"suspend": True}, {}, True, "suspended"),
+        ({}, condition("Complete"), True, "done"),
+        ({"suspend": True}, condition("Failed"), False, "failed"),
+    ],
+)
+def test_a_job_that_is_not_waited_for_is_ready_when_it_runs(
+    spec: dict[str, Any], status: dict[str, Any], good: bool, detail: str
+) -> None:
+    found, told = workload_ready(item("Job", spec, status, group="batch/v1"), jobs=False)
+    assert found is good
+    assert detail in told
+
+
+def node(name: str, *, ready: bool = True, labels: dict[str, str] | None = None, taint: str = "") -> dict[str, Any]:
+    key, _, effect = taint.partition(":")
+    taints = [{"key": key, "effect": effect}] if taint else []
+    metadata = {"name": name, "labels": labels or {}}
+    return {"metadata": metadata, "spec": {"taints": taints}, "status": condition("Ready", str(ready))}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "good", "detail"),
+    [
+        (None, True, "0 of 0"),
+        ([], False, "no node has joined yet"),
+        (
+            [node("a", ready=False, taint="node.kubernetes.io/not-ready:NoSchedule")],
+            False,
+            "node a is to run it, and is",
+        ),
+        ([node("a", labels={"disk": "hdd"}), node("b", labels={"disk": "ssd"})], False, "node b is to run it, and has"),
+        ([node("a", labels={"disk": "hdd"})], True, "0 of 0"),
+    ],
+    ids=["nodes are not known", "before the first node", "before it is ready", "before its pod", "nowhere"],
+)
+def test_daemons_without_pods_are_ready_only_where_no_node_is_to_run_one(
+    nodes: list[Any] | None, good: bool, detail: str
+) -> None:
+    selector = {"nodeSelector": {"disk": "ssd"}} if nodes and len(nodes[0]["metadata"]["labels"]) else {}
+    found, told = workload_ready(item("DaemonSet", {"template": {"spec": selector}}, SEEN), nodes=lambda: nodes)
+    assert found is good
+    assert detail in told
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "waits"),
+    [
+        ("apps/v1", "Deployment", True),
+        ("v1", "Pod", True),
+        ("v1", "ConfigMap", False),
+        ("example.com/v1", "Deployment", False),
+        ("batch/v1", "Job", True),
+        ("batch/v1", "CronJob", False),
+        ("apps/v1", "DaemonSet", True),
+    ],
+)
+def test_only_some_kinds_are_waited_for(api_version: str, kind: str, waits: bool) -> None:
+    assert waits_for(api_version, kind) is waits
+
+
+def test_a_node_is_ready_when_its_kubelet_says_so() -> None:
+    assert node_ready({"status": condition("Ready")})
+    assert not node_ready({"status": condition("Ready", "Unknown")})
+    assert not node_ready({"status": {}})
+    assert not node_ready({})

@@ -1,0 +1,271 @@
+"""Waits that end when the API tells of a change: at once, never too early, and with a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from tasks.engine.step import Cancel, Context, Stopped
+from tasks.kube.client import Api, ApiError, NotInTime
+from tasks.kube.watch import Watched, watch_until
+from tests.given_watch import Object, Scripted, until, watching
+
+PODS = "/api/v1/pods"
+
+
+def pod(phase: str) -> Object:
+    return {"metadata": {"name": "one", "namespace": "a"}, "phase": phase}
+
+
+@pytest.fixture(autouse=True)
+def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked at but for a change."""
+    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 60.0)
+
+
+@pytest.fixture
+def direct() -> Scripted:
+    return Scripted(pods=[pod("Pending")])
+
+
+@pytest.fixture
+def api(direct: Scripted) -> Iterator[Watched]:
+    """Pods are watched."""
+    watched = Watched(direct)
+    watched.get(PODS)
+    until(lambda: watched._feeds[PODS].current)
+    direct.asked.clear()
+    yield watched
+    watched.close()
+    until(lambda: not watching())
+
+
+class Look:
+    """Looks for a pod that runs, and counts."""
+
+    def __init__(self, api: Watched) -> None:
+        self.feeds, self.api = 0, 0
+        self._watched = api
+        self.looked = threading.Event()
+
+    def __call__(self, api: Api) -> list[Object] | None:
+        if api is self._watched:
+            self.feeds += 1
+        else:
+            self.api += 1
+        self.looked.set()
+        found = [each for each in api.get(PODS)["items"] if each["phase"] == "Running"]
+        return found or None
+
+    def more(self, than: int) -> bool:
+        return self.feeds > than
+
+
+def waiting(deadline: float = 20.0, cancelled: Cancel | None = None) -> Context:
+    return Context(step="a step", deadline=deadline, cancelled=cancelled or Cancel())
+
+
+def beside(act: Callable[[], object], look: Look) -> None:
+    """Do it when the wait has looked once and waits."""
+
+    def late() -> None:
+        assert look.looked.wait(5)
+        time.sleep(0.05)
+        act()
+
+    threading.Thread(target=late, daemon=True).start()
+
+
+def change(direct: Scripted, phase: str) -> None:
+    direct.lists[PODS] = [pod(phase)]
+    direct.stream.tell("MODIFIED", pod(phase))
+
+
+def test_what_is_there_is_found_at_once_and_the_api_has_confirmed_it(api: Watched, direct: Scripted) -> None:
+    change(direct, "Running")
+    until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
+    look = Look(api)
+    assert watch_until(api, look, waiting()) == [pod("Running")]
+    assert (look.feeds, look.api, direct.asked) == (1, 1, [PODS])
+
+
+def test_it_wakes_when_a_change_is_told(api: Watched, direct: Scripted) -> None:
+    look = Look(api)
+    beside(lambda: change(direct, "Running"), look)
+    began = time.monotonic()
+    assert watch_until(api, look, waiting())
+    assert time.monotonic() - began < 2
+    assert (look.feeds, look.api) == (2, 1)
+
+
+def test_as_long_as_the_feed_says_no_the_api_is_not_asked(api: Watched, direct: Scripted) -> None:
+    look = Look(api)
+
+    def changes() -> None:
+        for count in range(3):
+            change(direct, f"Pending {count}")
+            until(partial(look.more, count + 1))
+        change(direct, "Running")
+
+    beside(changes, look)
+    watch_until(api, look, waiting())
+    assert direct.asked == [PODS]
+
+
+def test_changes_that_come_together_are_one_look(api: Watched, direct: Scripted) -> None:
+    look = Look(api)
+
+    def changes() -> None:
+        for count in range(200):
+            direct.stream.tell("MODIFIED", pod(f"Pending {count}"))
+        change(direct, "Running")
+
+    beside(changes, look)
+    watch_until(api, look, waiting())
+    assert look.feeds < 20
+
+
+def test_a_feed_of_before_our_own_write_does_not_count(api: Watched, direct: Scripted) -> None:
+    """The old pod runs, and the step before has just written a new one."""
+    direct.stream.tell("MODIFIED", pod("Running"))
+    until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
+    look = Look(api)
+    beside(lambda: change(direct, "Running"), look)
+    watch_until(api, look, waiting())
+    assert (look.feeds, look.api) == (2, 2)
+
+
+def test_what_counts_is_what_the_api_itself_says(api: Watched, direct: Scripted) -> None:
+    direct.stream.tell("MODIFIED", {**pod("Running"), "of": "the feed"})
+    until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
+    direct.lists[PODS] = [{**pod("Running"), "of": "the API"}]
+    assert watch_until(api, Look(api), waiting())[0]["of"] == "the API"
+
+
+def test_a_cancelled_wait_ends_at_once(api: Watched) -> None:
+    cancelled, look = Cancel(), Look(api)
+    beside(cancelled.set, look)
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        watch_until(api, look, waiting(cancelled=cancelled))
+    assert time.monotonic() - began < 2
+    assert look.feeds == 1
+
+
+def test_one_that_was_cancelled_before_ends_at_once(api: Watched) -> None:
+    cancelled = Cancel()
+    cancelled.set()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        watch_until(api, Look(api), waiting(cancelled=cancelled))
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("deadline", [20.0, 0.0])
+def test_nobody_is_woken_when_the_wait_is_over(api: Watched, direct: Scripted, deadline: float) -> None:
+    direct.lists[PODS] = [pod("Running")] if deadline else []
+    direct.stream.tell("MODIFIED", pod("Running"))
+    until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
+    context = waiting(deadline)
+    try:
+        watch_until(api, Look(api), context)
+    except NotInTime:
+        assert not deadline
+    seen = api.bell.count
+    context.cancelled.set()
+    assert api.bell.count == seen
+
+
+def test_a_deadline_tells_what_was_missing(api: Watched) -> None:
+    began = time.monotonic()
+    with pytest.raises(NotInTime, match=r"'a step' was not there within 0\.2 s") as caught:
+        watch_until(api, Look(api), waiting(0.2), telling=lambda: "one of two")
+    assert 0.2 <= time.monotonic() - began < 2
+    assert caught.value.why == "one of two"
+
+
+def test_a_deadline_tells_the_last_error_where_nothing_else_is_known(api: Watched) -> None:
+    def look(_api: Api) -> bool | None:
+        raise ApiError(503, "the API answered 503", "etcd")
+
+    with pytest.raises(NotInTime) as caught:
+        watch_until(api, look, waiting(0.1))
+    assert caught.value.why == "the API answered 503 etcd"
+
+
+def test_a_feed_that_has_fallen_silent_fails_no_wait(api: Watched, direct: Scripted) -> None:
+    """A connection can die without a word, as when a machine sleeps."""
+    look = Look(api)
+    direct.lists[PODS] = [pod("Running")]
+    assert watch_until(api, look, waiting(0.2)) == [pod("Running")]
+    assert (look.feeds, look.api) == (1, 1)
+
+
+def test_a_feed_that_has_fallen_silent_holds_up_no_wait(
+    api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 0.02)
+    monkeypatch.setattr("tasks.kube.watch._ASK_ANYWAY", 0.1)
+    look = Look(api)
+    direct.lists[PODS] = [pod("Running")]
+    began = time.monotonic()
+    assert watch_until(api, look, waiting()) == [pod("Running")]
+    assert 0.1 <= time.monotonic() - began < 5
+    assert look.feeds > look.api == 1
+
+
+def test_an_answer_that_may_pass_is_waited_out(api: Watched, direct: Scripted) -> None:
+    direct.stream.tell("MODIFIED", pod("Running"))
+    until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
+    direct.lists[PODS] = ApiError(429, "slow down")
+    look = Look(api)
+    beside(lambda: change(direct, "Running"), look)
+    assert watch_until(api, look, waiting())
+
+
+@pytest.mark.parametrize("error", [ApiError(403, "no rights"), ValueError("a bug")])
+def test_what_cannot_pass_is_raised(api: Watched, error: Exception) -> None:
+    def look(_api: Api) -> bool | None:
+        raise error
+
+    context = waiting()
+    with pytest.raises(type(error)) as caught:
+        watch_until(api, look, context)
+    assert caught.value is error
+    seen = api.bell.count
+    context.cancelled.set()
+    assert api.bell.count == seen, "an error that has left forgets its bell too"
+
+
+def test_what_is_not_watched_is_looked_at_all_the_same(
+    api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 0.02)
+    path = "/api/v1/secrets"
+    direct.lists[path] = []
+
+    def look(api: Api) -> bool | None:
+        if direct.asked.count(path) == 3:
+            direct.lists[path] = [{"metadata": {"name": "s"}}]
+        return True if api.get(path)["items"] else None
+
+    assert watch_until(api, look, waiting())
+    assert direct.asked.count(path) == 5, "once more, of the API itself"
+
+
+def test_an_api_without_feeds_is_asked_at_intervals(direct: Scripted) -> None:
+    looks: list[Api] = []
+
+    def look(api: Api) -> int | None:
+        looks.append(api)
+        return len(looks) if len(looks) == 2 else None
+
+    assert watch_until(direct, look, waiting()) == 2
+    assert looks == [direct, direct]
+    with pytest.raises(NotInTime) as caught:
+        watch_until(direct, lambda _api: None, waiting(0), telling=lambda: "one of two")
+    assert caught.value.why == "one of two"

@@ -1,0 +1,90 @@
+"""Programs of a run that was killed are ended by the next one on that cluster; everybody else's go on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.process.children import MARK, end_orphans, mark
+
+
+@pytest.fixture(scope="module")
+def gone() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(10)
+    return process.pid
+
+
+class Left:
+    """Programs that sleep, as a killed run has left them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.started = folder, list[subprocess.Popen[bytes]]()
+
+    def start(self, name: str, marked: str | None, *, session: bool = True, script: str = "") -> int:
+        program = self.folder / name
+        program.write_text(f"#!{sys.executable}\n{script}\nimport time\nprint('up', flush=True)\ntime.sleep(60)\n")
+        program.chmod(0o700)
+        env = {key: value for key, value in os.environ.items() if key != MARK}
+        if marked is not None:
+            env[MARK] = marked
+        process = subprocess.Popen([str(program)], env=env, start_new_session=session, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        self.started.append(process)
+        return process.pid
+
+    def alive(self, pid: int) -> bool:
+        return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[Left]:
+    made = Left(tmp_path)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def test_it_ends(left: Left, tmp_path: Path, gone: int) -> None:
+    lock = tmp_path / "dev.lock"
+    pid = left.start("k3d", f"{gone} {lock}")
+    assert end_orphans(lock) == [pid]
+    assert not left.alive(pid)
+
+
+def test_one_that_does_not_listen_is_killed(
+    left: Left, tmp_path: Path, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.process.children._PATIENCE", 0.1)
+    lock = tmp_path / "dev.lock"
+    pid = left.start("helm", f"{gone} {lock}", script="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    assert end_orphans(lock) == [pid]
+    end = time.monotonic() + 5
+    while left.alive(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not left.alive(pid)
+
+
+@pytest.mark.parametrize("case", ["another cluster", "alive", "no mark", "not our program", "no leader"])
+def test_others_go_on(left: Left, tmp_path: Path, gone: int, case: str) -> None:
+    lock = tmp_path / "dev.lock"
+    marked = {
+        "another cluster": f"{gone} {tmp_path / 'dev-2.lock'}",
+        "alive": mark(lock),
+        "no mark": None,
+    }.get(case, f"{gone} {lock}")
+    pid = left.start("agent" if case == "not our program" else "kubectl", marked, session=case != "no leader")
+    assert end_orphans(lock) == []
+    assert left.alive(pid)

@@ -1,0 +1,390 @@
+"""Where charts come from: fetched once, from the repositories that are used, off the user's own Helm files."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.clients import helm
+from tasks.core.errors import BadInput, LaunchError
+from tasks.engine.step import Step
+from tasks.facts.facts import Situation
+from tasks.process.command import Completed, DeadlinePassed
+from tasks.run.chart_steps import REPOSITORIES, fetch_steps
+from tasks.run.charts import Chart, chart_of
+from tasks.run.registries import PUSH_STEP
+from tasks.settings.schema import Release
+from tests import given
+from tests.given_live import named
+from tests.kept import there
+from tests.programs import Answer, Asked, FakePrograms
+
+SETTINGS = given.settings(
+    helm={"repositories": {"one": "https://one.example.com", "two": "https://two.example.com/charts"}, "releases": []}
+)
+
+
+def pulling(asked: Asked) -> Answer:
+    """helm pull: an archive named for the chart and its version."""
+    argv = asked.command.argv
+    version = argv[argv.index("--version") + 1] if "--version" in argv else "9.9.9"
+    folder = Path(argv[argv.index("--destination") + 1])
+    (folder / f"{argv[2].rsplit('/', 1)[-1]}-{version}.tgz").write_text(asked.line)
+    return Answer()
+
+
+def of(folder: Path, **changes: Any) -> tuple[Situation, FakePrograms]:
+    """A situation with two repositories, whose Helm has a folder of its own."""
+    programs = FakePrograms(answers={"helm pull": pulling, "helm repo update": ""}, env={"HOME": str(folder)})
+    made = given.situation(folder, programs, **{"settings": SETTINGS, **changes})
+    place = made.folders.repositories(made.settings.helm.repositories)
+    return replace(made, helm_programs=programs.with_env(helm.environment(folder / "cache", place))), programs
+
+
+def listed(situation: Situation) -> list[dict[str, str]]:
+    """The file of repositories that Helm is given."""
+    found: list[dict[str, str]] = yaml.safe_load(
+        Path(situation.helm_programs.env["HELM_REPOSITORY_CONFIG"]).read_text()
+    )["repositories"]
+    return found
+
+
+def release(chart: str, version: str | None = None, **more: Any) -> Release:
+    return Release(name="web", namespace="web", chart=chart, version=version, **more)
+
+
+def planned(situation: Situation, *releases: Release, wanted: bool = True) -> dict[str, Step]:
+    charts = tuple(chart_of(situation, each) for each in releases)
+    return named(fetch_steps(situation, charts, frozenset(each.id for each in charts) if wanted else frozenset()))
+
+
+def run(steps: dict[str, Step]) -> None:
+    for step in steps.values():
+        if step.skip is None:
+            given.act(step)
+
+
+@pytest.mark.parametrize(
+    ("chart", "version", "display", "repository", "identity"),
+    [
+        ("one/app", "1.2.3", "one/app 1.2.3", "one", "https://one.example.com app 1.2.3"),
+        ("one/app", None, "one/app", "one", "https://one.example.com app newest"),
+        ("oci://ghcr.io/o/app", "1.0.0", "oci://ghcr.io/o/app 1.0.0", None, "oci://ghcr.io/o/app 1.0.0"),
+    ],
+)
+def test_a_chart_is_known_by_where_it_comes_from(
+    tmp_path: Path, chart: str, version: str | None, display: str, repository: str | None, identity: str
+) -> None:
+    found = chart_of(of(tmp_path)[0], release(chart, version))
+    assert (found.display, found.repository, found.identity) == (display, repository, identity)
+    assert found.step == f"helm: fetch {display}"
+
+
+def test_the_same_name_in_another_repository_is_another_chart(tmp_path: Path) -> None:
+    ids = {
+        chart_of(of(tmp_path)[0], release(chart, version)).id
+        for chart in ("one/app", "two/app", "oci://one/app")
+        for version in (None, "1.0.0", "1.0.1")
+    }
+    assert len(ids) == 9
+
+
+def local(folder: Path) -> Path:
+    chart = folder / "project" / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("name: app\n")
+    (chart / "templates" / "all.yaml").write_text("kind: ConfigMap\n")
+    return chart
+
+
+def test_a_chart_on_this_machine_changes_with_its_files(tmp_path: Path) -> None:
+    chart = local(tmp_path)
+    situation, _programs = of(tmp_path, root=tmp_path / "project")
+    seen = [chart_of(situation, release("./chart")).identity]
+    (chart / "templates" / "all.yaml").write_text("kind: Secret\n")
+    seen.append(chart_of(situation, release("./chart")).identity)
+    (chart / "templates" / "all.yaml").rename(chart / "templates" / "some.yaml")
+    seen.append(chart_of(situation, release("./chart")).identity)
+    assert len(set(seen)) == 3
+    assert chart_of(situation, release(str(chart))).path == chart
+
+
+def test_a_chart_on_this_machine_is_used_where_it_is(tmp_path: Path) -> None:
+    chart = local(tmp_path)
+    situation, programs = of(tmp_path, root=tmp_path / "project")
+    assert planned(situation, release("./chart")) == {}
+    assert chart_of(situation, release("./chart")).archive(situation) == str(chart)
+    archive = tmp_path / "project" / "app.tgz"
+    archive.write_bytes(b"\x1f\x8b one")
+    before = chart_of(situation, release("./app.tgz")).identity
+    archive.write_bytes(b"\x1f\x8b two")
+    assert chart_of(situation, release("./app.tgz")).identity != before
+    assert programs.calls == []
+
+
+def test_a_path_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="the chart of release 'web' is not there") as caught:
+        chart_of(of(tmp_path)[0], release("./charts/web"))
+    assert "./charts/web" in caught.value.why
+
+
+def test_only_repositories_of_charts_that_must_come_are_updated(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
+    assert programs.lines[0] == "helm repo update one"
+    assert listed(situation) == [{"name": "one", "url": "https://one.example.com"}]
+
+
+@pytest.mark.parametrize(("major", "line"), [(3, "one --fail-on-repo-update-fail"), (4, "one")])
+def test_helm_3_must_be_told_to_fail(tmp_path: Path, major: int, line: str) -> None:
+    situation, programs = of(tmp_path, helm_major=major)
+    given.act(planned(situation, release("one/app", "1.0.0"))[REPOSITORIES])
+    assert programs.lines == [f"helm repo update {line}"]
+
+
+def test_a_chart_is_fetched_after_its_repository_and_an_image_of_a_registry_at_once(tmp_path: Path) -> None:
+    steps = planned(of(tmp_path)[0], release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0"))
+    assert steps["helm: fetch one/app 1.0.0"].needs == (REPOSITORIES,)
+    assert steps["helm: fetch oci://ghcr.io/o/app 1.0.0"].needs == ()
+    assert {step.kind for step in steps.values()} == {
+        None
+    }  # they are small: no image that is fetched keeps them waiting
+    assert all(step.retry.attempts > 1 for step in steps.values())
+
+
+def test_two_releases_of_one_chart_fetch_it_once(tmp_path: Path) -> None:
+    steps = planned(of(tmp_path)[0], release("one/app", "1.0.0"), release("one/app", "1.0.0"), release("one/app"))
+    assert list(steps) == [REPOSITORIES, "helm: fetch one/app 1.0.0", "helm: fetch one/app"]
+
+
+def test_an_archive_is_kept_and_used_again(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0")))
+    assert [line.split(" --destination")[0] for line in programs.lines] == [
+        "helm repo update one",
+        "helm pull one/app --version 1.0.0",
+    ]
+    archive = chart_of(situation, release("one/app", "1.0.0")).archive(situation)
+    assert Path(archive).name == "app-1.0.0.tgz"
+    assert tmp_path / "cache" in Path(archive).parents
+    assert [each.name for each in Path(archive).parent.iterdir()] == ["app-1.0.0.tgz"], "nothing half-written is left"
+
+    later, programs = of(tmp_path)
+    steps = planned(later, release("one/app", "1.0.0"))
+    assert [step.skip for step in steps.values()] == ["no chart has to be fetched from them", "it was fetched before"]
+    assert chart_of(later, release("one/app", "1.0.0")).archive(later) == archive
+
+
+@pytest.mark.parametrize("version", [None, "1.0", "^1.0.0", ">=1.0.0", "1.x"])
+def test_without_an_exact_version_it_is_asked_for_again(tmp_path: Path, version: str | None) -> None:
+    situation, _programs = of(tmp_path)
+    run(planned(situation, release("one/app", version)))
+    again, _programs = of(tmp_path)
+    assert all(step.skip is None for step in planned(again, release("one/app", version)).values())
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "v1.17.4", "1.0.0-rc.1", "1.2.3+build.4"])
+def test_an_exact_version_is_fetched_once(tmp_path: Path, version: str) -> None:
+    run(planned(of(tmp_path)[0], release("one/app", version)))
+    assert all(step.skip is not None for step in planned(of(tmp_path)[0], release("one/app", version)).values())
+
+
+def test_where_no_release_changes_nothing_is_fetched(tmp_path: Path) -> None:
+    steps = planned(of(tmp_path)[0], release("one/app"), wanted=False)
+    assert [step.skip for step in steps.values()] == [
+        "no chart has to be fetched from them",
+        "its releases need no change",
+    ]
+
+
+def test_the_users_own_helm_files_are_never_touched(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
+    for call in programs.calls:
+        places = {name: value for name, value in call.env.items() if name.startswith("HELM_") and value}
+        assert len(places) == 7
+        assert all(Path(value).is_relative_to(tmp_path / "cache") for value in places.values()), places
+    assert {each.name for each in tmp_path.iterdir()} == {"cache"}
+
+
+def indexed(asked: Asked) -> Answer:
+    """helm repo update: an index by the repository's name, which holds its address."""
+    for row in yaml.safe_load(Path(asked.env["HELM_REPOSITORY_CONFIG"]).read_text())["repositories"]:
+        Path(asked.env["HELM_REPOSITORY_CACHE"], f"{row['name']}-index.yaml").write_text(row["url"])
+    return Answer()
+
+
+def by_index(asked: Asked) -> Answer:
+    """helm pull: an archive that holds what the index of its repository says."""
+    name = asked.command.argv[2].split("/")[0]
+    archive = Path(asked.command.argv[-1], "app-1.0.0.tgz")
+    archive.write_text(Path(asked.env["HELM_REPOSITORY_CACHE"], f"{name}-index.yaml").read_text())
+    return Answer()
+
+
+@pytest.mark.parametrize("cluster", ["openframe-dev", "another"])
+def test_one_name_with_another_address_is_another_index(cluster: str, tmp_path: Path) -> None:
+    """Two launches at the same time: both have updated before one of them fetches."""
+    steps, charts = [], []
+    for name, url in (("openframe-dev", "https://old.example.com"), (cluster, "https://new.example.com")):
+        settings = given.settings(
+            cluster={"name": name}, helm={"repositories": {"one": url}, "releases": [], "plain_http": []}
+        )
+        situation, programs = of(tmp_path, settings=settings)
+        programs.answers.update({"helm repo update": indexed, "helm pull": by_index})
+        steps.append(planned(situation, release("one/app", "1.0.0")))
+        charts.append((chart_of(situation, release("one/app", "1.0.0")), situation))
+    for name in (REPOSITORIES, "helm: fetch one/app 1.0.0"):
+        for each in steps:
+            given.act(each[name])
+    assert [Path(chart.archive(situation)).read_text() for chart, situation in charts] == [
+        "https://old.example.com",
+        "https://new.example.com",
+    ]
+
+
+def test_indexes_that_nobody_uses_any_more_are_removed(tmp_path: Path) -> None:
+    situation, _programs = of(tmp_path)
+    old, recent = (tmp_path / "cache" / "repositories" / name for name in ("0123", "4567"))
+    for each, age in ((old, 31), (recent, 1)):
+        each.mkdir(parents=True)
+        os.utime(each, (time.time() - age * 86400,) * 2)
+    run(planned(situation, release("one/app", "1.0.0")))
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
+def oci(folder: Path, chart: str, **changes: Any) -> list[str]:
+    """The calls that fetch an OCI chart, without what is made up."""
+    situation, programs = of(folder, **changes)
+    run(planned(situation, release(chart, "1.0.0")))
+    return [line.split(" --destination")[0] for line in programs.lines]
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("localhost:5050", True),
+        ("127.0.0.1:5050", True),
+        ("127.8.9.10", True),
+        ("[::1]:5050", True),
+        ("registry.localhost:5050", True),
+        ("registry.lan:5000", True),
+        ("registry.lan", False),
+        ("ghcr.io", False),
+        ("localhost.example.com", False),
+    ],
+)
+def test_registries_on_loopback_and_those_that_are_named_are_asked_by_http(
+    host: str, plain: bool, tmp_path: Path
+) -> None:
+    settings = given.settings(helm={"releases": [], "plain_http": ["registry.lan:5000"]})
+    line = f"helm pull oci://{host}/charts/app --version 1.0.0"
+    assert oci(tmp_path, f"oci://{host}/charts/app", settings=settings) == [line + " --plain-http" * plain]
+
+
+def test_a_registry_on_loopback_that_speaks_tls_is_asked_by_it(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    refusal = Answer(
+        code=1, err='Error: GET "http://localhost:5/v2/app/manifests/1": response status code 400: Bad Request'
+    )
+    programs.answers["helm pull"] = [refusal, pulling]
+    run(planned(situation, release("oci://localhost:5/app", "1.0.0")))
+    assert ["--plain-http" in line for line in programs.lines] == [True, False]
+
+
+def test_the_push_registry_by_its_name_is_asked_where_it_is_published(tmp_path: Path) -> None:
+    """Containers know that name, this machine does not."""
+    name = "k3d-openframe-registry"
+    lines = oci(tmp_path, f"oci://{name}:5050/charts/app", registries={name: there(name, port=5051)})
+    assert lines == ["helm pull oci://127.0.0.1:5051/charts/app --version 1.0.0 --plain-http"]
+
+
+@pytest.mark.parametrize(
+    ("chart", "needs"),
+    [
+        ("oci://localhost:5050/charts/app", (PUSH_STEP,)),
+        ("oci://k3d-openframe-registry:5000/charts/app", (PUSH_STEP,)),
+        ("oci://localhost:5000/charts/app", ()),
+        ("oci://ghcr.io/o/app", ()),
+    ],
+)
+def test_only_a_chart_of_the_push_registry_waits_for_it(chart: str, needs: tuple[str, ...], tmp_path: Path) -> None:
+    (step,) = planned(of(tmp_path)[0], release(chart, "1.0.0")).values()
+    assert step.needs == needs
+
+
+def test_a_chart_of_a_registry_of_this_machine_is_fetched_again(tmp_path: Path) -> None:
+    """One version is pushed again and again there."""
+    for _launch in range(2):
+        assert oci(tmp_path, "oci://localhost:5050/charts/app")
+    assert oci(tmp_path, "oci://ghcr.io/o/app")
+    assert oci(tmp_path, "oci://ghcr.io/o/app") == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({"HOME": "{}"}, ".config/helm/registry/config.json"),
+        ({"HOME": "{}", "XDG_CONFIG_HOME": "{}/xdg"}, "xdg/helm/registry/config.json"),
+        ({"HOME": "{}", "HELM_CONFIG_HOME": "{}/own"}, "own/registry/config.json"),
+        ({"HOME": "{}", "HELM_REGISTRY_CONFIG": "{}/mine.json"}, "mine.json"),
+        ({}, None),
+    ],
+)
+def test_logins_of_helm_are_used_where_helm_keeps_them(
+    environ: dict[str, str], place: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    there = {name: value.format(tmp_path) for name, value in environ.items()}
+    line = "helm pull oci://ghcr.io/o/app --version 1.0.0"
+    assert oci(tmp_path, "oci://ghcr.io/o/app", environ=there) == [line], "a file that is not there is not named"
+    if place is not None:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("{}")
+        (login,) = oci(tmp_path, "oci://ghcr.io/o/app2", environ=there)
+        assert login.endswith(f" --registry-config {tmp_path / place}")
+
+
+def test_a_file_of_logins_can_be_named(tmp_path: Path) -> None:
+    settings = given.settings(helm={"releases": [], "registry_config": "logins.json"})
+    with pytest.raises(BadInput, match="file of logins to OCI registries is not there"):
+        oci(tmp_path, "oci://ghcr.io/o/app", settings=settings, root=tmp_path)
+    (tmp_path / "logins.json").write_text("{}")
+    (line,) = oci(tmp_path, "oci://ghcr.io/o/app", settings=settings, root=tmp_path)
+    assert line.endswith(f" --registry-config {tmp_path / 'logins.json'}")
+
+
+def test_a_pull_that_brings_nothing_is_told(tmp_path: Path) -> None:
+    situation, programs = of(tmp_path)
+    programs.answers["helm pull"] = ""
+    step = planned(situation, release("one/app", "1.0.0"))["helm: fetch one/app 1.0.0"]
+    with pytest.raises(LaunchError, match="left no archive"):
+        given.act(step)
+
+
+def test_a_chart_that_was_never_fetched_cannot_be_installed(tmp_path: Path) -> None:
+    chart = Chart(reference="one/app", version="1.0.0", url="https://one.example.com", identity="x")
+    with pytest.raises(LaunchError, match="has not been fetched"):
+        chart.archive(of(tmp_path)[0])
+
+
+def test_a_repository_that_hangs_is_named(tmp_path: Path) -> None:
+    def hangs(asked: Asked) -> Answer:
+        out = '...Successfully got an update from the "one" chart repository\n'
+        raise DeadlinePassed(Completed(command=asked.command, code=-15, out=out, err="", seconds=6.0), 6.0)
+
+    situation, programs = of(tmp_path)
+    programs.answers["helm repo update"] = hangs
+    update = planned(situation, release("one/app", "1.0.0"), release("two/app", "1.0.0"))[REPOSITORIES]
+    with pytest.raises(LaunchError) as caught:
+        given.act(update)
+    assert caught.value.what.endswith("from the chart repository two (https://two.example.com/charts)")
+    assert "timeouts.pull" in caught.value.fix
+    assert not caught.value.transient

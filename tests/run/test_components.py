@@ -1,0 +1,178 @@
+"""A launch waits for components that something of it uses; what still starts is a note, and no drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import health
+from tasks.engine.step import Report, Step
+from tasks.facts.cluster import Presence
+from tasks.facts.facts import Situation
+from tasks.kube.client import NotInTime
+from tasks.kube.components import Use
+from tasks.run import components
+from tasks.run.backend import Network
+from tasks.run.components import IN_USE
+from tasks.run.launch import PARTS, launch
+from tasks.status import judge
+from tests import given
+from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached
+from tests.run.test_launch import choosers
+
+DNS = deployment("coredns", "kube-system")
+LATE = deployment("metrics-server", "kube-system", ready=False)
+READY = deployment("metrics-server", "kube-system")
+SCALED = obj("HorizontalPodAutoscaler", "shop", "platform", spec={})
+ACTIVE = {**SCALED, "status": {"conditions": [{"type": "ScalingActive", "status": "True"}]}}
+SERVED = obj("APIService", "v1beta1.metrics.k8s.io", status={"conditions": [{"type": "Available", "status": "True"}]})
+NOTE = "still starting, and used by nothing: metrics-server; `invoke health` waits for it"
+STARTING: Mapping[str, str] = {"deployment/coredns": "", "deployment/metrics-server": "0 of 1"}
+
+
+class Answers(Network):
+    """A published port that answers with these statuses in turn."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses, self.asked = list(statuses), list[tuple[Any, ...]]()
+
+    def http_status(self, address: str, port: int, host: str, path: str) -> int:
+        self.asked.append((address, port, host, path))
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+
+def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Situation, FakeApi]:
+    situation = given.situation(folder, **{"presence": Presence.RUNNING, "live": None, **changes})
+    return situation, reached(situation, FakeApi(*objects))
+
+
+def act(situation: Situation, deadline: float = 20.0) -> Report:
+    report = named(health.steps(situation))[IN_USE].action(eager(deadline=deadline))
+    assert report is not None
+    return report
+
+
+def test_what_nothing_uses_is_a_note(tmp_path: Path) -> None:
+    situation, _api = of(tmp_path, DNS, LATE)
+    assert act(situation).notes == (NOTE,)
+
+
+def test_what_an_autoscaler_uses_is_waited_for(tmp_path: Path) -> None:
+    situation, api = of(tmp_path, DNS, LATE, SCALED)
+    api.at("/apis/batch/v1/namespaces/kube-system/jobs", 3, READY, SERVED)
+    api.at("/apis/autoscaling/v2/horizontalpodautoscalers", 4, ACTIVE)
+    report = act(situation)
+    assert report.why.startswith("metrics-server for horizontalpodautoscaler/shop")
+    assert report.notes == ()
+
+
+def test_an_autoscaler_without_figures_fails_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.run.components._AUTOSCALES", 0)
+    situation, _api = of(tmp_path, DNS, READY, SERVED, SCALED)
+    (note,) = act(situation).notes
+    assert note == "horizontalpodautoscaler/shop has no figures yet: its controller has not looked at it yet"
+
+
+def test_what_is_disabled_is_not_waited_for(tmp_path: Path) -> None:
+    off = given.settings(cluster={"args": {"k3s": ["disable=metrics-server"]}})
+    situation, _api = of(tmp_path, DNS, SCALED, settings=off)
+    assert act(situation).why == "none is used"
+
+
+OLD = {**DNS, "metadata": {**DNS["metadata"], "creationTimestamp": "2025-01-01T00:00:00Z"}}
+SHOP = obj("Ingress", "shop", "platform", spec={})
+
+
+def test_what_the_cluster_does_not_run_is_a_note_and_no_failure(tmp_path: Path) -> None:
+    """k3s skips a packaged manifest that has a `.skip` file beside it."""
+    situation, _api = of(tmp_path, OLD, SCALED, SHOP)
+    assert act(situation).notes == (
+        "horizontalpodautoscaler/shop needs metrics-server, which this cluster does not run",
+        "ingress/shop needs traefik, which this cluster does not run",
+    )
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        (OLD, obj("Job", "helm-install-traefik", "kube-system", spec={"completions": 1})),
+        (DNS,),
+        (),
+    ],
+)
+def test_what_may_come_is_waited_for(tmp_path: Path, there: tuple[Object, ...]) -> None:
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    recent = (
+        {**each, "metadata": {**each["metadata"], "creationTimestamp": now}} if each is DNS else each for each in there
+    )
+    situation, _api = of(tmp_path, *recent, SHOP)
+    with pytest.raises(NotInTime):
+        act(situation, deadline=0.2)
+
+
+def test_an_ingress_is_waited_for_until_it_answers(tmp_path: Path) -> None:
+    shop = obj("Ingress", "shop", "platform", spec={"ingressClassName": "nginx", "rules": [{"host": "*.example.org"}]})
+    nginx = obj("IngressClass", "nginx", spec={"controller": "k8s.io/ingress-nginx"})
+    reach = Answers(0, 503, 404, 200)
+    situation, _api = of(tmp_path, DNS, shop, nginx, reach=reach)
+    assert act(situation).notes == ()
+    assert len(reach.asked) == 4
+    assert reach.asked[0][2:] == ("any.example.org", "/")
+
+
+@pytest.mark.parametrize(("status", "notes"), [({}, 1), ({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}, 0)])
+def test_an_answer_404_counts_once_the_controller_knows_the_ingress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: dict[str, Any], notes: int
+) -> None:
+    monkeypatch.setattr("tasks.run.components._ANSWERS", 0)
+    shop = obj("Ingress", "shop", "platform", spec={"ingressClassName": "nginx"}, status=status)
+    nginx = obj("IngressClass", "nginx", spec={"controller": "k8s.io/ingress-nginx"})
+    situation, _api = of(tmp_path, DNS, shop, nginx, reach=Answers(404))
+    assert len(act(situation).notes) == notes
+
+
+@pytest.mark.parametrize(("wait_for", "waits"), [("needed", False), ("all", True), ("metrics-server", True)])
+def test_a_setting_names_more(tmp_path: Path, wait_for: str, waits: bool) -> None:
+    settings = given.settings(health={"wait_for": wait_for})
+    assert components.waited_for(given.situation(tmp_path, settings=settings))("metrics-server") is waits
+
+
+def test_the_task_health_waits_for_everything(tmp_path: Path) -> None:
+    live = given.live(nodes=("agent-0", "server-0"), system=STARTING)
+    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=live)
+    steps = named(launch(situation, ("health",), choosers()))
+    assert IN_USE not in steps
+    assert steps[health.SYSTEM].skip is None
+
+
+def of_launch(situation: Situation) -> Step:
+    return named(launch(situation, PARTS, choosers()))[IN_USE]
+
+
+def test_it_begins_when_the_objects_are_there_and_ends_with_what_uses_them(tmp_path: Path) -> None:
+    step = of_launch(given.situation(tmp_path))
+    assert step.needs == ("helm: install cert-manager",)  # the last of those that put objects in
+    assert step.skip is None
+
+
+@pytest.mark.parametrize(
+    ("use", "skip", "state"),
+    [
+        (Use(), "nothing uses what still starts", "ok"),
+        (Use(needed={"metrics-server": "horizontalpodautoscaler/shop"}), None, "starting"),
+    ],
+)
+def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | None, state: str) -> None:
+    live = given.live(nodes=("agent-0", "server-0"), system=STARTING, use=use)
+    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=live)
+    step = named(health.steps(situation))[IN_USE]
+    assert (step.skip, step.notes) == (skip, (NOTE,) if skip else ())
+    session = given.session(tmp_path, settings=situation.settings, task="status")
+    rows = {row.what: row.state for row in judge(session, situation)[0]}
+    assert rows["component metrics-server"] == "starting"
+    if state == "ok":
+        assert rows[health.SYSTEM] == "ok"

@@ -1,0 +1,185 @@
+"""A cluster that somebody else made: asked for by its context's name, never the current one, and no engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.errors import BadInput
+from tasks.facts.gather import survey
+from tasks.kube.objects import finish
+from tasks.kube.ownership import CREATED_BY, Foreign, environment
+from tests.given_engine import ME, SMALL, Machine
+from tests.given_live import FakeApi, Object, created, node, obj, stored
+from tests.programs import Answer
+
+SECRETS = [{"name": "s", "values": {"k": {"env": "HOME"}}}]
+RELEASES = {
+    "repositories": {"r": "https://charts.example.com"},
+    "releases": [{"name": "web", "namespace": "web", "chart": "r/c"}],
+}
+MINE = environment(ME, "openframe-dev")
+FLAT = "apiVersion: v1\nkind: Config\ncurrent-context: team\n"
+VIEW = "kubectl config view --minify --flatten --raw --context=team --output=yaml"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return there(Machine(tmp_path, monkeypatch))
+
+
+def there(machine: Machine) -> Machine:
+    machine.api = FakeApi(node("a"), node("b"))
+    machine.fails["kubectl config view"] = Answer(out=FLAT)
+    return machine
+
+
+def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
+    session = machine.session(engine="existing", context="team")
+    found = survey(session, ("namespaces", "health"))
+    (call,) = machine.programs.told("kubectl config")
+    assert call.line == VIEW
+    assert call.quiet, "it holds the user's credentials"
+    assert session.folders.kubeconfig.read_text() == FLAT
+    assert session.folders.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert "context-" in session.folders.state.name
+    assert (found.engine, found.standing.name, found.host) == ("existing", "team", None)
+    assert found.live is not None
+    assert found.live.nodes == ("a", "b")
+
+
+def test_no_engine_is_asked(machine: Machine) -> None:
+    session = machine.session(engine="existing", context="team")
+    survey(session, ("namespaces",))
+    assert not any(line.startswith("docker") for line in machine.programs.lines)
+    assert (session.system["docker"], session.system["k3d"], session.system["k3s_image"]) == (None, None, None)
+    assert session.system["kubectl"] == "v1.33.13"
+
+
+@pytest.mark.parametrize(("names", "listed"), [("dev\nprod\n", "dev, prod"), ("", "there are none")])
+def test_a_context_that_is_not_there_is_told_with_those_that_are(machine: Machine, names: str, listed: str) -> None:
+    machine.fails |= {
+        "kubectl config view": Answer(code=1, err="error: cannot locate context team\n"),
+        "kubectl config get-contexts": Answer(out=names),
+    }
+    with pytest.raises(BadInput, match="your kubeconfig has no context 'team'") as caught:
+        survey(machine.session(engine="existing", context="team"), ("namespaces",))
+    assert caught.value.status == 2
+    assert "cannot locate context team" in caught.value.why
+    assert listed in caught.value.fix
+
+
+@pytest.mark.parametrize(("sections", "concurrency"), [({}, None), ({"pool": {"concurrency": 7}}, 7)])
+def test_this_machine_decides_how_much_runs_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], concurrency: int | None
+) -> None:
+    machine = there(Machine(tmp_path, monkeypatch, **sections))
+    found = survey(machine.session(engine="existing", context="team"), ()).shape
+    assert found.concurrency == concurrency or (concurrency is None and found.concurrency >= 2)
+    assert found.agents == 0
+
+
+def test_values_of_secrets_are_read_only_where_they_are_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = there(Machine(tmp_path, monkeypatch, secrets=[{"name": "s", "values": {"k": {"command": ["vault"]}}}]))
+    machine.fails["vault"] = Answer(out="a-long-value")
+    session = machine.session(engine="existing", context="team")
+    assert survey(session, ("manifests",)).secrets == ()
+    assert len(survey(session, ("secrets",)).secrets) == 1
+    assert len(machine.programs.told("vault")) == 1
+
+
+# -- nothing is taken over ----------------------------------------------------------------------------
+
+
+def look(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: tuple[str, ...],
+    *objects: Object,
+    clear_pending: bool = False,
+    **sections: Any,
+) -> None:
+    """What each task does first, in a cluster in which these objects are."""
+    machine = there(Machine(folder, monkeypatch, **sections))
+    machine.api.put(*objects)
+    session = machine.session(engine="existing", context="team")
+    session.clear_pending = clear_pending
+    survey(session, parts)
+
+
+BY_HAND = {"managedFields": [{"manager": "kubectl-create"}]}
+THEIRS = obj("Secret", "s", "platform", type="Opaque", data={}, metadata=BY_HAND)
+
+
+@pytest.mark.parametrize("theirs", [THEIRS, created(THEIRS, "openframe-dev.bob.1"), finish(THEIRS)])
+def test_an_object_that_this_project_did_not_create_is_refused_with_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: Object
+) -> None:
+    with pytest.raises(Foreign, match="platform/secret/s is in the cluster of context 'team' already") as caught:
+        look(tmp_path, monkeypatch, ("secrets",), theirs, secrets=SECRETS)
+    assert "field manager kubectl-create" in caught.value.why or "for openframe-dev.bob.1" in caught.value.why
+    look(tmp_path, monkeypatch, ("namespaces",), theirs, secrets=SECRETS)
+
+
+def test_one_of_this_environment_and_a_namespace_that_was_there_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, space = created(finish(THEIRS), MINE), obj("Namespace", "platform")
+    look(tmp_path, monkeypatch, ("namespaces", "secrets"), own, space, secrets=SECRETS)
+
+
+OWN = {
+    "CustomResourceDefinition": obj("CustomResourceDefinition", "databases.data.example.com"),
+    "StorageClass": obj("StorageClass", "fast"),
+    "ConfigMap": obj("ConfigMap", "m", "kube-system"),
+    "Namespace": obj("Namespace", "other", labels={"strict": "yes"}),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_manifests_of_the_users_own_take_nothing_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(json.dumps(OWN[kind]))
+    theirs = obj(kind, OWN[kind]["metadata"]["name"], OWN[kind]["metadata"].get("namespace"))
+    sections: dict[str, Any] = {"manifests": {**SMALL["manifests"], "files": [str(file)]}}
+    with pytest.raises(Foreign, match=f"{kind.lower()}/{theirs['metadata']['name']} is in the cluster"):
+        look(tmp_path, monkeypatch, ("manifests",), theirs, **sections)
+    if kind == "Namespace":
+        look(tmp_path, monkeypatch, ("manifests",), OWN[kind], **sections)
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused"),
+    [
+        ({}, "not installed by this project (deployed, revision 1: see helm list)"),
+        ({"openframe.dev/fingerprint": "1234"}, "not installed by this project"),
+        ({CREATED_BY: "openframe-dev.bob.1"}, "installed by this project for openframe-dev.bob.1"),
+        ({CREATED_BY: MINE}, ""),
+        ({CREATED_BY: MINE, "status": "pending-upgrade"}, "release web in web is pending-upgrade, revision 1"),
+        ({"status": "pending-install"}, "not installed by this project (pending-install"),
+    ],
+)
+def test_a_release_that_is_not_of_this_environment_or_that_somebody_is_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: dict[str, str], refused: str
+) -> None:
+    if refused:
+        with pytest.raises(Foreign) as caught:
+            look(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
+        assert refused in caught.value.why
+    else:
+        look(tmp_path, monkeypatch, ("helm",), stored(**labels), helm=RELEASES)
+    look(tmp_path, monkeypatch, ("manifests",), stored(**labels), helm=RELEASES)
+
+
+def test_a_pending_release_of_ours_is_cleared_on_an_option_another_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending = {"status": "pending-install"}
+    look(tmp_path, monkeypatch, ("helm",), stored(**pending, **{CREATED_BY: MINE}), helm=RELEASES, clear_pending=True)
+    with pytest.raises(Foreign):
+        look(tmp_path, monkeypatch, ("helm",), stored(**pending), helm=RELEASES, clear_pending=True)

@@ -1,0 +1,305 @@
+"""The launch as one graph, and each of its parts alone: what is in it, what waits for what, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import health, namespaces
+from tasks.engine.step import Step
+from tasks.facts.cluster import Presence
+from tasks.facts.container import ContainerState
+from tasks.facts.facts import Situation
+from tasks.k3d import kubeconfig
+from tasks.k3d.config import Shape
+from tasks.k3d.steps import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
+from tasks.run import chart_steps, launch
+from tasks.run.launch import NEEDS_CLUSTER, PARTS, Choosers, bounds, fitted
+from tests.given import above, act, by_name, live, settings, situation
+from tests.given_direct import DirectApi
+from tests.given_live import reached
+from tests.kept import PUSHED, there
+from tests.programs import Answer, FakePrograms
+
+MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
+EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
+OUTSIDE = (chart_steps.REPOSITORIES, "helm: fetch")
+"""Steps of Helm that need no cluster."""
+FETCH = ("registry: fetch images of", "registry: find images of")
+INSIDE = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "platform"}}
+RELEASES = {
+    "releases": [
+        {"name": "db", "namespace": "data", "chart": "bitnami/postgresql", "version": "1.0.0"},
+        {"name": "app", "namespace": "platform", "chart": "oci://ghcr.io/x/app", "version": "2.0.0", "needs": ["db"]},
+    ]
+}
+
+
+def choosers() -> Choosers:
+    return Choosers(next_ports=lambda ports, _told: ports, free_port=lambda wish: wish or 5051)
+
+
+def steps(given: Situation, parts: Sequence[str] = PARTS) -> list[Step]:
+    return launch.launch(given, parts, choosers())
+
+
+def given(folder: Path, presence: Presence, **more: Any) -> Situation:
+    """A launch with everything in it: secrets, releases that need each other, agents."""
+    return situation(
+        folder, **{"presence": presence, "secrets": (SECRET,), "settings": settings(helm=RELEASES), **more}
+    )
+
+
+def registries(plan: Sequence[Step]) -> set[str]:
+    """Steps that make or start one. Images that are fetched into it are wanted later."""
+    return {step.name for step in plan if step.task == "registry" and not step.name.startswith(FETCH)}
+
+
+def acting(plan: Sequence[Step]) -> list[str]:
+    return [step.name for step in plan if step.skip is None]
+
+
+# -- any part, on whatever stands --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("presence", EVERY)
+@pytest.mark.parametrize("parts", [*((part,) for part in PARTS), PARTS, ("prepull", "registry", "cluster"), INSIDE, ()])
+def test_every_plan_can_run(tmp_path: Path, presence: Presence, parts: tuple[str, ...]) -> None:
+    plan = steps(given(tmp_path, presence), parts)
+    names = set(by_name(plan))  # no need that is not met, no ring, no name twice
+    for step in plan:
+        assert set(step.until) <= names
+        assert step.name not in step.needs
+        assert step.skip is not None or step.why, f"{step.name} does not say why"
+        assert step.expected is not None or step.skip is not None or step.until, step.name
+
+
+@pytest.mark.parametrize("presence", EVERY)
+@pytest.mark.parametrize("part", sorted(set(PARTS) - {"cluster"}))
+def test_a_single_part_never_makes_or_starts_a_cluster(tmp_path: Path, presence: Presence, part: str) -> None:
+    names = set(by_name(steps(given(tmp_path, presence), (part,))))
+    assert not names & {CREATE, START, CLEAR, MARK, WATCH, kubeconfig.SWITCH, kubeconfig.MERGE}
+
+
+@pytest.mark.parametrize(
+    ("part", "tasks"),
+    [
+        ("prepull", {"prepull"}),
+        ("registry", {"prepull", "registry"}),
+        ("cluster", {"cluster"}),
+        ("namespaces", {"namespaces"}),
+        ("secrets", {"namespaces", "secrets"}),
+        ("manifests", {"namespaces", "manifests"}),
+        ("helm", {"namespaces", "helm"}),
+        ("health", {"health"}),
+    ],
+)
+def test_a_single_part_does_nothing_of_the_others(tmp_path: Path, part: str, tasks: set[str]) -> None:
+    assert {step.task for step in steps(given(tmp_path, Presence.RUNNING), (part,))} == tasks
+
+
+# -- single parts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "homes"),
+    [
+        ("secrets", {"platform"}),
+        ("helm", {"data", "platform"}),
+        ("manifests", set(settings().namespaces)),
+        ("namespaces", {*settings().namespaces, "data"}),
+    ],
+)
+def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, part: str, homes: set[str]) -> None:
+    made = given(tmp_path, Presence.RUNNING)
+    api = reached(made, DirectApi())
+    plan = by_name(steps(made, (part,)))
+    act(plan[namespaces.APPLY])
+    assert set(api.names) == {f"Namespace/{home}" for home in homes}
+    others = [step for step in plan.values() if step.task == part and part not in ("namespaces", "helm")]
+    assert all(namespaces.APPLY in above(list(plan.values()), step.name) for step in others)
+
+
+def test_namespaces_that_are_there_are_no_step_of_another_part(tmp_path: Path) -> None:
+    from tasks.kube.objects import key
+
+    made = given(tmp_path, Presence.RUNNING)
+    there = {key(each): each for each in namespaces.wanted(made)}
+    plan = steps(given(tmp_path, Presence.RUNNING, live=live(objects=there)), ("secrets",))
+    assert [step.task for step in plan] == ["secrets"]
+
+
+@pytest.mark.parametrize(
+    ("registries", "has_image", "pulls"),
+    [
+        ({}, False, 1),
+        ({}, True, 0),
+        ({PUSHED: there()}, False, 0),
+        ({PUSHED: there(state=ContainerState.CREATED)}, False, 1),
+    ],
+)
+def test_registries_alone_bring_their_image(
+    tmp_path: Path, registries: dict[str, Any], has_image: bool, pulls: int
+) -> None:
+    """Pulled by a step with a pull's deadline; `docker run` would pull it within the time of a short command."""
+    image = "docker.io/library/registry:2"
+    only_push = settings(registries={"caches": []})
+    made = situation(
+        tmp_path, settings=only_push, images={"rancher/k3s:x": False, image: has_image}, registries=registries
+    )
+    plan = steps(made, ("registry",))
+    assert [step.name for step in plan if step.task == "prepull"] == [f"prepull: {image}"] * pulls
+    (push,) = (step for step in plan if step.task == "registry")
+    assert push.needs == (f"prepull: {image}",) * pulls
+
+
+# -- the whole launch --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("presence", MAKING)
+def test_nothing_that_needs_only_the_api_waits_for_the_creation(tmp_path: Path, presence: Presence) -> None:
+    """Work goes in as soon as the API answers, while k3d still waits for agents and helpers."""
+    plan = steps(given(tmp_path, presence))
+    inside = [step for step in plan if step.task in NEEDS_CLUSTER]
+    assert {step.task for step in inside} == set(NEEDS_CLUSTER)
+    for step in inside:
+        assert CREATE not in above(plan, step.name), step.name
+    assert CREATE not in above(plan, READY)
+
+
+@pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
+def test_what_is_put_into_a_cluster_waits_for_its_api(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    for step in plan:
+        if step.task in NEEDS_CLUSTER and not step.name.startswith(OUTSIDE):
+            assert READY in above(plan, step.name), step.name
+
+
+@pytest.mark.parametrize("presence", EVERY)
+def test_images_caches_and_charts_wait_for_nothing_of_the_cluster(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    tasks = {step.name: step.task for step in plan}
+    fetched = [name for name in tasks if name.startswith(OUTSIDE)]
+    assert len(fetched) == 3
+    for name in [*fetched, *(name for name, task in tasks.items() if task in ("prepull", "registry"))]:
+        assert {tasks[each] for each in above(plan, name)} <= {"prepull", "registry", "helm"}, name
+
+
+def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path: Path) -> None:
+    chosen = settings(images=["redis:7", "rancher/k3s:v1.32.3-k3s1"])
+    plan = steps(situation(tmp_path, settings=chosen))
+    before = above(plan, CREATE)
+    assert before == {
+        "prepull: rancher/k3s:v1.32.3-k3s1",  # though the user names it too
+        "prepull: ghcr.io/k3d-io/k3d-tools:5.9.0",
+        "prepull: docker.io/library/registry:2",
+        *registries(plan),
+    }
+    assert "prepull: redis:7" in acting(plan)
+    assert above(plan, ANSWER) == before
+
+
+@pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
+def test_starting_and_making_come_after_the_registries(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    made = START if presence is Presence.STOPPED else CREATE
+    assert registries(plan)
+    assert registries(plan) <= above(plan, made)
+
+
+def test_a_half_made_cluster_is_removed_first(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.INCOMPLETE))
+    for step in plan:
+        if step.task in ("cluster", *NEEDS_CLUSTER) and step.name != CLEAR and not step.name.startswith(OUTSIDE):
+            assert CLEAR in above(plan, step.name), step.name
+    assert above(plan, CLEAR) == frozenset()
+
+
+@pytest.mark.parametrize("presence", EVERY)
+def test_limits_come_after_all_work_and_the_switch_after_everything(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    acts = set(acting(plan)) - {WATCH}
+    limits = {name for name in acts if name.startswith("cluster: limits")}
+    assert len(limits) == 2
+    last = {kubeconfig.SWITCH, kubeconfig.MERGE}
+    work = {step.name for step in plan if step.task in ("cluster", *NEEDS_CLUSTER)} & acts - limits - last
+    for name in limits:
+        assert work <= above(plan, name)
+    assert acts - {kubeconfig.SWITCH} <= above(plan, kubeconfig.SWITCH)
+    assert above(plan, kubeconfig.MERGE) & acts <= above(plan, READY) | {READY}
+
+
+@pytest.mark.parametrize("presence", EVERY)
+def test_the_guard_stands_from_the_nodes_first_moment_to_the_last_step_that_needs_them(
+    tmp_path: Path, presence: Presence
+) -> None:
+    plan = by_name(steps(given(tmp_path, presence)))
+    guard = plan[WATCH]
+    maker = {Presence.STOPPED: START, Presence.RUNNING: CREATE}.get(presence, CREATE)
+    assert guard.needs == plan[maker].needs
+    work = {step.name for step in plan.values() if step.task in ("cluster", *NEEDS_CLUSTER)}
+    assert set(guard.until) == {name for name in work if plan[name].skip is None} - {WATCH}
+    assert not any(WATCH in step.needs for step in plan.values())
+
+
+def test_releases_by_their_needs(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.ABSENT))
+    before = above(plan, "helm: install app in platform")
+    assert {"helm: db in data ready", "secrets: apply", "manifests: quotas are counted"} <= before
+    assert "helm: fetch oci://ghcr.io/x/app 2.0.0" in before
+    assert "helm: install app in platform" not in above(plan, "helm: install db in data")
+
+
+# -- fitting and bounds ------------------------------------------------------------------------------
+
+
+def test_needs_of_other_plans_are_met_already() -> None:
+    def step(name: str, *needs: str, until: tuple[str, ...] = ()) -> Step:
+        return Step(name=name, task="t", needs=needs, until=until)
+
+    made = fitted(
+        [step("a", "gone"), step("b", "a", "a", "b", "gone"), step("c", "a", "b"), step("w", until=("c", "x"))]
+    )
+    assert {each.name: (each.needs, each.until) for each in made} == {
+        "a": ((), ()),
+        "b": (("a",), ()),
+        "c": (("b",), ()),  # a follows from b
+        "w": ((), ("c",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("pool", "concurrency", "work", "helm"),
+    [({}, 4, 4, 4), ({"helm": 2}, 4, 4, 2), ({"helm": 9}, 4, 4, 4), ({}, 2, 2, 2)],
+)
+def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int) -> None:
+    shape = Shape(image="", agents=0, concurrency=concurrency)
+    found = bounds(situation(tmp_path, settings=settings(pool={"downloads": 5, **pool}), shape=shape))
+    assert (found.work, found.waits, dict(found.kinds)) == (work, 16, {"download": 5, "pull ahead": 5, "helm": helm})
+
+
+def test_a_plan_asks_nobody(tmp_path: Path) -> None:
+    """Pure: from settings and facts that were read before."""
+    fake = FakePrograms(otherwise=Answer())
+    for presence in EVERY:
+        steps(given(tmp_path, presence, programs=fake))
+    assert fake.calls == []
+
+
+def test_on_somebody_elses_cluster_only_what_works_inside_it(tmp_path: Path) -> None:
+    made = given(tmp_path, Presence.RUNNING, engine="existing", host=None)
+    plan = by_name(steps(made, INSIDE))
+    assert {step.task for step in plan.values()} == set(NEEDS_CLUSTER)
+    assert health.NODES in plan
+
+
+def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.ABSENT))
+    for name in ("app in platform", "db in data"):
+        fetch, find = (by_name(plan)[f"registry: {what} images of {name}"] for what in ("fetch", "find"))
+        assert find.name in fetch.needs
+        assert (find.kind, fetch.kind) == (None, "download")  # of downloads there are few at once

@@ -1,0 +1,67 @@
+"""Pulls that fail in a node, where a cache stands before the image's registry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.imageref import Reference
+from tasks.diagnose.workloads import Trouble, pull_trouble
+from tasks.run.pulls import doubting
+from tests.given import settings, situation
+from tests.kept import GHCR, ONLY_GHCR, there
+from tests.programs import FakePrograms
+
+CLOSED = "failed to copy: unexpected status code http://c:5000/v2/a/b: 500 Internal Server Error"
+
+
+class Reach:
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        self.asked: list[tuple[int, str]] = []
+
+    def cache_fault(self, port: int, image: Reference) -> str:
+        self.asked.append((port, image.repository))
+        return self.fault
+
+
+def doubted(tmp_path: Path, trouble: Trouble, reach: Reach, chosen: Any = ONLY_GHCR) -> Trouble:
+    kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
+    given = situation(tmp_path, FakePrograms(), settings=chosen, registries=kept)
+    return doubting(replace(given, reach=reach))(trouble)  # type: ignore[arg-type]
+
+
+def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
+    reach = Reach("it cannot ask its upstream, and answers 500")
+    found = doubted(tmp_path, pull_trouble("pod a/b", "ghcr.io/shop/web:1", CLOSED), reach)
+    assert reach.asked == [(5053, "shop/web")]
+    assert found.hopeless
+    assert found.what == "pod a/b cannot pull ghcr.io/shop/web:1"
+    assert GHCR in found.why
+    assert "answers 500: https://ghcr.io" in found.why
+    assert "registries.caches" in found.fix
+    assert f"docker logs {GHCR}" in found.fix
+
+
+def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
+    trouble = pull_trouble("pod a/b", "ghcr.io/shop/web:1", CLOSED)
+    assert doubted(tmp_path, trouble, Reach("")) is trouble
+
+
+@pytest.mark.parametrize(
+    ("trouble", "chosen"),
+    [
+        (pull_trouble("pod a/b", "ghcr.io/shop/web:1", "429 Too Many Requests"), ONLY_GHCR),
+        (pull_trouble("pod a/b", "quay.io/shop/web:1", CLOSED), ONLY_GHCR),
+        (pull_trouble("pod a/b", "ghcr.io/shop/web:1", CLOSED), settings(registries={"push": False, "caches": []})),
+        (Trouble(cause="crash", what="it crashes"), ONLY_GHCR),
+    ],
+    ids=["its registry refuses", "no cache for it", "no cache at all", "no pull"],
+)
+def test_what_no_cache_has_to_do_with(tmp_path: Path, trouble: Trouble, chosen: Any) -> None:
+    reach = Reach("it does not run")
+    assert doubted(tmp_path, trouble, reach, chosen) is trouble
+    assert reach.asked == []

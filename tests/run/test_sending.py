@@ -1,0 +1,401 @@
+"""Objects that the API cannot take yet: sent again until it can, while something may still bring what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, Context, Report, Result, State, Step
+from tasks.health import SYSTEM
+from tasks.kube.client import ApiError, Busy, NoAnswer
+from tasks.kube.objects import finish
+from tasks.run.apply import apply_step
+from tasks.run.sending import NotYet, TooSlow
+from tests import given
+from tests.given_direct import DirectApi, refusal
+from tests.given_live import FakeApi, Object, obj, reached
+from tests.programs import Answer, FakePrograms
+
+MAP, LATER = (finish(obj("ConfigMap", name, "a", data={"k": "v"})) for name in ("map", "later"))
+AT_MAP = "/api/v1/namespaces/a/configmaps/map"
+WIDGETS = {"resources": [{"name": "widgets", "kind": "Widget", "namespaced": True}]}
+GROUP = "/apis/example.com/v1"
+
+
+def widget(name: str = "w", version: str = "example.com/v1", kind: str = "Widget") -> Object:
+    return finish({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "a"}})
+
+
+def webhook(said: str) -> tuple[int, str]:
+    """How the API says that it could not query one (Kubernetes 1.33)."""
+    text = 'failed calling webhook "w.example.com": failed to call webhook: Post "https://w.a.svc:443/?timeout=10s"'
+    return refusal(500, f"Internal error occurred: {text}: {said}", "InternalError")
+
+
+NOT_UP = [
+    webhook("dial tcp 10.43.0.9:443: connect: connection refused"),
+    webhook('no endpoints available for service "w"'),
+    webhook("tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+    webhook("context deadline exceeded"),
+    refusal(500, 'Internal error occurred: failed calling webhook "w": failed to call webhook: 404 page not found', ""),
+    refusal(500, 'failed calling webhook "w": failed to call webhook: the server is currently unable to handle it', ""),
+    refusal(500, "conversion webhook for example.com/v1, Kind=Widget failed: Post: connect: connection refused", ""),
+    refusal(404, 'namespaces "a" not found', "NotFound"),
+]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.run.sending._PAUSES", (0.01, 0.02))
+    monkeypatch.setattr("tasks.run.sending._LOOKS", (0.0, 0.01))
+    monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
+
+
+class Launch:
+    """A launch in which a step installs something while another one applies objects."""
+
+    def __init__(
+        self,
+        folder: Path,
+        api: FakeApi | None = None,
+        *,
+        grace: float = 0.3,
+        engine: str = "k3d",
+        settings: dict[str, Any] | None = None,
+        **answers: Any,
+    ) -> None:
+        self.programs = FakePrograms(otherwise=Answer(), **answers)
+        made = given.settings(timeouts={"command": grace}, **(settings or {}))
+        self.situation = given.situation(
+            folder, self.programs, settings=made, engine=engine, environment="e" if engine == "existing" else ""
+        )
+        self.api = reached(self.situation, api or DirectApi())
+        self.said: list[str] = []
+
+    def apply(
+        self,
+        *wanted: Object,
+        coming: Callable[[Context], Report | None] | None = None,
+        name: str = "helm: install x",
+        more_to_come: bool = False,
+        **more: Any,
+    ) -> dict[str, Result]:
+        own = apply_step(self.situation, "own", "t", wanted, needs=(), more_to_come=more_to_come)
+        steps = [own]
+        if coming is not None:
+            steps = [replace(own, awaits=(name,), wait=True), Step(name=name, task="helm", action=coming)]
+        return {each.name: each for each in Run(steps, Bounds(work=1), **more).execute()}
+
+
+def pauses(seconds: float) -> Callable[[Context], Report | None]:
+    """Something that is being installed for so long."""
+
+    def act(context: Context) -> Report | None:
+        context.wait(seconds)
+        return None
+
+    return act
+
+
+def brings(api: FakeApi) -> Callable[[Context], Report | None]:
+    """A release whose definitions are served when it is installed."""
+
+    def act(context: Context) -> Report | None:
+        context.wait(0.15)
+        api.answers[GROUP] = WIDGETS
+        return None
+
+    return act
+
+
+def test_a_kind_that_a_release_brings_is_waited_for_and_holds_nothing_up(tmp_path: Path) -> None:
+    api = DirectApi()
+    launch = Launch(tmp_path, api)
+    done = launch.apply(widget(), widget("v"), MAP, coming=brings(api))["own"]
+    assert done.state is State.RAN
+    assert api.names[0] == "ConfigMap/map"
+    assert sorted(api.names) == ["ConfigMap/map", "Widget/v", "Widget/w"], "each is sent once"
+    assert done.why.startswith("3 applied, a/widget/")
+
+
+@pytest.mark.parametrize("answer", NOT_UP)
+def test_a_webhook_that_is_not_up_is_waited_for_and_holds_nothing_up(tmp_path: Path, answer: tuple[int, str]) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [answer] * 3
+    secret = finish(obj("Secret", "s", "a", type="Opaque"))
+    deployment = finish(obj("Deployment", "d", "a"))
+    done = Launch(tmp_path, api).apply(MAP, secret, deployment, coming=pauses(0.1))["own"]
+    assert done.state is State.RAN
+    assert api.names == ["Secret/s", "ConfigMap/map", "Deployment/d", *["ConfigMap/map"] * 3]
+
+
+def test_of_a_kind_that_is_not_taken_one_at_a_time_is_tried(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [NOT_UP[0]] * 2
+    Launch(tmp_path, api).apply(MAP, LATER)
+    assert api.names == ["ConfigMap/map", "ConfigMap/later", "ConfigMap/map", "ConfigMap/map"]
+
+
+def test_what_comes_a_little_after_the_release_is_waited_for_too(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.changes[GROUP, 12] = lambda: api.answers.update({GROUP: WIDGETS})
+    done = Launch(tmp_path, api, grace=5).apply(widget(), coming=lambda _c: None)["own"]
+    assert done.state is State.RAN
+
+
+def test_a_kind_has_less_time_than_a_webhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.run.sending._SOON", 0.1)
+    done = Launch(tmp_path, grace=60).apply(widget(), coming=lambda _c: None)["own"]
+    assert isinstance(done.error, NotYet)
+    assert done.seconds < 5
+
+
+@pytest.mark.parametrize("ends", [lambda _c: None, lambda _c: (_ for _ in ()).throw(ApiError(400, "no"))])
+def test_the_wait_is_bounded_also_where_the_release_fails(tmp_path: Path, ends: Any) -> None:
+    done = Launch(tmp_path, grace=0.2).apply(widget(), coming=ends, keep_going=True)["own"]
+    assert isinstance(done.error, NotYet)
+    assert done.seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("thing", "coming", "fix"),
+    [
+        (widget(), None, "crds.enabled"),
+        (widget(version="v1", kind="ConfigMapp"), "helm: install x", "kubectl api-resources"),
+        (widget(version="apps/v1beta1", kind="Deployment"), "helm: install x", "Deployment of apps/v1"),
+        (widget(version="networking.k8s.io/v1", kind="Ingres"), "helm: install x", "kubectl api-resources"),
+        (widget(), SYSTEM, "crds.enabled"),
+    ],
+)
+def test_a_kind_that_nothing_can_bring_is_told_at_once(
+    tmp_path: Path, thing: Object, coming: str | None, fix: str
+) -> None:
+    groups = [{"name": "apps", "versions": [{"groupVersion": "apps/v1"}]}]
+    api = DirectApi(answers={"/apis": {"groups": groups}})
+    action = None if coming is None else pauses(30)
+    done = Launch(tmp_path, api, grace=60).apply(thing, MAP, coming=action, name=coming or "")["own"]
+    assert done.seconds < 3
+    assert isinstance(done.error, NotYet)
+    assert f"nothing serves {thing['kind']} of {thing['apiVersion']}" in done.error.why
+    assert fix in done.error.fix
+    assert api.names == ["ConfigMap/map"], "the others are applied"
+
+
+def test_what_k3s_itself_installs_is_waited_for(tmp_path: Path) -> None:
+    api, route = DirectApi(), widget(version="traefik.io/v1alpha1", kind="IngressRoute")
+
+    def system(context: Context) -> Report | None:
+        context.wait(0.1)
+        rows = [{"name": "ingressroutes", "kind": "IngressRoute", "namespaced": True}]
+        api.answers["/apis/traefik.io/v1alpha1"] = {"resources": rows}
+        return None
+
+    assert Launch(tmp_path, api).apply(route, coming=system, name=SYSTEM)["own"].state is State.RAN
+
+
+def test_what_other_manifests_of_the_users_may_bring_is_waited_for(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.changes[GROUP, 5] = lambda: api.answers.update({GROUP: WIDGETS})
+    assert Launch(tmp_path, api, grace=5).apply(widget(), more_to_come=True)["own"].state is State.RAN
+
+
+def test_a_webhook_without_a_release_has_its_time_too(tmp_path: Path) -> None:
+    """As after `down --stop`: its pods start again with the cluster."""
+    api = DirectApi()
+    api.refused[AT_MAP] = [NOT_UP[0]] * 4
+    assert Launch(tmp_path, api, grace=5).apply(MAP)["own"].state is State.RAN
+    api.refused[AT_MAP] = [NOT_UP[0]] * 1000
+    done = Launch(tmp_path / "b", api, grace=0.2).apply(MAP)["own"]
+    assert isinstance(done.error, NotYet)
+    assert "w.example.com" in done.error.why
+    assert done.attempts == 1
+
+
+def test_what_is_wrong_with_an_object_is_told_at_once(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [refusal(403, 'admission webhook "w" denied the request: no', "Forbidden")]
+    done = Launch(tmp_path, api).apply(MAP, coming=pauses(30))["own"]
+    assert done.seconds < 3
+    assert "denied" in str(done.error)
+
+
+# -- an object that the definition in the cluster does not allow, and the one of the next revision does ----
+
+NOT_VALID = [
+    refusal(
+        422, 'Widget.example.com "w" is invalid: spec.op: Unsupported value: "~": supported values: "="', "Invalid"
+    ),
+    refusal(
+        500,
+        "failed to create typed patch object (a/w; example.com/v1, Kind=Widget): .spec.b: field not declared in schema",
+    ),
+    refusal(400, 'Widget in version "v1" cannot be handled as a Widget: strict decoding error: unknown field "spec.b"'),
+]
+RELEASE = {"name": "x", "namespace": "b", "chart": "./x"}
+AT_WIDGET, STEP = f"{GROUP}/namespaces/a/widgets/w", "helm: install x in b"
+
+
+def defined(release: str | None = "x") -> DirectApi:
+    """An API that serves widgets, by a definition of this release."""
+    marks = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "b"} if release else {}
+    place = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
+    return DirectApi(answers={GROUP: WIDGETS, place: {"metadata": {"annotations": marks}}})
+
+
+@pytest.mark.parametrize("release", ["x", None])
+@pytest.mark.parametrize("answer", NOT_VALID)
+def test_a_definition_that_a_release_changes_is_waited_for(
+    tmp_path: Path, answer: tuple[int, str], release: str | None
+) -> None:
+    api = defined(release)
+    api.refused[AT_WIDGET] = [answer] * 100
+    launch = Launch(tmp_path, api, settings={"helm": {"releases": [RELEASE]}})
+
+    def coming(context: Context) -> Report | None:
+        context.wait(0.15)
+        api.refused.clear()
+        return None
+
+    done = launch.apply(widget(), widget("v"), MAP, coming=coming, name=STEP)["own"]
+    assert done.state is State.RAN, done.error
+    assert {"Widget/v", "ConfigMap/map"} <= set(api.names[:3]), "it holds nothing up"
+    assert api.names.count("Widget/v") == 1
+
+
+@pytest.mark.parametrize(("release", "step"), [("x", "helm: install y in b"), ("other", STEP), ("x", None)])
+def test_what_is_not_valid_is_told_at_once_where_its_definition_does_not_change(
+    tmp_path: Path, release: str, step: str | None
+) -> None:
+    api = defined(release)
+    api.refused[AT_WIDGET] = [NOT_VALID[0]] * 100
+    launch = Launch(tmp_path, api, grace=60, settings={"helm": {"releases": [RELEASE]}})
+    done = launch.apply(widget(), coming=pauses(30) if step else None, name=step or "")["own"]
+    assert done.seconds < 2
+    assert "Widget w is not valid" in str(getattr(done.error, "why", ""))
+
+
+def test_what_kubernetes_defines_itself_does_not_change(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [refusal(422, 'ConfigMap "map" is invalid: data: Invalid value: "x"', "Invalid")]
+    assert Launch(tmp_path, api).apply(MAP, coming=pauses(30))["own"].seconds < 2
+
+
+def test_it_is_not_valid_for_good_when_the_release_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.run.sending._TAKEN_UP", 0.1)
+    api = defined()
+    api.refused[AT_WIDGET] = [NOT_VALID[0]] * 1000
+    launch = Launch(tmp_path, api, grace=60, settings={"helm": {"releases": [RELEASE]}})
+    done = launch.apply(widget(), coming=pauses(0.2), name=STEP)["own"]
+    assert isinstance(done.error, NotYet)
+    assert 0.2 < done.seconds < 5, "while the release is on its way, and a little longer"
+
+
+# -- an API that answers slowly ----------------------------------------------------------------------
+
+
+class SlowApi(DirectApi):
+    """Does not answer a write in time; does it all the same, or not."""
+
+    def __init__(self, *, does: bool, error: ApiError | None = None, times: int = 1) -> None:
+        super().__init__()
+        self.does, self.error, self.times, self.count = does, error, times, 0
+
+    def patch(self, path: str, body: str) -> tuple[int, str]:
+        self.count += 1
+        if self.count > self.times:
+            return super().patch(path, body)
+        if self.does:
+            super().patch(path, body)
+        if self.error is not None:
+            raise self.error
+        return refusal(504, "request did not complete within the allotted timeout", "Timeout")
+
+
+LATE = [NoAnswer(0, "the API has not answered within 65 s"), None]
+
+
+@pytest.mark.parametrize("error", LATE)
+def test_a_write_without_an_answer_is_looked_for_and_not_sent_again(tmp_path: Path, error: ApiError | None) -> None:
+    api = SlowApi(does=True, error=error)
+    assert Launch(tmp_path, api).apply(MAP)["own"].state is State.RAN
+    assert api.count == 1
+
+
+@pytest.mark.parametrize("error", LATE)
+def test_a_write_that_was_not_done_is_told_and_not_sent_again(tmp_path: Path, error: ApiError | None) -> None:
+    api = SlowApi(does=False, error=error)
+    done = Launch(tmp_path, api).apply(MAP)["own"]
+    assert isinstance(done.error, TooSlow)
+    assert "validatingwebhookconfigurations" in done.error.fix
+    assert (api.count, done.attempts) == (1, 1)
+
+
+def test_a_write_that_the_api_has_put_off_is_sent_again_when_it_says(tmp_path: Path) -> None:
+    api = SlowApi(does=False, error=Busy(429, "busy", "", 0.01), times=3)
+    assert Launch(tmp_path, api).apply(MAP)["own"].state is State.RAN
+    assert api.count == 4
+
+
+def test_in_a_cluster_that_exists_already_it_is_the_same(tmp_path: Path) -> None:
+    api = DirectApi()
+    launch = Launch(tmp_path, api, engine="existing")
+    at_widget = "/apis/example.com/v1/namespaces/a/widgets/w"
+    api.answers[at_widget] = (500, refusal(500, "conversion webhook for example.com/v1, Kind=Widget failed: no")[1])
+
+    def coming(context: Context) -> Report | None:
+        context.wait(0.1)
+        api.answers[GROUP] = WIDGETS
+        context.wait(0.1)
+        api.answers[at_widget] = (404, "{}")
+        return None
+
+    done = launch.apply(widget(), MAP, coming=coming)["own"]
+    assert done.state is State.RAN, done.error
+    assert launch.programs.asked == []
+
+
+# -- through kubectl ---------------------------------------------------------------------------------
+
+NO_KIND = (
+    'resource mapping not found for name: "w" namespace: "a" from "STDIN": no matches for kind "Widget" in version '
+    '"example.com/v1"\nensure CRDs are installed first\n'
+)
+
+
+def test_kubectl_is_asked_again_for_what_is_not_there(tmp_path: Path) -> None:
+    api = FakeApi(MAP)
+    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=NO_KIND, code=1)] * 2 + [Answer()]})
+    done = launch.apply(widget(), MAP, coming=pauses(0.2))["own"]
+    assert (done.state, done.exit_code) == (State.RAN, 0)
+    sent = [each.stdin or "" for each in launch.programs.asked]
+    assert ['"name": "map"' in text for text in sent] == [True, False, False]
+    assert all('"name": "w"' in text for text in sent)
+
+
+def test_through_kubectl_a_definition_that_changes_is_waited_for(tmp_path: Path) -> None:
+    said = 'The Widget "w" is invalid: spec.op: Unsupported value: "~"\n'
+    api = FakeApi(MAP, answers={GROUP: WIDGETS})
+    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=said, code=1), Answer()]})
+    assert launch.apply(widget(), MAP, coming=pauses(0.2))["own"].state is State.RAN
+    assert '"name": "map"' not in (launch.programs.asked[1].stdin or "")
+
+
+def test_kubectl_too_tells_at_once_of_a_kind_that_nothing_brings(tmp_path: Path) -> None:
+    launch = Launch(tmp_path, FakeApi(MAP), grace=60, answers={"kubectl": Answer(err=NO_KIND, code=1)})
+    done = launch.apply(widget(), MAP)["own"]
+    assert isinstance(done.error, NotYet)
+    assert done.seconds < 3
+    assert "nothing serves Widget of example.com/v1" in done.error.why
+
+
+@pytest.mark.parametrize(("there", "state"), [([MAP], State.RAN), ([], State.FAILED)])
+def test_a_write_of_kubectl_that_timed_out_is_looked_for(tmp_path: Path, there: list[Object], state: State) -> None:
+    late = Answer(err="Error from server (Timeout): request did not complete within requested timeout\n", code=1)
+    launch = Launch(tmp_path, FakeApi(*there), answers={"kubectl": late})
+    assert launch.apply(MAP)["own"].state is state
+    assert len(launch.programs.asked) == 1

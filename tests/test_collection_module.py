@@ -1,0 +1,249 @@
+"""All tasks as invoke sees them, in processes of their own where the process is what counts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.collection import ns
+from tests import given
+
+HEAVY = (
+    "pydantic",
+    "pydantic_core",
+    "rich",
+    "psutil",
+    "sh",
+    "http.client",
+    "tenacity",
+    "platformdirs",
+    "concurrent.futures",
+)
+TASKS = {
+    "up": {"recreate", "rollback", "clear_pending"},
+    "down": {"stop", "purge", "yes"},
+    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending"},
+    "status": {"format"},
+    "doctor": {"fix", "format"},
+    "prepull": set(),
+    "registry": {"purge", "status"},
+    "cluster": {"recreate"},
+    "namespaces": set(),
+    "secrets": set(),
+    "manifests": set(),
+    "helm": {"clear_pending"},
+    "health": set(),
+    "docker-tune": {"undo"},
+    "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "learn", "recreate", "rollback"},
+    "report": {"run", "against", "html", "trace", "history", "format"},
+    "bench": {
+        *("modes", "state", "runs", "warmups", "against", "against_set", "before", "rest", "cluster", "out"),
+        *("compare", "baseline", "fail_over", "script", "purge", "cores", "line", "timing", "time_scale"),
+    },
+    "config": {"format", "only"},
+}
+COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
+INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "health", "status", "plan")
+
+
+@functools.cache
+def arguments(name: str) -> dict[str, str]:
+    """Its options with their help; asked once, since invoke gives each help away but once."""
+    return {str(argument.name): argument.help or "" for argument in ns[name].get_arguments()}
+
+
+def options(name: str) -> set[str]:
+    return set(arguments(name))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_each_task_has_its_options_and_help_for_each(name: str) -> None:
+    task = ns[name]
+    assert options(name) - COMMON == TASKS[name]
+    assert {"profile", "set"} <= options(name)
+    assert (task.__doc__ or "").split("\n")[0].endswith(".")
+    assert all(arguments(name).values())
+
+
+def test_there_are_no_tasks_without_a_test() -> None:
+    assert TASKS.keys() <= set(ns.task_names)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_works_inside_a_cluster_works_on_any(name: str) -> None:
+    assert ({"engine", "context"} <= options(name)) is (name in INSIDE or name == "doctor")
+
+
+@pytest.mark.parametrize("name", ["prepull", "registry", "cluster"])
+def test_what_makes_a_cluster_can_be_rehearsed(name: str) -> None:
+    assert "engine" in options(name)
+    assert "context" not in options(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "given_", "where", "wanted"),
+    [
+        ("up", {"recreate": True}, "tasks.up.up", {"recreate": True, "rollback": False}),
+        ("down", {"purge": True}, "tasks.down.down", {"stop": False, "purge": True, "yes": False}),
+        (
+            "plan",
+            {"format": "dot", "cores": "8"},
+            "tasks.plan.show",
+            {"form": "dot", "recreate": False, "line": "", "cores": "8", "no_cache": False, "timing": ""},
+        ),
+        (
+            "rehearse",
+            {"time_scale": "0", "fault": ["hangs=helm"]},
+            "tasks.rehearse.rehearse",
+            {
+                "time_scale": "0",
+                "line": "",
+                "cores": "",
+                "no_cache": False,
+                "timing": "",
+                "fault": ["hangs=helm"],
+                "learn": [],
+                "recreate": False,
+                "rollback": False,
+            },
+        ),
+        ("docker-tune", {"undo": True}, "tasks.docker_tune.docker_tune", {"undo": True}),
+        ("status", {}, "tasks.status.status", {"form": "text"}),
+        ("doctor", {"fix": True}, "tasks.doctor.doctor", {"fix": True, "form": "text"}),
+        ("registry", {"status": True}, "tasks.registry.registries", {"purge": False, "status": True}),
+        ("cluster", {}, "tasks.up.cluster", {"recreate": False}),
+        (
+            "report",
+            {"against": "previous", "history": True},
+            "tasks.report.report",
+            {"history": True, "against": "previous"},
+        ),
+        (
+            "bench",
+            {"modes": "graph,create", "against_set": ["pool.concurrency=2"], "fail_over": "10%"},
+            "tasks.bench.bench",
+            {"modes": "graph,create", "against_set": ("pool.concurrency=2",), "fail_over": "10%"},
+        ),
+        ("config", {"only": "helm"}, "tasks.config.configuration", {"form": "text", "only": "helm"}),
+    ],
+)
+def test_each_task_leads_to_its_room(
+    name: str,
+    given_: dict[str, Any],
+    where: str,
+    wanted: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    seen: list[tuple[Any, dict[str, Any]]] = []
+    session = given.session(tmp_path)
+
+    def room(given_to: Any, *values: Any, **own: Any) -> None:
+        """What a value holds counts as what was given: those that are not as usual."""
+        for each in values:
+            own |= {key: value for key, value in vars(each).items() if value != getattr(type(each)(), key)}
+        seen.append((given_to, own))
+
+    monkeypatch.setattr("tasks.run.session.guarded", lambda _options, _root, body: body(session))
+    monkeypatch.setattr(where, room)
+    ns[name](_context(), **_all(name, given_))
+    assert seen == [(session, wanted)]
+
+
+@pytest.mark.parametrize("name", ["prepull", "namespaces", "secrets", "manifests", "helm", "health"])
+def test_each_part_is_run_alone(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[str] = []
+    session = given.session(tmp_path)
+    monkeypatch.setattr("tasks.run.session.guarded", lambda _options, _root, body: body(session))
+    monkeypatch.setattr("tasks.run.part.part", lambda _session, part: seen.append(part))
+    ns[name](_context(), **_all(name, {}))
+    assert seen == [name]
+
+
+def _context() -> Any:
+    from invoke.context import Context
+
+    return Context()
+
+
+def _all(name: str, given_: dict[str, Any]) -> dict[str, Any]:
+    """All options, as invoke gives them."""
+    signature = inspect.signature(ns[name].body)
+    usual = {key: each.default for key, each in list(signature.parameters.items())[1:]}
+    return {**usual, **given_}
+
+
+# -- processes ----------------------------------------------------------------------------------------------
+
+
+def process(*argv: str, cwd: Path = given.ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", **environ}
+    return subprocess.run(
+        [sys.executable, *argv], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_list_of_tasks_imports_nothing_heavy() -> None:
+    """`invoke --list` is asked for on every press of the tab key. What invoke itself has loaded does not count."""
+    code = "import sys, json; before = set(sys.modules); import invoke.program; own = set(sys.modules)\n"
+    code += "import tasks.collection; print(json.dumps(sorted(set(sys.modules) - own)))"
+    done = process("-c", code)
+    assert done.returncode == 0, done.stderr
+    new = set(json.loads(done.stdout))
+    assert "tasks.run.task" in new
+    assert new.isdisjoint(HEAVY), new & set(HEAVY)
+    rooms = {"tasks.run.session", "tasks.facts.facts", "tasks.facts.gather", "tasks.up", "tasks.settings.schema"}
+    assert new.isdisjoint(rooms)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The project elsewhere, with what invoke needs of it."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("tasks", "config", "files"):
+        shutil.copytree(given.ROOT / name, root / name)
+    shutil.copy(given.ROOT / "tasks.py", root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "told"),
+    [
+        ("openframe: [a,\n", ["--list"], "invoke.yaml"),
+        ("openframe:\n  cluster:\n    agnets: 3\n", ["config"], "agents"),
+    ],
+    ids=["it cannot be read", "a name that nobody knows"],
+)
+def test_a_broken_invoke_yaml_is_one_message(copied: Path, text: str, argv: list[str], told: str) -> None:
+    (copied / "invoke.yaml").write_text(text)
+    done = process("-m", "invoke", *argv, cwd=copied)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert told in done.stderr
+    assert done.stderr.count("do:") == 1
+    assert done.stdout == ""
+
+
+def test_without_an_invoke_yaml_the_defaults_are_in_force(copied: Path) -> None:
+    done = process("-m", "invoke", "config", "--format", "json", "--only", "cluster.name", cwd=copied)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["settings"]["cluster.name"]["value"] == "openframe-dev"
+
+
+@pytest.mark.parametrize(("unwanted", "kept"), [("", True), ("1", False)])
+def test_bytecode_is_kept_as_python_itself_would(copied: Path, unwanted: str, kept: bool) -> None:
+    """invoke turns it off, and every call would compile all that it imports."""
+    for found in copied.rglob("__pycache__"):
+        shutil.rmtree(found)
+    done = process("-m", "invoke", "--list", cwd=copied, PYTHONDONTWRITEBYTECODE=unwanted)
+    assert done.returncode == 0, done.stderr
+    assert any((copied / "tasks" / "__pycache__").glob("collection.*.pyc")) is kept

@@ -1,0 +1,49 @@
+"""`invoke config`: the configuration in force, and where each value came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.config import configuration
+from tasks.core.errors import BadInput
+from tasks.run.session import Session, begin
+from tasks.run.task import Options
+from tests import given
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
+    environ = {"HOME": str(tmp_path), "CLUSTER_NAME": "mine"}
+    options = Options(task="config", sets=("cluster.agents=3", "helm.releases=[]"))
+    return begin(options, given.ROOT, environ)
+
+
+def test_text_tells_each_value_and_who_set_it(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert configuration(session, form="text", only="") == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[2:]}
+    assert rows["cluster.agents"][:2] == ["3", "--set"]
+    assert rows["cluster.name"][0] == "mine"
+    assert "CLUSTER_NAME" in " ".join(rows["cluster.name"])
+    assert rows["cluster.servers"] == ["1", "default"]
+
+
+def test_json_is_one_document(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert configuration(session, form="json", only="cluster.a") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["settings"]["cluster.agents"]["value"] == 3
+    assert all(path.startswith("cluster.a") for path in told["settings"])
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_path_that_does_not_exist_is_bad_input(session: Session, form: str) -> None:
+    with pytest.raises(BadInput, match=r"no setting begins with 'cluster\.wings'"):
+        configuration(session, form=form, only="cluster.wings")
+
+
+def test_another_format_is_bad_input(session: Session) -> None:
+    with pytest.raises(BadInput, match="--format is 'yaml'"):
+        configuration(session, form="yaml", only="")

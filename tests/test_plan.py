@@ -1,0 +1,150 @@
+"""`invoke plan`: what `up` would do, in four forms, and nothing done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.core.errors import BadInput
+from tasks.plan import show
+from tasks.up import up
+from tests import given
+from tests.given_engine import SMALL, Machine
+from tests.given_live import obj
+from tests.programs import Answer
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def plan(machine: Machine, capsys: pytest.CaptureFixture[str], form: str = "json", **options: Any) -> Any:
+    """What is shown; as a document, if it is one."""
+    recreate = options.pop("recreate", False)
+    capsys.readouterr()
+    assert show(machine.session("plan", **options), form=form, recreate=recreate) == 0
+    out = capsys.readouterr().out
+    return json.loads(out) if form == "json" else out
+
+
+def doing(document: Any) -> dict[str, str]:
+    return {step["name"]: step["do"] for step in document["steps"]}
+
+
+@pytest.mark.parametrize(
+    ("form", "holds"),
+    [
+        ("text", ["would run", "critical path", "cluster: create"]),
+        ("json", ['"critical_path"', '"expected_s"']),
+        ("mermaid", ["flowchart", "cluster: create"]),
+        ("dot", ["digraph", "cluster: create"]),
+    ],
+)
+def test_a_plan_is_shown_in_four_forms_and_changes_nothing(
+    machine: Machine, capsys: pytest.CaptureFixture[str], form: str, holds: list[str]
+) -> None:
+    machine.images = False
+    capsys.readouterr()
+    show(machine.session("plan"), form=form, recreate=False)
+    out = capsys.readouterr().out
+    assert all(text in out for text in holds)
+    assert machine.acted == []
+    assert machine.records() == {}
+    assert not (machine.folder / "openframe-logs").exists()
+
+
+def test_another_form_is_bad_input(machine: Machine) -> None:
+    with pytest.raises(BadInput, match="--format is 'svg'") as caught:
+        show(machine.session("plan"), form="svg", recreate=False)
+    assert "mermaid" in caught.value.fix
+    assert machine.programs.calls == []
+
+
+def test_it_is_what_up_does(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    before = doing(plan(machine, capsys))
+    up(machine.session(), recreate=False, rollback=False)
+    assert {name: "skip" if state == "skipped" else "run" for name, state in machine.states().items()} == before
+    after = doing(plan(machine, capsys))
+    assert set(after.values()) == {"skip"}
+
+
+def test_it_knows_how_long_steps_took(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    up(machine.session(), recreate=False, rollback=False)
+    machine.containers.clear()
+    steps = {step["name"]: step for step in plan(machine, capsys)["steps"]}
+    assert steps["cluster: create"]["last_s"] is not None
+
+
+def test_only_what_is_missing_would_run(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    up(machine.session(), recreate=False, rollback=False)
+    machine.api.remove(obj("Namespace", "platform"))
+    found = doing(plan(machine, capsys))
+    assert {name for name, do in found.items() if do == "run"} == {"namespaces: apply", "cluster: watch the nodes"}
+
+
+def test_recreate_removes_first(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.make(settings=given.settings(**{**SMALL, "cluster": {"servers": 3}}))
+    document = plan(machine, capsys, recreate=True)
+    steps = {step["name"]: step for step in document["steps"]}
+    assert steps["down: nodes"]["do"] == "run"
+    assert "down: nodes" in given_above(document, "cluster: create")
+    assert machine.acted == []
+    assert "will refuse" not in plan(machine, capsys, "text", recreate=True)
+
+
+def given_above(document: Any, name: str) -> set[str]:
+    needs = {step["name"]: step["needs"] for step in document["steps"]}
+    found: set[str] = set()
+    new = set(needs[name])
+    while new:
+        found |= new
+        new = {need for each in new for need in needs[each]} - found
+    return found
+
+
+def test_drift_is_told_beside_the_plan(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.make(settings=given.settings(**{**SMALL, "cluster": {"servers": 3}}))
+    out = plan(machine, capsys, "text")
+    assert "`up` will refuse: k3d cannot change in place" in out
+    assert "cluster.servers: 3 → 1" in out
+    assert "--recreate" in out
+
+
+def test_of_a_stopped_cluster_it_says_what_it_cannot_know(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.make(running=False)
+    out = plan(machine, capsys, "text")
+    assert "The cluster is stopped" in out
+    assert "cluster: start" in out
+
+
+def test_a_plan_without_anything_to_say_has_no_notes(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not plan(machine, capsys, "text").rstrip("\n").endswith("\n")
+    assert "The cluster is stopped" not in plan(machine, capsys, "text")
+
+
+def test_programs_that_are_missing_come_first(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.uname", lambda: type("Uname", (), {"sysname": "Linux", "machine": "x86_64"}))
+    object.__setattr__(machine.programs, "paths", {"helm": None})
+    document = plan(machine, capsys)
+    assert doing(document)["tools: helm"] == "run"
+    assert "tools: kubectl" not in doing(document)
+    assert "tools: helm" in given_above(document, "cluster: create")
+    assert machine.acted == []
+
+
+@pytest.mark.parametrize("recreate", [False, True])
+def test_a_cluster_of_somebody_else(machine: Machine, capsys: pytest.CaptureFixture[str], recreate: bool) -> None:
+    machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
+    if recreate:
+        with pytest.raises(BadInput, match="--recreate has no meaning"):
+            plan(machine, capsys, recreate=True, engine="existing", context="team")
+    else:
+        found = doing(plan(machine, capsys, engine="existing", context="team"))
+        assert found["namespaces: apply"] == "run"
+        assert not any(name.startswith("cluster") for name in found)

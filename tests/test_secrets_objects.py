@@ -1,0 +1,137 @@
+"""Secrets: in each of their namespaces, in no log; one without a value is left out, and an existing one stays."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import secrets
+from tasks.core.errors import BadInput
+from tasks.engine.step import State
+from tasks.namespaces import APPLY as NAMESPACES
+from tasks.secrets import APPLY
+from tests import given
+from tests.given_direct import DirectApi, refusal
+from tests.given_live import FakeApi, holding, ran, reached
+from tests.programs import Answer, FakePrograms, seen
+
+CANARY = "canary-4711-in-a-secret"
+
+
+def of(folder: Path, programs: FakePrograms | None = None, *, environ: dict[str, str], **secret: Any) -> Any:
+    """The situation's part of one secret `s` in namespaces `one` and `two`."""
+    settings = given.settings(namespaces=["one", "two"], secrets=[{"name": "s", **secret}] if secret else [])
+    session = given.session(folder, programs, settings=settings, environ=environ)
+    return given.situation(folder, programs, settings=settings, **secrets.values(session, {"secrets"}))
+
+
+def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": ""})
+    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(situation, FakeApi())
+    (step,) = secrets.steps(situation)
+    assert step.name == APPLY
+    assert NAMESPACES in step.needs
+    given.act(step)
+    (call,) = programs.calls
+    assert (call.command.stdin or "").count('"kind": "Secret"') == 2
+    assert call.quiet
+    assert CANARY not in seen(programs.calls)
+
+
+def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": Answer(code=1, out=CANARY, err=f"error: invalid value {CANARY}")})
+    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(situation, FakeApi())
+    result = ran(secrets.steps(situation))[APPLY]
+    assert result.state is State.FAILED
+    assert CANARY not in f"{result.why} {result.error}"
+
+
+def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    programs = FakePrograms(otherwise=Answer(), log_dir=tmp_path / "logs")
+    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(situation, DirectApi())
+    result = ran(secrets.steps(situation))[APPLY]
+    assert result.state is State.RAN
+    assert programs.calls == []
+    assert [sent["data"]["k"] for _path, sent in api.patched] == [base64.b64encode(CANARY.encode()).decode()] * 2
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_text() == "one/secret/s applied\ntwo/secret/s applied\n"
+
+
+def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
+    situation = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(situation, DirectApi())
+    said = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
+    api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, said, "Invalid")]
+    result = ran(secrets.steps(situation))[APPLY]
+    assert result.state is State.FAILED
+    assert "*** / *** !" in f"{result.error}"
+    assert CANARY not in f"{result.why} {result.error}"
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [({}, "PASSWORD is not set"), ({"PASSWORD": ""}, "PASSWORD is empty"), ({"PASSWORD": " "}, "PASSWORD is empty")],
+)
+def test_one_without_a_value_is_left_out_and_an_existing_one_stays(
+    tmp_path: Path, environ: dict[str, str], why: str
+) -> None:
+    (step,) = secrets.steps(of(tmp_path, environ=environ, values={"k": {"env": "PASSWORD"}}))
+    assert (step.name, step.skip) == ("secrets: leave out s", f"{why}; an existing secret stays")
+
+
+def test_one_that_is_left_out_stops_no_other(tmp_path: Path) -> None:
+    settings = given.settings(
+        namespaces=["one"],
+        secrets=[{"name": "apply", "values": {"k": {"env": "A"}}}, {"name": "b", "values": {"k": {"env": "B"}}}],
+    )
+    session = given.session(tmp_path, settings=settings, environ={"B": "value-of-b"})
+    steps = secrets.steps(given.situation(tmp_path, settings=settings, **secrets.values(session, {"secrets"})))
+    assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (APPLY, True)]
+
+
+def test_where_none_is_configured_the_step_says_so(tmp_path: Path) -> None:
+    (step,) = secrets.steps(of(tmp_path, environ={}))
+    assert (step.name, step.skip) == (APPLY, "nothing is configured")
+
+
+def test_one_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    situation = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    again = given.situation(tmp_path, secrets=situation.secrets, live=holding(situation.secrets))
+    assert secrets.steps(again)[0].skip == "all 2 are as configured"
+
+
+def test_values_are_read_only_where_secrets_are_put_in(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"pass": CANARY})
+    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": ["pass", "show"]}}}])
+    session = given.session(tmp_path, programs, settings=settings)
+    assert secrets.values(session, {"manifests", "helm"}) == {}
+    assert programs.calls == []
+    assert len(secrets.values(session, {"secrets"})["secrets"]) == 6
+    assert [(call.line, call.quiet) for call in programs.calls] == [("pass show", True)]
+
+
+@pytest.mark.parametrize(("argv", "program"), [(["./bin/give", "it"], "bin/give"), (["give", "it"], "give")])
+def test_a_command_runs_in_the_projects_folder(tmp_path: Path, argv: list[str], program: str) -> None:
+    programs = FakePrograms(otherwise=Answer(out=CANARY))
+    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": argv}}}], timeouts={"command": 9})
+    secrets.values(given.session(tmp_path, programs, settings=settings), {"secrets"})
+    (command,) = programs.asked
+    assert command.argv == (str(given.ROOT / program) if "/" in program else program, "it")
+    assert command.cwd == given.ROOT
+    assert command.deadline == 9
+
+
+def test_a_command_that_fails_is_told_without_what_it_wrote(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"give": Answer(out=CANARY, err=f"no key for {CANARY}", code=3)})
+    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": ["give"]}}}])
+    with pytest.raises(BadInput) as caught:
+        secrets.values(given.session(tmp_path, programs, settings=settings), {"secrets"})
+    assert "give ended with code 3" in caught.value.why
+    assert CANARY not in str(caught.value)

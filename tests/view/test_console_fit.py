@@ -1,0 +1,91 @@
+"""Text that fits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.view.console import ASCII, UNICODE, cells, clean, cut, line, listed, marks, pad, seconds, some, wrap
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.04, "0.0 s"),
+        (-0.1, "0.0 s"),
+        (9.96, "10.0 s"),
+        (99.94, "99.9 s"),
+        (99.96, "1 min 40 s"),
+        (185, "3 min 05 s"),
+        (3719.6, "1 h 02 min"),
+    ],
+)
+def test_seconds_as_people_read_them(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_what_a_program_wrote_cannot_move_the_cursor_or_forge_a_line() -> None:
+    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07ok\r\nnext\x07\u202e") == "red ok  next  "
+
+
+@pytest.mark.parametrize("width", range(12))
+@pytest.mark.parametrize("text", ["", "abcdefghij", "日本語日本語", "e\u0301" * 9])
+def test_what_is_cut_fits(text: str, width: int) -> None:
+    short = cut(text, width)
+    assert cells(short) <= width
+    assert short in (text, "") or short.endswith("…")
+    assert cells(pad(short, 20)) == 20
+
+
+def test_commands_in_back_quotes_survive_wrapping() -> None:
+    lines = wrap("remove it with `helm uninstall cert-manager -n cert-manager`, or else", 40, first="  do: ")
+    assert lines[0] == "  do: remove it with"
+    assert "      `helm uninstall cert-manager -n cert-manager`," in lines
+    assert wrap("a\nb", None, first="> ") == ["> a", "  b"]
+    assert wrap("", 40, first="> ") == [">"]
+
+
+def test_the_first_few_and_how_many_more() -> None:
+    assert some(["a", "b", "c", "d"]) == "a, b, c, d"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+@pytest.mark.parametrize("width", range(14))
+def test_a_line_that_is_fitted_keeps_its_meanings(width: int) -> None:
+    whole = line(("good", "good"), " and ", ("bad", "bad"))
+    short = whole.fitted(width)
+    assert short.text == cut(whole.text, width)
+    assert all(style == "good" for text, style in short.parts if text in "good")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("utf-8", UNICODE), ("ascii", ASCII), ("latin-1", ASCII), (None, ASCII), ("no-such", ASCII)],
+)
+def test_an_encoding_without_our_signs_gets_plain_ones(encoding: str | None, expected: object) -> None:
+    assert marks(encoding) is expected
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (40, "helm: argo, helm: cert, health"),
+        (29, "helm: argo and 2 more"),
+        (33, "helm: argo, helm: cert, health"),
+        (21, "helm: argo and 2 more"),
+        (20, "helm: ar… and 2 more"),
+        (18, ""),
+        (0, ""),
+    ],
+)
+def test_whole_names_as_many_as_fit(room: int, text: str) -> None:
+    found = listed(["helm: argo", "helm: cert", "health"], room)
+    assert found == text
+    assert cells(found) <= room
+
+
+@pytest.mark.parametrize("width", [8, 12, 20, 40])
+def test_with_broken_words_no_line_is_too_long(width: int) -> None:
+    text = "registry.example.org/openframe/a-very-long-name and `helm: fetch a/b 1.0 s`"
+    lines = wrap(text, width, first="  a ", rest="    ", break_words=True)
+    assert max(cells(line) for line in lines) <= width
+    assert "".join("".join(lines).split()) == "a" + "".join(text.split())
