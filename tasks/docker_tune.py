@@ -26,7 +26,7 @@ from tasks.run.registries import cache_name, cache_step
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
 
@@ -46,12 +46,12 @@ def docker_tune(session: Session, *, undo: bool) -> int:
     return 0
 
 
-def steps(situation: Situation) -> list[Step]:
+def steps(facts: Facts) -> list[Step]:
     """What `up` does of it: one step before all others, and one for a mirror whose cache has yet to be made."""
-    if situation.settings.docker.tune != "auto" or situation.host is None or _rehearsed(situation):
+    if facts.settings.docker.tune != "auto" or facts.host is None or _rehearsed(facts):
         return []
     try:
-        return _automatic(situation, situation.host)
+        return _automatic(facts, facts.host)
     except LaunchError as error:  # a launch goes on without
         return [Step(name=FILE, task=TASK, skip=error.what)]
 
@@ -63,40 +63,40 @@ def first(plan_: Sequence[Step]) -> list[Step]:
     return [step if step.needs or step.name == FILE else replace(step, needs=(FILE,)) for step in plan_]
 
 
-def unmirrored(situation: Situation) -> list[Step]:
+def unmirrored(facts: Facts) -> list[Step]:
     """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
-    host, look = situation.host, reader(situation.programs)
-    if host is None or away(host) or _rehearsed(situation):
+    host, look = facts.host, reader(facts.programs)
+    if host is None or away(host) or _rehearsed(facts):
         return []
-    place = locate(host, situation.environ, situation.settings.docker.daemon_json, look)
+    place = locate(host, facts.environ, facts.settings.docker.daemon_json, look)
     told = look(remembering.place(place.file))
     memory = remembering.load(told.data, place.file) if told is not None else None
     if memory is None or MIRRORS not in memory.changes:
         return []
     try:
-        work = Work(programs=situation.programs, hands=hands(place.file, situation.programs), place=place)
+        work = Work(programs=facts.programs, hands=hands(place.file, facts.programs), place=place)
     except NoRights as error:
         return [Step(name=UNMIRROR, task=TASK, skip=f"{error.what}; `invoke docker-tune --undo`, as root, does it")]
     ours = {key: each.set for key, each in memory.changes.items()}
     wishes = Wishes(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
-    act = _acting(work, lambda: wishes, _lock(situation.folders.state.parent))
+    act = _acting(work, lambda: wishes, _lock(facts.folders.state.parent))
     return [_step(UNMIRROR, act, f"{place.file} names {memory.changes[MIRRORS].set}")]
 
 
-def _rehearsed(situation: Situation) -> bool:
+def _rehearsed(facts: Facts) -> bool:
     """A rehearsal's engine is a stand-in: the Docker that runs on this machine is none of its business."""
-    return not isinstance(situation.reach, Network)
+    return not isinstance(facts.reach, Network)
 
 
-def _automatic(situation: Situation, host: Engine) -> list[Step]:
-    settings, look = situation.settings, reader(situation.programs)
+def _automatic(facts: Facts, host: Engine) -> list[Step]:
+    settings, look = facts.settings, reader(facts.programs)
     if away(host):
         raise elsewhere(host, _wishes(settings, None))
-    place = locate(host, situation.environ, settings.docker.daemon_json, look)
+    place = locate(host, facts.environ, settings.docker.daemon_json, look)
     kept, told = look(place.file), look(remembering.place(place.file))
     memory = remembering.load(told.data, place.file) if told is not None else None
     cache = _cache(settings)
-    there = situation.registries.get(cache) if cache is not None else None
+    there = facts.registries.get(cache) if cache is not None else None
     late = cache is not None and (there is None or not there.started)
     wishes = _wishes(settings, there.port if there is not None and not late else None)
     if late and memory is not None and MIRRORS in memory.changes:  # until the new cache's address is known
@@ -106,15 +106,15 @@ def _automatic(situation: Situation, host: Engine) -> list[Step]:
     found = [Step(name=FILE, task=TASK, skip="; ".join((f"{place.file} is as configured", *made.left)))]
     if done and not late:
         return found
-    work = Work(programs=situation.programs, hands=hands(place.file, situation.programs), place=place)
-    lock = _lock(situation.folders.state.parent)
+    work = Work(programs=facts.programs, hands=hands(place.file, facts.programs), place=place)
+    lock = _lock(facts.folders.state.parent)
     if not done:
         found = [_step(FILE, _unless_untouched(_acting(work, lambda: wishes, lock)), "; ".join(made.told))]
     if late and cache is not None:
         name = cache
 
         def then() -> Wishes:
-            return _wishes(settings, port_of(situation, name))
+            return _wishes(settings, port_of(facts, name))
 
         step = _step(MIRROR, _unless_untouched(_acting(work, then, lock)), "the address of the cache that was made")
         hub = next(each for each in settings.registries.caches if each.upstream == HUB)

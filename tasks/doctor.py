@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import FAILED, NO_ENGINE, OK, BadInput
 
 if TYPE_CHECKING:
-    from tasks.checks.facts import Facts
-    from tasks.facts.facts import Situation
+    from tasks.checks.facts import HostFacts
+    from tasks.facts.facts import Facts
     from tasks.run.session import Session
 
 
@@ -38,20 +38,20 @@ def doctor(session: Session, *, fix: bool, form: str) -> int:
     return code
 
 
-def stop_launch(session: Session, situation: Situation) -> None:
+def stop_launch(session: Session, facts: Facts) -> None:
     """Only what would stop a launch, from facts that are there or cost no process. Raises `LaunchError`."""
     from tasks.checks.every import examine, problems
     from tasks.checks.finding import Unfit
     from tasks.checks.gather import brief
     from tasks.facts.engine import engine
 
-    host = situation.host or engine(situation.programs)
-    found = problems(examine(brief(session, situation, host)))
+    host = facts.host or engine(facts.programs)
+    found = problems(examine(brief(session, facts, host)))
     if found:
         raise Unfit(found)
 
 
-def _code(facts: Facts, *, stops: bool) -> int:
+def _code(facts: HostFacts, *, stops: bool) -> int:
     if facts.no_engine is not None:
         return NO_ENGINE
     return FAILED if stops else OK

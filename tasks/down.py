@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tasks.core.errors import BadInput
 from tasks.engine.step import Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.gather import survey
 from tasks.k3d import removal
 from tasks.run.launch import bounds
@@ -28,24 +28,24 @@ def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
         session.open_logs()
         if not session.options.owns_cluster:
             return _existing(session, yes=yes, refused="--stop" if stop else "--purge" if purge else "")
-        situation = survey(session, ())
+        facts = survey(session, ())
         if stop:
-            session.run(removal.stop_steps(situation), bounds(situation), situation=None)
+            session.run(removal.stop_steps(facts), bounds(facts), facts=None)
             return 0
-        found = removal.remains(situation)
-        steps = removal.steps(situation, found)
+        found = removal.remains(facts)
+        steps = removal.steps(facts, found)
         if purge:
-            steps = [*steps, *_purge(session, situation, tuple(step.name for step in steps))]
-        session.run(steps, bounds(situation), situation=None)
+            steps = [*steps, *_purge(session, facts, tuple(step.name for step in steps))]
+        session.run(steps, bounds(facts), facts=None)
     if session.rehearsal is not None:
         session.rehearsal.leave()
     return 0
 
 
-def _purge(session: Session, situation: Situation, needs: tuple[str, ...]) -> list[Step]:
+def _purge(session: Session, facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     from tasks.registry import purge_steps
 
-    return [replace(step, needs=(*step.needs, *needs)) for step in purge_steps(session, situation)]
+    return [replace(step, needs=(*step.needs, *needs)) for step in purge_steps(session, facts)]
 
 
 def _existing(session: Session, *, yes: bool, refused: str) -> int:
@@ -59,13 +59,13 @@ def _existing(session: Session, *, yes: bool, refused: str) -> int:
     from tasks.run import leaving, uninstall
     from tasks.run.existing import existing
 
-    situation = existing(session, ("helm",))
-    left = leaving.look(situation)
-    steps = uninstall.steps(situation, left)
+    facts = existing(session, ("helm",))
+    left = leaving.look(facts)
+    steps = uninstall.steps(facts, left)
     doing = [step for step in steps if step.skip is None]
     if doing and not yes:
         _ask(session.name, doing, left.staying)
-    session.run(steps, bounds(situation), situation=situation)
+    session.run(steps, bounds(facts), facts=facts)
     return 0
 
 

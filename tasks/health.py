@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.objects import system_items
 from tasks.k3d.steps import READY, START
 from tasks.kube.readiness import node_ready
@@ -25,22 +25,22 @@ _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _APPS = "apps/v1"
 
 
-def expected_nodes(situation: Situation) -> int | None:
+def expected_nodes(facts: Facts) -> int | None:
     """How many nodes there should be; None where the cluster is not ours."""
-    if situation.engine == "existing":
+    if facts.engine == "existing":
         return None
-    running = len(situation.standing.of("server", "agent"))
-    return max(running, situation.settings.cluster.servers + situation.shape.agents)
+    running = len(facts.cluster.of("server", "agent"))
+    return max(running, facts.settings.cluster.servers + facts.shape.agents)
 
 
-def steps(situation: Situation, before: Sequence[Step] = (), *, everything: bool = False) -> list[Step]:
+def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False) -> list[Step]:
     """The waits; skipped where the facts, read a moment ago, say that all is well.
 
     `before`: steps that put objects into the cluster, which may use components. `everything`: also what nothing uses.
     """
-    healthy = well(situation, everything=everything)
-    deadline = situation.settings.timeouts.health
-    used = components.step(situation, before, everything=everything)
+    healthy = well(facts, everything=everything)
+    deadline = facts.settings.timeouts.health
+    used = components.step(facts, before, everything=everything)
     found = [
         Step(
             name=name,
@@ -54,62 +54,62 @@ def steps(situation: Situation, before: Sequence[Step] = (), *, everything: bool
             expected=expected,
         )
         for name, action, why, expected in (
-            (NODES, _nodes(situation), "all that are configured", 8.0),
-            (ENDPOINTS, _endpoints(situation), "/readyz and what this server offers", 1.0),
-            (SYSTEM, _system(situation, everything), "CoreDNS and what else runs in kube-system", 12.0),
+            (NODES, _nodes(facts), "all that are configured", 8.0),
+            (ENDPOINTS, _endpoints(facts), "/readyz and what this server offers", 1.0),
+            (SYSTEM, _system(facts, everything), "CoreDNS and what else runs in kube-system", 12.0),
         )
     ]
     return [*found, used] if used is not None else found
 
 
-def well(situation: Situation, *, everything: bool = False) -> dict[str, str]:
+def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     """Steps of which the facts say already that nothing has to be waited for, each with the reason."""
-    live = situation.live
+    live = facts.live
     if live is None:
         return {}
     found = {}
-    wanted = expected_nodes(situation)
+    wanted = expected_nodes(facts)
     if live.nodes and not live.nodes_unready and len(live.nodes) >= (wanted or 1):
         found[NODES] = f"all {len(live.nodes)} are"
     if not live.failing:
         found[ENDPOINTS] = f"{len(live.served)} answer"
-    complete = "coredns" in components.off(situation) or "deployment/coredns" in live.system
-    waits = components.waited_for(situation, everything=everything)
+    complete = "coredns" in components.off(facts) or "deployment/coredns" in live.system
+    waits = components.waited_for(facts, everything=everything)
     system = {key: text for key, text in live.system.items() if waits(key.partition("/")[2])}
     if complete and not any(system.values()):
         found[SYSTEM] = f"{len(system)} workloads are ready"
     return found
 
 
-def reporting(situation: Situation) -> Step:
+def reporting(facts: Facts) -> Step:
     """A cluster that was started shows the state of before until its kubelets report: no fact is asked for earlier."""
     return Step(
         name=REPORT,
         task=TASK,
-        action=_reporting(situation),
+        action=_reporting(facts),
         needs=(START, READY),
         wait=True,
-        deadline=situation.settings.timeouts.health,
+        deadline=facts.settings.timeouts.health,
         why="until then the API shows what was before the nodes were stopped",
         expected=4.0,
     )
 
 
-def _reporting(situation: Situation) -> Action:
+def _reporting(facts: Facts) -> Action:
     """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
 
     def act(context: Context) -> Report | None:
         from tasks.kube.client import wait_until
 
-        ids = [node.id for node in situation.standing.of("server", "agent")]
-        found = docker.inspected(situation.programs.run(docker.inspect(ids), context).out)
+        ids = [node.id for node in facts.cluster.of("server", "agent")]
+        found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
         since = {each["Name"].lstrip("/"): str(each["State"].get("StartedAt", "")) for each in found}
         silent: list[str] = []
 
         def look() -> bool | None:
             renewed = {
                 item["metadata"]["name"]: str((item.get("spec") or {}).get("renewTime", ""))
-                for item in situation.api().get(_LEASES)["items"]
+                for item in facts.api().get(_LEASES)["items"]
             }
             silent[:] = [name for name, start in since.items() if not _later(renewed.get(name, ""), start)]
             context.say(f"{len(since) - len(silent)} of {len(since)} nodes")
@@ -126,11 +126,11 @@ def _later(time: str, start: str) -> bool:
     return time[:19] > start[:19]
 
 
-def _nodes(situation: Situation) -> Action:
+def _nodes(facts: Facts) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.kube.watch import watch_until
 
-        wanted = expected_nodes(situation)
+        wanted = expected_nodes(facts)
         seen: list[str] = []
 
         def look(api: Api) -> list[str] | None:
@@ -141,13 +141,13 @@ def _nodes(situation: Situation) -> Action:
             return ready if ready and len(ready) >= (wanted or len(items)) else None
 
         telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
-        ready = watch_until(situation.watched(), look, context, telling=telling)
+        ready = watch_until(facts.watched(), look, context, telling=telling)
         return Report(why=f"{len(ready)} nodes")
 
     return act
 
 
-def _endpoints(situation: Situation) -> Action:
+def _endpoints(facts: Facts) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.kube.client import wait_until
         from tasks.kube.endpoints import endpoints
@@ -155,7 +155,7 @@ def _endpoints(situation: Situation) -> Action:
         bad: list[str] = []
 
         def look() -> list[str] | None:
-            found = endpoints(situation.api())
+            found = endpoints(facts.api())
             bad[:] = [f"{each.name}: {each.detail}" for each in found if each.state == "failing"]
             return [each.name for each in found if each.state == "ok"] if not bad else None
 
@@ -176,13 +176,13 @@ def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = la
     return tuple(dict.fromkeys([*dns, *there]))
 
 
-def _system(situation: Situation, everything: bool) -> Action:
+def _system(facts: Facts, everything: bool) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.run.pulls import doubting
 
-        off, waits = components.off(situation), components.waited_for(situation, everything=everything)
+        off, waits = components.off(facts), components.waited_for(facts, everything=everything)
         keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
-        told = wait_ready(situation.watched(), keys, context, doubt=doubting(situation))
+        told = wait_ready(facts.watched(), keys, context, doubt=doubting(facts))
         return Report(why=f"{len(told)} workloads")
 
     return act

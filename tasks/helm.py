@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.steps import READY
 from tasks.kube.apply import line
 from tasks.kube.objects import digest
@@ -57,18 +57,18 @@ def _where(release: Release) -> str:
     return "" if release.namespace == release.name else f" in {release.namespace}"
 
 
-def steps(situation: Situation) -> list[Step]:
+def steps(facts: Facts) -> list[Step]:
     """Fetch, install and wait for each release."""
-    if not situation.releases:
+    if not facts.releases:
         return []
-    charts = {_key(release): chart_of(situation, release) for release in situation.releases}
-    reasons = {_key(release): _why(situation, release, charts[_key(release)]) for release in situation.releases}
-    wanted = [charts[_key(r)] for r in situation.releases if reasons[_key(r)] is not None]
-    found = fetch_steps(situation, tuple(charts.values()), frozenset(chart.id for chart in wanted))
-    for release in situation.releases:
-        needed = [each for need in release.needs for each in named(need, situation.releases)]
+    charts = {_key(release): chart_of(facts, release) for release in facts.releases}
+    reasons = {_key(release): _why(facts, release, charts[_key(release)]) for release in facts.releases}
+    wanted = [charts[_key(r)] for r in facts.releases if reasons[_key(r)] is not None]
+    found = fetch_steps(facts, tuple(charts.values()), frozenset(chart.id for chart in wanted))
+    for release in facts.releases:
+        needed = [each for need in release.needs for each in named(need, facts.releases)]
         needs = tuple(done_name(each) for each in needed)
-        found += _release(situation, release, charts[_key(release)], reasons[_key(release)], needs)
+        found += _release(facts, release, charts[_key(release)], reasons[_key(release)], needs)
     return found
 
 
@@ -76,49 +76,47 @@ def _key(release: Release) -> str:
     return f"{release.namespace}/{release.name}"
 
 
-def _live(situation: Situation, release: Release) -> LiveRelease | None:
-    return None if situation.live is None else situation.live.releases.get((release.namespace, release.name))
+def _live(facts: Facts, release: Release) -> LiveRelease | None:
+    return None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
 
 
-def fingerprint(situation: Situation, release: Release, chart: Chart) -> str:
+def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
     """What a release was installed with, short enough for a label."""
-    return release_fingerprint(release, chart.identity, values_of(situation, release))
+    return release_fingerprint(release, chart.identity, values_of(facts, release))
 
 
-def values_of(situation: Situation, release: Release) -> dict[str, Any]:
+def values_of(facts: Facts, release: Release) -> dict[str, Any]:
     """The values of a release as Helm gets them."""
-    cluster = situation.settings.cluster
-    return release_values(release, situation.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
+    cluster = facts.settings.cluster
+    return release_values(release, facts.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
 
 
-def _why(situation: Situation, release: Release, chart: Chart) -> str | None:
+def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     """Why a release must be installed or upgraded; None if it need not be."""
-    if situation.live is None:
+    if facts.live is None:
         return chart.display
-    live = _live(situation, release)
+    live = _live(facts, release)
     if live is None:
         return "it is missing"
-    if ending(situation, release.namespace):
+    if ending(facts, release.namespace):
         return "its namespace is being deleted"
     if live.status != "deployed":
         return f"its status is {live.status}"
-    if live.labels.get(helm.FINGERPRINT) != fingerprint(situation, release, chart):
+    if live.labels.get(helm.FINGERPRINT) != fingerprint(facts, release, chart):
         return "its chart or values have changed"
-    gone = situation.live.gone.get((release.namespace, release.name), ())
+    gone = facts.live.gone.get((release.namespace, release.name), ())
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         return f"{gone[0].kind.lower()}/{gone[0].name} is gone{more}"
     return None
 
 
-def _release(
-    situation: Situation, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]
-) -> list[Step]:
+def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:
     found: list[Step] = []
-    live = _live(situation, release)
+    live = _live(facts, release)
     before = (READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
-    if why is not None and live is not None and _left_behind(situation, live):
-        clear = _clear(situation, release, live)
+    if why is not None and live is not None and _left_behind(facts, live):
+        clear = _clear(facts, release, live)
         found.append(clear)
         before = (*before, clear.name)
     found.append(
@@ -126,7 +124,7 @@ def _release(
             name=install_name(release),
             task=TASK,
             kind=KIND,
-            action=_install(situation, release, chart),
+            action=_install(facts, release, chart),
             needs=before,
             deadline=release.timeout + 15,
             retry=Retry(attempts=4, first=1.0, cap=8.0),
@@ -135,28 +133,28 @@ def _release(
             expected=1.5,
         )
     )
-    found.append(_ready(situation, release, changed=why is not None))
+    found.append(_ready(facts, release, changed=why is not None))
     return found
 
 
-def _left_behind(situation: Situation, live: LiveRelease) -> bool:
+def _left_behind(facts: Facts, live: LiveRelease) -> bool:
     """Whether Helm's last work on a release has not ended, so that the next one refuses to touch it (helm#10323).
 
     What is in a namespace that is being deleted goes with it.
     """
-    return is_pending(live) and not ending(situation, live.namespace)
+    return is_pending(live) and not ending(facts, live.namespace)
 
 
-def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
+def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     from tasks.run.command import run
 
     def act(context: Context) -> Report | None:
-        if not situation.owns_cluster:
+        if not facts.owns_cluster:
             place = (release.namespace, release.name)
-            now = releases(situation.api(), place).get(place)
+            now = releases(facts.api(), place).get(place)
             if now is None or (now.status, now.revision) != (live.status, live.revision):
                 return Report(skipped=True, why="the Helm that was at work on it has gone on")
-        return Report(exit_code=run(situation.helm_programs, _clearing(situation, release, live), context).code)
+        return Report(exit_code=run(facts.helm_programs, _clearing(facts, release, live), context).code)
 
     return Step(
         name=f"helm: clear {release.name}{_where(release)}",
@@ -165,28 +163,28 @@ def _clear(situation: Situation, release: Release, live: LiveRelease) -> Step:
         action=act,
         needs=(READY,),
         deadline=release.timeout + 15,
-        why=f"{live.status}: {'--clear-pending' if situation.clear_pending else 'the Helm that held it is gone'}",
+        why=f"{live.status}: {'--clear-pending' if facts.clear_pending else 'the Helm that held it is gone'}",
         expected=1.0,
     )
 
 
-def _clearing(situation: Situation, release: Release, live: LiveRelease) -> Command:
+def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
     """A first revision, and what was to be removed, is removed; else the revision before comes back.
 
     A rollback would set what others hold: where that is to stay, only the record of the pending revision is removed,
     and the upgrade goes on from the one before.
     """
-    kubeconfig, name, namespace = situation.folders.kubeconfig, release.name, release.namespace
+    kubeconfig, name, namespace = facts.folders.kubeconfig, release.name, release.namespace
     if live.revision == 1 or live.status == "uninstalling":
         return helm.uninstall(kubeconfig, name, namespace, release.timeout)
     if release.conflicts == "theirs":
         record = {"name": helm.record_name(name, live.revision), "namespace": namespace}
         return kubectl.delete(kubeconfig, line({"apiVersion": "v1", "kind": "Secret", "metadata": record}))
-    forced = situation.helm_major >= 4 and live.server_side_before
+    forced = facts.helm_major >= 4 and live.server_side_before
     return helm.rollback(kubeconfig, name, namespace, release.timeout, force_conflicts=forced)
 
 
-def _clear_own(situation: Situation, release: Release, context: Context) -> None:
+def _clear_own(facts: Facts, release: Release, context: Context) -> None:
     """What this step's attempt before has left pending, because the API went silent under it.
 
     Before that attempt the release was not pending, so no other Helm is at it; in a cluster of somebody else one
@@ -194,42 +192,42 @@ def _clear_own(situation: Situation, release: Release, context: Context) -> None
     """
     from tasks.run.command import run
 
-    if not situation.owns_cluster:
+    if not facts.owns_cluster:
         return
-    live = releases(situation.api()).get((release.namespace, release.name))
+    live = releases(facts.api()).get((release.namespace, release.name))
     if live is not None and live.status.startswith("pending-"):
-        run(situation.helm_programs, _clearing(situation, release, live), context)
+        run(facts.helm_programs, _clearing(facts, release, live), context)
 
 
-def _install(situation: Situation, release: Release, chart: Chart) -> Action:
+def _install(facts: Facts, release: Release, chart: Chart) -> Action:
     before: dict[Key, Mapping[str, Any]] = {}
 
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import answers_again
         from tasks.run.release_conflicts import resolved
 
-        answers_again(situation, context)
+        answers_again(facts, context)
         if context.attempt > 1:
-            _clear_own(situation, release, context)
-        server_side = _server_side(situation, release, context)
-        upgrade = functools.partial(_upgrade, situation, release, chart, context)
-        return resolved(situation, release, context, before, upgrade, server_side=server_side)
+            _clear_own(facts, release, context)
+        server_side = _server_side(facts, release, context)
+        upgrade = functools.partial(_upgrade, facts, release, chart, context)
+        return resolved(facts, release, context, before, upgrade, server_side=server_side)
 
     return act
 
 
-def _server_side(situation: Situation, release: Release, context: Context) -> bool:
+def _server_side(facts: Facts, release: Release, context: Context) -> bool:
     """Whether Helm will use server-side apply: version 4 does, but for releases that were put in otherwise (Helm 3)."""
-    if situation.helm_major < 4:
+    if facts.helm_major < 4:
         return False
-    live = _live(situation, release)
-    if context.attempt > 1 or (live is not None and _left_behind(situation, live)):  # it was cleared meanwhile
-        live = releases(situation.api()).get((release.namespace, release.name))
+    live = _live(facts, release)
+    if context.attempt > 1 or (live is not None and _left_behind(facts, live)):  # it was cleared meanwhile
+        live = releases(facts.api()).get((release.namespace, release.name))
     return live is None or live.server_side
 
 
 def _upgrade(
-    situation: Situation,
+    facts: Facts,
     release: Release,
     chart: Chart,
     context: Context,
@@ -239,12 +237,12 @@ def _upgrade(
 ) -> Completed:
     from tasks.run.command import run
 
-    values, archive = values_of(situation, release), chart.archive(situation)
-    mark = fingerprint(situation, release, chart)
-    stamp = _stamp(situation, mark, archive)
-    how = verb_for(situation, release)
+    values, archive = values_of(facts, release), chart.archive(facts)
+    mark = fingerprint(facts, release, chart)
+    stamp = _stamp(facts, mark, archive)
+    how = verb_for(facts, release)
     command = helm.upgrade(
-        situation.folders.kubeconfig,
+        facts.folders.kubeconfig,
         release.name,
         release.namespace,
         archive,
@@ -256,26 +254,26 @@ def _upgrade(
         post_renderer=post_renderer,
         **how,
     )
-    if not situation.owns_cluster:
-        refuse_hooks(situation, release, command, context)
-    done = run(situation.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
+    if not facts.owns_cluster:
+        refuse_hooks(facts, release, command, context)
+    done = run(facts.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
     if stamp is not None:
         _keep(stamp)
     manifest = helm.manifest_of(done.out)
     if manifest is not None:
-        situation.handover.manifests[_key(release)] = manifest
+        facts.outputs.manifests[_key(release)] = manifest
     return done
 
 
-def _stamp(situation: Situation, mark: str, archive: str) -> Path | None:
+def _stamp(facts: Facts, mark: str, archive: str) -> Path | None:
     """A file that is there when Helm has validated the same chart with the same values for the same Kubernetes before.
 
     None in a cluster of somebody else: what it serves may be another thing tomorrow.
     """
-    if not situation.owns_cluster:
+    if not facts.owns_cluster:
         return None
-    name = digest([mark, Path(archive).name, situation.shape.image, situation.helm_version])
-    return situation.folders.cache / "validated" / name
+    name = digest([mark, Path(archive).name, facts.shape.image, facts.helm_version])
+    return facts.folders.cache / "validated" / name
 
 
 def _keep(stamp: Path) -> None:
@@ -285,19 +283,19 @@ def _keep(stamp: Path) -> None:
         stamp.touch(mode=0o600)
 
 
-def _ready(situation: Situation, release: Release, *, changed: bool) -> Step:
-    skip, live = None, _live(situation, release)
+def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
+    skip, live = None, _live(facts, release)
     notes = _notes(release, live.unreadable) if live is not None and not changed else ()
     if not release.wait:
         skip = "its `wait` is false"
-    elif not changed and situation.live is not None:
-        unready = situation.live.unready.get((release.namespace, release.name), ())
+    elif not changed and facts.live is not None:
+        unready = facts.live.unready.get((release.namespace, release.name), ())
         if not unready:
             skip = "; ".join(["all its workloads are ready", *notes])
     return Step(
         name=ready_name(release),
         task=TASK,
-        action=_waiting(situation, release),
+        action=_waiting(facts, release),
         needs=(install_name(release),),
         wait=True,
         deadline=release.timeout,
@@ -316,12 +314,12 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
     return (f"release {_key(release)}: objects that cannot be read in its manifest are not checked: {fault}",)
 
 
-def _waiting(situation: Situation, release: Release) -> Action:
+def _waiting(facts: Facts, release: Release) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.run.pulls import doubting
 
-        refs, fault = _workloads(situation, release)
-        told = wait_ready(situation.watched(), refs, context, jobs=release.wait_for_jobs, doubt=doubting(situation))
+        refs, fault = _workloads(facts, release)
+        told = wait_ready(facts.watched(), refs, context, jobs=release.wait_for_jobs, doubt=doubting(facts))
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         why = ", ".join(told[:3]) + more if told else "it has no workloads"
         return Report(why=why, notes=_notes(release, fault))
@@ -329,15 +327,15 @@ def _waiting(situation: Situation, release: Release) -> Action:
     return act
 
 
-def _workloads(situation: Situation, release: Release) -> tuple[tuple[Key, ...], str]:
+def _workloads(facts: Facts, release: Release) -> tuple[tuple[Key, ...], str]:
     """What has to become ready, by the manifest that this run installed, else by what the cluster keeps of it.
 
     And what of that manifest cannot be read.
     """
-    manifest = situation.handover.manifests.get(_key(release))
+    manifest = facts.outputs.manifests.get(_key(release))
     if manifest is not None:
         return wanted_refs(manifest, release.namespace), unreadable(manifest)
-    live = releases(situation.api()).get((release.namespace, release.name))
+    live = releases(facts.api()).get((release.namespace, release.name))
     if live is None:
         raise LaunchError(
             f"the release '{release.name}' is not there",

@@ -12,7 +12,7 @@ from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.health import SYSTEM
 from tasks.k3d.steps import READY
 from tasks.kube.addresses import assumed
@@ -151,47 +151,47 @@ _MAKERS = frozenset(
 """Kinds of objects that may bring kinds, or answer for webhooks, some time after they are applied."""
 
 
-def wanted_base(situation: Situation) -> list[dict[str, Any]]:
+def wanted_base(facts: Facts) -> list[dict[str, Any]]:
     """Base resources as configured. The policies let in every namespace that something of the launch goes to.
 
     In a cluster that is not this project's they go only into namespaces that it created, and nowhere else; the policies
     name the addresses that its nodes really have.
     """
-    admitted = [*namespaces.names(situation), *(release.namespace for release in situation.releases)]
+    admitted = [*namespaces.names(facts), *(release.namespace for release in facts.releases)]
     return base(
-        situation.settings,
-        situation.root,
-        managed=[each for each in situation.settings.namespaces if not namespaces.is_foreign(situation, each)],
+        facts.settings,
+        facts.root,
+        managed=[each for each in facts.settings.namespaces if not namespaces.is_foreign(facts, each)],
         admitted=admitted,
-        nodes=None if situation.owns_cluster or situation.live is None else situation.live.node_blocks,
-        whole_cluster=situation.owns_cluster,
+        nodes=None if facts.owns_cluster or facts.live is None else facts.live.node_blocks,
+        whole_cluster=facts.owns_cluster,
     )
 
 
-def _left_out(situation: Situation) -> str:
+def _left_out(facts: Facts) -> str:
     """Base resources that are switched on, and do not go into a cluster that is not this project's."""
-    if situation.owns_cluster:
+    if facts.owns_cluster:
         return ""
-    wanted = situation.settings.manifests
+    wanted = facts.settings.manifests
     whole = [name for name, on in ((NODE_LOCAL_DNS, wanted.node_local_dns), (STORAGE, wanted.storage_class)) if on]
-    foreign = [each for each in situation.settings.namespaces if namespaces.is_foreign(situation, each)]
+    foreign = [each for each in facts.settings.namespaces if namespaces.is_foreign(facts, each)]
     parts = [f"{' and '.join(whole)}: only in a cluster that this project makes"] if whole else []
     if foreign and (wanted.quota.enabled or wanted.network_policies):
         parts.append(f"policies and quotas of {', '.join(foreign)}: not created by this project")
     return "; ".join(parts)
 
 
-def wanted_own(situation: Situation) -> list[dict[str, Any]]:
+def wanted_own(facts: Facts) -> list[dict[str, Any]]:
     """The user's own, without namespaces that a launch makes anyway: these are made as the user's files have them."""
-    made = namespaces.defined(situation)
-    return [each for each in situation.own_objects() if not (is_namespace(each) and each["metadata"]["name"] in made)]
+    made = namespaces.defined(facts)
+    return [each for each in facts.own_objects() if not (is_namespace(each) and each["metadata"]["name"] in made)]
 
 
-def _by_needs(situation: Situation, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The user's own by the releases that their files need; those that need none first."""
     needs: dict[Key, tuple[str, ...]] = {}
-    for file in situation.settings.manifests.files:
-        for each in situation.own_objects([file.path]) if file.needs else ():
+    for file in facts.settings.manifests.files:
+        for each in facts.own_objects([file.path]) if file.needs else ():
             needs[key(each)] = tuple(dict.fromkeys((*needs.get(key(each), ()), *file.needs)))
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {(): []}
     for each in own:
@@ -199,70 +199,68 @@ def _by_needs(situation: Situation, own: Sequence[dict[str, Any]]) -> dict[tuple
     return found
 
 
-def steps(situation: Situation) -> list[Step]:
+def steps(facts: Facts) -> list[Step]:
     """Base resources in one apply; then the user's CRDs, and when they are served, the rest.
 
     What the rest needs of releases may come while it is applied: see `tasks.run.sending`. Files that name their
     `needs` are applied after these, each group by a step of its own.
     """
-    resources = wanted_base(situation)
-    found = [apply_step(situation, BASE, TASK, resources, needs=(READY, NAMESPACES))]
+    resources = wanted_base(facts)
+    found = [apply_step(facts, BASE, TASK, resources, needs=(READY, NAMESPACES))]
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
     if quotas:
-        found.append(counted_step(situation, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
-    left_out = _left_out(situation)
+        found.append(counted_step(facts, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
+    left_out = _left_out(facts)
     if left_out:
         found.append(Step(name=LEFT_OUT, task=TASK, skip=left_out))
-    own = [each for each in wanted_own(situation) if not is_there_as_wanted(situation, each)]
+    own = [each for each in wanted_own(facts) if not is_there_as_wanted(facts, each)]
     if not own:
         return found
-    groups = _by_needs(situation, own)
+    groups = _by_needs(facts, own)
     crds, rest = split(groups.pop(()))
     needs: tuple[str, ...] = (READY, NAMESPACES)
     if crds:
-        found.append(apply_step(situation, OWN_CRDS, TASK, crds, needs=(READY,)))
+        found.append(apply_step(facts, OWN_CRDS, TASK, crds, needs=(READY,)))
         found.append(
             Step(
                 name=OWN_READY,
                 task=TASK,
-                action=_served(situation, crds),
+                action=_served(facts, crds),
                 needs=(OWN_CRDS,),
                 wait=True,
-                deadline=situation.settings.timeouts.command,
+                deadline=facts.settings.timeouts.command,
                 skip=found[-1].skip,
                 why="what uses them is refused before",
                 expected=0.5,
             )
         )
         needs = (*needs, OWN_READY)
-    brings = any(each["kind"] in _MAKERS for each in difference(situation, own).objects)
+    brings = any(each["kind"] in _MAKERS for each in difference(facts, own).objects)
     if rest or not groups:
-        found.append(_own_step(situation, OWN, rest, needs=needs, brings=brings))
+        found.append(_own_step(facts, OWN, rest, needs=needs, brings=brings))
     for names, objects in groups.items():
-        after = [each for name in names for each in named(name, situation.releases)]
+        after = [each for name in names for each in named(name, facts.releases)]
         before = (READY, NAMESPACES, *(helm.done_name(each) for each in after))
-        found.append(_own_step(situation, f"{OWN} after {', '.join(names)}", objects, needs=before, brings=brings))
+        found.append(_own_step(facts, f"{OWN} after {', '.join(names)}", objects, needs=before, brings=brings))
     return found
 
 
-def is_there_as_wanted(situation: Situation, obj: dict[str, Any]) -> bool:
+def is_there_as_wanted(facts: Facts, obj: dict[str, Any]) -> bool:
     """Whether it is a namespace that was there before and would not be changed: manifests often bring theirs."""
-    if not is_namespace(obj) or not namespaces.is_foreign(situation, obj["metadata"]["name"]):
+    if not is_namespace(obj) or not namespaces.is_foreign(facts, obj["metadata"]["name"]):
         return False
-    there = situation.live.objects.get(key(obj)) if situation.live is not None else None
+    there = facts.live.objects.get(key(obj)) if facts.live is not None else None
     return there is not None and not differences(unmarked(obj), there)
 
 
-def _own_step(
-    situation: Situation, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool
-) -> Step:
+def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool) -> Step:
     """One that awaits what is being installed meanwhile."""
-    step = apply_step(situation, name, TASK, objects, needs=needs, more_to_come=brings)
-    names = [part for release in situation.releases for part in (helm.install_name(release), helm.ready_name(release))]
+    step = apply_step(facts, name, TASK, objects, needs=needs, more_to_come=brings)
+    names = [part for release in facts.releases for part in (helm.install_name(release), helm.ready_name(release))]
     return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM), wait=True)
 
 
-def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:
+def _served(facts: Facts, crds: list[dict[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.kube.resources import Key
         from tasks.kube.wait import wait_ready
@@ -276,7 +274,7 @@ def _served(situation: Situation, crds: list[dict[str, Any]]) -> Action:
             )
             for crd in crds
         ]
-        wait_ready(situation.watched(), refs, context)
+        wait_ready(facts.watched(), refs, context)
         return None
 
     return act

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.steps import READY
 from tasks.kube.objects import Key, finish, is_namespace
 from tasks.kube.ownership import created_by
@@ -40,60 +40,60 @@ APPLY, GONE = "namespaces: apply", "namespaces: those being deleted are gone"
 THEIRS = "namespaces: left as they are"
 
 
-def names(situation: Situation) -> tuple[str, ...]:
+def names(facts: Facts) -> tuple[str, ...]:
     """Configured namespaces, then those of releases and secrets that are not among them."""
-    settings = situation.settings
-    more = [release.namespace for release in situation.releases]
+    settings = facts.settings
+    more = [release.namespace for release in facts.releases]
     more += [name for secret in settings.secrets for name in secret.namespaces or ()]
     theirs = {"default", "kube-system", "kube-public", "kube-node-lease"}
     return tuple(dict.fromkeys([*settings.namespaces, *(name for name in more if name not in theirs)]))
 
 
-def wanted(situation: Situation, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+def wanted(facts: Facts, only: Collection[str] | None = None) -> list[dict[str, Any]]:
     """The objects, as the user's own manifests have them where they do; `only` those that a single task needs."""
-    own = defined(situation)
-    made = namespaces([name for name in names(situation) if only is None or name in only])
+    own = defined(facts)
+    made = namespaces([name for name in names(facts) if only is None or name in only])
     return [own.get(each["metadata"]["name"], each) for each in made]
 
 
-def defined(situation: Situation) -> dict[str, dict[str, Any]]:
+def defined(facts: Facts) -> dict[str, dict[str, Any]]:
     """Namespaces of a launch that the user's own manifests hold too (with labels, for example), by name.
 
     Applied twice with different fields, they would never be as wanted. Not those that were there before a launch.
     """
-    own = {each["metadata"]["name"]: each for each in situation.own_objects() if is_namespace(each)}
-    return {name: own[name] for name in names(situation) if name in own and not is_foreign(situation, name)}
+    own = {each["metadata"]["name"]: each for each in facts.own_objects() if is_namespace(each)}
+    return {name: own[name] for name in names(facts) if name in own and not is_foreign(facts, name)}
 
 
-def steps(situation: Situation, only: Collection[str] | None = None) -> list[Step]:
+def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
     """One server-side apply of those that are missing or changed; first what is being deleted must be gone."""
-    objects = wanted(situation, only)
-    theirs = [each for each in objects if is_foreign(situation, each["metadata"]["name"])]
+    objects = wanted(facts, only)
+    theirs = [each for each in objects if is_foreign(facts, each["metadata"]["name"])]
     ours = [each for each in objects if each not in theirs]
-    apply = apply_step(situation, APPLY, TASK, ours, needs=(READY,), expected=0.3)
+    apply = apply_step(facts, APPLY, TASK, ours, needs=(READY,), expected=0.3)
     if theirs and not ours:
         apply = replace(apply, skip="all are there")
     found = [apply]
-    going = [each["metadata"]["name"] for each in objects if ending(situation, each["metadata"]["name"])]
+    going = [each["metadata"]["name"] for each in objects if ending(facts, each["metadata"]["name"])]
     if going:
-        found = [_gone(situation, going), replace(apply, needs=(*apply.needs, GONE))]
+        found = [_gone(facts, going), replace(apply, needs=(*apply.needs, GONE))]
     if theirs:
         listed = ", ".join(each["metadata"]["name"] for each in theirs)
         found.append(Step(name=THEIRS, task=TASK, skip=f"{listed}: there before, and not changed"))
     return found
 
 
-def is_foreign(situation: Situation, name: str) -> bool:
+def is_foreign(facts: Facts, name: str) -> bool:
     """Whether a namespace was there before, in a cluster that is not this project's: used, and never changed."""
-    if situation.owns_cluster or situation.live is None:
+    if facts.owns_cluster or facts.live is None:
         return False
-    there = situation.live.objects.get(Key("v1", "Namespace", None, name))
+    there = facts.live.objects.get(Key("v1", "Namespace", None, name))
     if there is None or there["metadata"].get("deletionTimestamp"):
         return False
-    return created_by(there) != situation.environment
+    return created_by(there) != facts.environment
 
 
-def _gone(situation: Situation, names: Sequence[str]) -> Step:
+def _gone(facts: Facts, names: Sequence[str]) -> Step:
     """What goes into a namespace that is being deleted is refused."""
 
     def act(context: Context) -> Report | None:
@@ -102,7 +102,7 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
         left: dict[str, str] = {}
 
         def look() -> bool | None:
-            items = situation.api().get("/api/v1/namespaces")["items"]
+            items = facts.api().get("/api/v1/namespaces")["items"]
             left.clear()
             for each in items:
                 name, going = each["metadata"]["name"], each["metadata"].get("deletionTimestamp")
@@ -120,7 +120,7 @@ def _gone(situation: Situation, names: Sequence[str]) -> Step:
         action=act,
         needs=(READY,),
         wait=True,
-        deadline=situation.settings.timeouts.health,
+        deadline=facts.settings.timeouts.health,
         why=f"{', '.join(names)}: what goes into them before is refused",
         expected=5.0,
     )

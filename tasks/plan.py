@@ -12,7 +12,7 @@ from tasks import helm
 from tasks.core.errors import BadInput
 from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.gather import survey
 from tasks.host.fetching import fetch_plan
 from tasks.k3d import removal
@@ -48,21 +48,21 @@ def show(
         )
     asked = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
     refuse_options(session, recreate=recreate)
-    situation = survey(session, parts_of(session))
-    steps = planned(session, situation, recreate=recreate)
+    facts = survey(session, parts_of(session))
+    steps = planned(session, facts, recreate=recreate)
     history = load(history_file(session.environ), session.options.engine)
-    limits = bounds(situation)
+    limits = bounds(facts)
     if asked.asked:
-        return _predict(session, asked, steps, situation, form=form)
+        return _predict(session, asked, steps, facts, form=form)
     if form == "text":
         out(view.text(steps, history, limits, width=width_of(sys.stdout)))
-        out(_notes(situation, recreate=recreate))
+        out(_notes(facts, recreate=recreate))
     else:
         out(view.FORMATS[form](steps, history, limits))
     return 0
 
 
-def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], situation: Situation, *, form: str) -> int:
+def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
     """What the plan would take under these circumstances, and which change would help it most."""
     from tasks.rehearsal.answers import answer
     from tasks.rehearsal.profile import load
@@ -76,29 +76,29 @@ def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], situation: 
             fix="use " + " or ".join(view.FORMATS),
         )
     profile = load(session.root, asked.timing)
-    found = answer(profile, asked, steps, situation, _bounds(situation, asked))
+    found = answer(profile, asked, steps, facts, _bounds(facts, asked))
     out(view.FORMATS[form](found, steps, width_of(sys.stdout)))
     return 0
 
 
-def _bounds(situation: Situation, asked: WhatIf) -> Bounds:
+def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
     """More processors make a wider pool, unless its width is set."""
     from tasks.facts.machine import size
 
-    limits = bounds(situation)
-    if asked.cores is None or situation.settings.pool.concurrency is not None or situation.host is None:
+    limits = bounds(facts)
+    if asked.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:
         return limits
-    wider = size(math.ceil(asked.cores), situation.host.memory_bytes).concurrency
-    return replace(limits, work=wider, kinds={**limits.kinds, helm.KIND: situation.settings.pool.helm or wider})
+    wider = size(math.ceil(asked.cores), facts.host.memory_bytes).concurrency
+    return replace(limits, work=wider, kinds={**limits.kinds, helm.KIND: facts.settings.pool.helm or wider})
 
 
-def planned(session: Session, situation: Situation, *, recreate: bool) -> list[Step]:
+def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
     """The steps of `up`, as far as the facts tell: programs that are missing first."""
     before: list[Step] = []
-    if recreate and situation.standing.nodes:
-        before = removal.steps(situation, removal.remains(situation))
-        situation = anew(situation)
-    steps = launch(situation, parts_of(session), choosers(situation))
+    if recreate and facts.cluster.nodes:
+        before = removal.steps(facts, removal.remains(facts))
+        facts = anew(facts)
+    steps = launch(facts, parts_of(session), choosers(facts))
     if before:
         steps = removal.before(before, steps)
     fetched = [step for step in fetch_plan(session) if step.skip is None]
@@ -106,16 +106,16 @@ def planned(session: Session, situation: Situation, *, recreate: bool) -> list[S
     return [*fetched, *(step if step.needs else replace(step, needs=names) for step in steps)]
 
 
-def _notes(situation: Situation, *, recreate: bool) -> list[str]:
+def _notes(facts: Facts, *, recreate: bool) -> list[str]:
     """What a table of steps does not say."""
-    if situation.engine == "existing" or recreate:
+    if facts.engine == "existing" or recreate:
         return []
     notes = []
-    presence = situation.standing.presence
+    presence = facts.cluster.presence
     if presence is Presence.STOPPED:
         notes.append("The cluster is stopped: what it lacks shows only when it runs, so the plan shows all of it.")
     if presence in (Presence.RUNNING, Presence.STOPPED):
-        differs = differences(situation)
+        differs = differences(facts)
         if differs:
             notes.append("`up` will refuse: k3d cannot change in place " + "; ".join(differs) + " (see --recreate).")
     return ["", *notes] if notes else []

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.run.command import run
 from tasks.settings.derived import balanced
@@ -49,10 +49,10 @@ def images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> 
     return tuple(dict.fromkeys([*wanted, *settings.images]))
 
 
-def only_listed(situation: Situation) -> frozenset[str]:
+def only_listed(facts: Facts) -> frozenset[str]:
     """Images that are pulled because `images` names them: nothing of a launch is made from them."""
-    settings = situation.settings
-    made = {situation.shape.image, settings.registries.image}
+    settings = facts.settings
+    made = {facts.shape.image, settings.registries.image}
     made |= {image for image in (settings.cluster.tools_image, settings.cluster.loadbalancer_image) if image}
     return frozenset(settings.images) - made
 
@@ -63,7 +63,7 @@ def step_name(image: str) -> str:
 
 
 def steps(
-    situation: Situation,
+    facts: Facts,
     *,
     needed: frozenset[str] | None = None,
     caches: Mapping[str, tuple[str, str]] | None = None,
@@ -74,7 +74,7 @@ def steps(
     """
     found = []
     through = caches or {}
-    for image, there in situation.images.items():
+    for image, there in facts.images.items():
         skip = "it is there" if there else None
         if skip is None and needed is not None and image not in needed:
             skip = "what needs it is there already"
@@ -84,13 +84,13 @@ def steps(
                 task=TASK,
                 kind=KIND,
                 wait=True,  # the engine works, and mostly for the line; the bound of downloads holds
-                action=_pull(situation, image, through[image][0] if image in through else None),
+                action=_pull(facts, image, through[image][0] if image in through else None),
                 needs=(through[image][1],) if image in through and skip is None else (),
                 skip=skip,
-                deadline=situation.settings.timeouts.pull,
+                deadline=facts.settings.timeouts.pull,
                 retry=Retry(attempts=4, first=1.0, cap=15.0),
-                why=f"the engine has it for {situation.foreign[image]} alone"
-                if image in situation.foreign
+                why=f"the engine has it for {facts.foreign[image]} alone"
+                if image in facts.foreign
                 else "the engine does not have it",
                 expected=10.0,
             )
@@ -98,81 +98,81 @@ def steps(
     return found
 
 
-def _pull(situation: Situation, image: str, cache: str | None) -> Action:
+def _pull(facts: Facts, image: str, cache: str | None) -> Action:
     """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
 
     def act(context: Context) -> Report | None:
         try:
-            brought = _through(situation, image, cache, context) if cache is not None else None
+            brought = _through(facts, image, cache, context) if cache is not None else None
             if brought is None:
-                _pull_as(situation, image, context)
+                _pull_as(facts, image, context)
         except CommandFailed as error:
-            if image in situation.foreign:
-                error.why = "; ".join(part for part in (error.why, _has_other(situation, image)) if part)
+            if image in facts.foreign:
+                error.why = "; ".join(part for part in (error.why, _has_other(facts, image)) if part)
             raise
-        other = _other_platform(situation, image, context)
-        if other and image not in only_listed(situation):
-            raise _unfit(situation, image, other)
+        other = _other_platform(facts, image, context)
+        if other and image not in only_listed(facts):
+            raise _unfit(facts, image, other)
         told = "pulled" if brought is None else f"through {cache}{f', {brought / 1e6:.0f} MB' if brought else ''}"
         return Report(why=f"{told}; it exists for {other} alone" if other else told, exit_code=0)
 
     return act
 
 
-def _other_platform(situation: Situation, image: str, context: Context) -> str:
+def _other_platform(facts: Facts, image: str, context: Context) -> str:
     """The platform of an image that was pulled, if it is not the engine's: docker only warns of it."""
-    if not situation.platform:
+    if not facts.platform:
         return ""
-    out = situation.programs.run(docker.images([image]), context, quiet=True).out
+    out = facts.programs.run(docker.images([image]), context, quiet=True).out
     there = docker.platforms(out, [image]).get(image, "")
-    return "" if docker.fits(there, situation.platform) else there
+    return "" if docker.fits(there, facts.platform) else there
 
 
-def _has_other(situation: Situation, image: str) -> str:
-    return f"the one that is there is for {situation.foreign[image]}, and the engine's platform is {situation.platform}"
+def _has_other(facts: Facts, image: str) -> str:
+    return f"the one that is there is for {facts.foreign[image]}, and the engine's platform is {facts.platform}"
 
 
-def _unfit(situation: Situation, image: str, other: str) -> LaunchError:
+def _unfit(facts: Facts, image: str, other: str) -> LaunchError:
     return LaunchError(
-        f"{image} is for {other}, and the engine's platform is {situation.platform}",
+        f"{image} is for {other}, and the engine's platform is {facts.platform}",
         why="containers of this launch are made from it, and k3s does not run under emulation",
         fix="choose a tag or a digest that is built for it: docker manifest inspect lists those that there are",
     )
 
 
-def _pull_as(situation: Situation, name: str, context: Context) -> frozenset[str]:
+def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
     """Layers that were pulled, each by the beginning of its digest."""
     layers = _Layers(context)
     run(
-        situation.programs,
-        docker.pull(name, situation.settings.timeouts.pull, situation.platform),
+        facts.programs,
+        docker.pull(name, facts.settings.timeouts.pull, facts.platform),
         context,
         listen=layers.line,
     )
     return layers.pulled
 
 
-def _through(situation: Situation, image: str, cache: str, context: Context) -> int | None:
+def _through(facts: Facts, image: str, cache: str, context: Context) -> int | None:
     """Bytes that came, 0 if nobody tells; None: it could not be pulled through that cache."""
     from tasks.core.imageref import parse
     from tasks.run.images import layers_of, local, port_of, remember_size
 
-    port = port_of(situation, cache)
+    port = port_of(facts, cache)
     if port is None:
         return None
     name = local(parse(image), port)
     try:
-        pulled = _pull_as(situation, name, context)
-        run(situation.programs, docker.tag(name, image), context)
-        run(situation.programs, docker.untag(name), context)
+        pulled = _pull_as(facts, name, context)
+        run(facts.programs, docker.tag(name, image), context)
+        run(facts.programs, docker.untag(name), context)
     except DeadlinePassed:
         raise  # nothing is left of the step's time
     except CommandFailed as error:
         context.say(f"not through {cache}: {error.what}")
         return None
-    sizes = layers_of(situation, image, port, context) if pulled else {}
+    sizes = layers_of(facts, image, port, context) if pulled else {}
     brought = sum(size for digest, size in sizes.items() if digest.removeprefix("sha256:")[:12] in pulled)
-    remember_size(situation, image, brought)
+    remember_size(facts, image, brought)
     return brought
 
 

@@ -13,7 +13,7 @@ from tasks.core.errors import LaunchError
 from tasks.core.lock import held
 from tasks.docker_tune import unmirrored
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.gather import survey
 from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry
@@ -39,8 +39,8 @@ def registries(session: Session, *, purge: bool, status: bool) -> int:
         return part_of_registry(session)
     with held(lock(session.state / "clusters"), TASK, _PATIENCE):
         session.open_logs()
-        situation = survey(session, (), shared=True)
-        session.run(purge_steps(session, situation), bounds(situation))
+        facts = survey(session, (), shared=True)
+        session.run(purge_steps(session, facts), bounds(facts))
     return 0
 
 
@@ -49,20 +49,20 @@ def part_of_registry(session: Session) -> int:
     return part(session, "registry")
 
 
-def purge_steps(session: Session, situation: Situation) -> list[Step]:
+def purge_steps(session: Session, facts: Facts) -> list[Step]:
     """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
-    found = {name: each for name, each in situation.registries.items() if each.ours}
+    found = {name: each for name, each in facts.registries.items() if each.ours}
     alone = session.options.task == "registry"
-    _refuse_attached(found, situation.name, stays=alone and bool(situation.standing.nodes))
-    Leases(situation.programs).refuse_users()
-    volumes = situation.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split()
-    before = unmirrored(situation)
+    _refuse_attached(found, facts.name, stays=alone and bool(facts.cluster.nodes))
+    Leases(facts.programs).refuse_users()
+    volumes = facts.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split()
+    before = unmirrored(facts)
     return [
         *before,
         Step(
             name="registry: remove",
             task=TASK,
-            action=_removing(situation, alone=alone),
+            action=_removing(facts, alone=alone),
             needs=tuple(step.name for step in before),
             skip=None if found or volumes else "there are none",
             why=", ".join(sorted({*found, *volumes})),
@@ -83,21 +83,21 @@ def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -
         )
 
 
-def _removing(situation: Situation, *, alone: bool) -> Action:
+def _removing(facts: Facts, *, alone: bool) -> Action:
     """Look again at the moment of removal: launches of other users may have begun since, and no file lock is theirs."""
 
     def act(context: Context) -> Report | None:
-        programs = situation.programs
-        mine = owner_of(situation.shape.owner)
+        programs = facts.programs
+        mine = owner_of(facts.shape.owner)
         who = "invoke registry --purge" if alone else "invoke down --purge"
-        clusters = situation.folders.state.parent
+        clusters = facts.folders.state.parent
         with (
             contextlib.nullcontext() if alone else held(lock(clusters), TASK, _PATIENCE),
             Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),
         ):
             found = {name: each for name, each in registries_of(programs).items() if each.ours}
-            nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={situation.name}"), context).out
-            _refuse_attached(found, situation.name, stays=alone and bool(nodes.strip()))
+            nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={facts.name}"), context).out
+            _refuse_attached(found, facts.name, stays=alone and bool(nodes.strip()))
             if found:
                 run(programs, docker.remove(sorted(found)), context)
             volumes = programs.run(docker.volumes(docker.CACHE_LABEL), context).out.split()
@@ -108,14 +108,14 @@ def _removing(situation: Situation, *, alone: bool) -> Action:
     return act
 
 
-def _show(situation: Situation) -> int:
+def _show(facts: Facts) -> int:
     from tasks.view.console import out, width_of
     from tasks.view.table import table
 
-    found = [each for each in situation.registries.values() if each.ours]
+    found = [each for each in facts.registries.values() if each.ours]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        sizes = list(pool.map(lambda each: _size(situation, each), found))
-        rates = list(pool.map(lambda each: _rate(situation, each), found))
+        sizes = list(pool.map(lambda each: _size(facts, each), found))
+        rates = list(pool.map(lambda each: _rate(facts, each), found))
     rows = [
         [
             each.name,
@@ -135,14 +135,14 @@ def _show(situation: Situation) -> int:
     return 0
 
 
-def _size(situation: Situation, each: Registry) -> str:
+def _size(facts: Facts, each: Registry) -> str:
     if not each.running:
         return "unknown"
-    words = situation.programs.run(docker.disk(each.name)).out.split()
+    words = facts.programs.run(docker.disk(each.name)).out.split()
     return f"{int(words[0]) / 1024:.0f} MB" if words and words[0].isdigit() else "unknown"
 
 
-def _rate(situation: Situation, each: Registry) -> str:
+def _rate(facts: Facts, each: Registry) -> str:
     """How many layers the cache had itself, since it was started (distribution: `registry/proxy/proxymetrics.go`).
 
     Version 2 counts every layer that it hands out as a hit, and both versions count those that it had to fetch.
@@ -156,7 +156,7 @@ def _rate(situation: Situation, each: Registry) -> str:
         ok=(0, 1, 126, 127),
     )
     try:
-        told = json.loads(situation.programs.run(ask).out)["registry"]["proxy"]["blobs"]
+        told = json.loads(facts.programs.run(ask).out)["registry"]["proxy"]["blobs"]
         asked, fetched = int(told["Requests"]), int(told["Misses"])
     except (ValueError, KeyError, TypeError):
         return "not told"

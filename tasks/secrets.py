@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
 from tasks.engine.step import Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.secret_source import Empty, ReadFile, RunCommand, login_text, value_of
 from tasks.k3d.steps import READY
 from tasks.kube.objects import finish
@@ -29,7 +29,7 @@ APPLY = "secrets: apply"
 
 
 def values(session: Session, parts: Collection[str]) -> dict[str, Any]:
-    """What a situation holds of secrets. Values are read only where secrets are put in. Raises `BadInput`."""
+    """What the facts holds of secrets. Values are read only where secrets are put in. Raises `BadInput`."""
     if "secrets" not in parts:
         return {}
     from tasks.facts.secret_source import reader
@@ -45,16 +45,14 @@ def values(session: Session, parts: Collection[str]) -> dict[str, Any]:
     return {"secrets": tuple(made), "secrets_left_out": tuple((each.name, each.why) for each in left_out)}
 
 
-def steps(situation: Situation) -> list[Step]:
+def steps(facts: Facts) -> list[Step]:
     """One apply for those that are missing or changed; a step that says why for each that has no value."""
-    left_out = [
-        Step(name=f"secrets: leave out {name}", task=TASK, skip=why) for name, why in situation.secrets_left_out
-    ]
-    if not situation.secrets and left_out:
+    left_out = [Step(name=f"secrets: leave out {name}", task=TASK, skip=why) for name, why in facts.secrets_left_out]
+    if not facts.secrets and left_out:
         return left_out
     return [
         *left_out,
-        apply_step(situation, APPLY, TASK, situation.secrets, needs=(READY, NAMESPACES), secret=True),
+        apply_step(facts, APPLY, TASK, facts.secrets, needs=(READY, NAMESPACES), secret=True),
     ]
 
 

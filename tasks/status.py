@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tasks.core.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.gather import survey
 from tasks.k3d import kubeconfig
 from tasks.k3d.ports import choosers
@@ -35,8 +35,8 @@ def status(session: Session, *, form: str) -> int:
 
     if form not in ("text", "json"):
         raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
-    situation = survey(session, parts_of(session))
-    rows, code = judge(session, situation)
+    facts = survey(session, parts_of(session))
+    rows, code = judge(session, facts)
     if form == "json":
         document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
         out([json.dumps(document, indent=1)])
@@ -46,22 +46,22 @@ def status(session: Session, *, form: str) -> int:
     return code
 
 
-def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
+def judge(session: Session, facts: Facts) -> tuple[list[Row], int]:
     """Rows and exit code. A step that `up` would run is what is not as configured."""
-    presence = situation.standing.presence
+    presence = facts.cluster.presence
     name = session.name
-    if situation.engine != "existing":
+    if facts.engine != "existing":
         if presence in (Presence.ABSENT, Presence.INCOMPLETE):
             why = "" if presence is Presence.ABSENT else "its creation was not completed"
             return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up makes it")], ABSENT
         if presence is Presence.STOPPED:
-            down = [node.condition for node in situation.standing.nodes if not node.running]
+            down = [node.condition for node in facts.cluster.nodes if not node.running]
             return [Row(what=f"cluster {name}", state="stopped", detail=", ".join(down))], STOPPED
-    rows = [_cluster(situation, name)]
-    differs = differences(situation)
+    rows = [_cluster(facts, name)]
+    differs = differences(facts)
     rows += [Row(what="setting", state="changed", detail=text) for text in differs]
-    rows += _starting(situation)
-    for step in launch(situation, parts_of(session), choosers(situation)):
+    rows += _starting(facts)
+    for step in launch(facts, parts_of(session), choosers(facts)):
         if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
             continue
         waits = "starting" if step.name == components.IN_USE else "not as configured"
@@ -70,26 +70,26 @@ def judge(session: Session, situation: Situation) -> tuple[list[Row], int]:
     return rows, OK if all(row.state in ("ok", "starting") for row in rows) else DRIFTED
 
 
-def _starting(situation: Situation) -> list[Row]:
+def _starting(facts: Facts) -> list[Row]:
     """Components that become ready by themselves: no drift."""
-    if situation.live is None:
+    if facts.live is None:
         return []
-    late = components.starting(situation.live, components.waited_for(situation))
+    late = components.starting(facts.live, components.waited_for(facts))
     return [Row(what=f"component {name}", state="starting", detail="`invoke health` waits for it") for name in late]
 
 
-def _cluster(situation: Situation, name: str) -> Row:
-    if situation.engine == "existing":
+def _cluster(facts: Facts, name: str) -> Row:
+    if facts.engine == "existing":
         return Row(what=f"context {name}", state="ok", detail="its API answers")
-    ports = situation.ports
+    ports = facts.ports
     published = (
         [
-            f"{what} {situation.settings.cluster.bind_address}:{port}"
+            f"{what} {facts.settings.cluster.bind_address}:{port}"
             for what, port in (("http", ports.http), ("https", ports.https), ("API", ports.first_api))
             if port is not None
         ]
         if ports is not None
         else []
     )
-    nodes = [node.name for node in situation.standing.of("server", "agent")]
+    nodes = [node.name for node in facts.cluster.of("server", "agent")]
     return Row(what=f"cluster {name}", state="ok", detail=f"{', '.join(nodes)}; {', '.join(published)}")

@@ -13,7 +13,7 @@ from tasks.core.lock import held
 from tasks.core.optional import attempt
 from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.gather import survey, with_live
 from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import anew, choosers
@@ -86,57 +86,55 @@ def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: 
     with locked(session):
         session.open_logs()
         ensure_programs(session)
-        situation = survey(session, parts)
-        if situation.engine == "existing":
-            steps = launch(situation, parts, choosers(situation))
-            session.run(steps, bounds(situation), situation=situation)
+        facts = survey(session, parts)
+        if facts.engine == "existing":
+            steps = launch(facts, parts, choosers(facts))
+            session.run(steps, bounds(facts), facts=facts)
             return 0
         before: list[Step] = []
-        if recreate and situation.standing.nodes:
-            before = removal.steps(situation, removal.remains(situation))
-            situation = anew(situation)
+        if recreate and facts.cluster.nodes:
+            before = removal.steps(facts, removal.remains(facts))
+            facts = anew(facts)
         else:
-            refuse_drift(situation)
-        check(session, situation)
+            refuse_drift(facts)
+        check(session, facts)
         try:
-            _run(session, situation, parts, before)
+            _run(session, facts, parts, before)
         except Ended:
             if rollback:
-                _roll_back(situation)
+                _roll_back(facts)
             raise
     return 0
 
 
-def _run(session: Session, situation: Situation, parts: Sequence[str], before: list[Step]) -> None:
+def _run(session: Session, facts: Facts, parts: Sequence[str], before: list[Step]) -> None:
     """A cluster that was stopped is started first: what it lacks shows only when it runs."""
     whole = set(parts) == set(PARTS)
     earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ())
-    if situation.standing.presence is Presence.STOPPED:
-        first = _starting(situation)
-        results = session.run(first, bounds(situation), situation=situation, launch=whole, last=False)
+    if facts.cluster.presence is Presence.STOPPED:
+        first = _starting(facts)
+        results = session.run(first, bounds(facts), facts=facts, launch=whole, last=False)
         earlier = (first, results)
-        session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(situation)))
-        situation = with_live(_standing_again(situation), parts)
+        session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(facts)))
+        facts = with_live(_standing_again(facts), parts)
         parts = tuple(part for part in parts if part not in ("prepull", "registry"))
-    steps = launch(situation, parts, choosers(situation))
+    steps = launch(facts, parts, choosers(facts))
     if (lines := kubeconfig.warnings(steps)) and not session.settings.silent:
         err(lines)
     if before:
         steps = removal.before(before, steps)
     steps = _not_yet_done(steps, {step.name for step in earlier[0]})
-    session.run(steps, bounds(situation), situation=situation, launch=whole, earlier=earlier)
-    session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(situation)))
+    session.run(steps, bounds(facts), facts=facts, launch=whole, earlier=earlier)
+    session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(facts)))
 
 
-def _starting(situation: Situation) -> list[Step]:
+def _starting(facts: Facts) -> list[Step]:
     """The nodes, until they report again. What comes when all is well is left to the plan that follows."""
     later = (kubeconfig.SWITCH, *(f"cluster: limits of {role}s" for role in ("server", "agent")))
     steps = [
-        step
-        for step in launch(situation, ("prepull", "registry", "cluster"), choosers(situation))
-        if step.name not in later
+        step for step in launch(facts, ("prepull", "registry", "cluster"), choosers(facts)) if step.name not in later
     ]
-    last = health.reporting(situation)
+    last = health.reporting(facts)
     return [
         *(
             replace(step, until=(*(name for name in step.until if name not in later), last.name))
@@ -161,50 +159,50 @@ def _not_yet_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:
     return found
 
 
-def _standing_again(situation: Situation) -> Situation:
-    from tasks.facts.cluster import standing
+def _standing_again(facts: Facts) -> Facts:
+    from tasks.facts.cluster import cluster_state
 
-    stands = standing(situation.programs, situation.name)
-    return replace(situation, standing=stands)
+    stands = cluster_state(facts.programs, facts.name)
+    return replace(facts, cluster=stands)
 
 
-def remember_complete(situation: Situation) -> None:
+def remember_complete(facts: Facts) -> None:
     """Keep the id of the server that carries the marker, where this run found it and did not put it there.
 
     It only saves the next run a question. Raises OSError, `LaunchError`.
     """
     from tasks.core.files import remembered, write_whole
-    from tasks.facts.cluster import standing
+    from tasks.facts.cluster import cluster_state
 
-    if situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+    if facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
         return
-    path, known = situation.folders.complete, situation.standing.first
+    path, known = facts.folders.complete, facts.cluster.first
     if known is not None and remembered(path) == known.id:
         return
-    stands = standing(situation.programs, situation.name)
+    stands = cluster_state(facts.programs, facts.name)
     if stands.first is not None and stands.presence is Presence.RUNNING:
         write_whole(path, stands.first.id + "\n")
 
 
-def refuse_drift(situation: Situation) -> None:
+def refuse_drift(facts: Facts) -> None:
     """What k3d cannot change in place stops `up`, with the list. Raises `Drifted`."""
-    if situation.standing.presence not in (Presence.RUNNING, Presence.STOPPED):
+    if facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
         return
-    differs = differences(situation)
+    differs = differences(facts)
     if differs:
         raise Drifted(
-            f"the cluster '{situation.name}' was made with other settings",
+            f"the cluster '{facts.name}' was made with other settings",
             why="k3d cannot change in place: " + "; ".join(differs),
             fix="invoke up --recreate makes it anew (what is in it is lost); or set them back",
         )
 
 
-def check(session: Session, situation: Situation) -> None:
+def check(session: Session, facts: Facts) -> None:
     """Those checks of doctor that would stop a launch; none where a cluster runs already."""
     from tasks.doctor import stop_launch
 
-    if situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE):
-        stop_launch(session, situation)
+    if facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+        stop_launch(session, facts)
 
 
 def ensure_programs(session: Session) -> None:
@@ -224,19 +222,19 @@ def ensure_programs(session: Session) -> None:
     session.run(steps, Bounds(work=3), acts=False, last=False)
 
 
-def _roll_back(situation: Situation) -> None:
+def _roll_back(facts: Facts) -> None:
     """Remove what this run made: the cluster, if it was not there before."""
     from tasks.engine.scheduler import Run
     from tasks.process.children import CHILDREN
 
-    if situation.standing.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
+    if facts.cluster.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         err(["--rollback: the cluster was there before this run, so it stays"])
         return
     try:
-        steps = removal.steps(situation, removal.remains(situation))
+        steps = removal.steps(facts, removal.remains(facts))
     except LaunchError as error:  # nothing of it is this run's
         err([f"--rollback: {error.what}"])
         return
-    results = Run(steps, bounds(situation), stop_children=CHILDREN.stop).execute()
+    results = Run(steps, bounds(facts), stop_children=CHILDREN.stop).execute()
     bad = [result.name for result in results if result.state.value in ("failed", "aborted")]
     err([f"--rollback: not removed: {', '.join(bad)}"] if bad else ["--rollback: what this run made is removed"])

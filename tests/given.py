@@ -1,4 +1,4 @@
-"""What tests of plans start from: settings, a cluster, a situation or a session, each from what differs."""
+"""What tests of plans start from: settings, a cluster, the facts or a session, each from what differs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tasks import prepull
 from tasks.clients import docker
 from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
-from tasks.facts.cluster import Node, Presence, Standing
+from tasks.facts.cluster import ClusterState, Node, Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Folders, Situation
+from tasks.facts.facts import Facts, Folders
 from tasks.facts.objects import Live
 from tasks.k3d.config import Ports, Shape
 from tasks.k3d.network import network
@@ -59,12 +59,12 @@ def node(name: str, **changes: Any) -> Node:
     return Node(**{**given, **changes})
 
 
-def standing(presence: Presence, *nodes: Node, name: str = "openframe-dev") -> Standing:
+def cluster_state(presence: Presence, *nodes: Node, name: str = "openframe-dev") -> ClusterState:
     """A cluster; unless nodes are given, one of a server and an agent."""
     if not nodes and presence is not Presence.ABSENT:
         up = presence is not Presence.STOPPED
         nodes = tuple(node(each, cluster=name, running=up) for each in ("server-0", "agent-0"))
-    return Standing(name=name, presence=presence, nodes=nodes)
+    return ClusterState(name=name, presence=presence, nodes=nodes)
 
 
 def live(**changes: Any) -> Live:
@@ -72,10 +72,10 @@ def live(**changes: Any) -> Live:
     return Live(**{"objects": {}, "releases": {}, **changes})
 
 
-def situation(folder: Path, programs: Programs | None = None, **changes: Any) -> Situation:
-    """A situation whose private folders lie in `folder`, and whose programs all end well, having said nothing.
+def facts(folder: Path, programs: Programs | None = None, **changes: Any) -> Facts:
+    """the facts whose private folders lie in `folder`, and whose programs all end well, having said nothing.
 
-    `settings`, `presence` or `standing` decide what follows from them, unless that is given too.
+    `settings`, `presence` or `cluster` decide what follows from them, unless that is given too.
     """
     chosen: Settings = changes.pop("settings", None) or Settings()
     presence: Presence = changes.pop("presence", Presence.ABSENT)
@@ -90,7 +90,7 @@ def situation(folder: Path, programs: Programs | None = None, **changes: Any) ->
         "k3d_programs": programs,
         "helm_programs": programs,
         "folders": Folders(state=folder / "clusters" / chosen.cluster.name, cache=folder / "cache"),
-        "standing": standing(presence, name=chosen.cluster.name),
+        "cluster": cluster_state(presence, name=chosen.cluster.name),
         "shape": Shape(
             image=prepull.k3s_image(chosen),
             agents=agents,
@@ -105,7 +105,7 @@ def situation(folder: Path, programs: Programs | None = None, **changes: Any) ->
         "environment": "me.dev",
         "live": live() if presence is Presence.RUNNING else None,
     }
-    return Situation(**{**given, **changes})
+    return Facts(**{**given, **changes})
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote
 from tasks.clients import helm
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.client import ApiError, content
 from tasks.kube.objects import FIELD_MANAGER, key
@@ -143,9 +143,9 @@ def _selected(answer: Any, query: str) -> Any:
     return {"items": [each for each in answer["items"] if (each.get("type") == "helm.sh/release.v1") is wanted]}
 
 
-def reached(situation: Situation, api: _Api) -> _Api:
-    """The situation's API is this one."""
-    situation._api[:] = [api]
+def reached(facts: Facts, api: _Api) -> _Api:
+    """The facts's API is this one."""
+    facts._api[:] = [api]
     return api
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.engine.step import Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.registries import PUSH, Registry
 from tasks.run.registries import steps
 from tests.facts import inspected
@@ -52,6 +52,6 @@ def engine(**answers: Any) -> FakePrograms:
     return FakePrograms(answers={"docker": "", "docker container inspect": ABSENT, **answers})
 
 
-def only(given: Situation, free: Any = None) -> Step:
+def only(given: Facts, free: Any = None) -> Step:
     (step,) = steps(given, free or ports())
     return step

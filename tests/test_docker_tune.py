@@ -17,7 +17,7 @@ from tasks.core.errors import BadInput, NoEngine
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.host import daemon as places
 from tasks.host.daemon import Elsewhere
@@ -26,7 +26,7 @@ from tasks.run.session import Ended, Session, begin
 from tasks.run.task import Options
 from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
-from tests.given import act, by_name, session, settings, situation
+from tests.given import act, by_name, facts, session, settings
 from tests.kept import HUB, ports, there
 from tests.programs import Answer, FakePrograms
 from tests.tune.dockerd import Dockerd, running
@@ -61,10 +61,10 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dockerd:
 
 def given(
     folder: Path, engine: Dockerd, programs: FakePrograms | None = None, cache: Registry | None = None, **more: Any
-) -> Situation:
+) -> Facts:
     kept = {} if cache is None else {cache.name: cache}
     changes: dict[str, Any] = {"settings": wanted(), "host": host(), "registries": kept, **more}
-    return situation(folder, programs or engine.programs, **changes)
+    return facts(folder, programs or engine.programs, **changes)
 
 
 def hub(**changes: Any) -> Registry:
@@ -110,7 +110,7 @@ def test_a_cache_that_is_made_by_this_launch_comes_after_it(
     assert mirror.needs == ("registry: cache of docker.io",)
     act(numbers)
     assert engine.values == (10, 8, [])
-    made.handover.registry_ports[HUB] = 5077
+    made.outputs.registry_ports[HUB] = 5077
     act(mirror)
     assert engine.values == (10, 8, ["http://127.0.0.1:5077"])
 
@@ -121,7 +121,7 @@ def test_an_earlier_mirror_stays_until_the_new_caches_address_is_known(tmp_path:
     numbers, mirror = tuning.steps(made)
     assert numbers.skip is not None
     assert mirror.skip is None
-    made.handover.registry_ports[HUB] = 5052
+    made.outputs.registry_ports[HUB] = 5052
     act(mirror)
     assert engine.mirrors == ["http://127.0.0.1:5052"]
 

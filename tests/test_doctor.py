@@ -17,9 +17,9 @@ from tasks.checks.finding import Unfit
 from tasks.core.errors import BadInput, NoEngine
 from tasks.doctor import doctor, stop_launch
 from tasks.facts import ports
-from tasks.facts.cluster import Presence, Standing
+from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
-from tasks.facts.facts import Folders, Situation
+from tasks.facts.facts import Facts, Folders
 from tasks.host import fetching
 from tasks.k3d.config import Ports, Shape
 from tasks.run.session import Ended
@@ -174,7 +174,7 @@ def test_a_cluster_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert by_check(document)["context"]["level"] == "problem"
 
 
-def situation(programs: FakePrograms, tmp_path: Path, **more: Any) -> Situation:
+def facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
     given: dict[str, Any] = {
         "settings": Settings(),
         "root": tmp_path,
@@ -183,11 +183,11 @@ def situation(programs: FakePrograms, tmp_path: Path, **more: Any) -> Situation:
         "k3d_programs": programs,
         "helm_programs": programs,
         "folders": Folders(state=tmp_path, cache=tmp_path),
-        "standing": Standing(name="openframe-dev", presence=Presence.ABSENT),
+        "cluster": ClusterState(name="openframe-dev", presence=Presence.ABSENT),
         "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
         "ports": Ports(http=80, https=443, api=6550),
     }
-    return Situation(**{**given, **more})
+    return Facts(**{**given, **more})
 
 
 def ready(tmp_path: Path, programs: FakePrograms) -> FakeSession:
@@ -198,7 +198,7 @@ def ready(tmp_path: Path, programs: FakePrograms) -> FakeSession:
 
 def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     programs = FakePrograms(answers=answers())
-    stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+    stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
     assert programs.lines == ["docker info --format {{json .}}"]
     assert capsys.readouterr() == ("", "")
 
@@ -213,7 +213,7 @@ def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.
 def test_what_would_fail_is_told_before_it_begins(info: dict[str, Any], told: str, tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers(**info))
     with pytest.raises(Unfit) as caught:
-        stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+        stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
     assert caught.value.what.startswith(told)
     assert caught.value.fix
     assert caught.value.status == 1
@@ -221,7 +221,7 @@ def test_what_would_fail_is_told_before_it_begins(info: dict[str, Any], told: st
 
 def test_what_only_slows_a_launch_does_not_stop_it(tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers(MemTotal=2**30, NCPU=1, IPv4Forwarding=False, Driver="vfs"))
-    stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+    stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
 
 
 def test_a_program_that_is_too_old_after_fetching_stops_it(tmp_path: Path) -> None:
@@ -229,10 +229,10 @@ def test_a_program_that_is_too_old_after_fetching_stops_it(tmp_path: Path) -> No
     call = ready(tmp_path, programs)
     call.system["helm"] = "v3.12.0"
     with pytest.raises(Unfit, match=r"helm v3\.12\.0 is too old"):
-        stop_launch(call, situation(programs, tmp_path))
+        stop_launch(call, facts(programs, tmp_path))
 
 
 def test_an_engine_that_went_away_is_its_own_error(tmp_path: Path) -> None:
     programs = FakePrograms(answers={**answers(), "docker info": DOWN})
     with pytest.raises(NoEngine):
-        stop_launch(ready(tmp_path, programs), situation(programs, tmp_path))
+        stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))

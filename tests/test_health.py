@@ -10,7 +10,7 @@ import pytest
 
 from tasks import health
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.health import ENDPOINTS, NODES, SYSTEM, expected_nodes, system_refs, well
 from tasks.kube.client import ApiError, NotInTime
 from tasks.run.components import IN_USE
@@ -27,10 +27,10 @@ WELL: dict[str, Any] = {
 LIST = "/api/v1/nodes"
 
 
-def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Situation, FakeApi]:
+def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Facts, FakeApi]:
     """A cluster of a server and an agent that has just been made."""
-    situation = given.situation(folder, **{"presence": Presence.RUNNING, "live": None, **changes})
-    return situation, reached(situation, FakeApi(*objects))
+    facts = given.facts(folder, **{"presence": Presence.RUNNING, "live": None, **changes})
+    return facts, reached(facts, FakeApi(*objects))
 
 
 def agents(count: int) -> Any:
@@ -38,8 +38,8 @@ def agents(count: int) -> Any:
 
 
 def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=given.live(**WELL))
-    assert [(step.name, step.skip) for step in health.steps(situation)] == [
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, live=given.live(**WELL))
+    assert [(step.name, step.skip) for step in health.steps(facts)] == [
         (NODES, "all 2 are"),
         (ENDPOINTS, "2 answer"),
         (SYSTEM, "1 workloads are ready"),
@@ -48,7 +48,7 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
-    steps = health.steps(given.situation(tmp_path, settings=given.settings(timeouts={"health": 77})))
+    steps = health.steps(given.facts(tmp_path, settings=given.settings(timeouts={"health": 77})))
     assert all(step.skip is None and step.wait and step.deadline == 77 for step in steps)
     assert {step.name for step in steps} == {NODES, ENDPOINTS, SYSTEM, IN_USE}
     assert {step.needs for step in steps} == {("cluster: API ready",)}
@@ -68,20 +68,20 @@ def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
     ],
 )
 def test_only_what_is_not_well_is_waited_for(tmp_path: Path, changes: dict[str, Any], waits: set[str]) -> None:
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=given.live(**{**WELL, **changes}))
-    assert {step.name for step in health.steps(situation) if step.skip is None} == waits
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, live=given.live(**{**WELL, **changes}))
+    assert {step.name for step in health.steps(facts) if step.skip is None} == waits
 
 
 def test_agents_that_are_added_now_are_waited_for(tmp_path: Path) -> None:
     live = given.live(**WELL)
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=live, settings=agents(2))
-    assert expected_nodes(situation) == 3
-    assert NODES not in well(situation)
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live, settings=agents(2))
+    assert expected_nodes(facts) == 3
+    assert NODES not in well(facts)
 
 
 def test_more_nodes_than_configured_must_be_well_too(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, settings=agents(0))
-    assert expected_nodes(situation) == 2
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, settings=agents(0))
+    assert expected_nodes(facts) == 2
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_more_nodes_than_configured_must_be_well_too(tmp_path: Path) -> None:
 def test_coredns_is_not_missed_where_it_need_not_be(tmp_path: Path, sections: dict[str, Any], engine: str) -> None:
     settings = given.settings(**sections)
     live = given.live(**{**WELL, "system": {}})
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=live, settings=settings, engine=engine)
-    assert SYSTEM in well(situation)
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live, settings=settings, engine=engine)
+    assert SYSTEM in well(facts)
     made, _api = of(tmp_path, deployment("kube-dns", "kube-system"), settings=settings, engine=engine)
     report = named(health.steps(made))[SYSTEM].action(eager())
     assert report is not None
@@ -100,21 +100,21 @@ def test_coredns_is_not_missed_where_it_need_not_be(tmp_path: Path, sections: di
 
 
 def test_nodes_are_waited_for_until_all_are_ready(tmp_path: Path) -> None:
-    situation, api = of(tmp_path, node("server-0"))
+    facts, api = of(tmp_path, node("server-0"))
     api.at(LIST, 2, node("agent-0", ready=False))
     api.at(LIST, 3, node("agent-0"))
     said: list[str] = []
-    report = named(health.steps(situation))[NODES].action(eager(said=said))
+    report = named(health.steps(facts))[NODES].action(eager(said=said))
     assert said == ["1 of 2 nodes", "1 of 2 nodes", "2 of 2 nodes"]
     assert report is not None
     assert report.why == "2 nodes"
 
 
 def test_on_a_cluster_of_somebody_else_all_nodes_that_it_has_are_waited_for(tmp_path: Path) -> None:
-    situation, api = of(tmp_path, node("a"), node("b", ready=False), node("c"), engine="existing")
+    facts, api = of(tmp_path, node("a"), node("b", ready=False), node("c"), engine="existing")
     api.at(LIST, 3, node("b"))
     said: list[str] = []
-    named(health.steps(situation))[NODES].action(eager(said=said))
+    named(health.steps(facts))[NODES].action(eager(said=said))
     assert said == ["2 of 3 nodes", "2 of 3 nodes", "3 of 3 nodes"]
 
 
@@ -132,27 +132,27 @@ def test_on_a_cluster_of_somebody_else_all_nodes_that_it_has_are_waited_for(tmp_
 def test_what_is_not_well_when_time_is_over_is_told(
     tmp_path: Path, step: str, objects: list[Object], answers: dict[str, Any], why: str
 ) -> None:
-    situation, api = of(tmp_path, *objects)
+    facts, api = of(tmp_path, *objects)
     api.answers.update(answers)
     with pytest.raises(NotInTime) as caught:
-        named(health.steps(situation, everything=True))[step].action(eager(deadline=0))
+        named(health.steps(facts, everything=True))[step].action(eager(deadline=0))
     assert caught.value.why == why
     assert caught.value.fix
 
 
 def test_endpoints_that_a_server_does_not_offer_are_no_failure(tmp_path: Path) -> None:
-    situation, api = of(tmp_path)
+    facts, api = of(tmp_path)
     api.answers["/healthz/etcd"] = (404, "not found")
-    report = named(health.steps(situation))[ENDPOINTS].action(eager())
+    report = named(health.steps(facts))[ENDPOINTS].action(eager())
     assert report is not None
     assert report.why == "5 answer"
 
 
 def test_endpoints_are_asked_until_none_fails(tmp_path: Path) -> None:
-    situation, api = of(tmp_path)
+    facts, api = of(tmp_path)
     api.answers["/readyz"] = (500, "[-]etcd failed")
     api.changes["/readyz", 3] = api.answers.clear
-    named(health.steps(situation))[ENDPOINTS].action(eager())
+    named(health.steps(facts))[ENDPOINTS].action(eager())
     assert api.asked.count("/readyz") == 3
 
 
@@ -175,11 +175,11 @@ def test_system_services_are_those_that_are_there_and_coredns_in_any_case() -> N
 
 
 def test_what_a_job_installs_is_waited_for_too(tmp_path: Path) -> None:
-    situation, api = of(tmp_path, DNS, job("helm-install-traefik", done=False))
+    facts, api = of(tmp_path, DNS, job("helm-install-traefik", done=False))
     jobs = "/apis/batch/v1/namespaces/kube-system/jobs"
     api.at(jobs, 3, job("helm-install-traefik"), deployment("traefik", "kube-system", ready=False))
     api.at(jobs, 5, deployment("traefik", "kube-system"))
-    report = named(health.steps(situation, everything=True))[SYSTEM].action(eager())
+    report = named(health.steps(facts, everything=True))[SYSTEM].action(eager())
     assert report is not None
     assert report.why == "3 workloads"
 
@@ -196,15 +196,13 @@ def test_after_a_start_nothing_is_believed_until_the_kubelets_report(tmp_path: P
     """The API shows the state of before: all nodes ready, all pods running."""
     inspected = [started("server-0", "2026-11-24T02:31:10.123456789Z"), started("agent-0", "2026-11-24T02:31:11.1Z")]
     programs = FakePrograms(answers={"docker container inspect": json.dumps(inspected)})
-    situation = given.situation(tmp_path, programs, presence=Presence.STOPPED)
+    facts = given.facts(tmp_path, programs, presence=Presence.STOPPED)
     first, second = "k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"
-    api = reached(
-        situation, FakeApi(lease(first, "2026-11-24T02:30:59.999999Z"), lease("gone", "2020-01-01T00:00:00Z"))
-    )
+    api = reached(facts, FakeApi(lease(first, "2026-11-24T02:30:59.999999Z"), lease("gone", "2020-01-01T00:00:00Z")))
     path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
     api.at(path, 2, lease(first, "2026-11-24T02:31:14.000001Z"), lease(second, "2026-11-24T02:31:11.000001Z"))
     api.at(path, 3, lease(second, "2026-11-24T02:31:12.500000Z"))
-    step = health.reporting(situation)
+    step = health.reporting(facts)
     said: list[str] = []
     step.action(eager(said=said))
     assert said == ["0 of 2 nodes", "1 of 2 nodes", "2 of 2 nodes"]
@@ -214,10 +212,10 @@ def test_after_a_start_nothing_is_believed_until_the_kubelets_report(tmp_path: P
 
 def test_a_kubelet_that_never_reports_is_named(tmp_path: Path) -> None:
     inspected = json.dumps([started("server-0", "2026-11-24T02:31:10Z")])
-    situation = given.situation(
+    facts = given.facts(
         tmp_path, FakePrograms(answers={"docker container inspect": inspected}), presence=Presence.STOPPED
     )
-    reached(situation, FakeApi())
+    reached(facts, FakeApi())
     with pytest.raises(NotInTime) as caught:
-        health.reporting(situation).action(eager(deadline=0))
+        health.reporting(facts).action(eager(deadline=0))
     assert caught.value.why == "nothing heard of: k3d-openframe-dev-server-0"

@@ -13,7 +13,7 @@ from tasks import helm
 from tasks.clients import helm as commands
 from tasks.core.errors import LaunchError
 from tasks.engine.step import State
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.releases import LiveRelease
 from tasks.kube.resources import Key
@@ -52,36 +52,34 @@ def configured(*releases: dict[str, Any], **sections: Any) -> Settings:
     return given.settings(helm={"repositories": {"r": "https://charts.example.com"}, "releases": given_}, **sections)
 
 
-def of(
-    folder: Path, settings: Settings | None = None, programs: FakePrograms | None = None, **changes: Any
-) -> Situation:
-    """A situation whose charts have been fetched before."""
-    situation = given.situation(folder, programs, settings=settings or configured(), **changes)
-    for each in situation.releases:
-        chart = chart_of(situation, each)
+def of(folder: Path, settings: Settings | None = None, programs: FakePrograms | None = None, **changes: Any) -> Facts:
+    """the facts whose charts have been fetched before."""
+    facts = given.facts(folder, programs, settings=settings or configured(), **changes)
+    for each in facts.releases:
+        chart = chart_of(facts, each)
         if chart.path is None and chart.version:
-            chart.folder(situation).mkdir(parents=True, exist_ok=True)
-            (chart.folder(situation) / "app-1.0.0.tgz").write_text("")
-    return situation
+            chart.folder(facts).mkdir(parents=True, exist_ok=True)
+            (chart.folder(facts) / "app-1.0.0.tgz").write_text("")
+    return facts
 
 
-def print_of(situation: Situation) -> str:
+def print_of(facts: Facts) -> str:
     """What the cluster would remember of the release as it is configured."""
-    (only,) = situation.releases
-    return helm.fingerprint(situation, only, chart_of(situation, only))
+    (only,) = facts.releases
+    return helm.fingerprint(facts, only, chart_of(facts, only))
 
 
 def live(*releases: LiveRelease, **changes: Any) -> Live:
     return given.live(releases={(each.namespace, each.name): each for each in releases}, **changes)
 
 
-def standing(folder: Path, settings: Settings | None = None, **changes: Any) -> Live:
+def cluster_state(folder: Path, settings: Settings | None = None, **changes: Any) -> Live:
     """The release as configured, deployed."""
     return live(release(print_of(of(folder, settings)), **changes))
 
 
 def test_where_none_is_configured_there_is_nothing_to_do(tmp_path: Path) -> None:
-    assert helm.steps(given.situation(tmp_path, settings=given.settings(helm={"releases": []}))) == []
+    assert helm.steps(given.facts(tmp_path, settings=given.settings(helm={"releases": []}))) == []
 
 
 def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: Path) -> None:
@@ -108,7 +106,7 @@ def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: P
 def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
     tmp_path: Path, changes: dict[str, Any], why: str | None
 ) -> None:
-    step = named(helm.steps(of(tmp_path, live=standing(tmp_path, **changes))))[INSTALL]
+    step = named(helm.steps(of(tmp_path, live=cluster_state(tmp_path, **changes))))[INSTALL]
     assert (step.skip is None, step.why) == (why is not None, why or "")
     if why is None:
         assert step.skip == "r/app 1.0.0 and its values have not changed"
@@ -126,14 +124,14 @@ def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
     ],
 )
 def test_what_counts_as_a_change(tmp_path: Path, before: dict[str, Any], now: dict[str, Any], same: bool) -> None:
-    there = standing(tmp_path, configured(before))
+    there = cluster_state(tmp_path, configured(before))
     step = named(helm.steps(of(tmp_path, configured(now), live=there)))[INSTALL]
     assert (step.skip is not None) is same
 
 
 def test_the_domain_is_a_value_like_others(tmp_path: Path) -> None:
     values = {"values": {"at": "https://${DOMAIN}"}}
-    there = standing(tmp_path, configured(values))
+    there = cluster_state(tmp_path, configured(values))
     moved = configured(values, cluster={"domain": "example.test"})
     assert named(helm.steps(of(tmp_path, moved, live=there)))[INSTALL].why == "its chart or values have changed"
 
@@ -166,7 +164,7 @@ def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
     tmp_path: Path, status: str, revision: int, command: str
 ) -> None:
     programs = FakePrograms(answers={"helm": ""})
-    there = standing(tmp_path, status=status, revision=revision)
+    there = cluster_state(tmp_path, status=status, revision=revision)
     steps = named(helm.steps(of(tmp_path, None, programs, live=there)))
     assert "helm: clear web" in steps[INSTALL].needs
     given.act(steps["helm: clear web"])
@@ -194,19 +192,19 @@ def test_a_need_may_name_a_namespace_where_two_have_one_name(tmp_path: Path) -> 
 def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     answer = json.dumps({"manifest": manifest(obj("Secret", "s", data={"k": CANARY})), "config": {"k": CANARY}})
     programs = FakePrograms(answers={"helm": answer})
-    situation = of(tmp_path, configured({"values": {"password": CANARY, "at": "${IP}"}, "timeout": 40}), programs)
-    step = named(helm.steps(situation))[INSTALL]
+    facts = of(tmp_path, configured({"values": {"password": CANARY, "at": "${IP}"}, "timeout": 40}), programs)
+    step = named(helm.steps(facts))[INSTALL]
     report = given.act(step)
     (call,) = programs.calls
     assert json.loads(call.command.stdin or "") == {"password": CANARY, "at": "127.0.0.1"}
-    archive = chart_of(situation, situation.releases[0]).archive(situation)
+    archive = chart_of(facts, facts.releases[0]).archive(facts)
     assert call.line == (
-        f"helm upgrade --install web {archive} --kubeconfig {situation.folders.kubeconfig} --namespace web --values -"
-        f" --labels openframe.dev/fingerprint={print_of(situation)} --timeout 40s --force-conflicts --output json"
+        f"helm upgrade --install web {archive} --kubeconfig {facts.folders.kubeconfig} --namespace web --values -"
+        f" --labels openframe.dev/fingerprint={print_of(facts)} --timeout 40s --force-conflicts --output json"
     )
     assert call.quiet, "its output holds the values, and must reach no log"
     assert call.context is not None
-    assert CANARY not in seen(programs.calls) + report.why + step.why + repr(situation.handover)
+    assert CANARY not in seen(programs.calls) + report.why + step.why + repr(facts.outputs)
     assert (call.command.deadline, step.deadline) == (50, 55)
 
 
@@ -233,10 +231,10 @@ def test_what_must_be_ready_is_what_was_installed(tmp_path: Path, out: str, work
     """Where Helm's output does not tell, the cluster does: an unread manifest is no empty one."""
     new = deployment("web", "web")
     answer = out.format(json.dumps({"manifest": manifest(new, obj("Service", "s"))}))
-    situation = of(tmp_path, None, FakePrograms(answers={"helm": answer}))
+    facts = of(tmp_path, None, FakePrograms(answers={"helm": answer}))
     kept = job("kept", "web")
-    reached(situation, FakeApi(new, kept, stored(manifest=manifest(kept))))
-    steps = named(helm.steps(situation))
+    reached(facts, FakeApi(new, kept, stored(manifest=manifest(kept))))
+    steps = named(helm.steps(facts))
     given.act(steps[INSTALL])
     report = steps[READY].action(eager())
     assert report is not None
@@ -245,11 +243,11 @@ def test_what_must_be_ready_is_what_was_installed(tmp_path: Path, out: str, work
 
 def test_of_a_release_that_was_there_its_own_manifest_tells(tmp_path: Path) -> None:
     there = live(release(print_of(of(tmp_path))), unready={("web", "web"): ("deployment/web: 0 of 1",)})
-    situation = of(tmp_path, live=there)
-    api = reached(situation, FakeApi(deployment("web", "web", ready=False)))
+    facts = of(tmp_path, live=there)
+    api = reached(facts, FakeApi(deployment("web", "web", ready=False)))
     api.put(stored(manifest=manifest(deployment("web", "web"), obj("Service", "s"))))
     api.at("/apis/apps/v1/namespaces/web/deployments/web", 3, deployment("web", "web"))
-    steps = named(helm.steps(situation))
+    steps = named(helm.steps(facts))
     assert (steps[INSTALL].skip is None, steps[READY].skip) == (False, None)
     report = steps[READY].action(eager())
     assert report is not None
@@ -261,10 +259,10 @@ def test_a_job_that_runs_for_ever_is_waited_for_by_a_setting(
     tmp_path: Path, settings: dict[str, Any], ready: bool
 ) -> None:
     worker = {**job("worker", "web", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}
-    situation = of(tmp_path, configured({**settings, "timeout": 0.1}))
-    situation.handover.manifests["web/web"] = manifest(worker)
-    reached(situation, FakeApi(worker))
-    action = named(helm.steps(situation))[READY].action
+    facts = of(tmp_path, configured({**settings, "timeout": 0.1}))
+    facts.outputs.manifests["web/web"] = manifest(worker)
+    reached(facts, FakeApi(worker))
+    action = named(helm.steps(facts))[READY].action
     if ready:
         report = action(eager())
         assert report is not None
@@ -275,19 +273,19 @@ def test_a_job_that_runs_for_ever_is_waited_for_by_a_setting(
 
 
 def test_a_release_without_workloads_is_ready(tmp_path: Path) -> None:
-    situation = of(tmp_path)
-    situation.handover.manifests["web/web"] = manifest(obj("ConfigMap", "c"))
-    reached(situation, FakeApi())
-    report = named(helm.steps(situation))[READY].action(eager())
+    facts = of(tmp_path)
+    facts.outputs.manifests["web/web"] = manifest(obj("ConfigMap", "c"))
+    reached(facts, FakeApi())
+    report = named(helm.steps(facts))[READY].action(eager())
     assert report is not None
     assert report.why == "it has no workloads"
 
 
 def test_a_release_that_vanished_is_told(tmp_path: Path) -> None:
-    situation = of(tmp_path)
-    reached(situation, FakeApi())
+    facts = of(tmp_path)
+    reached(facts, FakeApi())
     with pytest.raises(LaunchError, match="the release 'web' is not there"):
-        named(helm.steps(situation))[READY].action(eager())
+        named(helm.steps(facts))[READY].action(eager())
 
 
 @pytest.mark.parametrize(
@@ -311,16 +309,16 @@ def test_what_cannot_be_read_of_its_manifest_is_a_note(tmp_path: Path) -> None:
     (note,) = step.notes
     assert "release web/web: objects that cannot be read in its manifest are not checked: document 2, line 4" in note
     assert step.skip == f"all its workloads are ready; {note}"
-    situation = of(tmp_path)
-    situation.handover.manifests["web/web"] = "---\na: b: c\n"
-    reached(situation, FakeApi())
-    report = named(helm.steps(situation))[READY].action(eager())
+    facts = of(tmp_path)
+    facts.outputs.manifests["web/web"] = "---\na: b: c\n"
+    reached(facts, FakeApi())
+    report = named(helm.steps(facts))[READY].action(eager())
     assert report is not None
     assert len(report.notes) == 1
 
 
 def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path) -> None:
-    there = standing(tmp_path, labels={})
+    there = cluster_state(tmp_path, labels={})
     assert named(helm.steps(of(tmp_path, live=there)))[READY].skip is None
 
 

@@ -32,9 +32,9 @@ def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgrade
 ) -> None:
     """By what is there at that moment: somebody may have been faster."""
     programs = FakePrograms(answers={"helm": "{}"})
-    situation = of(tmp_path, None, programs, engine="existing")
-    reached(situation, FakeApi(*([] if labels is None else [stored(**labels)])))
-    step = named(helm.steps(situation))[INSTALL]
+    facts = of(tmp_path, None, programs, engine="existing")
+    reached(facts, FakeApi(*([] if labels is None else [stored(**labels)])))
+    step = named(helm.steps(facts))[INSTALL]
     if not verb:
         with pytest.raises(Foreign, match="web/release/web"):
             given.act(step)
@@ -56,15 +56,15 @@ def test_there_what_is_absent_is_installed_and_only_what_we_installed_is_upgrade
 def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing(
     tmp_path: Path, changes: dict[str, Any], refused: bool
 ) -> None:
-    situation = of(tmp_path, live=live(release("1234", status="pending-install")), **changes)
+    facts = of(tmp_path, live=live(release("1234", status="pending-install")), **changes)
     if refused:
         with pytest.raises(Foreign, match="release web in web: somebody's Helm is at work") as caught:
-            refuse_pending(situation, ("helm",))
+            refuse_pending(facts, ("helm",))
         assert "--clear-pending" in caught.value.fix
     else:
-        refuse_pending(situation, ("helm",))
-        assert "helm: clear web" in named(helm.steps(situation))
-    refuse_pending(situation, ("manifests",))
+        refuse_pending(facts, ("helm",))
+        assert "helm: clear web" in named(helm.steps(facts))
+    refuse_pending(facts, ("manifests",))
 
 
 def test_in_a_cluster_of_ours_a_release_that_a_person_is_installing_is_left_alone(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_in_a_cluster_of_ours_a_release_that_a_person_is_installing_is_left_alon
 def test_there_one_whose_helm_has_gone_on_since_is_not_cleared(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"helm": "{}"})
     pending = live(release("1234", status="pending-upgrade", revision=2))
-    situation = of(tmp_path, None, programs, engine="existing", clear_pending=True, live=pending)
-    step = named(helm.steps(situation))["helm: clear web"]
-    api = reached(situation, FakeApi(stored(status="deployed", version="2")))
+    facts = of(tmp_path, None, programs, engine="existing", clear_pending=True, live=pending)
+    step = named(helm.steps(facts))["helm: clear web"]
+    api = reached(facts, FakeApi(stored(status="deployed", version="2")))
     assert given.act(step).skipped
     assert programs.lines == []
     api.put(stored(status="pending-upgrade", version="2"))
@@ -111,9 +111,9 @@ def test_there_helm_deletes_nothing_that_stands_where_a_hook_goes(
 ) -> None:
     """By default it deletes what is there first, whoever made it."""
     programs = FakePrograms(answers={"helm": hooked(*events)})
-    situation = of(tmp_path, None, programs, engine="existing")
-    reached(situation, FakeApi(*there))
-    step = named(helm.steps(situation))[INSTALL]
+    facts = of(tmp_path, None, programs, engine="existing")
+    reached(facts, FakeApi(*there))
+    step = named(helm.steps(facts))[INSTALL]
     if refused:
         with pytest.raises(Foreign, match="web/job/migrate"):
             given.act(step)

@@ -10,7 +10,7 @@ import pytest
 
 from tasks import helm
 from tasks.core.errors import LaunchError
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.run.charts import chart_of
 from tasks.settings.schema import Settings
 from tests import given
@@ -32,7 +32,7 @@ def install(folder: Path, *, answer: Answer | None = None, archive: str = "", **
     """Whether Helm was told to validate. What was kept before in this folder is there."""
     programs = FakePrograms(answers={"helm": answer or Answer(out="{}")})
     release = changes.pop("release", {})
-    made = given.situation(folder, programs, **{"settings": configured(**release), "helm_version": "v4.1.4", **changes})
+    made = given.facts(folder, programs, **{"settings": configured(**release), "helm_version": "v4.1.4", **changes})
     _fetched(made, archive)
     reached(made, FakeApi())
     try:
@@ -42,11 +42,11 @@ def install(folder: Path, *, answer: Answer | None = None, archive: str = "", **
     return PLAIN not in call.command.argv
 
 
-def _fetched(made: Situation, archive: str) -> None:
+def _fetched(made: Facts, archive: str) -> None:
     chart = chart_of(made, made.releases[0])
     if chart.path is None:
         name = archive or f"app-{chart.version}.tgz"
-        made.handover.charts[chart.id] = str(chart.folder(made) / name)
+        made.outputs.charts[chart.id] = str(chart.folder(made) / name)
 
 
 def test_the_first_time_it_is_validated_and_then_not(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_first_time_it_is_validated_and_then_not(tmp_path: Path) -> None:
 
 
 def of_image(image: str) -> dict[str, Any]:
-    made = given.situation(Path("/nowhere"), settings=configured())
+    made = given.facts(Path("/nowhere"), settings=configured())
     return {"shape": replace(made.shape, image=image)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks import manifests
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.health import SYSTEM
 from tasks.k3d.ports import choosers
 from tasks.k3d.steps import READY
@@ -33,13 +33,13 @@ WIDGETS = {"/apis/example.com/v1": {"resources": [{"name": "widgets", "kind": "W
 MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "one"}, "data": {"ip": "${IP}"}}
 
 
-def of(folder: Path, programs: FakePrograms | None = None, *own: Object, **changes: Any) -> Situation:
+def of(folder: Path, programs: FakePrograms | None = None, *own: Object, **changes: Any) -> Facts:
     sections: dict[str, Any] = {"namespaces": ["one", "two"], **changes.pop("sections", {})}
     if own:
         file = folder / "own.yaml"
         file.write_text("".join(f"---\n{json.dumps(each)}\n" for each in own))
         sections.setdefault("manifests", {})["files"] = [str(file)]
-    return given.situation(folder, programs, settings=given.settings(**sections), **changes)
+    return given.facts(folder, programs, settings=given.settings(**sections), **changes)
 
 
 def applied(programs: FakePrograms) -> list[tuple[str, str]]:
@@ -54,9 +54,9 @@ def counted(namespace: str) -> Object:
 
 
 def test_base_resources_go_in_by_one_apply_after_the_namespaces(tmp_path: Path) -> None:
-    situation = of(tmp_path)
-    api = reached(situation, DirectApi())
-    steps = named(manifests.steps(situation))
+    facts = of(tmp_path)
+    api = reached(facts, DirectApi())
+    steps = named(manifests.steps(facts))
     assert set(steps[BASE].needs) == {READY, NAMESPACES}
     given.act(steps[BASE])
     kinds = [name.partition("/")[0] for name in api.names]
@@ -96,13 +96,13 @@ def test_a_template_without_a_quota_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_quotas_are_waited_for_until_each_is_counted(tmp_path: Path) -> None:
-    situation = of(tmp_path)
-    api = reached(situation, FakeApi())
+    facts = of(tmp_path)
+    api = reached(facts, FakeApi())
     path = "/api/v1/resourcequotas"
     api.at(path, 2, counted("one"))
     api.at(path, 3, counted("two"))
     said: list[str] = []
-    step = named(manifests.steps(situation))[QUOTAS]
+    step = named(manifests.steps(facts))[QUOTAS]
     assert (step.needs, step.wait) == ((BASE,), True)
     step.action(eager(said=said))
     assert said == ["0 of 2 quotas", "1 of 2 quotas", "2 of 2 quotas"]
@@ -110,9 +110,9 @@ def test_quotas_are_waited_for_until_each_is_counted(tmp_path: Path) -> None:
 
 def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"kubectl": ""})
-    situation = of(tmp_path, programs, WIDGET, CRD, MAP)
-    reached(situation, FakeApi())
-    steps = named(manifests.steps(situation))
+    facts = of(tmp_path, programs, WIDGET, CRD, MAP)
+    reached(facts, FakeApi())
+    steps = named(manifests.steps(facts))
     assert {OWN_READY, OWN_CRDS} <= given.above(fitted(list(steps.values())), OWN)
     assert NAMESPACES in steps[OWN].needs
     assert BASE not in given.above(fitted(list(steps.values())), OWN_CRDS)
@@ -128,18 +128,18 @@ def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: 
 
 
 def test_a_crd_is_waited_for_until_it_is_established(tmp_path: Path) -> None:
-    situation = of(tmp_path, None, CRD, WIDGET)
+    facts = of(tmp_path, None, CRD, WIDGET)
     where = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
-    api = reached(situation, FakeApi())
+    api = reached(facts, FakeApi())
     api.at(where, 2, CRD)
     api.at(where, 3, {**CRD, "status": {"conditions": [{"type": "Established", "status": "True"}]}})
-    named(manifests.steps(situation))[OWN_READY].action(eager())
+    named(manifests.steps(facts))[OWN_READY].action(eager())
     assert api.asked.count(where) == 3
 
 
 def test_where_the_crds_are_there_nothing_is_waited_for(tmp_path: Path) -> None:
-    situation = of(tmp_path, None, CRD, WIDGET)
-    live = holding([*manifests.wanted_base(situation), *manifests.wanted_own(situation)])
+    facts = of(tmp_path, None, CRD, WIDGET)
+    live = holding([*manifests.wanted_base(facts), *manifests.wanted_own(facts)])
     steps = manifests.steps(of(tmp_path, None, CRD, WIDGET, live=live))
     assert [step.name for step in steps] == [BASE, QUOTAS, OWN_CRDS, OWN_READY, OWN]
     assert all(step.skip is not None for step in steps)
@@ -152,12 +152,12 @@ def test_without_crds_the_users_manifests_need_only_the_namespaces(tmp_path: Pat
 
 
 def test_what_releases_and_k3s_bring_may_come_while_the_users_manifests_are_applied(tmp_path: Path) -> None:
-    situation = of(tmp_path, None, MAP)
+    facts = of(tmp_path, None, MAP)
     parts = ("namespaces", "manifests", "helm", "health")
-    step = given.by_name(launch(situation, parts, choosers(situation)))[OWN]
+    step = given.by_name(launch(facts, parts, choosers(facts)))[OWN]
     assert step.awaits == ("helm: install cert-manager", "helm: cert-manager ready", SYSTEM)
     assert step.placeless
-    alone = given.by_name(launch(situation, ("manifests",), choosers(situation)))[OWN]
+    alone = given.by_name(launch(facts, ("manifests",), choosers(facts)))[OWN]
     assert alone.awaits == (), "nothing is being installed"
 
 
@@ -167,9 +167,9 @@ def test_a_file_that_names_its_needs_is_applied_after_these_and_holds_up_no_othe
         (tmp_path / f"{name}.yaml").write_text(json.dumps(each))
     files = [str(tmp_path / "own.yaml"), {"path": str(tmp_path / "widget.yaml"), "needs": ["cert-manager"]}]
     release = {"name": "cert-manager", "namespace": "cert-manager", "chart": "./c", "wait": wait}
-    situation = of(tmp_path, None, sections={"manifests": {"files": files}, "helm": {"releases": [release]}})
-    api = reached(situation, DirectApi(answers=WIDGETS))
-    steps = named(manifests.steps(situation))
+    facts = of(tmp_path, None, sections={"manifests": {"files": files}, "helm": {"releases": [release]}})
+    api = reached(facts, DirectApi(answers=WIDGETS))
+    steps = named(manifests.steps(facts))
     later = steps[f"{OWN} after cert-manager"]
     assert later.needs == (READY, NAMESPACES, "helm: cert-manager ready" if wait else "helm: install cert-manager")
     given.act(later)
@@ -197,10 +197,10 @@ def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: P
 
 def test_on_a_cluster_of_somebody_else_base_resources_go_only_into_namespaces_that_we_created(tmp_path: Path) -> None:
     live = holding([obj("Namespace", "one"), created(obj("Namespace", "two"))])
-    situation = of(tmp_path, engine="existing", live=live, sections={"namespaces": ["one", "two", "three"]})
-    found = manifests.wanted_base(situation)
+    facts = of(tmp_path, engine="existing", live=live, sections={"namespaces": ["one", "two", "three"]})
+    found = manifests.wanted_base(facts)
     assert {each["metadata"].get("namespace") for each in found} == {"two", "three"}
-    why = named(manifests.steps(situation))[LEFT_OUT].skip or ""
+    why = named(manifests.steps(facts))[LEFT_OUT].skip or ""
     assert "files/nodelocaldns-configmap.yaml and files/local-path-storage.yaml: only in a cluster" in why
     assert why.endswith("policies and quotas of one: not created by this project")
     assert LEFT_OUT not in named(manifests.steps(of(tmp_path, live=live)))

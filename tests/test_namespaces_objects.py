@@ -39,31 +39,31 @@ def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, o
 
 
 def test_those_of_releases_and_secrets_are_made_too_but_none_of_kubernetes_own(tmp_path: Path) -> None:
-    assert namespaces.names(given.situation(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
+    assert namespaces.names(given.facts(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
 
 
 def test_a_single_task_makes_only_those_that_it_puts_things_into(tmp_path: Path) -> None:
-    found = namespaces.wanted(given.situation(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
+    found = namespaces.wanted(given.facts(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
     assert [each["metadata"]["name"] for each in found] == ["four"]
 
 
 def test_all_go_in_at_once(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, settings=SETTINGS)
-    api = reached(situation, DirectApi())
-    (step,) = namespaces.steps(situation)
+    facts = given.facts(tmp_path, settings=SETTINGS)
+    api = reached(facts, DirectApi())
+    (step,) = namespaces.steps(facts)
     given.act(step)
     assert api.names == ["Namespace/one", "Namespace/two", "Namespace/four", "Namespace/three"]
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     live = holding([made(name) for name in ("one", "two", "three", "four")])
-    (step,) = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live))
+    (step,) = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live))
     assert step.skip == "all 4 are as configured"
 
 
 def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) -> None:
     live = holding([made("one"), made("two", deleting=True), made("three"), made("four")])
-    steps = named(namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live)))
+    steps = named(namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live)))
     assert list(steps) == [GONE, APPLY]
     assert GONE in steps[APPLY].needs
     assert steps[APPLY].why == "namespace/two: it is being deleted"
@@ -72,16 +72,14 @@ def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) 
 
 
 def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
-    situation = given.situation(
+    facts = given.facts(
         tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True), made("two", deleting=True)])
     )
-    api = reached(
-        situation, FakeApi(made("one", deleting=True), made("two", deleting=True), made("other", deleting=True))
-    )
+    api = reached(facts, FakeApi(made("one", deleting=True), made("two", deleting=True), made("other", deleting=True)))
     api.changes[LIST, 3] = lambda: api.remove(made("one"))
     api.at(LIST, 4, made("two"))
     said: list[str] = []
-    namespaces.steps(situation)[0].action(eager(said=said))
+    namespaces.steps(facts)[0].action(eager(said=said))
     assert said == [
         "2 of 2 are still there",
         "2 of 2 are still there",
@@ -91,7 +89,7 @@ def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
 
 
 def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
     message = "Some resources are remaining: widgets.example.com has 1 resource instances"
     held = made("one", deleting=True)
     held["status"] = {
@@ -100,27 +98,27 @@ def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
             {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "All resources discovered"},
         ]
     }
-    reached(situation, FakeApi(held))
+    reached(facts, FakeApi(held))
     with pytest.raises(NotInTime) as caught:
-        namespaces.steps(situation)[0].action(eager(deadline=0))
+        namespaces.steps(facts)[0].action(eager(deadline=0))
     assert caught.value.why == f"one: {message}"
 
 
 def test_a_cancelled_wait_ends(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
-    reached(situation, FakeApi(made("one", deleting=True)))
+    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    reached(facts, FakeApi(made("one", deleting=True)))
     context = eager()
     context.cancelled.set()
     with pytest.raises(Stopped):
-        namespaces.steps(situation)[0].action(context)
+        namespaces.steps(facts)[0].action(context)
 
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
     """By that label `down` would delete them."""
     live = holding([made("one", ours=False), created(made("two"))])
-    situation = given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing")
-    api = reached(situation, DirectApi())
-    steps = named(namespaces.steps(situation))
+    facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
+    api = reached(facts, DirectApi())
+    steps = named(namespaces.steps(facts))
     given.act(steps[APPLY])
     assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
     assert steps[THEIRS].skip == "one: there before, and not changed"
@@ -128,20 +126,20 @@ def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp
 
 def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:
     live = holding([made("one"), created(made("two"), "bob.dev"), created(made("three"))])
-    situation = given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing")
-    found = {name: namespaces.is_foreign(situation, name) for name in ("one", "two", "three", "four")}
+    facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
+    found = {name: namespaces.is_foreign(facts, name) for name in ("one", "two", "three", "four")}
     assert found == {"one": True, "two": True, "three": False, "four": False}
 
 
 def test_where_all_are_somebody_elses_nothing_is_made(tmp_path: Path) -> None:
     live = holding([made(name, ours=False) for name in ("one", "two", "three", "four")])
-    steps = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live, engine="existing"))
+    steps = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing"))
     assert all(step.skip is not None for step in steps)
 
 
 def test_in_a_cluster_of_ours_one_that_somebody_made_is_taken_over(tmp_path: Path) -> None:
     live = holding([made("one", ours=False)])
-    (step,) = namespaces.steps(given.situation(tmp_path, settings=SETTINGS, live=live))
+    (step,) = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live))
     assert "namespace/one: changed: metadata.labels" in step.why
 
 
@@ -153,9 +151,7 @@ def test_a_namespace_that_an_own_manifest_holds_too_is_made_as_it_stands_there(t
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: other}\n"
     )
     chosen = given.settings(namespaces=["a", "b"], helm={"releases": []}, manifests={"files": [str(file)]})
-    situation = given.situation(tmp_path, settings=chosen)
-    labels = {
-        each["metadata"]["name"]: each["metadata"]["labels"].get("level") for each in namespaces.wanted(situation)
-    }
+    facts = given.facts(tmp_path, settings=chosen)
+    labels = {each["metadata"]["name"]: each["metadata"]["labels"].get("level") for each in namespaces.wanted(facts)}
     assert labels == {"a": "privileged", "b": None}
-    assert [each["metadata"]["name"] for each in manifests.wanted_own(situation)] == ["other"]
+    assert [each["metadata"]["name"] for each in manifests.wanted_own(facts)] == ["other"]

@@ -17,7 +17,7 @@ from tasks.engine.step import Context, Step
 from tasks.prepull import helper_images, images, k3s_image, step_name
 from tasks.run.backend import Network
 from tests.checks.given import engine
-from tests.given import act, settings, situation
+from tests.given import act, facts, settings
 from tests.programs import Answer, FakePrograms
 
 K3S, TOOLS = "rancher/k3s:v1.32.3-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0"
@@ -78,7 +78,7 @@ def test_images_of_a_launch(sections: dict[str, Any], expected: tuple[str, ...])
 
 
 def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
-    steps = prepull.steps(situation(tmp_path, images={K3S: True, TOOLS: False}))
+    steps = prepull.steps(facts(tmp_path, images={K3S: True, TOOLS: False}))
     assert [(step.name, step.skip) for step in steps] == [(step_name(K3S), "it is there"), (step_name(TOOLS), None)]
     for step in steps:
         assert (step.task, step.kind, step.needs, step.wait) == ("prepull", "download", (), True)
@@ -97,7 +97,7 @@ def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
 def test_those_that_nobody_asks_for_are_left_alone(
     tmp_path: Path, needed: frozenset[str] | None, expected: list[str | None]
 ) -> None:
-    steps = prepull.steps(situation(tmp_path, images={K3S: False, TOOLS: False}), needed=needed)
+    steps = prepull.steps(facts(tmp_path, images={K3S: False, TOOLS: False}), needed=needed)
     assert [step.skip for step in steps] == expected
 
 
@@ -114,7 +114,7 @@ Status: Downloaded newer image for rancher/k3s:v1.32.3-k3s1
 
 def test_a_pull_and_its_progress(tmp_path: Path) -> None:
     fake, said = FakePrograms(answers={"docker pull": PULL}), list[str]()
-    (step,) = prepull.steps(situation(tmp_path, fake, images={K3S: False}, settings=settings(timeouts={"pull": 77})))
+    (step,) = prepull.steps(facts(tmp_path, fake, images={K3S: False}, settings=settings(timeouts={"pull": 77})))
     report = act(step, say=said.append)
     assert (report.why, report.exit_code) == ("pulled", 0)
     assert fake.lines == [f"docker pull {K3S}"]
@@ -139,7 +139,7 @@ def test_a_pull_and_its_progress(tmp_path: Path) -> None:
 )
 def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: str, transient: bool) -> None:
     fake = FakePrograms(answers={"docker pull": Answer(code=1, err=text)})
-    (step,) = prepull.steps(situation(tmp_path, fake, images={K3S: False}))
+    (step,) = prepull.steps(facts(tmp_path, fake, images={K3S: False}))
     with pytest.raises(KnownFailure) as caught:
         act(step)
     assert caught.value.cause
@@ -155,8 +155,8 @@ def test_through_a_cache_it_tells_what_came(tmp_path: Path) -> None:
             return {"sha256:0123456789ab" + "0" * 52: 55_000_000, "sha256:ba9876543210" + "0" * 52: 104_000_000}
 
     fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
-    there = situation(tmp_path, fake, images={K3S: False}, reach=Told())
-    there.handover.registry_ports["cache"] = 5051
+    there = facts(tmp_path, fake, images={K3S: False}, reach=Told())
+    there.outputs.registry_ports["cache"] = 5051
     (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
     assert act(step).why == "through cache, 55 MB"  # of the other layer nothing had to come
     assert size_of(there, K3S) == 55_000_000
@@ -168,8 +168,8 @@ def test_a_cache_that_does_not_tell_is_no_failure(tmp_path: Path) -> None:
             raise NotFetched("the cache answered 500")
 
     fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
-    there = situation(tmp_path, fake, images={K3S: False}, reach=Silent())
-    there.handover.registry_ports["cache"] = 5051
+    there = facts(tmp_path, fake, images={K3S: False}, reach=Silent())
+    there.outputs.registry_ports["cache"] = 5051
     (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
     assert act(step).why == "through cache"
 
@@ -185,7 +185,7 @@ def pulled(folder: Path, architecture: str, **changes: Any) -> tuple[FakeProgram
     """The step that pulls the nodes' image on an amd64 engine, and gets one of this architecture."""
     fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed(architecture)})
     given = {"images": {K3S: False}, "foreign": {K3S: "linux/arm64"}, **changes}
-    (step,) = prepull.steps(situation(folder, fake, host=engine(), **given))
+    (step,) = prepull.steps(facts(folder, fake, host=engine(), **given))
     return fake, step
 
 
@@ -206,9 +206,7 @@ def test_one_that_exists_for_another_platform_alone_makes_no_node(tmp_path: Path
 
 def test_an_image_that_nothing_is_made_from_may_be_of_any_platform(tmp_path: Path) -> None:
     fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed("arm64", "redis:7")})
-    made = situation(
-        tmp_path, fake, host=engine(), images={"redis:7": False}, settings=settings(images=["redis:7", K3S])
-    )
+    made = facts(tmp_path, fake, host=engine(), images={"redis:7": False}, settings=settings(images=["redis:7", K3S]))
     (step,) = prepull.steps(made)
     assert act(step).why == "pulled; it exists for linux/arm64 alone"
     _, step = pulled(tmp_path, "arm64", settings=settings(images=[K3S]))
@@ -220,7 +218,7 @@ def test_a_pull_that_fails_tells_of_the_one_that_is_there(tmp_path: Path) -> Non
     fake = FakePrograms(
         answers={"docker pull": Answer(code=1, err="dial tcp: lookup registry-1.docker.io: no such host")}
     )
-    made = situation(tmp_path, fake, host=engine(), images={K3S: False}, foreign={K3S: "linux/arm64"})
+    made = facts(tmp_path, fake, host=engine(), images={K3S: False}, foreign={K3S: "linux/arm64"})
     (step,) = prepull.steps(made)
     with pytest.raises(KnownFailure) as caught:
         act(step)

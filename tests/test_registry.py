@@ -14,13 +14,13 @@ from tasks.core.lock import Held, Last, held
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.k3d.registry_container import lock
 from tasks.registry import purge_steps, registries
 from tasks.run.lease import USE
 from tests.facts import inspected
-from tests.given import FakeSession, act, session, situation
+from tests.given import FakeSession, act, facts, session
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
 from tests.run.test_lease import lease
@@ -53,14 +53,14 @@ def attached(*networks: str) -> dict[str, Registry]:
     return {**ALONE, PUSHED: there(networks=("bridge", *networks))}
 
 
-def purge(folder: Path, given: Situation, task: str = "registry") -> list[Step]:
+def purge(folder: Path, given: Facts, task: str = "registry") -> list[Step]:
     return purge_steps(session(folder, given.programs, task=task), given)
 
 
 def test_all_of_ours_are_removed_with_what_they_keep(tmp_path: Path) -> None:
     theirs = inspected.registry("k3d-theirs", ours=False, networks=("bridge", "k3d-another"))
     fake = docker(*FOUND, theirs)
-    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    (step,) = purge(tmp_path, facts(tmp_path, fake, registries=dict(ALONE)))
     fake.calls.clear()
     act(step)
     assert [line for line in fake.lines if "lease" not in line] == [
@@ -74,13 +74,13 @@ def test_all_of_ours_are_removed_with_what_they_keep(tmp_path: Path) -> None:
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    (step,) = purge(tmp_path, situation(tmp_path, docker(**{"docker volume ls": "", "docker volume ls --quiet": ""})))
+    (step,) = purge(tmp_path, facts(tmp_path, docker(**{"docker volume ls": "", "docker volume ls --quiet": ""})))
     assert step.skip == "there are none"
 
 
 def test_volumes_whose_containers_are_gone(tmp_path: Path) -> None:
     fake = docker()
-    (step,) = purge(tmp_path, situation(tmp_path, fake))
+    (step,) = purge(tmp_path, facts(tmp_path, fake))
     act(step)
     assert f"docker volume rm --force {PUSHED} {GHCR}" in fake.lines
     assert fake.told("docker rm") == []
@@ -88,7 +88,7 @@ def test_volumes_whose_containers_are_gone(tmp_path: Path) -> None:
 
 def test_a_cluster_that_was_made_since_keeps_them(tmp_path: Path) -> None:
     fake = docker(inspected.registry(PUSHED, networks=("bridge", "k3d-another")))
-    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    (step,) = purge(tmp_path, facts(tmp_path, fake, registries=dict(ALONE)))
     with pytest.raises(LaunchError, match="in use by: another"):
         act(step)
     assert fake.told("docker rm") == []
@@ -97,7 +97,7 @@ def test_a_cluster_that_was_made_since_keeps_them(tmp_path: Path) -> None:
 
 def test_nor_are_they_removed_when_the_cluster_of_that_name_was_made_since(tmp_path: Path) -> None:
     fake = docker(*FOUND, **{"docker ps --all --quiet --no-trunc --filter label=k3d.cluster": "350d0a6f737f"})
-    given = situation(tmp_path, fake, registries=dict(ALONE))
+    given = facts(tmp_path, fake, registries=dict(ALONE))
     (step,) = purge(tmp_path, given)
     with pytest.raises(LaunchError, match="in use by: openframe-dev"):
         act(step)
@@ -108,9 +108,9 @@ def test_nor_are_they_removed_while_a_launch_is_about_to_use_them(tmp_path: Path
     using = lease(USE, "the launch of the cluster 'dev' by alice@laptop")
     fake = docker(*FOUND, **{"docker volume ls --filter label=openframe.lease": using})
     with pytest.raises(LaunchError, match="about to be used: the launch of the cluster 'dev' by alice@laptop"):
-        purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+        purge(tmp_path, facts(tmp_path, fake, registries=dict(ALONE)))
     fake.answers["docker volume ls --filter label=openframe.lease"] = ["", using]  # it begins a moment later
-    (step,) = purge(tmp_path, situation(tmp_path, fake, registries=dict(ALONE)))
+    (step,) = purge(tmp_path, facts(tmp_path, fake, registries=dict(ALONE)))
     with pytest.raises(LaunchError, match="about to be used"):
         act(step)
     assert fake.told("docker rm") == []
@@ -134,7 +134,7 @@ def test_nor_are_they_removed_while_a_launch_is_about_to_use_them(tmp_path: Path
 def test_refused_while_a_cluster_is_attached(
     tmp_path: Path, networks: tuple[str, ...], presence: Presence, task: str, refused: str | None
 ) -> None:
-    given = situation(tmp_path, docker(), presence=presence, registries=attached(*networks))
+    given = facts(tmp_path, docker(), presence=presence, registries=attached(*networks))
     if refused is None:
         assert all(step.skip is None for step in purge(tmp_path, given, task))
         return
@@ -145,28 +145,26 @@ def test_refused_while_a_cluster_is_attached(
 
 
 @pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Situation:
+def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Facts:
     """What the survey finds."""
     fake = docker(*FOUND, **{"docker exec": Answer(code=127)})
-    given = situation(tmp_path, fake, registries=dict(ALONE))
+    given = facts(tmp_path, fake, registries=dict(ALONE))
     monkeypatch.setattr(module, "survey", lambda _session, _parts, *, shared: given)
     return given
 
 
-def call(tmp_path: Path, given: Situation) -> FakeSession:
+def call(tmp_path: Path, given: Facts) -> FakeSession:
     return session(tmp_path, given.programs, task="registry")
 
 
-def test_purging_from_the_command_line(
-    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_purging_from_the_command_line(tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]) -> None:
     assert registries(call(tmp_path, looked_at), purge=True, status=False) == 0
     assert isinstance(looked_at.programs, FakePrograms)
     assert len(looked_at.programs.told("docker rm")) == 1
     assert "registry: remove" in capsys.readouterr().out
 
 
-def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import AbstractContextManager
 
     def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[Last]:
@@ -181,7 +179,7 @@ def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Situation, monke
 
 
 def test_without_a_switch_it_is_the_part_of_the_launch(
-    tmp_path: Path, looked_at: Situation, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, looked_at: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts: list[str] = []
 
@@ -211,7 +209,7 @@ def numbers(requests: int, misses: int) -> str:
     ],
 )
 def test_what_is_shown(
-    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str], told: str | Answer, shown: str
+    tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str], told: str | Answer, shown: str
 ) -> None:
     assert isinstance(looked_at.programs, FakePrograms)
     looked_at.programs.answers.update(
@@ -228,7 +226,7 @@ def test_what_is_shown(
 
 
 def test_those_that_are_stopped_are_not_asked(
-    tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert isinstance(looked_at.registries, dict)
     looked_at.registries.clear()
@@ -243,7 +241,7 @@ def test_those_that_are_stopped_are_not_asked(
     assert looked_at.programs.calls == []
 
 
-def test_none_is_there(tmp_path: Path, looked_at: Situation, capsys: pytest.CaptureFixture[str]) -> None:
+def test_none_is_there(tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(looked_at.registries, dict)
     looked_at.registries.clear()
     registries(call(tmp_path, looked_at), purge=False, status=True)

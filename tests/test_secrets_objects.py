@@ -22,17 +22,17 @@ CANARY = "canary-4711-in-a-secret"
 
 
 def of(folder: Path, programs: FakePrograms | None = None, *, environ: dict[str, str], **secret: Any) -> Any:
-    """The situation's part of one secret `s` in namespaces `one` and `two`."""
+    """The facts's part of one secret `s` in namespaces `one` and `two`."""
     settings = given.settings(namespaces=["one", "two"], secrets=[{"name": "s", **secret}] if secret else [])
     session = given.session(folder, programs, settings=settings, environ=environ)
-    return given.situation(folder, programs, settings=settings, **secrets.values(session, {"secrets"}))
+    return given.facts(folder, programs, settings=settings, **secrets.values(session, {"secrets"}))
 
 
 def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"kubectl": ""})
-    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
-    reached(situation, FakeApi())
-    (step,) = secrets.steps(situation)
+    facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(facts, FakeApi())
+    (step,) = secrets.steps(facts)
     assert step.name == APPLY
     assert NAMESPACES in step.needs
     given.act(step)
@@ -44,9 +44,9 @@ def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
 
 def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"kubectl": Answer(code=1, out=CANARY, err=f"error: invalid value {CANARY}")})
-    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
-    reached(situation, FakeApi())
-    result = ran(secrets.steps(situation))[APPLY]
+    facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(facts, FakeApi())
+    result = ran(secrets.steps(facts))[APPLY]
     assert result.state is State.FAILED
     assert CANARY not in f"{result.why} {result.error}"
 
@@ -54,9 +54,9 @@ def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> N
 def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     programs = FakePrograms(otherwise=Answer(), log_dir=tmp_path / "logs")
-    situation = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
-    api = reached(situation, DirectApi())
-    result = ran(secrets.steps(situation))[APPLY]
+    facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(facts, DirectApi())
+    result = ran(secrets.steps(facts))[APPLY]
     assert result.state is State.RAN
     assert programs.calls == []
     assert [sent["data"]["k"] for _path, sent in api.patched] == [base64.b64encode(CANARY.encode()).decode()] * 2
@@ -65,11 +65,11 @@ def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -
 
 
 def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
-    situation = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
-    api = reached(situation, DirectApi())
+    facts = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(facts, DirectApi())
     said = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
     api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, said, "Invalid")]
-    result = ran(secrets.steps(situation))[APPLY]
+    result = ran(secrets.steps(facts))[APPLY]
     assert result.state is State.FAILED
     assert "*** / *** !" in f"{result.error}"
     assert CANARY not in f"{result.why} {result.error}"
@@ -92,7 +92,7 @@ def test_one_that_is_left_out_stops_no_other(tmp_path: Path) -> None:
         secrets=[{"name": "apply", "values": {"k": {"env": "A"}}}, {"name": "b", "values": {"k": {"env": "B"}}}],
     )
     session = given.session(tmp_path, settings=settings, environ={"B": "value-of-b"})
-    steps = secrets.steps(given.situation(tmp_path, settings=settings, **secrets.values(session, {"secrets"})))
+    steps = secrets.steps(given.facts(tmp_path, settings=settings, **secrets.values(session, {"secrets"})))
     assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (APPLY, True)]
 
 
@@ -102,8 +102,8 @@ def test_where_none_is_configured_the_step_says_so(tmp_path: Path) -> None:
 
 
 def test_one_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    situation = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
-    again = given.situation(tmp_path, secrets=situation.secrets, live=holding(situation.secrets))
+    facts = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    again = given.facts(tmp_path, secrets=facts.secrets, live=holding(facts.secrets))
     assert secrets.steps(again)[0].skip == "all 2 are as configured"
 
 

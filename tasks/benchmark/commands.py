@@ -18,7 +18,7 @@ from tasks.settings.k3s_arguments import where
 from tasks.settings.node_filters import split
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.settings.schema import Release
 
 
@@ -38,60 +38,60 @@ class Stage:
     acts: tuple[Act, ...]
 
 
-def stages(place: Place, situation: Situation) -> tuple[Stage, ...]:
+def stages(place: Place, facts: Facts) -> tuple[Stage, ...]:
     """All of them, with the files that they read written. Registries that stand are left standing."""
     from tasks.namespaces import names
 
-    wait = situation.settings.timeouts.command
+    wait = facts.settings.timeouts.command
     namespaces = [
         Act(
             name=f"namespace {name}",
             command=Command(argv=("kubectl", "create", "namespace", name), deadline=wait),
         )
-        for name in names(situation)
+        for name in names(facts)
     ]
     found = [
-        Stage(name="images", acts=tuple(_pulls(situation))),
-        Stage(name="registries", acts=tuple(_registries(situation))),
-        create(place, situation),
+        Stage(name="images", acts=tuple(_pulls(facts))),
+        Stage(name="registries", acts=tuple(_registries(facts))),
+        create(place, facts),
         Stage(name="namespaces", acts=tuple(namespaces)),
-        Stage(name="secrets", acts=tuple(_objects(place, situation.secrets, wait))),
-        *_resources(place, situation, wait),
-        *_repositories(situation),
-        *_releases(place, situation),
+        Stage(name="secrets", acts=tuple(_objects(place, facts.secrets, wait))),
+        *_resources(place, facts, wait),
+        *_repositories(facts),
+        *_releases(place, facts),
     ]
     return tuple(stage for stage in found if stage.acts)
 
 
-def create(place: Place, situation: Situation, *, bare: bool = False) -> Stage:
+def create(place: Place, facts: Facts, *, bare: bool = False) -> Stage:
     """`k3d cluster create` as it is by default. `bare`: without the load balancer, the least that can be made."""
-    settings, shape = situation.settings, situation.shape
+    settings, shape = facts.settings, facts.shape
     registries = place.files / "registries.yaml"
     write_whole(registries, shape.registries_yaml)
     argv = [
         *("k3d", "cluster", "create", settings.cluster.name, "--image", shape.image),
         *("--servers", str(settings.cluster.servers), "--agents", str(shape.agents)),
-        *(("--api-port", f"127.0.0.1:{situation.ports.api}") if situation.ports is not None else ()),
+        *(("--api-port", f"127.0.0.1:{facts.ports.api}") if facts.ports is not None else ()),
         *("--timeout", duration(settings.cluster.timeout)),
         *(("--no-lb",) if bare else ()),
         *(part for name in shape.registries for part in ("--registry-use", name)),
         *(("--registry-config", str(registries)) if shape.registries_yaml else ()),
-        *_arguments(situation),
+        *_arguments(facts),
     ]
     command = Command(argv=tuple(argv), deadline=settings.cluster.timeout + 60)
     return Stage(name="cluster", acts=(Act(name="cluster create", command=command),))
 
 
-def _arguments(situation: Situation) -> Iterator[str]:
+def _arguments(facts: Facts) -> Iterator[str]:
     """What is configured, and the labels that charts may ask for; nothing that this project adds by itself."""
-    cluster, agents = situation.settings.cluster, situation.shape.agents
+    cluster, agents = facts.settings.cluster, facts.shape.agents
     own = [
         (f"--{flag}={each.text}", where(part, each))
         for part, (flag, _) in k3s.COMPONENTS.items()
         for each in k3s.parsed(part, getattr(cluster.args, part))
     ]
     own += [(f"--{each.text}", where("k3s", each)) for each in k3s.arguments_of(cluster, "k3s")]
-    if situation.settings.ingress.controller != "traefik":
+    if facts.settings.ingress.controller != "traefik":
         own.append(("--disable=traefik", k3s.SERVERS))
     for text, filters in own:
         yield from ("--k3s-arg", _on_nodes(text, [each for each in filters if agents or not each.startswith("agent")]))
@@ -112,23 +112,21 @@ def _on_nodes(value: str, filters: Sequence[str]) -> str:
     return f"{escaped}@{';'.join(filters)}" if filters else escaped
 
 
-def _pulls(situation: Situation) -> Iterator[Act]:
-    for image in situation.images:
-        yield Act(
-            name=f"pull {image}", command=docker.pull(image, situation.settings.timeouts.pull, situation.platform)
-        )
+def _pulls(facts: Facts) -> Iterator[Act]:
+    for image in facts.images:
+        yield Act(name=f"pull {image}", command=docker.pull(image, facts.settings.timeouts.pull, facts.platform))
 
 
-def _registries(situation: Situation) -> Iterator[Act]:
+def _registries(facts: Facts) -> Iterator[Act]:
     """Those that are missing; what no command line may hold (logins, proxies) was made before."""
     from tasks.k3d.ports import choosers
     from tasks.k3d.registry_container import labels, upstream_url
     from tasks.run.registries import wanted
 
-    settings, free_port = situation.settings, choosers(situation).free_port
+    settings, free_port = facts.settings, choosers(facts).free_port
     for name, cache in wanted(settings).items():
-        private = cache is not None and (cache.username_env or cache.password_env or situation.shape.network.mark)
-        if name in situation.registries or private:
+        private = cache is not None and (cache.username_env or cache.password_env or facts.shape.network.mark)
+        if name in facts.registries or private:
             continue
         spec = docker.RegistrySpec(
             name=name,
@@ -137,7 +135,7 @@ def _registries(situation: Situation) -> Iterator[Act]:
             volume=name,
             labels=labels(cache),
             upstream=None if cache is None else upstream_url(cache),
-            platform=situation.platform,
+            platform=facts.platform,
         )
         yield Act(name=f"registry {name}", command=docker.run_registry(spec))
 
@@ -156,12 +154,12 @@ def _objects(place: Place, objects: Sequence[dict[str, Any]], deadline: float) -
         yield Act(name=name, command=command)
 
 
-def _resources(place: Place, situation: Situation, deadline: float) -> Iterator[Stage]:
+def _resources(place: Place, facts: Facts, deadline: float) -> Iterator[Stage]:
     """Base resources; then the user's CRDs, which must be served before what uses them."""
     from tasks.kube.apply import split
     from tasks.manifests import wanted_base, wanted_own
 
-    crds, rest = split(wanted_own(situation))
+    crds, rest = split(wanted_own(facts))
     served = [
         Act(
             name=f"wait for {crd['metadata']['name']}",
@@ -172,16 +170,16 @@ def _resources(place: Place, situation: Situation, deadline: float) -> Iterator[
         )
         for crd in crds
     ]
-    yield Stage(name="base resources", acts=tuple(_objects(place, wanted_base(situation), deadline)))
+    yield Stage(name="base resources", acts=tuple(_objects(place, wanted_base(facts), deadline)))
     yield Stage(name="CRDs", acts=tuple(_objects(place, crds, deadline)))
     yield Stage(name="CRDs served", acts=tuple(served))
     yield Stage(name="manifests", acts=tuple(_objects(place, rest, deadline)))
 
 
-def _repositories(situation: Situation) -> Iterator[Stage]:
+def _repositories(facts: Facts) -> Iterator[Stage]:
     """Those that a release names, as `up` does it: others may lie where this machine has no way to."""
-    settings = situation.settings
-    used = {release.chart.partition("/")[0] for release in situation.releases}
+    settings = facts.settings
+    used = {release.chart.partition("/")[0] for release in facts.releases}
     deadline = settings.timeouts.pull
     urls = sorted((name, url) for name, url in settings.helm.repositories.items() if name in used)
     adds = [
@@ -196,23 +194,23 @@ def _helm(*words: str, deadline: float, cwd: Path | None = None) -> Command:
     return Command(argv=("helm", *words), deadline=deadline, cwd=cwd)
 
 
-def _releases(place: Place, situation: Situation) -> Iterator[Stage]:
+def _releases(place: Place, facts: Facts) -> Iterator[Stage]:
     """By levels of their needs: a stage holds those whose needs are all in stages before."""
     from tasks.settings.releases import named
 
     level: dict[tuple[str, str], int] = {}
-    for release in situation.releases:  # each after what it needs
-        needed = [each for need in release.needs for each in named(need, situation.releases)]
+    for release in facts.releases:  # each after what it needs
+        needed = [each for need in release.needs for each in named(need, facts.releases)]
         level[release.namespace, release.name] = 1 + max(
             (level[each.namespace, each.name] for each in needed), default=0
         )
     for number in sorted(set(level.values())):
-        here = [each for each in situation.releases if level[each.namespace, each.name] == number]
-        acts = tuple(_release(place, situation, each) for each in here)
+        here = [each for each in facts.releases if level[each.namespace, each.name] == number]
+        acts = tuple(_release(place, facts, each) for each in here)
         yield Stage(name=f"releases, level {number}" if len(set(level.values())) > 1 else "releases", acts=acts)
 
 
-def _release(place: Place, situation: Situation, release: Release) -> Act:
+def _release(place: Place, facts: Facts, release: Release) -> Act:
     from tasks.helm import values_of
     from tasks.kube.apply import line
     from tasks.run.chart_steps import source_of
@@ -220,9 +218,9 @@ def _release(place: Place, situation: Situation, release: Release) -> Act:
 
     reference, options = release.chart, tuple[str, ...]()
     if reference.startswith("oci://"):
-        reference, options = source_of(situation, chart_of(situation, release))
+        reference, options = source_of(facts, chart_of(facts, release))
     values = place.files / f"values-{file_name(f'{release.namespace}-{release.name}')}.json"
-    write_whole(values, line(values_of(situation, release)) + "\n")
+    write_whole(values, line(values_of(facts, release)) + "\n")
     command = _helm(
         *("upgrade", "--install", release.name, reference, "--namespace", release.namespace),
         *options,
@@ -231,7 +229,7 @@ def _release(place: Place, situation: Situation, release: Release) -> Act:
         *(("--wait",) if release.wait else ()),
         *("--timeout", duration(release.timeout)),
         deadline=release.timeout + 30,
-        cwd=situation.root,
+        cwd=facts.root,
     )
     return Act(name=f"release {release.name} in {release.namespace}", command=command)
 

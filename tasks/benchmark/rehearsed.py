@@ -13,19 +13,19 @@ from tasks.rehearsal.scene import scene
 
 if TYPE_CHECKING:
     from tasks.benchmark.variants import Place
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.rehearsal.model import Scene
 
 _ENDLESS = Bounds(work=1000, waits=1000)
 """Scripts hold nothing back: what goes together is a matter of their stages."""
 
 
-def stage(place: Place, situation: Situation, planned: Sequence[Stage], *, together: bool) -> None:
+def stage(place: Place, facts: Facts, planned: Sequence[Stage], *, together: bool) -> None:
     """Tell the stand-ins how long these commands will take."""
     assert place.session.rehearsal is not None
-    plan = steps(planned, situation, together=together)
+    plan = steps(planned, facts, together=together)
     what_if = place.session.rehearsal.what_if
-    place.session.rehearsal.stage(plan, situation, _ENDLESS, circumstances(scene(plan, situation, what_if), planned))
+    place.session.rehearsal.stage(plan, facts, _ENDLESS, circumstances(scene(plan, facts, what_if), planned))
 
 
 def circumstances(seen: Scene, planned: Sequence[Stage]) -> Scene:
@@ -34,7 +34,7 @@ def circumstances(seen: Scene, planned: Sequence[Stage]) -> Scene:
     return replace(seen, balanced=any("--no-lb" not in argv for argv in creates), validated=frozenset())
 
 
-def steps(planned: Sequence[Stage], situation: Situation, *, together: bool) -> list[Step]:
+def steps(planned: Sequence[Stage], facts: Facts, *, together: bool) -> list[Step]:
     """A step for each command, and one for each wait that a command holds; each after the one before, or its stage."""
     found: list[Step] = []
     before: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ def steps(planned: Sequence[Stage], situation: Situation, *, together: bool) -> 
         ends: list[str] = []
         for act in each.acts:
             needs = before
-            for name, wait in _named(act, situation):
+            for name, wait in _named(act, facts):
                 found.append(Step(name=name, task="bench", action=_never, needs=needs, wait=wait))
                 needs = (name,)
             ends += needs
@@ -53,7 +53,7 @@ def steps(planned: Sequence[Stage], situation: Situation, *, together: bool) -> 
     return found
 
 
-def _named(act: Act, situation: Situation) -> Iterator[tuple[str, bool]]:
+def _named(act: Act, facts: Facts) -> Iterator[tuple[str, bool]]:
     """The steps of the graph that do the same: by their names the model knows what they cost."""
     argv = act.command.argv
     match argv[:3]:
@@ -64,7 +64,7 @@ def _named(act: Act, situation: Situation) -> Iterator[tuple[str, bool]]:
         case ("k3d", *_):
             yield "cluster: create", True
         case ("helm", "upgrade", _):
-            for release in situation.releases:
+            for release in facts.releases:
                 if (release.name, release.namespace) == (argv[3], argv[6]):
                     yield install_name(release), False
                     if release.wait:

@@ -20,7 +20,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.process.command import Command, CommandFailed, Programs
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
 
 
 def busy() -> float:
@@ -161,15 +161,15 @@ def remove_images(place: Place, images: Iterable[str]) -> None:
         programs.run(Command(argv=("docker", "rmi", image), deadline=120.0, ok=(0, 1)))
 
 
-def prepare(place: Place, rival: Rival, situation: Situation) -> None:
+def prepare(place: Place, rival: Rival, facts: Facts) -> None:
     """Caches as the state wants them; whether they are filled is for the caller to see to."""
     if rival.state == "cold":
         remove_caches(place)
     if rival.state == "second":
         shutil.rmtree(place.helm, ignore_errors=True)
     if rival.state in ("cold", "second"):
-        remove_images(place, situation.images)
-    if rival.mode != "graph" and (_has_login(place) or situation.shape.network.mark):
+        remove_images(place, facts.images)
+    if rival.mode != "graph" and (_has_login(place) or facts.shape.network.mark):
         place.session.programs().run(task(place, "registry"))
     if rival.mode == "create":
         place.session.programs().run(task(place, "registry"))
@@ -221,8 +221,8 @@ class Rounds:
         try:
             if turn.round >= 0:  # a round that warms up fills by itself
                 self._fill(rival, place)
-            situation = look(place)
-            prepare(place, rival, situation)
+            facts = look(place)
+            prepare(place, rival, facts)
             self._forget(rival)
             self._before(rival, place)
             if rival.state == "noop":
@@ -257,7 +257,7 @@ class Rounds:
         theirs.run(Command(argv=("sh", "-c", self.before), cwd=place.session.root, deadline=3600.0))
 
 
-def look(place: Place) -> Situation:
+def look(place: Place) -> Facts:
     """What stands now. Raises what a survey raises."""
     from tasks.facts.gather import survey
     from tasks.run.launch import PARTS
@@ -275,14 +275,14 @@ def launching(place: Place, rival: Rival) -> Callable[[], tuple[dict[str, tuple[
     return lambda: drive(theirs, planned, together=rival.mode == "staged")
 
 
-def staged(place: Place, rival: Rival, situation: Situation) -> tuple[Stage, ...]:
+def staged(place: Place, rival: Rival, facts: Facts) -> tuple[Stage, ...]:
     """The commands of a comparison mode."""
     bare = rival.mode == "create"
-    planned = (create(place, situation, bare=True),) if bare else stages(place, situation)
+    planned = (create(place, facts, bare=True),) if bare else stages(place, facts)
     if place.session.rehearsal is not None:
         from tasks.benchmark.rehearsed import stage
 
-        stage(place, situation, planned, together=rival.mode == "staged")
+        stage(place, facts, planned, together=rival.mode == "staged")
     return planned
 
 

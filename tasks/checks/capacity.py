@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.checks.facts import Facts
+from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level, Remedy
 from tasks.settings.k3s_arguments import value_of
 
@@ -24,7 +24,7 @@ _HOPELESS = 4
 """Instances a node: kubelet and containerd alone open more."""
 
 
-def cpus(facts: Facts) -> Iterator[Finding]:
+def cpus(facts: HostFacts) -> Iterator[Finding]:
     """Few CPUs are only slow; a limit above what there is is lowered to that."""
     engine = facts.engine
     if engine is None:
@@ -39,7 +39,7 @@ def cpus(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def memory(facts: Facts) -> Iterator[Finding]:
+def memory(facts: HostFacts) -> Iterator[Finding]:
     """Memory against the limits of all nodes together."""
     engine = facts.engine
     if engine is None or not engine.memory_bytes:
@@ -68,7 +68,7 @@ def memory(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="memory", level=Level.OK, what=f"{_gib(have)} for {_nodes(facts)}{bound}")
 
 
-def disk(facts: Facts) -> Iterator[Finding]:
+def disk(facts: HostFacts) -> Iterator[Finding]:
     """Room for images and volumes, where the engine keeps them."""
     engine, found = facts.engine, facts.disk
     if engine is None:
@@ -98,7 +98,7 @@ def disk(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="disk", level=Level.OK, what=what)
 
 
-def inotify(facts: Facts) -> Iterator[Finding]:
+def inotify(facts: HostFacts) -> Iterator[Finding]:
     """All nodes share the limits of one user."""
     engine, found = facts.engine, facts.inotify
     if engine is None:
@@ -126,7 +126,7 @@ def inotify(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _planned(facts: Facts) -> tuple[int, int, int]:
+def _planned(facts: HostFacts) -> tuple[int, int, int]:
     """Limits of a server and of an agent, and of all nodes together; bytes."""
     from tasks.settings.words import memory_bytes
 
@@ -136,18 +136,18 @@ def _planned(facts: Facts) -> tuple[int, int, int]:
     return server, agent, total if cluster.limits.enabled else 0
 
 
-def _own_eviction(facts: Facts) -> bool:
+def _own_eviction(facts: HostFacts) -> bool:
     cluster = facts.settings.cluster
     return value_of(cluster, "kubelet", "eviction-hard") is not None or "evictionHard" in cluster.kubelet_config
 
 
-def _unseen(facts: Facts) -> str:
+def _unseen(facts: HostFacts) -> str:
     assert facts.engine is not None
     where = "in its own machine" if facts.engine.desktop else "elsewhere, or in a container"
     return f"the engine runs {where}, which does not show from here"
 
 
-def _nodes(facts: Facts) -> str:
+def _nodes(facts: HostFacts) -> str:
     return f"{_count(facts.settings.cluster.servers, 'server')} and {_count(facts.agents, 'agent')}"
 
 

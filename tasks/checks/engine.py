@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tasks.checks.facts import Facts
+from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level, Remedy
 from tasks.clients.docker import DEFAULT_PLATFORM, fits
 from tasks.diagnose.node_rules import DELEGATE
@@ -25,7 +25,7 @@ _UNFIT_STORAGE = {
 }
 
 
-def answers(facts: Facts) -> Iterator[Finding]:
+def answers(facts: HostFacts) -> Iterator[Finding]:
     """Reachable, and its version."""
     error, engine = facts.no_engine, facts.engine
     if error is not None:
@@ -57,7 +57,7 @@ def answers(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="engine", level=Level.OK if known else Level.UNKNOWN, what=what)
 
 
-def files(facts: Facts) -> Iterator[Finding]:
+def files(facts: HostFacts) -> Iterator[Finding]:
     """A container with the engine's socket and network, but with files of its own."""
     if facts.engine is not None and not facts.engine.files:
         yield Finding(
@@ -70,7 +70,7 @@ def files(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def platform(facts: Facts) -> Iterator[Finding]:
+def platform(facts: HostFacts) -> Iterator[Finding]:
     """Docker's variable for another platform than the engine's own."""
     wish = facts.environ.get(DEFAULT_PLATFORM, "")
     if facts.engine is None or not wish or fits(wish, facts.engine.platform):
@@ -84,7 +84,7 @@ def platform(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def cgroups(facts: Facts) -> Iterator[Finding]:
+def cgroups(facts: HostFacts) -> Iterator[Finding]:
     """The cgroup version against the k3s version, and the controllers that a kubelet needs."""
     engine = facts.engine
     if engine is None:
@@ -122,7 +122,7 @@ def cgroups(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="cgroups", level=Level.UNKNOWN, what="the engine does not tell its cgroup version")
 
 
-def storage(facts: Facts) -> Iterator[Finding]:
+def storage(facts: HostFacts) -> Iterator[Finding]:
     """Storage drivers on which k3s is known to have trouble."""
     engine = facts.engine
     if engine is None:
@@ -140,7 +140,7 @@ def storage(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def forwarding(facts: Facts) -> Iterator[Finding]:
+def forwarding(facts: HostFacts) -> Iterator[Finding]:
     """Without it no container reaches another network."""
     if facts.engine is not None and not facts.engine.forwarding:
         yield Finding(
@@ -152,7 +152,7 @@ def forwarding(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def unpacking(facts: Facts) -> Iterator[Finding]:
+def unpacking(facts: HostFacts) -> Iterator[Finding]:
     """Docker unpacks images by `unpigz` where it finds that (dockerd's reference: MOBY_DISABLE_PIGZ)."""
     if facts.unpigz is False:
         yield Finding(
@@ -164,7 +164,7 @@ def unpacking(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def owner(facts: Facts) -> Iterator[Finding]:
+def owner(facts: HostFacts) -> Iterator[Finding]:
     """Who shares an engine shares the names of its clusters."""
     if facts.other_owner:
         yield Finding(
@@ -176,7 +176,7 @@ def owner(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _allowed(facts: Facts) -> bool:
+def _allowed(facts: HostFacts) -> bool:
     """Whether the kubelet is told to run on cgroup v1 all the same."""
     cluster = facts.settings.cluster
     given = value_of(cluster, "kubelet", "fail-cgroupv1") or ""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tasks.checks import capacity, engine, network, programs, storage
 from tasks.checks import finding as rights
-from tasks.checks.facts import Facts
+from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level
 
-Check = Callable[[Facts], Iterator[Finding]]
+Check = Callable[[HostFacts], Iterator[Finding]]
 """Pure: it finds nothing where the facts that it judges were not asked for."""
 
 CHECKS: tuple[Check, ...] = (
@@ -44,7 +44,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def examine(facts: Facts, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+def examine(facts: HostFacts, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     """What all checks find."""
     return [finding for check in checks for finding in check(facts)]
 

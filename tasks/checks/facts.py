@@ -73,7 +73,7 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class HostFacts:
     """A moment of the machine, the engine and the programs."""
 
     settings: Settings

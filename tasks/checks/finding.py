@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tasks.checks.facts import Facts, Rights
+from tasks.checks.facts import HostFacts, Rights
 from tasks.core.errors import LaunchError
 from tasks.process.command import Command, Programs
 from tasks.view.console import Line, count, line, wrap
@@ -164,7 +164,7 @@ def _verdict(findings: Sequence[Finding]) -> Line:
     return line(("nothing here would stop a launch", "good"), tail + offer)
 
 
-def sudo(facts: Facts) -> Iterator[Finding]:
+def sudo(facts: HostFacts) -> Iterator[Finding]:
     """No launch needs it: `docker-tune` and some fixes do."""
     rights = facts.rights
     if rights is None:
@@ -185,14 +185,14 @@ def sudo(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="sudo", level=Level.OK, what=f"{what}: what needs root is left to you")
 
 
-def folders(facts: Facts) -> Iterator[Finding]:
+def folders(facts: HostFacts) -> Iterator[Finding]:
     """What is remembered of clusters, and their private kubeconfigs."""
     error = facts.folders
     if error is not None:
         yield Finding(check="folders", level=Level.PROBLEM, what=error.what, why=error.why, fix=error.fix)
 
 
-def kubeconfig(facts: Facts) -> Iterator[Finding]:
+def kubeconfig(facts: HostFacts) -> Iterator[Finding]:
     """A launch goes on without: its private kubeconfig is always there."""
     if facts.unwritable:
         yield Finding(

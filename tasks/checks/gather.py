@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.checks.facts import Context, Disk, Facts, Inotify, Rights, kubernetes_minor
+from tasks.checks.facts import Context, Disk, HostFacts, Inotify, Rights, kubernetes_minor
 from tasks.checks.network import hosts, wishes
 from tasks.checks.storage import hub
 from tasks.clients import docker
@@ -32,7 +32,7 @@ from tasks.prepull import k3s_image
 from tasks.process.command import Command, Programs
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.host.trust import Trust
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
@@ -129,7 +129,7 @@ _SYSTEMD = Path("/run/systemd/system")
 _LIST = replace(docker.published(), deadline=20.0)
 
 
-def gather(session: Session) -> Facts:
+def gather(session: Session) -> HostFacts:
     """Everything, for `doctor`."""
     settings: Settings = session.settings
     programs = session.programs()
@@ -146,7 +146,7 @@ def gather(session: Session) -> Facts:
         trusted = pool.submit(_trusted, session.environ)
         found, error = asked.result()
         out = listed.result()
-    facts = Facts(
+    facts = HostFacts(
         settings=settings,
         environ=session.environ,
         engine=found,
@@ -167,24 +167,24 @@ def gather(session: Session) -> Facts:
     return _on_engine(replace(facts, missing=_missing(session, programs, facts)), found, out, session.owner)
 
 
-def brief(session: Session, situation: Situation, host: Engine) -> Facts:
+def brief(session: Session, facts: Facts, host: Engine) -> HostFacts:
     """What can be known without asking anybody, before a cluster is made."""
     told = session.system
-    chosen = situation.ports
-    return Facts(
-        settings=situation.settings,
-        environ=situation.environ,
+    chosen = facts.ports
+    return HostFacts(
+        settings=facts.settings,
+        environ=facts.environ,
         engine=host,
         versions=Versions(k3d=told.get("k3d"), kubectl=told.get("kubectl"), helm=told.get("helm")),
         pins=_pins(session),
         fetched=True,
-        kubernetes=kubernetes_minor(situation.shape.image),
-        agents=situation.shape.agents,
+        kubernetes=kubernetes_minor(facts.shape.image),
+        agents=facts.shape.agents,
         disk=disk(host),
         inotify=inotify(host),
         low_port_start=ports.low_port_start(),
         chosen=tuple(port for port in (chosen.http, chosen.https, chosen.api) if port) if chosen else None,
-        bindable=_bindable(situation.settings, host),
+        bindable=_bindable(facts.settings, host),
     )
 
 
@@ -212,7 +212,7 @@ def _list(programs: Programs) -> str:
         return ""
 
 
-def _missing(session: Session, programs: Programs, facts: Facts) -> tuple[str, ...] | None:
+def _missing(session: Session, programs: Programs, facts: HostFacts) -> tuple[str, ...] | None:
     """Images of a launch that are not there; None where the engine does not tell."""
     from tasks.prepull import images
 
@@ -226,7 +226,7 @@ def _missing(session: Session, programs: Programs, facts: Facts) -> tuple[str, .
     return tuple(ref for ref in refs if ref not in found or not docker.fits(found[ref], own))
 
 
-def _on_engine(facts: Facts, host: Engine, out: str, mine: Owner) -> Facts:
+def _on_engine(facts: HostFacts, host: Engine, out: str, mine: Owner) -> HostFacts:
     """With what is known only where an engine answers."""
     settings = facts.settings
     sized = size(host.cpus, host.memory_bytes)
@@ -291,7 +291,7 @@ def _pins(session: Session) -> Pins:
     return read(session.root / "config" / "pins.yaml")
 
 
-def _existing(session: Session, settings: Settings, programs: Programs) -> Facts:
+def _existing(session: Session, settings: Settings, programs: Programs) -> HostFacts:
     """For a cluster that somebody else made: no engine is asked."""
     name = str(session.options.context)
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -300,7 +300,7 @@ def _existing(session: Session, settings: Settings, programs: Programs) -> Facts
         asked = pool.submit(server, programs, name)
         version, found = told.result(), asked.result()
     minor = numbers(found.version)
-    return Facts(
+    return HostFacts(
         settings=settings,
         environ=session.environ,
         versions=version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from tasks.checks.facts import Facts
+from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level
 from tasks.core import proxies as variables
 from tasks.core.errors import LaunchError
@@ -34,7 +34,7 @@ def wishes(settings: Settings) -> tuple[Wish, ...]:
     return tuple(found)
 
 
-def ports(facts: Facts) -> Iterator[Finding]:
+def ports(facts: HostFacts) -> Iterator[Finding]:
     """Each wish: free, our own, or held by whom, and what will be used instead."""
     if facts.taken is None:
         return
@@ -57,7 +57,7 @@ def ports(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def low_ports(facts: Facts) -> Iterator[Finding]:
+def low_ports(facts: HostFacts) -> Iterator[Finding]:
     """A rootless engine is an ordinary user, and may not publish low ports."""
     engine = facts.engine
     if engine is None or not engine.rootless or facts.chosen is None:
@@ -76,7 +76,7 @@ def low_ports(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def address(facts: Facts) -> Iterator[Finding]:
+def address(facts: HostFacts) -> Iterator[Finding]:
     """The address that ports are published at."""
     wish = facts.settings.cluster.bind_address
     if facts.bindable is False:
@@ -95,7 +95,7 @@ def address(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def proxies(facts: Facts) -> Iterator[Finding]:
+def proxies(facts: HostFacts) -> Iterator[Finding]:
     """Programs here must not ask a proxy for what runs here, and the engine pulls images by itself."""
     found = variables.read(facts.environ)
     if not found.named:
@@ -131,7 +131,7 @@ def proxies(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def container_proxies(facts: Facts) -> Iterator[Finding]:
+def container_proxies(facts: HostFacts) -> Iterator[Finding]:
     """Caches and nodes: Docker hands its own proxy on to no container, and none sees this environment."""
     engine = facts.engine
     if engine is None:
@@ -172,7 +172,7 @@ def _odd(excluded: variables.Excluded, export: str) -> Finding:
     return Finding(check="proxies", level=Level.WARNING, what=what, why=why, fix=export)
 
 
-def _unfit_proxies(facts: Facts, found: variables.Proxies) -> Iterator[Finding]:
+def _unfit_proxies(facts: HostFacts, found: variables.Proxies) -> Iterator[Finding]:
     """Variables that name no proxy, or one that not all programs use."""
     for name, fault in found.faults.items():
         yield Finding(
@@ -201,7 +201,7 @@ def _unfit_proxies(facts: Facts, found: variables.Proxies) -> Iterator[Finding]:
         )
 
 
-def authorities(facts: Facts) -> Iterator[Finding]:
+def authorities(facts: HostFacts) -> Iterator[Finding]:
     """Whose certificates downloads trust."""
     found = facts.trusted
     if isinstance(found, LaunchError):
@@ -219,7 +219,7 @@ def authorities(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="authorities", level=Level.OK, what=f"read from {found.source}{none}")
 
 
-def names(facts: Facts) -> Iterator[Finding]:
+def names(facts: HostFacts) -> Iterator[Finding]:
     """Hosts that images and charts come from."""
     if facts.unresolved is None:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.checks.facts import Facts
+from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level, Remedy
 from tasks.facts.programs import numbers
 
@@ -17,7 +17,7 @@ _HELM_WITH = {3: 15, 4: 34}
 _HELM_BACK = 3
 
 
-def k3d(facts: Facts) -> Iterator[Finding]:
+def k3d(facts: HostFacts) -> Iterator[Finding]:
     """The one that makes the cluster."""
     if facts.versions is None or facts.context is not None:
         return
@@ -35,7 +35,7 @@ def k3d(facts: Facts) -> Iterator[Finding]:
         yield _fit("k3d", version, facts) or Finding(check="k3d", level=Level.OK, what=str(version))
 
 
-def kubectl(facts: Facts) -> Iterator[Finding]:
+def kubectl(facts: HostFacts) -> Iterator[Finding]:
     """One minor version of difference to the API server is supported (Kubernetes: version skew policy)."""
     if facts.versions is None:
         return
@@ -58,7 +58,7 @@ def kubectl(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="kubectl", level=Level.OK, what=f"{version} for Kubernetes 1.{server}")
 
 
-def helm(facts: Facts) -> Iterator[Finding]:
+def helm(facts: HostFacts) -> Iterator[Finding]:
     """Each Helm is built with one Kubernetes, and supports that one and the three before it."""
     if facts.versions is None:
         return
@@ -90,7 +90,7 @@ def helm_window(version: str | None) -> tuple[int, int] | None:
     return newest - _HELM_BACK, newest
 
 
-def context(facts: Facts) -> Iterator[Finding]:
+def context(facts: HostFacts) -> Iterator[Finding]:
     """With the engine `existing`: the cluster behind the context answers."""
     found = facts.context
     if found is None:
@@ -107,7 +107,7 @@ def context(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _fit(name: str, version: str | None, facts: Facts) -> Finding | None:
+def _fit(name: str, version: str | None, facts: HostFacts) -> Finding | None:
     """What is wrong with a program by itself; `up` fetches what is missing or too old before it starts."""
     level = Level.PROBLEM if facts.fetched else Level.WARNING
     if version is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tasks.checks.capacity import EVICTION
-from tasks.checks.facts import Facts, Hub
+from tasks.checks.facts import HostFacts, Hub
 from tasks.checks.finding import Finding, Level
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import parse
@@ -99,7 +99,7 @@ SYSTEM_PULLS, RELEASE_PULLS = 8, 2
 """Pulls from Docker Hub: k3s's pods have rancher/… images; a chart may have some, or none."""
 
 
-def room(facts: Facts) -> Iterator[Finding]:
+def room(facts: HostFacts) -> Iterator[Finding]:
     """Disk against the images to come."""
     if facts.missing is None or facts.disk is None or facts.engine is None:
         return
@@ -118,7 +118,7 @@ def room(facts: Facts) -> Iterator[Finding]:
         yield Finding(check="images", level=Level.OK, what=what)
 
 
-def pulls(facts: Facts) -> Iterator[Finding]:
+def pulls(facts: HostFacts) -> Iterator[Finding]:
     """Docker Hub's remaining pulls against those to come."""
     found = facts.hub
     if found is None or facts.missing is None:
@@ -140,7 +140,7 @@ def pulls(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _bytes(facts: Facts) -> int:
+def _bytes(facts: HostFacts) -> int:
     assert facts.missing is not None
     need = sum(K3S if image == facts.missing[0] and "k3s" in image else OTHER for image in facts.missing)
     if facts.stands:
@@ -148,13 +148,13 @@ def _bytes(facts: Facts) -> int:
     return need + _nodes(facts) * NODE + SYSTEM + _releases(facts.settings) * RELEASE
 
 
-def _pulls(facts: Facts) -> int:
+def _pulls(facts: HostFacts) -> int:
     assert facts.missing is not None
     need = sum(parse(image).registry == HUB for image in facts.missing)
     return need if facts.stands else need + SYSTEM_PULLS + RELEASE_PULLS * _releases(facts.settings)
 
 
-def _count(facts: Facts) -> str:
+def _count(facts: HostFacts) -> str:
     assert facts.missing is not None
     pulled = f"{len(facts.missing)} image{'' if len(facts.missing) == 1 else 's'} to pull"
     if facts.stands:
@@ -163,7 +163,7 @@ def _count(facts: Facts) -> str:
     return f"{pulled}, and those of {_nodes(facts)} nodes and {releases} release{'' if releases == 1 else 's'}"
 
 
-def _nodes(facts: Facts) -> int:
+def _nodes(facts: HostFacts) -> int:
     return facts.settings.cluster.servers + facts.agents
 
 

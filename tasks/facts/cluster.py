@@ -90,7 +90,7 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ClusterState:
     """A cluster as the engine has it."""
 
     name: str
@@ -151,7 +151,9 @@ def node(inspected: Mapping[str, Any]) -> Node:
     )
 
 
-def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool, claim: Claim | None = None) -> Standing:
+def read(
+    name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool, claim: Claim | None = None
+) -> ClusterState:
     """A cluster from its inspected containers. `complete`: the marker of its creation was found.
 
     Without a `claim` it does not matter whose it is.
@@ -164,14 +166,14 @@ def read(name: str, inspected: Sequence[Mapping[str, Any]], *, complete: bool, c
     elif main and all(each.labels.get(docker.OURS) != name for each in main):
         presence = Presence.FOREIGN  # one of ours is enough: a node that somebody has added makes it nobody else's
     elif other:
-        return Standing(name=name, presence=Presence.FOREIGN, nodes=nodes, owner=other)
+        return ClusterState(name=name, presence=Presence.FOREIGN, nodes=nodes, owner=other)
     elif not any(each.role == "server" for each in main) or not complete:
         presence = Presence.INCOMPLETE
     elif all(each.running for each in nodes if each.role != "noRole"):
         presence = Presence.RUNNING
     else:
         presence = Presence.STOPPED
-    return Standing(name=name, presence=presence, nodes=nodes)
+    return ClusterState(name=name, presence=presence, nodes=nodes)
 
 
 def _other(main: Sequence[Node], claim: Claim) -> str:
@@ -190,13 +192,13 @@ def _order(name: str) -> tuple[str, int]:
     return (head, int(number)) if number.isdigit() else (name, -1)
 
 
-def standing(
+def cluster_state(
     programs: Programs, name: str, known_complete: str | None = None, *, claim: Claim | None = None
-) -> Standing:
+) -> ClusterState:
     """Ask the engine. `known_complete`: id of a server-0 whose marker has been seen before, to save a question."""
     ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
     if not ids:
-        return Standing(name=name, presence=Presence.ABSENT)
+        return ClusterState(name=name, presence=Presence.ABSENT)
     inspected = docker.inspected(programs.run(docker.inspect(ids)).out)
     found = _with_last(programs, read(name, inspected, complete=True, claim=claim))
     if found.first is None or found.presence is Presence.FOREIGN or found.first.id == known_complete:
@@ -212,7 +214,7 @@ def standing(
     return found if marker.code == 0 else replace(found, presence=Presence.INCOMPLETE)
 
 
-def _with_last(programs: Programs, stands: Standing) -> Standing:
+def _with_last(programs: Programs, stands: ClusterState) -> ClusterState:
     """With the last words of nodes that keep ending."""
     if all(each.state is not ContainerState.LOOPING for each in stands.nodes):
         return stands
@@ -228,7 +230,7 @@ def no_such_file(err: str) -> bool:
     return _NO_FILE.search(err) is not None
 
 
-def refuse_foreign(stands: Standing) -> None:
+def refuse_foreign(stands: ClusterState) -> None:
     """A cluster of this name that is not the user's is never touched. Raises `BadInput`."""
     if stands.presence is not Presence.FOREIGN:
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import ClusterAbsent
-from tasks.facts.cluster import Standing
+from tasks.facts.cluster import ClusterState
 from tasks.k3d.config import Ports, Shape
 from tasks.process.command import Programs
 from tasks.run.backend import Network, Reach
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Handover:
+class Outputs:
     """What steps of one run leave for later ones: the only state that changes while a plan runs."""
 
     ports: Ports | None = None
@@ -89,7 +89,7 @@ class Folders:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situation:
+class Facts:
     """Everything that plans are made from. Facts were read before; nothing here is asked for again."""
 
     settings: Settings
@@ -105,7 +105,7 @@ class Situation:
     """k3d, or existing."""
     host: Engine | None = None
     """The Docker engine; None where none is asked."""
-    standing: Standing
+    cluster: ClusterState
     shape: Shape
     ports: Ports | None = None
     images: Mapping[str, bool] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Situation:
     rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
     reach: Reach = field(default_factory=Network)
-    handover: Handover = field(default_factory=Handover)
+    outputs: Outputs = field(default_factory=Outputs)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
     _watched: list[Watched] = field(default_factory=list)
@@ -154,10 +154,10 @@ class Situation:
         from tasks.run.own_manifests import user_objects
 
         files = tuple([file.path for file in self.settings.manifests.files] if paths is None else paths)
-        if files not in self.handover.own:
+        if files not in self.outputs.own:
             values = {"IP": self.settings.cluster.bind_address, "DOMAIN": self.settings.cluster.domain}
-            self.handover.own[files] = user_objects(files, self.root, values, self.rendered)
-        return self.handover.own[files]
+            self.outputs.own[files] = user_objects(files, self.root, values, self.rendered)
+        return self.outputs.own[files]
 
     def api(self) -> Api:
         """The cluster's API by the private kubeconfig, once that has been written."""
@@ -196,8 +196,8 @@ class Situation:
 
     def close(self) -> None:
         """End what watches the cluster (it begins again with the next wait), and what this run holds on the engine."""
-        if self.handover.leases is not None:
-            self.handover.leases.close()
+        if self.outputs.leases is not None:
+            self.outputs.leases.close()
         with self._lock:
             for each in self._watched:
                 each.close()

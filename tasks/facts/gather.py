@@ -1,4 +1,4 @@
-"""From settings and the machine to a situation: the facts that plans are made from, asked side by side."""
+"""From settings and the machine to the facts: the facts that plans are made from, asked side by side."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.clients import docker, helm, k3d
 from tasks.core.errors import ClusterAbsent, ClusterStopped, LaunchError
 from tasks.core.files import remembered
 from tasks.engine.step import Context
-from tasks.facts.cluster import Claim, Presence, Standing, refuse_foreign, standing
+from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
 from tasks.facts.engine import Engine, engine
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.ports import docker_ports
 from tasks.facts.programs import Versions, versions
 from tasks.facts.registries import Registry, registries
@@ -43,7 +43,7 @@ class Questions:
     machine: Future[Engine]
     registries: Future[dict[str, Registry]]
     told: Future[Versions]
-    standing: Future[Standing]
+    standing: Future[ClusterState]
     published: Future[str]
     """`docker.published()`, where a cluster has yet to be made; empty otherwise."""
     images: Future[dict[str, str | None]]
@@ -62,10 +62,10 @@ class Questions:
         self.machine = pool.submit(engine, programs)
         folders = session.folders
         claim = Claim(owner=session.owner, kept=folders.kubeconfig.exists() or folders.k3d_config.exists())
-        self.standing = pool.submit(standing, programs, settings.cluster.name, known, claim=claim)
+        self.cluster = pool.submit(cluster_state, programs, settings.cluster.name, known, claim=claim)
         self.registries = pool.submit(registries, programs)
         self.told = pool.submit(versions, programs, session.state)
-        self.published = pool.submit(lambda: _published(programs, self.standing.result().presence))
+        self.published = pool.submit(lambda: _published(programs, self.cluster.result().presence))
         self.images = pool.submit(
             lambda: _present(programs, images(settings, session.environ, self.told.result().k3d or _pinned(session)))
         )
@@ -100,55 +100,55 @@ _STARTS = 10.0
 """Seconds for the API of a cluster whose containers run."""
 
 
-def with_live(situation: Situation, parts: Collection[str]) -> Situation:
+def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
     from tasks.facts.objects import look
     from tasks.kube.client import NotInTime, Patient, until_ready
 
-    if situation.engine != "existing" and not _reachable(situation):
-        fetch_kubeconfig(situation, None, port=_first_api(situation.standing))
+    if facts.engine != "existing" and not _reachable(facts):
+        fetch_kubeconfig(facts, None, port=_first_api(facts.cluster))
         try:  # one that was started a moment ago needs a little; one that is dead never answers
-            until_ready(situation.api, Context(step="the cluster's API", deadline=_STARTS), cap=0.25)
+            until_ready(facts.api, Context(step="the cluster's API", deadline=_STARTS), cap=0.25)
         except NotInTime:
-            raise _silent(situation) from None
-    interesting = {(release.namespace, release.name): release.wait_for_jobs for release in situation.releases}
-    return replace(situation, live=look(Patient(situation.api()), wanted_keys(situation, parts), interesting))
+            raise _silent(facts) from None
+    interesting = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
+    return replace(facts, live=look(Patient(facts.api()), wanted_keys(facts, parts), interesting))
 
 
-def _reachable(situation: Situation) -> bool:
+def _reachable(facts: Facts) -> bool:
     """Whether the private kubeconfig of an earlier run is still right."""
     from tasks.kube.client import ApiError, credentials, ready
 
-    path = situation.folders.kubeconfig
+    path = facts.folders.kubeconfig
     if not path.exists():
         return False
     access = credentials(path.read_text(encoding="utf-8"))
-    port = _first_api(situation.standing)
+    port = _first_api(facts.cluster)
     with contextlib.suppress(ApiError):  # one that this kubeconfig does not fit: it is read from the server again
-        return access is not None and access.server.endswith(f":{port}") and ready(situation.api())
+        return access is not None and access.server.endswith(f":{port}") and ready(facts.api())
     return False
 
 
-def _first_api(stands: Standing) -> int | None:
+def _first_api(stands: ClusterState) -> int | None:
     return stands.port(6443, first_server=True)
 
 
-def _silent(situation: Situation) -> LaunchError:
+def _silent(facts: Facts) -> LaunchError:
     from tasks.diagnose.node import is_last, node_death
 
-    first = situation.standing.first
+    first = facts.cluster.first
     if first is not None:
-        done = situation.programs.run(docker.logs(first.name), quiet=True)
+        done = facts.programs.run(docker.logs(first.name), quiet=True)
         if any(is_last(line) for line in (done.out + done.err).splitlines()):
             return node_death(first.name, 1, False, done.out + done.err)
     return LaunchError(
-        f"the cluster '{situation.name}' runs, but its API does not answer",
-        why=f"nothing answered at 127.0.0.1:{_first_api(situation.standing)} within {_STARTS:g} s",
-        fix=f"docker logs k3d-{situation.name}-server-0; `invoke down --stop` and `invoke up` start it again",
+        f"the cluster '{facts.name}' runs, but its API does not answer",
+        why=f"nothing answered at 127.0.0.1:{_first_api(facts.cluster)} within {_STARTS:g} s",
+        fix=f"docker logs k3d-{facts.name}-server-0; `invoke down --stop` and `invoke up` start it again",
     )
 
 
-def survey(session: Session, parts: Collection[str], *, shared: bool = False) -> Situation:
+def survey(session: Session, parts: Collection[str], *, shared: bool = False) -> Facts:
     """Ask the engine, and, where the cluster runs, its API. Raises `NoEngine`, `BadInput`.
 
     `shared`: for what all clusters of the engine share; whose the one of this name is does not matter then.
@@ -167,7 +167,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
     programs = session.programs()
     with _answered(session) as asked:
         host = asked.machine.result()  # NoEngine comes before what follows from it
-        stands, kept, version = asked.standing.result(), asked.registries.result(), asked.told.result()
+        stands, kept, version = asked.cluster.result(), asked.registries.result(), asked.told.result()
         images, published = asked.images.result(), docker_ports(asked.published.result())
     sized = size(host.cpus, host.memory_bytes)
     agents = settings.cluster.agents if settings.cluster.agents is not None else sized.agents
@@ -194,7 +194,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         owner=session.owner.label,
         subnets=host.subnets,
     )
-    situation = Situation(
+    facts = Facts(
         settings=settings,
         root=session.root,
         environ=session.environ,
@@ -205,7 +205,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         ),
         folders=session.folders,
         host=host,
-        standing=stands,
+        cluster=stands,
         shape=shape,
         ports=ports_for(programs, settings, stands, host, published),
         images={ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
@@ -222,9 +222,9 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
     if not shared:
         refuse_foreign(stands)
     if (NEEDS_CLUSTER | {"cluster"}) & set(parts) and stands.presence is Presence.RUNNING:
-        situation = with_live(situation, parts)
-        refuse_pending(situation, parts)
-    return situation
+        facts = with_live(facts, parts)
+        refuse_pending(facts, parts)
+    return facts
 
 
 @contextlib.contextmanager
@@ -254,21 +254,21 @@ def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:
     return found.port if found is not None and found.port is not None else settings.registries.port
 
 
-def require_running(situation: Situation) -> None:
+def require_running(facts: Facts) -> None:
     """Single tasks work in a cluster that runs, and never make one. Raises `ClusterAbsent`, `ClusterStopped`."""
-    presence = situation.standing.presence
-    if not situation.owns_cluster or presence is Presence.RUNNING:
+    presence = facts.cluster.presence
+    if not facts.owns_cluster or presence is Presence.RUNNING:
         return
     if presence is Presence.STOPPED:
         raise ClusterStopped(
-            f"the cluster '{situation.name}' is stopped",
+            f"the cluster '{facts.name}' is stopped",
             why="nodes that do not run: "
-            + ", ".join(node.condition for node in situation.standing.nodes if not node.running),
+            + ", ".join(node.condition for node in facts.cluster.nodes if not node.running),
             fix="invoke cluster starts it; invoke up starts it and does the rest",
         )
     absent = presence is Presence.ABSENT
     raise ClusterAbsent(
-        f"there is no cluster '{situation.name}'" + ("" if absent else " whose creation was completed"),
+        f"there is no cluster '{facts.name}'" + ("" if absent else " whose creation was completed"),
         why="this task works in a cluster that runs, and never makes one",
         fix="invoke cluster makes it; invoke up makes it and does the rest",
     )

@@ -15,7 +15,7 @@ from tasks.engine.step import Action, Context, Report
 from tasks.facts import container
 from tasks.facts.cluster import own_containers
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.config import Files, Ports, k3d_config, kubelet_config, render
 from tasks.k3d.registry_container import hold
 from tasks.run.command import run
@@ -39,18 +39,18 @@ class PortTaken(LaunchError):
         super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True)
 
 
-def write_config(situation: Situation, ports: Ports) -> None:
+def write_config(facts: Facts, ports: Ports) -> None:
     """Write the k3d configuration, and the files that it names."""
     from tasks.core.files import write_whole
 
-    settings, shape, folders = situation.settings, situation.shape, situation.folders
+    settings, shape, folders = facts.settings, facts.shape, facts.folders
     for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
     registries, drop_in = None, None
     if shape.registries_yaml:
         registries = folders.state / "registries.yaml"
-        port = situation.handover.registry_ports.get(push_name(settings))
-        write_whole(registries, shape.registries_yaml if port is None else nodes_file(settings, situation.root, port))
+        port = facts.outputs.registry_ports.get(push_name(settings))
+        write_whole(registries, shape.registries_yaml if port is None else nodes_file(settings, facts.root, port))
     kubelet = kubelet_config(settings, shape)
     if kubelet is not None and settings.cluster.servers > 1:
         drop_in = folders.state / "kubelet.conf"
@@ -60,20 +60,20 @@ def write_config(situation: Situation, ports: Ports) -> None:
         write_whole(authorities, shape.network.authorities, mode=0o644)  # public, as certificates are
     files = Files(
         authorities=str(authorities) if authorities else None,
-        seen=situation.host is None or situation.host.files,
+        seen=facts.host is None or facts.host.files,
         registries=str(registries) if registries else None,
         drop_in=str(drop_in) if drop_in else None,
-        **_memory_files(situation),
+        **_memory_files(facts),
     )
     write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports, files)))
 
 
-def _memory_files(situation: Situation) -> dict[str, Any]:
+def _memory_files(facts: Facts) -> dict[str, Any]:
     """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
     from tasks.core.files import write_whole
 
-    limits, folder = situation.settings.cluster.limits, situation.folders.state
-    if not limits.enabled or situation.host is None or not situation.host.here:
+    limits, folder = facts.settings.cluster.limits, facts.folders.state
+    if not limits.enabled or facts.host is None or not facts.host.here:
         return {}
     meminfo = {}
     for role, text in (("server", limits.server_memory), ("agent", limits.agent_memory)):
@@ -87,29 +87,29 @@ def _memory_files(situation: Situation) -> dict[str, Any]:
     return {"meminfo": meminfo, "edac": str(empty)}
 
 
-def creating(situation: Situation, next_ports: NextPorts) -> Action:
+def creating(facts: Facts, next_ports: NextPorts) -> Action:
     """Make the cluster. Where a port is refused, again with others; but never one that work has gone into."""
     refused: list[int | None] = []
 
     def act(context: Context) -> Report | None:
-        hand = situation.handover
-        ports = hand.ports or situation.ports
+        hand = facts.outputs
+        ports = hand.ports or facts.ports
         assert ports is not None
         if context.attempt > 1:
-            _clear(situation, context)
+            _clear(facts, context)
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
-        hold(situation, context)
-        situation.folders.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
-        situation.forget_api()
-        write_config(situation, ports)
-        timeout = situation.settings.cluster.timeout
+        hold(facts, context)
+        facts.folders.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
+        facts.forget_api()
+        write_config(facts, ports)
+        timeout = facts.settings.cluster.timeout
         try:
-            command = k3d.create(situation.folders.k3d_config, timeout + 20)
-            run(situation.k3d_programs, command, context, listen=_progress(context))
+            command = k3d.create(facts.folders.k3d_config, timeout + 20)
+            run(facts.k3d_programs, command, context, listen=_progress(context))
         except (KnownFailure, KnownDeadline) as error:
-            _raise_of_dead_node(situation, error, context)
-            if situation.folders.kubeconfig.exists():  # the API has answered, and work may have gone in
+            _raise_of_dead_node(facts, error, context)
+            if facts.folders.kubeconfig.exists():  # the API has answered, and work may have gone in
                 error.transient = False
                 raise
             if isinstance(error, KnownDeadline) or error.cause not in _REFUSED:
@@ -120,9 +120,9 @@ def creating(situation: Situation, next_ports: NextPorts) -> Action:
         moved = [
             f"port {wish} was taken: {got} is used"
             for wish, got in (
-                (situation.settings.cluster.ports.http, ports.http),
-                (situation.settings.cluster.ports.https, ports.https),
-                (situation.settings.cluster.ports.api, ports.api),
+                (facts.settings.cluster.ports.http, ports.http),
+                (facts.settings.cluster.ports.https, ports.https),
+                (facts.settings.cluster.ports.api, ports.api),
             )
             if wish != got and got is not None
         ]
@@ -131,10 +131,10 @@ def creating(situation: Situation, next_ports: NextPorts) -> Action:
     return act
 
 
-def _raise_of_dead_node(situation: Situation, error: KnownFailure | KnownDeadline, context: Context) -> None:
+def _raise_of_dead_node(facts: Facts, error: KnownFailure | KnownDeadline, context: Context) -> None:
     """k3d says that a node was not ready in time, also of one that has ended: then that is told, and its cause."""
     node = error.details.get("node", "")
-    if error.cause != "node-timeout" or not node.startswith(f"k3d-{situation.name}-"):
+    if error.cause != "node-timeout" or not node.startswith(f"k3d-{facts.name}-"):
         return
     from tasks.diagnose.node import node_death
     from tasks.k3d.watch import engine_gone
@@ -142,10 +142,10 @@ def _raise_of_dead_node(situation: Situation, error: KnownFailure | KnownDeadlin
     told = f"{error.done.out}{error.done.err}"
     if _BROKEN_OFF in told and _ENDED not in told:
         raise engine_gone() from error
-    found = docker.inspected(situation.programs.run(docker.inspect([node]), context).out)
+    found = docker.inspected(facts.programs.run(docker.inspect([node]), context).out)
     if not found or container.state(found[0]) in (ContainerState.RUNNING, ContainerState.PAUSED):
         return
-    logs = situation.programs.run(docker.logs(node), context, quiet=True)
+    logs = facts.programs.run(docker.logs(node), context, quiet=True)
     death = node_death(node, int(found[0]["State"].get("ExitCode") or 0), False, logs.out + logs.err)
     death.transient = False
     raise death from error
@@ -160,13 +160,13 @@ def _progress(context: Context) -> Callable[[str], None]:
     return listen
 
 
-def _clear(situation: Situation, context: Context) -> None:
+def _clear(facts: Facts, context: Context) -> None:
     """Remove the nodes of a cluster that could not be started, by exact label."""
-    hand = situation.handover
+    hand = facts.outputs
     hand.removing = True
     try:
-        ids = own_containers(situation.programs, situation.name, situation.shape.owner, context)
+        ids = own_containers(facts.programs, facts.name, facts.shape.owner, context)
         if ids:
-            situation.programs.run(docker.remove(ids), context)
+            facts.programs.run(docker.remove(ids), context)
     finally:
         hand.removing = False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.clients.kubeconfig import NotWritten, Unfit, current_context, has_entry, merge, switch, target, unwritable
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.steps import READY
 
 TASK = "cluster"
@@ -20,41 +20,41 @@ def context_name(cluster: str) -> str:
     return f"k3d-{cluster}"
 
 
-def _target(situation: Situation) -> Path:
-    return target(situation.environ)
+def _target(facts: Facts) -> Path:
+    return target(facts.environ)
 
 
-def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
+def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
     """Merge when the API answers; switch when everything else has ended well."""
-    wishes = situation.settings.kubeconfig
+    wishes = facts.settings.kubeconfig
     off = "kubeconfig.merge is false"
     merge_skip = None if wishes.merge else off
     switch_skip = off if not wishes.merge else None if wishes.switch else "kubeconfig.switch is false"
     merged = current = False
     notes: tuple[str, ...] = ()
-    if merge_skip is None and situation.live is not None:
-        merged, current = _state(situation)
-        merge_skip = f"{_target(situation)} has it" if merged else None
+    if merge_skip is None and facts.live is not None:
+        merged, current = _state(facts)
+        merge_skip = f"{_target(facts)} has it" if merged else None
         if switch_skip is None and current:
             switch_skip = "it is the current context"
-    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(_target(situation))):
-        left = _left(situation, fault)
+    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(_target(facts))):
+        left = _left(facts, fault)
         merge_skip, switch_skip, notes = merge_skip or left, switch_skip or left, (left,)
     return [
         Step(
             name=MERGE,
             task=TASK,
-            action=_merge(situation),
+            action=_merge(facts),
             needs=(READY,),
             skip=merge_skip,
             notes=notes,
-            why=str(_target(situation)),
+            why=str(_target(facts)),
             expected=0.05,
         ),
         Step(
             name=SWITCH,
             task=TASK,
-            action=_switch(situation),
+            action=_switch(facts),
             needs=(MERGE, *last),
             skip=switch_skip,
             why="everything before has ended well",
@@ -63,11 +63,11 @@ def steps(situation: Situation, last: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def _state(situation: Situation) -> tuple[bool, bool]:
+def _state(facts: Facts) -> tuple[bool, bool]:
     """Whether the user's file has the entry as it should be, and whether it is the current one."""
-    path = _target(situation)
-    entry = situation.folders.kubeconfig.read_text() if situation.folders.kubeconfig.exists() else ""
-    return has_entry(path, entry), current_context(path) == context_name(situation.name)
+    path = _target(facts)
+    entry = facts.folders.kubeconfig.read_text() if facts.folders.kubeconfig.exists() else ""
+    return has_entry(path, entry), current_context(path) == context_name(facts.name)
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:
@@ -76,33 +76,33 @@ def warnings(steps: Sequence[Step]) -> list[str]:
     return [f"warning: {text}" for text in told]
 
 
-def _left(situation: Situation, reason: str) -> str:
-    return f"{_target(situation)} {_UNWRITTEN} ({reason}): export KUBECONFIG={situation.folders.kubeconfig}"
+def _left(facts: Facts, reason: str) -> str:
+    return f"{_target(facts)} {_UNWRITTEN} ({reason}): export KUBECONFIG={facts.folders.kubeconfig}"
 
 
-def _unless_unwritable(situation: Situation, edit: Callable[[Path], Report]) -> Action:
+def _unless_unwritable(facts: Facts, edit: Callable[[Path], Report]) -> Action:
     """A launch does not fail because its entry cannot be put into a file of the user's."""
 
     def act(_context: Context) -> Report | None:
         try:
-            return edit(_target(situation))
+            return edit(_target(facts))
         except (NotWritten, Unfit) as error:
-            left = _left(situation, error.reason)
+            left = _left(facts, error.reason)
             return Report(why=left, skipped=True, notes=(left,))
 
     return act
 
 
-def _merge(situation: Situation) -> Action:
+def _merge(facts: Facts) -> Action:
     def edit(path: Path) -> Report:
-        changed = merge(path, situation.folders.kubeconfig.read_text())
+        changed = merge(path, facts.folders.kubeconfig.read_text())
         return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
 
-    return _unless_unwritable(situation, edit)
+    return _unless_unwritable(facts, edit)
 
 
-def _switch(situation: Situation) -> Action:
+def _switch(facts: Facts) -> Action:
     def edit(path: Path) -> Report:
-        return Report(why=context_name(situation.name), skipped=not switch(path, context_name(situation.name)))
+        return Report(why=context_name(facts.name), skipped=not switch(path, context_name(facts.name)))
 
-    return _unless_unwritable(situation, edit)
+    return _unless_unwritable(facts, edit)

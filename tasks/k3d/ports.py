@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.clients import docker
-from tasks.facts.cluster import Presence, Standing
-from tasks.facts.facts import Situation
+from tasks.facts.cluster import ClusterState, Presence
+from tasks.facts.facts import Facts
 from tasks.k3d.config import Ports
 from tasks.process.command import Programs
 from tasks.run.launch import Choosers
@@ -23,7 +23,7 @@ _LAST = 65535
 
 
 def ports_for(
-    programs: Programs, settings: Settings, stands: Standing, host: Engine, published: frozenset[int] | None = None
+    programs: Programs, settings: Settings, stands: ClusterState, host: Engine, published: frozenset[int] | None = None
 ) -> Ports:
     """Ports of the cluster that is there, or, where it has to be made, the wishes that are free, else others.
 
@@ -36,18 +36,18 @@ def ports_for(
     return Ports(http=stands.port(80), https=stands.port(443), api=api, early=early if early and early != api else None)
 
 
-def held_by(stands: Standing) -> frozenset[int]:
+def held_by(stands: ClusterState) -> frozenset[int]:
     """Ports that a cluster's own nodes publish: they are free as soon as it is removed."""
     return frozenset(host for node in stands.nodes for _inside, _address, host in node.published)
 
 
-def anew(situation: Situation) -> Situation:
+def anew(facts: Facts) -> Facts:
     """The same as if the cluster were not there: what it has is chosen again from the settings."""
-    stands = situation.standing
+    stands = facts.cluster
     return replace(
-        situation,
-        standing=replace(stands, presence=Presence.ABSENT, nodes=()),
-        ports=choose_ports(situation.programs, situation.settings, frozenset(), situation.host, own=held_by(stands)),
+        facts,
+        cluster=replace(stands, presence=Presence.ABSENT, nodes=()),
+        ports=choose_ports(facts.programs, facts.settings, frozenset(), facts.host, own=held_by(stands)),
         live=None,
     )
 
@@ -94,11 +94,11 @@ def _beside(api: int) -> int:
     return api + 1000 if api + 1000 <= _LAST else api - 1000
 
 
-def choosers(situation: Situation) -> Choosers:
+def choosers(facts: Facts) -> Choosers:
     """Port choices for plans."""
     from tasks.facts.ports import choose, docker_ports, taken
 
-    settings, programs = situation.settings, situation.programs
+    settings, programs = facts.settings, facts.programs
     given: set[int] = set()
 
     def again(ports: Ports, told: int | None) -> Ports:
@@ -106,7 +106,7 @@ def choosers(situation: Situation) -> Choosers:
         tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
         published = docker_ports(programs.run(docker.published()).out)
         refused = frozenset(port for port in tried if port == told or port in published or hidden(port))
-        return choose_ports(programs, settings, refused, situation.host)
+        return choose_ports(programs, settings, refused, facts.host)
 
     def hidden(port: int) -> bool:
         return taken(settings.cluster.bind_address, port) or taken(_LOOPBACK, port)

@@ -25,7 +25,7 @@ from tasks.settings.words import host_ports
 
 if TYPE_CHECKING:
     from tasks.facts.cluster import Node
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.k3d.config import Shape
     from tasks.settings.schema import Settings
 
@@ -133,10 +133,10 @@ def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] 
     return found
 
 
-def differences(situation: Situation) -> list[str]:
+def differences(facts: Facts) -> list[str]:
     """`changed` for the cluster as it was found."""
-    standing = situation.standing
-    return changed(situation.settings, situation.shape, standing.label, standing.nodes)
+    cluster = facts.cluster
+    return changed(facts.settings, facts.shape, cluster.label, cluster.nodes)
 
 
 def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node]) -> list[str]:

@@ -20,7 +20,7 @@ from tasks.core.lock import held
 from tasks.core.redact import conceal
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.container import ContainerState, last_words
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry, read
 from tasks.facts.secret_source import login_text
@@ -77,53 +77,53 @@ def fits(there: Registry, cache: Cache | None, network: Network) -> bool:
     return there.network == network.mark and all(there.environment.get(name) == value for name, value in given)
 
 
-def _creating(situation: Situation, name: str, cache: Cache | None) -> Making:
+def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
     """Started at once, or created first where files go in: its login, its certificate authorities."""
-    network = situation.shape.network if cache is not None else NONE
+    network = facts.shape.network if cache is not None else NONE
     login = cache is not None and bool(cache.username_env or cache.password_env)
-    owned = {docker.OWNER: situation.shape.owner} if situation.shape.owner else {}
+    owned = {docker.OWNER: facts.shape.owner} if facts.shape.owner else {}
 
     def make(context: Context, chosen: int) -> str:
-        configured = configuration(cache, situation.environ) if cache is not None and login else ""
+        configured = configuration(cache, facts.environ) if cache is not None and login else ""
         with contextlib.ExitStack() as files:
 
             def private(text: str, suffix: str, mode: int = 0o600) -> str:
-                return files.enter_context(_private_file(situation, name, text, suffix, mode))
+                return files.enter_context(_private_file(facts, name, text, suffix, mode))
 
             variables = "".join(f"{key}={value}\n" for key, value in network.environment().items())
             spec = docker.RegistrySpec(
                 name=name,
-                image=situation.settings.registries.image,
+                image=facts.settings.registries.image,
                 port=chosen,
                 volume=name,
                 labels={**labels(cache, network), **owned},
                 upstream=None if cache is None or login else upstream_url(cache),
                 env_file=private(variables, ".env") if variables else None,
-                platform=situation.platform,
+                platform=facts.platform,
             )
             if not (login or network.authorities):
-                return run(situation.programs, docker.run_registry(spec), context).out.strip()
-            made = run(situation.programs, docker.create_registry(spec), context).out.strip()
+                return run(facts.programs, docker.run_registry(spec), context).out.strip()
+            made = run(facts.programs, docker.create_registry(spec), context).out.strip()
             if configured:
-                told = docker.inspected(situation.programs.run(docker.inspect([name]), context, quiet=True).out)
+                told = docker.inspected(facts.programs.run(docker.inspect([name]), context, quiet=True).out)
                 copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(told))
-                run(situation.programs, copy, context)
+                run(facts.programs, copy, context)
             if network.authorities:
                 copy = docker.copy_in(private(network.authorities, ".pem", 0o644), name, AUTHORITIES)
-                run(situation.programs, copy, context)
-        run(situation.programs, docker.start([name]), context)
+                run(facts.programs, copy, context)
+        run(facts.programs, docker.start([name]), context)
         return made
 
     return make
 
 
 @contextlib.contextmanager
-def _private_file(situation: Situation, name: str, text: str, suffix: str, mode: int) -> Iterator[str]:
+def _private_file(facts: Facts, name: str, text: str, suffix: str, mode: int) -> Iterator[str]:
     """A file in a folder of this user's alone, and that is gone afterwards; `docker cp` keeps its mode."""
     import os
     import tempfile
 
-    place = situation.folders.state.parent
+    place = facts.folders.state.parent
     with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=suffix) as file:  # mode 0600
         file.write(text)
         file.flush()
@@ -138,7 +138,7 @@ def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
 
 
 def making(
-    situation: Situation,
+    facts: Facts,
     name: str,
     cache: Cache | None,
     port: Callable[[], int],
@@ -153,16 +153,16 @@ def making(
     Launches of two clusters may want it at the same moment: one makes it, the other finds it. One whose proxies or
     certificate authorities are others by now is recreated at its port, in its networks and with what it keeps.
     """
-    make = _creating(situation, name, cache)
-    clusters = situation.folders.state.parent
+    make = _creating(facts, name, cache)
+    clusters = facts.folders.state.parent
     replaced: list[Registry] = []
 
     def fresh(context: Context) -> int:
         chosen = replaced[0].port if replaced and context.attempt == 1 else None
         chosen = port() if chosen is None else chosen
-        run(situation.programs, docker.create_volume(name, labels(cache)), context)
+        run(facts.programs, docker.create_volume(name, labels(cache)), context)
         try:
-            situation.handover.registry_ids[name] = make(context, chosen)
+            facts.outputs.registry_ids[name] = make(context, chosen)
         except CommandFailed as error:
             error.transient = error.transient or getattr(error, "cause", "") in _AGAIN
             raise
@@ -173,26 +173,26 @@ def making(
         with contextlib.ExitStack() as locks:
             locks.enter_context(held(lock(clusters), "registry", context.deadline, shared=True))
             locks.enter_context(held(clusters / f".{name}.lock", "registry", context.deadline))
-            found = _settled(situation, name, context)
+            found = _settled(facts, name, context)
             if found is not None and not found.started:
-                _remove_dead(situation, found, context)
+                _remove_dead(facts, found, context)
                 found = None
-            elif found is not None and not fits(found, cache, situation.shape.network):
-                run(situation.programs, docker.remove([name]), context)  # its volume has a name, and stays
+            elif found is not None and not fits(found, cache, facts.shape.network):
+                run(facts.programs, docker.remove([name]), context)  # its volume has a name, and stays
                 replaced.append(found)
                 found = None
             if found is not None and not found.running:
-                mended = _revive(situation, found, context)
+                mended = _revive(facts, found, context)
             chosen = fresh(context) if found is None else found.port
             before = {each for one in replaced for each in one.networks if each != _DEFAULT_NETWORK}
             joins = {network} if network is not None and (found is None or network not in found.networks) else set()
             for each in sorted(joins | (before if found is None else set())):
-                run(situation.programs, docker.connect(each, name), context)
+                run(facts.programs, docker.connect(each, name), context)
         notes: tuple[str, ...] = ()
         if chosen is not None:
-            situation.handover.registry_ports[name] = chosen
-            if (found is None or not found.running) and not situation.reach.registry_answers(chosen, context, _STARTS):
-                notes = _not_up(situation, name, context, required=required)
+            facts.outputs.registry_ports[name] = chosen
+            if (found is None or not found.running) and not facts.reach.registry_answers(chosen, context, _STARTS):
+                notes = _not_up(facts, name, context, required=required)
         if found is None:
             return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0, notes=notes)
         if found.running:
@@ -202,27 +202,27 @@ def making(
     return act
 
 
-def _settled(situation: Situation, name: str, context: Context) -> Registry | None:
+def _settled(facts: Facts, name: str, context: Context) -> Registry | None:
     """The container as it is; one that another user makes this moment is waited for."""
     end = time.monotonic() + _MADE
     while True:
-        found = read(docker.inspected(situation.programs.run(docker.inspect([name]), context).out)).get(name)
-        others = found is not None and found.owner not in ("", situation.shape.owner)
+        found = read(docker.inspected(facts.programs.run(docker.inspect([name]), context).out)).get(name)
+        others = found is not None and found.owner not in ("", facts.shape.owner)
         if found is None or found.started or not others or time.monotonic() >= end:
             return found
         context.wait(_PAUSE)
 
 
-def _revive(situation: Situation, found: Registry, context: Context) -> str:
+def _revive(facts: Facts, found: Registry, context: Context) -> str:
     """Start one that does not run; what was mended for that, if anything was.
 
     A cache whose list of expiry times was cut off, by a full disk or a power cut, never starts again until that is
     gone. Without it nothing of what the cache keeps is lost: it only is not removed when it has not been used for long.
     """
-    programs, name = situation.programs, found.name
+    programs, name = facts.programs, found.name
     if found.upstream != PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
         run(programs, docker.stop([name], 0), context)
-        with _private_file(situation, name, "{}", ".json", 0o644) as empty:
+        with _private_file(facts, name, "{}", ".json", 0o644) as empty:
             run(programs, docker.copy_in(empty, name, _EXPIRY), context)
         run(programs, docker.start([name]), context)
         return "its list of expiry times was cut off and is empty now; all that it keeps stays"
@@ -246,15 +246,15 @@ def _cut_off(copied: Completed) -> bool:
     return not isinstance(document, dict)
 
 
-def _not_up(situation: Situation, name: str, context: Context, *, required: bool) -> tuple[str, ...]:
+def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tuple[str, ...]:
     """A note on one that was started and does not answer. A slow one is none: who asks it asks again.
 
     Raises `LaunchError` for one that has ended and is `required`; without a cache nodes pull from its upstream.
     """
-    found = read(docker.inspected(situation.programs.run(docker.inspect([name]), context).out)).get(name)
+    found = read(docker.inspected(facts.programs.run(docker.inspect([name]), context).out)).get(name)
     if found is None or found.state in (ContainerState.RUNNING, ContainerState.CREATED):
         return ()
-    found = replace(found, last=last_words(situation.programs, name))
+    found = replace(found, last=last_words(facts.programs, name))
     error = LaunchError(
         f"the registry {name} {found.condition}",
         why="it ends as soon as it is started",
@@ -265,28 +265,28 @@ def _not_up(situation: Situation, name: str, context: Context, *, required: bool
     return (f"{error.what}: images of {found.upstream} come from there, past it",)
 
 
-def hold(situation: Situation, context: Context) -> None:
+def hold(facts: Facts, context: Context) -> None:
     """Before a cluster is made: nobody removes its registries from now on, and those that are gone are made again."""
     from tasks.run.lease import Leases
     from tasks.run.registries import wanted
 
-    registries = wanted(situation.settings)
+    registries = wanted(facts.settings)
     if not registries:
         return
-    leases = situation.handover.leases = situation.handover.leases or Leases(situation.programs)
-    mine = owner_of(situation.shape.owner)
-    who = f"the launch of the cluster '{situation.name}'" + (f" by {mine.name}" if mine is not None else "")
-    leases.use(who, situation.settings.cluster.timeout + _AFTERWARDS, context)
-    there = read(docker.inspected(situation.programs.run(docker.inspect(list(registries)), context).out))
+    leases = facts.outputs.leases = facts.outputs.leases or Leases(facts.programs)
+    mine = owner_of(facts.shape.owner)
+    who = f"the launch of the cluster '{facts.name}'" + (f" by {mine.name}" if mine is not None else "")
+    leases.use(who, facts.settings.cluster.timeout + _AFTERWARDS, context)
+    there = read(docker.inspected(facts.programs.run(docker.inspect(list(registries)), context).out))
     for name, cache in registries.items():
-        known = situation.registries.get(name)
-        port = situation.handover.registry_ports.get(name) or (known.port if known is not None else None)
+        known = facts.registries.get(name)
+        port = facts.outputs.registry_ports.get(name) or (known.port if known is not None else None)
         if name not in there and port is not None:
             context.say(f"{name} was removed meanwhile: it is made again")
-            making(situation, name, cache, partial(int, port), network=None)(context)
+            making(facts, name, cache, partial(int, port), network=None)(context)
 
 
-def _remove_dead(situation: Situation, found: Registry, context: Context) -> None:
+def _remove_dead(facts: Facts, found: Registry, context: Context) -> None:
     """One that was made, but could not be started: its port was taken, or its maker was killed."""
     if not found.ours:
         raise LaunchError(
@@ -294,7 +294,7 @@ def _remove_dead(situation: Situation, found: Registry, context: Context) -> Non
             why="the registry needs that name, and the container is somebody else's",
             fix=f"docker start {found.name}, or docker rm {found.name}, or choose another registries.name",
         )
-    situation.programs.run(docker.remove([found.name]), context)
+    facts.programs.run(docker.remove([found.name]), context)
 
 
 def configuration(cache: Cache, environ: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.kubeconfig import context_name
 from tasks.k3d.steps import CLEAR
 from tasks.run.command import running
@@ -41,11 +41,11 @@ class Remains:
         return not (self.containers or self.network or self.volumes or self.entry or self.files)
 
 
-def remains(situation: Situation) -> Remains:
+def remains(facts: Facts) -> Remains:
     """Ask the engine, and look at the files. Raises `BadInput` for a cluster of another user."""
-    programs, name = situation.programs, situation.name
+    programs, name = facts.programs, facts.name
     label = f"{docker.CLUSTER_LABEL}={name}"
-    containers = tuple(own_containers(programs, name, situation.shape.owner))
+    containers = tuple(own_containers(programs, name, facts.shape.owner))
     network: str | None = None
     guests: tuple[str, ...] = ()
     found = docker.inspected(programs.run(docker.networks(name)).out)
@@ -55,7 +55,7 @@ def remains(situation: Situation) -> Remains:
         network = str(found[0]["Name"])
         inside = found[0].get("Containers") or {}
         there = {str(each["Name"]) for key, each in inside.items() if key not in containers}
-        stopped = {each.name for each in situation.registries.values() if network in each.networks}
+        stopped = {each.name for each in facts.registries.values() if network in each.networks}
         guests = tuple(sorted(there | stopped))  # one that is stopped would not start again without its network
     volumes = tuple(programs.run(docker.volumes(label)).out.split())
     return Remains(
@@ -63,33 +63,33 @@ def remains(situation: Situation) -> Remains:
         network=network,
         guests=guests,
         volumes=volumes,
-        entry=_has_entry(situation),
-        files=situation.folders.state.exists(),
+        entry=_has_entry(facts),
+        files=facts.folders.state.exists(),
     )
 
 
-def _user_file(situation: Situation) -> Path:
+def _user_file(facts: Facts) -> Path:
     from tasks.clients.kubeconfig import target
 
-    return target(situation.environ)
+    return target(facts.environ)
 
 
-def _has_entry(situation: Situation) -> bool:
+def _has_entry(facts: Facts) -> bool:
     from tasks.clients.kubeconfig import names_context
 
-    return names_context(_user_file(situation), context_name(situation.name))
+    return names_context(_user_file(facts), context_name(facts.name))
 
 
-def steps(situation: Situation, found: Remains) -> list[Step]:
+def steps(facts: Facts, found: Remains) -> list[Step]:
     """Nodes first, then what they used, side by side."""
-    programs = situation.programs
+    programs = facts.programs
     plan = [
         Step(
             name=NODES,
             task=TASK,
             action=running(programs, docker.remove(found.containers)),
             skip=None if found.containers else "there are none",
-            why=f"{len(found.containers)} containers with the label {docker.CLUSTER_LABEL}={situation.name}",
+            why=f"{len(found.containers)} containers with the label {docker.CLUSTER_LABEL}={facts.name}",
             expected=1.5,
         )
     ]
@@ -129,33 +129,33 @@ def steps(situation: Situation, found: Remains) -> list[Step]:
         Step(
             name=ENTRY,
             task=TASK,
-            action=_forget(situation),
+            action=_forget(facts),
             needs=(NODES,),
             skip=None if found.entry else "it has none",
-            why=str(_user_file(situation)),
+            why=str(_user_file(facts)),
             expected=0.05,
         ),
         Step(
             name=FILES,
             task=TASK,
-            action=_unlink(situation),
+            action=_unlink(facts),
             needs=(NODES,),
             skip=None if found.files else "there are none",
-            why=str(situation.folders.state),
+            why=str(facts.folders.state),
             expected=0.05,
         ),
     ]
     return plan
 
 
-def stop_steps(situation: Situation) -> list[Step]:
+def stop_steps(facts: Facts) -> list[Step]:
     """Stop the nodes; everything of the cluster stays."""
-    running_nodes = [node.name for node in situation.standing.nodes if node.running]
+    running_nodes = [node.name for node in facts.cluster.nodes if node.running]
     return [
         Step(
             name="down: stop the nodes",
             task=TASK,
-            action=running(situation.programs, docker.stop(running_nodes)),
+            action=running(facts.programs, docker.stop(running_nodes)),
             skip=None if running_nodes else "none of them runs",
             why=", ".join(running_nodes),
             expected=1.0,
@@ -177,12 +177,12 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
     ]
 
 
-def _forget(situation: Situation) -> Action:
+def _forget(facts: Facts) -> Action:
     def act(_context: Context) -> Report | None:
         from tasks.clients.kubeconfig import NotWritten, Unfit, remove
 
         try:
-            changed = remove(_user_file(situation), context_name(situation.name))
+            changed = remove(_user_file(facts), context_name(facts.name))
         except (NotWritten, Unfit) as error:  # the cluster is gone all the same
             left = f"{error.what}: its entry stays there"
             return Report(skipped=True, why=left, notes=(left,))
@@ -191,14 +191,14 @@ def _forget(situation: Situation) -> Action:
     return act
 
 
-def _unlink(situation: Situation) -> Action:
+def _unlink(facts: Facts) -> Action:
     """The private kubeconfig first: it holds the admin's key."""
 
     def act(_context: Context) -> Report | None:
         import shutil
 
-        situation.folders.kubeconfig.unlink(missing_ok=True)
-        shutil.rmtree(situation.folders.state, ignore_errors=True)
+        facts.folders.kubeconfig.unlink(missing_ok=True)
+        shutil.rmtree(facts.folders.state, ignore_errors=True)
         return None
 
     return act

@@ -9,7 +9,7 @@ from tasks.clients import docker, k3d
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.cluster import MARKER, Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.arguments import arguments
 from tasks.k3d.bootstrap import api_ready, first_answer, read_kubeconfig
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
@@ -27,22 +27,22 @@ ANSWER, KUBECONFIG, READY = "cluster: first answer", "cluster: read its kubeconf
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
 
 
-def cluster_steps(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> list[Step]:
+def cluster_steps(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> list[Step]:
     """Steps until the API is ready and the creation is recorded. `needs`: images and registries. Raises `BadInput`."""
-    presence = situation.standing.presence
+    presence = facts.cluster.presence
     if presence is Presence.RUNNING:
-        return [*_present(situation), *_more_agents(situation, needs)]
+        return [*_present(facts), *_more_agents(facts, needs)]
     if presence is Presence.STOPPED:
-        return list(_starting(situation, needs))
-    return list(_making(situation, needs, next_ports))
+        return list(_starting(facts, needs))
+    return list(_making(facts, needs, next_ports))
 
 
-def watch_step(situation: Situation, until: tuple[str, ...], needs: tuple[str, ...]) -> Step:
+def watch_step(facts: Facts, until: tuple[str, ...], needs: tuple[str, ...]) -> Step:
     """The guard: it begins with the nodes and ends with the last step that needs them."""
     return Step(
         name=WATCH,
         task=TASK,
-        action=watching(situation),
+        action=watching(facts),
         needs=needs,
         until=until,
         wait=True,
@@ -51,19 +51,19 @@ def watch_step(situation: Situation, until: tuple[str, ...], needs: tuple[str, .
     )
 
 
-def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts) -> Iterator[Step]:
-    settings = situation.settings
-    shape = situation.shape
-    if situation.ports is not None:  # what k3d would not take is told before anything is pulled
-        render(k3d_config(settings, shape, situation.ports, Files()))
-    if situation.host is not None and not situation.host.files:
+def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iterator[Step]:
+    settings = facts.settings
+    shape = facts.shape
+    if facts.ports is not None:  # what k3d would not take is told before anything is pulled
+        render(k3d_config(settings, shape, facts.ports, Files()))
+    if facts.host is not None and not facts.host.files:
         refuse_files(settings, shape)
-    if situation.standing.presence is Presence.INCOMPLETE:
-        ids = tuple(node.id for node in situation.standing.nodes)
+    if facts.cluster.presence is Presence.INCOMPLETE:
+        ids = tuple(node.id for node in facts.cluster.nodes)
         yield Step(
             name=CLEAR,
             task=TASK,
-            action=running(situation.programs, docker.remove(ids)),
+            action=running(facts.programs, docker.remove(ids)),
             why="its creation was never recorded as complete",
             expected=1.0,
         )
@@ -72,7 +72,7 @@ def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts)
     yield Step(
         name=CREATE,
         task=TASK,
-        action=creating(situation, next_ports),
+        action=creating(facts, next_ports),
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
@@ -80,23 +80,23 @@ def _making(situation: Situation, needs: tuple[str, ...], next_ports: NextPorts)
         why=f"{_nodes(servers, shape.agents)} of {shape.image}",
         expected=7.0 + 2.0 * min(shape.agents, 1) + 6.0 * balanced(settings) + 5.0 * (servers - 1),
     )
-    yield from _answering(situation, needs)
+    yield from _answering(facts, needs)
     yield Step(
         name=MARK,
         task=TASK,
-        action=_marking(situation),
+        action=_marking(facts),
         needs=(CREATE,),
         why="so that an interrupted creation is never taken for a cluster",
         expected=0.1,
     )
 
 
-def _answering(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
-    api = situation.settings.timeouts.api
+def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
+    api = facts.settings.timeouts.api
     yield Step(
         name=ANSWER,
         task=TASK,
-        action=first_answer(situation),
+        action=first_answer(facts),
         needs=needs,
         wait=True,
         deadline=api,
@@ -106,7 +106,7 @@ def _answering(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
     yield Step(
         name=KUBECONFIG,
         task=TASK,
-        action=read_kubeconfig(situation),
+        action=read_kubeconfig(facts),
         needs=(ANSWER,),
         retry=Retry(attempts=20, first=0.1, factor=1.5, cap=1.0),
         deadline=30.0,
@@ -116,7 +116,7 @@ def _answering(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
     yield Step(
         name=READY,
         task=TASK,
-        action=api_ready(situation),
+        action=api_ready(facts),
         needs=(KUBECONFIG,),
         wait=True,
         deadline=api,
@@ -125,71 +125,71 @@ def _answering(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
     )
 
 
-def _present(situation: Situation) -> list[Step]:
-    standing = situation.standing
-    why = f"{_nodes(len(standing.of('server')), len(standing.of('agent')))} run already"
+def _present(facts: Facts) -> list[Step]:
+    cluster = facts.cluster
+    why = f"{_nodes(len(cluster.of('server')), len(cluster.of('agent')))} run already"
     return [
         Step(name=CREATE, task=TASK, skip=why, wait=True),
         Step(name=READY, task=TASK, skip="the API answers", needs=(CREATE,), wait=True),
     ]
 
 
-def _starting(situation: Situation, needs: tuple[str, ...]) -> Iterator[Step]:
+def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     """After the registries: k3d tells pods the addresses of those that it sees in the network then."""
-    settings = situation.settings
-    stopped = [node for node in situation.standing.nodes if not node.running]
+    settings = facts.settings
+    stopped = [node for node in facts.cluster.nodes if not node.running]
     paused = [node.name for node in stopped if node.state is ContainerState.PAUSED]
     told = [node.condition for node in stopped if node.last]
     yield Step(
         name=START,
         task=TASK,
-        action=_start(situation, paused),
+        action=_start(facts, paused),
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
-        why="; ".join((f"{len(stopped)} of its {len(situation.standing.nodes)} containers do not run", *told)),
+        why="; ".join((f"{len(stopped)} of its {len(facts.cluster.nodes)} containers do not run", *told)),
         expected=8.0,
     )
-    yield from _answering(situation, needs)
+    yield from _answering(facts, needs)
 
 
-def _start(situation: Situation, paused: Sequence[str]) -> Action:
+def _start(facts: Facts, paused: Sequence[str]) -> Action:
     """k3d starts what is stopped; Docker refuses to start what is paused."""
-    start = running(situation.k3d_programs, k3d.start(situation.name, situation.settings.cluster.timeout))
+    start = running(facts.k3d_programs, k3d.start(facts.name, facts.settings.cluster.timeout))
 
     def act(context: Context) -> Report | None:
         if paused:
-            situation.programs.run(docker.unpause(paused), context)
+            facts.programs.run(docker.unpause(paused), context)
         return start(context)
 
     return act
 
 
-def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
+def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     """More agents are added; fewer is not done in place: pods live there."""
-    have = situation.standing.of("agent")
-    wanted = situation.shape.agents
-    limits = situation.settings.cluster.limits
-    seen = situation.host is None or situation.host.files
+    have = facts.cluster.of("agent")
+    wanted = facts.shape.agents
+    limits = facts.settings.cluster.limits
+    seen = facts.host is None or facts.host.files
     memory = docker_memory(limits.agent_memory) if limits.enabled and seen else None
-    settings = situation.settings
-    concurrency, ingress = situation.shape.concurrency, settings.ingress.controller
+    settings = facts.settings
+    concurrency, ingress = facts.shape.concurrency, settings.ingress.controller
     rows = arguments(settings.cluster, concurrency, ingress=ingress) if wanted and not have else ()
     filtered = [
-        (arg, chosen_nodes(settings, situation.shape, filters, f"cluster.args: {arg.split('=', 1)[0]}"))
+        (arg, chosen_nodes(settings, facts.shape, filters, f"cluster.args: {arg.split('=', 1)[0]}"))
         for arg, filters in rows
     ]
     taken = {node.name for node in have}
-    names = (f"{situation.name}-agent-{number}" for number in range(wanted + len(have) + 1))
+    names = (f"{facts.name}-agent-{number}" for number in range(wanted + len(have) + 1))
     free = [name for name in names if f"k3d-{name}" not in taken and f"k3d-{name}-0" not in taken]
     return [
         Step(
             name=f"cluster: add agent {name}",
             task=TASK,
             action=_adding(
-                situation,
+                facts,
                 k3d.add_agent(
-                    situation.name,
+                    facts.name,
                     name,
                     memory=memory,
                     timeout=settings.cluster.timeout,
@@ -208,48 +208,48 @@ def _more_agents(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def _adding(situation: Situation, command: Command, container: str) -> Action:
+def _adding(facts: Facts, command: Command, container: str) -> Action:
     """k3d gives a new agent the variables and mounts of another one, but none of the files that went in inline."""
-    add, authorities = running(situation.k3d_programs, command), situation.shape.network.authorities
-    if not authorities or situation.settings.cluster.servers > 1:
+    add, authorities = running(facts.k3d_programs, command), facts.shape.network.authorities
+    if not authorities or facts.settings.cluster.servers > 1:
         return add
 
     def act(context: Context) -> Report | None:
         from tasks.core.files import write_whole
 
         report = add(context)
-        source = situation.folders.state / f"{container}.pem"
+        source = facts.folders.state / f"{container}.pem"
         write_whole(source, authorities, mode=0o644)
-        situation.programs.run(docker.copy_in(str(source), container, AUTHORITIES), context)
+        facts.programs.run(docker.copy_in(str(source), container, AUTHORITIES), context)
         source.unlink(missing_ok=True)
         return report
 
     return act
 
 
-def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
+def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     """Limits of CPU and memory, when everything is ready: during the launch they would slow it."""
-    limits = situation.settings.cluster.limits
-    most = situation.host.ncpu if situation.host is not None else 1024  # Docker refuses a limit above that
+    limits = facts.settings.cluster.limits
+    most = facts.host.ncpu if facts.host is not None else 1024  # Docker refuses a limit above that
     steps = []
     for role, wish, size in (
         ("server", limits.server_cpus, limits.server_memory),
         ("agent", limits.agent_cpus, limits.agent_memory),
     ):
         cpus, memory = min(wish, most), memory_bytes(docker_memory(size))
-        count = situation.settings.cluster.servers if role == "server" else situation.shape.agents
+        count = facts.settings.cluster.servers if role == "server" else facts.shape.agents
         if not count:
             continue
         told = f"{cpus:g} CPUs and {size} each"
         step = Step(
             name=f"cluster: limits of {role}s",
             task=TASK,
-            action=_limiting(situation, role, cpus, memory, count),
+            action=_limiting(facts, role, cpus, memory, count),
             needs=needs,
             why=told,
             expected=0.1,
         )
-        nodes = situation.standing.of(role)
+        nodes = facts.cluster.of(role)
         limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
         if not limits.enabled:
             step = replace(step, skip="cluster.limits.enabled is false")
@@ -259,38 +259,38 @@ def limit_steps(situation: Situation, needs: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def _limiting(situation: Situation, role: str, cpus: float, memory: int, count: int) -> Action:
+def _limiting(facts: Facts, role: str, cpus: float, memory: int, count: int) -> Action:
     """The nodes of a cluster that this run makes have names that are known; others are found by exact label."""
-    made = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    made = facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)
 
     def act(context: Context) -> Report | None:
-        nodes = [f"k3d-{situation.name}-{role}-{number}" for number in range(count)]
+        nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
         if not made:
-            labels = (f"{docker.CLUSTER_LABEL}={situation.name}", f"k3d.role={role}")
-            nodes = situation.programs.run(docker.containers(*labels), context).out.split()
+            labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
+            nodes = facts.programs.run(docker.containers(*labels), context).out.split()
         if nodes:
-            situation.programs.run(docker.limit(nodes, cpus, memory), context)
+            facts.programs.run(docker.limit(nodes, cpus, memory), context)
         return None
 
     return act
 
 
-def _marking(situation: Situation) -> Action:
+def _marking(facts: Facts) -> Action:
     """Put the marker into server-0, and keep that container's id: the next run need not ask for the marker."""
 
     def act(context: Context) -> Report | None:
         from tasks.core.files import write_whole
 
-        container = f"k3d-{situation.name}-server-0"
-        source = situation.folders.state / "marker"
-        write_whole(source, f"{situation.name}\n")
-        situation.programs.run(docker.copy_in(str(source), container, MARKER), context)
+        container = f"k3d-{facts.name}-server-0"
+        source = facts.folders.state / "marker"
+        write_whole(source, f"{facts.name}\n")
+        facts.programs.run(docker.copy_in(str(source), container, MARKER), context)
         source.unlink(missing_ok=True)
-        found = docker.inspected(situation.programs.run(docker.inspect([container]), context).out)
+        found = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
         if found:
-            write_whole(situation.folders.complete, f"{found[0]['Id']}\n")
-        if situation.handover.leases is not None:
-            situation.handover.leases.close()  # the registries are in the cluster's network by now
+            write_whole(facts.folders.complete, f"{found[0]['Id']}\n")
+        if facts.outputs.leases is not None:
+            facts.outputs.leases.close()  # the registries are in the cluster's network by now
         return None
 
     return act

@@ -19,7 +19,7 @@ from typing import Any
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Cancel, Context, Report, Stopped
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, Programs
 
 _K3S = re.compile(r"\bk3s(?:-\w+)? (?:server|agent)\b")
@@ -214,21 +214,21 @@ def engine_gone() -> LaunchError:
     )
 
 
-def watching(situation: Situation) -> Action:
+def watching(facts: Facts) -> Action:
     """Watch until the launch is over; raises what a node died of."""
 
     def act(context: Context) -> Report | None:
         watch = Watch(
-            programs=situation.programs,
-            cluster=situation.name,
-            deliberate=lambda: situation.handover.removing,
+            programs=facts.programs,
+            cluster=facts.name,
+            deliberate=lambda: facts.outputs.removing,
             outer=context,
-            ended=situation.handover.ended,
+            ended=facts.outputs.ended,
         )
         release = context.cancelled.call(watch.stop.set)
         watch.begin()
         try:
-            situation.programs.run(docker.events(situation.name), watch.context(), listen=watch.event, quiet=True)
+            facts.programs.run(docker.events(facts.name), watch.context(), listen=watch.event, quiet=True)
             if not watch.stop.is_set():
                 raise engine_gone()
         except CommandFailed as error:

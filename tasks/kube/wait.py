@@ -17,7 +17,7 @@ from tasks.kube.watch import direct_of, watch_until
 
 if TYPE_CHECKING:
     from tasks.diagnose.workloads import Trouble
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
 
 _LOOK_CLOSER = 2.0
 """Seconds between two questions for the pods of what is not ready."""
@@ -156,7 +156,7 @@ class Silent(LaunchError):
     """The API has gone silent in the middle of a launch, and has not come back."""
 
 
-def answers_again(situation: Situation, context: Context) -> None:
+def answers_again(facts: Facts, context: Context) -> None:
     """Before another attempt: wait until the API is ready, at most `timeouts.api` seconds.
 
     A server whose k3s has ended is started again by the engine, and is back after some seconds: longer than the pauses
@@ -167,15 +167,15 @@ def answers_again(situation: Situation, context: Context) -> None:
         return
     from tasks.kube.client import NotInTime, until_ready
 
-    seconds = min(context.deadline, situation.settings.timeouts.api)
+    seconds = min(context.deadline, facts.settings.timeouts.api)
     try:
-        until_ready(situation.api, replace(context, deadline=seconds))
+        until_ready(facts.api, replace(context, deadline=seconds))
     except NotInTime:
-        ended = "; ".join(situation.handover.ended.values())
+        ended = "; ".join(facts.outputs.ended.values())
         raise Silent(
-            f"the API of the cluster '{situation.name}' went silent, and was not back within {seconds:g} s",
+            f"the API of the cluster '{facts.name}' went silent, and was not back within {seconds:g} s",
             why=ended or "its nodes' containers run",
-            fix=f"docker logs k3d-{situation.name}-server-0 tells why; `invoke up` goes on from here"
-            if situation.engine != "existing"
+            fix=f"docker logs k3d-{facts.name}-server-0 tells why; `invoke up` goes on from here"
+            if facts.engine != "existing"
             else "ask those who run the cluster; `invoke up --engine existing` goes on from here",
         ) from None

@@ -14,7 +14,7 @@ from tasks.rehearsal.what_if import WhatIf
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.rehearsal.model import Scene
 
 _ENDLESS = 1e6
@@ -47,10 +47,10 @@ class Answer:
     rests_on: str
 
 
-def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], situation: Situation, bounds: Bounds) -> Answer:
+def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Answer:
     """Play the plan through under these circumstances, and under each single change of them."""
     plan = list(steps) if what_if.cache else without_cache(steps)
-    seen = scene(plan, situation, what_if)
+    seen = scene(plan, facts, what_if)
     spans = _play(profile, what_if, plan, seen, bounds)
     total = spans[AFTER][1]
     endless = replace(bounds, work=1000, waits=1000, kinds={})

@@ -13,7 +13,7 @@ from tasks.rehearsal.place import NOTE, VARIABLE, Place, occupy, prepare
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.rehearsal.model import Scene
     from tasks.rehearsal.reach import Rehearsed
     from tasks.rehearsal.what_if import WhatIf
@@ -41,7 +41,7 @@ class Rehearsal:
         return Rehearsed(self.place)
 
     def stage(
-        self, steps: Sequence[Step], situation: Situation, bounds: Bounds, scene: Scene | None = None
+        self, steps: Sequence[Step], facts: Facts, bounds: Bounds, scene: Scene | None = None
     ) -> Mapping[str, float]:
         """Tell the stand-ins how long what these steps ask for will take. Returns the seconds expected of each step.
 
@@ -49,9 +49,9 @@ class Rehearsal:
         """
         from tasks.rehearsal.staging import staged
 
-        times, seconds = staged(self.root, self.what_if, steps, situation, bounds, scene)
+        times, seconds = staged(self.root, self.what_if, steps, facts, bounds, scene)
         _write(self.place.folder / "times.json", {**times, "scale": self.what_if.scale})
-        _write(self.place.folder / "kinds.json", _brought(situation))
+        _write(self.place.folder / "kinds.json", _brought(facts))
         return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 
     def ask(self, what_if: WhatIf) -> Rehearsal:
@@ -90,15 +90,15 @@ def enter(session: Session) -> Session:
     return replace(session, environ=environment(session.environ, place), rehearsal=made)
 
 
-def _brought(situation: Situation) -> dict[str, list[list[object]]]:
+def _brought(facts: Facts) -> dict[str, list[list[object]]]:
     """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
     from tasks.kube.resources import built_in, of_k3s
 
     found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
-    if situation.settings.manifests.files:
+    if facts.settings.manifests.files:
         from tasks.manifests import wanted_own
 
-        for each in wanted_own(situation):
+        for each in wanted_own(facts):
             version = str(each["apiVersion"])
             row: list[object] = [version, each["kind"], bool(each["metadata"].get("namespace"))]
             if not built_in(version):

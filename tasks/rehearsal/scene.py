@@ -12,7 +12,7 @@ from tasks.run.images import FETCH, remembered, size_of, sources
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.rehearsal.what_if import WhatIf
 
 _APPLIED = re.compile(r"^(\d+) to apply")
@@ -20,26 +20,26 @@ _IMAGES = re.compile(r"^(\d+) images?, ")
 INSTALL = "helm: install "
 
 
-def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene:
+def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
     """What of it is not in its steps."""
     from tasks.settings.derived import balanced
 
-    settings, names = situation.settings, remembered(situation)
-    validated = situation.folders.cache / "validated"
+    settings, names = facts.settings, remembered(facts)
+    validated = facts.folders.cache / "validated"
     again = validated.is_dir() and any(validated.iterdir())  # the charts of an earlier launch, most likely these
     return Scene(
         servers=settings.cluster.servers,
-        agents=situation.shape.agents,
+        agents=facts.shape.agents,
         balanced=balanced(settings),
         objects={step.name: int(match[1]) for step in steps if (match := _APPLIED.match(step.why))},
         images=_images(steps, names),
         sizes={
             image: float(size)
-            for image in {*situation.images, *(image for images in names.values() for image in images)}
-            if (size := size_of(situation, image)) is not None
+            for image in {*facts.images, *(image for images in names.values() for image in images)}
+            if (size := size_of(facts, image)) is not None
         },
-        twice=_twice(situation),
-        direct=frozenset(situation.images) - frozenset(sources(situation)),
+        twice=_twice(facts),
+        direct=frozenset(facts.images) - frozenset(sources(facts)),
         cached=what_if.cache,
         validated=frozenset(
             step.name.removeprefix(INSTALL) for step in steps if again and step.name.startswith(INSTALL)
@@ -47,14 +47,14 @@ def scene(steps: Sequence[Step], situation: Situation, what_if: WhatIf) -> Scene
     )
 
 
-def _twice(situation: Situation) -> bool:
+def _twice(facts: Facts) -> bool:
     """Version 2 of distribution downloads what it hands on once more for itself: a stream for the engine, one to keep.
 
     (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.)
     """
     from tasks.core.imageref import parse
 
-    image = parse(situation.settings.registries.image)
+    image = parse(facts.settings.registries.image)
     return image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"
 
 

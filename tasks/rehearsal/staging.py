@@ -17,7 +17,7 @@ from tasks.run.images import FETCH, FIND
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.rehearsal.model import Scene
     from tasks.rehearsal.what_if import WhatIf
     from tasks.settings.schema import Release
@@ -31,16 +31,16 @@ def staged(
     root: Path,
     what_if: WhatIf,
     steps: Sequence[Step],
-    situation: Situation,
+    facts: Facts,
     bounds: Bounds,
     seen: Scene | None = None,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds by key (see `tasks.rehearsal.times`), and by step. Raises `BadInput` for a profile that is not there."""
     profile = load(root, what_if.timing)
-    seen = seen or scene(steps, situation, what_if)
+    seen = seen or scene(steps, facts, what_if)
     spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
     told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans))}
-    for release in situation.releases:
+    for release in facts.releases:
         told |= dict(_release(release, spans))
     expected = {name: end - begin for name, (begin, end) in times(steps, spans).items()}
     return {key: round(max(0.0, seconds), 4) for key, seconds in told.items()}, expected

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.apply import ordered
 from tasks.kube.drift import same
 from tasks.kube.managers import Conflict, conflicts, notes
@@ -25,17 +25,17 @@ class Difference:
     """Objects in the cluster with fields that others have set, and that get the configured values."""
 
 
-def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Difference:
+def difference(facts: Facts, wanted: Sequence[dict[str, Any]]) -> Difference:
     """What must go in: everything where the cluster cannot be asked yet, else what is missing or changed."""
-    if situation.live is None:
+    if facts.live is None:
         return Difference(objects=tuple(wanted), why=f"{len(wanted)} to apply" if wanted else "nothing is configured")
     found: list[dict[str, Any]] = []
     held: list[tuple[Mapping[str, Any], Sequence[Conflict]]] = []
     reasons: list[str] = []
     for each in wanted:
-        there = situation.live.objects.get(key(each))
+        there = facts.live.objects.get(key(each))
         reason = same(each, there)
-        if reason is None and ending(situation, each["metadata"].get("namespace")):
+        if reason is None and ending(facts, each["metadata"].get("namespace")):
             reason = "its namespace is being deleted"
         if reason is not None:
             found.append(each)
@@ -48,16 +48,16 @@ def difference(situation: Situation, wanted: Sequence[dict[str, Any]]) -> Differ
     return Difference(objects=tuple(found), why=shown, held=tuple(held))
 
 
-def ending(situation: Situation, namespace: str | None) -> bool:
+def ending(facts: Facts, namespace: str | None) -> bool:
     """Whether a namespace is being deleted: what is still in it goes with it."""
-    if situation.live is None or not namespace:
+    if facts.live is None or not namespace:
         return False
-    there = situation.live.objects.get(Key("v1", "Namespace", None, namespace))
+    there = facts.live.objects.get(Key("v1", "Namespace", None, namespace))
     return there is not None and bool(there["metadata"].get("deletionTimestamp"))
 
 
 def apply_step(
-    situation: Situation,
+    facts: Facts,
     name: str,
     task: str,
     wanted: Sequence[dict[str, Any]],
@@ -71,18 +71,18 @@ def apply_step(
 
     `more_to_come`: see `applying`.
     """
-    found = difference(situation, wanted)
+    found = difference(facts, wanted)
     if not found.objects:
         return Step(name=name, task=task, needs=needs, skip=found.why)
     return Step(
         name=name,
         task=task,
         action=_noting(
-            applying(situation, found.objects, secret=secret, more_to_come=more_to_come),
+            applying(facts, found.objects, secret=secret, more_to_come=more_to_come),
             notes(task, found.held, "set to the configured value"),
         ),
         needs=needs,
-        deadline=situation.settings.timeouts.command,
+        deadline=facts.settings.timeouts.command,
         retry=Retry(attempts=5, first=0.3, cap=4.0),
         why=found.why,
         expected=expected,
@@ -100,7 +100,7 @@ def _noting(action: Action, found: tuple[str, ...]) -> Action:
 
 
 def applying(
-    situation: Situation, objects: Sequence[dict[str, Any]], *, secret: bool = False, more_to_come: bool = False
+    facts: Facts, objects: Sequence[dict[str, Any]], *, secret: bool = False, more_to_come: bool = False
 ) -> Action:
     """Server-side apply: without a process where the kubeconfig has certificates, else by one kubectl for all.
 
@@ -113,18 +113,18 @@ def applying(
         from tasks.kube.wait import answers_again
         from tasks.run.sending import ByKubectl, Hopes, OneByOne, definer, send
 
-        answers_again(situation, context)
-        api = situation.api()
+        answers_again(facts, context)
+        api = facts.api()
         sender = (
-            OneByOne(situation, api, context)
-            if isinstance(api, Direct) or not situation.owns_cluster
-            else ByKubectl(situation, context, secret=secret)
+            OneByOne(facts, api, context)
+            if isinstance(api, Direct) or not facts.owns_cluster
+            else ByKubectl(facts, context, secret=secret)
         )
         hopes = Hopes(
             context,
-            situation.settings.timeouts.command,
+            facts.settings.timeouts.command,
             more_to_come=more_to_come,
-            definer=lambda obj: definer(situation, api, obj),
+            definer=lambda obj: definer(facts, api, obj),
         )
         return send(sender, api, ordered(objects), hopes, context)
 

@@ -13,7 +13,7 @@ from tasks.clients import helm
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix, write_whole
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.run.charts import Chart, host_and_port, on_this_machine
 from tasks.run.command import run, running
@@ -29,23 +29,23 @@ _OLD = 30 * 24 * 3600.0
 """Seconds after which what was cached for a chart's earlier content, or for other repositories, is removed."""
 
 
-def fetch_steps(situation: Situation, charts: tuple[Chart, ...], wanted: frozenset[str]) -> list[Step]:
+def fetch_steps(facts: Facts, charts: tuple[Chart, ...], wanted: frozenset[str]) -> list[Step]:
     """Update the repositories of charts that must come, all at once; then a download for each chart.
 
     A chart on this machine whose dependencies are missing is built after the downloads of those.
     """
     unique = {chart.id: chart for chart in charts}
-    missing = {chart.id: chart for chart in unique.values() if chart.id in wanted and chart.kept(situation) is None}
+    missing = {chart.id: chart for chart in unique.values() if chart.id in wanted and chart.kept(facts) is None}
     for chart in tuple(missing.values()):
         for each in chart.dependencies:
             unique.setdefault(each.id, each)
             wanted |= {each.id}
-            if each.kept(situation) is None:
+            if each.kept(facts) is None:
                 missing.setdefault(each.id, each)
     used = {chart.repository: chart for chart in missing.values() if chart.repository is not None}
     found: list[Step] = []
     if any(chart.url for chart in unique.values()):
-        found.append(_update(situation, used))
+        found.append(_update(facts, used))
     for chart in sorted(unique.values(), key=lambda each: each.source is not None):  # what is built needs the others
         if chart.path is not None and chart.source is None:
             continue
@@ -53,64 +53,64 @@ def fetch_steps(situation: Situation, charts: tuple[Chart, ...], wanted: frozens
         if chart.id not in missing:
             earlier = "it was fetched before" if chart.source is None else "it was built before"
             skip = earlier if chart.id in wanted else "its releases need no change"
-        found.append(_built(situation, chart, skip) if chart.source is not None else _fetched(situation, chart, skip))
+        found.append(_built(facts, chart, skip) if chart.source is not None else _fetched(facts, chart, skip))
     return found
 
 
-def _fetched(situation: Situation, chart: Chart, skip: str | None) -> Step:
+def _fetched(facts: Facts, chart: Chart, skip: str | None) -> Step:
     return Step(
         name=chart.step,
         task=TASK,
-        action=_fetch(situation, chart),
-        needs=_needs(situation, chart),
+        action=_fetch(facts, chart),
+        needs=_needs(facts, chart),
         skip=skip,
-        deadline=situation.settings.timeouts.pull,
+        deadline=facts.settings.timeouts.pull,
         retry=Retry(attempts=4, first=1.0, cap=10.0),
         why="from " + (chart.url or "its OCI registry") + (f": {chart.parent}" if chart.parent else ""),
         expected=1.0,
     )
 
 
-def _needs(situation: Situation, chart: Chart) -> tuple[str, ...]:
+def _needs(facts: Facts, chart: Chart) -> tuple[str, ...]:
     if chart.url:
         return (REPOSITORIES,)
-    return (PUSH_STEP,) if _ours(chart.registry, situation) else ()
+    return (PUSH_STEP,) if _ours(chart.registry, facts) else ()
 
 
-def _built(situation: Situation, chart: Chart, skip: str | None) -> Step:
+def _built(facts: Facts, chart: Chart, skip: str | None) -> Step:
     return Step(
         name=chart.step,
         task=TASK,
-        action=_build(situation, chart),
+        action=_build(facts, chart),
         needs=tuple(each.step for each in chart.dependencies),
         skip=skip,
-        deadline=situation.settings.timeouts.pull,
+        deadline=facts.settings.timeouts.pull,
         why="a copy, with the dependencies that its charts/ folder lacks",
         expected=0.5,
     )
 
 
-def _ours(registry: str | None, situation: Situation) -> bool:
+def _ours(registry: str | None, facts: Facts) -> bool:
     """Whether a registry is the push registry of this project: by its name, or by its port on loopback."""
-    if registry is None or not situation.settings.registries.push:
+    if registry is None or not facts.settings.registries.push:
         return False
-    name = push_name(situation.settings)
+    name = push_name(facts.settings)
     host, port = host_and_port(registry)
-    there = situation.registries.get(name)
-    ports = {str(situation.settings.registries.port), str(there.port) if there is not None else ""}
+    there = facts.registries.get(name)
+    ports = {str(facts.settings.registries.port), str(there.port) if there is not None else ""}
     return host == name or (on_this_machine(registry) and port in ports - {""})
 
 
-def _update(situation: Situation, used: Mapping[str, Chart]) -> Step:
+def _update(facts: Facts, used: Mapping[str, Chart]) -> Step:
     """`used`: a chart of each repository, by the repository's name."""
     if not used:
         return Step(name=REPOSITORIES, task=TASK, skip="no chart has to be fetched from them")
-    deadline = situation.settings.timeouts.pull
+    deadline = facts.settings.timeouts.pull
     urls = {name: str(chart.url) for name, chart in used.items()}
-    update = running(situation.helm_programs, helm.update(sorted(used), situation.helm_major, deadline))
+    update = running(facts.helm_programs, helm.update(sorted(used), facts.helm_major, deadline))
 
     def act(context: Context) -> Report | None:
-        folder = situation.folders.repositories(situation.settings.helm.repositories)
+        folder = facts.folders.repositories(facts.settings.helm.repositories)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(folder / helm.REPOSITORIES, helm.repositories(urls))
         _prune(folder)
@@ -159,15 +159,15 @@ def _prune(folder: Path) -> None:
                 shutil.rmtree(each, ignore_errors=True)
 
 
-def _fetch(situation: Situation, chart: Chart) -> Action:
+def _fetch(facts: Facts, chart: Chart) -> Action:
     def act(context: Context) -> Report | None:
         import tempfile
 
-        folder = chart.folder(situation)
+        folder = chart.folder(facts)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         named = None if chart.repository is None else (chart.repository, chart.reference.rpartition("/")[0])
         with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent, named):
-            command = _pulled(situation, chart, Path(fresh), context)
+            command = _pulled(facts, chart, Path(fresh), context)
             brought = sorted(Path(fresh).glob("*.tgz"))
             if not brought:
                 raise LaunchError(
@@ -177,47 +177,47 @@ def _fetch(situation: Situation, chart: Chart) -> Action:
                 )
             kept = folder / brought[0].name
             brought[0].replace(kept)  # whole or not at all
-        situation.handover.charts[chart.id] = str(kept)
+        facts.outputs.charts[chart.id] = str(kept)
         return Report(why=kept.name, exit_code=0)
 
     return act
 
 
-def _pulled(situation: Situation, chart: Chart, folder: Path, context: Context) -> Command:
+def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Command:
     """Download into this folder; the command that did it."""
-    reference, options = source_of(situation, chart)
-    command = helm.pull(reference, chart.version, folder, situation.settings.timeouts.pull, options)
+    reference, options = source_of(facts, chart)
+    command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
     try:
-        run(situation.helm_programs, command, context)
+        run(facts.helm_programs, command, context)
     except CommandFailed as error:
         if not (_PLAIN in options and "status code 400" in error.done.err):
             raise
         options = tuple(each for each in options if each != _PLAIN)  # it speaks TLS, loopback or not
-        command = helm.pull(reference, chart.version, folder, situation.settings.timeouts.pull, options)
-        run(situation.helm_programs, command, context)
+        command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
+        run(facts.helm_programs, command, context)
     return command
 
 
-def source_of(situation: Situation, chart: Chart) -> tuple[str, tuple[str, ...]]:
+def source_of(facts: Facts, chart: Chart) -> tuple[str, tuple[str, ...]]:
     """What Helm calls a chart of a repository or an OCI registry, and the options with which it is asked for."""
-    settings, name = situation.settings, push_name(situation.settings)
+    settings, name = facts.settings, push_name(facts.settings)
     if chart.registry is None:
         return f"{chart.repository}/{chart.reference.rpartition('/')[2]}", ()
     reference, host = chart.reference, host_and_port(chart.registry)[0]
     if host == name:  # a name that only containers know
-        port = situation.handover.registry_ports.get(name) or getattr(situation.registries.get(name), "port", None)
+        port = facts.outputs.registry_ports.get(name) or getattr(facts.registries.get(name), "port", None)
         reference = reference.replace(chart.registry, f"127.0.0.1:{port or settings.registries.port}", 1)
     plain = host == name or on_this_machine(chart.registry) or chart.registry in settings.helm.plain_http
-    return reference, helm.access(plain_http=plain, registry_config=_logins(situation))
+    return reference, helm.access(plain_http=plain, registry_config=_logins(facts))
 
 
-def _logins(situation: Situation) -> Path | None:
+def _logins(facts: Facts) -> Path | None:
     """The file of the user's logins. Raises `BadInput` where the settings name one that is not there."""
-    named = situation.settings.helm.registry_config
+    named = facts.settings.helm.registry_config
     if named is None:
-        usual = helm.logins(situation.environ)
+        usual = helm.logins(facts.environ)
         return usual if usual is not None and os.access(usual, os.R_OK) else None  # without them Helm finds Docker's
-    path = situation.root / named
+    path = facts.root / named
     if not path.is_file():
         raise BadInput(
             f"the file of logins to OCI registries is not there: {path}",
@@ -227,29 +227,29 @@ def _logins(situation: Situation) -> Path | None:
     return path
 
 
-def _build(situation: Situation, chart: Chart) -> Action:
+def _build(facts: Facts, chart: Chart) -> Action:
     def act(context: Context) -> Report | None:
         import tempfile
 
         from tasks.run import chart_dependencies
 
         assert chart.source is not None
-        folder, deadline = chart.folder(situation), situation.settings.timeouts.command
+        folder, deadline = chart.folder(facts), facts.settings.timeouts.command
         fetched = {(each.reference, each.version): each for each in chart.dependencies}
 
         def archive(remote: Remote) -> Path:
-            return Path(fetched[remote.reference, remote.version].archive(situation))
+            return Path(fetched[remote.reference, remote.version].archive(facts))
 
         def package(made: Path, where: Path, what: str) -> None:
             with _about(what):
-                run(situation.helm_programs, helm.package(made, where, deadline), context)
+                run(facts.helm_programs, helm.package(made, where, deadline), context)
 
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh:
                 copy = Path(fresh, "chart")
                 chart_dependencies.assemble(chart.source, copy, archive, package)
-                listed = run(situation.helm_programs, helm.dependencies(copy, deadline), context).out
+                listed = run(facts.helm_programs, helm.dependencies(copy, deadline), context).out
                 chart_dependencies.check(listed, chart.source.folder)
                 inside = ", ".join(sorted(each.name for each in (copy / "charts").iterdir()))
                 built = folder / chart_dependencies.digest(copy)
@@ -263,7 +263,7 @@ def _build(situation: Situation, chart: Chart) -> Action:
             ) from None
         _prune(built)
         _prune(folder)
-        situation.handover.charts[chart.id] = str(built)
+        facts.outputs.charts[chart.id] = str(built)
         return Report(why=f"with {inside}", exit_code=0)
 
     return act

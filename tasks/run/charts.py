@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.documents import checked, documents, read_text
 from tasks.core.errors import BadInput, LaunchError
 from tasks.facts.endpoint import on_loopback
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.objects import digest, fill
 from tasks.settings.schema import Release
 
@@ -84,31 +84,31 @@ class Chart:
         remotes = () if self.source is None else self.source.all_remotes()
         return tuple(_dependency(each, self.display) for each in remotes)
 
-    def folder(self, situation: Situation) -> Path:
+    def folder(self, facts: Facts) -> Path:
         """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
         if self.source is None:
-            return situation.folders.cache / "charts" / self.id
+            return facts.folders.cache / "charts" / self.id
         place = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
-        return situation.folders.cache / "built-charts" / place / self.id
+        return facts.folders.cache / "built-charts" / place / self.id
 
-    def kept(self, situation: Situation) -> Path | None:
+    def kept(self, facts: Facts) -> Path | None:
         """The archive, or the built copy, of an earlier run; of a chart that is not `fixed` there is none."""
         if self.path is not None and self.source is None:
             return self.path
         made = "*.tgz" if self.source is None else "[!.]*"
-        archives = sorted(self.folder(situation).glob(made)) if self.fixed else []
+        archives = sorted(self.folder(facts).glob(made)) if self.fixed else []
         return archives[-1] if archives else None
 
-    def archive(self, situation: Situation) -> str:
+    def archive(self, facts: Facts) -> str:
         """What Helm installs from: the path, or what a step has fetched or built."""
-        brought = situation.handover.charts.get(self.id)
+        brought = facts.outputs.charts.get(self.id)
         if brought is not None:
             return brought
-        kept = self.kept(situation)
+        kept = self.kept(facts)
         if kept is None:
             raise LaunchError(
                 f"the chart {self.display} has not been fetched",
-                why=f"there is no archive of it in {self.folder(situation)}",
+                why=f"there is no archive of it in {self.folder(facts)}",
                 fix="run the task again; it fetches what is missing",
                 transient=False,
             )
@@ -130,21 +130,21 @@ def _dependency(remote: Remote, parent: str) -> Chart:
     )
 
 
-def chart_of(situation: Situation, release: Release) -> Chart:
+def chart_of(facts: Facts, release: Release) -> Chart:
     """The chart of a release. Raises `BadInput` for a path that is not there."""
     reference = release.chart
     if reference.startswith("oci://"):
         return Chart(reference=reference, version=release.version, url=None, identity=f"{reference} {release.version}")
     if reference.startswith((".", "/")):
-        path = (situation.root / reference).resolve()
+        path = (facts.root / reference).resolve()
         if not path.exists():
             raise BadInput(
                 f"the chart of release '{release.name}' is not there: {path}",
-                why=f"helm.releases names it as {reference}, seen from {situation.root}",
+                why=f"helm.releases names it as {reference}, seen from {facts.root}",
                 fix="correct the path, or use repository/chart",
             )
-        return _on_this_machine(reference, path, situation.settings.helm.repositories)
-    url = situation.settings.helm.repositories[reference.split("/", 1)[0]]
+        return _on_this_machine(reference, path, facts.settings.helm.repositories)
+    url = facts.settings.helm.repositories[reference.split("/", 1)[0]]
     name = reference.split("/", 1)[1]
     return Chart(
         reference=reference, version=release.version, url=url, identity=f"{url} {name} {release.version or 'newest'}"

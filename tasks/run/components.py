@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.objects import Live, system_items
 from tasks.k3d.arguments import disabled
 from tasks.k3d.steps import READY
@@ -34,19 +34,19 @@ _NOT_YET = (0, 502, 503, 504)
 """Answers of an ingress controller, or of what forwards to it, before it knows the Ingress."""
 
 
-def waited_for(situation: Situation, *, everything: bool = False) -> Callable[[str], bool]:
+def waited_for(facts: Facts, *, everything: bool = False) -> Callable[[str], bool]:
     """Whether a workload of kube-system is waited for whatever uses it, by its name."""
-    named = frozenset(OPTIONAL if everything else situation.settings.health.wait_for)
+    named = frozenset(OPTIONAL if everything else facts.settings.health.wait_for)
     if ALL in named:
         named = frozenset(OPTIONAL)
     return lambda name: (found := component(name)) is None or found in named or name in named
 
 
-def off(situation: Situation) -> frozenset[str]:
+def off(facts: Facts) -> frozenset[str]:
     """Components of k3s that are disabled; a foreign cluster may have none of them."""
-    if situation.engine == "existing":
+    if facts.engine == "existing":
         return frozenset({"coredns", *OPTIONAL})
-    names = disabled(situation.settings.cluster, situation.settings.ingress.controller)
+    names = disabled(facts.settings.cluster, facts.settings.ingress.controller)
     return names | {each for each in OPTIONAL if _DISABLED_AS.get(each, each) in names}
 
 
@@ -56,22 +56,22 @@ def starting(live: Live, waits: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(sorted({component(name) or name for name in late if not waits(name)}))
 
 
-def step(situation: Situation, before: Sequence[Step], *, everything: bool = False) -> Step | None:
+def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> Step | None:
     """The wait that begins when all objects of the launch are there; None where everything is waited for anyway.
 
     `before`: the steps that put the objects in.
     """
-    waits = waited_for(situation, everything=everything)
+    waits = waited_for(facts, everything=everything)
     if all(waits(name) for name in OPTIONAL):
         return None
-    skip, notes = _settled(situation, waits) if all(each.skip is not None for each in before) else (None, ())
+    skip, notes = _settled(facts, waits) if all(each.skip is not None for each in before) else (None, ())
     return Step(
         name=IN_USE,
         task=TASK,
-        action=_waiting(situation),
+        action=_waiting(facts),
         needs=(READY, *(each.name for each in before)),
         wait=True,
-        deadline=situation.settings.timeouts.health,
+        deadline=facts.settings.timeouts.health,
         skip=skip,
         notes=notes,
         why="what a claim, an Ingress or an autoscaler uses",
@@ -79,9 +79,9 @@ def step(situation: Situation, before: Sequence[Step], *, everything: bool = Fal
     )
 
 
-def _settled(situation: Situation, waits: Callable[[str], bool]) -> tuple[str | None, tuple[str, ...]]:
+def _settled(facts: Facts, waits: Callable[[str], bool]) -> tuple[str | None, tuple[str, ...]]:
     """Why nothing has to be waited for, by the facts, and what to tell the user; None if something has to be."""
-    live = situation.live
+    live = facts.live
     if live is None:
         return None, ()
     late = starting(live, waits)
@@ -95,26 +95,26 @@ def _note(late: Collection[str]) -> tuple[str, ...]:
     return (f"still starting, and used by nothing: {', '.join(late)}; `invoke health` waits for it",) if late else ()
 
 
-def _namespaces(situation: Situation) -> frozenset[str]:
-    return frozenset({*situation.settings.namespaces, *(each.namespace for each in situation.releases)})
+def _namespaces(facts: Facts) -> frozenset[str]:
+    return frozenset({*facts.settings.namespaces, *(each.namespace for each in facts.releases)})
 
 
-def _waiting(situation: Situation) -> Action:
+def _waiting(facts: Facts) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import wait_ready
         from tasks.run.pulls import doubting
 
-        use = in_use(situation.api(), _namespaces(situation))
-        needed = {name: why for name, why in use.needed.items() if name not in off(situation)}
+        use = in_use(facts.api(), _namespaces(facts))
+        needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
         done, absent = [], set[str]()
         if needed:
             keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
-            done = wait_ready(situation.watched(), keys, context, doubt=doubting(situation))
+            done = wait_ready(facts.watched(), keys, context, doubt=doubting(facts))
         notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
         if METRICS not in absent:
-            notes += _autoscaled(situation, use, context)
-        notes += _answering(situation, use, context)
-        late = _late(situation.api(), waited_for(situation))
+            notes += _autoscaled(facts, use, context)
+        notes += _answering(facts, use, context)
+        late = _late(facts.api(), waited_for(facts))
         why = ", ".join(f"{name} for {why}" for name, why in needed.items()) or "none is used"
         return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=(*notes, *_note(late)))
 
@@ -154,13 +154,13 @@ def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(sorted({component(name) or name for name in late if not waits(name)}))
 
 
-def _autoscaled(situation: Situation, use: Use, context: Context) -> list[str]:
+def _autoscaled(facts: Facts, use: Use, context: Context) -> list[str]:
     """Wait until autoscalers have figures."""
-    if not use.autoscalers or METRICS in off(situation):
+    if not use.autoscalers or METRICS in off(facts):
         return []
 
     def without() -> list[str]:
-        found = [(each, scales(each)) for each in in_use(situation.api(), _namespaces(situation)).autoscalers]
+        found = [(each, scales(each)) for each in in_use(facts.api(), _namespaces(facts)).autoscalers]
         return [
             f"horizontalpodautoscaler/{each['metadata']['name']} has no figures yet: {text}"
             for each, (good, text) in found
@@ -170,18 +170,18 @@ def _autoscaled(situation: Situation, use: Use, context: Context) -> list[str]:
     return _bounded(without, context, _AUTOSCALES)
 
 
-def _answering(situation: Situation, use: Use, context: Context) -> list[str]:
+def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
     """Wait until each Ingress answers at the published port."""
-    ports = situation.handover.ports or situation.ports
-    if not use.ingresses or situation.engine == "existing" or ports is None or not ports.http:
+    ports = facts.outputs.ports or facts.ports
+    if not use.ingresses or facts.engine == "existing" or ports is None or not ports.http:
         return []
-    port, address = ports.http, situation.settings.cluster.bind_address
+    port, address = ports.http, facts.settings.cluster.bind_address
 
     def silent() -> list[str]:
         found = []
-        for each in in_use(situation.api(), _namespaces(situation)).ingresses:
+        for each in in_use(facts.api(), _namespaces(facts)).ingresses:
             host, path = _first_rule(each)
-            status = situation.reach.http_status(address, port, host, path)
+            status = facts.reach.http_status(address, port, host, path)
             known = bool(((each.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
             if status in _NOT_YET or (status == 404 and not known):
                 url = f"http://{host or address}:{port}{path}"

@@ -19,32 +19,32 @@ from tasks.kube.resources import Key, Resources
 from tasks.run.command import run
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
 
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"})
 
 
-def create_or_update(situation: Situation, api: Api, resources: Resources, obj: Mapping[str, Any]) -> str:
+def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Mapping[str, Any]) -> str:
     """Return `created` or `applied`. Raises `Foreign` for an object that this project did not create, `Refused`."""
     assert isinstance(api, Sender)
     place = place_of(resources, obj)
     there = _there(api, place)
     if there is None:
-        code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, situation.environment)))
+        code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, facts.environment)))
         if code in (200, 201):
             return "created"
         there = _there(api, place) if code == 409 else None  # somebody was faster, or an answer of ours was lost
         if there is None:
             raise not_taken(code, obj, text)
-    if created_by(there) != situation.environment:
+    if created_by(there) != facts.environment:
         kind = f"{str(obj['kind']).lower()}/{obj['metadata']['name']}"
-        raise refused(f"the cluster of context '{situation.standing.name}'", {kind: owner_of(there)})
-    _update(situation, api, resources, obj, there, place)
+        raise refused(f"the cluster of context '{facts.cluster.name}'", {kind: owner_of(there)})
+    _update(facts, api, resources, obj, there, place)
     return "applied"
 
 
 def _update(
-    situation: Situation,
+    facts: Facts,
     api: Sender,
     resources: Resources,
     obj: Mapping[str, Any],
@@ -60,8 +60,8 @@ def _update(
     if isinstance(api, Direct):
         put(api, resources, exact, line(exact))
         return
-    deadline = max(WRITE, situation.settings.timeouts.command)
-    run(situation.programs, kubectl.apply(situation.folders.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
+    deadline = max(WRITE, facts.settings.timeouts.command)
+    run(facts.programs, kubectl.apply(facts.folders.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
 
 
 def _there(api: Api, place: str) -> Mapping[str, Any] | None:

@@ -6,26 +6,26 @@ from collections.abc import Collection
 from typing import Any
 
 from tasks import manifests, namespaces
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.objects import key
 from tasks.kube.resources import Key
 
 
-def wanted_objects(situation: Situation, parts: Collection[str]) -> list[dict[str, Any]]:
+def wanted_objects(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
     """The objects of these parts; namespaces always, since everything else lives in them."""
-    return [*namespaces.wanted(situation), *contents(situation, parts)]
+    return [*namespaces.wanted(facts), *contents(facts, parts)]
 
 
-def contents(situation: Situation, parts: Collection[str]) -> list[dict[str, Any]]:
+def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
     """The same without the namespaces that hold them."""
     found: list[dict[str, Any]] = []
     if "secrets" in parts:
-        found += situation.secrets
+        found += facts.secrets
     if "manifests" in parts:
-        found += manifests.wanted_base(situation) + manifests.wanted_own(situation)
+        found += manifests.wanted_base(facts) + manifests.wanted_own(facts)
     return found
 
 
-def wanted_keys(situation: Situation, parts: Collection[str]) -> list[Key]:
+def wanted_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
     """Their keys, each once."""
-    return list(dict.fromkeys(key(each) for each in wanted_objects(situation, parts)))
+    return list(dict.fromkeys(key(each) for each in wanted_objects(facts, parts)))

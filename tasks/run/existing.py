@@ -7,8 +7,8 @@ from collections.abc import Collection
 from tasks import manifests
 from tasks.clients import helm, kubectl
 from tasks.core.errors import BadInput
-from tasks.facts.cluster import Presence, Standing
-from tasks.facts.facts import Situation
+from tasks.facts.cluster import ClusterState, Presence
+from tasks.facts.facts import Facts
 from tasks.facts.gather import with_live
 from tasks.k3d.config import Shape
 from tasks.kube.objects import key
@@ -24,7 +24,7 @@ from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 
 
-def existing(session: Session, parts: Collection[str]) -> Situation:
+def existing(session: Session, parts: Collection[str]) -> Facts:
     """Ask its API. Raises `BadInput` for a context that is not there, `ApiError`."""
     from tasks.clients.kubeconfig import write_private
     from tasks.facts.machine import machine, size
@@ -48,7 +48,7 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
         helm=version.helm,
         k3s_image=None,
     )
-    situation = Situation(
+    facts = Facts(
         settings=settings,
         root=session.root,
         environ=session.environ,
@@ -59,7 +59,7 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
         ),
         folders=session.folders,
         engine="existing",
-        standing=Standing(name=context, presence=Presence.RUNNING),
+        cluster=ClusterState(name=context, presence=Presence.RUNNING),
         shape=Shape(image="", agents=0, concurrency=settings.pool.concurrency or sized.concurrency),
         releases=releases(settings),
         environment=environment(session.owner, settings.cluster.name),
@@ -68,27 +68,27 @@ def existing(session: Session, parts: Collection[str]) -> Situation:
         rendered=kustomized(session, programs, parts),
         **values(session, parts),
     )
-    return with_live(situation, parts)
+    return with_live(facts, parts)
 
 
-def refuse_taken(situation: Situation, parts: Collection[str]) -> None:
+def refuse_taken(facts: Facts, parts: Collection[str]) -> None:
     """Nothing is taken over: raises `Foreign` with the owner of each thing that a launch would change and that is not
     of this environment. Releases that are pending are refused too: see `tasks.run.release_ownership.refuse_pending`.
     """
-    assert situation.live is not None
-    live, found = situation.live, dict[str, str]()
-    for each in contents(situation, parts):
+    assert facts.live is not None
+    live, found = facts.live, dict[str, str]()
+    for each in contents(facts, parts):
         there = live.objects.get(key(each))
-        if there is None or manifests.is_there_as_wanted(situation, each):
+        if there is None or manifests.is_there_as_wanted(facts, each):
             continue
-        if created_by(there) != situation.environment:
+        if created_by(there) != facts.environment:
             found[display(each)] = owner_of(there)
-    for release in situation.releases if "helm" in parts else ():
+    for release in facts.releases if "helm" in parts else ():
         installed = live.releases.get((release.namespace, release.name))
-        if installed is not None and installed.labels.get(CREATED_BY) != situation.environment:
+        if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
             found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
     if found:
-        raise refused(f"the cluster of context '{situation.standing.name}'", found)
+        raise refused(f"the cluster of context '{facts.cluster.name}'", found)
 
 
 def _flattened(programs: Programs, context: str) -> str:

@@ -20,7 +20,7 @@ from tasks.view.failure import refusal
 from tasks.view.figures import Ending
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.run.session import Session
     from tasks.view.steady import Steady
 
@@ -37,14 +37,14 @@ class End:
     """Whether its record becomes latest.json."""
 
 
-def conclude(session: Session, view: Steady, end: End, *, situation: Situation | None, launch: bool) -> int:
+def conclude(session: Session, view: Steady, end: End, *, facts: Facts | None, launch: bool) -> int:
     """Keep the record, and tell the end; the exit code. `launch`: it goes into the benchmark log."""
     wall = time.monotonic() - session.now
     outcome = record.outcome_of(end.results, interrupted=end.interrupted)
     folder = session.settings.log_dir
     lost = attempt(
         f"the record of this run could not be written below {folder}",
-        lambda: _keep(session, end, outcome, wall, agents=situation.shape.agents if launch and situation else None),
+        lambda: _keep(session, end, outcome, wall, agents=facts.shape.agents if launch and facts else None),
     )
     view.conclude(
         Ending(
@@ -53,7 +53,7 @@ def conclude(session: Session, view: Steady, end: End, *, situation: Situation |
             results=end.results,
             wall_s=wall,
             interrupted=end.interrupted,
-            inspect=_inspect(situation),
+            inspect=_inspect(facts),
             logs=session.log_dir,
             note=session.note,
         )
@@ -100,7 +100,7 @@ def _status(end: End, outcome: str) -> int:
     return int(getattr(first.error, "status", FAILED)) if first is not None else FAILED
 
 
-def _inspect(situation: Situation | None) -> str:
-    if situation is None or not situation.folders.kubeconfig.exists():
+def _inspect(facts: Facts | None) -> str:
+    if facts is None or not facts.folders.kubeconfig.exists():
         return ""
-    return f"kubectl --kubeconfig {shlex.quote(str(situation.folders.kubeconfig))} get pods --all-namespaces"
+    return f"kubectl --kubeconfig {shlex.quote(str(facts.folders.kubeconfig))} get pods --all-namespaces"

@@ -22,7 +22,7 @@ from tasks.core.optional import attempt
 from tasks.core.platforms import architecture
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.helm import fingerprint, install_name, values_of
 from tasks.k3d.arguments import disabled
 from tasks.kube.apply import line
@@ -39,123 +39,123 @@ SYSTEM = "the system"
 FETCH = "registry: fetch images of "
 
 
-def source(situation: Situation, image: str) -> str | None:
+def source(facts: Facts, image: str) -> str | None:
     """The cache that an image comes through; None: there is none, or it would have to start itself."""
-    settings = situation.settings
+    settings = facts.settings
     reference = parse(image)
     cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
     if cache is None or reference.digest:
         return None  # Docker gives no name to what it pulled by a digest
     name = cache_name(cache)
-    there = situation.registries.get(name)
+    there = facts.registries.get(name)
     running = there is not None and there.running
     return name if running or image != settings.registries.image else None
 
 
-def sources(situation: Situation) -> dict[str, tuple[str, str]]:
+def sources(facts: Facts) -> dict[str, tuple[str, str]]:
     """For images of the host the cache that they come through, and the step after which it runs."""
-    steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
-    found = {image: source(situation, image) for image in situation.images}
+    steps = {cache_name(each): cache_step(each) for each in facts.settings.registries.caches}
+    found = {image: source(facts, image) for image in facts.images}
     return {image: (name, steps[name]) for image, name in found.items() if name is not None}
 
 
-def port_of(situation: Situation, name: str) -> int | None:
+def port_of(facts: Facts, name: str) -> int | None:
     """Where a cache answers on this machine."""
-    there = situation.registries.get(name)
-    return situation.handover.registry_ports.get(name) or (there.port if there is not None else None)
+    there = facts.registries.get(name)
+    return facts.outputs.registry_ports.get(name) or (there.port if there is not None else None)
 
 
-def _id(situation: Situation, name: str) -> str:
-    there = situation.registries.get(name)
-    return situation.handover.registry_ids.get(name) or (there.id if there is not None else "")
+def _id(facts: Facts, name: str) -> str:
+    there = facts.registries.get(name)
+    return facts.outputs.registry_ids.get(name) or (there.id if there is not None else "")
 
 
-def _stamp(situation: Situation, image: str) -> Path | None:
+def _stamp(facts: Facts, image: str) -> Path | None:
     """A file that is there when the cache that stands now has been given this image."""
-    name = source(situation, image)
-    container = _id(situation, name) if name is not None else ""
-    return situation.folders.cache / "fetched" / container[:24] / digest(image) if container else None
+    name = source(facts, image)
+    container = _id(facts, name) if name is not None else ""
+    return facts.folders.cache / "fetched" / container[:24] / digest(image) if container else None
 
 
-def _fetched(situation: Situation, image: str) -> bool:
-    stamp = _stamp(situation, image)
+def _fetched(facts: Facts, image: str) -> bool:
+    stamp = _stamp(facts, image)
     return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
 
 
-def known(situation: Situation, key: str) -> tuple[str, ...] | None:
+def known(facts: Facts, key: str) -> tuple[str, ...] | None:
     """The images that were remembered under a key, by this run or an earlier one; None: never."""
-    if key in situation.handover.images:
-        return situation.handover.images[key]
+    if key in facts.outputs.images:
+        return facts.outputs.images[key]
     try:
-        found = json.loads((situation.folders.images / digest(key)).read_text(encoding="utf-8"))
+        found = json.loads((facts.folders.images / digest(key)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return tuple(str(each) for each in found) if isinstance(found, list) else None
 
 
-def remember(situation: Situation, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
+def remember(facts: Facts, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
     """Keep the images of these objects under a key. Raises OSError where later launches cannot have them."""
     from tasks.core.files import write_whole
 
-    images = situation.handover.images[key] = images_of(objects)
-    path = situation.folders.images / digest(key)
+    images = facts.outputs.images[key] = images_of(objects)
+    path = facts.folders.images / digest(key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, json.dumps(images))
 
 
-def remember_size(situation: Situation, image: str, size: int) -> None:
+def remember_size(facts: Facts, image: str, size: int) -> None:
     """Keep how many bytes of an image came through the line: what predictions for another line go by."""
     from tasks.core.files import write_whole
 
     if size <= 0:
         return
-    path = _size_file(situation, image)
+    path = _size_file(facts, image)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, f"{size}\n")
 
 
-def size_of(situation: Situation, image: str) -> int | None:
+def size_of(facts: Facts, image: str) -> int | None:
     """The bytes that were remembered of an image; None: it never came through a cache."""
     try:
-        return int(_size_file(situation, image).read_text(encoding="utf-8"))
+        return int(_size_file(facts, image).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
-def _size_file(situation: Situation, image: str) -> Path:
-    return situation.folders.images / f"size-{digest(image)}"
+def _size_file(facts: Facts, image: str) -> Path:
+    return facts.folders.images / f"size-{digest(image)}"
 
 
-def layers_of(situation: Situation, image: str, port: int, context: Context) -> dict[str, int]:
+def layers_of(facts: Facts, image: str, port: int, context: Context) -> dict[str, int]:
     """Bytes of an image's layers, by a cache's manifest of it; empty if it does not tell."""
     from tasks.clients.registry_http import NotFetched
 
     try:
-        return situation.reach.layers(port, parse(image), _arch(situation), context)
+        return facts.reach.layers(port, parse(image), _arch(facts), context)
     except NotFetched:
         return {}
 
 
-def fetch_step(situation: Situation, what: str, images: Sequence[str]) -> Step | None:
+def fetch_step(facts: Facts, what: str, images: Sequence[str]) -> Step | None:
     """Fetch what the caches do not have yet of these images; None if there is no cache for any of them."""
-    ours = [image for image in images if source(situation, image) is not None]
+    ours = [image for image in images if source(facts, image) is not None]
     if not ours:
         return None
     name = f"{FETCH}{what}"
-    late = [image for image in ours if not _fetched(situation, image)]
+    late = [image for image in ours if not _fetched(facts, image)]
     if not late:
         return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")
-    steps = {cache_name(each): cache_step(each) for each in situation.settings.registries.caches}
-    needs = tuple(dict.fromkeys(steps[each] for image in late if (each := source(situation, image)) is not None))
+    steps = {cache_name(each): cache_step(each) for each in facts.settings.registries.caches}
+    needs = tuple(dict.fromkeys(steps[each] for image in late if (each := source(facts, image)) is not None))
     return Step(
         name=name,
         task=TASK,
         kind=KIND,
         wait=True,  # for the line; the bound of downloads holds
-        action=_fetching(situation, late),
+        action=_fetching(facts, late),
         needs=needs,
-        deadline=situation.settings.timeouts.pull,
+        deadline=facts.settings.timeouts.pull,
         why=f"{_count(late)}, before a node asks for them",
         expected=3.0,
         optional=True,
@@ -166,7 +166,7 @@ def _count(images: Sequence[str]) -> str:
     return f"{len(images)} image" + ("" if len(images) == 1 else "s")
 
 
-def _fetching(situation: Situation, images: Sequence[str]) -> Action:
+def _fetching(facts: Facts, images: Sequence[str]) -> Action:
     """What a cache cannot bring now is no failure: the node will ask again, and its pod tells why it gets none."""
 
     def act(context: Context) -> Report | None:
@@ -175,7 +175,7 @@ def _fetching(situation: Situation, images: Sequence[str]) -> Action:
         total, problems = 0, []
         for image in images:
             try:
-                total += _fetch(situation, image, context)
+                total += _fetch(facts, image, context)
             except NotFetched as error:
                 problems.append(f"{image}: {error.what}")
         told = f"{_count(images)}, {total / 1e6:.0f} MB"
@@ -184,16 +184,16 @@ def _fetching(situation: Situation, images: Sequence[str]) -> Action:
     return act
 
 
-def _fetch(situation: Situation, image: str, context: Context) -> int:
+def _fetch(facts: Facts, image: str, context: Context) -> int:
     from tasks.clients.registry_http import NotFetched
 
-    name, reference = source(situation, image), parse(image)
-    port = port_of(situation, name) if name is not None else None
+    name, reference = source(facts, image), parse(image)
+    port = port_of(facts, name) if name is not None else None
     if port is None:
         raise NotFetched("its cache does not run")
-    read = situation.reach.fetch(port, reference, _arch(situation), context)
-    remember_size(situation, image, read)
-    stamp = _stamp(situation, image)
+    read = facts.reach.fetch(port, reference, _arch(facts), context)
+    remember_size(facts, image, read)
+    stamp = _stamp(facts, image)
     if stamp is not None:
         with contextlib.suppress(OSError):
             stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -201,9 +201,9 @@ def _fetch(situation: Situation, image: str, context: Context) -> int:
     return read
 
 
-def _arch(situation: Situation) -> str:
+def _arch(facts: Facts) -> str:
     """As image indexes name it; empty where the engine is not known."""
-    return architecture(situation.host.arch if situation.host is not None else "")
+    return architecture(facts.host.arch if facts.host is not None else "")
 
 
 def local(image: Reference, port: int) -> str:
@@ -215,36 +215,36 @@ FIND = "registry: find images of "
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 
 
-def steps(situation: Situation) -> list[Step]:
+def steps(facts: Facts) -> list[Step]:
     """For a cluster that is being made: of the system, if an earlier launch tells, then of each release."""
-    making = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
-    if situation.engine == "existing" or not making or not situation.settings.registries.caches:
+    making = facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    if facts.engine == "existing" or not making or not facts.settings.registries.caches:
         return []
     found = []
-    system = known(situation, system_key(situation))
+    system = known(facts, system_key(facts))
     if system is not None:
-        found.append(fetch_step(situation, SYSTEM, system))
-    for release in situation.releases:
-        found += _of_release(situation, release)
+        found.append(fetch_step(facts, SYSTEM, system))
+    for release in facts.releases:
+        found += _of_release(facts, release)
     return [step for step in found if step is not None]
 
 
-def system_key(situation: Situation) -> str:
+def system_key(facts: Facts) -> str:
     """What the images of kube-system depend on."""
-    off = disabled(situation.settings.cluster, situation.settings.ingress.controller)
-    return f"system {situation.shape.image} without {' '.join(sorted(off))}"
+    off = disabled(facts.settings.cluster, facts.settings.ingress.controller)
+    return f"system {facts.shape.image} without {' '.join(sorted(off))}"
 
 
-def remembered(situation: Situation) -> dict[str, tuple[str, ...]]:
+def remembered(facts: Facts) -> dict[str, tuple[str, ...]]:
     """Images that are known of earlier launches, by what the steps that fetch them call it."""
-    found = {SYSTEM: known(situation, system_key(situation))}
-    found |= {what_of(each): known(situation, key_of(situation, each)) for each in situation.releases}
+    found = {SYSTEM: known(facts, system_key(facts))}
+    found |= {what_of(each): known(facts, key_of(facts, each)) for each in facts.releases}
     return {what: images for what, images in found.items() if images is not None}
 
 
-def key_of(situation: Situation, release: Release) -> str:
+def key_of(facts: Facts, release: Release) -> str:
     """What the images of a release depend on."""
-    return f"release {fingerprint(situation, release, chart_of(situation, release))}"
+    return f"release {fingerprint(facts, release, chart_of(facts, release))}"
 
 
 def what_of(release: Release) -> str:
@@ -252,32 +252,32 @@ def what_of(release: Release) -> str:
     return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
 
 
-def _of_release(situation: Situation, release: Release) -> list[Step | None]:
-    chart = chart_of(situation, release)
-    key, what = key_of(situation, release), what_of(release)
-    images = known(situation, key)
+def _of_release(facts: Facts, release: Release) -> list[Step | None]:
+    chart = chart_of(facts, release)
+    key, what = key_of(facts, release), what_of(release)
+    images = known(facts, key)
     if images is not None:
-        return [fetch_step(situation, what, images)]
-    return _found_first(situation, release, chart, key, what)
+        return [fetch_step(facts, what, images)]
+    return _found_first(facts, release, chart, key, what)
 
 
-def _found_first(situation: Situation, release: Release, chart: Chart, key: str, what: str) -> list[Step | None]:
+def _found_first(facts: Facts, release: Release, chart: Chart, key: str, what: str) -> list[Step | None]:
     """The first time: what the chart is rendered to tells its images; it costs a tenth of an installation."""
     from tasks.run.registries import cache_step
 
-    caches = tuple(cache_step(each) for each in situation.settings.registries.caches)
+    caches = tuple(cache_step(each) for each in facts.settings.registries.caches)
 
     def find(context: Context) -> Report | None:
-        objects = _rendered(situation, release, chart, context)
-        notes = attempt(f"images of {what} are not remembered", lambda: remember(situation, key, objects))
-        why = ", ".join(known(situation, key) or ()) or "it names none"
+        objects = _rendered(facts, release, chart, context)
+        notes = attempt(f"images of {what} are not remembered", lambda: remember(facts, key, objects))
+        why = ", ".join(known(facts, key) or ()) or "it names none"
         return Report(why=why, exit_code=0, notes=notes)
 
     def act(context: Context) -> Report | None:
-        images = known(situation, key)
+        images = known(facts, key)
         if not images:
             return Report(why="they are not known" if images is None else "it names none", skipped=True)
-        step = fetch_step(situation, what, images)
+        step = fetch_step(facts, what, images)
         if step is None or step.skip is not None:
             return Report(why=(step and step.skip) or "no cache stands before their registries", skipped=True)
         return step.action(context)
@@ -287,7 +287,7 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
         task=TASK,
         action=find,
         needs=(chart.step,),
-        deadline=situation.settings.timeouts.command,
+        deadline=facts.settings.timeouts.command,
         why="those that its chart names",
         expected=0.3,
         optional=True,
@@ -299,7 +299,7 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
         wait=True,  # for the line
         action=act,
         needs=(first.name, *caches),
-        deadline=situation.settings.timeouts.pull,
+        deadline=facts.settings.timeouts.pull,
         why="those that its chart names, before a node asks for them",
         expected=3.0,
         optional=True,
@@ -307,20 +307,20 @@ def _found_first(situation: Situation, release: Release, chart: Chart, key: str,
     return [first, then]
 
 
-def _rendered(situation: Situation, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
-    match = _VERSION.search(situation.shape.image)
+def _rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
+    match = _VERSION.search(facts.shape.image)
     command = helm.template(
         release.name,
         release.namespace,
-        chart.archive(situation),
-        values=line(values_of(situation, release)),
-        kube_version=match[1] if match else situation.settings.cluster.kubernetes_version,
-        deadline=situation.settings.timeouts.command,
+        chart.archive(facts),
+        values=line(values_of(facts, release)),
+        kube_version=match[1] if match else facts.settings.cluster.kubernetes_version,
+        deadline=facts.settings.timeouts.command,
     )
-    return list(documents(run(situation.helm_programs, command, context, quiet=True).out))
+    return list(documents(run(facts.helm_programs, command, context, quiet=True).out))
 
 
-def remembering(situation: Situation, wait: Callable[[Context], Report | None]) -> Callable[[Context], Report | None]:
+def remembering(facts: Facts, wait: Callable[[Context], Report | None]) -> Callable[[Context], Report | None]:
     """A wait for the system's services, after which the images of their pods are known for the next launch."""
 
     def act(context: Context) -> Report | None:
@@ -328,46 +328,46 @@ def remembering(situation: Situation, wait: Callable[[Context], Report | None]) 
         return replace(report, notes=(*report.notes, *attempt("images of the system are not remembered", keep)))
 
     def keep() -> None:
-        pods = situation.watched().get("/api/v1/namespaces/kube-system/pods")["items"] or ()
-        remember(situation, system_key(situation), pods)
+        pods = facts.watched().get("/api/v1/namespaces/kube-system/pods")["items"] or ()
+        remember(facts, system_key(facts), pods)
 
     return act
 
 
-def releases_remembered(situation: Situation, found: list[Step]) -> list[Step]:
+def releases_remembered(facts: Facts, found: list[Step]) -> list[Step]:
     """The plan in which an installation tells the images of its release, where rendering its chart did not.
 
     A chart may need what only a cluster has (`lookup`, `.Capabilities.APIVersions`): the next launch knows by this.
     """
-    if situation.engine == "existing" or not situation.settings.registries.caches:
+    if facts.engine == "existing" or not facts.settings.registries.caches:
         return found
-    keys = {install_name(each): (each, key_of(situation, each)) for each in situation.releases}
+    keys = {install_name(each): (each, key_of(facts, each)) for each in facts.releases}
     return [
-        replace(step, action=_telling(situation, *keys[step.name], step.action))
-        if step.name in keys and step.skip is None and known(situation, keys[step.name][1]) is None
+        replace(step, action=_telling(facts, *keys[step.name], step.action))
+        if step.name in keys and step.skip is None and known(facts, keys[step.name][1]) is None
         else step
         for step in found
     ]
 
 
-def _telling(situation: Situation, release: Release, key: str, install: Action) -> Action:
+def _telling(facts: Facts, release: Release, key: str, install: Action) -> Action:
     def act(context: Context) -> Report | None:
         report = install(context) or Report()
-        manifest = situation.handover.manifests.get(f"{release.namespace}/{release.name}")
-        if manifest is None or known(situation, key) is not None:
+        manifest = facts.outputs.manifests.get(f"{release.namespace}/{release.name}")
+        if manifest is None or known(facts, key) is not None:
             return report
         lost = f"images of {what_of(release)} are not remembered"
-        notes = attempt(lost, lambda: remember(situation, key, documents(manifest)))
+        notes = attempt(lost, lambda: remember(facts, key, documents(manifest)))
         return replace(report, notes=(*report.notes, *notes))
 
     return act
 
 
-def system_remembered(situation: Situation, found: list[Step], name: str) -> list[Step]:
+def system_remembered(facts: Facts, found: list[Step], name: str) -> list[Step]:
     """The plan with that wait in place of the one of that name, where there are caches to fill."""
-    if situation.engine == "existing" or not situation.settings.registries.caches:
+    if facts.engine == "existing" or not facts.settings.registries.caches:
         return found
     return [
-        replace(step, action=remembering(situation, step.action)) if step.name == name and step.skip is None else step
+        replace(step, action=remembering(facts, step.action)) if step.name == name and step.skip is None else step
         for step in found
     ]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from tasks.facts.contents import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.client import Patient
 from tasks.kube.foreign import belonging, strangers
 from tasks.kube.ownership import CREATED_BY, created_by
@@ -55,13 +55,13 @@ class Left:
 class Look:
     """Facts for one decision, read once."""
 
-    def __init__(self, situation: Situation) -> None:
-        assert situation.live is not None
-        self.situation, self.api, self.environment = situation, Patient(situation.api()), situation.environment
-        self.all = situation.live.releases
+    def __init__(self, facts: Facts) -> None:
+        assert facts.live is not None
+        self.facts, self.api, self.environment = facts, Patient(facts.api()), facts.environment
+        self.all = facts.live.releases
         self.own = {name: each for name, each in self.all.items() if each.labels.get(CREATED_BY) == self.environment}
         self.kinds, self.silent = kinds(self.api)
-        homes = [key.name for key, there in situation.live.objects.items() if key.kind == "Namespace" and there]
+        homes = [key.name for key, there in facts.live.objects.items() if key.kind == "Namespace" and there]
         self.labelled = created_for(self.api, self.kinds, self.environment, homes)
         self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
         self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
@@ -94,34 +94,34 @@ class Look:
         return {uid(self.inside.items[key]) for key in self.belongs}
 
 
-def look(situation: Situation) -> Left:
+def look(facts: Facts) -> Left:
     """Query the cluster for what this project created, and for what others have put beside it."""
-    facts = Look(situation)
+    look = Look(facts)
     staying: dict[str, str] = {}
-    for key, item in facts.labelled.items.items():
+    for key, item in look.labelled.items.items():
         # controllers copy a Service's labels to what they make for it
-        if key not in facts.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
+        if key not in look.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
             staying[f"{key.kind.lower()} {shown(key)}"] = "it carries the label, but this project did not create it"
-    held = _held_releases(situation, facts)
+    held = _held_releases(facts, look)
     for (namespace, name), why in held.items():
         staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
-    guests = facts.guests()
+    guests = look.guests()
     for namespace, name in held:
         guests.setdefault(namespace, []).append(f"release {name}")
-    for name in facts.spaces:
+    for name in look.spaces:
         if name in guests:
             staying[f"namespace {name}"] = f"this project did not create all that is in it: {few(guests[name])}"
     occupied = {namespace for namespace, _ in held}
-    going = {key: item for key, item in facts.created.items() if key.namespace not in occupied}
+    going = {key: item for key, item in look.created.items() if key.namespace not in occupied}
     definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
-    used = {key: users for key in definitions if (users := facts.users([key.name]))}
+    used = {key: users for key in definitions if (users := look.users([key.name]))}
     staying |= {f"CRD {key.name}": f"others use it: {few(users)}" for key, users in used.items()}
     spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
     first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
     rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
-    own = tuple(each for name, each in facts.own.items() if name not in held)
-    first |= _of_releases(facts, own)
-    hooks = {each: item for each, item in _left_by_hooks(facts, own).items() if each.namespace not in occupied}
+    own = tuple(each for name, each in look.own.items() if name not in held)
+    first |= _of_releases(look, own)
+    hooks = {each: item for each, item in _left_by_hooks(look, own).items() if each.namespace not in occupied}
     going |= hooks
     rest += [each for each in hooks if each not in rest and each not in first]
     free = {key.name for key in spaces}
@@ -131,59 +131,59 @@ def look(situation: Situation) -> Left:
         objects=_targets({key: going[key] for key in rest}),
         definitions=_targets({key: going[key] for key in definitions if key not in used}),
         namespaces=_targets({key: going[key] for key in spaces}),
-        claims=tuple(sorted(shown(key) for key in facts.belongs if key.kind == _CLAIM and key.namespace in free)),
+        claims=tuple(sorted(shown(key) for key in look.belongs if key.kind == _CLAIM and key.namespace in free)),
         staying=staying,
-        known=frozenset(facts.belonging_uids()),
-        parts=tuple(facts.parts),
+        known=frozenset(look.belonging_uids()),
+        parts=tuple(look.parts),
     )
 
 
-def _held_releases(situation: Situation, facts: Look) -> dict[tuple[str, str], str]:
+def _held_releases(facts: Facts, look: Look) -> dict[tuple[str, str], str]:
     """Releases of ours that stay: somebody is at work on them, others use their CRDs, or one that stays needs them."""
     held: dict[tuple[str, str], str] = {}
-    for name, each in facts.own.items():
+    for name, each in look.own.items():
         if is_pending(each):
             held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
-        elif users := facts.users(each.definitions):
+        elif users := look.users(each.definitions):
             held[name] = f"others use its custom resources: {few(users)}"
-    needs = needs_of(situation)
+    needs = needs_of(facts)
     waiting = list(held)
     while waiting:
         for need in needs.get(waiting.pop(), ()):
-            if need in facts.own and need not in held:
+            if need in look.own and need not in held:
                 held[need] = "a release that stays needs it"
                 waiting.append(need)
     return held
 
 
-def needs_of(situation: Situation) -> dict[tuple[str, str], list[tuple[str, str]]]:
+def needs_of(facts: Facts) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """By release: those that it needs, as configured."""
     return {
         (each.namespace, each.name): [
-            (other.namespace, other.name) for need in each.needs for other in named(need, situation.releases)
+            (other.namespace, other.name) for need in each.needs for other in named(need, facts.releases)
         ]
-        for each in situation.releases
+        for each in facts.releases
     }
 
 
-def _of_releases(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+def _of_releases(look: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
     """Custom resources of these releases: Helm would remove them and their controllers at the same time."""
     found: dict[Key, Item] = {}
     for release in own:
         wanted = [key for key in release.objects if is_custom(key.api_version)]
-        for key, item in live(facts.api, Resources(facts.api), wanted).items():
+        for key, item in live(look.api, Resources(look.api), wanted).items():
             notes = item["metadata"].get("annotations") or {} if item is not None else {}
             if item is not None and notes.get(_RELEASE) == release.name and notes.get(_KEEP) != "keep":
                 found[key] = item
     return found
 
 
-def _left_by_hooks(facts: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+def _left_by_hooks(look: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
     """What hooks of these releases made and Helm leaves behind: not what was there before, or is another release's."""
     found: dict[Key, Item] = {}
     for release in own:
-        for key, item in live(facts.api, Resources(facts.api), release.hook_objects).items():
-            if item is None or key.namespace in facts.spaces:
+        for key, item in live(look.api, Resources(look.api), release.hook_objects).items():
+            if item is None or key.namespace in look.spaces:
                 continue
             meta = item["metadata"]
             managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]

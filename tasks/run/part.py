@@ -21,9 +21,9 @@ def part(session: Session, name: str) -> int:
     with contextlib.nullcontext() if name in _READS else locked(session):
         session.open_logs()
         ensure_programs(session)
-        situation = survey(session, (name,), shared=name in _SHARED)
+        facts = survey(session, (name,), shared=name in _SHARED)
         if name in NEEDS_CLUSTER:
-            require_running(situation)
-        steps = launch(situation, (name,), choosers(situation))
-        session.run(steps, bounds(situation), situation=situation, acts=name != "health")
+            require_running(facts)
+        steps = launch(facts, (name,), choosers(facts))
+        session.run(steps, bounds(facts), facts=facts, acts=name != "health")
     return 0

@@ -12,7 +12,7 @@ from tasks.core.errors import LaunchError
 from tasks.core.imageref import parse
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.steps import READY
 from tasks.run import images as caching
 from tasks.run.images import key_of, system_key, what_of
@@ -26,7 +26,7 @@ _MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pul
 """Causes of a pull's failure behind which a cache may stand that does not reach its upstream."""
 
 
-def doubting(situation: Situation) -> Callable[[Trouble], Trouble]:
+def doubting(facts: Facts) -> Callable[[Trouble], Trouble]:
     """For a trouble that goes on: the same, or, where the image's cache cannot bring it, that, and hopeless."""
 
     def doubt(trouble: Trouble) -> Trouble:
@@ -36,12 +36,12 @@ def doubting(situation: Situation) -> Callable[[Trouble], Trouble]:
         if not trouble.image or trouble.cause not in _MAY_PASS:
             return trouble
         reference = parse(trouble.image)
-        name = source(situation, trouble.image)
-        port = port_of(situation, name) if name is not None else None
-        fault = situation.reach.cache_fault(port, reference) if port is not None else ""
+        name = source(facts, trouble.image)
+        port = port_of(facts, name) if name is not None else None
+        fault = facts.reach.cache_fault(port, reference) if port is not None else ""
         if not fault:
             return trouble
-        cache = next(each for each in situation.settings.registries.caches if each.upstream == reference.registry)
+        cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)
         return replace(
             trouble,
             cause="cache-fault",
@@ -61,33 +61,33 @@ _ENOUGH = 4
 """CPUs of the engine."""
 
 
-def wanted(situation: Situation) -> bool:
+def wanted(facts: Facts) -> bool:
     """As the setting says, else by the engine's CPUs."""
-    wish = situation.settings.cluster.pull_ahead
-    return situation.host is not None and situation.host.cpus >= _ENOUGH if wish is None else wish
+    wish = facts.settings.cluster.pull_ahead
+    return facts.host is not None and facts.host.cpus >= _ENOUGH if wish is None else wish
 
 
-def steps(situation: Situation, plan: Collection[Step]) -> list[Step]:
+def steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
     """For a cluster that this plan makes: of the system, then of each release, until its pods are ready.
 
     They guard nothing, but end as guards do: nobody waits for what no pod needs any more.
     """
-    making = situation.standing.presence in (Presence.ABSENT, Presence.INCOMPLETE)
-    if not making or not wanted(situation):
+    making = facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)
+    if not making or not wanted(facts):
         return []
     waited = {step.name for step in plan if step.skip is None}
     there = {step.name for step in plan}
-    return [step for step in _all(situation, there) if step.until[0] in waited]
+    return [step for step in _all(facts, there) if step.until[0] in waited]
 
 
-def _all(situation: Situation, there: Collection[str]) -> Iterator[Step]:
-    yield from _step(situation, caching.SYSTEM, system_key(situation), health.SYSTEM, there)
-    for release in situation.releases:
+def _all(facts: Facts, there: Collection[str]) -> Iterator[Step]:
+    yield from _step(facts, caching.SYSTEM, system_key(facts), health.SYSTEM, there)
+    for release in facts.releases:
         last = helm.ready_name(release) if release.wait else helm.install_name(release)
-        yield from _step(situation, what_of(release), key_of(situation, release), last, there)
+        yield from _step(facts, what_of(release), key_of(facts, release), last, there)
 
 
-def _step(situation: Situation, what: str, key: str, until: str, there: Collection[str]) -> Iterator[Step]:
+def _step(facts: Facts, what: str, key: str, until: str, there: Collection[str]) -> Iterator[Step]:
     fetch = f"{caching.FETCH}{what}"
     if fetch not in there:  # nobody knows its images yet, or no cache stands before their registries
         return
@@ -95,24 +95,24 @@ def _step(situation: Situation, what: str, key: str, until: str, there: Collecti
         name=f"{AHEAD}{what}",
         task=caching.TASK,
         kind=KIND,
-        action=_pulling(situation, key),
+        action=_pulling(facts, key),
         needs=(READY, fetch),
         until=(until,),
-        deadline=situation.settings.timeouts.pull,
+        deadline=facts.settings.timeouts.pull,
         why="before its pods are placed",
         expected=2.0,
         optional=True,
     )
 
 
-def _pulling(situation: Situation, key: str) -> Action:
+def _pulling(facts: Facts, key: str) -> Action:
     def act(context: Context) -> Report | None:
-        images = caching.known(situation, key) or ()
+        images = caching.known(facts, key) or ()
         if not images:
             return Report(why="it names none", skipped=True)
-        command = docker.pull_inside(f"k3d-{situation.name}-server-0", images, context.deadline)
+        command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
         try:
-            pulled = situation.programs.run(command, context).out.split()
+            pulled = facts.programs.run(command, context).out.split()
         except LaunchError as error:
             return Report(why=f"left to the node: {error.what}")
         return Report(why=f"{len(pulled)} of {len(images)} images")

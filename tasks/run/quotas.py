@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.units import quantity
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api, Direct
@@ -29,16 +29,16 @@ _COUNTED_BY_CLAIMS = "requests.storage"
 
 
 def counted_step(
-    situation: Situation, name: str, quotas: Sequence[Mapping[str, Any]], *, needs: tuple[str, ...], skip: str | None
+    facts: Facts, name: str, quotas: Sequence[Mapping[str, Any]], *, needs: tuple[str, ...], skip: str | None
 ) -> Step:
     """One wait for all of them."""
     return Step(
         name=name,
         task="manifests",
-        action=_counting(situation, quotas),
+        action=_counting(facts, quotas),
         needs=needs,
         wait=True,
-        deadline=situation.settings.timeouts.command,
+        deadline=facts.settings.timeouts.command,
         skip=skip,
         why="pods of a namespace are refused before",
         expected=0.2,
@@ -49,13 +49,13 @@ def _place(obj: Mapping[str, Any]) -> Place:
     return obj["metadata"].get("namespace") or "default", obj["metadata"]["name"]
 
 
-def _counting(situation: Situation, quotas: Sequence[Mapping[str, Any]]) -> Action:
+def _counting(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.kube.watch import watch_until
 
         left = {_place(each) for each in quotas}
         wanted = frozenset(left)
-        written = _written(situation, quotas)
+        written = _written(facts, quotas)
 
         def counted(api: Api) -> bool | None:
             left.clear()
@@ -66,7 +66,7 @@ def _counting(situation: Situation, quotas: Sequence[Mapping[str, Any]]) -> Acti
         def telling() -> str:
             return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
 
-        watch_until(situation.watched(), counted, context, telling=telling)
+        watch_until(facts.watched(), counted, context, telling=telling)
         return Report(why=f"{len(written)} of {len(wanted)} are of namespaces without pods" if written else "")
 
     return act
@@ -84,15 +84,15 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     }
 
 
-def _written(situation: Situation, quotas: Sequence[Mapping[str, Any]]) -> list[Place]:
+def _written(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> list[Place]:
     """Those whose use is written by us. What is not, the controller counts, as it always does.
 
     In a cluster of somebody else it has long begun, and all its pods are too many to be read.
     """
     from tasks.kube.client import ApiError, Direct
 
-    api, found = situation.api(), list[Place]()
-    if isinstance(api, Direct) and situation.engine != "existing":
+    api, found = facts.api(), list[Place]()
+    if isinstance(api, Direct) and facts.engine != "existing":
         with contextlib.suppress(ApiError):
             found.extend(_write(api, quotas))
     return found

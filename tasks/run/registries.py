@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.engine.step import Retry, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry, read
 from tasks.k3d.registries_yaml import TEMPLATE, registries_yaml
 from tasks.k3d.registry_container import fits, making, upstream_url
@@ -79,7 +79,7 @@ def nodes_file(settings: Settings, root: Path, port: int) -> str:
     return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
 
 
-def steps(situation: Situation, free_port: Callable[[int | None], int], *, required: bool = False) -> list[Step]:
+def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: bool = False) -> list[Step]:
     """What is missing is made, what is stopped is started. `free_port`: a port near a wish, each once.
 
     A launch goes on without a cache that keeps ending, unless they are `required`.
@@ -91,43 +91,43 @@ def steps(situation: Situation, free_port: Callable[[int | None], int], *, requi
             return free_port(wish)
 
     found: list[Step] = []
-    for name, cache in wanted(situation.settings).items():
-        there: Registry | None = situation.registries.get(name)
+    for name, cache in wanted(facts.settings).items():
+        there: Registry | None = facts.registries.get(name)
         what = PUSH_STEP if cache is None else cache_step(cache)
-        join = _network(situation) if there is None or _network(situation) not in there.networks else None
+        join = _network(facts) if there is None or _network(facts) not in there.networks else None
         if there is None or not there.started:
-            found.append(_made(situation, what, name, cache, port, required=required, why="it is missing"))
-        elif not fits(there, cache, situation.shape.network):
+            found.append(_made(facts, what, name, cache, port, required=required, why="it is missing"))
+        elif not fits(there, cache, facts.shape.network):
             why = "its proxies or certificate authorities are others by now; what it keeps stays"
-            found.append(_made(situation, what, name, cache, port, required=required, why=why))
+            found.append(_made(facts, what, name, cache, port, required=required, why=why))
         elif not there.running:
-            found.append(_made(situation, what, name, cache, port, required=required, why=f"{name} {there.condition}"))
+            found.append(_made(facts, what, name, cache, port, required=required, why=f"{name} {there.condition}"))
         elif join:
-            found.append(_made(situation, what, name, cache, port, required=required, why=f"{name} is not in {join}"))
+            found.append(_made(facts, what, name, cache, port, required=required, why=f"{name} is not in {join}"))
         else:
             found.append(Step(name=what, task=TASK, skip=f"{name} runs at 127.0.0.1:{there.port}"))
     return found
 
 
-def missing(situation: Situation) -> bool:
+def missing(facts: Facts) -> bool:
     """Whether one has to be made."""
-    there, network = situation.registries, situation.shape.network
+    there, network = facts.registries, facts.shape.network
     return not all(
         name in there and there[name].started and fits(there[name], cache, network)
-        for name, cache in wanted(situation.settings).items()
+        for name, cache in wanted(facts.settings).items()
     )
 
 
-def _network(situation: Situation) -> str | None:
+def _network(facts: Facts) -> str | None:
     """The network of a cluster that stands; k3d itself puts registries into that of one that it makes."""
-    first = situation.standing.first
-    if first is None or situation.standing.presence not in (Presence.RUNNING, Presence.STOPPED):
+    first = facts.cluster.first
+    if first is None or facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
         return None
-    return first.labels.get("k3d.cluster.network", f"k3d-{situation.name}")
+    return first.labels.get("k3d.cluster.network", f"k3d-{facts.name}")
 
 
 def _made(
-    situation: Situation,
+    facts: Facts,
     what: str,
     name: str,
     cache: Cache | None,
@@ -136,18 +136,18 @@ def _made(
     required: bool,
     why: str,
 ) -> Step:
-    settings = situation.settings
+    settings = facts.settings
     login = cache is not None and bool(cache.username_env or cache.password_env)
     wish = settings.registries.port if cache is None else None
     return Step(
         name=what,
         task=TASK,
         action=making(
-            situation,
+            facts,
             name,
             cache,
             lambda: free_port(wish),
-            network=_network(situation),
+            network=_network(facts),
             required=required or cache is None,
         ),
         needs=(step_name(settings.registries.image),),

@@ -20,7 +20,7 @@ from tasks.run.command import run
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.process.command import Completed
     from tasks.settings.schema import Release
 
@@ -32,7 +32,7 @@ _HOOK = "helm.sh/hook"
 
 
 def resolved(
-    situation: Situation,
+    facts: Facts,
     release: Release,
     context: Context,
     before: dict[Key, Item],
@@ -42,35 +42,35 @@ def resolved(
 ) -> Report:
     """Upgrade the release as its `conflicts` has it. `before` keeps its objects as they were at the first attempt."""
     if release.conflicts == "theirs":
-        with leaving_theirs(situation, release, server_side=server_side) as (renderer, left):
+        with leaving_theirs(facts, release, server_side=server_side) as (renderer, left):
             try:
                 done = upgrade(post_renderer=renderer)
             except KnownFailure as error:  # a field that was set since the look is seen by the next one
                 error.transient = error.transient or error.cause == "conflict-owner"
                 raise
         return Report(exit_code=done.code, notes=left())
-    before.update({**objects_before(situation, release), **before})
+    before.update({**objects_before(facts, release), **before})
     done = upgrade(force_conflicts=server_side)
     manifest = helm.manifest_of(done.out) or ""
     return Report(
-        exit_code=done.code, notes=take_over(situation, release, before, manifest, context, server_side=server_side)
+        exit_code=done.code, notes=take_over(facts, release, before, manifest, context, server_side=server_side)
     )
 
 
-def objects_before(situation: Situation, release: Release) -> dict[Key, Item]:
+def objects_before(facts: Facts, release: Release) -> dict[Key, Item]:
     """The objects of the release that is there, as they are now; for notes, without which an upgrade goes on."""
-    installed = None if situation.live is None else situation.live.releases.get((release.namespace, release.name))
+    installed = None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
     if installed is None:
         return {}
     with contextlib.suppress(ApiError):
-        api = situation.api()
+        api = facts.api()
         found = live(api, Resources(api), installed.objects)
         return {key: item for key, item in found.items() if item is not None}
     return {}
 
 
 def take_over(
-    situation: Situation,
+    facts: Facts,
     release: Release,
     before: Mapping[Key, Item],
     manifest: str,
@@ -87,7 +87,7 @@ def take_over(
     rows = [(key, conflicts(each, before[key], _OWN)) for key, each in desired.items()]
     rows = [row for row in rows if row[1]]
     if rows and not server_side:
-        api = situation.api()
+        api = facts.api()
         there = live(api, Resources(api), [key for key, _ in rows])
         placed = [
             {**desired[key], "metadata": {**desired[key]["metadata"], **_namespace(item)}}
@@ -95,15 +95,15 @@ def take_over(
             if item is not None and conflicts(desired[key], item, _OWN)
         ]
         if placed:
-            deadline = situation.settings.timeouts.command
-            command = kubectl.apply(situation.folders.kubeconfig, stream(placed), deadline=deadline)
-            run(situation.programs, command, context, quiet=True)
+            deadline = facts.settings.timeouts.command
+            command = kubectl.apply(facts.folders.kubeconfig, stream(placed), deadline=deadline)
+            run(facts.programs, command, context, quiet=True)
     return notes(f"release {release.name}", [(before[key], found) for key, found in rows], "set to the chart's value")
 
 
 @contextlib.contextmanager
 def leaving_theirs(
-    situation: Situation, release: Release, *, server_side: bool
+    facts: Facts, release: Release, *, server_side: bool
 ) -> Iterator[tuple[PostRenderer, Callable[[], tuple[str, ...]]]]:
     """A post-renderer that takes out of the release what others hold, and afterwards the notes of it.
 
@@ -115,7 +115,7 @@ def leaving_theirs(
     found: list[tuple[Item, list[Conflict]]] = []
 
     def edit(text: str) -> str:
-        api = situation.api()
+        api = facts.api()
         keys = [_key(each, release.namespace) for each in documents(text)]
         there = live(api, Resources(api), keys)
 
@@ -131,8 +131,8 @@ def leaving_theirs(
         found.clear()
         return edited(text, change)
 
-    plugins = helm.plugin_folders(situation.helm_programs.env)
-    with post_renderer(edit, situation.helm_major, plugins) as renderer:
+    plugins = helm.plugin_folders(facts.helm_programs.env)
+    with post_renderer(edit, facts.helm_major, plugins) as renderer:
         yield renderer, lambda: notes(f"release {release.name}", found, "left as it is (conflicts: theirs)")
 
 

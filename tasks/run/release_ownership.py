@@ -16,7 +16,7 @@ from tasks.run.command import run
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context
-    from tasks.facts.facts import Situation
+    from tasks.facts.facts import Facts
     from tasks.process.command import Command
     from tasks.settings.schema import Release
 
@@ -33,20 +33,20 @@ def installed_by(live: LiveRelease) -> str:
     return f"{how} ({live.status}, revision {live.revision}: see helm list)"
 
 
-def refuse_pending(situation: Situation, parts: Collection[str]) -> None:
+def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
     """Raises `Foreign` for releases that somebody else's Helm may be at work on: clearing one would undo that work.
 
     In a cluster of this project its own releases are exempt: the cluster's lock is held, so no other run is at work and
     the Helm of an earlier one is dead. In others that cannot be known.
     """
-    if situation.live is None or situation.clear_pending or "helm" not in parts:
+    if facts.live is None or facts.clear_pending or "helm" not in parts:
         return
     found = {}
-    for release in situation.releases:
-        there = situation.live.releases.get((release.namespace, release.name))
-        if there is None or not is_pending(there) or ending(situation, there.namespace):
+    for release in facts.releases:
+        there = facts.live.releases.get((release.namespace, release.name))
+        if there is None or not is_pending(there) or ending(facts, there.namespace):
             continue
-        if not situation.owns_cluster or helm.FINGERPRINT not in there.labels:
+        if not facts.owns_cluster or helm.FINGERPRINT not in there.labels:
             found[f"release {release.name} in {release.namespace}"] = f"{there.status}, revision {there.revision}"
     if found:
         raise Foreign(
@@ -57,41 +57,41 @@ def refuse_pending(situation: Situation, parts: Collection[str]) -> None:
         )
 
 
-def verb_for(situation: Situation, release: Release) -> dict[str, Any]:
+def verb_for(facts: Facts, release: Release) -> dict[str, Any]:
     """Arguments of `helm.upgrade`: install what is absent, upgrade only what this project installed.
 
     `helm install` fails where somebody else was faster. Raises `Foreign`.
     """
-    if situation.owns_cluster:
+    if facts.owns_cluster:
         return {}
     place = (release.namespace, release.name)
-    there = releases(situation.api(), place).get(place)
+    there = releases(facts.api(), place).get(place)
     if there is None:
-        return {"verb": "install", "labels": {CREATED_BY: situation.environment}}
-    if there.labels.get(CREATED_BY) != situation.environment or is_pending(there):
-        raise refused(_where(situation), {f"{release.namespace}/release/{release.name}": installed_by(there)})
+        return {"verb": "install", "labels": {CREATED_BY: facts.environment}}
+    if there.labels.get(CREATED_BY) != facts.environment or is_pending(there):
+        raise refused(_where(facts), {f"{release.namespace}/release/{release.name}": installed_by(there)})
     return {"verb": "upgrade"}
 
 
-def refuse_hooks(situation: Situation, release: Release, command: Command, context: Context) -> None:
+def refuse_hooks(facts: Facts, release: Release, command: Command, context: Context) -> None:
     """Helm deletes an object that stands where it puts a hook, whoever made it (Helm: `before-hook-creation`).
 
     For all else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those of the
     release's own hooks are left to Helm.
     """
-    done = run(situation.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True)
+    done = run(facts.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True)
     hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
     for item in hooks:
         item["metadata"].setdefault("namespace", release.namespace)
     place = (release.namespace, release.name)
-    own = releases(situation.api(), place).get(place) if hooks else None
+    own = releases(facts.api(), place).get(place) if hooks else None
     wanted = {key(item): item for item in hooks if own is None or key(item) not in own.hook_objects}
-    api = situation.api()
+    api = facts.api()
     there = live(api, Resources(api), wanted)
     found = {display(wanted[each]): owner_of(item) for each, item in there.items() if item is not None}
     if found:
-        raise refused(_where(situation), found)
+        raise refused(_where(facts), found)
 
 
-def _where(situation: Situation) -> str:
-    return f"the cluster of context '{situation.standing.name}'"
+def _where(facts: Facts) -> str:
+    return f"the cluster of context '{facts.cluster.name}'"

@@ -17,7 +17,7 @@ from tasks.clients import kubectl
 from tasks.core.errors import LaunchError
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.health import SYSTEM
 from tasks.helm import install_name
 from tasks.kube.apply import Refused, line, put, stream
@@ -120,7 +120,7 @@ class Hopes:
         return name not in self._last or now - self._last[name] >= _TAKEN_UP
 
 
-def definer(situation: Situation, api: Api, obj: Object) -> str | None:
+def definer(facts: Facts, api: Api, obj: Object) -> str | None:
     """The step that installs the release by which the kind of an object was defined.
 
     "" if no release of this launch did; None if it is not known who did: an operator or a Job may define kinds, too.
@@ -135,7 +135,7 @@ def definer(situation: Situation, api: Api, obj: Object) -> str | None:
     name, namespace = (marks.get(f"meta.helm.sh/release-{each}") for each in ("name", "namespace"))
     if name is None:
         return None
-    of = (each for each in situation.releases if (each.name, each.namespace) == (name, namespace))
+    of = (each for each in facts.releases if (each.name, each.namespace) == (name, namespace))
     return next((install_name(each) for each in of), "")
 
 
@@ -170,8 +170,8 @@ class OneByOne:
 
     exit_code: int | None = None
 
-    def __init__(self, situation: Situation, api: Api, context: Context) -> None:
-        self._situation, self._api, self._context = situation, api, context
+    def __init__(self, facts: Facts, api: Api, context: Context) -> None:
+        self._facts, self._api, self._context = facts, api, context
         self._resources = Resources(Patient(api, sleep=context.wait))
         self._noted: set[str] = set()
 
@@ -198,7 +198,7 @@ class OneByOne:
                     if error.cause in _NOT_YET:
                         kinds[kind] = failed[-1][1]
         finally:
-            self._situation.programs.note(self._context, "\n".join(done))
+            self._facts.programs.note(self._context, "\n".join(done))
         return [*untried, *failed]
 
     def _told(self, error: ApiError | KnownFailure) -> list[str]:
@@ -216,8 +216,8 @@ class OneByOne:
         self._resources.find(str(obj["apiVersion"]), str(obj["kind"]))  # a read, which may be repeated
         for left in reversed(range(_OFTEN + 1)):
             try:
-                if not isinstance(self._api, Direct) or not self._situation.owns_cluster:
-                    return create_or_update(self._situation, self._api, self._resources, obj)
+                if not isinstance(self._api, Direct) or not self._facts.owns_cluster:
+                    return create_or_update(self._facts, self._api, self._resources, obj)
                 put(self._api, self._resources, obj, line(obj))
             except Busy as error:
                 if not left:
@@ -245,23 +245,23 @@ class ByKubectl:
 
     exit_code: int | None = 0
 
-    def __init__(self, situation: Situation, context: Context, *, secret: bool) -> None:
-        self._situation, self._context, self._secret = situation, context, secret
+    def __init__(self, facts: Facts, context: Context, *, secret: bool) -> None:
+        self._facts, self._context, self._secret = facts, context, secret
 
     def send(self, objects: Sequence[Object]) -> Aside:
         """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
-        deadline = self._situation.settings.timeouts.command + WRITE * len(objects)
-        command = kubectl.apply(self._situation.folders.kubeconfig, stream(objects), deadline=deadline)
+        deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
+        command = kubectl.apply(self._facts.folders.kubeconfig, stream(objects), deadline=deadline)
         try:
-            run(self._situation.programs, command, self._context, quiet=self._secret)
+            run(self._facts.programs, command, self._context, quiet=self._secret)
         except CommandFailed as error:
             if _unanswered(error):
-                if missing(self._situation.api(), objects, self._context):
+                if missing(self._facts.api(), objects, self._context):
                     raise _too_slow(f"one of {len(objects)} objects", error) from None
                 return []
             if not isinstance(error, KnownFailure) or error.cause not in _NOT_YET | _INVALID:
                 raise
-            left = _missing(self._situation.api(), objects)
+            left = _missing(self._facts.api(), objects)
             if error.cause in _INVALID and not any(_meant(each, error) for each in left):
                 raise
             return [(each, NotYet(error, error.cause if _meant(each, error) else "")) for each in left]

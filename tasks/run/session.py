@@ -28,7 +28,7 @@ from tasks.run.backend import Network, Reach
 from tasks.run.task import Options, refuse
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Folders, Situation
+    from tasks.facts.facts import Facts, Folders
     from tasks.facts.gather import Questions
     from tasks.facts.owner import Owner
     from tasks.rehearsal.engine import Rehearsal
@@ -176,7 +176,7 @@ class Session:
         steps: Sequence[Step],
         bounds: Bounds,
         *,
-        situation: Situation | None = None,
+        facts: Facts | None = None,
         acts: bool = True,
         launch: bool = False,
         earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ()),
@@ -198,8 +198,8 @@ class Session:
         past = history_file(self.environ)
         history = load(past, self.options.engine)
         plan = _without(steps, {step.name for step in earlier[0]})
-        if self.rehearsal is not None and situation is not None:
-            history |= self.rehearsal.stage(plan, situation, bounds)
+        if self.rehearsal is not None and facts is not None:
+            history |= self.rehearsal.stage(plan, facts, bounds)
         shown = Launch(
             task=self.options.task,
             steps=plan,
@@ -219,8 +219,8 @@ class Session:
             epoch=self.now,
         )
         with view, contextlib.ExitStack() as after:
-            if situation is not None:
-                after.callback(situation.close)
+            if facts is not None:
+                after.callback(facts.close)
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
         self.tell_notes(
             attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
@@ -231,7 +231,7 @@ class Session:
             run_ended = End(
                 steps=all_steps, results=all_results, concurrency=bounds.work, interrupted=run.interrupted, acts=acts
             )
-            status = conclude(self, view, run_ended, situation=situation, launch=launch)
+            status = conclude(self, view, run_ended, facts=facts, launch=launch)
             if status:
                 raise Ended(status)
         return results

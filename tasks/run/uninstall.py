@@ -14,7 +14,7 @@ from tasks.clients import helm
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.contents import Found, all_of, in_namespaces, kinds, kinds_of
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.helm import KIND
 from tasks.k3d.removal import TASK
 from tasks.kube.client import wait_until
@@ -35,14 +35,14 @@ _SETTLE = 30.0
 """Seconds until what was made for things that are gone must be gone, too: the garbage collector needs a moment."""
 
 
-def steps(situation: Situation, left: Left) -> list[Step]:
+def steps(facts: Facts, left: Left) -> list[Step]:
     """What goes, each part after what needs it; and a skipped step for what stays."""
-    wait = situation.settings.timeouts.health
+    wait = facts.settings.timeouts.health
     blank = Step(name=CUSTOM, task=TASK, deadline=wait, skip="there are none")
-    found = [replace(blank, **_part(left.custom, _deleting(situation, left.custom, gone=True)))]
+    found = [replace(blank, **_part(left.custom, _deleting(facts, left.custom, gone=True)))]
     uninstalls = {(each.namespace, each.name): f"down: release {each.namespace}/{each.name}" for each in left.releases}
     needed_by: dict[tuple[str, str], list[str]] = {}
-    for name, needs in needs_of(situation).items():
+    for name, needs in needs_of(facts).items():
         for need in needs:
             if name in uninstalls:
                 needed_by.setdefault(need, []).append(uninstalls[name])
@@ -53,17 +53,17 @@ def steps(situation: Situation, left: Left) -> list[Step]:
                 name=uninstalls[key],
                 task=TASK,
                 kind=KIND,
-                action=_uninstalling(situation, each),
+                action=_uninstalling(facts, each),
                 needs=(CUSTOM, *needed_by.get(key, ())),
                 deadline=_TIMEOUT + 15,
-                why=f"it carries {CREATED_BY}={situation.environment}",
+                why=f"it carries {CREATED_BY}={facts.environment}",
             )
         )
     before = tuple(step.name for step in found)
-    found.append(replace(blank, name=OBJECTS, needs=before, **_part(left.objects, _deleting(situation, left.objects))))
-    crds = _part(left.definitions, _deleting_unused(situation, left.definitions))
+    found.append(replace(blank, name=OBJECTS, needs=before, **_part(left.objects, _deleting(facts, left.objects))))
+    crds = _part(left.definitions, _deleting_unused(facts, left.definitions))
     found.append(replace(blank, name=DEFINITIONS, needs=(OBJECTS,), **crds))
-    spaces = _part(left.namespaces, _deleting_namespaces(situation, left))
+    spaces = _part(left.namespaces, _deleting_namespaces(facts, left))
     if left.namespaces:
         names = ", ".join(each.key.name for each in left.namespaces)
         claims = f", the data of the claims {', '.join(left.claims)} too" if left.claims else ""
@@ -81,31 +81,31 @@ def _part(targets: Sequence[Target], action: Action) -> dict[str, Any]:
     return {"action": action, "skip": None, "why": told}
 
 
-def _deleting(situation: Situation, targets: Sequence[Target], *, gone: bool = False) -> Action:
+def _deleting(facts: Facts, targets: Sequence[Target], *, gone: bool = False) -> Action:
     def act(context: Context) -> Report | None:
-        left = _delete(situation, targets, context)
+        left = _delete(facts, targets, context)
         if gone:
-            _until_gone(situation, targets, context)
+            _until_gone(facts, targets, context)
         return Report(why=f"left, since somebody has made them anew: {', '.join(left)}" if left else "")
 
     return act
 
 
-def _delete(situation: Situation, targets: Sequence[Target], context: Context) -> list[str]:
+def _delete(facts: Facts, targets: Sequence[Target], context: Context) -> list[str]:
     """Names of those that are no longer the objects that were looked at: they stay."""
-    api, left = situation.api(), list[str]()
+    api, left = facts.api(), list[str]()
     resources = Resources(api)
     for key, known in targets:
         context.wait(0)
         if not delete(api, resources, key, known):
             left.append(f"{key.kind.lower()} {shown(key)}")
-    situation.programs.note(context, "\n".join(f"{each.key.kind.lower()} {shown(each.key)}" for each in targets))
+    facts.programs.note(context, "\n".join(f"{each.key.kind.lower()} {shown(each.key)}" for each in targets))
     return left
 
 
-def _until_gone(situation: Situation, targets: Sequence[Target], context: Context) -> None:
+def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> None:
     left: dict[str, str] = {}
-    api = situation.api()
+    api = facts.api()
     resources = Resources(api)
 
     def looked() -> bool | None:
@@ -122,30 +122,30 @@ def _until_gone(situation: Situation, targets: Sequence[Target], context: Contex
     wait_until(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
 
 
-def _uninstalling(situation: Situation, release: LiveRelease) -> Action:
+def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
     """Looks again first: between the question and now somebody may have begun to use it."""
 
     def act(context: Context) -> Report | None:
         place = (release.namespace, release.name)
-        now = releases(situation.api(), place).get(place)
+        now = releases(facts.api(), place).get(place)
         if now is None:
             return Report(skipped=True, why="it is gone")
-        users = Look(situation).users(now.definitions) if now.definitions else []
-        if is_pending(now) or now.labels.get(CREATED_BY) != situation.environment or users:
+        users = Look(facts).users(now.definitions) if now.definitions else []
+        if is_pending(now) or now.labels.get(CREATED_BY) != facts.environment or users:
             raise LaunchError(
                 f"the release {release.name} in {release.namespace} was not uninstalled",
                 why=f"others use its custom resources: {few(users)}" if users else f"its status is {now.status}",
                 fix="run `invoke down` again: it looks anew",
             )
-        command = helm.uninstall(situation.folders.kubeconfig, release.name, release.namespace, _TIMEOUT)
-        return Report(exit_code=run(situation.helm_programs, command, context).code)
+        command = helm.uninstall(facts.folders.kubeconfig, release.name, release.namespace, _TIMEOUT)
+        return Report(exit_code=run(facts.helm_programs, command, context).code)
 
     return act
 
 
-def _deleting_unused(situation: Situation, targets: Sequence[Target]) -> Action:
+def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
     def act(context: Context) -> Report | None:
-        api = situation.api()
+        api = facts.api()
         known, _ = kinds(api)
         used = []
         for each in targets:
@@ -157,37 +157,37 @@ def _deleting_unused(situation: Situation, targets: Sequence[Target]) -> Action:
                 why=f"custom resources of them are there, and would go with them: {few(used)}",
                 fix="remove those first, if nobody needs them, and run `invoke down` again",
             )
-        _delete(situation, targets, context)
+        _delete(facts, targets, context)
         return None
 
     return act
 
 
-def _deleting_namespaces(situation: Situation, left: Left) -> Action:
+def _deleting_namespaces(facts: Facts, left: Left) -> Action:
     """Looks again first. Ends when they are gone."""
 
     def act(context: Context) -> Report | None:
-        api, guests = situation.api(), dict[str, list[str]]()
+        api, guests = facts.api(), dict[str, list[str]]()
         known, silent = kinds(api)
         names = [each.key.name for each in left.namespaces]
 
         def alone() -> bool | None:
             guests.clear()
-            guests.update(_new_guests(situation, in_namespaces(api, known, names), left, silent))
+            guests.update(_new_guests(facts, in_namespaces(api, known, names), left, silent))
             return None if guests else True
 
         telling = lambda: "; ".join(f"{name}: {few(each)}" for name, each in guests.items())  # noqa: E731
         wait_until(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
-        _delete(situation, left.namespaces, context)
-        _until_gone(situation, left.namespaces, context)
+        _delete(facts, left.namespaces, context)
+        _until_gone(facts, left.namespaces, context)
         return None
 
     return act
 
 
-def _new_guests(situation: Situation, inside: Found, left: Left, silent: Sequence[str]) -> dict[str, list[str]]:
+def _new_guests(facts: Facts, inside: Found, left: Left, silent: Sequence[str]) -> dict[str, list[str]]:
     """What has come into these namespaces since they were looked at, and is not on its way out."""
-    own = belonging(inside.items, situation.environment, left.parts, left.known)
+    own = belonging(inside.items, facts.environment, left.parts, left.known)
     going = {key for key, item in inside.items.items() if item["metadata"].get("deletionTimestamp")}
     found = strangers(inside.items, own | going)
     unseen = [*silent, *inside.unseen]

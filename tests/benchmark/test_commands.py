@@ -12,7 +12,7 @@ import pytest
 
 from tasks.benchmark.commands import create, script, stages
 from tasks.benchmark.variants import Place
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tests import given
 
 RELEASES = [
@@ -44,16 +44,16 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def situation(tmp_path: Path) -> Situation:
-    return given.situation(tmp_path, settings=SETTINGS, secrets=(SECRET,))
+def facts(tmp_path: Path) -> Facts:
+    return given.facts(tmp_path, settings=SETTINGS, secrets=(SECRET,))
 
 
-def _lines(place: Place, situation: Situation) -> dict[str, list[str]]:
-    return {stage.name: [act.command.paste() for act in stage.acts] for stage in stages(place, situation)}
+def _lines(place: Place, facts: Facts) -> dict[str, list[str]]:
+    return {stage.name: [act.command.paste() for act in stage.acts] for stage in stages(place, facts)}
 
 
-def test_a_command_for_each_thing_in_the_scripts_order(place: Place, situation: Situation) -> None:
-    lines = _lines(place, situation)
+def test_a_command_for_each_thing_in_the_scripts_order(place: Place, facts: Facts) -> None:
+    lines = _lines(place, facts)
     assert list(lines) == [
         "images",
         "registries",
@@ -66,21 +66,21 @@ def test_a_command_for_each_thing_in_the_scripts_order(place: Place, situation: 
         "releases, level 1",
         "releases, level 2",
     ]
-    assert [line.split()[:2] for line in lines["images"]] == [["docker", "pull"]] * len(situation.images)
+    assert [line.split()[:2] for line in lines["images"]] == [["docker", "pull"]] * len(facts.images)
     assert lines["namespaces"] == ["kubectl create namespace platform", "kubectl create namespace tools"]
     assert lines["repositories added"] == ["helm repo add repo https://charts.example.com"]
     assert len(lines["base resources"]) > 6
     assert all(line.startswith("kubectl apply --filename ") for line in lines["base resources"])
 
 
-def test_a_chart_of_the_push_registry_is_asked_for_by_http(place: Place, situation: Situation) -> None:
-    release = situation.releases[0].model_copy(update={"chart": "oci://localhost:5050/charts/one", "needs": ()})
-    (line,) = _lines(place, replace(situation, releases=(release,)))["releases"]
+def test_a_chart_of_the_push_registry_is_asked_for_by_http(place: Place, facts: Facts) -> None:
+    release = facts.releases[0].model_copy(update={"chart": "oci://localhost:5050/charts/one", "needs": ()})
+    (line,) = _lines(place, replace(facts, releases=(release,)))["releases"]
     assert "one oci://localhost:5050/charts/one --namespace platform --plain-http --version 1.0.0" in line
 
 
-def test_releases_stand_in_the_level_that_their_needs_allow(place: Place, situation: Situation) -> None:
-    lines = _lines(place, situation)
+def test_releases_stand_in_the_level_that_their_needs_allow(place: Place, facts: Facts) -> None:
+    lines = _lines(place, facts)
     assert [line.split("--install ")[1].split()[0] for line in lines["releases, level 1"]] == ["one", "three"]
     first, second = lines["releases, level 1"][0], lines["releases, level 2"][0]
     assert "helm upgrade --install one repo/one --namespace platform --version 1.0.0" in first
@@ -89,21 +89,21 @@ def test_releases_stand_in_the_level_that_their_needs_allow(place: Place, situat
     assert "--install two" in second
 
 
-def test_the_cluster_is_made_as_k3d_does_it_by_default(place: Place, situation: Situation) -> None:
-    [line] = _lines(place, situation)["cluster"]
+def test_the_cluster_is_made_as_k3d_does_it_by_default(place: Place, facts: Facts) -> None:
+    [line] = _lines(place, facts)["cluster"]
     assert line.startswith("k3d cluster create openframe-bench --image ")
     assert "--servers 1 --agents 1" in line
     assert "--no-lb" not in line
     assert "--k3s-arg '--disable=metrics-server@server:*'" in line
     assert "--k3s-arg '--kubelet-arg=v=2@server:*;agent:*'" in line
     assert "kube-api-qps" not in line  # what this project adds by itself is no default
-    assert line.count("--registry-use") == len(situation.shape.registries)
-    [bare] = create(place, situation, bare=True).acts
+    assert line.count("--registry-use") == len(facts.shape.registries)
+    [bare] = create(place, facts, bare=True).acts
     assert "--no-lb" in bare.command.argv
 
 
-def test_a_secret_is_in_a_file_of_ours_and_in_no_command(place: Place, situation: Situation) -> None:
-    lines = _lines(place, situation)
+def test_a_secret_is_in_a_file_of_ours_and_in_no_command(place: Place, facts: Facts) -> None:
+    lines = _lines(place, facts)
     assert "aHVudGVyMg==" not in str(lines)
     path = Path(lines["secrets"][0].split()[-1])
     assert "aHVudGVyMg==" in path.read_text()
@@ -111,15 +111,15 @@ def test_a_secret_is_in_a_file_of_ours_and_in_no_command(place: Place, situation
 
 
 def test_registries_that_stand_are_left_standing(place: Place, tmp_path: Path) -> None:
-    names = stages(place, given.situation(tmp_path, settings=SETTINGS))[1].acts
+    names = stages(place, given.facts(tmp_path, settings=SETTINGS))[1].acts
     there = {act.command.argv[act.command.argv.index("--name") + 1]: object() for act in names}
-    lines = _lines(place, given.situation(tmp_path, settings=SETTINGS, registries=there))
+    lines = _lines(place, given.facts(tmp_path, settings=SETTINGS, registries=there))
     assert "registries" not in lines
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_the_script_is_bash(place: Place, situation: Situation, together: bool) -> None:
-    planned = stages(place, situation)
+def test_the_script_is_bash(place: Place, facts: Facts, together: bool) -> None:
+    planned = stages(place, facts)
     lines = script(planned, place.environ, together=together)
     subprocess.run(["bash", "-n"], input="\n".join(lines), text=True, check=True)
     commands = [act.command.argv[0] for stage in planned for act in stage.acts]

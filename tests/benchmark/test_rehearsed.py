@@ -14,7 +14,7 @@ from tasks.benchmark.rounds import up
 from tasks.benchmark.variants import Place, Setting, place
 from tasks.core.errors import BadInput
 from tasks.engine.step import Bounds
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.rehearsal.model import AFTER, Scene, activities
 from tasks.rehearsal.profile import load
 from tasks.rehearsal.simulate import Machine, simulate
@@ -35,8 +35,8 @@ SETTINGS = given.settings(
 
 
 @pytest.fixture
-def situation(tmp_path: Path) -> Situation:
-    return given.situation(tmp_path, settings=SETTINGS)
+def facts(tmp_path: Path) -> Facts:
+    return given.facts(tmp_path, settings=SETTINGS)
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def there(tmp_path: Path) -> Place:
     return Place(session=session, folder=tmp_path, cluster="openframe-bench")
 
 
-def _planned(there: Place, situation: Situation) -> tuple[Stage, ...]:
-    return stages(there, situation)
+def _planned(there: Place, facts: Facts) -> tuple[Stage, ...]:
+    return stages(there, facts)
 
 
-def test_one_at_a_time_each_comes_after_the_one_before(there: Place, situation: Situation) -> None:
-    plan = steps(_planned(there, situation), situation, together=False)
+def test_one_at_a_time_each_comes_after_the_one_before(there: Place, facts: Facts) -> None:
+    plan = steps(_planned(there, facts), facts, together=False)
     names = [step.name for step in plan]
     assert [step.needs for step in plan] == [(), *((name,) for name in names[:-1])]
     assert [name for name in names if not name.startswith(("kubectl: ", "registry: ", "prepull: "))] == [
@@ -62,15 +62,15 @@ def test_one_at_a_time_each_comes_after_the_one_before(there: Place, situation: 
         "helm: one in platform ready",
         "helm: install two in platform",
     ]
-    assert f"prepull: {next(iter(situation.images))}" in names
+    assert f"prepull: {next(iter(facts.images))}" in names
     assert "kubectl: namespace platform" in names
     assert {step.name for step in plan if step.wait} == {"cluster: create", "helm: one in platform ready"}
 
 
-def test_in_stages_each_comes_after_the_whole_stage_before(there: Place, situation: Situation) -> None:
-    planned = _planned(there, situation)
-    by_name = {step.name: step for step in steps(planned, situation, together=True)}
-    pulls = {f"prepull: {image}" for image in situation.images}
+def test_in_stages_each_comes_after_the_whole_stage_before(there: Place, facts: Facts) -> None:
+    planned = _planned(there, facts)
+    by_name = {step.name: step for step in steps(planned, facts, together=True)}
+    pulls = {f"prepull: {image}" for image in facts.images}
     registries = [step for step in by_name.values() if step.name.startswith("registry: ")]
     assert registries
     assert all(set(step.needs) == pulls for step in registries)
@@ -79,19 +79,17 @@ def test_in_stages_each_comes_after_the_whole_stage_before(there: Place, situati
 
 
 @pytest.mark.parametrize(("bare", "balanced"), [(False, True), (True, False)])
-def test_the_cluster_is_k3ds_own_and_charts_are_checked(
-    bare: bool, balanced: bool, there: Place, situation: Situation
-) -> None:
-    seen = circumstances(Scene(validated=frozenset({"one"})), (create(there, situation, bare=bare),))
+def test_the_cluster_is_k3ds_own_and_charts_are_checked(bare: bool, balanced: bool, there: Place, facts: Facts) -> None:
+    seen = circumstances(Scene(validated=frozenset({"one"})), (create(there, facts, bare=bare),))
     assert (seen.balanced, seen.validated) == (balanced, frozenset())
 
 
-def test_the_model_takes_it_and_more_cores_or_going_together_are_faster(there: Place, situation: Situation) -> None:
-    planned, profile, bounds = _planned(there, situation), load(given.ROOT, "default"), Bounds(work=1000, waits=1000)
+def test_the_model_takes_it_and_more_cores_or_going_together_are_faster(there: Place, facts: Facts) -> None:
+    planned, profile, bounds = _planned(there, facts), load(given.ROOT, "default"), Bounds(work=1000, waits=1000)
 
     def wall(together: bool, cores: float) -> float:
         seen = circumstances(Scene(agents=1), planned)
-        found = activities(steps(planned, situation, together=together), seen, profile)
+        found = activities(steps(planned, facts, together=together), seen, profile)
         return simulate(found, Machine(cores=cores), bounds)[AFTER][1]
 
     assert wall(True, 2) < wall(False, 2)

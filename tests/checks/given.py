@@ -1,4 +1,4 @@
-"""Facts of a machine on which all is well, and those that differ."""
+"""HostFacts of a machine on which all is well, and those that differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.checks.facts import Disk, Facts, Inotify, Rights
+from tasks.checks.facts import Disk, HostFacts, Inotify, Rights
 from tasks.checks.finding import Finding, Level
 from tasks.facts.endpoint import Endpoint
 from tasks.facts.engine import Engine, read
@@ -31,7 +31,7 @@ def engine(**changes: Any) -> Engine:
     return replace(made, here=True)
 
 
-WELL = Facts(
+WELL = HostFacts(
     settings=Settings(),
     engine=engine(),
     versions=Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.checks.engine import answers, cgroups, files, forwarding, platform, storage, unpacking
-from tasks.checks.facts import Facts, kubernetes_minor
+from tasks.checks.facts import HostFacts, kubernetes_minor
 from tasks.core.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
 from tests.checks.given import WELL, engine, levels, one, settings
@@ -148,7 +148,7 @@ def test_unpacking_by_another_program_where_it_is_known_to_be_missing(there: boo
 
 @pytest.mark.parametrize("check", [answers, cgroups, storage, forwarding, unpacking])
 def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
-    facts: Facts = NONE
+    facts: HostFacts = NONE
     assert list(check(facts)) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.checks.every import CHECKS, examine, problems
-from tasks.checks.facts import Disk, Facts
+from tasks.checks.facts import Disk, HostFacts
 from tasks.checks.finding import Finding, Level, Unfit
 from tasks.settings.schema import Settings
 from tests.checks.given import GIB, WELL, settings
@@ -33,11 +33,11 @@ def test_a_good_machine_has_no_warning() -> None:
 
 
 def test_without_any_fact_only_the_environment_is_judged() -> None:
-    assert [each.check for each in examine(Facts(settings=Settings()))] == ["proxies"]
+    assert [each.check for each in examine(HostFacts(settings=Settings()))] == ["proxies"]
 
 
 def test_a_check_more_is_one_entry_more() -> None:
-    def mine(facts: Facts) -> list[Finding]:
+    def mine(facts: HostFacts) -> list[Finding]:
         return [Finding(check="mine", level=Level.PROBLEM, what=str(facts.agents), why="w", fix="f")]
 
     found = examine(WELL, (*CHECKS, lambda facts: iter(mine(facts))))

@@ -1,4 +1,4 @@
-"""Facts are gathered side by side for doctor, and without a process before a launch."""
+"""HostFacts are gathered side by side for doctor, and without a process before a launch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from tasks.checks.facts import Hub
 from tasks.checks.gather import brief, gather
 from tasks.facts import ports
-from tasks.facts.cluster import Presence, Standing
-from tasks.facts.facts import Folders, Situation
+from tasks.facts.cluster import ClusterState, Presence
+from tasks.facts.facts import Facts, Folders
 from tasks.facts.programs import Versions
 from tasks.k3d.config import Ports, Shape
 from tasks.settings.schema import Settings
@@ -122,7 +122,7 @@ def test_an_existing_cluster_needs_no_engine(tmp_path: Path) -> None:
     assert not any(line.startswith(("docker", "sudo")) for line in programs.lines)
 
 
-def situation(programs: FakePrograms, tmp_path: Path, **more: Any) -> Situation:
+def launch_facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
     given: dict[str, Any] = {
         "settings": Settings(),
         "root": tmp_path,
@@ -131,11 +131,11 @@ def situation(programs: FakePrograms, tmp_path: Path, **more: Any) -> Situation:
         "k3d_programs": programs,
         "helm_programs": programs,
         "folders": Folders(state=tmp_path, cache=tmp_path),
-        "standing": Standing(name="openframe-dev", presence=Presence.ABSENT),
+        "cluster": ClusterState(name="openframe-dev", presence=Presence.ABSENT),
         "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
         "ports": Ports(http=None, https=8443, api=6550),
     }
-    return Situation(**{**given, **more})
+    return Facts(**{**given, **more})
 
 
 def test_before_a_launch_nobody_is_asked(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_before_a_launch_nobody_is_asked(tmp_path: Path) -> None:
     call = session(tmp_path, programs)
     call.system.update(k3d="v5.9.0", kubectl="v1.33.13", helm=None)
     host = engine(DockerRootDir=str(tmp_path))
-    facts = brief(call, situation(programs, tmp_path), host)
+    facts = brief(call, launch_facts(programs, tmp_path), host)
     assert programs.asked == []
     assert facts.engine is host
     assert facts.versions == Versions(k3d="v5.9.0", kubectl="v1.33.13")

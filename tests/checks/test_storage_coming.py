@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.checks.facts import Disk, Facts, Hub
+from tasks.checks.facts import Disk, HostFacts, Hub
 from tasks.checks.storage import pulls, room
 from tests.checks.given import GIB, WELL, one, settings
 
@@ -23,7 +23,7 @@ NEW = replace(WELL, missing=ALL)
         (replace(NEW, settings=settings(servers=3), agents=0), "those of 3 nodes"),
     ],
 )
-def test_room_is_told(facts: Facts, told: str) -> None:
+def test_room_is_told(facts: HostFacts, told: str) -> None:
     found = one(room(facts))
     assert found.level.value == "ok"
     assert told in found.what
@@ -38,7 +38,7 @@ def test_room_is_judged_by_what_would_be_left(total: float, free: float, level: 
 
 
 @pytest.mark.parametrize("facts", [WELL, replace(NEW, disk=None), replace(NEW, engine=None)])
-def test_room_that_does_not_show(facts: Facts) -> None:
+def test_room_that_does_not_show(facts: HostFacts) -> None:
     assert list(room(facts)) == []
 
 
@@ -56,7 +56,7 @@ def left(remaining: int, *, account: bool = False, limit: int | None = 100) -> H
         (replace(NEW, missing=ALL[1:2], stands=True, hub=left(0)), "ok", "needs up to 0"),
     ],
 )
-def test_pulls(facts: Facts, level: str, told: str) -> None:
+def test_pulls(facts: HostFacts, level: str, told: str) -> None:
     found = one(pulls(facts))
     assert found.level.value == level
     assert told in found.what

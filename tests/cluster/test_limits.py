@@ -12,7 +12,7 @@ from tasks.facts.cluster import Node, Presence
 from tasks.k3d.config import Shape
 from tasks.k3d.steps import limit_steps
 from tests.checks.given import engine
-from tests.given import act, node, settings, situation, standing
+from tests.given import act, cluster_state, facts, node, settings
 from tests.programs import FakePrograms
 
 MIB = 1024**2
@@ -38,7 +38,7 @@ def limited(*limits: Limits) -> list[Node]:
 def made(folder: Path, nodes: list[Node], agents: int = 1, **limits: Any) -> dict[str, Step]:
     presence = Presence.RUNNING if nodes else Presence.ABSENT
     chosen = settings(cluster={"limits": limits})
-    given = situation(folder, settings=chosen, standing=standing(presence, *nodes), shape=shape(agents))
+    given = facts(folder, settings=chosen, cluster=cluster_state(presence, *nodes), shape=shape(agents))
     return {step.name.removeprefix("cluster: limits of "): step for step in limit_steps(given, ("last",))}
 
 
@@ -78,7 +78,7 @@ def test_they_can_be_switched_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("role", "memory"), [("server", 2048 * MIB), ("agent", 1536 * MIB)])
 def test_they_are_set_by_exact_label_and_with_swap_twice_the_memory(tmp_path: Path, role: str, memory: int) -> None:
     fake = FakePrograms(answers={"docker ps": "one\ntwo\n", "docker update": ""})
-    given = situation(tmp_path, fake, shape=shape(1), standing=standing(Presence.RUNNING, *limited(NONE, NONE)))
+    given = facts(tmp_path, fake, shape=shape(1), cluster=cluster_state(Presence.RUNNING, *limited(NONE, NONE)))
     (step,) = (step for step in limit_steps(given, ()) if step.name.endswith(f"{role}s"))
     assert step.why == ("2 CPUs and 2G each" if role == "server" else "1 CPUs and 1.5G each")
     act(step)
@@ -95,29 +95,29 @@ def test_no_more_cpus_are_given_than_the_engine_has(tmp_path: Path, ncpu: int, c
     """Docker refuses it."""
     fake = FakePrograms(answers={"docker ps": "one\n", "docker update": ""})
     chosen = settings(cluster={"limits": {"server_cpus": 1.5}})
-    given = situation(tmp_path, fake, settings=chosen, host=engine(NCPU=ncpu))
+    given = facts(tmp_path, fake, settings=chosen, host=engine(NCPU=ncpu))
     act(limit_steps(given, ())[0])
     assert fake.told("docker update")[0].line.startswith(f"docker update --cpus {cpus} --memory")
 
 
 @pytest.mark.parametrize(("ncpu", "skip"), [(1, "1 CPUs and 2G each already"), (2, None)])
 def test_as_many_as_it_has_are_enough_the_next_time(tmp_path: Path, ncpu: int, skip: str | None) -> None:
-    stands = standing(Presence.RUNNING, *limited((1.0, 2048), AGENT))
-    given = situation(tmp_path, standing=stands, host=engine(NCPU=ncpu), shape=shape(1))
+    stands = cluster_state(Presence.RUNNING, *limited((1.0, 2048), AGENT))
+    given = facts(tmp_path, cluster=stands, host=engine(NCPU=ncpu), shape=shape(1))
     assert limit_steps(given, ())[0].skip == skip
 
 
 def test_nodes_that_are_gone_are_not_limited(tmp_path: Path) -> None:
     fake = FakePrograms(answers={"docker ps": ""})
-    stands = standing(Presence.RUNNING, *limited(NONE, NONE))
-    act(limit_steps(situation(tmp_path, fake, shape=shape(1), standing=stands), ())[0])
+    stands = cluster_state(Presence.RUNNING, *limited(NONE, NONE))
+    act(limit_steps(facts(tmp_path, fake, shape=shape(1), cluster=stands), ())[0])
     assert len(fake.calls) == 1
 
 
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE])
 def test_nodes_that_this_run_makes_are_known_by_name(tmp_path: Path, presence: Presence) -> None:
     fake = FakePrograms(answers={"docker update": ""})
-    given = situation(tmp_path, fake, shape=shape(2), standing=standing(presence))
+    given = facts(tmp_path, fake, shape=shape(2), cluster=cluster_state(presence))
     for step in limit_steps(given, ()):
         act(step)
     servers, agents = fake.lines

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.config import Files, Ports, Shape, k3d_config, render
 from tasks.k3d.create import write_config
 from tests.checks.given import engine
-from tests.given import settings, situation
+from tests.given import facts, settings
 
 PORTS = Ports(http=80, https=443, api=6550)
 MEMINFO = {"server": "/state/meminfo-server", "agent": "/state/meminfo-agent"}
@@ -92,7 +92,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def written(made: Situation) -> dict[str, Any]:
+def written(made: Facts) -> dict[str, Any]:
     write_config(made, PORTS)
     found: dict[str, Any] = json.loads(made.folders.k3d_config.read_text(encoding="utf-8"))
     return found
@@ -107,7 +107,7 @@ def written(made: Situation) -> dict[str, Any]:
     ],
 )
 def test_they_say_what_the_limits_will_be(tmp_path: Path, limits: dict[str, str], server: int, agent: int) -> None:
-    made = situation(tmp_path, settings=settings(cluster={"limits": limits}), host=engine())
+    made = facts(tmp_path, settings=settings(cluster={"limits": limits}), host=engine())
     config = written(made)
     files = {role: made.folders.state / f"meminfo-{role}" for role in ("server", "agent")}
     assert [row["volume"] for row in config["volumes"]] == [f"{file}:/proc/meminfo:ro" for file in files.values()]
@@ -120,7 +120,7 @@ def test_they_say_what_the_limits_will_be(tmp_path: Path, limits: dict[str, str]
 
 def test_the_second_way_is_an_empty_folder_of_ours(tmp_path: Path, plain: Path) -> None:
     plain.mkdir(parents=True)
-    made = situation(tmp_path, host=engine())
+    made = facts(tmp_path, host=engine())
     for _ in range(2):  # a second attempt writes them again
         rows = [row["volume"] for row in written(made)["volumes"]]
         assert rows[-1] == f"{made.folders.state}/edac:{EDAC}:ro"
@@ -132,7 +132,7 @@ def test_where_the_engine_does_not_see_them_there_are_none(tmp_path: Path, host:
     """In a machine of its own, or on another one; and where nothing is limited."""
     chosen = settings(cluster={"limits": {"enabled": host != "unlimited"}})
     hosts = {"none": None, "elsewhere": replace(engine(), here=False), "unlimited": engine()}
-    made = situation(tmp_path, settings=chosen, host=hosts[host])
+    made = facts(tmp_path, settings=chosen, host=hosts[host])
     config = written(made)
     assert len(memory(config)) == sizes
     assert "volumes" not in config

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Report, Stopped
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.watch import watching
 from tests.given import context
 from tests.programs import Answer, Asked, FakePrograms
@@ -102,7 +102,7 @@ def until(true: Callable[[], object]) -> None:
 class Watched:
     """A watch in a thread of its own, as the scheduler runs it."""
 
-    given: Situation
+    given: Facts
     engine: Engine
     cancelled: Cancel = field(default_factory=Cancel)
     report: Report | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput, LaunchError
-from tasks.facts.cluster import UNKNOWN, Claim, Presence, node, own_containers, read, refuse_foreign, standing
+from tasks.facts.cluster import UNKNOWN, Claim, Presence, cluster_state, node, own_containers, read, refuse_foreign
 from tasks.facts.owner import Owner
 from tasks.process.command import CommandFailed
 from tests.facts.inspected import NO_FILE_20, NO_FILE_OLD_CLIENT, PORTS_20, PORTS_28, container, docker
@@ -141,7 +141,7 @@ LISTED = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openfram
 
 def test_the_engine_is_asked_by_exact_label() -> None:
     fake = docker(SERVER, AGENT)
-    assert standing(fake, "openframe-dev").presence is Presence.RUNNING
+    assert cluster_state(fake, "openframe-dev").presence is Presence.RUNNING
     assert fake.lines == [
         LISTED,
         f"docker container inspect {SERVER['Id']} {AGENT['Id']}",
@@ -151,34 +151,34 @@ def test_the_engine_is_asked_by_exact_label() -> None:
 
 def test_where_nothing_is_nothing_more_is_asked() -> None:
     fake = docker()
-    assert standing(fake, "openframe-dev").presence is Presence.ABSENT
+    assert cluster_state(fake, "openframe-dev").presence is Presence.ABSENT
     assert fake.lines == [LISTED]
 
 
 def test_one_that_went_away_meanwhile() -> None:
     fake = docker(SERVER)
     fake.answers["docker container inspect"] = Answer(out="[]\n", code=1, err="Error: No such container: 350d")
-    assert standing(fake, "openframe-dev").presence is Presence.ABSENT
+    assert cluster_state(fake, "openframe-dev").presence is Presence.ABSENT
 
 
 @pytest.mark.parametrize(("known", "asked"), [(None, 1), (SERVER["Id"], 0), ("another", 1)])
 def test_a_marker_that_was_seen_before_is_not_asked_for(known: str | None, asked: int) -> None:
     fake = docker(SERVER)
-    assert standing(fake, "openframe-dev", known).presence is Presence.RUNNING
+    assert cluster_state(fake, "openframe-dev", known).presence is Presence.RUNNING
     assert len(fake.told("docker cp")) == asked
 
 
 @pytest.mark.parametrize("containers", [[FOREIGN_SERVER], [AGENT], [BALANCER]])
 def test_there_is_no_marker_to_ask_for(containers: list[dict[str, Any]]) -> None:
     fake = docker(*containers)
-    standing(fake, "openframe-dev")
+    cluster_state(fake, "openframe-dev")
     assert fake.told("docker cp") == []
 
 
 @pytest.mark.parametrize("text", [NO_FILE_20, NO_FILE_OLD_CLIENT])
 def test_without_its_marker_it_is_incomplete(text: str) -> None:
     fake = docker(SERVER, marker=Answer(code=1, err=text))
-    assert standing(fake, "openframe-dev").presence is Presence.INCOMPLETE
+    assert cluster_state(fake, "openframe-dev").presence is Presence.INCOMPLETE
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_without_its_marker_it_is_incomplete(text: str) -> None:
 def test_what_is_not_known_to_be_incomplete_is_not_called_so(text: str) -> None:
     """An incomplete cluster is removed by the next launch: an engine in trouble must not look like one."""
     with pytest.raises(LaunchError, match="does not tell whether") as caught:
-        standing(docker(SERVER, marker=Answer(code=1, err=text)), "openframe-dev")
+        cluster_state(docker(SERVER, marker=Answer(code=1, err=text)), "openframe-dev")
     assert caught.value.exit_code == 1
     assert caught.value.fix
 
 
 def test_an_engine_that_does_not_answer() -> None:
     with pytest.raises(CommandFailed):
-        standing(FakePrograms(answers={"docker ps": Answer(code=1, err="Cannot connect")}), "openframe-dev")
+        cluster_state(FakePrograms(answers={"docker ps": Answer(code=1, err="Cannot connect")}), "openframe-dev")
 
 
 ALICE, BOB = Owner(id="a1", name="alice@laptop"), Owner(id="b2", name="bob@laptop")

@@ -94,7 +94,7 @@ def test_registries_and_nodes_are_read_alike(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.running, found.condition) == (False, "keeps ending: panic: unexpected end of JSON input")
     programs = inspected.docker(looping(1.0, 4, "server-0"), inspected.container("agent-0", "agent"))
     programs.answers["docker logs"] = Answer(err=PANIC)
-    stands = cluster.standing(programs, "openframe-dev")
+    stands = cluster.cluster_state(programs, "openframe-dev")
     assert stands.presence is cluster.Presence.STOPPED
     assert [each.condition for each in stands.nodes] == [
         "k3d-openframe-dev-agent-0",
@@ -104,6 +104,6 @@ def test_registries_and_nodes_are_read_alike(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_paused_node_does_not_run() -> None:
     programs = inspected.docker(inspected.container("server-0", "server", state="paused"))
-    stands = cluster.standing(programs, "openframe-dev")
+    stands = cluster.cluster_state(programs, "openframe-dev")
     assert stands.presence is cluster.Presence.STOPPED
     assert stands.nodes[0].condition == "k3d-openframe-dev-server-0 (is paused)"

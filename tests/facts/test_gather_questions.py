@@ -62,7 +62,7 @@ def test_ports_are_asked_only_for_a_cluster_that_has_yet_to_be_made(machine: Mac
     assert "docker ps --no-trunc" in lines(machine)
     machine.make()
     machine.programs.calls.clear()
-    assert survey(machine.session(), ()).standing.presence is Presence.RUNNING
+    assert survey(machine.session(), ()).cluster.presence is Presence.RUNNING
     assert "docker ps --no-trunc" not in lines(machine)
 
 

@@ -1,4 +1,4 @@
-"""From settings and an engine to a situation: what is asked, what is not, and what is refused."""
+"""From settings and an engine to the facts: what is asked, what is not, and what is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def asked(machine: Machine) -> str:
 def test_nothing_is_there(machine: Machine) -> None:
     session = machine.session()
     found = survey(session, ALL)
-    assert found.standing.presence is Presence.ABSENT
+    assert found.cluster.presence is Presence.ABSENT
     assert (found.shape.agents, found.shape.concurrency) == (2, 2), "4 CPUs and 8 GiB"
     assert found.live is None
     assert found.ports is not None
@@ -79,7 +79,7 @@ def test_a_cluster_is_found_as_it_stands(machine: Machine, running: bool, comple
     machine.make(running=running)
     machine.complete = complete
     found = survey(machine.session(), ALL)
-    assert found.standing.presence is presence
+    assert found.cluster.presence is presence
     assert (found.live is not None) is (presence is Presence.RUNNING)
 
 
@@ -104,7 +104,7 @@ def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, sh
     machine.owner = OTHER
     machine.make()
     with contextlib.nullcontext() if shared else pytest.raises(BadInput, match="belongs to alice@laptop"):
-        assert survey(machine.session(), (), shared=shared).standing.presence is Presence.FOREIGN
+        assert survey(machine.session(), (), shared=shared).cluster.presence is Presence.FOREIGN
 
 
 @pytest.mark.parametrize(("kept", "presence"), [(True, Presence.RUNNING), (False, Presence.FOREIGN)])
@@ -117,7 +117,7 @@ def test_a_cluster_of_an_earlier_version_is_whose_state_folder_knows_it(
     if kept:
         session.folders.state.mkdir(parents=True)
         session.folders.k3d_config.touch()
-    assert survey(session, (), shared=True).standing.presence is presence
+    assert survey(session, (), shared=True).cluster.presence is presence
 
 
 @pytest.mark.parametrize(
@@ -234,14 +234,14 @@ def test_a_single_task_never_makes_a_cluster_and_names_the_one_that_does(
     tmp_path: Path, presence: Presence, error: type[LaunchError], status: int, what: str
 ) -> None:
     with pytest.raises(error) as caught:
-        require_running(given.situation(tmp_path, presence=presence))
+        require_running(given.facts(tmp_path, presence=presence))
     assert (caught.value.status, caught.value.what) == (status, what)
     assert "invoke cluster" in caught.value.fix
 
 
 def test_a_cluster_that_runs_is_enough(tmp_path: Path) -> None:
-    require_running(given.situation(tmp_path, presence=Presence.RUNNING))
-    require_running(given.situation(tmp_path, engine="existing"))
+    require_running(given.facts(tmp_path, presence=Presence.RUNNING))
+    require_running(given.facts(tmp_path, engine="existing"))
 
 
 # -- the API ----------------------------------------------------------------------------------------

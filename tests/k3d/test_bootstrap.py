@@ -14,12 +14,12 @@ import yaml
 
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Cancel, Stopped
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.bootstrap import address, api_ready, fetch_kubeconfig, first_answer, read_kubeconfig
 from tasks.k3d.config import Ports
 from tasks.kube import client
 from tasks.process.command import CommandFailed
-from tests.given import context, situation
+from tests.given import context, facts
 from tests.programs import Answer, FakePrograms
 
 WRITTEN = """apiVersion: v1
@@ -57,14 +57,14 @@ def programs(*answers: Answer | bytes) -> FakePrograms:
     ],
 )
 def test_where_the_api_answers_first(tmp_path: Path, chosen: Ports, moved: Ports | None, expected: int) -> None:
-    given = situation(tmp_path, ports=chosen)
-    given.handover.ports = moved
+    given = facts(tmp_path, ports=chosen)
+    given.outputs.ports = moved
     assert address(given) == ("127.0.0.1", expected)
 
 
 def test_the_private_kubeconfig(tmp_path: Path) -> None:
     fake = programs(archive(WRITTEN))
-    given = situation(tmp_path, fake, ports=Ports(http=None, https=None, api=6550, early=7550))
+    given = facts(tmp_path, fake, ports=Ports(http=None, https=None, api=6550, early=7550))
     read_kubeconfig(given)(context())
     document = yaml.safe_load(given.folders.kubeconfig.read_text(encoding="utf-8"))
     (cluster,), (user,), (entry,) = document["clusters"], document["users"], document["contexts"]
@@ -78,13 +78,13 @@ def test_the_private_kubeconfig(tmp_path: Path) -> None:
 
 def test_an_archive_is_no_text(tmp_path: Path) -> None:
     """A number that does not fit is written as bytes that are no UTF-8 (GNU tar)."""
-    given = situation(tmp_path, programs(archive(WRITTEN, uid=1 << 24)))
+    given = facts(tmp_path, programs(archive(WRITTEN, uid=1 << 24)))
     fetch_kubeconfig(given, None)
     assert "S0VZ" in given.folders.kubeconfig.read_text(encoding="utf-8")
 
 
 def test_another_port_is_taken_as_it_is(tmp_path: Path) -> None:
-    given = situation(tmp_path, programs(archive(WRITTEN)))
+    given = facts(tmp_path, programs(archive(WRITTEN)))
     fetch_kubeconfig(given, None, port=6999)
     assert "https://127.0.0.1:6999" in given.folders.kubeconfig.read_text(encoding="utf-8")
 
@@ -103,7 +103,7 @@ def test_another_port_is_taken_as_it_is(tmp_path: Path) -> None:
     ids=["empty", "begun", "missing", "missing-20.10", "no-container"],
 )
 def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, answered: Answer | bytes) -> None:
-    given = situation(tmp_path, programs(answered, archive(WRITTEN)))
+    given = facts(tmp_path, programs(answered, archive(WRITTEN)))
     with pytest.raises(LaunchError, match="has not written its kubeconfig yet") as caught:
         fetch_kubeconfig(given, context())
     assert caught.value.transient
@@ -114,11 +114,11 @@ def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, answered: An
 
 def test_another_failure_of_the_copy_is_told(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="permission denied"):
-        fetch_kubeconfig(situation(tmp_path, programs(Answer(code=1, err="permission denied"))), context())
+        fetch_kubeconfig(facts(tmp_path, programs(Answer(code=1, err="permission denied"))), context())
 
 
 def test_the_api_is_opened_anew_with_a_new_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = situation(tmp_path, programs(archive(WRITTEN)))
+    given = facts(tmp_path, programs(archive(WRITTEN)))
     monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
     fetch_kubeconfig(given, None)
     first = given.api()
@@ -132,11 +132,11 @@ def test_the_first_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
 
     def answers(host: str, port: int) -> bool:
         asked.append((host, port))
-        given.handover.ports = Ports(http=None, https=None, api=6551)  # chosen anew meanwhile
+        given.outputs.ports = Ports(http=None, https=None, api=6551)  # chosen anew meanwhile
         return len(asked) > 2
 
     monkeypatch.setattr(client, "port_answers", answers)
-    given = situation(tmp_path)
+    given = facts(tmp_path)
     first_answer(given)(context())
     assert asked == [("127.0.0.1", 6550), ("127.0.0.1", 6551), ("127.0.0.1", 6551)]
 
@@ -144,7 +144,7 @@ def test_the_first_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
 def test_nobody_answers_at_a_closed_port(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        given = situation(tmp_path, ports=Ports(http=None, https=None, api=free.getsockname()[1]))
+        given = facts(tmp_path, ports=Ports(http=None, https=None, api=free.getsockname()[1]))
         with pytest.raises(LaunchError):
             first_answer(given)(context(deadline=0.2))
 
@@ -153,7 +153,7 @@ def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said = iter([False, False, True])
     monkeypatch.setattr(client, "ready", lambda _api: next(said))
     monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
-    given = situation(tmp_path)
+    given = facts(tmp_path)
     given.folders.state.mkdir(parents=True)
     given.folders.kubeconfig.write_text(WRITTEN, encoding="utf-8")
     api_ready(given)(context())
@@ -162,12 +162,12 @@ def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("make", [first_answer, api_ready])
 def test_a_wait_ends_when_it_is_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Situation], Action]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Facts], Action]
 ) -> None:
     monkeypatch.setattr(client, "port_answers", lambda _host, _port: False)
     monkeypatch.setattr(client, "ready", lambda _api: False)
     monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
-    given = situation(tmp_path)
+    given = facts(tmp_path)
     given.folders.state.mkdir(parents=True)
     given.folders.kubeconfig.write_text(WRITTEN, encoding="utf-8")
     cancelled = Cancel()

@@ -14,12 +14,12 @@ from tasks.core.errors import BadInput
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.config import Ports, Shape
 from tasks.k3d.create import PortTaken, creating, write_config
 from tasks.k3d.steps import CREATE, cluster_steps
 from tasks.process.command import DeadlinePassed
-from tests.given import context, settings, situation
+from tests.given import context, facts, settings
 from tests.programs import Answer, FakePrograms
 
 FIRST, SECOND = Ports(http=80, https=443, api=6550), Ports(http=8080, https=443, api=6550)
@@ -58,7 +58,7 @@ def refused(text: str = TAKEN) -> Answer:
     return Answer(err=text, code=1)
 
 
-def run(given: Situation, choose: Next) -> Any:
+def run(given: Facts, choose: Next) -> Any:
     """The step as a plan runs it: with its second attempt, and nothing else."""
     step = next(each for each in cluster_steps(given, (), choose) if each.name == CREATE)
     fast = replace(step, retry=replace(step.retry, first=0.0))
@@ -66,14 +66,14 @@ def run(given: Situation, choose: Next) -> Any:
     return result
 
 
-def config(given: Situation) -> dict[str, Any]:
+def config(given: Facts) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(given.folders.k3d_config.read_text(encoding="utf-8"))
     return found
 
 
 def test_one_command_in_k3ds_own_environment(tmp_path: Path) -> None:
     k3d, others = FakePrograms(answers={"k3d": ""}, env={"XDG_CONFIG_HOME": "/private"}), FakePrograms()
-    given = situation(tmp_path, others, k3d_programs=k3d)
+    given = facts(tmp_path, others, k3d_programs=k3d)
     result = run(given, Next())
     assert (result.state, result.exit_code, result.why) == (State.RAN, 0, CREATED)
     (call,) = k3d.calls
@@ -82,14 +82,14 @@ def test_one_command_in_k3ds_own_environment(tmp_path: Path) -> None:
     assert call.command.stdin is None
     assert call.command.deadline > given.settings.cluster.timeout
     assert others.calls == []
-    assert given.handover.ports == FIRST
+    assert given.outputs.ports == FIRST
 
 
 CREATED = "1 server and 1 agent of rancher/k3s:v1.32.3-k3s1"
 
 
 def test_its_files(tmp_path: Path) -> None:
-    given = situation(tmp_path)
+    given = facts(tmp_path)
     write_config(given, FIRST)
     found = config(given)
     assert found["registries"]["config"] == str(given.folders.state / "registries.yaml")
@@ -102,8 +102,8 @@ def test_its_files(tmp_path: Path) -> None:
 
 
 def test_registries_at_the_port_that_this_run_has_got(tmp_path: Path) -> None:
-    given = situation(tmp_path)
-    given.handover.registry_ports["k3d-openframe-registry"] = 5999
+    given = facts(tmp_path)
+    given.outputs.registry_ports["k3d-openframe-registry"] = 5999
     write_config(given, FIRST)
     text = (given.folders.state / "registries.yaml").read_text(encoding="utf-8")
     assert "localhost:5999" in text
@@ -113,7 +113,7 @@ def test_registries_at_the_port_that_this_run_has_got(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("servers", "as_file"), [(1, False), (3, True)])
 def test_the_kubelets_drop_in(tmp_path: Path, servers: int, as_file: bool) -> None:
     chosen = settings(cluster={"servers": servers, "kubelet_config": {"maxPods": 50}})
-    given = situation(tmp_path, settings=chosen)
+    given = facts(tmp_path, settings=chosen)
     write_config(given, FIRST)
     file = given.folders.state / "kubelet.conf"
     assert file.exists() is as_file
@@ -124,13 +124,13 @@ def test_the_kubelets_drop_in(tmp_path: Path, servers: int, as_file: bool) -> No
 
 
 def test_without_registries_there_is_no_file_of_theirs(tmp_path: Path) -> None:
-    given = situation(tmp_path, shape=Shape(image="rancher/k3s:v1.32.3-k3s1", agents=0, concurrency=2))
+    given = facts(tmp_path, shape=Shape(image="rancher/k3s:v1.32.3-k3s1", agents=0, concurrency=2))
     write_config(given, FIRST)
     assert "registries" not in config(given)
 
 
 def test_an_earlier_clusters_kubeconfig_is_gone(tmp_path: Path) -> None:
-    given = situation(tmp_path, programs(""))
+    given = facts(tmp_path, programs(""))
     given.folders.state.mkdir(parents=True)
     given.folders.kubeconfig.write_text("of another cluster", encoding="utf-8")
     creating(given, Next())(context(CREATE))
@@ -142,12 +142,12 @@ def test_an_earlier_clusters_kubeconfig_is_gone(tmp_path: Path) -> None:
 )
 def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, told: int | None) -> None:
     fake, choose = programs(refused(text), "", nodes="one\ntwo\n"), Next()
-    given = situation(tmp_path, fake)
+    given = facts(tmp_path, fake)
     result = run(given, choose)
     assert (result.state, result.attempts) == (State.RAN, 2)
     assert choose.asked == [(FIRST, told)]
-    assert given.handover.ports == SECOND
-    assert not given.handover.removing
+    assert given.outputs.ports == SECOND
+    assert not given.outputs.removing
     assert "port 80 was taken: 8080 is used" in result.why
     create = f"k3d cluster create --config {given.folders.k3d_config}"
     assert fake.lines == [create, NODES, "docker rm --force --volumes one two", create]
@@ -160,25 +160,25 @@ def test_nodes_are_cleared_on_purpose(tmp_path: Path) -> None:
     fake = programs(refused(), "", nodes="one")
 
     def remove(_asked: object) -> str:
-        seen.append(given.handover.removing)
+        seen.append(given.outputs.removing)
         return ""
 
     fake.answers["docker rm"] = remove
-    given = situation(tmp_path, fake)
+    given = facts(tmp_path, fake)
     run(given, Next())
     assert seen == [True]
-    assert not given.handover.removing
+    assert not given.outputs.removing
 
 
 def test_where_no_node_was_made_none_is_removed(tmp_path: Path) -> None:
     fake = programs(refused(), "")
-    run(situation(tmp_path, fake), Next())
+    run(facts(tmp_path, fake), Next())
     assert fake.told("docker rm") == []
 
 
 def test_once_for_each_port_and_then_no_more(tmp_path: Path) -> None:
     fake, choose = programs(refused(), refused(), refused(), refused(), ""), Next()
-    result = run(situation(tmp_path, fake), choose)
+    result = run(facts(tmp_path, fake), choose)
     assert (result.state, result.attempts) == (State.FAILED, 4)
     assert isinstance(result.error, PortTaken)
     assert "port 80 is taken" in result.error.why
@@ -192,7 +192,7 @@ PASSING = "Error response from daemon: Address already in use"
 
 def test_what_passes_is_tried_once_more(tmp_path: Path) -> None:
     fake, choose = programs(refused(PASSING), "", nodes="one"), Next()
-    result = run(situation(tmp_path, fake), choose)
+    result = run(facts(tmp_path, fake), choose)
     assert (result.state, result.attempts) == (State.RAN, 2)
     assert choose.asked == [(FIRST, None)]
     assert len(fake.told("docker rm")) == 1
@@ -208,7 +208,7 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
         return refused(text)
 
     fake, choose = FakePrograms(answers={"k3d": answers_then_fails}), Next()
-    given = situation(tmp_path, fake, settings=chosen, ports=replace(FIRST, early=7550))
+    given = facts(tmp_path, fake, settings=chosen, ports=replace(FIRST, early=7550))
     result = run(given, choose)
     assert (result.state, result.attempts) == (State.FAILED, 1)
     assert isinstance(result.error, KnownFailure)
@@ -225,7 +225,7 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
 )
 def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer, cause: str) -> None:
     choose = Next()
-    result = run(situation(tmp_path, programs(answer)), choose)
+    result = run(facts(tmp_path, programs(answer)), choose)
     assert (result.state, result.attempts) == (State.FAILED, 1)
     assert isinstance(result.error, KnownFailure)
     assert (result.error.cause, result.exit_code) == (cause, answer.code)
@@ -233,7 +233,7 @@ def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer
 
 
 def test_a_deadline_that_has_passed(tmp_path: Path) -> None:
-    result = run(situation(tmp_path, programs(Answer(late=True))), Next())
+    result = run(facts(tmp_path, programs(Answer(late=True))), Next())
     assert isinstance(result.error, DeadlinePassed)
     assert "did not end within 200 s" in str(result.error)
 
@@ -253,7 +253,7 @@ def test_a_deadline_that_has_passed(tmp_path: Path) -> None:
 def test_ports_that_differ_from_the_wish_are_told(
     tmp_path: Path, wishes: dict[str, Any], ports: Ports, why: str
 ) -> None:
-    given = situation(tmp_path, programs(""), settings=settings(cluster={"ports": wishes}), ports=ports)
+    given = facts(tmp_path, programs(""), settings=settings(cluster={"ports": wishes}), ports=ports)
     report = creating(given, Next())(context(CREATE))
     assert report is not None
     assert report.why == why
@@ -271,13 +271,13 @@ def test_ports_that_differ_from_the_wish_are_told(
 )
 def test_its_own_lines_are_progress(tmp_path: Path, line: str, told: str) -> None:
     said: list[str] = []
-    creating(situation(tmp_path, programs(line)), Next())(context(CREATE, say=said.append))
+    creating(facts(tmp_path, programs(line)), Next())(context(CREATE, say=said.append))
     assert said == [told]
 
 
 def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
     fake = programs("")
-    given = situation(tmp_path, fake, settings=settings(cluster={"volumes": ["$B:/b"]}))
+    given = facts(tmp_path, fake, settings=settings(cluster={"volumes": ["$B:/b"]}))
     with pytest.raises(BadInput):
         creating(given, Next())(context(CREATE))
     assert fake.calls == []
@@ -304,7 +304,7 @@ def test_a_node_that_has_ended_is_told_as_such(tmp_path: Path, state: dict[str, 
     fake = programs(refused(GONE))
     fake.answers["docker container inspect"] = json.dumps([{"State": state}] if state is not None else [])
     fake.answers["docker logs"] = "some lines"
-    result = run(situation(tmp_path, fake), Next())
+    result = run(facts(tmp_path, fake), Next())
     assert result.state is State.FAILED
     assert says in str(result.error)
     assert result.attempts == 1
@@ -312,6 +312,6 @@ def test_a_node_that_has_ended_is_told_as_such(tmp_path: Path, state: dict[str, 
 
 def test_a_log_that_is_broken_off_is_the_engines_end(tmp_path: Path) -> None:
     fake = programs(refused(GONE.partition(": node k3d")[0]))
-    result = run(situation(tmp_path, fake), Next())
+    result = run(facts(tmp_path, fake), Next())
     assert "the Docker engine has stopped, or was restarted" in str(result.error)
     assert "invoke up" in result.error.fix

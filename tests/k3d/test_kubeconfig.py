@@ -13,12 +13,12 @@ import yaml
 
 from tasks.clients.kubeconfig import merge, private, switch
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.kubeconfig import MERGE, SWITCH, context_name
 from tasks.k3d.steps import READY
 from tasks.settings.schema import Settings
-from tests.given import act, by_name, live, settings, situation
+from tests.given import act, by_name, facts, live, settings
 
 ADMIN = private(
     "clusters: [{name: default, cluster: {server: x, certificate-authority-data: QUJD}}]\n"
@@ -36,10 +36,10 @@ THEIRS = {
 }
 
 
-def given(folder: Path, *, runs: bool = False, chosen: Settings | None = None, **more: Any) -> Situation:
-    """A situation with the private kubeconfig of its cluster, as after `read its kubeconfig`."""
+def given(folder: Path, *, runs: bool = False, chosen: Settings | None = None, **more: Any) -> Facts:
+    """the facts with the private kubeconfig of its cluster, as after `read its kubeconfig`."""
     presence = Presence.RUNNING if runs else Presence.ABSENT
-    made = situation(folder, presence=presence, settings=chosen, **more)
+    made = facts(folder, presence=presence, settings=chosen, **more)
     made.folders.state.mkdir(parents=True, exist_ok=True)
     made.folders.kubeconfig.write_text(ADMIN, encoding="utf-8")
     return made
@@ -52,7 +52,7 @@ def mine(folder: Path) -> Path:
     return path
 
 
-def skips(made: Situation) -> tuple[str | None, str | None]:
+def skips(made: Facts) -> tuple[str | None, str | None]:
     merging, switching = kubeconfig.steps(made, ())
     return merging.skip, switching.skip
 
@@ -141,7 +141,7 @@ def test_a_wish_goes_before_a_fact(tmp_path: Path, wishes: dict[str, bool], expe
 
 def test_without_a_private_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
     mine(tmp_path)
-    made = situation(tmp_path, presence=Presence.RUNNING, live=live())
+    made = facts(tmp_path, presence=Presence.RUNNING, live=live())
     assert skips(made) == (None, None)
 
 

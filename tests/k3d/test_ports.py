@@ -120,14 +120,14 @@ def test_what_the_clusters_own_nodes_hold_is_free_when_they_are_gone(taken: Take
 def test_a_cluster_that_stands_has_its_ports(taken: Taken, presence: Presence) -> None:
     taken.by(80, 443, 6550)
     node = given.node("server-0", published=((80, "127.0.0.1", 8080), (6443, "127.0.0.1", 6551)))
-    ports = ports_for(docker(), given.settings(), given.standing(presence, node), engine())
+    ports = ports_for(docker(), given.settings(), given.cluster_state(presence, node), engine())
     assert ports == Ports(http=8080, https=None, api=6551)
 
 
 def test_with_a_load_balancer_the_first_servers_own_port_is_known_too(taken: Taken) -> None:
     balancer = given.node("serverlb", published=tuple(PUBLISHED))
     server = given.node("server-0", published=((6443, "127.0.0.1", 7550),))
-    ports = ports_for(docker(), given.settings(), given.standing(Presence.RUNNING, balancer, server), engine())
+    ports = ports_for(docker(), given.settings(), given.cluster_state(Presence.RUNNING, balancer, server), engine())
     assert ports == Ports(http=80, https=443, api=6550, early=7550)
 
 
@@ -136,7 +136,7 @@ def test_a_cluster_that_has_to_be_made_gets_what_is_wished(taken: Taken, presenc
     """Of a half-made one the load balancer may be missing, which publishes 80 and 443."""
     nodes = () if presence is Presence.ABSENT else (given.node("server-0"),)
     taken.by(6550)
-    ports = ports_for(docker(), given.settings(), given.standing(presence, *nodes), engine())
+    ports = ports_for(docker(), given.settings(), given.cluster_state(presence, *nodes), engine())
     assert ports == Ports(http=80, https=443, api=6551 if presence is Presence.ABSENT else 6550)
 
 
@@ -144,18 +144,18 @@ def test_what_is_made_anew_follows_the_settings(taken: Taken, tmp_path: Path) ->
     taken.by(80, 443, 6550)
     settings = given.settings(cluster={"ports": {"http": 9090, "https": None}})
     node = given.node("server-0", published=tuple(PUBLISHED))
-    situation = given.situation(
+    facts = given.facts(
         tmp_path,
         docker(80, 443, 6550),
         settings=settings,
-        standing=given.standing(Presence.RUNNING, node),
+        cluster=given.cluster_state(Presence.RUNNING, node),
         ports=Ports(http=80, https=443, api=6550),
         live=given.live(),
     )
-    fresh = anew(situation)
+    fresh = anew(facts)
     assert fresh.ports == Ports(http=9090, https=None, api=6550)
-    assert (fresh.standing.presence, fresh.standing.nodes, fresh.live) == (Presence.ABSENT, (), None)
-    assert held_by(situation.standing) == {80, 443, 6550}
+    assert (fresh.cluster.presence, fresh.cluster.nodes, fresh.live) == (Presence.ABSENT, (), None)
+    assert held_by(facts.cluster) == {80, 443, 6550}
 
 
 # -- choices for plans ------------------------------------------------------------------------------
@@ -169,13 +169,13 @@ def test_after_a_refusal_the_next_is_chosen(
     taken: Taken, tmp_path: Path, told: int | None, busy: list[int], published: list[int], http: int
 ) -> None:
     taken.by(*busy)
-    situation = given.situation(tmp_path, docker(*published))
-    assert choosers(situation).next_ports(Ports(http=80, https=443, api=6550), told).http == http
+    facts = given.facts(tmp_path, docker(*published))
+    assert choosers(facts).next_ports(Ports(http=80, https=443, api=6550), told).http == http
 
 
 def test_ports_of_registries_are_given_once_each(taken: Taken, tmp_path: Path) -> None:
     taken.by(5052)
-    free = choosers(given.situation(tmp_path, docker(5051))).free_port
+    free = choosers(given.facts(tmp_path, docker(5051))).free_port
     assert [free(5050), free(None), free(None), free(5050)] == [5050, 40001, 40002, 40003]
 
 

@@ -19,12 +19,12 @@ from tasks.core.lock import Held, held
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, State
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.registry_container import configuration, hold, lock
 from tasks.run.registries import cache_name, steps
 from tasks.settings.schema import Cache
 from tests.facts import inspected
-from tests.given import act, context, settings, situation
+from tests.given import act, context, facts, settings
 from tests.kept import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
 from tests.programs import Answer, Asked, FakePrograms, seen
 
@@ -53,10 +53,10 @@ def options(argv: tuple[str, ...], name: str) -> list[str]:
 
 def test_a_push_registry_is_made(tmp_path: Path) -> None:
     fake, free = engine(), ports(5050)
-    given = situation(tmp_path, fake, settings=ONLY_PUSH)
+    given = facts(tmp_path, fake, settings=ONLY_PUSH)
     report = act(only(given, free))
     assert report.why == f"{PUSHED} at 127.0.0.1:5050"
-    assert given.handover.registry_ports == {PUSHED: 5050}
+    assert given.outputs.registry_ports == {PUSHED: 5050}
     assert free.asked == [5050]
     volume = f"docker volume create --label openframe.cache=push {PUSHED}"
     assert fake.lines[:2] == [f"docker container inspect {PUSHED}", volume]
@@ -74,9 +74,9 @@ def test_a_push_registry_is_made(tmp_path: Path) -> None:
 
 def test_a_cache_is_made(tmp_path: Path) -> None:
     fake, free = engine(), ports(5051)
-    given = situation(tmp_path, fake, settings=ONLY_GHCR)
+    given = facts(tmp_path, fake, settings=ONLY_GHCR)
     assert act(only(given, free)).why == f"{GHCR} at 127.0.0.1:5051"
-    assert given.handover.registry_ports == {GHCR: 5051}
+    assert given.outputs.registry_ports == {GHCR: 5051}
     assert free.asked == [None]  # any port will do
     argv = fake.told("docker run")[0].command.argv
     assert options(argv, "--env") == [
@@ -90,12 +90,12 @@ def test_a_cache_is_made(tmp_path: Path) -> None:
 
 def test_one_that_is_made_for_a_cluster_that_stands_is_put_into_its_network(tmp_path: Path) -> None:
     fake = engine()
-    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
+    act(only(facts(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
     assert fake.lines[-1] == f"docker network connect k3d-openframe-dev {PUSHED}"
 
 
-def login(tmp_path: Path, fake: FakePrograms, **environ: str) -> Situation:
-    return situation(tmp_path, fake, settings=WITH_LOGIN, environ={"CACHE_USER": "me", **environ})
+def login(tmp_path: Path, fake: FakePrograms, **environ: str) -> Facts:
+    return facts(tmp_path, fake, settings=WITH_LOGIN, environ={"CACHE_USER": "me", **environ})
 
 
 def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
         "cp",
         "start",
     ]
-    assert given.handover.registry_ids == {name: "id-of-it"}
+    assert given.outputs.registry_ids == {name: "id-of-it"}
     assert CANARY not in seen(fake.calls)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY in path.read_text(encoding="utf-8")]
     assert not options(fake.told("docker create")[0].command.argv, "--env")
@@ -181,7 +181,7 @@ def test_only_what_is_named_is_in_a_caches_configuration() -> None:
 def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], state: str, lines: list[str]) -> None:
     found = inspected.registry(port="5077", state=state)
     fake = engine(**{"docker container inspect": json.dumps([found])})
-    given = situation(tmp_path, fake, settings=ONLY_PUSH)
+    given = facts(tmp_path, fake, settings=ONLY_PUSH)
     report = act(only(given))
     assert report.skipped is (state == "running")
     assert (
@@ -189,7 +189,7 @@ def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], 
         if state == "running"
         else f"{PUSHED} at 127.0.0.1:5077, started"
     )
-    assert given.handover.registry_ports == {PUSHED: 5077}
+    assert given.outputs.registry_ports == {PUSHED: 5077}
     assert asked == ([] if state == "running" else [5077]), "one that was started now is waited for"
     assert fake.lines == lines
 
@@ -197,14 +197,14 @@ def test_another_launch_has_made_it_meanwhile(tmp_path: Path, asked: list[int], 
 @pytest.mark.parametrize(("networks", "joins"), [(("bridge",), 1), (("k3d-openframe-dev",), 0)])
 def test_and_is_put_into_the_network_if_it_is_not_there(tmp_path: Path, networks: tuple[str, ...], joins: int) -> None:
     fake = engine(**{"docker container inspect": json.dumps([inspected.registry(networks=networks)])})
-    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
+    act(only(facts(tmp_path, fake, settings=ONLY_PUSH, presence=Presence.RUNNING)))
     assert len(fake.told("docker network connect")) == joins
 
 
 def test_one_that_never_ran_is_made_again(tmp_path: Path) -> None:
     """Its port was taken, or its maker was killed before its login was in."""
     fake = engine(**{"docker container inspect": json.dumps([inspected.registry(state="created")])})
-    act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     assert [call.command.argv[1] for call in fake.calls] == ["container", "rm", "volume", "run"]
     assert fake.lines[1] == f"docker rm --force --volumes {PUSHED}"
 
@@ -213,7 +213,7 @@ def test_one_of_somebody_else_is_not_removed(tmp_path: Path) -> None:
     found = inspected.registry(state="created", ours=False)
     fake = engine(**{"docker container inspect": json.dumps([found])})
     with pytest.raises(LaunchError, match="this project did not make"):
-        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+        act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     assert len(fake.calls) == 1
 
 
@@ -225,14 +225,14 @@ TAKEN = Answer(
 def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> None:
     created = json.dumps([inspected.registry(state="created")])
     fake = engine(**{"docker container inspect": [ABSENT, created], "docker run": [TAKEN, "id-of-the-second\n"]})
-    given = situation(tmp_path, fake, settings=ONLY_PUSH)
+    given = facts(tmp_path, fake, settings=ONLY_PUSH)
     step = only(given, ports(5050, 5051))
     fast = replace(step, needs=(), retry=replace(step.retry, first=0.0))
     (result,) = Run([fast], Bounds(work=1), refresh=0.01).execute()
     assert (result.state, result.attempts) == (State.RAN, 2)
     assert result.why == f"{PUSHED} at 127.0.0.1:5051"
-    assert given.handover.registry_ports == {PUSHED: 5051}
-    assert given.handover.registry_ids == {PUSHED: "id-of-the-second"}
+    assert given.outputs.registry_ports == {PUSHED: 5051}
+    assert given.outputs.registry_ids == {PUSHED: "id-of-the-second"}
     assert asked == [5051]
     assert [options(call.command.argv, "--publish") for call in fake.told("docker run")] == [
         ["127.0.0.1:5050:5000"],
@@ -243,7 +243,7 @@ def test_a_port_that_is_taken_after_all(tmp_path: Path, asked: list[int]) -> Non
 def test_another_failure_is_told_with_its_cause(tmp_path: Path) -> None:
     fake = engine(**{"docker run": Answer(code=125, err="no space left on device")})
     with pytest.raises(LaunchError) as caught:
-        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+        act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     assert "disk is full" in caught.value.why
     assert not caught.value.transient
 
@@ -287,7 +287,7 @@ def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
 
     found = inspected.registry(GHCR, state=state, labels={"openframe.cache": "ghcr.io"})
     fake = engine(**{"docker container inspect": json.dumps([found]), "docker cp": copy})
-    report = act(only(situation(tmp_path, fake, settings=ONLY_GHCR)))
+    report = act(only(facts(tmp_path, fake, settings=ONLY_GHCR)))
     assert copied == (["{}"] if heals else [])
     assert ("was cut off" in report.why) is heals
     verbs = [call.command.argv[1] for call in fake.calls if call.command.argv[1] not in ("container", "cp")]
@@ -302,7 +302,7 @@ def test_one_that_keeps_ending_is_told_with_its_last_line(
     monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: False)
     found = inspected.registry(GHCR, state="restarting", labels={"openframe.cache": "ghcr.io"})
     fake = engine(**{"docker container inspect": json.dumps([found]), "docker logs": Answer(err="panic: no space\n")})
-    given = situation(tmp_path, fake, settings=ONLY_GHCR)
+    given = facts(tmp_path, fake, settings=ONLY_GHCR)
     (step,) = steps(given, ports(), required=required)
     told = f"the registry {GHCR} keeps ending: panic: no space"
     if required:
@@ -316,7 +316,7 @@ def test_a_push_registry_that_keeps_ending_ends_the_launch(tmp_path: Path, monke
     monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: False)
     fake = engine(**{"docker container inspect": json.dumps([inspected.registry(state="restarting")])})
     with pytest.raises(LaunchError, match=f"{PUSHED} keeps ending"):
-        act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+        act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
 
 
 # -- held for a launch -------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_a_push_registry_that_keeps_ending_ends_the_launch(tmp_path: Path, monke
 
 def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_path: Path) -> None:
     fake = engine(**{"docker container inspect": "[]"})
-    made = situation(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
+    made = facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
     hold(made, context())
     assert [line.split()[1] for line in fake.lines][:3] == ["volume", "volume", "container"]
     assert "openframe-lease-" in fake.lines[0]
@@ -335,10 +335,10 @@ def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_
 
 def test_those_that_are_there_are_only_held(tmp_path: Path) -> None:
     fake = engine(**{"docker container inspect": json.dumps([inspected.registry()])})
-    hold(situation(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there()}), context())
+    hold(facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there()}), context())
     assert len(fake.calls) == 3
     fake.calls.clear()
-    hold(situation(tmp_path, fake, settings=settings(registries={"push": False, "caches": []})), context())
+    hold(facts(tmp_path, fake, settings=settings(registries={"push": False, "caches": []})), context())
     assert fake.calls == []
 
 
@@ -351,7 +351,7 @@ def test_one_that_another_user_makes_this_moment_is_waited_for(
     created = json.dumps([inspected.registry(state="created", labels=owner)])
     ready = json.dumps([inspected.registry(labels=owner)])
     fake = engine(**{"docker container inspect": [created, created, ready]})
-    report = act(only(situation(tmp_path, fake, settings=ONLY_PUSH)))
+    report = act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     assert report.skipped is theirs
     assert bool(fake.told("docker rm")) is not theirs
 
@@ -375,7 +375,7 @@ def test_several_are_made_at_the_same_time_and_get_different_ports(tmp_path: Pat
         return port
 
     fake = engine(**{"docker run": start})
-    made = [replace(step, needs=()) for step in steps(situation(tmp_path, fake), free)]
+    made = [replace(step, needs=()) for step in steps(facts(tmp_path, fake), free)]
     results = Run(made, Bounds(work=5), refresh=0.01).execute()
     assert {result.state for result in results} == {State.RAN}
     published = [options(call.command.argv, "--publish")[0] for call in fake.told("docker run")]
@@ -383,7 +383,7 @@ def test_several_are_made_at_the_same_time_and_get_different_ports(tmp_path: Pat
 
 
 def test_none_is_made_while_they_are_purged(tmp_path: Path) -> None:
-    given = situation(tmp_path, engine(), settings=ONLY_PUSH)
+    given = facts(tmp_path, engine(), settings=ONLY_PUSH)
     with held(lock(given.folders.state.parent), "registry"), pytest.raises(Held, match="'registries'"):
         only(given).action(context(deadline=0.05))
 

@@ -15,11 +15,11 @@ from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d import removal
 from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
 from tasks.k3d.steps import CLEAR, CREATE, WATCH
-from tests.given import act, by_name, node, situation, standing
+from tests.given import act, by_name, cluster_state, facts, node
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
 
@@ -64,14 +64,14 @@ def with_entry(folder: Path) -> Path:
     return path
 
 
-def with_files(given: Situation) -> None:
+def with_files(given: Facts) -> None:
     (given.folders.state / "config" / "k3d").mkdir(parents=True)
     given.folders.kubeconfig.write_text("the admin's key", encoding="utf-8")
 
 
 def test_what_there_is(tmp_path: Path) -> None:
     fake = docker()
-    given = situation(tmp_path, fake)
+    given = facts(tmp_path, fake)
     with_entry(tmp_path)
     with_files(given)
     found = remains(given)
@@ -92,7 +92,7 @@ def test_what_there_is(tmp_path: Path) -> None:
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    found = remains(situation(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes="")))
+    found = remains(facts(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes="")))
     assert found == Remains()
     assert found.nothing
 
@@ -112,12 +112,12 @@ def test_only_a_network_that_k3d_made(
     tmp_path: Path, networks: str | Answer, external: str, expected: str | None
 ) -> None:
     first = node("server-0", labels={"k3d.cluster.network.external": external})
-    given = situation(tmp_path, docker(networks=networks), standing=standing(Presence.RUNNING, first))
+    given = facts(tmp_path, docker(networks=networks), cluster=cluster_state(Presence.RUNNING, first))
     assert remains(given).network == expected
 
 
 def test_a_network_without_any_node_left(tmp_path: Path) -> None:
-    found = remains(situation(tmp_path, docker(ids=(), networks=network(PUSHED), volumes="")))
+    found = remains(facts(tmp_path, docker(ids=(), networks=network(PUSHED), volumes="")))
     assert (found.network, found.guests) == ("k3d-openframe-dev", (PUSHED,))
     assert not found.nothing
 
@@ -131,7 +131,7 @@ def test_guests_are_all_that_are_not_nodes(tmp_path: Path) -> None:
         GHCR: there(GHCR, **stopped),
         "k3d-elsewhere": there("k3d-elsewhere", **stopped, networks=("bridge", "k3d-openframe-dev-2")),
     }
-    given = situation(tmp_path, docker(networks=inside), registries=registries)
+    given = facts(tmp_path, docker(networks=inside), registries=registries)
     assert remains(given).guests == (GHCR, PUSHED, "somebodys-database")
 
 
@@ -146,7 +146,7 @@ ALL = Remains(
 
 
 def test_nodes_go_first_and_the_network_after_its_guests(tmp_path: Path) -> None:
-    plan = by_name(removal.steps(situation(tmp_path), ALL))
+    plan = by_name(removal.steps(facts(tmp_path), ALL))
     guests = tuple(f"down: take {name} out of the network" for name in (PUSHED, GHCR))
     assert {name: step.needs for name, step in plan.items()} == {
         NODES: (),
@@ -162,7 +162,7 @@ def test_nodes_go_first_and_the_network_after_its_guests(tmp_path: Path) -> None
 
 def test_the_commands(tmp_path: Path) -> None:
     fake = docker()
-    for step in removal.steps(situation(tmp_path, fake), ALL):
+    for step in removal.steps(facts(tmp_path, fake), ALL):
         if step.name not in (ENTRY, FILES):
             act(step)
     assert fake.lines == [
@@ -176,7 +176,7 @@ def test_the_commands(tmp_path: Path) -> None:
 
 def test_the_entry_is_taken_out_and_others_stay(tmp_path: Path) -> None:
     path = with_entry(tmp_path)
-    step = by_name(removal.steps(situation(tmp_path), ALL))[ENTRY]
+    step = by_name(removal.steps(facts(tmp_path), ALL))[ENTRY]
     assert step.why == str(path)
     assert not act(step).skipped
     left = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -192,7 +192,7 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
         raise kind(path, "Read-only file system")
 
     monkeypatch.setattr("tasks.clients.kubeconfig.remove", refused)
-    report = act(by_name(removal.steps(situation(tmp_path), ALL))[ENTRY])
+    report = act(by_name(removal.steps(facts(tmp_path), ALL))[ENTRY])
     assert report.skipped
     assert f"{said}: its entry stays" in report.why
 
@@ -200,12 +200,12 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
 def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:
     path = with_entry(tmp_path)
     moved = path.rename(tmp_path / "mine")
-    given = situation(tmp_path, environ={"HOME": "/nowhere", "KUBECONFIG": f"{moved}:/other"})
+    given = facts(tmp_path, environ={"HOME": "/nowhere", "KUBECONFIG": f"{moved}:/other"})
     assert by_name(removal.steps(given, remains(given)))[ENTRY].skip is None
 
 
 def test_private_files(tmp_path: Path) -> None:
-    given = situation(tmp_path)
+    given = facts(tmp_path)
     with_files(given)
     neighbour = given.folders.state.with_name("openframe-dev-2")
     neighbour.mkdir()
@@ -217,7 +217,7 @@ def test_private_files(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_not_removed(tmp_path: Path) -> None:
     fake = docker()
-    made = removal.steps(situation(tmp_path, fake), Remains())
+    made = removal.steps(facts(tmp_path, fake), Remains())
     assert [(step.name, step.skip) for step in made] == [
         (NODES, "there are none"),
         (NETWORK, "k3d made none for it"),
@@ -227,18 +227,18 @@ def test_what_is_not_there_is_not_removed(tmp_path: Path) -> None:
     ]
 
 
-def run(given: Situation) -> list[State]:
+def run(given: Facts) -> list[State]:
     steps = removal.steps(given, remains(given))
     return [result.state for result in Run(steps, Bounds(work=4), refresh=0.01).execute()]
 
 
 def test_twice(tmp_path: Path) -> None:
     """The second finds nothing, and says so."""
-    given = situation(tmp_path, docker())
+    given = facts(tmp_path, docker())
     with_entry(tmp_path)
     with_files(given)
     assert set(run(given)) == {State.RAN}
-    again = situation(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes=""))
+    again = facts(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes=""))
     assert set(run(again)) == {State.SKIPPED}
 
 
@@ -248,14 +248,14 @@ def test_twice(tmp_path: Path) -> None:
 def test_stopping_is_for_nodes_that_run(tmp_path: Path) -> None:
     fake = docker()
     nodes = (node("server-0"), node("agent-0", running=False), node("serverlb"))
-    (step,) = stop_steps(situation(tmp_path, fake, standing=standing(Presence.RUNNING, *nodes)))
+    (step,) = stop_steps(facts(tmp_path, fake, cluster=cluster_state(Presence.RUNNING, *nodes)))
     act(step)
     assert fake.lines == ["docker stop -t 10 k3d-openframe-dev-server-0 k3d-openframe-dev-serverlb"]
 
 
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.STOPPED])
 def test_none_of_them_runs(tmp_path: Path, presence: Presence) -> None:
-    (step,) = stop_steps(situation(tmp_path, presence=presence))
+    (step,) = stop_steps(facts(tmp_path, presence=presence))
     assert step.skip == "none of them runs"
 
 
@@ -276,7 +276,7 @@ def making(*needs: str) -> list[Step]:
 
 
 def test_what_makes_a_cluster_waits_for_what_removes_the_old_one(tmp_path: Path) -> None:
-    old = removal.steps(situation(tmp_path), replace(ALL, guests=()))
+    old = removal.steps(facts(tmp_path), replace(ALL, guests=()))
     plan = by_name(before(old, making()))
     names = {step.name for step in old}
     assert list(plan)[: len(old)] == [step.name for step in old]

@@ -13,20 +13,20 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d import steps as plan
 from tasks.k3d.config import Ports, Shape
 from tasks.k3d.network import Network
 from tasks.k3d.steps import ANSWER, CLEAR, CREATE, KUBECONFIG, MARK, READY, START, WATCH, cluster_steps, watch_step
 from tests.checks.given import engine
-from tests.given import act, by_name, node, settings, situation, standing
+from tests.given import act, by_name, cluster_state, facts, node, settings
 from tests.programs import Answer, FakePrograms
 
 BEFORE = ("prepull: k3s", "registry: push")
 IMAGE = "rancher/k3s:v1.32.3-k3s1"
 
 
-def steps(given: Situation) -> list[Step]:
+def steps(given: Facts) -> list[Step]:
     return cluster_steps(given, BEFORE, lambda ports, _told: ports)
 
 
@@ -39,7 +39,7 @@ def needs(made: list[Step]) -> dict[str, tuple[str, ...]]:
 
 
 def test_making_one(tmp_path: Path) -> None:
-    made = steps(situation(tmp_path))
+    made = steps(facts(tmp_path))
     assert needs(made) == {
         CREATE: BEFORE,
         ANSWER: BEFORE,  # not after the creation: beside it
@@ -54,7 +54,7 @@ def test_making_one(tmp_path: Path) -> None:
 
 def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
     fake = FakePrograms(otherwise=Answer())
-    made = steps(situation(tmp_path, fake, presence=Presence.INCOMPLETE))
+    made = steps(facts(tmp_path, fake, presence=Presence.INCOMPLETE))
     assert needs(made)[CLEAR] == ()
     assert needs(made)[CREATE] == needs(made)[ANSWER] == (CLEAR, *BEFORE)
     assert "never recorded as complete" in made[0].why
@@ -71,7 +71,7 @@ def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
     ],
 )
 def test_why_it_is_made(tmp_path: Path, servers: int, agents: int, why: str) -> None:
-    given = situation(tmp_path, settings=settings(cluster={"servers": servers}), shape=shape(agents))
+    given = facts(tmp_path, settings=settings(cluster={"servers": servers}), shape=shape(agents))
     assert by_name(_alone(steps(given)))[CREATE].why == why
 
 
@@ -83,7 +83,7 @@ def _alone(made: list[Step]) -> list[Step]:
 
 def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
     def expected(agents: int, **cluster: Any) -> float:
-        given = situation(tmp_path, settings=settings(cluster=cluster), shape=shape(agents))
+        given = facts(tmp_path, settings=settings(cluster=cluster), shape=shape(agents))
         return next(step.expected or 0.0 for step in steps(given) if step.name == CREATE)
 
     assert expected(0) < expected(1) < expected(1, loadbalancer=True) < expected(1, servers=3)
@@ -91,14 +91,14 @@ def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
 
 def test_limits_of_time(tmp_path: Path) -> None:
     chosen = settings(cluster={"timeout": 100}, timeouts={"api": 50})
-    made = {step.name: step.deadline for step in steps(situation(tmp_path, settings=chosen))}
+    made = {step.name: step.deadline for step in steps(facts(tmp_path, settings=chosen))}
     assert made[CREATE] == 130
     assert made[ANSWER] == made[READY] == 50
 
 
 def test_what_k3d_would_not_take_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"cluster\.env\.0: 'agent:7'"):
-        steps(situation(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
+        steps(facts(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
 
 
 def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
         return ""
 
     fake = FakePrograms(answers={"docker cp": copy, "docker container inspect": json.dumps([{"Id": "id-of-it"}])})
-    given = situation(tmp_path, fake)
+    given = facts(tmp_path, fake)
     given.folders.state.mkdir(parents=True)
     act(next(step for step in steps(given) if step.name == MARK))
     assert fake.lines == [
@@ -123,7 +123,7 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
 
 def test_starting_one(tmp_path: Path) -> None:
     k3d = FakePrograms(otherwise=Answer())
-    made = steps(situation(tmp_path, presence=Presence.STOPPED, k3d_programs=k3d))
+    made = steps(facts(tmp_path, presence=Presence.STOPPED, k3d_programs=k3d))
     assert needs(made) == {START: BEFORE, ANSWER: BEFORE, KUBECONFIG: (ANSWER,), READY: (KUBECONFIG,)}
     assert made[0].why == "2 of its 2 containers do not run"
     assert made[0].wait
@@ -132,7 +132,7 @@ def test_starting_one(tmp_path: Path) -> None:
 
 
 def test_one_that_runs(tmp_path: Path) -> None:
-    made = steps(situation(tmp_path, presence=Presence.RUNNING))
+    made = steps(facts(tmp_path, presence=Presence.RUNNING))
     assert [(step.name, step.skip) for step in made] == [
         (CREATE, "1 server and 1 agent run already"),
         (READY, "the API answers"),
@@ -140,9 +140,9 @@ def test_one_that_runs(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_path: Path) -> None:
-    stands = standing(Presence.RUNNING, node("server-0"))
+    stands = cluster_state(Presence.RUNNING, node("server-0"))
     programs, given = FakePrograms(otherwise=Answer()), replace(shape(1), network=Network(authorities="PEM"))
-    found = situation(tmp_path, programs, presence=Presence.RUNNING, standing=stands, shape=given)
+    found = facts(tmp_path, programs, presence=Presence.RUNNING, cluster=stands, shape=given)
     found.folders.state.mkdir(parents=True)
     (step,) = [each for each in steps(found) if each.skip is None]
     act(step)
@@ -165,9 +165,9 @@ def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_
 def test_more_agents_are_added_and_none_is_taken_away(
     tmp_path: Path, there: tuple[str, ...], wanted: int, added: list[str]
 ) -> None:
-    stands = standing(Presence.RUNNING, *(node(name) for name in there))
+    stands = cluster_state(Presence.RUNNING, *(node(name) for name in there))
     k3d = FakePrograms(otherwise=Answer())
-    given = situation(tmp_path, presence=Presence.RUNNING, standing=stands, shape=shape(wanted), k3d_programs=k3d)
+    given = facts(tmp_path, presence=Presence.RUNNING, cluster=stands, shape=shape(wanted), k3d_programs=k3d)
     made = [step for step in steps(given) if step.skip is None]
     assert [step.name for step in made] == [f"cluster: add agent openframe-dev-{name}" for name in added]
     assert all(step.needs == (READY, *BEFORE) and step.wait for step in made)
@@ -196,10 +196,10 @@ def test_the_first_agents_get_the_arguments_that_are_for_them(tmp_path: Path) ->
         ]
     }
     k3d = FakePrograms(otherwise=Answer())
-    stands = standing(Presence.RUNNING, node("server-0"))
+    stands = cluster_state(Presence.RUNNING, node("server-0"))
     chosen = settings(cluster={"args": args})
-    given = situation(
-        tmp_path, settings=chosen, presence=Presence.RUNNING, standing=stands, shape=shape(2), k3d_programs=k3d
+    given = facts(
+        tmp_path, settings=chosen, presence=Presence.RUNNING, cluster=stands, shape=shape(2), k3d_programs=k3d
     )
     for step in steps(given):
         if step.skip is None:
@@ -216,7 +216,7 @@ def test_where_the_engine_sees_no_files_what_needs_one_is_refused(
     tmp_path: Path, servers: int, kubelet: dict[str, Any], refused: bool
 ) -> None:
     chosen = settings(cluster={"servers": servers, "kubelet_config": kubelet})
-    given = situation(tmp_path, settings=chosen, host=replace(engine(), files=False, here=False))
+    given = facts(tmp_path, settings=chosen, host=replace(engine(), files=False, here=False))
     with pytest.raises(BadInput, match="kubelets") if refused else contextlib.nullcontext():
         steps(given)
 
@@ -224,7 +224,7 @@ def test_where_the_engine_sees_no_files_what_needs_one_is_refused(
 def test_nor_does_an_added_agent_get_one(tmp_path: Path) -> None:
     k3d = FakePrograms(otherwise=Answer())
     blind = replace(engine(), files=False, here=False)
-    given = situation(tmp_path, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d, host=blind)
+    given = facts(tmp_path, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d, host=blind)
     act(steps(given)[-1])
     assert "--memory" not in k3d.lines[0]
 
@@ -232,13 +232,13 @@ def test_nor_does_an_added_agent_get_one(tmp_path: Path) -> None:
 def test_an_added_agent_without_limits(tmp_path: Path) -> None:
     k3d = FakePrograms(otherwise=Answer())
     off = settings(cluster={"limits": {"enabled": False}})
-    given = situation(tmp_path, settings=off, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d)
+    given = facts(tmp_path, settings=off, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d)
     act(steps(given)[-1])
     assert "--memory" not in k3d.lines[0]
 
 
 def test_the_guard(tmp_path: Path) -> None:
-    step = watch_step(situation(tmp_path), ("a", "b"), ("c",))
+    step = watch_step(facts(tmp_path), ("a", "b"), ("c",))
     assert (step.name, step.until, step.needs, step.wait) == (WATCH, ("a", "b"), ("c",), True)
     assert step.deadline >= 86400
     assert step.why
@@ -246,4 +246,4 @@ def test_the_guard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ports", [Ports(http=80, https=443, api=6550), None])
 def test_a_plan_needs_no_ports(tmp_path: Path, ports: Ports | None) -> None:
-    assert plan.CREATE in needs(steps(situation(tmp_path, ports=ports)))
+    assert plan.CREATE in needs(steps(facts(tmp_path, ports=ports)))

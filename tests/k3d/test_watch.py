@@ -17,7 +17,7 @@ from tasks.k3d import watch as module
 from tasks.k3d.watch import watching
 from tests.causes.deaths import STARTED
 from tests.cluster.watched import AGENT, MAY_PASS, SERVER, UNKNOWN_FLAG, Engine, Watched, die, event, until
-from tests.given import context, situation
+from tests.given import context, facts
 from tests.programs import Answer, Asked, FakePrograms
 
 
@@ -41,7 +41,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def watched(tmp_path: Path, engine: Engine) -> Iterator[Watched]:
-    made = Watched(situation(tmp_path, engine.programs()), engine)
+    made = Watched(facts(tmp_path, engine.programs()), engine)
     yield made
     made.cancelled.set()
     made.join()
@@ -191,7 +191,7 @@ def test_nodes_that_are_removed_on_purpose(watched: Watched, engine: Engine) -> 
     engine.logs[SERVER] = UNKNOWN_FLAG
     engine.send(event("start"))
     until(lambda: engine.followed.get(SERVER))
-    watched.given.handover.removing = True
+    watched.given.outputs.removing = True
     engine.send(die(code=137))
     engine.write(SERVER, UNKNOWN_FLAG)
     time.sleep(0.1)
@@ -204,7 +204,7 @@ def test_a_log_that_is_gone_tells_nothing(tmp_path: Path) -> None:
     engine = Engine()
     programs = engine.programs()
     programs.answers["docker logs --tail"] = Answer(code=1, err="Error response from daemon: No such container: x")
-    watched = Watched(situation(tmp_path, programs), engine)
+    watched = Watched(facts(tmp_path, programs), engine)
     engine.send(die())
     until(lambda: programs.told("docker logs --tail"))
     time.sleep(0.1)
@@ -214,16 +214,16 @@ def test_a_log_that_is_gone_tells_nothing(tmp_path: Path) -> None:
 def test_nodes_whose_removal_begins_while_their_log_is_read(tmp_path: Path) -> None:
     engine = Engine()
     programs = engine.programs()
-    given = situation(tmp_path, programs)
+    given = facts(tmp_path, programs)
 
     def read(_asked: Asked) -> Answer:
-        given.handover.removing = True
+        given.outputs.removing = True
         return Answer(out=UNKNOWN_FLAG)
 
     programs.answers["docker logs --tail"] = read
     made = Watched(given, engine)
     engine.send(die())
-    until(lambda: given.handover.removing)
+    until(lambda: given.outputs.removing)
     time.sleep(0.1)
     assert made.end().why == "no node died"
 
@@ -262,7 +262,7 @@ def test_k3s_that_was_killed_in_a_container_that_goes_on(watched: Watched, engin
     error = watched.died()
     assert f"the node {SERVER} has ended: its k3s was killed" in error.what
     assert error.exit_code == 137
-    assert watched.given.handover.ended == {SERVER: f"k3s in {SERVER} was killed"}
+    assert watched.given.outputs.ended == {SERVER: f"k3s in {SERVER} was killed"}
 
 
 @pytest.mark.usefixtures("silent")
@@ -297,6 +297,6 @@ def test_one_look_that_finds_nothing_may_have_met_a_restart(watched: Watched, en
 
 @pytest.mark.parametrize("answer", [Answer(), Answer(err="unexpected EOF", code=1)])
 def test_the_engine_ends(tmp_path: Path, answer: Answer) -> None:
-    given = situation(tmp_path, FakePrograms(answers={"docker events": answer}))
+    given = facts(tmp_path, FakePrograms(answers={"docker events": answer}))
     with pytest.raises(LaunchError, match="the Docker engine has stopped, or was restarted"):
         watching(given)(context())

@@ -280,7 +280,7 @@ def test_docker_is_restarted(fresh: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def standing(project: Project, lab: World) -> Project:
+def cluster_state(project: Project, lab: World) -> Project:
     """A cluster that stands, for what concerns single releases."""
     project.configure(settings(lab))
     completed(project)

@@ -41,4 +41,4 @@ def test_kinds_of_the_users_manifests_are_brought_by_k3s_or_by_releases(tmp_path
     ]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump_all(objects))
     settings = given.settings(manifests={"files": [str(tmp_path / "own.yaml")]})
-    assert _brought(given.situation(tmp_path, settings=settings)) == BROUGHT
+    assert _brought(given.facts(tmp_path, settings=settings)) == BROUGHT

@@ -31,7 +31,7 @@ def start() -> Profile:
 
 def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
     """Of a launch that has taken what this profile says."""
-    _situation, steps = a_launch(folder)
+    _facts, steps = a_launch(folder)
     rows = [
         {
             "name": step.name,

@@ -9,7 +9,7 @@ from tasks.core.errors import BadInput
 from tasks.engine.estimate import estimate
 from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.rehearsal.answers import answer
 from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
@@ -32,10 +32,10 @@ WIDE = Bounds(work=4, kinds={"download": 3})
 CHOOSERS = Choosers(next_ports=lambda ports, _taken: ports, free_port=lambda wish: wish or 5000)
 
 
-def a_launch(folder: Path, **cluster: object) -> tuple[Situation, list[Step]]:
+def a_launch(folder: Path, **cluster: object) -> tuple[Facts, list[Step]]:
     settings = given.settings(helm=RELEASES, cluster=cluster)
-    situation = given.situation(folder, settings=settings, standing=given.standing(Presence.ABSENT))
-    return situation, launch(situation, PARTS, CHOOSERS)
+    facts = given.facts(folder, settings=settings, cluster=given.cluster_state(Presence.ABSENT))
+    return facts, launch(facts, PARTS, CHOOSERS)
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def profile() -> Profile:
 
 
 def test_a_launch_ends_after_all_its_steps_and_begins_before_them(tmp_path: Path, profile: Profile) -> None:
-    situation, steps = a_launch(tmp_path)
-    spans = simulate(activities(steps, scene(steps, situation, WhatIf()), profile), Machine(cores=2), WIDE)
+    facts, steps = a_launch(tmp_path)
+    spans = simulate(activities(steps, scene(steps, facts, WhatIf()), profile), Machine(cores=2), WIDE)
     assert spans[BEFORE][0] == 0.0
     assert spans[AFTER][1] == max(end for _, end in spans.values())
     acting = [step.name for step in steps if not step.until]
@@ -65,8 +65,8 @@ def test_a_launch_ends_after_all_its_steps_and_begins_before_them(tmp_path: Path
     ],
 )
 def test_waits_end_with_what_they_wait_for(earlier: str, later: str, tmp_path: Path, profile: Profile) -> None:
-    situation, steps = a_launch(tmp_path)
-    spans = simulate(activities(steps, scene(steps, situation, WhatIf()), profile), Machine(cores=2), WIDE)
+    facts, steps = a_launch(tmp_path)
+    spans = simulate(activities(steps, scene(steps, facts, WhatIf()), profile), Machine(cores=2), WIDE)
     assert spans[later][1] >= spans[earlier][1]
 
 
@@ -78,14 +78,14 @@ def test_waits_end_with_what_they_wait_for(earlier: str, later: str, tmp_path: P
     ],
 )
 def test_fewer_cores_take_longer(one: Machine, other: Machine, tmp_path: Path, profile: Profile) -> None:
-    situation, steps = a_launch(tmp_path)
-    found = activities(steps, scene(steps, situation, WhatIf()), profile)
+    facts, steps = a_launch(tmp_path)
+    found = activities(steps, scene(steps, facts, WhatIf()), profile)
     assert simulate(found, one, WIDE)[AFTER][1] > simulate(found, other, WIDE)[AFTER][1]
 
 
 @pytest.mark.parametrize("change", [{"agents": 3}, {"balanced": True}, {"servers": 3}, {"cached": False}])
 def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, profile: Profile) -> None:
-    _situation, steps = a_launch(tmp_path)
+    _facts, steps = a_launch(tmp_path)
     slow = Machine(cores=2, line=1e6)
     usual = simulate(activities(steps, Scene(), profile), slow, WIDE)
     more = simulate(activities(steps, Scene(**change), profile), slow, WIDE)  # type: ignore[arg-type]
@@ -96,8 +96,8 @@ def test_more_to_do_takes_longer(change: dict[str, object], tmp_path: Path, prof
 def test_what_is_pulled_ahead_is_there_when_its_pod_is_placed(tmp_path: Path, profile: Profile) -> None:
     ends = {}
     for wish in (False, True):
-        situation, steps = a_launch(tmp_path, pull_ahead=wish)
-        found = activities(steps, scene(steps, situation, WhatIf()), profile)
+        facts, steps = a_launch(tmp_path, pull_ahead=wish)
+        found = activities(steps, scene(steps, facts, WhatIf()), profile)
         spans = simulate(found, Machine(cores=8), WIDE)
         ends[wish] = spans[AFTER][1]
         pulls = [name for name in spans if name.startswith("~pull ahead of ")]
@@ -109,12 +109,12 @@ def test_what_is_pulled_ahead_is_there_when_its_pod_is_placed(tmp_path: Path, pr
 
 
 def test_images_that_are_known_have_their_own_size(tmp_path: Path, profile: Profile) -> None:
-    situation, steps = a_launch(tmp_path)
-    remember_size(situation, situation.shape.image, 1_000_000_000)
-    seen = scene(steps, situation, WhatIf(cache=False))
-    assert seen.sizes == {situation.shape.image: 1e9}
+    facts, steps = a_launch(tmp_path)
+    remember_size(facts, facts.shape.image, 1_000_000_000)
+    seen = scene(steps, facts, WhatIf(cache=False))
+    assert seen.sizes == {facts.shape.image: 1e9}
     slow = Machine(cores=2, line=1e8)
-    pull = f"prepull: {situation.shape.image}"
+    pull = f"prepull: {facts.shape.image}"
     known, unknown = (
         simulate(activities(steps, each, profile), slow, WIDE)[pull] for each in (seen, Scene(cached=False))
     )
@@ -124,43 +124,43 @@ def test_images_that_are_known_have_their_own_size(tmp_path: Path, profile: Prof
 @pytest.mark.parametrize(("image", "twice"), [("registry:2", True), ("registry:2.8.3", True), ("registry:3", False)])
 def test_a_cache_of_version_two_brings_an_image_twice(image: str, twice: bool, tmp_path: Path) -> None:
     chosen = given.settings(helm=RELEASES, registries={"image": image})
-    situation = given.situation(tmp_path, settings=chosen, standing=given.standing(Presence.ABSENT))
-    seen = scene(launch(situation, PARTS, CHOOSERS), situation, WhatIf(cache=False))
+    facts = given.facts(tmp_path, settings=chosen, cluster=given.cluster_state(Presence.ABSENT))
+    seen = scene(launch(facts, PARTS, CHOOSERS), facts, WhatIf(cache=False))
     assert seen.twice is twice
     assert seen.direct == {image}  # it comes before there is a cache
-    slow, node = Machine(cores=2, line=1e7), f"prepull: {situation.shape.image}"
+    slow, node = Machine(cores=2, line=1e7), f"prepull: {facts.shape.image}"
     profile = load(given.ROOT, "default")
-    found = activities(launch(situation, PARTS, CHOOSERS), seen, profile)
-    once = activities(launch(situation, PARTS, CHOOSERS), replace(seen, twice=False), profile)
+    found = activities(launch(facts, PARTS, CHOOSERS), seen, profile)
+    once = activities(launch(facts, PARTS, CHOOSERS), replace(seen, twice=False), profile)
     assert (simulate(found, slow, WIDE)[node][1] > simulate(once, slow, WIDE)[node][1] + 1) is twice
 
 
 def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> None:
-    situation, steps = a_launch(tmp_path)
-    told, _ = staged(given.ROOT, WhatIf(), steps, situation, WIDE)
+    facts, steps = a_launch(tmp_path)
+    told, _ = staged(given.ROOT, WhatIf(), steps, facts, WIDE)
     assert {"install platform/a", "release ready platform/a", "install platform/b"} <= told.keys()
-    assert {f"pull {image}" for image in situation.images} <= told.keys()
+    assert {f"pull {image}" for image in facts.images} <= told.keys()
     assert told["create returns"] > told["create prepare"] + told["server answers"]
     assert all(seconds >= 0 for seconds in told.values())
 
 
 def test_what_is_staged_is_what_is_expected(tmp_path: Path, profile: Profile) -> None:
-    situation, steps = a_launch(tmp_path)
-    _, expected = staged(given.ROOT, WhatIf(), steps, situation, WIDE)
-    told = answer(profile, WhatIf(), steps, situation, WIDE)
+    facts, steps = a_launch(tmp_path)
+    _, expected = staged(given.ROOT, WhatIf(), steps, facts, WIDE)
+    told = answer(profile, WhatIf(), steps, facts, WIDE)
     assert estimate(steps, expected, WIDE).total_s == pytest.approx(told.total_s, rel=0.1)
     assert expected.keys() == {step.name for step in steps if step.skip is None and not step.until}
 
 
 def test_on_a_cluster_that_stands_nothing_is_told_of_its_creation(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, settings=given.settings(helm={"releases": []}))
-    steps = launch(situation, ("namespaces",), CHOOSERS)
-    assert "create returns" not in staged(given.ROOT, WhatIf(), steps, situation, WIDE)[0]
+    facts = given.facts(tmp_path, settings=given.settings(helm={"releases": []}))
+    steps = launch(facts, ("namespaces",), CHOOSERS)
+    assert "create returns" not in staged(given.ROOT, WhatIf(), steps, facts, WIDE)[0]
 
 
 def test_an_answer_names_the_change_that_helps_most(tmp_path: Path, profile: Profile) -> None:
-    situation, steps = a_launch(tmp_path)
-    found = answer(profile, WhatIf(line=1e5, cache=False), steps, situation, WIDE)
+    facts, steps = a_launch(tmp_path)
+    found = answer(profile, WhatIf(line=1e5, cache=False), steps, facts, WIDE)
     assert found.total_s > found.floor_s > 0
     assert found.changes[0].what in ("a line twice as fast", "caches that have the images")
     assert [each.total_s for each in found.changes] == sorted(each.total_s for each in found.changes)
@@ -203,7 +203,7 @@ def test_an_unknown_profile_is_told_with_those_that_are_there() -> None:
 
 
 def test_costs_without_figures_take_no_time(tmp_path: Path) -> None:
-    situation, steps = a_launch(tmp_path)
-    spans = simulate(activities(steps, scene(steps, situation, WhatIf()), Profile()), Machine(cores=2), WIDE)
+    facts, steps = a_launch(tmp_path)
+    spans = simulate(activities(steps, scene(steps, facts, WhatIf()), Profile()), Machine(cores=2), WIDE)
     assert spans[AFTER][1] < 2.0  # bytes that are unpacked
     assert Profile().boot == Cost()

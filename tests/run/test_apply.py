@@ -23,9 +23,9 @@ SPACE = obj("Namespace", "platform")
 
 def without_live(folder: Path, programs: FakePrograms, **more: Any) -> Step:
     """For an API that only kubectl can write to."""
-    situation = given.situation(folder, programs)
-    reached(situation, FakeApi())
-    return apply_step(situation, "apply", "task", [ONE, TWO], needs=(), **more)
+    facts = given.facts(folder, programs)
+    reached(facts, FakeApi())
+    return apply_step(facts, "apply", "task", [ONE, TWO], needs=(), **more)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def without_live(folder: Path, programs: FakePrograms, **more: Any) -> Step:
 def test_only_what_is_missing_or_changed_goes_in(
     tmp_path: Path, wanted: list[dict[str, Any]], there: list[dict[str, Any]], applied: list[dict[str, Any]], why: str
 ) -> None:
-    found = difference(given.situation(tmp_path, live=holding(there)), wanted)
+    found = difference(given.facts(tmp_path, live=holding(there)), wanted)
     assert list(found.objects) == applied
     assert why in found.why
 
@@ -58,33 +58,33 @@ def test_who_held_what_of_an_object_is_told_when_it_is_as_configured_again(tmp_p
     edited = {"manager": "kubectl-edit", "fieldsV1": {"f:data": {"f:a": {}}}}
     there = {**TWO, "data": {"a": "2"}, "metadata": {**TWO["metadata"], "managedFields": [edited]}}
     programs = FakePrograms(answers={"kubectl": ""})
-    situation = given.situation(tmp_path, programs, live=holding([there]))
-    reached(situation, FakeApi())
-    report = given.act(apply_step(situation, "apply", "manifests", [ONE, TWO], needs=()))
+    facts = given.facts(tmp_path, programs, live=holding([there]))
+    reached(facts, FakeApi())
+    report = given.act(apply_step(facts, "apply", "manifests", [ONE, TWO], needs=()))
     said = "manifests: data.a of configmap/two in platform, held by kubectl-edit, is set to the configured value"
     assert report.notes == (said,)
 
 
 def test_where_no_cluster_can_be_asked_everything_goes_in(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path)
-    assert difference(situation, [ONE, TWO]).why == "2 to apply"
-    assert difference(situation, []).why == "nothing is configured"
+    facts = given.facts(tmp_path)
+    assert difference(facts, [ONE, TWO]).why == "2 to apply"
+    assert difference(facts, []).why == "nothing is configured"
 
 
 def test_many_reasons_are_shortened(tmp_path: Path) -> None:
     wanted = [finish(obj("ConfigMap", f"m{n}", "platform")) for n in range(5)]
-    assert difference(given.situation(tmp_path, live=holding([])), wanted).why.endswith("m2: missing; and 2 more")
+    assert difference(given.facts(tmp_path, live=holding([])), wanted).why.endswith("m2: missing; and 2 more")
 
 
 def test_values_of_secrets_are_in_no_reason(tmp_path: Path) -> None:
     wanted = finish(obj("Secret", "s", "platform", type="Opaque", data={"k": "Y2FuYXJ5"}))
     live = holding([{**wanted, "data": {"k": "b3RoZXI="}}])
-    assert difference(given.situation(tmp_path, live=live), [wanted]).why == "platform/secret/s: changed: data.k"
+    assert difference(given.facts(tmp_path, live=live), [wanted]).why == "platform/secret/s: changed: data.k"
 
 
 def test_a_step_without_anything_to_do_is_skipped_with_the_reason(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, live=holding([ONE]))
-    step = apply_step(situation, "apply", "task", [ONE], needs=("a",))
+    facts = given.facts(tmp_path, live=holding([ONE]))
+    step = apply_step(facts, "apply", "task", [ONE], needs=("a",))
     assert (step.skip, step.needs) == ("all 1 are as configured", ("a",))
 
 
@@ -134,8 +134,8 @@ def test_only_what_can_pass_is_tried_again(
 
 
 def test_the_deadline_is_a_setting(tmp_path: Path) -> None:
-    situation = given.situation(tmp_path, settings=given.settings(timeouts={"command": 7}))
-    assert apply_step(situation, "apply", "task", [ONE], needs=()).deadline == 7
+    facts = given.facts(tmp_path, settings=given.settings(timeouts={"command": 7}))
+    assert apply_step(facts, "apply", "task", [ONE], needs=()).deadline == 7
 
 
 @pytest.mark.parametrize(

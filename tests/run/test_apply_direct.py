@@ -34,12 +34,12 @@ class Kept:
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.programs = FakePrograms(otherwise=Answer(), log_dir=self.logs)
-        self.situation = given.situation(folder, self.programs)
+        self.facts = given.facts(folder, self.programs)
         self.api = DirectApi(*objects)
-        reached(self.situation, self.api)
+        reached(self.facts, self.api)
 
     def step(self, wanted: Sequence[Object], **more: Any) -> Step:
-        return apply_step(self.situation, "apply", "task", wanted, needs=(), **more)
+        return apply_step(self.facts, "apply", "task", wanted, needs=(), **more)
 
     @property
     def log(self) -> str:
@@ -166,4 +166,4 @@ def test_what_the_api_repeats_of_a_secret_is_in_no_log_and_no_error(kept: Kept) 
 
 def test_without_a_kubeconfig_there_is_no_cluster(tmp_path: Path) -> None:
     with pytest.raises(ClusterAbsent, match="there is no kubeconfig"):
-        applying(given.situation(tmp_path), [ONE])(given.context())
+        applying(given.facts(tmp_path), [ONE])(given.context())

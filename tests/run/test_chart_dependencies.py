@@ -13,7 +13,7 @@ import yaml
 
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import MASK, redact
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.run.chart_dependencies import Source, check, read
 from tasks.run.chart_steps import REPOSITORIES
 from tasks.run.charts import chart_of
@@ -161,11 +161,11 @@ def packing(asked: Asked) -> Answer:
     return Answer()
 
 
-def building(folder: Path, **answers: Any) -> tuple[Situation, FakePrograms]:
+def building(folder: Path, **answers: Any) -> tuple[Facts, FakePrograms]:
     settings = given.settings(helm={"repositories": SHOP, "releases": []})
-    situation, programs = of(folder, root=folder, settings=settings)
+    facts, programs = of(folder, root=folder, settings=settings)
     programs.answers.update({"helm package": packing, "helm dependency list": LISTED, **answers})
-    return situation, programs
+    return facts, programs
 
 
 def umbrella(folder: Path) -> None:
@@ -183,8 +183,8 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_copy_gets_what_is_missing(tmp_path: Path) -> None:
     umbrella(tmp_path)
     before = {name: content(tmp_path / name) for name in ("all", "part")}
-    situation, programs = building(tmp_path)
-    steps = planned(situation, release("./all"))
+    facts, programs = building(tmp_path)
+    steps = planned(facts, release("./all"))
     assert list(steps) == [
         REPOSITORIES,
         "helm: fetch oci://r.example.com/charts/db 2.0.0",
@@ -195,7 +195,7 @@ def test_a_copy_gets_what_is_missing(tmp_path: Path) -> None:
     assert build.needs == ("helm: fetch oci://r.example.com/charts/db 2.0.0", "helm: fetch shop/web 1.0.0")
     run(steps)
     given.act(build)
-    copy = Path(chart_of(situation, release("./all")).archive(situation))
+    copy = Path(chart_of(facts, release("./all")).archive(facts))
     assert tmp_path / "cache" in copy.parents
     assert sorted(content(copy)) == [
         "Chart.yaml",
@@ -210,13 +210,13 @@ def test_a_copy_gets_what_is_missing(tmp_path: Path) -> None:
 
 
 def built(folder: Path, **answers: Any) -> str:
-    situation, _programs = building(folder, **answers)
-    steps = planned(situation, release("./all"))
+    facts, _programs = building(folder, **answers)
+    steps = planned(facts, release("./all"))
     build = steps.pop("helm: build ./all")
     run(steps)
     if build.skip is None:
         given.act(build)
-    return f"{build.skip or 'built'} {chart_of(situation, release('./all')).identity}"
+    return f"{build.skip or 'built'} {chart_of(facts, release('./all')).identity}"
 
 
 @pytest.mark.parametrize("changed", ["all/templates/all.yaml", "part/templates/new.yaml", "all/Chart.lock"])
@@ -287,7 +287,7 @@ def test_a_dependency_that_does_not_fit_is_named(state: str) -> None:
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chart(tmp_path / "all")
-    situation, refused = building(tmp_path)[0], PermissionError(errno.EACCES, "Permission denied", "all.yaml")
+    facts, refused = building(tmp_path)[0], PermissionError(errno.EACCES, "Permission denied", "all.yaml")
     monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=refused))
     with pytest.raises(BadInput, match="cannot be read"):
-        chart_of(situation, release("./all"))
+        chart_of(facts, release("./all"))

@@ -15,7 +15,7 @@ import yaml
 from tasks.clients import helm
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.process.command import Completed, DeadlinePassed
 from tasks.run.chart_steps import REPOSITORIES, fetch_steps
 from tasks.run.charts import Chart, chart_of
@@ -40,19 +40,19 @@ def pulling(asked: Asked) -> Answer:
     return Answer()
 
 
-def of(folder: Path, **changes: Any) -> tuple[Situation, FakePrograms]:
-    """A situation with two repositories, whose Helm has a folder of its own."""
+def of(folder: Path, **changes: Any) -> tuple[Facts, FakePrograms]:
+    """the facts with two repositories, whose Helm has a folder of its own."""
     programs = FakePrograms(answers={"helm pull": pulling, "helm repo update": ""}, env={"HOME": str(folder)})
-    made = given.situation(folder, programs, **{"settings": SETTINGS, **changes})
+    made = given.facts(folder, programs, **{"settings": SETTINGS, **changes})
     place = made.folders.repositories(made.settings.helm.repositories)
     return replace(made, helm_programs=programs.with_env(helm.environment(folder / "cache", place))), programs
 
 
-def listed(situation: Situation) -> list[dict[str, str]]:
+def listed(facts: Facts) -> list[dict[str, str]]:
     """The file of repositories that Helm is given."""
-    found: list[dict[str, str]] = yaml.safe_load(
-        Path(situation.helm_programs.env["HELM_REPOSITORY_CONFIG"]).read_text()
-    )["repositories"]
+    found: list[dict[str, str]] = yaml.safe_load(Path(facts.helm_programs.env["HELM_REPOSITORY_CONFIG"]).read_text())[
+        "repositories"
+    ]
     return found
 
 
@@ -60,9 +60,9 @@ def release(chart: str, version: str | None = None, **more: Any) -> Release:
     return Release(name="web", namespace="web", chart=chart, version=version, **more)
 
 
-def planned(situation: Situation, *releases: Release, wanted: bool = True) -> dict[str, Step]:
-    charts = tuple(chart_of(situation, each) for each in releases)
-    return named(fetch_steps(situation, charts, frozenset(each.id for each in charts) if wanted else frozenset()))
+def planned(facts: Facts, *releases: Release, wanted: bool = True) -> dict[str, Step]:
+    charts = tuple(chart_of(facts, each) for each in releases)
+    return named(fetch_steps(facts, charts, frozenset(each.id for each in charts) if wanted else frozenset()))
 
 
 def run(steps: dict[str, Step]) -> None:
@@ -106,26 +106,26 @@ def local(folder: Path) -> Path:
 
 def test_a_chart_on_this_machine_changes_with_its_files(tmp_path: Path) -> None:
     chart = local(tmp_path)
-    situation, _programs = of(tmp_path, root=tmp_path / "project")
-    seen = [chart_of(situation, release("./chart")).identity]
+    facts, _programs = of(tmp_path, root=tmp_path / "project")
+    seen = [chart_of(facts, release("./chart")).identity]
     (chart / "templates" / "all.yaml").write_text("kind: Secret\n")
-    seen.append(chart_of(situation, release("./chart")).identity)
+    seen.append(chart_of(facts, release("./chart")).identity)
     (chart / "templates" / "all.yaml").rename(chart / "templates" / "some.yaml")
-    seen.append(chart_of(situation, release("./chart")).identity)
+    seen.append(chart_of(facts, release("./chart")).identity)
     assert len(set(seen)) == 3
-    assert chart_of(situation, release(str(chart))).path == chart
+    assert chart_of(facts, release(str(chart))).path == chart
 
 
 def test_a_chart_on_this_machine_is_used_where_it_is(tmp_path: Path) -> None:
     chart = local(tmp_path)
-    situation, programs = of(tmp_path, root=tmp_path / "project")
-    assert planned(situation, release("./chart")) == {}
-    assert chart_of(situation, release("./chart")).archive(situation) == str(chart)
+    facts, programs = of(tmp_path, root=tmp_path / "project")
+    assert planned(facts, release("./chart")) == {}
+    assert chart_of(facts, release("./chart")).archive(facts) == str(chart)
     archive = tmp_path / "project" / "app.tgz"
     archive.write_bytes(b"\x1f\x8b one")
-    before = chart_of(situation, release("./app.tgz")).identity
+    before = chart_of(facts, release("./app.tgz")).identity
     archive.write_bytes(b"\x1f\x8b two")
-    assert chart_of(situation, release("./app.tgz")).identity != before
+    assert chart_of(facts, release("./app.tgz")).identity != before
     assert programs.calls == []
 
 
@@ -136,16 +136,16 @@ def test_a_path_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_only_repositories_of_charts_that_must_come_are_updated(tmp_path: Path) -> None:
-    situation, programs = of(tmp_path)
-    run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
+    facts, programs = of(tmp_path)
+    run(planned(facts, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
     assert programs.lines[0] == "helm repo update one"
-    assert listed(situation) == [{"name": "one", "url": "https://one.example.com"}]
+    assert listed(facts) == [{"name": "one", "url": "https://one.example.com"}]
 
 
 @pytest.mark.parametrize(("major", "line"), [(3, "one --fail-on-repo-update-fail"), (4, "one")])
 def test_helm_3_must_be_told_to_fail(tmp_path: Path, major: int, line: str) -> None:
-    situation, programs = of(tmp_path, helm_major=major)
-    given.act(planned(situation, release("one/app", "1.0.0"))[REPOSITORIES])
+    facts, programs = of(tmp_path, helm_major=major)
+    given.act(planned(facts, release("one/app", "1.0.0"))[REPOSITORIES])
     assert programs.lines == [f"helm repo update {line}"]
 
 
@@ -165,13 +165,13 @@ def test_two_releases_of_one_chart_fetch_it_once(tmp_path: Path) -> None:
 
 
 def test_an_archive_is_kept_and_used_again(tmp_path: Path) -> None:
-    situation, programs = of(tmp_path)
-    run(planned(situation, release("one/app", "1.0.0")))
+    facts, programs = of(tmp_path)
+    run(planned(facts, release("one/app", "1.0.0")))
     assert [line.split(" --destination")[0] for line in programs.lines] == [
         "helm repo update one",
         "helm pull one/app --version 1.0.0",
     ]
-    archive = chart_of(situation, release("one/app", "1.0.0")).archive(situation)
+    archive = chart_of(facts, release("one/app", "1.0.0")).archive(facts)
     assert Path(archive).name == "app-1.0.0.tgz"
     assert tmp_path / "cache" in Path(archive).parents
     assert [each.name for each in Path(archive).parent.iterdir()] == ["app-1.0.0.tgz"], "nothing half-written is left"
@@ -184,8 +184,8 @@ def test_an_archive_is_kept_and_used_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [None, "1.0", "^1.0.0", ">=1.0.0", "1.x"])
 def test_without_an_exact_version_it_is_asked_for_again(tmp_path: Path, version: str | None) -> None:
-    situation, _programs = of(tmp_path)
-    run(planned(situation, release("one/app", version)))
+    facts, _programs = of(tmp_path)
+    run(planned(facts, release("one/app", version)))
     again, _programs = of(tmp_path)
     assert all(step.skip is None for step in planned(again, release("one/app", version)).values())
 
@@ -205,8 +205,8 @@ def test_where_no_release_changes_nothing_is_fetched(tmp_path: Path) -> None:
 
 
 def test_the_users_own_helm_files_are_never_touched(tmp_path: Path) -> None:
-    situation, programs = of(tmp_path)
-    run(planned(situation, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
+    facts, programs = of(tmp_path)
+    run(planned(facts, release("one/app", "1.0.0"), release("oci://ghcr.io/o/app", "1.0.0")))
     for call in programs.calls:
         places = {name: value for name, value in call.env.items() if name.startswith("HELM_") and value}
         assert len(places) == 7
@@ -237,33 +237,33 @@ def test_one_name_with_another_address_is_another_index(cluster: str, tmp_path: 
         settings = given.settings(
             cluster={"name": name}, helm={"repositories": {"one": url}, "releases": [], "plain_http": []}
         )
-        situation, programs = of(tmp_path, settings=settings)
+        facts, programs = of(tmp_path, settings=settings)
         programs.answers.update({"helm repo update": indexed, "helm pull": by_index})
-        steps.append(planned(situation, release("one/app", "1.0.0")))
-        charts.append((chart_of(situation, release("one/app", "1.0.0")), situation))
+        steps.append(planned(facts, release("one/app", "1.0.0")))
+        charts.append((chart_of(facts, release("one/app", "1.0.0")), facts))
     for name in (REPOSITORIES, "helm: fetch one/app 1.0.0"):
         for each in steps:
             given.act(each[name])
-    assert [Path(chart.archive(situation)).read_text() for chart, situation in charts] == [
+    assert [Path(chart.archive(facts)).read_text() for chart, facts in charts] == [
         "https://old.example.com",
         "https://new.example.com",
     ]
 
 
 def test_indexes_that_nobody_uses_any_more_are_removed(tmp_path: Path) -> None:
-    situation, _programs = of(tmp_path)
+    facts, _programs = of(tmp_path)
     old, recent = (tmp_path / "cache" / "repositories" / name for name in ("0123", "4567"))
     for each, age in ((old, 31), (recent, 1)):
         each.mkdir(parents=True)
         os.utime(each, (time.time() - age * 86400,) * 2)
-    run(planned(situation, release("one/app", "1.0.0")))
+    run(planned(facts, release("one/app", "1.0.0")))
     assert (old.exists(), recent.exists()) == (False, True)
 
 
 def oci(folder: Path, chart: str, **changes: Any) -> list[str]:
     """The calls that fetch an OCI chart, without what is made up."""
-    situation, programs = of(folder, **changes)
-    run(planned(situation, release(chart, "1.0.0")))
+    facts, programs = of(folder, **changes)
+    run(planned(facts, release(chart, "1.0.0")))
     return [line.split(" --destination")[0] for line in programs.lines]
 
 
@@ -290,12 +290,12 @@ def test_registries_on_loopback_and_those_that_are_named_are_asked_by_http(
 
 
 def test_a_registry_on_loopback_that_speaks_tls_is_asked_by_it(tmp_path: Path) -> None:
-    situation, programs = of(tmp_path)
+    facts, programs = of(tmp_path)
     refusal = Answer(
         code=1, err='Error: GET "http://localhost:5/v2/app/manifests/1": response status code 400: Bad Request'
     )
     programs.answers["helm pull"] = [refusal, pulling]
-    run(planned(situation, release("oci://localhost:5/app", "1.0.0")))
+    run(planned(facts, release("oci://localhost:5/app", "1.0.0")))
     assert ["--plain-http" in line for line in programs.lines] == [True, False]
 
 
@@ -362,9 +362,9 @@ def test_a_file_of_logins_can_be_named(tmp_path: Path) -> None:
 
 
 def test_a_pull_that_brings_nothing_is_told(tmp_path: Path) -> None:
-    situation, programs = of(tmp_path)
+    facts, programs = of(tmp_path)
     programs.answers["helm pull"] = ""
-    step = planned(situation, release("one/app", "1.0.0"))["helm: fetch one/app 1.0.0"]
+    step = planned(facts, release("one/app", "1.0.0"))["helm: fetch one/app 1.0.0"]
     with pytest.raises(LaunchError, match="left no archive"):
         given.act(step)
 
@@ -380,9 +380,9 @@ def test_a_repository_that_hangs_is_named(tmp_path: Path) -> None:
         out = '...Successfully got an update from the "one" chart repository\n'
         raise DeadlinePassed(Completed(command=asked.command, code=-15, out=out, err="", seconds=6.0), 6.0)
 
-    situation, programs = of(tmp_path)
+    facts, programs = of(tmp_path)
     programs.answers["helm repo update"] = hangs
-    update = planned(situation, release("one/app", "1.0.0"), release("two/app", "1.0.0"))[REPOSITORIES]
+    update = planned(facts, release("one/app", "1.0.0"), release("two/app", "1.0.0"))[REPOSITORIES]
     with pytest.raises(LaunchError) as caught:
         given.act(update)
     assert caught.value.what.endswith("from the chart repository two (https://two.example.com/charts)")

@@ -12,7 +12,7 @@ import pytest
 from tasks import health
 from tasks.engine.step import Report, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.client import NotInTime
 from tasks.kube.components import Use
 from tasks.run import components
@@ -45,42 +45,42 @@ class Answers(Network):
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
 
-def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Situation, FakeApi]:
-    situation = given.situation(folder, **{"presence": Presence.RUNNING, "live": None, **changes})
-    return situation, reached(situation, FakeApi(*objects))
+def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Facts, FakeApi]:
+    facts = given.facts(folder, **{"presence": Presence.RUNNING, "live": None, **changes})
+    return facts, reached(facts, FakeApi(*objects))
 
 
-def act(situation: Situation, deadline: float = 20.0) -> Report:
-    report = named(health.steps(situation))[IN_USE].action(eager(deadline=deadline))
+def act(facts: Facts, deadline: float = 20.0) -> Report:
+    report = named(health.steps(facts))[IN_USE].action(eager(deadline=deadline))
     assert report is not None
     return report
 
 
 def test_what_nothing_uses_is_a_note(tmp_path: Path) -> None:
-    situation, _api = of(tmp_path, DNS, LATE)
-    assert act(situation).notes == (NOTE,)
+    facts, _api = of(tmp_path, DNS, LATE)
+    assert act(facts).notes == (NOTE,)
 
 
 def test_what_an_autoscaler_uses_is_waited_for(tmp_path: Path) -> None:
-    situation, api = of(tmp_path, DNS, LATE, SCALED)
+    facts, api = of(tmp_path, DNS, LATE, SCALED)
     api.at("/apis/batch/v1/namespaces/kube-system/jobs", 3, READY, SERVED)
     api.at("/apis/autoscaling/v2/horizontalpodautoscalers", 4, ACTIVE)
-    report = act(situation)
+    report = act(facts)
     assert report.why.startswith("metrics-server for horizontalpodautoscaler/shop")
     assert report.notes == ()
 
 
 def test_an_autoscaler_without_figures_fails_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.run.components._AUTOSCALES", 0)
-    situation, _api = of(tmp_path, DNS, READY, SERVED, SCALED)
-    (note,) = act(situation).notes
+    facts, _api = of(tmp_path, DNS, READY, SERVED, SCALED)
+    (note,) = act(facts).notes
     assert note == "horizontalpodautoscaler/shop has no figures yet: its controller has not looked at it yet"
 
 
 def test_what_is_disabled_is_not_waited_for(tmp_path: Path) -> None:
     off = given.settings(cluster={"args": {"k3s": ["disable=metrics-server"]}})
-    situation, _api = of(tmp_path, DNS, SCALED, settings=off)
-    assert act(situation).why == "none is used"
+    facts, _api = of(tmp_path, DNS, SCALED, settings=off)
+    assert act(facts).why == "none is used"
 
 
 OLD = {**DNS, "metadata": {**DNS["metadata"], "creationTimestamp": "2025-01-01T00:00:00Z"}}
@@ -89,8 +89,8 @@ SHOP = obj("Ingress", "shop", "platform", spec={})
 
 def test_what_the_cluster_does_not_run_is_a_note_and_no_failure(tmp_path: Path) -> None:
     """k3s skips a packaged manifest that has a `.skip` file beside it."""
-    situation, _api = of(tmp_path, OLD, SCALED, SHOP)
-    assert act(situation).notes == (
+    facts, _api = of(tmp_path, OLD, SCALED, SHOP)
+    assert act(facts).notes == (
         "horizontalpodautoscaler/shop needs metrics-server, which this cluster does not run",
         "ingress/shop needs traefik, which this cluster does not run",
     )
@@ -109,17 +109,17 @@ def test_what_may_come_is_waited_for(tmp_path: Path, there: tuple[Object, ...]) 
     recent = (
         {**each, "metadata": {**each["metadata"], "creationTimestamp": now}} if each is DNS else each for each in there
     )
-    situation, _api = of(tmp_path, *recent, SHOP)
+    facts, _api = of(tmp_path, *recent, SHOP)
     with pytest.raises(NotInTime):
-        act(situation, deadline=0.2)
+        act(facts, deadline=0.2)
 
 
 def test_an_ingress_is_waited_for_until_it_answers(tmp_path: Path) -> None:
     shop = obj("Ingress", "shop", "platform", spec={"ingressClassName": "nginx", "rules": [{"host": "*.example.org"}]})
     nginx = obj("IngressClass", "nginx", spec={"controller": "k8s.io/ingress-nginx"})
     reach = Answers(0, 503, 404, 200)
-    situation, _api = of(tmp_path, DNS, shop, nginx, reach=reach)
-    assert act(situation).notes == ()
+    facts, _api = of(tmp_path, DNS, shop, nginx, reach=reach)
+    assert act(facts).notes == ()
     assert len(reach.asked) == 4
     assert reach.asked[0][2:] == ("any.example.org", "/")
 
@@ -131,30 +131,30 @@ def test_an_answer_404_counts_once_the_controller_knows_the_ingress(
     monkeypatch.setattr("tasks.run.components._ANSWERS", 0)
     shop = obj("Ingress", "shop", "platform", spec={"ingressClassName": "nginx"}, status=status)
     nginx = obj("IngressClass", "nginx", spec={"controller": "k8s.io/ingress-nginx"})
-    situation, _api = of(tmp_path, DNS, shop, nginx, reach=Answers(404))
-    assert len(act(situation).notes) == notes
+    facts, _api = of(tmp_path, DNS, shop, nginx, reach=Answers(404))
+    assert len(act(facts).notes) == notes
 
 
 @pytest.mark.parametrize(("wait_for", "waits"), [("needed", False), ("all", True), ("metrics-server", True)])
 def test_a_setting_names_more(tmp_path: Path, wait_for: str, waits: bool) -> None:
     settings = given.settings(health={"wait_for": wait_for})
-    assert components.waited_for(given.situation(tmp_path, settings=settings))("metrics-server") is waits
+    assert components.waited_for(given.facts(tmp_path, settings=settings))("metrics-server") is waits
 
 
 def test_the_task_health_waits_for_everything(tmp_path: Path) -> None:
     live = given.live(nodes=("agent-0", "server-0"), system=STARTING)
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=live)
-    steps = named(launch(situation, ("health",), choosers()))
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live)
+    steps = named(launch(facts, ("health",), choosers()))
     assert IN_USE not in steps
     assert steps[health.SYSTEM].skip is None
 
 
-def of_launch(situation: Situation) -> Step:
-    return named(launch(situation, PARTS, choosers()))[IN_USE]
+def of_launch(facts: Facts) -> Step:
+    return named(launch(facts, PARTS, choosers()))[IN_USE]
 
 
 def test_it_begins_when_the_objects_are_there_and_ends_with_what_uses_them(tmp_path: Path) -> None:
-    step = of_launch(given.situation(tmp_path))
+    step = of_launch(given.facts(tmp_path))
     assert step.needs == ("helm: install cert-manager",)  # the last of those that put objects in
     assert step.skip is None
 
@@ -168,11 +168,11 @@ def test_it_begins_when_the_objects_are_there_and_ends_with_what_uses_them(tmp_p
 )
 def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | None, state: str) -> None:
     live = given.live(nodes=("agent-0", "server-0"), system=STARTING, use=use)
-    situation = given.situation(tmp_path, presence=Presence.RUNNING, live=live)
-    step = named(health.steps(situation))[IN_USE]
+    facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live)
+    step = named(health.steps(facts))[IN_USE]
     assert (step.skip, step.notes) == (skip, (NOTE,) if skip else ())
-    session = given.session(tmp_path, settings=situation.settings, task="status")
-    rows = {row.what: row.state for row in judge(session, situation)[0]}
+    session = given.session(tmp_path, settings=facts.settings, task="status")
+    rows = {row.what: row.state for row in judge(session, facts)[0]}
     assert rows["component metrics-server"] == "starting"
     if state == "ok":
         assert rows[health.SYSTEM] == "ok"

@@ -26,7 +26,7 @@ THEIRS = obj("ConfigMap", "m", "one", metadata={"uid": "x", "managedFields": [{"
 
 
 def put(folder: Path, api: Api, wanted: Object = MAP, **changes: Any) -> str:
-    return create_or_update(given.situation(folder, engine="existing", **changes), api, Resources(api), wanted)
+    return create_or_update(given.facts(folder, engine="existing", **changes), api, Resources(api), wanted)
 
 
 def test_what_is_not_there_is_created_with_the_proof(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
     assert session.folders.kubeconfig.read_text() == FLAT
     assert session.folders.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "context-" in session.folders.state.name
-    assert (found.engine, found.standing.name, found.host) == ("existing", "team", None)
+    assert (found.engine, found.cluster.name, found.host) == ("existing", "team", None)
     assert found.live is not None
     assert found.live.nodes == ("a", "b")
 

@@ -48,7 +48,7 @@ def test_a_run_that_went_well_stays_one(
 ) -> None:
     monkeypatch.setattr(record, "append_benchmark", full)
     session = given.session(tmp_path)
-    assert session.run(good(), Bounds(work=1), situation=given.situation(tmp_path), launch=True)
+    assert session.run(good(), Bounds(work=1), facts=given.facts(tmp_path), launch=True)
     assert "could not be written" in capsys.readouterr().err
     assert (Path(session.settings.log_dir) / "latest.json").exists()
 
@@ -100,7 +100,7 @@ def test_only_a_launch_that_went_well_is_in_the_benchmark_log(
 ) -> None:
     session = given.session(tmp_path)
     try:
-        session.run(steps(), Bounds(work=3), situation=given.situation(tmp_path), launch=launch)
+        session.run(steps(), Bounds(work=3), facts=given.facts(tmp_path), launch=launch)
     except Ended:
         assert steps is bad
     file = Path(session.settings.log_dir) / "cluster_setup_benchmark.log"
@@ -113,11 +113,11 @@ def test_only_a_launch_that_went_well_is_in_the_benchmark_log(
 def test_a_failed_run_says_how_to_look_at_what_it_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool, told: bool
 ) -> None:
-    situation = given.situation(tmp_path / "with blank", presence=Presence.RUNNING)
-    situation.folders.state.mkdir(parents=True)
+    facts = given.facts(tmp_path / "with blank", presence=Presence.RUNNING)
+    facts.folders.state.mkdir(parents=True)
     if there:
-        situation.folders.kubeconfig.touch()
+        facts.folders.kubeconfig.touch()
     with pytest.raises(Ended):
-        given.session(tmp_path).run(bad(), Bounds(work=1), situation=situation)
-    line = f"kubectl --kubeconfig '{situation.folders.kubeconfig}' get pods --all-namespaces"
+        given.session(tmp_path).run(bad(), Bounds(work=1), facts=facts)
+    line = f"kubectl --kubeconfig '{facts.folders.kubeconfig}' get pods --all-namespaces"
     assert (line in capsys.readouterr().err) is told

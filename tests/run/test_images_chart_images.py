@@ -11,7 +11,7 @@ from tasks import helm
 from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Context, Report, State, Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import images
 from tasks.run.charts import chart_of
@@ -26,41 +26,41 @@ CRD = "apiVersion: x/v1\nkind: CustomResourceDefinition\nmetadata: {name: a}\nen
 POD = "---\nkind: Pod\nspec:\n  containers:\n  - image: shop/web:1\n"
 
 
-def made(folder: Path, programs: FakePrograms, **changes: Any) -> Situation:
+def made(folder: Path, programs: FakePrograms, **changes: Any) -> Facts:
     chosen = given.settings(helm={"repositories": {"shop": "https://charts.example"}, "releases": [RELEASE]})
-    situation = given.situation(folder, programs, settings=chosen, **changes)
-    chart = chart_of(situation, situation.releases[0])
-    chart.folder(situation).mkdir(parents=True)
-    (chart.folder(situation) / "web-1.0.0.tgz").touch()
-    return situation
+    facts = given.facts(folder, programs, settings=chosen, **changes)
+    chart = chart_of(facts, facts.releases[0])
+    chart.folder(facts).mkdir(parents=True)
+    (chart.folder(facts) / "web-1.0.0.tgz").touch()
+    return facts
 
 
-def steps(situation: Situation) -> dict[str, Step]:
-    return given.by_name(fitted(images.steps(situation)))
+def steps(facts: Facts) -> dict[str, Step]:
+    return given.by_name(fitted(images.steps(facts)))
 
 
-def installed(situation: Situation) -> Step:
+def installed(facts: Facts) -> Step:
     def install(_context: Context) -> Report | None:
-        situation.handover.manifests["web/web"] = POD
+        facts.outputs.manifests["web/web"] = POD
         return None
 
-    name = helm.install_name(situation.releases[0])
-    return releases_remembered(situation, [Step(name=name, task="helm", action=install)])[0]
+    name = helm.install_name(facts.releases[0])
+    return releases_remembered(facts, [Step(name=name, task="helm", action=install)])[0]
 
 
 def test_what_kubernetes_reads_is_read_and_what_nobody_can_read_is_passed_over(tmp_path: Path) -> None:
-    situation = made(tmp_path, FakePrograms(answers={"helm template": f"{CRD}---\na: b: c\n{POD}"}))
-    report = steps(situation)[f"{FIND}web"].action(eager())
+    facts = made(tmp_path, FakePrograms(answers={"helm template": f"{CRD}---\na: b: c\n{POD}"}))
+    report = steps(facts)[f"{FIND}web"].action(eager())
     assert report is not None
     assert report.why == "shop/web:1"
-    assert images.known(situation, key_of(situation, situation.releases[0])) == ("shop/web:1",)
+    assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
 def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
     failed = Answer(code=1, err="Error: execution error at (web/templates/x.yaml:2:4): needs x/v1")
-    situation = made(tmp_path, FakePrograms(answers={"helm template": failed}, otherwise=Answer()))
-    own = list(steps(situation).values())
-    results = {each.name: each for each in Run(own, bounds(situation)).execute()}
+    facts = made(tmp_path, FakePrograms(answers={"helm template": failed}, otherwise=Answer()))
+    own = list(steps(facts).values())
+    results = {each.name: each for each in Run(own, bounds(facts)).execute()}
     found = results[f"{FIND}web"]
     assert found.state is State.SKIPPED
     assert "needs x/v1" in found.notes[0]
@@ -68,38 +68,38 @@ def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
 
 
 def test_what_rendering_did_not_tell_the_installation_tells_the_next_launch(tmp_path: Path) -> None:
-    situation = made(tmp_path, FakePrograms(otherwise=Answer()))
-    installed(situation).action(eager())
-    situation.handover.images.clear()
-    assert images.known(situation, key_of(situation, situation.releases[0])) == ("shop/web:1",)
+    facts = made(tmp_path, FakePrograms(otherwise=Answer()))
+    installed(facts).action(eager())
+    facts.outputs.images.clear()
+    assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
 def test_a_memory_that_cannot_be_written_is_a_note_and_this_launch_still_knows(tmp_path: Path) -> None:
-    situation = made(tmp_path, FakePrograms(otherwise=Answer()))
-    situation.folders.images.parent.mkdir(parents=True, exist_ok=True)
-    situation.folders.images.touch()
-    report = installed(situation).action(eager())
+    facts = made(tmp_path, FakePrograms(otherwise=Answer()))
+    facts.folders.images.parent.mkdir(parents=True, exist_ok=True)
+    facts.folders.images.touch()
+    report = installed(facts).action(eager())
     assert report is not None
     assert "images of web are not remembered" in report.notes[0]
-    assert images.known(situation, key_of(situation, situation.releases[0])) == ("shop/web:1",)
+    assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
 def test_the_systems_images_that_cannot_be_asked_for_are_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down(_self: Situation) -> Any:
+    def down(_self: Facts) -> Any:
         raise LaunchError("the API is away")
 
-    monkeypatch.setattr(Situation, "watched", down)
+    monkeypatch.setattr(Facts, "watched", down)
     act = images.remembering(made(tmp_path, FakePrograms()), lambda _context: Report(why="all are ready"))
     report = act(eager())
     assert report == Report(why="all are ready", notes=("images of the system are not remembered: the API is away",))
 
 
 def test_whatever_only_saves_time_is_optional(tmp_path: Path) -> None:
-    situation = made(tmp_path, FakePrograms())
-    images.remember(situation, images.system_key(situation), [deployment("dns")])
+    facts = made(tmp_path, FakePrograms())
+    images.remember(facts, images.system_key(facts), [deployment("dns")])
     saving = ("registry: find ", "registry: fetch ", "registry: pull into ")
-    plan = launch(situation, PARTS, choosers(situation))
+    plan = launch(facts, PARTS, choosers(facts))
     assert {step.name.startswith(saving) for step in plan if step.optional} == {True}
     assert all(step.optional for step in plan if step.name.startswith(saving) and step.skip is None)

@@ -32,8 +32,8 @@ def test_what_kubectl_renders_is_the_users_own(tmp_path: Path, folder: Path) -> 
     programs = FakePrograms(answers={f"kubectl kustomize {folder}": OBJECT})
     session = called(tmp_path, folder)
     rendered = kustomized(session, programs, PARTS)
-    situation = given.situation(tmp_path, programs, settings=session.settings, rendered=rendered)
-    assert [each["metadata"]["name"] for each in wanted_own(situation)] == ["made"]
+    facts = given.facts(tmp_path, programs, settings=session.settings, rendered=rendered)
+    assert [each["metadata"]["name"] for each in wanted_own(facts)] == ["made"]
     assert kustomized(session, programs, ("prepull",)) == {}
 
 

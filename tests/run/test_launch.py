@@ -12,13 +12,13 @@ from tasks import health, namespaces
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.config import Shape
 from tasks.k3d.steps import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
 from tasks.run import chart_steps, launch
 from tasks.run.launch import NEEDS_CLUSTER, PARTS, Choosers, bounds, fitted
-from tests.given import above, act, by_name, live, settings, situation
+from tests.given import above, act, by_name, facts, live, settings
 from tests.given_direct import DirectApi
 from tests.given_live import reached
 from tests.kept import PUSHED, there
@@ -43,15 +43,13 @@ def choosers() -> Choosers:
     return Choosers(next_ports=lambda ports, _told: ports, free_port=lambda wish: wish or 5051)
 
 
-def steps(given: Situation, parts: Sequence[str] = PARTS) -> list[Step]:
+def steps(given: Facts, parts: Sequence[str] = PARTS) -> list[Step]:
     return launch.launch(given, parts, choosers())
 
 
-def given(folder: Path, presence: Presence, **more: Any) -> Situation:
+def given(folder: Path, presence: Presence, **more: Any) -> Facts:
     """A launch with everything in it: secrets, releases that need each other, agents."""
-    return situation(
-        folder, **{"presence": presence, "secrets": (SECRET,), "settings": settings(helm=RELEASES), **more}
-    )
+    return facts(folder, **{"presence": presence, "secrets": (SECRET,), "settings": settings(helm=RELEASES), **more})
 
 
 def registries(plan: Sequence[Step]) -> set[str]:
@@ -148,9 +146,7 @@ def test_registries_alone_bring_their_image(
     """Pulled by a step with a pull's deadline; `docker run` would pull it within the time of a short command."""
     image = "docker.io/library/registry:2"
     only_push = settings(registries={"caches": []})
-    made = situation(
-        tmp_path, settings=only_push, images={"rancher/k3s:x": False, image: has_image}, registries=registries
-    )
+    made = facts(tmp_path, settings=only_push, images={"rancher/k3s:x": False, image: has_image}, registries=registries)
     plan = steps(made, ("registry",))
     assert [step.name for step in plan if step.task == "prepull"] == [f"prepull: {image}"] * pulls
     (push,) = (step for step in plan if step.task == "registry")
@@ -191,7 +187,7 @@ def test_images_caches_and_charts_wait_for_nothing_of_the_cluster(tmp_path: Path
 
 def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path: Path) -> None:
     chosen = settings(images=["redis:7", "rancher/k3s:v1.32.3-k3s1"])
-    plan = steps(situation(tmp_path, settings=chosen))
+    plan = steps(facts(tmp_path, settings=chosen))
     before = above(plan, CREATE)
     assert before == {
         "prepull: rancher/k3s:v1.32.3-k3s1",  # though the user names it too
@@ -278,7 +274,7 @@ def test_needs_of_other_plans_are_met_already() -> None:
 )
 def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int) -> None:
     shape = Shape(image="", agents=0, concurrency=concurrency)
-    found = bounds(situation(tmp_path, settings=settings(pool={"downloads": 5, **pool}), shape=shape))
+    found = bounds(facts(tmp_path, settings=settings(pool={"downloads": 5, **pool}), shape=shape))
     assert (found.work, found.waits, dict(found.kinds)) == (work, 16, {"download": 5, "pull ahead": 5, "helm": helm})
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.config import Shape
 from tasks.k3d.steps import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
 from tasks.run.launch import PARTS
-from tests.given import above, by_name, live, node, settings, situation, standing
+from tests.given import above, by_name, cluster_state, facts, live, node, settings
 from tests.kept import PUSHED, there
 from tests.run.test_launch import acting, given, steps
 
@@ -25,13 +25,13 @@ def test_on_a_cluster_that_runs_nothing_is_made_or_started(tmp_path: Path) -> No
     assert not {START, CLEAR, MARK, ANSWER} & set(plan)
 
 
-def settled(folder: Path) -> Situation:
+def settled(folder: Path) -> Facts:
     """A cluster in which everything is as configured."""
     from tasks.clients.kubeconfig import merge, private, switch
     from tasks.kube.objects import key
 
     chosen = settings(helm={"releases": []}, registries={"caches": []}, secrets=[])
-    stands = standing(
+    stands = cluster_state(
         Presence.RUNNING,
         node("server-0", nano_cpus=2_000_000_000, memory=2048 * 1024**2),
         node("agent-0", nano_cpus=1_000_000_000, memory=1536 * 1024**2),
@@ -40,11 +40,11 @@ def settled(folder: Path) -> Situation:
     entry = private(text, "openframe-dev", "https://127.0.0.1:6550")
     merge(folder / ".kube" / "config", entry)
     switch(folder / ".kube" / "config", "k3d-openframe-dev")
-    made = situation(
+    made = facts(
         folder,
         settings=chosen,
         presence=Presence.RUNNING,
-        standing=stands,
+        cluster=stands,
         registries={PUSHED: there()},
         releases=(),
         live=live(nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""}),
@@ -54,15 +54,15 @@ def settled(folder: Path) -> Situation:
     from tasks.run.desired import wanted_objects
 
     objects = {key(each): each for each in wanted_objects(made, PARTS)}
-    facts = live(objects=objects, nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""})
-    return situation(
+    alive = live(objects=objects, nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""})
+    return facts(
         folder,
         settings=chosen,
         presence=Presence.RUNNING,
-        standing=stands,
+        cluster=stands,
         registries={PUSHED: there()},
         releases=(),
-        live=facts,
+        live=alive,
     )
 
 
@@ -91,7 +91,7 @@ def test_only_images_that_something_asks_for(
 ) -> None:
     chosen = settings(registries={"caches": []}, images=["redis:7"])
     shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=agents, concurrency=4)
-    plan = steps(situation(tmp_path, settings=chosen, presence=presence, shape=shape, registries=registries))
+    plan = steps(facts(tmp_path, settings=chosen, presence=presence, shape=shape, registries=registries))
     short = {"rancher/k3s": "k3s", "ghcr.io/k3d-io/k3d-tools": "tools", "docker.io/library/registry": "registry"}
     pulled = {name.removeprefix("prepull: ").rsplit(":", 1)[0] for name in acting(plan) if name.startswith("prepull")}
     assert {short.get(name, name) for name in pulled} == asked

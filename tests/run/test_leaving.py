@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.client import ApiError
 from tasks.kube.objects import finish
@@ -38,15 +38,15 @@ def release(name: str = "web", namespace: str = "platform", environment: str = "
 
 def of(
     folder: Path, *there: Object, releases: tuple[LiveRelease, ...] = (), needs: dict[str, list[str]] | None = None
-) -> tuple[Situation, DirectApi]:
+) -> tuple[Facts, DirectApi]:
     """A cluster in which these objects are; releases need each other as said."""
     configured = [
         {"name": name, "namespace": "platform", "chart": "r/c", "needs": each} for name, each in (needs or {}).items()
     ]
     settings = given.settings(helm={"repositories": {"r": "https://charts.example.com"}, "releases": configured})
     live = Live(objects={}, releases={(each.namespace, each.name): each for each in releases})
-    situation = given.situation(folder, settings=settings, engine="existing", live=live)
-    return situation, reached(situation, DirectApi(*map(uid_given, there)))
+    facts = given.facts(folder, settings=settings, engine="existing", live=live)
+    return facts, reached(facts, DirectApi(*map(uid_given, there)))
 
 
 def looked(folder: Path, *there: Object, **more: Any) -> Left:
@@ -182,20 +182,20 @@ def test_a_crd_of_ours_stays_while_others_have_resources_of_it(tmp_path: Path) -
     "path", ["/apis/data.example.com/v1", "/apis/data.example.com/v1/namespaces/platform/databases"]
 )
 def test_a_namespace_of_which_not_everything_can_be_seen_stays(tmp_path: Path, path: str) -> None:
-    situation, api = of(tmp_path, SPACE)
+    facts, api = of(tmp_path, SPACE)
     api.answers[path] = ApiError(403, "the API answered 403")
-    left = look(situation)
+    left = look(facts)
     assert left.namespaces == ()
     assert "what cannot be listed: " in left.staying["namespace platform"]
 
 
 def test_who_may_list_only_some_namespaces_leaves_those(tmp_path: Path) -> None:
-    situation, api = of(tmp_path, SECRET)
+    facts, api = of(tmp_path, SECRET)
     query = "labelSelector=openframe.dev%2Fcreated-by%3Dme.dev&fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
     api.answers[f"/api/v1/secrets?{query}"] = ApiError(403, "the API answered 403")
-    assert look(situation).objects == ()
+    assert look(facts).objects == ()
     live = given.live(objects={tuple_key("shared"): THEIRS})
-    seen = given.situation(tmp_path, engine="existing", live=live)
+    seen = given.facts(tmp_path, engine="existing", live=live)
     reached(seen, api)
     assert names(look(seen).objects) == ["Secret s"]
 

@@ -10,11 +10,11 @@ import pytest
 from tasks.core.errors import ABSENT, STOPPED, ClusterAbsent, ClusterStopped
 from tasks.core.lock import Held, held
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.run import part as module
 from tasks.run.launch import NEEDS_CLUSTER, PARTS
 from tasks.run.part import part
-from tests.given import FakeSession, session, situation
+from tests.given import FakeSession, facts, session
 from tests.programs import Answer, FakePrograms
 
 ALONE = tuple(name for name in PARTS if name != "cluster")
@@ -24,7 +24,7 @@ class Around:
     """What the task stands between: its survey, the fetching of programs, and the run."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.given: Situation = situation(folder, FakePrograms(otherwise=Answer()))
+        self.given: Facts = facts(folder, FakePrograms(otherwise=Answer()))
         self.session: FakeSession = session(folder, self.given.programs, task="namespaces")
         self.happened: list[str] = []
         self.looked_at: list[tuple[str, ...]] = []
@@ -34,7 +34,7 @@ class Around:
         monkeypatch.setattr(module, "ensure_programs", lambda _session: self.happened.append("programs"))
         monkeypatch.setattr(FakeSession, "run", self._run)
 
-    def _survey(self, _session: FakeSession, parts: tuple[str, ...], *, shared: bool) -> Situation:
+    def _survey(self, _session: FakeSession, parts: tuple[str, ...], *, shared: bool) -> Facts:
         assert shared is (parts[0] in ("prepull", "registry"))
         self.happened.append("survey")
         self.looked_at.append(parts)
@@ -56,7 +56,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Around:
 
 
 def stands(around: Around, tmp_path: Path, presence: Presence, **more: Any) -> None:
-    around.given = situation(tmp_path, around.given.programs, presence=presence, **more)
+    around.given = facts(tmp_path, around.given.programs, presence=presence, **more)
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -67,7 +67,7 @@ def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path,
     assert around.looked_at == [(name,)]
     (run,) = around.runs
     assert {step.task for step in run["steps"]} <= {name, "namespaces", "prepull"}
-    assert run["situation"] is around.given
+    assert run["facts"] is around.given
     assert run["bounds"].kinds["download"] == 3
 
 

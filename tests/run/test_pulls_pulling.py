@@ -11,7 +11,7 @@ import pytest
 from tasks.core.imageref import Reference
 from tasks.diagnose.workloads import Trouble, pull_trouble
 from tasks.run.pulls import doubting
-from tests.given import settings, situation
+from tests.given import facts, settings
 from tests.kept import GHCR, ONLY_GHCR, there
 from tests.programs import FakePrograms
 
@@ -30,7 +30,7 @@ class Reach:
 
 def doubted(tmp_path: Path, trouble: Trouble, reach: Reach, chosen: Any = ONLY_GHCR) -> Trouble:
     kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
-    given = situation(tmp_path, FakePrograms(), settings=chosen, registries=kept)
+    given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
     return doubting(replace(given, reach=reach))(trouble)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ import pytest
 from tasks import health, helm
 from tasks.engine.step import Step, Stopped
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.k3d.steps import READY
 from tasks.run import images as caching
@@ -27,30 +27,30 @@ RELEASES = [
 ]
 
 
-def made(folder: Path, programs: FakePrograms | None = None, *, cpus: int = 8, **changes: Any) -> Situation:
-    cluster = changes.pop("cluster", {})
+def made(folder: Path, programs: FakePrograms | None = None, *, cpus: int = 8, **changes: Any) -> Facts:
     chosen = given.settings(
-        cluster=cluster, helm={"repositories": {"shop": "https://charts.example"}, "releases": RELEASES}
+        cluster=changes.pop("chosen", {}),
+        helm={"repositories": {"shop": "https://charts.example"}, "releases": RELEASES},
     )
-    return given.situation(folder, programs, settings=chosen, host=engine(NCPU=cpus), **changes)
+    return given.facts(folder, programs, settings=chosen, host=engine(NCPU=cpus), **changes)
 
 
-def ahead(situation: Situation, parts: tuple[str, ...] = PARTS) -> dict[str, Step]:
-    plan = given.by_name(launch(situation, parts, choosers(situation)))
+def ahead(facts: Facts, parts: tuple[str, ...] = PARTS) -> dict[str, Step]:
+    plan = given.by_name(launch(facts, parts, choosers(facts)))
     return {name.removeprefix(AHEAD): step for name, step in plan.items() if name.startswith(AHEAD)}
 
 
-def remember(situation: Situation, *images: str) -> str:
+def remember(facts: Facts, *images: str) -> str:
     """What an earlier launch left of the first release; its key."""
-    key = chart_images.key_of(situation, situation.releases[0])
-    caching.remember(situation, key, [{"spec": {"containers": [{"image": image} for image in images]}}])
+    key = chart_images.key_of(facts, facts.releases[0])
+    caching.remember(facts, key, [{"spec": {"containers": [{"image": image} for image in images]}}])
     return key
 
 
 def test_each_release_waits_for_its_images_and_ends_with_its_pods(tmp_path: Path) -> None:
-    situation = made(tmp_path)
-    found = ahead(situation)
-    web, later = situation.releases
+    facts = made(tmp_path)
+    found = ahead(facts)
+    web, later = facts.releases
     assert list(found) == ["web in platform", "later"]
     assert {READY, f"{caching.FETCH}web in platform"} >= set(found["web in platform"].needs)
     assert found["web in platform"].until == (helm.ready_name(web),)
@@ -58,10 +58,10 @@ def test_each_release_waits_for_its_images_and_ends_with_its_pods(tmp_path: Path
 
 
 def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Path) -> None:
-    situation = made(tmp_path)
+    facts = made(tmp_path)
     pods = [{"spec": {"containers": [{"image": "rancher/coredns:1"}]}}]
-    caching.remember(situation, chart_images.system_key(situation), pods)
-    found = ahead(situation)
+    caching.remember(facts, chart_images.system_key(facts), pods)
+    found = ahead(facts)
     assert next(iter(found)) == caching.SYSTEM
     assert found[caching.SYSTEM].until == (health.SYSTEM,)
 
@@ -71,32 +71,32 @@ def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Pat
     [(8, None, True), (4, None, True), (3, None, False), (2, True, True), (8, False, False)],
 )
 def test_the_setting_decides_else_the_processors(tmp_path: Path, cpus: int, wish: bool | None, done: bool) -> None:
-    assert bool(ahead(made(tmp_path, cpus=cpus, cluster={"pull_ahead": wish}))) is done
+    assert bool(ahead(made(tmp_path, cpus=cpus, chosen={"pull_ahead": wish}))) is done
 
 
 def test_only_for_a_cluster_that_is_being_made_with_its_releases(tmp_path: Path) -> None:
-    stands = given.standing(Presence.RUNNING, given.node("server-0"))
-    assert ahead(made(tmp_path, standing=stands)) == {}
+    stands = given.cluster_state(Presence.RUNNING, given.node("server-0"))
+    assert ahead(made(tmp_path, cluster=stands)) == {}
     assert ahead(made(tmp_path), ("prepull", "registry", "cluster")) == {}
 
 
 def test_nobody_waits_for_them(tmp_path: Path) -> None:
-    situation = made(tmp_path)
-    plan = launch(situation, PARTS, choosers(situation))
+    facts = made(tmp_path)
+    plan = launch(facts, PARTS, choosers(facts))
     assert not [step.name for step in plan if any(need.startswith(AHEAD) for need in (*step.needs, *step.until))]
 
 
 def test_more_than_downloads_at_once_bring_nothing(tmp_path: Path) -> None:
-    situation = made(tmp_path)
-    assert all(step.kind == KIND for step in ahead(situation).values())
-    assert bounds(situation).kinds[KIND] == situation.settings.pool.downloads
+    facts = made(tmp_path)
+    assert all(step.kind == KIND for step in ahead(facts).values())
+    assert bounds(facts).kinds[KIND] == facts.settings.pool.downloads
 
 
 def test_they_are_pulled_inside_of_server_0(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"docker exec": "shop/web:1\n"})
-    situation = made(tmp_path, programs)
-    remember(situation, "shop/web:1", "shop/side:1")
-    report = given.act(ahead(situation)["web in platform"])
+    facts = made(tmp_path, programs)
+    remember(facts, "shop/web:1", "shop/side:1")
+    report = given.act(ahead(facts)["web in platform"])
     (line,) = programs.lines
     assert line.startswith("docker exec k3d-openframe-dev-server-0 sh -c ")
     assert line.endswith(" sh shop/web:1 shop/side:1")
@@ -105,22 +105,22 @@ def test_they_are_pulled_inside_of_server_0(tmp_path: Path) -> None:
 
 def test_a_chart_that_names_none_has_nothing_to_pull(tmp_path: Path) -> None:
     programs = FakePrograms()
-    situation = made(tmp_path, programs)
-    step = ahead(situation)["web in platform"]
-    remember(situation)  # while the plan runs, by what the chart is rendered to
+    facts = made(tmp_path, programs)
+    step = ahead(facts)["web in platform"]
+    remember(facts)  # while the plan runs, by what the chart is rendered to
     assert given.act(step).skipped
     assert programs.calls == []
 
 
 @pytest.mark.parametrize("answer", [Answer(code=1, err="No such container"), Answer(late=True)])
 def test_what_cannot_be_pulled_now_is_left_to_the_node(tmp_path: Path, answer: Answer) -> None:
-    situation = made(tmp_path, FakePrograms(answers={"docker exec": answer}))
-    remember(situation, "shop/web:1")
-    assert "left to the node" in given.act(ahead(situation)["web in platform"]).why
+    facts = made(tmp_path, FakePrograms(answers={"docker exec": answer}))
+    remember(facts, "shop/web:1")
+    assert "left to the node" in given.act(ahead(facts)["web in platform"]).why
 
 
 def test_one_that_is_no_longer_needed_ends(tmp_path: Path) -> None:
-    situation = made(tmp_path, FakePrograms(answers={"docker exec": Stopped("it")}))
-    remember(situation, "shop/web:1")
+    facts = made(tmp_path, FakePrograms(answers={"docker exec": Stopped("it")}))
+    remember(facts, "shop/web:1")
     with pytest.raises(Stopped):
-        given.act(ahead(situation)["web in platform"])
+        given.act(ahead(facts)["web in platform"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.engine.step import Report
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.client import ApiError, NotInTime
 from tasks.kube.watch import Watched
 from tasks.run.quotas import counted_step
@@ -39,32 +39,32 @@ def pod(namespace: str) -> Object:
 
 
 @pytest.fixture
-def situation(tmp_path: Path) -> Iterator[Situation]:
-    made = given.situation(tmp_path)
+def facts(tmp_path: Path) -> Iterator[Facts]:
+    made = given.facts(tmp_path)
     yield made
     made.close()
     until(lambda: not watching())
 
 
-def wait(situation: Situation, *quotas: Object, deadline: float = 20.0, said: list[str] | None = None) -> Report:
+def wait(facts: Facts, *quotas: Object, deadline: float = 20.0, said: list[str] | None = None) -> Report:
     """For the quotas as they are configured: without a status."""
     wanted = [{name: part for name, part in each.items() if name != "status"} for each in quotas]
-    step = counted_step(situation, "counted", wanted, needs=("applied",), skip=None)
+    step = counted_step(facts, "counted", wanted, needs=("applied",), skip=None)
     report = step.action(eager(deadline=deadline, said=said))
     assert report is not None
     return report
 
 
-def test_it_is_a_wait_after_they_were_applied(situation: Situation) -> None:
-    step = counted_step(situation, "counted", [quota("a")], needs=("applied",), skip="they are as configured")
+def test_it_is_a_wait_after_they_were_applied(facts: Facts) -> None:
+    step = counted_step(facts, "counted", [quota("a")], needs=("applied",), skip="they are as configured")
     assert (step.task, step.wait, step.needs, step.skip) == ("manifests", True, ("applied",), "they are as configured")
-    assert step.deadline == situation.settings.timeouts.command
+    assert step.deadline == facts.settings.timeouts.command
 
 
-def test_of_namespaces_without_pods_the_use_is_written(situation: Situation) -> None:
+def test_of_namespaces_without_pods_the_use_is_written(facts: Facts) -> None:
     api = DirectApi(quota("a"), quota("b"), pod("kube-system"))
-    reached(situation, api)
-    report = wait(situation, quota("a"), quota("b"))
+    reached(facts, api)
+    report = wait(facts, quota("a"), quota("b"))
     assert report.why == "2 of 2 are of namespaces without pods"
     assert api.patched == [
         (
@@ -80,11 +80,11 @@ def test_of_namespaces_without_pods_the_use_is_written(situation: Situation) -> 
     ]
 
 
-def test_one_without_a_namespace_is_of_the_default_one(situation: Situation) -> None:
+def test_one_without_a_namespace_is_of_the_default_one(facts: Facts) -> None:
     there = quota("default")
     wanted = {**there, "metadata": {"name": "q"}}
-    api = reached(situation, DirectApi(there))
-    assert wait(situation, wanted).why == "1 of 1 are of namespaces without pods"
+    api = reached(facts, DirectApi(there))
+    assert wait(facts, wanted).why == "1 of 1 are of namespaces without pods"
     assert isinstance(api, DirectApi)
     assert api.patched[0][0].startswith("/api/v1/namespaces/default/resourcequotas/q/status?")
 
@@ -110,58 +110,56 @@ def counts(api: DirectApi, *items: Object) -> None:
         ({"scopeSelector": {"matchExpressions": [{"operator": "Exists", "scopeName": "PriorityClass"}]}}, False),
     ],
 )
-def test_only_what_pods_alone_use_is_written(situation: Situation, spec: dict[str, Any], ours: bool) -> None:
+def test_only_what_pods_alone_use_is_written(facts: Facts, spec: dict[str, Any], ours: bool) -> None:
     api = DirectApi(quota("a", **spec))
-    reached(situation, api)
+    reached(facts, api)
     if not ours:
         counts(api, counted("a", spec.get("hard")))
-    report = wait(situation, quota("a", **spec))
+    report = wait(facts, quota("a", **spec))
     assert [obj["status"]["used"] for _path, obj in api.patched] == (
         [dict.fromkeys(spec.get("hard", HARD), "0")] * ours
     )
     assert bool(report.why) is ours
 
 
-def test_where_pods_are_their_controller_counts(situation: Situation) -> None:
+def test_where_pods_are_their_controller_counts(facts: Facts) -> None:
     api = DirectApi(quota("a"), quota("b"), pod("b"))
-    reached(situation, api)
+    reached(facts, api)
     counts(api, counted("b"))
-    assert wait(situation, quota("a"), quota("b")).why == "1 of 2 are of namespaces without pods"
+    assert wait(facts, quota("a"), quota("b")).why == "1 of 2 are of namespaces without pods"
     assert [obj["metadata"]["namespace"] for _path, obj in api.patched] == ["a"]
 
 
 @pytest.mark.parametrize("status", [{"hard": HARD, "used": USED}, {"hard": {"pods": "1"}, "used": {"pods": "1"}}])
-def test_what_was_counted_is_left_alone(situation: Situation, status: Object) -> None:
+def test_what_was_counted_is_left_alone(facts: Facts, status: Object) -> None:
     """Also where other bounds are configured now: only the controller knows what is in use."""
     api = DirectApi(quota("a", status))
-    reached(situation, api)
+    reached(facts, api)
     counts(api, counted("a"))
-    assert wait(situation, quota("a")).why == ""
+    assert wait(facts, quota("a")).why == ""
     assert api.patched == []
 
 
 @pytest.mark.parametrize("code", [404, 409, 422, 503])
-def test_one_that_cannot_be_written_is_waited_for(situation: Situation, code: int) -> None:
+def test_one_that_cannot_be_written_is_waited_for(facts: Facts, code: int) -> None:
     api = DirectApi(quota("a"), quota("b"))
     api.refused["/api/v1/namespaces/a/resourcequotas/q/status"] = [refusal(code, "no")]
-    reached(situation, api)
+    reached(facts, api)
     counts(api, counted("a"))
-    assert wait(situation, quota("a"), quota("b")).why == "1 of 2 are of namespaces without pods"
+    assert wait(facts, quota("a"), quota("b")).why == "1 of 2 are of namespaces without pods"
 
 
 @pytest.mark.parametrize("error", [BUSY, ApiError(403, "no rights"), ApiError(0, "no answer")])
 @pytest.mark.parametrize("path", [PODS, LIST])
-def test_an_api_that_cannot_answer_at_that_moment_fails_nothing(
-    situation: Situation, path: str, error: ApiError
-) -> None:
+def test_an_api_that_cannot_answer_at_that_moment_fails_nothing(facts: Facts, path: str, error: ApiError) -> None:
     api = DirectApi(counted("a"), answers={path: error})
     api.changes[path, 2] = api.answers.clear
-    reached(situation, api)
-    assert wait(situation, quota("a")).why == ""
+    reached(facts, api)
+    assert wait(facts, quota("a")).why == ""
     assert api.patched == []
 
 
-def test_it_waits_until_each_is_counted_as_it_is_configured(situation: Situation) -> None:
+def test_it_waits_until_each_is_counted_as_it_is_configured(facts: Facts) -> None:
     """The bounds of before, no use yet, other words for the same bound: told by the one that reads them."""
     api = DirectApi(
         quota("a", {"hard": {**HARD, "pods": "1"}, "used": USED}),
@@ -169,28 +167,28 @@ def test_it_waits_until_each_is_counted_as_it_is_configured(situation: Situation
         quota("c", {"hard": {**HARD, "requests.cpu": "4000m"}, "used": USED}),
         *map(pod, "abc"),
     )
-    reached(situation, api)
+    reached(facts, api)
     said: list[str] = []
     with pytest.raises(NotInTime) as caught:
-        wait(situation, quota("a"), quota("b"), quota("c"), quota("d"), deadline=0, said=said)
+        wait(facts, quota("a"), quota("b"), quota("c"), quota("d"), deadline=0, said=said)
     assert caught.value.why == "not counted yet: a/q, b/q, d/q"
     assert said == ["1 of 4 quotas"]
     api.put(counted("a"), counted("b"))
-    wait(situation, quota("a"), quota("b"), quota("c"), said=said)
+    wait(facts, quota("a"), quota("b"), quota("c"), said=said)
     assert said[-1] == "3 of 3 quotas"
 
 
-def test_another_quota_of_the_namespace_is_not_ours(situation: Situation) -> None:
+def test_another_quota_of_the_namespace_is_not_ours(facts: Facts) -> None:
     api = DirectApi(quota("a", {"hard": HARD, "used": USED}, name="other"), pod("a"))
-    reached(situation, api)
+    reached(facts, api)
     with pytest.raises(NotInTime, match="not there within"):
-        wait(situation, quota("a"), deadline=0)
+        wait(facts, quota("a"), deadline=0)
 
 
-def test_it_ends_when_the_api_tells_of_the_last_one(situation: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_when_the_api_tells_of_the_last_one(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 60.0)
     api = DirectApi(quota("a"), pod("a"))
-    reached(situation, api)
+    reached(facts, api)
     said: list[str] = []
 
     class Says(list[str]):
@@ -199,25 +197,25 @@ def test_it_ends_when_the_api_tells_of_the_last_one(situation: Situation, monkey
             if len(said) == 1:
                 api.put(counted("a"))
 
-    watched = situation.watched()
+    watched = facts.watched()
     assert isinstance(watched, Watched)
     watched.get(LIST)
     until(lambda: watched._feeds[LIST].current)
-    wait(situation, quota("a"), said=Says())
+    wait(facts, quota("a"), said=Says())
     assert said == ["0 of 1 quotas", "1 of 1 quotas", "1 of 1 quotas"]
 
 
-def test_through_kubectl_nothing_is_written(situation: Situation) -> None:
-    api = reached(situation, FakeApi(quota("a")))
+def test_through_kubectl_nothing_is_written(facts: Facts) -> None:
+    api = reached(facts, FakeApi(quota("a")))
     api.at(LIST, 2, counted("a"))
     said: list[str] = []
-    assert wait(situation, quota("a"), said=said).why == ""
+    assert wait(facts, quota("a"), said=said).why == ""
     assert said == ["0 of 1 quotas", "1 of 1 quotas"]
     assert api.asked == [LIST, LIST]
 
 
 def test_in_a_cluster_of_somebody_else_nothing_is_written_and_its_pods_are_not_read(tmp_path: Path) -> None:
-    made = given.situation(tmp_path, engine="existing")
+    made = given.facts(tmp_path, engine="existing")
     api = DirectApi(quota("a"))
     reached(made, api)
     api.at(LIST, 2, counted("a"))

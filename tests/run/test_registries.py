@@ -18,7 +18,7 @@ from tasks.run import registries as registry
 from tasks.run.registries import cache_name, mirrors, push_name, steps, used, wanted
 from tasks.settings.schema import Cache
 from tests.facts import inspected
-from tests.given import act, settings, situation
+from tests.given import act, facts, settings
 from tests.kept import GHCR, HUB, ONLY_PUSH, PUSHED, engine, only, ports, there
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
@@ -90,14 +90,14 @@ def test_all_of_those_are_different() -> None:
 
 
 def test_the_nodes_file_names_them() -> None:
-    text = yaml.safe_load(registry.nodes_file(settings(), situation(Path("/nowhere")).root, 5055))
+    text = yaml.safe_load(registry.nodes_file(settings(), facts(Path("/nowhere")).root, 5055))
     assert text["mirrors"]["ghcr.io"]["endpoint"] == [f"http://{GHCR}:5000"]
     for name in (f"{PUSHED}:5000", "localhost:5055", "127.0.0.1:5055"):
         assert text["mirrors"][name]["endpoint"] == [f"http://{PUSHED}:5000"]
 
 
 def test_those_that_are_missing_are_made(tmp_path: Path) -> None:
-    made = steps(situation(tmp_path), ports())
+    made = steps(facts(tmp_path), ports())
     assert [step.name for step in made] == [
         "registry: push",
         "registry: cache of docker.io",
@@ -126,7 +126,7 @@ def test_those_that_are_missing_are_made(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_there(tmp_path: Path, found: Registry, presence: Presence, skip: str | None, why: str) -> None:
-    given = situation(tmp_path, settings=ONLY_PUSH, presence=presence, registries={PUSHED: found})
+    given = facts(tmp_path, settings=ONLY_PUSH, presence=presence, registries={PUSHED: found})
     step = only(given)
     assert (step.skip, step.why) == (skip, why)
 
@@ -158,5 +158,5 @@ def test_what_is_done_to_it(
     monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: True)
     found = inspected.registry(state=state, networks=networks)
     fake = engine(**{"docker container inspect": json.dumps([found])})
-    act(only(situation(tmp_path, fake, settings=ONLY_PUSH, presence=presence, registries=read([found]))))
+    act(only(facts(tmp_path, fake, settings=ONLY_PUSH, presence=presence, registries=read([found]))))
     assert [line for line in fake.lines if "inspect" not in line] == lines

@@ -11,13 +11,13 @@ import certifi
 import pytest
 
 from tasks.engine.step import Step
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry, read
 from tasks.k3d.network import AUTHORITIES, network
 from tasks.k3d.registry_container import labels
 from tasks.run.registries import missing, steps
 from tests.facts import inspected
-from tests.given import act, settings, situation
+from tests.given import act, facts, settings
 from tests.kept import GHCR, ONLY_GHCR, PUSHED, engine, only, ports
 from tests.programs import Asked, FakePrograms, seen
 
@@ -32,10 +32,10 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: True)
 
 
-def given(folder: Path, fake: FakePrograms, **more: Any) -> Situation:
+def given(folder: Path, fake: FakePrograms, **more: Any) -> Facts:
     """One cache, and proxies and authorities for it."""
     registries = {"push": False, "caches": [{"upstream": "ghcr.io"}]}
-    return situation(folder, fake, settings=settings(registries=registries, network=more))
+    return facts(folder, fake, settings=settings(registries=registries, network=more))
 
 
 def authority(folder: Path) -> str:
@@ -90,14 +90,14 @@ def test_with_a_login_too(tmp_path: Path) -> None:
     chosen = settings(
         registries={"push": False, "caches": [login]}, network={"proxy": PROXY, "ca": [authority(tmp_path)]}
     )
-    act(only(situation(tmp_path, fake, settings=chosen, environ={"U": "me", "P": "c4nary-of-a-login"}), ports(5051)))
+    act(only(facts(tmp_path, fake, settings=chosen, environ={"U": "me", "P": "c4nary-of-a-login"}), ports(5051)))
     assert {name.rpartition("/")[2] for name in copies.files} == {"env", "config.yml", "openframe-ca.pem"}
 
 
 def test_the_push_registry_asks_nobody_and_gets_none(tmp_path: Path) -> None:
     fake = engine()
     chosen = settings(registries={"caches": []}, network={"proxy": PROXY, "ca": [authority(tmp_path)]})
-    act(only(situation(tmp_path, fake, settings=chosen)))
+    act(only(facts(tmp_path, fake, settings=chosen)))
     assert "--env" not in fake.told("docker run")[0].line
     assert "openframe.network" not in fake.told("docker run")[0].line
 
@@ -119,7 +119,7 @@ def made_with(folder: Path, variables: Mapping[str, str], *, mark: str | None = 
 def step_for(folder: Path, fake: FakePrograms, there: dict[str, Any]) -> Step:
     found = given(folder, fake, proxy=PROXY)
     registries: dict[str, Registry] = read([there])
-    found = situation(folder, fake, settings=found.settings, registries=registries)
+    found = facts(folder, fake, settings=found.settings, registries=registries)
     (step,) = steps(found, ports(5999))
     assert missing(found) is (step.skip is None)
     return step
@@ -158,7 +158,7 @@ def test_one_with_others_is_recreated_at_its_port_and_in_its_networks(
 def test_proxies_that_are_configured_no_more_are_taken_out(tmp_path: Path) -> None:
     there = made_with(tmp_path, VARIABLES)
     fake = engine(**{"docker container inspect": json.dumps([there])})
-    (step,) = steps(situation(tmp_path, fake, settings=ONLY_GHCR, registries=read([there])), ports(5999))
+    (step,) = steps(facts(tmp_path, fake, settings=ONLY_GHCR, registries=read([there])), ports(5999))
     act(step)
     assert "--env-file" not in fake.told("docker run")[0].line
 
@@ -166,7 +166,7 @@ def test_proxies_that_are_configured_no_more_are_taken_out(tmp_path: Path) -> No
 def test_variables_that_docker_itself_gives_to_containers_are_no_change(tmp_path: Path) -> None:
     """The CLI sets those of ~/.docker/config.json (docs: Docker, "Use a proxy server with the Docker CLI")."""
     there = made_with(tmp_path, VARIABLES, mark="")
-    (step,) = steps(situation(tmp_path, engine(), settings=ONLY_GHCR, registries=read([there])), ports())
+    (step,) = steps(facts(tmp_path, engine(), settings=ONLY_GHCR, registries=read([there])), ports())
     assert step.skip is not None
 
 

@@ -14,7 +14,7 @@ import pytest
 from tasks import helm
 from tasks.clients import helm as commands
 from tasks.engine.step import Context, Report
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.releases import LiveRelease
 from tasks.process.command import CommandFailed
 from tasks.run.release_conflicts import edited
@@ -61,13 +61,13 @@ class Helm:
 
 def upgraded(
     folder: Path, program: Helm, api: FakeApi, *, there: LiveRelease, settings: Settings | None = None, major: int = 4
-) -> tuple[Report, Situation]:
+) -> tuple[Report, Facts]:
     """What the installing step says of an upgrade of `web`."""
     programs = FakePrograms(answers={"helm": program, "kubectl": ""})
-    situation = of(folder, settings, programs, live=live(there), helm_major=major)
-    reached(situation, api)
-    report = given.act(named(helm.steps(situation))[INSTALL])
-    return report, situation
+    facts = of(folder, settings, programs, live=live(there), helm_major=major)
+    reached(facts, api)
+    report = given.act(named(helm.steps(facts))[INSTALL])
+    return report, facts
 
 
 @pytest.mark.parametrize(("major", "server_side", "forced"), [(4, True, True), (4, False, False), (3, False, False)])
@@ -102,9 +102,9 @@ def test_what_helm_does_not_set_by_the_client_is_applied_after_it(tmp_path: Path
     programs = FakePrograms(
         answers={"helm": Helm(manifest(obj("Deployment", "web", spec={"replicas": 1}))), "kubectl": ""}
     )
-    situation = of(tmp_path, None, programs, live=live(release("x", objects=[web(1)])), helm_major=3)
-    reached(situation, api)
-    report = given.act(named(helm.steps(situation))[INSTALL])
+    facts = of(tmp_path, None, programs, live=live(release("x", objects=[web(1)])), helm_major=3)
+    reached(facts, api)
+    report = given.act(named(helm.steps(facts))[INSTALL])
     assert report.notes == (f"{NOTE}set to the chart's value",)
     _, applied = programs.calls
     assert "apply --server-side --force-conflicts" in applied.line
@@ -122,12 +122,12 @@ def test_by_a_setting_the_others_value_stays(
     api = FakeApi(web(5, SCALED), stored(manifest=manifest(web(1))))
     program = Helm(manifest(obj("Service", "s"), web(1)))
     there = release("other", objects=[web(1)], server_side=server_side)
-    report, situation = upgraded(
+    report, facts = upgraded(
         tmp_path, program, api, there=there, settings=configured({"conflicts": "theirs"}), major=major
     )
     assert "--force-conflicts" not in program.line
     assert report.notes == (f"{NOTE}left as it is (conflicts: theirs)",)
-    installed = situation.handover.manifests["web/web"]
+    installed = facts.outputs.manifests["web/web"]
     assert json.loads(installed.split("---\n")[-1])["spec"] == sent
     assert installed.split("---\n")[1] == program.rendered.split("---\n")[1], "what is not contested is as it was"
 
@@ -182,9 +182,9 @@ def test_clearing_a_pending_release_follows_the_setting(
     """A rollback sets what others hold; the record alone can be removed instead."""
     programs = FakePrograms(answers={"helm": "", "kubectl": ""})
     left = live(release("x", status="pending-upgrade", revision=3, **there))
-    situation = of(tmp_path, configured(settings), programs, live=left)
-    given.act(named(helm.steps(situation))["helm: clear web"])
-    where = f"--kubeconfig {situation.folders.kubeconfig}"
+    facts = of(tmp_path, configured(settings), programs, live=left)
+    given.act(named(helm.steps(facts))["helm: clear web"])
+    where = f"--kubeconfig {facts.folders.kubeconfig}"
     assert programs.lines == [line.format(f"{where} --namespace web", where)]
     if "conflicts" in settings:
         assert json.loads(programs.calls[0].command.stdin or "")["metadata"]["name"] == "sh.helm.release.v1.web.v3"
@@ -193,9 +193,9 @@ def test_clearing_a_pending_release_follows_the_setting(
 def test_after_a_failed_attempt_it_is_looked_again_how_the_release_is_applied(tmp_path: Path) -> None:
     """What was there at first has been cleared meanwhile."""
     program = Helm(manifest(web(1)))
-    situation = of(tmp_path, None, FakePrograms(answers={"helm": program}), live=live(release("x", server_side=True)))
-    reached(situation, FakeApi(stored(manifest=manifest(web(1)))))
-    step = named(helm.steps(situation))[INSTALL]
+    facts = of(tmp_path, None, FakePrograms(answers={"helm": program}), live=live(release("x", server_side=True)))
+    reached(facts, FakeApi(stored(manifest=manifest(web(1)))))
+    step = named(helm.steps(facts))[INSTALL]
     context: Context = eager()
     context.attempt = 2
     step.action(context)

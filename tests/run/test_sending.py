@@ -71,10 +71,10 @@ class Launch:
     ) -> None:
         self.programs = FakePrograms(otherwise=Answer(), **answers)
         made = given.settings(timeouts={"command": grace}, **(settings or {}))
-        self.situation = given.situation(
+        self.facts = given.facts(
             folder, self.programs, settings=made, engine=engine, environment="e" if engine == "existing" else ""
         )
-        self.api = reached(self.situation, api or DirectApi())
+        self.api = reached(self.facts, api or DirectApi())
         self.said: list[str] = []
 
     def apply(
@@ -85,7 +85,7 @@ class Launch:
         more_to_come: bool = False,
         **more: Any,
     ) -> dict[str, Result]:
-        own = apply_step(self.situation, "own", "t", wanted, needs=(), more_to_come=more_to_come)
+        own = apply_step(self.facts, "own", "t", wanted, needs=(), more_to_come=more_to_come)
         steps = [own]
         if coming is not None:
             steps = [replace(own, awaits=(name,), wait=True), Step(name=name, task="helm", action=coming)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.facts.facts import Situation
+from tasks.facts.facts import Facts
 from tasks.kube.client import NotInTime
 from tasks.kube.objects import finish, key
 from tasks.run.leaving import Left, Target, look
@@ -28,9 +28,9 @@ def target(item: Object) -> Target:
 
 def test_custom_resources_then_releases_by_their_needs_then_the_rest(tmp_path: Path) -> None:
     there = (release("operator"), release("db"), release("web"))
-    situation, _api = of(tmp_path, releases=there, needs={"operator": [], "db": ["operator"], "web": ["db"]})
+    facts, _api = of(tmp_path, releases=there, needs={"operator": [], "db": ["operator"], "web": ["db"]})
     left = Left(releases=there, custom=(target(OWN),), objects=(target(SECRET),), namespaces=(target(SPACE),))
-    plan = given.by_name(steps(situation, left))
+    plan = given.by_name(steps(facts, left))
     assert CUSTOM in plan["down: release platform/web"].needs
     assert "down: release platform/web" in plan["down: release platform/db"].needs
     assert "down: release platform/db" in plan["down: release platform/operator"].needs
@@ -40,23 +40,23 @@ def test_custom_resources_then_releases_by_their_needs_then_the_rest(tmp_path: P
 
 
 def test_what_goes_is_told_by_kind_namespaces_and_claims_by_name_and_what_stays_too(tmp_path: Path) -> None:
-    situation, _api = of(tmp_path)
+    facts, _api = of(tmp_path)
     left = Left(
         objects=(target(SECRET), target(POLICY)),
         namespaces=(target(SPACE),),
         claims=("platform/data-db-0",),
         staying={"namespace other": "x"},
     )
-    plan = named(steps(situation, left))
+    plan = named(steps(facts, left))
     assert plan[OBJECTS].why == "1 Secret, 1 NetworkPolicy"
     assert plan[NAMESPACES].why == "platform with all that is in them, the data of the claims platform/data-db-0 too"
     assert plan["down: namespace other"].skip == "it stays: x"
-    assert all(step.skip is not None for step in steps(situation, Left()))
+    assert all(step.skip is not None for step in steps(facts, Left()))
 
 
 def test_a_custom_resource_is_waited_for_and_what_holds_it_is_told(tmp_path: Path) -> None:
-    situation, api = of(tmp_path, OWN)
-    step = named(steps(situation, Left(custom=(target(OWN),))))[CUSTOM]
+    facts, api = of(tmp_path, OWN)
+    step = named(steps(facts, Left(custom=(target(OWN),))))[CUSTOM]
     step.action(eager())
     assert key(OWN) not in api.objects
     held = created(obj("Database", "own", "platform"), finalizers=["data.example.com/backup"])
@@ -69,9 +69,9 @@ def test_a_custom_resource_is_waited_for_and_what_holds_it_is_told(tmp_path: Pat
 
 def test_the_release_is_uninstalled_as_it_was_looked_at(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"helm": ""})
-    situation, api = of(tmp_path, releases=(release(),))
-    situation = _with(situation, programs)
-    step = named(steps(situation, Left(releases=(release(),))))["down: release platform/web"]
+    facts, api = of(tmp_path, releases=(release(),))
+    facts = _with(facts, programs)
+    step = named(steps(facts, Left(releases=(release(),))))["down: release platform/web"]
     assert given.act(step).skipped, "it is gone"
     label = {"openframe.dev/created-by": "me.dev"}
     api.put(stored(namespace="platform", **label))
@@ -84,16 +84,16 @@ def test_the_release_is_uninstalled_as_it_was_looked_at(tmp_path: Path) -> None:
     assert len(programs.lines) == 1
 
 
-def _with(situation: Situation, programs: FakePrograms) -> Situation:
+def _with(facts: Facts, programs: FakePrograms) -> Facts:
     from dataclasses import replace
 
-    return replace(situation, programs=programs, helm_programs=programs)
+    return replace(facts, programs=programs, helm_programs=programs)
 
 
 def test_a_crd_goes_only_while_it_is_empty(tmp_path: Path) -> None:
     own = created(CRD)
-    situation, api = of(tmp_path, own)
-    step = named(steps(situation, Left(definitions=(target(own),))))[DEFINITIONS]
+    facts, api = of(tmp_path, own)
+    step = named(steps(facts, Left(definitions=(target(own),))))[DEFINITIONS]
     api.put(uid_given(obj("Database", "new", "shared")))
     with pytest.raises(LaunchError, match="CRDs that this project created were not removed") as caught:
         given.act(step)
@@ -103,17 +103,17 @@ def test_a_crd_goes_only_while_it_is_empty(tmp_path: Path) -> None:
     assert key(own) not in api.objects
 
 
-def left_with_namespace(folder: Path) -> tuple[Situation, DirectApi, Left]:
+def left_with_namespace(folder: Path) -> tuple[Facts, DirectApi, Left]:
     own = created(finish(deployment("mine", "platform")))
-    situation, api = of(folder, SPACE, own, *EVERYWHERE)
-    return situation, api, look(situation)
+    facts, api = of(folder, SPACE, own, *EVERYWHERE)
+    return facts, api, look(facts)
 
 
 def test_a_namespace_goes_with_what_was_made_for_ours(tmp_path: Path) -> None:
-    situation, api, left = left_with_namespace(tmp_path)
+    facts, api, left = left_with_namespace(tmp_path)
     api.put(uid_given(obj("Pod", "newer", "platform", owner=("Deployment", "mine"))))
     api.put(uid_given(deployment("ending", "platform", deleting=True)))
-    named(steps(situation, left))[NAMESPACES].action(eager())
+    named(steps(facts, left))[NAMESPACES].action(eager())
     assert key(SPACE) not in api.objects
 
 
@@ -121,20 +121,20 @@ def test_a_namespace_to_which_somebody_has_come_meanwhile_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.run.uninstall._SETTLE", 0.0)
-    situation, api, left = left_with_namespace(tmp_path)
+    facts, api, left = left_with_namespace(tmp_path)
     api.put(uid_given(obj("PersistentVolumeClaim", "new", "platform")))
     with pytest.raises(NotInTime) as caught:
-        named(steps(situation, left))[NAMESPACES].action(eager())
+        named(steps(facts, left))[NAMESPACES].action(eager())
     assert caught.value.why == "platform: persistentvolumeclaim new"
     assert key(SPACE) in api.objects
     assert not [method for method, _, _ in api.sent if method == "DELETE"]
 
 
 def test_one_that_was_made_anew_is_left(tmp_path: Path) -> None:
-    situation, api, left = left_with_namespace(tmp_path)
+    facts, api, left = left_with_namespace(tmp_path)
     newer = created(finish(deployment("mine", "platform")))
     newer["metadata"]["uid"] = "newer"
     api.put(newer)
-    report = given.act(named(steps(situation, left))[OBJECTS])
+    report = given.act(named(steps(facts, left))[OBJECTS])
     assert report.why == "left, since somebody has made them anew: deployment platform/mine"
     assert key(newer) in api.objects
