@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.settings.files import read
-from tasks.settings.origin import FILE, Layer, Origin, Path, Problem, nearest, refusal, told
+from tasks.settings.origin import FILE, Layer, Origin, Path, Problem, nearest, quoted, refusal
 
 NAME = "invoke.yaml"
 OURS, PROFILE = "openframe", "profile"
@@ -24,7 +24,7 @@ _OTHERS = ("invoke.yml", "invoke.json", "invoke.py")
 _TOP = f"it must be a mapping: {OURS}, {PROFILE}, and invoke's own names"
 _PREFIX = f"INVOKE_{OURS.upper()}_"
 
-Tell = Callable[[Problem], None]
+Report = Callable[[Problem], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Found:
     profile: tuple[str, Origin] | None
 
 
-def look(root: Folder, tell: Tell) -> Found:
+def look(root: Folder, report: Report) -> Found:
     """Read the file, if there is one. Raises `BadInput` where it cannot be read at all; every other fault is told."""
     path, origin = root / NAME, Origin(layer=FILE, name=NAME)
     if not path.exists():
@@ -49,17 +49,17 @@ def look(root: Folder, tell: Tell) -> Found:
     if found.data is None:
         return Found(layer=Layer(data=None, origin=origin), profile=None)
     if not isinstance(found.data, dict):
-        tell(Problem(origin=origin, what=f"all of it is {told((), found.data)}", why=_TOP))
+        report(Problem(origin=origin, what=f"all of it is {quoted((), found.data)}", why=_TOP))
         return Found(layer=Layer(data=None, origin=origin), profile=None)
     for name in found.data:
-        _check(name, found.data[name], top, tell)
+        _check(name, found.data[name], top, report)
     ours = found.data.get(OURS)
     below = dict(ours) if isinstance(ours, dict) else ours
-    profile = _profile(top, below, tell)
+    profile = _profile(top, below, report)
     return Found(layer=Layer(data=below, origin=origin, lines=found.lines, inside=(OURS,)), profile=profile)
 
 
-def _profile(top: Layer, ours: Any, tell: Tell) -> tuple[str, Origin] | None:  # noqa: ANN401 - any JSON value
+def _profile(top: Layer, ours: Any, report: Report) -> tuple[str, Origin] | None:  # noqa: ANN401 - any JSON value
     """`profile` at the top, or with the other settings; it is taken out of these: the choice is a layer of its own."""
     given: list[tuple[Any, Path]] = [(top.data[PROFILE], (PROFILE,))] if top.data.get(PROFILE) is not None else []
     if isinstance(ours, dict) and ours.pop(PROFILE, None) is not None:
@@ -67,15 +67,15 @@ def _profile(top: Layer, ours: Any, tell: Tell) -> tuple[str, Origin] | None:  #
     for value, path in given:
         if not isinstance(value, str):
             why = "it must be a profile's name, or a path"
-            tell(Problem(origin=top.at(path), what=f"profile is {told((), value)}", why=why))
+            report(Problem(origin=top.at(path), what=f"profile is {quoted((), value)}", why=why))
             return None
     if len({value for value, _ in given}) > 1:
         why = f"it stands at the top and below {OURS}, and they differ"
-        tell(Problem(origin=top.at(given[1][1]), what="profile is set twice", why=why, fix="take one out"))
+        report(Problem(origin=top.at(given[1][1]), what="profile is set twice", why=why, fix="take one out"))
     return (str(given[0][0]), top.at(given[0][1])) if given else None
 
 
-def _check(name: str, value: Any, top: Layer, tell: Tell) -> None:  # noqa: ANN401 - any JSON value
+def _check(name: str, value: Any, top: Layer, report: Report) -> None:  # noqa: ANN401 - any JSON value
     from tasks.settings.schema import Settings
     from tasks.settings.shape import fields
 
@@ -86,12 +86,12 @@ def _check(name: str, value: Any, top: Layer, tell: Tell) -> None:  # noqa: ANN4
     what = f"'{name[:80]}' stands at the top"
     if name in ours:
         why = f"the top belongs to invoke itself (it has a `timeouts` too); settings stand below {OURS}"
-        tell(Problem(origin=top.at((name,)), what=what, why=why, fix=f"move it below `{OURS}:`"))
+        report(Problem(origin=top.at((name,)), what=what, why=why, fix=f"move it below `{OURS}:`"))
         return
     why = f"it is none of {', '.join(sorted({OURS, PROFILE, *INVOKES}))}"
     meant = nearest(name, [OURS, PROFILE, *INVOKES]) or nearest(name, ours)
     fix = "" if meant is None else f"did you mean {meant}?" if meant not in ours else f"did you mean {OURS}.{meant}?"
-    tell(Problem(origin=top.at((name,)), what=what, why=why, fix=fix))
+    report(Problem(origin=top.at((name,)), what=what, why=why, fix=fix))
 
 
 def check_invoke_yaml(root: Folder, environ: Mapping[str, str] | None = None) -> None:
@@ -103,11 +103,11 @@ def check_invoke_yaml(root: Folder, environ: Mapping[str, str] | None = None) ->
     top = Layer(data=found.data, origin=Origin(layer=FILE, name=NAME), lines=found.lines)
     problems = []
     if found.data is not None and not isinstance(found.data, dict):
-        problems.append(Problem(origin=top.origin, what=f"all of it is {told((), found.data)}", why=_TOP))
+        problems.append(Problem(origin=top.origin, what=f"all of it is {quoted((), found.data)}", why=_TOP))
     for name in INVOKES & set(found.data or ()) if not problems else ():
         if name != "debug" and not isinstance(found.data[name], dict):
             why = "it belongs to invoke, and must be a mapping"
-            what = f"{name} is {told((), found.data[name])}"
+            what = f"{name} is {quoted((), found.data[name])}"
             problems.append(Problem(origin=top.at((name,)), what=what, why=why))
     if problems:
         raise refusal(problems)

@@ -10,19 +10,19 @@ from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.settings.files import parsed, read
-from tasks.settings.origin import ENVIRONMENT, OPTION, PROFILE, Layer, Origin, Problem, nearest, parts, told
+from tasks.settings.origin import ENVIRONMENT, OPTION, PROFILE, Layer, Origin, Problem, nearest, parts, quoted
 from tasks.settings.schema import Settings
 from tasks.settings.shape import Kind, Shape, below, places, section
 from tasks.settings.words import folder
 
-Tell = Callable[[Problem], None]
+Report = Callable[[Problem], None]
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 _PATHS = "its names are joined by dots; `invoke config` shows all"
 _LONGEST = 40
 """Names in a path."""
 
 
-def of_profile(path: File, shown: str, tell: Tell) -> Layer:
+def of_profile(path: File, shown: str, report: Report) -> Layer:
     """A profile's file. Settings stand at its top. Raises `BadInput` where it cannot be read."""
     found = read(path, shown, "a profile")
     origin = Origin(layer=PROFILE, name=shown)
@@ -32,11 +32,11 @@ def of_profile(path: File, shown: str, tell: Tell) -> Layer:
     data = dict(found.data)
     if data.pop("profile", None) is not None:
         why = "a profile cannot choose another one"
-        tell(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="take it out"))
+        report(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="take it out"))
     if "openframe" in data:
         data.pop("openframe")
         why = "in a profile the settings stand at the top; only invoke.yaml has them below a name of their own"
-        tell(Problem(origin=layer.at(("openframe",)), what="there is no setting 'openframe'", why=why))
+        report(Problem(origin=layer.at(("openframe",)), what="there is no setting 'openframe'", why=why))
     return Layer(data=data, origin=origin, lines=found.lines)
 
 
@@ -49,20 +49,20 @@ def of_environment(environ: Mapping[str, str]) -> list[Layer]:
     ]
 
 
-def of_options(sets: tuple[str, ...], tell: Tell) -> list[Layer]:
+def of_options(sets: tuple[str, ...], report: Report) -> list[Layer]:
     """One layer for each `--set path=value`."""
     found = []
     for text in sets:
-        layer = _of_option(text, tell)
+        layer = _of_option(text, report)
         if layer is not None:
             found.append(layer)
     return found
 
 
-def _of_option(text: str, tell: Tell) -> Layer | None:
+def _of_option(text: str, report: Report) -> Layer | None:
     name, equals, value = text.partition("=")
     path = parts(name.strip())
-    origin, shown = Origin(layer=OPTION, name="--set"), told((), name.strip())
+    origin, shown = Origin(layer=OPTION, name="--set"), quoted((), name.strip())
 
     if not equals:
         what, why, fix = f"{shown} has no value", "it is written --set path=value", _PATHS
@@ -73,7 +73,7 @@ def _of_option(text: str, tell: Tell) -> Layer | None:
             return Layer(data=_nested(path, _value(value, _shape(path))), origin=origin)
         except BadInput as error:
             what, why, fix = f"the value of {shown} cannot be read", error.why, "put it in quotes"
-    tell(Problem(origin=origin, what=what, why=why, fix=fix))
+    report(Problem(origin=origin, what=what, why=why, fix=fix))
     return None
 
 
@@ -194,7 +194,7 @@ def _absent(root: Path, name: str, origin: Origin, why: str) -> BadInput:
     meant = nearest(name, names)
     there = f"there are {', '.join(names)}" if names else f"{FOLDER}/ has none"
     return BadInput(
-        f"{origin.place}: the profile {told((), name)} cannot be found",
+        f"{origin.place}: the profile {quoted((), name)} cannot be found",
         why=f"{why}; {there}",
         fix=f"did you mean {meant}?"
         if meant

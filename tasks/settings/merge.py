@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.settings.origin import OPTION, Layer, Origin, Path, Problem, dotted, nearest, told, unknown
+from tasks.settings.origin import OPTION, Layer, Origin, Path, Problem, dotted, nearest, quoted, unknown
 from tasks.settings.shape import Kind, Shape, below, fields, places, section
 
 
@@ -28,7 +28,7 @@ class Merging:
 
     layer: Layer
     root: Shape
-    tell: Callable[[Problem], None]
+    report: Callable[[Problem], None]
 
     def over(self, lower: Node | None) -> Node:
         """All layers up to this one."""
@@ -85,7 +85,9 @@ class Merging:
             found = positions(items, name, shape.model.KEY)
             if len(found) > 1:
                 full = " or ".join(f"{_text(items[each], 'namespace')}/{name}" for each in found)
-                self._tell(place, f"'{dotted(place)}' are {len(found)} at once", "they share the name", f"write {full}")
+                self._report(
+                    place, f"'{dotted(place)}' are {len(found)} at once", "they share the name", f"write {full}"
+                )
             elif change is None and found:
                 del items[found[0]]
             elif not isinstance(change, dict):
@@ -110,7 +112,7 @@ class Merging:
         if not isinstance(value, dict):
             return Leaf(value, self.layer.at(path))
         if self.layer.origin.layer == OPTION and isinstance(lower, Leaf) and isinstance(lower.value, list | tuple):
-            self._tell(path, f"'{dotted(path)}' is a list", "a list is set as a whole", f"--set {dotted(path)}='[…]'")
+            self._report(path, f"'{dotted(path)}' is a list", "a list is set as a whole", f"--set {dotted(path)}='[…]'")
             return lower
         done: dict[str, Node] = dict(lower) if isinstance(lower, dict) else {}
         for name, each in value.items():
@@ -118,9 +120,9 @@ class Merging:
         return done
 
     def _mismatch(self, path: Path, value: Any, shape: Shape) -> None:  # noqa: ANN401 - any JSON value
-        what = f"{dotted(path) or 'all of it'} is {told(path, value)}"
+        what = f"{dotted(path) or 'all of it'} is {quoted(path, value)}"
         names = f" with {', '.join(fields(shape.model))}" if shape.kind is Kind.SECTION and shape.model else ""
-        self._tell(path, what, f"it must be {shape.expected}{names}", "")
+        self._report(path, what, f"it must be {shape.expected}{names}", "")
 
     def _absent(self, path: Path, value: Any, names: list[str], shape: Shape) -> None:  # noqa: ANN401 - any JSON value
         if value is not None:
@@ -129,15 +131,15 @@ class Merging:
         meant = nearest(path[-1], names)
         fix = f"did you mean {dotted((*path[:-1], meant))}?" if meant else ""
         why = f"null takes one out; there are {', '.join(names)}" if names else "null takes one out, and there is none"
-        self._tell(path, f"there is no '{dotted(path)}'", why, fix)
+        self._report(path, f"there is no '{dotted(path)}'", why, fix)
 
     def _unknown(self, path: Path, shape: Shape) -> None:
         assert shape.model is not None
         everywhere = [(place, each.env) for place, each in places(self.root.model)] if self.root.model else []
-        self.tell(unknown(self.layer.at(path), path, tuple(fields(shape.model)), everywhere))
+        self.report(unknown(self.layer.at(path), path, tuple(fields(shape.model)), everywhere))
 
-    def _tell(self, path: Path, what: str, why: str, fix: str) -> None:
-        self.tell(Problem(origin=self.layer.at(path), what=what, why=why, fix=fix))
+    def _report(self, path: Path, what: str, why: str, fix: str) -> None:
+        self.report(Problem(origin=self.layer.at(path), what=what, why=why, fix=fix))
 
 
 def positions(items: list[Node], name: str, key: str) -> list[int]:

@@ -99,7 +99,7 @@ def _is_filter(text: str) -> bool:
 
 
 def _meant(text: str) -> bool:
-    """Whether somebody meant a node filter: a role without its nodes, or with a slip in its name."""
+    """Whether a node filter was meant: a role without its nodes, or with a slip in its name."""
     from difflib import get_close_matches
 
     role, _, rest = text.partition(":")

@@ -154,7 +154,7 @@ def _names_secret(name: object) -> bool:
     return isinstance(name, str) and _SECRET_NAME.search(split(name).value.strip()) is not None
 
 
-def told(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
+def quoted(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
     """A value in an error: short, on one line, in quotes where it is a text."""
     if isinstance(value, dict):
         return "a mapping" if value else "an empty mapping"
@@ -203,7 +203,7 @@ class Problem:
     """The fix alone says it all."""
 
     @property
-    def told(self) -> str:
+    def line(self) -> str:
         """In one line, among others."""
         rest = self.fix if self.enough else "; ".join(part for part in (self.why, self.fix) if part)
         return f"{self.origin.place}: {self.what}: {rest}"
@@ -229,7 +229,7 @@ def refusal(problems: Sequence[Problem]) -> BadInput:
     if len(unique) == 1:
         what, fix = f"{first.origin.place}: {first.what}", first.fix or f"correct it; {_LIST}"
         return BadInput(printable(what), why=printable(first.why), fix=printable(fix))
-    lines = [printable(each.told) for each in unique[:_SHOWN]]
+    lines = [printable(each.line) for each in unique[:_SHOWN]]
     if len(unique) > _SHOWN:
         lines.append(f"and {len(unique) - _SHOWN} more")
     return BadInput(f"{len(unique)} settings cannot be used", why="\n".join(lines), fix=f"correct them; {_LIST}")

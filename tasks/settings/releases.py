@@ -22,7 +22,7 @@ INGRESS_VERSION = "4.15.1"
 def wanted(settings: Settings) -> list[Release]:
     """The enabled releases as they are configured, and the ingress controller's, unless one of its chart is configured.
 
-    One that is configured and not enabled counts too: somebody has decided.
+    One that is configured and not enabled counts too: the user has decided.
     """
     found = [release for release in settings.helm.releases if release.enabled]
     charts = {release.chart.rstrip("/").rpartition("/")[2] for release in settings.helm.releases}

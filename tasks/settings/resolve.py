@@ -1,4 +1,4 @@
-"""The door of this room: all layers, read once, become one frozen tree that knows where each value came from."""
+"""All layers, read once, as one frozen tree that knows where each value came from."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
     refuse_variables(environ)
     file = look(root, problems.append)
     options = of_options(tuple(sets), problems.append)
-    chosen = choose(root, environ, of_option(profile) or _wish(options), file.profile)
+    chosen = choose(root, environ, of_option(profile) or _profile_option(options), file.profile)
     stages: list[list[Layer]] = [[file.layer]]
     if chosen is not None:
         stages.append([of_profile(chosen.path, chosen.shown, problems.append)])
@@ -106,7 +106,7 @@ def _conceal_environment(environ: Mapping[str, str]) -> None:
             conceal_proxy(value)
 
 
-def _wish(options: Sequence[Layer]) -> tuple[str, Origin] | None:
+def _profile_option(options: Sequence[Layer]) -> tuple[str, Origin] | None:
     """A profile that `--set profile=…` names, the last one if there are several."""
     given = [layer for layer in options if "profile" in layer.data]
     if not given:
@@ -122,15 +122,15 @@ def _defaults() -> tuple[Node, Settings]:
 
     settings = Settings()
     layer = Layer(data=settings.model_dump(), origin=BUILT_IN)
-    return Merging(layer=layer, root=section(Settings), tell=lambda _problem: None).over(None), settings
+    return Merging(layer=layer, root=section(Settings), report=lambda _problem: None).over(None), settings
 
 
-def _over(merged: Node, stage: Sequence[Layer], tell: Callable[[Problem], None]) -> Node:
+def _over(merged: Node, stage: Sequence[Layer], report: Callable[[Problem], None]) -> Node:
     from tasks.settings.merge import Merging
     from tasks.settings.schema import Settings
     from tasks.settings.shape import section
 
     for layer in stage:
         if layer.data is not None:
-            merged = Merging(layer=layer, root=section(Settings), tell=tell).over(merged)
+            merged = Merging(layer=layer, root=section(Settings), report=report).over(merged)
     return merged

@@ -52,18 +52,18 @@ def _problem(finding: Finding, path: Path, origin: Origin) -> Problem:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    """Wishes that are the same port: one of them would never be met."""
+    """Desired ports that are the same: one of them could never be published."""
     ports = settings.cluster.ports
     first: dict[int, tuple[str | int, ...]] = {}
-    wishes: list[tuple[tuple[str | int, ...], int | None]] = [
+    desired: list[tuple[tuple[str | int, ...], int | None]] = [
         (("cluster", "ports", name), getattr(ports, name)) for name in ("http", "https", "api")
     ]
     if settings.registries.push:
-        wishes.append((("registries", "port"), settings.registries.port))
+        desired.append((("registries", "port"), settings.registries.port))
     for number, text in enumerate(ports.extra):
         if "/udp" not in text and "/sctp" not in text:
-            wishes += [(("cluster", "ports", "extra", number), port) for port in host_ports(text)[:1000]]
-    for path, port in wishes:
+            desired += [(("cluster", "ports", "extra", number), port) for port in host_ports(text)[:1000]]
+    for path, port in desired:
         if port is None:
             continue
         before = first.setdefault(port, path)

@@ -1,4 +1,4 @@
-"""What kind of value stands at each place of the tree: how it merges, and what it must be."""
+"""The kind of value at each place of the tree: how it merges, and what it must be."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Tree(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     KEY: ClassVar[str] = "name"
-    """In a list of such parts: the field that tells them apart."""
+    """In a list of such parts: the field that identifies one."""
 
     SHORT: ClassVar[bool] = False
     """Whether a text in such a list stands for a part of which only that field is given."""

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from tasks.settings import words
 from tasks.settings.merge import Leaf, Node, leaves, plain
-from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, nearest, told, unknown
+from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, nearest, quoted, unknown
 from tasks.settings.schema import Quota, Secret, Settings
 from tasks.settings.shape import Kind, Shape, below, fields, section
 from tasks.settings.words import amount
@@ -19,7 +19,7 @@ _KEY = "[key]"
 """pydantic's mark of an error in a mapping's key."""
 
 
-def checked(node: Node, tell: Callable[[Problem], None]) -> Settings | None:
+def checked(node: Node, report: Callable[[Problem], None]) -> Settings | None:
     """The tree of these values; None, and every fault told, where they do not make one."""
     try:
         return Settings.model_validate(plain(node))
@@ -30,9 +30,9 @@ def checked(node: Node, tell: Callable[[Problem], None]) -> Settings | None:
             if each["type"] == "missing":
                 lacking.setdefault(each["loc"][:-1], []).append(str(each["loc"][-1]))
             else:
-                tell(_problem(each, node))
+                report(_problem(each, node))
         for loc, names in lacking.items():
-            tell(_missing(loc, names, node))
+            report(_missing(loc, names, node))
         return None
 
 
@@ -98,7 +98,7 @@ def _problem(error: ErrorDetails, node: Node) -> Problem:
     if error["loc"][-1:] == (_KEY,):
         return Problem(
             origin=origin,
-            what=f"{dotted(path[:-1])} has the name {told((), path[-1])}",
+            what=f"{dotted(path[:-1])} has the name {quoted((), path[-1])}",
             why=f"it {_must(error, shape)}",
         )
     value = error["input"]
@@ -108,7 +108,7 @@ def _problem(error: ErrorDetails, node: Node) -> Problem:
     elif shape.choices and isinstance(value, str) and (meant := nearest(value, shape.choices)):
         fix = f"did you mean {meant}?"
     return Problem(
-        origin=origin, what=f"{dotted(path)} is {told(path, value)}", why=f"it {_must(error, shape)}", fix=fix
+        origin=origin, what=f"{dotted(path)} is {quoted(path, value)}", why=f"it {_must(error, shape)}", fix=fix
     )
 
 
@@ -197,4 +197,4 @@ def _checked(path: Place, text: str, check: Callable[[str], str]) -> Iterator[Fi
     try:
         check(text)
     except ValueError as error:
-        yield Finding(path=path, text=f"is {told(tuple(map(str, path)), text)}", why=f"it {error}")
+        yield Finding(path=path, text=f"is {quoted(tuple(map(str, path)), text)}", why=f"it {error}")

@@ -32,7 +32,7 @@ def as_bool(value: object) -> object:
 def as_whole(value: object) -> object:
     """A whole number, also as a text of digits; true is none, though Python takes it for 1.
 
-    Raises ValueError without a text: whoever tells of it knows the range.
+    Raises ValueError without a text: the caller reports it with the range.
     """
     text = str(value) if isinstance(value, bool | str) else None
     if text is None:
