@@ -153,7 +153,7 @@ def _keep(session: Session, wanted: Wanted, results: Results, comparisons: Seque
     """Show the tables, and write JSON, Markdown and the plot. Raises `LaunchError`."""
     from tasks.benchmark.plot import plot
     from tasks.core.files import write_whole
-    from tasks.run.folders import log_folder, run_name
+    from tasks.core.paths import log_folder, run_name
     from tasks.view import bench as view
     from tasks.view.console import out, width_of
 

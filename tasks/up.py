@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks import health
-from tasks.core.errors import BadInput, Drifted, LaunchError
+from tasks.core.errors import BadInput, Drifted, LaunchError, attempt
 from tasks.core.lock import held
-from tasks.core.optional import attempt
 from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.benchmark.variants import Place
 from tasks.clients import docker, helm
-from tasks.core.files import write_whole
+from tasks.core.files import file_name, write_whole
 from tasks.process.command import Command, duration
-from tasks.run.folders import file_name
 from tasks.settings import k3s_arguments as k3s
 from tasks.settings.k3s_arguments import where
 from tasks.settings.node_filters import split

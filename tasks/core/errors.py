@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 OK, FAILED, BAD_INPUT, STOPPED, ABSENT, DRIFTED, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 
@@ -79,3 +81,17 @@ class Interrupted(LaunchError):
     """The user pressed Ctrl-C, or the process was told to end."""
 
     status = INTERRUPTED
+
+
+def attempt(what: str, act: Callable[[], object]) -> tuple[str, ...]:
+    """Do it; a note in one line where it failed, nothing where it went well. `what` says what is lost then."""
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the launch is more than this
+        return (f"{what}: {first_line(error)}",)
+    return ()
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without its reasons; its kind where it says nothing."""
+    return str(error).split("\n", 1)[0] or type(error).__name__

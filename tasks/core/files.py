@@ -115,6 +115,21 @@ def _fill(handle: int, data: bytes) -> None:
     os.fsync(handle)
 
 
+def file_name(text: str) -> str:
+    """A step's or a task's name as part of a file's name; the same rule as for the log of a step."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a file by one write, so that blocks of two processes never mix; raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o600)
+    try:
+        os.write(handle, text.encode("utf-8", "replace"))
+    finally:
+        os.close(handle)
+
+
 def sweep(folder: Path, *, below: bool = False) -> list[Path]:
     """Remove what processes that are gone have left unfinished in a folder, and locks that they held; what that was.
 

@@ -1,4 +1,4 @@
-"""References of images: what they consist of, and those that objects name."""
+"""References of images, their platforms, and the images that objects name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from typing import Any, NamedTuple
 
 _CONTAINERS = ("containers", "initContainers")
 _HUB = "docker.io"
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "armv8l": "arm",  # a 32-bit system on a 64-bit processor
+}
+_VARIANTS = {"armv7l": "/v7", "armv8l": "/v7"}
 
 
 class Reference(NamedTuple):
@@ -58,3 +65,13 @@ def _within(value: Any) -> Iterator[str]:  # noqa: ANN401 - any part of an objec
     elif isinstance(value, list):
         for inner in value:
             yield from _within(inner)
+
+
+def architecture(machine: str) -> str:
+    """`amd64` of what `uname -m`, or an engine, calls x86_64 (Go: GOARCH); other names are the same."""
+    return _ARCHITECTURES.get(machine.lower(), machine.lower())
+
+
+def linux_platform(machine: str) -> str:
+    """As images name it, `linux/arm64` (OCI: image index, platform); empty if nothing is known."""
+    return f"linux/{architecture(machine)}{_VARIANTS.get(machine.lower(), '')}" if machine else ""

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.core.files import write_whole
+from tasks.core.files import append, write_whole
+from tasks.core.paths import BENCHMARK_LOG, log_folder, run_name
 from tasks.engine.graph import critical_path, longest_chain
 from tasks.engine.step import Result, Step
-from tasks.run.folders import BENCHMARK_LOG, append, log_folder, run_name
 
 SCHEMA = 1
 """Grows when a reader of earlier records would misunderstand a new one."""

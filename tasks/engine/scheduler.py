@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tasks.core.optional import first_line
+from tasks.core.errors import first_line
 from tasks.engine.graph import check, guessed, remaining
 from tasks.engine.slots import Places, Ready
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.core.errors import LaunchError
-from tasks.core.platforms import linux_platform
+from tasks.core.imageref import linux_platform
 from tasks.core.redact import without_logins
 from tasks.facts import no_engine
 from tasks.facts.enclosure import Enclosure, enclosure

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from tasks.core.errors import LaunchError
-from tasks.core.platforms import architecture
+from tasks.core.imageref import architecture
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Tools

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO
 
 from tasks.core.errors import LaunchError
+from tasks.core.files import append, file_name
 from tasks.core.redact import redact
 from tasks.engine.step import Context, Stopped
 from tasks.process.runner import Sink, run_process
-from tasks.run.folders import append, file_name
 
 _HINT = "Use --debug flag"
 """How Helm's last line begins where the one above says what is wrong."""

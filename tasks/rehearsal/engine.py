@@ -79,8 +79,8 @@ class Rehearsal:
 
 def enter(session: Session) -> Session:
     """The same session on a rehearsal. Raises `BadInput` where its folder cannot be ours."""
+    from tasks.core.paths import log_folder
     from tasks.rehearsal.what_if import WhatIf
-    from tasks.run.folders import log_folder
 
     folder = log_folder(Path(session.settings.log_dir)) / FOLDER
     occupy(folder)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError
-from tasks.core.optional import attempt
+from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError, attempt
 from tasks.core.redact import redact
 from tasks.engine import record
 from tasks.engine.step import Result, State, Step

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.clients import helm
-from tasks.core.imageref import Reference, images_of, parse
-from tasks.core.optional import attempt
-from tasks.core.platforms import architecture
+from tasks.core.errors import attempt
+from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts

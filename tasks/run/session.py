@@ -18,8 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients.docker import DEFAULT_PLATFORM
-from tasks.core.errors import Interrupted, LaunchError
-from tasks.core.optional import attempt
+from tasks.core.errors import Interrupted, LaunchError, attempt
 from tasks.core.paths import cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
 from tasks.process.children import MARK, mark
@@ -166,7 +165,7 @@ class Session:
 
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
-        from tasks.run.folders import log_folder, run_folder
+        from tasks.core.paths import log_folder, run_folder
 
         folder = log_folder(Path(self.settings.log_dir))
         self.log_dir = run_folder(folder, self.options.task, self.started)
@@ -248,7 +247,7 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     """Read the settings. Raises `BadInput`."""
-    from tasks.run.folders import default_folder
+    from tasks.core.paths import default_folder
     from tasks.settings.resolve import resolve
 
     now, started = time.monotonic(), datetime.now(UTC)

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import BadInput
+from tasks.core.files import file_name
+from tasks.core.paths import log_folder, run_name
 from tasks.core.redact import redact
-from tasks.run.folders import file_name, log_folder, run_name
 from tasks.runs.recorded import Log, Run, parse
 from tasks.view.console import clean
 
 LATEST, PREVIOUS = "latest", "previous"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?P<task>.+?)(-\d+)?")
-"""As `tasks.run.folders.run_name` makes it; a number follows where two began in the same millisecond."""
+"""As `tasks.core.paths.run_name` makes it; a number follows where two began in the same millisecond."""
 _OLDEST = 500
 """Runs that a history goes back."""
 _ALL_LOGS = 400_000

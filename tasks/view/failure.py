@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Iterator
 
 from tasks.core.errors import LaunchError
+from tasks.core.files import file_name
 from tasks.core.redact import redact
 from tasks.engine.step import Result, State, Step
 from tasks.process.command import CommandFailed
-from tasks.run.folders import file_name
 from tasks.view.console import UNICODE, Line, Marks, count, line, seconds, some, wrap
 from tasks.view.figures import Ending
 from tasks.view.summary import notes

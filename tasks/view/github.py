@@ -10,9 +10,9 @@ import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tasks.core.files import file_name
 from tasks.core.redact import redact
 from tasks.engine.step import Result, State
-from tasks.run.folders import file_name
 from tasks.view.console import UNICODE, Line, clean, line, out, seconds
 from tasks.view.figures import Ending, figures
 from tasks.view.launch import Launch

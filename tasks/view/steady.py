@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tasks.core.optional import attempt
+from tasks.core.errors import attempt
 from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Result, Step
 from tasks.view.console import err

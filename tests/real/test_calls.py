@@ -21,7 +21,7 @@ import yaml
 
 from tasks.clients import docker
 from tasks.clients import helm as helm_tool
-from tasks.core.platforms import linux_platform
+from tasks.core.imageref import linux_platform
 from tasks.process.command import Command, Completed
 from tests import calls
 from tests.calls import Row

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tasks.clients import docker
-from tasks.core.platforms import linux_platform
+from tasks.core.imageref import linux_platform
 from tests import calls
 from tests.calls import Row
 from tests.rehearsal.played import Played, played

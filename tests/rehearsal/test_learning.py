@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
+from tasks.core.paths import log_folder
 from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.learning import learn, sizes
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import Cost, Profile, load
 from tasks.rehearsal.recorded import recorded
-from tasks.run.folders import log_folder
 from tests import given
 from tests.rehearsal.test_model import a_launch
 

@@ -260,7 +260,7 @@ def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Pa
 def test_only_the_default_log_folder_follows_its_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given_by_user: bool
 ) -> None:
-    monkeypatch.setattr("tasks.run.folders.default_folder", lambda path: path.with_name(f"{path.name}-second"))
+    monkeypatch.setattr("tasks.core.paths.default_folder", lambda path: path.with_name(f"{path.name}-second"))
     environ = {"HOME": str(tmp_path), **({"DEPLOY_LOG_DIR": "/tmp/openframe-deployment-logs"} if given_by_user else {})}
     made = begin(Options(task="config"), given.ROOT, environ)
     assert made.settings.log_dir == f"/tmp/openframe-deployment-logs{'' if given_by_user else '-second'}"

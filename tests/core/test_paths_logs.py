@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core import paths
 from tasks.core.errors import BadInput
-from tasks.run import folders
-from tasks.run.folders import append, default_folder, file_name, log_folder, run_folder, run_name
+from tasks.core.files import append, file_name
+from tasks.core.paths import default_folder, log_folder, run_folder, run_name
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -47,7 +48,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(tmp_path: Pa
         log_folder(path)
     assert "chmod 700" in caught.value.fix
     assert mode(path) == 0o755
-    (path / folders.BENCHMARK_LOG).touch()
+    (path / paths.BENCHMARK_LOG).touch()
     assert mode(log_folder(path)) == 0o700
 
 
