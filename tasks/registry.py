@@ -18,11 +18,11 @@ from tasks.facts.gather import survey
 from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry
 from tasks.facts.registries import registries as registries_of
+from tasks.k3d.lease import Leases
 from tasks.k3d.registry_container import lock
 from tasks.process.command import Command
 from tasks.run.command import run
 from tasks.run.launch import bounds
-from tasks.run.lease import Leases
 from tasks.run.part import part
 from tasks.run.registries import TASK
 from tasks.run.session import Session

@@ -16,14 +16,14 @@ from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
+from tasks.k3d.lease import USE
 from tasks.k3d.registry_container import lock
 from tasks.registry import purge_steps, registries
-from tasks.run.lease import USE
 from tests.facts import inspected
 from tests.given import FakeSession, act, facts, session
+from tests.k3d.test_lease import lease
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
-from tests.run.test_lease import lease
 
 ALONE = {
     PUSHED: there(networks=("bridge",)),

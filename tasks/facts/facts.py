@@ -19,9 +19,9 @@ from tasks.settings.schema import Release, Settings
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.objects import Live
+    from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.watch import Watched
-    from tasks.run.lease import Leases
 
 
 @dataclass(kw_only=True)

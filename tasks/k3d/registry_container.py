@@ -267,7 +267,7 @@ def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tup
 
 def hold(facts: Facts, context: Context) -> None:
     """Before a cluster is made: nobody removes its registries from now on, and those that are gone are made again."""
-    from tasks.run.lease import Leases
+    from tasks.k3d.lease import Leases
     from tasks.run.registries import wanted
 
     registries = wanted(facts.settings)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.run.lease import REMOVAL, USE, Lease, Leases, here, read
+from tasks.k3d.lease import REMOVAL, USE, Lease, Leases, here, read
 from tests.given import context
 from tests.programs import Answer, Asked, FakePrograms
 
