@@ -22,7 +22,8 @@ from tasks.host.tune import undo as give_back
 from tasks.host.writer import NoRights, hands, reader
 from tasks.run.backend import Network
 from tasks.run.images import port_of
-from tasks.run.registries import cache_name, cache_step
+from tasks.settings.derived import cache_container
+from tasks.settings.step_names import cache_name
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
@@ -118,7 +119,7 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
 
         step = _step(MIRROR, _unless_untouched(_acting(work, then, lock)), "the address of the cache that was made")
         hub = next(each for each in settings.registries.caches if each.upstream == HUB)
-        found.append(replace(step, needs=(cache_step(hub),)))
+        found.append(replace(step, needs=(cache_name(hub),)))
     return found
 
 
@@ -211,7 +212,7 @@ def _wishes(settings: Settings, port: int | None) -> Wishes:
 def _cache(settings: Settings) -> str | None:
     """The container of the cache that is to be a mirror; None: none is."""
     caches = (each for each in settings.registries.caches if each.upstream == HUB)
-    return next((cache_name(each) for each in caches), None) if settings.docker.mirror else None
+    return next((cache_container(each) for each in caches), None) if settings.docker.mirror else None
 
 
 def _registry(session: Session, name: str) -> Registry | None:

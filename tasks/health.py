@@ -9,17 +9,17 @@ from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import system_items
-from tasks.k3d.steps import READY, START
 from tasks.kube.readiness import node_ready
 from tasks.kube.resources import Key
 from tasks.kube.wait import wait_ready
 from tasks.run import components
+from tasks.settings.step_names import API_READY, START_CLUSTER, SYSTEM_READY
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api
 
 TASK = "health"
-NODES, ENDPOINTS, SYSTEM = "health: nodes are ready", "health: API endpoints", "health: system services"
+NODES, ENDPOINTS = "health: nodes are ready", "health: API endpoints"
 REPORT = "health: nodes report again"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _APPS = "apps/v1"
@@ -46,7 +46,7 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
             name=name,
             task=TASK,
             action=action,
-            needs=(READY,),
+            needs=(API_READY,),
             wait=True,
             deadline=deadline,
             skip=healthy.get(name),
@@ -56,7 +56,7 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
         for name, action, why, expected in (
             (NODES, _nodes(facts), "all that are configured", 8.0),
             (ENDPOINTS, _endpoints(facts), "/readyz and what this server offers", 1.0),
-            (SYSTEM, _system(facts, everything), "CoreDNS and what else runs in kube-system", 12.0),
+            (SYSTEM_READY, _system(facts, everything), "CoreDNS and what else runs in kube-system", 12.0),
         )
     ]
     return [*found, used] if used is not None else found
@@ -77,7 +77,7 @@ def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     waits = components.waited_for(facts, everything=everything)
     system = {key: text for key, text in live.system.items() if waits(key.partition("/")[2])}
     if complete and not any(system.values()):
-        found[SYSTEM] = f"{len(system)} workloads are ready"
+        found[SYSTEM_READY] = f"{len(system)} workloads are ready"
     return found
 
 
@@ -87,7 +87,7 @@ def reporting(facts: Facts) -> Step:
         name=REPORT,
         task=TASK,
         action=_reporting(facts),
-        needs=(START, READY),
+        needs=(START_CLUSTER, API_READY),
         wait=True,
         deadline=facts.settings.timeouts.health,
         why="until then the API shows what was before the nodes were stopped",

@@ -13,43 +13,24 @@ from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
-from tasks.k3d.steps import READY
 from tasks.kube.apply import line
 from tasks.kube.objects import digest
 from tasks.kube.releases import LiveRelease, releases, unreadable, wanted_refs
 from tasks.kube.resources import Key
 from tasks.kube.wait import wait_ready
-from tasks.namespaces import APPLY as NAMESPACES
 from tasks.process.command import Command, Completed
 from tasks.run.apply import ending
 from tasks.run.chart_steps import fetch_steps
 from tasks.run.charts import Chart, chart_of, release_fingerprint, release_values
-from tasks.run.quotas import QUOTAS
 from tasks.run.release_ownership import is_pending, refuse_hooks, verb_for
-from tasks.secrets import APPLY as SECRETS
 from tasks.settings.releases import named
 from tasks.settings.schema import Release
+from tasks.settings.step_names import API_READY, HELM, NAMESPACES, QUOTAS, SECRETS, done_name, install_name, ready_name
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
 
 TASK = "helm"
-KIND = "helm"
-
-
-def install_name(release: Release) -> str:
-    """The step that installs a release."""
-    return f"helm: install {release.name}" + _where(release)
-
-
-def ready_name(release: Release) -> str:
-    """The step that waits for a release."""
-    return f"helm: {release.name}{_where(release)} ready"
-
-
-def done_name(release: Release) -> str:
-    """The step after which what needs a release may begin."""
-    return ready_name(release) if release.wait else install_name(release)
 
 
 def _where(release: Release) -> str:
@@ -114,7 +95,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
 def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:
     found: list[Step] = []
     live = _live(facts, release)
-    before = (READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
+    before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
     if why is not None and live is not None and _left_behind(facts, live):
         clear = _clear(facts, release, live)
         found.append(clear)
@@ -123,7 +104,7 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
         Step(
             name=install_name(release),
             task=TASK,
-            kind=KIND,
+            kind=HELM,
             action=_install(facts, release, chart),
             needs=before,
             deadline=release.timeout + 15,
@@ -159,9 +140,9 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     return Step(
         name=f"helm: clear {release.name}{_where(release)}",
         task=TASK,
-        kind=KIND,
+        kind=HELM,
         action=act,
-        needs=(READY,),
+        needs=(API_READY,),
         deadline=release.timeout + 15,
         why=f"{live.status}: {'--clear-pending' if facts.clear_pending else 'the Helm that held it is gone'}",
         expected=1.0,

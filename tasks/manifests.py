@@ -7,23 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import helm, namespaces
+from tasks import namespaces
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
-from tasks.health import SYSTEM
-from tasks.k3d.steps import READY
 from tasks.kube.addresses import assumed
 from tasks.kube.apply import split
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
-from tasks.namespaces import APPLY as NAMESPACES
 from tasks.run.apply import apply_step, difference
-from tasks.run.quotas import QUOTAS, counted_step
+from tasks.run.quotas import counted_step
 from tasks.settings import k3s_arguments as k3s
 from tasks.settings.releases import named
+from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY, done_name, install_name, ready_name
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Settings
@@ -206,7 +204,7 @@ def steps(facts: Facts) -> list[Step]:
     `needs` are applied after these, each group by a step of its own.
     """
     resources = wanted_base(facts)
-    found = [apply_step(facts, BASE, TASK, resources, needs=(READY, NAMESPACES))]
+    found = [apply_step(facts, BASE, TASK, resources, needs=(API_READY, NAMESPACES))]
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
     if quotas:
         found.append(counted_step(facts, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
@@ -218,9 +216,9 @@ def steps(facts: Facts) -> list[Step]:
         return found
     groups = _by_needs(facts, own)
     crds, rest = split(groups.pop(()))
-    needs: tuple[str, ...] = (READY, NAMESPACES)
+    needs: tuple[str, ...] = (API_READY, NAMESPACES)
     if crds:
-        found.append(apply_step(facts, OWN_CRDS, TASK, crds, needs=(READY,)))
+        found.append(apply_step(facts, OWN_CRDS, TASK, crds, needs=(API_READY,)))
         found.append(
             Step(
                 name=OWN_READY,
@@ -240,7 +238,7 @@ def steps(facts: Facts) -> list[Step]:
         found.append(_own_step(facts, OWN, rest, needs=needs, brings=brings))
     for names, objects in groups.items():
         after = [each for name in names for each in named(name, facts.releases)]
-        before = (READY, NAMESPACES, *(helm.done_name(each) for each in after))
+        before = (API_READY, NAMESPACES, *(done_name(each) for each in after))
         found.append(_own_step(facts, f"{OWN} after {', '.join(names)}", objects, needs=before, brings=brings))
     return found
 
@@ -256,8 +254,8 @@ def is_there_as_wanted(facts: Facts, obj: dict[str, Any]) -> bool:
 def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool) -> Step:
     """One that awaits what is being installed meanwhile."""
     step = apply_step(facts, name, TASK, objects, needs=needs, more_to_come=brings)
-    names = [part for release in facts.releases for part in (helm.install_name(release), helm.ready_name(release))]
-    return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM), wait=True)
+    names = [part for release in facts.releases for part in (install_name(release), ready_name(release))]
+    return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM_READY), wait=True)
 
 
 def _served(facts: Facts, crds: list[dict[str, Any]]) -> Action:

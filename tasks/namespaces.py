@@ -9,10 +9,10 @@ from typing import Any
 from tasks.core.errors import BadInput
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
-from tasks.k3d.steps import READY
 from tasks.kube.objects import Key, finish, is_namespace
 from tasks.kube.ownership import created_by
 from tasks.run.apply import apply_step, ending
+from tasks.settings.step_names import API_READY, NAMESPACES
 from tasks.settings.words import dns_label
 
 
@@ -36,7 +36,7 @@ def _checked(name: str) -> str:
 
 
 TASK = "namespaces"
-APPLY, GONE = "namespaces: apply", "namespaces: those being deleted are gone"
+GONE = "namespaces: those being deleted are gone"
 THEIRS = "namespaces: left as they are"
 
 
@@ -70,7 +70,7 @@ def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
     objects = wanted(facts, only)
     theirs = [each for each in objects if is_foreign(facts, each["metadata"]["name"])]
     ours = [each for each in objects if each not in theirs]
-    apply = apply_step(facts, APPLY, TASK, ours, needs=(READY,), expected=0.3)
+    apply = apply_step(facts, NAMESPACES, TASK, ours, needs=(API_READY,), expected=0.3)
     if theirs and not ours:
         apply = replace(apply, skip="all are there")
     found = [apply]
@@ -118,7 +118,7 @@ def _gone(facts: Facts, names: Sequence[str]) -> Step:
         name=GONE,
         task=TASK,
         action=act,
-        needs=(READY,),
+        needs=(API_READY,),
         wait=True,
         deadline=facts.settings.timeouts.health,
         why=f"{', '.join(names)}: what goes into them before is refused",

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks import helm
 from tasks.core.errors import BadInput
 from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
@@ -20,6 +19,7 @@ from tasks.k3d.ports import anew, choosers
 from tasks.k3d.recorded import differences
 from tasks.run.launch import bounds, launch
 from tasks.run.session import Session
+from tasks.settings.step_names import HELM
 from tasks.up import parts_of, refuse_options
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
     if asked.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:
         return limits
     wider = size(math.ceil(asked.cores), facts.host.memory_bytes).concurrency
-    return replace(limits, work=wider, kinds={**limits.kinds, helm.KIND: facts.settings.pool.helm or wider})
+    return replace(limits, work=wider, kinds={**limits.kinds, HELM: facts.settings.pool.helm or wider})
 
 
 def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:

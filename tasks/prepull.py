@@ -11,42 +11,9 @@ from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.run.command import run
-from tasks.settings.derived import balanced
-from tasks.settings.schema import Settings
+from tasks.settings.step_names import DOWNLOAD, pull_name
 
 TASK = "prepull"
-KIND = "download"
-"""Downloads of images share the bound `pool.downloads`; charts are small, and much waits for them."""
-_HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
-
-
-def k3s_image(settings: Settings) -> str:
-    """The node image: as configured, else from the version of Kubernetes."""
-    if settings.cluster.image:
-        return settings.cluster.image
-    version = settings.cluster.kubernetes_version.replace("+", "-")
-    version = version if version.startswith("v") else f"v{version}"
-    return f"rancher/k3s:{version if '-k3s' in version else version + '-k3s1'}"
-
-
-def helper_images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> dict[str, str]:
-    """k3d's helper images: it uses its own version as their tag (k3d: `version.GetHelperImageVersion`)."""
-    tag = environ.get("K3D_HELPER_IMAGE_TAG") or k3d_version.lstrip("v")
-    return {
-        "tools": settings.cluster.tools_image or _HELPERS.format("tools", tag),
-        "proxy": settings.cluster.loadbalancer_image or _HELPERS.format("proxy", tag),
-    }
-
-
-def images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> tuple[str, ...]:
-    """Images of this launch in the order in which they matter."""
-    helpers = helper_images(settings, environ, k3d_version)
-    wanted = [k3s_image(settings), helpers["tools"]]
-    if settings.registries.push or settings.registries.caches:
-        wanted.append(settings.registries.image)
-    if balanced(settings):
-        wanted.append(helpers["proxy"])
-    return tuple(dict.fromkeys([*wanted, *settings.images]))
 
 
 def only_listed(facts: Facts) -> frozenset[str]:
@@ -55,11 +22,6 @@ def only_listed(facts: Facts) -> frozenset[str]:
     made = {facts.shape.image, settings.registries.image}
     made |= {image for image in (settings.cluster.tools_image, settings.cluster.loadbalancer_image) if image}
     return frozenset(settings.images) - made
-
-
-def step_name(image: str) -> str:
-    """The step that pulls an image."""
-    return f"prepull: {image}"
 
 
 def steps(
@@ -80,9 +42,9 @@ def steps(
             skip = "what needs it is there already"
         found.append(
             Step(
-                name=step_name(image),
+                name=pull_name(image),
                 task=TASK,
-                kind=KIND,
+                kind=DOWNLOAD,
                 wait=True,  # the engine works, and mostly for the line; the bound of downloads holds
                 action=_pull(facts, image, through[image][0] if image in through else None),
                 needs=(through[image][1],) if image in through and skip is None else (),

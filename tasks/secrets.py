@@ -14,18 +14,16 @@ from tasks.core.redact import conceal
 from tasks.engine.step import Step
 from tasks.facts.facts import Facts
 from tasks.facts.secret_source import Empty, ReadFile, RunCommand, login_text, value_of
-from tasks.k3d.steps import READY
 from tasks.kube.objects import finish
-from tasks.namespaces import APPLY as NAMESPACES
 from tasks.process.command import Command
 from tasks.run.apply import apply_step
+from tasks.settings.step_names import API_READY, NAMESPACES, SECRETS
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
     from tasks.settings.schema import Secret, Settings
 
 TASK = "secrets"
-APPLY = "secrets: apply"
 
 
 def values(session: Session, parts: Collection[str]) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def steps(facts: Facts) -> list[Step]:
         return left_out
     return [
         *left_out,
-        apply_step(facts, APPLY, TASK, facts.secrets, needs=(READY, NAMESPACES), secret=True),
+        apply_step(facts, SECRETS, TASK, facts.secrets, needs=(API_READY, NAMESPACES), secret=True),
     ]
 
 

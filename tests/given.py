@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tasks import prepull
 from tasks.clients import docker
 from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
@@ -20,10 +19,11 @@ from tasks.facts.facts import Facts, Folders
 from tasks.facts.objects import Live
 from tasks.k3d.config import Ports, Shape
 from tasks.k3d.network import network
+from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
-from tasks.run import registries
 from tasks.run.session import Session
 from tasks.run.task import Options
+from tasks.settings.derived import host_images, k3s_image, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 from tests.programs import Answer, FakePrograms
@@ -92,15 +92,15 @@ def facts(folder: Path, programs: Programs | None = None, **changes: Any) -> Fac
         "folders": Folders(state=folder / "clusters" / chosen.cluster.name, cache=folder / "cache"),
         "cluster": cluster_state(presence, name=chosen.cluster.name),
         "shape": Shape(
-            image=prepull.k3s_image(chosen),
+            image=k3s_image(chosen),
             agents=agents,
             concurrency=4,
-            registries=registries.used(chosen),
-            registries_yaml=registries.nodes_file(chosen, ROOT, chosen.registries.port),
+            registries=registries_in_use(chosen),
+            registries_yaml=nodes_file(chosen, ROOT, chosen.registries.port),
             network=network(chosen, {}, folder),
         ),
         "ports": Ports(http=80, https=443, api=6550),
-        "images": dict.fromkeys(prepull.images(chosen, {}, K3D), False),
+        "images": dict.fromkeys(host_images(chosen, {}, K3D), False),
         "releases": releases(chosen),
         "environment": "me.dev",
         "live": live() if presence is Presence.RUNNING else None,

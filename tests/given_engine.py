@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks import prepull
 from tasks.engine.step import Context, Stopped
 from tasks.facts.cluster import MARKER
 from tasks.facts.owner import Owner, owner
 from tasks.k3d.config import Shape
 from tasks.k3d.recorded import remembered
-from tasks.run.registries import used, wanted
+from tasks.settings.derived import k3s_image, registries_in_use, registry_containers
 from tasks.settings.schema import Settings
 from tasks.settings.words import memory_bytes
 from tests import given
@@ -110,7 +109,7 @@ class Machine:
     def shape(self, settings: Settings | None = None) -> Shape:
         chosen = settings or self.settings
         agents = 2 if chosen.cluster.agents is None else chosen.cluster.agents
-        return Shape(image=prepull.k3s_image(chosen), agents=agents, concurrency=2, registries=used(chosen))
+        return Shape(image=k3s_image(chosen), agents=agents, concurrency=2, registries=registries_in_use(chosen))
 
     def make(
         self, *, running: bool = True, ours: bool = True, settings: Settings | None = None, agents: int = 2
@@ -139,7 +138,7 @@ class Machine:
     def put_registries(self) -> None:
         """Those that are configured, running."""
         network = f"k3d-{self.settings.cluster.name}"
-        for number, name in enumerate(wanted(self.settings)):
+        for number, name in enumerate(registry_containers(self.settings)):
             self.containers.append(registry(name, str(5050 + number), networks=("bridge", network)))
 
     def session(self, task: str = "up", **options: Any) -> FakeSession:

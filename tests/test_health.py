@@ -11,9 +11,10 @@ import pytest
 from tasks import health
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.health import ENDPOINTS, NODES, SYSTEM, expected_nodes, system_refs, well
+from tasks.health import ENDPOINTS, NODES, expected_nodes, system_refs, well
 from tasks.kube.client import ApiError, NotInTime
 from tasks.run.components import IN_USE
+from tasks.settings.step_names import SYSTEM_READY
 from tests import given
 from tests.given_live import FakeApi, Object, deployment, eager, job, named, node, obj, reached
 from tests.programs import FakePrograms
@@ -42,7 +43,7 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
     assert [(step.name, step.skip) for step in health.steps(facts)] == [
         (NODES, "all 2 are"),
         (ENDPOINTS, "2 answer"),
-        (SYSTEM, "1 workloads are ready"),
+        (SYSTEM_READY, "1 workloads are ready"),
         (IN_USE, "all that are there are ready"),
     ]
 
@@ -50,7 +51,7 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
 def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
     steps = health.steps(given.facts(tmp_path, settings=given.settings(timeouts={"health": 77})))
     assert all(step.skip is None and step.wait and step.deadline == 77 for step in steps)
-    assert {step.name for step in steps} == {NODES, ENDPOINTS, SYSTEM, IN_USE}
+    assert {step.name for step in steps} == {NODES, ENDPOINTS, SYSTEM_READY, IN_USE}
     assert {step.needs for step in steps} == {("cluster: API ready",)}
 
 
@@ -61,9 +62,9 @@ def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
         ({"nodes_unready": ("agent-1",)}, {NODES}),
         ({"nodes": ()}, {NODES}),
         ({"failing": ("/readyz: etcd",)}, {ENDPOINTS}),
-        ({"system": {}}, {SYSTEM}),
-        ({"system": {"deployment/coredns": "0 of 1"}}, {SYSTEM}),
-        ({"system": {"deployment/coredns": "", "daemonset/node-local-dns": "0 of 1"}}, {SYSTEM}),
+        ({"system": {}}, {SYSTEM_READY}),
+        ({"system": {"deployment/coredns": "0 of 1"}}, {SYSTEM_READY}),
+        ({"system": {"deployment/coredns": "", "daemonset/node-local-dns": "0 of 1"}}, {SYSTEM_READY}),
         ({"system": {"deployment/coredns": "", "job/helm-install-traefik": "it is not done"}}, set()),
     ],
 )
@@ -92,9 +93,9 @@ def test_coredns_is_not_missed_where_it_need_not_be(tmp_path: Path, sections: di
     settings = given.settings(**sections)
     live = given.live(**{**WELL, "system": {}})
     facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live, settings=settings, engine=engine)
-    assert SYSTEM in well(facts)
+    assert SYSTEM_READY in well(facts)
     made, _api = of(tmp_path, deployment("kube-dns", "kube-system"), settings=settings, engine=engine)
-    report = named(health.steps(made))[SYSTEM].action(eager())
+    report = named(health.steps(made))[SYSTEM_READY].action(eager())
     assert report is not None
     assert report.why == "1 workloads"
 
@@ -125,8 +126,8 @@ def test_on_a_cluster_of_somebody_else_all_nodes_that_it_has_are_waited_for(tmp_
         (NODES, [], {}, "not ready: none seen"),
         (ENDPOINTS, [], {"/readyz": (500, "[-]etcd failed: reason withheld")}, "/readyz: etcd"),
         (ENDPOINTS, [], {"/healthz": ApiError(0, "the API does not answer", "refused")}, "/healthz: refused"),
-        (SYSTEM, [], {}, "deployment/coredns: it is not there"),
-        (SYSTEM, [DNS, job("helm-install-traefik", done=False)], {}, "job/helm-install-traefik: it is not done"),
+        (SYSTEM_READY, [], {}, "deployment/coredns: it is not there"),
+        (SYSTEM_READY, [DNS, job("helm-install-traefik", done=False)], {}, "job/helm-install-traefik: it is not done"),
     ],
 )
 def test_what_is_not_well_when_time_is_over_is_told(
@@ -179,7 +180,7 @@ def test_what_a_job_installs_is_waited_for_too(tmp_path: Path) -> None:
     jobs = "/apis/batch/v1/namespaces/kube-system/jobs"
     api.at(jobs, 3, job("helm-install-traefik"), deployment("traefik", "kube-system", ready=False))
     api.at(jobs, 5, deployment("traefik", "kube-system"))
-    report = named(health.steps(facts, everything=True))[SYSTEM].action(eager())
+    report = named(health.steps(facts, everything=True))[SYSTEM_READY].action(eager())
     assert report is not None
     assert report.why == "3 workloads"
 

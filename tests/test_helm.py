@@ -17,12 +17,10 @@ from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.releases import LiveRelease
 from tasks.kube.resources import Key
-from tasks.namespaces import APPLY as NAMESPACES
 from tasks.run.charts import chart_of
 from tasks.run.launch import fitted
-from tasks.run.quotas import QUOTAS
-from tasks.secrets import APPLY as SECRETS
 from tasks.settings.schema import Settings
+from tasks.settings.step_names import NAMESPACES, QUOTAS, SECRETS
 from tests import given
 from tests.given_live import (
     FakeApi,

@@ -10,13 +10,10 @@ import pytest
 
 from tasks import manifests
 from tasks.facts.facts import Facts
-from tasks.health import SYSTEM
 from tasks.k3d.ports import choosers
-from tasks.k3d.steps import READY
 from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
-from tasks.namespaces import APPLY as NAMESPACES
 from tasks.run.launch import fitted, launch
-from tasks.run.quotas import QUOTAS
+from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, Object, created, eager, holding, named, obj, reached
@@ -57,7 +54,7 @@ def test_base_resources_go_in_by_one_apply_after_the_namespaces(tmp_path: Path) 
     facts = of(tmp_path)
     api = reached(facts, DirectApi())
     steps = named(manifests.steps(facts))
-    assert set(steps[BASE].needs) == {READY, NAMESPACES}
+    assert set(steps[BASE].needs) == {API_READY, NAMESPACES}
     given.act(steps[BASE])
     kinds = [name.partition("/")[0] for name in api.names]
     assert {kind: kinds.count(kind) for kind in ("ResourceQuota", "LimitRange", "StorageClass", "ConfigMap")} == {
@@ -147,7 +144,7 @@ def test_where_the_crds_are_there_nothing_is_waited_for(tmp_path: Path) -> None:
 
 def test_without_crds_the_users_manifests_need_only_the_namespaces(tmp_path: Path) -> None:
     steps = named(manifests.steps(of(tmp_path, None, MAP)))
-    assert set(steps[OWN].needs) == {READY, NAMESPACES}
+    assert set(steps[OWN].needs) == {API_READY, NAMESPACES}
     assert OWN_CRDS not in steps
 
 
@@ -155,7 +152,7 @@ def test_what_releases_and_k3s_bring_may_come_while_the_users_manifests_are_appl
     facts = of(tmp_path, None, MAP)
     parts = ("namespaces", "manifests", "helm", "health")
     step = given.by_name(launch(facts, parts, choosers(facts)))[OWN]
-    assert step.awaits == ("helm: install cert-manager", "helm: cert-manager ready", SYSTEM)
+    assert step.awaits == ("helm: install cert-manager", "helm: cert-manager ready", SYSTEM_READY)
     assert step.placeless
     alone = given.by_name(launch(facts, ("manifests",), choosers(facts)))[OWN]
     assert alone.awaits == (), "nothing is being installed"
@@ -171,7 +168,7 @@ def test_a_file_that_names_its_needs_is_applied_after_these_and_holds_up_no_othe
     api = reached(facts, DirectApi(answers=WIDGETS))
     steps = named(manifests.steps(facts))
     later = steps[f"{OWN} after cert-manager"]
-    assert later.needs == (READY, NAMESPACES, "helm: cert-manager ready" if wait else "helm: install cert-manager")
+    assert later.needs == (API_READY, NAMESPACES, "helm: cert-manager ready" if wait else "helm: install cert-manager")
     given.act(later)
     given.act(steps[OWN])
     assert api.names == ["Widget/w", "ConfigMap/m"]

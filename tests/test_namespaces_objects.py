@@ -9,8 +9,9 @@ import pytest
 from tasks import manifests, namespaces
 from tasks.engine.step import Stopped
 from tasks.kube.client import NotInTime
-from tasks.namespaces import APPLY, GONE, THEIRS
+from tasks.namespaces import GONE, THEIRS
 from tasks.namespaces import namespaces as wanted
+from tasks.settings.step_names import NAMESPACES
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, created, eager, holding, named, obj, reached
@@ -64,9 +65,9 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
 def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) -> None:
     live = holding([made("one"), made("two", deleting=True), made("three"), made("four")])
     steps = named(namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live)))
-    assert list(steps) == [GONE, APPLY]
-    assert GONE in steps[APPLY].needs
-    assert steps[APPLY].why == "namespace/two: it is being deleted"
+    assert list(steps) == [GONE, NAMESPACES]
+    assert GONE in steps[NAMESPACES].needs
+    assert steps[NAMESPACES].why == "namespace/two: it is being deleted"
     assert steps[GONE].wait
     assert steps[GONE].why.startswith("two: ")
 
@@ -119,7 +120,7 @@ def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp
     facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
     api = reached(facts, DirectApi())
     steps = named(namespaces.steps(facts))
-    given.act(steps[APPLY])
+    given.act(steps[NAMESPACES])
     assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
     assert steps[THEIRS].skip == "one: there before, and not changed"
 

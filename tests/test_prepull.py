@@ -14,8 +14,9 @@ from tasks.core.errors import LaunchError
 from tasks.core.imageref import Reference
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Step
-from tasks.prepull import helper_images, images, k3s_image, step_name
 from tasks.run.backend import Network
+from tasks.settings.derived import helper_images, host_images, k3s_image
+from tasks.settings.step_names import pull_name
 from tests.checks.given import engine
 from tests.given import act, facts, settings
 from tests.programs import Answer, FakePrograms
@@ -74,12 +75,12 @@ def test_k3ds_helpers(cluster: dict[str, Any], environ: dict[str, str], version:
     ],
 )
 def test_images_of_a_launch(sections: dict[str, Any], expected: tuple[str, ...]) -> None:
-    assert images(settings(**sections), {}, "v5.9.0") == expected
+    assert host_images(settings(**sections), {}, "v5.9.0") == expected
 
 
 def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
     steps = prepull.steps(facts(tmp_path, images={K3S: True, TOOLS: False}))
-    assert [(step.name, step.skip) for step in steps] == [(step_name(K3S), "it is there"), (step_name(TOOLS), None)]
+    assert [(step.name, step.skip) for step in steps] == [(pull_name(K3S), "it is there"), (pull_name(TOOLS), None)]
     for step in steps:
         assert (step.task, step.kind, step.needs, step.wait) == ("prepull", "download", (), True)
         assert step.retry.attempts > 1

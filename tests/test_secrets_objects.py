@@ -11,8 +11,7 @@ import pytest
 from tasks import secrets
 from tasks.core.errors import BadInput
 from tasks.engine.step import State
-from tasks.namespaces import APPLY as NAMESPACES
-from tasks.secrets import APPLY
+from tasks.settings.step_names import NAMESPACES, SECRETS
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, holding, ran, reached
@@ -33,7 +32,7 @@ def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
     facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
     reached(facts, FakeApi())
     (step,) = secrets.steps(facts)
-    assert step.name == APPLY
+    assert step.name == SECRETS
     assert NAMESPACES in step.needs
     given.act(step)
     (call,) = programs.calls
@@ -46,7 +45,7 @@ def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> N
     programs = FakePrograms(answers={"kubectl": Answer(code=1, out=CANARY, err=f"error: invalid value {CANARY}")})
     facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
     reached(facts, FakeApi())
-    result = ran(secrets.steps(facts))[APPLY]
+    result = ran(secrets.steps(facts))[SECRETS]
     assert result.state is State.FAILED
     assert CANARY not in f"{result.why} {result.error}"
 
@@ -56,7 +55,7 @@ def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -
     programs = FakePrograms(otherwise=Answer(), log_dir=tmp_path / "logs")
     facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
     api = reached(facts, DirectApi())
-    result = ran(secrets.steps(facts))[APPLY]
+    result = ran(secrets.steps(facts))[SECRETS]
     assert result.state is State.RAN
     assert programs.calls == []
     assert [sent["data"]["k"] for _path, sent in api.patched] == [base64.b64encode(CANARY.encode()).decode()] * 2
@@ -69,7 +68,7 @@ def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> N
     api = reached(facts, DirectApi())
     said = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
     api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, said, "Invalid")]
-    result = ran(secrets.steps(facts))[APPLY]
+    result = ran(secrets.steps(facts))[SECRETS]
     assert result.state is State.FAILED
     assert "*** / *** !" in f"{result.error}"
     assert CANARY not in f"{result.why} {result.error}"
@@ -93,12 +92,12 @@ def test_one_that_is_left_out_stops_no_other(tmp_path: Path) -> None:
     )
     session = given.session(tmp_path, settings=settings, environ={"B": "value-of-b"})
     steps = secrets.steps(given.facts(tmp_path, settings=settings, **secrets.values(session, {"secrets"})))
-    assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (APPLY, True)]
+    assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (SECRETS, True)]
 
 
 def test_where_none_is_configured_the_step_says_so(tmp_path: Path) -> None:
     (step,) = secrets.steps(of(tmp_path, environ={}))
-    assert (step.name, step.skip) == (APPLY, "nothing is configured")
+    assert (step.name, step.skip) == (SECRETS, "nothing is configured")
 
 
 def test_one_that_is_there_is_left_alone(tmp_path: Path) -> None:

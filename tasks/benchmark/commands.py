@@ -119,11 +119,11 @@ def _pulls(facts: Facts) -> Iterator[Act]:
 def _registries(facts: Facts) -> Iterator[Act]:
     """Those that are missing; what no command line may hold (logins, proxies) was made before."""
     from tasks.k3d.ports import choosers
-    from tasks.k3d.registry_container import labels, upstream_url
-    from tasks.run.registries import wanted
+    from tasks.k3d.registry_container import labels
+    from tasks.settings.derived import registry_containers, upstream_url
 
     settings, free_port = facts.settings, choosers(facts).free_port
-    for name, cache in wanted(settings).items():
+    for name, cache in registry_containers(settings).items():
         private = cache is not None and (cache.username_env or cache.password_env or facts.shape.network.mark)
         if name in facts.registries or private:
             continue

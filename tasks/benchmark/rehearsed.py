@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tasks.benchmark.commands import Act, Stage
 from tasks.engine.step import Bounds, Context, Step
-from tasks.helm import install_name, ready_name
 from tasks.rehearsal.scene import scene
+from tasks.settings.step_names import install_name, ready_name
 
 if TYPE_CHECKING:
     from tasks.benchmark.variants import Place

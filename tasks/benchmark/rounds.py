@@ -144,9 +144,9 @@ def remove_cluster(place: Place) -> None:
 
 def remove_caches(place: Place) -> None:
     """Registries, charts and Helm's files, those of bench alone."""
-    from tasks.run.registries import wanted
+    from tasks.settings.derived import registry_containers
 
-    programs, names = place.session.programs(), tuple(wanted(place.session.settings))
+    programs, names = place.session.programs(), tuple(registry_containers(place.session.settings))
     for name in names:
         programs.run(Command(argv=docker.remove([name]).argv, deadline=120.0, ok=(0, 1)))
         programs.run(Command(argv=docker.remove_volumes([name]).argv, deadline=120.0, ok=(0, 1)))

@@ -202,7 +202,7 @@ def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 def _registries(session: Session) -> tuple[str, ...]:
     """The same registries, in containers of their own."""
-    from tasks.k3d.registry_container import upstream_url
+    from tasks.settings.derived import upstream_url
 
     registries = session.settings.registries
     caches = [{**each.model_dump(), "url": f"{upstream_url(each).rstrip('/')}/{_MARK}"} for each in registries.caches]

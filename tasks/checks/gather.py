@@ -28,8 +28,8 @@ from tasks.facts.owner import Owner
 from tasks.facts.owner import read as owner_of
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.host.programs import Pins, read
-from tasks.prepull import k3s_image
 from tasks.process.command import Command, Programs
+from tasks.settings.derived import k3s_image
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -214,10 +214,10 @@ def _list(programs: Programs) -> str:
 
 def _missing(session: Session, programs: Programs, facts: HostFacts) -> tuple[str, ...] | None:
     """Images of a launch that are not there; None where the engine does not tell."""
-    from tasks.prepull import images
+    from tasks.settings.derived import host_images
 
     told = facts.versions.k3d if facts.versions is not None else None
-    refs = images(facts.settings, session.environ, told or _pins(session).of("k3d").version)
+    refs = host_images(facts.settings, session.environ, told or _pins(session).of("k3d").version)
     try:
         found = docker.platforms(programs.run(docker.images(refs)).out, refs)
     except LaunchError:

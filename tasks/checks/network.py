@@ -11,7 +11,7 @@ from tasks.core import proxies as variables
 from tasks.core.errors import LaunchError
 from tasks.core.redact import without_logins
 from tasks.k3d import network as containers
-from tasks.run.registries import push_name
+from tasks.settings.derived import push_container
 from tasks.settings.origin import printable
 from tasks.settings.schema import Settings
 
@@ -250,7 +250,7 @@ def hosts(settings: Settings) -> tuple[str, ...]:
     urls += [url for name, url in settings.helm.repositories.items() if name in used]
     urls += [each.chart for each in settings.helm.releases if each.enabled and each.chart.startswith("oci://")]
     found = (urlsplit(url).hostname for url in urls)
-    own = push_name(settings)
+    own = push_container(settings)
     return tuple(dict.fromkeys(name for name in found if name and name != own))
 
 

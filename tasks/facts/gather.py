@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from tasks import prepull
 from tasks.clients import docker, helm, k3d
 from tasks.core.errors import ClusterAbsent, ClusterStopped, LaunchError
 from tasks.core.files import remembered
@@ -23,14 +22,15 @@ from tasks.k3d.bootstrap import fetch_kubeconfig
 from tasks.k3d.config import Shape
 from tasks.k3d.network import network
 from tasks.k3d.ports import ports_for
+from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
 from tasks.run.desired import wanted_keys
 from tasks.run.kustomize import kustomized
 from tasks.run.launch import NEEDS_CLUSTER
-from tasks.run.registries import nodes_file, push_name, used
 from tasks.run.release_ownership import refuse_pending
 from tasks.run.session import Session
 from tasks.secrets import values
+from tasks.settings.derived import k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 
@@ -46,12 +46,14 @@ class Questions:
     standing: Future[ClusterState]
     published: Future[str]
     """`docker.published()`, where a cluster has yet to be made; empty otherwise."""
-    images: Future[dict[str, str | None]]
+    host_images: Future[dict[str, str | None]]
     """The images that the engine will be asked for, each with the platform of that which it has."""
 
     def __init__(self, session: Session) -> None:
         """Ask."""
-        from tasks.prepull import images  # not in a thread: two that import the same rooms may wait for each other
+        from tasks.settings.derived import (
+            host_images,  # not in a thread: two that import the same rooms may wait for each other
+        )
 
         session.check_folders()
         self.begun = time.time()
@@ -67,7 +69,9 @@ class Questions:
         self.told = pool.submit(versions, programs, session.state)
         self.published = pool.submit(lambda: _published(programs, self.cluster.result().presence))
         self.images = pool.submit(
-            lambda: _present(programs, images(settings, session.environ, self.told.result().k3d or _pinned(session)))
+            lambda: _present(
+                programs, host_images(settings, session.environ, self.told.result().k3d or _pinned(session))
+            )
         )
 
     def drop(self) -> None:
@@ -168,7 +172,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
     with _answered(session) as asked:
         host = asked.machine.result()  # NoEngine comes before what follows from it
         stands, kept, version = asked.cluster.result(), asked.registries.result(), asked.told.result()
-        images, published = asked.images.result(), docker_ports(asked.published.result())
+        host_images, published = asked.images.result(), docker_ports(asked.published.result())
     sized = size(host.cpus, host.memory_bytes)
     agents = settings.cluster.agents if settings.cluster.agents is not None else sized.agents
     concurrency = settings.pool.concurrency or sized.concurrency
@@ -181,14 +185,14 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         k3d=version.k3d,
         kubectl=version.kubectl,
         helm=version.helm,
-        k3s_image=prepull.k3s_image(settings),
+        k3s_image=k3s_image(settings),
     )
     shape = Shape(
-        image=prepull.k3s_image(settings),
+        image=k3s_image(settings),
         agents=agents,
         concurrency=concurrency,
         parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
-        registries=used(settings),
+        registries=registries_in_use(settings),
         registries_yaml=nodes_file(settings, session.root, _push_port(settings, kept)),
         network=network(settings, session.environ, session.root),
         owner=session.owner.label,
@@ -208,8 +212,8 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         cluster=stands,
         shape=shape,
         ports=ports_for(programs, settings, stands, host, published),
-        images={ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
-        foreign={ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)},
+        images={ref: there is not None and docker.fits(there, host.platform) for ref, there in host_images.items()},
+        foreign={ref: there for ref, there in host_images.items() if there and not docker.fits(there, host.platform)},
         registries=kept,
         reach=session.reach(),
         releases=releases(settings),
@@ -250,7 +254,7 @@ def _k3d_environment(programs: Programs, session: Session, settings: Settings) -
 
 def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:
     """The host port of the push registry: by it, too, images are named. A new one gets the wish, if it is free."""
-    found = kept.get(push_name(settings))
+    found = kept.get(push_container(settings))
     return found.port if found is not None and found.port is not None else settings.registries.port
 
 

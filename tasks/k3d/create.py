@@ -17,10 +17,10 @@ from tasks.facts.cluster import own_containers
 from tasks.facts.container import ContainerState
 from tasks.facts.facts import Facts
 from tasks.k3d.config import Files, Ports, k3d_config, kubelet_config, render
+from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold
 from tasks.run.command import run
-from tasks.run.registries import nodes_file, push_name
-from tasks.settings.derived import EDAC
+from tasks.settings.derived import EDAC, push_container
 from tasks.settings.words import memory_bytes
 
 NextPorts = Callable[[Ports, int | None], Ports]
@@ -49,7 +49,7 @@ def write_config(facts: Facts, ports: Ports) -> None:
     registries, drop_in = None, None
     if shape.registries_yaml:
         registries = folders.state / "registries.yaml"
-        port = facts.outputs.registry_ports.get(push_name(settings))
+        port = facts.outputs.registry_ports.get(push_container(settings))
         write_whole(registries, shape.registries_yaml if port is None else nodes_file(settings, facts.root, port))
     kubelet = kubelet_config(settings, shape)
     if kubelet is not None and settings.cluster.servers > 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.clients.kubeconfig import NotWritten, Unfit, current_context, has_entry, merge, switch, target, unwritable
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
-from tasks.k3d.steps import READY
+from tasks.settings.step_names import API_READY
 
 TASK = "cluster"
 _UNWRITTEN = "cannot be written"
@@ -45,7 +45,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
             name=MERGE,
             task=TASK,
             action=_merge(facts),
-            needs=(READY,),
+            needs=(API_READY,),
             skip=merge_skip,
             notes=notes,
             why=str(_target(facts)),

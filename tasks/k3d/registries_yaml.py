@@ -9,12 +9,20 @@ from typing import Any
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
+from tasks.settings.derived import mirrors, push_container
+from tasks.settings.schema import Settings
 
 TEMPLATE = "files/registries.yaml"
 _PARTS = ("auths", "configs", "mirrors")
 _MIRROR = ("endpoint", "rewrite")
 """What k3s and k3d read; they pass over any other name without a word (source: rancher/wharfie, registries)."""
 _LOGIN = ("password", "auth", "identitytoken", "identity_token")
+
+
+def nodes_file(settings: Settings, root: Path, port: int) -> str:
+    """The nodes' registries.yaml, where the push registry is published at `port`. Raises `BadInput`."""
+    push = push_container(settings) if settings.registries.push else None
+    return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
 
 
 def registries_yaml(

@@ -27,6 +27,7 @@ from tasks.facts.secret_source import login_text
 from tasks.k3d.network import AUTHORITIES, NONE, Network
 from tasks.process.command import CommandFailed, Completed
 from tasks.run.command import run
+from tasks.settings.derived import upstream_url
 from tasks.settings.schema import Cache
 
 Making = Callable[[Context, int], str]
@@ -37,8 +38,6 @@ _CONFIGURATION = "/etc/docker/registry/config.yml"
 """Of the image registry:2, where a container does not tell."""
 _DEFAULT_NETWORK = "bridge"
 """The network in which Docker puts a container that names none."""
-_DOCKER_HUB = "https://registry-1.docker.io"
-"""docker.io in names of images; that host itself serves none."""
 
 
 _EXPIRY = "/var/lib/registry/scheduler-state.json"
@@ -49,11 +48,6 @@ _AFTERWARDS = 120.0
 """Seconds more than `k3d cluster create` may take."""
 _AGAIN = frozenset({"port-taken", "name-taken"})
 """Another launch has taken the port, or makes the same registry."""
-
-
-def upstream_url(cache: Cache) -> str:
-    """Where a cache asks."""
-    return cache.url or (_DOCKER_HUB if cache.upstream == "docker.io" else f"https://{cache.upstream}")
 
 
 def lock(clusters: Path) -> Path:
@@ -268,9 +262,9 @@ def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tup
 def hold(facts: Facts, context: Context) -> None:
     """Before a cluster is made: nobody removes its registries from now on, and those that are gone are made again."""
     from tasks.k3d.lease import Leases
-    from tasks.run.registries import wanted
+    from tasks.settings.derived import registry_containers
 
-    registries = wanted(facts.settings)
+    registries = registry_containers(facts.settings)
     if not registries:
         return
     leases = facts.outputs.leases = facts.outputs.leases or Leases(facts.programs)

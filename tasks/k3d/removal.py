@@ -11,8 +11,8 @@ from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
 from tasks.facts.facts import Facts
 from tasks.k3d.kubeconfig import context_name
-from tasks.k3d.steps import CLEAR
 from tasks.run.command import running
+from tasks.settings.step_names import REMOVE_INCOMPLETE
 
 TASK = "down"
 NODES, NETWORK, VOLUMES = "down: nodes", "down: network", "down: volumes"
@@ -171,7 +171,9 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
     return [
         *steps,
         *(
-            replace(step, needs=(*step.needs, *names)) if step.task == "cluster" or step.name == CLEAR else step
+            replace(step, needs=(*step.needs, *names))
+            if step.task == "cluster" or step.name == REMOVE_INCOMPLETE
+            else step
             for step in making
         ),
     ]

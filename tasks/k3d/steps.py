@@ -19,11 +19,11 @@ from tasks.k3d.watch import watching
 from tasks.process.command import Command
 from tasks.run.command import running
 from tasks.settings.derived import balanced, docker_memory
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 from tasks.settings.words import memory_bytes
 
 TASK = "cluster"
-CREATE, START, CLEAR = "cluster: create", "cluster: start", "cluster: remove what was left half-made"
-ANSWER, KUBECONFIG, READY = "cluster: first answer", "cluster: read its kubeconfig", "cluster: API ready"
+ANSWER, KUBECONFIG = "cluster: first answer", "cluster: read its kubeconfig"
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
 
 
@@ -61,16 +61,16 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
     if facts.cluster.presence is Presence.INCOMPLETE:
         ids = tuple(node.id for node in facts.cluster.nodes)
         yield Step(
-            name=CLEAR,
+            name=REMOVE_INCOMPLETE,
             task=TASK,
             action=running(facts.programs, docker.remove(ids)),
             why="its creation was never recorded as complete",
             expected=1.0,
         )
-        needs = (CLEAR, *needs)
+        needs = (REMOVE_INCOMPLETE, *needs)
     servers = settings.cluster.servers
     yield Step(
-        name=CREATE,
+        name=CREATE_CLUSTER,
         task=TASK,
         action=creating(facts, next_ports),
         needs=needs,
@@ -85,7 +85,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         name=MARK,
         task=TASK,
         action=_marking(facts),
-        needs=(CREATE,),
+        needs=(CREATE_CLUSTER,),
         why="so that an interrupted creation is never taken for a cluster",
         expected=0.1,
     )
@@ -114,7 +114,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
         expected=0.1,
     )
     yield Step(
-        name=READY,
+        name=API_READY,
         task=TASK,
         action=api_ready(facts),
         needs=(KUBECONFIG,),
@@ -129,8 +129,8 @@ def _present(facts: Facts) -> list[Step]:
     cluster = facts.cluster
     why = f"{_nodes(len(cluster.of('server')), len(cluster.of('agent')))} run already"
     return [
-        Step(name=CREATE, task=TASK, skip=why, wait=True),
-        Step(name=READY, task=TASK, skip="the API answers", needs=(CREATE,), wait=True),
+        Step(name=CREATE_CLUSTER, task=TASK, skip=why, wait=True),
+        Step(name=API_READY, task=TASK, skip="the API answers", needs=(CREATE_CLUSTER,), wait=True),
     ]
 
 
@@ -141,7 +141,7 @@ def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     paused = [node.name for node in stopped if node.state is ContainerState.PAUSED]
     told = [node.condition for node in stopped if node.last]
     yield Step(
-        name=START,
+        name=START_CLUSTER,
         task=TASK,
         action=_start(facts, paused),
         needs=needs,
@@ -198,7 +198,7 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
                 ),
                 f"k3d-{name}-0",
             ),
-            needs=(READY, *needs),
+            needs=(API_READY, *needs),
             wait=True,
             deadline=settings.cluster.timeout + 30,
             why=f"{wanted} agents are configured, {len(have)} are there",

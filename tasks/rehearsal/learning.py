@@ -16,7 +16,7 @@ from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import FOLDER, Profile, dump, load
 from tasks.rehearsal.recorded import Recorded, recorded
 from tasks.rehearsal.what_if import DEFAULT
-from tasks.run.images import FETCH
+from tasks.settings.step_names import FETCH_IMAGES
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
@@ -84,7 +84,7 @@ def sizes(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         for step in record["steps"]:
             if step["name"] == node and (match := _BROUGHT.search(step["why"])):
                 nodes.append(float(match[1]))
-            elif step["name"].startswith(FETCH) and (match := _FETCHED.match(step["why"])) and int(match[1]):
+            elif step["name"].startswith(FETCH_IMAGES) and (match := _FETCHED.match(step["why"])) and int(match[1]):
                 workloads += [float(match[2]) / int(match[1])] * int(match[1])
     found = {"k3s": nodes, "workload": workloads}
     return {kind: round(sum(each) / len(each), 1) for kind, each in found.items() if each}

@@ -14,8 +14,7 @@ from tasks.engine.graph import remaining
 from tasks.engine.step import Step
 from tasks.rehearsal.profile import Cost, Profile
 from tasks.rehearsal.simulate import Activity, Resource, Stage
-from tasks.run.images import FETCH, FIND, SYSTEM
-from tasks.run.pulls import AHEAD
+from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, PULL_AHEAD, SYSTEM
 
 _RELEASE = re.compile(r"^helm: (?:install )?(.+?)(?: ready)?$")
 BEFORE, AFTER = "~before", "~after"
@@ -49,7 +48,7 @@ def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Ac
     acting = [step for step in steps if not step.until]
     guards = {step.name for step in steps if step.until}
     rank = remaining(acting, {})
-    ahead = frozenset(step.name.removeprefix(AHEAD) for step in steps if step.name.startswith(AHEAD))
+    ahead = frozenset(step.name.removeprefix(PULL_AHEAD) for step in steps if step.name.startswith(PULL_AHEAD))
     builder = _Builder(acting, scene, profile, ahead)
     found = [_activity((BEFORE,), BEFORE, profile.before)]
     for step in acting:
@@ -134,11 +133,11 @@ class _Builder:
         profile, name = self._profile, step.name
         if name.startswith("prepull: "):
             return self._pull(name.removeprefix("prepull: "), "k3s" if "k3s" in name else "helper")
-        if name.startswith(FETCH):
-            what = name.removeprefix(FETCH)
+        if name.startswith(FETCH_IMAGES):
+            what = name.removeprefix(FETCH_IMAGES)
             images = self._scene.images.get(what, ("workload",))
             return tuple(self._line(image, "workload") for image in images)
-        if name.startswith(FIND):
+        if name.startswith(FIND_IMAGES):
             return _stages(replace(profile.install, cpu=profile.install.cpu / 4, time=0.0))
         if name.startswith("registry: "):
             return _stages(profile.registry)
@@ -209,7 +208,7 @@ class _Builder:
     def _pods(self, what: str, needs: tuple[str, ...], cost: Cost, name: str) -> Iterator[Activity]:
         """One pod for each image; they come side by side. Those of the system are one, as the profile has them."""
         images = ("workload",) if what == SYSTEM else self._scene.images.get(what, ("workload",))
-        fetch = self._steps.get(f"{FETCH}{what}")
+        fetch = self._steps.get(f"{FETCH_IMAGES}{what}")
         fetched = fetch is not None and fetch.skip is None
         if fetch is not None and fetched:  # a node that asks before its end gets it at about that time, too
             needs = (*needs, fetch.name)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.rehearsal.model import Scene
-from tasks.run.images import FETCH, remembered, size_of, sources
+from tasks.run.images import remembered, size_of, sources
+from tasks.settings.step_names import FETCH_IMAGES
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
@@ -62,9 +63,9 @@ def _images(steps: Sequence[Step], names: Mapping[str, tuple[str, ...]]) -> dict
     """Of steps that fetch images those that are known, else as many nameless ones as they count."""
     found = {}
     for step in steps:
-        if step.skip is not None or not step.name.startswith(FETCH):
+        if step.skip is not None or not step.name.startswith(FETCH_IMAGES):
             continue
-        what = step.name.removeprefix(FETCH)
+        what = step.name.removeprefix(FETCH_IMAGES)
         images = names.get(what) or ("workload",) * fetched(step)
         if images:
             found[what] = images
@@ -73,13 +74,15 @@ def _images(steps: Sequence[Step], names: Mapping[str, tuple[str, ...]]) -> dict
 
 def fetched(step: Step) -> int:
     """How many images a step has the caches fetch; 0 for any other."""
-    match = _IMAGES.match(step.why) if step.name.startswith(FETCH) and step.skip is None else None
+    match = _IMAGES.match(step.why) if step.name.startswith(FETCH_IMAGES) and step.skip is None else None
     return int(match[1]) if match else 0
 
 
 def without_cache(steps: Sequence[Step]) -> list[Step]:
     """The same plan where no image is there yet: what would be skipped as present is fetched."""
     return [
-        replace(step, skip=None) if step.skip is not None and step.name.startswith(("prepull: ", FETCH)) else step
+        replace(step, skip=None)
+        if step.skip is not None and step.name.startswith(("prepull: ", FETCH_IMAGES))
+        else step
         for step in steps
     ]

@@ -13,7 +13,7 @@ from tasks.rehearsal.model import activities, times
 from tasks.rehearsal.profile import Profile, load
 from tasks.rehearsal.scene import fetched, scene
 from tasks.rehearsal.simulate import simulate
-from tasks.run.images import FETCH, FIND
+from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
@@ -58,9 +58,9 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
             image = step.name.removeprefix("prepull: ")
             yield f"pull {image}", took - _OWN
             yield f"pull cached {image}", took - _OWN
-        elif step.name.startswith(FETCH):
+        elif step.name.startswith(FETCH_IMAGES):
             fetches.append(took / max(1, fetched(step)))
-        elif step.name.startswith("registry: ") and not step.name.startswith(FIND):
+        elif step.name.startswith("registry: ") and not step.name.startswith(FIND_IMAGES):
             starts.append(took)
         elif step.name.startswith("kubectl: "):
             kubectls.append(took)
@@ -97,7 +97,7 @@ def _cluster(spans: Spans) -> Iterator[tuple[str, float]]:
 
 
 def _release(release: Release, spans: Spans) -> Iterator[tuple[str, float]]:
-    from tasks.helm import install_name, ready_name
+    from tasks.settings.step_names import install_name, ready_name
 
     key = f"{release.namespace}/{release.name}"
     installed = spans.get(install_name(release))

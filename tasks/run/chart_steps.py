@@ -17,7 +17,8 @@ from tasks.facts.facts import Facts
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.run.charts import Chart, host_and_port, on_this_machine
 from tasks.run.command import run, running
-from tasks.run.registries import PUSH_STEP, push_name
+from tasks.settings.derived import push_container
+from tasks.settings.step_names import PUSH_REGISTRY
 
 if TYPE_CHECKING:
     from tasks.run.chart_dependencies import Remote
@@ -74,7 +75,7 @@ def _fetched(facts: Facts, chart: Chart, skip: str | None) -> Step:
 def _needs(facts: Facts, chart: Chart) -> tuple[str, ...]:
     if chart.url:
         return (REPOSITORIES,)
-    return (PUSH_STEP,) if _ours(chart.registry, facts) else ()
+    return (PUSH_REGISTRY,) if _ours(chart.registry, facts) else ()
 
 
 def _built(facts: Facts, chart: Chart, skip: str | None) -> Step:
@@ -94,7 +95,7 @@ def _ours(registry: str | None, facts: Facts) -> bool:
     """Whether a registry is the push registry of this project: by its name, or by its port on loopback."""
     if registry is None or not facts.settings.registries.push:
         return False
-    name = push_name(facts.settings)
+    name = push_container(facts.settings)
     host, port = host_and_port(registry)
     there = facts.registries.get(name)
     ports = {str(facts.settings.registries.port), str(there.port) if there is not None else ""}
@@ -200,7 +201,7 @@ def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Comma
 
 def source_of(facts: Facts, chart: Chart) -> tuple[str, tuple[str, ...]]:
     """What Helm calls a chart of a repository or an OCI registry, and the options with which it is asked for."""
-    settings, name = facts.settings, push_name(facts.settings)
+    settings, name = facts.settings, push_container(facts.settings)
     if chart.registry is None:
         return f"{chart.repository}/{chart.reference.rpartition('/')[2]}", ()
     reference, host = chart.reference, host_and_port(chart.registry)[0]

@@ -11,9 +11,9 @@ from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live, system_items
 from tasks.k3d.arguments import disabled
-from tasks.k3d.steps import READY
 from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
 from tasks.kube.resources import Key
+from tasks.settings.step_names import API_READY
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api
@@ -69,7 +69,7 @@ def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> S
         name=IN_USE,
         task=TASK,
         action=_waiting(facts),
-        needs=(READY, *(each.name for each in before)),
+        needs=(API_READY, *(each.name for each in before)),
         wait=True,
         deadline=facts.settings.timeouts.health,
         skip=skip,

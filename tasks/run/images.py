@@ -22,20 +22,26 @@ from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.helm import fingerprint, install_name, values_of
+from tasks.helm import fingerprint, values_of
 from tasks.k3d.arguments import disabled
 from tasks.kube.apply import line
 from tasks.kube.objects import digest
 from tasks.kube.releases import documents
-from tasks.prepull import KIND
 from tasks.run.charts import Chart, chart_of
 from tasks.run.command import run
-from tasks.run.registries import cache_name, cache_step
+from tasks.settings.derived import cache_container
 from tasks.settings.schema import Release
+from tasks.settings.step_names import (
+    DOWNLOAD,
+    FETCH_IMAGES,
+    FIND_IMAGES,
+    SYSTEM,
+    cache_name,
+    install_name,
+    release_name,
+)
 
 TASK = "registry"
-SYSTEM = "the system"
-FETCH = "registry: fetch images of "
 
 
 def source(facts: Facts, image: str) -> str | None:
@@ -45,7 +51,7 @@ def source(facts: Facts, image: str) -> str | None:
     cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
     if cache is None or reference.digest:
         return None  # Docker gives no name to what it pulled by a digest
-    name = cache_name(cache)
+    name = cache_container(cache)
     there = facts.registries.get(name)
     running = there is not None and there.running
     return name if running or image != settings.registries.image else None
@@ -53,7 +59,7 @@ def source(facts: Facts, image: str) -> str | None:
 
 def sources(facts: Facts) -> dict[str, tuple[str, str]]:
     """For images of the host the cache that they come through, and the step after which it runs."""
-    steps = {cache_name(each): cache_step(each) for each in facts.settings.registries.caches}
+    steps = {cache_container(each): cache_name(each) for each in facts.settings.registries.caches}
     found = {image: source(facts, image) for image in facts.images}
     return {image: (name, steps[name]) for image, name in found.items() if name is not None}
 
@@ -141,16 +147,16 @@ def fetch_step(facts: Facts, what: str, images: Sequence[str]) -> Step | None:
     ours = [image for image in images if source(facts, image) is not None]
     if not ours:
         return None
-    name = f"{FETCH}{what}"
+    name = f"{FETCH_IMAGES}{what}"
     late = [image for image in ours if not _fetched(facts, image)]
     if not late:
         return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")
-    steps = {cache_name(each): cache_step(each) for each in facts.settings.registries.caches}
+    steps = {cache_container(each): cache_name(each) for each in facts.settings.registries.caches}
     needs = tuple(dict.fromkeys(steps[each] for image in late if (each := source(facts, image)) is not None))
     return Step(
         name=name,
         task=TASK,
-        kind=KIND,
+        kind=DOWNLOAD,
         wait=True,  # for the line; the bound of downloads holds
         action=_fetching(facts, late),
         needs=needs,
@@ -210,7 +216,6 @@ def local(image: Reference, port: int) -> str:
     return f"127.0.0.1:{port}/{image.repository}:{image.tag}"
 
 
-FIND = "registry: find images of "
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 
 
@@ -237,7 +242,7 @@ def system_key(facts: Facts) -> str:
 def remembered(facts: Facts) -> dict[str, tuple[str, ...]]:
     """Images that are known of earlier launches, by what the steps that fetch them call it."""
     found = {SYSTEM: known(facts, system_key(facts))}
-    found |= {what_of(each): known(facts, key_of(facts, each)) for each in facts.releases}
+    found |= {release_name(each): known(facts, key_of(facts, each)) for each in facts.releases}
     return {what: images for what, images in found.items() if images is not None}
 
 
@@ -246,14 +251,9 @@ def key_of(facts: Facts, release: Release) -> str:
     return f"release {fingerprint(facts, release, chart_of(facts, release))}"
 
 
-def what_of(release: Release) -> str:
-    """A release as the steps about its images name it."""
-    return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
-
-
 def _of_release(facts: Facts, release: Release) -> list[Step | None]:
     chart = chart_of(facts, release)
-    key, what = key_of(facts, release), what_of(release)
+    key, what = key_of(facts, release), release_name(release)
     images = known(facts, key)
     if images is not None:
         return [fetch_step(facts, what, images)]
@@ -262,9 +262,9 @@ def _of_release(facts: Facts, release: Release) -> list[Step | None]:
 
 def _found_first(facts: Facts, release: Release, chart: Chart, key: str, what: str) -> list[Step | None]:
     """The first time: what the chart is rendered to tells its images; it costs a tenth of an installation."""
-    from tasks.run.registries import cache_step
+    from tasks.settings.step_names import cache_name
 
-    caches = tuple(cache_step(each) for each in facts.settings.registries.caches)
+    caches = tuple(cache_name(each) for each in facts.settings.registries.caches)
 
     def find(context: Context) -> Report | None:
         objects = _rendered(facts, release, chart, context)
@@ -282,7 +282,7 @@ def _found_first(facts: Facts, release: Release, chart: Chart, key: str, what: s
         return step.action(context)
 
     first = Step(
-        name=f"{FIND}{what}",
+        name=f"{FIND_IMAGES}{what}",
         task=TASK,
         action=find,
         needs=(chart.step,),
@@ -292,9 +292,9 @@ def _found_first(facts: Facts, release: Release, chart: Chart, key: str, what: s
         optional=True,
     )
     then = Step(
-        name=f"{FETCH}{what}",
+        name=f"{FETCH_IMAGES}{what}",
         task=TASK,
-        kind=KIND,
+        kind=DOWNLOAD,
         wait=True,  # for the line
         action=act,
         needs=(first.name, *caches),
@@ -355,7 +355,7 @@ def _telling(facts: Facts, release: Release, key: str, install: Action) -> Actio
         manifest = facts.outputs.manifests.get(f"{release.namespace}/{release.name}")
         if manifest is None or known(facts, key) is not None:
             return report
-        lost = f"images of {what_of(release)} are not remembered"
+        lost = f"images of {release_name(release)} are not remembered"
         notes = attempt(lost, lambda: remember(facts, key, documents(manifest)))
         return replace(report, notes=(*report.notes, *notes))
 

@@ -14,6 +14,7 @@ from tasks.k3d import kubeconfig
 from tasks.k3d import steps as cluster
 from tasks.k3d.create import NextPorts
 from tasks.run import images, pulls, registries
+from tasks.settings.step_names import CREATE_CLUSTER, DOWNLOAD, HELM, START_CLUSTER, SYSTEM_READY, pull_name
 
 PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
 NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health"})
@@ -36,7 +37,7 @@ def launch(facts: Facts, parts: Collection[str], choosers: Choosers) -> list[Ste
         asked = None if "cluster" not in parts else _asked(facts, making=making)
         steps += prepull.steps(facts, needed=asked, caches=_caches(facts, parts))
     elif "registry" in parts and registries.missing(facts):
-        image = prepull.step_name(facts.settings.registries.image)
+        image = pull_name(facts.settings.registries.image)
         steps += [step for step in prepull.steps(facts) if step.name == image and step.skip is None]
     if "registry" in parts:
         steps += registries.steps(facts, choosers.free_port, required="cluster" not in parts)
@@ -86,7 +87,7 @@ def _inside(facts: Facts, parts: Collection[str]) -> list[Step]:
     if "health" in parts:
         put = [step for step in steps if step.task in ("manifests", "helm") and not step.wait]
         waits = health.steps(facts, put, everything=set(parts) == {"health"})
-        steps += images.system_remembered(facts, waits, health.SYSTEM)
+        steps += images.system_remembered(facts, waits, SYSTEM_READY)
     return steps
 
 
@@ -116,7 +117,7 @@ def _asked(facts: Facts, *, making: bool) -> frozenset[str]:
 
 def _before_cluster(facts: Facts, steps: Sequence[Step]) -> frozenset[str]:
     """k3d asks for node, tools and proxy images and connects the registries: not for images that only prepull names."""
-    own = {prepull.step_name(image) for image in prepull.only_listed(facts)}
+    own = {pull_name(image) for image in prepull.only_listed(facts)}
     return frozenset(step.name for step in steps if step.name not in own)
 
 
@@ -126,7 +127,7 @@ def _guard(facts: Facts, steps: Sequence[Step]) -> list[Step]:
     inside = tuple(step.name for step in steps if step.task in {"cluster", *NEEDS_CLUSTER} and step.skip is None)
     if not inside or cluster.WATCH in names:
         return []
-    create = next((step for step in steps if step.name in (cluster.CREATE, cluster.START)), None)
+    create = next((step for step in steps if step.name in (CREATE_CLUSTER, START_CLUSTER)), None)
     return [cluster.watch_step(facts, inside, create.needs if create is not None else ())]
 
 
@@ -154,8 +155,8 @@ def bounds(facts: Facts) -> Bounds:
         work=work,
         waits=pool.waits,
         kinds={
-            prepull.KIND: pool.downloads,
+            DOWNLOAD: pool.downloads,
             pulls.KIND: pool.downloads,
-            helm.KIND: min(pool.helm or work, work),
+            HELM: min(pool.helm or work, work),
         },
     )

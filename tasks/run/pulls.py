@@ -6,16 +6,24 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks import health, helm
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import parse
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.k3d.steps import READY
 from tasks.run import images as caching
-from tasks.run.images import key_of, system_key, what_of
+from tasks.run.images import key_of, system_key
+from tasks.settings.step_names import (
+    API_READY,
+    FETCH_IMAGES,
+    PULL_AHEAD,
+    SYSTEM,
+    SYSTEM_READY,
+    install_name,
+    ready_name,
+    release_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +38,8 @@ def doubting(facts: Facts) -> Callable[[Trouble], Trouble]:
     """For a trouble that goes on: the same, or, where the image's cache cannot bring it, that, and hopeless."""
 
     def doubt(trouble: Trouble) -> Trouble:
-        from tasks.k3d.registry_container import upstream_url
         from tasks.run.images import port_of, source
+        from tasks.settings.derived import upstream_url
 
         if not trouble.image or trouble.cause not in _MAY_PASS:
             return trouble
@@ -54,7 +62,6 @@ def doubting(facts: Facts) -> Callable[[Trouble], Trouble]:
     return doubt
 
 
-AHEAD = "registry: pull into server-0 images of "
 KIND = "pull ahead"
 """Bounded as downloads are: more pulls at once bring nothing."""
 _ENOUGH = 4
@@ -81,22 +88,22 @@ def steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
 
 
 def _all(facts: Facts, there: Collection[str]) -> Iterator[Step]:
-    yield from _step(facts, caching.SYSTEM, system_key(facts), health.SYSTEM, there)
+    yield from _step(facts, SYSTEM, system_key(facts), SYSTEM_READY, there)
     for release in facts.releases:
-        last = helm.ready_name(release) if release.wait else helm.install_name(release)
-        yield from _step(facts, what_of(release), key_of(facts, release), last, there)
+        last = ready_name(release) if release.wait else install_name(release)
+        yield from _step(facts, release_name(release), key_of(facts, release), last, there)
 
 
 def _step(facts: Facts, what: str, key: str, until: str, there: Collection[str]) -> Iterator[Step]:
-    fetch = f"{caching.FETCH}{what}"
+    fetch = f"{FETCH_IMAGES}{what}"
     if fetch not in there:  # nobody knows its images yet, or no cache stands before their registries
         return
     yield Step(
-        name=f"{AHEAD}{what}",
+        name=f"{PULL_AHEAD}{what}",
         task=caching.TASK,
         kind=KIND,
         action=_pulling(facts, key),
-        needs=(READY, fetch),
+        needs=(API_READY, fetch),
         until=(until,),
         deadline=facts.settings.timeouts.pull,
         why="before its pods are placed",

@@ -18,7 +18,6 @@ from tasks.facts.facts import Facts
 if TYPE_CHECKING:
     from tasks.kube.client import Api, Direct
 
-QUOTAS = "manifests: quotas are counted"
 Place = tuple[str, str]
 """Namespace and name."""
 _LIST = "/api/v1/resourcequotas"

@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from tasks.engine.step import Retry, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.facts.registries import Registry, read
-from tasks.k3d.registries_yaml import TEMPLATE, registries_yaml
-from tasks.k3d.registry_container import fits, making, upstream_url
-from tasks.prepull import step_name
-from tasks.settings.schema import Cache, Settings
-
-__all__ = [
-    "Registry",
-    "cache_name",
-    "mirrors",
-    "missing",
-    "nodes_file",
-    "push_name",
-    "read",
-    "steps",
-    "used",
-    "wanted",
-]
+from tasks.facts.registries import Registry
+from tasks.k3d.registry_container import fits, making
+from tasks.settings.derived import registry_containers
+from tasks.settings.schema import Cache
+from tasks.settings.step_names import PUSH_REGISTRY, cache_name, pull_name
 
 TASK = "registry"
-PUSH_STEP = "registry: push"
-
-
-def cache_name(cache: Cache) -> str:
-    """The container of a cache.
-
-    One that asks elsewhere than usual is another container: a cache is never rebuilt under a cluster.
-    """
-    slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
-    url = upstream_url(cache).rstrip("/")
-    own = url != upstream_url(Cache(upstream=cache.upstream)) or cache.username_env or cache.password_env
-    mark = f"-{hashlib.sha256(f'{url} {cache.username_env}'.encode()).hexdigest()[:6]}" if own else ""
-    return f"k3d-openframe-cache-{slug}{mark}"
-
-
-def cache_step(cache: Cache) -> str:
-    """The step after which a cache runs."""
-    return f"registry: cache of {cache.upstream}"
-
-
-def push_name(settings: Settings) -> str:
-    """The container of the push registry."""
-    return f"k3d-{settings.registries.name}"
-
-
-def wanted(settings: Settings) -> dict[str, Cache | None]:
-    """Containers to be there, each with the cache it is; None: the push registry."""
-    registries = settings.registries
-    push: dict[str, Cache | None] = {push_name(settings): None} if registries.push else {}
-    return {**push, **{cache_name(cache): cache for cache in registries.caches}}
-
-
-def used(settings: Settings) -> tuple[str, ...]:
-    """As k3d's `registries.use` wants them: the push registry first, since k3d tells clients of the first one."""
-    return tuple(f"{name}:5000" for name in wanted(settings))
-
-
-def mirrors(settings: Settings) -> dict[str, list[str]]:
-    """For each upstream the cache that nodes ask first."""
-    return {cache.upstream: [f"http://{cache_name(cache)}:5000"] for cache in settings.registries.caches}
-
-
-def nodes_file(settings: Settings, root: Path, port: int) -> str:
-    """The nodes' registries.yaml, where the push registry is published at `port`. Raises `BadInput`."""
-    push = push_name(settings) if settings.registries.push else None
-    return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
 
 
 def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: bool = False) -> list[Step]:
@@ -91,9 +29,9 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
             return free_port(wish)
 
     found: list[Step] = []
-    for name, cache in wanted(facts.settings).items():
+    for name, cache in registry_containers(facts.settings).items():
         there: Registry | None = facts.registries.get(name)
-        what = PUSH_STEP if cache is None else cache_step(cache)
+        what = PUSH_REGISTRY if cache is None else cache_name(cache)
         join = _network(facts) if there is None or _network(facts) not in there.networks else None
         if there is None or not there.started:
             found.append(_made(facts, what, name, cache, port, required=required, why="it is missing"))
@@ -114,7 +52,7 @@ def missing(facts: Facts) -> bool:
     there, network = facts.registries, facts.shape.network
     return not all(
         name in there and there[name].started and fits(there[name], cache, network)
-        for name, cache in wanted(facts.settings).items()
+        for name, cache in registry_containers(facts.settings).items()
     )
 
 
@@ -150,7 +88,7 @@ def _made(
             network=_network(facts),
             required=required or cache is None,
         ),
-        needs=(step_name(settings.registries.image),),
+        needs=(pull_name(settings.registries.image),),
         retry=Retry(attempts=3, first=0.1),
         why=why + ("; its login goes in as a file, never as an argument" if login else ""),
         expected=0.6,

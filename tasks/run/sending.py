@@ -18,8 +18,6 @@ from tasks.core.errors import LaunchError
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
-from tasks.health import SYSTEM
-from tasks.helm import install_name
 from tasks.kube.apply import Refused, line, put, stream
 from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, Patient, explained
 from tasks.kube.drift import same
@@ -28,6 +26,7 @@ from tasks.kube.resources import Resources, built_in, display, live, of_k3s
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.run.command import run
 from tasks.run.creating import create_or_update
+from tasks.settings.step_names import SYSTEM_READY, install_name
 
 Object = dict[str, Any]
 _KIND, _WEBHOOK = "kind-missing", "webhook-failing"
@@ -99,8 +98,8 @@ class Hopes:
             return True
         pending = self._context.pending()
         if cause in _INVALID:
-            return self._stays_invalid(obj, [step for step in pending if step != SYSTEM])
-        if any(step != SYSTEM or (cause == _KIND and of_k3s(version)) for step in pending):
+            return self._stays_invalid(obj, [step for step in pending if step != SYSTEM_READY])
+        if any(step != SYSTEM_READY or (cause == _KIND and of_k3s(version)) for step in pending):
             self._last[name] = now
         elif cause in (_WEBHOOK, "") or self._more:
             self._last.setdefault(name, now)

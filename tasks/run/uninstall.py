@@ -15,7 +15,6 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.contents import Found, all_of, in_namespaces, kinds, kinds_of
 from tasks.facts.facts import Facts
-from tasks.helm import KIND
 from tasks.k3d.removal import TASK
 from tasks.kube.client import wait_until
 from tasks.kube.foreign import belonging, strangers
@@ -27,6 +26,7 @@ from tasks.run.command import run
 from tasks.run.creating import delete
 from tasks.run.leaving import Left, Look, Target, few, needs_of, shown, uid
 from tasks.run.release_ownership import is_pending
+from tasks.settings.step_names import HELM
 
 CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"
 DEFINITIONS, NAMESPACES = "down: CRDs that this project created", "down: namespaces that this project created"
@@ -52,7 +52,7 @@ def steps(facts: Facts, left: Left) -> list[Step]:
             Step(
                 name=uninstalls[key],
                 task=TASK,
-                kind=KIND,
+                kind=HELM,
                 action=_uninstalling(facts, each),
                 needs=(CUSTOM, *needed_by.get(key, ())),
                 deadline=_TIMEOUT + 15,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.settings.schema import Settings
+    from tasks.settings.schema import Cache, Settings
 
 KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.conf"
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
 EDAC = "/sys/devices/system/edac"
 """Where Linux reports memory with error correction; to cAdvisor it wins over /proc/meminfo."""
+_DOCKER_HUB = "https://registry-1.docker.io"
+"""docker.io in names of images; that host itself serves none."""
+_HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
 
 
 def balanced(settings: Settings) -> bool:
@@ -24,3 +30,72 @@ def docker_memory(text: str) -> str:
     from tasks.settings.words import memory_bytes
 
     return f"{memory_bytes(text) // 1024**2}m"
+
+
+def upstream_url(cache: Cache) -> str:
+    """The address that a pull-through cache asks."""
+    return cache.url or (_DOCKER_HUB if cache.upstream == "docker.io" else f"https://{cache.upstream}")
+
+
+def cache_container(cache: Cache) -> str:
+    """The container of a cache.
+
+    One that asks elsewhere than usual is another container: a cache is never rebuilt under a cluster.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", cache.upstream.lower()).strip("-")
+    url = upstream_url(cache).rstrip("/")
+    default = upstream_url(cache.model_copy(update={"url": None}))
+    own = url != default or cache.username_env or cache.password_env
+    mark = f"-{hashlib.sha256(f'{url} {cache.username_env}'.encode()).hexdigest()[:6]}" if own else ""
+    return f"k3d-openframe-cache-{slug}{mark}"
+
+
+def push_container(settings: Settings) -> str:
+    """The container of the push registry."""
+    return f"k3d-{settings.registries.name}"
+
+
+def registry_containers(settings: Settings) -> dict[str, Cache | None]:
+    """The configured registries by container, each with the cache that it is; None: the push registry."""
+    registries = settings.registries
+    push: dict[str, Cache | None] = {push_container(settings): None} if registries.push else {}
+    return {**push, **{cache_container(cache): cache for cache in registries.caches}}
+
+
+def registries_in_use(settings: Settings) -> tuple[str, ...]:
+    """As k3d's `registries.use` wants them: the push registry first, since k3d tells clients of the first one."""
+    return tuple(f"{name}:5000" for name in registry_containers(settings))
+
+
+def mirrors(settings: Settings) -> dict[str, list[str]]:
+    """The cache that nodes ask first, by upstream."""
+    return {cache.upstream: [f"http://{cache_container(cache)}:5000"] for cache in settings.registries.caches}
+
+
+def k3s_image(settings: Settings) -> str:
+    """The node image: as configured, else from the version of Kubernetes."""
+    if settings.cluster.image:
+        return settings.cluster.image
+    version = settings.cluster.kubernetes_version.replace("+", "-")
+    version = version if version.startswith("v") else f"v{version}"
+    return f"rancher/k3s:{version if '-k3s' in version else version + '-k3s1'}"
+
+
+def helper_images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> dict[str, str]:
+    """k3d's helper images: it uses its own version as their tag (k3d: `version.GetHelperImageVersion`)."""
+    tag = environ.get("K3D_HELPER_IMAGE_TAG") or k3d_version.lstrip("v")
+    return {
+        "tools": settings.cluster.tools_image or _HELPERS.format("tools", tag),
+        "proxy": settings.cluster.loadbalancer_image or _HELPERS.format("proxy", tag),
+    }
+
+
+def host_images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> tuple[str, ...]:
+    """Images that the engine itself will be asked for, in the order in which they matter."""
+    helpers = helper_images(settings, environ, k3d_version)
+    wanted = [k3s_image(settings), helpers["tools"]]
+    if settings.registries.push or settings.registries.caches:
+        wanted.append(settings.registries.image)
+    if balanced(settings):
+        wanted.append(helpers["proxy"])
+    return tuple(dict.fromkeys([*wanted, *settings.images]))

@@ -17,8 +17,9 @@ from tasks.engine.step import Bounds, State
 from tasks.facts.facts import Facts
 from tasks.k3d.config import Ports, Shape
 from tasks.k3d.create import PortTaken, creating, write_config
-from tasks.k3d.steps import CREATE, cluster_steps
+from tasks.k3d.steps import cluster_steps
 from tasks.process.command import DeadlinePassed
+from tasks.settings.step_names import CREATE_CLUSTER
 from tests.given import context, facts, settings
 from tests.programs import Answer, FakePrograms
 
@@ -60,7 +61,7 @@ def refused(text: str = TAKEN) -> Answer:
 
 def run(given: Facts, choose: Next) -> Any:
     """The step as a plan runs it: with its second attempt, and nothing else."""
-    step = next(each for each in cluster_steps(given, (), choose) if each.name == CREATE)
+    step = next(each for each in cluster_steps(given, (), choose) if each.name == CREATE_CLUSTER)
     fast = replace(step, retry=replace(step.retry, first=0.0))
     (result,) = Run([fast], Bounds(work=1), refresh=0.01).execute()
     return result
@@ -133,7 +134,7 @@ def test_an_earlier_clusters_kubeconfig_is_gone(tmp_path: Path) -> None:
     given = facts(tmp_path, programs(""))
     given.folders.state.mkdir(parents=True)
     given.folders.kubeconfig.write_text("of another cluster", encoding="utf-8")
-    creating(given, Next())(context(CREATE))
+    creating(given, Next())(context(CREATE_CLUSTER))
     assert not given.folders.kubeconfig.exists()
 
 
@@ -254,7 +255,7 @@ def test_ports_that_differ_from_the_wish_are_told(
     tmp_path: Path, wishes: dict[str, Any], ports: Ports, why: str
 ) -> None:
     given = facts(tmp_path, programs(""), settings=settings(cluster={"ports": wishes}), ports=ports)
-    report = creating(given, Next())(context(CREATE))
+    report = creating(given, Next())(context(CREATE_CLUSTER))
     assert report is not None
     assert report.why == why
 
@@ -271,7 +272,7 @@ def test_ports_that_differ_from_the_wish_are_told(
 )
 def test_its_own_lines_are_progress(tmp_path: Path, line: str, told: str) -> None:
     said: list[str] = []
-    creating(facts(tmp_path, programs(line)), Next())(context(CREATE, say=said.append))
+    creating(facts(tmp_path, programs(line)), Next())(context(CREATE_CLUSTER, say=said.append))
     assert said == [told]
 
 
@@ -279,7 +280,7 @@ def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
     fake = programs("")
     given = facts(tmp_path, fake, settings=settings(cluster={"volumes": ["$B:/b"]}))
     with pytest.raises(BadInput):
-        creating(given, Next())(context(CREATE))
+        creating(given, Next())(context(CREATE_CLUSTER))
     assert fake.calls == []
 
 

@@ -16,8 +16,8 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.kubeconfig import MERGE, SWITCH, context_name
-from tasks.k3d.steps import READY
 from tasks.settings.schema import Settings
+from tasks.settings.step_names import API_READY
 from tests.given import act, by_name, facts, live, settings
 
 ADMIN = private(
@@ -63,7 +63,7 @@ def test_the_context_is_named_as_k3d_names_it() -> None:
 
 def test_merged_when_the_api_answers_and_switched_last(tmp_path: Path) -> None:
     merging, switching = kubeconfig.steps(given(tmp_path), ("health: nodes", MERGE))
-    assert (merging.name, merging.needs) == (MERGE, (READY,))
+    assert (merging.name, merging.needs) == (MERGE, (API_READY,))
     assert (switching.name, switching.needs) == (SWITCH, (MERGE, "health: nodes", MERGE))
     assert {merging.task, switching.task} == {"cluster"}
     assert merging.why == str(tmp_path / ".kube" / "config")

@@ -13,7 +13,7 @@ from tasks.facts.cluster import Node
 from tasks.k3d.config import Files, Ports, Shape, k3d_config
 from tasks.k3d.network import NONE, SETTINGS, network
 from tasks.k3d.recorded import changed, immutable, recall, remembered
-from tasks.run import registries
+from tasks.settings.derived import registries_in_use
 from tasks.settings.schema import Settings
 from tests.given import node, settings
 
@@ -45,11 +45,11 @@ def test_both_labels_are_on_every_node() -> None:
 @pytest.mark.parametrize("cluster", [{}, RICH, {"env": ["TOKEN=s3cr3t,=&%+ä"], "ports": {"http": None}}])
 def test_what_is_remembered_comes_back(cluster: dict[str, Any]) -> None:
     chosen = settings(cluster=cluster)
-    text = remembered(chosen, shape(registries=registries.used(chosen)))
-    assert recall(text) == immutable(chosen, shape(registries=registries.used(chosen)))
+    text = remembered(chosen, shape(registries=registries_in_use(chosen)))
+    assert recall(text) == immutable(chosen, shape(registries=registries_in_use(chosen)))
     assert not set(text) & set("$, \n\"'")  # k3d expands the first, `docker ps` parts labels at the second
     assert "s3cr3t" not in text
-    assert changed(chosen, shape(registries=registries.used(chosen)), text) == []
+    assert changed(chosen, shape(registries=registries_in_use(chosen)), text) == []
 
 
 def test_a_label_stays_short() -> None:
@@ -59,10 +59,10 @@ def test_a_label_stays_short() -> None:
     cluster = {"volumes": many, "ports": {"extra": extra}, "env": [f"A{n}={'x' * 100}" for n in range(40)]}
     caches = [{"upstream": f"registry-{number}.example.com"} for number in range(40)]
     chosen = settings(cluster=cluster, registries={"caches": caches})
-    text = remembered(chosen, shape(registries=registries.used(chosen)))
+    text = remembered(chosen, shape(registries=registries_in_use(chosen)))
     assert len(text) < 2500
     before = settings(cluster={**cluster, "volumes": many[1:]}, registries={"caches": caches})
-    (difference,) = changed(before, shape(registries=registries.used(chosen)), text)
+    (difference,) = changed(before, shape(registries=registries_in_use(chosen)), text)
     assert difference.startswith("cluster.volumes: ")
 
 

@@ -21,7 +21,8 @@ from tasks.engine.step import Bounds, Context, State
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.registry_container import configuration, hold, lock
-from tasks.run.registries import cache_name, steps
+from tasks.run.registries import steps
+from tasks.settings.derived import cache_container
 from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, context, facts, settings
@@ -111,7 +112,7 @@ def test_a_login_goes_in_as_a_file(tmp_path: Path) -> None:
     step = only(given)
     assert "never as an argument" in step.why
     act(step)
-    name = cache_name(Cache(**LOGIN))
+    name = cache_container(Cache(**LOGIN))
     ((line, written, mode),) = files
     assert line.endswith(f" {name}:/etc/docker/registry/config.yml")
     assert written["proxy"] == {"remoteurl": "https://ghcr.io", "username": "me", "password": CANARY}

@@ -18,7 +18,8 @@ from tasks.facts.container import ContainerState
 from tasks.facts.facts import Facts
 from tasks.k3d import removal
 from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
-from tasks.k3d.steps import CLEAR, CREATE, WATCH
+from tasks.k3d.steps import WATCH
+from tasks.settings.step_names import CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.given import act, by_name, cluster_state, facts, node
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
@@ -268,10 +269,10 @@ def making(*needs: str) -> list[Step]:
 
     return [
         step("prepull: k3s", "prepull"),
-        step(CLEAR, "cluster"),
-        step(CREATE, "cluster", "prepull: k3s"),
-        step("namespaces: apply", "namespaces", CREATE),
-        step(WATCH, "cluster", until=(CREATE,)),
+        step(REMOVE_INCOMPLETE, "cluster"),
+        step(CREATE_CLUSTER, "cluster", "prepull: k3s"),
+        step("namespaces: apply", "namespaces", CREATE_CLUSTER),
+        step(WATCH, "cluster", until=(CREATE_CLUSTER,)),
     ]
 
 
@@ -281,6 +282,6 @@ def test_what_makes_a_cluster_waits_for_what_removes_the_old_one(tmp_path: Path)
     names = {step.name for step in old}
     assert list(plan)[: len(old)] == [step.name for step in old]
     assert plan["prepull: k3s"].needs == ()  # images come meanwhile
-    assert plan["namespaces: apply"].needs == (CREATE,)
-    for name in (CREATE, CLEAR, WATCH):  # the watch must not see the old nodes die
+    assert plan["namespaces: apply"].needs == (CREATE_CLUSTER,)
+    for name in (CREATE_CLUSTER, REMOVE_INCOMPLETE, WATCH):  # the watch must not see the old nodes die
         assert names <= set(plan[name].needs), name

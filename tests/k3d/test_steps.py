@@ -14,10 +14,10 @@ from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.k3d import steps as plan
 from tasks.k3d.config import Ports, Shape
 from tasks.k3d.network import Network
-from tasks.k3d.steps import ANSWER, CLEAR, CREATE, KUBECONFIG, MARK, READY, START, WATCH, cluster_steps, watch_step
+from tasks.k3d.steps import ANSWER, KUBECONFIG, MARK, WATCH, cluster_steps, watch_step
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 from tests.checks.given import engine
 from tests.given import act, by_name, cluster_state, facts, node, settings
 from tests.programs import Answer, FakePrograms
@@ -41,22 +41,22 @@ def needs(made: list[Step]) -> dict[str, tuple[str, ...]]:
 def test_making_one(tmp_path: Path) -> None:
     made = steps(facts(tmp_path))
     assert needs(made) == {
-        CREATE: BEFORE,
+        CREATE_CLUSTER: BEFORE,
         ANSWER: BEFORE,  # not after the creation: beside it
         KUBECONFIG: (ANSWER,),
-        READY: (KUBECONFIG,),
-        MARK: (CREATE,),
+        API_READY: (KUBECONFIG,),
+        MARK: (CREATE_CLUSTER,),
     }
     assert all(step.skip is None and step.task == "cluster" and step.why for step in made)
-    assert {step.name for step in made if step.wait} == {CREATE, ANSWER, READY}
-    assert next(step for step in made if step.name == CREATE).retry.attempts == 4
+    assert {step.name for step in made if step.wait} == {CREATE_CLUSTER, ANSWER, API_READY}
+    assert next(step for step in made if step.name == CREATE_CLUSTER).retry.attempts == 4
 
 
 def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
     fake = FakePrograms(otherwise=Answer())
     made = steps(facts(tmp_path, fake, presence=Presence.INCOMPLETE))
-    assert needs(made)[CLEAR] == ()
-    assert needs(made)[CREATE] == needs(made)[ANSWER] == (CLEAR, *BEFORE)
+    assert needs(made)[REMOVE_INCOMPLETE] == ()
+    assert needs(made)[CREATE_CLUSTER] == needs(made)[ANSWER] == (REMOVE_INCOMPLETE, *BEFORE)
     assert "never recorded as complete" in made[0].why
     act(made[0])
     assert fake.lines == ["docker rm --force --volumes id-of-server-0 id-of-agent-0"]
@@ -72,7 +72,7 @@ def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
 )
 def test_why_it_is_made(tmp_path: Path, servers: int, agents: int, why: str) -> None:
     given = facts(tmp_path, settings=settings(cluster={"servers": servers}), shape=shape(agents))
-    assert by_name(_alone(steps(given)))[CREATE].why == why
+    assert by_name(_alone(steps(given)))[CREATE_CLUSTER].why == why
 
 
 def _alone(made: list[Step]) -> list[Step]:
@@ -84,7 +84,7 @@ def _alone(made: list[Step]) -> list[Step]:
 def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
     def expected(agents: int, **cluster: Any) -> float:
         given = facts(tmp_path, settings=settings(cluster=cluster), shape=shape(agents))
-        return next(step.expected or 0.0 for step in steps(given) if step.name == CREATE)
+        return next(step.expected or 0.0 for step in steps(given) if step.name == CREATE_CLUSTER)
 
     assert expected(0) < expected(1) < expected(1, loadbalancer=True) < expected(1, servers=3)
 
@@ -92,8 +92,8 @@ def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
 def test_limits_of_time(tmp_path: Path) -> None:
     chosen = settings(cluster={"timeout": 100}, timeouts={"api": 50})
     made = {step.name: step.deadline for step in steps(facts(tmp_path, settings=chosen))}
-    assert made[CREATE] == 130
-    assert made[ANSWER] == made[READY] == 50
+    assert made[CREATE_CLUSTER] == 130
+    assert made[ANSWER] == made[API_READY] == 50
 
 
 def test_what_k3d_would_not_take_is_told_before_anything_starts(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
 def test_starting_one(tmp_path: Path) -> None:
     k3d = FakePrograms(otherwise=Answer())
     made = steps(facts(tmp_path, presence=Presence.STOPPED, k3d_programs=k3d))
-    assert needs(made) == {START: BEFORE, ANSWER: BEFORE, KUBECONFIG: (ANSWER,), READY: (KUBECONFIG,)}
+    assert needs(made) == {START_CLUSTER: BEFORE, ANSWER: BEFORE, KUBECONFIG: (ANSWER,), API_READY: (KUBECONFIG,)}
     assert made[0].why == "2 of its 2 containers do not run"
     assert made[0].wait
     act(made[0])
@@ -134,8 +134,8 @@ def test_starting_one(tmp_path: Path) -> None:
 def test_one_that_runs(tmp_path: Path) -> None:
     made = steps(facts(tmp_path, presence=Presence.RUNNING))
     assert [(step.name, step.skip) for step in made] == [
-        (CREATE, "1 server and 1 agent run already"),
-        (READY, "the API answers"),
+        (CREATE_CLUSTER, "1 server and 1 agent run already"),
+        (API_READY, "the API answers"),
     ]
 
 
@@ -170,7 +170,7 @@ def test_more_agents_are_added_and_none_is_taken_away(
     given = facts(tmp_path, presence=Presence.RUNNING, cluster=stands, shape=shape(wanted), k3d_programs=k3d)
     made = [step for step in steps(given) if step.skip is None]
     assert [step.name for step in made] == [f"cluster: add agent openframe-dev-{name}" for name in added]
-    assert all(step.needs == (READY, *BEFORE) and step.wait for step in made)
+    assert all(step.needs == (API_READY, *BEFORE) and step.wait for step in made)
     for step in made:
         act(step)
     own = ""
@@ -246,4 +246,4 @@ def test_the_guard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ports", [Ports(http=80, https=443, api=6550), None])
 def test_a_plan_needs_no_ports(tmp_path: Path, ports: Ports | None) -> None:
-    assert plan.CREATE in needs(steps(facts(tmp_path, ports=ports)))
+    assert CREATE_CLUSTER in needs(steps(facts(tmp_path, ports=ports)))

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 
-from tasks.run.pulls import AHEAD
+from tasks.settings.step_names import PULL_AHEAD
 from tests.real.conftest import Make
 from tests.real.project import TOKEN, Project, containers, remains, run
 from tests.real.world import World
@@ -128,7 +128,7 @@ def test_up_makes_the_whole_environment(project: Project, neighbour: list[str]) 
 
 
 def test_images_were_pulled_into_the_server_before_pods_asked_for_them(project: Project) -> None:
-    steps = [step for step in project.record()["steps"] if step["name"].startswith(AHEAD)]
+    steps = [step for step in project.record()["steps"] if step["name"].startswith(PULL_AHEAD)]
     assert len(steps) >= 5
     assert {step["state"] for step in steps} <= {"ran", "skipped"}
     assert [step["why"] for step in steps if step["why"] == "1 of 1 images"], steps

@@ -19,8 +19,8 @@ from tasks.facts.facts import Facts
 from tasks.process.command import Completed, DeadlinePassed
 from tasks.run.chart_steps import REPOSITORIES, fetch_steps
 from tasks.run.charts import Chart, chart_of
-from tasks.run.registries import PUSH_STEP
 from tasks.settings.schema import Release
+from tasks.settings.step_names import PUSH_REGISTRY
 from tests import given
 from tests.given_live import named
 from tests.kept import there
@@ -309,8 +309,8 @@ def test_the_push_registry_by_its_name_is_asked_where_it_is_published(tmp_path: 
 @pytest.mark.parametrize(
     ("chart", "needs"),
     [
-        ("oci://localhost:5050/charts/app", (PUSH_STEP,)),
-        ("oci://k3d-openframe-registry:5000/charts/app", (PUSH_STEP,)),
+        ("oci://localhost:5050/charts/app", (PUSH_REGISTRY,)),
+        ("oci://k3d-openframe-registry:5000/charts/app", (PUSH_REGISTRY,)),
         ("oci://localhost:5000/charts/app", ()),
         ("oci://ghcr.io/o/app", ()),
     ],

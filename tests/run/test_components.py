@@ -19,6 +19,7 @@ from tasks.run import components
 from tasks.run.backend import Network
 from tasks.run.components import IN_USE
 from tasks.run.launch import PARTS, launch
+from tasks.settings.step_names import SYSTEM_READY
 from tasks.status import judge
 from tests import given
 from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached
@@ -146,7 +147,7 @@ def test_the_task_health_waits_for_everything(tmp_path: Path) -> None:
     facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live)
     steps = named(launch(facts, ("health",), choosers()))
     assert IN_USE not in steps
-    assert steps[health.SYSTEM].skip is None
+    assert steps[SYSTEM_READY].skip is None
 
 
 def of_launch(facts: Facts) -> Step:
@@ -175,4 +176,4 @@ def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | Non
     rows = {row.what: row.state for row in judge(session, facts)[0]}
     assert rows["component metrics-server"] == "starting"
     if state == "ok":
-        assert rows[health.SYSTEM] == "ok"
+        assert rows[SYSTEM_READY] == "ok"

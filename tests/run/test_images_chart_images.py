@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tasks import helm
 from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Context, Report, State, Step
@@ -15,8 +14,9 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import images
 from tasks.run.charts import chart_of
-from tasks.run.images import FIND, key_of, releases_remembered
+from tasks.run.images import key_of, releases_remembered
 from tasks.run.launch import PARTS, bounds, fitted, launch
+from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, install_name
 from tests import given
 from tests.given_live import deployment, eager
 from tests.programs import Answer, FakePrograms
@@ -44,13 +44,13 @@ def installed(facts: Facts) -> Step:
         facts.outputs.manifests["web/web"] = POD
         return None
 
-    name = helm.install_name(facts.releases[0])
+    name = install_name(facts.releases[0])
     return releases_remembered(facts, [Step(name=name, task="helm", action=install)])[0]
 
 
 def test_what_kubernetes_reads_is_read_and_what_nobody_can_read_is_passed_over(tmp_path: Path) -> None:
     facts = made(tmp_path, FakePrograms(answers={"helm template": f"{CRD}---\na: b: c\n{POD}"}))
-    report = steps(facts)[f"{FIND}web"].action(eager())
+    report = steps(facts)[f"{FIND_IMAGES}web"].action(eager())
     assert report is not None
     assert report.why == "shop/web:1"
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
@@ -61,10 +61,10 @@ def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
     facts = made(tmp_path, FakePrograms(answers={"helm template": failed}, otherwise=Answer()))
     own = list(steps(facts).values())
     results = {each.name: each for each in Run(own, bounds(facts)).execute()}
-    found = results[f"{FIND}web"]
+    found = results[f"{FIND_IMAGES}web"]
     assert found.state is State.SKIPPED
     assert "needs x/v1" in found.notes[0]
-    assert results[f"{images.FETCH}web"].why == "they are not known"
+    assert results[f"{FETCH_IMAGES}web"].why == "they are not known"
 
 
 def test_what_rendering_did_not_tell_the_installation_tells_the_next_launch(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from tasks.facts.container import ContainerState
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.config import Shape
-from tasks.k3d.steps import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
+from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run import chart_steps, launch
 from tasks.run.launch import NEEDS_CLUSTER, PARTS, Choosers, bounds, fitted
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER, NAMESPACES, REMOVE_INCOMPLETE, START_CLUSTER
 from tests.given import above, act, by_name, facts, live, settings
 from tests.given_direct import DirectApi
 from tests.given_live import reached
@@ -80,7 +81,15 @@ def test_every_plan_can_run(tmp_path: Path, presence: Presence, parts: tuple[str
 @pytest.mark.parametrize("part", sorted(set(PARTS) - {"cluster"}))
 def test_a_single_part_never_makes_or_starts_a_cluster(tmp_path: Path, presence: Presence, part: str) -> None:
     names = set(by_name(steps(given(tmp_path, presence), (part,))))
-    assert not names & {CREATE, START, CLEAR, MARK, WATCH, kubeconfig.SWITCH, kubeconfig.MERGE}
+    assert not names & {
+        CREATE_CLUSTER,
+        START_CLUSTER,
+        REMOVE_INCOMPLETE,
+        MARK,
+        WATCH,
+        kubeconfig.SWITCH,
+        kubeconfig.MERGE,
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,10 +125,10 @@ def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, pa
     made = given(tmp_path, Presence.RUNNING)
     api = reached(made, DirectApi())
     plan = by_name(steps(made, (part,)))
-    act(plan[namespaces.APPLY])
+    act(plan[NAMESPACES])
     assert set(api.names) == {f"Namespace/{home}" for home in homes}
     others = [step for step in plan.values() if step.task == part and part not in ("namespaces", "helm")]
-    assert all(namespaces.APPLY in above(list(plan.values()), step.name) for step in others)
+    assert all(NAMESPACES in above(list(plan.values()), step.name) for step in others)
 
 
 def test_namespaces_that_are_there_are_no_step_of_another_part(tmp_path: Path) -> None:
@@ -163,8 +172,8 @@ def test_nothing_that_needs_only_the_api_waits_for_the_creation(tmp_path: Path, 
     inside = [step for step in plan if step.task in NEEDS_CLUSTER]
     assert {step.task for step in inside} == set(NEEDS_CLUSTER)
     for step in inside:
-        assert CREATE not in above(plan, step.name), step.name
-    assert CREATE not in above(plan, READY)
+        assert CREATE_CLUSTER not in above(plan, step.name), step.name
+    assert CREATE_CLUSTER not in above(plan, API_READY)
 
 
 @pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
@@ -172,7 +181,7 @@ def test_what_is_put_into_a_cluster_waits_for_its_api(tmp_path: Path, presence: 
     plan = steps(given(tmp_path, presence))
     for step in plan:
         if step.task in NEEDS_CLUSTER and not step.name.startswith(OUTSIDE):
-            assert READY in above(plan, step.name), step.name
+            assert API_READY in above(plan, step.name), step.name
 
 
 @pytest.mark.parametrize("presence", EVERY)
@@ -188,7 +197,7 @@ def test_images_caches_and_charts_wait_for_nothing_of_the_cluster(tmp_path: Path
 def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path: Path) -> None:
     chosen = settings(images=["redis:7", "rancher/k3s:v1.32.3-k3s1"])
     plan = steps(facts(tmp_path, settings=chosen))
-    before = above(plan, CREATE)
+    before = above(plan, CREATE_CLUSTER)
     assert before == {
         "prepull: rancher/k3s:v1.32.3-k3s1",  # though the user names it too
         "prepull: ghcr.io/k3d-io/k3d-tools:5.9.0",
@@ -202,7 +211,7 @@ def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path:
 @pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
 def test_starting_and_making_come_after_the_registries(tmp_path: Path, presence: Presence) -> None:
     plan = steps(given(tmp_path, presence))
-    made = START if presence is Presence.STOPPED else CREATE
+    made = START_CLUSTER if presence is Presence.STOPPED else CREATE_CLUSTER
     assert registries(plan)
     assert registries(plan) <= above(plan, made)
 
@@ -210,9 +219,13 @@ def test_starting_and_making_come_after_the_registries(tmp_path: Path, presence:
 def test_a_half_made_cluster_is_removed_first(tmp_path: Path) -> None:
     plan = steps(given(tmp_path, Presence.INCOMPLETE))
     for step in plan:
-        if step.task in ("cluster", *NEEDS_CLUSTER) and step.name != CLEAR and not step.name.startswith(OUTSIDE):
-            assert CLEAR in above(plan, step.name), step.name
-    assert above(plan, CLEAR) == frozenset()
+        if (
+            step.task in ("cluster", *NEEDS_CLUSTER)
+            and step.name != REMOVE_INCOMPLETE
+            and not step.name.startswith(OUTSIDE)
+        ):
+            assert REMOVE_INCOMPLETE in above(plan, step.name), step.name
+    assert above(plan, REMOVE_INCOMPLETE) == frozenset()
 
 
 @pytest.mark.parametrize("presence", EVERY)
@@ -226,7 +239,7 @@ def test_limits_come_after_all_work_and_the_switch_after_everything(tmp_path: Pa
     for name in limits:
         assert work <= above(plan, name)
     assert acts - {kubeconfig.SWITCH} <= above(plan, kubeconfig.SWITCH)
-    assert above(plan, kubeconfig.MERGE) & acts <= above(plan, READY) | {READY}
+    assert above(plan, kubeconfig.MERGE) & acts <= above(plan, API_READY) | {API_READY}
 
 
 @pytest.mark.parametrize("presence", EVERY)
@@ -235,7 +248,7 @@ def test_the_guard_stands_from_the_nodes_first_moment_to_the_last_step_that_need
 ) -> None:
     plan = by_name(steps(given(tmp_path, presence)))
     guard = plan[WATCH]
-    maker = {Presence.STOPPED: START, Presence.RUNNING: CREATE}.get(presence, CREATE)
+    maker = {Presence.STOPPED: START_CLUSTER, Presence.RUNNING: CREATE_CLUSTER}.get(presence, CREATE_CLUSTER)
     assert guard.needs == plan[maker].needs
     work = {step.name for step in plan.values() if step.task in ("cluster", *NEEDS_CLUSTER)}
     assert set(guard.until) == {name for name in work if plan[name].skip is None} - {WATCH}

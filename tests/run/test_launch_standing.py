@@ -11,8 +11,9 @@ from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
 from tasks.facts.facts import Facts
 from tasks.k3d.config import Shape
-from tasks.k3d.steps import ANSWER, CLEAR, CREATE, MARK, READY, START, WATCH
+from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run.launch import PARTS
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 from tests.given import above, by_name, cluster_state, facts, live, node, settings
 from tests.kept import PUSHED, there
 from tests.run.test_launch import acting, given, steps
@@ -20,9 +21,9 @@ from tests.run.test_launch import acting, given, steps
 
 def test_on_a_cluster_that_runs_nothing_is_made_or_started(tmp_path: Path) -> None:
     plan = by_name(steps(given(tmp_path, Presence.RUNNING)))
-    assert plan[CREATE].skip
-    assert plan[READY].skip == "the API answers"
-    assert not {START, CLEAR, MARK, ANSWER} & set(plan)
+    assert plan[CREATE_CLUSTER].skip
+    assert plan[API_READY].skip == "the API answers"
+    assert not {START_CLUSTER, REMOVE_INCOMPLETE, MARK, ANSWER} & set(plan)
 
 
 def settled(folder: Path) -> Facts:
@@ -101,4 +102,4 @@ def test_more_agents_come_after_their_image_and_their_registries(tmp_path: Path)
     shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=2, concurrency=4)
     plan = steps(given(tmp_path, Presence.RUNNING, shape=shape))
     before = above(plan, "cluster: add agent openframe-dev-agent-1")
-    assert {"prepull: rancher/k3s:v1.32.3-k3s1", "registry: push", READY} <= before
+    assert {"prepull: rancher/k3s:v1.32.3-k3s1", "registry: push", API_READY} <= before

@@ -7,16 +7,23 @@ from typing import Any
 
 import pytest
 
-from tasks import health, helm
 from tasks.engine.step import Step, Stopped
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.k3d.steps import READY
 from tasks.run import images as caching
 from tasks.run import images as chart_images
 from tasks.run.launch import PARTS, bounds, launch
-from tasks.run.pulls import AHEAD, KIND
+from tasks.run.pulls import KIND
+from tasks.settings.step_names import (
+    API_READY,
+    FETCH_IMAGES,
+    PULL_AHEAD,
+    SYSTEM,
+    SYSTEM_READY,
+    install_name,
+    ready_name,
+)
 from tests import given
 from tests.checks.given import engine
 from tests.programs import Answer, FakePrograms
@@ -37,7 +44,7 @@ def made(folder: Path, programs: FakePrograms | None = None, *, cpus: int = 8, *
 
 def ahead(facts: Facts, parts: tuple[str, ...] = PARTS) -> dict[str, Step]:
     plan = given.by_name(launch(facts, parts, choosers(facts)))
-    return {name.removeprefix(AHEAD): step for name, step in plan.items() if name.startswith(AHEAD)}
+    return {name.removeprefix(PULL_AHEAD): step for name, step in plan.items() if name.startswith(PULL_AHEAD)}
 
 
 def remember(facts: Facts, *images: str) -> str:
@@ -52,9 +59,9 @@ def test_each_release_waits_for_its_images_and_ends_with_its_pods(tmp_path: Path
     found = ahead(facts)
     web, later = facts.releases
     assert list(found) == ["web in platform", "later"]
-    assert {READY, f"{caching.FETCH}web in platform"} >= set(found["web in platform"].needs)
-    assert found["web in platform"].until == (helm.ready_name(web),)
-    assert found["later"].until == (helm.install_name(later),)
+    assert {API_READY, f"{FETCH_IMAGES}web in platform"} >= set(found["web in platform"].needs)
+    assert found["web in platform"].until == (ready_name(web),)
+    assert found["later"].until == (install_name(later),)
 
 
 def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Path) -> None:
@@ -62,8 +69,8 @@ def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Pat
     pods = [{"spec": {"containers": [{"image": "rancher/coredns:1"}]}}]
     caching.remember(facts, chart_images.system_key(facts), pods)
     found = ahead(facts)
-    assert next(iter(found)) == caching.SYSTEM
-    assert found[caching.SYSTEM].until == (health.SYSTEM,)
+    assert next(iter(found)) == SYSTEM
+    assert found[SYSTEM].until == (SYSTEM_READY,)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,7 @@ def test_only_for_a_cluster_that_is_being_made_with_its_releases(tmp_path: Path)
 def test_nobody_waits_for_them(tmp_path: Path) -> None:
     facts = made(tmp_path)
     plan = launch(facts, PARTS, choosers(facts))
-    assert not [step.name for step in plan if any(need.startswith(AHEAD) for need in (*step.needs, *step.until))]
+    assert not [step.name for step in plan if any(need.startswith(PULL_AHEAD) for need in (*step.needs, *step.until))]
 
 
 def test_more_than_downloads_at_once_bring_nothing(tmp_path: Path) -> None:

@@ -13,9 +13,16 @@ import yaml
 from tasks.facts.cluster import Presence
 from tasks.facts.container import ContainerState
 from tasks.facts.registries import Registry, read
-from tasks.k3d.registry_container import upstream_url
-from tasks.run import registries as registry
-from tasks.run.registries import cache_name, mirrors, push_name, steps, used, wanted
+from tasks.k3d.registries_yaml import nodes_file
+from tasks.run.registries import steps
+from tasks.settings.derived import (
+    cache_container,
+    mirrors,
+    push_container,
+    registries_in_use,
+    registry_containers,
+    upstream_url,
+)
 from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, facts, settings
@@ -25,14 +32,14 @@ LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "C
 
 
 def test_by_default() -> None:
-    assert list(wanted(settings())) == [
+    assert list(registry_containers(settings())) == [
         PUSHED,
         HUB,
         GHCR,
         "k3d-openframe-cache-quay-io",
         "k3d-openframe-cache-registry-k8s-io",
     ]
-    assert used(settings())[0] == f"{PUSHED}:5000"  # k3d tells clients of the first one
+    assert registries_in_use(settings())[0] == f"{PUSHED}:5000"  # k3d tells clients of the first one
     assert mirrors(settings())["docker.io"] == [f"http://{HUB}:5000"]
 
 
@@ -45,11 +52,15 @@ def test_by_default() -> None:
     ],
 )
 def test_each_can_be_left_out(registries: Mapping[str, Any], expected: int) -> None:
-    assert len(wanted(settings(registries=registries))) == len(used(settings(registries=registries))) == expected
+    assert (
+        len(registry_containers(settings(registries=registries)))
+        == len(registries_in_use(settings(registries=registries)))
+        == expected
+    )
 
 
 def test_the_push_registrys_name_is_a_setting() -> None:
-    assert push_name(settings(registries={"name": "mine"})) == "k3d-mine"
+    assert push_container(settings(registries={"name": "mine"})) == "k3d-mine"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +74,7 @@ def test_the_push_registrys_name_is_a_setting() -> None:
     ],
 )
 def test_a_caches_name_and_address(cache: dict[str, Any], name: str, url: str) -> None:
-    assert (cache_name(Cache(**cache)), upstream_url(Cache(**cache))) == (name, url)
+    assert (cache_container(Cache(**cache)), upstream_url(Cache(**cache))) == (name, url)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +88,8 @@ def test_a_caches_name_and_address(cache: dict[str, Any], name: str, url: str) -
     ],
 )
 def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any]) -> None:
-    made = cache_name(Cache(**cache))
-    usual = cache_name(Cache(upstream=cache["upstream"]))
+    made = cache_container(Cache(**cache))
+    usual = cache_container(Cache(upstream=cache["upstream"]))
     assert made.startswith(f"{usual}-")
     assert len(made) == len(usual) + 7
 
@@ -86,11 +97,11 @@ def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any])
 def test_all_of_those_are_different() -> None:
     caches = [{"upstream": "ghcr.io", "url": f"http://{name}.example.com"} for name in "ab"]
     caches += [LOGIN, {**LOGIN, "username_env": "ANOTHER"}, {**LOGIN, "url": "http://a.example.com"}]
-    assert len({cache_name(Cache(**each)) for each in caches}) == 5
+    assert len({cache_container(Cache(**each)) for each in caches}) == 5
 
 
 def test_the_nodes_file_names_them() -> None:
-    text = yaml.safe_load(registry.nodes_file(settings(), facts(Path("/nowhere")).root, 5055))
+    text = yaml.safe_load(nodes_file(settings(), facts(Path("/nowhere")).root, 5055))
     assert text["mirrors"]["ghcr.io"]["endpoint"] == [f"http://{GHCR}:5000"]
     for name in (f"{PUSHED}:5000", "localhost:5055", "127.0.0.1:5055"):
         assert text["mirrors"][name]["endpoint"] == [f"http://{PUSHED}:5000"]

@@ -11,11 +11,11 @@ import pytest
 
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step
-from tasks.health import SYSTEM
 from tasks.kube.client import ApiError, Busy, NoAnswer
 from tasks.kube.objects import finish
 from tasks.run.apply import apply_step
 from tasks.run.sending import NotYet, TooSlow
+from tasks.settings.step_names import SYSTEM_READY
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, Object, obj, reached
@@ -169,7 +169,7 @@ def test_the_wait_is_bounded_also_where_the_release_fails(tmp_path: Path, ends: 
         (widget(version="v1", kind="ConfigMapp"), "helm: install x", "kubectl api-resources"),
         (widget(version="apps/v1beta1", kind="Deployment"), "helm: install x", "Deployment of apps/v1"),
         (widget(version="networking.k8s.io/v1", kind="Ingres"), "helm: install x", "kubectl api-resources"),
-        (widget(), SYSTEM, "crds.enabled"),
+        (widget(), SYSTEM_READY, "crds.enabled"),
     ],
 )
 def test_a_kind_that_nothing_can_bring_is_told_at_once(
@@ -195,7 +195,7 @@ def test_what_k3s_itself_installs_is_waited_for(tmp_path: Path) -> None:
         api.answers["/apis/traefik.io/v1alpha1"] = {"resources": rows}
         return None
 
-    assert Launch(tmp_path, api).apply(route, coming=system, name=SYSTEM)["own"].state is State.RAN
+    assert Launch(tmp_path, api).apply(route, coming=system, name=SYSTEM_READY)["own"].state is State.RAN
 
 
 def test_what_other_manifests_of_the_users_may_bring_is_waited_for(tmp_path: Path) -> None:

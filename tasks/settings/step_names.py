@@ -1,0 +1,54 @@
+"""Names of steps that other steps need, and kinds of work with a bound of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import Cache, Release
+
+DOWNLOAD, HELM = "download", "helm"
+"""Kinds of work: downloads of images share the bound `pool.downloads`; charts are small, and much waits for them."""
+
+CREATE_CLUSTER, START_CLUSTER = "cluster: create", "cluster: start"
+REMOVE_INCOMPLETE = "cluster: remove what was left half-made"
+API_READY = "cluster: API ready"
+NAMESPACES, SECRETS, QUOTAS = "namespaces: apply", "secrets: apply", "manifests: quotas are counted"
+SYSTEM_READY = "health: system services"
+PUSH_REGISTRY = "registry: push"
+
+SYSTEM = "the system"
+"""What the steps about images call those of kube-system."""
+FIND_IMAGES, FETCH_IMAGES = "registry: find images of ", "registry: fetch images of "
+PULL_AHEAD = "registry: pull into server-0 images of "
+"""Before `SYSTEM`, or what `release_name` gives."""
+
+
+def pull_name(image: str) -> str:
+    """The step that pulls an image of the host."""
+    return f"prepull: {image}"
+
+
+def cache_name(cache: Cache) -> str:
+    """The step after which a cache runs."""
+    return f"registry: cache of {cache.upstream}"
+
+
+def install_name(release: Release) -> str:
+    """The step that installs a release."""
+    return f"helm: install {release_name(release)}"
+
+
+def ready_name(release: Release) -> str:
+    """The step that waits for a release."""
+    return f"helm: {release_name(release)} ready"
+
+
+def done_name(release: Release) -> str:
+    """The step after which what needs a release may begin."""
+    return ready_name(release) if release.wait else install_name(release)
+
+
+def release_name(release: Release) -> str:
+    """A release in names of steps: with its namespace where that is not its own name."""
+    return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
