@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.clients import helm, k3d
+from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
 from tasks.run.session import begin
 from tasks.run.task import Options
@@ -34,7 +34,7 @@ class Setting:
     @property
     def stem(self) -> str:
         """A folder's name: settings that differ share no caches and no memory."""
-        return hashlib.sha256(repr((self.profile, self.sets)).encode()).hexdigest()[:12]
+        return sha256(repr((self.profile, self.sets)), 12)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,14 @@ DOCKER_CONTEXT, then the context that `docker context use` wrote.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tasks.core.digest import sha256
 
 SOCKET = "unix:///var/run/docker.sock"
 _NETWORK = frozenset({"tcp", "http", "https", "ssh"})
@@ -52,8 +53,7 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
         name, source = _text(folder / "config.json", "currentContext"), "`docker context use`"
     if name in ("", "default"):
         return Endpoint()
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    meta = folder / "contexts" / "meta" / digest / "meta.json"
+    meta = folder / "contexts" / "meta" / sha256(name) / "meta.json"
     return Endpoint(host=_text(meta, "Endpoints", "docker", "Host"), context=name, source=source)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.digest import sha256
 from tasks.core.errors import ClusterAbsent
 from tasks.facts.cluster import ClusterState
 from tasks.k3d.config import Ports, Shape
@@ -69,8 +69,8 @@ class Folders:
 
         Helm calls an index by the repository's name, which may mean another address elsewhere.
         """
-        key = hashlib.sha256(repr((self.state.name, sorted(addresses.items()))).encode()).hexdigest()
-        return self.cache / "repositories" / key[:16]
+        key = sha256(repr((self.state.name, sorted(addresses.items()))), 16)
+        return self.cache / "repositories" / key
 
     @property
     def kubeconfig(self) -> Path:

@@ -9,7 +9,6 @@ names an owner that several users or job containers share.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
+from tasks.core.digest import sha256
 from tasks.core.files import unfinished
 from tasks.core.paths import user_name
 from tasks.facts import enclosure
@@ -54,9 +54,9 @@ def read(label: str) -> Owner | None:
 def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> Owner:
     """Whose clusters this process makes. `given`: setting cluster.owner; `state`: the user's state folder."""
     if given:
-        return Owner(id=_digest("name", given), name=given)
+        return Owner(id=sha256(f"name\n{given}", 16), name=given)
     name = f"{user_name()}@{socket.gethostname()}"
-    return Owner(id=_digest("user", str(os.geteuid()), _place(environ, state)), name=name)
+    return Owner(id=sha256(f"user\n{os.geteuid()}\n{_place(environ, state)}", 16), name=name)
 
 
 def _place(environ: Mapping[str, str], state: Path) -> str:
@@ -86,7 +86,3 @@ def _identity(state: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return socket.gethostname()
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

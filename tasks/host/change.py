@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Context
 from tasks.host.daemon import Place
@@ -37,11 +37,6 @@ class Memory:
     """All that is different from the backup was done by us."""
     applied: bool = False
     """Docker has told that it works with it."""
-
-
-def digest(data: bytes) -> str:
-    """Of a file's content."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def place(file: Path) -> Path:
@@ -189,7 +184,7 @@ def settled(kept: Kept | None, memory: Memory | None, made: Merged) -> bool:
 
 def written(kept: Kept | None, memory: Memory) -> bool:
     """Whether what is remembered was ever written: a run may have ended between the two."""
-    return memory.applied or (kept is not None and digest(kept.data) == memory.written)
+    return memory.applied or (kept is not None and sha256(kept.data) == memory.written)
 
 
 def _mirrored(kept: Kept | None) -> bool:

@@ -17,6 +17,7 @@ from typing import IO, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tasks.core.digest import file_digest
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import replacing, sweep
 from tasks.core.lock import locked
@@ -235,7 +236,7 @@ class Fetch:
 
     def _verify(self, part: Part, wanted: str, brought: Brought) -> None:
         """A file that was put together, or may have been cut short, is worth another attempt."""
-        got = published.of_file(part.path)
+        got = file_digest(part.path)
         if got != wanted:
             part.drop()
             raise published.mismatch(self.asset, wanted, got, transient=not brought.sure)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -134,12 +132,6 @@ def published(text: str, asset: Asset) -> str:
     if len(sums) != 1:
         raise _wrong(asset, f"it holds {'several different sums' if sums else 'no sum'} for {asset.name}")
     return sums.pop()
-
-
-def of_file(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def mismatch(asset: Asset, wanted: str, got: str, *, transient: bool) -> LaunchError:

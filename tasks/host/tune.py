@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tasks.core.digest import sha256
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Report
 from tasks.host import change as remembering
-from tasks.host.change import Memory, Untouched, Work, digest, plan, settled, text_of, unfit, written
+from tasks.host.change import Memory, Untouched, Work, plan, settled, text_of, unfit, written
 from tasks.host.daemon_json import Merged, NotPlain, Wishes, members, merged
 from tasks.host.reload import NotReloaded, validate
 from tasks.host.writer import Kept
@@ -77,10 +78,10 @@ def _new(file: Path) -> Kept:
 
 def _remembered(work: Work, before: Kept | None, former: Memory | None, made: Merged, data: bytes) -> Memory:
     """The memory of the file to be written; what stands there now is backed up, unless all of it is known."""
-    fresh = Memory(written=digest(data), changes=made.changes)
+    fresh = Memory(written=sha256(data), changes=made.changes)
     if former is not None and not written(before, former):
         former = None
-    if former is not None and before is not None and digest(before.data) == former.written:
+    if former is not None and before is not None and sha256(before.data) == former.written:
         return replace(fresh, backup=former.backup, exact=former.exact)
     if before is None:
         return fresh
@@ -144,7 +145,7 @@ def _back(work: Work, now: Kept | None, memory: Memory) -> _Back:
     known = memory.backup is None or backup is not None
     if known and _same(now, backup):
         return _Back(after=now, told=(f"{work.file} was as before already",), exact=True)
-    if known and memory.exact and now is not None and digest(now.data) == memory.written:
+    if known and memory.exact and now is not None and sha256(now.data) == memory.written:
         told = "it is as before, to the byte" if backup is not None else "it is gone, as before"
         return _Back(after=backup, told=(f"{work.file}: {told}",), exact=True)
     if now is None:

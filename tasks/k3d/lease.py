@@ -13,7 +13,6 @@ A holder that is gone is nobody: its process has ended, as far as that shows fro
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import socket
@@ -24,6 +23,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 from tasks.clients import docker
+from tasks.core.digest import sha256
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context
 from tasks.facts.owner import MACHINE
@@ -72,7 +72,7 @@ def here() -> str:
             parts.append(path.read_text().strip())
     with contextlib.suppress(OSError):
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return sha256("\n".join(parts), 12)
 
 
 def read(out: str) -> list[Lease]:

@@ -6,7 +6,6 @@ Their programs are written in Go: they read HTTP_PROXY, HTTPS_PROXY and NO_PROXY
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import ssl
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
 from tasks.kube.addresses import DOCKER_NETWORKS
 from tasks.settings import k3s_arguments as k3s
@@ -68,19 +68,19 @@ class Network:
         found = {}
         for name, each in (("http", self.http), ("https", self.https)):
             if each is not None:
-                login = f" (login {_digest(each.url)[:4]})" if each.user or each.password else ""
+                login = f" (login {sha256(each.url)[:4]})" if each.user or each.password else ""
                 found[f"network.proxy.{name}"] = f"{each.shown}{login}"
         if self.direct and self.proxied:
             found["network.proxy.no_proxy"] = ",".join(self.direct)
         if self.authorities:
             count = len(_CERTIFICATE.findall(self.authorities))
-            found["network.ca"] = f"{count} certificate{'' if count == 1 else 's'} {_digest(self.authorities)[:12]}"
+            found["network.ca"] = f"{count} certificate{'' if count == 1 else 's'} {sha256(self.authorities)[:12]}"
         return found
 
     @property
     def mark(self) -> str:
         """A short text that changes with what is configured; empty if there is nothing."""
-        return _digest(repr(sorted(self.described.items())))[:12] if self.described else ""
+        return sha256(repr(sorted(self.described.items())))[:12] if self.described else ""
 
 
 NONE = Network()
@@ -177,7 +177,3 @@ def _content(path: Path) -> bytes:
     if not path.is_dir():
         return path.read_bytes()
     return b"".join(each.read_bytes() for each in sorted(path.iterdir()) if each.is_file())
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -6,7 +6,6 @@ told from the nodes themselves, whose command, environment and mounts the engine
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from tasks.core.digest import sha256
 from tasks.k3d.arguments import CONTROLLERS, arguments
 from tasks.k3d.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
@@ -105,7 +105,7 @@ def _digest(value: Sequence[str] | Mapping[str, Any]) -> str:
     """A value that may be long or private, as a short digest; `none` if there is nothing."""
     if not value:
         return "none"
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return sha256(json.dumps(value, sort_keys=True), 12)
 
 
 def remembered(settings: Settings, shape: Shape) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.clients.kubectl import FIELD_MANAGER
+from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
 from tasks.kube.resources import Key
 
@@ -96,7 +96,7 @@ def is_namespace(obj: Mapping[str, Any]) -> bool:
 def digest(value: object) -> str:
     """16 hexadecimal digits, the same for equal JSON values whatever their order. Fit for a label's value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256(text, 16)
 
 
 def finish(obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ them at installation.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import conceal_logins, without_logins
 from tasks.run.charts import is_exact
@@ -113,18 +113,19 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
 
 def digest(*paths: Path) -> str:
     """Of archives, and of all files in charts' folders, together. Raises `BadInput` where one cannot be read."""
-    found = hashlib.sha256()
-    for path in paths:
-        try:
-            for file in [path] if path.is_file() else sorted(files(path)):
-                found.update(str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0")
-        except OSError as error:
-            raise BadInput(
-                f"the chart {path} cannot be read",
-                why=f"{error.filename}: {error.strerror}",
-                fix="correct its mode or owner, or take it out of the chart's folder",
-            ) from None
-    return found.hexdigest()[:16]
+    return sha256((piece for path in paths for piece in _content(path)), 16)
+
+
+def _content(path: Path) -> Iterator[bytes]:
+    try:
+        for file in [path] if path.is_file() else sorted(files(path)):
+            yield str(file.relative_to(path.parent)).encode() + b"\0" + file.read_bytes() + b"\0"
+    except OSError as error:
+        raise BadInput(
+            f"the chart {path} cannot be read",
+            why=f"{error.filename}: {error.strerror}",
+            fix="correct its mode or owner, or take it out of the chart's folder",
+        ) from None
 
 
 def files(folder: Path) -> Iterator[Path]:

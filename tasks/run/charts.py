@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.digest import sha256
 from tasks.core.documents import checked, documents, read_text
 from tasks.core.errors import BadInput, LaunchError
 from tasks.facts.endpoint import on_loopback
@@ -42,7 +42,7 @@ class Chart:
     def id(self) -> str:
         """Short, fit for a folder's name."""
         key = self.identity if self.source is not None else f"{self.url} {self.reference} {self.version}"
-        return hashlib.sha256(key.encode()).hexdigest()[:16]
+        return sha256(key, 16)
 
     @property
     def display(self) -> str:
@@ -60,7 +60,7 @@ class Chart:
         if self.url is None:
             return None
         if "://" in self.reference:
-            return f"unnamed-{hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
+            return f"unnamed-{sha256(self.url, 12)}"
         return self.reference.split("/", 1)[0]
 
     @property
@@ -88,7 +88,7 @@ class Chart:
         """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
         if self.source is None:
             return facts.folders.cache / "charts" / self.id
-        place = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+        place = sha256(str(self.path), 16)
         return facts.folders.cache / "built-charts" / place / self.id
 
     def kept(self, facts: Facts) -> Path | None:

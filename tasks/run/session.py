@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients.docker import DEFAULT_PLATFORM
+from tasks.core.digest import sha256
 from tasks.core.errors import Interrupted, LaunchError, attempt
 from tasks.core.paths import cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
@@ -113,7 +113,7 @@ class Session:
     def _stem(self) -> str:
         if self.options.engine != "existing":
             return self.name
-        return "context-" + hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        return "context-" + sha256(self.name, 16)
 
     @property
     def note(self) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from hashlib import sha256
 from pathlib import Path
 
+from tasks.core.digest import sha256
 from tasks.runs.compare import Comparison
 from tasks.runs.comparison import beside
 from tasks.runs.heading import failures, heading, system
@@ -44,7 +44,7 @@ def policy(style: str, script: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+    return f"sha256-{b64encode(bytes.fromhex(sha256(text))).decode()}"
 
 
 def _read(name: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from tasks.core.digest import sha256
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Cache, Settings
@@ -46,7 +47,7 @@ def cache_container(cache: Cache) -> str:
     url = upstream_url(cache).rstrip("/")
     default = upstream_url(cache.model_copy(update={"url": None}))
     own = url != default or cache.username_env or cache.password_env
-    mark = f"-{hashlib.sha256(f'{url} {cache.username_env}'.encode()).hexdigest()[:6]}" if own else ""
+    mark = f"-{sha256(f'{url} {cache.username_env}', 6)}" if own else ""
     return f"k3d-openframe-cache-{slug}{mark}"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.digest import sha256
 from tasks.core.redact import conceal_logins, conceal_proxy
 from tasks.settings.invoke_file import check_invoke_yaml, look, refuse_variables
 from tasks.settings.origin import BUILT_IN, DEFAULT, Layer, Origin, Problem, parts, refusal
@@ -40,7 +40,7 @@ class Resolved:
         from tasks.settings.origin import masked
 
         values = masked((), self.settings.model_dump(mode="json", exclude=set(_NO_MATTER)))
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        return sha256(json.dumps(values, sort_keys=True), 16)
 
     def with_log_dir(self, path: str) -> Resolved:
         """The same with another log folder: the default one depends on who has it."""

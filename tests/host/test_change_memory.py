@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from tasks.host.change import Memory, backup_name, digest, dump, load, place
+from tasks.core.digest import sha256
+from tasks.host.change import Memory, backup_name, dump, load, place
 from tasks.host.daemon_json import Change
 
 FILE = Path("/etc/docker/daemon.json")
 FULL = Memory(
-    written=digest(b"{}"),
+    written=sha256(b"{}"),
     changes={"max-concurrent-downloads": Change(set=10, there=True, was=4)},
     backup=backup_name(FILE, "20261125T040506Z"),
     exact=False,
@@ -21,7 +22,7 @@ FULL = Memory(
 )
 
 
-@pytest.mark.parametrize("memory", [FULL, Memory(written=digest(b""))])
+@pytest.mark.parametrize("memory", [FULL, Memory(written=sha256(b""))])
 def test_what_is_written_is_read(memory: Memory) -> None:
     assert load(dump(memory), FILE) == memory
 

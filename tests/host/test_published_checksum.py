@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import pytest
 
 from tasks.core.errors import LaunchError
@@ -59,12 +56,6 @@ def test_anything_else_is_refused(program: str, text: str, why: str) -> None:
     assert why in caught.value.why
     assert f"tools.{program}_url" in caught.value.fix
     assert not caught.value.transient
-
-
-def test_the_sum_of_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "f"
-    path.write_bytes(b"x" * 100_000)
-    assert published.of_file(path) == hashlib.sha256(b"x" * 100_000).hexdigest()
 
 
 def test_a_mismatch_tells_both_sums_and_no_password() -> None:
