@@ -1,56 +1,68 @@
-"""A service of the cluster answers at the published port."""
+"""A service of the cluster answers at the published port, and a launch with an Ingress ends when it does."""
 
 from __future__ import annotations
 
 import json
-import time
-import urllib.error
 import urllib.request
+from pathlib import Path
 
 from tests.real.conftest import Make
 from tests.real.project import run
 from tests.real.world import World
 
 CLUSTER = "published-one"
+CHART = """
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: own}
+spec: {controller: example.org/own}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  ingressClassName: own
+  rules:
+  - host: web.example.org
+    http: {paths: [{path: /healthz, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: PORT}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: web, image: IMAGE, env: [{name: STARTUP, value: 8s}], ports: [{containerPort: PORT, hostPort: 80}]}
+"""
+"""What an ingress controller is to the launch: something behind the published port that answers later than it is ready.
+
+A hostPort needs neither ServiceLB nor a controller's image, which not every machine has.
+"""
 
 
-def test_curl_reaches_a_service_by_a_host_port(here: World, make: Make) -> None:
-    """By a hostPort: it needs neither ServiceLB nor an ingress, which not every node image has."""
-    project = make(CLUSTER, here.settings([here.release(0, "apps")], namespaces=["apps"], cluster={"agents": 0}))
-    done = project.invoke("up", "--set", "ingress.controller=none")
+def test_a_launch_with_an_ingress_ends_when_it_answers(here: World, make: Make, tmp_path: Path) -> None:
+    chart = tmp_path / "web"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("{apiVersion: v2, name: web, version: 1.0.0}\n")
+    (chart / "templates" / "web.yaml").write_text(CHART.replace("IMAGE", here.image).replace("PORT", str(here.port)))
+    release = {"name": "web", "namespace": "apps", "chart": str(chart)}
+    made = here.settings([release], namespaces=["apps"], cluster={"agents": 0}, ingress={"controller": "none"})
+    project = make(CLUSTER, made)
+    done = project.invoke("up")
     assert done.code == 0, done.text
-    deployment = next(d for d in project.objects("deployments") if d["metadata"]["namespace"] == "apps")
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
-    ports = {"containerPort": _http_port(container, project.objects("services")), "hostPort": 80}
-    patch = [
-        {"op": "add", "path": "/spec/template/spec/containers/0/ports", "value": [ports]},
-        {"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}},
-    ]
-    name = deployment["metadata"]["name"]
-    project.kubectl("--namespace", "apps", "patch", "deployment", name, "--type=json", "--patch", json.dumps(patch))
-    project.kubectl("--namespace", "apps", "rollout", "status", f"deployment/{name}", "--timeout=90s")
     server = json.loads(run("docker", "inspect", f"k3d-{CLUSTER}-server-0"))[0]
     host = server["HostConfig"]["PortBindings"]["80/tcp"][0]
     assert host["HostIp"] == "127.0.0.1"
-    assert _answers(f"http://127.0.0.1:{host['HostPort']}/healthz")
-
-
-def _http_port(container: dict[str, object], services: list[dict[str, object]]) -> int:
-    named = container.get("ports")
-    if isinstance(named, list) and named:
-        return int(named[0]["containerPort"])
-    for service in services:
-        if service["metadata"]["namespace"] == "apps":  # type: ignore[index]
-            return int(service["spec"]["ports"][0]["targetPort"])  # type: ignore[index]
-    raise AssertionError("no port is named")
-
-
-def _answers(url: str) -> bool:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as response:
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    return False
+    asked = urllib.request.Request(f"http://127.0.0.1:{host['HostPort']}/healthz", headers={"Host": "web.example.org"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=5) as response:
+        assert response.status == 200
+    assert "does not answer" not in done.text

@@ -25,7 +25,9 @@ class World:
     charts: tuple[tuple[str, str], ...]
     """Chart and version; releases take them in turn."""
     image: str
-    """One that a pod can run, and that comes through the caches."""
+    """One that a pod can run, and that comes through the caches; it answers /healthz."""
+    port: int
+    """Where it does."""
     shell: str
     """One with a shell and `sleep`."""
 
@@ -52,6 +54,7 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
             repositories={f"repo-{letter}": f"{charts}/repo-{letter}" for letter in LETTERS},
             charts=tuple((f"repo-{letter}/app-{letter}", "1.0.0") for letter in LETTERS),
             image="docker.io/lab/app-a:1",
+            port=8080,
             shell="docker.io/rancher/mirrored-library-busybox:1.35.0",
         )
     return World(
@@ -59,5 +62,6 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
         repositories={"podinfo": "https://stefanprodan.github.io/podinfo"},
         charts=(("podinfo/podinfo", "6.7.1"),),
         image="ghcr.io/stefanprodan/podinfo:6.7.1",
+        port=9898,
         shell="docker.io/library/busybox:1.36.1",
     )
