@@ -12,6 +12,7 @@ from tasks.clients import docker
 from tasks.core.errors import LaunchError, NoEngine
 from tasks.core.lock import held
 from tasks.engine.step import Action, Bounds, Context, Report, Step
+from tasks.facts.backend import Network
 from tasks.facts.registries import Registry, read
 from tasks.host import change as remembering
 from tasks.host.change import Untouched, Work, plan, settled
@@ -20,7 +21,6 @@ from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Wishes
 from tasks.host.tune import tune
 from tasks.host.tune import undo as give_back
 from tasks.host.writer import NoRights, hands, reader
-from tasks.run.backend import Network
 from tasks.run.images import port_of
 from tasks.settings.derived import cache_container
 from tasks.settings.step_names import cache_name
@@ -80,7 +80,7 @@ def unmirrored(facts: Facts) -> list[Step]:
         return [Step(name=UNMIRROR, task=TASK, skip=f"{error.what}; `invoke docker-tune --undo`, as root, does it")]
     ours = {key: each.set for key, each in memory.changes.items()}
     wishes = Wishes(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
-    act = _acting(work, lambda: wishes, _lock(facts.folders.state.parent))
+    act = _acting(work, lambda: wishes, _lock(facts.paths.state.parent))
     return [_step(UNMIRROR, act, f"{place.file} names {memory.changes[MIRRORS].set}")]
 
 
@@ -108,7 +108,7 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
     if done and not late:
         return found
     work = Work(programs=facts.programs, hands=hands(place.file, facts.programs), place=place)
-    lock = _lock(facts.folders.state.parent)
+    lock = _lock(facts.paths.state.parent)
     if not done:
         found = [_step(FILE, _unless_untouched(_acting(work, lambda: wishes, lock)), "; ".join(made.told))]
     if late and cache is not None:

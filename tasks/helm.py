@@ -155,7 +155,7 @@ def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
     A rollback would set what others hold: where that is to stay, only the record of the pending revision is removed,
     and the upgrade goes on from the one before.
     """
-    kubeconfig, name, namespace = facts.folders.kubeconfig, release.name, release.namespace
+    kubeconfig, name, namespace = facts.paths.kubeconfig, release.name, release.namespace
     if live.revision == 1 or live.status == "uninstalling":
         return helm.uninstall(kubeconfig, name, namespace, release.timeout)
     if release.conflicts == "theirs":
@@ -223,7 +223,7 @@ def _upgrade(
     stamp = _stamp(facts, mark, archive)
     how = verb_for(facts, release)
     command = helm.upgrade(
-        facts.folders.kubeconfig,
+        facts.paths.kubeconfig,
         release.name,
         release.namespace,
         archive,
@@ -254,7 +254,7 @@ def _stamp(facts: Facts, mark: str, archive: str) -> Path | None:
     if not facts.owns_cluster:
         return None
     name = digest([mark, Path(archive).name, facts.shape.image, facts.helm_version])
-    return facts.folders.cache / "validated" / name
+    return facts.paths.cache / "validated" / name
 
 
 def _keep(stamp: Path) -> None:

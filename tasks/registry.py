@@ -90,7 +90,7 @@ def _removing(facts: Facts, *, alone: bool) -> Action:
         programs = facts.programs
         mine = owner_of(facts.shape.owner)
         who = "invoke registry --purge" if alone else "invoke down --purge"
-        clusters = facts.folders.state.parent
+        clusters = facts.paths.state.parent
         with (
             contextlib.nullcontext() if alone else held(lock(clusters), TASK, _PATIENCE),
             Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),

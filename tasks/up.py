@@ -74,7 +74,7 @@ def clear_after(session: Session) -> None:
     from tasks.process.children import end_orphans
 
     end_orphans(session.lock)
-    for folder in (session.state, session.folders.cache):
+    for folder in (session.state, session.paths.cache):
         sweep(folder, below=True)
     logs = Path(session.settings.log_dir)
     for folder in (logs, logs / "runs", Path(tempfile.gettempdir()), target(session.environ).parent):
@@ -175,7 +175,7 @@ def remember_complete(facts: Facts) -> None:
 
     if facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
         return
-    path, known = facts.folders.complete, facts.cluster.first
+    path, known = facts.paths.complete, facts.cluster.first
     if known is not None and remembered(path) == known.id:
         return
     stands = cluster_state(facts.programs, facts.name)

@@ -11,14 +11,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tasks.clients import docker
+from tasks.core.paths import ClusterPaths
 from tasks.engine.graph import check
 from tasks.engine.step import Cancel, Context, Report, Step
-from tasks.facts.cluster import ClusterState, Node, Presence
-from tasks.facts.container import ContainerState
-from tasks.facts.facts import Facts, Folders
+from tasks.facts.cluster import ClusterState, ContainerState, Node, Presence
+from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.network import network
 from tasks.facts.objects import Live
-from tasks.k3d.config import Ports, Shape
-from tasks.k3d.network import network
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
 from tasks.run.session import Session
@@ -89,7 +88,7 @@ def facts(folder: Path, programs: Programs | None = None, **changes: Any) -> Fac
         "programs": programs,
         "k3d_programs": programs,
         "helm_programs": programs,
-        "folders": Folders(state=folder / "clusters" / chosen.cluster.name, cache=folder / "cache"),
+        "paths": ClusterPaths(state=folder / "clusters" / chosen.cluster.name, cache=folder / "cache"),
         "cluster": cluster_state(presence, name=chosen.cluster.name),
         "shape": Shape(
             image=k3s_image(chosen),

@@ -14,8 +14,8 @@ import yaml
 
 from tasks.engine.step import Context, Stopped
 from tasks.facts.cluster import MARKER
+from tasks.facts.facts import Shape
 from tasks.facts.owner import Owner, owner
-from tasks.k3d.config import Shape
 from tasks.k3d.recorded import remembered
 from tasks.settings.derived import k3s_image, registries_in_use, registry_containers
 from tasks.settings.schema import Settings

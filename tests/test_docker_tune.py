@@ -15,8 +15,7 @@ from tasks import docker_tune as tuning
 from tasks.checks.facts import Rights
 from tasks.core.errors import BadInput, NoEngine
 from tasks.engine.step import Step
-from tasks.facts.cluster import Presence
-from tasks.facts.container import ContainerState
+from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.host import daemon as places

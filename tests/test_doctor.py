@@ -15,13 +15,13 @@ from tasks.checks import gather
 from tasks.checks.facts import Inotify
 from tasks.checks.finding import Unfit
 from tasks.core.errors import BadInput, NoEngine
+from tasks.core.paths import ClusterPaths
 from tasks.doctor import doctor, stop_launch
 from tasks.facts import ports
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
-from tasks.facts.facts import Facts, Folders
+from tasks.facts.facts import Facts, Ports, Shape
 from tasks.host import fetching
-from tasks.k3d.config import Ports, Shape
 from tasks.run.session import Ended
 from tasks.settings.schema import Settings
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
@@ -182,7 +182,7 @@ def facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
         "programs": programs,
         "k3d_programs": programs,
         "helm_programs": programs,
-        "folders": Folders(state=tmp_path, cache=tmp_path),
+        "paths": ClusterPaths(state=tmp_path, cache=tmp_path),
         "cluster": ClusterState(name="openframe-dev", presence=Presence.ABSENT),
         "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
         "ports": Ports(http=80, https=443, api=6550),

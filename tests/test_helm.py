@@ -197,7 +197,7 @@ def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     assert json.loads(call.command.stdin or "") == {"password": CANARY, "at": "127.0.0.1"}
     archive = chart_of(facts, facts.releases[0]).archive(facts)
     assert call.line == (
-        f"helm upgrade --install web {archive} --kubeconfig {facts.folders.kubeconfig} --namespace web --values -"
+        f"helm upgrade --install web {archive} --kubeconfig {facts.paths.kubeconfig} --namespace web --values -"
         f" --labels openframe.dev/fingerprint={print_of(facts)} --timeout 40s --force-conflicts --output json"
     )
     assert call.quiet, "its output holds the values, and must reach no log"

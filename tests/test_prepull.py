@@ -14,7 +14,7 @@ from tasks.core.errors import LaunchError
 from tasks.core.imageref import Reference
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Step
-from tasks.run.backend import Network
+from tasks.facts.backend import Network
 from tasks.settings.derived import helper_images, host_images, k3s_image
 from tasks.settings.step_names import pull_name
 from tests.checks.given import engine

@@ -12,8 +12,7 @@ from tasks import registry as module
 from tasks.core.errors import LaunchError
 from tasks.core.lock import Held, Last, held
 from tasks.engine.step import Step
-from tasks.facts.cluster import Presence
-from tasks.facts.container import ContainerState
+from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.k3d.lease import USE

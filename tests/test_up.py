@@ -232,7 +232,7 @@ def test_a_launch_that_fails_is_not_in_the_benchmark_log(machine: Machine) -> No
 
 def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine) -> None:
     bring(machine)
-    file = machine.session().folders.complete
+    file = machine.session().paths.complete
     assert file.read_text() == f"{machine.containers[0]['Id']}\n"
     file.write_text("of an earlier cluster\n")
     machine.programs.calls.clear()

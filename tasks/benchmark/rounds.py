@@ -138,7 +138,7 @@ def remove_cluster(place: Place) -> None:
     if programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={place.cluster}")).out.split():
         argv = ("k3d", "cluster", "delete", place.cluster)
         Programs(folder=programs.folder, env=place.environ).run(Command(argv=argv, deadline=180.0))
-    shutil.rmtree(place.session.folders.state, ignore_errors=True)
+    shutil.rmtree(place.session.paths.state, ignore_errors=True)
     place.kubeconfig.unlink(missing_ok=True)
 
 
@@ -150,7 +150,7 @@ def remove_caches(place: Place) -> None:
     for name in names:
         programs.run(Command(argv=docker.remove([name]).argv, deadline=120.0, ok=(0, 1)))
         programs.run(Command(argv=docker.remove_volumes([name]).argv, deadline=120.0, ok=(0, 1)))
-    shutil.rmtree(place.session.folders.cache, ignore_errors=True)
+    shutil.rmtree(place.session.paths.cache, ignore_errors=True)
     shutil.rmtree(place.helm, ignore_errors=True)
 
 

@@ -10,7 +10,7 @@ from tasks.checks.finding import Finding, Level
 from tasks.core import proxies as variables
 from tasks.core.errors import LaunchError
 from tasks.core.redact import without_logins
-from tasks.k3d import network as containers
+from tasks.facts import network as containers
 from tasks.settings.derived import push_container
 from tasks.settings.origin import printable
 from tasks.settings.schema import Settings

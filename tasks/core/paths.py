@@ -10,9 +10,11 @@ import re
 import shlex
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
 from tasks.core.files import file_name
 
@@ -21,6 +23,44 @@ _PROJECT = "openframe"
 _PRIVATE = 0o700
 _ELSEWHERE = "name a folder of your own in DEPLOY_LOG_DIR"
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterPaths:
+    """Paths of the private files of one cluster."""
+
+    state: Path
+    """Mode 0700; of this cluster alone."""
+    cache: Path
+    """Charts and indexes; outlives clusters."""
+
+    @property
+    def images(self) -> Path:
+        """Names of the images that earlier launches of this user needed: no cache, and not purged with one."""
+        return self.state.parent.parent / "images"
+
+    def repositories(self, addresses: Mapping[str, str]) -> Path:
+        """Helm's file of repositories and their indexes: for this cluster and these addresses (by name) alone.
+
+        Helm calls an index by the repository's name, which may mean another address elsewhere.
+        """
+        key = sha256(repr((self.state.name, sorted(addresses.items()))), 16)
+        return self.cache / "repositories" / key
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The private kubeconfig: every kubectl and helm call uses it."""
+        return self.state / "kubeconfig"
+
+    @property
+    def k3d_config(self) -> Path:
+        """The generated k3d configuration."""
+        return self.state / "k3d.yaml"
+
+    @property
+    def complete(self) -> Path:
+        """Holds the id of the server-0 whose creation was recorded as complete."""
+        return self.state / "complete"
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:

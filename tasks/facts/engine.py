@@ -15,8 +15,7 @@ from tasks.core.errors import LaunchError
 from tasks.core.imageref import linux_platform
 from tasks.core.redact import without_logins
 from tasks.facts import no_engine
-from tasks.facts.enclosure import Enclosure, enclosure
-from tasks.facts.endpoint import Endpoint, endpoint
+from tasks.facts.endpoint import Enclosure, Endpoint, enclosure, endpoint
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
 

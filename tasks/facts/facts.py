@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.digest import sha256
 from tasks.core.errors import ClusterAbsent
+from tasks.core.paths import ClusterPaths
+from tasks.facts.backend import Network, Reach
 from tasks.facts.cluster import ClusterState
-from tasks.k3d.config import Ports, Shape
+from tasks.facts.network import NONE
+from tasks.facts.network import Network as Proxies
 from tasks.process.command import Programs
-from tasks.run.backend import Network, Reach
 from tasks.settings.schema import Release, Settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,42 @@ if TYPE_CHECKING:
     from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.watch import Watched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Host ports that were chosen; None: not published."""
+
+    http: int | None
+    https: int | None
+    api: int
+    early: int | None = None
+    """server-0's own API port beside the load balancer's: it answers before that has started."""
+
+    @property
+    def first_api(self) -> int:
+        """The port at which the API answers first."""
+        return self.early or self.api
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the machine and the settings make of a cluster."""
+
+    image: str
+    agents: int
+    concurrency: int
+    parallel_pulls: int | None = None
+    """Image pulls at once in each node; None: as many as the kubelet likes."""
+    registries: tuple[str, ...] = ()
+    """Containers to connect to the cluster's network, as `name:port`."""
+    registries_yaml: str = ""
+    network: Proxies = NONE
+    """Proxies and certificate authorities of caches and nodes."""
+    owner: str = ""
+    """Value of the label that says whose cluster it is."""
+    subnets: tuple[str, ...] = ()
+    """Networks from which the engine takes those of its clusters; empty: it does not say, so its usual ones."""
 
 
 @dataclass(kw_only=True)
@@ -51,44 +88,6 @@ class Outputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folders:
-    """Where a cluster's private things are."""
-
-    state: Path
-    """Mode 0700; of this cluster alone."""
-    cache: Path
-    """Charts and indexes; outlives clusters."""
-
-    @property
-    def images(self) -> Path:
-        """Names of the images that earlier launches of this user needed: no cache, and not purged with one."""
-        return self.state.parent.parent / "images"
-
-    def repositories(self, addresses: Mapping[str, str]) -> Path:
-        """Helm's file of repositories and their indexes: for this cluster and these addresses (by name) alone.
-
-        Helm calls an index by the repository's name, which may mean another address elsewhere.
-        """
-        key = sha256(repr((self.state.name, sorted(addresses.items()))), 16)
-        return self.cache / "repositories" / key
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The private kubeconfig: every kubectl and helm call uses it."""
-        return self.state / "kubeconfig"
-
-    @property
-    def k3d_config(self) -> Path:
-        """The generated k3d configuration."""
-        return self.state / "k3d.yaml"
-
-    @property
-    def complete(self) -> Path:
-        """Holds the id of the server-0 whose creation was recorded as complete."""
-        return self.state / "complete"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything that plans are made from. Facts were read before; nothing here is asked for again."""
 
@@ -100,7 +99,7 @@ class Facts:
     """With the environment that k3d may see."""
     helm_programs: Programs
     """With Helm's places in folders of ours."""
-    folders: Folders
+    paths: ClusterPaths
     engine: str = "k3d"
     """k3d, or existing."""
     host: Engine | None = None
@@ -163,13 +162,13 @@ class Facts:
         """The cluster's API by the private kubeconfig, once that has been written."""
         with self._lock:
             if not self._api:
-                if not self.folders.kubeconfig.exists():
+                if not self.paths.kubeconfig.exists():
                     raise ClusterAbsent(
                         f"there is no kubeconfig of the cluster '{self.name}'",
-                        why=f"{self.folders.kubeconfig} is written when the cluster's API answers",
+                        why=f"{self.paths.kubeconfig} is written when the cluster's API answers",
                         fix="invoke cluster",
                     )
-                self._api.append(self.reach.api(self.folders.kubeconfig, self.programs))
+                self._api.append(self.reach.api(self.paths.kubeconfig, self.programs))
             return self._api[0]
 
     def watched(self) -> Api:

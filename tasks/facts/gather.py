@@ -14,13 +14,12 @@ from tasks.core.files import remembered
 from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
 from tasks.facts.engine import Engine, engine
-from tasks.facts.facts import Facts
+from tasks.facts.facts import Facts, Shape
+from tasks.facts.network import network
 from tasks.facts.ports import docker_ports
 from tasks.facts.programs import Versions, versions
 from tasks.facts.registries import Registry, registries
 from tasks.k3d.bootstrap import fetch_kubeconfig
-from tasks.k3d.config import Shape
-from tasks.k3d.network import network
 from tasks.k3d.ports import ports_for
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
@@ -58,12 +57,12 @@ class Questions:
         session.check_folders()
         self.begun = time.time()
         """When the first was asked, in seconds of the epoch."""
-        settings, programs, kept = session.settings, session.programs(), session.folders.complete
+        settings, programs, kept = session.settings, session.programs(), session.paths.complete
         known = remembered(kept)
         self._pool = pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
         self.machine = pool.submit(engine, programs)
-        folders = session.folders
-        claim = Claim(owner=session.owner, kept=folders.kubeconfig.exists() or folders.k3d_config.exists())
+        paths = session.paths
+        claim = Claim(owner=session.owner, kept=paths.kubeconfig.exists() or paths.k3d_config.exists())
         self.cluster = pool.submit(cluster_state, programs, settings.cluster.name, known, claim=claim)
         self.registries = pool.submit(registries, programs)
         self.told = pool.submit(versions, programs, session.state)
@@ -123,7 +122,7 @@ def _reachable(facts: Facts) -> bool:
     """Whether the private kubeconfig of an earlier run is still right."""
     from tasks.kube.client import ApiError, credentials, ready
 
-    path = facts.folders.kubeconfig
+    path = facts.paths.kubeconfig
     if not path.exists():
         return False
     access = credentials(path.read_text(encoding="utf-8"))
@@ -205,9 +204,9 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         programs=programs,
         k3d_programs=replace(programs, env=_k3d_environment(programs, session, settings)),
         helm_programs=programs.with_env(
-            helm.environment(session.folders.cache, session.folders.repositories(settings.helm.repositories))
+            helm.environment(session.paths.cache, session.paths.repositories(settings.helm.repositories))
         ),
-        folders=session.folders,
+        paths=session.paths,
         host=host,
         cluster=stands,
         shape=shape,
@@ -249,7 +248,7 @@ def _k3d_environment(programs: Programs, session: Session, settings: Settings) -
         "K3D_IMAGE_LOADBALANCER": settings.cluster.loadbalancer_image,
     }
     given = {key: value for key, value in own.items() if value}
-    return k3d.environment({**session.environ, **programs.env, **given}, session.folders.state)
+    return k3d.environment({**session.environ, **programs.env, **given}, session.paths.state)
 
 
 def _push_port(settings: Settings, kept: dict[str, Registry]) -> int:

@@ -20,8 +20,7 @@ from urllib.parse import parse_qs, urlencode
 from tasks.core.digest import sha256
 from tasks.core.files import unfinished
 from tasks.core.paths import user_name
-from tasks.facts import enclosure
-from tasks.facts.endpoint import endpoint
+from tasks.facts import endpoint
 
 MACHINE = Path("/etc/machine-id")
 """A number of this machine."""
@@ -60,7 +59,7 @@ def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> 
 
 
 def _place(environ: Mapping[str, str], state: Path) -> str:
-    if not (enclosure.contained(environ) and enclosure.outside(environ, endpoint(environ))):
+    if not (endpoint.contained(environ) and endpoint.outside(environ, endpoint.endpoint(environ))):
         with contextlib.suppress(OSError):
             text = MACHINE.read_text().strip()
             if _MACHINE_ID.fullmatch(text):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tasks.clients import docker
-from tasks.facts.container import ContainerState, last_words, state
+from tasks.facts.cluster import ContainerState, container_state, last_words
 from tasks.process.command import Programs
 
 PUSH = "push"
@@ -69,7 +69,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
             name=name,
             id=str(each.get("Id", "")),
             upstream=labels.get(docker.CACHE_LABEL, PUSH),
-            state=state(each),
+            state=container_state(each),
             port=int(port) if port.isdigit() else None,
             networks=tuple(sorted(each["NetworkSettings"].get("Networks") or ())),
             ours=docker.CACHE_LABEL in labels,

@@ -59,7 +59,7 @@ def fetch_kubeconfig(facts: Facts, context: Context | None, port: int | None = N
             fix="it is asked again; if it stays so, look at: docker logs " + container,
             transient=True,
         )
-    write_private(facts.folders.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
+    write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
     facts.forget_api()
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from tasks.clients.docker import CONFIG_LABEL, OURS, OWNER
 from tasks.clients.k3d import DOLLAR
 from tasks.core.errors import BadInput
+from tasks.facts.facts import Ports, Shape
+from tasks.facts.network import AUTHORITIES, reached_directly
 from tasks.k3d.arguments import arguments
-from tasks.k3d.network import AUTHORITIES, NONE, Network, reached_directly
 from tasks.k3d.recorded import remembered
 from tasks.process.command import duration
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
@@ -23,42 +24,6 @@ _KEYS = {"volumes": "volume", "env": "envVar", "ports.extra": "port"}
 """k3d's name of a value, by the setting."""
 _SHELL = re.compile(r"\$\{?[A-Za-z_]")
 _SERVERS, _NODES = ["server:*"], ["server:*", "agent:*"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ports:
-    """Host ports that were chosen; None: not published."""
-
-    http: int | None
-    https: int | None
-    api: int
-    early: int | None = None
-    """server-0's own API port beside the load balancer's: it answers before that has started."""
-
-    @property
-    def first_api(self) -> int:
-        """The port at which the API answers first."""
-        return self.early or self.api
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What the machine and the settings make of a cluster."""
-
-    image: str
-    agents: int
-    concurrency: int
-    parallel_pulls: int | None = None
-    """Image pulls at once in each node; None: as many as the kubelet likes."""
-    registries: tuple[str, ...] = ()
-    """Containers to connect to the cluster's network, as `name:port`."""
-    registries_yaml: str = ""
-    network: Network = NONE
-    """Proxies and certificate authorities of caches and nodes."""
-    owner: str = ""
-    """Value of the label that says whose cluster it is."""
-    subnets: tuple[str, ...] = ()
-    """Networks from which the engine takes those of its clusters; empty: it does not say, so its usual ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,9 @@ from tasks.clients import docker, k3d
 from tasks.core.errors import LaunchError
 from tasks.diagnose.diagnosis import KnownDeadline, KnownFailure
 from tasks.engine.step import Action, Context, Report
-from tasks.facts import container
-from tasks.facts.cluster import own_containers
-from tasks.facts.container import ContainerState
-from tasks.facts.facts import Facts
-from tasks.k3d.config import Files, Ports, k3d_config, kubelet_config, render
+from tasks.facts.cluster import ContainerState, container_state, own_containers
+from tasks.facts.facts import Facts, Ports
+from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold
 from tasks.run.command import run
@@ -43,7 +41,7 @@ def write_config(facts: Facts, ports: Ports) -> None:
     """Write the k3d configuration, and the files that it names."""
     from tasks.core.files import write_whole
 
-    settings, shape, folders = facts.settings, facts.shape, facts.folders
+    settings, shape, folders = facts.settings, facts.shape, facts.paths
     for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
     registries, drop_in = None, None
@@ -72,7 +70,7 @@ def _memory_files(facts: Facts) -> dict[str, Any]:
     """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
     from tasks.core.files import write_whole
 
-    limits, folder = facts.settings.cluster.limits, facts.folders.state
+    limits, folder = facts.settings.cluster.limits, facts.paths.state
     if not limits.enabled or facts.host is None or not facts.host.here:
         return {}
     meminfo = {}
@@ -100,16 +98,16 @@ def creating(facts: Facts, next_ports: NextPorts) -> Action:
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
         hold(facts, context)
-        facts.folders.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
+        facts.paths.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
         facts.forget_api()
         write_config(facts, ports)
         timeout = facts.settings.cluster.timeout
         try:
-            command = k3d.create(facts.folders.k3d_config, timeout + 20)
+            command = k3d.create(facts.paths.k3d_config, timeout + 20)
             run(facts.k3d_programs, command, context, listen=_progress(context))
         except (KnownFailure, KnownDeadline) as error:
             _raise_of_dead_node(facts, error, context)
-            if facts.folders.kubeconfig.exists():  # the API has answered, and work may have gone in
+            if facts.paths.kubeconfig.exists():  # the API has answered, and work may have gone in
                 error.transient = False
                 raise
             if isinstance(error, KnownDeadline) or error.cause not in _REFUSED:
@@ -143,7 +141,7 @@ def _raise_of_dead_node(facts: Facts, error: KnownFailure | KnownDeadline, conte
     if _BROKEN_OFF in told and _ENDED not in told:
         raise engine_gone() from error
     found = docker.inspected(facts.programs.run(docker.inspect([node]), context).out)
-    if not found or container.state(found[0]) in (ContainerState.RUNNING, ContainerState.PAUSED):
+    if not found or container_state(found[0]) in (ContainerState.RUNNING, ContainerState.PAUSED):
         return
     logs = facts.programs.run(docker.logs(node), context, quiet=True)
     death = node_death(node, int(found[0]["State"].get("ExitCode") or 0), False, logs.out + logs.err)

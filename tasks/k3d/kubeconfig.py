@@ -66,7 +66,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
 def _state(facts: Facts) -> tuple[bool, bool]:
     """Whether the user's file has the entry as it should be, and whether it is the current one."""
     path = _target(facts)
-    entry = facts.folders.kubeconfig.read_text() if facts.folders.kubeconfig.exists() else ""
+    entry = facts.paths.kubeconfig.read_text() if facts.paths.kubeconfig.exists() else ""
     return has_entry(path, entry), current_context(path) == context_name(facts.name)
 
 
@@ -77,7 +77,7 @@ def warnings(steps: Sequence[Step]) -> list[str]:
 
 
 def _left(facts: Facts, reason: str) -> str:
-    return f"{_target(facts)} {_UNWRITTEN} ({reason}): export KUBECONFIG={facts.folders.kubeconfig}"
+    return f"{_target(facts)} {_UNWRITTEN} ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
 
 
 def _unless_unwritable(facts: Facts, edit: Callable[[Path], Report]) -> Action:
@@ -95,7 +95,7 @@ def _unless_unwritable(facts: Facts, edit: Callable[[Path], Report]) -> Action:
 
 def _merge(facts: Facts) -> Action:
     def edit(path: Path) -> Report:
-        changed = merge(path, facts.folders.kubeconfig.read_text())
+        changed = merge(path, facts.paths.kubeconfig.read_text())
         return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
 
     return _unless_unwritable(facts, edit)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import docker
 from tasks.facts.cluster import ClusterState, Presence
-from tasks.facts.facts import Facts
-from tasks.k3d.config import Ports
+from tasks.facts.facts import Facts, Ports
 from tasks.process.command import Programs
 from tasks.run.launch import Choosers
 from tasks.settings.derived import balanced

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks.core.digest import sha256
+from tasks.facts.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
-from tasks.k3d.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
 from tasks.settings.node_filters import nodes as chosen
@@ -25,8 +25,7 @@ from tasks.settings.words import host_ports
 
 if TYPE_CHECKING:
     from tasks.facts.cluster import Node
-    from tasks.facts.facts import Facts
-    from tasks.k3d.config import Shape
+    from tasks.facts.facts import Facts, Shape
     from tasks.settings.schema import Settings
 
 _READABLE = 200

@@ -19,12 +19,12 @@ from tasks.core.files import prefix
 from tasks.core.lock import held
 from tasks.core.redact import conceal
 from tasks.engine.step import Action, Context, Report
-from tasks.facts.container import ContainerState, last_words
+from tasks.facts.cluster import ContainerState, last_words
 from tasks.facts.facts import Facts
+from tasks.facts.network import AUTHORITIES, NONE, Network
 from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry, read
 from tasks.facts.secret_source import login_text
-from tasks.k3d.network import AUTHORITIES, NONE, Network
 from tasks.process.command import CommandFailed, Completed
 from tasks.run.command import run
 from tasks.settings.derived import upstream_url
@@ -117,7 +117,7 @@ def _private_file(facts: Facts, name: str, text: str, suffix: str, mode: int) ->
     import os
     import tempfile
 
-    place = facts.folders.state.parent
+    place = facts.paths.state.parent
     with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=suffix) as file:  # mode 0600
         file.write(text)
         file.flush()
@@ -148,7 +148,7 @@ def making(
     certificate authorities are others by now is recreated at its port, in its networks and with what it keeps.
     """
     make = _creating(facts, name, cache)
-    clusters = facts.folders.state.parent
+    clusters = facts.paths.state.parent
     replaced: list[Registry] = []
 
     def fresh(context: Context) -> int:

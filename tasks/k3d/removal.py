@@ -64,7 +64,7 @@ def remains(facts: Facts) -> Remains:
         guests=guests,
         volumes=volumes,
         entry=_has_entry(facts),
-        files=facts.folders.state.exists(),
+        files=facts.paths.state.exists(),
     )
 
 
@@ -141,7 +141,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
             action=_unlink(facts),
             needs=(NODES,),
             skip=None if found.files else "there are none",
-            why=str(facts.folders.state),
+            why=str(facts.paths.state),
             expected=0.05,
         ),
     ]
@@ -199,8 +199,8 @@ def _unlink(facts: Facts) -> Action:
     def act(_context: Context) -> Report | None:
         import shutil
 
-        facts.folders.kubeconfig.unlink(missing_ok=True)
-        shutil.rmtree(facts.folders.state, ignore_errors=True)
+        facts.paths.kubeconfig.unlink(missing_ok=True)
+        shutil.rmtree(facts.paths.state, ignore_errors=True)
         return None
 
     return act

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 from tasks.clients import docker, k3d
 from tasks.engine.step import Action, Context, Report, Retry, Step
-from tasks.facts.cluster import MARKER, Presence
-from tasks.facts.container import ContainerState
+from tasks.facts.cluster import MARKER, ContainerState, Presence
 from tasks.facts.facts import Facts
+from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments
 from tasks.k3d.bootstrap import api_ready, first_answer, read_kubeconfig
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, creating
-from tasks.k3d.network import AUTHORITIES
 from tasks.k3d.watch import watching
 from tasks.process.command import Command
 from tasks.run.command import running
@@ -218,7 +217,7 @@ def _adding(facts: Facts, command: Command, container: str) -> Action:
         from tasks.core.files import write_whole
 
         report = add(context)
-        source = facts.folders.state / f"{container}.pem"
+        source = facts.paths.state / f"{container}.pem"
         write_whole(source, authorities, mode=0o644)
         facts.programs.run(docker.copy_in(str(source), container, AUTHORITIES), context)
         source.unlink(missing_ok=True)
@@ -282,13 +281,13 @@ def _marking(facts: Facts) -> Action:
         from tasks.core.files import write_whole
 
         container = f"k3d-{facts.name}-server-0"
-        source = facts.folders.state / "marker"
+        source = facts.paths.state / "marker"
         write_whole(source, f"{facts.name}\n")
         facts.programs.run(docker.copy_in(str(source), container, MARKER), context)
         source.unlink(missing_ok=True)
         found = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
         if found:
-            write_whole(facts.folders.complete, f"{found[0]['Id']}\n")
+            write_whole(facts.paths.complete, f"{found[0]['Id']}\n")
         if facts.outputs.leases is not None:
             facts.outputs.leases.close()  # the registries are in the cluster's network by now
         return None

@@ -1,4 +1,4 @@
-"""What a rehearsed launch reaches without a program: `tasks.run.backend.Network` in the rehearsal's state."""
+"""What a rehearsed launch reaches without a program: `tasks.facts.backend.Network` in the rehearsal's state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Rehearsed:
-    """See `tasks.run.backend.Reach`."""
+    """See `tasks.facts.backend.Reach`."""
 
     def __init__(self, place: Place) -> None:
         self._place = place

@@ -26,7 +26,7 @@ def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
     from tasks.settings.derived import balanced
 
     settings, names = facts.settings, remembered(facts)
-    validated = facts.folders.cache / "validated"
+    validated = facts.paths.cache / "validated"
     again = validated.is_dir() and any(validated.iterdir())  # the charts of an earlier launch, most likely these
     return Scene(
         servers=settings.cluster.servers,

@@ -111,7 +111,7 @@ def _update(facts: Facts, used: Mapping[str, Chart]) -> Step:
     update = running(facts.helm_programs, helm.update(sorted(used), facts.helm_major, deadline))
 
     def act(context: Context) -> Report | None:
-        folder = facts.folders.repositories(facts.settings.helm.repositories)
+        folder = facts.paths.repositories(facts.settings.helm.repositories)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(folder / helm.REPOSITORIES, helm.repositories(urls))
         _prune(folder)

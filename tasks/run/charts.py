@@ -87,9 +87,9 @@ class Chart:
     def folder(self, facts: Facts) -> Path:
         """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
         if self.source is None:
-            return facts.folders.cache / "charts" / self.id
+            return facts.paths.cache / "charts" / self.id
         place = sha256(str(self.path), 16)
-        return facts.folders.cache / "built-charts" / place / self.id
+        return facts.paths.cache / "built-charts" / place / self.id
 
     def kept(self, facts: Facts) -> Path | None:
         """The archive, or the built copy, of an earlier run; of a chart that is not `fixed` there is none."""

@@ -61,7 +61,7 @@ def _update(
         put(api, resources, exact, line(exact))
         return
     deadline = max(WRITE, facts.settings.timeouts.command)
-    run(facts.programs, kubectl.apply(facts.folders.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
+    run(facts.programs, kubectl.apply(facts.paths.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
 
 
 def _there(api: Api, place: str) -> Mapping[str, Any] | None:

@@ -8,9 +8,8 @@ from tasks import manifests
 from tasks.clients import helm, kubectl
 from tasks.core.errors import BadInput
 from tasks.facts.cluster import ClusterState, Presence
-from tasks.facts.facts import Facts
+from tasks.facts.facts import Facts, Shape
 from tasks.facts.gather import with_live
-from tasks.k3d.config import Shape
 from tasks.kube.objects import key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.kube.resources import display
@@ -34,7 +33,7 @@ def existing(session: Session, parts: Collection[str]) -> Facts:
     programs = session.programs()
     context = str(session.options.context)
     session.check_folders()
-    write_private(session.folders.kubeconfig, _flattened(programs, context))
+    write_private(session.paths.kubeconfig, _flattened(programs, context))
     here, version = machine(), versions(programs, session.state)
     sized = size(here.cpus, here.memory_bytes)
     session.system.update(
@@ -55,9 +54,9 @@ def existing(session: Session, parts: Collection[str]) -> Facts:
         programs=programs,
         k3d_programs=programs,
         helm_programs=programs.with_env(
-            helm.environment(session.folders.cache, session.folders.repositories(settings.helm.repositories))
+            helm.environment(session.paths.cache, session.paths.repositories(settings.helm.repositories))
         ),
-        folders=session.folders,
+        paths=session.paths,
         engine="existing",
         cluster=ClusterState(name=context, presence=Presence.RUNNING),
         shape=Shape(image="", agents=0, concurrency=settings.pool.concurrency or sized.concurrency),

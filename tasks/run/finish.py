@@ -100,6 +100,6 @@ def _status(end: End, outcome: str) -> int:
 
 
 def _inspect(facts: Facts | None) -> str:
-    if facts is None or not facts.folders.kubeconfig.exists():
+    if facts is None or not facts.paths.kubeconfig.exists():
         return ""
-    return f"kubectl --kubeconfig {shlex.quote(str(facts.folders.kubeconfig))} get pods --all-namespaces"
+    return f"kubectl --kubeconfig {shlex.quote(str(facts.paths.kubeconfig))} get pods --all-namespaces"

@@ -79,7 +79,7 @@ def _stamp(facts: Facts, image: str) -> Path | None:
     """A file that is there when the cache that stands now has been given this image."""
     name = source(facts, image)
     container = _id(facts, name) if name is not None else ""
-    return facts.folders.cache / "fetched" / container[:24] / digest(image) if container else None
+    return facts.paths.cache / "fetched" / container[:24] / digest(image) if container else None
 
 
 def _fetched(facts: Facts, image: str) -> bool:
@@ -92,7 +92,7 @@ def known(facts: Facts, key: str) -> tuple[str, ...] | None:
     if key in facts.outputs.images:
         return facts.outputs.images[key]
     try:
-        found = json.loads((facts.folders.images / digest(key)).read_text(encoding="utf-8"))
+        found = json.loads((facts.paths.images / digest(key)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return tuple(str(each) for each in found) if isinstance(found, list) else None
@@ -103,7 +103,7 @@ def remember(facts: Facts, key: str, objects: Iterable[Mapping[str, Any]]) -> No
     from tasks.core.files import write_whole
 
     images = facts.outputs.images[key] = images_of(objects)
-    path = facts.folders.images / digest(key)
+    path = facts.paths.images / digest(key)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, json.dumps(images))
 
@@ -129,7 +129,7 @@ def size_of(facts: Facts, image: str) -> int | None:
 
 
 def _size_file(facts: Facts, image: str) -> Path:
-    return facts.folders.images / f"size-{digest(image)}"
+    return facts.paths.images / f"size-{digest(image)}"
 
 
 def layers_of(facts: Facts, image: str, port: int, context: Context) -> dict[str, int]:

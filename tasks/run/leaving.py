@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tasks.facts.contents import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
 from tasks.facts.facts import Facts
+from tasks.facts.objects import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
 from tasks.kube.client import Patient
 from tasks.kube.foreign import belonging, strangers
 from tasks.kube.ownership import CREATED_BY, created_by

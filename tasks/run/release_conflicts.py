@@ -96,7 +96,7 @@ def take_over(
         ]
         if placed:
             deadline = facts.settings.timeouts.command
-            command = kubectl.apply(facts.folders.kubeconfig, stream(placed), deadline=deadline)
+            command = kubectl.apply(facts.paths.kubeconfig, stream(placed), deadline=deadline)
             run(facts.programs, command, context, quiet=True)
     return notes(f"release {release.name}", [(before[key], found) for key, found in rows], "set to the chart's value")
 

@@ -250,7 +250,7 @@ class ByKubectl:
     def send(self, objects: Sequence[Object]) -> Aside:
         """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
         deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
-        command = kubectl.apply(self._facts.folders.kubeconfig, stream(objects), deadline=deadline)
+        command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), deadline=deadline)
         try:
             run(self._facts.programs, command, self._context, quiet=self._secret)
         except CommandFailed as error:

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients.docker import DEFAULT_PLATFORM
 from tasks.core.digest import sha256
 from tasks.core.errors import Interrupted, LaunchError, attempt
-from tasks.core.paths import cache_folder, state_folder
+from tasks.core.paths import ClusterPaths, cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
+from tasks.facts.backend import Network, Reach
 from tasks.process.children import MARK, mark
 from tasks.process.command import Programs
-from tasks.run.backend import Network, Reach
 from tasks.run.task import Options, refuse
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Facts, Folders
+    from tasks.facts.facts import Facts
     from tasks.facts.gather import Questions
     from tasks.facts.owner import Owner
     from tasks.rehearsal.engine import Rehearsal
@@ -82,17 +82,15 @@ class Session:
         return str(self.settings.cluster.name)
 
     @property
-    def folders(self) -> Folders:
-        """Private folders of this cluster, below the user's state and cache folders."""
-        from tasks.facts.facts import Folders
-
-        return Folders(state=self.state / "clusters" / self._stem, cache=cache_folder(self.environ))
+    def paths(self) -> ClusterPaths:
+        """Private paths of this cluster, below the user's state and cache folders."""
+        return ClusterPaths(state=self.state / "clusters" / self._stem, cache=cache_folder(self.environ))
 
     def check_folders(self) -> None:
         """Raises `BadInput` where the state or the cache folder, or what is in them of this cluster, cannot be used."""
         from tasks.core.paths import check_own
 
-        folders = self.folders
+        folders = self.paths
         for path in (folders.state, folders.kubeconfig, folders.complete, folders.k3d_config, folders.images):
             check_own(path, "XDG_STATE_HOME")
         check_own(folders.cache, "XDG_CACHE_HOME")

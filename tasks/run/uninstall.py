@@ -13,8 +13,8 @@ from typing import Any
 from tasks.clients import helm
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.contents import Found, all_of, in_namespaces, kinds, kinds_of
 from tasks.facts.facts import Facts
+from tasks.facts.objects import Found, all_of, in_namespaces, kinds, kinds_of
 from tasks.k3d.removal import TASK
 from tasks.kube.client import wait_until
 from tasks.kube.foreign import belonging, strangers
@@ -137,7 +137,7 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
                 why=f"others use its custom resources: {few(users)}" if users else f"its status is {now.status}",
                 fix="run `invoke down` again: it looks anew",
             )
-        command = helm.uninstall(facts.folders.kubeconfig, release.name, release.namespace, _TIMEOUT)
+        command = helm.uninstall(facts.paths.kubeconfig, release.name, release.namespace, _TIMEOUT)
         return Report(exit_code=run(facts.helm_programs, command, context).code)
 
     return act

@@ -37,7 +37,7 @@ class Figures:
     """Steps that needed more than one attempt."""
 
     @property
-    def side_by_side(self) -> float:
+    def concurrently(self) -> float:
         """How many steps acted at once, on the average."""
         return self.busy_s / self.wall_s if self.wall_s > 0 else 0.0
 

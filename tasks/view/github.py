@@ -91,7 +91,7 @@ def job_summary(ending: Ending) -> list[str]:
         ("Total", seconds(ending.wall_s)),
         ("Longest chain of needs", seconds(got.floor_s)),
         ("Critical path", path),
-        ("Side by side", f"{got.side_by_side:.1f} steps on the average"),
+        ("Side by side", f"{got.concurrently:.1f} steps on the average"),
         ("Steps", states),
     ]
     lines += ["| | |", "| --- | --- |", *[f"| {name} | {_cell(text)} |" for name, text in pairs], ""]

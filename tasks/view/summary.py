@@ -40,7 +40,7 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     lines += _entry("longest chain", f"{seconds(got.floor_s)}, {_share(got)} of the total", width)
     lines += _path(_visible(got.path), width, marks)
     lines += _entry("took longest", chain(_visible(got.costliest), ", ", _room(width)), width)
-    work = f"{got.side_by_side:.1f} steps on the average ({seconds(got.busy_s)} in {seconds(got.wall_s)})"
+    work = f"{got.concurrently:.1f} steps on the average ({seconds(got.busy_s)} in {seconds(got.wall_s)})"
     lines += _entry("side by side", work, width)
     if sum(got.queued.values()) >= max(0.5, got.wall_s * 0.02):
         lines += _entry("queued", _queued(got), width)

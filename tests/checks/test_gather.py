@@ -11,11 +11,11 @@ import pytest
 
 from tasks.checks.facts import Hub
 from tasks.checks.gather import brief, gather
+from tasks.core.paths import ClusterPaths
 from tasks.facts import ports
 from tasks.facts.cluster import ClusterState, Presence
-from tasks.facts.facts import Facts, Folders
+from tasks.facts.facts import Facts, Ports, Shape
 from tasks.facts.programs import Versions
-from tasks.k3d.config import Ports, Shape
 from tasks.settings.schema import Settings
 from tests.checks.given import engine
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, session
@@ -130,7 +130,7 @@ def launch_facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
         "programs": programs,
         "k3d_programs": programs,
         "helm_programs": programs,
-        "folders": Folders(state=tmp_path, cache=tmp_path),
+        "paths": ClusterPaths(state=tmp_path, cache=tmp_path),
         "cluster": ClusterState(name="openframe-dev", presence=Presence.ABSENT),
         "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
         "ports": Ports(http=None, https=8443, api=6550),

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.engine.step import Step
 from tasks.facts.cluster import Node, Presence
-from tasks.k3d.config import Shape
+from tasks.facts.facts import Shape
 from tasks.k3d.steps import limit_steps
 from tests.checks.given import engine
 from tests.given import act, cluster_state, facts, node, settings

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.facts import Facts
-from tasks.k3d.config import Files, Ports, Shape, k3d_config, render
+from tasks.facts.facts import Facts, Ports, Shape
+from tasks.k3d.config import Files, k3d_config, render
 from tasks.k3d.create import write_config
 from tests.checks.given import engine
 from tests.given import facts, settings
@@ -94,7 +94,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def written(made: Facts) -> dict[str, Any]:
     write_config(made, PORTS)
-    found: dict[str, Any] = json.loads(made.folders.k3d_config.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(made.paths.k3d_config.read_text(encoding="utf-8"))
     return found
 
 
@@ -109,13 +109,13 @@ def written(made: Facts) -> dict[str, Any]:
 def test_they_say_what_the_limits_will_be(tmp_path: Path, limits: dict[str, str], server: int, agent: int) -> None:
     made = facts(tmp_path, settings=settings(cluster={"limits": limits}), host=engine())
     config = written(made)
-    files = {role: made.folders.state / f"meminfo-{role}" for role in ("server", "agent")}
+    files = {role: made.paths.state / f"meminfo-{role}" for role in ("server", "agent")}
     assert [row["volume"] for row in config["volumes"]] == [f"{file}:/proc/meminfo:ro" for file in files.values()]
     for file, size in ((files["server"], server), (files["agent"], agent)):
         assert file.read_text() == f"MemTotal: {size} kB\nSwapTotal: 0 kB\n"
         assert stat.S_IMODE(file.stat().st_mode) == 0o644, "the nodes read it"
     assert memory(config) == {}
-    assert not (made.folders.state / "edac").exists()
+    assert not (made.paths.state / "edac").exists()
 
 
 def test_the_second_way_is_an_empty_folder_of_ours(tmp_path: Path, plain: Path) -> None:
@@ -123,8 +123,8 @@ def test_the_second_way_is_an_empty_folder_of_ours(tmp_path: Path, plain: Path) 
     made = facts(tmp_path, host=engine())
     for _ in range(2):  # a second attempt writes them again
         rows = [row["volume"] for row in written(made)["volumes"]]
-        assert rows[-1] == f"{made.folders.state}/edac:{EDAC}:ro"
-    assert list((made.folders.state / "edac").iterdir()) == []
+        assert rows[-1] == f"{made.paths.state}/edac:{EDAC}:ro"
+    assert list((made.paths.state / "edac").iterdir()) == []
 
 
 @pytest.mark.parametrize(("host", "sizes"), [("none", 2), ("elsewhere", 2), ("unlimited", 0)])
@@ -136,4 +136,4 @@ def test_where_the_engine_does_not_see_them_there_are_none(tmp_path: Path, host:
     config = written(made)
     assert len(memory(config)) == sizes
     assert "volumes" not in config
-    assert not list(made.folders.state.glob("meminfo-*"))
+    assert not list(made.paths.state.glob("meminfo-*"))

@@ -112,7 +112,7 @@ def test_the_outcome(states: list[State], interrupted: bool, outcome: str) -> No
     assert outcome_of(results, interrupted=interrupted) == outcome
 
 
-def test_records_lie_side_by_side_and_only_acting_tasks_are_the_latest(tmp_path: Path) -> None:
+def test_records_lie_concurrently_and_only_acting_tasks_are_the_latest(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     document = made([], [])
     first, second = write(document, logs, acts=True), write({**document, "task": "status"}, logs, acts=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.facts import cluster, registries
-from tasks.facts.container import ContainerState, last_words, state, telling_line
+from tasks.facts.cluster import ContainerState, container_state, last_words, telling_line
 from tests.facts import inspected
 from tests.programs import Answer, FakePrograms
 
@@ -45,7 +45,7 @@ def looping(seconds: float, restarts: int, name: str = "registry") -> dict[str, 
     ],
 )
 def test_a_state(word: str, expected: ContainerState) -> None:
-    assert state(inspected.registry(state=word)) is expected
+    assert container_state(inspected.registry(state=word)) is expected
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_a_state(word: str, expected: ContainerState) -> None:
     ],
 )
 def test_between_two_ends_it_runs_for_a_moment(seconds: float, restarts: int, expected: ContainerState) -> None:
-    assert state(looping(seconds, restarts), NOW.timestamp()) is expected
+    assert container_state(looping(seconds, restarts), NOW.timestamp()) is expected
 
 
 def test_a_start_that_cannot_be_read_is_long_ago() -> None:
     made = looping(0.1, 5)
     made["State"]["StartedAt"] = "?"
-    assert state(made, NOW.timestamp()) is ContainerState.RUNNING
+    assert container_state(made, NOW.timestamp()) is ContainerState.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_engine_that_tells_no_log() -> None:
 
 
 def test_registries_and_nodes_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.facts.container.time.time", NOW.timestamp)
+    monkeypatch.setattr("tasks.facts.cluster.time.time", NOW.timestamp)
     programs = inspected.docker(looping(1.0, 4))
     programs.answers["docker logs"] = Answer(err=PANIC)
     (found,) = registries.registries(programs).values()

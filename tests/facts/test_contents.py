@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.facts.contents import kinds
+from tasks.facts.objects import kinds
 from tasks.kube.client import ApiError
 from tests.given_live import FakeApi
 

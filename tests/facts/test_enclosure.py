@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.facts import enclosure as module
-from tasks.facts.enclosure import Enclosure, contained, enclosure, outside
-from tasks.facts.endpoint import Endpoint
+from tasks.facts import endpoint as module
+from tasks.facts.endpoint import Enclosure, Endpoint, contained, enclosure, outside
 from tests.facts.fake import Answer, FakePrograms
 
 UNSEEN = Answer(

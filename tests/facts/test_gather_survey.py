@@ -86,8 +86,8 @@ def test_a_cluster_is_found_as_it_stands(machine: Machine, running: bool, comple
 def test_a_server_that_was_seen_to_be_complete_is_not_asked_again(machine: Machine) -> None:
     machine.make()
     session = machine.session()
-    session.folders.state.mkdir(parents=True)
-    session.folders.complete.write_text(machine.containers[0]["Id"] + "\n")
+    session.paths.state.mkdir(parents=True)
+    session.paths.complete.write_text(machine.containers[0]["Id"] + "\n")
     survey(session, ())
     assert "docker cp" not in asked(machine)
 
@@ -115,8 +115,8 @@ def test_a_cluster_of_an_earlier_version_is_whose_state_folder_knows_it(
     machine.make()
     session = machine.session()
     if kept:
-        session.folders.state.mkdir(parents=True)
-        session.folders.k3d_config.touch()
+        session.paths.state.mkdir(parents=True)
+        session.paths.k3d_config.touch()
     assert survey(session, (), shared=True).cluster.presence is presence
 
 
@@ -252,8 +252,8 @@ def test_the_private_kubeconfig_is_read_from_the_server_where_there_is_none(mach
     session = machine.session()
     survey(session, ("health",))
     assert "docker cp k3d-openframe-dev-server-0:/output/kubeconfig.yaml -" in machine.programs.lines
-    assert session.folders.kubeconfig.stat().st_mode & 0o777 == 0o600
-    assert "127.0.0.1:6550" in session.folders.kubeconfig.read_text()
+    assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert "127.0.0.1:6550" in session.paths.kubeconfig.read_text()
     machine.programs.calls.clear()
     survey(session, ("health",))
     assert "output/kubeconfig" not in asked(machine), "it is still right"
@@ -265,7 +265,7 @@ def test_a_kubeconfig_of_an_earlier_cluster_is_read_again(machine: Machine, chan
     session = machine.session()
     survey(session, ("health",))
     if change == "port":
-        file = session.folders.kubeconfig
+        file = session.paths.kubeconfig
         file.write_text(file.read_text().replace(":6550", ":6551"))
     else:
         machine.api.answers["/readyz"] = (401, "Unauthorized")

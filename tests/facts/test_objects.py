@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from tasks.facts.asking import side_by_side
-from tasks.facts.objects import look
+from tasks.facts.objects import concurrently, look
 from tasks.kube.client import ApiError
 from tasks.kube.resources import Key
 from tests.given_live import FakeApi, deployment, job, manifest, node, obj, stored
@@ -93,7 +92,7 @@ def test_after_an_error_nobody_waits_for_other_questions() -> None:
     answered = threading.Event()
 
     def ask() -> None:
-        with side_by_side(2) as pool:
+        with concurrently(2) as pool:
             pool.submit(answered.wait, 5.0)
             raise ApiError(0, "no answer")
 
@@ -105,6 +104,6 @@ def test_after_an_error_nobody_waits_for_other_questions() -> None:
 
 
 def test_without_an_error_all_questions_are_answered_at_the_end() -> None:
-    with side_by_side(2) as pool:
+    with concurrently(2) as pool:
         late = pool.submit(time.sleep, 0.05)
     assert late.done()

@@ -42,8 +42,8 @@ def test_another_user_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_without_a_machine_of_its_own_the_state_folder_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool
 ) -> None:
-    monkeypatch.setattr("tasks.facts.enclosure.contained", lambda _environ: True)
-    monkeypatch.setattr("tasks.facts.enclosure.outside", lambda *_: outside)
+    monkeypatch.setattr("tasks.facts.endpoint.contained", lambda _environ: True)
+    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: outside)
     monkeypatch.setattr(module, "MACHINE", Path("/etc/machine-id" if outside else "/nowhere"))
     first = owner({}, tmp_path / "one" / "openframe")
     assert owner({}, tmp_path / "one" / "openframe").id == first.id
@@ -71,6 +71,6 @@ def test_a_socket_of_another_system_on_this_machine_is_no_other_owner(
 ) -> None:
     """WSL2: Docker Desktop's socket is of another PID namespace, and this is no container."""
     mine = owner({}, tmp_path)
-    monkeypatch.setattr("tasks.facts.enclosure.contained", lambda _environ: False)
-    monkeypatch.setattr("tasks.facts.enclosure.outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.endpoint.contained", lambda _environ: False)
+    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: True)
     assert owner({}, tmp_path) == mine

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.container import ContainerState
+from tasks.facts.cluster import ContainerState
 from tasks.facts.registries import Registry, read
 from tests.facts import inspected
 from tests.kept import GHCR, there

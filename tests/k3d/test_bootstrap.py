@@ -14,9 +14,8 @@ import yaml
 
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Cancel, Stopped
-from tasks.facts.facts import Facts
+from tasks.facts.facts import Facts, Ports
 from tasks.k3d.bootstrap import address, api_ready, fetch_kubeconfig, first_answer, read_kubeconfig
-from tasks.k3d.config import Ports
 from tasks.kube import client
 from tasks.process.command import CommandFailed
 from tests.given import context, facts
@@ -66,13 +65,13 @@ def test_the_private_kubeconfig(tmp_path: Path) -> None:
     fake = programs(archive(WRITTEN))
     given = facts(tmp_path, fake, ports=Ports(http=None, https=None, api=6550, early=7550))
     read_kubeconfig(given)(context())
-    document = yaml.safe_load(given.folders.kubeconfig.read_text(encoding="utf-8"))
+    document = yaml.safe_load(given.paths.kubeconfig.read_text(encoding="utf-8"))
     (cluster,), (user,), (entry,) = document["clusters"], document["users"], document["contexts"]
     assert cluster["cluster"]["server"] == "https://127.0.0.1:7550"
     assert cluster["cluster"]["certificate-authority-data"] == "QUJD"
     assert user["user"]["client-key-data"] == "S0VZ"
     assert (cluster["name"], entry["name"], document["current-context"]) == ("k3d-openframe-dev",) * 3
-    assert stat.S_IMODE(given.folders.kubeconfig.stat().st_mode) == 0o600
+    assert stat.S_IMODE(given.paths.kubeconfig.stat().st_mode) == 0o600
     assert [(call.line, call.quiet) for call in fake.calls] == [(COPY, True)]  # the admin's key: not for the log
 
 
@@ -80,13 +79,13 @@ def test_an_archive_is_no_text(tmp_path: Path) -> None:
     """A number that does not fit is written as bytes that are no UTF-8 (GNU tar)."""
     given = facts(tmp_path, programs(archive(WRITTEN, uid=1 << 24)))
     fetch_kubeconfig(given, None)
-    assert "S0VZ" in given.folders.kubeconfig.read_text(encoding="utf-8")
+    assert "S0VZ" in given.paths.kubeconfig.read_text(encoding="utf-8")
 
 
 def test_another_port_is_taken_as_it_is(tmp_path: Path) -> None:
     given = facts(tmp_path, programs(archive(WRITTEN)))
     fetch_kubeconfig(given, None, port=6999)
-    assert "https://127.0.0.1:6999" in given.folders.kubeconfig.read_text(encoding="utf-8")
+    assert "https://127.0.0.1:6999" in given.paths.kubeconfig.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -107,9 +106,9 @@ def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, answered: An
     with pytest.raises(LaunchError, match="has not written its kubeconfig yet") as caught:
         fetch_kubeconfig(given, context())
     assert caught.value.transient
-    assert not given.folders.kubeconfig.exists()
+    assert not given.paths.kubeconfig.exists()
     fetch_kubeconfig(given, context())
-    assert given.folders.kubeconfig.exists()
+    assert given.paths.kubeconfig.exists()
 
 
 def test_another_failure_of_the_copy_is_told(tmp_path: Path) -> None:
@@ -154,8 +153,8 @@ def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(client, "ready", lambda _api: next(said))
     monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
-    given.folders.state.mkdir(parents=True)
-    given.folders.kubeconfig.write_text(WRITTEN, encoding="utf-8")
+    given.paths.state.mkdir(parents=True)
+    given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
     api_ready(given)(context())
     assert list(said) == []
 
@@ -168,8 +167,8 @@ def test_a_wait_ends_when_it_is_cancelled(
     monkeypatch.setattr(client, "ready", lambda _api: False)
     monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
-    given.folders.state.mkdir(parents=True)
-    given.folders.kubeconfig.write_text(WRITTEN, encoding="utf-8")
+    given.paths.state.mkdir(parents=True)
+    given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
     cancelled = Cancel()
     cancelled.set()
     with pytest.raises(Stopped):

@@ -13,8 +13,9 @@ import pytest
 
 from tasks.clients import k3d
 from tasks.core.errors import BadInput
-from tasks.k3d.config import Files, Ports, Shape, k3d_config, kubelet_config, render
-from tasks.k3d.network import network
+from tasks.facts.facts import Ports, Shape
+from tasks.facts.network import network
+from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.rehearsal.k3d_config import from_file
 from tasks.settings.derived import KUBELET_DROP_IN, balanced, docker_memory
 from tests.given import settings

@@ -14,8 +14,7 @@ from tasks.core.errors import BadInput
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State
-from tasks.facts.facts import Facts
-from tasks.k3d.config import Ports, Shape
+from tasks.facts.facts import Facts, Ports, Shape
 from tasks.k3d.create import PortTaken, creating, write_config
 from tasks.k3d.steps import cluster_steps
 from tasks.process.command import DeadlinePassed
@@ -68,7 +67,7 @@ def run(given: Facts, choose: Next) -> Any:
 
 
 def config(given: Facts) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(given.folders.k3d_config.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(given.paths.k3d_config.read_text(encoding="utf-8"))
     return found
 
 
@@ -78,7 +77,7 @@ def test_one_command_in_k3ds_own_environment(tmp_path: Path) -> None:
     result = run(given, Next())
     assert (result.state, result.exit_code, result.why) == (State.RAN, 0, CREATED)
     (call,) = k3d.calls
-    assert call.command.argv == ("k3d", "cluster", "create", "--config", str(given.folders.k3d_config))
+    assert call.command.argv == ("k3d", "cluster", "create", "--config", str(given.paths.k3d_config))
     assert call.env == {"XDG_CONFIG_HOME": "/private"}
     assert call.command.stdin is None
     assert call.command.deadline > given.settings.cluster.timeout
@@ -93,20 +92,20 @@ def test_its_files(tmp_path: Path) -> None:
     given = facts(tmp_path)
     write_config(given, FIRST)
     found = config(given)
-    assert found["registries"]["config"] == str(given.folders.state / "registries.yaml")
-    assert "k3d-openframe-cache-ghcr-io" in (given.folders.state / "registries.yaml").read_text(encoding="utf-8")
-    for file in (given.folders.k3d_config, given.folders.state / "registries.yaml"):
+    assert found["registries"]["config"] == str(given.paths.state / "registries.yaml")
+    assert "k3d-openframe-cache-ghcr-io" in (given.paths.state / "registries.yaml").read_text(encoding="utf-8")
+    for file in (given.paths.k3d_config, given.paths.state / "registries.yaml"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for folder in ("", "config", "tmp"):
-        assert stat.S_IMODE((given.folders.state / folder).stat().st_mode) == 0o700
-    assert not (given.folders.state / "kubelet.conf").exists()
+        assert stat.S_IMODE((given.paths.state / folder).stat().st_mode) == 0o700
+    assert not (given.paths.state / "kubelet.conf").exists()
 
 
 def test_registries_at_the_port_that_this_run_has_got(tmp_path: Path) -> None:
     given = facts(tmp_path)
     given.outputs.registry_ports["k3d-openframe-registry"] = 5999
     write_config(given, FIRST)
-    text = (given.folders.state / "registries.yaml").read_text(encoding="utf-8")
+    text = (given.paths.state / "registries.yaml").read_text(encoding="utf-8")
     assert "localhost:5999" in text
     assert ":5050" not in text
 
@@ -116,7 +115,7 @@ def test_the_kubelets_drop_in(tmp_path: Path, servers: int, as_file: bool) -> No
     chosen = settings(cluster={"servers": servers, "kubelet_config": {"maxPods": 50}})
     given = facts(tmp_path, settings=chosen)
     write_config(given, FIRST)
-    file = given.folders.state / "kubelet.conf"
+    file = given.paths.state / "kubelet.conf"
     assert file.exists() is as_file
     assert bool(config(given).get("volumes")) is as_file
     if as_file:
@@ -132,10 +131,10 @@ def test_without_registries_there_is_no_file_of_theirs(tmp_path: Path) -> None:
 
 def test_an_earlier_clusters_kubeconfig_is_gone(tmp_path: Path) -> None:
     given = facts(tmp_path, programs(""))
-    given.folders.state.mkdir(parents=True)
-    given.folders.kubeconfig.write_text("of another cluster", encoding="utf-8")
+    given.paths.state.mkdir(parents=True)
+    given.paths.kubeconfig.write_text("of another cluster", encoding="utf-8")
     creating(given, Next())(context(CREATE_CLUSTER))
-    assert not given.folders.kubeconfig.exists()
+    assert not given.paths.kubeconfig.exists()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, told: int | N
     assert given.outputs.ports == SECOND
     assert not given.outputs.removing
     assert "port 80 was taken: 8080 is used" in result.why
-    create = f"k3d cluster create --config {given.folders.k3d_config}"
+    create = f"k3d cluster create --config {given.paths.k3d_config}"
     assert fake.lines == [create, NODES, "docker rm --force --volumes one two", create]
     assert config(given)["ports"][0]["port"] == "127.0.0.1:8080:80"
 
@@ -205,7 +204,7 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
     chosen = settings(cluster={"servers": 3})
 
     def answers_then_fails(_asked: object) -> Answer:
-        given.folders.kubeconfig.write_text("of this cluster", encoding="utf-8")
+        given.paths.kubeconfig.write_text("of this cluster", encoding="utf-8")
         return refused(text)
 
     fake, choose = FakePrograms(answers={"k3d": answers_then_fails}), Next()

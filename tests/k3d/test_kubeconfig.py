@@ -40,8 +40,8 @@ def given(folder: Path, *, runs: bool = False, chosen: Settings | None = None, *
     """the facts with the private kubeconfig of its cluster, as after `read its kubeconfig`."""
     presence = Presence.RUNNING if runs else Presence.ABSENT
     made = facts(folder, presence=presence, settings=chosen, **more)
-    made.folders.state.mkdir(parents=True, exist_ok=True)
-    made.folders.kubeconfig.write_text(ADMIN, encoding="utf-8")
+    made.paths.state.mkdir(parents=True, exist_ok=True)
+    made.paths.kubeconfig.write_text(ADMIN, encoding="utf-8")
     return made
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_turns_out_to_be_read_only_does_not_end_the_launch(
     made = given(tmp_path)
     report = act(kubeconfig.steps(made, ())[0])
     assert report.skipped
-    assert f"export KUBECONFIG={made.folders.kubeconfig}" in report.why
+    assert f"export KUBECONFIG={made.paths.kubeconfig}" in report.why
     assert path.read_text(encoding="utf-8") == before
 
 
@@ -194,7 +194,7 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
     made = given(tmp_path, runs=runs)
     steps = kubeconfig.steps(made, ())
     told = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
-    assert [step.skip for step in steps] == [f"{told}{made.folders.kubeconfig}"] * 2
+    assert [step.skip for step in steps] == [f"{told}{made.paths.kubeconfig}"] * 2
     assert steps[0].notes == (steps[0].skip,), "and again at the end"
     assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.facts.cluster import Presence
-from tasks.k3d.config import Ports
+from tasks.facts.facts import Ports
 from tasks.k3d.ports import anew, choose_ports, choosers, held_by, ports_for
 from tests import given
 from tests.checks.given import engine

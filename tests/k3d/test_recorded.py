@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import pytest
 
 from tasks.facts.cluster import Node
-from tasks.k3d.config import Files, Ports, Shape, k3d_config
-from tasks.k3d.network import NONE, SETTINGS, network
+from tasks.facts.facts import Ports, Shape
+from tasks.facts.network import NONE, SETTINGS, network
+from tasks.k3d.config import Files, k3d_config
 from tasks.k3d.recorded import changed, immutable, recall, remembered
 from tasks.settings.derived import registries_in_use
 from tasks.settings.schema import Settings

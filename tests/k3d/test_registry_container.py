@@ -385,7 +385,7 @@ def test_several_are_made_at_the_same_time_and_get_different_ports(tmp_path: Pat
 
 def test_none_is_made_while_they_are_purged(tmp_path: Path) -> None:
     given = facts(tmp_path, engine(), settings=ONLY_PUSH)
-    with held(lock(given.folders.state.parent), "registry"), pytest.raises(Held, match="'registries'"):
+    with held(lock(given.paths.state.parent), "registry"), pytest.raises(Held, match="'registries'"):
         only(given).action(context(deadline=0.05))
 
 

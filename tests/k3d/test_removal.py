@@ -13,8 +13,7 @@ import yaml
 from tasks.clients.kubeconfig import NotWritten, Unfit
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State, Step
-from tasks.facts.cluster import Presence
-from tasks.facts.container import ContainerState
+from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import removal
 from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
@@ -66,8 +65,8 @@ def with_entry(folder: Path) -> Path:
 
 
 def with_files(given: Facts) -> None:
-    (given.folders.state / "config" / "k3d").mkdir(parents=True)
-    given.folders.kubeconfig.write_text("the admin's key", encoding="utf-8")
+    (given.paths.state / "config" / "k3d").mkdir(parents=True)
+    given.paths.kubeconfig.write_text("the admin's key", encoding="utf-8")
 
 
 def test_what_there_is(tmp_path: Path) -> None:
@@ -208,10 +207,10 @@ def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:
 def test_private_files(tmp_path: Path) -> None:
     given = facts(tmp_path)
     with_files(given)
-    neighbour = given.folders.state.with_name("openframe-dev-2")
+    neighbour = given.paths.state.with_name("openframe-dev-2")
     neighbour.mkdir()
     act(by_name(removal.steps(given, ALL))[FILES])
-    assert not given.folders.state.exists()
+    assert not given.paths.state.exists()
     assert neighbour.exists()
     act(by_name(removal.steps(given, ALL))[FILES])  # they may be gone meanwhile
 

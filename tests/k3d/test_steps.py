@@ -13,9 +13,8 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Facts
-from tasks.k3d.config import Ports, Shape
-from tasks.k3d.network import Network
+from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.network import Network
 from tasks.k3d.steps import ANSWER, KUBECONFIG, MARK, WATCH, cluster_steps, watch_step
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 from tests.checks.given import engine
@@ -110,15 +109,15 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
 
     fake = FakePrograms(answers={"docker cp": copy, "docker container inspect": json.dumps([{"Id": "id-of-it"}])})
     given = facts(tmp_path, fake)
-    given.folders.state.mkdir(parents=True)
+    given.paths.state.mkdir(parents=True)
     act(next(step for step in steps(given) if step.name == MARK))
     assert fake.lines == [
-        f"docker cp {given.folders.state / 'marker'} k3d-openframe-dev-server-0:/openframe-complete",
+        f"docker cp {given.paths.state / 'marker'} k3d-openframe-dev-server-0:/openframe-complete",
         "docker container inspect k3d-openframe-dev-server-0",
     ]
     assert seen == ["openframe-dev\n"]
-    assert list(given.folders.state.iterdir()) == [given.folders.complete]
-    assert given.folders.complete.read_text(encoding="utf-8") == "id-of-it\n"
+    assert list(given.paths.state.iterdir()) == [given.paths.complete]
+    assert given.paths.complete.read_text(encoding="utf-8") == "id-of-it\n"
 
 
 def test_starting_one(tmp_path: Path) -> None:
@@ -143,12 +142,12 @@ def test_an_agent_that_is_added_gets_the_authorities_that_k3d_does_not_copy(tmp_
     stands = cluster_state(Presence.RUNNING, node("server-0"))
     programs, given = FakePrograms(otherwise=Answer()), replace(shape(1), network=Network(authorities="PEM"))
     found = facts(tmp_path, programs, presence=Presence.RUNNING, cluster=stands, shape=given)
-    found.folders.state.mkdir(parents=True)
+    found.paths.state.mkdir(parents=True)
     (step,) = [each for each in steps(found) if each.skip is None]
     act(step)
     assert programs.lines[-2].startswith("k3d node create openframe-dev-agent-0")
     assert programs.lines[-1].endswith(" k3d-openframe-dev-agent-0-0:/etc/ssl/certs/openframe-ca.pem")
-    assert not list(found.folders.state.glob("*.pem"))
+    assert not list(found.paths.state.glob("*.pem"))
 
 
 @pytest.mark.parametrize(

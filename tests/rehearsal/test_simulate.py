@@ -12,7 +12,7 @@ def cpu(name: str, amount: float, *needs: str, width: float = 1.0, pool: str | N
     return Activity(name=name, needs=needs, stages=(Stage(Resource.CPU, amount, width),), pool=pool)
 
 
-def test_seconds_that_only_pass_do_so_side_by_side() -> None:
+def test_seconds_that_only_pass_do_so_concurrently() -> None:
     found = [Activity(name=name, stages=(Stage(Resource.TIME, 3.0),)) for name in "abc"]
     assert simulate(found, Machine(cores=1), ENDLESS) == dict.fromkeys("abc", (0.0, 3.0))
 

@@ -44,7 +44,7 @@ def of(folder: Path, **changes: Any) -> tuple[Facts, FakePrograms]:
     """the facts with two repositories, whose Helm has a folder of its own."""
     programs = FakePrograms(answers={"helm pull": pulling, "helm repo update": ""}, env={"HOME": str(folder)})
     made = given.facts(folder, programs, **{"settings": SETTINGS, **changes})
-    place = made.folders.repositories(made.settings.helm.repositories)
+    place = made.paths.repositories(made.settings.helm.repositories)
     return replace(made, helm_programs=programs.with_env(helm.environment(folder / "cache", place))), programs
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from tasks import health
 from tasks.engine.step import Report, Step
+from tasks.facts.backend import Network
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.kube.client import NotInTime
 from tasks.kube.components import Use
 from tasks.run import components
-from tasks.run.backend import Network
 from tasks.run.components import IN_USE
 from tasks.run.launch import PARTS, launch
 from tasks.settings.step_names import SYSTEM_READY

@@ -43,9 +43,9 @@ def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
     (call,) = machine.programs.told("kubectl config")
     assert call.line == VIEW
     assert call.quiet, "it holds the user's credentials"
-    assert session.folders.kubeconfig.read_text() == FLAT
-    assert session.folders.kubeconfig.stat().st_mode & 0o777 == 0o600
-    assert "context-" in session.folders.state.name
+    assert session.paths.kubeconfig.read_text() == FLAT
+    assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert "context-" in session.paths.state.name
     assert (found.engine, found.cluster.name, found.host) == ("existing", "team", None)
     assert found.live is not None
     assert found.live.nodes == ("a", "b")

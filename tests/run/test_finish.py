@@ -114,10 +114,10 @@ def test_a_failed_run_says_how_to_look_at_what_it_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool, told: bool
 ) -> None:
     facts = given.facts(tmp_path / "with blank", presence=Presence.RUNNING)
-    facts.folders.state.mkdir(parents=True)
+    facts.paths.state.mkdir(parents=True)
     if there:
-        facts.folders.kubeconfig.touch()
+        facts.paths.kubeconfig.touch()
     with pytest.raises(Ended):
         given.session(tmp_path).run(bad(), Bounds(work=1), facts=facts)
-    line = f"kubectl --kubeconfig '{facts.folders.kubeconfig}' get pods --all-namespaces"
+    line = f"kubectl --kubeconfig '{facts.paths.kubeconfig}' get pods --all-namespaces"
     assert (line in capsys.readouterr().err) is told

@@ -76,8 +76,8 @@ def test_what_rendering_did_not_tell_the_installation_tells_the_next_launch(tmp_
 
 def test_a_memory_that_cannot_be_written_is_a_note_and_this_launch_still_knows(tmp_path: Path) -> None:
     facts = made(tmp_path, FakePrograms(otherwise=Answer()))
-    facts.folders.images.parent.mkdir(parents=True, exist_ok=True)
-    facts.folders.images.touch()
+    facts.paths.images.parent.mkdir(parents=True, exist_ok=True)
+    facts.paths.images.touch()
     report = installed(facts).action(eager())
     assert report is not None
     assert "images of web are not remembered" in report.notes[0]

@@ -10,11 +10,9 @@ import pytest
 
 from tasks import health, namespaces
 from tasks.engine.step import Step
-from tasks.facts.cluster import Presence
-from tasks.facts.container import ContainerState
-from tasks.facts.facts import Facts
+from tasks.facts.cluster import ContainerState, Presence
+from tasks.facts.facts import Facts, Shape
 from tasks.k3d import kubeconfig
-from tasks.k3d.config import Shape
 from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run import chart_steps, launch
 from tasks.run.launch import NEEDS_CLUSTER, PARTS, Choosers, bounds, fitted

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.cluster import Presence
-from tasks.facts.container import ContainerState
-from tasks.facts.facts import Facts
-from tasks.k3d.config import Shape
+from tasks.facts.cluster import ContainerState, Presence
+from tasks.facts.facts import Facts, Shape
 from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run.launch import PARTS
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
@@ -50,8 +48,8 @@ def settled(folder: Path) -> Facts:
         releases=(),
         live=live(nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""}),
     )
-    made.folders.state.mkdir(parents=True, exist_ok=True)
-    made.folders.kubeconfig.write_text(entry, encoding="utf-8")
+    made.paths.state.mkdir(parents=True, exist_ok=True)
+    made.paths.kubeconfig.write_text(entry, encoding="utf-8")
     from tasks.run.desired import wanted_objects
 
     objects = {key(each): each for each in wanted_objects(made, PARTS)}

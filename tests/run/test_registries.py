@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.facts.cluster import Presence
-from tasks.facts.container import ContainerState
+from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.registries import Registry, read
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.run.registries import steps

@@ -12,8 +12,8 @@ import pytest
 
 from tasks.engine.step import Step
 from tasks.facts.facts import Facts
+from tasks.facts.network import AUTHORITIES, network
 from tasks.facts.registries import Registry, read
-from tasks.k3d.network import AUTHORITIES, network
 from tasks.k3d.registry_container import labels
 from tasks.run.registries import missing, steps
 from tests.facts import inspected

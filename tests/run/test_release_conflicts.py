@@ -184,7 +184,7 @@ def test_clearing_a_pending_release_follows_the_setting(
     left = live(release("x", status="pending-upgrade", revision=3, **there))
     facts = of(tmp_path, configured(settings), programs, live=left)
     given.act(named(helm.steps(facts))["helm: clear web"])
-    where = f"--kubeconfig {facts.folders.kubeconfig}"
+    where = f"--kubeconfig {facts.paths.kubeconfig}"
     assert programs.lines == [line.format(f"{where} --namespace web", where)]
     if "conflicts" in settings:
         assert json.loads(programs.calls[0].command.stdin or "")["metadata"]["name"] == "sh.helm.release.v1.web.v3"

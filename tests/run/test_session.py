@@ -61,8 +61,8 @@ def test_settings_of_the_command_line_are_in_force(tmp_path: Path) -> None:
 
 def test_folders_are_below_the_users_own(tmp_path: Path) -> None:
     session = called(tmp_path)
-    assert session.folders.state == tmp_path / "state" / "openframe" / "clusters" / "openframe-dev"
-    assert session.folders.cache == tmp_path / "cache" / "openframe"
+    assert session.paths.state == tmp_path / "state" / "openframe" / "clusters" / "openframe-dev"
+    assert session.paths.cache == tmp_path / "cache" / "openframe"
     assert session.lock == tmp_path / "state" / "openframe" / "clusters" / "openframe-dev.lock"
 
 
@@ -76,7 +76,7 @@ def test_contexts_have_folders_of_their_own_whatever_their_names(tmp_path: Path)
     sessions = [called(tmp_path, engine="existing", context=name) for name in names]
     assert [session.name for session in sessions] == list(names)
     clusters = tmp_path / "state" / "openframe" / "clusters"
-    folders = {session.folders.state for session in sessions}
+    folders = {session.paths.state for session in sessions}
     assert len(folders) == 3
     assert all(folder.parent == clusters and folder.name.startswith("context-") for folder in folders)
     assert clusters / "openframe-dev" not in folders
@@ -274,8 +274,8 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
     from tasks.up import locked
 
     made = given.session(tmp_path, task=task)
-    made.folders.state.mkdir(parents=True)
-    monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != made.folders.state)
+    made.paths.state.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != made.paths.state)
     with pytest.raises(BadInput, match="openframe-dev cannot be used"):
         Questions(made)
     with pytest.raises(BadInput, match="openframe-dev cannot be used"), locked(made):

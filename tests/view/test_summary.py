@@ -31,7 +31,7 @@ def test_the_figures_of_a_run() -> None:
     assert got.path == (("a", 2.0), ("b", 2.0), ("d", 1.0))
     assert got.path_queued == got.queued == {"work": 3.0}
     assert got.costliest == (("c", 4.0), ("a", 2.0), ("b", 2.0))
-    assert (got.busy_s, got.side_by_side) == (9.0, 9 / 8)
+    assert (got.busy_s, got.concurrently) == (9.0, 9 / 8)
 
 
 def test_the_summary_in_full() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.placement import will_run_on
+from tasks.kube.readiness import will_run_on
 
 TAINTED = {"key": "role", "value": "db", "effect": "NoSchedule"}
 

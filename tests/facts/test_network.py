@@ -10,7 +10,7 @@ import certifi
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.k3d.network import NONE, Network, network, proxies
+from tasks.facts.network import NONE, Network, network, proxies
 from tests.given import settings
 
 ONE, TWO = (
