@@ -21,7 +21,7 @@ from tasks.kube.wait import wait_ready
 from tasks.process.command import Command, Completed
 from tasks.run.apply import ending
 from tasks.run.chart_steps import fetch_steps
-from tasks.run.charts import Chart, chart_of, release_fingerprint, release_values
+from tasks.run.charts import Chart, chart_of, fingerprint, values_of
 from tasks.run.release_ownership import is_pending, refuse_hooks, verb_for
 from tasks.settings.releases import named
 from tasks.settings.schema import Release
@@ -59,17 +59,6 @@ def _key(release: Release) -> str:
 
 def _live(facts: Facts, release: Release) -> LiveRelease | None:
     return None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
-
-
-def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
-    """What a release was installed with, short enough for a label."""
-    return release_fingerprint(release, chart.identity, values_of(facts, release))
-
-
-def values_of(facts: Facts, release: Release) -> dict[str, Any]:
-    """The values of a release as Helm gets them."""
-    cluster = facts.settings.cluster
-    return release_values(release, facts.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
 
 
 def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
@@ -127,7 +116,7 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
 
 
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
-    from tasks.run.command import run
+    from tasks.diagnose.command import run_command
 
     def act(context: Context) -> Report | None:
         if not facts.owns_cluster:
@@ -135,7 +124,7 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
             now = releases(facts.api(), place).get(place)
             if now is None or (now.status, now.revision) != (live.status, live.revision):
                 return Report(skipped=True, why="the Helm that was at work on it has gone on")
-        return Report(exit_code=run(facts.helm_programs, _clearing(facts, release, live), context).code)
+        return Report(exit_code=run_command(facts.helm_programs, _clearing(facts, release, live), context).code)
 
     return Step(
         name=f"helm: clear {release.name}{_where(release)}",
@@ -171,13 +160,13 @@ def _clear_own(facts: Facts, release: Release, context: Context) -> None:
     Before that attempt the release was not pending, so no other Helm is at it; in a cluster of somebody else one
     might be.
     """
-    from tasks.run.command import run
+    from tasks.diagnose.command import run_command
 
     if not facts.owns_cluster:
         return
     live = releases(facts.api()).get((release.namespace, release.name))
     if live is not None and live.status.startswith("pending-"):
-        run(facts.helm_programs, _clearing(facts, release, live), context)
+        run_command(facts.helm_programs, _clearing(facts, release, live), context)
 
 
 def _install(facts: Facts, release: Release, chart: Chart) -> Action:
@@ -216,7 +205,7 @@ def _upgrade(
     force_conflicts: bool = False,
     post_renderer: PostRenderer | None = None,
 ) -> Completed:
-    from tasks.run.command import run
+    from tasks.diagnose.command import run_command
 
     values, archive = values_of(facts, release), chart.archive(facts)
     mark = fingerprint(facts, release, chart)
@@ -237,7 +226,7 @@ def _upgrade(
     )
     if not facts.owns_cluster:
         refuse_hooks(facts, release, command, context)
-    done = run(facts.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
+    done = run_command(facts.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
     if stamp is not None:
         _keep(stamp)
     manifest = helm.manifest_of(done.out)

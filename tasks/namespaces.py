@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tasks.core.errors import BadInput
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
-from tasks.kube.objects import Key, finish, is_namespace
+from tasks.kube.objects import Key, deletion_blockers, finish, is_namespace
 from tasks.kube.ownership import created_by
 from tasks.run.apply import apply_step, ending
 from tasks.settings.step_names import API_READY, NAMESPACES
@@ -107,7 +107,7 @@ def _gone(facts: Facts, names: Sequence[str]) -> Step:
             for each in items:
                 name, going = each["metadata"]["name"], each["metadata"].get("deletionTimestamp")
                 if name in names and going:
-                    left[name] = kept_by(each)
+                    left[name] = deletion_blockers(each)
             context.say(f"{len(left)} of {len(names)} are still there")
             return None if left else True
 
@@ -124,10 +124,3 @@ def _gone(facts: Facts, names: Sequence[str]) -> Step:
         why=f"{', '.join(names)}: what goes into them before is refused",
         expected=5.0,
     )
-
-
-def kept_by(namespace: Mapping[str, Any]) -> str:
-    """What an object that is being deleted still waits for (Kubernetes: conditions of a namespace)."""
-    rows = (namespace.get("status") or {}).get("conditions") or ()
-    told = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
-    return "; ".join(told) or "it is being deleted"

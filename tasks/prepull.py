@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
+from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.run.command import run
 from tasks.settings.step_names import DOWNLOAD, pull_name
 
 TASK = "prepull"
@@ -105,7 +105,7 @@ def _unfit(facts: Facts, image: str, other: str) -> LaunchError:
 def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
     """Layers that were pulled, each by the beginning of its digest."""
     layers = _Layers(context)
-    run(
+    run_command(
         facts.programs,
         docker.pull(name, facts.settings.timeouts.pull, facts.platform),
         context,
@@ -125,8 +125,8 @@ def _through(facts: Facts, image: str, cache: str, context: Context) -> int | No
     name = local(parse(image), port)
     try:
         pulled = _pull_as(facts, name, context)
-        run(facts.programs, docker.tag(name, image), context)
-        run(facts.programs, docker.untag(name), context)
+        run_command(facts.programs, docker.tag(name, image), context)
+        run_command(facts.programs, docker.untag(name), context)
     except DeadlinePassed:
         raise  # nothing is left of the step's time
     except CommandFailed as error:

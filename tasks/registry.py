@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
 from tasks.core.lock import held
+from tasks.diagnose.command import run_command
 from tasks.docker_tune import unmirrored
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
@@ -21,7 +22,6 @@ from tasks.facts.registries import registries as registries_of
 from tasks.k3d.lease import Leases
 from tasks.k3d.registry_container import lock
 from tasks.process.command import Command
-from tasks.run.command import run
 from tasks.run.launch import bounds
 from tasks.run.part import part
 from tasks.run.registries import TASK
@@ -99,10 +99,10 @@ def _removing(facts: Facts, *, alone: bool) -> Action:
             nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={facts.name}"), context).out
             _refuse_attached(found, facts.name, stays=alone and bool(nodes.strip()))
             if found:
-                run(programs, docker.remove(sorted(found)), context)
+                run_command(programs, docker.remove(sorted(found)), context)
             volumes = programs.run(docker.volumes(docker.CACHE_LABEL), context).out.split()
             if volumes:
-                run(programs, docker.remove_volumes(volumes), context)
+                run_command(programs, docker.remove_volumes(volumes), context)
         return Report(why=", ".join(sorted({*found, *volumes})), exit_code=0)
 
     return act

@@ -17,7 +17,7 @@ from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.releases import LiveRelease
 from tasks.kube.resources import Key
-from tasks.run.charts import chart_of
+from tasks.run.charts import chart_of, fingerprint
 from tasks.run.launch import fitted
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import NAMESPACES, QUOTAS, SECRETS
@@ -64,7 +64,7 @@ def of(folder: Path, settings: Settings | None = None, programs: FakePrograms | 
 def print_of(facts: Facts) -> str:
     """What the cluster would remember of the release as it is configured."""
     (only,) = facts.releases
-    return helm.fingerprint(facts, only, chart_of(facts, only))
+    return fingerprint(facts, only, chart_of(facts, only))
 
 
 def live(*releases: LiveRelease, **changes: Any) -> Live:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.clients import docker, k3d
 from tasks.core.errors import LaunchError
+from tasks.diagnose.command import run_command
 from tasks.diagnose.diagnosis import KnownDeadline, KnownFailure
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, container_state, own_containers
@@ -17,7 +18,6 @@ from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold
-from tasks.run.command import run
 from tasks.settings.derived import EDAC, push_container
 from tasks.settings.words import memory_bytes
 
@@ -104,7 +104,7 @@ def creating(facts: Facts, next_ports: NextPorts) -> Action:
         timeout = facts.settings.cluster.timeout
         try:
             command = k3d.create(facts.paths.k3d_config, timeout + 20)
-            run(facts.k3d_programs, command, context, listen=_progress(context))
+            run_command(facts.k3d_programs, command, context, listen=_progress(context))
         except (KnownFailure, KnownDeadline) as error:
             _raise_of_dead_node(facts, error, context)
             if facts.paths.kubeconfig.exists():  # the API has answered, and work may have gone in

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tasks.clients import docker
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Ports
+from tasks.k3d.create import NextPorts
 from tasks.process.command import Programs
-from tasks.run.launch import Choosers
 from tasks.settings.derived import balanced
 from tasks.settings.schema import Settings
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 """Where the API is published, whatever the bind address."""
 _LAST = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosers:
+    """How ports are chosen: facts of this machine, handed in so that plans stay pure."""
+
+    next_ports: NextPorts
+    free_port: Callable[[int | None], int]
 
 
 def ports_for(

@@ -18,6 +18,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix
 from tasks.core.lock import held
 from tasks.core.redact import conceal
+from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, last_words
 from tasks.facts.facts import Facts
@@ -26,7 +27,6 @@ from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry, read
 from tasks.facts.secret_source import login_text
 from tasks.process.command import CommandFailed, Completed
-from tasks.run.command import run
 from tasks.settings.derived import upstream_url
 from tasks.settings.schema import Cache
 
@@ -96,16 +96,16 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
                 platform=facts.platform,
             )
             if not (login or network.authorities):
-                return run(facts.programs, docker.run_registry(spec), context).out.strip()
-            made = run(facts.programs, docker.create_registry(spec), context).out.strip()
+                return run_command(facts.programs, docker.run_registry(spec), context).out.strip()
+            made = run_command(facts.programs, docker.create_registry(spec), context).out.strip()
             if configured:
                 told = docker.inspected(facts.programs.run(docker.inspect([name]), context, quiet=True).out)
                 copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(told))
-                run(facts.programs, copy, context)
+                run_command(facts.programs, copy, context)
             if network.authorities:
                 copy = docker.copy_in(private(network.authorities, ".pem", 0o644), name, AUTHORITIES)
-                run(facts.programs, copy, context)
-        run(facts.programs, docker.start([name]), context)
+                run_command(facts.programs, copy, context)
+        run_command(facts.programs, docker.start([name]), context)
         return made
 
     return make
@@ -154,7 +154,7 @@ def making(
     def fresh(context: Context) -> int:
         chosen = replaced[0].port if replaced and context.attempt == 1 else None
         chosen = port() if chosen is None else chosen
-        run(facts.programs, docker.create_volume(name, labels(cache)), context)
+        run_command(facts.programs, docker.create_volume(name, labels(cache)), context)
         try:
             facts.outputs.registry_ids[name] = make(context, chosen)
         except CommandFailed as error:
@@ -172,7 +172,7 @@ def making(
                 _remove_dead(facts, found, context)
                 found = None
             elif found is not None and not fits(found, cache, facts.shape.network):
-                run(facts.programs, docker.remove([name]), context)  # its volume has a name, and stays
+                run_command(facts.programs, docker.remove([name]), context)  # its volume has a name, and stays
                 replaced.append(found)
                 found = None
             if found is not None and not found.running:
@@ -181,7 +181,7 @@ def making(
             before = {each for one in replaced for each in one.networks if each != _DEFAULT_NETWORK}
             joins = {network} if network is not None and (found is None or network not in found.networks) else set()
             for each in sorted(joins | (before if found is None else set())):
-                run(facts.programs, docker.connect(each, name), context)
+                run_command(facts.programs, docker.connect(each, name), context)
         notes: tuple[str, ...] = ()
         if chosen is not None:
             facts.outputs.registry_ports[name] = chosen
@@ -215,13 +215,13 @@ def _revive(facts: Facts, found: Registry, context: Context) -> str:
     """
     programs, name = facts.programs, found.name
     if found.upstream != PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
-        run(programs, docker.stop([name], 0), context)
+        run_command(programs, docker.stop([name], 0), context)
         with _private_file(facts, name, "{}", ".json", 0o644) as empty:
-            run(programs, docker.copy_in(empty, name, _EXPIRY), context)
-        run(programs, docker.start([name]), context)
+            run_command(programs, docker.copy_in(empty, name, _EXPIRY), context)
+        run_command(programs, docker.start([name]), context)
         return "its list of expiry times was cut off and is empty now; all that it keeps stays"
     commands = {ContainerState.PAUSED: docker.unpause([name]), ContainerState.LOOPING: docker.restart(name)}
-    run(programs, commands.get(found.state, docker.start([name])), context)
+    run_command(programs, commands.get(found.state, docker.start([name])), context)
     return ""
 
 

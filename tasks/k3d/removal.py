@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.clients import docker
+from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
 from tasks.facts.facts import Facts
 from tasks.k3d.kubeconfig import context_name
-from tasks.run.command import running
 from tasks.settings.step_names import REMOVE_INCOMPLETE
 
 TASK = "down"
@@ -87,7 +87,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         Step(
             name=NODES,
             task=TASK,
-            action=running(programs, docker.remove(found.containers)),
+            action=command_action(programs, docker.remove(found.containers)),
             skip=None if found.containers else "there are none",
             why=f"{len(found.containers)} containers with the label {docker.CLUSTER_LABEL}={facts.name}",
             expected=1.5,
@@ -100,7 +100,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
                 Step(
                     name=f"down: take {guest} out of the network",
                     task=TASK,
-                    action=running(programs, docker.disconnect(found.network, guest)),
+                    action=command_action(programs, docker.disconnect(found.network, guest)),
                     needs=(NODES,),
                     why="it is shared, and stays",
                     expected=0.2,
@@ -111,7 +111,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         Step(
             name=NETWORK,
             task=TASK,
-            action=running(programs, docker.remove_network(found.network or "")),
+            action=command_action(programs, docker.remove_network(found.network or "")),
             needs=after,
             skip=None if found.network else "k3d made none for it",
             why=found.network or "",
@@ -120,7 +120,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         Step(
             name=VOLUMES,
             task=TASK,
-            action=running(programs, docker.remove_volumes(found.volumes)),
+            action=command_action(programs, docker.remove_volumes(found.volumes)),
             needs=(NODES,),
             skip=None if found.volumes else "there are none",
             why=", ".join(found.volumes),
@@ -155,7 +155,7 @@ def stop_steps(facts: Facts) -> list[Step]:
         Step(
             name="down: stop the nodes",
             task=TASK,
-            action=running(facts.programs, docker.stop(running_nodes)),
+            action=command_action(facts.programs, docker.stop(running_nodes)),
             skip=None if running_nodes else "none of them runs",
             why=", ".join(running_nodes),
             expected=1.0,

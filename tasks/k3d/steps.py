@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tasks.clients import docker, k3d
+from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.cluster import MARKER, ContainerState, Presence
 from tasks.facts.facts import Facts
@@ -16,7 +17,6 @@ from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, rend
 from tasks.k3d.create import NextPorts, creating
 from tasks.k3d.watch import watching
 from tasks.process.command import Command
-from tasks.run.command import running
 from tasks.settings.derived import balanced, docker_memory
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 from tasks.settings.words import memory_bytes
@@ -62,7 +62,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         yield Step(
             name=REMOVE_INCOMPLETE,
             task=TASK,
-            action=running(facts.programs, docker.remove(ids)),
+            action=command_action(facts.programs, docker.remove(ids)),
             why="its creation was never recorded as complete",
             expected=1.0,
         )
@@ -154,7 +154,7 @@ def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
 
 def _start(facts: Facts, paused: Sequence[str]) -> Action:
     """k3d starts what is stopped; Docker refuses to start what is paused."""
-    start = running(facts.k3d_programs, k3d.start(facts.name, facts.settings.cluster.timeout))
+    start = command_action(facts.k3d_programs, k3d.start(facts.name, facts.settings.cluster.timeout))
 
     def act(context: Context) -> Report | None:
         if paused:
@@ -209,7 +209,7 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
 
 def _adding(facts: Facts, command: Command, container: str) -> Action:
     """k3d gives a new agent the variables and mounts of another one, but none of the files that went in inline."""
-    add, authorities = running(facts.k3d_programs, command), facts.shape.network.authorities
+    add, authorities = command_action(facts.k3d_programs, command), facts.shape.network.authorities
     if not authorities or facts.settings.cluster.servers > 1:
         return add
 

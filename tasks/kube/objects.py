@@ -93,6 +93,13 @@ def is_namespace(obj: Mapping[str, Any]) -> bool:
     return obj.get("kind") == "Namespace" and obj.get("apiVersion") == "v1"
 
 
+def deletion_blockers(namespace: Mapping[str, Any]) -> str:
+    """What an object that is being deleted still waits for (Kubernetes: conditions of a namespace)."""
+    rows = (namespace.get("status") or {}).get("conditions") or ()
+    told = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
+    return "; ".join(told) or "it is being deleted"
+
+
 def digest(value: object) -> str:
     """16 hexadecimal digits, the same for equal JSON values whatever their order. Fit for a label's value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from tasks.clients import helm
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix, write_whole
+from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.run.charts import Chart, host_and_port, on_this_machine
-from tasks.run.command import run, running
 from tasks.settings.derived import push_container
 from tasks.settings.step_names import PUSH_REGISTRY
 
@@ -108,7 +108,7 @@ def _update(facts: Facts, used: Mapping[str, Chart]) -> Step:
         return Step(name=REPOSITORIES, task=TASK, skip="no chart has to be fetched from them")
     deadline = facts.settings.timeouts.pull
     urls = {name: str(chart.url) for name, chart in used.items()}
-    update = running(facts.helm_programs, helm.update(sorted(used), facts.helm_major, deadline))
+    update = command_action(facts.helm_programs, helm.update(sorted(used), facts.helm_major, deadline))
 
     def act(context: Context) -> Report | None:
         folder = facts.paths.repositories(facts.settings.helm.repositories)
@@ -189,13 +189,13 @@ def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Comma
     reference, options = source_of(facts, chart)
     command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
     try:
-        run(facts.helm_programs, command, context)
+        run_command(facts.helm_programs, command, context)
     except CommandFailed as error:
         if not (_PLAIN in options and "status code 400" in error.done.err):
             raise
         options = tuple(each for each in options if each != _PLAIN)  # it speaks TLS, loopback or not
         command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
-        run(facts.helm_programs, command, context)
+        run_command(facts.helm_programs, command, context)
     return command
 
 
@@ -243,14 +243,14 @@ def _build(facts: Facts, chart: Chart) -> Action:
 
         def package(made: Path, where: Path, what: str) -> None:
             with _about(what):
-                run(facts.helm_programs, helm.package(made, where, deadline), context)
+                run_command(facts.helm_programs, helm.package(made, where, deadline), context)
 
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh:
                 copy = Path(fresh, "chart")
                 chart_dependencies.assemble(chart.source, copy, archive, package)
-                listed = run(facts.helm_programs, helm.dependencies(copy, deadline), context).out
+                listed = run_command(facts.helm_programs, helm.dependencies(copy, deadline), context).out
                 chart_dependencies.check(listed, chart.source.folder)
                 inside = ", ".join(sorted(each.name for each in (copy / "charts").iterdir()))
                 built = folder / chart_dependencies.digest(copy)

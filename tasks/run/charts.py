@@ -162,6 +162,17 @@ def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]
     return replace(found, identity=" ".join([found.identity, *(each.identity for each in found.dependencies)]))
 
 
+def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
+    """What a release was installed with, short enough for a label."""
+    return release_fingerprint(release, chart.identity, values_of(facts, release))
+
+
+def values_of(facts: Facts, release: Release) -> dict[str, Any]:
+    """The values of a release as Helm gets them."""
+    cluster = facts.settings.cluster
+    return release_values(release, facts.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
+
+
 def on_this_machine(registry: str | None) -> bool:
     """Whether a registry, by its host and port, is one of this machine."""
     return registry is not None and on_loopback(host_and_port(registry)[0])

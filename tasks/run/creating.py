@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tasks.clients import kubectl
+from tasks.diagnose.command import run_command
 from tasks.kube.apply import line, not_taken, place_of, put, stream
 from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
 from tasks.kube.objects import FIELD_MANAGER
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 from tasks.kube.resources import Key, Resources
-from tasks.run.command import run
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -61,7 +61,7 @@ def _update(
         put(api, resources, exact, line(exact))
         return
     deadline = max(WRITE, facts.settings.timeouts.command)
-    run(facts.programs, kubectl.apply(facts.paths.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
+    run_command(facts.programs, kubectl.apply(facts.paths.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
 
 
 def _there(api: Api, place: str) -> Mapping[str, Any] | None:

@@ -19,16 +19,15 @@ from typing import Any
 from tasks.clients import helm
 from tasks.core.errors import attempt
 from tasks.core.imageref import Reference, architecture, images_of, parse
+from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.helm import fingerprint, values_of
 from tasks.k3d.arguments import disabled
 from tasks.kube.apply import line
 from tasks.kube.objects import digest
 from tasks.kube.releases import documents
-from tasks.run.charts import Chart, chart_of
-from tasks.run.command import run
+from tasks.run.charts import Chart, chart_of, fingerprint, values_of
 from tasks.settings.derived import cache_container
 from tasks.settings.schema import Release
 from tasks.settings.step_names import (
@@ -316,7 +315,7 @@ def _rendered(facts: Facts, release: Release, chart: Chart, context: Context) ->
         kube_version=match[1] if match else facts.settings.cluster.kubernetes_version,
         deadline=facts.settings.timeouts.command,
     )
-    return list(documents(run(facts.helm_programs, command, context, quiet=True).out))
+    return list(documents(run_command(facts.helm_programs, command, context, quiet=True).out))
 
 
 def remembering(facts: Facts, wait: Callable[[Context], Report | None]) -> Callable[[Context], Report | None]:

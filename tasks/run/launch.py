@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from tasks import health, helm, manifests, namespaces, prepull, secrets
 from tasks.engine.graph import reduced
@@ -12,21 +12,13 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d import steps as cluster
-from tasks.k3d.create import NextPorts
+from tasks.k3d.ports import Choosers
 from tasks.run import images, pulls, registries
 from tasks.settings.step_names import CREATE_CLUSTER, DOWNLOAD, HELM, START_CLUSTER, SYSTEM_READY, pull_name
 
 PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
 NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health"})
 """Parts that work in a cluster that is there, and never make one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choosers:
-    """How ports are chosen: facts of this machine, handed in so that plans stay pure."""
-
-    next_ports: NextPorts
-    free_port: Callable[[int | None], int]
 
 
 def launch(facts: Facts, parts: Collection[str], choosers: Choosers) -> list[Step]:

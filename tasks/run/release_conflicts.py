@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm, kubectl
+from tasks.diagnose.command import run_command
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.kube.apply import stream
@@ -16,7 +17,6 @@ from tasks.kube.client import ApiError
 from tasks.kube.managers import Conflict, conflicts, notes, yielding
 from tasks.kube.releases import documents
 from tasks.kube.resources import Key, Resources, live
-from tasks.run.command import run
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
@@ -97,7 +97,7 @@ def take_over(
         if placed:
             deadline = facts.settings.timeouts.command
             command = kubectl.apply(facts.paths.kubeconfig, stream(placed), deadline=deadline)
-            run(facts.programs, command, context, quiet=True)
+            run_command(facts.programs, command, context, quiet=True)
     return notes(f"release {release.name}", [(before[key], found) for key, found in rows], "set to the chart's value")
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm
+from tasks.diagnose.command import run_command
 from tasks.kube.objects import key
 from tasks.kube.ownership import CREATED_BY, Foreign, owner_of, refused
 from tasks.kube.releases import LiveRelease, documents, releases
 from tasks.kube.resources import Resources, display, live
 from tasks.run.apply import ending
-from tasks.run.command import run
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context
@@ -79,7 +79,9 @@ def refuse_hooks(facts: Facts, release: Release, command: Command, context: Cont
     For all else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those of the
     release's own hooks are left to Helm.
     """
-    done = run(facts.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True)
+    done = run_command(
+        facts.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True
+    )
     hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
     for item in hooks:
         item["metadata"].setdefault("namespace", release.namespace)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from tasks.clients import kubectl
 from tasks.core.errors import LaunchError
+from tasks.diagnose.command import run_command
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
@@ -24,7 +25,6 @@ from tasks.kube.drift import same
 from tasks.kube.objects import Key, key
 from tasks.kube.resources import Resources, built_in, display, live, of_k3s
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.run.command import run
 from tasks.run.creating import create_or_update
 from tasks.settings.step_names import SYSTEM_READY, install_name
 
@@ -252,7 +252,7 @@ class ByKubectl:
         deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
         command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), deadline=deadline)
         try:
-            run(self._facts.programs, command, self._context, quiet=self._secret)
+            run_command(self._facts.programs, command, self._context, quiet=self._secret)
         except CommandFailed as error:
             if _unanswered(error):
                 if missing(self._facts.api(), objects, self._context):

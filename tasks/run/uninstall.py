@@ -12,17 +12,17 @@ from typing import Any
 
 from tasks.clients import helm
 from tasks.core.errors import LaunchError
+from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Found, all_of, in_namespaces, kinds, kinds_of
 from tasks.k3d.removal import TASK
 from tasks.kube.client import wait_until
 from tasks.kube.foreign import belonging, strangers
+from tasks.kube.objects import deletion_blockers
 from tasks.kube.ownership import CREATED_BY
 from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.resources import Resources, live
-from tasks.namespaces import kept_by
-from tasks.run.command import run
 from tasks.run.creating import delete
 from tasks.run.leaving import Left, Look, Target, few, needs_of, shown, uid
 from tasks.run.release_ownership import is_pending
@@ -114,7 +114,7 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
         for key, known in targets:
             item = there[key]
             if item is not None and uid(item) == known:
-                held = ", ".join(item["metadata"].get("finalizers") or ()) or kept_by(item)
+                held = ", ".join(item["metadata"].get("finalizers") or ()) or deletion_blockers(item)
                 left[f"{key.kind.lower()} {shown(key)}"] = held
         context.say(f"{len(left)} of {len(targets)} are still there")
         return None if left else True
@@ -138,7 +138,7 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
                 fix="run `invoke down` again: it looks anew",
             )
         command = helm.uninstall(facts.paths.kubeconfig, release.name, release.namespace, _TIMEOUT)
-        return Report(exit_code=run(facts.helm_programs, command, context).code)
+        return Report(exit_code=run_command(facts.helm_programs, command, context).code)
 
     return act
 

@@ -10,9 +10,8 @@ import pytest
 
 from tasks.core import redact
 from tasks.kube.apply import Refused, put
-from tasks.kube.client import ApiError
+from tasks.kube.client import ApiError, explained
 from tasks.kube.resources import Resources
-from tasks.run.command import explain_refusal
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import obj
 
@@ -151,8 +150,8 @@ def test_what_is_not_taken_is_told_with_its_cause(code: int, reason: str, said: 
     assert error.what == str(error).splitlines()[0] == f"the API has not taken a/configmap/m: {said}"
     assert error.text == (f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}")
     assert error.code == code
-    explained = explain_refusal(error)
-    assert explained is error
+    found = explained(error, error.text)
+    assert found is error
     assert why in error.why
     assert error.fix
     assert error.transient is transient
@@ -168,9 +167,9 @@ def test_without_a_known_cause_the_status_tells_whether_it_can_pass(code: int, t
     api.refused[AT_MAP] = [refusal(code, "something of its own", "Other")]
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
-    explained = explain_refusal(caught.value)
-    assert (explained.transient, explained.why) == (transient, "")
-    assert explained.fix
+    found = explained(caught.value, caught.value.text)
+    assert (found.transient, found.why) == (transient, "")
+    assert found.fix
 
 
 @pytest.mark.parametrize(
@@ -200,7 +199,9 @@ def test_a_kind_that_is_not_served_yet_may_come() -> None:
         apply(api, widget)
     assert caught.value.transient
     assert 'no matches for kind "Widget" in version "example.com/v1"' in caught.value.text
-    assert explain_refusal(caught.value).why.startswith("the API does not serve Widget of example.com/v1 yet")
+    assert explained(caught.value, caught.value.text).why.startswith(
+        "the API does not serve Widget of example.com/v1 yet"
+    )
     assert caught.value.transient
     assert api.patched == []
     resources = Resources(api)
@@ -234,6 +235,6 @@ def test_what_the_api_repeats_of_a_secret_is_masked() -> None:
     api.refused["/api/v1/namespaces/a/secrets/s"] = [refusal(403, said, "Forbidden")]
     with pytest.raises(Refused) as caught:
         apply(api, thing)
-    told = explain_refusal(caught.value)
+    told = explained(caught.value, caught.value.text)
     assert "canary-4711" not in f"{told} {told.text} {told.args} {told.__cause__}"
     assert "*** is no password" in told.what

@@ -10,6 +10,7 @@ from tasks.engine.estimate import estimate
 from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
+from tasks.k3d.ports import Choosers
 from tasks.rehearsal.answers import answer
 from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
@@ -18,7 +19,7 @@ from tasks.rehearsal.simulate import Machine, simulate
 from tasks.rehearsal.staging import staged
 from tasks.rehearsal.what_if import WhatIf
 from tasks.run.images import remember_size
-from tasks.run.launch import PARTS, Choosers, launch
+from tasks.run.launch import PARTS, launch
 from tests import given
 
 RELEASES = {

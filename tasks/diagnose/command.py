@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tasks.engine.step import Action, Context, Report
 from tasks.process.command import Command, CommandFailed, Completed, Programs
 
-if TYPE_CHECKING:
-    from tasks.kube.apply import Refused
 
-
-def run(
+def run_command(
     programs: Programs,
     command: Command,
     context: Context | None = None,
@@ -29,17 +25,10 @@ def run(
         raise explain(error, command.argv[0]) from error
 
 
-def explain_refusal(error: Refused) -> Refused:
-    """The same with what is known of its cause."""
-    from tasks.kube.client import explained
-
-    return explained(error, error.text)
-
-
-def running(programs: Programs, command: Command) -> Action:
+def command_action(programs: Programs, command: Command) -> Action:
     """One command as an action."""
 
     def act(context: Context) -> Report | None:
-        return Report(exit_code=run(programs, command, context).code)
+        return Report(exit_code=run_command(programs, command, context).code)
 
     return act
