@@ -3,7 +3,7 @@
 invoke turns Python's bytecode files off (`--write-pyc`). Without them each call compiles all that it imports, which
 took a third of a second; they are kept as Python itself would, unless its own variable says not to. Python looks for
 rings of objects to free again and again while modules are read, which are there to stay: left out until the settings
-are read (`tasks.run.session.guarded`). So is its last look at the end, for memory that the system takes back anyway.
+are read (`tasks.run.task.run_task`). So is its last look at the end, for memory that the system takes back anyway.
 """
 
 import atexit

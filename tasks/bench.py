@@ -99,7 +99,6 @@ def _measure(
     """What was measured, and what ended it early."""
     from tasks.benchmark.rounds import Clock, Rounds, refuse_existing, remove_cluster
     from tasks.core.lock import held
-    from tasks.up import ensure_programs
     from tasks.view import bench as view
     from tasks.view.console import out
 
@@ -118,7 +117,7 @@ def _measure(
         session.noted = True
     with held(lock, "bench", 0.0):
         for each in places.values():
-            ensure_programs(each.session)
+            each.session.ensure_programs()
             refuse_existing(each)
         try:
             for at, turn in enumerate(turns):
@@ -199,11 +198,11 @@ def _gate(comparisons: Sequence[Comparison], limit: float | None) -> int:
     bad = exceeding(comparisons, limit) if limit is not None else ()
     if not bad:
         return OK
-    from tasks.run.finish import tell
+    from tasks.run.finish import show_error
 
     for each in bad:
         named = [f"{name} ({before:.1f} → {now:.1f} s)" for name, before, now in each.slower]
-        tell(
+        show_error(
             LaunchError(
                 f"{each.other} takes {each.wall.mid - 1:.0%} longer than {each.one} (limit {limit:.0%})",
                 why="on the critical path: " + ("; ".join(named) or "no single step stands out"),

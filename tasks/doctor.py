@@ -61,14 +61,15 @@ def _fetch(session: Session) -> int:
     """Fetch the pinned programs, shown on standard error: standard output may be a document."""
     import contextlib
 
+    from invoke.exceptions import Exit
+
     from tasks.core.errors import LaunchError
     from tasks.host.fetching import tools
-    from tasks.run.session import Ended
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return tools(session)
-    except Ended as ended:
-        return ended.status
+    except Exit as ended:
+        return ended.code
     except LaunchError as error:
         return error.status

@@ -13,7 +13,6 @@ from tasks.facts.gather import survey
 from tasks.k3d import removal
 from tasks.run.launch import bounds
 from tasks.run.session import Session
-from tasks.up import locked
 
 
 def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
@@ -24,7 +23,7 @@ def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
             why="a cluster that is only stopped needs its registries when it is started again",
             fix="leave one of them out",
         )
-    with locked(session):
+    with session.locked():
         session.open_logs()
         if not session.options.owns_cluster:
             return _existing(session, yes=yes, refused="--stop" if stop else "--purge" if purge else "")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
+
+from invoke.exceptions import Exit
 
 from tasks import health
-from tasks.core.errors import BadInput, Drifted, LaunchError, attempt
-from tasks.core.lock import held
+from tasks.core.errors import BadInput, Drifted, LaunchError
 from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
@@ -18,10 +17,9 @@ from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import anew, choosers
 from tasks.k3d.recorded import differences
 from tasks.run.launch import NEEDS_CLUSTER, PARTS, bounds, launch
-from tasks.run.session import Ended, Session
+from tasks.run.session import Session
 from tasks.view.console import err
 
-_LONG = 86400.0
 _NOT_KEPT = "that the cluster is complete is not remembered"
 
 
@@ -53,38 +51,10 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
         )
 
 
-@contextlib.contextmanager
-def locked(session: Session) -> Iterator[None]:
-    """Hold this cluster for this run alone; what a killed run has left is cleared away first. Raises `Held`."""
-    session.check_folders()
-    with held(session.lock, session.options.task, _LONG if session.options.wait_lock else 0.0) as last:
-        if last.killed:
-            clear_after(session)
-        if last.killed or session.asked_before(last.changed):
-            session.drop_questions()
-        yield
-
-
-def clear_after(session: Session) -> None:
-    """End the programs of a run that was killed, and remove the files that it had not finished."""
-    import tempfile
-
-    from tasks.clients.kubeconfig import target
-    from tasks.core.files import sweep
-    from tasks.process.children import end_orphans
-
-    end_orphans(session.lock)
-    for folder in (session.state, session.paths.cache):
-        sweep(folder, below=True)
-    logs = Path(session.settings.log_dir)
-    for folder in (logs, logs / "runs", Path(tempfile.gettempdir()), target(session.environ).parent):
-        sweep(folder)
-
-
 def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: bool) -> int:
-    with locked(session):
+    with session.locked():
         session.open_logs()
-        ensure_programs(session)
+        session.ensure_programs()
         facts = survey(session, parts)
         if facts.engine == "existing":
             steps = launch(facts, parts, choosers(facts))
@@ -99,7 +69,7 @@ def _bring(session: Session, parts: Sequence[str], *, recreate: bool, rollback: 
         check(session, facts)
         try:
             _run(session, facts, parts, before)
-        except Ended:
+        except Exit:
             if rollback:
                 _roll_back(facts)
             raise
@@ -114,7 +84,7 @@ def _run(session: Session, facts: Facts, parts: Sequence[str], before: list[Step
         first = _starting(facts)
         results = session.run(first, bounds(facts), facts=facts, launch=whole, last=False)
         earlier = (first, results)
-        session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(facts)))
+        session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
         facts = with_live(_standing_again(facts), parts)
         parts = tuple(part for part in parts if part not in ("prepull", "registry"))
     steps = launch(facts, parts, choosers(facts))
@@ -124,7 +94,7 @@ def _run(session: Session, facts: Facts, parts: Sequence[str], before: list[Step
         steps = removal.before(before, steps)
     steps = _not_yet_done(steps, {step.name for step in earlier[0]})
     session.run(steps, bounds(facts), facts=facts, launch=whole, earlier=earlier)
-    session.tell_notes(attempt(_NOT_KEPT, lambda: remember_complete(facts)))
+    session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
 
 
 def _starting(facts: Facts) -> list[Step]:
@@ -202,23 +172,6 @@ def check(session: Session, facts: Facts) -> None:
 
     if facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
         stop_launch(session, facts)
-
-
-def ensure_programs(session: Session) -> None:
-    """Fetch k3d, kubectl and helm into the project's folder where they are missing or too old.
-
-    Without an engine to use them nothing is fetched. Raises `NoEngine`.
-    """
-    from tasks.engine.step import Bounds
-    from tasks.facts.engine import engine
-    from tasks.host.fetching import fetch_plan
-
-    steps = fetch_plan(session)
-    if all(step.skip is not None for step in steps):
-        return
-    if session.options.engine == "k3d":
-        engine(session.programs())
-    session.run(steps, Bounds(work=3), acts=False, last=False)
 
 
 def _roll_back(facts: Facts) -> None:

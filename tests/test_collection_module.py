@@ -152,7 +152,7 @@ def test_each_task_leads_to_its_room(
             own |= {key: value for key, value in vars(each).items() if value != getattr(type(each)(), key)}
         seen.append((given_to, own))
 
-    monkeypatch.setattr("tasks.run.session.guarded", lambda _options, _root, body: body(session))
+    monkeypatch.setattr("tasks.run.task.run_task", lambda _options, body: body(session))
     monkeypatch.setattr(where, room)
     ns[name](_context(), **_all(name, given_))
     assert seen == [(session, wanted)]
@@ -162,7 +162,7 @@ def test_each_task_leads_to_its_room(
 def test_each_part_is_run_alone(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[str] = []
     session = given.session(tmp_path)
-    monkeypatch.setattr("tasks.run.session.guarded", lambda _options, _root, body: body(session))
+    monkeypatch.setattr("tasks.run.task.run_task", lambda _options, body: body(session))
     monkeypatch.setattr("tasks.run.part.part", lambda _session, part: seen.append(part))
     ns[name](_context(), **_all(name, {}))
     assert seen == [name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
 from tasks import docker_tune as tuning
 from tasks.checks.facts import Rights
@@ -21,7 +22,7 @@ from tasks.facts.registries import Registry
 from tasks.host import daemon as places
 from tasks.host.daemon import Elsewhere
 from tasks.host.writer import NoRights
-from tasks.run.session import Ended, Session, begin
+from tasks.run.session import Session, begin
 from tasks.run.task import Options
 from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
@@ -318,9 +319,9 @@ def test_what_cannot_be_done_is_a_failure_of_the_task(
     tmp_path: Path, well: Dockerd, capsys: pytest.CaptureFixture[str]
 ) -> None:
     well.file.write_text("{ # mine\n}")
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(Exit) as caught:
         call(tmp_path, asked(well, CACHE))
-    assert caught.value.status == BadInput.status
+    assert caught.value.code == BadInput.status
     assert "a comment" in capsys.readouterr().err
     assert well.file.read_text() == "{ # mine\n}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
 from tasks.checks import gather
 from tasks.checks.facts import Inotify
@@ -22,7 +23,6 @@ from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
 from tasks.facts.facts import Facts, Ports, Shape
 from tasks.host import fetching
-from tasks.run.session import Ended
 from tasks.settings.schema import Settings
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
 from tests.facts.fake import Answer, FakePrograms
@@ -144,7 +144,7 @@ def test_without_rights_nothing_is_run(poor: FakePrograms, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("error", "result"), [(None, "ran"), (Ended(1), "failed with code 1"), (BadInput("pins"), "failed with code 2")]
+    ("error", "result"), [(None, "ran"), (Exit(code=1), "failed with code 1"), (BadInput("pins"), "failed with code 2")]
 )
 def test_programs_are_fetched_and_the_document_stays_whole(
     error: Exception | None,

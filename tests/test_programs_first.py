@@ -9,7 +9,6 @@ import pytest
 from tasks.core.errors import NoEngine
 from tasks.engine.step import Step
 from tasks.host import fetching
-from tasks.up import ensure_programs
 from tests.given import session
 from tests.programs import Answer, FakePrograms
 
@@ -28,12 +27,12 @@ def test_without_an_engine_nothing_is_fetched(tmp_path: Path, monkeypatch: pytes
     done = plan(monkeypatch, None)
     down = Answer(code=1, err="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
     with pytest.raises(NoEngine):
-        ensure_programs(session(tmp_path, FakePrograms(answers={"docker info": down})))
+        session(tmp_path, FakePrograms(answers={"docker info": down})).ensure_programs()
     assert done == []
 
 
 def test_where_nothing_is_missing_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan(monkeypatch, "it is there")
     programs = FakePrograms()
-    ensure_programs(session(tmp_path, programs))
+    session(tmp_path, programs).ensure_programs()
     assert programs.lines == []

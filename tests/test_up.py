@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
 from tasks.core.errors import Drifted
-from tasks.run.session import Ended
 from tasks.up import cluster, up
 from tests import given
 from tests.engine.schema import problems
@@ -124,7 +124,7 @@ def test_a_half_made_cluster_gets_all_its_ports(tmp_path: Path, monkeypatch: pyt
     machine.containers[0]["HostConfig"]["PortBindings"] = {}
     machine.complete = False
     machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine)
     config = (tmp_path / "state" / "openframe" / "clusters" / "openframe-dev" / "k3d.yaml").read_text()
     assert "127.0.0.1:80:80" in config
@@ -183,7 +183,7 @@ def test_the_users_kubeconfig_is_switched_only_when_all_is_well(
     config = tmp_path / ".kube" / "config"
     config.write_text(config.read_text().replace("current-context: k3d-openframe-dev", "current-context: other"))
     stopped.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(stopped)
     assert "current-context: other" in config.read_text()
     assert stopped.states()["cluster: switch your kubeconfig to it"] == "aborted"
@@ -194,9 +194,9 @@ def test_the_users_kubeconfig_is_switched_only_when_all_is_well(
 
 def test_a_start_that_fails_is_told_and_recorded(stopped: Machine) -> None:
     stopped.fails["k3d cluster start"] = Answer(code=1, err="Failed to start")
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(Exit) as caught:
         bring(stopped)
-    assert caught.value.status == 1
+    assert caught.value.code == 1
     assert stopped.latest()["outcome"] == "failed"
     assert stopped.states()["cluster: start"] == "failed"
 
@@ -225,7 +225,7 @@ def test_only_a_whole_launch_is_in_the_benchmark_log(machine: Machine, task: str
 
 def test_a_launch_that_fails_is_not_in_the_benchmark_log(machine: Machine) -> None:
     machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine)
     assert not (machine.folder / "openframe-logs" / "cluster_setup_benchmark.log").exists()
 

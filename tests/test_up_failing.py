@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
 from tasks import up as module
 from tasks.core.errors import BadInput
 from tasks.core.lock import Held, held
 from tasks.engine.step import Report, Step
-from tasks.run.session import Ended
 from tasks.up import up
 from tests.given_engine import OTHER, Machine
 from tests.programs import Answer
@@ -29,9 +29,9 @@ def bring(machine: Machine, **options: Any) -> int:
 
 def test_a_failure_leaves_the_cluster_and_the_next_run_goes_on(machine: Machine) -> None:
     machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(Exit) as caught:
         bring(machine)
-    assert caught.value.status == 1
+    assert caught.value.code == 1
     assert machine.states()["namespaces: apply"] == "failed"
     assert len(machine.containers) == 3
     machine.fails.clear()
@@ -43,7 +43,7 @@ def test_a_failure_leaves_the_cluster_and_the_next_run_goes_on(machine: Machine)
 
 def test_rollback_removes_what_this_run_made(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert machine.containers == []
     assert not (machine.folder / "state" / "openframe" / "clusters" / "openframe-dev").exists()
@@ -54,7 +54,7 @@ def test_rollback_removes_a_half_made_cluster_that_was_made_again(machine: Machi
     machine.make(agents=0)
     machine.complete = False
     machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert machine.containers == []
 
@@ -62,7 +62,7 @@ def test_rollback_removes_a_half_made_cluster_that_was_made_again(machine: Machi
 def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.make()
     machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert len(machine.containers) == 3
     assert "was there before this run, so it stays" in capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pyte
 def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.owner = OTHER  # k3d's stand-in makes nodes, and they are the other user's
     machine.fails["docker cp"] = Answer(code=1, err="Error response from daemon: no")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert "--rollback: the cluster 'openframe-dev' belongs to alice@laptop" in capsys.readouterr().err
     assert machine.containers
@@ -91,14 +91,14 @@ def test_rollback_leaves_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
     machine.put_registries()
     machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert [each["Name"] for each in machine.containers] == ["/k3d-openframe-registry"]
 
 
 def test_rollback_that_fails_says_what_is_left(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.fails |= {"kubectl --kubeconfig": Answer(code=1, err="no"), "docker rm": Answer(code=1, err="busy")}
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert "--rollback: not removed: down: nodes" in capsys.readouterr().err
 
@@ -146,9 +146,9 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
 
     def survey(*_: object) -> None:
         order.append("surveyed")
-        raise Ended(7)
+        raise Exit(code=7)
 
     monkeypatch.setattr(module, "survey", survey)
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         bring(machine)
     assert order == ["fetched", "surveyed"]

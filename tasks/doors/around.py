@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.run.task import door
+from tasks.run.task import task
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
 
 
-@door("profile", "set", help={"undo": "give the file back as it was"})
+@task("profile", "set", help={"undo": "give the file back as it was"})
 def docker_tune(session: Session, undo: bool = False) -> int | None:
     """Merge parallel downloads and a mirror of Docker Hub into Docker's daemon.json."""
     from tasks.docker_tune import docker_tune as act
@@ -18,7 +18,7 @@ def docker_tune(session: Session, undo: bool = False) -> int | None:
     return act(session, undo=undo)
 
 
-@door(
+@task(
     "profile",
     "set",
     "keep_going",
@@ -65,7 +65,7 @@ def rehearse(
     )
 
 
-@door(
+@task(
     "profile",
     "set",
     help={
@@ -93,7 +93,7 @@ def report(
     return act(session, Wanted(run=run, against=against, html=html, trace=trace, form=format), history=history)
 
 
-@door(
+@task(
     "profile",
     "set",
     "engine",
@@ -169,7 +169,7 @@ def bench(
     return act(session, wanted)
 
 
-@door("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
+@task("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
 def config(session: Session, format: str = "text", only: str = "") -> int | None:  # noqa: A002 - the option's name
     """Show the configuration in force, and which layer set each value."""
     from tasks.config import configuration

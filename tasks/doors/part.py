@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.run.task import door
+from tasks.run.task import task
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
 
 
-@door("profile", "set", "engine", "keep_going")
+@task("profile", "set", "engine", "keep_going")
 def prepull(session: Session) -> int | None:
     """Pull the images that the engine will ask for, at the same time."""
     session.ask_ahead()
@@ -19,7 +19,7 @@ def prepull(session: Session) -> int | None:
     return part(session, "prepull")
 
 
-@door(
+@task(
     "profile",
     "set",
     "engine",
@@ -34,7 +34,7 @@ def registry(session: Session, purge: bool = False, status: bool = False) -> int
     return act(session, purge=purge, status=status)
 
 
-@door(
+@task(
     "profile",
     "set",
     "engine",
@@ -50,7 +50,7 @@ def cluster(session: Session, recreate: bool = False) -> int | None:
     return act(session, recreate=recreate)
 
 
-@door()
+@task()
 def namespaces(session: Session) -> int | None:
     """Create all namespaces at once."""
     session.ask_ahead()
@@ -59,7 +59,7 @@ def namespaces(session: Session) -> int | None:
     return part(session, "namespaces")
 
 
-@door()
+@task()
 def secrets(session: Session) -> int | None:
     """Put each secret into each of its namespaces."""
     session.ask_ahead()
@@ -68,7 +68,7 @@ def secrets(session: Session) -> int | None:
     return part(session, "secrets")
 
 
-@door()
+@task()
 def manifests(session: Session) -> int | None:
     """Apply the base resources and your own manifests."""
     session.ask_ahead()
@@ -77,7 +77,7 @@ def manifests(session: Session) -> int | None:
     return part(session, "manifests")
 
 
-@door(help={"clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them"})
+@task(help={"clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them"})
 def helm(session: Session, clear_pending: bool = False) -> int | None:
     """Install or upgrade the releases by their needs, and wait until they are ready."""
     session.clear_pending = clear_pending
@@ -87,7 +87,7 @@ def helm(session: Session, clear_pending: bool = False) -> int | None:
     return part(session, "helm")
 
 
-@door("profile", "set", "engine", "context")
+@task("profile", "set", "engine", "context")
 def health(session: Session) -> int | None:
     """Ask the API's endpoints, nodes, system and base services until all are well."""
     session.ask_ahead()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.run.task import door
+from tasks.run.task import task
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
 
 
-@door(
+@task(
     help={
         "recreate": "make the cluster anew where k3d cannot change it in place",
         "rollback": "if it fails, remove what this run made",
@@ -26,7 +26,7 @@ def up(session: Session, recreate: bool = False, rollback: bool = False, clear_p
     return act(session, recreate=recreate, rollback=rollback)
 
 
-@door(
+@task(
     help={
         "stop": "only stop the nodes",
         "purge": "also remove the registries and their caches",
@@ -40,7 +40,7 @@ def down(session: Session, stop: bool = False, purge: bool = False, yes: bool = 
     return act(session, stop=stop, purge=purge, yes=yes)
 
 
-@door(
+@task(
     "profile",
     "set",
     "engine",
@@ -72,7 +72,7 @@ def plan(
     return show(session, form=format, recreate=recreate, line=line, cores=cores, no_cache=no_cache, timing=timing)
 
 
-@door("profile", "set", "engine", "context", help={"format": "text or json"})
+@task("profile", "set", "engine", "context", help={"format": "text or json"})
 def status(session: Session, format: str = "text") -> int | None:  # noqa: A002 - the option's name
     """Compare what stands with what is configured; the exit code tells."""
     from tasks.status import status as act
@@ -80,7 +80,7 @@ def status(session: Session, format: str = "text") -> int | None:  # noqa: A002 
     return act(session, form=format)
 
 
-@door("profile", "set", "engine", "context", help={"fix": "run the fixes that are safe", "format": "text or json"})
+@task("profile", "set", "engine", "context", help={"fix": "run the fixes that are safe", "format": "text or json"})
 def doctor(session: Session, fix: bool = False, format: str = "text") -> int | None:  # noqa: A002 - the option's name
     """Check the machine, the engine and the programs before anything starts."""
     from tasks.doctor import doctor as act

@@ -76,7 +76,7 @@ class Questions:
     def drop(self) -> None:
         """Nobody waits for answers any more: an engine that hangs would keep its asker for as long as it may take.
 
-        Programs that still run are ended with the call (`tasks.run.session.guarded`).
+        Programs that still run are ended with the call (`tasks.run.task.run_task`).
         """
         self._pool.shutdown(wait=False, cancel_futures=True)
 

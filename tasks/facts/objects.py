@@ -23,7 +23,7 @@ def concurrently(at_once: int) -> Iterator[ThreadPoolExecutor]:
     """A pool that is waited for at the end, but not after an error or Ctrl-C.
 
     An engine that hangs would otherwise keep its asker for as long as the slowest question may take; the
-    programs that still run are ended with the call (`tasks.run.session.guarded`).
+    programs that still run are ended with the call (`tasks.run.task.run_task`).
     """
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:

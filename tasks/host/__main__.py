@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tasks.host.fetching import tools
-from tasks.run.session import guarded
-from tasks.run.task import ROOT, Options
+from tasks.run.task import Options, run_task
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--profile", help="profile under config/")
     parser.add_argument("--set", dest="sets", action="append", default=[], help="any setting: --set tools.helm_url=…")
     given = parser.parse_args(arguments)
-    return guarded(Options(task="tools", profile=given.profile, sets=tuple(given.sets)), ROOT, tools)
+    return run_task(Options(task="tools", profile=given.profile, sets=tuple(given.sets)), tools)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from tasks.facts.gather import require_running, survey
 from tasks.k3d.ports import choosers
 from tasks.run.launch import NEEDS_CLUSTER, bounds, launch
 from tasks.run.session import Session
-from tasks.up import ensure_programs, locked
 
 _READS = frozenset({"health", "prepull"})
 """Parts that change nothing in the cluster need no lock."""
@@ -18,9 +17,9 @@ _SHARED = frozenset({"prepull", "registry"})
 
 def part(session: Session, name: str) -> int:
     """Run one part. Raises `ClusterAbsent`, `ClusterStopped` where it needs a cluster that runs."""
-    with contextlib.nullcontext() if name in _READS else locked(session):
+    with contextlib.nullcontext() if name in _READS else session.locked():
         session.open_logs()
-        ensure_programs(session)
+        session.ensure_programs()
         facts = survey(session, (name,), shared=name in _SHARED)
         if name in NEEDS_CLUSTER:
             require_running(facts)

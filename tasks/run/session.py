@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
-import signal
+import shlex
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -13,18 +11,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from invoke.exceptions import Exit
 
 from tasks.clients.docker import DEFAULT_PLATFORM
 from tasks.core.digest import sha256
-from tasks.core.errors import Interrupted, LaunchError, attempt
+from tasks.core.errors import attempt
+from tasks.core.lock import held
 from tasks.core.paths import ClusterPaths, cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
 from tasks.facts.backend import Network, Reach
 from tasks.process.children import MARK, mark
 from tasks.process.command import Programs
-from tasks.run.task import Options, refuse
+from tasks.run.task import Options
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -33,18 +33,10 @@ if TYPE_CHECKING:
     from tasks.rehearsal.engine import Rehearsal
     from tasks.settings.resolve import Resolved
 
-_READING = ("plan", "status", "doctor")
-"""Tasks whose screens are no run's."""
+_LONG = 86400.0
+"""Seconds that `--wait-lock` waits."""
 _TICK = 0.05
 """Seconds by which a file's time may be behind the clock."""
-
-
-class Ended(Exception):
-    """A run did not end well: it has been told already, only the exit code is left."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 @dataclass(kw_only=True)
@@ -77,9 +69,7 @@ class Session:
     @property
     def name(self) -> str:
         """The cluster's name, or the context's with the engine `existing`."""
-        if self.options.engine == "existing":
-            return str(self.options.context)
-        return str(self.settings.cluster.name)
+        return str(self.settings.cluster.name if self.options.owns_cluster else self.options.context)
 
     @property
     def paths(self) -> ClusterPaths:
@@ -90,10 +80,10 @@ class Session:
         """Raises `BadInput` where the state or the cache folder, or what is in them of this cluster, cannot be used."""
         from tasks.core.paths import check_own
 
-        folders = self.paths
-        for path in (folders.state, folders.kubeconfig, folders.complete, folders.k3d_config, folders.images):
+        paths = self.paths
+        for path in (paths.state, paths.kubeconfig, paths.complete, paths.k3d_config, paths.images):
             check_own(path, "XDG_STATE_HOME")
-        check_own(folders.cache, "XDG_CACHE_HOME")
+        check_own(paths.cache, "XDG_CACHE_HOME")
 
     @property
     def state(self) -> Path:
@@ -109,7 +99,7 @@ class Session:
 
     @property
     def _stem(self) -> str:
-        if self.options.engine != "existing":
+        if self.options.owns_cluster:
             return self.name
         return "context-" + sha256(self.name, 16)
 
@@ -117,6 +107,14 @@ class Session:
     def note(self) -> str:
         """What every screen says; empty where real things are made."""
         return self.rehearsal.note if self.rehearsal is not None else ""
+
+    def show_note(self) -> None:
+        """Say once that nothing real is made, where that is so, on standard error."""
+        from tasks.view.console import err
+
+        if self.note and not self.noted:
+            err([self.note])
+            self.noted = True
 
     def reach(self) -> Reach:
         """How the cluster's API and registries are reached."""
@@ -126,6 +124,32 @@ class Session:
     def lock(self) -> Path:
         """The lock of this cluster."""
         return self.state / "clusters" / f"{self._stem}.lock"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold this cluster for this run alone; what a killed run has left is cleared away first. Raises `Held`."""
+        self.check_folders()
+        with held(self.lock, self.options.task, _LONG if self.options.wait_lock else 0.0) as last:
+            if last.killed:
+                self._clear_after_kill()
+            if last.killed or self.asked_before(last.changed):
+                self.drop_questions()
+            yield
+
+    def _clear_after_kill(self) -> None:
+        """End the programs of a run that was killed, and remove the files that it had not finished."""
+        import tempfile
+
+        from tasks.clients.kubeconfig import target
+        from tasks.core.files import sweep
+        from tasks.process.children import end_orphans
+
+        end_orphans(self.lock)
+        for folder in (self.state, self.paths.cache):
+            sweep(folder, below=True)
+        logs = Path(self.settings.log_dir)
+        for folder in (logs, logs / "runs", Path(tempfile.gettempdir()), target(self.environ).parent):
+            sweep(folder)
 
     def programs(self) -> Programs:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
@@ -154,12 +178,28 @@ class Session:
             self.questions.drop()
         self.questions = None
 
-    def tell_notes(self, notes: Sequence[str]) -> None:
-        """What went wrong without being the run's failure, one line each."""
+    def attempt(self, what: str, act: Callable[[], object]) -> None:
+        """Do what only saves time later; where it fails, a note says `what` is lost."""
         from tasks.view.console import err
 
+        notes = attempt(what, act)
         if not self.settings.silent:
             err(f"note: {each}" for each in notes)
+
+    def ensure_programs(self) -> None:
+        """Fetch k3d, kubectl and helm into the project's folder where they are missing or too old.
+
+        Without an engine to use them nothing is fetched. Raises `NoEngine`.
+        """
+        from tasks.facts.engine import engine
+        from tasks.host.fetching import AT_ONCE, fetch_plan
+
+        steps = fetch_plan(self)
+        if all(step.skip is not None for step in steps):
+            return
+        if self.options.engine == "k3d":
+            engine(self.programs())
+        self.run(steps, Bounds(work=AT_ONCE), acts=False, last=False)
 
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
@@ -179,16 +219,17 @@ class Session:
         earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ()),
         last: bool = True,
     ) -> list[Result]:
-        """Run a plan, show it, keep its record. Raises `Ended` if it did not end well.
+        """Run a plan, show it, keep its record. Raises invoke's `Exit` with the code if it did not end well.
 
         `earlier`: steps of this call that ran before, in a plan of their own: needs of them are met. `last`: no
-        other plan follows.
+        other plan follows. `acts`: the record becomes latest.json. `launch`: it goes into the benchmark log.
         """
         from tasks.engine.history import history_file, load, remember
         from tasks.engine.scheduler import Run
         from tasks.process.children import CHILDREN
-        from tasks.run.finish import End, conclude
+        from tasks.run.finish import finish
         from tasks.view.console import marks
+        from tasks.view.figures import Ending
         from tasks.view.launch import Launch, choose
         from tasks.view.steady import Steady
 
@@ -219,19 +260,30 @@ class Session:
             if facts is not None:
                 after.callback(facts.close)
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
-        self.tell_notes(
-            attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
+        self.attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
+        ending = Ending(
+            task=self.options.task,
+            steps=[*earlier[0], *steps],
+            results=[*earlier[1], *results],
+            wall_s=time.monotonic() - self.now,
+            interrupted=run.interrupted,
+            inspect=_inspect(facts),
+            logs=self.log_dir,
+            note=self.note,
         )
-        all_steps, all_results = [*earlier[0], *steps], [*earlier[1], *results]
-        good = not run.interrupted and all(r.state.value in ("ran", "skipped") for r in results)
-        if last or not good:
-            run_ended = End(
-                steps=all_steps, results=all_results, concurrency=bounds.work, interrupted=run.interrupted, acts=acts
-            )
-            status = conclude(self, view, run_ended, facts=facts, launch=launch)
+        if last or not ending.good:
+            agents = facts.shape.agents if launch and facts is not None else None
+            status = finish(self, view, ending, concurrency=bounds.work, acts=acts, agents=agents)
             if status:
-                raise Ended(status)
+                raise Exit(code=status)
         return results
+
+
+def _inspect(facts: Facts | None) -> str:
+    """The command that looks at what a failed run has left."""
+    if facts is None or not facts.paths.kubeconfig.exists():
+        return ""
+    return f"kubectl --kubeconfig {shlex.quote(str(facts.paths.kubeconfig))} get pods --all-namespaces"
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
@@ -249,7 +301,7 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     from tasks.settings.resolve import resolve
 
     now, started = time.monotonic(), datetime.now(UTC)
-    refuse(options)
+    options.check()
     resolved = resolve(root, environ, options.profile, options.sets)
     if not resolved.above_default("log_dir"):
         resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
@@ -259,70 +311,6 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
 
         return enter(session)
     return session
-
-
-def guarded(options: Options, root: Path, body: Callable[[Session], int | None]) -> int:
-    """Run a task's body; expected errors become a message and an exit code here, and nowhere else."""
-    from tasks.process import children
-    from tasks.process.children import CHILDREN
-    from tasks.run.finish import tell
-    from tasks.view.console import err as told
-
-    CHILDREN.open()  # an earlier task of this process has closed it
-    children.close()
-    session: Session | None = None
-    try:
-        with _ended_as_by_ctrl_c():
-            session = begin(options, root, dict(os.environ))
-            gc.freeze()  # what has been read until now stays: no look for rings goes through it again
-            gc.enable()
-            if session.note and options.task in _READING:
-                told([session.note])
-                session.noted = True
-            try:
-                return body(session) or 0
-            finally:
-                session.drop_questions()
-    except Ended as ended:
-        return ended.status
-    except LaunchError as error:
-        if options.engine == "rehearsal" and not (session is not None and session.noted):
-            from tasks.rehearsal.place import NOTE
-
-            told([NOTE])
-        tell(error)
-        return error.status
-    except KeyboardInterrupt:
-        CHILDREN.close(3.0)
-        interrupted = Interrupted("interrupted", why="it was told to end while no step was at work", fix="run it again")
-        tell(interrupted)
-        return interrupted.status
-    finally:
-        CHILDREN.close(1.0)
-
-
-@contextlib.contextmanager
-def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """TERM (`kill`, a CI job that is cancelled) and HUP (a terminal that is closed) end a run as Ctrl-C does.
-
-    Programs lead their own process groups, so nobody else would end them. Who asked for HUP to be ignored (nohup)
-    gets that.
-    """
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            continue
-        with contextlib.suppress(ValueError):  # only the main thread may
-            before[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _without(steps: Sequence[Step], met: Collection[str]) -> Sequence[Step]:

@@ -1,22 +1,35 @@
-"""From a function to an invoke task: common options, one place where errors become exit codes."""
+"""The decorator of tasks: common options, one session for each call, errors turned into exit codes."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import Task, task
+from invoke.tasks import Task
+from invoke.tasks import task as invoke_task
 
-from tasks.core.errors import BadInput
+from tasks.core.errors import BadInput, Interrupted, LaunchError
+
+if TYPE_CHECKING:
+    from tasks.run.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder: configuration, files and fetched programs are below it."""
-
+ENGINES = ("k3d", "existing", "rehearsal")
+_OWN_CLUSTERS_ONLY = ("prepull", "registry", "cluster", "rehearse")
+"""Tasks about what a cluster is made from."""
+_READ_ONLY = ("plan", "status", "doctor")
+"""Tasks that run no plan, so that no view of a run shows the session's note."""
 _COMMON: Mapping[str, tuple[Any, str]] = {
     "profile": (None, "profile under config/, or a path of yours (default: OPENFRAME_PROFILE, then invoke.yaml)"),
     "set": ([], "set any setting: --set path=value; can be given again"),
@@ -28,73 +41,9 @@ _COMMON: Mapping[str, tuple[Any, str]] = {
 Body = Callable[..., int | None]
 
 
-def door(
-    *common: str,
-    help: Mapping[str, str] | None = None,  # noqa: A002 - invoke's own name
-    engine: str = "k3d",
-) -> Callable[[Body], Task[Any]]:
-    """Make a task of `body(session, **own options)`; `common`: which common options it takes, all if none is named.
-
-    `engine`: where the launch goes if no option says it.
-    """
-    names = tuple(common) or tuple(_COMMON)
-
-    def decorate(body: Body) -> Task[Any]:
-        own = list(inspect.signature(body).parameters.values())[1:]
-
-        def call(_context: Context, **given: Any) -> None:
-            from tasks.run.session import guarded
-
-            shared = {name: given.pop(name, _COMMON[name][0]) for name in names}
-            options = Options(
-                task=body.__name__.rstrip("_").replace("_", "-"),
-                profile=shared.get("profile"),
-                sets=tuple(shared.get("set") or ()),
-                engine=shared.get("engine") or engine,
-                context=shared.get("context"),
-                keep_going=bool(shared.get("keep_going")),
-                wait_lock=bool(shared.get("wait_lock")),
-            )
-            status = guarded(options, ROOT, lambda session: body(session, **given))
-            if status:
-                raise Exit(code=status)
-
-        call.__name__, call.__doc__ = body.__name__, body.__doc__
-        call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                inspect.Parameter("context_", inspect.Parameter.POSITIONAL_OR_KEYWORD),
-                *(p.replace(annotation=inspect.Parameter.empty) for p in own),
-                *(
-                    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=_COMMON[name][0])
-                    for name in names
-                ),
-            ]
-        )
-        told = {**{name: _COMMON[name][1] for name in names}, **(help or {})}
-        made: Task[Any] = task(
-            name=body.__name__.rstrip("_").replace("_", "-"),
-            iterable=_iterable(own, names),
-            help=told,
-            auto_shortflags=False,
-        )(call)
-        return made
-
-    return decorate
-
-
-def _iterable(own: Sequence[inspect.Parameter], names: Sequence[str]) -> list[str]:
-    lists = [parameter.name for parameter in own if isinstance(parameter.default, list)]
-    return [*lists, *(name for name in names if isinstance(_COMMON[name][0], list))]
-
-
-ENGINES = ("k3d", "existing", "rehearsal")
-_MAKING = ("prepull", "registry", "cluster", "rehearse")
-"""Tasks that are about what a cluster is made from."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What every task takes on its command line."""
+    """Values of the common options."""
 
     task: str
     profile: str | None = None
@@ -109,30 +58,164 @@ class Options:
         """Whether this project makes and removes the cluster, real or not."""
         return self.engine != "existing"
 
+    def check(self) -> None:
+        """Raises `BadInput` for options that have no meaning together."""
+        if self.engine not in ENGINES:
+            raise BadInput(
+                f"--engine is '{self.engine}'",
+                why="the engine says where the launch goes",
+                fix=f"use one of: {', '.join(ENGINES)}",
+            )
+        if not self.owns_cluster and self.task in _OWN_CLUSTERS_ONLY:
+            raise BadInput(
+                f"--engine existing has no meaning for `{self.task}`",
+                why="on an existing cluster no image, registry or node is this project's to make",
+                fix="leave --engine out; namespaces, secrets, manifests, helm and health work there",
+            )
+        if not self.owns_cluster and not self.context:
+            raise BadInput(
+                "--engine existing needs --context NAME",
+                why="the current context is never taken: it may be somebody's production",
+                fix="kubectl config get-contexts shows the names",
+            )
+        if self.owns_cluster and self.context:
+            raise BadInput(
+                f"--context {self.context} has no meaning with the engine {self.engine}",
+                why="this engine uses the private kubeconfig of its own cluster",
+                fix="add --engine existing, or leave --context out",
+            )
 
-def refuse(options: Options) -> None:
-    """Raises `BadInput` for options that have no meaning together."""
-    if options.engine not in ENGINES:
-        raise BadInput(
-            f"--engine is '{options.engine}'",
-            why="the engine says where the launch goes",
-            fix=f"use one of: {', '.join(ENGINES)}",
-        )
-    if options.engine == "existing" and options.task in _MAKING:
-        raise BadInput(
-            f"--engine existing has no meaning for `{options.task}`",
-            why="on an existing cluster no image, registry or node is this project's to make",
-            fix="leave --engine out; namespaces, secrets, manifests, helm and health work there",
-        )
-    if options.engine == "existing" and not options.context:
-        raise BadInput(
-            "--engine existing needs --context NAME",
-            why="the current context is never taken: it may be somebody's production",
-            fix="kubectl config get-contexts shows the names",
-        )
-    if options.engine != "existing" and options.context:
-        raise BadInput(
-            f"--context {options.context} has no meaning with the engine {options.engine}",
-            why="this engine uses the private kubeconfig of its own cluster",
-            fix="add --engine existing, or leave --context out",
-        )
+
+def task(
+    *common: str,
+    help: Mapping[str, str] | None = None,  # noqa: A002 - invoke's own name
+    engine: str = "k3d",
+    ask_ahead: bool = False,
+) -> Callable[[Body], Task[Any]]:
+    """Make an invoke task of `body(session, **own options)`, which `Task.body.__wrapped__` gives back.
+
+    `common`: the common options it takes, all if none is named. `engine`: where the launch goes if no option says it.
+    `ask_ahead`: the engine is asked while Python still imports what the body needs.
+    """
+    names = tuple(common) or tuple(_COMMON)
+
+    def decorate(body: Body) -> Task[Any]:
+        own = list(inspect.signature(body).parameters.values())[1:]
+        title = body.__name__.replace("_", "-")
+
+        def call(_context: Context, **given: Any) -> None:
+            shared = {name: given.pop(name, _COMMON[name][0]) for name in names}
+            options = Options(
+                task=title,
+                profile=shared.get("profile"),
+                sets=tuple(shared.get("set") or ()),
+                engine=shared.get("engine") or engine,
+                context=shared.get("context"),
+                keep_going=bool(shared.get("keep_going")),
+                wait_lock=bool(shared.get("wait_lock")),
+            )
+
+            def act(session: Session) -> int | None:
+                if ask_ahead:
+                    session.ask_ahead()
+                return body(session, **given)
+
+            status = run_task(options, act)
+            if status:
+                raise Exit(code=status)
+
+        call.__name__, call.__doc__ = body.__name__, body.__doc__
+        call.__wrapped__ = body  # type: ignore[attr-defined]
+        call.__signature__ = _signature(own, names)  # type: ignore[attr-defined]
+        made: Task[Any] = invoke_task(
+            name=title,
+            iterable=_lists(own, names),
+            help={**{name: _COMMON[name][1] for name in names}, **(help or {})},
+            auto_shortflags=False,
+        )(call)
+        return made
+
+    return decorate
+
+
+def _signature(own: Sequence[inspect.Parameter], names: Sequence[str]) -> inspect.Signature:
+    """What invoke makes options of: a task's own ones, then the common ones."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature(
+        [
+            inspect.Parameter("context_", kind),
+            *(parameter.replace(annotation=inspect.Parameter.empty) for parameter in own),
+            *(inspect.Parameter(name, kind, default=_COMMON[name][0]) for name in names),
+        ]
+    )
+
+
+def _lists(own: Sequence[inspect.Parameter], names: Sequence[str]) -> list[str]:
+    """Options that can be given again."""
+    lists = [parameter.name for parameter in own if isinstance(parameter.default, list)]
+    return [*lists, *(name for name in names if isinstance(_COMMON[name][0], list))]
+
+
+def run_task(options: Options, body: Callable[[Session], int | None], root: Path = ROOT) -> int:
+    """Run a task's body; its exit code. Expected errors become a message and a code here, and nowhere else."""
+    from tasks.process import children
+    from tasks.process.children import CHILDREN
+    from tasks.run.finish import show_error
+    from tasks.run.session import begin
+
+    CHILDREN.open()  # an earlier task of this process has closed it
+    children.close()
+    session: Session | None = None
+    try:
+        with _ended_by_signals():
+            session = begin(options, root, dict(os.environ))
+            gc.freeze()  # what has been read until now stays: no collection goes through it again
+            gc.enable()
+            if options.task in _READ_ONLY:
+                session.show_note()
+            try:
+                return body(session) or 0
+            finally:
+                session.drop_questions()
+    except Exit as ended:  # a run that did not end well, and has been shown
+        return ended.code
+    except LaunchError as error:
+        if session is not None:
+            session.show_note()
+        elif options.engine == "rehearsal":
+            from tasks.rehearsal.place import NOTE
+            from tasks.view.console import err
+
+            err([NOTE])
+        show_error(error)
+        return error.status
+    except KeyboardInterrupt:
+        CHILDREN.close(3.0)
+        interrupted = Interrupted("interrupted", why="it was told to end while no step was at work", fix="run it again")
+        show_error(interrupted)
+        return interrupted.status
+    finally:
+        CHILDREN.close(1.0)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """TERM (`kill`, a CI job that is cancelled) and HUP (a terminal that is closed) raise KeyboardInterrupt.
+
+    Programs lead their own process groups, so nobody else would end them. Where HUP is ignored (nohup) it stays so.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        with contextlib.suppress(ValueError):  # only the main thread may
+            before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

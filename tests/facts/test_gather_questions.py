@@ -13,9 +13,8 @@ from tasks.core.lock import held
 from tasks.facts.cluster import Presence
 from tasks.facts.gather import Questions, survey
 from tasks.process.children import CHILDREN
-from tasks.run.session import Session, begin, guarded
-from tasks.run.task import Options
-from tasks.up import locked
+from tasks.run.session import Session, begin
+from tasks.run.task import Options, run_task
 from tests import given
 from tests.given_engine import Machine
 from tests.programs import Answer
@@ -76,7 +75,7 @@ def test_answers_of_before_another_run_ended_are_dropped(machine: Machine, chang
         pass
     moment = asked(session).begun + changed
     os.utime(session.lock, (moment, moment))
-    with locked(session):
+    with session.locked():
         assert (left(session) is None) is anew
     session.drop_questions()
 
@@ -87,14 +86,14 @@ def test_answers_are_dropped_after_a_run_that_was_killed(machine: Machine) -> No
     session.lock.write_text("1 up 00:00:00\n")
     os.utime(session.lock, (1000.0, 1000.0))
     asked(session)
-    with locked(session):
+    with session.locked():
         assert left(session) is None
 
 
 def test_the_first_run_of_all_keeps_them(machine: Machine) -> None:
     session = machine.session()
     asked(session)
-    with locked(session):
+    with session.locked():
         assert left(session) is not None
     session.drop_questions()
 
@@ -143,7 +142,7 @@ def test_a_task_that_asks_ahead_ends_what_hangs(engine: Path) -> None:
         raise BadInput("it ends", why="for a reason", fix="do that")
 
     try:
-        assert guarded(Options(task="up"), given.ROOT, body) == 2
+        assert run_task(Options(task="up"), body) == 2
         assert set(engine.read_text().split()) == {"info", "ps"}
         assert not CHILDREN.alive()
     finally:

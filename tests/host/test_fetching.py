@@ -195,13 +195,13 @@ def test_make_tools_runs_the_plan_and_writes_no_latest_record(machine: Machine) 
 
 
 def test_the_command_takes_settings_as_tasks_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Options, Path, object]] = []
+    seen: list[tuple[Options, object]] = []
 
-    def guarded(options: Options, root: Path, body: object) -> int:
-        seen.append((options, root, body))
+    def run_task(options: Options, body: object) -> int:
+        seen.append((options, body))
         return 2
 
-    monkeypatch.setattr(command, "guarded", guarded)
+    monkeypatch.setattr(command, "run_task", run_task)
     assert command.main(["--profile", "ci", "--set", "tools.helm_url=http://m", "--set", "silent=true"]) == 2
     options = Options(task="tools", profile="ci", sets=("tools.helm_url=http://m", "silent=true"))
-    assert seen == [(options, Path(fetching.__file__).parents[2], tools)]
+    assert seen == [(options, tools)]

@@ -11,9 +11,8 @@ import pytest
 
 from tasks.process.command import Command, Completed, Programs
 from tasks.rehearse import rehearse
-from tasks.run.session import Session, guarded
-from tasks.run.task import Options
-from tests import given
+from tasks.run.session import Session
+from tasks.run.task import Options, run_task
 
 QUIET: tuple[str, ...] = ("pool.concurrency=4", "cluster.agents=1")
 RELEASES = (
@@ -61,7 +60,7 @@ class Played:
                 )
             return _ACTS[task](session)
 
-        return guarded(options, given.ROOT, body)
+        return run_task(options, body)
 
     def record(self) -> dict[str, Any]:
         """Of the last run."""

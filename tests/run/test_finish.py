@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
 from tasks.core.errors import LaunchError
 from tasks.engine import record
 from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
-from tasks.run.session import Ended
 from tests import given
 
 
@@ -35,9 +35,9 @@ def test_a_full_disk_hides_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(record, "write", full)
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(Exit) as caught:
         given.session(tmp_path).run(bad(), Bounds(work=1))
-    assert caught.value.status == 1
+    assert caught.value.code == 1
     told = capsys.readouterr().err
     assert told.index("it broke") < told.index("the record of this run could not be written")
     assert "No space left on device" in told
@@ -58,7 +58,7 @@ def test_a_log_folder_that_became_somebody_elses_is_told_after_the_end(
 ) -> None:
     session = given.session(tmp_path)
     Path(session.settings.log_dir).write_text("a file stands there")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         session.run(bad(), Bounds(work=1))
     told = capsys.readouterr().err
     assert told.index("it broke") < told.index("cannot be made")
@@ -101,7 +101,7 @@ def test_only_a_launch_that_went_well_is_in_the_benchmark_log(
     session = given.session(tmp_path)
     try:
         session.run(steps(), Bounds(work=3), facts=given.facts(tmp_path), launch=launch)
-    except Ended:
+    except Exit:
         assert steps is bad
     file = Path(session.settings.log_dir) / "cluster_setup_benchmark.log"
     text = file.read_text() if file.exists() else ""
@@ -117,7 +117,7 @@ def test_a_failed_run_says_how_to_look_at_what_it_left(
     facts.paths.state.mkdir(parents=True)
     if there:
         facts.paths.kubeconfig.touch()
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         given.session(tmp_path).run(bad(), Bounds(work=1), facts=facts)
     line = f"kubectl --kubeconfig '{facts.paths.kubeconfig}' get pods --all-namespaces"
     assert (line in capsys.readouterr().err) is told

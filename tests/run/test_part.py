@@ -31,7 +31,7 @@ class Around:
         self.runs: list[dict[str, Any]] = []
         self.held: list[bool] = []
         monkeypatch.setattr(module, "survey", self._survey)
-        monkeypatch.setattr(module, "ensure_programs", lambda _session: self.happened.append("programs"))
+        monkeypatch.setattr(FakeSession, "ensure_programs", lambda _session: self.happened.append("programs"))
         monkeypatch.setattr(FakeSession, "run", self._run)
 
     def _survey(self, _session: FakeSession, parts: tuple[str, ...], *, shared: bool) -> Facts:

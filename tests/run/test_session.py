@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.exceptions import Exit
 
 from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, Drifted, LaunchError, NoEngine, PlanError
 from tasks.core.redact import conceal
 from tasks.engine.step import Bounds, Context, Report, State, Step
-from tasks.run.session import Ended, Session, begin
+from tasks.run.session import Session, begin
 from tasks.run.task import Options
 from tests import given
 from tests.engine.schema import problems
@@ -165,9 +166,9 @@ def test_a_run_that_fails_ends_with_the_code_of_its_first_failure(
         context.cancelled.wait(5)
         raise Drifted("too late")
 
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(Exit) as caught:
         session.run([step("a", failing(error)), step("b", needs=("a",)), step("c", late)], WORK)
-    assert caught.value.status == status
+    assert caught.value.code == status
     (record,) = records(session)
     assert problems(record, SCHEMA) == []
     assert record["outcome"] == "failed"
@@ -180,9 +181,9 @@ def test_a_run_that_fails_ends_with_the_code_of_its_first_failure(
 
 def test_an_interrupt_ends_the_run_and_is_recorded(tmp_path: Path) -> None:
     session = given.session(tmp_path)
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(Exit) as caught:
         session.run([step("a", interrupting), step("b", needs=("a",))], WORK)
-    assert caught.value.status == 130
+    assert caught.value.code == 130
     (record,) = records(session)
     assert problems(record, SCHEMA) == []
     assert record["outcome"] == "interrupted"
@@ -191,7 +192,7 @@ def test_an_interrupt_ends_the_run_and_is_recorded(tmp_path: Path) -> None:
 
 def test_keep_going_lets_the_rest_end(tmp_path: Path) -> None:
     session = given.session(tmp_path, keep_going=True)
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         session.run([step("a", failing(LaunchError("no"))), step("b"), step("c", needs=("b",))], Bounds(work=1))
     states = {each["name"]: each["state"] for each in records(session)[0]["steps"]}
     assert states == {"a": "failed", "b": "ran", "c": "ran"}
@@ -210,7 +211,7 @@ def test_a_second_plan_goes_on_from_the_first_and_both_are_one_record(tmp_path: 
 
 def test_a_first_plan_that_fails_is_the_end(tmp_path: Path) -> None:
     session = given.session(tmp_path)
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         session.run([step("a", failing(LaunchError("no")))], WORK, last=False)
     assert records(session)[0]["outcome"] == "failed"
 
@@ -226,7 +227,7 @@ def test_silent_says_nothing_but_errors(tmp_path: Path, capsys: pytest.CaptureFi
     session = given.session(tmp_path, settings=given.settings(silent=True))
     session.run([step("a")], WORK)
     assert capsys.readouterr() == ("", "")
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         session.run([step("a", failing(LaunchError("it broke")))], WORK)
     out, err = capsys.readouterr()
     assert out == ""
@@ -236,7 +237,7 @@ def test_silent_says_nothing_but_errors(tmp_path: Path, capsys: pytest.CaptureFi
 def test_what_is_secret_is_in_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conceal("canary-0815-in-an-error")
     session = given.session(tmp_path)
-    with pytest.raises(Ended):
+    with pytest.raises(Exit):
         session.run([step("a", failing(LaunchError("it said canary-0815-in-an-error")))], WORK)
     out, err = capsys.readouterr()
     assert "canary" not in json.dumps(records(session)) + out + err
@@ -271,14 +272,13 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     from tasks.facts.gather import Questions
-    from tasks.up import locked
 
     made = given.session(tmp_path, task=task)
     made.paths.state.mkdir(parents=True)
     monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != made.paths.state)
     with pytest.raises(BadInput, match="openframe-dev cannot be used"):
         Questions(made)
-    with pytest.raises(BadInput, match="openframe-dev cannot be used"), locked(made):
+    with pytest.raises(BadInput, match="openframe-dev cannot be used"), made.locked():
         pytest.fail("it went on")
     assert isinstance(made.fake, FakePrograms)
     assert made.fake.calls == []

@@ -1,0 +1,287 @@
+"""From functions to invoke's tasks: options and help; each end of a task with its exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.program import Program
+
+from tasks.core.errors import (
+    BadInput,
+    ClusterAbsent,
+    ClusterStopped,
+    Drifted,
+    Interrupted,
+    LaunchError,
+    NoEngine,
+    PlanError,
+)
+from tasks.process.children import CHILDREN
+from tasks.process.command import Command, Programs
+from tasks.run.session import Session
+from tasks.run.task import Options, run_task, task
+from tests import given
+
+
+class Seen:
+    """What a call of a task came to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, status: int = 0) -> None:
+        self.options: Options | None = None
+        self.own: dict[str, Any] = {}
+        self.status = status
+        monkeypatch.setattr("tasks.run.task.run_task", self._run)
+
+    def _run(self, options: Options, body: Callable[[Session], int | None]) -> int:
+        self.options = options
+        body(given.session(Path("/nowhere")))
+        return self.status
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    return Seen(monkeypatch)
+
+
+def called(seen: Seen, *argv: str) -> Options:
+    """Call one task through invoke's own parser."""
+
+    @task(help={"deep": "how deep", "names": "which"})
+    def dig_it(session: Session, deep: bool = False, names: list[str] = [], form: str = "text") -> int | None:  # noqa: B006 - as invoke wants it
+        """Dig a hole."""
+        seen.own = {"deep": deep, "names": names, "form": form}
+        return None
+
+    @task("profile", "set")
+    def narrow(session: Session) -> int | None:
+        """Take few options."""
+        return None
+
+    Program(namespace=Collection(dig_it, narrow), version="0").run(["invoke", *argv], exit=True)
+    assert seen.options is not None
+    return seen.options
+
+
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [
+        ([], {}),
+        (["--profile", "ci"], {"profile": "ci"}),
+        (["--set", "a=1"], {"sets": ("a=1",)}),
+        (["--set", "a=1", "--set", "b=2", "--set", "a=3"], {"sets": ("a=1", "b=2", "a=3")}),
+        (["--set", "a=[x, y]"], {"sets": ("a=[x, y]",)}),
+        (["--engine", "existing", "--context", "team"], {"engine": "existing", "context": "team"}),
+        (["--engine="], {"engine": "k3d"}),
+        (["--keep-going", "--wait-lock"], {"keep_going": True, "wait_lock": True}),
+    ],
+)
+def test_common_options_reach_the_session(seen: Seen, argv: list[str], options: dict[str, Any]) -> None:
+    assert called(seen, "dig-it", *argv) == Options(**{"task": "dig-it", **options})
+
+
+def test_own_options_reach_the_body(seen: Seen) -> None:
+    called(seen, "dig-it", "--deep", "--names", "a", "--names", "b", "--form=json")
+    assert seen.own == {"deep": True, "names": ["a", "b"], "form": "json"}
+    called(seen, "dig-it")
+    assert seen.own == {"deep": False, "names": [], "form": "text"}
+
+
+def test_a_call_leaves_nothing_for_the_next(seen: Seen) -> None:
+    called(seen, "dig-it", "--set", "a=1")
+    assert called(seen, "dig-it").sets == ()
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["dig-it", "--nonsense"], "--nonsense"),
+        (["narrow", "--engine", "existing"], "--engine"),
+        (["bury-it"], "bury-it"),
+    ],
+)
+def test_what_nobody_knows_is_told_without_a_traceback(
+    seen: Seen, argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        called(seen, *argv)
+    assert caught.value.code == 1, "invoke's own code for what its parser refuses"
+    err = capsys.readouterr().err
+    assert told in err
+    assert "Traceback" not in err
+    assert seen.options is None
+
+
+@pytest.mark.parametrize("status", [1, 2, 3, 4, 5, 6, 130])
+def test_the_code_of_the_task_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    with pytest.raises(SystemExit) as caught:
+        called(Seen(monkeypatch, status), "dig-it")
+    assert caught.value.code == status
+
+
+def test_a_task_that_goes_well_lets_the_next_one_run(seen: Seen) -> None:
+    assert called(seen, "dig-it", "narrow").task == "narrow"
+
+
+def test_a_task_that_does_not_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, 4)
+    with pytest.raises(SystemExit):
+        called(seen, "dig-it", "narrow")
+    assert seen.options is not None
+    assert seen.options.task == "dig-it"
+
+
+def test_the_first_line_of_the_docstring_is_the_help(seen: Seen, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        called(seen, "--help", "dig-it")
+    out = capsys.readouterr().out
+    assert "Dig a hole." in out
+    assert "how deep" in out
+    assert "set any setting: --set path=value" in " ".join(out.split())
+    assert " -d," not in out, "short flags would change their meaning with each option that is added"
+
+
+def test_a_task_can_be_called_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, 3)
+
+    @task("profile")
+    def dig(session: Session) -> int | None:
+        """Dig."""
+        return None
+
+    with pytest.raises(Exit) as caught:
+        dig(Context())
+    assert caught.value.code == 3
+    assert seen.options == Options(task="dig")
+
+
+# -- how a task ends ------------------------------------------------------------------------------------
+
+OPTIONS = Options(task="status")
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The environment that `run_task` reads, without what the tests' own has."""
+    monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
+    for name in list(os.environ):
+        if name not in ("PATH", "LANG"):
+            monkeypatch.delenv(name)
+    for name, place in (("HOME", ""), ("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache"), ("TMPDIR", "")):
+        monkeypatch.setenv(name, str(tmp_path / place))
+    yield
+    CHILDREN.open()  # a task's end has closed it for this whole process
+
+
+def ended(body: Callable[[Session], int | None]) -> int:
+    return run_task(OPTIONS, body)
+
+
+def raising(error: BaseException) -> Callable[[Session], int | None]:
+    def body(_session: Session) -> int | None:
+        raise error
+
+    return body
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (LaunchError, 1),
+        (BadInput, 2),
+        (PlanError, 2),
+        (ClusterStopped, 3),
+        (ClusterAbsent, 4),
+        (Drifted, 5),
+        (NoEngine, 6),
+        (Interrupted, 130),
+    ],
+)
+def test_each_expected_error_has_its_code_and_no_traceback(
+    error: type[LaunchError], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(raising(error("it happened", why="for a reason", fix="do that"))) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split() for line in err.splitlines()][1:] == [["why:", "for", "a", "reason"], ["do:", "do", "that"]]
+    assert "it happened" in err
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(("given_", "status"), [(None, 0), (0, 0), (5, 5)])
+def test_what_a_body_returns_is_the_code(given_: int | None, status: int) -> None:
+    assert ended(lambda _session: given_) == status
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_run_that_was_told_already_is_not_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(raising(Exit(code=130))) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_bug_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ended(raising(ZeroDivisionError()))
+
+
+@pytest.mark.usefixtures("quiet")
+def test_wrong_settings_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("K3D_AGENTS", "many")
+    assert ended(lambda _session: pytest.fail("it must not begin")) == 2
+    assert "K3D_AGENTS" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_end_is_an_interrupt(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    """A job that is cancelled, a terminal that is closed: programs of the task must not outlive it."""
+    before = signal.getsignal(number)
+
+    def body(_session: Session) -> int | None:
+        signal.raise_signal(number)
+        pytest.fail("it goes on")
+
+    assert ended(body) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.usefixtures("quiet")
+def test_who_asked_that_a_closed_terminal_is_ignored_gets_that() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert ended(lambda _session: signal.raise_signal(signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_second_task_of_one_process_can_start_programs() -> None:
+    """`invoke namespaces secrets`: the first task's end lets no program live that is started after it."""
+
+    def body(session: Session) -> int | None:
+        return Programs(env=session.environ).run(Command(argv=(sys.executable, "-c", "print(1)"))).code
+
+    assert [ended(body), ended(body)] == [0, 0]
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("task", ["status", "helm"])
+def test_a_rehearsal_says_once_that_nothing_is_real_also_over_an_error(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEPLOY_LOG_DIR", str(tmp_path / "openframe-logs"))
+    options = Options(task=task, engine="rehearsal")
+    assert run_task(options, raising(BadInput("--format is 'x'"))) == 2
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("REHEARSAL: ") == 1
