@@ -9,8 +9,8 @@ from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import system_items
+from tasks.kube.objects import Key
 from tasks.kube.readiness import node_ready
-from tasks.kube.resources import Key
 from tasks.kube.wait import wait_ready
 from tasks.run import components
 from tasks.settings.step_names import API_READY, START_CLUSTER, SYSTEM_READY
@@ -99,7 +99,7 @@ def _reporting(facts: Facts) -> Action:
     """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
 
     def act(context: Context) -> Report | None:
-        from tasks.kube.client import wait_until
+        from tasks.kube.wait import poll
 
         ids = [node.id for node in facts.cluster.of("server", "agent")]
         found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
@@ -115,7 +115,7 @@ def _reporting(facts: Facts) -> Action:
             context.say(f"{len(since) - len(silent)} of {len(since)} nodes")
             return None if silent else True
 
-        wait_until(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
+        poll(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
         return Report(why=f"{len(since)} nodes")
 
     return act
@@ -128,7 +128,7 @@ def _later(time: str, start: str) -> bool:
 
 def _nodes(facts: Facts) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.kube.watch import watch_until
+        from tasks.kube.wait import watch
 
         wanted = expected_nodes(facts)
         seen: list[str] = []
@@ -141,7 +141,7 @@ def _nodes(facts: Facts) -> Action:
             return ready if ready and len(ready) >= (wanted or len(items)) else None
 
         telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
-        ready = watch_until(facts.watched(), look, context, telling=telling)
+        ready = watch(facts.watched(), look, context, telling=telling)
         return Report(why=f"{len(ready)} nodes")
 
     return act
@@ -149,8 +149,8 @@ def _nodes(facts: Facts) -> Action:
 
 def _endpoints(facts: Facts) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.kube.client import wait_until
-        from tasks.kube.endpoints import endpoints
+        from tasks.kube.client import endpoints
+        from tasks.kube.wait import poll
 
         bad: list[str] = []
 
@@ -159,7 +159,7 @@ def _endpoints(facts: Facts) -> Action:
             bad[:] = [f"{each.name}: {each.detail}" for each in found if each.state == "failing"]
             return [each.name for each in found if each.state == "ok"] if not bad else None
 
-        good = wait_until(look, context, pause=0.2, cap=1.0, telling=lambda: "; ".join(bad))
+        good = poll(look, context, pause=0.2, cap=1.0, telling=lambda: "; ".join(bad))
         return Report(why=f"{len(good)} answer")
 
     return act

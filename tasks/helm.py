@@ -14,9 +14,8 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
 from tasks.kube.apply import line
-from tasks.kube.objects import digest
+from tasks.kube.objects import Key, digest
 from tasks.kube.releases import LiveRelease, releases, unreadable, wanted_refs
-from tasks.kube.resources import Key
 from tasks.kube.wait import wait_ready
 from tasks.process.command import Command, Completed
 from tasks.run.apply import ending
@@ -173,10 +172,10 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
     before: dict[Key, Mapping[str, Any]] = {}
 
     def act(context: Context) -> Report | None:
-        from tasks.kube.wait import answers_again
+        from tasks.run.apply import api_back
         from tasks.run.release_conflicts import resolved
 
-        answers_again(facts, context)
+        api_back(facts, context)
         if context.attempt > 1:
             _clear_own(facts, release, context)
         server_side = _server_side(facts, release, context)

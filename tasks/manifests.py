@@ -260,7 +260,7 @@ def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: 
 
 def _served(facts: Facts, crds: list[dict[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.kube.resources import Key
+        from tasks.kube.objects import Key
         from tasks.kube.wait import wait_ready
 
         refs = [

@@ -97,7 +97,7 @@ def _gone(facts: Facts, names: Sequence[str]) -> Step:
     """What goes into a namespace that is being deleted is refused."""
 
     def act(context: Context) -> Report | None:
-        from tasks.kube.client import wait_until
+        from tasks.kube.wait import poll
 
         left: dict[str, str] = {}
 
@@ -111,7 +111,7 @@ def _gone(facts: Facts, names: Sequence[str]) -> Step:
             context.say(f"{len(left)} of {len(names)} are still there")
             return None if left else True
 
-        wait_until(look, context, telling=lambda: "; ".join(f"{name}: {held}" for name, held in left.items()))
+        poll(look, context, telling=lambda: "; ".join(f"{name}: {held}" for name, held in left.items()))
         return None
 
     return Step(

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from tasks.kube.objects import key
-from tasks.kube.resources import root
+from tasks.kube.objects import key, root
 from tests.given_live import KINDS, FakeApi, Object, uid_given
 from tests.given_watch import Told
 

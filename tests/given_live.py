@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
 
 from tasks.clients import helm
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.client import ApiError, content
-from tasks.kube.objects import FIELD_MANAGER, key
+from tasks.kube.objects import Key, key
 from tasks.kube.ownership import CREATED_BY, marked
 from tasks.kube.releases import LiveRelease
-from tasks.kube.resources import Key
 
 Object = dict[str, Any]
 KINDS: Mapping[tuple[str, str], tuple[str, bool]] = {

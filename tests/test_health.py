@@ -12,7 +12,8 @@ from tasks import health
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.health import ENDPOINTS, NODES, expected_nodes, system_refs, well
-from tasks.kube.client import ApiError, NotInTime
+from tasks.kube.client import ApiError
+from tasks.kube.wait import NotInTime
 from tasks.run.components import IN_USE
 from tasks.settings.step_names import SYSTEM_READY
 from tests import given

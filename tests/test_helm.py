@@ -15,8 +15,8 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import State
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
+from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
-from tasks.kube.resources import Key
 from tasks.run.charts import chart_of, fingerprint
 from tasks.run.launch import fitted
 from tasks.settings.schema import Settings

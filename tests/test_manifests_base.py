@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY, key
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY, key
 from tasks.manifests import NODE_LOCAL_DNS, POLICIES, QUOTAS_FILE, STORAGE, base, ingress_namespace
 from tasks.settings.schema import Settings
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY
 from tasks.namespaces import namespaces
 
 

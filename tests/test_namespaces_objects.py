@@ -8,7 +8,7 @@ import pytest
 
 from tasks import manifests, namespaces
 from tasks.engine.step import Stopped
-from tasks.kube.client import NotInTime
+from tasks.kube.wait import NotInTime
 from tasks.namespaces import GONE, THEIRS
 from tasks.namespaces import namespaces as wanted
 from tasks.settings.step_names import NAMESPACES

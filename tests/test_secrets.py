@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.kubectl import apply
+from tasks.clients.kubectl import FIELD_MANAGER, apply
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
 from tasks.kube.apply import stream
 from tasks.kube.drift import decoded
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY
 from tasks.secrets import Skipped, docker_config, secrets
 from tasks.settings.schema import Settings
 

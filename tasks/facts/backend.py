@@ -45,7 +45,7 @@ class Network:
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """By certificate, or through kubectl."""
-        from tasks.kube.client import open_api
+        from tasks.kube.https import open_api
 
         return open_api(kubeconfig, programs)
 

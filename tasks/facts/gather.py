@@ -106,12 +106,13 @@ _STARTS = 10.0
 def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
     from tasks.facts.objects import look
-    from tasks.kube.client import NotInTime, Patient, until_ready
+    from tasks.kube.client import Patient
+    from tasks.kube.wait import NotInTime, api_ready
 
     if facts.engine != "existing" and not _reachable(facts):
         fetch_kubeconfig(facts, None, port=_first_api(facts.cluster))
         try:  # one that was started a moment ago needs a little; one that is dead never answers
-            until_ready(facts.api, Context(step="the cluster's API", deadline=_STARTS), cap=0.25)
+            api_ready(facts.api, Context(step="the cluster's API", deadline=_STARTS), cap=0.25)
         except NotInTime:
             raise _silent(facts) from None
     interesting = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}

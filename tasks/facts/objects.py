@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from tasks.kube.client import Api, ApiError
+from tasks.kube.client import Api, ApiError, endpoints
 from tasks.kube.components import Use, component, in_use
-from tasks.kube.endpoints import endpoints
+from tasks.kube.objects import Key, Resources, live, path, root
 from tasks.kube.ownership import CREATED_BY
 from tasks.kube.readiness import node_ready, workload_ready
 from tasks.kube.releases import LiveRelease, releases
-from tasks.kube.resources import Key, Resources, live, path, root
 
 
 @contextlib.contextmanager

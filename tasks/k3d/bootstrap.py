@@ -27,9 +27,9 @@ def first_answer(facts: Facts) -> Action:
     """Wait until the server's port speaks TLS: then its kubeconfig is written."""
 
     def act(context: Context) -> Report | None:
-        from tasks.kube.client import wait_until
+        from tasks.kube.wait import poll
 
-        wait_until(lambda: facts.reach.server_answers(*address(facts)) or None, context, pause=0.05, cap=0.1)
+        poll(lambda: facts.reach.server_answers(*address(facts)) or None, context, pause=0.05, cap=0.1)
         return None
 
     return act
@@ -80,9 +80,9 @@ def api_ready(facts: Facts) -> Action:
     """Wait until /readyz is 200 with the admin certificate; a refusal of it ends the wait within seconds."""
 
     def act(context: Context) -> Report | None:
-        from tasks.kube.client import until_ready
+        from tasks.kube.wait import api_ready
 
-        until_ready(facts.api, context, pause=0.05, cap=0.1)
+        api_ready(facts.api, context, pause=0.05, cap=0.1)
         return None
 
     return act

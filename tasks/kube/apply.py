@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.redact import redact
 from tasks.kube.client import ApiError, Direct
-from tasks.kube.resources import Resources, display, path
+from tasks.kube.objects import Resources, display, path
 
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"})
 """kubectl's own choice of validation (kubectl: `--validate=strict`): a field that does not exist is an error."""

@@ -16,18 +16,13 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tasks.clients import kubectl
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Context
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
 
-_T = TypeVar("_T")
 READ = 32.0
 """Seconds for the answer to a read: kubectl's own limit for discovery (client-go: `defaultTimeout`)."""
 WRITE = 65.0
 """Seconds for the answer to a write: the server itself ends one after 60 s (kube-apiserver: `--request-timeout`), in
 which it may query several admission webhooks, each for up to 30 s."""
-_SETTLES = 5.0
-"""Seconds that a refusal of a server that starts must last until it counts: its clock may be a little ahead, and the
-server before it may still hold the port."""
 
 
 class ApiError(LaunchError):
@@ -255,19 +250,6 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
     return found
 
 
-def open_api(kubeconfig: Path, programs: Programs) -> Api:
-    """The API of a private kubeconfig: by certificate where it has one, else through kubectl."""
-    access = credentials(kubeconfig.read_text(encoding="utf-8"))
-    if access is not None:
-        from tasks.kube.https import CertApi
-
-        try:
-            return CertApi(access)
-        except (ValueError, ssl.SSLError):
-            pass  # what is wrong with its certificates, kubectl tells
-    return KubectlApi(programs, kubeconfig)
-
-
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
     """Whether something speaks TLS there; who it is, is not asked."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: reading them costs 15 ms
@@ -293,29 +275,6 @@ def ready(api: Api) -> bool:
     if code == 401 or (code == 403 and "system:anonymous" in text):
         content("/readyz", code, text)
     return code in (200, 403)  # who may not read /readyz is answered all the same
-
-
-def until_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, cap: float = 1.0) -> None:
-    """Wait until the API is ready. Raises `NotInTime`, and what `ready` raises once that has lasted a few seconds."""
-    refused: list[tuple[float, ApiError]] = []
-
-    def look() -> bool | None:
-        try:
-            answer = ready(api())
-        except ApiError as error:
-            refused.append((time.monotonic(), error))
-            if time.monotonic() - refused[0][0] >= _SETTLES:
-                raise
-            return None
-        refused.clear()
-        return answer or None
-
-    try:
-        wait_until(look, context, pause=pause, cap=cap)
-    except NotInTime:
-        if refused:
-            raise refused[-1][1] from None
-        raise
 
 
 class Patient:
@@ -352,44 +311,41 @@ def _passes(error: ApiError, path: str) -> bool:
     return isinstance(error, NoAnswer | Busy) or error.code in (429, 502, 503, 504)
 
 
-class NotInTime(LaunchError):
-    """A wait has passed its deadline."""
+_PLAIN = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
+_HOOKS = ("start-apiserver-admission-initializer", "start-kube-apiserver-admission-initializer")
+"""The admission hook's name today, and the one that ended before 1.30 (measured on 1.30 to 1.36)."""
 
 
-def not_in_time(context: Context, why: str) -> NotInTime:
-    """The error of a wait that has passed its deadline."""
-    return NotInTime(
-        f"'{context.step}' was not there within {context.deadline:g} s",
-        why=why,
-        fix="invoke doctor checks the machine; timeouts.* are settings",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One answer. `state` is ok, failing, or not offered: that is no failure."""
+
+    name: str
+    state: str
+    detail: str = ""
 
 
-def wait_until(
-    look: Callable[[], _T | None],
-    context: Context,
-    *,
-    pause: float = 0.2,
-    cap: float = 1.0,
-    telling: Callable[[], str] = lambda: "",
-) -> _T:
-    """Ask until there is a value. Raises `NotInTime` with what `telling` says, `Stopped` when cancelled.
+def endpoints(api: Api) -> list[Endpoint]:
+    """Ask them all. A server that does not answer at all fails in each."""
+    try:
+        verbose = api.raw("/readyz?verbose")[1]
+    except ApiError as error:
+        return [Endpoint(name=path, state="failing", detail=error.why or error.what) for path in _PLAIN]
+    offered = set(re.findall(r"\[[+-]\](?:poststarthook/)?(\S+)", verbose))
+    hooks = [f"/healthz/poststarthook/{hook}" for hook in _HOOKS if hook in offered] or [
+        f"/healthz/poststarthook/{_HOOKS[0]}"
+    ]
+    return [_ask(api, path) for path in (*_PLAIN, *hooks)]
 
-    Answers that are transient errors count as "not yet"; others are raised at once.
-    """
-    end = time.monotonic() + context.deadline
-    last = ""
-    while True:
-        try:
-            found = look()
-        except ApiError as error:
-            if not error.transient:
-                raise
-            found, last = None, f"{error.what} {error.why}".strip()
-        if found is not None:
-            return found
-        left = end - time.monotonic()
-        if left <= 0:
-            raise not_in_time(context, telling() or last)
-        context.wait(min(pause, left))
-        pause = min(cap, pause * 1.3)
+
+def _ask(api: Api, path: str) -> Endpoint:
+    try:
+        code, text = api.raw(path)
+    except ApiError as error:
+        return Endpoint(name=path, state="failing", detail=error.why or error.what)
+    if code == 200:
+        return Endpoint(name=path, state="ok")
+    if code in (403, 404):
+        return Endpoint(name=path, state="not offered", detail=f"HTTP {code}")
+    failed = re.findall(r"\[-\](\S+) failed", text)
+    return Endpoint(name=path, state="failing", detail=", ".join(failed) or f"HTTP {code}")

@@ -21,7 +21,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
-from tasks.kube.client import READ, WRITE, ApiError, Busy, Credentials, NoAnswer, content, explained
+from tasks.kube.client import (
+    READ,
+    WRITE,
+    Api,
+    ApiError,
+    Busy,
+    Credentials,
+    KubectlApi,
+    NoAnswer,
+    content,
+    credentials,
+    explained,
+)
+from tasks.process.command import Programs
 
 _CONNECT = 5.0
 """Seconds for a connection and its TLS handshake, and for the answer of a health endpoint."""
@@ -231,3 +244,14 @@ def _trust(access: Credentials) -> ssl.SSLContext:
 def _close(kept: deque[http.client.HTTPSConnection]) -> None:
     while kept:
         kept.pop().close()
+
+
+def open_api(kubeconfig: Path, programs: Programs) -> Api:
+    """The API of a private kubeconfig: by certificate where it has one, else through kubectl."""
+    access = credentials(kubeconfig.read_text(encoding="utf-8"))
+    if access is not None:
+        try:
+            return CertApi(access)
+        except (ValueError, ssl.SSLError):
+            pass  # what is wrong with its certificates, kubectl tells
+    return KubectlApi(programs, kubeconfig)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tasks.kube.objects import Key
 from tasks.kube.readiness import waits_for
-from tasks.kube.resources import Key
 
 if TYPE_CHECKING:
     from tasks.core.yaml import YamlError

@@ -10,7 +10,7 @@ from tasks.diagnose.events import is_old_news, pulling_trouble
 from tasks.diagnose.pods import Trouble, events_trouble, pod_trouble, workload_trouble
 from tasks.diagnose.workloads import condition, part, worst
 from tasks.kube.client import Api, ApiError
-from tasks.kube.resources import Key
+from tasks.kube.objects import Key
 
 Item = Mapping[str, Any]
 _REVISION = "deployment.kubernetes.io/revision"

@@ -4,20 +4,144 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context
-from tasks.kube.client import Api, ApiError, NotInTime
+from tasks.kube.client import Api, ApiError, ready
+from tasks.kube.objects import Key, Resources, live
 from tasks.kube.readiness import workload_ready
-from tasks.kube.resources import Key, Resources, live
-from tasks.kube.watch import direct_of, watch_until
+from tasks.kube.watch import Watched, direct_of
 
 if TYPE_CHECKING:
     from tasks.diagnose.workloads import Trouble
-    from tasks.facts.facts import Facts
+
+
+_T = TypeVar("_T")
+
+
+class NotInTime(LaunchError):
+    """A wait has passed its deadline."""
+
+
+def not_in_time(context: Context, why: str) -> NotInTime:
+    """The error of a wait that has passed its deadline."""
+    return NotInTime(
+        f"'{context.step}' was not there within {context.deadline:g} s",
+        why=why,
+        fix="invoke doctor checks the machine; timeouts.* are settings",
+    )
+
+
+def poll(
+    look: Callable[[], _T | None],
+    context: Context,
+    *,
+    pause: float = 0.2,
+    cap: float = 1.0,
+    telling: Callable[[], str] = lambda: "",
+) -> _T:
+    """Ask until there is a value. Raises `NotInTime` with what `telling` says, `Stopped` when cancelled.
+
+    Answers that are transient errors count as "not yet"; others are raised at once.
+    """
+    end = time.monotonic() + context.deadline
+    last = ""
+    while True:
+        try:
+            found = look()
+        except ApiError as error:
+            if not error.transient:
+                raise
+            found, last = None, f"{error.what} {error.why}".strip()
+        if found is not None:
+            return found
+        left = end - time.monotonic()
+        if left <= 0:
+            raise not_in_time(context, telling() or last)
+        context.wait(min(pause, left))
+        pause = min(cap, pause * 1.3)
+
+
+_SETTLES = 5.0
+"""Seconds that a refusal of a server that starts must last until it counts: its clock may be a little ahead, and the
+server before it may still hold the port."""
+
+
+def api_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, cap: float = 1.0) -> None:
+    """Wait until the API is ready. Raises `NotInTime`, and what `ready` raises once that has lasted a few seconds."""
+    refused: list[tuple[float, ApiError]] = []
+
+    def look() -> bool | None:
+        try:
+            answer = ready(api())
+        except ApiError as error:
+            refused.append((time.monotonic(), error))
+            if time.monotonic() - refused[0][0] >= _SETTLES:
+                raise
+            return None
+        refused.clear()
+        return answer or None
+
+    try:
+        poll(look, context, pause=pause, cap=cap)
+    except NotInTime:
+        if refused:
+            raise refused[-1][1] from None
+        raise
+
+
+_LOOK_ANYWAY = 1.0
+"""Seconds after which a wait looks again without having been told: what it reads may not be watched."""
+
+
+_ASK_ANYWAY = 10.0
+"""Seconds after which a wait asks the API itself, whatever the feeds say: one may have fallen silent."""
+
+
+_GATHER = 0.02
+"""Seconds between a change and the look at it: changes come in groups."""
+
+
+def watch(
+    api: Api,
+    look: Callable[[Api], _T | None],
+    context: Context,
+    *,
+    telling: Callable[[], str] = lambda: "",
+) -> _T:
+    """Look until there is a value, at each change that the API tells of; asked at intervals where it is not watched.
+
+    What a feed says may be older than what the step before has written: a value counts when the API itself says so
+    too. The API itself is also asked now and then, and when time is over. Raises as `poll` does.
+    """
+    if not isinstance(api, Watched):
+        return poll(lambda: look(api), context, telling=telling)
+    end = time.monotonic() + context.deadline
+    last, asked = "", time.monotonic()
+    forget = context.cancelled.call(api.changes.notify)
+    try:
+        while True:
+            now, seen = time.monotonic(), api.changes.count
+            left = end - now
+            try:
+                if left <= 0 or now - asked >= _ASK_ANYWAY or look(api) is not None:
+                    asked = now
+                    if (found := look(api.direct)) is not None:
+                        return found
+            except ApiError as error:
+                if not error.transient:
+                    raise
+                last = f"{error.what} {error.why}".strip()
+            if left <= 0:
+                raise not_in_time(context, telling() or last)
+            context.wait(0)  # a cancellation that came before the changes were counted
+            api.changes.wait(seen, min(_LOOK_ANYWAY, left))
+            context.wait(_GATHER)
+    finally:
+        forget()
+
 
 _LOOK_CLOSER = 2.0
 """Seconds between two questions for the pods of what is not ready."""
@@ -80,7 +204,7 @@ def wait_ready(
 
     try:
         said = lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late)  # noqa: E731 - a word for the wait
-        return watch_until(api, look, context, telling=said)
+        return watch(api, look, context, telling=said)
     except NotInTime as error:
         raise _explained(api, late, error, doubt) from None
 
@@ -150,32 +274,3 @@ def known_nodes(api: Api) -> list[Mapping[str, Any]] | None:
 def named(key: Key) -> str:
     """For people: deployment/web."""
     return f"{key.kind.lower()}/{key.name}"
-
-
-class Silent(LaunchError):
-    """The API has gone silent in the middle of a launch, and has not come back."""
-
-
-def answers_again(facts: Facts, context: Context) -> None:
-    """Before another attempt: wait until the API is ready, at most `timeouts.api` seconds.
-
-    A server whose k3s has ended is started again by the engine, and is back after some seconds: longer than the pauses
-    between attempts. Raises `Silent`, with what is known of the nodes, and
-    `ApiError` where the API that is back refuses this login.
-    """
-    if context.attempt == 1:
-        return
-    from tasks.kube.client import NotInTime, until_ready
-
-    seconds = min(context.deadline, facts.settings.timeouts.api)
-    try:
-        until_ready(facts.api, replace(context, deadline=seconds))
-    except NotInTime:
-        ended = "; ".join(facts.outputs.ended.values())
-        raise Silent(
-            f"the API of the cluster '{facts.name}' went silent, and was not back within {seconds:g} s",
-            why=ended or "its nodes' containers run",
-            fix=f"docker logs k3d-{facts.name}-server-0 tells why; `invoke up` goes on from here"
-            if facts.engine != "existing"
-            else "ask those who run the cluster; `invoke up --engine existing` goes on from here",
-        ) from None

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from tasks.engine.step import Cancel, Context
-from tasks.kube.client import Api, ApiError, Direct, Stream, not_in_time, wait_until
+from tasks.engine.step import Cancel
+from tasks.kube.client import Api, ApiError, Direct, Stream
 
-_T = TypeVar("_T")
 Item = Mapping[str, Any]
 Place = tuple[str, str]
 """Namespace and name."""
@@ -36,15 +34,9 @@ _LASTS = 300
 """Seconds that a watch is asked to last; then it is begun again."""
 _PAUSES = (0.2, 2.0)
 """Seconds before a broken watch is begun again: at first, and at most."""
-_LOOK_ANYWAY = 1.0
-"""Seconds after which a wait looks again without having been told: what it reads may not be watched."""
-_ASK_ANYWAY = 10.0
-"""Seconds after which a wait asks the API itself, whatever the feeds say: one may have fallen silent."""
-_GATHER = 0.02
-"""Seconds between a change and the look at it: changes come in groups."""
 
 
-class Bell:
+class Changes:
     """Counts changes, and wakes those who wait for one."""
 
     def __init__(self) -> None:
@@ -56,7 +48,7 @@ class Bell:
         """Changes so far."""
         return self._count
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something has changed."""
         with self._changed:
             self._count += 1
@@ -71,8 +63,8 @@ class Bell:
 class _Feed:
     """One kind, as it is now."""
 
-    def __init__(self, api: Direct, path: str, bell: Bell) -> None:
-        self._api, self._path, self._bell = api, path, bell
+    def __init__(self, api: Direct, path: str, changes: Changes) -> None:
+        self._api, self._path, self._changes = api, path, changes
         self._lock = threading.Lock()
         self._items: dict[Place, Item] = {}
         self._stream: Stream | None = None
@@ -101,7 +93,7 @@ class _Feed:
                 pause = min(_PAUSES[1], pause * 2)
             finally:
                 self.current = False
-                self._bell.ring()
+                self._changes.notify()
             self._over.wait(pause)
 
     def _list(self) -> str:
@@ -117,7 +109,7 @@ class _Feed:
         if self._over.is_set():
             stream.close()
         self.current = True
-        self._bell.ring()
+        self._changes.notify()
         for line in stream:
             event = json.loads(line)
             if event["type"] == "ERROR":  # the version is too old: list again
@@ -131,7 +123,7 @@ class _Feed:
                 self._items.pop(_place(item), None)
             else:
                 self._items[_place(item)] = item
-        self._bell.ring()
+        self._changes.notify()
 
 
 class Watched:
@@ -139,7 +131,7 @@ class Watched:
 
     def __init__(self, direct: Direct) -> None:
         self.direct = direct
-        self.bell = Bell()
+        self.changes = Changes()
         self._lock = threading.Lock()
         self._feeds: dict[str, _Feed] = {}
         self._closed = False
@@ -178,7 +170,7 @@ class Watched:
         with self._lock:
             feed = self._feeds.get(path)
             if feed is None:
-                feed = self._feeds[path] = _Feed(self.direct, path, self.bell)
+                feed = self._feeds[path] = _Feed(self.direct, path, self.changes)
                 if self._closed:
                     feed.close()
             return feed
@@ -191,42 +183,3 @@ def _place(item: Item) -> Place:
 def direct_of(api: Api) -> Api:
     """The API itself, behind feeds."""
     return api.direct if isinstance(api, Watched) else api
-
-
-def watch_until(
-    api: Api,
-    look: Callable[[Api], _T | None],
-    context: Context,
-    *,
-    telling: Callable[[], str] = lambda: "",
-) -> _T:
-    """Look until there is a value, at each change that the API tells of; asked at intervals where it is not watched.
-
-    What a feed says may be older than what the step before has written: a value counts when the API itself says so
-    too. The API itself is also asked now and then, and when time is over. Raises as `wait_until` does.
-    """
-    if not isinstance(api, Watched):
-        return wait_until(lambda: look(api), context, telling=telling)
-    end = time.monotonic() + context.deadline
-    last, asked = "", time.monotonic()
-    forget = context.cancelled.call(api.bell.ring)
-    try:
-        while True:
-            now, seen = time.monotonic(), api.bell.count
-            left = end - now
-            try:
-                if left <= 0 or now - asked >= _ASK_ANYWAY or look(api) is not None:
-                    asked = now
-                    if (found := look(api.direct)) is not None:
-                        return found
-            except ApiError as error:
-                if not error.transient:
-                    raise
-                last = f"{error.what} {error.why}".strip()
-            if left <= 0:
-                raise not_in_time(context, telling() or last)
-            context.wait(0)  # the bell has rung for a cancellation that came before it was counted
-            api.bell.wait(seen, min(_LOOK_ANYWAY, left))
-            context.wait(_GATHER)
-    finally:
-        forget()

@@ -92,7 +92,7 @@ def enter(session: Session) -> Session:
 
 def _brought(facts: Facts) -> dict[str, list[list[object]]]:
     """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
-    from tasks.kube.resources import built_in, of_k3s
+    from tasks.kube.objects import built_in, of_k3s
 
     found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
     if facts.settings.manifests.files:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tasks.clients.kubectl import FIELD_MANAGER
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
 from tasks.kube.apply import ordered
-from tasks.kube.drift import same
-from tasks.kube.managers import Conflict, conflicts, notes
-from tasks.kube.objects import FIELD_MANAGER, Key, key
-from tasks.kube.resources import display
+from tasks.kube.drift import Conflict, conflicts, notes, same
+from tasks.kube.objects import Key, display, key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +110,9 @@ def applying(
 
     def act(context: Context) -> Report | None:
         from tasks.kube.client import Direct
-        from tasks.kube.wait import answers_again
         from tasks.run.sending import ByKubectl, Hopes, OneByOne, definer, send
 
-        answers_again(facts, context)
+        api_back(facts, context)
         api = facts.api()
         sender = (
             OneByOne(facts, api, context)
@@ -129,3 +128,32 @@ def applying(
         return send(sender, api, ordered(objects), hopes, context)
 
     return act
+
+
+class ApiLost(LaunchError):
+    """The API has gone silent in the middle of a launch, and has not come back."""
+
+
+def api_back(facts: Facts, context: Context) -> None:
+    """Before another attempt: wait until the API is ready, at most `timeouts.api` seconds.
+
+    A server whose k3s has ended is started again by the engine, and is back after some seconds: longer than the pauses
+    between attempts. Raises `ApiLost`, with what is known of the nodes, and `ApiError` where the API that is back
+    refuses this login.
+    """
+    if context.attempt == 1:
+        return
+    from tasks.kube.wait import NotInTime, api_ready
+
+    seconds = min(context.deadline, facts.settings.timeouts.api)
+    try:
+        api_ready(facts.api, replace(context, deadline=seconds))
+    except NotInTime:
+        ended = "; ".join(facts.outputs.ended.values())
+        raise ApiLost(
+            f"the API of the cluster '{facts.name}' went silent, and was not back within {seconds:g} s",
+            why=ended or "its nodes' containers run",
+            fix=f"docker logs k3d-{facts.name}-server-0 tells why; `invoke up` goes on from here"
+            if facts.owns_cluster
+            else "ask those who run the cluster; `invoke up --engine existing` goes on from here",
+        ) from None

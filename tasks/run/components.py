@@ -12,7 +12,7 @@ from tasks.facts.facts import Facts
 from tasks.facts.objects import Live, system_items
 from tasks.k3d.arguments import disabled
 from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
-from tasks.kube.resources import Key
+from tasks.kube.objects import Key
 from tasks.settings.step_names import API_READY
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
 
 def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float) -> list[str]:
     """Wait until nothing is missing; what still is when the time is over are notes, which fail nothing."""
-    from tasks.kube.client import NotInTime, wait_until
+    from tasks.kube.wait import NotInTime, poll
 
     left: list[str] = []
 
@@ -203,7 +203,7 @@ def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float)
         return None if left else True
 
     try:
-        wait_until(look, replace(context, deadline=min(seconds, context.deadline)), pause=0.2, cap=1.0)
+        poll(look, replace(context, deadline=min(seconds, context.deadline)), pause=0.2, cap=1.0)
     except NotInTime:
         return left
     return []

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tasks.clients import kubectl
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.diagnose.command import run_command
 from tasks.kube.apply import line, not_taken, place_of, put, stream
 from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
-from tasks.kube.objects import FIELD_MANAGER
+from tasks.kube.objects import Key, Resources
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
-from tasks.kube.resources import Key, Resources
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

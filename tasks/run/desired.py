@@ -7,8 +7,7 @@ from typing import Any
 
 from tasks import manifests, namespaces
 from tasks.facts.facts import Facts
-from tasks.kube.objects import key
-from tasks.kube.resources import Key
+from tasks.kube.objects import Key, key
 
 
 def wanted_objects(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:

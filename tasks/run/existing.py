@@ -10,9 +10,8 @@ from tasks.core.errors import BadInput
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Shape
 from tasks.facts.gather import with_live
-from tasks.kube.objects import key
+from tasks.kube.objects import display, key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
-from tasks.kube.resources import display
 from tasks.process.command import CommandFailed, Programs
 from tasks.run.desired import contents
 from tasks.run.kustomize import kustomized

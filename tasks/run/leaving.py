@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from tasks.facts.facts import Facts
 from tasks.facts.objects import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
 from tasks.kube.client import Patient
-from tasks.kube.foreign import belonging, strangers
-from tasks.kube.ownership import CREATED_BY, created_by
+from tasks.kube.objects import Key, Resources, live
+from tasks.kube.ownership import CREATED_BY, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease
-from tasks.kube.resources import Key, Resources, live
 from tasks.run.release_ownership import is_pending
 from tasks.settings.releases import named
 
@@ -72,7 +71,7 @@ class Look:
 
     def guests(self) -> dict[str, list[str]]:
         """By namespace of ours: what others have in it, or what cannot be seen."""
-        found = strangers(self.inside.items, self.belongs)
+        found = foreign_objects(self.inside.items, self.belongs)
         for namespace, name in self.all:
             if namespace in self.spaces and (namespace, name) not in self.own:
                 found.setdefault(namespace, []).insert(0, f"release {name}")

@@ -50,7 +50,7 @@ def _place(obj: Mapping[str, Any]) -> Place:
 
 def _counting(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> Action:
     def act(context: Context) -> Report | None:
-        from tasks.kube.watch import watch_until
+        from tasks.kube.wait import watch
 
         left = {_place(each) for each in quotas}
         wanted = frozenset(left)
@@ -65,7 +65,7 @@ def _counting(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> Action:
         def telling() -> str:
             return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
 
-        watch_until(facts.watched(), counted, context, telling=telling)
+        watch(facts.watched(), counted, context, telling=telling)
         return Report(why=f"{len(written)} of {len(wanted)} are of namespaces without pods" if written else "")
 
     return act

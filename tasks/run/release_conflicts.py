@@ -14,9 +14,9 @@ from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.kube.apply import stream
 from tasks.kube.client import ApiError
-from tasks.kube.managers import Conflict, conflicts, notes, yielding
+from tasks.kube.drift import Conflict, conflicts, notes, yielding
+from tasks.kube.objects import Key, Resources, live
 from tasks.kube.releases import documents
-from tasks.kube.resources import Key, Resources, live
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer

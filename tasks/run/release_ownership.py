@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm
 from tasks.diagnose.command import run_command
-from tasks.kube.objects import key
+from tasks.kube.objects import Resources, display, key, live
 from tasks.kube.ownership import CREATED_BY, Foreign, owner_of, refused
 from tasks.kube.releases import LiveRelease, documents, releases
-from tasks.kube.resources import Resources, display, live
 from tasks.run.apply import ending
 
 if TYPE_CHECKING:

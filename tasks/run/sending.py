@@ -22,8 +22,7 @@ from tasks.facts.facts import Facts
 from tasks.kube.apply import Refused, line, put, stream
 from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, Patient, explained
 from tasks.kube.drift import same
-from tasks.kube.objects import Key, key
-from tasks.kube.resources import Resources, built_in, display, live, of_k3s
+from tasks.kube.objects import Key, Resources, built_in, display, key, live, of_k3s
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.run.creating import create_or_update
 from tasks.settings.step_names import SYSTEM_READY, install_name

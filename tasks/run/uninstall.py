@@ -17,12 +17,10 @@ from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Found, all_of, in_namespaces, kinds, kinds_of
 from tasks.k3d.removal import TASK
-from tasks.kube.client import wait_until
-from tasks.kube.foreign import belonging, strangers
-from tasks.kube.objects import deletion_blockers
-from tasks.kube.ownership import CREATED_BY
+from tasks.kube.objects import Resources, deletion_blockers, live
+from tasks.kube.ownership import CREATED_BY, belonging, foreign_objects
 from tasks.kube.releases import LiveRelease, releases
-from tasks.kube.resources import Resources, live
+from tasks.kube.wait import poll
 from tasks.run.creating import delete
 from tasks.run.leaving import Left, Look, Target, few, needs_of, shown, uid
 from tasks.run.release_ownership import is_pending
@@ -119,7 +117,7 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
         context.say(f"{len(left)} of {len(targets)} are still there")
         return None if left else True
 
-    wait_until(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
+    poll(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
 
 
 def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
@@ -177,7 +175,7 @@ def _deleting_namespaces(facts: Facts, left: Left) -> Action:
             return None if guests else True
 
         telling = lambda: "; ".join(f"{name}: {few(each)}" for name, each in guests.items())  # noqa: E731
-        wait_until(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
+        poll(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
         _delete(facts, left.namespaces, context)
         _until_gone(facts, left.namespaces, context)
         return None
@@ -189,6 +187,6 @@ def _new_guests(facts: Facts, inside: Found, left: Left, silent: Sequence[str]) 
     """What has come into these namespaces since they were looked at, and is not on its way out."""
     own = belonging(inside.items, facts.environment, left.parts, left.known)
     going = {key for key, item in inside.items.items() if item["metadata"].get("deletionTimestamp")}
-    found = strangers(inside.items, own | going)
+    found = foreign_objects(inside.items, own | going)
     unseen = [*silent, *inside.unseen]
     return {**found, **({"what cannot be listed": unseen} if unseen else {})}

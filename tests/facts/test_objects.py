@@ -9,7 +9,7 @@ import pytest
 
 from tasks.facts.objects import concurrently, look
 from tasks.kube.client import ApiError
-from tasks.kube.resources import Key
+from tasks.kube.objects import Key
 from tests.given_live import FakeApi, deployment, job, manifest, node, obj, stored
 
 SPACE, MAP = obj("Namespace", "shop"), obj("ConfigMap", "m", "shop")

@@ -16,7 +16,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Cancel, Stopped
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.bootstrap import address, api_ready, fetch_kubeconfig, first_answer, read_kubeconfig
-from tasks.kube import client
+from tasks.kube import client, https, wait
 from tasks.process.command import CommandFailed
 from tests.given import context, facts
 from tests.programs import Answer, FakePrograms
@@ -118,7 +118,7 @@ def test_another_failure_of_the_copy_is_told(tmp_path: Path) -> None:
 
 def test_the_api_is_opened_anew_with_a_new_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = facts(tmp_path, programs(archive(WRITTEN)))
-    monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(https, "open_api", lambda _path, _programs: object())
     fetch_kubeconfig(given, None)
     first = given.api()
     assert given.api() is first
@@ -150,8 +150,8 @@ def test_nobody_answers_at_a_closed_port(tmp_path: Path) -> None:
 
 def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = iter([False, False, True])
-    monkeypatch.setattr(client, "ready", lambda _api: next(said))
-    monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(wait, "ready", lambda _api: next(said))
+    monkeypatch.setattr(https, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
@@ -164,8 +164,8 @@ def test_a_wait_ends_when_it_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Facts], Action]
 ) -> None:
     monkeypatch.setattr(client, "port_answers", lambda _host, _port: False)
-    monkeypatch.setattr(client, "ready", lambda _api: False)
-    monkeypatch.setattr(client, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(wait, "ready", lambda _api: False)
+    monkeypatch.setattr(https, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")

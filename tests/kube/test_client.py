@@ -20,16 +20,13 @@ from tasks.kube.client import (
     Credentials,
     KubectlApi,
     NoAnswer,
-    NotInTime,
     Patient,
     credentials,
-    open_api,
     port_answers,
     ready,
-    until_ready,
-    wait_until,
 )
-from tasks.kube.https import CertApi
+from tasks.kube.https import CertApi, open_api
+from tasks.kube.wait import NotInTime, api_ready, poll
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed
 from tests.fake_kubectl import FakeApi, FakePrograms
 from tests.tls import Certificates, Served, access, kubeconfig
@@ -243,10 +240,10 @@ REFUSALS = [
 
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.kube.client._SETTLES", 0.2)
+    monkeypatch.setattr("tasks.kube.wait._SETTLES", 0.2)
     api, began = FakeApi({"/readyz": answer}), time.monotonic()
     with pytest.raises(ApiError) as caught:
-        until_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
+        api_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
     assert 0.15 < time.monotonic() - began < 5
     assert not caught.value.transient
     assert caught.value.cause in ("api-login", "")
@@ -256,7 +253,7 @@ def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypat
 def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
     api = FakeApi({"/readyz": answer})
     with pytest.raises(ApiError):
-        until_ready(lambda: api, waiting(0.1), pause=0.01)
+        api_ready(lambda: api, waiting(0.1), pause=0.01)
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
@@ -269,7 +266,7 @@ def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
             api.answers["/readyz"] = (200, "ok")
         return api
 
-    until_ready(asked, waiting(), pause=0.01)
+    api_ready(asked, waiting(), pause=0.01)
 
 
 class Slow(FakeApi):
@@ -349,7 +346,7 @@ class Looks:
 
 def test_it_is_asked_until_there_is_a_value() -> None:
     look = Looks(None, ApiError(0, "refused"), ApiError(503, "etcd"), ApiError(429, "slow down"), 0)
-    assert wait_until(look, waiting(), pause=0.01) == 0
+    assert poll(look, waiting(), pause=0.01) == 0
     assert look.count == 5
 
 
@@ -357,7 +354,7 @@ def test_it_is_asked_until_there_is_a_value() -> None:
 def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
     look = Looks(None, error)
     with pytest.raises(type(error)) as caught:
-        wait_until(look, waiting(), pause=0.01)
+        poll(look, waiting(), pause=0.01)
     assert caught.value is error
     assert look.count == 2
 
@@ -365,11 +362,11 @@ def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
 def test_a_deadline_tells_the_last_error_or_what_was_missing() -> None:
     began = time.monotonic()
     with pytest.raises(NotInTime, match=r"'api' was not there within 0\.2 s") as caught:
-        wait_until(Looks(ApiError(0, "refused", "port 1")), waiting(0.2), pause=0.05)
+        poll(Looks(ApiError(0, "refused", "port 1")), waiting(0.2), pause=0.05)
     assert 0.2 <= time.monotonic() - began < 2
     assert caught.value.why == "refused port 1"
     with pytest.raises(NotInTime) as caught:
-        wait_until(Looks(None), waiting(0.1), pause=0.05, telling=lambda: "one of two")
+        poll(Looks(None), waiting(0.1), pause=0.05, telling=lambda: "one of two")
     assert caught.value.why == "one of two"
 
 
@@ -379,7 +376,7 @@ def test_it_is_asked_once_more_at_the_deadline() -> None:
     def look() -> bool | None:
         return True if time.monotonic() - began >= 0.2 else None
 
-    assert wait_until(look, waiting(0.2), pause=30)
+    assert poll(look, waiting(0.2), pause=30)
 
 
 def test_cancelling_ends_the_wait_at_once() -> None:
@@ -387,14 +384,14 @@ def test_cancelling_ends_the_wait_at_once() -> None:
     threading.Timer(0.1, cancelled.set).start()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        wait_until(Looks(None), waiting(30, cancelled), pause=20)
+        poll(Looks(None), waiting(30, cancelled), pause=20)
     assert time.monotonic() - began < 3
 
 
 def test_pauses_grow_to_their_cap() -> None:
     look = Looks(None)
     with pytest.raises(NotInTime):
-        wait_until(look, waiting(0.5), pause=0.001, cap=0.1)
+        poll(look, waiting(0.5), pause=0.001, cap=0.1)
     assert 10 < look.count < 40
 
 
@@ -402,7 +399,7 @@ def test_a_failed_command_is_not_an_answer() -> None:
     """What a wait asks by a program fails the wait, unless it says otherwise."""
     failed = CommandFailed(Completed(command=Command(argv=("x",)), code=1, out="", err="no", seconds=0))
     with pytest.raises(CommandFailed):
-        wait_until(Looks(failed), waiting())
+        poll(Looks(failed), waiting())
 
 
 def test_a_kubeconfig_that_is_nested_without_end_is_left_to_kubectl() -> None:

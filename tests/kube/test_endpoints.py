@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.client import ApiError
-from tasks.kube.endpoints import Endpoint, endpoints
+from tasks.kube.client import ApiError, Endpoint, endpoints
 from tests.fake_kubectl import FakeApi
 
 NOW, THEN = "start-apiserver-admission-initializer", "start-kube-apiserver-admission-initializer"

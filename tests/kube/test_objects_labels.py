@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY, Key, digest, finish, key
+from tasks.clients.kubectl import FIELD_MANAGER
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY, Key, digest, finish, key
 
 
 def config_map(**metadata: Any) -> dict[str, Any]:

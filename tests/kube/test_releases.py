@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tasks.kube.objects import Key
 from tasks.kube.releases import refs, releases, wanted_refs
-from tasks.kube.resources import Key
 
 MANIFEST = """
 ---

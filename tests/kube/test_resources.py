@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.kube.client import ApiError
-from tasks.kube.resources import Key, Resources, live, path, root
+from tasks.kube.objects import Key, Resources, live, path, root
 from tests.fake_kubectl import FakeApi
 
 CORE = {

@@ -11,10 +11,10 @@ import pytest
 from tasks.diagnose.workloads import Trouble
 from tasks.engine.step import Stopped
 from tasks.kube import wait as module
-from tasks.kube.client import Api, ApiError, NotInTime, Stream
-from tasks.kube.resources import Key
+from tasks.kube.client import Api, ApiError, Stream
+from tasks.kube.objects import Key
 from tasks.kube.unready import pods_of
-from tasks.kube.wait import Failed, judged, named, wait_ready
+from tasks.kube.wait import Failed, NotInTime, judged, named, wait_ready
 from tasks.kube.watch import Watched
 from tests.given_live import FakeApi, Object, deployment, eager, job, node, obj
 
@@ -227,7 +227,7 @@ class Unwatched(FakeApi):
 
 def test_a_feed_and_the_api_itself_are_two_who_say_that_nothing_new_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing else changes any more, nothing would wake the wait for a second look."""
-    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 60.0)
+    monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 60.0)
     monkeypatch.setattr("tasks.kube.watch._PAUSES", (60.0, 60.0))
     api = Unwatched(deployment("web", "shop"))
     api.answers["/apis/apps/v1/deployments"] = ApiError(403, "the API answered 403", "not for you")

@@ -89,11 +89,11 @@ def test_a_bookmark_is_no_object(api: Watched, direct: Scripted) -> None:
 
 def test_changes_ring_the_bell(api: Watched, direct: Scripted) -> None:
     watch(api)
-    seen = api.bell.count
+    seen = api.changes.count
     direct.stream.tell("BOOKMARK", {"metadata": {}})
     direct.stream.tell("MODIFIED", pod("one"))
-    api.bell.wait(seen, 5)
-    assert api.bell.count == seen + 1
+    api.changes.wait(seen, 5)
+    assert api.changes.count == seen + 1
 
 
 @pytest.mark.parametrize("path", [PODS, "/api/v1/nodes"])

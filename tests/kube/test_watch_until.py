@@ -10,8 +10,9 @@ from functools import partial
 import pytest
 
 from tasks.engine.step import Cancel, Context, Stopped
-from tasks.kube.client import Api, ApiError, NotInTime
-from tasks.kube.watch import Watched, watch_until
+from tasks.kube.client import Api, ApiError
+from tasks.kube.wait import NotInTime, watch
+from tasks.kube.watch import Watched
 from tests.given_watch import Object, Scripted, until, watching
 
 PODS = "/api/v1/pods"
@@ -24,7 +25,7 @@ def pod(phase: str) -> Object:
 @pytest.fixture(autouse=True)
 def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is looked at but for a change."""
-    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 60.0)
+    monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 60.0)
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_what_is_there_is_found_at_once_and_the_api_has_confirmed_it(api: Watche
     change(direct, "Running")
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     look = Look(api)
-    assert watch_until(api, look, waiting()) == [pod("Running")]
+    assert watch(api, look, waiting()) == [pod("Running")]
     assert (look.feeds, look.api, direct.asked) == (1, 1, [PODS])
 
 
@@ -97,7 +98,7 @@ def test_it_wakes_when_a_change_is_told(api: Watched, direct: Scripted) -> None:
     look = Look(api)
     beside(lambda: change(direct, "Running"), look)
     began = time.monotonic()
-    assert watch_until(api, look, waiting())
+    assert watch(api, look, waiting())
     assert time.monotonic() - began < 2
     assert (look.feeds, look.api) == (2, 1)
 
@@ -112,7 +113,7 @@ def test_as_long_as_the_feed_says_no_the_api_is_not_asked(api: Watched, direct: 
         change(direct, "Running")
 
     beside(changes, look)
-    watch_until(api, look, waiting())
+    watch(api, look, waiting())
     assert direct.asked == [PODS]
 
 
@@ -125,7 +126,7 @@ def test_changes_that_come_together_are_one_look(api: Watched, direct: Scripted)
         change(direct, "Running")
 
     beside(changes, look)
-    watch_until(api, look, waiting())
+    watch(api, look, waiting())
     assert look.feeds < 20
 
 
@@ -135,7 +136,7 @@ def test_a_feed_of_before_our_own_write_does_not_count(api: Watched, direct: Scr
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     look = Look(api)
     beside(lambda: change(direct, "Running"), look)
-    watch_until(api, look, waiting())
+    watch(api, look, waiting())
     assert (look.feeds, look.api) == (2, 2)
 
 
@@ -143,7 +144,7 @@ def test_what_counts_is_what_the_api_itself_says(api: Watched, direct: Scripted)
     direct.stream.tell("MODIFIED", {**pod("Running"), "of": "the feed"})
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     direct.lists[PODS] = [{**pod("Running"), "of": "the API"}]
-    assert watch_until(api, Look(api), waiting())[0]["of"] == "the API"
+    assert watch(api, Look(api), waiting())[0]["of"] == "the API"
 
 
 def test_a_cancelled_wait_ends_at_once(api: Watched) -> None:
@@ -151,7 +152,7 @@ def test_a_cancelled_wait_ends_at_once(api: Watched) -> None:
     beside(cancelled.set, look)
     began = time.monotonic()
     with pytest.raises(Stopped):
-        watch_until(api, look, waiting(cancelled=cancelled))
+        watch(api, look, waiting(cancelled=cancelled))
     assert time.monotonic() - began < 2
     assert look.feeds == 1
 
@@ -161,7 +162,7 @@ def test_one_that_was_cancelled_before_ends_at_once(api: Watched) -> None:
     cancelled.set()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        watch_until(api, Look(api), waiting(cancelled=cancelled))
+        watch(api, Look(api), waiting(cancelled=cancelled))
     assert time.monotonic() - began < 2
 
 
@@ -172,18 +173,18 @@ def test_nobody_is_woken_when_the_wait_is_over(api: Watched, direct: Scripted, d
     until(lambda: api.get(PODS)["items"][0]["phase"] == "Running")
     context = waiting(deadline)
     try:
-        watch_until(api, Look(api), context)
+        watch(api, Look(api), context)
     except NotInTime:
         assert not deadline
-    seen = api.bell.count
+    seen = api.changes.count
     context.cancelled.set()
-    assert api.bell.count == seen
+    assert api.changes.count == seen
 
 
 def test_a_deadline_tells_what_was_missing(api: Watched) -> None:
     began = time.monotonic()
     with pytest.raises(NotInTime, match=r"'a step' was not there within 0\.2 s") as caught:
-        watch_until(api, Look(api), waiting(0.2), telling=lambda: "one of two")
+        watch(api, Look(api), waiting(0.2), telling=lambda: "one of two")
     assert 0.2 <= time.monotonic() - began < 2
     assert caught.value.why == "one of two"
 
@@ -193,7 +194,7 @@ def test_a_deadline_tells_the_last_error_where_nothing_else_is_known(api: Watche
         raise ApiError(503, "the API answered 503", "etcd")
 
     with pytest.raises(NotInTime) as caught:
-        watch_until(api, look, waiting(0.1))
+        watch(api, look, waiting(0.1))
     assert caught.value.why == "the API answered 503 etcd"
 
 
@@ -201,19 +202,19 @@ def test_a_feed_that_has_fallen_silent_fails_no_wait(api: Watched, direct: Scrip
     """A connection can die without a word, as when a machine sleeps."""
     look = Look(api)
     direct.lists[PODS] = [pod("Running")]
-    assert watch_until(api, look, waiting(0.2)) == [pod("Running")]
+    assert watch(api, look, waiting(0.2)) == [pod("Running")]
     assert (look.feeds, look.api) == (1, 1)
 
 
 def test_a_feed_that_has_fallen_silent_holds_up_no_wait(
     api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 0.02)
-    monkeypatch.setattr("tasks.kube.watch._ASK_ANYWAY", 0.1)
+    monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 0.02)
+    monkeypatch.setattr("tasks.kube.wait._ASK_ANYWAY", 0.1)
     look = Look(api)
     direct.lists[PODS] = [pod("Running")]
     began = time.monotonic()
-    assert watch_until(api, look, waiting()) == [pod("Running")]
+    assert watch(api, look, waiting()) == [pod("Running")]
     assert 0.1 <= time.monotonic() - began < 5
     assert look.feeds > look.api == 1
 
@@ -224,7 +225,7 @@ def test_an_answer_that_may_pass_is_waited_out(api: Watched, direct: Scripted) -
     direct.lists[PODS] = ApiError(429, "slow down")
     look = Look(api)
     beside(lambda: change(direct, "Running"), look)
-    assert watch_until(api, look, waiting())
+    assert watch(api, look, waiting())
 
 
 @pytest.mark.parametrize("error", [ApiError(403, "no rights"), ValueError("a bug")])
@@ -234,17 +235,17 @@ def test_what_cannot_pass_is_raised(api: Watched, error: Exception) -> None:
 
     context = waiting()
     with pytest.raises(type(error)) as caught:
-        watch_until(api, look, context)
+        watch(api, look, context)
     assert caught.value is error
-    seen = api.bell.count
+    seen = api.changes.count
     context.cancelled.set()
-    assert api.bell.count == seen, "an error that has left forgets its bell too"
+    assert api.changes.count == seen, "an error that has left forgets its changes too"
 
 
 def test_what_is_not_watched_is_looked_at_all_the_same(
     api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 0.02)
+    monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 0.02)
     path = "/api/v1/secrets"
     direct.lists[path] = []
 
@@ -253,7 +254,7 @@ def test_what_is_not_watched_is_looked_at_all_the_same(
             direct.lists[path] = [{"metadata": {"name": "s"}}]
         return True if api.get(path)["items"] else None
 
-    assert watch_until(api, look, waiting())
+    assert watch(api, look, waiting())
     assert direct.asked.count(path) == 5, "once more, of the API itself"
 
 
@@ -264,8 +265,8 @@ def test_an_api_without_feeds_is_asked_at_intervals(direct: Scripted) -> None:
         looks.append(api)
         return len(looks) if len(looks) == 2 else None
 
-    assert watch_until(direct, look, waiting()) == 2
+    assert watch(direct, look, waiting()) == 2
     assert looks == [direct, direct]
     with pytest.raises(NotInTime) as caught:
-        watch_until(direct, lambda _api: None, waiting(0), telling=lambda: "one of two")
+        watch(direct, lambda _api: None, waiting(0), telling=lambda: "one of two")
     assert caught.value.why == "one of two"

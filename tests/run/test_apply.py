@@ -9,8 +9,7 @@ import pytest
 
 from tasks.engine.step import State, Step
 from tasks.kube.client import WRITE
-from tasks.kube.objects import finish
-from tasks.kube.resources import display
+from tasks.kube.objects import display, finish
 from tasks.run.apply import apply_step, difference
 from tests import given
 from tests.given_live import FakeApi, holding, obj, ran, reached

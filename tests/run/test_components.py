@@ -14,8 +14,8 @@ from tasks.engine.step import Report, Step
 from tasks.facts.backend import Network
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.kube.client import NotInTime
 from tasks.kube.components import Use
+from tasks.kube.wait import NotInTime
 from tasks.run import components
 from tasks.run.components import IN_USE
 from tasks.run.launch import PARTS, launch

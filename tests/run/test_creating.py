@@ -10,9 +10,8 @@ import pytest
 
 from tasks.kube.apply import Refused
 from tasks.kube.client import Api, ApiError, KubectlApi
-from tasks.kube.objects import key
+from tasks.kube.objects import Resources, key
 from tasks.kube.ownership import Foreign, created_by
-from tasks.kube.resources import Resources
 from tasks.run.creating import create_or_update, delete
 from tests import given
 from tests.given_direct import DirectApi, refusal

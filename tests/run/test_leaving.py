@@ -201,7 +201,7 @@ def test_who_may_list_only_some_namespaces_leaves_those(tmp_path: Path) -> None:
 
 
 def tuple_key(name: str) -> Any:
-    from tasks.kube.resources import Key
+    from tasks.kube.objects import Key
 
     return Key("v1", "Namespace", None, name)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
-from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY
 from tasks.run.own_manifests import kustomized, user_objects
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.engine.step import Report
 from tasks.facts.facts import Facts
-from tasks.kube.client import ApiError, NotInTime
+from tasks.kube.client import ApiError
+from tasks.kube.wait import NotInTime
 from tasks.kube.watch import Watched
 from tasks.run.quotas import counted_step
 from tests import given
@@ -186,7 +187,7 @@ def test_another_quota_of_the_namespace_is_not_ours(facts: Facts) -> None:
 
 
 def test_it_ends_when_the_api_tells_of_the_last_one(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.kube.watch._LOOK_ANYWAY", 60.0)
+    monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 60.0)
     api = DirectApi(quota("a"), pod("a"))
     reached(facts, api)
     said: list[str] = []

@@ -8,8 +8,8 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.facts.facts import Facts
-from tasks.kube.client import NotInTime
 from tasks.kube.objects import finish, key
+from tasks.kube.wait import NotInTime
 from tasks.run.leaving import Left, Target, look
 from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, steps
 from tests import given

@@ -11,7 +11,7 @@ import pytest
 from tasks.core import redact
 from tasks.kube.apply import Refused, put
 from tasks.kube.client import ApiError, explained
-from tasks.kube.resources import Resources
+from tasks.kube.objects import Resources
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import obj
 

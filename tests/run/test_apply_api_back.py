@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.engine.step import Cancel, Stopped
-from tasks.kube.wait import Silent, answers_again
+from tasks.run.apply import ApiLost, api_back
 from tests.given import context, facts, settings
 from tests.programs import FakePrograms
 
@@ -30,13 +30,13 @@ class Api:
 
 def test_a_first_attempt_asks_nothing(tmp_path: Path) -> None:
     api = Api(0)
-    answers_again(facts(tmp_path, FakePrograms(), _api=[api]), context())
+    api_back(facts(tmp_path, FakePrograms(), _api=[api]), context())
     assert api.asked == 0
 
 
 def test_another_one_waits_until_it_is_back(tmp_path: Path) -> None:
     api = Api(2)
-    answers_again(facts(tmp_path, FakePrograms(), _api=[api]), replace(context(), attempt=2))
+    api_back(facts(tmp_path, FakePrograms(), _api=[api]), replace(context(), attempt=2))
     assert api.asked == 3
 
 
@@ -47,8 +47,8 @@ def test_another_one_waits_until_it_is_back(tmp_path: Path) -> None:
 def test_one_that_does_not_come_back(tmp_path: Path, ended: dict[str, str], why: str) -> None:
     given = facts(tmp_path, FakePrograms(), settings=settings(timeouts={"api": 0.05}), _api=[Api(10**6)])
     given.outputs.ended.update(ended)
-    with pytest.raises(Silent) as caught:
-        answers_again(given, replace(context(), attempt=2))
+    with pytest.raises(ApiLost) as caught:
+        api_back(given, replace(context(), attempt=2))
     assert "not back within 0.05 s" in caught.value.what
     assert why in caught.value.why
     assert "k3d-openframe-dev-server-0" in caught.value.fix
@@ -59,6 +59,4 @@ def test_it_ends_when_the_step_is_stopped(tmp_path: Path) -> None:
     cancelled = Cancel()
     cancelled.set()
     with pytest.raises(Stopped):
-        answers_again(
-            facts(tmp_path, FakePrograms(), _api=[Api(10**6)]), replace(context(), attempt=2, cancelled=cancelled)
-        )
+        api_back(facts(tmp_path, FakePrograms(), _api=[Api(10**6)]), replace(context(), attempt=2, cancelled=cancelled))
