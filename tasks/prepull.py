@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
+from tasks.core.units import megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.facts import Facts
@@ -75,7 +76,7 @@ def _pull(facts: Facts, image: str, cache: str | None) -> Action:
         other = _other_platform(facts, image, context)
         if other and image not in only_listed(facts):
             raise _unfit(facts, image, other)
-        told = "pulled" if brought is None else f"through {cache}{f', {brought / 1e6:.0f} MB' if brought else ''}"
+        told = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
         return Report(why=f"{told}; it exists for {other} alone" if other else told, exit_code=0)
 
     return act

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.core.units import memory_bytes
 from tasks.engine.step import Context, Stopped
 from tasks.facts.cluster import MARKER
 from tasks.facts.facts import Shape
@@ -19,7 +20,6 @@ from tasks.facts.owner import Owner, owner
 from tasks.k3d.recorded import remembered
 from tasks.settings.derived import k3s_image, registries_in_use, registry_containers
 from tasks.settings.schema import Settings
-from tasks.settings.words import memory_bytes
 from tests import given
 from tests.facts.docker_info import LINUX
 from tests.facts.inspected import NO_FILE_20, container, registry

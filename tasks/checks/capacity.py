@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level, Remedy
+from tasks.core.units import GIB, gib, memory_bytes
 from tasks.settings.k3s_arguments import value_of
 
-_GIB = 1024**3
-LEAST_DISK, GOOD_DISK = 2 * _GIB, 10 * _GIB
+LEAST_DISK, GOOD_DISK = 2 * GIB, 10 * GIB
 """Bytes free: below the first a node's images do not fit, below the second a few charts fill it."""
 EVICTION = 0.05
 """Free share below which k3s marks its nodes and evicts pods (k3s: `eviction-hard`, imagefs and nodefs)."""
-LEAST_MEMORY = 2 * _GIB
+LEAST_MEMORY = 2 * GIB
 """k3s's documentation: a server needs 2 GB."""
 OVERCOMMIT = 1.5
 """Limits are no reservations: a plan may promise more than there is, but not without end."""
@@ -50,7 +50,7 @@ def memory(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             check="memory",
             level=Level.WARNING,
-            what=f"the engine has {_gib(have)}",
+            what=f"the engine has {gib(have)}",
             why="a k3s server alone needs 2 GiB; what does not fit is killed, mostly the API server",
             fix="give the engine more memory (Docker Desktop: Settings, Resources; `colima start --memory 8`)",
         )
@@ -59,13 +59,13 @@ def memory(facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             check="memory",
             level=Level.WARNING,
-            what=f"{_nodes(facts)} may use {_gib(planned)}, and the engine has {_gib(have)}",
+            what=f"{_nodes(facts)} may use {gib(planned)}, and the engine has {gib(have)}",
             why="limits are no reservations, but if they are used the kernel kills something",
             fix=f"`K3D_AGENTS={agents} invoke up`, or lower K3D_MEMORY_LIMIT_AGENT",
         )
     else:
-        bound = f", which may use {_gib(planned)}" if planned else ", without limits"
-        yield Finding(check="memory", level=Level.OK, what=f"{_gib(have)} for {_nodes(facts)}{bound}")
+        bound = f", which may use {gib(planned)}" if planned else ", without limits"
+        yield Finding(check="memory", level=Level.OK, what=f"{gib(have)} for {_nodes(facts)}{bound}")
 
 
 def disk(facts: HostFacts) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def disk(facts: HostFacts) -> Iterator[Finding]:
     if found is None:
         yield Finding(check="disk", level=Level.UNKNOWN, what=_unseen(facts))
         return
-    what = f"{_gib(found.free)} of {_gib(found.total)} free below {engine.root_dir}"
+    what = f"{gib(found.free)} of {gib(found.total)} free below {engine.root_dir}"
     evicts = found.free < EVICTION * found.total and not _own_eviction(facts)
     if found.free < LEAST_DISK or evicts:
         yield Finding(
@@ -128,8 +128,6 @@ def inotify(facts: HostFacts) -> Iterator[Finding]:
 
 def _planned(facts: HostFacts) -> tuple[int, int, int]:
     """Limits of a server and of an agent, and of all nodes together; bytes."""
-    from tasks.settings.words import memory_bytes
-
     cluster = facts.settings.cluster
     server, agent = memory_bytes(cluster.limits.server_memory), memory_bytes(cluster.limits.agent_memory)
     total = cluster.servers * server + facts.agents * agent
@@ -153,7 +151,3 @@ def _nodes(facts: HostFacts) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f} GiB"

@@ -15,6 +15,7 @@ from tasks.checks.facts import HostFacts, Hub
 from tasks.checks.finding import Finding, Level
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import parse
+from tasks.core.units import MIB, gib
 from tasks.facts.secret_source import login_text
 
 if TYPE_CHECKING:
@@ -86,14 +87,13 @@ def _by_network(environ: Mapping[str, str]) -> Ask:
     return lambda url, headers, method: open_address(url, headers, environ, _PATIENCE, method)
 
 
-_MIB = 1024**2
-K3S, OTHER = 250 * _MIB, 60 * _MIB
+K3S, OTHER = 250 * MIB, 60 * MIB
 """Bytes on the engine's disk: the node image, and one of the small ones (registry, proxy, tools)."""
-NODE = 300 * _MIB
+NODE = 300 * MIB
 """k3s unpacks its own programs in each node (k3s: `/var/lib/rancher/k3s/data`)."""
-SYSTEM = 900 * _MIB
+SYSTEM = 900 * MIB
 """Images of k3s's own pods in all nodes together, unpacked and packed, and in the caches."""
-RELEASE = 500 * _MIB
+RELEASE = 500 * MIB
 """Images of one chart: a few of some 60 MiB each, packed and unpacked, in a node and in a cache."""
 SYSTEM_PULLS, RELEASE_PULLS = 8, 2
 """Pulls from Docker Hub: k3s's pods have rancher/… images; a chart may have some, or none."""
@@ -105,12 +105,12 @@ def room(facts: HostFacts) -> Iterator[Finding]:
         return
     need = _bytes(facts)
     left = facts.disk.free - need
-    what = f"about {need / 1024**3:.1f} GiB: {_count(facts)}"
+    what = f"about {gib(need)}: {_count(facts)}"
     if left < EVICTION * facts.disk.total:
         yield Finding(
             check="images",
             level=Level.WARNING,
-            what=f"{what}; {facts.disk.free / 1024**3:.1f} GiB are free",
+            what=f"{what}; {gib(facts.disk.free)} are free",
             why="the launch would leave less than 5 % of the disk, and k3s evicts pods there",
             fix="`docker system df` shows what takes the room, `docker image prune` removes images that nothing uses",
         )

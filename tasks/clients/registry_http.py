@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import Reference
+from tasks.core.units import megabytes
 from tasks.engine.step import Context, Stopped
 
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
@@ -127,9 +128,8 @@ class _Counter:
         if time.monotonic() > self._end:
             raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
         self.total += count
-        of = f" of {self.whole / 1e6:.0f}" if self.whole else ""
         if self.total >= _WORTH_TELLING:
-            self._context.say(f"{self.total / 1e6:.0f}{of} MB")
+            self._context.say(megabytes(self.total, self.whole or None))
 
 
 def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tasks.core.units import quantity
+from tasks.core.units import GIB, quantity
 from tasks.diagnose.diagnosis import clean, short
 from tasks.diagnose.workloads import Item, Trouble, part, rows
 
@@ -173,4 +173,4 @@ def _requested(pod: Item, name: str) -> Decimal:
 
 
 def _shown(amount: Decimal, name: str) -> str:
-    return f"{amount / 1024**3:.2g} GiB of memory" if name == "memory" else f"{amount:.2g} CPUs"
+    return f"{amount / GIB:.2g} GiB of memory" if name == "memory" else f"{amount:.2g} CPUs"

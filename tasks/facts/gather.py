@@ -11,6 +11,7 @@ from dataclasses import replace
 from tasks.clients import docker, helm, k3d
 from tasks.core.errors import ClusterAbsent, ClusterStopped, LaunchError
 from tasks.core.files import remembered
+from tasks.core.units import GIB
 from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
 from tasks.facts.engine import Engine, engine
@@ -178,7 +179,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
     concurrency = settings.pool.concurrency or sized.concurrency
     session.system.update(
         cpus=host.cpus,
-        memory_gib=round(host.memory_bytes / 1024**3, 1),
+        memory_gib=round(host.memory_bytes / GIB, 1),
         arch=host.arch,
         os=host.os,
         docker=host.version,

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.units import GIB
+
 CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _UNIFIED = ""
@@ -150,7 +152,6 @@ def _os() -> str:
 
 MOST_AGENTS = 6
 LEAST_CONCURRENCY = 2
-_GIB = 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,5 +167,5 @@ def size(cpus: int, memory_bytes: int) -> Sized:
 
     Whole GiB count: a machine sold with 16 GiB reports some 15.6, which are 15, hence 7.
     """
-    bearable = min(cpus // 2, memory_bytes // _GIB // 2)
+    bearable = min(cpus // 2, memory_bytes // GIB // 2)
     return Sized(agents=max(1, min(bearable, MOST_AGENTS)), concurrency=max(bearable, LEAST_CONCURRENCY))

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from tasks.core.errors import LaunchError
 from tasks.core.files import write_whole
+from tasks.core.units import MIB, mib
 from tasks.host.published import Asset, shown
 from tasks.host.transfer import Head, Line, Transfer
 
@@ -98,7 +99,6 @@ class Part:
                 path.unlink(missing_ok=True)
 
 
-MIB = 1024 * 1024
 _LARGEST = 512 * MIB
 """No program that is fetched here comes near; a server that never ends must not fill the disk."""
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
@@ -152,7 +152,6 @@ def _write(
     part: Part, kept: Kept, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]
 ) -> Brought:
     size, told = kept.size, 0.0
-    whole = f" of {origin.total / MIB:.1f}" if origin.total is not None else ""
     with part.begin(origin, go_on=kept.size > 0) as file:
         for chunk in transfer.chunks():
             file.write(chunk)
@@ -167,15 +166,15 @@ def _write(
             now = time.monotonic()
             if now - told >= _PAUSE:
                 told = now
-                say(f"{size / MIB:.1f}{whole} MiB")
+                say(mib(size, origin.total))
     if origin.total is not None and size < origin.total:
         raise LaunchError(
-            f"the connection ended after {size / MIB:.1f}{whole} MiB of {origin.url}",
+            f"the connection ended after {mib(size, origin.total)} of {origin.url}",
             why="the server, or something on the way, closed it",
             fix=f"run it again: it goes on from there; or {line.reach.other}",
             transient=True,
         )
-    say(f"{size / MIB:.1f} MiB")
+    say(mib(size))
     return Brought(size=size, sure=not kept.size and origin.total is not None)
 
 

@@ -21,10 +21,11 @@ from tasks.core.digest import file_digest
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import replacing, sweep
 from tasks.core.lock import locked
+from tasks.core.units import MIB, mib
 from tasks.engine.step import Context, Report
 from tasks.facts.programs import numbers
 from tasks.host import published
-from tasks.host.download import MIB, Brought, Part, download
+from tasks.host.download import Brought, Part, download
 from tasks.host.published import Asset
 from tasks.host.transfer import PATIENCE, Line, Reach
 
@@ -118,7 +119,7 @@ def need(pin: Pin, found: Found | None) -> Need:
     return Need(fetch=False, why=f"{found.version} is there: {found.path}")
 
 
-_LARGEST = 512 * 1024 * 1024
+_LARGEST = 512 * MIB
 """Bytes of an unpacked program: an archive must not fill the disk."""
 
 
@@ -232,7 +233,7 @@ class Fetch:
                     shutil.copyfileobj(source, file, MIB)
             part.drop()
             part.drop_others(asset.program)
-        return Report(why=f"fetched {asset.version}, {brought.size / MIB:.1f} MiB, its checksum is right")
+        return Report(why=f"fetched {asset.version}, {mib(brought.size)}, its checksum is right")
 
     def _verify(self, part: Part, wanted: str, brought: Brought) -> None:
         """A file that was put together, or may have been cut short, is worth another attempt."""

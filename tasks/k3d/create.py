@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.clients import docker, k3d
 from tasks.core.errors import LaunchError
+from tasks.core.units import KIB, memory_bytes
 from tasks.diagnose.command import run_command
 from tasks.diagnose.diagnosis import KnownDeadline, KnownFailure
 from tasks.engine.step import Action, Context, Report
@@ -19,7 +20,6 @@ from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold
 from tasks.settings.derived import EDAC, push_container
-from tasks.settings.words import memory_bytes
 
 NextPorts = Callable[[Ports, int | None], Ports]
 """Chooses again after a clash that no check could foresee, given the port that the engine named."""
@@ -76,7 +76,7 @@ def _memory_files(facts: Facts) -> dict[str, Any]:
     meminfo = {}
     for role, text in (("server", limits.server_memory), ("agent", limits.agent_memory)):
         path = folder / f"meminfo-{role}"
-        write_whole(path, f"MemTotal: {memory_bytes(text) // 1024} kB\nSwapTotal: 0 kB\n", mode=0o644)
+        write_whole(path, f"MemTotal: {memory_bytes(text) // KIB} kB\nSwapTotal: 0 kB\n", mode=0o644)
         meminfo[role] = str(path)
     if not Path(EDAC).is_dir():
         return {"meminfo": meminfo}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tasks.clients import docker, k3d
+from tasks.core.units import memory_bytes
 from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.facts.cluster import MARKER, ContainerState, Presence
@@ -19,7 +20,6 @@ from tasks.k3d.watch import watching
 from tasks.process.command import Command
 from tasks.settings.derived import balanced, docker_memory
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
-from tasks.settings.words import memory_bytes
 
 TASK = "cluster"
 ANSWER, KUBECONFIG = "cluster: first answer", "cluster: read its kubeconfig"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.core.units import MB
 from tasks.rehearsal import containers, refs, starting
 from tasks.rehearsal.call import Exit
 from tasks.rehearsal.docker import Command, daemon
@@ -133,7 +134,7 @@ def _list(call: Call, given: Given) -> None:
             "Repository": tag.rpartition(":")[0],
             "Tag": tag.rpartition(":")[2],
             "ID": key if given.on("no-trunc") else key[7:19],
-            "Size": f"{image['size'] / 1e6:.1f}MB",
+            "Size": f"{image['size'] / MB:.1f}MB",
             "CreatedSince": "3 weeks ago",
         }
         for key, image in doc["images"].items()

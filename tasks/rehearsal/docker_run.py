@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from tasks.core.units import memory_bytes
 from tasks.rehearsal import containers, starting
 from tasks.rehearsal.call import Exit
 from tasks.rehearsal.docker import Command, daemon
@@ -23,15 +23,14 @@ _MAKING = (
     "interactive,i tty,t memory,m=s memory-swap=s cpus=s hostname,h=s privileged user,u=s workdir,w=s pull=s init "
     "tmpfs=l add-host=l platform=s"
 )
-_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 def size(text: str) -> int:
     """Bytes of 512m. Raises `ValueError`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmg]?)b?", text.lower())
-    if match is None:
-        raise ValueError(f"invalid size: '{text}'")
-    return int(float(match[1]) * _UNITS[match[2]])
+    try:
+        return memory_bytes(text)
+    except ValueError:
+        raise ValueError(f"invalid size: '{text}'") from None
 
 
 def _make(call: Call, given: Given) -> tuple[Document, Container]:

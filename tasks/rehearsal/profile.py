@@ -9,9 +9,9 @@ from typing import Any
 
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
+from tasks.core.units import MB
 
 FOLDER = "config/rehearsal"
-MB = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)

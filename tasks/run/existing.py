@@ -7,6 +7,7 @@ from collections.abc import Collection
 from tasks import manifests
 from tasks.clients import helm, kubectl
 from tasks.core.errors import BadInput
+from tasks.core.units import GIB
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Shape
 from tasks.facts.gather import with_live
@@ -37,7 +38,7 @@ def existing(session: Session, parts: Collection[str]) -> Facts:
     sized = size(here.cpus, here.memory_bytes)
     session.system.update(
         cpus=here.cpus,
-        memory_gib=round(here.memory_bytes / 1024**3, 1),
+        memory_gib=round(here.memory_bytes / GIB, 1),
         arch=here.arch,
         os=here.os,
         docker=None,

@@ -19,6 +19,7 @@ from typing import Any
 from tasks.clients import helm
 from tasks.core.errors import attempt
 from tasks.core.imageref import Reference, architecture, images_of, parse
+from tasks.core.units import megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
@@ -182,7 +183,7 @@ def _fetching(facts: Facts, images: Sequence[str]) -> Action:
                 total += _fetch(facts, image, context)
             except NotFetched as error:
                 problems.append(f"{image}: {error.what}")
-        told = f"{_count(images)}, {total / 1e6:.0f} MB"
+        told = f"{_count(images)}, {megabytes(total)}"
         return Report(why="; ".join(problems) if problems else told)
 
     return act

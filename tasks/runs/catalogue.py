@@ -15,6 +15,7 @@ from tasks.core.errors import BadInput
 from tasks.core.files import file_name
 from tasks.core.paths import log_folder, run_name
 from tasks.core.redact import redact
+from tasks.core.units import MIB
 from tasks.runs.recorded import Log, Run, parse
 from tasks.view.console import clean
 
@@ -29,7 +30,7 @@ _ONE_LOG = 8000
 _FAILED_LOG = 16_000
 """Of a step that failed: what it said is what one looks for."""
 _LEAST_LOG = 400
-_LARGEST = 64 * 1024**2
+_LARGEST = 64 * MIB
 """A larger file is no record."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tasks.core.digest import sha256
+from tasks.core.units import MIB, memory_bytes
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Cache, Settings
@@ -28,9 +29,7 @@ def balanced(settings: Settings) -> bool:
 
 def docker_memory(text: str) -> str:
     """A size in whole MiB: one spelling for the same size, so that 2G and 2048M are no change."""
-    from tasks.settings.words import memory_bytes
-
-    return f"{memory_bytes(text) // 1024**2}m"
+    return f"{memory_bytes(text) // MIB}m"
 
 
 def upstream_url(cache: Cache) -> str:

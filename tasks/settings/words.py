@@ -7,15 +7,14 @@ import re
 from pathlib import Path
 
 from tasks.core.redact import login_of
+from tasks.core.units import GIB, MIB, memory_bytes
 from tasks.settings.node_filters import fault, split
 
 _TRUE = frozenset({"true", "yes", "on", "1", "y", "t"})
 _FALSE = frozenset({"false", "no", "off", "0", "n", "f"})
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}(\.0{1,18})?")
 _NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
-_MEMORY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]?)i?b?", re.IGNORECASE)
-_FACTOR = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-_LEAST, _MOST = 6 * 1024**2, 64 * 1024**4
+_LEAST, _MOST = 6 * MIB, 64 * 1024 * GIB
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -50,14 +49,6 @@ def as_number(value: object) -> object:
     if not _NUMBER.fullmatch(text.strip()):
         raise ValueError
     return float(text)
-
-
-def memory_bytes(text: str) -> int:
-    """Bytes of a size as Docker writes it: 2G is 2 GiB, 1.5G works too. Raises ValueError."""
-    match = _MEMORY.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("must be a size such as 512M or 1.5G (2G is 2 GiB)")
-    return int(float(match[1]) * _FACTOR[match[2].lower()])
 
 
 def as_memory(value: object) -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.core.files import file_name
 from tasks.core.redact import redact
+from tasks.core.units import KIB
 from tasks.engine.step import Result, State
 from tasks.view.console import UNICODE, Line, clean, line, out, seconds
 from tasks.view.figures import Ending, figures
@@ -19,7 +20,7 @@ from tasks.view.launch import Launch
 from tasks.view.plain import Plain
 
 _LAST_LINES = 200
-_LAST_BYTES = 64 * 1024
+_LAST_BYTES = 64 * KIB
 
 
 class GitHub(Plain):

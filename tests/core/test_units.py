@@ -1,4 +1,4 @@
-"""Quantities as Kubernetes writes them."""
+"""Quantities as Kubernetes writes them, and bytes for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tasks.core.units import quantity
+from tasks.core.units import GIB, MIB, gib, megabytes, mib, quantity
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_sizes() -> None:
 @pytest.mark.parametrize("value", ["", "Gi", "1 Gi", "1gi", "1KB", "1K", "a1", "1ee3", "1\n", "٣", True, None, []])
 def test_what_is_none(value: object) -> None:
     assert quantity(value) is None
+
+
+def test_bytes_for_people() -> None:
+    assert mib(1.5 * MIB) == "1.5 MiB"
+    assert mib(1.5 * MIB, 12 * MIB) == "1.5 of 12.0 MiB"
+    assert gib(2.25 * GIB) == "2.2 GiB"
+    assert megabytes(12_400_000) == "12 MB"
+    assert megabytes(12_400_000, 80_000_000) == "12 of 80 MB"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tasks.core.units import memory_bytes
 from tasks.settings import words
 from tasks.settings.words import (
     amount,
@@ -16,7 +17,6 @@ from tasks.settings.words import (
     as_whole,
     as_words,
     dns_label,
-    memory_bytes,
 )
 
 GOOD: list[tuple[Callable[[str], str], list[str]]] = [
