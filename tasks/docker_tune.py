@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import docker
 from tasks.core.errors import LaunchError, NoEngine
+from tasks.core.imageref import HUB
 from tasks.core.lock import held
 from tasks.engine.step import Action, Bounds, Context, Report, Step
 from tasks.facts.backend import Network
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 TASK = "docker-tune"
 FILE, MIRROR, UNDO = "docker-tune: daemon.json", "docker-tune: mirror of Docker Hub", "docker-tune: undo"
 UNMIRROR = "docker-tune: no mirror any more"
-HUB = "docker.io"
-"""The only registry that Docker takes mirrors for."""
 
 
 def docker_tune(session: Session, *, undo: bool) -> int:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.core.errors import BadInput
+from tasks.core.imageref import HUB_HOSTS
 from tasks.core.redact import conceal
 from tasks.engine.step import Step
 from tasks.facts.facts import Facts
@@ -69,7 +70,6 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 _KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")
 """No `.`, and nothing that begins with `..`: a key becomes the name of a file (Kubernetes: IsConfigMapKey)."""
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """Under this key alone every client finds the login for Docker Hub (source: kubernetes, credentialprovider)."""
 
@@ -158,7 +158,7 @@ def docker_config(registry: str, username: str, password: str) -> bytes:
     """A login as Docker's config.json holds it (Kubernetes: Docker config Secrets). Concealed, as is its `auth`."""
     both = f"{username}:{password}"
     auth = base64.b64encode(both.encode()).decode()
-    name = _DOCKER_HUB_KEY if registry in _DOCKER_HUB else registry
+    name = _DOCKER_HUB_KEY if registry in HUB_HOSTS else registry
     text = json.dumps({"auths": {name: {"username": username, "password": password, "auth": auth}}}, sort_keys=True)
     for each in (both, text, json.dumps(password)[1:-1]):  # each with its base64 form: that of `both` is `auth`
         conceal(each)

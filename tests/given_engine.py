@@ -190,9 +190,9 @@ class Machine:
         return Answer(out=json.dumps(found), code=0 if found else 1)
 
     def _images(self, argv: tuple[str, ...], _asked: Asked) -> str:
-        from tasks.clients.docker import short
+        from tasks.core.imageref import parse
 
-        listed = json.dumps([short(ref) for ref in argv[5:]])
+        listed = json.dumps([parse(ref).listed for ref in argv[5:]])
         return f'{listed}[]"linux""{self.image_architecture}"' if self.images else ""
 
     def _copy(self, argv: tuple[str, ...], _asked: Asked) -> Answer:

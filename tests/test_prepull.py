@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from tasks import prepull
-from tasks.clients import docker
 from tasks.clients.registry_http import NotFetched
 from tasks.core.errors import LaunchError
-from tasks.core.imageref import Reference
+from tasks.core.imageref import Reference, parse
 from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Step
 from tasks.facts.backend import Network
@@ -179,7 +178,7 @@ def test_a_cache_that_does_not_tell_is_no_failure(tmp_path: Path) -> None:
 
 
 def listed(architecture: str, image: str = K3S) -> str:
-    return f'["{docker.short(image)}"][]"linux""{architecture}"'
+    return f'["{parse(image).listed}"][]"linux""{architecture}"'
 
 
 def pulled(folder: Path, architecture: str, **changes: Any) -> tuple[FakePrograms, Step]:

@@ -14,7 +14,7 @@ from tasks.checks.capacity import EVICTION
 from tasks.checks.facts import HostFacts, Hub
 from tasks.checks.finding import Finding, Level
 from tasks.core.errors import LaunchError
-from tasks.core.imageref import parse
+from tasks.core.imageref import HUB, parse
 from tasks.core.units import MIB, gib
 from tasks.facts.secret_source import login_text
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tasks.host.transfer import Response
     from tasks.settings.schema import Settings
 
-HUB = "docker.io"
 _REPOSITORY = "ratelimitpreview/test"
 """Docker's own, made to be asked for this (docs: Docker Hub, pull usage and limits)."""
 _TOKEN = f"auth.docker.io/token?service=registry.docker.io&scope=repository:{_REPOSITORY}:pull"

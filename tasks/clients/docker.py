@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.core.imageref import parse
 from tasks.process.command import Command
 
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
@@ -63,18 +64,6 @@ def images(refs: Sequence[str]) -> Command:
     return Command(argv=("docker", "image", "inspect", "--format", shown, *refs), ok=(0, 1))
 
 
-def short(ref: str) -> str:
-    """An image reference as Docker lists it: `registry:2` for `docker.io/library/registry:2`."""
-    domain, slash, path = ref.partition("/")
-    if slash and domain in ("docker.io", "index.docker.io"):
-        ref = path
-    official = ref.removeprefix("library/")
-    if "/" not in official:  # distribution: `reference.familiarizeName`
-        ref = official
-    name = ref.rsplit("/", 1)[-1]
-    return ref if ":" in name or "@" in name else f"{ref}:latest"
-
-
 def platforms(out: str, refs: Iterable[str]) -> dict[str, str]:
     """Those of the references that `images` found, each with its platform; a tag beside a digest does not count."""
     decoder = json.JSONDecoder()
@@ -86,21 +75,12 @@ def platforms(out: str, refs: Iterable[str]) -> dict[str, str]:
         text = text[end:]
     rows = zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True)
     found = {name: f"{os}/{arch}" for tags, digests, os, arch in rows for name in (*(tags or ()), *(digests or ()))}
-    return {ref: found[name] for ref in refs if (name := _untagged(short(ref))) in found}
+    return {ref: found[name] for ref in refs if (name := parse(ref).listed) in found}
 
 
 def fits(image: str, engine: str) -> bool:
     """Whether an image of one platform runs on an engine of another without emulation; what is not known does."""
     return not engine or image.split("/")[1:2] in (engine.split("/")[1:2], [""])
-
-
-def _untagged(ref: str) -> str:
-    """`a:1@sha256:…` is listed by Docker as `a@sha256:…`."""
-    if "@" not in ref:
-        return ref
-    name, digest = ref.split("@", 1)
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.split(':', 1)[0]}@{digest}"
 
 
 def pull(ref: str, deadline: float, platform: str = "") -> Command:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 _CONTAINERS = ("containers", "initContainers")
-_HUB = "docker.io"
+HUB = "docker.io"
+HUB_HOSTS = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
+"""Hosts at which Docker Hub is reached; in references docker.io stands for them."""
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -31,6 +33,26 @@ class Reference(NamedTuple):
         """What a registry is asked for: the digest wins."""
         return self.digest or self.tag
 
+    @property
+    def name(self) -> str:
+        """The repository as Docker lists it: without its own registry's name (distribution: `familiarizeName`)."""
+        if self.registry != HUB:
+            return f"{self.registry}/{self.repository}"
+        official = self.repository.removeprefix("library/")
+        return self.repository if "/" in official else official
+
+    @property
+    def listed(self) -> str:
+        """As Docker lists the image: `registry:2` for `docker.io/library/registry:2`; a tag beside a digest is not
+        listed.
+        """
+        return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
+
+    @property
+    def full(self) -> str:
+        """With everything that Docker leaves out, and the digest in place of a tag."""
+        return f"{self.registry}/{self.repository}" + (f"@{self.digest}" if self.digest else f":{self.tag}")
+
 
 def parse(text: str) -> Reference:
     """The parts of a reference as Docker and containerd read it."""
@@ -39,11 +61,11 @@ def parse(text: str) -> Reference:
     last, _, tag = last.partition(":")
     path = f"{head}{slash}{last}"
     first, slash, more = path.partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost"):
-        first, more = _HUB, path
-    if first in ("index.docker.io", "registry-1.docker.io"):
-        first = _HUB
-    if first == _HUB and "/" not in more:
+    if not slash or not (set(first) & {".", ":"} or first == "localhost" or first != first.lower()):
+        first, more = HUB, path
+    if first == "index.docker.io":
+        first = HUB
+    if first == HUB and "/" not in more:
         more = f"library/{more}"
     return Reference(first, more, tag or ("" if digest else "latest"), digest)
 

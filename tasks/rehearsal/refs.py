@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import zlib
 
+from tasks.core.imageref import HUB, parse
+
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d+)?")
 _TAG = re.compile(r"[\w][\w.-]{0,127}")
@@ -33,31 +35,27 @@ def parts(ref: str) -> tuple[str, str, str, str]:
         raise Bad(f"invalid reference format: repository name ({whole}) must be lowercase")
     if not all(_COMPONENT.fullmatch(each) for each in path.split("/")):
         raise Bad("invalid reference format")
-    if domain in ("docker.io", "index.docker.io"):
-        domain = ""
-    if not domain and path.count("/") == 1:
-        path = path.removeprefix("library/")
-    return domain, path, tag or ("" if digest else "latest"), digest
+    found = parse(ref)
+    name = found.name if found.registry == HUB else found.repository
+    return "" if found.registry == HUB else found.registry, name, found.tag, found.digest
 
 
 def name(ref: str) -> str:
     """As Docker lists the repository: without its own registry's name."""
-    domain, path, _, _ = parts(ref)
-    return f"{domain}/{path}" if domain else path
+    parts(ref)
+    return parse(ref).name
 
 
 def short(ref: str) -> str:
     """As Docker lists an image: `registry:2` for `docker.io/library/registry:2`."""
-    _, _, tag, digest = parts(ref)
-    return f"{name(ref)}@{digest}" if digest else f"{name(ref)}:{tag}"
+    parts(ref)
+    return parse(ref).listed
 
 
 def full(ref: str) -> str:
     """With everything that Docker leaves out."""
-    domain, path, tag, digest = parts(ref)
-    if not domain and "/" not in path:
-        path = f"library/{path}"
-    return f"{domain or 'docker.io'}/{path}" + (f"@{digest}" if digest else f":{tag}")
+    parts(ref)
+    return parse(ref).full
 
 
 def upstream(ref: str, registry: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tasks.core.digest import sha256
+from tasks.core.imageref import HUB
 from tasks.core.units import MIB, memory_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def docker_memory(text: str) -> str:
 
 def upstream_url(cache: Cache) -> str:
     """The address that a pull-through cache asks."""
-    return cache.url or (_DOCKER_HUB if cache.upstream == "docker.io" else f"https://{cache.upstream}")
+    return cache.url or (_DOCKER_HUB if cache.upstream == HUB else f"https://{cache.upstream}")
 
 
 def cache_container(cache: Cache) -> str:

@@ -111,35 +111,6 @@ def test_a_registry_is_on_loopback_and_has_k3ds_labels() -> None:
 DIGEST = "sha256:" + "a1" * 32
 
 
-@pytest.mark.parametrize(
-    ("ref", "listed"),
-    [
-        ("registry", "registry:latest"),
-        ("registry:2", "registry:2"),
-        ("docker.io/registry:2", "registry:2"),
-        ("docker.io/library/registry:2", "registry:2"),
-        ("index.docker.io/library/registry:2", "registry:2"),
-        ("index.docker.io/rancher/k3s:v1", "rancher/k3s:v1"),
-        ("library/registry", "registry:latest"),
-        ("docker.io/rancher/k3s:v1.32.3-k3s1", "rancher/k3s:v1.32.3-k3s1"),
-        ("docker.io/library/a/b:1", "library/a/b:1"),
-        ("library/a/b:1", "library/a/b:1"),
-        ("registry-1.docker.io/library/x:1", "registry-1.docker.io/library/x:1"),
-        ("ghcr.io/k3d-io/k3d-tools:5.9.0", "ghcr.io/k3d-io/k3d-tools:5.9.0"),
-        ("ghcr.io/library/x", "ghcr.io/library/x:latest"),
-        ("localhost:5000/a", "localhost:5000/a:latest"),
-        ("localhost:5000/a:b", "localhost:5000/a:b"),
-        ("localhost/a", "localhost/a:latest"),
-        ("docker.io.example.org/a:1", "docker.io.example.org/a:1"),
-        ("docker.io", "docker.io:latest"),
-        (f"docker.io/library/x@{DIGEST}", f"x@{DIGEST}"),
-        (f"localhost:5000/x@{DIGEST}", f"localhost:5000/x@{DIGEST}"),
-    ],
-)
-def test_references_as_docker_lists_them(ref: str, listed: str) -> None:
-    assert docker.short(ref) == listed
-
-
 def listing(*images: tuple[list[str] | None, list[str] | None]) -> str:
     return "".join(f'{json.dumps(tags)}{json.dumps(digests)}"linux""amd64"\n' for tags, digests in images)
 
