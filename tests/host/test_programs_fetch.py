@@ -177,7 +177,7 @@ def test_a_download_that_was_whole_but_not_yet_verified_is_not_asked_for_again(
 ) -> None:
     fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.host.published.of_file", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("tasks.host.programs.file_digest", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             act(fetch)
     act(fetch)
