@@ -11,8 +11,7 @@ from tasks.engine.step import Step
 from tasks.facts.facts import Facts
 from tasks.facts.gather import survey
 from tasks.k3d import removal
-from tasks.run.launch import bounds
-from tasks.run.session import Session
+from tasks.run.session import Session, bounds
 
 
 def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:

@@ -17,8 +17,8 @@ from tasks.host.fetching import fetch_plan
 from tasks.k3d import removal
 from tasks.k3d.ports import anew, choosers
 from tasks.k3d.recorded import differences
-from tasks.run.launch import bounds, launch
-from tasks.run.session import Session
+from tasks.run.launch import launch
+from tasks.run.session import Session, bounds
 from tasks.settings.step_names import HELM
 from tasks.up import parts_of, refuse_options
 

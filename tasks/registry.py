@@ -22,10 +22,9 @@ from tasks.facts.registries import registries as registries_of
 from tasks.k3d.lease import Leases
 from tasks.k3d.registry_container import lock
 from tasks.process.command import Command
-from tasks.run.launch import bounds
 from tasks.run.part import part
 from tasks.run.registries import TASK
-from tasks.run.session import Session
+from tasks.run.session import Session, bounds
 
 _PATIENCE = 10.0
 """Seconds that a launch of this user may be making a registry."""

@@ -16,8 +16,9 @@ from tasks.facts.gather import survey, with_live
 from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import anew, choosers
 from tasks.k3d.recorded import differences
-from tasks.run.launch import NEEDS_CLUSTER, PARTS, bounds, launch
-from tasks.run.session import Session
+from tasks.run.launch import launch
+from tasks.run.session import Session, bounds
+from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
 from tasks.view.console import err
 
 _NOT_KEPT = "that the cluster is complete is not remembered"

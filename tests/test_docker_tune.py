@@ -201,8 +201,8 @@ def test_everything_else_waits_for_the_first_step(tmp_path: Path, engine: Docker
 
 
 def test_the_steps_fit_into_a_launch(tmp_path: Path, engine: Dockerd) -> None:
+    from tasks.engine.graph import fitted
     from tasks.k3d.ports import Choosers
-    from tasks.run.launch import fitted
     from tasks.run.registries import steps as registries
 
     made = given(tmp_path, engine, presence=Presence.ABSENT)
@@ -377,7 +377,8 @@ def test_an_unknown_answer_of_the_cache_is_no_mirror(tmp_path: Path, well: Docke
 
 def test_a_launch_begins_with_it_and_a_part_does_not(tmp_path: Path, engine: Dockerd) -> None:
     from tasks.k3d.ports import Choosers
-    from tasks.run.launch import PARTS, launch
+    from tasks.run.launch import launch
+    from tasks.settings.step_names import PARTS
 
     made = given(tmp_path, engine, cache=hub())
     chooser = Choosers(next_ports=lambda each, _told: each, free_port=ports(5051))

@@ -12,13 +12,13 @@ import pytest
 from tasks import helm
 from tasks.clients import helm as commands
 from tasks.core.errors import LaunchError
+from tasks.engine.graph import fitted
 from tasks.engine.step import State
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
 from tasks.run.charts import chart_of, fingerprint
-from tasks.run.launch import fitted
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import NAMESPACES, QUOTAS, SECRETS
 from tests import given

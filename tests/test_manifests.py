@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tasks import manifests
+from tasks.engine.graph import fitted
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
-from tasks.run.launch import fitted, launch
+from tasks.run.launch import launch
 from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY
 from tests import given
 from tests.given_direct import DirectApi

@@ -260,7 +260,7 @@ class Rounds:
 def look(place: Place) -> Facts:
     """What stands now. Raises what a survey raises."""
     from tasks.facts.gather import survey
-    from tasks.run.launch import PARTS
+    from tasks.settings.step_names import PARTS
 
     return survey(place.session, PARTS)
 

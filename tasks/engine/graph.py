@@ -52,6 +52,22 @@ def reduced(steps: Sequence[Step]) -> list[Step]:
     return [replace(step, needs=_direct(step, above)) for step in steps]
 
 
+def fitted(steps: Sequence[Step]) -> list[Step]:
+    """Needs that are not in this plan are dropped, and those that follow from others."""
+    names = {step.name for step in steps}
+    return reduced(
+        [
+            replace(
+                step,
+                needs=tuple(dict.fromkeys(need for need in step.needs if need in names and need != step.name)),
+                until=tuple(name for name in step.until if name in names),
+                awaits=tuple(name for name in step.awaits if name in names),
+            )
+            for step in steps
+        ]
+    )
+
+
 def _direct(step: Step, above: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
     implied = frozenset().union(*(above[need] for need in step.needs))
     return tuple(need for need in step.needs if need not in implied)

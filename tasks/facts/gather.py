@@ -26,13 +26,13 @@ from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
 from tasks.run.desired import wanted_keys
 from tasks.run.kustomize import kustomized
-from tasks.run.launch import NEEDS_CLUSTER
 from tasks.run.release_ownership import refuse_pending
 from tasks.run.session import Session
 from tasks.secrets import values
 from tasks.settings.derived import k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
+from tasks.settings.step_names import NEEDS_CLUSTER
 
 _AT_ONCE = 6
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from tasks import health, helm, manifests, namespaces, prepull, secrets
-from tasks.engine.graph import reduced
-from tasks.engine.step import Bounds, Step
+from tasks.engine.graph import fitted
+from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d import steps as cluster
 from tasks.k3d.ports import Choosers
 from tasks.run import images, pulls, registries
-from tasks.settings.step_names import CREATE_CLUSTER, DOWNLOAD, HELM, START_CLUSTER, SYSTEM_READY, pull_name
-
-PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
-NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health"})
-"""Parts that work in a cluster that is there, and never make one."""
+from tasks.settings.step_names import (
+    CREATE_CLUSTER,
+    NEEDS_CLUSTER,
+    START_CLUSTER,
+    SYSTEM_READY,
+    pull_name,
+)
 
 
 def launch(facts: Facts, parts: Collection[str], choosers: Choosers) -> list[Step]:
@@ -121,34 +122,3 @@ def _guard(facts: Facts, steps: Sequence[Step]) -> list[Step]:
         return []
     create = next((step for step in steps if step.name in (CREATE_CLUSTER, START_CLUSTER)), None)
     return [cluster.watch_step(facts, inside, create.needs if create is not None else ())]
-
-
-def fitted(steps: Sequence[Step]) -> list[Step]:
-    """Needs that are not in this plan are dropped, and those that follow from others."""
-    names = {step.name for step in steps}
-    return reduced(
-        [
-            replace(
-                step,
-                needs=tuple(dict.fromkeys(need for need in step.needs if need in names and need != step.name)),
-                until=tuple(name for name in step.until if name in names),
-                awaits=tuple(name for name in step.awaits if name in names),
-            )
-            for step in steps
-        ]
-    )
-
-
-def bounds(facts: Facts) -> Bounds:
-    """The pool's bound, and the smaller ones for kinds of work."""
-    pool = facts.settings.pool
-    work = facts.shape.concurrency
-    return Bounds(
-        work=work,
-        waits=pool.waits,
-        kinds={
-            DOWNLOAD: pool.downloads,
-            pulls.KIND: pool.downloads,
-            HELM: min(pool.helm or work, work),
-        },
-    )

@@ -6,8 +6,9 @@ import contextlib
 
 from tasks.facts.gather import require_running, survey
 from tasks.k3d.ports import choosers
-from tasks.run.launch import NEEDS_CLUSTER, bounds, launch
-from tasks.run.session import Session
+from tasks.run.launch import launch
+from tasks.run.session import Session, bounds
+from tasks.settings.step_names import NEEDS_CLUSTER
 
 _READS = frozenset({"health", "prepull"})
 """Parts that change nothing in the cluster need no lock."""

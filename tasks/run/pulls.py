@@ -17,6 +17,7 @@ from tasks.run.images import key_of, system_key
 from tasks.settings.step_names import (
     API_READY,
     FETCH_IMAGES,
+    PULL,
     PULL_AHEAD,
     SYSTEM,
     SYSTEM_READY,
@@ -62,8 +63,6 @@ def doubting(facts: Facts) -> Callable[[Trouble], Trouble]:
     return doubt
 
 
-KIND = "pull ahead"
-"""Bounded as downloads are: more pulls at once bring nothing."""
 _ENOUGH = 4
 """CPUs of the engine."""
 
@@ -101,7 +100,7 @@ def _step(facts: Facts, what: str, key: str, until: str, there: Collection[str])
     yield Step(
         name=f"{PULL_AHEAD}{what}",
         task=caching.TASK,
-        kind=KIND,
+        kind=PULL,
         action=_pulling(facts, key),
         needs=(API_READY, fetch),
         until=(until,),

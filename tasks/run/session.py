@@ -25,6 +25,7 @@ from tasks.facts.backend import Network, Reach
 from tasks.process.children import MARK, mark
 from tasks.process.command import Programs
 from tasks.run.task import Options
+from tasks.settings.step_names import DOWNLOAD, HELM, PULL
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -277,6 +278,21 @@ class Session:
             if status:
                 raise Exit(code=status)
         return results
+
+
+def bounds(facts: Facts) -> Bounds:
+    """The pool's bound, and the smaller ones for kinds of work."""
+    pool = facts.settings.pool
+    work = facts.shape.concurrency
+    return Bounds(
+        work=work,
+        waits=pool.waits,
+        kinds={
+            DOWNLOAD: pool.downloads,
+            PULL: pool.downloads,
+            HELM: min(pool.helm or work, work),
+        },
+    )
 
 
 def _inspect(facts: Facts | None) -> str:

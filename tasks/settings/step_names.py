@@ -1,4 +1,4 @@
-"""Names of steps that other steps need, and kinds of work with a bound of their own."""
+"""Parts of a launch, names of steps that other steps need, and kinds of work with a bound of their own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tasks.settings.schema import Cache, Release
 
-DOWNLOAD, HELM = "download", "helm"
-"""Kinds of work: downloads of images share the bound `pool.downloads`; charts are small, and much waits for them."""
+PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
+NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health"})
+"""Parts that work in a cluster that is there, and never make one."""
+
+DOWNLOAD, PULL, HELM = "download", "pull ahead", "helm"
+"""Kinds of work with a bound of their own: images for the host, and for nodes, `pool.downloads` each; releases.
+
+Charts are small, and much waits for them: they have none.
+"""
 
 CREATE_CLUSTER, START_CLUSTER = "cluster: create", "cluster: start"
 REMOVE_INCOMPLETE = "cluster: remove what was left half-made"

@@ -19,7 +19,8 @@ from tasks.rehearsal.simulate import Machine, simulate
 from tasks.rehearsal.staging import staged
 from tasks.rehearsal.what_if import WhatIf
 from tasks.run.images import remember_size
-from tasks.run.launch import PARTS, launch
+from tasks.run.launch import launch
+from tasks.settings.step_names import PARTS
 from tests import given
 
 RELEASES = {

@@ -18,8 +18,8 @@ from tasks.kube.components import Use
 from tasks.kube.wait import NotInTime
 from tasks.run import components
 from tasks.run.components import IN_USE
-from tasks.run.launch import PARTS, launch
-from tasks.settings.step_names import SYSTEM_READY
+from tasks.run.launch import launch
+from tasks.settings.step_names import PARTS, SYSTEM_READY
 from tasks.status import judge
 from tests import given
 from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached

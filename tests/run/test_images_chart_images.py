@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import LaunchError
+from tasks.engine.graph import fitted
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Context, Report, State, Step
 from tasks.facts.facts import Facts
@@ -15,8 +16,9 @@ from tasks.k3d.ports import choosers
 from tasks.run import images
 from tasks.run.charts import chart_of
 from tasks.run.images import key_of, releases_remembered
-from tasks.run.launch import PARTS, bounds, fitted, launch
-from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, install_name
+from tasks.run.launch import launch
+from tasks.run.session import bounds
+from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, PARTS, install_name
 from tests import given
 from tests.given_live import deployment, eager
 from tests.programs import Answer, FakePrograms

@@ -9,7 +9,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.manifests import wanted_own
 from tasks.run.kustomize import kustomized
-from tasks.run.launch import PARTS
+from tasks.settings.step_names import PARTS
 from tests import given
 from tests.programs import Answer, FakePrograms
 

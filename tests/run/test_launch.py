@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks import health, namespaces
+from tasks.engine.graph import fitted
 from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts, Shape
@@ -16,8 +17,16 @@ from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
 from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run import chart_steps, launch
-from tasks.run.launch import NEEDS_CLUSTER, PARTS, bounds, fitted
-from tasks.settings.step_names import API_READY, CREATE_CLUSTER, NAMESPACES, REMOVE_INCOMPLETE, START_CLUSTER
+from tasks.run.session import bounds
+from tasks.settings.step_names import (
+    API_READY,
+    CREATE_CLUSTER,
+    NAMESPACES,
+    NEEDS_CLUSTER,
+    PARTS,
+    REMOVE_INCOMPLETE,
+    START_CLUSTER,
+)
 from tests.given import above, act, by_name, facts, live, settings
 from tests.given_direct import DirectApi
 from tests.given_live import reached

@@ -10,8 +10,7 @@ import pytest
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts, Shape
 from tasks.k3d.steps import ANSWER, MARK, WATCH
-from tasks.run.launch import PARTS
-from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER, PARTS, REMOVE_INCOMPLETE, START_CLUSTER
 from tests.given import above, by_name, cluster_state, facts, live, node, settings
 from tests.kept import PUSHED, there
 from tests.run.test_launch import acting, given, steps

@@ -12,8 +12,8 @@ from tasks.core.lock import Held, held
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.run import part as module
-from tasks.run.launch import NEEDS_CLUSTER, PARTS
 from tasks.run.part import part
+from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
 from tests.given import FakeSession, facts, session
 from tests.programs import Answer, FakePrograms
 

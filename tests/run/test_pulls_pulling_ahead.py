@@ -13,11 +13,13 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import images as caching
 from tasks.run import images as chart_images
-from tasks.run.launch import PARTS, bounds, launch
-from tasks.run.pulls import KIND
+from tasks.run.launch import launch
+from tasks.run.session import bounds
 from tasks.settings.step_names import (
     API_READY,
     FETCH_IMAGES,
+    PARTS,
+    PULL,
     PULL_AHEAD,
     SYSTEM,
     SYSTEM_READY,
@@ -95,8 +97,8 @@ def test_nobody_waits_for_them(tmp_path: Path) -> None:
 
 def test_more_than_downloads_at_once_bring_nothing(tmp_path: Path) -> None:
     facts = made(tmp_path)
-    assert all(step.kind == KIND for step in ahead(facts).values())
-    assert bounds(facts).kinds[KIND] == facts.settings.pool.downloads
+    assert all(step.kind == PULL for step in ahead(facts).values())
+    assert bounds(facts).kinds[PULL] == facts.settings.pool.downloads
 
 
 def test_they_are_pulled_inside_of_server_0(tmp_path: Path) -> None:
