@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tasks.kube.client import ApiError, content
 from tasks.rehearsal import kinds, objects
-from tasks.rehearsal.kube import Kube, Silent, Where, find
-from tasks.rehearsal.place import MARK, Place, of
+from tasks.rehearsal import place as places
+from tasks.rehearsal.kube import Kube, Silent, find
+from tasks.rehearsal.place import MARK
 
+if TYPE_CHECKING:
+    from tasks.rehearsal.objects import Record
+
+Place = tuple[str, str]
+"""Namespace and name."""
 _LOOK = 0.02
-"""Seconds between two looks whether something has changed: a file tells of that, for next to nothing."""
+"""Seconds between two looks whether something has changed."""
 _OVERLAP = 1_000_000
 """Microseconds: what was changed so long before the version that a watch begins with is told again."""
 
@@ -26,7 +33,7 @@ class RehearsalApi:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
-        self._kube = Kube(Place(folder))
+        self._kube = Kube(places.Place(folder))
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
@@ -70,6 +77,11 @@ class Changes:
         self._kube, self._cluster, self._port, self._path = kube, cluster, port, path
         self._from, self._until = version - _OVERLAP, time.monotonic() + lasts
         self._over = threading.Event()
+        self._records: dict[Place, Record] = {}
+        self._told: dict[Place, int] = {}
+        """Versions of the objects that exist, as they were sent last."""
+        self._due: list[tuple[float, Place]] = []
+        """A heap: when an object will change by itself."""
 
     def close(self) -> None:
         """End it; from any thread."""
@@ -77,62 +89,72 @@ class Changes:
 
     def __iter__(self) -> Iterator[str]:
         store = self._kube.objects(self._cluster)
-        where = find(self._path, self._kube.served(store.read(), time.time()))
-        key = kinds.bucket(where.kind[0], where.kind[1])
-        known: dict[str, int] = {}
-        mark: tuple[int, ...] = ()
-        first, due = True, 0.0
+        with store.read() as view:
+            kind = find(self._path, self._kube.served(view, time.time()))
+        self._kind, self._bucket = kind.kind, kinds.bucket(kind.kind[0], kind.kind[1])
+        seq = -1
         while time.monotonic() < self._until and not self._over.is_set():
-            now, fresh = time.time(), store.mark()
-            if fresh == mark and now < due and not first:
+            now = time.time()
+            due = bool(self._due) and self._due[0][0] <= now
+            if seq >= 0 and not due and store.seq() == seq:
                 self._over.wait(_LOOK)
                 continue
             if not self._kube.answers(self._port):
                 return
-            mark = fresh
-            doc = store.read()
-            due = objects.next_change(doc, [key], now)
-            yield from self._told(doc, where, key, known, now, first=first)
-            first = False
+            first, (seq, changed, gone) = seq < 0, store.changed(self._bucket, seq)
+            places = [self._take(record) for record in changed if self._wanted(record["object"], kind.namespace)]
+            while self._due and self._due[0][0] <= now:
+                places.append(heapq.heappop(self._due)[1])
+            for place in dict.fromkeys(places):
+                yield from self._tell(place, now, first=first)
+            for moment, obj in gone:
+                if self._wanted(obj, kind.namespace):
+                    yield from self._tell_gone(moment, obj, first=first)
 
-    def _told(
-        self,
-        doc: dict[str, Any],
-        where: Where,
-        key: str,
-        known: dict[str, int],
-        now: float,
-        *,
-        first: bool,
-    ) -> Iterator[str]:
-        there = {}
-        for record in objects.records(doc, where.kind[0], where.kind[1], now):
-            meta = record["object"]["metadata"]
-            if where.namespace in ("", meta.get("namespace", "")):
-                there[objects.place(meta.get("namespace", ""), meta["name"])] = record
-        for place, record in there.items():
-            version, before = objects.version_of(record, now), known.get(place)
-            known[place] = version
+    @staticmethod
+    def _wanted(obj: dict[str, Any], namespace: str) -> bool:
+        return namespace in ("", obj["metadata"].get("namespace", ""))
+
+    def _take(self, record: Record) -> Place:
+        place = _place(record["object"])
+        self._records[place] = record
+        return place
+
+    def _tell(self, place: Place, now: float, *, first: bool) -> Iterator[str]:
+        """What has become of an object; when it will change by itself is noted."""
+        record = self._records.get(place)
+        if record is None:
+            return
+        due = objects.next_change(record, now)
+        if due < float("inf"):
+            heapq.heappush(self._due, (due, place))
+        before = self._told.get(place)
+        if objects.exists(record, now):
+            version = self._told[place] = objects.version_of(record, now)
             if version != before and (not first or version >= self._from):
-                yield _line("ADDED" if before is None else "MODIFIED", objects.seen(record, now), where.kind)
-        gone = {place for place in known if place not in there}
-        for moment, of_kind, obj in doc["gone"]:
-            place = objects.place(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-            new = place in gone or (first and place not in there and objects.micro(moment) >= self._from)
-            if of_kind == key and new:
-                gone.discard(place)
-                known.pop(place, None)
-                yield _line("DELETED", obj, where.kind)
-        for place in gone:
-            known.pop(place)
-            record = doc["objects"].get(key, {}).get(place)
-            namespace, _, name = place.partition("/")
-            obj = record["object"] if record else {"metadata": {"namespace": namespace, "name": name}}
-            yield _line("DELETED", obj, where.kind)
+                yield self._line("ADDED" if before is None else "MODIFIED", objects.seen(record, now))
+        else:
+            if record.get("until", due) <= now:
+                del self._records[place]
+            if self._told.pop(place, None) is not None:
+                yield self._line("DELETED", record["object"])
+
+    def _tell_gone(self, moment: float, obj: dict[str, Any], *, first: bool) -> Iterator[str]:
+        """A deletion that was not seen to come; another object of that name may exist by now."""
+        place = _place(obj)
+        if self._records.get(place, {"object": obj})["object"]["metadata"]["uid"] != obj["metadata"]["uid"]:
+            return
+        self._records.pop(place, None)
+        if self._told.pop(place, None) is not None or (first and objects.micro(moment) >= self._from):
+            yield self._line("DELETED", obj)
+
+    def _line(self, word: str, obj: dict[str, Any]) -> str:
+        version, kind, *_ = self._kind
+        return json.dumps({"type": word, "object": {**obj, "apiVersion": version, "kind": kind}}) + "\n"
 
 
-def _line(word: str, obj: dict[str, Any], kind: tuple[str, str, str, bool]) -> str:
-    return json.dumps({"type": word, "object": {**obj, "apiVersion": kind[0], "kind": kind[1]}}) + "\n"
+def _place(obj: dict[str, Any]) -> Place:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def recognise(kubeconfig: str) -> RehearsalApi | None:
@@ -158,5 +180,5 @@ def recognise(kubeconfig: str) -> RehearsalApi | None:
 
 def port_answers(environ: dict[str, str], port: int) -> bool | None:
     """Whether a rehearsed server speaks at a port of this machine; None if nothing is rehearsed."""
-    place = of(environ)
-    return None if place is None else Kube(place).answers(port)
+    where = places.of(environ)
+    return None if where is None else Kube(where).answers(port)

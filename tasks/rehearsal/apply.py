@@ -43,7 +43,7 @@ def apply(
         _open(world, namespace, body)
     if strict:
         admission.undeclared(body)
-    old = objects.get(doc, body["apiVersion"], body["kind"], namespace, name, now)
+    old = doc.get(body["apiVersion"], body["kind"], namespace, name, now)
     if part:
         return _status(world, old, body, part)
     before = objects.settle(old, now) if old is not None else None
@@ -65,7 +65,7 @@ def apply(
 
 
 def _open(world: World, namespace: str, body: Object) -> None:
-    record = objects.get(world.doc, "v1", "Namespace", "", namespace, world.now)
+    record = world.doc.get("v1", "Namespace", "", namespace, world.now)
     if record is None:
         raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
     if record["object"]["metadata"].get("deletionTimestamp"):
@@ -82,7 +82,7 @@ def _status(world: World, old: Record | None, body: Object, part: str) -> tuple[
     made[part] = objects.merged(made.get(part), body.get(part))
     later = [each for each in old.get("stages", ()) if each[0] > world.now]
     kept = {key: value for key, value in old.items() if key in ("from", "until", "applied", "served", "ready")}
-    record = objects.put(world.doc, made, world.now, stages=later, **kept)
+    record = world.doc.put(made, world.now, stages=later, **kept)
     return 200, objects.seen(record, world.now)
 
 
@@ -173,7 +173,7 @@ def _fields(value: Any, name: str = "") -> dict[str, Any]:  # noqa: ANN401 - any
 def _keep(world: World, made: Object, old: Record | None, applied: Mapping[str, Object]) -> Record:
     later = [each for each in (old or {}).get("stages", ()) if each[0] > world.now]
     more = {key: (old or {})[key] for key in ("served", "ready") if key in (old or {})}
-    return objects.put(world.doc, made, world.now, stages=later, applied=dict(applied), **more)
+    return world.doc.put(made, world.now, stages=later, applied=dict(applied), **more)
 
 
 def _special(world: World, record: Record, before: Object | None) -> None:
@@ -183,7 +183,7 @@ def _special(world: World, record: Record, before: Object | None) -> None:
     if obj["kind"] == "Namespace" and before is None:
         for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
             more: Object = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": meta["name"]}}
-            objects.put(world.doc, more, now)
+            world.doc.put(more, now)
     elif obj["kind"] == "ResourceQuota":
         hard = (obj.get("spec") or {}).get("hard") or {}
         if before is None or (before.get("spec") or {}).get("hard") != hard:

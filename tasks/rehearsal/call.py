@@ -8,7 +8,7 @@ import time
 
 from tasks.rehearsal import containers
 from tasks.rehearsal.faults import Faults
-from tasks.rehearsal.state import Store
+from tasks.rehearsal.store import Store
 from tasks.rehearsal.times import Times
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.rehearsal import node, objects, workloads
 from tasks.rehearsal.complaints import arguments
-from tasks.rehearsal.state import Store
+from tasks.rehearsal.objects import Objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tasks.rehearsal.call import Call
     from tasks.rehearsal.containers import Container, Document
-    from tasks.rehearsal.objects import Object
+    from tasks.rehearsal.objects import Object, View
     from tasks.rehearsal.place import Place
 
 _GRACE = 40.0
@@ -25,9 +25,9 @@ _SYSTEM = {
 """Deployments of k3s 1.32, with their images, and what `--disable` calls them."""
 
 
-def store(place: Place, name: str) -> Store:
+def store(place: Place, name: str) -> Objects:
     """The objects of a cluster."""
-    return Store(place.cluster(name), objects.blank)
+    return Objects(place.cluster(name))
 
 
 def node_up(call: Call, doc: Document, container: Container) -> None:
@@ -44,18 +44,18 @@ def node_up(call: Call, doc: Document, container: Container) -> None:
     )
     with store(call.place, cluster).change() as there:
         now = call.now()
-        old = objects.get(there, "v1", "Node", "", container["name"], float("inf"))
+        old = there.get("v1", "Node", "", container["name"], call.now())
         obj = objects.settle(old, now) if old is not None else _node(there, container)
         stages = [[ready, {"status": {"conditions": [_ready("True")]}}]]
-        objects.put(there, obj, now, stages=stages, ready=ready, **{"from": registered if old is None else now})
+        there.put(obj, now, stages=stages, ready=ready, **{"from": registered if old is None else now})
         world = workloads.World(there, now, call.times, call.faults)
-        if not there.get("seeded") and labels["k3d.role"] == "server":
-            there["seeded"] = True
-            there["ready"] = registered
-            there["controllers"] = registered + call.times.seconds("controllers")
+        if not there.fact("seeded") and labels["k3d.role"] == "server":
+            there.set_fact("seeded", True)
+            there.set_fact("ready", registered)
+            there.set_fact("controllers", registered + call.times.seconds("controllers"))
             _seed(workloads.World(there, registered, call.times, call.faults), container)
         elif old is None:
-            for each in list(objects.records(there, "apps/v1", "DaemonSet", now)):
+            for each in there.existing("apps/v1", "DaemonSet", now):
                 workloads.follow(world, each, each["object"])
 
 
@@ -65,7 +65,7 @@ def node_down(call: Call, container: Container) -> None:
     if container["labels"].get("k3d.role") not in ("server", "agent") or not call.place.cluster(cluster).exists():
         return
     with store(call.place, cluster).change() as there:
-        record = objects.get(there, "v1", "Node", "", container["name"], float("inf"))
+        record = there.get("v1", "Node", "", container["name"], call.now())
         if record is not None:
             lost = call.now() + _GRACE * call.times.scale
             kept = [each for each in record["stages"] if each[0] <= call.now()]
@@ -78,7 +78,8 @@ def forget(call: Call, doc: Document, container: Container) -> None:
 
     cluster = container["labels"].get("k3d.cluster", "")
     if container["labels"].get("k3d.role") == "server" and not labelled(doc, cluster=cluster, role="server"):
-        store(call.place, cluster).remove()
+        with store(call.place, cluster).change() as there:
+            there.clear()
 
 
 def _ready(word: str) -> dict[str, str]:
@@ -86,8 +87,8 @@ def _ready(word: str) -> dict[str, str]:
     return {"type": "Ready", "status": word, "reason": reason}
 
 
-def _node(there: Document, container: Container) -> Object:
-    count = len(there["objects"].get("v1 Node") or ())
+def _node(there: View, container: Container) -> Object:
+    count = len(list(there.records("v1", "Node")))
     server = container["labels"]["k3d.role"] == "server"
     roles = {f"node-role.kubernetes.io/{role}": "true" for role in ("control-plane", "master") if server}
     name = container["name"]
@@ -171,7 +172,7 @@ def _traefik(world: workloads.World, balanced: bool) -> None:
 def _put(world: workloads.World, obj: Object) -> objects.Record:
     if obj["kind"] in ("Deployment", "DaemonSet", "Job"):
         obj["metadata"]["generation"] = 1
-    record = objects.put(world.doc, obj, world.now, stages=[], **{"from": world.now})
+    record = world.doc.put(obj, world.now, stages=[], **{"from": world.now})
     workloads.follow(world, record, None)
     return record
 

@@ -68,7 +68,7 @@ class Rehearsal:
         """Clear all of it, when the last of its clusters is gone."""
         from tasks.rehearsal.containers import blank
         from tasks.rehearsal.place import clear
-        from tasks.rehearsal.state import Store
+        from tasks.rehearsal.store import Store
 
         def unused() -> bool:
             there = Store(self.place.engine, blank).read()["containers"].values()
@@ -115,7 +115,7 @@ def _mend(place: Place) -> None:
     from tasks.rehearsal.times import Times
     from tasks.rehearsal.workloads import World, mend
 
-    for path in place.state.glob("cluster-*.json"):
+    for path in place.state.glob("cluster-*.db"):
         with store(place, path.stem.removeprefix("cluster-")).change() as doc:
             mend(World(doc, time.time(), Times(place.read("times.json", {})), Faults(place)))
 

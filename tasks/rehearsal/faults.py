@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from tasks.rehearsal.place import Place
-from tasks.rehearsal.state import Store
+from tasks.rehearsal.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

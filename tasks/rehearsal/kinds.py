@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from tasks.rehearsal.containers import Document
+    from tasks.rehearsal.objects import View
 
 _TABLE = """
 v1 Namespace namespaces -
@@ -73,10 +73,10 @@ def builtin() -> Iterator[Kind]:
             yield words[0], words[1], words[2], len(words) == 3
 
 
-def served(doc: Document, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
+def served(view: View, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
     """Those, the kinds of definitions that are established, and what is `brought` by k3s or once a release is there."""
     found = list(builtin())
-    for record in (doc["objects"].get("apiextensions.k8s.io/v1 CustomResourceDefinition") or {}).values():
+    for record in view.records("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
         if record["served"] > now:
             continue
         spec: dict[str, Any] = record["object"]["spec"]
@@ -88,7 +88,7 @@ def served(doc: Document, now: float, brought: Mapping[str, list[Any]]) -> list[
     known = {(version, kind) for version, kind, *_ in found}
     for version, kind, namespaced in (
         *brought.get("k3s", ()),
-        *(brought.get("releases", ()) if _installed(doc) else ()),
+        *(brought["releases"] if brought.get("releases") and _installed(view) else ()),
     ):
         if (version, kind) not in known:
             known.add((version, kind))
@@ -96,10 +96,9 @@ def served(doc: Document, now: float, brought: Mapping[str, list[Any]]) -> list[
     return found
 
 
-def _installed(doc: Document) -> bool:
+def _installed(view: View) -> bool:
     """Whether a release has been installed."""
-    secrets = (doc["objects"].get("v1 Secret") or {}).values()
-    rows = (each["object"]["metadata"].get("labels") or {} for each in secrets)
+    rows = (each["object"]["metadata"].get("labels") or {} for each in view.records("v1", "Secret"))
     return any(each.get("owner") == "helm" and each.get("status") == "deployed" for each in rows)
 
 

@@ -10,15 +10,17 @@ from tasks.rehearsal import admission, apply, containers, health, kinds, objects
 from tasks.rehearsal.admission import Refusal
 from tasks.rehearsal.cluster import store
 from tasks.rehearsal.faults import Faults
-from tasks.rehearsal.state import Store
+from tasks.rehearsal.objects import Objects
+from tasks.rehearsal.store import Store
 from tasks.rehearsal.times import Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tasks.rehearsal.containers import Container, Document
+    from tasks.rehearsal.containers import Container
     from tasks.rehearsal.kinds import Kind
+    from tasks.rehearsal.objects import View
     from tasks.rehearsal.place import Place
 
 _REFUSED = "connect: connection refused"
@@ -47,7 +49,7 @@ class Kube:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._engine = Store(place.engine, containers.blank)
-        self._stores: dict[str, Store] = {}
+        self._stores: dict[str, Objects] = {}
 
     def answers(self, port: int) -> bool:
         """Whether something speaks TLS at a host port."""
@@ -69,11 +71,11 @@ class Kube:
             raise Silent(_REFUSED)
         return found
 
-    def served(self, doc: Document, now: float) -> list[kinds.Kind]:
+    def served(self, view: View, now: float) -> list[kinds.Kind]:
         """The kinds that a cluster serves."""
-        return kinds.served(doc, now, self._place.read("kinds.json", {}))
+        return kinds.served(view, now, self._place.read("kinds.json", {}))
 
-    def objects(self, cluster: str) -> Store:
+    def objects(self, cluster: str) -> Objects:
         """The objects of a cluster."""
         if cluster not in self._stores:
             self._stores[cluster] = store(self._place, cluster)
@@ -101,7 +103,7 @@ class Kube:
                 return 200, json.dumps(self._get(cluster, bare, given, now))
             with self.objects(cluster).change() as doc:
                 world = workloads.World(doc, time.time(), times, faults)
-                objects.sweep(doc, world.now)
+                doc.sweep(world.now)
                 code, made = self._change(world, method, bare, given, body)
                 return code, json.dumps(made)
         except Refusal as refusal:
@@ -114,13 +116,18 @@ class Kube:
     # -- reading --------------------------------------------------------------------------------------
 
     def _get(self, cluster: str, path: str, given: dict[str, str], now: float) -> Any:  # noqa: ANN401 - any JSON
-        doc = self.objects(cluster).read()
-        known = self.served(doc, now)
-        listed = health.discovery(path, known)
-        if listed is not None:
-            return listed
-        where = find(path, known)
-        items = [*self.found(doc, cluster, where, now)]
+        with self.objects(cluster).read() as view:
+            known = self.served(view, now)
+            listed = health.discovery(path, known)
+            if listed is not None:
+                return listed
+            where = find(path, known)
+            if where.name and where.kind[1] != "Lease":
+                record = view.get(where.kind[0], where.kind[1], where.namespace, where.name, now)
+                if record is None:
+                    raise where.missing()
+                return _typed(objects.seen(record, now), where.kind)
+            items = self._list(view, cluster, where, now)
         if where.name:
             one = next((each for each in items if each["metadata"]["name"] == where.name), None)
             if one is None:
@@ -135,7 +142,7 @@ class Kube:
         meta = {"resourceVersion": str(objects.micro(now))}
         return {"kind": f"{where.kind[1]}List", "apiVersion": where.kind[0], "metadata": meta, "items": chosen}
 
-    def found(self, doc: Document, cluster: str, where: Where, now: float) -> list[dict[str, Any]]:
+    def _list(self, view: View, cluster: str, where: Where, now: float) -> list[dict[str, Any]]:
         """Objects of a kind, in one namespace or all."""
         if where.kind[1] == "Lease":
             return [
@@ -144,9 +151,8 @@ class Kube:
                 if where.namespace in ("", each["metadata"]["namespace"])
             ]
         return [
-            {**objects.seen(each, now), "apiVersion": where.kind[0], "kind": where.kind[1]}
-            for each in objects.records(doc, where.kind[0], where.kind[1], now)
-            if where.namespace in ("", each["object"]["metadata"].get("namespace", ""))
+            _typed(objects.seen(each, now), where.kind)
+            for each in view.existing(where.kind[0], where.kind[1], now, where.namespace)
         ]
 
     # -- changing -------------------------------------------------------------------------------------
@@ -156,7 +162,7 @@ class Kube:
     ) -> tuple[int, dict[str, Any]]:
         where = find(path, self.served(world.doc, world.now))
         if method == "DELETE":
-            record = objects.get(world.doc, where.kind[0], where.kind[1], where.namespace, where.name, world.now)
+            record = world.doc.get(where.kind[0], where.kind[1], where.namespace, where.name, world.now)
             if record is None:
                 raise where.missing()
             workloads.release(world, record["object"], world.now)
@@ -183,6 +189,11 @@ class Kube:
             dry=given.get("dryRun") == "All",
             strict=True,
         )
+
+
+def _typed(obj: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """As the version of the path has it."""
+    return {**obj, "apiVersion": kind[0], "kind": kind[1]}
 
 
 def find(path: str, known: list[Kind]) -> Where:

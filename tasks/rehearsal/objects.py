@@ -1,45 +1,59 @@
-"""Objects of a cluster as its document keeps them: each with what will become of it.
+"""The objects of a rehearsed cluster: a SQLite database that several processes read and change at the same time.
 
 A record is `{"object", "stamp", "stages", "from", "until"}`. `stages` are moments with changes (JSON merge patches)
-that controllers and kubelets will have made by then; before `from` the object is not there yet, from `until` on no
+that controllers and kubelets will have made by then; before `from` the object does not exist yet, from `until` on no
 more. A version of an object is a moment in microseconds: that of its last change.
+
+One row an object, with an index for each question that is asked: what an operation costs does not grow with what else
+is in the cluster. SQLite keeps a change whole if its writer is killed, and queues writers.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import threading
 import time
 
+from tasks.core.files import unfinished
 from tasks.rehearsal.kinds import bucket
+from tasks.rehearsal.store import Busy
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import Any
-
-    from tasks.rehearsal.containers import Document
 
     Object = dict[str, Any]
     Record = dict[str, Any]
+    Key = tuple[str, str, str]
+    """Bucket of the kind, namespace and name."""
 
-_GONE = 300
+_PATIENCE = 30.0
+"""Seconds to wait for other writers; each needs milliseconds."""
+_REMEMBERED = 1000
 """Deletions that are remembered for those who watch."""
-
-
-def blank() -> Document:
-    """A cluster without anything."""
-    return {"objects": {}, "gone": [], "stamp": 0}
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS object (
+    bucket TEXT, namespace TEXT, name TEXT, owner TEXT, until REAL, seq INTEGER, record TEXT,
+    PRIMARY KEY (bucket, namespace, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS changed ON object (bucket, seq);
+CREATE INDEX IF NOT EXISTS owned ON object (owner) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS housed ON object (namespace);
+CREATE INDEX IF NOT EXISTS ended ON object (until) WHERE until IS NOT NULL;
+CREATE TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY, moment REAL, bucket TEXT, seq INTEGER, object TEXT);
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT);
+"""
 
 
 def micro(moment: float) -> int:
     """A version for a moment."""
     return round(moment * 1e6)
-
-
-def place(namespace: str, name: str) -> str:
-    """The key of an object among those of its kind."""
-    return f"{namespace}/{name}"
 
 
 def uid() -> str:
@@ -48,33 +62,8 @@ def uid() -> str:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
-def put(doc: Document, obj: Object, now: float, **more: Any) -> Record:
-    """Keep an object. `more`: stages, from, until; what is not given is as if nothing were to come."""
-    meta = obj["metadata"]
-    of_kind = doc["objects"].setdefault(bucket(obj["apiVersion"], obj["kind"]), {})
-    meta.setdefault("uid", uid())
-    meta.setdefault("creationTimestamp", stamp(max(now, more.get("from", now)), 0))
-    doc["stamp"] = max(micro(time.time()), doc["stamp"] + 1)
-    record = {"object": obj, "stamp": doc["stamp"], **more}
-    of_kind[place(meta.get("namespace", ""), meta["name"])] = record
-    return record
-
-
-def get(doc: Document, api_version: str, kind: str, namespace: str, name: str, now: float) -> Record | None:
-    """A record that is there now."""
-    record = (doc["objects"].get(bucket(api_version, kind)) or {}).get(place(namespace, name))
-    return record if record is not None and there(record, now) else None
-
-
-def records(doc: Document, api_version: str, kind: str, now: float) -> Iterator[Record]:
-    """All of a kind that are there now."""
-    for record in (doc["objects"].get(bucket(api_version, kind)) or {}).values():
-        if there(record, now):
-            yield record
-
-
-def there(record: Mapping[str, Any], now: float) -> bool:
-    """Whether it is there now."""
+def exists(record: Mapping[str, Any], now: float) -> bool:
+    """Whether its object exists now."""
     return bool(record.get("from", 0.0) <= now < record.get("until", float("inf")))
 
 
@@ -88,7 +77,7 @@ def seen(record: Record, now: float) -> Object:
 
 
 def version_of(record: Record, now: float) -> int:
-    """The version that `seen` would tell. It rises with each stage, also with one of a moment before the record."""
+    """The version that `seen` would show. It rises with each stage, also with one of a moment before the record."""
     version: int = max(record["stamp"], micro(record.get("from", 0.0)))
     for moment, _ in record.get("stages", ()):
         if moment <= now:
@@ -96,41 +85,18 @@ def version_of(record: Record, now: float) -> int:
     return version
 
 
+def next_change(record: Record, now: float) -> float:
+    """When it will change by itself; infinite if it will not."""
+    moments = [record.get("from", 0.0), record.get("until", float("inf"))]
+    moments += [moment for moment, _ in record.get("stages", ())]
+    return float(min((moment for moment in moments if moment > now), default=float("inf")))
+
+
 def settle(record: Record, now: float) -> Object:
     """The object with all that has become of it, for a change by others; what is still to come is dropped."""
     made = seen(record, now)
     made["metadata"].pop("resourceVersion", None)
     return made
-
-
-def next_change(doc: Document, keys: Iterator[str] | list[str], now: float) -> float:
-    """When something of these kinds will change by itself."""
-    found = [float("inf")]
-    for key in keys:
-        for record in (doc["objects"].get(key) or {}).values():
-            moments = [record.get("from", 0.0), record.get("until", float("inf"))]
-            moments += [moment for moment, _ in record.get("stages", ())]
-            found += [moment for moment in moments if moment > now]
-    return min(found)
-
-
-def remove(doc: Document, obj: Mapping[str, Any], at: float) -> None:
-    """It goes, at a moment."""
-    meta = obj["metadata"]
-    record = (doc["objects"].get(bucket(obj["apiVersion"], obj["kind"])) or {}).get(
-        place(meta.get("namespace", ""), meta["name"])
-    )
-    if record is not None:
-        record["until"] = min(record.get("until", float("inf")), at)
-
-
-def sweep(doc: Document, now: float) -> None:
-    """Take away what has gone; those who watch are told for a while."""
-    for key, of_kind in doc["objects"].items():
-        for name in [name for name, record in of_kind.items() if record.get("until", float("inf")) <= now]:
-            record = of_kind.pop(name)
-            doc["gone"].append([record["until"], key, seen(record, record["until"])])
-    del doc["gone"][:-_GONE]
 
 
 def merged(value: Any, change: Any) -> Any:  # noqa: ANN401 - any JSON values
@@ -144,3 +110,220 @@ def merged(value: Any, change: Any) -> Any:  # noqa: ANN401 - any JSON values
         else:
             found[name] = merged(found.get(name), part)
     return found
+
+
+class Objects:
+    """The database of one cluster. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._open: sqlite3.Connection | None = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is None:
+            if not self.path.exists():
+                _create(self.path)
+            self._open = _connect(self.path)
+        return self._open
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[View]:
+        """What is in it, in one state."""
+        with self._lock:
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield View(connection)
+            finally:
+                connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Transaction]:
+        """What is in it, to be changed; kept when the block ends well. Raises `Busy`."""
+        import sqlite3
+
+        with self._lock:
+            connection = self._connection()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                raise Busy(f"{self.path} is locked since {_PATIENCE:g} s") from None
+            made = Transaction(connection)
+            try:
+                yield made
+                made.write()
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def seq(self) -> int:
+        """The number of the last change."""
+        with self._lock:
+            return _seq(self._connection())
+
+    def changed(self, of_kind: str, since: int) -> tuple[int, list[Record], list[tuple[float, Object]]]:
+        """The number of the last change; records of a kind changed after another; its objects deleted, and when."""
+        with self.read() as view:
+            return _seq(view.connection), *view.changed(of_kind, since)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    import sqlite3
+
+    made = sqlite3.connect(path, _PATIENCE, isolation_level=None, check_same_thread=False)
+    made.execute("PRAGMA synchronous = OFF")
+    return made
+
+
+def _create(path: Path) -> None:
+    """An empty database that appears whole, of mode 0600 since it holds secrets; SQLite's own log has the same mode."""
+    handle, fresh = unfinished(path)
+    os.close(handle)
+    made = _connect(fresh)
+    made.execute("PRAGMA journal_mode = WAL")
+    made.executescript(_SCHEMA)
+    made.close()
+    with contextlib.suppress(FileExistsError):  # another process was faster
+        os.link(fresh, path)
+    fresh.unlink()
+
+
+def _seq(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT value FROM fact WHERE name = 'seq'").fetchone()
+    return int(row[0]) if row else 0
+
+
+class View:
+    """Questions to the database."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def fact(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
+        """What is known of the cluster beside its objects; None if it is not."""
+        row = self.connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str, now: float) -> Record | None:
+        """The record of an object that exists now."""
+        key = bucket(api_version, kind), namespace, name
+        found = next(self._records("bucket = ? AND namespace = ? AND name = ?", *key), None)
+        return found if found is not None and exists(found, now) else None
+
+    def records(self, api_version: str, kind: str, namespace: str = "") -> Iterator[Record]:
+        """All of a kind, in one namespace or in all; also those that do not exist yet, or any more."""
+        if namespace:
+            return self._records("bucket = ? AND namespace = ?", bucket(api_version, kind), namespace)
+        return self._records("bucket = ?", bucket(api_version, kind))
+
+    def existing(self, api_version: str, kind: str, now: float, namespace: str = "") -> Iterator[Record]:
+        """All of a kind that exist now, in one namespace or in all."""
+        return (each for each in self.records(api_version, kind, namespace) if exists(each, now))
+
+    def changed(self, of_kind: str, since: int) -> tuple[list[Record], list[tuple[float, Object]]]:
+        """Records of a kind changed after a number; objects of it that were deleted after it, and when."""
+        gone = self.connection.execute(
+            "SELECT moment, object FROM gone WHERE bucket = ? AND seq > ? ORDER BY id", (of_kind, since)
+        )
+        deleted = [(moment, json.loads(text)) for moment, text in gone]
+        return list(self._records("bucket = ? AND seq > ?", of_kind, since)), deleted
+
+    def _records(self, where: str, *values: object) -> Iterator[Record]:
+        query = f"SELECT bucket, namespace, name, record FROM object WHERE {where}"  # noqa: S608 - own conditions
+        for *key, text in self.connection.execute(query, values).fetchall():
+            yield self._record((key[0], key[1], key[2]), text)
+
+    def _record(self, _key: Key, text: str) -> Record:
+        found: Record = json.loads(text)
+        return found
+
+
+class Transaction(View):
+    """Questions and changes. A record that was asked for may be changed in place."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._seq = _seq(connection) + 1
+        self._loaded: dict[Key, tuple[Record, str]] = {}
+        """With the text that the database has."""
+
+    def _record(self, key: Key, text: str) -> Record:
+        if key not in self._loaded:
+            self._loaded[key] = json.loads(text), text
+        return self._loaded[key][0]
+
+    def write(self) -> None:
+        """Bring into the database what was changed in place."""
+        for key, (record, text) in self._loaded.items():
+            if _text(record) != text:
+                self._store(key, record)
+        self.set_fact("seq", self._seq)
+
+    def set_fact(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Keep something of the cluster beside its objects."""
+        self.connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
+
+    def put(self, obj: Object, now: float, **more: Any) -> Record:
+        """Keep an object. `more`: stages, from, until; what is not given is as if nothing were to come."""
+        meta = obj["metadata"]
+        meta.setdefault("uid", uid())
+        meta.setdefault("creationTimestamp", stamp(max(now, more.get("from", now)), 0))
+        latest = max(micro(time.time()), (self.fact("stamp") or 0) + 1)
+        self.set_fact("stamp", latest)
+        record = {"object": obj, "stamp": latest, **more}
+        self._store((bucket(obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"]), record)
+        return record
+
+    def remove(self, obj: Mapping[str, Any], at: float) -> None:
+        """It is deleted at a moment."""
+        meta = obj["metadata"]
+        key = bucket(obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"]
+        for record in self._records("bucket = ? AND namespace = ? AND name = ?", *key):
+            record["until"] = min(record.get("until", float("inf")), at)
+            self._store(key, record)
+
+    def owned(self, owner: Object) -> list[Record]:
+        """What was made for an object."""
+        return list(self._records("owner = ?", owner["metadata"]["uid"]))
+
+    def housed(self, namespace: str) -> list[Record]:
+        """What is in a namespace."""
+        return list(self._records("namespace = ?", namespace))
+
+    def sweep(self, now: float) -> None:
+        """Take away what was deleted; those who watch are told for a while."""
+        gone = self.connection.execute("SELECT bucket, namespace, name, record FROM object WHERE until <= ?", (now,))
+        rows = gone.fetchall()
+        for of_kind, namespace, name, text in rows:
+            record = self._record((of_kind, namespace, name), text)
+            self.connection.execute(
+                "INSERT INTO gone (moment, bucket, seq, object) VALUES (?, ?, ?, ?)",
+                (record["until"], of_kind, self._seq, json.dumps(seen(record, record["until"]))),
+            )
+            self.connection.execute(
+                "DELETE FROM object WHERE bucket = ? AND namespace = ? AND name = ?", (of_kind, namespace, name)
+            )
+            del self._loaded[of_kind, namespace, name]
+        if rows:
+            self.connection.execute("DELETE FROM gone WHERE id <= (SELECT max(id) FROM gone) - ?", (_REMEMBERED,))
+
+    def clear(self) -> None:
+        """The cluster is gone, with all that was in it."""
+        self._loaded.clear()
+        for table in ("object", "gone", "fact"):
+            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - own names
+
+    def _store(self, key: Key, record: Record) -> None:
+        text, owners = _text(record), record["object"]["metadata"].get("ownerReferences") or [{}]
+        until = record.get("until")
+        self.connection.execute(
+            "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*key, owners[0].get("uid"), None if until in (None, float("inf")) else until, self._seq, text),
+        )
+        self._loaded[key] = record, text
+
+
+def _text(record: Record) -> str:
+    return json.dumps(record, separators=(",", ":"))

@@ -1,7 +1,7 @@
 """The folder of a rehearsal: its programs, its state, and what it is told of times and faults.
 
 bin/            docker, k3d, kubectl and helm: stand-ins, each a process of its own
-state/          what they have made: see `tasks.rehearsal.state`
+state/          what they have made: see `tasks.rehearsal.store`
 times.json      how long things take: see `tasks.rehearsal.times`
 faults.json     what is to fail: see `tasks.rehearsal.faults`
 machine.json    what `docker info` says otherwise than of this machine (optional)
@@ -72,7 +72,7 @@ class Place:
 
     def cluster(self, name: str) -> Path:
         """The objects of a cluster."""
-        return self.state / f"cluster-{name}.json"
+        return self.state / f"cluster-{name}.db"
 
     def version(self, program: str) -> str:
         """What a stand-in says it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.rehearsal import objects, refs
+from tasks.rehearsal import refs
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from tasks.rehearsal.containers import Document
-    from tasks.rehearsal.objects import Object
+    from tasks.rehearsal.objects import Object, Transaction, View
 
 READY, NEVER_READY, NO_IMAGE, DONE = "ready", "never ready", "no image", "done"
 """What becomes of a pod."""
@@ -28,19 +27,19 @@ def suffix(text: str, digits: int = 5) -> str:
     return found
 
 
-def nodes(doc: Document, now: float) -> list[tuple[str, float]]:
+def nodes(view: View, now: float) -> list[tuple[str, float]]:
     """Nodes that are registered or will be, with the moment from which each is ready; the first ready one first."""
     found = [
         (str(record["object"]["metadata"]["name"]), float(record["ready"]))
-        for record in (doc["objects"].get("v1 Node") or {}).values()
+        for record in view.records("v1", "Node")
         if record.get("until", float("inf")) > now
     ]
     return sorted(found, key=lambda each: (each[1], each[0]))
 
 
-def spot(doc: Document, number: int, now: float) -> tuple[str, float]:
+def spot(view: View, number: int, now: float) -> tuple[str, float]:
     """Where the n-th pod goes, and when: among nodes that are ready now, else to the first that will be."""
-    found = nodes(doc, now)
+    found = nodes(view, now)
     ready = [each for each in found if each[1] <= now]
     if ready:
         name, _ = ready[number % len(ready)]
@@ -49,7 +48,7 @@ def spot(doc: Document, number: int, now: float) -> tuple[str, float]:
 
 
 def put(
-    doc: Document,
+    doc: Transaction,
     owner: Object,
     name: str,
     template: Mapping[str, Any],
@@ -84,7 +83,7 @@ def put(
     stages += [[moment, {"status": status}] for moment, status in _fate(spec, obj, fate, placed, due, number)]
     if placed > now:
         obj["spec"] = {key: value for key, value in spec.items() if key != "nodeName"}
-    objects.put(doc, obj, now, stages=[each for each in stages if each[0] != float("inf")])
+    doc.put(obj, now, stages=[each for each in stages if each[0] != float("inf")])
     if fate in (NEVER_READY, NO_IMAGE):
         _event(doc, obj, fate, spec, due)
         return float("inf")
@@ -173,7 +172,7 @@ def _waiting(named: Sequence[Mapping[str, Any]], reason: str) -> dict[str, Any]:
     return {"phase": "Pending", "conditions": conditions, "containerStatuses": rows}
 
 
-def _event(doc: Document, pod: Object, fate: str, spec: Mapping[str, Any], at: float) -> None:
+def _event(doc: Transaction, pod: Object, fate: str, spec: Mapping[str, Any], at: float) -> None:
     """A warning, as the kubelet tells it."""
     if at == float("inf"):
         return
@@ -195,4 +194,4 @@ def _event(doc: Document, pod: Object, fate: str, spec: Mapping[str, Any], at: f
         "lastTimestamp": stamp(at, 0),
         "source": {"component": "kubelet"},
     }
-    objects.put(doc, event, at, **{"from": at})
+    doc.put(event, at, **{"from": at})

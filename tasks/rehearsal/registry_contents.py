@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tasks.rehearsal import containers, refs
-from tasks.rehearsal.state import Store
+from tasks.rehearsal.store import Store
 from tasks.rehearsal.times import Times
 
 TYPE_CHECKING = False

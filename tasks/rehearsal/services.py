@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.rehearsal import objects, pods
+from tasks.rehearsal import pods
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ def follow(world: World, record: Record, before: Object | None) -> None:
         "ports": [],
     }
     for each in (ends, part):
-        objects.put(world.doc, each, world.active)
+        world.doc.put(each, world.active)

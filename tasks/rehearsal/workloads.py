@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from tasks.rehearsal.containers import Document
     from tasks.rehearsal.faults import Faults
-    from tasks.rehearsal.objects import Object, Record
+    from tasks.rehearsal.objects import Object, Record, Transaction
     from tasks.rehearsal.times import Times
 
 RELEASE = "meta.helm.sh/release-name"
@@ -25,13 +24,13 @@ _REVISION = "deployment.kubernetes.io/revision"
 class World:
     """What controllers know beside the objects."""
 
-    def __init__(self, doc: Document, now: float, times: Times, faults: Faults) -> None:
+    def __init__(self, doc: Transaction, now: float, times: Times, faults: Faults) -> None:
         self.doc, self.now, self.times, self.faults = doc, now, times, faults
 
     @property
     def active(self) -> float:
         """From when on controllers work; now, if they do."""
-        return max(self.now, float(self.doc.get("controllers", 0.0)))
+        return max(self.now, float(self.doc.fact("controllers") or 0.0))
 
     def fate(self, obj: Object) -> tuple[float, str]:
         """Seconds from `active` until pods of a workload are ready, and whether they ever are.
@@ -44,7 +43,7 @@ class World:
         own = f"{meta['namespace']}/{meta['name']}"
         due = self.active + self.times.seconds("workload ready", own, meta["name"])
         if meta["namespace"] == "kube-system" and not release:
-            due = float(self.doc.get("ready", self.now)) + self.times.seconds("system ready", meta["name"])
+            due = float(self.doc.fact("ready") or self.now) + self.times.seconds("system ready", meta["name"])
         elif release:
             names = (f"{meta['namespace']}/{release}", release)
             due = self.now + self.times.seconds("install", *names) + self.times.seconds("release ready", *names)
@@ -76,46 +75,37 @@ def release(world: World, obj: Object, at: float) -> None:
     if obj["kind"] == "Namespace":
         _empty(world, obj)
         return
-    objects.remove(world.doc, obj, at)
-    uid = obj["metadata"].get("uid")
-    for of_kind in world.doc["objects"].values():
-        for record in list(of_kind.values()):
-            owners = record["object"]["metadata"].get("ownerReferences") or ()
-            if any(each.get("uid") == uid for each in owners) and record.get("until") is None:
-                release(world, record["object"], at)
+    world.doc.remove(obj, at)
+    for record in world.doc.owned(obj):
+        if record.get("until") is None:
+            release(world, record["object"], at)
 
 
 def _empty(world: World, namespace: Object) -> None:
     """A namespace is there until all that is in it has gone."""
     name = namespace["metadata"]["name"]
     gone = world.active + world.times.seconds("namespace gone")
-    record = objects.get(world.doc, "v1", "Namespace", "", name, world.now)
+    record = world.doc.get("v1", "Namespace", "", name, world.now)
     if record is None or record["object"]["metadata"].get("deletionTimestamp"):
         return
     changed = objects.settle(record, world.now)
     changed["metadata"]["deletionTimestamp"] = stamp(world.now, 0)
     changed["status"] = {"phase": "Terminating"}
-    objects.put(world.doc, changed, world.now, until=gone)
-    for of_kind in world.doc["objects"].values():
-        for each in of_kind.values():
-            if each["object"]["metadata"].get("namespace") == name:
-                each["until"] = min(each.get("until", gone), gone)
+    world.doc.put(changed, world.now, until=gone)
+    for each in world.doc.housed(name):
+        world.doc.remove(each["object"], gone)
 
 
 def mend(world: World) -> None:
     """Pods that would never get ready are made anew: what was wrong with them may be over."""
     for api_version, kind in (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet")):
-        for record in list(objects.records(world.doc, api_version, kind, world.now)):
+        for record in world.doc.existing(api_version, kind, world.now):
             status = objects.seen(record, float("inf")).get("status") or {}
             if any(status.get(name) for name in ("readyReplicas", "numberAvailable")):
                 continue
-            uid = record["object"]["metadata"]["uid"]
-            for of_kind in list(world.doc["objects"].values()):
-                for each in list(of_kind.values()):
-                    owners = each["object"]["metadata"].get("ownerReferences") or ()
-                    if any(owner["uid"] == uid for owner in owners):
-                        release(world, each["object"], world.now)
-            objects.sweep(world.doc, world.now)
+            for each in world.doc.owned(record["object"]):
+                release(world, each["object"], world.now)
+            world.doc.sweep(world.now)
             follow(world, record, None)
 
 
@@ -163,9 +153,8 @@ def _deployment(world: World, record: Record, before: Object | None) -> None:
     due = _pods(world, obj, owner, template, count)
     old = [
         each["object"]
-        for each in objects.records(world.doc, "apps/v1", "ReplicaSet", world.now)
-        if any(ref["uid"] == meta["uid"] for ref in each["object"]["metadata"].get("ownerReferences") or ())
-        and each["object"]["metadata"]["name"] != owner["metadata"]["name"]
+        for each in world.doc.owned(obj)
+        if objects.exists(each, world.now) and each["object"]["metadata"]["name"] != owner["metadata"]["name"]
     ]
     leaving = sum(_count(each) for each in old)
     for each in old:
@@ -180,7 +169,7 @@ def _deployment(world: World, record: Record, before: Object | None) -> None:
 def _pods(world: World, obj: Object, owner: Object, template: Mapping[str, Any], count: int) -> float:
     """The owner with its pods; when the last of them is ready."""
     seconds, fate = world.fate(obj)
-    record = objects.put(world.doc, owner, world.now)
+    record = world.doc.put(owner, world.now)
     due = world.active if count == 0 else 0.0
     for number in range(count):
         name = f"{owner['metadata']['name']}-{pods.suffix(f'{number} {owner}')}"
@@ -258,10 +247,8 @@ def _daemon_set(world: World, record: Record, before: Object | None) -> None:
 
 
 def _clear_pods(world: World, owner: Object) -> None:
-    for each in list(objects.records(world.doc, "v1", "Pod", world.now)):
-        refs = each["object"]["metadata"].get("ownerReferences") or ()
-        if any(ref["uid"] == owner["metadata"]["uid"] for ref in refs):
-            objects.remove(world.doc, each["object"], world.now)
+    for each in world.doc.owned(owner):
+        world.doc.remove(each["object"], world.now)
 
 
 def _job(world: World, record: Record, before: Object | None) -> None:

@@ -16,6 +16,7 @@ from tasks.rehearsal.kinds import builtin
 from tests.real.conftest import Make
 from tests.real.project import Project
 from tests.real.world import World
+from tests.rehearsal.played import objects
 
 _CHART = {
     "Chart.yaml": "{apiVersion: v2, name: plain, version: 0.1.0}\n",
@@ -70,8 +71,7 @@ def _real(project: Project, namespaces: list[str]) -> list[str]:
 
 
 def _rehearsed(project: Project, namespaces: list[str]) -> list[str]:
-    path = project.logs / "rehearsal" / "state" / f"cluster-{project.cluster}.json"
-    kinds: dict[str, dict[str, Any]] = json.loads(path.read_text())["objects"]
+    kinds = objects(project.logs / "rehearsal", project.cluster)
     rows = [
         (bucket.rpartition(" ")[2], *place.partition("/")[::2]) for bucket, places in kinds.items() for place in places
     ]

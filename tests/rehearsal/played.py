@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,15 @@ RELEASES = (
         ]
     ),
 )
+
+
+def objects(folder: Path, cluster: str) -> dict[str, list[str]]:
+    """By kind the places of all objects of a rehearsed cluster."""
+    found: dict[str, list[str]] = {}
+    with closing(sqlite3.connect(folder / "state" / f"cluster-{cluster}.db")) as database:
+        for kind, namespace, name in database.execute("SELECT bucket, namespace, name FROM object"):
+            found.setdefault(kind, []).append(f"{namespace}/{name}")
+    return {kind: sorted(places) for kind, places in found.items()}
 
 
 @dataclass(kw_only=True)
@@ -77,8 +88,7 @@ class Played:
 
     def objects(self, cluster: str = "openframe-dev") -> dict[str, list[str]]:
         """By kind the places of all objects."""
-        found = json.loads((self.place / "state" / f"cluster-{cluster}.json").read_text())["objects"]
-        return {kind: sorted(rows) for kind, rows in found.items()}
+        return objects(self.place, cluster)
 
 
 def _down(session: Session) -> int:

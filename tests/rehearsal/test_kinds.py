@@ -10,6 +10,7 @@ import yaml
 
 from tasks.rehearsal.engine import _brought
 from tasks.rehearsal.kinds import served
+from tasks.rehearsal.objects import Objects
 from tests import given
 
 BROUGHT = {
@@ -18,17 +19,19 @@ BROUGHT = {
 }
 
 
-def doc(status: str = "") -> dict[str, Any]:
-    """A cluster with a release of that status."""
-    release = {"object": {"metadata": {"labels": {"owner": "helm", "status": status}}}}
-    return {"objects": {"v1 Secret": {"a/sh.helm.release.v1.x.v1": release}} if status else {}}
+def release(status: str) -> dict[str, Any]:
+    meta = {"name": "sh.helm.release.v1.x.v1", "namespace": "a", "labels": {"owner": "helm", "status": status}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta}
 
 
 @pytest.mark.parametrize(
     ("status", "names"), [("", {"IngressRoute"}), ("pending-install", {"IngressRoute"}), ("deployed", None)]
 )
-def test_what_releases_bring_is_served_once_one_is_there(status: str, names: set[str] | None) -> None:
-    there = {kind for _version, kind, *_ in served(doc(status), 0.0, BROUGHT)}
+def test_what_releases_bring_is_served_once_one_is_there(status: str, names: set[str] | None, tmp_path: Path) -> None:
+    with Objects(tmp_path / "x.db").change() as view:
+        if status:
+            view.put(release(status), 0.0)
+        there = {kind for _version, kind, *_ in served(view, 0.0, BROUGHT)}
     assert there & {"IngressRoute", "ClusterIssuer"} == (names or {"IngressRoute", "ClusterIssuer"})
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.rehearsal.place import Place
 from tests.given import ROOT
+from tests.rehearsal.played import objects
 
 pytestmark = pytest.mark.whole
 
@@ -68,8 +69,8 @@ def test_eight_at_once(tmp_path: Path) -> None:
     ]
     assert len(ports) == len(set(ports)) >= 3 * len(NAMES)
     for name in NAMES:
-        objects = json.loads(place.cluster(name).read_text())["objects"]
-        assert {"a/github-pat-secret", "b/github-pat-secret"} <= set(objects["v1 Secret"]), name
+        found = objects(place.folder, name)
+        assert {"a/github-pat-secret", "b/github-pat-secret"} <= set(found["v1 Secret"]), name
     for task in ("status", "down"):
         for code, text in together(tmp_path, task):
             assert code == 0, text

@@ -1,8 +1,8 @@
 """State that survives between commands and takes writers from many processes: one JSON document in one file.
 
 A writer holds a lock beside the file, reads, changes, and puts a whole new file in its place: a reader needs no lock,
-and a writer that is killed leaves the file of before. SQLite would do the same with more; a document of some hundred
-kilobytes costs milliseconds, and anybody can look into it.
+and a writer that is killed leaves the file of before. For documents that stay small, such as the engine's containers;
+the objects of a cluster lie in a database (`tasks.rehearsal.objects`).
 """
 
 from __future__ import annotations
