@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.secrets import secrets
+from tasks.facts.secrets import secret_objects
 from tasks.settings.schema import Settings
 from tasks.settings.shape import places
 from tests import given
@@ -131,7 +131,7 @@ def test_a_token_is_anything_and_is_never_told(token: str) -> None:
     def nothing(_given: object) -> bytes:
         raise AssertionError("only the environment is asked")
 
-    made, left_out = secrets(Settings(), {"GITHUB_TOKEN_CLASSIC": token}, nothing, nothing)
+    made, left_out = secret_objects(Settings(), {"GITHUB_TOKEN_CLASSIC": token}, nothing, nothing)
     namespaces = len(Settings().namespaces)
     assert len(made) == (namespaces if token.strip() else 0)
     assert not any(len(token) > 3 and token in each.why for each in left_out)
@@ -142,6 +142,6 @@ def test_a_token_that_is_no_text_is_refused_and_not_told() -> None:
         raise AssertionError("only the environment is asked")
 
     with pytest.raises(BadInput, match="github-pat-secret") as caught:
-        secrets(Settings(), {"GITHUB_TOKEN_CLASSIC": "canary\udcff"}, nothing, nothing)
+        secret_objects(Settings(), {"GITHUB_TOKEN_CLASSIC": "canary\udcff"}, nothing, nothing)
     assert "canary" not in str(caught.value)
     assert "UTF-8" in caught.value.why

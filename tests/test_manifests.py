@@ -13,6 +13,7 @@ from tasks.engine.graph import fitted
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
+from tasks.run.desired import base_objects, user_objects
 from tasks.run.launch import launch
 from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY
 from tests import given
@@ -68,7 +69,7 @@ def test_base_resources_go_in_by_one_apply_after_the_namespaces(tmp_path: Path) 
 
 
 def test_what_is_there_is_left_alone_and_nobody_waits_for_quotas(tmp_path: Path) -> None:
-    live = holding(manifests.wanted_base(of(tmp_path)))
+    live = holding(base_objects(of(tmp_path)))
     assert [step.skip for step in manifests.steps(of(tmp_path, live=live))] == [
         f"all {len(live.objects)} are as configured"
     ] * 2
@@ -137,7 +138,7 @@ def test_a_crd_is_waited_for_until_it_is_established(tmp_path: Path) -> None:
 
 def test_where_the_crds_are_there_nothing_is_waited_for(tmp_path: Path) -> None:
     facts = of(tmp_path, None, CRD, WIDGET)
-    live = holding([*manifests.wanted_base(facts), *manifests.wanted_own(facts)])
+    live = holding([*base_objects(facts), *user_objects(facts)])
     steps = manifests.steps(of(tmp_path, None, CRD, WIDGET, live=live))
     assert [step.name for step in steps] == [BASE, QUOTAS, OWN_CRDS, OWN_READY, OWN]
     assert all(step.skip is not None for step in steps)
@@ -187,7 +188,7 @@ def test_needs_of_a_file_hold_for_its_objects_though_its_folder_is_named_too(tmp
 def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: Path) -> None:
     live = given.live(node_blocks=("10.9.8.7/32",))
     blocks = {
-        here: "10.9.8.7/32" in json.dumps(manifests.wanted_base(of(tmp_path, engine=here, live=live)))
+        here: "10.9.8.7/32" in json.dumps(base_objects(of(tmp_path, engine=here, live=live)))
         for here in ("existing", "k3d")
     }
     assert blocks == {"existing": True, "k3d": False}
@@ -196,7 +197,7 @@ def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: P
 def test_on_a_cluster_of_somebody_else_base_resources_go_only_into_namespaces_that_we_created(tmp_path: Path) -> None:
     live = holding([obj("Namespace", "one"), created(obj("Namespace", "two"))])
     facts = of(tmp_path, engine="existing", live=live, sections={"namespaces": ["one", "two", "three"]})
-    found = manifests.wanted_base(facts)
+    found = base_objects(facts)
     assert {each["metadata"].get("namespace") for each in found} == {"two", "three"}
     why = named(manifests.steps(facts))[LEFT_OUT].skip or ""
     assert "files/nodelocaldns-configmap.yaml and files/local-path-storage.yaml: only in a cluster" in why
@@ -213,7 +214,7 @@ def test_the_policies_let_in_every_namespace_that_something_goes_to(tmp_path: Pa
             "releases": [{"name": name, "namespace": name, "chart": "r/c"} for name in ("four", "default")],
         },
     }
-    found = json.dumps(manifests.wanted_base(of(tmp_path, engine=engine, sections=sections)))
+    found = json.dumps(base_objects(of(tmp_path, engine=engine, sections=sections)))
     for name in ("one", "two", "three", "four", "default"):
         assert f'{{"kubernetes.io/metadata.name": "{name}"}}' in found
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks import manifests, namespaces
+from tasks import namespaces
 from tasks.engine.step import Stopped
 from tasks.kube.wait import NotInTime
 from tasks.namespaces import GONE, THEIRS
-from tasks.namespaces import namespaces as wanted
+from tasks.run.desired import desired_namespaces, is_foreign, namespace_names, user_objects
+from tasks.run.desired import namespace_objects as wanted
 from tasks.settings.step_names import NAMESPACES
 from tests import given
 from tests.given_direct import DirectApi
@@ -40,11 +41,11 @@ def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, o
 
 
 def test_those_of_releases_and_secrets_are_made_too_but_none_of_kubernetes_own(tmp_path: Path) -> None:
-    assert namespaces.names(given.facts(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
+    assert namespace_names(given.facts(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
 
 
 def test_a_single_task_makes_only_those_that_it_puts_things_into(tmp_path: Path) -> None:
-    found = namespaces.wanted(given.facts(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
+    found = desired_namespaces(given.facts(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
     assert [each["metadata"]["name"] for each in found] == ["four"]
 
 
@@ -128,7 +129,7 @@ def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp
 def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:
     live = holding([made("one"), created(made("two"), "bob.dev"), created(made("three"))])
     facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
-    found = {name: namespaces.is_foreign(facts, name) for name in ("one", "two", "three", "four")}
+    found = {name: is_foreign(facts, name) for name in ("one", "two", "three", "four")}
     assert found == {"one": True, "two": True, "three": False, "four": False}
 
 
@@ -153,6 +154,6 @@ def test_a_namespace_that_an_own_manifest_holds_too_is_made_as_it_stands_there(t
     )
     chosen = given.settings(namespaces=["a", "b"], helm={"releases": []}, manifests={"files": [str(file)]})
     facts = given.facts(tmp_path, settings=chosen)
-    labels = {each["metadata"]["name"]: each["metadata"]["labels"].get("level") for each in namespaces.wanted(facts)}
+    labels = {each["metadata"]["name"]: each["metadata"]["labels"].get("level") for each in desired_namespaces(facts)}
     assert labels == {"a": "privileged", "b": None}
-    assert [each["metadata"]["name"] for each in manifests.wanted_own(facts)] == ["other"]
+    assert [each["metadata"]["name"] for each in user_objects(facts)] == ["other"]

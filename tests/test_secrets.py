@@ -1,299 +1,142 @@
-"""Secrets as objects, what is left out, and that no value is seen outside the objects."""
+"""Secrets: in each of their namespaces, in no log; one without a value is left out, and an existing one stays."""
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.clients.kubectl import FIELD_MANAGER, apply
+from tasks import secrets
 from tasks.core.errors import BadInput
-from tasks.core.redact import redact
-from tasks.kube.apply import stream
-from tasks.kube.drift import decoded
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY
-from tasks.secrets import Skipped, docker_config, secrets
+from tasks.engine.step import State
+from tasks.facts.secrets import read_secrets
 from tasks.settings.schema import Settings
+from tasks.settings.step_names import NAMESPACES, SECRETS
+from tests import given
+from tests.given_direct import DirectApi, refusal
+from tests.given_live import FakeApi, holding, ran, reached
+from tests.programs import Answer, FakePrograms, seen
 
-FILES = {
-    "tls.crt": b"-----BEGIN CERTIFICATE-----\ncanary-crt-0123456789\n-----END CERTIFICATE-----\n",
-    "tls.key": b"-----BEGIN PRIVATE KEY-----\ncanary-key-0123456789\n-----END PRIVATE KEY-----\n",
-    "binary": b"\x00\xff\xfe\n",
-    "word": b"canary-word\r\n",
-}
-ENVIRON = {"TOKEN": "canary-token", "USER_NAME": "canary-user", "ODD": 'canary "quoted" \\ wört', "NOTHING": ""}
-
-
-def made(
-    *wanted: dict[str, Any], namespaces: tuple[str, ...] = ("a", "b")
-) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    settings = Settings.model_validate({"namespaces": namespaces, "secrets": wanted})
-    return secrets(settings, ENVIRON, FILES.__getitem__, lambda argv: f"canary-of {' '.join(argv)}\n".encode())
+CANARY = "canary-4711-in-a-secret"
 
 
-def no_command(argv: Sequence[str]) -> bytes:
-    raise AssertionError(f"{argv} was run")
+def of(folder: Path, programs: FakePrograms | None = None, *, environ: dict[str, str], **secret: Any) -> Any:
+    """The facts's part of one secret `s` in namespaces `one` and `two`."""
+    settings = given.settings(namespaces=["one", "two"], secrets=[{"name": "s", **secret}] if secret else [])
+    return given.facts(folder, programs, settings=settings, **read(settings, programs, environ))
 
 
-def values(objects: Sequence[dict[str, Any]]) -> dict[str, bytes]:
-    return decoded(objects[0])
+def read(settings: Settings, programs: FakePrograms | None = None, environ: Mapping[str, str] | None = None) -> Any:
+    """The facts about secrets."""
+    found, left_out = read_secrets(settings, environ or {}, given.ROOT, programs or FakePrograms(), {"secrets"})
+    return {"secrets": tuple(found), "secrets_left_out": tuple(left_out)}
 
 
-def env(name: str = "TOKEN") -> dict[str, str]:
-    return {"env": name}
+def test_one_apply_for_all_namespaces(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": ""})
+    facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(facts, FakeApi())
+    (step,) = secrets.steps(facts)
+    assert step.name == SECRETS
+    assert NAMESPACES in step.needs
+    given.act(step)
+    (call,) = programs.calls
+    assert (call.command.stdin or "").count('"kind": "Secret"') == 2
+    assert call.quiet
+    assert CANARY not in seen(programs.calls)
 
 
-def test_the_default_is_the_login_of_ghcr_in_every_namespace() -> None:
-    settings = Settings()
-    objects, skipped = secrets(settings, {"GITHUB_TOKEN_CLASSIC": "canary-ghp"}, FILES.__getitem__, no_command)
-    assert skipped == []
-    assert [each["metadata"]["namespace"] for each in objects] == list(settings.namespaces)
-    for each in objects:
-        assert each["metadata"]["name"] == "github-pat-secret"
-        assert each["metadata"]["labels"] == {MANAGED_BY: FIELD_MANAGER}
-        assert FINGERPRINT not in each["metadata"].get("annotations", {})
-        assert each["type"] == "kubernetes.io/dockerconfigjson"
-        assert set(each["data"]) == {".dockerconfigjson"}
-    assert json.loads(values(objects)[".dockerconfigjson"]) == {
-        "auths": {
-            "ghcr.io": {
-                "username": "openframe",
-                "password": "canary-ghp",
-                "auth": base64.b64encode(b"openframe:canary-ghp").decode(),
-            }
-        }
-    }
+def test_what_kubectl_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
+    programs = FakePrograms(answers={"kubectl": Answer(code=1, out=CANARY, err=f"error: invalid value {CANARY}")})
+    facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    reached(facts, FakeApi())
+    result = ran(secrets.steps(facts))[SECRETS]
+    assert result.state is State.FAILED
+    assert CANARY not in f"{result.why} {result.error}"
+
+
+def test_without_a_process_they_reach_the_api_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    programs = FakePrograms(otherwise=Answer(), log_dir=tmp_path / "logs")
+    facts = of(tmp_path, programs, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(facts, DirectApi())
+    result = ran(secrets.steps(facts))[SECRETS]
+    assert result.state is State.RAN
+    assert programs.calls == []
+    assert [sent["data"]["k"] for _path, sent in api.patched] == [base64.b64encode(CANARY.encode()).decode()] * 2
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_text() == "one/secret/s applied\ntwo/secret/s applied\n"
+
+
+def test_what_the_api_repeats_of_a_secret_is_told_to_nobody(tmp_path: Path) -> None:
+    facts = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    api = reached(facts, DirectApi())
+    said = f"{CANARY} / {base64.b64encode(CANARY.encode()).decode()} !"
+    api.refused["/api/v1/namespaces/one/secrets/s"] = [refusal(422, said, "Invalid")]
+    result = ran(secrets.steps(facts))[SECRETS]
+    assert result.state is State.FAILED
+    assert "*** / *** !" in f"{result.error}"
+    assert CANARY not in f"{result.why} {result.error}"
 
 
 @pytest.mark.parametrize(
     ("environ", "why"),
-    [
-        ({}, "GITHUB_TOKEN_CLASSIC is not set; an existing secret stays"),
-        ({"GITHUB_TOKEN_CLASSIC": " \n"}, "GITHUB_TOKEN_CLASSIC is empty; an existing secret stays"),
-    ],
+    [({}, "PASSWORD is not set"), ({"PASSWORD": ""}, "PASSWORD is empty"), ({"PASSWORD": " "}, "PASSWORD is empty")],
 )
-def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str], why: str) -> None:
-    assert secrets(Settings(), environ, FILES.__getitem__, no_command) == ([], [Skipped("github-pat-secret", why)])
-
-
-@pytest.mark.parametrize(
-    ("wanted", "kind", "data"),
-    [
-        (
-            {"values": {"t": env(), "w": {"file": "word"}, "b": {"file": "binary"}, "c": {"command": ["x", "y"]}}},
-            "Opaque",
-            {"t": b"canary-token", "w": b"canary-word", "b": b"\x00\xff\xfe\n", "c": b"canary-of x y"},
-        ),
-        ({"values": {"odd": env("ODD")}}, "Opaque", {"odd": 'canary "quoted" \\ wört'.encode()}),
-        (
-            {"type": "tls", "values": {"tls.crt": {"file": "tls.crt"}, "tls.key": {"file": "tls.key"}}},
-            "kubernetes.io/tls",
-            {"tls.crt": FILES["tls.crt"], "tls.key": FILES["tls.key"]},
-        ),
-        (
-            {"type": "tls", "values": {key: {"file": "tls.crt"} for key in ("tls.crt", "tls.key", "ca.crt")}},
-            "kubernetes.io/tls",
-            dict.fromkeys(("tls.crt", "tls.key", "ca.crt"), FILES["tls.crt"]),
-        ),
-        (
-            {"type": "basic-auth", "values": {"password": env()}},
-            "kubernetes.io/basic-auth",
-            {"username": b"openframe", "password": b"canary-token"},
-        ),
-        (
-            {"type": "basic-auth", "username": "other", "values": {"password": {"file": "binary"}}},
-            "kubernetes.io/basic-auth",
-            {"username": b"other", "password": b"\x00\xff\xfe\n"},
-        ),
-        (
-            {"type": "basic-auth", "values": {"password": env(), "username": env("USER_NAME")}},
-            "kubernetes.io/basic-auth",
-            {"username": b"canary-user", "password": b"canary-token"},
-        ),
-        (
-            {"type": "dockerconfigjson", "registry": "r:5000", "values": {"password": env("ODD")}},
-            "kubernetes.io/dockerconfigjson",
-            {".dockerconfigjson": docker_config("r:5000", "openframe", 'canary "quoted" \\ wört')},
-        ),
-    ],
-)
-def test_each_type(wanted: dict[str, Any], kind: str, data: dict[str, bytes]) -> None:
-    objects, skipped = made({"name": "s", **wanted})
-    assert skipped == []
-    assert [each["metadata"]["namespace"] for each in objects] == ["a", "b"]
-    assert {each["type"] for each in objects} == {kind}
-    assert values(objects) == data
-
-
-@pytest.mark.parametrize("registry", ["docker.io", "index.docker.io", "registry-1.docker.io"])
-def test_docker_hub_has_the_key_under_which_every_client_looks(registry: str) -> None:
-    config = json.loads(docker_config(registry, "u", "p"))
-    assert list(config["auths"]) == ["https://index.docker.io/v1/"]
-
-
-@pytest.mark.parametrize("password", ['canary-"é"', "canary-\\n"])
-def test_a_login_is_read_back_and_masked_in_every_form(password: str) -> None:
-    text = docker_config("ghcr.io", "me", password)
-    login = json.loads(text)["auths"]["ghcr.io"]
-    assert base64.b64decode(login["auth"]).decode() == f"me:{password}"
-    for form in (login["auth"], text.decode(), base64.b64encode(text).decode(), json.dumps(password)[1:-1]):
-        assert redact(f"<{form}>") == "<***>"
-
-
-def password_of(kind: str, content: bytes, source: str) -> str:
-    """What becomes of a password that a source gives."""
-    settings = Settings.model_validate(
-        {"namespaces": ["a"], "secrets": [{"name": "s", "type": kind, "values": {"password": {source: "P"}}}]}
-    )
-    objects, _ = secrets(settings, {"P": content.decode()}, lambda name: content, no_command)
-    data = values(objects)
-    login = json.loads(data[".dockerconfigjson"])["auths"]["ghcr.io"] if kind == "dockerconfigjson" else None
-    if login is None:
-        return data["password"].decode()
-    assert base64.b64decode(login["auth"]).decode() == f"{login['username']}:{login['password']}"
-    return str(login["password"])
-
-
-@pytest.mark.parametrize("source", ["env", "file"])
-@pytest.mark.parametrize(
-    ("content", "of_registry", "of_basic_auth"),
-    [
-        (b"canary-1\n", "canary-1", "canary-1"),
-        (b"canary-2\r\n", "canary-2", "canary-2"),
-        (b" canary-3 \t\n", "canary-3", None),
-        (b"canary 4 ", "canary 4", "canary 4 "),
-        ("\ufeffcanary-5\r\n".encode(), "canary-5", None),
-    ],
-)
-def test_a_login_has_no_line_end_and_one_of_a_registry_no_blanks_around_it(
-    source: str, content: bytes, of_registry: str, of_basic_auth: str | None
+def test_one_without_a_value_is_left_out_and_an_existing_one_stays(
+    tmp_path: Path, environ: dict[str, str], why: str
 ) -> None:
-    assert password_of("dockerconfigjson", content, source) == of_registry
-    if of_basic_auth is not None:
-        assert password_of("basic-auth", content, source) == of_basic_auth
+    (step,) = secrets.steps(of(tmp_path, environ=environ, values={"k": {"env": "PASSWORD"}}))
+    assert (step.name, step.skip) == ("secrets: leave out s", f"{why}; an existing secret stays")
 
 
-@pytest.mark.parametrize("kind", ["dockerconfigjson", "basic-auth"])
-@pytest.mark.parametrize(
-    "content", ["canary-6\ncanary-7", "canary-6\r\ncanary-7\n", "canary-6\x1b[0m", "canary\u200b-6"]
-)
-def test_a_login_of_several_lines_is_refused_and_not_shown(kind: str, content: str) -> None:
-    with pytest.raises(BadInput, match="the secret 's' cannot be made") as caught:
-        password_of(kind, content.encode(), "env")
-    assert "line break" in caught.value.why
-    assert "canary" not in f"{caught.value!s}{caught.value.__context__!r}"
-
-
-def test_data_that_is_no_login_keeps_what_stands_around_it() -> None:
-    objects, _ = secrets(
-        Settings.model_validate({"namespaces": ["a"], "secrets": [{"name": "s", "values": {"k": {"env": "K"}}}]}),
-        {"K": " canary-8 \n"},
-        FILES.__getitem__,
-        no_command,
+def test_one_that_is_left_out_stops_no_other(tmp_path: Path) -> None:
+    settings = given.settings(
+        namespaces=["one"],
+        secrets=[{"name": "apply", "values": {"k": {"env": "A"}}}, {"name": "b", "values": {"k": {"env": "B"}}}],
     )
-    assert values(objects) == {"k": b" canary-8 \n"}
+    steps = secrets.steps(given.facts(tmp_path, settings=settings, **read(settings, environ={"B": "value-of-b"})))
+    assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (SECRETS, True)]
 
 
-def test_own_namespaces_win_and_each_comes_once() -> None:
-    objects, _ = made(
-        {"name": "s", "namespaces": "c  a,c", "values": {"k": env()}},
-        {"name": "s", "namespaces": ["d"], "values": {"k": env("USER_NAME")}},
-    )
-    assert [(each["metadata"]["namespace"], decoded(each)["k"]) for each in objects] == [
-        ("c", b"canary-token"),
-        ("a", b"canary-token"),
-        ("d", b"canary-user"),
-    ]
+def test_where_none_is_configured_the_step_says_so(tmp_path: Path) -> None:
+    (step,) = secrets.steps(of(tmp_path, environ={}))
+    assert (step.name, step.skip) == (SECRETS, "nothing is configured")
 
 
-def test_each_source_is_read_once() -> None:
-    calls: list[Sequence[str]] = []
-
-    def run(argv: Sequence[str]) -> bytes:
-        calls.append(argv)
-        return b"canary"
-
-    settings = Settings.model_validate({"secrets": [{"name": "s", "values": {"k": {"command": ["x"]}}}]})
-    objects, _ = secrets(settings, {}, FILES.__getitem__, run)
-    assert len(objects) == 6
-    assert calls == [("x",)]
+def test_one_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    facts = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
+    again = given.facts(tmp_path, secrets=facts.secrets, live=holding(facts.secrets))
+    assert secrets.steps(again)[0].skip == "all 2 are as configured"
 
 
-def test_one_empty_source_leaves_the_whole_secret_out_and_no_other() -> None:
-    empty = {"k": env(), "l": env("NOTHING")}
-    objects, skipped = made(
-        {"name": "s", "namespaces": ["x", "y"], "values": empty},
-        {"name": "s", "namespaces": ["z"], "values": empty},
-        {"name": "t", "type": "basic-auth", "values": {"password": env("NOTHING")}},
-        {"name": "u", "namespaces": [], "values": {"k": env()}},
-        {"name": "v", "values": {"k": env()}},
-    )
-    why = "NOTHING is empty; an existing secret stays"
-    assert skipped == [("s in x, y", why), ("s in z", why), ("t", why), ("u", "it has no namespace to go to")]
-    assert [each["metadata"]["name"] for each in objects] == ["v", "v"]
+def test_values_are_read_only_where_secrets_are_put_in() -> None:
+    programs = FakePrograms(answers={"pass": CANARY})
+    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": ["pass", "show"]}}}])
+    assert read_secrets(settings, {}, given.ROOT, programs, {"manifests", "helm"}) == ([], [])
+    assert programs.calls == []
+    assert len(read(settings, programs)["secrets"]) == 6
+    assert [(call.line, call.quiet) for call in programs.calls] == [("pass show", True)]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "why", "fix"),
-    [
-        ({"name": "Upper", "values": {"k": env()}}, "a-z, 0-9, - and .", "another name"),
-        ({"name": "s" * 254, "values": {"k": env()}}, "at most 253", "another name"),
-        ({"name": "s\n", "values": {"k": env()}}, "a-z", "another name"),
-        ({"values": {}}, "no values", "`values`"),
-        ({"values": {"a b": env()}}, "'a b' is no key", "`values`"),
-        ({"values": {".": env()}}, "'.' is no key", "`values`"),
-        ({"values": {"..a": env()}}, "'..a' is no key", "`values`"),
-        ({"type": "dockerconfigjson", "values": {"token": env()}}, "no value 'password'", "password (and may have"),
-        ({"type": "dockerconfigjson", "values": {"password": env(), "x": env()}}, "'x' is no key of this", "username"),
-        ({"type": "dockerconfigjson", "registry": " ", "values": {"password": env()}}, "no registry", "`registry`"),
-        ({"type": "dockerconfigjson", "username": "a:b", "values": {"password": env()}}, "a colon", "user name"),
-        ({"type": "dockerconfigjson", "values": {"password": {"file": "binary"}}}, "not UTF-8", "source"),
-        ({"type": "tls", "values": {"tls.crt": env()}}, "no value 'tls.key'", "tls.crt, tls.key (and may have ca.crt)"),
-        ({"type": "tls", "values": {"tls.crt": env(), "tls.key": env(), "key": env()}}, "'key' is no key", "ca.crt"),
-        ({"type": "basic-auth", "values": {"username": env()}}, "no value 'password'", "the type basic-auth takes"),
-    ],
-)
-def test_what_kubernetes_or_a_client_would_refuse_is_told(wanted: dict[str, Any], why: str, fix: str) -> None:
-    with pytest.raises(BadInput) as error:
-        made({"name": "s", **wanted})
-    assert error.value.what == f"the secret '{wanted.get('name', 's')}' cannot be made"
-    assert why in error.value.why
-    assert fix in error.value.fix
-    assert error.value.fix.endswith("(settings: secrets)")
-    assert error.value.__context__ is None
-    assert "canary" not in f"{error.value!s}{error.value!r}{error.value.__dict__}"
+@pytest.mark.parametrize(("argv", "program"), [(["./bin/give", "it"], "bin/give"), (["give", "it"], "give")])
+def test_a_command_runs_in_the_projects_folder(argv: list[str], program: str) -> None:
+    programs = FakePrograms(otherwise=Answer(out=CANARY))
+    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": argv}}}], timeouts={"command": 9})
+    read(settings, programs)
+    (command,) = programs.asked
+    assert command.argv == (str(given.ROOT / program) if "/" in program else program, "it")
+    assert command.cwd == given.ROOT
+    assert command.deadline == 9
 
 
-def test_a_name_that_comes_twice_in_a_namespace_is_refused() -> None:
-    again = {"name": "s", "values": {"k": env()}}
-    with pytest.raises(BadInput) as error:
-        made(again, {**again, "namespaces": ["x", "b"]})
-    assert "namespace 'b'" in error.value.why
-
-
-def test_keys_that_files_may_have() -> None:
-    names = (".hidden", "a..b", "UPPER_case-1.txt", "_")
-    objects, _ = made({"name": "s.with.dots", "values": dict.fromkeys(names, env())})
-    assert set(values(objects)) == set(names)
-
-
-def test_values_stand_in_no_argument_and_no_text_that_is_shown() -> None:
-    objects, skipped = made(
-        {"name": "a", "type": "dockerconfigjson", "values": {"password": env("ODD"), "username": env("USER_NAME")}},
-        {"name": "b", "values": {"k": {"file": "tls.key"}, "l": {"file": "binary"}, "m": {"command": ["x"]}}},
-        {"name": "c", "type": "basic-auth", "values": {"password": {"file": "word"}}},
-        {"name": "d", "values": {"k": env(), "l": env("NOTHING")}},
-    )
-    text = stream(objects)
-    command = apply(Path("kubeconfig"), text)
-    given = [value for each in objects for key, value in each["data"].items() if key != "username"]
-    assert all(value in text for value in given)
-    for shown in (" ".join(command.argv), command.paste(), repr(skipped), redact(text), redact(repr(objects))):
-        assert "canary" not in shown
-        assert not [value for value in given if len(value) > 8 and value in shown]
-    for plain in (*ENVIRON.values(), *(content.decode("latin-1") for content in FILES.values()), "canary-of x"):
-        assert "canary" not in redact(f"error: {plain} is wrong")
+def test_a_command_that_fails_is_told_without_what_it_wrote() -> None:
+    programs = FakePrograms(answers={"give": Answer(out=CANARY, err=f"no key for {CANARY}", code=3)})
+    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": ["give"]}}}])
+    with pytest.raises(BadInput) as caught:
+        read(settings, programs)
+    assert "give ended with code 3" in caught.value.why
+    assert CANARY not in str(caught.value)

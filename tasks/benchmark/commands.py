@@ -39,7 +39,7 @@ class Stage:
 
 def stages(place: Place, facts: Facts) -> tuple[Stage, ...]:
     """All of them, with the files that they read written. Registries that stand are left standing."""
-    from tasks.namespaces import names
+    from tasks.run.desired import namespace_names
 
     wait = facts.settings.timeouts.command
     namespaces = [
@@ -47,7 +47,7 @@ def stages(place: Place, facts: Facts) -> tuple[Stage, ...]:
             name=f"namespace {name}",
             command=Command(argv=("kubectl", "create", "namespace", name), deadline=wait),
         )
-        for name in names(facts)
+        for name in namespace_names(facts)
     ]
     found = [
         Stage(name="images", acts=tuple(_pulls(facts))),
@@ -156,9 +156,9 @@ def _objects(place: Place, objects: Sequence[dict[str, Any]], deadline: float) -
 def _resources(place: Place, facts: Facts, deadline: float) -> Iterator[Stage]:
     """Base resources; then the user's CRDs, which must be served before what uses them."""
     from tasks.kube.apply import split
-    from tasks.manifests import wanted_base, wanted_own
+    from tasks.run.desired import base_objects, user_objects
 
-    crds, rest = split(wanted_own(facts))
+    crds, rest = split(user_objects(facts))
     served = [
         Act(
             name=f"wait for {crd['metadata']['name']}",
@@ -169,7 +169,7 @@ def _resources(place: Place, facts: Facts, deadline: float) -> Iterator[Stage]:
         )
         for crd in crds
     ]
-    yield Stage(name="base resources", acts=tuple(_objects(place, wanted_base(facts), deadline)))
+    yield Stage(name="base resources", acts=tuple(_objects(place, base_objects(facts), deadline)))
     yield Stage(name="CRDs", acts=tuple(_objects(place, crds, deadline)))
     yield Stage(name="CRDs served", acts=tuple(served))
     yield Stage(name="manifests", acts=tuple(_objects(place, rest, deadline)))

@@ -16,7 +16,7 @@ from tasks.checks.finding import Finding, Level
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import HUB, parse
 from tasks.core.units import MIB, gib
-from tasks.facts.secret_source import login_text
+from tasks.facts.secrets import login_text
 
 if TYPE_CHECKING:
     from tasks.host.transfer import Response

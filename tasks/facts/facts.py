@@ -150,7 +150,7 @@ class Facts:
 
     def own_objects(self, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """The user's own objects, of all their files or of these. Raises `BadInput`."""
-        from tasks.run.own_manifests import user_objects
+        from tasks.facts.manifest_files import user_objects
 
         files = tuple([file.path for file in self.settings.manifests.files] if paths is None else paths)
         if files not in self.outputs.own:

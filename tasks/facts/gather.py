@@ -16,19 +16,19 @@ from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
 from tasks.facts.engine import Engine, engine
 from tasks.facts.facts import Facts, Shape
+from tasks.facts.manifest_files import kustomized
 from tasks.facts.network import network
 from tasks.facts.ports import docker_ports
 from tasks.facts.programs import Versions, versions
 from tasks.facts.registries import Registry, registries
+from tasks.facts.secrets import read_secrets
 from tasks.k3d.bootstrap import fetch_kubeconfig
 from tasks.k3d.ports import ports_for
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
-from tasks.run.desired import wanted_keys
-from tasks.run.kustomize import kustomized
+from tasks.run.desired import desired_keys
 from tasks.run.release_ownership import refuse_pending
 from tasks.run.session import Session
-from tasks.secrets import values
 from tasks.settings.derived import k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
@@ -117,7 +117,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
         except NotInTime:
             raise _silent(facts) from None
     interesting = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
-    return replace(facts, live=look(Patient(facts.api()), wanted_keys(facts, parts), interesting))
+    return replace(facts, live=look(Patient(facts.api()), desired_keys(facts, parts), interesting))
 
 
 def _reachable(facts: Facts) -> bool:
@@ -199,6 +199,7 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         owner=session.owner.label,
         subnets=host.subnets,
     )
+    secrets, left_out = read_secrets(settings, session.environ, session.root, programs, parts)
     facts = Facts(
         settings=settings,
         root=session.root,
@@ -221,8 +222,9 @@ def survey(session: Session, parts: Collection[str], *, shared: bool = False) ->
         clear_pending=session.clear_pending,
         helm_version=version.helm or "",
         helm_major=(numbers(version.helm) or (4,))[0],
-        rendered=kustomized(session, programs, parts),
-        **values(session, parts),
+        rendered=kustomized(settings, session.root, programs, parts),
+        secrets=tuple(secrets),
+        secrets_left_out=tuple(left_out),
     )
     if not shared:
         refuse_foreign(stands)

@@ -25,7 +25,7 @@ from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES, NONE, Network
 from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry, read
-from tasks.facts.secret_source import login_text
+from tasks.facts.secrets import login_text
 from tasks.process.command import CommandFailed, Completed
 from tasks.settings.derived import upstream_url
 from tasks.settings.schema import Cache

@@ -96,9 +96,9 @@ def _brought(facts: Facts) -> dict[str, list[list[object]]]:
 
     found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
     if facts.settings.manifests.files:
-        from tasks.manifests import wanted_own
+        from tasks.run.desired import user_objects
 
-        for each in wanted_own(facts):
+        for each in user_objects(facts):
             version = str(each["apiVersion"])
             row: list[object] = [version, each["kind"], bool(each["metadata"].get("namespace"))]
             if not built_in(version):

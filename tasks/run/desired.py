@@ -1,18 +1,37 @@
-"""Keys of all objects that a launch would put in: what is asked for when a cluster is looked at."""
+"""Objects that a launch puts into the cluster, by settings and files: namespaces, secrets, manifests."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tasks import manifests, namespaces
+from tasks.core.documents import documents, read_text
+from tasks.core.errors import BadInput
+from tasks.core.units import quantity
 from tasks.facts.facts import Facts
-from tasks.kube.objects import Key, key
+from tasks.kube.addresses import assumed
+from tasks.kube.drift import differences
+from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
+from tasks.kube.ownership import created_by
+from tasks.settings import k3s_arguments as k3s
+from tasks.settings.words import dns_label
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import Settings
+
+NODE_LOCAL_DNS = "files/nodelocaldns-configmap.yaml"
+STORAGE = "files/local-path-storage.yaml"
+POLICIES = "files/default-network-policies.yaml"
+QUOTAS_FILE = "files/resource-quotas.yaml"
+
+_LOCAL_DNS = "169.254.20.10"
+"""Link-local; the address that its documentation proposes (Kubernetes: Using NodeLocal DNSCache)."""
 
 
-def wanted_objects(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
+def desired_objects(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
     """The objects of these parts; namespaces always, since everything else lives in them."""
-    return [*namespaces.wanted(facts), *contents(facts, parts)]
+    return [*desired_namespaces(facts), *contents(facts, parts)]
 
 
 def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
@@ -21,10 +40,199 @@ def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
     if "secrets" in parts:
         found += facts.secrets
     if "manifests" in parts:
-        found += manifests.wanted_base(facts) + manifests.wanted_own(facts)
+        found += base_objects(facts) + user_objects(facts)
     return found
 
 
-def wanted_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
+def desired_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
     """Their keys, each once."""
-    return list(dict.fromkeys(key(each) for each in wanted_objects(facts, parts)))
+    return list(dict.fromkeys(key(each) for each in desired_objects(facts, parts)))
+
+
+def namespace_objects(names: Sequence[str]) -> list[dict[str, Any]]:
+    """One object for each name, in their order, a name that comes twice once. Raises `BadInput` for an odd name."""
+    return [
+        finish({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _checked(name)}})
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _checked(name: str) -> str:
+    try:
+        return dns_label(name)
+    except ValueError as error:
+        raise BadInput(
+            f"'{name}' cannot be the name of a namespace",
+            why=f"it {error}",
+            fix="correct it where it is set: namespaces (NAMESPACES), or the namespace of a release or a secret",
+        ) from None
+
+
+def namespace_names(facts: Facts) -> tuple[str, ...]:
+    """Configured namespaces, then those of releases and secrets that are not among them."""
+    settings = facts.settings
+    more = [release.namespace for release in facts.releases]
+    more += [name for secret in settings.secrets for name in secret.namespaces or ()]
+    theirs = {"default", "kube-system", "kube-public", "kube-node-lease"}
+    return tuple(dict.fromkeys([*settings.namespaces, *(name for name in more if name not in theirs)]))
+
+
+def desired_namespaces(facts: Facts, only: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """The objects, as the user's own manifests have them where they do; `only` those that a single task needs."""
+    own = user_namespaces(facts)
+    made = namespace_objects([name for name in namespace_names(facts) if only is None or name in only])
+    return [own.get(each["metadata"]["name"], each) for each in made]
+
+
+def user_namespaces(facts: Facts) -> dict[str, dict[str, Any]]:
+    """Namespaces of a launch that the user's own manifests hold too (with labels, for example), by name.
+
+    Applied twice with different fields, they would never be as wanted. Not those that were there before a launch.
+    """
+    own = {each["metadata"]["name"]: each for each in facts.own_objects() if is_namespace(each)}
+    return {name: own[name] for name in namespace_names(facts) if name in own and not is_foreign(facts, name)}
+
+
+def is_foreign(facts: Facts, name: str) -> bool:
+    """Whether a namespace was there before, in a cluster that is not this project's: used, and never changed."""
+    if facts.owns_cluster or facts.live is None:
+        return False
+    there = facts.live.objects.get(Key("v1", "Namespace", None, name))
+    if there is None or there["metadata"].get("deletionTimestamp"):
+        return False
+    return created_by(there) != facts.environment
+
+
+def base_objects(facts: Facts) -> list[dict[str, Any]]:
+    """Base resources as configured. The policies let in every namespace that something of the launch goes to.
+
+    In a cluster that is not this project's they go only into namespaces that it created, and nowhere else; the policies
+    name the addresses that its nodes really have.
+    """
+    admitted = [*namespace_names(facts), *(release.namespace for release in facts.releases)]
+    return base_resources(
+        facts.settings,
+        facts.root,
+        managed=[each for each in facts.settings.namespaces if not is_foreign(facts, each)],
+        admitted=admitted,
+        nodes=None if facts.owns_cluster or facts.live is None else facts.live.node_blocks,
+        whole_cluster=facts.owns_cluster,
+    )
+
+
+def user_objects(facts: Facts) -> list[dict[str, Any]]:
+    """The user's own, without namespaces that a launch makes anyway: these are made as the user's files have them."""
+    made = user_namespaces(facts)
+    return [each for each in facts.own_objects() if not (is_namespace(each) and each["metadata"]["name"] in made)]
+
+
+def is_unchanged_namespace(facts: Facts, obj: dict[str, Any]) -> bool:
+    """Whether it is a namespace that was there before and would not be changed: manifests often bring theirs."""
+    if not is_namespace(obj) or not is_foreign(facts, obj["metadata"]["name"]):
+        return False
+    there = facts.live.objects.get(key(obj)) if facts.live is not None else None
+    return there is not None and not differences(unmarked(obj), there)
+
+
+def base_resources(
+    settings: Settings,
+    root: Path,
+    *,
+    managed: Sequence[str],
+    admitted: Sequence[str] = (),
+    nodes: Sequence[str] | None = None,
+    whole_cluster: bool = True,
+) -> list[dict[str, Any]]:
+    """The base resources that are switched on; policies and quotas once for each of `managed`.
+
+    `admitted`: namespaces that the policies let in by name. `nodes`: blocks of node addresses; None: those that a k3d
+    cluster will have. Without `whole_cluster` nothing is made outside the managed namespaces. Raises `BadInput` for a
+    template that cannot be read, and for a quota that is no quantity.
+    """
+    manifests = settings.manifests
+    wanted: list[tuple[str, bool]] = []
+    if manifests.node_local_dns and whole_cluster:
+        wanted.append((NODE_LOCAL_DNS, False))
+    if manifests.storage_class and whole_cluster:
+        wanted.append((STORAGE, False))
+    if manifests.quota.enabled:
+        wanted.append((QUOTAS_FILE, True))
+    if manifests.network_policies:
+        wanted.append((POLICIES, True))
+    blocks = assumed(settings) if nodes is None else nodes
+    found: list[dict[str, Any]] = []
+    for name, everywhere in wanted:
+        for obj in _template(settings, root, name, blocks, admitted):
+            namespace = obj["metadata"].get("namespace")
+            if everywhere and not namespace:
+                found += [_in(obj, each) for each in dict.fromkeys(managed)]
+            elif whole_cluster or namespace in managed:
+                found.append(finish(obj))
+    return found
+
+
+def _template(
+    settings: Settings, root: Path, name: str, blocks: Sequence[str], admitted: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The objects of a template, filled in after it was parsed: a setting's text cannot become structure."""
+    values = {"IP": settings.cluster.bind_address, "DOMAIN": settings.cluster.domain}
+    if name == NODE_LOCAL_DNS:
+        values |= _dns(settings)
+    elif name == QUOTAS_FILE:
+        values |= _quota(settings)
+    repeated = {
+        "SYSTEM_NAMESPACE": sorted({"kube-system", ingress_namespace(settings)}),
+        "NAMESPACE": list(dict.fromkeys(admitted)),
+        "NODE_BLOCK": blocks,
+    }
+    found: list[dict[str, Any]] = []
+    for document in documents(read_text(root / name, "a template of base resources"), name):
+        for _, given in opened(document.value, document.place):
+            obj: Any = given
+            for placeholder, texts in repeated.items():
+                obj = repeat(obj, placeholder, texts)
+            found.append(fill(obj, values))
+    return found
+
+
+def _in(obj: dict[str, Any], namespace: str) -> dict[str, Any]:
+    return finish({**obj, "metadata": {**obj["metadata"], "namespace": namespace}})
+
+
+def ingress_namespace(settings: Settings) -> str:
+    """Where the ingress controller's pods are: k3s starts Traefik in kube-system, a release has its own."""
+    controller = settings.ingress.controller
+    if controller in ("traefik", "none"):
+        return "kube-system"
+    charts = {release.chart.rstrip("/").rpartition("/")[2]: release.namespace for release in settings.helm.releases}
+    return charts.get(controller, controller)
+
+
+def _dns(settings: Settings) -> dict[str, str]:
+    cluster = settings.cluster
+    try:
+        services = k3s.dns_addresses(cluster)
+    except ValueError as error:
+        raise BadInput(
+            f"cluster.args.k3s: service-cidr={','.join(k3s.service_ranges(cluster))} cannot be used: {error}",
+            why="the DNS service has the tenth address of each range",
+            fix=f"write it as {k3s.SERVICE_RANGE}, which is k3s's default",
+        ) from None
+    return {"CLUSTER_DNS": " ".join(services), "CLUSTER_DOMAIN": k3s.domain(cluster), "LOCAL_DNS": _LOCAL_DNS}
+
+
+def _quota(settings: Settings) -> dict[str, str]:
+    quota = settings.manifests.quota
+    values = {
+        name: str(getattr(quota, name))
+        for name in ("requests_cpu", "requests_memory", "pods", "default_cpu", "default_memory")
+    }
+    for name, text in values.items():
+        number = quantity(text)
+        if number is None or number < 0:
+            raise BadInput(
+                f"manifests.quota.{name} is '{text}', which is no amount",
+                why="Kubernetes would refuse the quota, and with it every pod of the namespaces",
+                fix="write it as 500m, 2, 512Mi or 16Gi",
+            )
+    return {name.upper(): text for name, text in values.items()}

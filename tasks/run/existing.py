@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tasks import manifests
 from tasks.clients import helm, kubectl
 from tasks.core.errors import BadInput
 from tasks.core.units import GIB
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Shape
 from tasks.facts.gather import with_live
+from tasks.facts.manifest_files import kustomized
+from tasks.facts.secrets import read_secrets
 from tasks.kube.objects import display, key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.process.command import CommandFailed, Programs
-from tasks.run.desired import contents
-from tasks.run.kustomize import kustomized
+from tasks.run.desired import contents, is_unchanged_namespace
 from tasks.run.release_ownership import installed_by
 from tasks.run.session import Session
-from tasks.secrets import values
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 
@@ -47,6 +46,7 @@ def existing(session: Session, parts: Collection[str]) -> Facts:
         helm=version.helm,
         k3s_image=None,
     )
+    secrets, left_out = read_secrets(settings, session.environ, session.root, programs, parts)
     facts = Facts(
         settings=settings,
         root=session.root,
@@ -64,8 +64,9 @@ def existing(session: Session, parts: Collection[str]) -> Facts:
         environment=environment(session.owner, settings.cluster.name),
         clear_pending=session.clear_pending,
         helm_major=(numbers(version.helm) or (4,))[0],
-        rendered=kustomized(session, programs, parts),
-        **values(session, parts),
+        rendered=kustomized(settings, session.root, programs, parts),
+        secrets=tuple(secrets),
+        secrets_left_out=tuple(left_out),
     )
     return with_live(facts, parts)
 
@@ -78,7 +79,7 @@ def refuse_taken(facts: Facts, parts: Collection[str]) -> None:
     live, found = facts.live, dict[str, str]()
     for each in contents(facts, parts):
         there = live.objects.get(key(each))
-        if there is None or manifests.is_there_as_wanted(facts, each):
+        if there is None or is_unchanged_namespace(facts, each):
             continue
         if created_by(there) != facts.environment:
             found[display(each)] = owner_of(there)

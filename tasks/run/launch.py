@@ -13,6 +13,7 @@ from tasks.k3d import kubeconfig
 from tasks.k3d import steps as cluster
 from tasks.k3d.ports import Choosers
 from tasks.run import images, pulls, registries
+from tasks.run.desired import user_namespaces
 from tasks.settings.step_names import (
     CREATE_CLUSTER,
     NEEDS_CLUSTER,
@@ -90,7 +91,7 @@ def _homes(facts: Facts, parts: Collection[str]) -> frozenset[str]:
     if "secrets" in parts:
         homes |= {each["metadata"]["namespace"] for each in facts.secrets}
     if "manifests" in parts:
-        homes |= {*facts.settings.namespaces, *namespaces.defined(facts)}
+        homes |= {*facts.settings.namespaces, *user_namespaces(facts)}
     if "helm" in parts:
         homes |= {release.namespace for release in facts.releases}
     return frozenset(homes)

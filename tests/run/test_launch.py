@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks import health, namespaces
+from tasks import health
 from tasks.engine.graph import fitted
 from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
@@ -17,6 +17,7 @@ from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
 from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run import chart_steps, launch
+from tasks.run.desired import desired_namespaces
 from tasks.run.session import bounds
 from tasks.settings.step_names import (
     API_READY,
@@ -143,7 +144,7 @@ def test_namespaces_that_are_there_are_no_step_of_another_part(tmp_path: Path) -
     from tasks.kube.objects import key
 
     made = given(tmp_path, Presence.RUNNING)
-    there = {key(each): each for each in namespaces.wanted(made)}
+    there = {key(each): each for each in desired_namespaces(made)}
     plan = steps(given(tmp_path, Presence.RUNNING, live=live(objects=there)), ("secrets",))
     assert [step.task for step in plan] == ["secrets"]
 

@@ -49,9 +49,9 @@ def settled(folder: Path) -> Facts:
     )
     made.paths.state.mkdir(parents=True, exist_ok=True)
     made.paths.kubeconfig.write_text(entry, encoding="utf-8")
-    from tasks.run.desired import wanted_objects
+    from tasks.run.desired import desired_objects
 
-    objects = {key(each): each for each in wanted_objects(made, PARTS)}
+    objects = {key(each): each for each in desired_objects(made, PARTS)}
     alive = live(objects=objects, nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""})
     return facts(
         folder,

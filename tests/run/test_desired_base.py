@@ -11,10 +11,10 @@ import pytest
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.kube.objects import FINGERPRINT, MANAGED_BY, key
-from tasks.manifests import NODE_LOCAL_DNS, POLICIES, QUOTAS_FILE, STORAGE, base, ingress_namespace
+from tasks.run.desired import NODE_LOCAL_DNS, POLICIES, QUOTAS_FILE, STORAGE, base_resources, ingress_namespace
 from tasks.settings.schema import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TWELVE = tuple(f"ns-{number}" for number in range(12))
 
 
@@ -24,7 +24,7 @@ def made(
     nodes: tuple[str, ...] | None = None,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    return base(Settings.model_validate(settings), root, managed=managed, nodes=nodes)
+    return base_resources(Settings.model_validate(settings), root, managed=managed, nodes=nodes)
 
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def test_nodes_that_are_known_are_taken_as_they_are() -> None:
 
 
 def test_namespaces_are_let_in_by_name_whatever_their_labels() -> None:
-    found = base(Settings(), ROOT, managed=("platform",), admitted=("platform", "default", "platform"))
+    found = base_resources(Settings(), ROOT, managed=("platform",), admitted=("platform", "default", "platform"))
     names = [
         (peer.get("namespaceSelector") or {}).get("matchLabels", {}).get("kubernetes.io/metadata.name")
         for peer in peers(one(found, "NetworkPolicy"))
@@ -136,7 +136,7 @@ def test_outside_the_managed_namespaces_nothing_is_made_where_the_cluster_is_not
     shutil.copytree(ROOT / "files", tmp_path / "files")
     with (tmp_path / POLICIES).open("a") as file:
         file.write("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: m, namespace: kube-system}}\n")
-    found = base(Settings(), tmp_path, managed=("platform",), whole_cluster=False)
+    found = base_resources(Settings(), tmp_path, managed=("platform",), whole_cluster=False)
     assert {each["kind"] for each in found} == {"NetworkPolicy", "ResourceQuota", "LimitRange"}
     assert {each["metadata"]["namespace"] for each in found} == {"platform"}
 

@@ -12,8 +12,8 @@ import pytest
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
+from tasks.facts.manifest_files import kustomizations, user_objects
 from tasks.kube.objects import FINGERPRINT, MANAGED_BY
-from tasks.run.own_manifests import kustomized, user_objects
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
 Write = Callable[[str, str], None]
@@ -176,7 +176,7 @@ def test_a_folder_with_a_kustomization_is_rendered_and_not_looked_into(tmp_path:
     write("k/part.yaml", config_map("part"))
     files = ["k", f"k/{name}", "k/part.yaml"]
     folder = tmp_path / "k"
-    assert kustomized(files, tmp_path) == (folder,)
+    assert kustomizations(files, tmp_path) == (folder,)
     found = user_objects(files, tmp_path, VALUES, {folder: config_map("made", "{a: '${IP}'}")})
     assert names(found) == ["made", "part"]
     assert found[0]["data"] == {"a": "127.0.0.1"}

@@ -1,17 +1,24 @@
-"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}` and `${DOMAIN}` filled in."""
+"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}` and `${DOMAIN}` filled in.
+
+Folders with a kustomization are rendered by kubectl.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tasks.clients import kubectl
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
 from tasks.kube.drift import decoded
 from tasks.kube.objects import Key, fill, finish, is_secret, key, opened, refused
+from tasks.process.command import CommandFailed, Programs
+from tasks.settings.schema import Settings
 
 _ENDINGS = (".yaml", ".yml", ".json")
 _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
@@ -20,15 +27,39 @@ _USUAL = "default"
 """The namespace of an object that names none."""
 _WORTH_HIDING = 8
 """Values of Secrets that are shorter are not masked: `admin` and `true` stand everywhere."""
-
-
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """Files that make a folder one to be rendered (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
 
+_AT_ONCE = 4
+_OUTSIDE = frozenset({"prepull", "registry"})
+"""Parts that put nothing into a cluster."""
 
-def kustomized(files: Sequence[str], root: Path) -> tuple[Path, ...]:
+
+def kustomizations(files: Sequence[str], root: Path) -> tuple[Path, ...]:
     """The folders that `kubectl kustomize` must render before `user_objects` can read them."""
     return tuple(path for path in _paths(files, root) if path.is_dir())
+
+
+def kustomized(settings: Settings, root: Path, programs: Programs, parts: Collection[str]) -> dict[Path, str]:
+    """The text of each such folder, for a task that works in a cluster. Raises `BadInput` for one that cannot be."""
+    found = kustomizations([file.path for file in settings.manifests.files], root)
+    if not found or set(parts) <= _OUTSIDE:
+        return {}
+    deadline = settings.timeouts.command
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return dict(zip(found, pool.map(lambda folder: _rendered(programs, folder, deadline), found), strict=True))
+
+
+def _rendered(programs: Programs, folder: Path, deadline: float) -> str:
+    command = kubectl.kustomize(folder, deadline=deadline)
+    try:
+        return programs.run(command, quiet=True).out
+    except CommandFailed as error:
+        raise BadInput(
+            f"{folder}, which manifests.files names, cannot be rendered",
+            why=error.what,
+            fix=f"correct its kustomization; to see it alone: {command.paste()}",
+        ) from None
 
 
 def user_objects(
@@ -36,7 +67,7 @@ def user_objects(
 ) -> list[dict[str, Any]]:
     """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
 
-    `rendered` has the texts of the folders that `kustomized` names.
+    `rendered` has the texts of the folders that `kustomizations` names.
 
     Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that
     names file, document and line, also for one that they hold differently.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.manifests import wanted_own
-from tasks.run.kustomize import kustomized
+from tasks.facts.manifest_files import kustomized
+from tasks.run.desired import user_objects
 from tasks.settings.step_names import PARTS
 from tests import given
 from tests.programs import Answer, FakePrograms
@@ -24,22 +24,18 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def called(tmp_path: Path, folder: Path) -> given.FakeSession:
-    return given.session(tmp_path, settings=given.settings(manifests={"files": [str(folder)]}))
-
-
 def test_what_kubectl_renders_is_the_users_own(tmp_path: Path, folder: Path) -> None:
     programs = FakePrograms(answers={f"kubectl kustomize {folder}": OBJECT})
-    session = called(tmp_path, folder)
-    rendered = kustomized(session, programs, PARTS)
-    facts = given.facts(tmp_path, programs, settings=session.settings, rendered=rendered)
-    assert [each["metadata"]["name"] for each in wanted_own(facts)] == ["made"]
-    assert kustomized(session, programs, ("prepull",)) == {}
+    settings = given.settings(manifests={"files": [str(folder)]})
+    rendered = kustomized(settings, given.ROOT, programs, PARTS)
+    facts = given.facts(tmp_path, programs, settings=settings, rendered=rendered)
+    assert [each["metadata"]["name"] for each in user_objects(facts)] == ["made"]
+    assert kustomized(settings, given.ROOT, programs, ("prepull",)) == {}
 
 
-def test_what_kubectl_cannot_render_names_the_folder_and_its_reason(tmp_path: Path, folder: Path) -> None:
+def test_what_kubectl_cannot_render_names_the_folder_and_its_reason(folder: Path) -> None:
     programs = FakePrograms(otherwise=Answer(code=1, out="secret", err="error: accumulating resources: no base\n"))
     with pytest.raises(BadInput, match="overlay") as caught:
-        kustomized(called(tmp_path, folder), programs, PARTS)
+        kustomized(given.settings(manifests={"files": [str(folder)]}), given.ROOT, programs, PARTS)
     assert "accumulating resources: no base" in caught.value.why
     assert f"kubectl kustomize {folder}" in caught.value.fix

@@ -1,0 +1,340 @@
+"""The configured secrets as objects: each value read from environment, file or command.
+
+A value is concealed before anything else is done with it. An error here never has the error below it as its context:
+what a command wrote before it failed may be half of the secret, and a failure is shown with whatever it came from.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tasks.core.errors import BadInput
+from tasks.core.imageref import HUB_HOSTS
+from tasks.core.redact import conceal, redact
+from tasks.kube.objects import finish
+from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing, Programs
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import Secret, Settings
+
+_TYPES = {
+    "Opaque": "Opaque",
+    "dockerconfigjson": "kubernetes.io/dockerconfigjson",
+    "tls": "kubernetes.io/tls",
+    "basic-auth": "kubernetes.io/basic-auth",
+}
+_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "dockerconfigjson": (frozenset({"password"}), frozenset({"username"})),
+    "tls": (frozenset({"tls.crt", "tls.key"}), frozenset({"ca.crt"})),
+    "basic-auth": (frozenset({"password"}), frozenset({"username"})),
+}
+"""Keys that must be there, and others that may, by type (Kubernetes: types of Secret)."""
+_KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")
+"""No `.`, and nothing that begins with `..`: a key becomes the name of a file (Kubernetes: IsConfigMapKey)."""
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+"""Under this key alone every client finds the login for Docker Hub (source: kubernetes, credentialprovider)."""
+ReadFile = Callable[[str], bytes]
+"""The content of a file; raises OSError."""
+RunCommand = Callable[[Sequence[str]], bytes]
+"""What a command wrote to stdout; raises `CommandFailed`, `ProgramMissing`."""
+
+_KINDS = ("env", "file", "command")
+_LARGEST = 1 << 20
+"""Bytes: the API server takes no larger Secret (Kubernetes: Secrets, size limit)."""
+
+
+class Skipped(NamedTuple):
+    """A secret that is left out, and why; one that exists stays as it is."""
+
+    name: str
+    """With its namespaces, where the settings name them: others may have a secret of the same name."""
+    why: str
+
+
+def read_secrets(
+    settings: Settings, environ: Mapping[str, str], root: Path, programs: Programs, parts: Collection[str]
+) -> tuple[list[dict[str, Any]], list[Skipped]]:
+    """As `secret_objects`, from files and commands of this machine, paths seen from `root`; nothing for other parts."""
+    if "secrets" not in parts:
+        return [], []
+
+    def output(argv: Sequence[str]) -> bytes:
+        program = str(root / argv[0]) if "/" in argv[0] else argv[0]
+        command = Command(argv=(program, *argv[1:]), cwd=root, deadline=settings.timeouts.command)
+        return programs.run(command, quiet=True).raw
+
+    return secret_objects(settings, environ, reader(root), output)
+
+
+def secret_objects(
+    settings: Settings,
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    run_command: RunCommand,
+) -> tuple[list[dict[str, Any]], list[Skipped]]:
+    """One object for each secret and namespace, and what is left out because a source of it is empty.
+
+    Every value is concealed as soon as it is read; each source is read once. Raises `BadInput` for a
+    source that is missing or fails, for keys that do not fit the type, and for a name used twice.
+    """
+    objects: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    seen: set[tuple[str, str]] = set()
+    for secret in settings.secrets:
+        namespaces = list(dict.fromkeys(settings.namespaces if secret.namespaces is None else secret.namespaces))
+        _check(secret, namespaces, seen)
+        shown = f"{secret.name} in {', '.join(namespaces)}" if secret.namespaces else secret.name
+        if not namespaces:
+            skipped.append(Skipped(shown, "it has no namespace to go to"))
+            continue
+        try:
+            data = _data(secret, partial(value_of, secret, environ, read_file, run_command))
+        except Empty as empty:
+            skipped.append(Skipped(shown, f"{empty}; an existing secret stays"))
+            continue
+        objects += [_object(secret, namespace, data) for namespace in namespaces]
+    return objects, skipped
+
+
+def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]) -> None:
+    """Raise `BadInput` for what Kubernetes would refuse, before any source is read."""
+    if not _NAME.fullmatch(secret.name):
+        raise _refused(secret, "a name consists of a-z, 0-9, - and ., at most 253", "choose another name")
+    for namespace in namespaces:
+        if (namespace, secret.name) in seen:
+            raise _refused(secret, f"another one of that name goes to namespace '{namespace}'", "rename one of them")
+        seen.add((namespace, secret.name))
+    given = set(secret.values)
+    if secret.type not in _KEYS:
+        odd = sorted(key for key in given if not _KEY.fullmatch(key))
+        if odd or not given:
+            why = f"'{odd[0]}' is no key: those are letters, digits, -, _ and ." if odd else "it has no values"
+            raise _refused(secret, why, "give it a source for each key under `values`")
+        return
+    if secret.type == "dockerconfigjson" and not secret.registry.strip():
+        raise _refused(secret, "it names no registry", "set its `registry`")
+    needed, more = _KEYS[secret.type]
+    missing, unknown = sorted(needed - given), sorted(given - needed - more)
+    if missing or unknown:
+        why = f"it has no value '{missing[0]}'" if missing else f"'{unknown[0]}' is no key of this type"
+        keys = ", ".join(sorted(needed)) + f" (and may have {', '.join(sorted(more))})"
+        raise _refused(secret, why, f"the type {secret.type} takes {keys}")
+
+
+def _data(secret: Secret, value: Callable[[str], bytes]) -> dict[str, bytes]:
+    """The values by their keys in the cluster."""
+    if secret.type not in ("dockerconfigjson", "basic-auth"):
+        return {key: value(key) for key in sorted(secret.values)}
+    password = value("password")
+    username = value("username") if "username" in secret.values else secret.username.encode()
+    if secret.type == "basic-auth":
+        return {
+            "username": _one_line(secret, "user name", username),
+            "password": _one_line(secret, "password", password),
+        }
+    if b":" in username:
+        raise _refused(secret, "its user name holds a colon, which ends it in a login", "correct the user name")
+    name, token = _login(secret, "user name", username), _login(secret, "password", password)
+    return {".dockerconfigjson": docker_config(secret.registry, name, token)}
+
+
+def docker_config(registry: str, username: str, password: str) -> bytes:
+    """A login as Docker's config.json holds it (Kubernetes: Docker config Secrets). Concealed, as is its `auth`."""
+    both = f"{username}:{password}"
+    auth = base64.b64encode(both.encode()).decode()
+    name = _DOCKER_HUB_KEY if registry in HUB_HOSTS else registry
+    text = json.dumps({"auths": {name: {"username": username, "password": password, "auth": auth}}}, sort_keys=True)
+    for each in (both, text, json.dumps(password)[1:-1]):  # each with its base64 form: that of `both` is `auth`
+        conceal(each)
+    return text.encode()
+
+
+def _one_line(secret: Secret, what: str, value: bytes) -> bytes:
+    """A text without the end of its line; blanks may be meant, and bytes that are no text stay as they are."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return value
+    line = text.rstrip("\r\n")
+    if not line.isprintable():
+        raise _not_one_line(secret, what)
+    return line.encode()
+
+
+def _login(secret: Secret, what: str, value: bytes) -> str:
+    """A text for a registry. Raises `BadInput`; neither its text nor its context holds the value."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        raise _refused(secret, "its user name or password is not UTF-8 text", "correct the source")
+    try:
+        return login_text(text)
+    except ValueError:
+        pass
+    raise _not_one_line(secret, what)
+
+
+def _not_one_line(secret: Secret, what: str) -> BadInput:
+    why = f"its {what} holds a line break or another sign that does not print, and no login may"
+    return _refused(secret, why, "correct the source: one line, without anything pasted before or behind it")
+
+
+def _object(secret: Secret, namespace: str, data: Mapping[str, bytes]) -> dict[str, Any]:
+    return finish(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret.name, "namespace": namespace},
+            "type": _TYPES[secret.type],
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        }
+    )
+
+
+def _refused(secret: Secret, why: str, fix: str) -> BadInput:
+    return BadInput(f"the secret '{secret.name}' cannot be made", why=why, fix=f"{fix} (settings: secrets)")
+
+
+class Empty(Exception):
+    """A source is there, and holds nothing; the text names the source."""
+
+
+def reader(root: Path) -> ReadFile:
+    """Reads files of secrets, their paths seen from `root`.
+
+    It never waits: a pipe or a device is refused, as is a file that no Secret could hold.
+    """
+
+    def read(name: str) -> bytes:
+        try:
+            path = root / Path(name).expanduser()
+        except RuntimeError:
+            raise FileNotFoundError(errno.ENOENT, "there is no home folder of that user") from None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is no ordinary file")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(_LARGEST + 1)
+        finally:
+            os.close(descriptor)
+        if len(content) > _LARGEST:
+            raise OSError(errno.EFBIG, "it is larger than 1 MiB, and so than any Secret may be")
+        return content
+
+    return read
+
+
+def value_of(
+    secret: Secret, environ: Mapping[str, str], read_file: ReadFile, run_command: RunCommand, key: str
+) -> bytes:
+    """The value of one key. The end of a line is no part of it where a file or a command gives a single line.
+
+    Raises `Empty` for a source without a value, `BadInput` for one that cannot be read.
+    """
+    source = secret.values[key]
+    given = [kind for kind in _KINDS if getattr(source, kind) is not None]
+    if len(given) != 1:
+        raise _unreadable(
+            secret, key, f"it has {len(given)} sources ({', '.join(given) or 'none'})", "name exactly one"
+        )
+    if not getattr(source, given[0]):
+        raise _unreadable(secret, key, f"its {given[0]} is empty", "name one")
+    if source.env:
+        if source.env not in environ:
+            raise Empty(f"{source.env} is not set")
+        return _concealed(environ[source.env].encode("utf-8", "surrogateescape"), source.env)
+    if source.file:
+        return _concealed(_trimmed(_read(secret, key, source.file, read_file)), f"the file {source.file}")
+    assert source.command
+    output = _run(secret, key, source.command, run_command)
+    return _concealed(_trimmed(output), f"the output of {source.command[0]}")
+
+
+def login_text(value: str) -> str:
+    """A user name or a password of a registry without what surrounds it: blanks, line ends, a byte order mark.
+
+    None of these can be meant there; editors, `echo` and files of Windows add them. Raises ValueError, which does
+    not repeat the value, for a line break or another control character inside: no HTTP login may hold one (RFC 7617).
+    """
+    text = value.strip().strip("\ufeff").strip()
+    if not text.isprintable():
+        raise ValueError("holds a line break or another sign that does not print")
+    return text
+
+
+def _concealed(value: bytes, where: str) -> bytes:
+    if not value.strip():
+        raise Empty(f"{where} is empty")
+    # bytes that are no text are seen in their base64 form only
+    conceal(value.decode() if _is_text(value) else base64.b64encode(value).decode())
+    return value
+
+
+def _trimmed(value: bytes) -> bytes:
+    """A single line without its end, as the shell's `$(…)` gives it.
+
+    Several lines stay as they are, as kubectl takes a file: without its last newline OpenSSH refuses a key,
+    and PEM blocks can no longer be joined. So do bytes that are no text.
+    """
+    line = value.rstrip(b"\r\n")
+    return value if b"\n" in line or not _is_text(value) else line
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read(secret: Secret, key: str, name: str, read_file: ReadFile) -> bytes:
+    try:
+        return read_file(name)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except ValueError:
+        why = "no file can have that name"
+    raise _unreadable(secret, key, f"{name}: {why}", "put the file there, or take the secret out")
+
+
+def _run(secret: Secret, key: str, command: Sequence[str], run_command: RunCommand) -> bytes:
+    try:
+        output = run_command(command)
+    except CommandFailed as error:
+        why = _how(command[0], error)
+    except ProgramMissing as error:
+        why = error.what
+    else:
+        return output
+    raise _unreadable(secret, key, why, "run that command by hand, or take the secret out")
+
+
+def _how(name: str, error: CommandFailed) -> str:
+    """How a command failed: by the last line of its stderr, in which what it wrote to stdout is masked."""
+    if isinstance(error, DeadlinePassed):
+        return error.what
+    conceal(error.done.out)
+    said = [line.strip() for line in redact(error.done.err).splitlines() if line.strip()]
+    return f"{name} ended with code {error.done.code}" + (f": {said[-1][:200]}" if said else "")
+
+
+def _unreadable(secret: Secret, key: str, why: str, fix: str) -> BadInput:
+    return BadInput(
+        f"the value '{key}' of secret '{secret.name}' cannot be read",
+        why=why,
+        fix=f"{fix} (settings: secrets)",
+    )
