@@ -71,7 +71,7 @@ def _pull(facts: Facts, image: str, cache: str | None) -> Action:
                 _pull_as(facts, image, context)
         except CommandFailed as error:
             if image in facts.foreign:
-                error.why = "; ".join(part for part in (error.why, _has_other(facts, image)) if part)
+                error.amend(why="; ".join(part for part in (error.why, _has_other(facts, image)) if part))
             raise
         other = _other_platform(facts, image, context)
         if other and image not in only_listed(facts):

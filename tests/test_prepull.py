@@ -11,9 +11,9 @@ from tasks import prepull
 from tasks.clients.registry_http import NotFetched
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import Reference, parse
-from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Step
 from tasks.facts.backend import Network
+from tasks.process.command import CommandFailed
 from tasks.settings.derived import helper_images, host_images, k3s_image
 from tasks.settings.step_names import pull_name
 from tests.checks.given import engine
@@ -140,7 +140,7 @@ def test_a_pull_and_its_progress(tmp_path: Path) -> None:
 def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: str, transient: bool) -> None:
     fake = FakePrograms(answers={"docker pull": Answer(code=1, err=text)})
     (step,) = prepull.steps(facts(tmp_path, fake, images={K3S: False}))
-    with pytest.raises(KnownFailure) as caught:
+    with pytest.raises(CommandFailed) as caught:
         act(step)
     assert caught.value.cause
     assert caught.value.transient is transient
@@ -220,6 +220,6 @@ def test_a_pull_that_fails_tells_of_the_one_that_is_there(tmp_path: Path) -> Non
     )
     made = facts(tmp_path, fake, host=engine(), images={K3S: False}, foreign={K3S: "linux/arm64"})
     (step,) = prepull.steps(made)
-    with pytest.raises(KnownFailure) as caught:
+    with pytest.raises(CommandFailed) as caught:
         act(step)
     assert "the one that is there is for linux/arm64" in caught.value.why

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level, Remedy
 from tasks.clients.docker import DEFAULT_PLATFORM, fits
-from tasks.diagnose.node_rules import DELEGATE
+from tasks.diagnose.rules import fragments
 from tasks.facts.engine import Engine
 from tasks.facts.no_engine import EngineStopped
 from tasks.facts.programs import numbers
@@ -196,7 +196,7 @@ def _missing_controllers(engine: Engine, missing: Sequence[str]) -> Finding:
             level=Level.PROBLEM,
             what=f"the rootless engine lacks the {what}",
             why=f"systemd does not delegate {'them' if many else 'it'} to your user, and k3s ends at once without",
-            fix=where + DELEGATE,
+            fix=where + fragments("node")["delegate"],
         )
     return Finding(
         check="cgroups",

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Self
 
 OK, FAILED, BAD_INPUT, STOPPED, ABSENT, DRIFTED, NO_ENGINE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What happened, why, and what to do about it."""
+
+    what: str
+    why: str = ""
+    fix: str = ""
+    cause: str = ""
+    """The id of the known cause (docs/reference/causes.md); "" if none was recognised."""
+    transient: bool = False
+    """Whether it may pass: waiting, or doing the same again, may help."""
+    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What was read of it, such as the port."""
+
+    @property
+    def reason(self) -> str:
+        """What and why in one line."""
+        return f"{self.what}: {self.why}" if self.why else self.what
 
 
 class LaunchError(Exception):
@@ -24,13 +47,53 @@ class LaunchError(Exception):
         fix: str = "",
         exit_code: int | None = None,
         transient: bool = False,
+        cause: str = "",
     ) -> None:
         super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
+        self.diagnosis = Diagnosis(what=what, why=why, fix=fix, transient=transient, cause=cause)
         self.exit_code = exit_code
-        self.transient = transient
+
+    @classmethod
+    def of(cls, diagnosis: Diagnosis, *, exit_code: int | None = None) -> Self:
+        """An error with this diagnosis."""
+        error = cls(diagnosis.what, exit_code=exit_code)
+        error.diagnosis = diagnosis
+        return error
+
+    def amend(self, **changes: Any) -> Self:
+        """Change parts of the diagnosis; returns the error itself."""
+        self.diagnosis = replace(self.diagnosis, **changes)
+        return self
+
+    def explain(self, cause: Diagnosis) -> Self:
+        """Add a cause that was recognised: it becomes the reason, and what happened stays."""
+        self.diagnosis = replace(cause, what=self.what, why=cause.reason)
+        return self
+
+    @property
+    def what(self) -> str:
+        """What happened."""
+        return self.diagnosis.what
+
+    @property
+    def why(self) -> str:
+        """Why it happened, as far as that is known."""
+        return self.diagnosis.why
+
+    @property
+    def fix(self) -> str:
+        """What to do about it."""
+        return self.diagnosis.fix
+
+    @property
+    def cause(self) -> str:
+        """The id of the known cause, or ""."""
+        return self.diagnosis.cause
+
+    @property
+    def transient(self) -> bool:
+        """Whether doing the same again may help."""
+        return self.diagnosis.transient
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -66,7 +129,7 @@ class ClusterAbsent(LaunchError):
 
 
 class Drifted(LaunchError):
-    """What stands differs from what is configured, and cannot be changed in place."""
+    """What exists differs from what is configured, and cannot be changed in place."""
 
     status = DRIFTED
 
@@ -78,7 +141,7 @@ class NoEngine(LaunchError):
 
 
 class Interrupted(LaunchError):
-    """The user pressed Ctrl-C, or the process was told to end."""
+    """The user pressed Ctrl-C, or the process was asked to end."""
 
     status = INTERRUPTED
 

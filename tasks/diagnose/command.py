@@ -16,13 +16,14 @@ def run_command(
     listen: Callable[[str], None] | None = None,
     quiet: bool = False,
 ) -> Completed:
-    """As `Programs.run`; a `CommandFailed` is raised again with what is known of its cause."""
-    from tasks.diagnose.diagnosis import explain
-
+    """As `Programs.run`; a `CommandFailed` has what is known of its cause."""
     try:
         return programs.run(command, context, listen=listen, quiet=quiet)
     except CommandFailed as error:
-        raise explain(error, command.argv[0]) from error
+        from tasks.diagnose.rules import explain
+
+        explain(error, command.argv[0])
+        raise
 
 
 def command_action(programs: Programs, command: Command) -> Action:

@@ -1,13 +1,13 @@
-"""What a node died of, read from its log. The line that tells it often stands far above the end."""
+"""Why a node ended, read from its log. The line that tells it is often far above the end."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 from tasks.core.errors import LaunchError
-from tasks.diagnose.diagnosis import clean, recognise, short
-from tasks.diagnose.node_rules import CAUSES
+from tasks.diagnose.rules import clean, recognise, rules, short
 
 _START = re.compile(r"^(?:INFO\[\d+\] )?Starting k3s ")
 """Each start writes it: Docker keeps the log of all of them."""
@@ -17,7 +17,7 @@ _FATAL = re.compile(
     r"|[\w-]*controller-manager|kube-proxy|containerd|etcd) exited)"
     r"|^Incorrect Usage|^exec "
 )
-"""Lines with which k3s, or a component without which it ends, takes its leave. Newer k3s writes them as
+"""Lines with which k3s, or a component without which it ends, ends. Newer k3s writes them as
 errors, `Shutdown request received: "kubelet exited: …"`, and ends with code 0 (k3s: `pkg/signals/signals.go`)."""
 _ERROR = re.compile(r"^E\d{4} |^Error: |level=error\b|\"command failed\"|snapshotter cannot be enabled")
 """Lines that are worth a look where none says that it is the last."""
@@ -34,12 +34,6 @@ class _Line(NamedTuple):
     error: bool
 
 
-class NodeDeath(LaunchError):
-    """A node that has ended; `cause` is the id of what it died of, or "" if that is not known."""
-
-    cause: str = ""
-
-
 def is_last(line: str) -> bool:
     """Whether a node's log line says that k3s, or a component without which it ends, has ended."""
     return _FATAL.search(line) is not None
@@ -50,21 +44,20 @@ def is_first(line: str) -> bool:
     return _START.search(_read(line).text) is not None
 
 
-def killed_silently(node: str) -> NodeDeath:
+def killed_silently(node: str) -> LaunchError:
     """k3s has vanished from a container that goes on, and its log does not say why."""
-    error = NodeDeath(
+    return LaunchError(
         f"the node {node} has ended: its k3s was killed",
         why="it is no longer among the container's processes and has written no last line, as when the machine's "
         "memory runs short, or somebody kills it; the container goes on without it (k3d's entrypoint waits for ever)",
         fix=f"see whether memory ran short (`dmesg`, `docker stats`, docker logs {node}); then `invoke down` "
         "and `invoke up`",
+        cause="node-killed",
         exit_code=137,
     )
-    error.cause = "node-killed"
-    return error
 
 
-def node_death(node: str, code: int, restarting: bool, logs: str) -> NodeDeath:
+def node_death(node: str, code: int, restarting: bool, logs: str) -> LaunchError:
     """Why a node ended: `code` is its container's exit code, `logs` the end of its log.
 
     `transient` of the error says whether it may come back by itself; a cause that is not known may.
@@ -74,24 +67,17 @@ def node_death(node: str, code: int, restarting: bool, logs: str) -> NodeDeath:
     errors = [line.text for line in lines if line.error and not line.fatal]
     again = ", and does so again and again" if restarting else ""
     for group, its_code in ((fatal, None), (errors, None), ([], code)):
-        found = recognise(CAUSES, "\n".join(reversed(group)), program="node", code=its_code)
+        found = recognise(rules("node"), "\n".join(reversed(group)), where="node", code=its_code)
         if found is not None:
-            error = NodeDeath(
-                f"the node {node} has ended{again}: {found.what}",
-                why=found.why,
-                fix=found.fix.replace("NODE", node),
-                exit_code=code,
-                transient=found.transient,
-            )
-            error.cause = found.id
-            return error
-    told = fatal[-1:] or errors[-_ENOUGH:] or [line.text for line in lines[-_ENOUGH:]]
-    return NodeDeath(
+            what = f"the node {node} has ended{again}: {found.what}"
+            return LaunchError.of(replace(found, what=what, fix=found.fix.replace("NODE", node)), exit_code=code)
+    said = fatal[-1:] or errors[-_ENOUGH:] or [line.text for line in lines[-_ENOUGH:]]
+    return LaunchError(
         f"the node {node} has ended with code {code}{again}",
-        why="its log says: " + " / ".join(short(line) for line in told) if told else "its log is empty",
+        why="its log says: " + " / ".join(short(line) for line in said) if said else "its log is empty",
         fix=f"docker logs {node}",
-        exit_code=code,
         transient=True,
+        exit_code=code,
     )
 
 

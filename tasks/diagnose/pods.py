@@ -1,46 +1,43 @@
-"""What is the matter with a pod, read from its status."""
+"""What keeps a pod, or what makes pods, from becoming ready: API objects in, a diagnosis out.
+
+Texts are in pods.yaml and scheduling.yaml. `transient` of a diagnosis: waiting on may help.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
-from tasks.diagnose.diagnosis import clean, short
-from tasks.diagnose.events import events_trouble
-from tasks.diagnose.scheduling import scheduling_trouble
-from tasks.diagnose.workloads import (
-    ENVIRONMENT,
-    Item,
-    Trouble,
-    condition,
-    missing_config,
-    part,
-    pull_trouble,
-    reason,
-    rows,
-    subject_of,
-    workload_trouble,
-    worst,
-)
+from tasks.core.errors import Diagnosis
+from tasks.core.units import GIB, quantity
+from tasks.diagnose.rules import Rule, clean, recognise, rules, short
 
-__all__ = ["Trouble", "events_trouble", "pod_trouble", "workload_trouble"]
-
+Item = Mapping[str, Any]
 CRASHES = 5
 """Ends of a container after which it is not expected to come up: the pauses between them sum up to minutes,
 in which what it waited for would have come."""
 _OUT_OF_MEMORY = 3
 """The same where its memory is too small: nothing that it could wait for changes that."""
-_LOGS = "kubectl logs {pod} -c {container} --previous -n {namespace}"
-_NOT_STARTED = re.compile(
-    r"executable file not found|no such file or directory|exec format error|permission denied|is a directory"
-)
+_ENVIRONMENT = "its container takes its environment from it"
+_PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
+_CREATING = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_IMAGE_NAME = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+"""Reasons for which a container waits (Kubernetes: `pkg/kubelet/images/types.go`, `pkg/kubelet/container`)."""
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull)?:?\s*')
+_BODY = re.compile(r"nodes are available: (?P<reasons>.*?)(?:\.? preemption: .*)?$")
+_SPLIT = re.compile(r", (?=\d+ )")
+_MAY_PASS = frozenset({"quota-exceeded"})
+"""Refusals that end when other pods do, as those of an old version while a new one comes in."""
 
 
-def pod_trouble(pod: Item, nodes: Sequence[Item] = ()) -> Trouble | None:
-    """What keeps a pod from being ready; None if nothing does, or if it is only being made.
+def diagnose_pod(pod: Item, nodes: Sequence[Item] = ()) -> Diagnosis | None:
+    """What keeps a pod from being ready; None if nothing does, or if it is only being created.
 
-    Of a pod that runs and is not ready yet it says so: that is worth telling only when a wait is over.
-    `nodes`, if given, are all nodes that there will be: see `scheduling_trouble`.
+    Of a pod that runs and is not ready yet it says so: that is worth reporting only when a wait is over.
+    `nodes`, if given, are all nodes that there will be: see `diagnose_scheduling`.
     """
     status = part(pod, "status")
     subject = subject_of(pod)
@@ -48,11 +45,133 @@ def pod_trouble(pod: Item, nodes: Sequence[Item] = ()) -> Trouble | None:
         return None
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        return scheduling_trouble(subject, str(scheduled.get("message", "")), pod, nodes)
+        return diagnose_scheduling(subject, str(scheduled.get("message", "")), pod, nodes)
     if status.get("phase") == "Failed":
-        found = worst(_ended(pod, row) for row in _containers(pod))
-        return found or _failed(subject, status)
-    return worst(_container(pod, row) for row in _containers(pod)) or _not_ready(pod)
+        ended = most_telling(_crash(pod, row) for row in _containers(pod) if _exit_code(row))
+        where = "PodEvicted" if status.get("reason") == "Evicted" else "PodFailed"
+        return ended or known(where, str(status.get("message") or status.get("reason") or ""), subject)
+    return most_telling(_container(pod, row) for row in _containers(pod)) or _not_ready(pod)
+
+
+def diagnose_workload(item: Item) -> Diagnosis | None:
+    """Why a Deployment, ReplicaSet or Job creates no pods, or has given up; None if it says nothing of it."""
+    kind = str(item.get("kind") or "workload").lower()
+    subject, meta = subject_of(item, kind), part(item, "metadata")
+    refused = condition(item, "ReplicaFailure")
+    if refused.get("status") == "True":
+        return diagnose_refusal(subject, str(refused.get("message") or ""))
+    failed = condition(item, "Failed")
+    if kind == "job" and failed.get("status") == "True":
+        message = f"{failed.get('reason', '')}: {failed.get('message', '')}"
+        return known(
+            "JobFailed",
+            message,
+            subject,
+            name=str(meta.get("name")),
+            namespace=str(meta.get("namespace") or "default"),
+        )
+    progress = condition(item, "Progressing")
+    if progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded":
+        return known("ProgressDeadlineExceeded", str(progress.get("message") or ""), subject)
+    return None
+
+
+def diagnose_pull(subject: str, image: str, message: str) -> Diagnosis:
+    """Why an image does not come, by what containerd said of it; `details` has the image.
+
+    What a registry refuses does not pass by itself.
+    """
+    text = clean(message)
+    pull = known("ErrImagePull", text, subject, image=image)
+    found = recognise((*_disk_full(), *rules("images"), *rules("network")), text, where="node")
+    if found is None:
+        return pull
+    return replace(found, what=pull.what, why=f"{found.what} ({_end(text)})", details={"image": image})
+
+
+def diagnose_full_disk(subject: str, message: str) -> Diagnosis | None:
+    """A node without room for what it is to write; None if the message is about something else."""
+    text = clean(message)
+    found = recognise(_disk_full(), text, where="node")
+    return replace(found, what=f"{subject}: {found.what}", why=_end(text)) if found is not None else None
+
+
+def diagnose_refusal(subject: str, message: str) -> Diagnosis:
+    """Why the API takes no pods of a controller: a quota, a security policy, a missing service account."""
+    refused = known("ReplicaFailure", message, subject)
+    found = recognise(rules("api"), clean(message), where="kubectl")
+    if found is None:
+        return refused
+    may_pass = found.transient or found.cause in _MAY_PASS
+    return replace(found, what=f"{refused.what}: {found.what}", transient=may_pass)
+
+
+def diagnose_scheduling(subject: str, message: str, pod: Item | None = None, nodes: Sequence[Item] = ()) -> Diagnosis:
+    """Why no node takes a pod, by what the scheduler says.
+
+    It may pass, with what else runs and with nodes that join; unless `nodes` are given, all that there will be, and
+    the pod requests more than any of them could give if it were empty.
+    """
+    text = clean(message)
+    body = _BODY.search(short(text, 2000))
+    reasons = _SPLIT.split(body["reasons"]) if body is not None else [text]
+    given = {"subject": subject, "message": ", ".join(reasons)}
+    found = recognise(rules("scheduling"), "\n".join(reasons), given=given)
+    assert found is not None, "the last rule fits any message"
+    excess = too_much(pod, nodes) if pod is not None and nodes else ""
+    return replace(found, why=excess, transient=False) if excess else found
+
+
+def too_much(pod: Item, nodes: Sequence[Item]) -> str:
+    """What a pod requests beyond the largest node; "" if one could take it."""
+    for name in ("memory", "cpu"):
+        requested = _requested(pod, name)
+        offered = [quantity(part(node, "status", "allocatable").get(name)) for node in nodes]
+        largest = max((each for each in offered if each is not None), default=None)
+        if largest is not None and requested > largest:
+            return f"it asks for {_shown(requested, name)}, and the largest node has {_shown(largest, name)}"
+    return ""
+
+
+def known(where: str, message: str, subject: str, **parts: str) -> Diagnosis:
+    """The diagnosis that pods.yaml has for a reason; which one, the message may decide."""
+    text = clean(message)
+    given = {"subject": subject, "message": text, "reason": _end(text), "use": _ENVIRONMENT, **parts}
+    found = recognise(rules("pods"), text, where=where, given=given)
+    assert found is not None, f"pods.yaml has no rule that fits any message of {where}"
+    return found
+
+
+def most_telling(found: Iterable[Diagnosis | None]) -> Diagnosis | None:
+    """One that does not pass before one that may, else the first."""
+    there = [each for each in found if each is not None]
+    return next((each for each in there if not each.transient), there[0] if there else None)
+
+
+def part(item: Item, *names: str) -> Item:
+    """A mapping within mappings; empty if there is none."""
+    for name in names:
+        found = item.get(name) if isinstance(item, Mapping) else None
+        item = found if isinstance(found, Mapping) else {}
+    return item
+
+
+def rows(item: Item, name: str) -> list[Item]:
+    """A list of mappings; empty if there is none."""
+    found = item.get(name)
+    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, Sequence) else []
+
+
+def condition(item: Item, kind: str) -> Item:
+    """A condition of an object's status; empty if it has none of that type."""
+    return next((row for row in rows(part(item, "status"), "conditions") if row.get("type") == kind), {})
+
+
+def subject_of(item: Item, kind: str = "pod") -> str:
+    """As messages name it: its kind, namespace and name."""
+    meta = part(item, "metadata")
+    namespace, name = meta.get("namespace"), meta.get("name", "")
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _containers(pod: Item) -> list[Item]:
@@ -60,127 +179,51 @@ def _containers(pod: Item) -> list[Item]:
     return rows(status, "initContainerStatuses") + rows(status, "containerStatuses")
 
 
-def _container(pod: Item, row: Item) -> Trouble | None:
+def _exit_code(row: Item) -> int:
+    return int(part(row, "state", "terminated").get("exitCode") or 0)
+
+
+def _container(pod: Item, row: Item) -> Diagnosis | None:
     waiting = part(row, "state", "waiting")
-    judge = _WAITING.get(str(waiting.get("reason", "")))
-    if judge is not None:
-        return judge(pod, row, clean(str(waiting.get("message") or "")))
-    ended = part(row, "state", "terminated")
-    if ended and int(ended.get("exitCode") or 0) != 0:
-        return _crash(pod, row, "")
-    return None
+    reason, message = str(waiting.get("reason", "")), clean(str(waiting.get("message") or ""))
+    if reason in _PULLING:
+        return diagnose_pull(_named(pod, row), _image_of(pod, row), _BACK_OFF.sub("", message))
+    if reason in _CREATING or reason in _IMAGE_NAME:
+        return known(reason, message, _named(pod, row), image=_image_of(pod, row))
+    return _crash(pod, row) if reason == "CrashLoopBackOff" or _exit_code(row) else None
 
 
-def _image(pod: Item, row: Item, message: str) -> Trouble:
-    text = re.sub(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull)?:?\s*', "", message)
-    return pull_trouble(_named(pod, row), _image_of(pod, row), text)
-
-
-def _bad_image(pod: Item, row: Item, message: str) -> Trouble:
-    return Trouble(
-        cause="image-name",
-        what=f"{_named(pod, row)}: '{_image_of(pod, row)}' is no image's name",
-        why=reason(message),
-        fix="a name is [registry/]repository[:tag], in lower case and without blanks: see the chart's values",
-        hopeless=True,
-    )
-
-
-def _never_pulled(pod: Item, row: Item, _message: str) -> Trouble:
-    return Trouble(
-        cause="image-never-pulled",
-        what=f"{_named(pod, row)}: its node does not have the image {_image_of(pod, row)}",
-        why="its imagePullPolicy is Never",
-        fix="push it to the push registry and name it so, or set imagePullPolicy: IfNotPresent",
-        hopeless=True,
-    )
-
-
-def _config(pod: Item, row: Item, message: str) -> Trouble:
-    missing = missing_config(_named(pod, row), message, ENVIRONMENT)
-    if missing is not None:
-        return missing
-    return Trouble(
-        cause="container-config",
-        what=f"{_named(pod, row)}: its container cannot be made",
-        why=short(message),
-        fix="correct the security context, or the image's user, in the chart's values",
-        hopeless="runAsNonRoot" in message,
-    )
-
-
-def _start(pod: Item, row: Item, message: str) -> Trouble:
-    return Trouble(
-        cause="container-start",
-        what=f"{_named(pod, row)}: its container cannot be started",
-        why=reason(message),
-        fix="see command and args in the chart's values, and that the image has that program, for this processor",
-        hopeless=_NOT_STARTED.search(message) is not None,
-    )
-
-
-def _crash(pod: Item, row: Item, _message: str) -> Trouble:
-    """A container that ends again and again, told by how it ended last."""
+def _crash(pod: Item, row: Item) -> Diagnosis:
+    """A container that ends again and again, by how it ended last."""
     ended = part(row, "lastState", "terminated") or part(row, "state", "terminated")
-    often = int(row.get("restartCount") or 0)
+    restarts = int(row.get("restartCount") or 0)
     meta = part(pod, "metadata")
-    logs = _LOGS.format(pod=meta.get("name"), container=row.get("name"), namespace=meta.get("namespace") or "default")
     said = clean(str(ended.get("message") or "")).strip()
-    times = f"restarted {often} times" if often != 1 else "restarted once"
+    times = f"restarted {restarts} times" if restarts != 1 else "restarted once"
     if ended.get("reason") == "OOMKilled":
-        return Trouble(
-            cause="out-of-memory",
-            what=f"{_named(pod, row)}: its container needs more memory than it may have",
-            why=f"it was ended for it (OOMKilled), and {times}",
-            fix="raise resources.limits.memory in the chart's values; if it has none, the node's own limit "
-            "(K3D_MEMORY_LIMIT_SERVER, K3D_MEMORY_LIMIT_AGENT)",
-            hopeless=often >= _OUT_OF_MEMORY,
-        )
+        found = known("OOMKilled", said, _named(pod, row), times=times)
+        return replace(found, transient=restarts < _OUT_OF_MEMORY)
     if ended.get("reason") in ("StartError", "ContainerCannotRun"):
-        return _start(pod, row, said)
-    code = f"code {ended['exitCode']}" if "exitCode" in ended else "a code that is not known"
-    return Trouble(
-        cause="crash",
-        what=f"{_named(pod, row)}: its container ends again and again",
-        why=f"it ended with {code}, and was {times}" + (f": {short(said.splitlines()[-1])}" if said else ""),
-        fix=logs,
-        hopeless=often >= CRASHES,
+        return known(str(ended["reason"]), said, _named(pod, row))
+    found = known(
+        "CrashLoopBackOff",
+        said,
+        _named(pod, row),
+        code=f"code {ended['exitCode']}" if "exitCode" in ended else "a code that is not known",
+        times=f"{times}: {said.splitlines()[-1]}" if said else times,
+        pod=str(meta.get("name")),
+        container=str(row.get("name")),
+        namespace=str(meta.get("namespace") or "default"),
     )
+    return replace(found, transient=restarts < CRASHES)
 
 
-def _ended(pod: Item, row: Item) -> Trouble | None:
-    """A container of a pod that is not started again."""
-    ended = part(row, "state", "terminated")
-    if not ended or int(ended.get("exitCode") or 0) == 0:
-        return None
-    return _crash(pod, row, "")
-
-
-def _failed(subject: str, status: Item) -> Trouble:
-    said = clean(str(status.get("message") or ""))
-    evicted = status.get("reason") == "Evicted"
-    disk = evicted and "ephemeral-storage" in said
-    return Trouble(
-        cause="disk-full" if disk else "evicted" if evicted else "pod-failed",
-        what=f"{subject} was put off its node" if evicted else f"{subject} has failed",
-        why=short(said) or str(status.get("reason") or "its status says no more"),
-        fix="docker system df shows what the engine holds; docker system prune frees what nobody uses"
-        if disk
-        else "kubectl describe of the pod tells more",
-    )
-
-
-def _not_ready(pod: Item) -> Trouble | None:
+def _not_ready(pod: Item) -> Diagnosis | None:
     """It runs, and that is all: its readiness probe has not passed."""
     unready = [row for row in rows(part(pod, "status"), "containerStatuses") if not row.get("ready")]
     if not unready or not all(part(row, "state").get("running") is not None for row in unready):
         return None
-    return Trouble(
-        cause="probe",
-        what=f"{subject_of(pod)} runs, but is not ready",
-        why="its readiness probe has not passed yet: " + ", ".join(str(row.get("name")) for row in unready),
-        fix="its log, and the events of the pod, tell what the probe got",
-    )
+    return known("NotReady", "", subject_of(pod), containers=", ".join(str(row.get("name")) for row in unready))
 
 
 def _named(pod: Item, row: Item) -> str:
@@ -198,16 +241,30 @@ def _image_of(pod: Item, row: Item) -> str:
     return str(row.get("image") or "an image")
 
 
-_WAITING: dict[str, Callable[[Item, Item, str], Trouble]] = {
-    "ErrImagePull": _image,
-    "ImagePullBackOff": _image,
-    "RegistryUnavailable": _image,
-    "ImageInspectError": _image,
-    "InvalidImageName": _bad_image,
-    "ErrImageNeverPull": _never_pulled,
-    "CreateContainerConfigError": _config,
-    "CreateContainerError": _start,
-    "RunContainerError": _start,
-    "CrashLoopBackOff": _crash,
-}
-"""By the reason for which a container waits (Kubernetes: `pkg/kubelet/images/types.go`, `pkg/kubelet/container`)."""
+def _disk_full() -> list[Rule]:
+    return [rule for rule in rules("node") if rule.id == "disk-full"]
+
+
+def _end(text: str) -> str:
+    """The end of a chain of wrapped errors, where the cause stands."""
+    found = ""
+    for each in reversed(short(text, 2000).split(": ")):
+        found = f"{each}: {found}" if found else each
+        if len(found) > 60:
+            break
+    return short(found)
+
+
+def _requested(pod: Item, name: str) -> Decimal:
+    """The sum over its containers, or its largest init container (Kubernetes: `resource.PodRequests`)."""
+
+    def request(container: Item) -> Decimal:
+        return quantity(part(container, "resources", "requests").get(name)) or Decimal(0)
+
+    spec = part(pod, "spec")
+    together = sum((request(each) for each in rows(spec, "containers")), Decimal(0))
+    return max([together, *(request(each) for each in rows(spec, "initContainers"))])
+
+
+def _shown(amount: Decimal, name: str) -> str:
+    return f"{amount / GIB:.2g} GiB of memory" if name == "memory" else f"{amount:.2g} CPUs"

@@ -104,9 +104,9 @@ def _put_back(work: Work, before: Kept | None, former: Memory | None, memory: Me
             work.hands.remove(work.beside(memory.backup))
     except LaunchError as second:
         where = f"what was there is in {memory.backup}, beside it" if memory.backup else "there was no such file before"
-        error.fix = f"look at {work.file} ({second.what}); {where}"
+        error.amend(fix=f"look at {work.file} ({second.what}); {where}")
     else:
-        error.fix = "; ".join(filter(None, (f"{work.file} is as it was", error.fix)))
+        error.amend(fix="; ".join(filter(None, (f"{work.file} is as it was", error.fix))))
 
 
 _NEXT_START = "Docker takes it when it starts again"

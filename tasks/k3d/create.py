@@ -12,13 +12,13 @@ from tasks.clients import docker, k3d
 from tasks.core.errors import LaunchError
 from tasks.core.units import KIB, memory_bytes
 from tasks.diagnose.command import run_command
-from tasks.diagnose.diagnosis import KnownDeadline, KnownFailure
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, container_state, own_containers
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold
+from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import EDAC, push_container
 
 NextPorts = Callable[[Ports, int | None], Ports]
@@ -33,7 +33,7 @@ _REFUSED = frozenset({"port-taken", "port-privileged"})
 class PortTaken(LaunchError):
     """The engine refuses to publish a port; the next wish is tried, once."""
 
-    def __init__(self, error: KnownFailure) -> None:
+    def __init__(self, error: CommandFailed) -> None:
         super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True)
 
 
@@ -105,14 +105,14 @@ def creating(facts: Facts, next_ports: NextPorts) -> Action:
         try:
             command = k3d.create(facts.paths.k3d_config, timeout + 20)
             run_command(facts.k3d_programs, command, context, listen=_progress(context))
-        except (KnownFailure, KnownDeadline) as error:
+        except CommandFailed as error:
             _raise_of_dead_node(facts, error, context)
             if facts.paths.kubeconfig.exists():  # the API has answered, and work may have gone in
-                error.transient = False
+                error.amend(transient=False)
                 raise
-            if isinstance(error, KnownDeadline) or error.cause not in _REFUSED:
+            if isinstance(error, DeadlinePassed) or error.cause not in _REFUSED:
                 raise
-            port = error.details.get("port", "")
+            port = error.diagnosis.details.get("port", "")
             refused.append(int(port) if port.isdigit() else None)
             raise PortTaken(error) from error
         moved = [
@@ -129,9 +129,9 @@ def creating(facts: Facts, next_ports: NextPorts) -> Action:
     return act
 
 
-def _raise_of_dead_node(facts: Facts, error: KnownFailure | KnownDeadline, context: Context) -> None:
+def _raise_of_dead_node(facts: Facts, error: CommandFailed, context: Context) -> None:
     """k3d says that a node was not ready in time, also of one that has ended: then that is told, and its cause."""
-    node = error.details.get("node", "")
+    node = error.diagnosis.details.get("node", "")
     if error.cause != "node-timeout" or not node.startswith(f"k3d-{facts.name}-"):
         return
     from tasks.diagnose.node import node_death
@@ -145,8 +145,7 @@ def _raise_of_dead_node(facts: Facts, error: KnownFailure | KnownDeadline, conte
         return
     logs = facts.programs.run(docker.logs(node), context, quiet=True)
     death = node_death(node, int(found[0]["State"].get("ExitCode") or 0), False, logs.out + logs.err)
-    death.transient = False
-    raise death from error
+    raise death.amend(transient=False) from error
 
 
 def _progress(context: Context) -> Callable[[str], None]:

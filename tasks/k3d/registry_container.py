@@ -158,7 +158,7 @@ def making(
         try:
             facts.outputs.registry_ids[name] = make(context, chosen)
         except CommandFailed as error:
-            error.transient = error.transient or getattr(error, "cause", "") in _AGAIN
+            error.amend(transient=error.transient or error.cause in _AGAIN)
             raise
         return chosen
 

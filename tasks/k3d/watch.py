@@ -194,7 +194,7 @@ class Watch:
     def _decide(self, error: LaunchError) -> None:
         with self._lock:
             if self.verdict is None:
-                error.transient = False
+                error.amend(transient=False)
                 self.verdict = error
         self.stop.set()
 

@@ -43,7 +43,7 @@ def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
     where = resources.find(api_version, kind)
     if where is None:
         error = Refused(404, display(obj), f'no matches for kind "{kind}" in version "{api_version}"', "NotFound")
-        error.transient = True
+        error.amend(transient=True)
         raise error
     plural, namespaced = where
     return path(api_version, plural, (namespace or "default") if namespaced else "", name)

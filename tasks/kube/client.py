@@ -28,9 +28,6 @@ which it may query several admission webhooks, each for up to 30 s."""
 class ApiError(LaunchError):
     """The API refused, or did not answer. `code` is the HTTP status; 0: no answer."""
 
-    cause = ""
-    """The id of the known cause in `tasks.diagnose`, where `explained` has found one."""
-
     def __init__(self, code: int, what: str, why: str = "", *, transient: bool | None = None) -> None:
         super().__init__(
             what,
@@ -58,13 +55,11 @@ _E = TypeVar("_E", bound=ApiError)
 
 def explained(error: _E, words: str) -> _E:
     """The same with what is known of its cause. `words` are kubectl's for it: causes are known in these."""
-    from tasks.diagnose import api, images, network
-    from tasks.diagnose.diagnosis import clean, recognise
+    from tasks.diagnose.rules import clean, recognise, rules
 
-    found = recognise((*api.CAUSES, *images.CAUSES, *network.CAUSES), clean(words), program="kubectl", code=1)
-    if found is not None:
-        error.cause, error.why, error.fix, error.transient = found.id, found.reason, found.fix, found.transient
-    return error
+    causes = (*rules("api"), *rules("images"), *rules("network"))
+    found = recognise(causes, clean(words), where="kubectl", code=1)
+    return error if found is None else error.explain(found)
 
 
 class Api(Protocol):

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.diagnose.events import is_old_news, pulling_trouble
-from tasks.diagnose.pods import Trouble, events_trouble, pod_trouble, workload_trouble
-from tasks.diagnose.workloads import condition, part, worst
+from tasks.core.errors import Diagnosis
+from tasks.diagnose.events import diagnose_events, diagnose_pending_pull, is_outdated
+from tasks.diagnose.pods import condition, diagnose_pod, diagnose_workload, most_telling, part
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
 
@@ -20,42 +20,42 @@ _MAKING = 3.0
 _HASH = "controller-revision-hash"
 
 
-def trouble(api: Api, late: Mapping[Key, Item | None], *, since: str = "", events: bool = False) -> Trouble | None:
+def trouble(api: Api, late: Mapping[Key, Item | None], *, since: str = "", events: bool = False) -> Diagnosis | None:
     """The most telling trouble of these objects, by key, or None: nothing is known, or the API does not tell.
 
     `since`: only of what was made then or later (RFC 3339, UTC): a pod that failed long ago may be tried again any
     moment now, and come. `events`: warnings count too, which may be old: they are for a wait that is over.
     """
     try:
-        return worst(_all(api, late, since, events=events))
+        return most_telling(_all(api, late, since, events=events))
     except ApiError:
         return None
 
 
-def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool) -> Iterator[Trouble | None]:
+def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool) -> Iterator[Diagnosis | None]:
     places: dict[str, list[Item]] = {}
     scheduled: set[str] = set()
     for key, item in late.items():
         if item is not None and key.namespace and _seen(item):
             places.setdefault(key.namespace, []).append({"apiVersion": key.api_version, "kind": key.kind, **item})
     for namespace, items in places.items():
-        yield from (workload_trouble(item) for item in items if _made(item) >= since)
+        yield from (diagnose_workload(item) for item in items if _made(item) >= since)
         pods = [pod for pod in api.get(f"/api/v1/namespaces/{namespace}/pods")["items"] if _made(pod) >= since]
         scheduled |= {pod["metadata"]["name"] for pod in pods if condition(pod, "PodScheduled").get("status") == "True"}
         sets = []
         if any(item["kind"] == "Deployment" for item in items):
             sets = api.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
         for item in items:
-            yield from (pod_trouble(pod) for pod in pods_of(item, pods, sets))
+            yield from (diagnose_pod(pod) for pod in pods_of(item, pods, sets))
         if not events:
             yield _full_disk(api, namespace, {pod["metadata"]["name"] for pod in pods if _in_the_making(pod)})
     if events:
         for namespace, items in places.items():
             told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-            told = [event for event in told if not is_old_news(event, scheduled)]
+            told = [event for event in told if not is_outdated(event, scheduled)]
             names = [item["metadata"]["name"] for item in items]
-            yield events_trouble(told, names)
-            yield pulling_trouble(told, names)
+            yield diagnose_events(told, names)
+            yield diagnose_pending_pull(told, names)
 
 
 def _in_the_making(pod: Item) -> bool:
@@ -63,15 +63,15 @@ def _in_the_making(pod: Item) -> bool:
     latest = f"{datetime.now(UTC) - timedelta(seconds=_MAKING):%Y-%m-%dT%H:%M:%SZ}"
     scheduled = condition(pod, "PodScheduled")
     placed = scheduled.get("status") == "True" and str(scheduled.get("lastTransitionTime") or "~") <= latest
-    return placed and part(pod, "status").get("phase") == "Pending" and pod_trouble(pod) is None
+    return placed and part(pod, "status").get("phase") == "Pending" and diagnose_pod(pod) is None
 
 
-def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Trouble | None:
+def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Diagnosis | None:
     """Of pods that are being made: a node without room for the first thing that it needs tells that by events alone."""
     if not pods:
         return None
     told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-    found = events_trouble([event for event in told if event.get("reason") == "FailedCreatePodSandBox"], pods)
+    found = diagnose_events([event for event in told if event.get("reason") == "FailedCreatePodSandBox"], pods)
     return found if found is not None and found.cause == "disk-full" else None
 
 

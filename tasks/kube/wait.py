@@ -5,18 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from tasks.core.errors import LaunchError
+from tasks.core.errors import Diagnosis, LaunchError
 from tasks.engine.step import Context
 from tasks.kube.client import Api, ApiError, ready
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.readiness import workload_ready
 from tasks.kube.watch import Watched, direct_of
-
-if TYPE_CHECKING:
-    from tasks.diagnose.workloads import Trouble
-
 
 _T = TypeVar("_T")
 
@@ -162,7 +158,7 @@ def wait_ready(
     context: Context,
     *,
     jobs: bool = True,
-    doubt: Callable[[Trouble], Trouble] = lambda trouble: trouble,
+    doubt: Callable[[Diagnosis], Diagnosis] = lambda trouble: trouble,
 ) -> list[str]:
     """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
 
@@ -212,16 +208,16 @@ def wait_ready(
 class _Lasting:
     """A trouble that may pass, and for how long it has not."""
 
-    def __init__(self, doubt: Callable[[Trouble], Trouble]) -> None:
+    def __init__(self, doubt: Callable[[Diagnosis], Diagnosis]) -> None:
         self._doubt = doubt
         self._what, self._since = "", 0.0
 
-    def judged(self, found: Trouble | None) -> Trouble | None:
+    def judged(self, found: Diagnosis | None) -> Diagnosis | None:
         """The same, looked at closely when it has lasted."""
         now = time.monotonic()
         if found is None or found.what != self._what:
             self._what, self._since = found.what if found is not None else "", now
-        elif not found.hopeless and now - self._since >= _LASTS:
+        elif found.transient and now - self._since >= _LASTS:
             return self._doubt(found)
         return found
 
@@ -230,15 +226,15 @@ def _raise_if_hopeless(api: Api, late: Mapping[Key, Mapping[str, Any] | None], s
     from tasks.kube.unready import trouble
 
     found = lasts.judged(trouble(api, late, since=since))
-    if found is not None and found.hopeless:
-        raise Failed(found.what, why=found.why, fix=found.fix)
+    if found is not None and not found.transient:
+        raise Failed.of(found)
 
 
 def _explained(
     api: Api,
     late: Mapping[Key, Mapping[str, Any] | None],
     error: NotInTime,
-    doubt: Callable[[Trouble], Trouble],
+    doubt: Callable[[Diagnosis], Diagnosis],
 ) -> NotInTime:
     """The same with what keeps the first of them, where the cluster tells."""
     from tasks.kube.unready import trouble

@@ -91,7 +91,7 @@ class DeadlinePassed(CommandFailed):
 
     def __init__(self, done: Completed, seconds: float) -> None:
         super().__init__(done, fix="look at its last lines; a longer deadline is a setting (timeouts.*)")
-        self.what = f"{Path(done.command.argv[0]).name} did not end within {seconds:g} s"
+        self.amend(what=f"{Path(done.command.argv[0]).name} did not end within {seconds:g} s")
         self.args = (self.what,)
 
 

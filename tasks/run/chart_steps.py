@@ -277,7 +277,7 @@ def _about(what: str, repository: tuple[str, str] | None = None) -> Iterator[Non
         yield
     except LaunchError as error:
         if repository is not None:
-            error.why = error.why.replace(*repository)
+            error.amend(why=error.why.replace(*repository))
         if what:
-            error.why = f"{what}: {error.why}" if error.why else what
+            error.amend(why=f"{what}: {error.why}" if error.why else what)
         raise

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.clients import docker
-from tasks.core.errors import LaunchError
+from tasks.core.errors import Diagnosis, LaunchError
 from tasks.core.imageref import parse
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence
@@ -29,23 +29,23 @@ from tasks.settings.step_names import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.diagnose.workloads import Trouble
 
 _MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull")
 """Causes of a pull's failure behind which a cache may stand that does not reach its upstream."""
 
 
-def doubting(facts: Facts) -> Callable[[Trouble], Trouble]:
-    """For a trouble that goes on: the same, or, where the image's cache cannot bring it, that, and hopeless."""
+def doubting(facts: Facts) -> Callable[[Diagnosis], Diagnosis]:
+    """For a trouble that goes on: the same, or, where the image's cache cannot bring it, that, which does not pass."""
 
-    def doubt(trouble: Trouble) -> Trouble:
+    def doubt(trouble: Diagnosis) -> Diagnosis:
         from tasks.run.images import port_of, source
         from tasks.settings.derived import upstream_url
 
-        if not trouble.image or trouble.cause not in _MAY_PASS:
+        image = trouble.details.get("image", "")
+        if not image or trouble.cause not in _MAY_PASS:
             return trouble
-        reference = parse(trouble.image)
-        name = source(facts, trouble.image)
+        reference = parse(image)
+        name = source(facts, image)
         port = port_of(facts, name) if name is not None else None
         fault = facts.reach.cache_fault(port, reference) if port is not None else ""
         if not fault:
@@ -57,7 +57,7 @@ def doubting(facts: Facts) -> Callable[[Trouble], Trouble]:
             why=f"it comes through the cache {name}, and {fault}: {upstream_url(cache)}",
             fix=f"see that this address answers (it is registries.caches: url, or the registry itself), and "
             f"`docker logs {name}`; then run it again: what has come is kept",
-            hopeless=True,
+            transient=False,
         )
 
     return doubt

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm, kubectl
 from tasks.diagnose.command import run_command
-from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.kube.apply import stream
 from tasks.kube.client import ApiError
 from tasks.kube.drift import Conflict, conflicts, notes, yielding
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.releases import documents
+from tasks.process.command import CommandFailed, Completed
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
     from tasks.facts.facts import Facts
-    from tasks.process.command import Completed
     from tasks.settings.schema import Release
 
 Item = Mapping[str, Any]
@@ -45,8 +44,8 @@ def resolved(
         with leaving_theirs(facts, release, server_side=server_side) as (renderer, left):
             try:
                 done = upgrade(post_renderer=renderer)
-            except KnownFailure as error:  # a field that was set since the look is seen by the next one
-                error.transient = error.transient or error.cause == "conflict-owner"
+            except CommandFailed as error:  # a field that was set since the look is seen by the next one
+                error.amend(transient=error.transient or error.cause == "conflict-owner")
                 raise
         return Report(exit_code=done.code, notes=left())
     before.update({**objects_before(facts, release), **before})

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from tasks.clients import kubectl
 from tasks.core.errors import LaunchError
 from tasks.diagnose.command import run_command
-from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
 from tasks.kube.apply import Refused, line, put, stream
@@ -30,7 +29,7 @@ from tasks.settings.step_names import SYSTEM_READY, install_name
 Object = dict[str, Any]
 _KIND, _WEBHOOK = "kind-missing", "webhook-failing"
 _NOT_YET = frozenset({_KIND, _WEBHOOK, "namespace-missing"})
-"""Ids of causes (`tasks.diagnose.api`) that something on its way may end."""
+"""Ids of causes (docs/reference/causes.md) that something on its way may end."""
 _INVALID = frozenset({"object-invalid", "field-unknown"})
 """Those that another definition of the object's kind may end."""
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -49,9 +48,8 @@ _OFTEN, _LONGEST = 10, 30.0
 class NotYet(LaunchError):
     """The API cannot take an object before something else is there; `cause` says what, "" that it is not known."""
 
-    def __init__(self, error: ApiError | KnownFailure, cause: str) -> None:
-        super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.exit_code)
-        self.cause = cause
+    def __init__(self, error: ApiError | CommandFailed, cause: str) -> None:
+        super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.exit_code, cause=cause)
 
 
 class TooSlow(LaunchError):
@@ -188,7 +186,7 @@ class OneByOne:
                     continue
                 try:
                     done.append(f"{display(each)} {self._put(each)}")
-                except (ApiError, KnownFailure) as error:
+                except (ApiError, CommandFailed) as error:
                     done += self._told(error)
                     if not _may_be_taken(each, error.cause):
                         raise
@@ -199,9 +197,9 @@ class OneByOne:
             self._facts.programs.note(self._context, "\n".join(done))
         return [*untried, *failed]
 
-    def _told(self, error: ApiError | KnownFailure) -> list[str]:
+    def _told(self, error: ApiError | CommandFailed) -> list[str]:
         """What the API has said of an object, for the log, once. What is known of its cause is added to the error."""
-        if isinstance(error, KnownFailure) or error.code == 0:
+        if isinstance(error, CommandFailed) or error.code == 0:
             return []  # in the log of its program, or nothing was said
         text = error.text if isinstance(error, Refused) else f"Error from server: {error.why}"
         explained(error, text)
@@ -257,7 +255,7 @@ class ByKubectl:
                 if missing(self._facts.api(), objects, self._context):
                     raise _too_slow(f"one of {len(objects)} objects", error) from None
                 return []
-            if not isinstance(error, KnownFailure) or error.cause not in _NOT_YET | _INVALID:
+            if error.cause not in _NOT_YET | _INVALID:
                 raise
             left = _missing(self._facts.api(), objects)
             if error.cause in _INVALID and not any(_meant(each, error) for each in left):
@@ -266,11 +264,11 @@ class ByKubectl:
         return []
 
 
-def _meant(obj: Object, error: KnownFailure) -> bool:
+def _meant(obj: Object, error: CommandFailed) -> bool:
     """Whether it may be this object of which kubectl speaks: of a kind that is missing it tells the name."""
     if error.cause in _INVALID:
         return _may_be_taken(obj, error.cause)
-    given = (error.details.get("kind"), error.details.get("version"))
+    given = (error.diagnosis.details.get("kind"), error.diagnosis.details.get("version"))
     return error.cause != _KIND or given == (str(obj["kind"]), str(obj["apiVersion"]))
 
 
@@ -303,7 +301,8 @@ def _too_slow(what: str, error: LaunchError) -> TooSlow:
 def _hopeless(api: Api, obj: Object, error: NotYet) -> NotYet:
     """The error of an object whose need nothing brings, with the way out."""
     if error.cause == _KIND:
-        error.why, error.fix = unserved(api, obj)
+        why, fix = unserved(api, obj)
+        error.amend(why=why, fix=fix)
     return error
 
 

@@ -1,22 +1,31 @@
-"""What nodes die of."""
+"""Why nodes end; the causes themselves have examples in node.yaml."""
 
 from __future__ import annotations
 
 import pytest
 
 from tasks.diagnose.node import is_last, node_death
-from tests.causes.deaths import DEATHS, STARTED, Death
+
+STARTED = 'time="2026-11-24T10:00:00Z" level=info msg="Starting k3s v1.32.3+k3s1 (079ffa8d)"\n'
 
 
-@pytest.mark.parametrize("death", DEATHS, ids=str)
-def test_what_the_log_tells(death: Death) -> None:
-    error = node_death("k3d-dev-agent-0", death.code, False, death.log)
-    text = str(error)
-    assert error.cause == death.cause, text
-    for part in ("k3d-dev-agent-0", *death.says):
-        assert part in text, text
-    assert error.transient is not death.hopeless, text
-    assert error.exit_code == death.code
+def test_the_line_that_tells_it_may_be_far_above_the_end() -> None:
+    usage = "NAME:\n   k3s server - Run management server\n" + "   --help, -h  show help\n" * 150
+    error = node_death("k3d-dev-agent-0", 1, False, f"Incorrect Usage: flag provided but not defined: -foo\n{usage}")
+    assert error.what == "the node k3d-dev-agent-0 has ended: k3s does not know the flag --foo"
+    assert (error.cause, error.exit_code, error.transient) == ("k3s-flag", 1, False)
+
+
+def test_an_exit_code_counts_where_the_log_says_nothing() -> None:
+    error = node_death("n", 137, False, STARTED + 'level=info msg="Running kube-apiserver --advertise-port=6443"\n')
+    assert (error.cause, error.exit_code, error.transient) == ("node-memory", 137, True)
+
+
+def test_the_node_is_named_in_the_fix() -> None:
+    assert (
+        "secret k3d-a-agent-0.node-password.k3s"
+        in node_death("k3d-a-agent-0", 1, False, 'level=error msg="Node password rejected, duplicate hostname"\n').fix
+    )
 
 
 def test_of_several_runs_the_last_counts() -> None:
@@ -40,7 +49,7 @@ def test_a_last_line_counts_before_errors_around_it() -> None:
     assert "--x" in str(node_death("n", 1, False, log))
 
 
-def test_an_unknown_death_tells_its_last_words_and_where_to_look() -> None:
+def test_an_unknown_end_repeats_the_last_lines_and_where_to_look() -> None:
     error = node_death("k3d-dev-server-0", 2, True, STARTED + 'level=fatal msg="the sky fell"\nlevel=info msg=bye\n')
     assert error.what == "the node k3d-dev-server-0 has ended with code 2, and does so again and again"
     assert error.why == "its log says: the sky fell"
@@ -48,7 +57,7 @@ def test_an_unknown_death_tells_its_last_words_and_where_to_look() -> None:
     assert (error.transient, error.cause) == (True, "")
 
 
-def test_a_silent_death() -> None:
+def test_an_empty_log() -> None:
     error = node_death("n", 1, False, "")
     assert (error.why, error.transient) == ("its log is empty", True)
 

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.diagnose.diagnosis import KnownFailure
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State
 from tasks.facts.facts import Facts, Ports, Shape
 from tasks.k3d.create import PortTaken, creating, write_config
 from tasks.k3d.steps import cluster_steps
-from tasks.process.command import DeadlinePassed
+from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.step_names import CREATE_CLUSTER
 from tests.given import context, facts, settings
 from tests.programs import Answer, FakePrograms
@@ -211,7 +210,7 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
     given = facts(tmp_path, fake, settings=chosen, ports=replace(FIRST, early=7550))
     result = run(given, choose)
     assert (result.state, result.attempts) == (State.FAILED, 1)
-    assert isinstance(result.error, KnownFailure)
+    assert isinstance(result.error, CommandFailed)
     assert (result.error.cause, choose.asked, len(fake.calls)) == (cause, [], 1)
 
 
@@ -227,7 +226,7 @@ def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer
     choose = Next()
     result = run(facts(tmp_path, programs(answer)), choose)
     assert (result.state, result.attempts) == (State.FAILED, 1)
-    assert isinstance(result.error, KnownFailure)
+    assert isinstance(result.error, CommandFailed)
     assert (result.error.cause, result.exit_code) == (cause, answer.code)
     assert choose.asked == []
 

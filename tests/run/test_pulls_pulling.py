@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.core.errors import Diagnosis
 from tasks.core.imageref import Reference
-from tasks.diagnose.workloads import Trouble, pull_trouble
+from tasks.diagnose.pods import diagnose_pull
 from tasks.run.pulls import doubting
 from tests.given import facts, settings
 from tests.kept import GHCR, ONLY_GHCR, there
@@ -28,7 +29,7 @@ class Reach:
         return self.fault
 
 
-def doubted(tmp_path: Path, trouble: Trouble, reach: Reach, chosen: Any = ONLY_GHCR) -> Trouble:
+def doubted(tmp_path: Path, trouble: Diagnosis, reach: Reach, chosen: Any = ONLY_GHCR) -> Diagnosis:
     kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
     given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
     return doubting(replace(given, reach=reach))(trouble)  # type: ignore[arg-type]
@@ -36,9 +37,9 @@ def doubted(tmp_path: Path, trouble: Trouble, reach: Reach, chosen: Any = ONLY_G
 
 def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
     reach = Reach("it cannot ask its upstream, and answers 500")
-    found = doubted(tmp_path, pull_trouble("pod a/b", "ghcr.io/shop/web:1", CLOSED), reach)
+    found = doubted(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), reach)
     assert reach.asked == [(5053, "shop/web")]
-    assert found.hopeless
+    assert not found.transient
     assert found.what == "pod a/b cannot pull ghcr.io/shop/web:1"
     assert GHCR in found.why
     assert "answers 500: https://ghcr.io" in found.why
@@ -47,21 +48,21 @@ def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
 
 
 def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
-    trouble = pull_trouble("pod a/b", "ghcr.io/shop/web:1", CLOSED)
+    trouble = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
     assert doubted(tmp_path, trouble, Reach("")) is trouble
 
 
 @pytest.mark.parametrize(
     ("trouble", "chosen"),
     [
-        (pull_trouble("pod a/b", "ghcr.io/shop/web:1", "429 Too Many Requests"), ONLY_GHCR),
-        (pull_trouble("pod a/b", "quay.io/shop/web:1", CLOSED), ONLY_GHCR),
-        (pull_trouble("pod a/b", "ghcr.io/shop/web:1", CLOSED), settings(registries={"push": False, "caches": []})),
-        (Trouble(cause="crash", what="it crashes"), ONLY_GHCR),
+        (diagnose_pull("pod a/b", "ghcr.io/shop/web:1", "429 Too Many Requests"), ONLY_GHCR),
+        (diagnose_pull("pod a/b", "quay.io/shop/web:1", CLOSED), ONLY_GHCR),
+        (diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), settings(registries={"push": False, "caches": []})),
+        (Diagnosis(cause="crash", what="it crashes"), ONLY_GHCR),
     ],
     ids=["its registry refuses", "no cache for it", "no cache at all", "no pull"],
 )
-def test_what_no_cache_has_to_do_with(tmp_path: Path, trouble: Trouble, chosen: Any) -> None:
+def test_what_no_cache_has_to_do_with(tmp_path: Path, trouble: Diagnosis, chosen: Any) -> None:
     reach = Reach("it does not run")
     assert doubted(tmp_path, trouble, reach, chosen) is trouble
     assert reach.asked == []

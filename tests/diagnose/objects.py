@@ -1,4 +1,4 @@
-"""API objects for the tests: only what the functions read."""
+"""API objects for tests of diagnoses: only what is read of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pod(
 def waiting(
     reason: str, message: str = "", *, name: str = "app", restarts: int = 0, last: Any = None
 ) -> dict[str, Any]:
-    """A container that waits."""
+    """The status of a container that waits."""
     found: dict[str, Any] = {
         "name": name,
         "ready": False,
