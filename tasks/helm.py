@@ -20,8 +20,8 @@ from tasks.kube.wait import wait_ready
 from tasks.process.command import Command, Completed
 from tasks.run.apply import ending
 from tasks.run.chart_steps import fetch_steps
-from tasks.run.charts import Chart, chart_of, fingerprint, values_of
-from tasks.run.release_ownership import is_pending, refuse_hooks, verb_for
+from tasks.run.charts import Chart, chart_of
+from tasks.run.releases import fingerprint, install_or_upgrade, is_pending, refuse_hooks, values_of
 from tasks.settings.releases import named
 from tasks.settings.schema import Release
 from tasks.settings.step_names import API_READY, HELM, NAMESPACES, QUOTAS, SECRETS, done_name, install_name, ready_name
@@ -173,14 +173,14 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
 
     def act(context: Context) -> Report | None:
         from tasks.run.apply import api_back
-        from tasks.run.release_conflicts import resolved
+        from tasks.run.releases import upgrade_resolving_conflicts
 
         api_back(facts, context)
         if context.attempt > 1:
             _clear_own(facts, release, context)
         server_side = _server_side(facts, release, context)
         upgrade = functools.partial(_upgrade, facts, release, chart, context)
-        return resolved(facts, release, context, before, upgrade, server_side=server_side)
+        return upgrade_resolving_conflicts(facts, release, context, before, upgrade, server_side=server_side)
 
     return act
 
@@ -209,7 +209,7 @@ def _upgrade(
     values, archive = values_of(facts, release), chart.archive(facts)
     mark = fingerprint(facts, release, chart)
     stamp = _stamp(facts, mark, archive)
-    how = verb_for(facts, release)
+    how = install_or_upgrade(facts, release)
     command = helm.upgrade(
         facts.paths.kubeconfig,
         release.name,

@@ -18,7 +18,8 @@ from tasks.facts.facts import Facts
 from tasks.facts.objects import Live
 from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
-from tasks.run.charts import chart_of, fingerprint
+from tasks.run.charts import chart_of
+from tasks.run.releases import fingerprint
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import NAMESPACES, QUOTAS, SECRETS
 from tests import given

@@ -10,7 +10,7 @@ import pytest
 
 from tasks import helm
 from tasks.kube.ownership import CREATED_BY, Foreign
-from tasks.run.release_ownership import refuse_pending
+from tasks.run.releases import refuse_pending
 from tests import given
 from tests.given_live import FakeApi, Object, manifest, named, obj, packed, reached, release, stored
 from tests.programs import FakePrograms

@@ -27,7 +27,7 @@ from tasks.k3d.ports import ports_for
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
 from tasks.run.desired import desired_keys
-from tasks.run.release_ownership import refuse_pending
+from tasks.run.releases import refuse_pending
 from tasks.run.session import Session
 from tasks.settings.derived import k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases

@@ -16,7 +16,7 @@ from tasks.kube.objects import display, key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.process.command import CommandFailed, Programs
 from tasks.run.desired import contents, is_unchanged_namespace
-from tasks.run.release_ownership import installed_by
+from tasks.run.releases import installed_by
 from tasks.run.session import Session
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
@@ -73,7 +73,7 @@ def existing(session: Session, parts: Collection[str]) -> Facts:
 
 def refuse_taken(facts: Facts, parts: Collection[str]) -> None:
     """Nothing is taken over: raises `Foreign` with the owner of each thing that a launch would change and that is not
-    of this environment. Releases that are pending are refused too: see `tasks.run.release_ownership.refuse_pending`.
+    of this environment. Releases that are pending are refused too: see `tasks.run.releases.refuse_pending`.
     """
     assert facts.live is not None
     live, found = facts.live, dict[str, str]()

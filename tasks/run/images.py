@@ -28,7 +28,8 @@ from tasks.k3d.arguments import disabled
 from tasks.kube.apply import line
 from tasks.kube.objects import digest
 from tasks.kube.releases import documents
-from tasks.run.charts import Chart, chart_of, fingerprint, values_of
+from tasks.run.charts import Chart, chart_of
+from tasks.run.releases import fingerprint, values_of
 from tasks.settings.derived import cache_container
 from tasks.settings.schema import Release
 from tasks.settings.step_names import (

@@ -13,7 +13,7 @@ from tasks.kube.client import Patient
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.ownership import CREATED_BY, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease
-from tasks.run.release_ownership import is_pending
+from tasks.run.releases import is_pending
 from tasks.settings.releases import named
 
 Item = Mapping[str, Any]

@@ -23,7 +23,7 @@ from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.wait import poll
 from tasks.run.creating import delete
 from tasks.run.leaving import Left, Look, Target, few, needs_of, shown, uid
-from tasks.run.release_ownership import is_pending
+from tasks.run.releases import is_pending
 from tasks.settings.step_names import HELM
 
 CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"

@@ -17,7 +17,7 @@ from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
 from tasks.kube.releases import LiveRelease
 from tasks.process.command import CommandFailed
-from tasks.run.release_conflicts import edited
+from tasks.run.releases import edited
 from tasks.settings.schema import Settings
 from tests import given
 from tests.given_live import FakeApi, deployment, eager, manifest, named, obj, reached, release, stored

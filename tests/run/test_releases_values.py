@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.run.charts import release_fingerprint, release_values
+from tasks.run.releases import merged_values, release_fingerprint
 from tasks.settings.schema import Release
 
 VALUES = {"IP": "10.0.0.1", "DOMAIN": "example.test"}
@@ -22,7 +22,7 @@ def merged(tmp_path: Path, *files: str, **values: Any) -> dict[str, Any]:
     for number, text in enumerate(files):
         (tmp_path / f"{number}.yaml").write_text(text)
     names = tuple(f"{number}.yaml" for number in range(len(files)))
-    return release_values(release(values_files=names, values=values), tmp_path, VALUES)
+    return merged_values(release(values_files=names, values=values), tmp_path, VALUES)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_placeholders_are_filled_in_texts_of_files_and_settings(tmp_path: Path) 
 
 
 def test_what_is_filled_in_stays_one_text(tmp_path: Path) -> None:
-    found = release_values(release(values={"a": "${DOMAIN}"}), tmp_path, {"IP": "1", "DOMAIN": "x\nb: ${IP}"})
+    found = merged_values(release(values={"a": "${DOMAIN}"}), tmp_path, {"IP": "1", "DOMAIN": "x\nb: ${IP}"})
     assert found == {"a": "x\nb: ${IP}"}
 
 
@@ -80,9 +80,9 @@ def test_files_are_seen_from_the_root(tmp_path: Path, monkeypatch: pytest.Monkey
         (folder / "v.json").write_text(f'{{"json": {number}}}')
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(home)
-    assert release_values(release(values_files=["v.yaml"]), root, {}) == {"root": 1}
-    assert release_values(release(values_files=["v.json", "~/v.yaml"]), root, {}) == {"json": 1, "home": 2}
-    assert release_values(release(values_files=[str(home / "v.json")]), root, {}) == {"json": 2}
+    assert merged_values(release(values_files=["v.yaml"]), root, {}) == {"root": 1}
+    assert merged_values(release(values_files=["v.json", "~/v.yaml"]), root, {}) == {"json": 1, "home": 2}
+    assert merged_values(release(values_files=[str(home / "v.json")]), root, {}) == {"json": 2}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_file_that_helm_would_not_take_names_the_release(
     if text is not None:
         (tmp_path / "0.yaml").write_text(text)
     with pytest.raises(BadInput) as error:
-        release_values(release(values_files=["0.yaml"]), tmp_path, VALUES)
+        merged_values(release(values_files=["0.yaml"]), tmp_path, VALUES)
     assert what in error.value.what
     assert why in error.value.why
     assert error.value.fix
@@ -109,16 +109,16 @@ def test_a_file_that_helm_would_not_take_names_the_release(
 
 def test_odd_values_and_an_odd_home_are_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="the values of 'web'"):
-        release_values(release(values={"a": float("nan")}), tmp_path, VALUES)
+        merged_values(release(values={"a": float("nan")}), tmp_path, VALUES)
     with pytest.raises(BadInput, match=r"~nobody-of-that-name/v\.yaml") as error:
-        release_values(release(values_files=["~nobody-of-that-name/v.yaml"]), tmp_path, VALUES)
+        merged_values(release(values_files=["~nobody-of-that-name/v.yaml"]), tmp_path, VALUES)
     assert "release 'web'" in error.value.why
 
 
 def test_the_settings_are_not_changed(tmp_path: Path) -> None:
     given = release(values={"a": {"b": "${IP}"}}, values_files=["0.yaml"])
     (tmp_path / "0.yaml").write_text("a: {c: 1}")
-    assert release_values(given, tmp_path, VALUES) == {"a": {"b": "10.0.0.1", "c": 1}}
+    assert merged_values(given, tmp_path, VALUES) == {"a": {"b": "10.0.0.1", "c": 1}}
     assert given.values == {"a": {"b": "${IP}"}}
 
 

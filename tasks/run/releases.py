@@ -1,0 +1,326 @@
+"""Releases: the values and fingerprint Helm gets, whose a release is, and fields that others have set since."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.clients import helm, kubectl
+from tasks.core.documents import checked, read_text
+from tasks.core.documents import documents as yaml_documents
+from tasks.core.errors import BadInput
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Context, Report
+from tasks.kube.apply import stream
+from tasks.kube.client import ApiError
+from tasks.kube.drift import Conflict, conflicts, notes, yielding
+from tasks.kube.objects import Key, Resources, digest, display, fill, key, live
+from tasks.kube.ownership import CREATED_BY, Foreign, owner_of, refused
+from tasks.kube.releases import LiveRelease, documents, releases
+from tasks.process.command import CommandFailed
+from tasks.run.apply import ending
+
+if TYPE_CHECKING:
+    from tasks.clients.postrender import PostRenderer
+    from tasks.facts.facts import Facts
+    from tasks.process.command import Command, Completed
+    from tasks.run.charts import Chart
+    from tasks.settings.schema import Release
+
+Item = Mapping[str, Any]
+_SEPARATOR = re.compile(r"^(---(?:[ \t].*)?)$", re.MULTILINE)
+_COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\n)*")
+_OWN = (helm.MANAGER, kubectl.FIELD_MANAGER)
+_HOOK = "helm.sh/hook"
+
+
+def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
+    """What a release was installed with, short enough for a label."""
+    return release_fingerprint(release, chart.identity, values_of(facts, release))
+
+
+def values_of(facts: Facts, release: Release) -> dict[str, Any]:
+    """The values of a release as Helm gets them."""
+    cluster = facts.settings.cluster
+    return merged_values(release, facts.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
+
+
+def merged_values(release: Release, root: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
+    """The files of values in their order, then the values of the settings, with `${IP}` and `${DOMAIN}` filled in.
+
+    Paths are seen from `root`. Raises `BadInput` for a file that is missing or is no mapping.
+    """
+    merged: dict[str, Any] = {}
+    for name in release.values_files:
+        merged = _merge(merged, _file(release, root, name))
+    merged = _merge(merged, checked(release.values, f"helm.releases: the values of '{release.name}'"))
+    filled: dict[str, Any] = fill(merged, placeholders)
+    return filled
+
+
+def release_fingerprint(release: Release, chart: str, values: Mapping[str, Any]) -> str:
+    """16 digits that change with the chart, its values, or where the release goes. Fit for a label's value.
+
+    `chart` says which chart in which version it is. Timeouts, needs and waiting change nothing installed; whose values
+    win does.
+    """
+    made = {"name": release.name, "namespace": release.namespace, "chart": chart, "values": values}
+    if release.conflicts != "ours":
+        made["conflicts"] = release.conflicts
+    return digest(made)
+
+
+def _file(release: Release, root: Path, name: str) -> dict[str, Any]:
+    """A file's documents, merged as Helm 4 does; Helm 3 takes the first (source: helm, loader.LoadValues)."""
+    try:
+        path = root / Path(name).expanduser()
+    except RuntimeError:
+        raise BadInput(
+            f"cannot read {name}",
+            why=f"there is no home folder of that user; it is a file of values of release '{release.name}'",
+            fix="correct the path",
+        ) from None
+    merged: dict[str, Any] = {}
+    for document in yaml_documents(read_text(path, f"a file of values of release '{release.name}'"), name):
+        if not isinstance(document.value, dict):
+            raise BadInput(
+                f"{document.place} is a {type(document.value).__name__}, not a mapping",
+                why=f"it is a file of values of release '{release.name}'",
+                fix="write names and values as `name: value`",
+            )
+        merged = _merge(merged, document.value)
+    return merged
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, everything else is replaced, as Helm merges files (source: helm, loader.MergeMaps).
+
+    null replaces too, and is kept: Helm takes it as the wish to delete the chart's own default.
+    """
+    done = dict(below)
+    for name, value in above.items():
+        old = done.get(name)
+        done[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return done
+
+
+def is_pending(live: LiveRelease) -> bool:
+    """Whether a Helm is at work on it, or was killed at that."""
+    return live.status.startswith("pending-") or live.status == "uninstalling"
+
+
+def installed_by(live: LiveRelease) -> str:
+    """Whose a release is, for a message."""
+    other = live.labels.get(CREATED_BY)
+    how = f"installed by this project for {other}" if other else "not installed by this project"
+    return f"{how} ({live.status}, revision {live.revision}: see helm list)"
+
+
+def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
+    """Raises `Foreign` for releases that somebody else's Helm may be at work on: clearing one would undo that work.
+
+    In a cluster of this project its own releases are exempt: the cluster's lock is held, so no other run is at work and
+    the Helm of an earlier one is dead. In others that cannot be known.
+    """
+    if facts.live is None or facts.clear_pending or "helm" not in parts:
+        return
+    found = {}
+    for release in facts.releases:
+        there = facts.live.releases.get((release.namespace, release.name))
+        if there is None or not is_pending(there) or ending(facts, there.namespace):
+            continue
+        if not facts.owns_cluster or helm.FINGERPRINT not in there.labels:
+            found[f"release {release.name} in {release.namespace}"] = f"{there.status}, revision {there.revision}"
+    if found:
+        raise Foreign(
+            f"{', '.join(found)}: somebody's Helm is at work, or has left it pending",
+            why="; ".join(f"{name} is {state}" for name, state in found.items()),
+            fix="wait until that Helm has ended (helm list --pending); if it is dead, --clear-pending removes a first "
+            "revision and rolls back a later one. It was not touched",
+        )
+
+
+def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
+    """Arguments of `helm.upgrade`: install what is absent, upgrade only what this project installed.
+
+    `helm install` fails where somebody else was faster. Raises `Foreign`.
+    """
+    if facts.owns_cluster:
+        return {}
+    place = (release.namespace, release.name)
+    there = releases(facts.api(), place).get(place)
+    if there is None:
+        return {"verb": "install", "labels": {CREATED_BY: facts.environment}}
+    if there.labels.get(CREATED_BY) != facts.environment or is_pending(there):
+        raise refused(_where(facts), {f"{release.namespace}/release/{release.name}": installed_by(there)})
+    return {"verb": "upgrade"}
+
+
+def refuse_hooks(facts: Facts, release: Release, command: Command, context: Context) -> None:
+    """Helm deletes an object that stands where it puts a hook, whoever made it (Helm: `before-hook-creation`).
+
+    For all else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those of the
+    release's own hooks are left to Helm.
+    """
+    done = run_command(
+        facts.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True
+    )
+    hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
+    for item in hooks:
+        item["metadata"].setdefault("namespace", release.namespace)
+    place = (release.namespace, release.name)
+    own = releases(facts.api(), place).get(place) if hooks else None
+    wanted = {key(item): item for item in hooks if own is None or key(item) not in own.hook_objects}
+    api = facts.api()
+    there = live(api, Resources(api), wanted)
+    found = {display(wanted[each]): owner_of(item) for each, item in there.items() if item is not None}
+    if found:
+        raise refused(_where(facts), found)
+
+
+def _where(facts: Facts) -> str:
+    return f"the cluster of context '{facts.cluster.name}'"
+
+
+def upgrade_resolving_conflicts(
+    facts: Facts,
+    release: Release,
+    context: Context,
+    before: dict[Key, Item],
+    upgrade: Callable[..., Completed],
+    *,
+    server_side: bool,
+) -> Report:
+    """Upgrade the release as its `conflicts` has it. `before` keeps its objects as they were at the first attempt."""
+    if release.conflicts == "theirs":
+        with leaving_theirs(facts, release, server_side=server_side) as (renderer, left):
+            try:
+                done = upgrade(post_renderer=renderer)
+            except CommandFailed as error:  # a field that was set since the look is seen by the next one
+                error.amend(transient=error.transient or error.cause == "conflict-owner")
+                raise
+        return Report(exit_code=done.code, notes=left())
+    before.update({**objects_before(facts, release), **before})
+    done = upgrade(force_conflicts=server_side)
+    manifest = helm.manifest_of(done.out) or ""
+    return Report(
+        exit_code=done.code, notes=take_over(facts, release, before, manifest, context, server_side=server_side)
+    )
+
+
+def objects_before(facts: Facts, release: Release) -> dict[Key, Item]:
+    """The objects of the release that is there, as they are now; for notes, without which an upgrade goes on."""
+    installed = None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
+    if installed is None:
+        return {}
+    with contextlib.suppress(ApiError):
+        api = facts.api()
+        found = live(api, Resources(api), installed.objects)
+        return {key: item for key, item in found.items() if item is not None}
+    return {}
+
+
+def take_over(
+    facts: Facts,
+    release: Release,
+    before: Mapping[Key, Item],
+    manifest: str,
+    context: Context,
+    *,
+    server_side: bool,
+) -> tuple[str, ...]:
+    """Notes of fields that others held before an upgrade, and that have the chart's values after it.
+
+    Helm does it itself, but for custom resources that it applies by the client: there it sends only what differs from
+    the revision before (helm: `createPatch`). Those are applied here.
+    """
+    desired = {key: each for each in documents(manifest) if (key := _release_key(each, release.namespace)) in before}
+    rows = [(key, conflicts(each, before[key], _OWN)) for key, each in desired.items()]
+    rows = [row for row in rows if row[1]]
+    if rows and not server_side:
+        api = facts.api()
+        there = live(api, Resources(api), [key for key, _ in rows])
+        placed = [
+            {**desired[key], "metadata": {**desired[key]["metadata"], **_namespace_of(item)}}
+            for key, item in there.items()
+            if item is not None and conflicts(desired[key], item, _OWN)
+        ]
+        if placed:
+            deadline = facts.settings.timeouts.command
+            command = kubectl.apply(facts.paths.kubeconfig, stream(placed), deadline=deadline)
+            run_command(facts.programs, command, context, quiet=True)
+    return notes(f"release {release.name}", [(before[key], found) for key, found in rows], "set to the chart's value")
+
+
+@contextlib.contextmanager
+def leaving_theirs(
+    facts: Facts, release: Release, *, server_side: bool
+) -> Iterator[tuple[PostRenderer, Callable[[], tuple[str, ...]]]]:
+    """A post-renderer that takes out of the release what others hold, and afterwards the notes of it.
+
+    With server-side apply those fields are left out: nobody but their managers holds them then. By the client they are
+    sent as they are, because a field that the revision before had and this one has not would be deleted.
+    """
+    from tasks.clients.postrender import post_renderer
+
+    found: list[tuple[Item, list[Conflict]]] = []
+
+    def edit(text: str) -> str:
+        api = facts.api()
+        keys = [_release_key(each, release.namespace) for each in documents(text)]
+        there = live(api, Resources(api), keys)
+
+        def change(desired: Item) -> Item | None:
+            key = _release_key(desired, release.namespace)
+            item = there.get(key)
+            if item is None or _HOOK in ((desired.get("metadata") or {}).get("annotations") or {}):
+                return None
+            held = conflicts(desired, item, _OWN)
+            found.append((item, held))
+            return yielding(desired, held, omit=server_side) if held else None
+
+        found.clear()
+        return edited(text, change)
+
+    plugins = helm.plugin_folders(facts.helm_programs.env)
+    with post_renderer(edit, facts.helm_major, plugins) as renderer:
+        yield renderer, lambda: notes(f"release {release.name}", found, "left as it is (conflicts: theirs)")
+
+
+def edited(manifest: str, change: Callable[[Item], Item | None]) -> str:
+    """The manifest with each object as `change` returns it; where that is None, the text stays as it is."""
+    return "".join(
+        part if number % 2 else _edited(part, change) for number, part in enumerate(_SEPARATOR.split(manifest))
+    )
+
+
+def _edited(text: str, change: Callable[[Item], Item | None]) -> str:
+    found = documents(text)
+    made = [change(each) for each in found]
+    if all(each is None for each in made):
+        return text
+    comments = _COMMENTS.match(text)
+    rows = [old if new is None else new for old, new in zip(found, made, strict=True)]
+    body = "\n---\n".join(json.dumps(each) for each in rows)  # a list becomes its objects: Helm takes it apart anyway
+    return f"{comments[0] if comments else ''}{body}\n"
+
+
+def _namespace_of(item: Item) -> dict[str, str]:
+    """As part of metadata; an object without one must not be given one."""
+    return {name: value for name, value in item["metadata"].items() if name == "namespace"}
+
+
+def _release_key(item: Item, namespace: str) -> Key:
+    """The key of an object of a release, as its chart has it: without a namespace it goes into the release's."""
+    metadata = item.get("metadata") or {}
+    return Key(
+        str(item.get("apiVersion", "")),
+        str(item.get("kind", "")),
+        str(metadata.get("namespace") or namespace),
+        str(metadata.get("name", "")),
+    )
