@@ -19,8 +19,7 @@ from tasks.kube.releases import LiveRelease, releases, unreadable, wanted_refs
 from tasks.kube.wait import wait_ready
 from tasks.process.command import Command, Completed
 from tasks.run.apply import ending
-from tasks.run.chart_steps import fetch_steps
-from tasks.run.charts import Chart, chart_of
+from tasks.run.charts import Chart, chart_of, fetch_steps
 from tasks.run.releases import fingerprint, install_or_upgrade, is_pending, refuse_hooks, values_of
 from tasks.settings.releases import named
 from tasks.settings.schema import Release

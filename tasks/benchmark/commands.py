@@ -211,8 +211,7 @@ def _releases(place: Place, facts: Facts) -> Iterator[Stage]:
 
 def _release(place: Place, facts: Facts, release: Release) -> Act:
     from tasks.kube.apply import line
-    from tasks.run.chart_steps import source_of
-    from tasks.run.charts import chart_of
+    from tasks.run.charts import chart_of, source_of
     from tasks.run.releases import values_of
 
     reference, options = release.chart, tuple[str, ...]()

@@ -70,6 +70,17 @@ def endpoint(environ: Mapping[str, str]) -> Endpoint:
     return Endpoint(host=_text(meta, "Endpoints", "docker", "Host"), context=name, source=source)
 
 
+def on_this_machine(registry: str | None) -> bool:
+    """Whether a registry, by its host and port, is one of this machine."""
+    return registry is not None and on_loopback(host_and_port(registry)[0])
+
+
+def host_and_port(registry: str) -> tuple[str, str]:
+    """Of `host`, `host:port`, or `[IPv6]:port`; the port may be empty."""
+    match = re.fullmatch(r"(?P<host>.+?)(?::(?P<port>[0-9]+))?", registry)
+    return (match["host"].strip("[]"), match["port"] or "") if match else ("", "")
+
+
 def on_loopback(name: str) -> bool:
     """Whether a host is this machine by its name: localhost, a name below it (RFC 6761), or an address of loopback."""
     if name in ("", "localhost") or name.endswith(".localhost"):

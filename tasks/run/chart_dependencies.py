@@ -19,7 +19,6 @@ from typing import Any
 from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import conceal_logins, without_logins
-from tasks.run.charts import is_exact
 
 _ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>v?\d+\.\d+\.\d+.*)\.tgz")
 _NO_CHART_FILES = frozenset({".git", ".hg", ".svn"})
@@ -109,6 +108,11 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
     if not remotes and not locals_:
         return None
     return Source(folder=folder, remotes=tuple(remotes), locals=tuple(locals_))
+
+
+def is_exact(version: str) -> bool:
+    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
+    return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
 
 
 def digest(*paths: Path) -> str:

@@ -1,21 +1,37 @@
-"""Charts: where they come from, and where their archives are cached."""
+"""Charts: where they come from, and the steps that bring them while the cluster starts."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tasks.clients import helm
 from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
-from tasks.facts.endpoint import on_loopback
+from tasks.core.files import prefix, write_whole
+from tasks.diagnose.command import command_action, run_command
+from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.facts.endpoint import host_and_port, on_this_machine
 from tasks.facts.facts import Facts
+from tasks.process.command import Command, CommandFailed, DeadlinePassed
+from tasks.run import chart_dependencies
+from tasks.run.chart_dependencies import Remote, Source, is_exact
+from tasks.settings.derived import push_container
 from tasks.settings.schema import Release
+from tasks.settings.step_names import PUSH_REGISTRY
 
-if TYPE_CHECKING:
-    from tasks.run.chart_dependencies import Remote, Source
+TASK = "helm"
+REPOSITORIES = "helm: update repositories"
+_PLAIN = "--plain-http"
+_RETRY = Retry(attempts=4, first=1.0, cap=10.0)
+_OLD = 30 * 24 * 3600.0
+"""Seconds after which what was cached for a chart's earlier content, or for other repositories, is removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +96,16 @@ class Chart:
     def dependencies(self) -> tuple[Chart, ...]:
         """What has to be fetched before it can be built."""
         remotes = () if self.source is None else self.source.all_remotes()
-        return tuple(_dependency(each, self.display) for each in remotes)
+        return tuple(
+            Chart(
+                reference=each.reference,
+                version=each.version,
+                url=each.url,
+                identity=f"{each.url} {each.reference} {each.version or 'newest'}",
+                parent=f"the dependency '{each.name}' of the chart {self.display}",
+            )
+            for each in remotes
+        )
 
     def folder(self, facts: Facts) -> Path:
         """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
@@ -113,21 +138,6 @@ class Chart:
         return str(kept)
 
 
-def is_exact(version: str) -> bool:
-    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
-    return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
-
-
-def _dependency(remote: Remote, parent: str) -> Chart:
-    return Chart(
-        reference=remote.reference,
-        version=remote.version,
-        url=remote.url,
-        identity=f"{remote.url} {remote.reference} {remote.version or 'newest'}",
-        parent=f"the dependency '{remote.name}' of the chart {parent}",
-    )
-
-
 def chart_of(facts: Facts, release: Release) -> Chart:
     """The chart of a release. Raises `BadInput` for a path that is not there."""
     reference = release.chart
@@ -150,8 +160,6 @@ def chart_of(facts: Facts, release: Release) -> Chart:
 
 
 def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]) -> Chart:
-    from tasks.run import chart_dependencies  # few launches have a chart on this machine
-
     source = chart_dependencies.read(path, repositories) if path.is_dir() else None
     content = chart_dependencies.digest(*(source.folders() if source is not None else (path,)))
     found = Chart(
@@ -160,12 +168,234 @@ def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]
     return replace(found, identity=" ".join([found.identity, *(each.identity for each in found.dependencies)]))
 
 
-def on_this_machine(registry: str | None) -> bool:
-    """Whether a registry, by its host and port, is one of this machine."""
-    return registry is not None and on_loopback(host_and_port(registry)[0])
+def fetch_steps(facts: Facts, charts: tuple[Chart, ...], wanted: frozenset[str]) -> list[Step]:
+    """Update the repositories of charts that must come, all at once; then a download for each chart.
+
+    A chart on this machine whose dependencies are missing is built after the downloads of those.
+    """
+    unique = {chart.id: chart for chart in charts}
+    missing = {chart.id: chart for chart in unique.values() if chart.id in wanted and chart.kept(facts) is None}
+    for chart in tuple(missing.values()):
+        for each in chart.dependencies:
+            unique.setdefault(each.id, each)
+            wanted |= {each.id}
+            if each.kept(facts) is None:
+                missing.setdefault(each.id, each)
+    used = {chart.repository: chart for chart in missing.values() if chart.repository is not None}
+    found: list[Step] = []
+    if any(chart.url for chart in unique.values()):
+        found.append(_update(facts, used))
+    for chart in sorted(unique.values(), key=lambda each: each.source is not None):  # what is built needs the others
+        if chart.path is not None and chart.source is None:
+            continue
+        skip = None
+        if chart.id not in missing:
+            earlier = "it was fetched before" if chart.source is None else "it was built before"
+            skip = earlier if chart.id in wanted else "its releases need no change"
+        found.append(_step(facts, chart, skip))
+    return found
 
 
-def host_and_port(registry: str) -> tuple[str, str]:
-    """Of `host`, `host:port`, or `[IPv6]:port`; the port may be empty."""
-    match = re.fullmatch(r"(?P<host>.+?)(?::(?P<port>[0-9]+))?", registry)
-    return (match["host"].strip("[]"), match["port"] or "") if match else ("", "")
+def _step(facts: Facts, chart: Chart, skip: str | None) -> Step:
+    """The step that fetches a chart, or builds a copy of one with its dependencies."""
+    common = Step(name=chart.step, task=TASK, skip=skip, deadline=facts.settings.timeouts.pull)
+    if chart.source is not None:
+        return replace(
+            common,
+            action=_build(facts, chart),
+            needs=tuple(each.step for each in chart.dependencies),
+            why="a copy, with the dependencies that its charts/ folder lacks",
+            expected=0.5,
+        )
+    return replace(
+        common,
+        action=_fetch(facts, chart),
+        needs=(REPOSITORIES,) if chart.url else (PUSH_REGISTRY,) if _on_push_registry(chart.registry, facts) else (),
+        retry=_RETRY,
+        why="from " + (chart.url or "its OCI registry") + (f": {chart.parent}" if chart.parent else ""),
+        expected=1.0,
+    )
+
+
+def _on_push_registry(registry: str | None, facts: Facts) -> bool:
+    """Whether a registry is the push registry of this project: by its name, or by its port on loopback."""
+    if registry is None or not facts.settings.registries.push:
+        return False
+    name = push_container(facts.settings)
+    host, port = host_and_port(registry)
+    there = facts.registries.get(name)
+    ports = {str(facts.settings.registries.port), str(there.port) if there is not None else ""}
+    return host == name or (on_this_machine(registry) and port in ports - {""})
+
+
+def _update(facts: Facts, used: Mapping[str, Chart]) -> Step:
+    """`used`: a chart of each repository, by the repository's name."""
+    if not used:
+        return Step(name=REPOSITORIES, task=TASK, skip="no chart has to be fetched from them")
+    deadline = facts.settings.timeouts.pull
+    urls = {name: str(chart.url) for name, chart in used.items()}
+    update = command_action(facts.helm_programs, helm.update(sorted(used), facts.helm_major, deadline))
+
+    def act(context: Context) -> Report | None:
+        folder = facts.paths.repositories(facts.settings.helm.repositories)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(folder / helm.REPOSITORIES, helm.repositories(urls))
+        _prune(folder)
+        try:
+            return update(context)
+        except DeadlinePassed as error:
+            raise _silent(error, urls, deadline) from error
+        except CommandFailed as error:
+            parents = [each.parent for each in used.values() if each.parent and str(each.url) in error.done.out]
+            with _about(parents[0] if parents else ""):
+                raise
+
+    return Step(
+        name=REPOSITORIES,
+        task=TASK,
+        action=act,
+        deadline=deadline,
+        retry=_RETRY,
+        why=", ".join(chart.reference.rpartition("/")[0] for _, chart in sorted(used.items()))
+        + ": the others are not used now",
+        expected=1.0,
+    )
+
+
+def _silent(error: DeadlinePassed, used: Mapping[str, str], deadline: float) -> LaunchError:
+    """Which repositories have not answered: Helm names those that have."""
+    silent = {name: url for name, url in used.items() if f'from the "{name}" chart repository' not in error.done.out}
+    named = ", ".join(f"{name} ({url})" for name, url in (silent or used).items())
+    return LaunchError(
+        f"no answer within {deadline:g} s from the chart repository {named}",
+        why="it took the connection, or lets it wait, and has not sent its index.yaml",
+        fix="see that it answers (a browser, curl -v URL/index.yaml), and that no proxy holds it up; "
+        "timeouts.pull is a setting",
+        exit_code=error.exit_code,
+    )
+
+
+def _prune(folder: Path) -> None:
+    """Remove its neighbours that nobody has used for long; mark it as used. A failure costs nothing but space."""
+    with contextlib.suppress(OSError):
+        folder.touch()
+        for each in folder.parent.iterdir():
+            if each != folder and each.stat().st_mtime < time.time() - _OLD:
+                shutil.rmtree(each, ignore_errors=True)
+
+
+def _fetch(facts: Facts, chart: Chart) -> Action:
+    def act(context: Context) -> Report | None:
+        folder = chart.folder(facts)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        named = None if chart.repository is None else (chart.repository, chart.reference.rpartition("/")[0])
+        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent, named):
+            command = _pulled(facts, chart, Path(fresh), context)
+            brought = sorted(Path(fresh).glob("*.tgz"))
+            if not brought:
+                raise LaunchError(
+                    f"helm pull of {chart.display} left no archive",
+                    why="it ended well, but wrote no .tgz file",
+                    fix=f"try it by hand: {command.paste()}",
+                )
+            kept = folder / brought[0].name
+            brought[0].replace(kept)  # whole or not at all
+        facts.outputs.charts[chart.id] = str(kept)
+        return Report(why=kept.name, exit_code=0)
+
+    return act
+
+
+def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Command:
+    """Download into this folder; the command that did it."""
+    reference, options = source_of(facts, chart)
+    command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
+    try:
+        run_command(facts.helm_programs, command, context)
+    except CommandFailed as error:
+        if not (_PLAIN in options and "status code 400" in error.done.err):
+            raise
+        options = tuple(each for each in options if each != _PLAIN)  # it speaks TLS, loopback or not
+        command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
+        run_command(facts.helm_programs, command, context)
+    return command
+
+
+def source_of(facts: Facts, chart: Chart) -> tuple[str, tuple[str, ...]]:
+    """What Helm calls a chart of a repository or an OCI registry, and the options with which it is asked for."""
+    settings, name = facts.settings, push_container(facts.settings)
+    if chart.registry is None:
+        return f"{chart.repository}/{chart.reference.rpartition('/')[2]}", ()
+    reference, host = chart.reference, host_and_port(chart.registry)[0]
+    if host == name:  # a name that only containers know
+        port = facts.outputs.registry_ports.get(name) or getattr(facts.registries.get(name), "port", None)
+        reference = reference.replace(chart.registry, f"127.0.0.1:{port or settings.registries.port}", 1)
+    plain = host == name or on_this_machine(chart.registry) or chart.registry in settings.helm.plain_http
+    return reference, helm.access(plain_http=plain, registry_config=_logins(facts))
+
+
+def _logins(facts: Facts) -> Path | None:
+    """The file of the user's logins. Raises `BadInput` where the settings name one that is not there."""
+    named = facts.settings.helm.registry_config
+    if named is None:
+        usual = helm.logins(facts.environ)
+        return usual if usual is not None and os.access(usual, os.R_OK) else None  # without them Helm finds Docker's
+    path = facts.root / named
+    if not path.is_file():
+        raise BadInput(
+            f"the file of logins to OCI registries is not there: {path}",
+            why="helm.registry_config names it",
+            fix="correct the path, or make it: helm registry login HOST --registry-config FILE",
+        )
+    return path
+
+
+def _build(facts: Facts, chart: Chart) -> Action:
+    def act(context: Context) -> Report | None:
+        assert chart.source is not None
+        folder, deadline = chart.folder(facts), facts.settings.timeouts.command
+        fetched = {(each.reference, each.version): each for each in chart.dependencies}
+
+        def archive(remote: Remote) -> Path:
+            return Path(fetched[remote.reference, remote.version].archive(facts))
+
+        def package(made: Path, where: Path, what: str) -> None:
+            with _about(what):
+                run_command(facts.helm_programs, helm.package(made, where, deadline), context)
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh:
+                copy = Path(fresh, "chart")
+                chart_dependencies.assemble(chart.source, copy, archive, package)
+                listed = run_command(facts.helm_programs, helm.dependencies(copy, deadline), context).out
+                chart_dependencies.check(listed, chart.source.folder)
+                inside = ", ".join(sorted(each.name for each in (copy / "charts").iterdir()))
+                built = folder / chart_dependencies.digest(copy)
+                if not built.is_dir():
+                    copy.rename(built)
+        except OSError as error:
+            raise LaunchError(
+                f"a copy of the chart {chart.display} cannot be made in {folder}",
+                why=f"{error.filename or folder}: {error.strerror or error}",
+                fix="make room, or correct the modes of both folders",
+            ) from None
+        _prune(built)
+        _prune(folder)
+        facts.outputs.charts[chart.id] = str(built)
+        return Report(why=f"with {inside}", exit_code=0)
+
+    return act
+
+
+@contextlib.contextmanager
+def _about(what: str, repository: tuple[str, str] | None = None) -> Iterator[None]:
+    """An error inside says of what it is. `repository`: Helm's name of one, and what people call it."""
+    try:
+        yield
+    except LaunchError as error:
+        if repository is not None:
+            error.amend(why=error.why.replace(*repository))
+        if what:
+            error.amend(why=f"{what}: {error.why}" if error.why else what)
+        raise

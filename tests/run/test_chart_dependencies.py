@@ -15,8 +15,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import MASK, redact
 from tasks.facts.facts import Facts
 from tasks.run.chart_dependencies import Source, check, read
-from tasks.run.chart_steps import REPOSITORIES
-from tasks.run.charts import chart_of
+from tasks.run.charts import REPOSITORIES, chart_of
 from tests import given
 from tests.programs import Answer, Asked, FakePrograms
 from tests.run.test_charts import of, planned, release, run

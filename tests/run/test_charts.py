@@ -17,8 +17,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Step
 from tasks.facts.facts import Facts
 from tasks.process.command import Completed, DeadlinePassed
-from tasks.run.chart_steps import REPOSITORIES, fetch_steps
-from tasks.run.charts import Chart, chart_of
+from tasks.run.charts import REPOSITORIES, Chart, chart_of, fetch_steps
 from tasks.settings.schema import Release
 from tasks.settings.step_names import PUSH_REGISTRY
 from tests import given

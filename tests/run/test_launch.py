@@ -16,7 +16,7 @@ from tasks.facts.facts import Facts, Shape
 from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
 from tasks.k3d.steps import ANSWER, MARK, WATCH
-from tasks.run import chart_steps, launch
+from tasks.run import charts, launch
 from tasks.run.desired import desired_namespaces
 from tasks.run.session import bounds
 from tasks.settings.step_names import (
@@ -36,7 +36,7 @@ from tests.programs import Answer, FakePrograms
 
 MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
 EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
-OUTSIDE = (chart_steps.REPOSITORIES, "helm: fetch")
+OUTSIDE = (charts.REPOSITORIES, "helm: fetch")
 """Steps of Helm that need no cluster."""
 FETCH = ("registry: fetch images of", "registry: find images of")
 INSIDE = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
