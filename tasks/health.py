@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.work import AwaitCluster, Milestone
 from tasks.facts.facts import Facts
 from tasks.facts.objects import system_items
 from tasks.kube.objects import Key
@@ -41,6 +42,7 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
     healthy = well(facts, everything=everything)
     deadline = facts.settings.timeouts.health
     used = components.step(facts, before, everything=everything)
+    system = _system(facts, everything)
     found = [
         Step(
             name=name,
@@ -52,11 +54,12 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
             skip=healthy.get(name),
             why=why,
             expected=expected,
+            work=AwaitCluster(milestone=milestone) if milestone is not None else None,
         )
-        for name, action, why, expected in (
-            (NODES, _nodes(facts), "all that are configured", 8.0),
-            (ENDPOINTS, _endpoints(facts), "/readyz and what this server offers", 1.0),
-            (SYSTEM_READY, _system(facts, everything), "CoreDNS and what else runs in kube-system", 12.0),
+        for name, action, why, expected, milestone in (
+            (NODES, _nodes(facts), "all that are configured", 8.0, Milestone.NODES),
+            (ENDPOINTS, _endpoints(facts), "/readyz and what this server offers", 1.0, None),
+            (SYSTEM_READY, system, "CoreDNS and what else runs in kube-system", 12.0, Milestone.SYSTEM),
         )
     ]
     return [*found, used] if used is not None else found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.work import AwaitRelease, InstallRelease
 from tasks.facts.facts import Facts
 from tasks.kube.apply import line
 from tasks.kube.objects import Key, digest
@@ -23,17 +24,22 @@ from tasks.run.charts import Chart, chart_of, fetch_steps
 from tasks.run.releases import fingerprint, install_or_upgrade, is_pending, refuse_hooks, values_of
 from tasks.settings.releases import named
 from tasks.settings.schema import Release
-from tasks.settings.step_names import API_READY, HELM, NAMESPACES, QUOTAS, SECRETS, done_name, install_name, ready_name
+from tasks.settings.step_names import (
+    API_READY,
+    HELM,
+    NAMESPACES,
+    QUOTAS,
+    SECRETS,
+    done_name,
+    install_name,
+    ready_name,
+    release_name,
+)
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
 
 TASK = "helm"
-
-
-def _where(release: Release) -> str:
-    """A release is found by its name and namespace; in a step's name the namespace stands only where it tells more."""
-    return "" if release.namespace == release.name else f" in {release.namespace}"
 
 
 def steps(facts: Facts) -> list[Step]:
@@ -99,6 +105,7 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
             skip=f"{chart.display} and its values have not changed" if why is None else None,
             why=why or "",
             expected=1.5,
+            work=InstallRelease(release=release_name(release)),
         )
     )
     found.append(_ready(facts, release, changed=why is not None))
@@ -125,7 +132,7 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
         return Report(exit_code=run_command(facts.helm_programs, _clearing(facts, release, live), context).code)
 
     return Step(
-        name=f"helm: clear {release.name}{_where(release)}",
+        name=f"helm: clear {release_name(release)}",
         task=TASK,
         kind=HELM,
         action=act,
@@ -271,6 +278,7 @@ def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
         skip=skip,
         why="its workloads, asked through the API",
         expected=6.0,
+        work=AwaitRelease(release=release_name(release)),
         notes=notes,
     )
 

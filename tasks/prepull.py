@@ -10,6 +10,7 @@ from tasks.core.errors import LaunchError
 from tasks.core.units import megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.work import PullImage
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.step_names import DOWNLOAD, pull_name
@@ -56,9 +57,14 @@ def steps(
                 if image in facts.foreign
                 else "the engine does not have it",
                 expected=10.0,
+                work=_work(facts, image),
             )
         )
     return found
+
+
+def _work(facts: Facts, image: str, brought: int = 0) -> PullImage:
+    return PullImage(image=image, node=image == facts.shape.image, bytes=brought)
 
 
 def _pull(facts: Facts, image: str, cache: str | None) -> Action:
@@ -77,7 +83,8 @@ def _pull(facts: Facts, image: str, cache: str | None) -> Action:
         if other and image not in only_listed(facts):
             raise _unfit(facts, image, other)
         told = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
-        return Report(why=f"{told}; it exists for {other} alone" if other else told, exit_code=0)
+        why = f"{told}; it exists for {other} alone" if other else told
+        return Report(why=why, exit_code=0, work=_work(facts, image, brought or 0))
 
     return act
 

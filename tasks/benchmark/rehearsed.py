@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 from tasks.benchmark.commands import Act, Stage
 from tasks.engine.step import Bounds, Context, Step
+from tasks.engine.work import (
+    AwaitRelease,
+    CreateCluster,
+    InstallRelease,
+    PullImage,
+    RunCommand,
+    StartRegistry,
+    UpdateRepositories,
+    Work,
+)
 from tasks.rehearsal.scene import scene
-from tasks.settings.step_names import install_name, ready_name
+from tasks.settings.step_names import install_name, ready_name, release_name
 
 if TYPE_CHECKING:
     from tasks.benchmark.variants import Place
@@ -42,8 +52,8 @@ def steps(planned: Sequence[Stage], facts: Facts, *, together: bool) -> list[Ste
         ends: list[str] = []
         for act in each.acts:
             needs = before
-            for name, wait in _named(act, facts):
-                found.append(Step(name=name, task="bench", action=_never, needs=needs, wait=wait))
+            for name, work, wait in _named(act, facts):
+                found.append(Step(name=name, task="bench", action=_never, needs=needs, wait=wait, work=work))
                 needs = (name,)
             ends += needs
             if not together:
@@ -53,26 +63,26 @@ def steps(planned: Sequence[Stage], facts: Facts, *, together: bool) -> list[Ste
     return found
 
 
-def _named(act: Act, facts: Facts) -> Iterator[tuple[str, bool]]:
-    """The steps of the graph that do the same: by their names the model knows what they cost."""
+def _named(act: Act, facts: Facts) -> Iterator[tuple[str, Work, bool]]:
+    """The steps of the graph that do the same: by their work the model knows what they cost."""
     argv = act.command.argv
     match argv[:3]:
         case ("docker", "pull", image):
-            yield f"prepull: {image}", False
+            yield f"prepull: {image}", PullImage(image=image, node=image == facts.shape.image), False
         case ("docker", *_):
-            yield f"registry: {act.name}", False
+            yield f"registry: {act.name}", StartRegistry(registry=act.name), False
         case ("k3d", *_):
-            yield "cluster: create", True
+            yield "cluster: create", CreateCluster(), True
         case ("helm", "upgrade", _):
             for release in facts.releases:
                 if (release.name, release.namespace) == (argv[3], argv[6]):
-                    yield install_name(release), False
+                    yield install_name(release), InstallRelease(release=release_name(release)), False
                     if release.wait:
-                        yield ready_name(release), True
+                        yield ready_name(release), AwaitRelease(release=release_name(release)), True
         case ("helm", *_):
-            yield f"helm: update: {act.name}", False
+            yield f"helm: update: {act.name}", UpdateRepositories(), False
         case _:
-            yield f"kubectl: {act.name}", False
+            yield f"kubectl: {act.name}", RunCommand(program="kubectl"), False
 
 
 def _never(_: Context) -> None:

@@ -132,6 +132,7 @@ def _claim(runs: Path, stem: str) -> Path:
 
 
 def _entry(result: Result) -> dict[str, Any]:
+    work = {} if result.work is None else {"work": result.work.as_json()}
     return {
         "name": result.name,
         "task": result.task,
@@ -144,6 +145,7 @@ def _entry(result: Result) -> dict[str, Any]:
         "slot": result.slot,
         "attempts": result.attempts,
         "exit_code": result.exit_code,
+        **work,
     }
 
 

@@ -191,7 +191,7 @@ class Run:
             state = State.SKIPPED if report.skipped else State.RAN
             why = report.why or step.why
             done = self._result(step, state, why, end=message.at, slot=live.slot, code=report.exit_code)
-            self._finish(replace(done, notes=(*step.notes, *report.notes)))
+            self._finish(replace(done, notes=(*step.notes, *report.notes), work=report.work or step.work))
         elif live.context.cancelled.is_set() and not live.stopped_by_end:
             why = "interrupted" if self._interrupted else "stopped because another step failed"
             self._finish(self._result(step, State.ABORTED, why, end=message.at, slot=live.slot, error=error))
@@ -288,6 +288,7 @@ class Run:
             exit_code=code,
             error=error,
             notes=step.notes,
+            work=step.work,
         )
 
     # -- being ended ------------------------------------------------------------------------------

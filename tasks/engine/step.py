@@ -9,6 +9,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Protocol
 
+from tasks.engine.work import Work
+
 
 class State(Enum):
     """How a step ended."""
@@ -56,6 +58,8 @@ class Report:
     skipped: bool = False
     notes: tuple[str, ...] = ()
     """What the user should know although the step ended well: shown at the end of the run, one line each."""
+    work: Work | None = None
+    """What it turned out to be, where the step could not know it: images, bytes."""
 
 
 class Cancel:
@@ -158,6 +162,8 @@ class Step:
     """It only saves time: its failure is a note, and neither the run's nor that of a step that needs it."""
     notes: tuple[str, ...] = ()
     """As in `Report`, known before it acts, or why it need not."""
+    work: Work | None = None
+    """What it does, for whoever reckons with it; None: nothing that takes time of its own."""
 
     @property
     def placeless(self) -> bool:
@@ -183,6 +189,8 @@ class Result:
     error: BaseException | None = None
     notes: tuple[str, ...] = ()
     """As in the step's `Report`."""
+    work: Work | None = None
+    """As in the step, or in its `Report`."""
 
     @property
     def seconds(self) -> float:

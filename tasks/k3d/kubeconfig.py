@@ -11,7 +11,6 @@ from tasks.facts.facts import Facts
 from tasks.settings.step_names import API_READY
 
 TASK = "cluster"
-_UNWRITTEN = "cannot be written"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
 
 
@@ -72,12 +71,11 @@ def _state(facts: Facts) -> tuple[bool, bool]:
 
 def warnings(steps: Sequence[Step]) -> list[str]:
     """Lines for before a launch: the user's kubeconfig will not know the cluster."""
-    told = [step.skip for step in steps if step.name == MERGE and step.skip is not None and _UNWRITTEN in step.skip]
-    return [f"warning: {text}" for text in told]
+    return [f"warning: {step.skip}" for step in steps if step.name == MERGE and step.skip in step.notes]
 
 
 def _left(facts: Facts, reason: str) -> str:
-    return f"{_target(facts)} {_UNWRITTEN} ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
+    return f"{_target(facts)} cannot be written ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
 
 
 def _unless_unwritable(facts: Facts, edit: Callable[[Path], Report]) -> Action:

@@ -9,6 +9,7 @@ from tasks.clients import docker, k3d
 from tasks.core.units import memory_bytes
 from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
 from tasks.facts.cluster import MARKER, ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
@@ -47,6 +48,7 @@ def watch_step(facts: Facts, until: tuple[str, ...], needs: tuple[str, ...]) -> 
         wait=True,
         deadline=86400.0,
         why="a node that dies ends the launch when it dies, with its cause",
+        work=WatchNodes(),
     )
 
 
@@ -78,6 +80,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         retry=Retry(attempts=4, first=0.1),
         why=f"{_nodes(servers, shape.agents)} of {shape.image}",
         expected=7.0 + 2.0 * min(shape.agents, 1) + 6.0 * balanced(settings) + 5.0 * (servers - 1),
+        work=CreateCluster(servers=servers, agents=shape.agents),
     )
     yield from _answering(facts, needs)
     yield Step(
@@ -87,6 +90,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         needs=(CREATE_CLUSTER,),
         why="so that an interrupted creation is never taken for a cluster",
         expected=0.1,
+        work=RunCommand(program="docker"),
     )
 
 
@@ -101,6 +105,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
         deadline=api,
         why="server-0's own port, while k3d still waits for the other nodes",
         expected=4.0,
+        work=AwaitCluster(milestone=Milestone.ANSWER),
     )
     yield Step(
         name=KUBECONFIG,
@@ -111,6 +116,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
         deadline=30.0,
         why="a private one, mode 0600",
         expected=0.1,
+        work=RunCommand(program="docker"),
     )
     yield Step(
         name=API_READY,
@@ -121,15 +127,17 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
         deadline=api,
         why="/readyz with the admin certificate",
         expected=0.5,
+        work=AwaitCluster(milestone=Milestone.API),
     )
 
 
 def _present(facts: Facts) -> list[Step]:
-    cluster = facts.cluster
-    why = f"{_nodes(len(cluster.of('server')), len(cluster.of('agent')))} run already"
+    servers, agents = len(facts.cluster.of("server")), len(facts.cluster.of("agent"))
+    why = f"{_nodes(servers, agents)} run already"
+    work, ready = CreateCluster(servers=servers, agents=agents), AwaitCluster(milestone=Milestone.API)
     return [
-        Step(name=CREATE_CLUSTER, task=TASK, skip=why, wait=True),
-        Step(name=API_READY, task=TASK, skip="the API answers", needs=(CREATE_CLUSTER,), wait=True),
+        Step(name=CREATE_CLUSTER, task=TASK, skip=why, wait=True, work=work),
+        Step(name=API_READY, task=TASK, skip="the API answers", needs=(CREATE_CLUSTER,), wait=True, work=ready),
     ]
 
 
@@ -247,6 +255,7 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
             needs=needs,
             why=told,
             expected=0.1,
+            work=RunCommand(program="docker"),
         )
         nodes = facts.cluster.of(role)
         limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)

@@ -103,37 +103,12 @@ def _changes(
 
 def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:
     """Back from the end, each time to the need that ended last."""
-    needs = {each.name: each.needs for each in found}
-    name, path = AFTER, []
-    while needs.get(name):
-        name = max(needs[name], key=lambda need: spans[need][1])
-        path.append((name, spans[name][1] - spans[name][0]))
-    return tuple((told, took) for name, took in reversed(path) if took > 0 and (told := _told(name)))
-
-
-_HIDDEN = {
-    "~before": "looking around",
-    "~prepare": "k3d prepares the nodes",
-    "~boot": "k3s starts",
-    "~settle": "its API gets ready",
-    "~controllers": "its controllers begin",
-    "~kubelet": "its kubelet begins",
-    "~nodes": "all nodes are ready",
-    "~balancer": "the load balancer starts",
-    "~finish": "k3d ends",
-}
-
-
-def _told(name: str) -> str:
-    if name.startswith("~agent"):
-        return f"agent {name.split()[1]} joins"
-    if name.startswith("~server"):
-        return f"server {name.split()[1]} joins"
-    if name.startswith("~pods of "):
-        return f"pods of {name.removeprefix('~pods of ').partition(',')[0]} start" if "," in name else ""
-    if name.startswith("~system"):
-        return "system services start" if "," in name else ""
-    return _HIDDEN.get(name, name)
+    by_name = {each.name: each for each in found}
+    each, path = by_name[AFTER], []
+    while each.needs:
+        each = by_name[max(each.needs, key=lambda need: spans[need][1])]
+        path.append((each.label, spans[each.name][1] - spans[each.name][0]))
+    return tuple((label, took) for label, took in reversed(path) if took > 0 and label)
 
 
 def _rests_on(profile: Profile, what_if: WhatIf) -> str:

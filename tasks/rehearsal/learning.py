@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
+from tasks.core.units import MB
+from tasks.engine.work import FetchImages, PullImage, from_json
 from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import FOLDER, Profile, dump, load
 from tasks.rehearsal.recorded import Recorded, recorded
 from tasks.rehearsal.what_if import DEFAULT
-from tasks.settings.step_names import FETCH_IMAGES
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
 
-_BROUGHT = re.compile(r", (\d+) MB$")
-_FETCHED = re.compile(r"^(\d+) images?, (\d+) MB$")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -57,7 +56,7 @@ def _launch(path: Path) -> tuple[Recorded, dict[str, Any]]:
     if launch is None:
         raise BadInput(
             f"{path.stem} is no launch to learn from",
-            why="that is a run of `up` on k3d which made a cluster and ended well",
+            why="that is a run of `up` on k3d which made a cluster and ended well, recorded with the work of its steps",
             fix="name others: invoke report --history --run up lists them",
         )
     return launch, record
@@ -79,12 +78,11 @@ def named(profile: Profile, records: Sequence[dict[str, Any]]) -> Profile:
 def sizes(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """MB that came of images, where a record tells: of the node image, and of a workload's on the average."""
     nodes, workloads = list[float](), list[float]()
-    for record in records:
-        node = f"prepull: {record['system'].get('k3s_image')}"
-        for step in record["steps"]:
-            if step["name"] == node and (match := _BROUGHT.search(step["why"])):
-                nodes.append(float(match[1]))
-            elif step["name"].startswith(FETCH_IMAGES) and (match := _FETCHED.match(step["why"])) and int(match[1]):
-                workloads += [float(match[2]) / int(match[1])] * int(match[1])
+    for work in (from_json(step.get("work")) for record in records for step in record["steps"]):
+        match work:
+            case PullImage(node=True, bytes=size) if size:
+                nodes.append(size / MB)
+            case FetchImages(images=images, bytes=size) if size and images:
+                workloads += [size / MB / images] * images
     found = {"k3s": nodes, "workload": workloads}
     return {kind: round(sum(each) / len(each), 1) for kind, each in found.items() if each}

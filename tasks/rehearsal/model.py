@@ -1,23 +1,42 @@
 """A plan of steps as activities of a machine: what each step, and what the cluster does meanwhile, will cost.
 
 Steps that wait are no work of their own: they end with activities of the cluster, which begin with the steps that cause
-them. The names of those activities begin with a `~`.
+them. The names of those activities begin with a `~`; what a step is, its `work` says.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
+from tasks.engine.work import (
+    ApplyObjects,
+    AwaitCluster,
+    AwaitRelease,
+    CreateCluster,
+    FetchChart,
+    FetchImages,
+    FindImages,
+    InstallRelease,
+    Milestone,
+    PullAhead,
+    PullImage,
+    RunCommand,
+    StartRegistry,
+    UpdateRepositories,
+)
 from tasks.rehearsal.profile import Cost, Profile
 from tasks.rehearsal.simulate import Activity, Resource, Stage
-from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, PULL_AHEAD, SYSTEM
 
-_RELEASE = re.compile(r"^helm: (?:install )?(.+?)(?: ready)?$")
 BEFORE, AFTER = "~before", "~after"
+_ENDS = {
+    Milestone.ANSWER: "~boot",
+    Milestone.API: "~settle",
+    Milestone.NODES: "~nodes",
+    Milestone.SYSTEM: "~system",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +46,8 @@ class Scene:
     servers: int = 1
     agents: int = 0
     balanced: bool = False
-    objects: Mapping[str, int] = field(default_factory=dict)
-    """By step how many objects it applies."""
-    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By release (as its steps name it) its images; of the system under `the system`."""
+    images: Mapping[str | None, Sequence[str]] = field(default_factory=dict)
+    """By release its images; of the cluster's own services under None."""
     sizes: Mapping[str, float] = field(default_factory=dict)
     """Bytes of images, where that is known; of others the profile tells."""
     twice: bool = False
@@ -48,9 +65,9 @@ def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Ac
     acting = [step for step in steps if not step.until]
     guards = {step.name for step in steps if step.until}
     rank = remaining(acting, {})
-    ahead = frozenset(step.name.removeprefix(PULL_AHEAD) for step in steps if step.name.startswith(PULL_AHEAD))
+    ahead = frozenset(step.work.release for step in steps if isinstance(step.work, PullAhead))
     builder = _Builder(acting, scene, profile, ahead)
-    found = [_activity((BEFORE,), BEFORE, profile.before)]
+    found = [_activity((BEFORE,), BEFORE, profile.before, label="looking around")]
     for step in acting:
         needs = tuple(need for need in step.needs if need not in guards) or (BEFORE,)
         found.append(builder.step(step, needs, rank[step.name]))
@@ -59,14 +76,7 @@ def activities(steps: Sequence[Step], scene: Scene, profile: Profile) -> list[Ac
     found.append(_activity(last, AFTER, profile.after))
     names = {each.name for each in found}
     return [
-        Activity(
-            name=each.name,
-            needs=tuple(need for need in dict.fromkeys(each.needs) if need in names and need != each.name),
-            stages=each.stages,
-            rank=each.rank,
-            pool=each.pool,
-            kind=each.kind,
-        )
+        replace(each, needs=tuple(need for need in dict.fromkeys(each.needs) if need in names and need != each.name))
         for each in found
     ]
 
@@ -93,66 +103,68 @@ def _stages(cost: Cost, count: float = 1.0) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def _activity(needs: tuple[str, ...], name: str, cost: Cost, count: float = 1.0) -> Activity:
-    return Activity(name=name, needs=() if name == BEFORE else needs, stages=_stages(cost, count))
+def _activity(needs: tuple[str, ...], name: str, cost: Cost, label: str = "") -> Activity:
+    return Activity(name=name, needs=() if name == BEFORE else needs, stages=_stages(cost), label=label)
 
 
 class _Builder:
-    def __init__(self, steps: Sequence[Step], scene: Scene, profile: Profile, ahead: frozenset[str]) -> None:
+    def __init__(self, steps: Sequence[Step], scene: Scene, profile: Profile, ahead: frozenset[str | None]) -> None:
         self._scene, self._profile, self._ahead = scene, profile, ahead
-        self._names = {step.name for step in steps}
-        self._steps = {step.name: step for step in steps}
+        self._steps = steps
+        self._fetches = {step.work.release: step for step in steps if isinstance(step.work, FetchImages)}
 
     def step(self, step: Step, needs: tuple[str, ...], rank: float) -> Activity:
         """A step of the plan as an activity in its pool."""
         if step.skip is not None:
-            return Activity(name=step.name, needs=needs)
-        ends, stages = self._ends(step), self._work(step)
-        pool = "waits" if step.wait else "work"
-        return Activity(name=step.name, needs=(*needs, *ends), stages=stages, rank=rank, pool=pool, kind=step.kind)
+            return Activity(name=step.name, needs=needs, label=step.name)
+        return Activity(
+            name=step.name,
+            needs=(*needs, *self._ends(step)),
+            stages=self._stages(step),
+            rank=rank,
+            pool="waits" if step.wait else "work",
+            kind=step.kind,
+            label=step.name,
+        )
 
     def _ends(self, step: Step) -> tuple[str, ...]:
         """What a wait ends with."""
-        name = step.name
-        if name == "cluster: create":
-            return ("~finish",)
-        if name == "cluster: first answer":
-            return ("~boot",)
-        if name == "cluster: API ready":
-            return ("~settle",)
-        if name == "health: nodes are ready":
-            return ("~nodes",)
-        if name == "health: system services":
-            return ("~system",)
-        if name.startswith("helm: ") and name.endswith(" ready"):
-            return (f"~pods of {_release(name)}",)
-        return ()
+        match step.work:
+            case CreateCluster():
+                return ("~finish",)
+            case AwaitCluster(milestone=milestone):
+                return (_ENDS[milestone],)
+            case AwaitRelease(release=release):
+                return (f"~pods of {release}",)
+            case _:
+                return ()
 
-    def _work(self, step: Step) -> tuple[Stage, ...]:
+    def _stages(self, step: Step) -> tuple[Stage, ...]:
         """What a step does itself."""
-        profile, name = self._profile, step.name
-        if name.startswith("prepull: "):
-            return self._pull(name.removeprefix("prepull: "), "k3s" if "k3s" in name else "helper")
-        if name.startswith(FETCH_IMAGES):
-            what = name.removeprefix(FETCH_IMAGES)
-            images = self._scene.images.get(what, ("workload",))
-            return tuple(self._line(image, "workload") for image in images)
-        if name.startswith(FIND_IMAGES):
-            return _stages(replace(profile.install, cpu=profile.install.cpu / 4, time=0.0))
-        if name.startswith("registry: "):
-            return _stages(profile.registry)
-        if name in ("cluster: read its kubeconfig", "cluster: record it as complete") or "limits of" in name:
-            return _stages(profile.command)
-        if name in self._scene.objects:
-            return _stages(profile.apply, self._scene.objects[name])
-        if name.startswith("helm: install "):
-            first = () if _release(name) in self._scene.validated else _stages(profile.validate)
-            return (*_stages(profile.install), *first)
-        if name.startswith("kubectl: "):
-            return _stages(profile.kubectl)
-        if name.startswith(("helm: fetch ", "helm: update")):
-            return _stages(profile.chart)
-        return ()
+        profile = self._profile
+        match step.work:
+            case PullImage(image=image, node=node):
+                return self._pull(image, "k3s" if node else "helper")
+            case FetchImages(release=release):
+                return tuple(self._line(image, "workload") for image in self._images(release))
+            case FindImages():
+                return _stages(replace(profile.install, cpu=profile.install.cpu / 4, time=0.0))
+            case StartRegistry():
+                return _stages(profile.registry)
+            case RunCommand(program=program):
+                return _stages(profile.kubectl if program == "kubectl" else profile.command)
+            case ApplyObjects(objects=objects):
+                return _stages(profile.apply, objects)
+            case InstallRelease(release=release):
+                first = () if release in self._scene.validated else _stages(profile.validate)
+                return (*_stages(profile.install), *first)
+            case FetchChart() | UpdateRepositories():
+                return _stages(profile.chart)
+            case _:
+                return ()
+
+    def _images(self, release: str | None) -> Sequence[str]:
+        return self._scene.images.get(release, ("workload",))
 
     def _pull(self, image: str, kind: str, *, near: bool = False) -> tuple[Stage, ...]:
         """Of an engine or a node. `near`: a cache has it."""
@@ -171,59 +183,61 @@ class _Builder:
 
     def hidden(self) -> Iterator[Activity]:
         """What the cluster does while steps wait for it."""
-        profile, scene = self._profile, self._scene
-        create = self._steps.get("cluster: create")
-        running = create is None or create.skip is not None
-        if running:
+        create = next((step for step in self._steps if isinstance(step.work, CreateCluster)), None)
+        if create is None or create.skip is not None:
             for name in ("~boot", "~settle", "~controllers", "~nodes", "~finish"):
                 yield Activity(name=name)
         else:
-            assert create is not None
-            needs = create.needs or (BEFORE,)
-            prepare = _stages(profile.prepare) + _stages(profile.prepare_node, scene.servers + scene.agents)
-            yield Activity(name="~prepare", needs=needs, stages=prepare)
-            yield _activity(("~prepare",), "~boot", profile.boot)
-            yield _activity(("~boot",), "~settle", profile.settle)
-            yield _activity(("~settle",), "~controllers", profile.controllers)
-            yield _activity(("~settle",), "~kubelet", profile.kubelet)
-            up = "~settle"
-            for number in range(1, scene.servers):
-                yield _activity((up,), f"~server {number}", profile.server)
-                up = f"~server {number}"
-            nodes = [_activity((up,), f"~agent {number}", profile.agent) for number in range(scene.agents)]
-            yield from nodes
-            ready = tuple(each.name for each in nodes)
-            yield Activity(name="~nodes", needs=("~controllers", "~kubelet", up, *ready))
-            before = ready or (up,)
-            if scene.balanced:
-                yield _activity(before, "~balancer", profile.balancer)
-                before = ("~balancer",)
-            yield _activity(before, "~finish", profile.finish)
-        yield from self._pods(SYSTEM, ("~nodes",), profile.dns, "~system")
-        for name, step in self._steps.items():
-            if name.startswith("helm: ") and name.endswith(" ready"):
-                release = _release(name)
-                yield from self._pods(release, (*step.needs, "~nodes"), profile.pod, f"~pods of {release}")
+            yield from self._cluster(create.needs or (BEFORE,))
+        yield from self._pods(None, ("~nodes",), self._profile.dns, "~system")
+        for step in self._steps:
+            if isinstance(step.work, AwaitRelease):
+                release = step.work.release
+                yield from self._pods(release, (*step.needs, "~nodes"), self._profile.pod, f"~pods of {release}")
 
-    def _pods(self, what: str, needs: tuple[str, ...], cost: Cost, name: str) -> Iterator[Activity]:
-        """One pod for each image; they come side by side. Those of the system are one, as the profile has them."""
-        images = ("workload",) if what == SYSTEM else self._scene.images.get(what, ("workload",))
-        fetch = self._steps.get(f"{FETCH_IMAGES}{what}")
+    def _cluster(self, needs: tuple[str, ...]) -> Iterator[Activity]:
+        """One that is created."""
+        profile, scene = self._profile, self._scene
+        prepare = _stages(profile.prepare) + _stages(profile.prepare_node, scene.servers + scene.agents)
+        yield Activity(name="~prepare", needs=needs, stages=prepare, label="k3d prepares the nodes")
+        yield _activity(("~prepare",), "~boot", profile.boot, "k3s starts")
+        yield _activity(("~boot",), "~settle", profile.settle, "its API gets ready")
+        yield _activity(("~settle",), "~controllers", profile.controllers, "its controllers begin")
+        yield _activity(("~settle",), "~kubelet", profile.kubelet, "its kubelet begins")
+        up = "~settle"
+        for number in range(1, scene.servers):
+            yield _activity((up,), f"~server {number}", profile.server, f"server {number} joins")
+            up = f"~server {number}"
+        nodes = [
+            _activity((up,), f"~agent {number}", profile.agent, f"agent {number} joins")
+            for number in range(scene.agents)
+        ]
+        yield from nodes
+        ready = tuple(each.name for each in nodes)
+        all_ready = ("~controllers", "~kubelet", up, *ready)
+        yield Activity(name="~nodes", needs=all_ready, label="all nodes are ready")
+        before = ready or (up,)
+        if scene.balanced:
+            yield _activity(before, "~balancer", profile.balancer, "the load balancer starts")
+            before = ("~balancer",)
+        yield _activity(before, "~finish", profile.finish, "k3d ends")
+
+    def _pods(self, release: str | None, needs: tuple[str, ...], cost: Cost, name: str) -> Iterator[Activity]:
+        """One pod for each image; they come concurrently. Those of the system are one, as the profile has them."""
+        images = ("workload",) if release is None else self._images(release)
+        what = "the system" if release is None else release
+        label = "system services start" if release is None else f"pods of {release} start"
+        fetch = self._fetches.get(release)
         fetched = fetch is not None and fetch.skip is None
         if fetch is not None and fetched:  # a node that asks before its end gets it at about that time, too
             needs = (*needs, fetch.name)
         known = ("~settle", *((fetch.name,) if fetch is not None else ()))
         for number, image in enumerate(images):
             stages, pod = self._pull(image, "workload", near=fetched), f"{name}, {number}"
-            if what in self._ahead:  # from when the API is ready; a node that asks before its end waits for it, too
+            if release in self._ahead:  # from when the API is ready; a node that asks before its end waits for it, too
                 pull = f"~pull ahead of {pod.removeprefix('~')}"
-                yield Activity(name=pull, needs=known, stages=stages)
-                yield Activity(name=pod, needs=(*needs, pull), stages=_stages(cost))
+                yield Activity(name=pull, needs=known, stages=stages, label=f"images of {what} are pulled ahead")
+                yield Activity(name=pod, needs=(*needs, pull), stages=_stages(cost), label=label)
             else:
-                yield Activity(name=pod, needs=needs, stages=(*stages, *_stages(cost)))
+                yield Activity(name=pod, needs=needs, stages=(*stages, *_stages(cost)), label=label)
         yield Activity(name=name, needs=tuple(f"{name}, {number}" for number in range(len(images))) or needs)
-
-
-def _release(step: str) -> str:
-    match = _RELEASE.match(step)
-    return match[1] if match else step

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.engine.step import Bounds, Step
+from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes, from_json
 from tasks.rehearsal.model import Scene
-
-_NODES = re.compile(r"(\d+) servers? and (\d+) agents?")
-_APPLIED = re.compile(r"^(\d+) to apply")
-_KINDS = {"prepull: ": "download", "registry: fetch images": "download", "helm: install ": "helm"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,41 +24,42 @@ class Recorded:
 
 
 def recorded(record: Mapping[str, Any]) -> Recorded | None:
-    """A run's record as a launch; None for one that did not make a cluster, or did not end well."""
-    by_name = {each["name"]: each for each in record["steps"]}
-    create = by_name.get("cluster: create")
-    if record["outcome"] != "ok" or record["task"] != "up" or create is None or create["state"] != "ran":
+    """A run's record as a launch; None for one that created no cluster, did not end well, or tells no work of steps."""
+    done = {each["name"]: from_json(each.get("work")) for each in record["steps"] if each["state"] == "ran"}
+    create = next((work for work in done.values() if isinstance(work, CreateCluster)), None)
+    if record["outcome"] != "ok" or record["task"] != "up" or create is None:
         return None
-    nodes = _NODES.search(create["why"])
-    servers, agents = (int(nodes[1]), int(nodes[2])) if nodes else (1, 0)
     steps = tuple(_step(each) for each in record["steps"])
-    objects = {name: int(match[1]) for name, each in by_name.items() if (match := _APPLIED.match(each["why"]))}
+    servers, agents = create.servers, create.agents
     return Recorded(
         steps=steps,
-        scene=Scene(servers=servers, agents=agents, balanced=servers > 1, objects=objects, validated=_installed(steps)),
+        scene=Scene(servers=servers, agents=agents, balanced=servers > 1, validated=_installed(steps)),
         bounds=Bounds(work=int(record["concurrency"]), kinds={"download": 3}),
-        ends={name: each["end_s"] for name, each in by_name.items() if each["state"] == "ran"},
+        ends={each["name"]: each["end_s"] for each in record["steps"] if each["name"] in done},
         wall=float(record["wall_s"]),
     )
 
 
 def _installed(steps: tuple[Step, ...]) -> frozenset[str]:
     """A record does not tell whether a chart was validated: most launches are not the first of their charts."""
-    return frozenset(
-        step.name.removeprefix("helm: install ") for step in steps if step.name.startswith("helm: install ")
-    )
+    return frozenset(step.work.release for step in steps if isinstance(step.work, InstallRelease))
 
 
 def _step(row: Mapping[str, Any]) -> Step:
-    name = str(row["name"])
-    kind = next((kind for start, kind in _KINDS.items() if name.startswith(start)), None)
-    ran = row["state"] == "ran"
+    name, work, ran = str(row["name"]), from_json(row.get("work")), row["state"] == "ran"
     return Step(
         name=name,
         task=str(row["task"]),
         needs=tuple(row["needs"]),
-        kind=kind,
+        kind=_kind(work),
         wait=row["slot"] is None,
         skip=None if ran else str(row["why"]) or "skipped",
-        until=("cluster: create",) if name == "cluster: watch the nodes" else (),
+        until=(name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard; of what, no record tells
+        work=work,
     )
+
+
+def _kind(work: object) -> str | None:
+    if isinstance(work, PullImage | FetchImages):
+        return "download"
+    return "helm" if isinstance(work, InstallRelease) else None

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.engine.work import FetchImages, InstallRelease, PullImage
 from tasks.rehearsal.model import Scene
 from tasks.run.images import remembered, size_of, sources
-from tasks.settings.step_names import FETCH_IMAGES
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
     from tasks.facts.facts import Facts
     from tasks.rehearsal.what_if import WhatIf
-
-_APPLIED = re.compile(r"^(\d+) to apply")
-_IMAGES = re.compile(r"^(\d+) images?, ")
-INSTALL = "helm: install "
 
 
 def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
@@ -32,7 +27,6 @@ def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
         servers=settings.cluster.servers,
         agents=facts.shape.agents,
         balanced=balanced(settings),
-        objects={step.name: int(match[1]) for step in steps if (match := _APPLIED.match(step.why))},
         images=_images(steps, names),
         sizes={
             image: float(size)
@@ -42,9 +36,7 @@ def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
         twice=_twice(facts),
         direct=frozenset(facts.images) - frozenset(sources(facts)),
         cached=what_if.cache,
-        validated=frozenset(
-            step.name.removeprefix(INSTALL) for step in steps if again and step.name.startswith(INSTALL)
-        ),
+        validated=frozenset(step.work.release for step in steps if again and isinstance(step.work, InstallRelease)),
     )
 
 
@@ -59,30 +51,13 @@ def _twice(facts: Facts) -> bool:
     return image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"
 
 
-def _images(steps: Sequence[Step], names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _images(steps: Sequence[Step], names: Mapping[str | None, tuple[str, ...]]) -> dict[str | None, tuple[str, ...]]:
     """Of steps that fetch images those that are known, else as many nameless ones as they count."""
-    found = {}
-    for step in steps:
-        if step.skip is not None or not step.name.startswith(FETCH_IMAGES):
-            continue
-        what = step.name.removeprefix(FETCH_IMAGES)
-        images = names.get(what) or ("workload",) * fetched(step)
-        if images:
-            found[what] = images
-    return found
-
-
-def fetched(step: Step) -> int:
-    """How many images a step has the caches fetch; 0 for any other."""
-    match = _IMAGES.match(step.why) if step.name.startswith(FETCH_IMAGES) and step.skip is None else None
-    return int(match[1]) if match else 0
+    fetches = [step.work for step in steps if step.skip is None and isinstance(step.work, FetchImages)]
+    found = {each.release: names.get(each.release) or ("workload",) * each.images for each in fetches}
+    return {release: images for release, images in found.items() if images}
 
 
 def without_cache(steps: Sequence[Step]) -> list[Step]:
     """The same plan where no image is there yet: what would be skipped as present is fetched."""
-    return [
-        replace(step, skip=None)
-        if step.skip is not None and step.name.startswith(("prepull: ", FETCH_IMAGES))
-        else step
-        for step in steps
-    ]
+    return [replace(step, skip=None) if isinstance(step.work, PullImage | FetchImages) else step for step in steps]

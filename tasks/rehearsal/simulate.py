@@ -48,6 +48,8 @@ class Activity:
     """The bound that it takes a place of: `work` or `waits`; None: it is no step of the plan."""
     kind: str | None = None
     """A smaller bound that it takes a place of too."""
+    label: str = ""
+    """What people read of it where it decides how long a launch takes; empty: it is the sum of others."""
 
 
 class Limits(Protocol):

@@ -9,11 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.engine.work import (
+    AwaitRelease,
+    FetchChart,
+    FetchImages,
+    InstallRelease,
+    PullImage,
+    RunCommand,
+    StartRegistry,
+    UpdateRepositories,
+    Work,
+)
 from tasks.rehearsal.model import activities, times
 from tasks.rehearsal.profile import Profile, load
-from tasks.rehearsal.scene import fetched, scene
+from tasks.rehearsal.scene import scene
 from tasks.rehearsal.simulate import simulate
-from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES
+from tasks.settings.step_names import release_name
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
@@ -39,9 +50,10 @@ def staged(
     profile = load(root, what_if.timing)
     seen = seen or scene(steps, facts, what_if)
     spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
-    told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans))}
+    told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans, seen.servers))}
+    by_work = {step.work: spans[step.name] for step in steps if step.name in spans}
     for release in facts.releases:
-        told |= dict(_release(release, spans))
+        told |= dict(_release(release, by_work))
     expected = {name: end - begin for name, (begin, end) in times(steps, spans).items()}
     return {key: round(max(0.0, seconds), 4) for key, seconds in told.items()}, expected
 
@@ -49,34 +61,33 @@ def staged(
 def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:
     command = profile.command.cpu + profile.command.time
     yield "docker", command - _OWN
-    starts, fetches, kubectls = [0.0], [], [profile.kubectl.cpu + profile.kubectl.time]
+    starts, fetches, charts, kubectls = [0.0], [0.0], [0.0], [profile.kubectl.cpu + profile.kubectl.time]
     for step in steps:
         took = _took(spans, step.name)
         if step.skip is not None or took is None:
             continue
-        if step.name.startswith("prepull: "):
-            image = step.name.removeprefix("prepull: ")
-            yield f"pull {image}", took - _OWN
-            yield f"pull cached {image}", took - _OWN
-        elif step.name.startswith(FETCH_IMAGES):
-            fetches.append(took / max(1, fetched(step)))
-        elif step.name.startswith("registry: ") and not step.name.startswith(FIND_IMAGES):
-            starts.append(took)
-        elif step.name.startswith("kubectl: "):
-            kubectls.append(took)
-        elif step.name.startswith("helm: update"):
-            yield "repo update", took - _OWN
+        match step.work:
+            case PullImage(image=image):
+                yield f"pull {image}", took - _OWN
+                yield f"pull cached {image}", took - _OWN
+            case FetchImages(images=images):
+                fetches.append(took / max(1, images))
+            case StartRegistry():
+                starts.append(took)
+            case RunCommand(program="kubectl"):
+                kubectls.append(took)
+            case UpdateRepositories():
+                yield "repo update", took - _OWN
+            case FetchChart():
+                charts.append(took)
     yield "registry start", max(starts) - _OWN
     yield "kubectl", sum(kubectls) / len(kubectls) - _OWN
-    yield "fetch", max(fetches, default=0.0)
-    charts = [
-        took for step in steps if step.name.startswith("helm: fetch ") and (took := _took(spans, step.name)) is not None
-    ]
-    yield "chart pull", max(charts, default=0.0) - _OWN
+    yield "fetch", max(fetches)
+    yield "chart pull", max(charts) - _OWN
     yield "template", profile.install.cpu / 4
 
 
-def _cluster(spans: Spans) -> Iterator[tuple[str, float]]:
+def _cluster(spans: Spans, servers: int) -> Iterator[tuple[str, float]]:
     """Of a cluster that is made. The stand-ins count from the end of what comes before."""
     if "~prepare" not in spans:
         return
@@ -90,21 +101,18 @@ def _cluster(spans: Spans) -> Iterator[tuple[str, float]]:
     yield "system ready", spans["~system"][1] - settled
     yield "create returns", spans["~finish"][1] - begin - _OWN
     yield "agent starts", settled - prepared
-    servers = [span for name, span in spans.items() if name.startswith("~server ")]
-    yield "server joins", max((end - start for start, end in servers), default=0.0)
+    joins = [spans[f"~server {number}"] for number in range(1, servers)]
+    yield "server joins", max((end - start for start, end in joins), default=0.0)
     if "~balancer" in spans:
         yield "loadbalancer", spans["~balancer"][1] - spans["~balancer"][0]
 
 
-def _release(release: Release, spans: Spans) -> Iterator[tuple[str, float]]:
-    from tasks.settings.step_names import install_name, ready_name
-
-    key = f"{release.namespace}/{release.name}"
-    installed = spans.get(install_name(release))
+def _release(release: Release, spans: Mapping[Work | None, tuple[float, float]]) -> Iterator[tuple[str, float]]:
+    key, name = f"{release.namespace}/{release.name}", release_name(release)
+    installed, ready = spans.get(InstallRelease(release=name)), spans.get(AwaitRelease(release=name))
     if installed is None:
         return
     yield f"install {key}", installed[1] - installed[0] - _OWN
-    ready = spans.get(ready_name(release))
     if ready is not None:
         yield f"release ready {key}", ready[1] - installed[1]
 

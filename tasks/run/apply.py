@@ -9,6 +9,7 @@ from typing import Any
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.work import ApplyObjects
 from tasks.facts.facts import Facts
 from tasks.kube.apply import ordered
 from tasks.kube.drift import Conflict, conflicts, notes, same
@@ -86,6 +87,7 @@ def apply_step(
         retry=Retry(attempts=5, first=0.3, cap=4.0),
         why=found.why,
         expected=expected,
+        work=ApplyObjects(objects=len(found.objects)),
     )
 
 

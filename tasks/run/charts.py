@@ -17,6 +17,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix, write_whole
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.work import FetchChart, UpdateRepositories
 from tasks.facts.endpoint import host_and_port, on_this_machine
 from tasks.facts.facts import Facts
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
@@ -214,6 +215,7 @@ def _step(facts: Facts, chart: Chart, skip: str | None) -> Step:
         retry=_RETRY,
         why="from " + (chart.url or "its OCI registry") + (f": {chart.parent}" if chart.parent else ""),
         expected=1.0,
+        work=FetchChart(chart=chart.id),
     )
 
 
@@ -259,6 +261,7 @@ def _update(facts: Facts, used: Mapping[str, Chart]) -> Step:
         why=", ".join(chart.reference.rpartition("/")[0] for _, chart in sorted(used.items()))
         + ": the others are not used now",
         expected=1.0,
+        work=UpdateRepositories(),
     )
 
 

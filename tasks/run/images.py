@@ -22,6 +22,7 @@ from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.core.units import megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.work import FetchImages, FindImages
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.arguments import disabled
@@ -143,15 +144,16 @@ def layers_of(facts: Facts, image: str, port: int, context: Context) -> dict[str
         return {}
 
 
-def fetch_step(facts: Facts, what: str, images: Sequence[str]) -> Step | None:
+def fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Step | None:
     """Fetch what the caches do not have yet of these images; None if there is no cache for any of them."""
     ours = [image for image in images if source(facts, image) is not None]
     if not ours:
         return None
-    name = f"{FETCH_IMAGES}{what}"
+    name = f"{FETCH_IMAGES}{release or SYSTEM}"
     late = [image for image in ours if not _fetched(facts, image)]
+    work = FetchImages(release=release, images=len(late or ours))
     if not late:
-        return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}")
+        return Step(name=name, task=TASK, skip=f"the caches have {_count(ours)}", work=work)
     steps = {cache_container(each): cache_name(each) for each in facts.settings.registries.caches}
     needs = tuple(dict.fromkeys(steps[each] for image in late if (each := source(facts, image)) is not None))
     return Step(
@@ -159,11 +161,12 @@ def fetch_step(facts: Facts, what: str, images: Sequence[str]) -> Step | None:
         task=TASK,
         kind=DOWNLOAD,
         wait=True,  # for the line; the bound of downloads holds
-        action=_fetching(facts, late),
+        action=_fetching(facts, late, work),
         needs=needs,
         deadline=facts.settings.timeouts.pull,
         why=f"{_count(late)}, before a node asks for them",
         expected=3.0,
+        work=work,
         optional=True,
     )
 
@@ -172,7 +175,7 @@ def _count(images: Sequence[str]) -> str:
     return f"{len(images)} image" + ("" if len(images) == 1 else "s")
 
 
-def _fetching(facts: Facts, images: Sequence[str]) -> Action:
+def _fetching(facts: Facts, images: Sequence[str], work: FetchImages) -> Action:
     """What a cache cannot bring now is no failure: the node will ask again, and its pod tells why it gets none."""
 
     def act(context: Context) -> Report | None:
@@ -185,7 +188,8 @@ def _fetching(facts: Facts, images: Sequence[str]) -> Action:
             except NotFetched as error:
                 problems.append(f"{image}: {error.what}")
         told = f"{_count(images)}, {megabytes(total)}"
-        return Report(why="; ".join(problems) if problems else told)
+        done = work if problems else replace(work, bytes=total)
+        return Report(why="; ".join(problems) if problems else told, work=done)
 
     return act
 
@@ -228,7 +232,7 @@ def steps(facts: Facts) -> list[Step]:
     found = []
     system = known(facts, system_key(facts))
     if system is not None:
-        found.append(fetch_step(facts, SYSTEM, system))
+        found.append(fetch_step(facts, None, system))
     for release in facts.releases:
         found += _of_release(facts, release)
     return [step for step in found if step is not None]
@@ -240,9 +244,9 @@ def system_key(facts: Facts) -> str:
     return f"system {facts.shape.image} without {' '.join(sorted(off))}"
 
 
-def remembered(facts: Facts) -> dict[str, tuple[str, ...]]:
-    """Images that are known of earlier launches, by what the steps that fetch them call it."""
-    found = {SYSTEM: known(facts, system_key(facts))}
+def remembered(facts: Facts) -> dict[str | None, tuple[str, ...]]:
+    """Images that are known of earlier launches, by release as people call it; of the cluster's services under None."""
+    found: dict[str | None, tuple[str, ...] | None] = {None: known(facts, system_key(facts))}
     found |= {release_name(each): known(facts, key_of(facts, each)) for each in facts.releases}
     return {what: images for what, images in found.items() if images is not None}
 
@@ -290,6 +294,7 @@ def _found_first(facts: Facts, release: Release, chart: Chart, key: str, what: s
         deadline=facts.settings.timeouts.command,
         why="those that its chart names",
         expected=0.3,
+        work=FindImages(release=what),
         optional=True,
     )
     then = Step(
@@ -302,6 +307,7 @@ def _found_first(facts: Facts, release: Release, chart: Chart, key: str, what: s
         deadline=facts.settings.timeouts.pull,
         why="those that its chart names, before a node asks for them",
         expected=3.0,
+        work=FetchImages(release=what),
         optional=True,
     )
     return [first, then]

@@ -10,6 +10,7 @@ from tasks.clients import docker
 from tasks.core.errors import Diagnosis, LaunchError
 from tasks.core.imageref import parse
 from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.work import PullAhead
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.run import images as caching
@@ -87,13 +88,14 @@ def steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
 
 
 def _all(facts: Facts, there: Collection[str]) -> Iterator[Step]:
-    yield from _step(facts, SYSTEM, system_key(facts), SYSTEM_READY, there)
+    yield from _step(facts, None, system_key(facts), SYSTEM_READY, there)
     for release in facts.releases:
         last = ready_name(release) if release.wait else install_name(release)
         yield from _step(facts, release_name(release), key_of(facts, release), last, there)
 
 
-def _step(facts: Facts, what: str, key: str, until: str, there: Collection[str]) -> Iterator[Step]:
+def _step(facts: Facts, release: str | None, key: str, until: str, there: Collection[str]) -> Iterator[Step]:
+    what = release or SYSTEM
     fetch = f"{FETCH_IMAGES}{what}"
     if fetch not in there:  # nobody knows its images yet, or no cache stands before their registries
         return
@@ -107,6 +109,7 @@ def _step(facts: Facts, what: str, key: str, until: str, there: Collection[str])
         deadline=facts.settings.timeouts.pull,
         why="before its pods are placed",
         expected=2.0,
+        work=PullAhead(release=release),
         optional=True,
     )
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from tasks.engine.step import Retry, Step
+from tasks.engine.work import StartRegistry
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
@@ -43,7 +44,8 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
         elif join:
             found.append(_made(facts, what, name, cache, port, required=required, why=f"{name} is not in {join}"))
         else:
-            found.append(Step(name=what, task=TASK, skip=f"{name} runs at 127.0.0.1:{there.port}"))
+            skip = f"{name} runs at 127.0.0.1:{there.port}"
+            found.append(Step(name=what, task=TASK, skip=skip, work=StartRegistry(registry=name)))
     return found
 
 
@@ -92,4 +94,5 @@ def _made(
         retry=Retry(attempts=3, first=0.1),
         why=why + ("; its login goes in as a file, never as an argument" if login else ""),
         expected=0.6,
+        work=StartRegistry(registry=name),
     )

@@ -13,6 +13,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "integer": (int,),
     "null": (type(None),),
+    "boolean": (bool,),
 }
 _KNOWN = frozenset(
     {"$schema", "title", "description", "type", "additionalProperties", "required", "properties", "items"}
@@ -25,7 +26,7 @@ def problems(value: Any, schema: Mapping[str, Any], at: str = "$") -> list[str]:
     assert set(schema) <= _KNOWN, set(schema) - _KNOWN
     names = schema.get("type", [])
     names = [names] if isinstance(names, str) else names
-    if names and not any(isinstance(value, _TYPES[n]) and not isinstance(value, bool) for n in names):
+    if names and not any(isinstance(value, _TYPES[n]) and isinstance(value, bool) == (n == "boolean") for n in names):
         return [f"{at}: {value!r} is not {' or '.join(names)}"]
     found = []
     if "const" in schema and value != schema["const"]:

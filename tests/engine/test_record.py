@@ -13,6 +13,25 @@ import pytest
 from tasks.engine.record import append_benchmark, benchmark_block, outcome_of, record, write
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step
+from tasks.engine.work import (
+    ApplyObjects,
+    AwaitCluster,
+    AwaitRelease,
+    CreateCluster,
+    FetchChart,
+    FetchImages,
+    FindImages,
+    InstallRelease,
+    Milestone,
+    PullAhead,
+    PullImage,
+    RunCommand,
+    StartRegistry,
+    UpdateRepositories,
+    WatchNodes,
+    Work,
+    from_json,
+)
 from tests.engine.schema import problems
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/record.schema.json").read_text())
@@ -68,6 +87,48 @@ def test_a_run_of_every_state_makes_a_valid_record() -> None:
     assert [s["state"] for s in document["steps"]] == ["ran", "skipped", "failed", "aborted", "ran"]
     assert document["steps"][2]["why"] == "*** was refused"
     assert document["steps"][3]["start_s"] is None
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        PullImage(image="registry:2", node=True, bytes=7),
+        FetchImages(images=3),
+        PullAhead(release="web in platform"),
+        FindImages(release="web"),
+        StartRegistry(registry="cache"),
+        CreateCluster(servers=3, agents=2),
+        WatchNodes(),
+        AwaitCluster(milestone=Milestone.NODES),
+        ApplyObjects(objects=4),
+        UpdateRepositories(),
+        FetchChart(chart="0123"),
+        InstallRelease(release="web"),
+        AwaitRelease(release="web"),
+        RunCommand(program="docker"),
+    ],
+    ids=lambda work: work.kind,
+)
+def test_what_a_step_does_is_read_as_it_was_written(work: Work) -> None:
+    steps = [step("a", work=work)]
+    document = json.loads(json.dumps(made(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())))
+    assert problems(document, SCHEMA) == []
+    assert from_json(document["steps"][0]["work"]) == work
+
+
+def test_an_action_tells_how_much_its_work_was() -> None:
+    steps = [step("a", action=lambda _c: Report(work=FetchImages(images=2, bytes=9)), work=FetchImages(images=2))]
+    document = made(steps, Run(steps=steps, bounds=Bounds(work=1)).execute())
+    assert from_json(document["steps"][0]["work"]) == FetchImages(images=2, bytes=9)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "pull-image", {}, {"kind": "made-later"}, {"kind": "pull-image"}, {"kind": "await-cluster"}],
+    ids=json.dumps,
+)
+def test_work_that_cannot_be_read_is_none(value: object) -> None:
+    assert from_json(value) is None
 
 
 @pytest.mark.parametrize(

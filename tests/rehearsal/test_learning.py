@@ -11,6 +11,7 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.core.paths import log_folder
+from tasks.engine.work import FetchImages, PullImage
 from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.learning import learn, sizes
 from tasks.rehearsal.model import AFTER
@@ -42,6 +43,7 @@ def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
             "start_s": 0.0,
             "end_s": 0.0,
             "slot": None if step.wait or step.skip is not None else 0,
+            **({"work": step.work.as_json()} if step.work is not None else {}),
         }
         for step in steps
     ]
@@ -97,12 +99,13 @@ def test_a_profile_says_what_it_rests_on(tmp_path: Path, start: Profile, capsys:
 
 def test_sizes_are_learned_where_a_record_tells_them(tmp_path: Path, start: Profile) -> None:
     record = a_record(tmp_path, start)
-    whys = {
-        "prepull: rancher/k3s:v1.32.3-k3s1": "through k3d-openframe-cache-docker-io, 55 MB",
-        "registry: fetch images of a in platform": "1 image, 20 MB",
-        "registry: fetch images of b in platform": "3 images, 40 MB",
-    }
-    told = {**record, "steps": [{**row, "why": whys.get(row["name"], row["why"])} for row in record["steps"]]}
+    works = [
+        PullImage(image="rancher/k3s:v1.32.3-k3s1", node=True, bytes=55_000_000),
+        FetchImages(release="a in platform", images=1, bytes=20_000_000),
+        FetchImages(release="b in platform", images=3, bytes=40_000_000),
+        PullImage(image="registry:2", bytes=9_000_000),
+    ]
+    told = {**record, "steps": [{"work": work.as_json()} for work in works]}
     assert sizes([record]) == {}
     assert sizes([record, told]) == {"k3s": 55.0, "workload": 15.0}
 
@@ -115,6 +118,30 @@ def test_what_is_no_launch_teaches_nothing(change: dict[str, Any], tmp_path: Pat
     with pytest.raises(BadInput, match="no launch to learn from"):
         learn(session, [NAME], "slow")
     assert not (session.root / "config" / "rehearsal" / "slow.yaml").exists()
+
+
+def renamed(record: dict[str, Any]) -> dict[str, Any]:
+    """The same launch with other names and texts."""
+    names = {row["name"]: f"step {number}" for number, row in enumerate(record["steps"])}
+    rows = [
+        {**row, "name": names[row["name"]], "needs": [names[need] for need in row["needs"]], "why": "none"}
+        for row in record["steps"]
+    ]
+    return {**record, "steps": rows}
+
+
+def test_names_and_texts_of_a_record_mean_nothing(tmp_path: Path, start: Profile) -> None:
+    record = a_record(tmp_path, start)
+    launches = [recorded(each) for each in (record, renamed(record))]
+    assert launches[0] is not None
+    assert launches[1] is not None
+    assert [*predicted(start, launches[0]).values()] == [*predicted(start, launches[1]).values()]
+    assert fit([launches[0]], slower(start)) == fit([launches[1]], slower(start))
+
+
+def test_a_record_that_tells_no_work_of_its_steps_teaches_nothing(tmp_path: Path, start: Profile) -> None:
+    record = a_record(tmp_path, start)
+    assert recorded({**record, "steps": [{**row, "work": None} for row in record["steps"]]}) is None
 
 
 @pytest.mark.parametrize("name", ["../up", "Big", "a b", "-x"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,38 @@ def test_a_cache_of_version_two_brings_an_image_twice(image: str, twice: bool, t
     found = activities(launch(facts, PARTS, CHOOSERS), seen, profile)
     once = activities(launch(facts, PARTS, CHOOSERS), replace(seen, twice=False), profile)
     assert (simulate(found, slow, WIDE)[node][1] > simulate(once, slow, WIDE)[node][1] + 1) is twice
+
+
+def renamed(steps: Sequence[Step]) -> list[Step]:
+    """The same plan with other names and texts."""
+    names = {step.name: f"step {number}" for number, step in enumerate(steps)}
+    return [
+        replace(
+            step,
+            name=names[step.name],
+            needs=tuple(names[need] for need in step.needs),
+            until=tuple(names[need] for need in step.until),
+            awaits=tuple(names[need] for need in step.awaits),
+            why="none",
+            skip=None if step.skip is None else "none",
+            notes=(),
+        )
+        for step in steps
+    ]
+
+
+@pytest.mark.parametrize("what_if", [WhatIf(), WhatIf(line=1e6, cache=False, cores=4)], ids=["as it is", "otherwise"])
+def test_names_and_texts_of_a_plan_mean_nothing(what_if: WhatIf, tmp_path: Path, profile: Profile) -> None:
+    facts, steps = a_launch(tmp_path, agents=2, pull_ahead=True)
+    told, expected = staged(given.ROOT, what_if, steps, facts, WIDE)
+    found = answer(profile, what_if, steps, facts, WIDE)
+    again, expected_again = staged(given.ROOT, what_if, renamed(steps), facts, WIDE)
+    assert again == told
+    assert [*expected_again.values()] == [*expected.values()]
+    other = answer(profile, what_if, renamed(steps), facts, WIDE)
+    assert (other.total_s, other.floor_s, other.changes) == (found.total_s, found.floor_s, found.changes)
+    assert [*other.times.values()] == [*found.times.values()]
+    assert [took for _, took in other.path] == [took for _, took in found.path]
 
 
 def test_the_stand_ins_are_told_of_each_image_and_release(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""What a step does, as data: the timing model and the record read it, so that names and texts are for people alone.
+
+The engine hands it on and acts on none of it. A release is given as people call it, `NAME` or `NAME in NAMESPACE`: that
+is compared and shown, and never taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Milestone(StrEnum):
+    """What a cluster gets to while it starts, in this order."""
+
+    ANSWER = "first answer"
+    API = "API ready"
+    NODES = "nodes ready"
+    SYSTEM = "system services"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The base of all kinds. Bytes are those that came, known when the step has ended; 0: nobody tells."""
+
+    kind: ClassVar[str] = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As a record holds it."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullImage(Work):
+    """The engine pulls an image; `node`: nodes are made from it."""
+
+    kind = "pull-image"
+    image: str
+    node: bool = False
+    bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchImages(Work):
+    """Caches bring images of a release, or of the cluster's own services; 0 images: not known before it acts."""
+
+    kind = "fetch-images"
+    release: str | None = None
+    images: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullAhead(Work):
+    """A node pulls images of a release, or of the cluster's own services, before their pods are placed."""
+
+    kind = "pull-ahead"
+    release: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindImages(Work):
+    """A chart is rendered for the images that it names."""
+
+    kind = "find-images"
+    release: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRegistry(Work):
+    """A registry is created, or started."""
+
+    kind = "start-registry"
+    registry: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateCluster(Work):
+    """k3d creates the cluster."""
+
+    kind = "create-cluster"
+    servers: int = 1
+    agents: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchNodes(Work):
+    """The guard over the nodes."""
+
+    kind = "watch-nodes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwaitCluster(Work):
+    """A wait until the cluster has got to a milestone."""
+
+    kind = "await-cluster"
+    milestone: Milestone
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyObjects(Work):
+    """Objects are put into the cluster."""
+
+    kind = "apply-objects"
+    objects: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRepositories(Work):
+    """Indexes of chart repositories are downloaded."""
+
+    kind = "update-repositories"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchChart(Work):
+    """A chart is downloaded."""
+
+    kind = "fetch-chart"
+    chart: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallRelease(Work):
+    """A release is installed or upgraded."""
+
+    kind = "install-release"
+    release: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwaitRelease(Work):
+    """A wait for the workloads of a release."""
+
+    kind = "await-release"
+    release: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(Work):
+    """One short command of a program."""
+
+    kind = "run-command"
+    program: str
+
+
+KINDS: Mapping[str, type[Work]] = {each.kind: each for each in Work.__subclasses__()}
+
+
+def from_json(value: object) -> Work | None:
+    """What `as_json` made; None where there is nothing, or what a later version wrote."""
+    if not isinstance(value, Mapping) or value.get("kind") not in KINDS:
+        return None
+    kind = KINDS[value["kind"]]
+    known = {each.name: value[each.name] for each in fields(kind) if each.name in value}
+    try:
+        if kind is AwaitCluster:
+            known["milestone"] = Milestone(known.get("milestone", ""))
+        return kind(**known)
+    except (TypeError, ValueError):
+        return None
