@@ -13,11 +13,11 @@ import pytest
 from invoke.exceptions import Exit
 
 from tasks import docker_tune as tuning
-from tasks.checks.facts import Rights
 from tasks.core.errors import BadInput, NoEngine
 from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts
+from tasks.facts.host import Rights
 from tasks.facts.registries import Registry
 from tasks.host import daemon as places
 from tasks.host.daemon import Elsewhere

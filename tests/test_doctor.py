@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from invoke.exceptions import Exit
 
-from tasks.checks import gather
-from tasks.checks.facts import Inotify
-from tasks.checks.finding import Unfit
+from tasks.checks.finding import Finding, Level, Remedy, Unfit
 from tasks.core.errors import BadInput, NoEngine
 from tasks.core.paths import ClusterPaths
-from tasks.doctor import doctor, stop_launch
-from tasks.facts import ports
+from tasks.doctor import doctor, mend, stop_launch
+from tasks.facts import host, ports
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
 from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.host import Inotify, Rights
 from tasks.host import fetching
 from tasks.settings.schema import Settings
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
@@ -111,14 +110,14 @@ def poor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePrograms:
         }
     )
 
-    inotify = gather.inotify
+    inotify = host.inotify
 
-    def look(host: Engine) -> Inotify | None:
+    def limits(found: Engine) -> Inotify | None:
         done = any("sysctl" in line for line in programs.lines)
         (folder / "max_user_instances").write_text("512" if done else "128")
-        return inotify(host, folder)
+        return inotify(found, folder)
 
-    monkeypatch.setattr(gather, "inotify", look)
+    monkeypatch.setattr(host, "inotify", limits)
     return programs
 
 
@@ -236,3 +235,57 @@ def test_an_engine_that_went_away_is_its_own_error(tmp_path: Path) -> None:
     programs = FakePrograms(answers={**answers(), "docker info": DOWN})
     with pytest.raises(NoEngine):
         stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
+
+
+SYSCTL = Remedy(argv=("sysctl", "-w", "fs.inotify.max_user_instances=512"))
+FETCH = Remedy(fetch=True)
+
+
+def finding(check: str, remedy: Remedy | None) -> Finding:
+    return Finding(Level.WARNING, "w", why="y", fix="f", remedy=remedy, check=check)
+
+
+def never() -> int:
+    raise AssertionError("nothing is to be fetched")
+
+
+def gives(code: int) -> Callable[[], int]:
+    return lambda: code
+
+
+@pytest.mark.parametrize(
+    ("rights", "line"),
+    [
+        (Rights(root=True, sudo=None), "sysctl -w fs.inotify.max_user_instances=512"),
+        (Rights(root=False, sudo=True), "sudo -n sysctl -w fs.inotify.max_user_instances=512"),
+    ],
+)
+def test_with_rights_it_runs(rights: Rights, line: str) -> None:
+    programs = FakePrograms(answers={"sysctl": Answer(), "sudo -n sysctl": Answer()})
+    (done,) = mend([finding("inotify", SYSCTL), finding("disk", None)], rights, programs, never)
+    assert programs.lines == [line]
+    assert (done.check, done.command, done.ran, done.result) == ("inotify", line, True, "ran")
+
+
+@pytest.mark.parametrize("rights", [Rights(root=False, sudo=False), Rights(root=False, sudo=None), None])
+def test_without_rights_it_is_left(rights: Rights | None) -> None:
+    programs = FakePrograms(answers={"sysctl": Answer(), "sudo": Answer()})
+    (done,) = mend([finding("inotify", SYSCTL)], rights, programs, never)
+    assert programs.asked == []
+    assert not done.ran
+    assert done.command == "sudo sysctl -w fs.inotify.max_user_instances=512"
+    assert "needs root" in done.result
+
+
+def test_a_fix_that_fails_is_reported() -> None:
+    programs = FakePrograms(answers={"sysctl": Answer(code=255, err="sysctl: permission denied on key")})
+    (done,) = mend([finding("inotify", SYSCTL)], Rights(root=True, sudo=None), programs, never)
+    assert done.ran
+    assert done.result == "failed: sysctl ended with code 255: sysctl: permission denied on key"
+
+
+@pytest.mark.parametrize(("code", "result"), [(0, "ran"), (1, "failed with code 1")])
+def test_programs_are_fetched_once_for_all(code: int, result: str) -> None:
+    found = [finding("k3d", FETCH), finding("helm", FETCH), finding("kubectl", FETCH)]
+    (done,) = mend(found, None, FakePrograms(), gives(code))
+    assert (done.check, done.command, done.ran, done.result) == ("k3d", "make tools", True, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tasks.checks.facts import HostFacts
-from tasks.checks.finding import Finding, Level, Remedy
+from tasks.checks.finding import Finding, Remedy, ok, problem, unknown, warning
 from tasks.clients.docker import DEFAULT_PLATFORM, fits
 from tasks.diagnose.rules import fragments
 from tasks.facts.engine import Engine
@@ -30,10 +30,8 @@ def answers(facts: HostFacts) -> Iterator[Finding]:
     error, engine = facts.no_engine, facts.engine
     if error is not None:
         start = isinstance(error, EngineStopped) and facts.startable
-        yield Finding(
-            check="engine",
-            level=Level.PROBLEM,
-            what=error.what,
+        yield problem(
+            error.what,
             why=error.why,
             fix=error.fix,
             remedy=Remedy(argv=("systemctl", "start", "docker")) if start else None,
@@ -45,25 +43,21 @@ def answers(facts: HostFacts) -> Iterator[Finding]:
     place = "in a machine of its own" if engine.desktop else "on this machine" if engine.here else away
     known = numbers(engine.version)
     if known and known < LEAST_DOCKER:
-        yield Finding(
-            check="engine",
-            level=Level.PROBLEM,
-            what=f"Docker {engine.version} is too old",
+        yield problem(
+            f"Docker {engine.version} is too old",
             why=f"k3d needs {'.'.join(map(str, LEAST_DOCKER))} or later: older ones bring a runc that k3s fails on",
             fix="update Docker Engine: https://docs.docker.com/engine/install/",
         )
     else:
         what = f"Docker {engine.version}{kind} on {engine.os}, {place}"
-        yield Finding(check="engine", level=Level.OK if known else Level.UNKNOWN, what=what)
+        yield ok(what) if known else unknown(what)
 
 
 def files(facts: HostFacts) -> Iterator[Finding]:
     """A container with the engine's socket and network, but with files of its own."""
     if facts.engine is not None and not facts.engine.files:
-        yield Finding(
-            check="engine",
-            level=Level.WARNING,
-            what="the engine does not see this container's files",
+        yield warning(
+            "the engine does not see this container's files",
             why="nodes show the memory of the whole machine (their limits hold all the same), and several servers "
             "cannot be given settings of their kubelets",
             fix="mount the state folder into this container from the same path of the engine's machine",
@@ -75,10 +69,8 @@ def platform(facts: HostFacts) -> Iterator[Finding]:
     wish = facts.environ.get(DEFAULT_PLATFORM, "")
     if facts.engine is None or not wish or fits(wish, facts.engine.platform):
         return
-    yield Finding(
-        check="platform",
-        level=Level.WARNING,
-        what=f"{DEFAULT_PLATFORM} is {wish}, and the engine's platform is {facts.engine.platform}",
+    yield warning(
+        f"{DEFAULT_PLATFORM} is {wish}, and the engine's platform is {facts.engine.platform}",
         why="k3s does not run under emulation, so nodes, registries and pulls of a launch leave the variable aside",
         fix=f"`unset {DEFAULT_PLATFORM}` if it is not for other work",
     )
@@ -91,35 +83,29 @@ def cgroups(facts: HostFacts) -> Iterator[Finding]:
         return
     missing = [name for name in K3S_NEEDS[engine.cgroup_version != 1] if name in engine.missing_controllers]
     if engine.rootless and engine.cgroup_version == 1:
-        yield Finding(
-            check="cgroups",
-            level=Level.PROBLEM,
-            what="a rootless engine on cgroup v1",
+        yield problem(
+            "a rootless engine on cgroup v1",
             why="only cgroup v2 lets an ordinary user limit anything, and a kubelet has to",
             fix="start the kernel with cgroup v2: add `systemd.unified_cgroup_hierarchy=1` to its command line, reboot",
         )
     elif missing:
         yield _missing_controllers(engine, missing)
     elif engine.cgroup_version == 1 and facts.kubernetes is None:
-        yield Finding(
-            check="cgroups",
-            level=Level.UNKNOWN,
-            what="cgroup v1, and the image's name does not tell its Kubernetes version",
+        yield unknown(
+            "cgroup v1, and the image's name does not tell its Kubernetes version",
             why=f"from 1.{NO_CGROUP_V1} on the kubelet refuses cgroup v1",
         )
     elif engine.cgroup_version == 1 and (facts.kubernetes or 0) >= NO_CGROUP_V1 and not _allowed(facts):
-        yield Finding(
-            check="cgroups",
-            level=Level.PROBLEM,
-            what=f"cgroup v1, which Kubernetes 1.{facts.kubernetes} refuses",
+        yield problem(
+            f"cgroup v1, which Kubernetes 1.{facts.kubernetes} refuses",
             why=f"from 1.{NO_CGROUP_V1} on every node would die at once, again and again",
             fix='`--set cluster.args.kubelet=["fail-cgroupv1=false"]`, or K8S_VERSION below 1.35, or a host with '
             "cgroup v2",
         )
     elif engine.cgroup_version:
-        yield Finding(check="cgroups", level=Level.OK, what=f"cgroup v{engine.cgroup_version}")
+        yield ok(f"cgroup v{engine.cgroup_version}")
     else:
-        yield Finding(check="cgroups", level=Level.UNKNOWN, what="the engine does not tell its cgroup version")
+        yield unknown("the engine does not tell its cgroup version")
 
 
 def storage(facts: HostFacts) -> Iterator[Finding]:
@@ -129,10 +115,8 @@ def storage(facts: HostFacts) -> Iterator[Finding]:
         return
     for name in dict.fromkeys((engine.driver, engine.backing)):
         if name in _UNFIT_STORAGE:
-            yield Finding(
-                check="storage",
-                level=Level.WARNING,
-                what=f"the engine stores on {name}",
+            yield warning(
+                f"the engine stores on {name}",
                 why=_UNFIT_STORAGE[name],
                 fix='`--set cluster.args.k3s=["snapshotter=native"]`, or move the engine\'s data to ext4 or xfs'
                 if name == "zfs"
@@ -143,10 +127,8 @@ def storage(facts: HostFacts) -> Iterator[Finding]:
 def forwarding(facts: HostFacts) -> Iterator[Finding]:
     """Without it no container reaches another network."""
     if facts.engine is not None and not facts.engine.forwarding:
-        yield Finding(
-            check="forwarding",
-            level=Level.WARNING,
-            what="the engine's machine does not forward IPv4",
+        yield warning(
+            "the engine's machine does not forward IPv4",
             why="pods would reach neither each other's nodes nor the internet",
             fix="`sudo sysctl -w net.ipv4.ip_forward=1`, and restart Docker",
         )
@@ -155,10 +137,8 @@ def forwarding(facts: HostFacts) -> Iterator[Finding]:
 def unpacking(facts: HostFacts) -> Iterator[Finding]:
     """Docker unpacks images by `unpigz` where it finds that (dockerd's reference: MOBY_DISABLE_PIGZ)."""
     if facts.unpigz is False:
-        yield Finding(
-            check="unpacking",
-            level=Level.WARNING,
-            what="the engine unpacks images without unpigz",
+        yield warning(
+            "the engine unpacks images without unpigz",
             why="while the node image is unpacked no cluster can begin: with unpigz that took two thirds of the time",
             fix="`sudo apt-get install pigz`, or your system's package of that name: the next pull uses it",
         )
@@ -167,10 +147,8 @@ def unpacking(facts: HostFacts) -> Iterator[Finding]:
 def owner(facts: HostFacts) -> Iterator[Finding]:
     """Who shares an engine shares the names of its clusters."""
     if facts.other_owner:
-        yield Finding(
-            check="cluster",
-            level=Level.PROBLEM,
-            what=f"the cluster '{facts.settings.cluster.name}' belongs to {facts.other_owner}",
+        yield problem(
+            f"the cluster '{facts.settings.cluster.name}' belongs to {facts.other_owner}",
             why="nobody changes or removes another's",
             fix="choose another name (CLUSTER_NAME=…)",
         )
@@ -191,17 +169,13 @@ def _missing_controllers(engine: Engine, missing: Sequence[str]) -> Finding:
     if "memory" not in missing:
         boot = "let the kernel, or the container or machine that the engine runs in, have them: `cat /proc/cgroups`"
     if engine.rootless:
-        return Finding(
-            check="cgroups",
-            level=Level.PROBLEM,
-            what=f"the rootless engine lacks the {what}",
+        return problem(
+            f"the rootless engine lacks the {what}",
             why=f"systemd does not delegate {'them' if many else 'it'} to your user, and k3s ends at once without",
             fix=where + fragments("node")["delegate"],
         )
-    return Finding(
-        check="cgroups",
-        level=Level.PROBLEM,
-        what=f"the engine lacks the {what}",
+    return problem(
+        f"the engine lacks the {what}",
         why="k3s ends at once without",
         fix=where + boot,
     )

@@ -1,65 +1,23 @@
-"""Everything that checks may look at. A fact that was not asked for is None, and its checks find nothing."""
+"""Everything that checks may look at. A fact that was not queried is None, and its checks find nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from tasks.core.errors import BadInput, LaunchError, NoEngine
 from tasks.facts.engine import Engine
+from tasks.facts.host import Disk, Inotify, Rights
 from tasks.facts.programs import Versions
+from tasks.settings.derived import push_container
 
 if TYPE_CHECKING:
-    from tasks.host.programs import Pins
-    from tasks.host.trust import Trust
     from tasks.settings.schema import Settings
 
 _MINOR = re.compile(r":v?1\.(\d+)\.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disk:
-    """The file system that holds the engine's data, in bytes."""
-
-    total: int
-    free: int
-    """For an ordinary user."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inotify:
-    """Limits of one user (man 7 inotify)."""
-
-    instances: int
-    watches: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rights:
-    """What this user may do without being asked."""
-
-    root: bool
-    sudo: bool | None
-    """Without a password; None: there is no sudo."""
-
-    @property
-    def enough(self) -> bool:
-        """Whether something can be run as root."""
-        return self.root or bool(self.sudo)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hub:
-    """What Docker Hub tells of its limit on pulls."""
-
-    limit: int | None
-    remaining: int
-    hours: float | None
-    """Over how many it counts."""
-    account: bool
-    """Of an account; else of this machine's address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +28,22 @@ class Context:
     version: str | None
     """Of its API server; None: it was not reached."""
     error: str = ""
+
+
+class Authorities(Protocol):
+    """Whose certificates downloads trust."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for people; empty: there are none."""
+
+    @property
+    def own(self) -> bool:
+        """Python has them itself, or a variable names them."""
+
+    @property
+    def fix(self) -> str:
+        """What to do about a certificate that is not trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +57,8 @@ class HostFacts:
     startable: bool = False
     """An engine that does not run could be started by systemd."""
     versions: Versions | None = None
-    pins: Pins | None = None
+    minimum: Mapping[str, str | None] = field(default_factory=dict)
+    """The oldest version of each program that this project works with; None, or no entry: any."""
     fetched: bool = False
     """Missing programs have been fetched already: what is wrong with them now stays wrong."""
     kubernetes: int | None = None
@@ -105,7 +80,7 @@ class HostFacts:
     """Ports that this cluster and the shared registries hold."""
     unresolved: Mapping[str, str] | None = None
     """Hosts whose names did not resolve, and what the resolver said."""
-    trusted: Trust | LaunchError | None = None
+    trusted: Authorities | LaunchError | None = None
     """Certificate authorities of downloads, or why they cannot be read."""
     rights: Rights | None = None
     folders: BadInput | None = None
@@ -116,10 +91,8 @@ class HostFacts:
     """Images of a launch that the engine does not have, the most important first."""
     other_owner: str = ""
     """Who owns the cluster of this name, if it is somebody else; empty: nobody else, as far as its nodes tell."""
-    stands: bool = False
-    """The cluster is there: its nodes have their images."""
-    hub: Hub | None = None
-    """None: it was not asked, or does not tell."""
+    cluster_exists: bool = False
+    """Its nodes have their images."""
     context: Context | None = None
     """With the engine `existing` only."""
 
@@ -128,3 +101,37 @@ def kubernetes_minor(image: str) -> int | None:
     """32 of rancher/k3s:v1.32.3-k3s1; None for a tag that does not say (latest, a digest)."""
     match = _MINOR.search(image)
     return int(match[1]) if match else None
+
+
+PortChoice = tuple[str, int, int | None]
+"""What for, the port, and the one to take instead."""
+
+
+def port_choices(settings: Settings) -> tuple[PortChoice, ...]:
+    """Ports that are published on the host, as configured."""
+    ports, registries = settings.cluster.ports, settings.registries
+    found: list[PortChoice] = []
+    if ports.http is not None:
+        found.append(("http", ports.http, ports.http_fallback))
+    if ports.https is not None:
+        found.append(("https", ports.https, ports.https_fallback))
+    found.append(("API", ports.api, ports.api_fallback))
+    if registries.push:
+        found.append(("registry", registries.port, None))
+    return tuple(found)
+
+
+def hosts(settings: Settings) -> tuple[str, ...]:
+    """Upstream registries, and the chart repositories that a release uses.
+
+    Without the push registry by the name that only containers know.
+    """
+    urls = [cache.url or f"https://{cache.upstream}" for cache in settings.registries.caches]
+    used = {release.chart.split("/", 1)[0] for release in settings.helm.releases if release.enabled}
+    if settings.ingress.controller == "ingress-nginx":
+        used.add("ingress-nginx")
+    urls += [url for name, url in settings.helm.repositories.items() if name in used]
+    urls += [each.chart for each in settings.helm.releases if each.enabled and each.chart.startswith("oci://")]
+    found = (urlsplit(url).hostname for url in urls)
+    own = push_container(settings)
+    return tuple(dict.fromkeys(name for name in found if name and name != own))

@@ -1,16 +1,14 @@
-"""What a check finds, and the command that fixes it."""
+"""What a check finds, how it is shown, and the error of a launch that it stops."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tasks.checks.facts import HostFacts, Rights
 from tasks.core.errors import LaunchError
-from tasks.process.command import Command, Programs
 from tasks.view.console import Line, count, line, wrap
 from tasks.view.table import table
 
@@ -20,7 +18,7 @@ class Level(Enum):
 
     OK = "ok"
     UNKNOWN = "not known"
-    """It cannot be seen from here: said, rather than taken for good."""
+    """It cannot be seen from here: reported, rather than taken for good."""
     WARNING = "warning"
     PROBLEM = "problem"
     """It would stop a launch."""
@@ -41,17 +39,38 @@ class Remedy:
         return "make tools" if self.fetch else " ".join(self.argv)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One thing that was looked at."""
 
-    check: str
     level: Level
     what: str
     why: str = ""
     fix: str = ""
-    """What to do; commands stand in back quotes."""
+    """What to do; commands are in back quotes."""
     remedy: Remedy | None = None
+    check: str = ""
+    """The name of the check; `examine` fills it in."""
+
+
+def ok(what: str) -> Finding:
+    """Nothing is to be done."""
+    return Finding(Level.OK, what)
+
+
+def unknown(what: str, why: str = "") -> Finding:
+    """It cannot be seen from here."""
+    return Finding(Level.UNKNOWN, what, why)
+
+
+def warning(what: str, *, why: str, fix: str, remedy: Remedy | None = None) -> Finding:
+    """A launch goes on, slower or with something missing."""
+    return Finding(Level.WARNING, what, why, fix, remedy)
+
+
+def problem(what: str, *, why: str, fix: str, remedy: Remedy | None = None) -> Finding:
+    """A launch would be stopped by it."""
+    return Finding(Level.PROBLEM, what, why, fix, remedy)
 
 
 class Unfit(LaunchError):
@@ -81,36 +100,6 @@ class Mended:
     ran: bool
     result: str
     """ran, failed and why, or why it was left."""
-
-
-def mend(
-    findings: Sequence[Finding], rights: Rights | None, programs: Programs, fetch: Callable[[], int]
-) -> list[Mended]:
-    """Run each remedy once. `fetch` puts the pinned programs into the project's folder, and returns an exit code."""
-    done: dict[Remedy, Mended] = {}
-    for finding in findings:
-        remedy = finding.remedy
-        if remedy is not None and remedy not in done:
-            done[remedy] = _fetched(finding, fetch) if remedy.fetch else _run(finding, remedy, rights, programs)
-    return list(done.values())
-
-
-def _fetched(finding: Finding, fetch: Callable[[], int]) -> Mended:
-    code = fetch()
-    result = "ran" if code == 0 else f"failed with code {code}"
-    return Mended(check=finding.check, command="make tools", ran=True, result=result)
-
-
-def _run(finding: Finding, remedy: Remedy, rights: Rights | None, programs: Programs) -> Mended:
-    if rights is None or not rights.enough:
-        return Mended(check=finding.check, command=f"sudo {remedy.shown}", ran=False, result="left to you: needs root")
-    argv = remedy.argv if rights.root else ("sudo", "-n", *remedy.argv)
-    command = Command(argv=argv, deadline=60.0)
-    try:
-        programs.run(command)
-    except LaunchError as error:
-        return Mended(check=finding.check, command=command.paste(), ran=True, result=f"failed: {error.what}")
-    return Mended(check=finding.check, command=command.paste(), ran=True, result="ran")
 
 
 _STYLES = {Level.OK: "good", Level.UNKNOWN: "dim", Level.WARNING: "warn", Level.PROBLEM: "bad"}
@@ -162,43 +151,3 @@ def _verdict(findings: Sequence[Finding]) -> Line:
     if stops:
         return line((f"{count(stops, 'problem')} would stop a launch", "bad"), tail + offer)
     return line(("nothing here would stop a launch", "good"), tail + offer)
-
-
-def sudo(facts: HostFacts) -> Iterator[Finding]:
-    """No launch needs it: `docker-tune` and some fixes do."""
-    rights = facts.rights
-    if rights is None:
-        return
-    if rights.enough:
-        yield Finding(check="sudo", level=Level.OK, what="you are root" if rights.root else "works without a password")
-        return
-    what = "there is none" if rights.sudo is None else "asks for a password"
-    if facts.settings.docker.tune == "auto":
-        yield Finding(
-            check="sudo",
-            level=Level.WARNING,
-            what=f"{what}, and docker.tune is auto",
-            why="Docker's daemon.json belongs to root, so it will be left as it is",
-            fix="`sudo invoke docker-tune` once, or docker.tune off",
-        )
-    else:
-        yield Finding(check="sudo", level=Level.OK, what=f"{what}: what needs root is left to you")
-
-
-def folders(facts: HostFacts) -> Iterator[Finding]:
-    """What is remembered of clusters, and their private kubeconfigs."""
-    error = facts.folders
-    if error is not None:
-        yield Finding(check="folders", level=Level.PROBLEM, what=error.what, why=error.why, fix=error.fix)
-
-
-def kubeconfig(facts: HostFacts) -> Iterator[Finding]:
-    """A launch goes on without: its private kubeconfig is always there."""
-    if facts.unwritable:
-        yield Finding(
-            check="kubeconfig",
-            level=Level.WARNING,
-            what=f"your kubeconfig cannot be written: {facts.unwritable}",
-            why="the cluster's entry will not be put into the first file of KUBECONFIG",
-            fix="mount or make it writable, or name another one in KUBECONFIG; or kubeconfig.merge=false",
-        )

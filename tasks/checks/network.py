@@ -3,55 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from tasks.checks.facts import HostFacts
-from tasks.checks.finding import Finding, Level
+from tasks.checks.facts import HostFacts, hosts, port_choices
+from tasks.checks.finding import Finding, ok, problem, warning
 from tasks.core import proxies as variables
 from tasks.core.errors import LaunchError
 from tasks.core.redact import without_logins
 from tasks.facts import network as containers
-from tasks.settings.derived import push_container
 from tasks.settings.origin import printable
 from tasks.settings.schema import Settings
 
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
-Wish = tuple[str, int, int | None]
-"""What for, the port, and the one to take instead."""
-
-
-def wishes(settings: Settings) -> tuple[Wish, ...]:
-    """Ports that are published on the host, as configured."""
-    ports, registries = settings.cluster.ports, settings.registries
-    found: list[Wish] = []
-    if ports.http is not None:
-        found.append(("http", ports.http, ports.http_fallback))
-    if ports.https is not None:
-        found.append(("https", ports.https, ports.https_fallback))
-    found.append(("API", ports.api, ports.api_fallback))
-    if registries.push:
-        found.append(("registry", registries.port, None))
-    return tuple(found)
 
 
 def ports(facts: HostFacts) -> Iterator[Finding]:
     """Each wish: free, our own, or held by whom, and what will be used instead."""
     if facts.taken is None:
         return
-    for purpose, wish, fallback in wishes(facts.settings):
+    for purpose, wish, fallback in port_choices(facts.settings):
         if wish in facts.own:
-            yield Finding(check="ports", level=Level.OK, what=f"{purpose} {wish}: ours already")
+            yield ok(f"{purpose} {wish}: ours already")
         elif wish not in facts.taken:
-            yield Finding(check="ports", level=Level.OK, what=f"{purpose} {wish}: free")
+            yield ok(f"{purpose} {wish}: free")
         else:
             free = fallback is not None and (fallback not in facts.taken or fallback in facts.own)
             instead = str(fallback) if free else "any free port"
             holder = facts.taken[wish]
             name = holder.removeprefix("the container ")
-            yield Finding(
-                check="ports",
-                level=Level.WARNING,
-                what=f"{purpose} {wish} is held by {holder}; {instead} will be used",
+            yield warning(
+                f"{purpose} {wish} is held by {holder}; {instead} will be used",
                 why="whoever expects the usual port will not find the cluster there",
                 fix=f"`docker stop {name}`" if name != holder else f"end {holder}, or choose another port",
             )
@@ -65,10 +45,8 @@ def low_ports(facts: HostFacts) -> Iterator[Finding]:
     low = sorted(port for port in facts.chosen if port < facts.low_port_start)
     if low:
         named = " and ".join(map(str, low))
-        yield Finding(
-            check="low ports",
-            level=Level.WARNING,
-            what=f"a rootless engine may not publish {named}",
+        yield warning(
+            f"a rootless engine may not publish {named}",
             why=f"on this machine low ports end at {facts.low_port_start - 1}, unless rootlesskit has been given the "
             "right by setcap, which does not show",
             fix=f"`sudo sysctl -w net.ipv4.ip_unprivileged_port_start={low[0]}`, or "
@@ -80,18 +58,14 @@ def address(facts: HostFacts) -> Iterator[Finding]:
     """The address that ports are published at."""
     wish = facts.settings.cluster.bind_address
     if facts.bindable is False:
-        yield Finding(
-            check="address",
-            level=Level.PROBLEM,
-            what=f"ports cannot be published at {wish}",
+        yield problem(
+            f"ports cannot be published at {wish}",
             why="it is no address of this machine",
             fix="IP=127.0.0.1, or IP=0.0.0.0 to be reached from other machines too",
         )
     elif wish in _EVERYWHERE and facts.context is None:
-        yield Finding(
-            check="address",
-            level=Level.OK,
-            what=f"ports are published at {wish}: other machines reach them, past the rules of most firewalls",
+        yield ok(
+            f"ports are published at {wish}: other machines reach them, past the rules of most firewalls",
         )
 
 
@@ -99,7 +73,7 @@ def proxies(facts: HostFacts) -> Iterator[Finding]:
     """Programs here must not ask a proxy for what runs here, and the engine pulls images by itself."""
     found = variables.read(facts.environ)
     if not found.named:
-        yield Finding(check="proxies", level=Level.OK, what="none in the environment")
+        yield ok("none in the environment")
         return
     named = ", ".join(found.named)
     if found.named == ("ALL_PROXY",):
@@ -109,23 +83,19 @@ def proxies(facts: HostFacts) -> Iterator[Finding]:
     value = ",".join(filter(None, [excluded.text, *missing]))
     export = f"`export NO_PROXY={value} no_proxy={value}`"
     if missing:
-        yield Finding(
-            check="proxies",
-            level=Level.WARNING,
-            what=f"{named} set, and NO_PROXY lacks {', '.join(missing)}",
+        yield warning(
+            f"{named} set, and NO_PROXY lacks {', '.join(missing)}",
             why="programs would ask the proxy for the cluster, which it cannot reach",
             fix=export,
         )
     elif not found.faults:
-        yield Finding(check="proxies", level=Level.OK, what=f"{named} set; what runs here is left out by NO_PROXY")
+        yield ok(f"{named} set; what runs here is left out by NO_PROXY")
     if excluded.unread or not excluded.plain:
         yield _odd(excluded, export)
     yield from _unfit_proxies(facts, found)
     if facts.engine is not None and not facts.engine.proxy:
-        yield Finding(
-            check="proxies",
-            level=Level.WARNING,
-            what=f"{named} set here, but the engine has no proxy",
+        yield warning(
+            f"{named} set here, but the engine has no proxy",
             why="the engine pulls the images, and does not see this environment",
             fix="give it one: https://docs.docker.com/engine/daemon/proxy/",
         )
@@ -139,19 +109,17 @@ def container_proxies(facts: HostFacts) -> Iterator[Finding]:
     try:
         chosen = containers.proxies(facts.settings, facts.environ)
     except LaunchError as error:
-        yield Finding(check="proxies", level=Level.PROBLEM, what=error.what, why=error.why, fix=error.fix)
+        yield problem(error.what, why=error.why, fix=error.fix)
         return
     used = [f"{scheme} by {each.shown}" for scheme, each in (("http", chosen.http), ("https", chosen.https)) if each]
     here = variables.read(facts.environ)
     there = engine.proxy or next((each.shown for each in (here.https, here.http) if each is not None), "")
     if used:
-        yield Finding(check="proxies", level=Level.OK, what=f"caches and nodes: {', '.join(used)}")
+        yield ok(f"caches and nodes: {', '.join(used)}")
     elif there:
         whose = "the engine has a proxy" if engine.proxy else "there is a proxy in the environment"
-        yield Finding(
-            check="proxies",
-            level=Level.WARNING,
-            what=f"{whose} ({there}), and the caches and nodes have none",
+        yield warning(
+            f"{whose} ({there}), and the caches and nodes have none",
             why="they fetch images by themselves, and see neither the engine's settings nor this environment",
             fix="`--set network.from_environment=true` takes HTTPS_PROXY and NO_PROXY; or set network.proxy.https",
         )
@@ -169,33 +137,27 @@ def _odd(excluded: variables.Excluded, export: str) -> Finding:
         why = (
             "they want commas between entries, and no port behind a network; a launch hands it to them so, a shell not"
         )
-    return Finding(check="proxies", level=Level.WARNING, what=what, why=why, fix=export)
+    return warning(what, why=why, fix=export)
 
 
 def _unfit_proxies(facts: HostFacts, found: variables.Proxies) -> Iterator[Finding]:
     """Variables that name no proxy, or one that not all programs use."""
     for name, fault in found.faults.items():
-        yield Finding(
-            check="proxies",
-            level=Level.WARNING,
-            what=f"{name} names no proxy",
+        yield warning(
+            f"{name} names no proxy",
             why=printable(fault),
             fix=f"`export {name}=http://proxy:3128`, or unset it",
         )
     socks = next((each for each in (found.https, found.http) if each is not None and not each.web), None)
     if socks is not None:
-        yield Finding(
-            check="proxies",
-            level=Level.WARNING,
-            what=f"{socks.shown} is a proxy of the kind {socks.scheme}",
+        yield warning(
+            f"{socks.shown} is a proxy of the kind {socks.scheme}",
             why="helm and kubectl use it; downloads of k3d, kubectl and helm go through proxies of HTTP only",
             fix="name one in HTTPS_PROXY, or put these programs on the PATH",
         )
     for name in variables.differing(facts.environ):
-        yield Finding(
-            check="proxies",
-            level=Level.WARNING,
-            what=f"{name} and {name.lower()} say different things",
+        yield warning(
+            f"{name} and {name.lower()} say different things",
             why=f"curl reads {name.lower()} first, docker and helm {name}; launches hand {name.lower()} to all of them",
             fix=f"unset one of them: `unset {name}`",
         )
@@ -205,18 +167,16 @@ def authorities(facts: HostFacts) -> Iterator[Finding]:
     """Whose certificates downloads trust."""
     found = facts.trusted
     if isinstance(found, LaunchError):
-        yield Finding(check="authorities", level=Level.WARNING, what=found.what, why=found.why, fix=found.fix)
+        yield warning(found.what, why=found.why, fix=found.fix)
     elif found is not None and not found.source:
-        yield Finding(
-            check="authorities",
-            level=Level.WARNING,
-            what="there are no certificate authorities",
+        yield warning(
+            "there are no certificate authorities",
             why="no certificate can be verified, so nothing can be downloaded",
             fix=found.fix,
         )
     elif found is not None:
         none = "" if found.own else "; Python itself has none here"
-        yield Finding(check="authorities", level=Level.OK, what=f"read from {found.source}{none}")
+        yield ok(f"read from {found.source}{none}")
 
 
 def names(facts: HostFacts) -> Iterator[Finding]:
@@ -224,34 +184,16 @@ def names(facts: HostFacts) -> Iterator[Finding]:
     if facts.unresolved is None:
         return
     if variables.read(facts.environ).named:
-        yield Finding(check="DNS", level=Level.OK, what="a proxy resolves the names")
+        yield ok("a proxy resolves the names")
     elif facts.unresolved:
         first = next(iter(facts.unresolved.values()))
-        yield Finding(
-            check="DNS",
-            level=Level.WARNING,
-            what=f"not resolved: {', '.join(facts.unresolved)}",
+        yield warning(
+            f"not resolved: {', '.join(facts.unresolved)}",
             why=f"{first}; what is not cached yet cannot be fetched",
             fix=f"`getent hosts {next(iter(facts.unresolved))}`, `resolvectl status`, /etc/resolv.conf",
         )
     else:
-        yield Finding(check="DNS", level=Level.OK, what=f"{len(hosts(facts.settings))} hosts resolve")
-
-
-def hosts(settings: Settings) -> tuple[str, ...]:
-    """Upstream registries, and the chart repositories that a release uses.
-
-    Without the push registry by the name that only containers know.
-    """
-    urls = [cache.url or f"https://{cache.upstream}" for cache in settings.registries.caches]
-    used = {release.chart.split("/", 1)[0] for release in settings.helm.releases if release.enabled}
-    if settings.ingress.controller == "ingress-nginx":
-        used.add("ingress-nginx")
-    urls += [url for name, url in settings.helm.repositories.items() if name in used]
-    urls += [each.chart for each in settings.helm.releases if each.enabled and each.chart.startswith("oci://")]
-    found = (urlsplit(url).hostname for url in urls)
-    own = push_container(settings)
-    return tuple(dict.fromkeys(name for name in found if name and name != own))
+        yield ok(f"{len(hosts(facts.settings))} hosts resolve")
 
 
 def _local(settings: Settings) -> list[str]:

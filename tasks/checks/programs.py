@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.checks.facts import HostFacts
-from tasks.checks.finding import Finding, Level, Remedy
+from tasks.checks.finding import Finding, Remedy, ok, problem, warning
 from tasks.facts.programs import numbers
 
 K3D_MAJOR = 5
@@ -23,16 +23,14 @@ def k3d(facts: HostFacts) -> Iterator[Finding]:
         return
     version = facts.versions.k3d
     if numbers(version) and numbers(version)[0] > K3D_MAJOR:
-        yield Finding(
-            check="k3d",
-            level=Level.PROBLEM,
-            what=f"k3d {version} is newer than what this project knows",
+        yield problem(
+            f"k3d {version} is newer than what this project knows",
             why=f"it writes configurations for k3d {K3D_MAJOR}",
             fix="`make tools` puts the pinned version into the project's folder, where it wins over the PATH",
             remedy=_FETCH,
         )
     else:
-        yield _fit("k3d", version, facts) or Finding(check="k3d", level=Level.OK, what=str(version))
+        yield _fit("k3d", version, facts) or ok(str(version))
 
 
 def kubectl(facts: HostFacts) -> Iterator[Finding]:
@@ -45,17 +43,15 @@ def kubectl(facts: HostFacts) -> Iterator[Finding]:
     if bad is not None:
         yield bad
     elif server is None or len(own) < 2:
-        yield Finding(check="kubectl", level=Level.OK, what=str(version))
+        yield ok(str(version))
     elif abs(own[1] - server) > 1:
-        yield Finding(
-            check="kubectl",
-            level=Level.WARNING,
-            what=f"kubectl {version} for Kubernetes 1.{server}",
+        yield warning(
+            f"kubectl {version} for Kubernetes 1.{server}",
             why=f"one minor version of difference is supported, these are {abs(own[1] - server)} apart",
             fix=f"use a kubectl of 1.{max(0, server - 1)} to 1.{server + 1}, or a K8S_VERSION near 1.{own[1]}",
         )
     else:
-        yield Finding(check="kubectl", level=Level.OK, what=f"{version} for Kubernetes 1.{server}")
+        yield ok(f"{version} for Kubernetes 1.{server}")
 
 
 def helm(facts: HostFacts) -> Iterator[Finding]:
@@ -68,17 +64,15 @@ def helm(facts: HostFacts) -> Iterator[Finding]:
     if bad is not None:
         yield bad
     elif server is None or window is None:
-        yield Finding(check="helm", level=Level.OK, what=str(version))
+        yield ok(str(version))
     elif not window[0] <= server <= window[1]:
-        yield Finding(
-            check="helm",
-            level=Level.WARNING,
-            what=f"Helm {version} for Kubernetes 1.{server}",
+        yield warning(
+            f"Helm {version} for Kubernetes 1.{server}",
             why=f"it supports 1.{window[0]} to 1.{window[1]}",
             fix="choose a Helm, or a K8S_VERSION, so that both fit: https://helm.sh/docs/topics/version_skew/",
         )
     else:
-        yield Finding(check="helm", level=Level.OK, what=f"{version} for Kubernetes 1.{server}")
+        yield ok(f"{version} for Kubernetes 1.{server}")
 
 
 def helm_window(version: str | None) -> tuple[int, int] | None:
@@ -96,12 +90,10 @@ def context(facts: HostFacts) -> Iterator[Finding]:
     if found is None:
         return
     if found.version is not None:
-        yield Finding(check="context", level=Level.OK, what=f"{found.name}: Kubernetes {found.version}")
+        yield ok(f"{found.name}: Kubernetes {found.version}")
         return
-    yield Finding(
-        check="context",
-        level=Level.PROBLEM,
-        what=f"the API behind the context '{found.name}' was not reached",
+    yield problem(
+        f"the API behind the context '{found.name}' was not reached",
         why=found.error,
         fix=f"`kubectl --context {found.name} version`; `kubectl config get-contexts` shows the names",
     )
@@ -109,24 +101,20 @@ def context(facts: HostFacts) -> Iterator[Finding]:
 
 def _fit(name: str, version: str | None, facts: HostFacts) -> Finding | None:
     """What is wrong with a program by itself; `up` fetches what is missing or too old before it starts."""
-    level = Level.PROBLEM if facts.fetched else Level.WARNING
+    report = problem if facts.fetched else warning
     if version is None:
-        return Finding(
-            check=name,
-            level=level,
-            what=f"{name} is missing, or does not tell its version",
+        return report(
+            f"{name} is missing, or does not tell its version",
             why="no launch goes without it"
             + ("" if facts.fetched else "; `invoke up` fetches the pinned version, which needs the network"),
             fix="`make tools`",
             remedy=_FETCH,
         )
-    minimum = facts.pins.of(name).minimum if facts.pins is not None else None
+    minimum = facts.minimum.get(name)
     if minimum is None or not numbers(version) or numbers(version) >= numbers(minimum)[: len(numbers(version))]:
         return None
-    return Finding(
-        check=name,
-        level=level,
-        what=f"{name} {version} is too old",
+    return report(
+        f"{name} {version} is too old",
         why=f"{minimum} or later is needed" + ("" if facts.fetched else "; `invoke up` fetches the pinned version"),
         fix="`make tools`",
         remedy=_FETCH,

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from tasks.checks.gather import rights
 from tasks.core.errors import LaunchError
 from tasks.core.files import replacing
 from tasks.engine.step import Context
+from tasks.facts.host import rights
 from tasks.process.command import Command, Completed, Programs
 
 _DEADLINE = 20.0

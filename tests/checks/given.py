@@ -1,4 +1,4 @@
-"""HostFacts of a machine on which all is well, and those that differ."""
+"""Facts of a machine without any warning, and of those that differ."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.checks.facts import Disk, HostFacts, Inotify, Rights
+from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Level
 from tasks.facts.endpoint import Endpoint
 from tasks.facts.engine import Engine, read
+from tasks.facts.host import Disk, Inotify, Rights
 from tasks.facts.programs import Versions
-from tasks.host import programs
 from tasks.settings.schema import Settings
 from tests.facts.docker_info import HERE, LINUX
 
@@ -35,7 +35,7 @@ WELL = HostFacts(
     settings=Settings(),
     engine=engine(),
     versions=Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4"),
-    pins=programs.read(ROOT / "config" / "pins.yaml"),
+    minimum={"k3d": "5.7.0", "kubectl": "1.22.0", "helm": "3.13.0"},
     kubernetes=32,
     agents=4,
     disk=Disk(total=200 * GIB, free=100 * GIB),

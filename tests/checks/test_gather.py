@@ -1,4 +1,4 @@
-"""HostFacts are gathered side by side for doctor, and without a process before a launch."""
+"""Facts are gathered concurrently for doctor, and without a process before a launch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.facts import Hub
-from tasks.checks.gather import brief, gather
+from tasks.checks.facts import Authorities, Context, HostFacts
+from tasks.checks.gather import brief, gather, gather_existing, server
+from tasks.core.errors import BadInput
 from tasks.core.paths import ClusterPaths
 from tasks.facts import ports
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.owner import Owner
 from tasks.facts.programs import Versions
 from tasks.settings.schema import Settings
 from tests.checks.given import engine
-from tests.checks.session import HELM, INFO, K3D, KUBECTL, session
+from tests.checks.session import HELM, INFO, K3D, KUBECTL
 from tests.facts.fake import Answer, FakePrograms
 
 OWN = "k3d.cluster=openframe-dev,openframe.cluster=openframe-dev,k3d.role=server"
@@ -28,7 +30,6 @@ def listed(*rows: tuple[str, str, str]) -> str:
     return "\n".join(json.dumps({"Names": name, "Ports": ports, "Labels": labels}) for name, ports, labels in rows)
 
 
-LEFT = Hub(limit=100, remaining=7, hours=6.0, account=False)
 ANSWERS: dict[str, Answer] = {
     "docker info": Answer(out=json.dumps(INFO)),
     "docker ps": Answer(
@@ -49,15 +50,34 @@ ANSWERS: dict[str, Answer] = {
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine's network."""
-    monkeypatch.setattr("tasks.checks.gather.hub", lambda *_given: LEFT)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: [])
     monkeypatch.setattr(ports, "taken", lambda _address, port: port == 8080)
     monkeypatch.setattr(ports, "listening", lambda _ports: {8080: "java (process 7)"})
 
 
-def test_everything_is_asked_once(tmp_path: Path) -> None:
+def gathered(folder: Path, programs: FakePrograms, settings: Settings | None = None) -> HostFacts:
+    """With the fakes' answers."""
+    return gather(
+        settings or Settings(),
+        {"HOME": str(folder)},
+        programs,
+        state=folder,
+        owner=Owner(id="1", name="me"),
+        minimum={},
+        k3d_version="5.9.0",
+        authorities=refused,
+        folders=None,
+        online=True,
+    )
+
+
+def refused() -> Authorities:
+    raise BadInput("SSL_CERT_FILE names /x")
+
+
+def test_everything_is_queried_once(tmp_path: Path) -> None:
     programs = FakePrograms(answers=ANSWERS)
-    facts = gather(session(tmp_path, programs))
+    facts = gathered(tmp_path, programs)
     assert len(programs.lines) == len(set(programs.lines))
     assert {line.split()[0] for line in programs.lines} - {"sudo"} == {"docker", "k3d", "kubectl", "helm"}
     assert facts.versions == Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4")
@@ -67,8 +87,8 @@ def test_everything_is_asked_once(tmp_path: Path) -> None:
     assert facts.agents == 4
     assert facts.unresolved == {}
     assert facts.rights is not None
-    assert facts.hub == LEFT
-    assert facts.stands
+    assert isinstance(facts.trusted, BadInput)
+    assert facts.cluster_exists
     assert facts.missing is not None
     assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in facts.missing
     assert "rancher/k3s:v1.32.3-k3s1" not in facts.missing
@@ -78,12 +98,12 @@ def test_everything_is_asked_once(tmp_path: Path) -> None:
 def test_doctor_asks_what_the_engine_unpacks_with(
     tmp_path: Path, there: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.checks.gather.unpigz", lambda _host: there)
-    assert gather(session(tmp_path, FakePrograms(answers=ANSWERS))).unpigz is there
+    monkeypatch.setattr("tasks.facts.host.unpigz", lambda _host: there)
+    assert gathered(tmp_path, FakePrograms(answers=ANSWERS)).unpigz is there
 
 
 def test_ports_with_their_holders(tmp_path: Path) -> None:
-    facts = gather(session(tmp_path, FakePrograms(answers=ANSWERS)))
+    facts = gathered(tmp_path, FakePrograms(answers=ANSWERS))
     assert facts.taken is not None
     assert facts.taken[80] == "the container k3d-other-serverlb"
     assert facts.taken[8080] == "java (process 7)"
@@ -94,7 +114,7 @@ def test_ports_with_their_holders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("configured", "agents"), [(0, 0), (2, 2), (None, 4)])
 def test_agents_are_those_of_the_plan(tmp_path: Path, configured: int | None, agents: int) -> None:
     chosen = Settings.model_validate({"cluster": {"agents": configured}})
-    assert gather(session(tmp_path, FakePrograms(answers=ANSWERS), settings=chosen)).agents == agents
+    assert gathered(tmp_path, FakePrograms(answers=ANSWERS), chosen).agents == agents
 
 
 def test_without_an_engine_the_rest_is_still_asked(tmp_path: Path) -> None:
@@ -103,7 +123,7 @@ def test_without_an_engine_the_rest_is_still_asked(tmp_path: Path) -> None:
         "docker info": Answer(err="Is the docker daemon running?", code=1),
         "docker ps": Answer(code=1),
     }
-    facts = gather(session(tmp_path, FakePrograms(answers=answers)))
+    facts = gathered(tmp_path, FakePrograms(answers=answers))
     assert facts.engine is None
     assert facts.no_engine is not None
     assert facts.taken is None
@@ -114,7 +134,7 @@ def test_without_an_engine_the_rest_is_still_asked(tmp_path: Path) -> None:
 def test_an_existing_cluster_needs_no_engine(tmp_path: Path) -> None:
     server = json.dumps({"serverVersion": {"gitVersion": "v1.34.1"}})
     programs = FakePrograms(answers={**ANSWERS, "kubectl --context": Answer(out=server)})
-    facts = gather(session(tmp_path, programs, engine="existing", context="prod"))
+    facts = gather_existing(Settings(), {}, programs, state=tmp_path, minimum={}, context="prod")
     assert facts.kubernetes == 34
     assert facts.context is not None
     assert facts.context.version == "v1.34.1"
@@ -140,15 +160,38 @@ def launch_facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
 
 def test_before_a_launch_nobody_is_asked(tmp_path: Path) -> None:
     programs = FakePrograms()
-    call = session(tmp_path, programs)
-    call.system.update(k3d="v5.9.0", kubectl="v1.33.13", helm=None)
     host = engine(DockerRootDir=str(tmp_path))
-    facts = brief(call, launch_facts(programs, tmp_path), host)
+    reported = Versions(k3d="v5.9.0", kubectl="v1.33.13")
+    facts = brief(launch_facts(programs, tmp_path), host, reported=reported, minimum={})
     assert programs.asked == []
     assert facts.engine is host
-    assert facts.versions == Versions(k3d="v5.9.0", kubectl="v1.33.13")
+    assert facts.versions is reported
     assert (facts.kubernetes, facts.agents, facts.chosen) == (35, 3, (8443, 6550))
     assert facts.disk is not None
     assert facts.bindable is True
     assert facts.fetched
     assert (facts.taken, facts.unresolved, facts.rights) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            Answer(out=json.dumps({"clientVersion": {}, "serverVersion": {"gitVersion": "v1.33.1"}})),
+            Context(name="prod", version="v1.33.1"),
+        ),
+        (
+            Answer(code=1, err='error: context "prod" does not exist\n'),
+            Context(name="prod", version=None, error='error: context "prod" does not exist'),
+        ),
+        (
+            Answer(code=1, out='{"clientVersion": {}}', err="Unable to connect to the server: dial tcp: i/o timeout"),
+            Context(name="prod", version=None, error="Unable to connect to the server: dial tcp: i/o timeout"),
+        ),
+        (Answer(late=True), Context(name="prod", version=None, error="kubectl did not end within 15 s")),
+    ],
+)
+def test_a_cluster_that_exists_is_asked_by_its_context(answer: Answer, expected: Context) -> None:
+    programs = FakePrograms(answers={"kubectl": answer})
+    assert server(programs, "prod") == expected
+    assert programs.lines == ["kubectl --context prod --request-timeout=5s version --output=json"]

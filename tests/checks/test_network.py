@@ -9,18 +9,16 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.facts import Context
+from tasks.checks.facts import Context, hosts, port_choices
 from tasks.checks.finding import Finding, Level
 from tasks.checks.network import (
     address,
     authorities,
     container_proxies,
-    hosts,
     low_ports,
     names,
     ports,
     proxies,
-    wishes,
 )
 from tasks.core.errors import BadInput
 from tasks.host.trust import Trust
@@ -69,7 +67,7 @@ def test_how_a_port_is_freed() -> None:
 
 def test_ports_that_are_not_published_are_no_wish() -> None:
     bare = Settings.model_validate({"cluster": {"ports": {"http": None, "https": None}}, "registries": {"push": False}})
-    assert wishes(bare) == (("API", 6550, 6551),)
+    assert port_choices(bare) == (("API", 6550, 6551),)
     assert list(ports(replace(WELL, taken=None))) == []
 
 

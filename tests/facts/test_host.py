@@ -1,8 +1,7 @@
-"""What is asked of the machine itself."""
+"""What is read of this machine."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -13,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.checks import gather
-from tasks.checks.facts import Context, Inotify, Rights
-from tasks.checks.gather import disk, inotify, rights, server, unresolved
+from tasks.facts import host
+from tasks.facts.host import Inotify, Rights, disk, inotify, rights, unpigz, unresolved
 from tests.checks.given import engine
 from tests.facts.fake import Answer, FakePrograms
 
@@ -31,10 +29,10 @@ def test_disk_is_that_of_the_engines_folder(tmp_path: Path) -> None:
 
 def test_a_program_that_the_engine_would_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "mine"))
-    assert gather.unpigz(engine(), str(tmp_path)) is False
+    assert unpigz(engine(), str(tmp_path)) is False
     (tmp_path / "unpigz").touch(0o755)
-    assert gather.unpigz(engine(), str(tmp_path)) is True
-    assert gather.unpigz(replace(engine(), here=False), str(tmp_path)) is None
+    assert unpigz(engine(), str(tmp_path)) is True
+    assert unpigz(replace(engine(), here=False), str(tmp_path)) is None
 
 
 def test_inotify_is_that_of_the_engines_kernel(tmp_path: Path) -> None:
@@ -87,32 +85,8 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch
     done.set()
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (
-            Answer(out=json.dumps({"clientVersion": {}, "serverVersion": {"gitVersion": "v1.33.1"}})),
-            Context(name="prod", version="v1.33.1"),
-        ),
-        (
-            Answer(code=1, err='error: context "prod" does not exist\n'),
-            Context(name="prod", version=None, error='error: context "prod" does not exist'),
-        ),
-        (
-            Answer(code=1, out='{"clientVersion": {}}', err="Unable to connect to the server: dial tcp: i/o timeout"),
-            Context(name="prod", version=None, error="Unable to connect to the server: dial tcp: i/o timeout"),
-        ),
-        (Answer(late=True), Context(name="prod", version=None, error="kubectl did not end within 15 s")),
-    ],
-)
-def test_a_cluster_that_exists_is_asked_by_its_context(answer: Answer, expected: Context) -> None:
-    programs = FakePrograms(answers={"kubectl": answer})
-    assert server(programs, "prod") == expected
-    assert programs.lines == ["kubectl --context prod --request-timeout=5s version --output=json"]
-
-
 def test_real_limits_where_there_are_any() -> None:
-    if not gather._INOTIFY.exists():
+    if not host._INOTIFY.exists():
         pytest.skip("no inotify here")
     found = inotify(engine())
     assert found is not None

@@ -1,4 +1,4 @@
-"""The engine's machine against the plan."""
+"""The engine's machine against the plan, and what this user may do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.capacity import cpus, disk, inotify, memory
-from tasks.checks.facts import Disk, Inotify
+from tasks.checks.facts import HostFacts
+from tasks.checks.machine import cpus, disk, folders, images, inotify, kubeconfig, memory, sudo
+from tasks.core.errors import BadInput
+from tasks.facts.host import Disk, Inotify, Rights
+from tasks.settings.schema import Settings
 from tests.checks.given import GIB, WELL, engine, one, settings
 from tests.facts.docker_info import DESKTOP
 
@@ -115,3 +118,71 @@ def test_another_machine_is_said_to_be_unseen(check: Any) -> None:
 @pytest.mark.parametrize("check", [cpus, memory, disk, inotify])
 def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
     assert list(check(replace(WELL, engine=None))) == []
+
+
+ALL = ("rancher/k3s:v1.32.3-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0", "docker.io/library/registry:2")
+NEW = replace(WELL, missing=ALL)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        (NEW, "about 3.2 GiB: 3 images to pull, and those of 5 nodes and 1 release"),
+        (replace(NEW, missing=()), "about 2.8 GiB: 0 images to pull"),
+        (
+            replace(NEW, missing=ALL[1:2], cluster_exists=True),
+            "about 0.1 GiB: 1 image to pull, and the cluster has its own",
+        ),
+        (replace(NEW, settings=settings(servers=3), agents=0), "those of 3 nodes"),
+    ],
+)
+def test_images_to_come(facts: HostFacts, told: str) -> None:
+    found = one(images(facts))
+    assert found.level.value == "ok"
+    assert told in found.what
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "level"), [(20, 4.3, "ok"), (20, 4.1, "warning"), (100, 9, "ok"), (100, 8, "warning")]
+)
+def test_room_is_judged_by_what_would_be_left(total: float, free: float, level: str) -> None:
+    found = one(images(replace(NEW, disk=Disk(total=int(total * GIB), free=int(free * GIB)))))
+    assert found.level.value == level
+
+
+@pytest.mark.parametrize("facts", [WELL, replace(NEW, disk=None), replace(NEW, engine=None)])
+def test_room_that_does_not_show(facts: HostFacts) -> None:
+    assert list(images(facts)) == []
+
+
+@pytest.mark.parametrize(
+    ("rights", "tune", "level", "told"),
+    [
+        (Rights(root=True, sudo=None), "auto", "ok", "you are root"),
+        (Rights(root=False, sudo=True), "auto", "ok", "without a password"),
+        (Rights(root=False, sudo=False), "off", "ok", "asks for a password"),
+        (Rights(root=False, sudo=None), "off", "ok", "there is none"),
+        (Rights(root=False, sudo=False), "auto", "warning", "docker.tune is auto"),
+    ],
+)
+def test_sudo(rights: Rights, tune: str, level: str, told: str) -> None:
+    facts = replace(WELL, rights=rights, settings=Settings.model_validate({"docker": {"tune": tune}}))
+    found = one(sudo(facts))
+    assert found.level.value == level
+    assert told in found.what
+
+
+def test_rights_that_were_not_asked_are_not_judged() -> None:
+    assert list(sudo(replace(WELL, rights=None))) == []
+
+
+@pytest.mark.parametrize(("fault", "found"), [(None, []), ("", []), ("Read-only file system", ["warning"])])
+def test_a_kubeconfig_that_cannot_be_written(fault: str | None, found: list[str]) -> None:
+    assert [each.level.value for each in kubeconfig(replace(WELL, unwritable=fault))] == found
+
+
+def test_folders_that_cannot_be_used() -> None:
+    error = BadInput("/state cannot be used: Permission denied", why="it belongs to root", fix="sudo chown")
+    found = one(folders(replace(WELL, folders=error)))
+    assert (found.level.value, found.what) == ("problem", "/state cannot be used: Permission denied")
+    assert list(folders(WELL)) == []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasks.checks.every import CHECKS, examine, problems
-from tasks.checks.facts import Disk, HostFacts
-from tasks.checks.finding import Finding, Level, Unfit
+from tasks.checks.examine import CHECKS, examine, problems
+from tasks.checks.facts import HostFacts
+from tasks.checks.finding import Finding, Level, Unfit, problem
+from tasks.facts.host import Disk
 from tasks.settings.schema import Settings
 from tests.checks.given import GIB, WELL, settings
 
@@ -38,10 +39,10 @@ def test_without_any_fact_only_the_environment_is_judged() -> None:
 
 def test_a_check_more_is_one_entry_more() -> None:
     def mine(facts: HostFacts) -> list[Finding]:
-        return [Finding(check="mine", level=Level.PROBLEM, what=str(facts.agents), why="w", fix="f")]
+        return [problem(str(facts.agents), why="w", fix="f")]
 
-    found = examine(WELL, (*CHECKS, lambda facts: iter(mine(facts))))
-    assert [each.what for each in problems(found)] == ["4"]
+    found = examine(WELL, (*CHECKS, ("mine", lambda facts: iter(mine(facts)))))
+    assert [(each.check, each.what) for each in problems(found)] == [("mine", "4")]
 
 
 def test_one_problem_is_the_error() -> None:
@@ -53,7 +54,7 @@ def test_one_problem_is_the_error() -> None:
     assert error.status == 1
 
 
-def test_several_problems_are_told_together() -> None:
+def test_several_problems_are_one_error() -> None:
     facts = replace(
         WELL, disk=Disk(total=100 * GIB, free=GIB), bindable=False, settings=settings(bind_address="10.1.2.3")
     )

@@ -1,13 +1,14 @@
-"""Processors, memory, disk and inotify of the engine's machine, against what the plan needs."""
+"""The engine's machine against what the plan needs: processors, memory, disk, inotify; and what this user may do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tasks.checks.facts import HostFacts
-from tasks.checks.finding import Finding, Level, Remedy
-from tasks.core.units import GIB, gib, memory_bytes
+from tasks.checks.finding import Finding, Remedy, ok, problem, unknown, warning
+from tasks.core.units import GIB, MIB, gib, memory_bytes
 from tasks.settings.k3s_arguments import value_of
+from tasks.settings.releases import wanted
 
 LEAST_DISK, GOOD_DISK = 2 * GIB, 10 * GIB
 """Bytes free: below the first a node's images do not fit, below the second a few charts fill it."""
@@ -20,8 +21,17 @@ OVERCOMMIT = 1.5
 INSTANCES, WATCHES = 512, 524288
 """What several nodes need together (k3d#968)."""
 _ONE_NODE = 128
-_HOPELESS = 4
+_TOO_FEW = 4
 """Instances a node: kubelet and containerd alone open more."""
+
+K3S, OTHER = 250 * MIB, 60 * MIB
+"""Bytes on the engine's disk: the node image, and one of the small ones (registry, proxy, tools)."""
+NODE = 300 * MIB
+"""k3s unpacks its own programs in each node (k3s: `/var/lib/rancher/k3s/data`)."""
+SYSTEM = 900 * MIB
+"""Images of k3s's own pods in all nodes together, unpacked and packed, and in the caches."""
+RELEASE = 500 * MIB
+"""Images of one chart: a few of some 60 MiB each, packed and unpacked, in a node and in a cache."""
 
 
 def cpus(facts: HostFacts) -> Iterator[Finding]:
@@ -29,13 +39,14 @@ def cpus(facts: HostFacts) -> Iterator[Finding]:
     engine = facts.engine
     if engine is None:
         return
-    few = engine.cpus < 2
-    yield Finding(
-        check="cpus",
-        level=Level.WARNING if few else Level.OK,
-        what=f"{_count(engine.cpus, 'CPU')} for {_nodes(facts)}",
-        why="a launch takes several times as long as on two" if few else "",
-        fix="give the engine more CPUs (Docker Desktop: Settings, Resources; `colima start --cpu 4`)" if few else "",
+    what = f"{_count(engine.cpus, 'CPU')} for {_nodes(facts)}"
+    if engine.cpus >= 2:
+        yield ok(what)
+        return
+    yield warning(
+        what,
+        why="a launch takes several times as long as on two",
+        fix="give the engine more CPUs (Docker Desktop: Settings, Resources; `colima start --cpu 4`)",
     )
 
 
@@ -47,25 +58,21 @@ def memory(facts: HostFacts) -> Iterator[Finding]:
     have = engine.memory_bytes
     server, agent, planned = _planned(facts)
     if have < LEAST_MEMORY:
-        yield Finding(
-            check="memory",
-            level=Level.WARNING,
-            what=f"the engine has {gib(have)}",
+        yield warning(
+            f"the engine has {gib(have)}",
             why="a k3s server alone needs 2 GiB; what does not fit is killed, mostly the API server",
             fix="give the engine more memory (Docker Desktop: Settings, Resources; `colima start --memory 8`)",
         )
     elif planned > have * OVERCOMMIT:
         agents = max(0, (have - server * facts.settings.cluster.servers) // agent)
-        yield Finding(
-            check="memory",
-            level=Level.WARNING,
-            what=f"{_nodes(facts)} may use {gib(planned)}, and the engine has {gib(have)}",
+        yield warning(
+            f"{_nodes(facts)} may use {gib(planned)}, and the engine has {gib(have)}",
             why="limits are no reservations, but if they are used the kernel kills something",
             fix=f"`K3D_AGENTS={agents} invoke up`, or lower K3D_MEMORY_LIMIT_AGENT",
         )
     else:
         bound = f", which may use {gib(planned)}" if planned else ", without limits"
-        yield Finding(check="memory", level=Level.OK, what=f"{gib(have)} for {_nodes(facts)}{bound}")
+        yield ok(f"{gib(have)} for {_nodes(facts)}{bound}")
 
 
 def disk(facts: HostFacts) -> Iterator[Finding]:
@@ -74,28 +81,41 @@ def disk(facts: HostFacts) -> Iterator[Finding]:
     if engine is None:
         return
     if found is None:
-        yield Finding(check="disk", level=Level.UNKNOWN, what=_unseen(facts))
+        yield unknown(_unseen(facts))
         return
     what = f"{gib(found.free)} of {gib(found.total)} free below {engine.root_dir}"
     evicts = found.free < EVICTION * found.total and not _own_eviction(facts)
     if found.free < LEAST_DISK or evicts:
-        yield Finding(
-            check="disk",
-            level=Level.PROBLEM,
-            what=what,
+        yield problem(
+            what,
             why="below 5 % k3s evicts pods and takes no new ones" if evicts else "images would not fit",
             fix="`docker system df` shows what takes the room, `docker image prune` removes images that nothing uses",
         )
     elif found.free < GOOD_DISK:
-        yield Finding(
-            check="disk",
-            level=Level.WARNING,
-            what=what,
+        yield warning(
+            what,
             why="images of a few charts take that much",
             fix="`docker system df` shows what takes the room",
         )
     else:
-        yield Finding(check="disk", level=Level.OK, what=what)
+        yield ok(what)
+
+
+def images(facts: HostFacts) -> Iterator[Finding]:
+    """Disk against the images to come."""
+    if facts.missing is None or facts.disk is None or facts.engine is None:
+        return
+    need = _images_size(facts, facts.missing)
+    left = facts.disk.free - need
+    what = f"about {gib(need)}: {_images_shown(facts, facts.missing)}"
+    if left < EVICTION * facts.disk.total:
+        yield warning(
+            f"{what}; {gib(facts.disk.free)} are free",
+            why="the launch would leave less than 5 % of the disk, and k3s evicts pods there",
+            fix="`docker system df` shows what takes the room, `docker image prune` removes images that nothing uses",
+        )
+    else:
+        yield ok(what)
 
 
 def inotify(facts: HostFacts) -> Iterator[Finding]:
@@ -104,26 +124,61 @@ def inotify(facts: HostFacts) -> Iterator[Finding]:
     if engine is None:
         return
     if found is None:
-        yield Finding(check="inotify", level=Level.UNKNOWN, what=_unseen(facts))
+        yield unknown(_unseen(facts))
         return
-    nodes = facts.settings.cluster.servers + facts.agents
+    nodes = _node_count(facts)
     least = (INSTANCES, WATCHES // 8) if nodes > 1 else (_ONE_NODE, WATCHES // 64)
     what = f"{found.instances} instances and {found.watches} watches for {_nodes(facts)}"
     if found.instances >= least[0] and found.watches >= least[1]:
-        yield Finding(check="inotify", level=Level.OK, what=what)
+        yield ok(what)
         return
     change = (
         f"fs.inotify.max_user_instances={max(INSTANCES, found.instances)}",
         f"fs.inotify.max_user_watches={max(WATCHES, found.watches)}",
     )
-    yield Finding(
-        check="inotify",
-        level=Level.PROBLEM if found.instances < _HOPELESS * nodes else Level.WARNING,
-        what=what,
+    report = problem if found.instances < _TOO_FEW * nodes else warning
+    yield report(
+        what,
         why="nodes that find none left fail with 'too many open files' or never become ready",
         fix=f"`sudo sysctl -w {' '.join(change)}`; for every boot, put these two lines into /etc/sysctl.d/99-k3d.conf",
         remedy=Remedy(argv=("sysctl", "-w", *change)),
     )
+
+
+def sudo(facts: HostFacts) -> Iterator[Finding]:
+    """No launch needs it: `docker-tune` and some fixes do."""
+    rights = facts.rights
+    if rights is None:
+        return
+    if rights.enough:
+        yield ok("you are root" if rights.root else "works without a password")
+        return
+    what = "there is none" if rights.sudo is None else "asks for a password"
+    if facts.settings.docker.tune == "auto":
+        yield warning(
+            f"{what}, and docker.tune is auto",
+            why="Docker's daemon.json belongs to root, so it will be left as it is",
+            fix="`sudo invoke docker-tune` once, or docker.tune off",
+        )
+    else:
+        yield ok(f"{what}: what needs root is left to you")
+
+
+def folders(facts: HostFacts) -> Iterator[Finding]:
+    """What is remembered of clusters, and their private kubeconfigs."""
+    error = facts.folders
+    if error is not None:
+        yield problem(error.what, why=error.why, fix=error.fix)
+
+
+def kubeconfig(facts: HostFacts) -> Iterator[Finding]:
+    """A launch goes on without: its private kubeconfig is always there."""
+    if facts.unwritable:
+        yield warning(
+            f"your kubeconfig cannot be written: {facts.unwritable}",
+            why="the cluster's entry will not be put into the first file of KUBECONFIG",
+            fix="mount or make it writable, or name another one in KUBECONFIG; or kubeconfig.merge=false",
+        )
 
 
 def _planned(facts: HostFacts) -> tuple[int, int, int]:
@@ -132,6 +187,25 @@ def _planned(facts: HostFacts) -> tuple[int, int, int]:
     server, agent = memory_bytes(cluster.limits.server_memory), memory_bytes(cluster.limits.agent_memory)
     total = cluster.servers * server + facts.agents * agent
     return server, agent, total if cluster.limits.enabled else 0
+
+
+def _images_size(facts: HostFacts, missing: Sequence[str]) -> int:
+    need = sum(K3S if image == missing[0] and "k3s" in image else OTHER for image in missing)
+    if facts.cluster_exists:
+        return need
+    return need + _node_count(facts) * NODE + SYSTEM + len(wanted(facts.settings)) * RELEASE
+
+
+def _images_shown(facts: HostFacts, missing: Sequence[str]) -> str:
+    pulled = f"{_count(len(missing), 'image')} to pull"
+    if facts.cluster_exists:
+        return f"{pulled}, and the cluster has its own"
+    releases = _count(len(wanted(facts.settings)), "release")
+    return f"{pulled}, and those of {_node_count(facts)} nodes and {releases}"
+
+
+def _node_count(facts: HostFacts) -> int:
+    return facts.settings.cluster.servers + facts.agents
 
 
 def _own_eviction(facts: HostFacts) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from tasks.checks.finding import Finding, Level, Mended, Remedy, as_json, as_lines
 from tasks.view.console import cells
 
-GOOD = Finding(check="engine", level=Level.OK, what="Docker 28.2.2")
-UNSEEN = Finding(check="disk", level=Level.UNKNOWN, what="the engine runs in its own machine")
+GOOD = Finding(Level.OK, "Docker 28.2.2", check="engine")
+UNSEEN = Finding(Level.UNKNOWN, "the engine runs in its own machine", check="disk")
 BAD = Finding(
     check="cgroups",
     level=Level.PROBLEM,
