@@ -1,4 +1,4 @@
-"""The door for invoke, which loads this file as the module `tasks`: it steps aside for the package of that name.
+"""For invoke, which loads this file as the module `tasks`: it steps aside for the package of that name.
 
 invoke turns Python's bytecode files off (`--write-pyc`). Without them each call compiles all that it imports, which
 took a third of a second; they are kept as Python itself would, unless its own variable says not to. Python looks for

@@ -4,114 +4,126 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.benchmark.compare import Comparison, between, exceeding, inside, share
-from tasks.benchmark.results import Measured, Results, described, read, with_rest, write
-from tasks.benchmark.variants import CLUSTER, Place, Rival, Setting, place, rivals
 from tasks.core.errors import FAILED, OK, BadInput, LaunchError
-from tasks.core.redact import redact
+from tasks.run.task import task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.benchmark.compare import Comparison
+    from tasks.benchmark.results import Measured, Results
+    from tasks.benchmark.rounds import Rounds
+    from tasks.benchmark.variants import Place, Setting
     from tasks.run.session import Session
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What was asked for; empty: nothing of that kind."""
+@task(
+    "profile",
+    "set",
+    "engine",
+    help={
+        "modes": "sequential, staged, graph, create; MODE:STATE for another state",
+        "state": "warm, cold, second or noop",
+        "runs": "rounds that count",
+        "warmups": "rounds before, which are dropped",
+        "against": "profile of A; B is the one in force",
+        "against_set": "setting of A; can be given again",
+        "before": "command before each launch, not timed",
+        "rest": "seconds that the machine is watched at rest",
+        "cluster": "name of its cluster; refused if it exists",
+        "out": "folder for the results",
+        "compare": "recorded results; given twice",
+        "baseline": "recorded results to hold this against",
+        "fail_over": "fail above this, such as 10%",
+        "script": "print a mode as a bash script",
+        "purge": "remove what bench keeps between runs",
+        "cores": "with --engine rehearsal: as on so many processors",
+        "line": "with --engine rehearsal: as on a line of this rate",
+        "timing": "with --engine rehearsal: times of config/rehearsal/NAME.yaml",
+        "time_scale": "with --engine rehearsal: factor of all times",
+    },
+)
+def bench(
+    session: Session,
+    modes: str = "",
+    state: str = "warm",
+    runs: int = 5,
+    warmups: int = 1,
+    against: str = "",
+    against_set: list[str] = [],  # noqa: B006 - invoke asks for a list
+    before: str = "",
+    rest: float = 2.0,
+    cluster: str = "openframe-bench",
+    out: str = "",
+    compare: list[str] = [],  # noqa: B006
+    baseline: str = "",
+    fail_over: str = "",
+    script: str = "",
+    purge: bool = False,
+    cores: str = "",
+    line: str = "",
+    timing: str = "",
+    time_scale: str = "",
+) -> int:
+    """Launch again and again, and compare: modes, settings, or recorded results."""
+    from tasks.benchmark.compare import between, inside, share
+    from tasks.benchmark.results import read
+    from tasks.benchmark.rounds import Rounds
+    from tasks.benchmark.variants import Setting, place, rivals
 
-    modes: str = ""
-    state: str = "warm"
-    runs: int = 5
-    warmups: int = 1
-    against: str = ""
-    """The profile of A; B is what `--profile` and `--set` say."""
-    against_set: tuple[str, ...] = ()
-    """Settings of A."""
-    before: str = ""
-    rest: float = 2.0
-    cluster: str = CLUSTER
-    out: str = ""
-    """The folder for the results."""
-    compare: tuple[str, ...] = ()
-    """Two recorded results: before, and now."""
-    baseline: str = ""
-    """Recorded results that new ones are held against."""
-    fail_over: str = ""
-    script: str = ""
-    """Print the bash script of this mode."""
-    purge: bool = False
-    """Remove what bench keeps between launches."""
-    cores: str = ""
-    """On the embedded engine: as on so many processors; `line`, `timing` and `time_scale` likewise."""
-    line: str = ""
-    timing: str = ""
-    time_scale: str = ""
-
-    @property
-    def circumstances(self) -> dict[str, str]:
-        """What `rehearse` takes for options of the same names."""
-        return {"cores": self.cores, "line": self.line, "timing": self.timing, "time_scale": self.time_scale}
-
-
-def bench(session: Session, wanted: Wanted) -> int:
-    """Measure, show, keep; the exit code is that of the gate, where one was asked for. Raises `LaunchError`."""
-    limit = share(wanted.fail_over) if wanted.fail_over else None
-    if wanted.compare:
-        return _recorded(wanted, limit)
+    limit = share(fail_over) if fail_over else None
+    if compare:
+        return _recorded(compare, limit)
     here = Setting(profile=session.options.profile, sets=session.options.sets)
     there = None
-    if wanted.against or wanted.against_set:
-        there = Setting(profile=wanted.against or here.profile, sets=wanted.against_set)
-    if limit is not None and not wanted.baseline and there is None:
+    if against or against_set:
+        there = Setting(profile=against or here.profile, sets=tuple(against_set))
+    if limit is not None and not baseline and there is None:
         raise BadInput(
             "--fail-over has nothing to compare with",
             why="it is about what became slower than before",
             fix="add --baseline bench.json, or --against PROFILE, or --compare OLD.json --compare NEW.json",
         )
-    chosen = rivals(wanted.modes or _modes(there), wanted.state, here, there)
-    if wanted.script:
-        return _script(session, wanted, here)
-    if wanted.runs < 1 or wanted.warmups < 0:
+    chosen = rivals(modes or ("sequential,staged,graph" if there is None else "graph"), state, here, there)
+    if script:
+        return _script(session, script, here, cluster)
+    if runs < 1 or warmups < 0:
         raise BadInput("--runs and --warmups are counts", why="at least one run is timed", fix="--runs 5 --warmups 1")
-    before = read(Path(wanted.baseline)) if wanted.baseline else None
-    places = {each.name: place(session, each.setting, wanted.cluster, wanted.circumstances) for each in chosen}
-    if wanted.purge:
+    earlier = read(Path(baseline)) if baseline else None
+    conditions = {"cores": cores, "line": line, "timing": timing, "time_scale": time_scale}
+    places = {each.name: place(session, each.setting, cluster, conditions) for each in chosen}
+    if purge:
         return _purge(places)
-    results, broken = _measure(session, wanted, chosen, places)
-    comparisons = between(before, results) if before is not None else inside(results)
-    _keep(session, wanted, results, comparisons)
+    rounds = Rounds(
+        rivals=chosen,
+        places=places,
+        runs=runs,
+        warmups=warmups,
+        before=before,
+        rest=rest if session.rehearsal is None else 0.0,
+    )
+    results, broken = _measure(session, rounds, cluster)
+    comparisons = between(earlier, results) if earlier is not None else inside(results)
+    _write(session, out, results, comparisons)
     if broken is not None:
         raise broken
     return _gate(comparisons, limit)
 
 
-def _modes(there: Setting | None) -> str:
-    return "sequential,staged,graph" if there is None else "graph"
-
-
-def _measure(
-    session: Session, wanted: Wanted, chosen: Sequence[Rival], places: dict[str, Place]
-) -> tuple[Results, LaunchError | None]:
+def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, LaunchError | None]:
     """What was measured, and what ended it early."""
-    from tasks.benchmark.rounds import Clock, Rounds, refuse_existing, remove_cluster
+    from tasks.benchmark.results import Measured
+    from tasks.benchmark.rounds import Clock, refuse_existing, remove_cluster
     from tasks.core.lock import held
     from tasks.view import bench as view
     from tasks.view.console import out
 
-    rounds = Rounds(
-        rivals=chosen,
-        places=places,
-        runs=wanted.runs,
-        warmups=wanted.warmups,
-        before=wanted.before,
-        rest=wanted.rest if session.rehearsal is None else 0.0,
-    )
+    places = rounds.places
     clock, runs, turns = Clock(), list[Measured](), list(rounds.turns())
-    lock = next(iter(places.values())).folder.parent / f"{wanted.cluster}.lock"
+    lock = next(iter(places.values())).folder.parent / f"{cluster}.lock"
     if session.note:
         out([session.note])
         session.noted = True
@@ -128,37 +140,42 @@ def _measure(
                 except LaunchError as error:
                     if not any(each.round >= 0 for each in runs):
                         raise
-                    return _results(session, chosen, places, runs), error  # what was measured is not lost
+                    return _results(session, rounds, runs), error  # what was measured is not lost
                 clock.add(turn.rival.name, time.monotonic() - begin)
                 runs.append(run)
                 out([view.ended(turn, run)])
         finally:
             for each in places.values():
                 remove_cluster(each)
-    return _results(session, chosen, places, runs), None
+    return _results(session, rounds, runs), None
 
 
-def _results(session: Session, chosen: Sequence[Rival], places: dict[str, Place], runs: Sequence[Measured]) -> Results:
+def _results(session: Session, rounds: Rounds, runs: Sequence[Measured]) -> Results:
+    from tasks.benchmark.results import Results, described, with_rest
+
+    places = rounds.places
     return Results(
         started=session.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         engine=session.options.engine,
         system=next(iter(places.values())).session.system,
-        rivals=tuple(described(each, places[each.name].session.resolved.settings_hash) for each in chosen),
+        rivals=tuple(described(each, places[each.name].session.resolved.settings_hash) for each in rounds.rivals),
         runs=with_rest(runs),
     )
 
 
-def _keep(session: Session, wanted: Wanted, results: Results, comparisons: Sequence[Comparison]) -> None:
+def _write(session: Session, folder_name: str, results: Results, comparisons: Sequence[Comparison]) -> None:
     """Show the tables, and write JSON, Markdown and the plot. Raises `LaunchError`."""
     from tasks.benchmark.plot import plot
+    from tasks.benchmark.results import write
     from tasks.core.files import write_whole
     from tasks.core.paths import log_folder, run_name
+    from tasks.core.redact import redact
     from tasks.view import bench as view
     from tasks.view.console import out, width_of
 
     out(["", *view.text(results, comparisons, width=width_of(sys.stdout)), ""])
-    if wanted.out:
-        folder = Path(wanted.out).expanduser().absolute()
+    if folder_name:
+        folder = Path(folder_name).expanduser().absolute()
     else:
         folder = log_folder(Path(session.settings.log_dir)) / "bench-results" / run_name("bench", session.started)
     try:
@@ -176,11 +193,13 @@ def _keep(session: Session, wanted: Wanted, results: Results, comparisons: Seque
     out(told if drawn else [*told, "no plot: it needs matplotlib, which `make bench` installs"])
 
 
-def _recorded(wanted: Wanted, limit: float | None) -> int:
+def _recorded(compare: Sequence[str], limit: float | None) -> int:
+    from tasks.benchmark.compare import between
+    from tasks.benchmark.results import read
     from tasks.view import bench as view
     from tasks.view.console import out, width_of
 
-    paths = [part for each in wanted.compare for part in each.split(",") if part]
+    paths = [part for each in compare for part in each.split(",") if part]
     if len(paths) != 2:
         raise BadInput(
             f"--compare names {len(paths)} results",
@@ -195,6 +214,8 @@ def _recorded(wanted: Wanted, limit: float | None) -> int:
 
 def _gate(comparisons: Sequence[Comparison], limit: float | None) -> int:
     """Raises `LaunchError` for what became slower by more than the limit."""
+    from tasks.benchmark.compare import exceeding
+
     bad = exceeding(comparisons, limit) if limit is not None else ()
     if not bad:
         return OK
@@ -212,20 +233,21 @@ def _gate(comparisons: Sequence[Comparison], limit: float | None) -> int:
     return FAILED
 
 
-def _script(session: Session, wanted: Wanted, setting: Setting) -> int:
+def _script(session: Session, mode: str, setting: Setting, cluster: str) -> int:
     from tasks.benchmark.commands import script
     from tasks.benchmark.rounds import look, staged
+    from tasks.benchmark.variants import Rival, place
     from tasks.view.console import out
 
-    if wanted.script not in ("sequential", "staged", "create"):
+    if mode not in ("sequential", "staged", "create"):
         raise BadInput(
-            f"--script is '{wanted.script}'",
+            f"--script is '{mode}'",
             why="a script can be shown of what is one: sequential, staged, create",
             fix="use one of them",
         )
-    there = place(session, setting, wanted.cluster)
-    rival = Rival(name=wanted.script, mode=wanted.script, setting=setting)
-    out(script(staged(there, rival, look(there)), there.environ, together=wanted.script == "staged"))
+    there = place(session, setting, cluster)
+    rival = Rival(name=mode, mode=mode, setting=setting)
+    out(script(staged(there, rival, look(there)), there.environ, together=mode == "staged"))
     return OK
 
 

@@ -1,43 +1,32 @@
-"""All tasks, as invoke shows them: the doors of `tasks.doors`."""
+"""All tasks as invoke's namespace."""
 
 from __future__ import annotations
 
 from invoke.collection import Collection
 
-from tasks.doors import around, part, whole
+from tasks.bench import bench
+from tasks.cluster import cluster
+from tasks.config import config
+from tasks.docker_tune import docker_tune
+from tasks.doctor import doctor
+from tasks.down import down
+from tasks.health import health
+from tasks.helm import helm
+from tasks.manifests import manifests
+from tasks.namespaces import namespaces
+from tasks.plan import plan
+from tasks.prepull import prepull
+from tasks.registry import registry
+from tasks.rehearse import rehearse
+from tasks.report import report
 from tasks.run.task import ROOT
+from tasks.secrets import secrets
+from tasks.status import status
+from tasks.up import up
 
 
-def _collection() -> Collection:
-    """The namespace; a broken invoke.yaml is told here, since invoke itself would show a traceback."""
-    made = Collection()
-    for each in (
-        whole.up,
-        whole.down,
-        whole.plan,
-        whole.status,
-        whole.doctor,
-        part.prepull,
-        part.registry,
-        part.cluster,
-        part.namespaces,
-        part.secrets,
-        part.manifests,
-        part.helm,
-        part.health,
-        around.docker_tune,
-        around.rehearse,
-        around.report,
-        around.bench,
-        around.config,
-    ):
-        made.add_task(each)
-    made.configure({"run": {"echo": False}})
-    return made
-
-
-def _check_file() -> None:
-    """The one effect of this import: invoke reads invoke.yaml next, and a broken one is a traceback of its own."""
+def _check_settings_file() -> None:
+    """The one effect of this import: invoke reads invoke.yaml next, and shows a traceback for a broken one."""
     if not (ROOT / "invoke.yaml").exists():
         return
     import os
@@ -54,5 +43,25 @@ def _check_file() -> None:
         raise SystemExit(error.status) from None
 
 
-_check_file()
-ns = _collection()
+_check_settings_file()
+ns = Collection(
+    up,
+    down,
+    plan,
+    status,
+    doctor,
+    prepull,
+    registry,
+    cluster,
+    namespaces,
+    secrets,
+    manifests,
+    helm,
+    health,
+    docker_tune,
+    rehearse,
+    report,
+    bench,
+    config,
+)
+ns.configure({"run": {"echo": False}})

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
-from tasks.run.session import Session
+from tasks.run.task import check_format, task
+
+if TYPE_CHECKING:
+    from tasks.run.session import Session
 
 
-def configuration(session: Session, *, form: str, only: str) -> int:
-    """Text or JSON; `only` the paths that begin so."""
+@task("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
+def config(session: Session, format: str = "text", only: str = "") -> int:  # noqa: A002 - the option's name
+    """Show the configuration in force, and which layer set each value."""
+    import sys
+
     from tasks.settings.explain import as_json, as_rows
     from tasks.view.console import out, width_of
     from tasks.view.table import table
 
-    if form not in ("text", "json"):
-        raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
+    check_format(format)
     rows = as_rows(session.resolved, only)
     if not rows:
         raise BadInput(f"no setting begins with '{only}'", why="paths are dotted names", fix="invoke config shows all")
-    if form == "json":
+    if format == "json":
         out([as_json(session.resolved, only)])
-        return 0
-    out(table(rows, head=("setting", "value", "set by"), width=width_of(sys.stdout)))
+    else:
+        out(table(rows, head=("setting", "value", "set by"), width=width_of(sys.stdout)))
     return 0

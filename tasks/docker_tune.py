@@ -8,27 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.clients import docker
 from tasks.core.errors import LaunchError, NoEngine
-from tasks.core.imageref import HUB
-from tasks.core.lock import held
 from tasks.engine.step import Action, Bounds, Context, Report, Step
-from tasks.facts.backend import Network
-from tasks.facts.registries import Registry, read
-from tasks.host import change as remembering
-from tasks.host.change import Untouched, Work, plan, settled
-from tasks.host.daemon import Place, away, elsewhere, known, locate
-from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Wishes
-from tasks.host.tune import tune
-from tasks.host.tune import undo as give_back
-from tasks.host.writer import NoRights, hands, reader
-from tasks.run.images import port_of
-from tasks.settings.derived import cache_container
+from tasks.run.task import task
 from tasks.settings.step_names import cache_name
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
+    from tasks.facts.registries import Registry
+    from tasks.host.change import Work
+    from tasks.host.daemon_json import Wishes
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
 
@@ -37,8 +27,9 @@ FILE, MIRROR, UNDO = "docker-tune: daemon.json", "docker-tune: mirror of Docker 
 UNMIRROR = "docker-tune: no mirror any more"
 
 
-def docker_tune(session: Session, *, undo: bool) -> int:
-    """Merge, or with `undo` give back. Raises `LaunchError`, with the steps where it cannot be done from here."""
+@task("profile", "set", help={"undo": "give the file back as it was"})
+def docker_tune(session: Session, undo: bool = False) -> int:
+    """Merge parallel downloads and a mirror of Docker Hub into Docker's daemon.json."""
     session = _with_logs_of_its_own(session)
     session.open_logs()
     step = _undoing(session) if undo else _tuning(session)
@@ -65,6 +56,12 @@ def first(plan_: Sequence[Step]) -> list[Step]:
 
 def unmirrored(facts: Facts) -> list[Step]:
     """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
+    from tasks.host import change as remembering
+    from tasks.host.change import Work
+    from tasks.host.daemon import away, locate
+    from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Wishes
+    from tasks.host.writer import NoRights, hands, reader
+
     host, look = facts.host, reader(facts.programs)
     if host is None or away(host) or _rehearsed(facts):
         return []
@@ -85,10 +82,20 @@ def unmirrored(facts: Facts) -> list[Step]:
 
 def _rehearsed(facts: Facts) -> bool:
     """A rehearsal's engine is a stand-in: the Docker that runs on this machine is none of its business."""
+    from tasks.facts.backend import Network
+
     return not isinstance(facts.reach, Network)
 
 
 def _automatic(facts: Facts, host: Engine) -> list[Step]:
+    from tasks.core.imageref import HUB
+    from tasks.host import change as remembering
+    from tasks.host.change import Work, plan, settled
+    from tasks.host.daemon import away, elsewhere, locate
+    from tasks.host.daemon_json import MIRRORS
+    from tasks.host.writer import hands, reader
+    from tasks.run.images import port_of
+
     settings, look = facts.settings, reader(facts.programs)
     if away(host):
         raise elsewhere(host, _wishes(settings, None))
@@ -124,6 +131,9 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
 
 def _tuning(session: Session) -> Step:
     from tasks.facts.engine import engine
+    from tasks.host.change import Work
+    from tasks.host.daemon import away, elsewhere, locate
+    from tasks.host.writer import hands, reader
 
     settings: Settings = session.settings
     programs = session.programs()
@@ -143,7 +153,13 @@ def _tuning(session: Session) -> Step:
 
 def _undoing(session: Session) -> Step:
     """Where the memory is; with an engine that does not run, or elsewhere, in the usual places."""
+    from tasks.core.lock import held
     from tasks.facts.engine import engine
+    from tasks.host import change as remembering
+    from tasks.host.change import Work
+    from tasks.host.daemon import Place, away, known, locate
+    from tasks.host.tune import undo as give_back
+    from tasks.host.writer import hands, reader
 
     programs = session.programs()
     look, setting = reader(programs), session.settings.docker.daemon_json
@@ -172,6 +188,9 @@ def _step(name: str, action: Action, why: str) -> Step:
 
 
 def _acting(work: Work, wishes: Callable[[], Wishes], lock: Path) -> Action:
+    from tasks.core.lock import held
+    from tasks.host.tune import tune
+
     def act(context: Context) -> Report | None:
         with held(lock, TASK, context.deadline):
             return tune(work.within(context), wishes())
@@ -181,6 +200,7 @@ def _acting(work: Work, wishes: Callable[[], Wishes], lock: Path) -> Action:
 
 def _unless_untouched(action: Action) -> Action:
     """What was left as it is does not end a launch."""
+    from tasks.host.change import Untouched
 
     def act(context: Context) -> Report | None:
         try:
@@ -200,6 +220,8 @@ def _saying(action: Action, text: str) -> Action:
 
 
 def _wishes(settings: Settings, port: int | None) -> Wishes:
+    from tasks.host.daemon_json import Wishes
+
     wanted = settings.docker
     return Wishes(
         downloads=wanted.max_concurrent_downloads,
@@ -210,11 +232,17 @@ def _wishes(settings: Settings, port: int | None) -> Wishes:
 
 def _cache(settings: Settings) -> str | None:
     """The container of the cache that is to be a mirror; None: none is."""
+    from tasks.core.imageref import HUB
+    from tasks.settings.derived import cache_container
+
     caches = (each for each in settings.registries.caches if each.upstream == HUB)
     return next((cache_container(each) for each in caches), None) if settings.docker.mirror else None
 
 
 def _registry(session: Session, name: str) -> Registry | None:
+    from tasks.clients import docker
+    from tasks.facts.registries import read
+
     out = session.programs().run(docker.inspect([name])).out
     return read(docker.inspected(out)).get(name)
 

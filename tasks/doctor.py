@@ -1,4 +1,7 @@
-"""What stands in the way of a launch, each with the command that fixes it."""
+"""`invoke doctor`: what would stop a launch, each with the command that fixes it.
+
+The exit code is 0 where nothing would stop a launch, 1 where something would, 6 without an engine.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,27 @@ import sys
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import FAILED, NO_ENGINE, OK, BadInput, LaunchError
+from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tasks.checks.facts import HostFacts
     from tasks.checks.finding import Finding, Mended, Remedy
-    from tasks.facts.facts import Facts
     from tasks.facts.host import Rights
-    from tasks.host.programs import Pins
     from tasks.process.command import Programs
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
 
 
-def doctor(session: Session, *, fix: bool, form: str) -> int:
-    """Look at everything; 0: nothing would stop a launch, 1: something would, 6: no engine. Raises `BadInput`."""
+@task("profile", "set", "engine", "context", help={"fix": "run the fixes that are safe", "format": "text or json"})
+def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  # noqa: A002 - the option's name
+    """Check the machine, the engine and the programs before anything starts."""
     from tasks.checks.examine import examine, problems
     from tasks.checks.finding import as_json, as_lines
     from tasks.view.console import out, width_of
 
-    if form not in ("text", "json"):
-        raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
+    check_format(format)
     facts = _gather(session)
     findings = examine(facts)
     mended: list[Mended] = []
@@ -36,43 +38,28 @@ def doctor(session: Session, *, fix: bool, form: str) -> int:
         if any(each.ran for each in mended):
             facts = _gather(session)
             findings = examine(facts)
-    code = _code(facts, stops=bool(problems(findings)))
-    if form == "json":
+    code = NO_ENGINE if facts.no_engine is not None else FAILED if problems(findings) else OK
+    if format == "json":
         out([as_json(findings, mended, cluster=session.name, exit_code=code)])
     else:
         out(as_lines(findings, mended, width_of(sys.stdout)))
     return code
 
 
-def stop_launch(session: Session, facts: Facts) -> None:
-    """Only what would stop a launch, from facts that are there or need no process. Raises `LaunchError`."""
-    from tasks.checks.examine import examine, problems
-    from tasks.checks.finding import Unfit
-    from tasks.checks.gather import brief
-    from tasks.facts.engine import engine
-    from tasks.facts.programs import Versions
-
-    known = session.system
-    reported = Versions(k3d=known.get("k3d"), kubectl=known.get("kubectl"), helm=known.get("helm"))
-    host = facts.host or engine(facts.programs)
-    found = problems(examine(brief(facts, host, reported=reported, minimum=_minimum(_pins(session)))))
-    if found:
-        raise Unfit(found)
-
-
 def _gather(session: Session) -> HostFacts:
     from tasks.checks.gather import gather, gather_existing
+    from tasks.host.programs import read
     from tasks.host.trust import trust
 
     settings: Settings = session.settings
-    pins = _pins(session)
+    pins = read(session.root / "config" / "pins.yaml")
     if session.options.engine == "existing":
         return gather_existing(
             settings,
             session.environ,
             session.programs(),
             state=session.state,
-            minimum=_minimum(pins),
+            minimum=pins.minimum,
             context=str(session.options.context),
         )
     return gather(
@@ -81,23 +68,12 @@ def _gather(session: Session) -> HostFacts:
         session.programs(),
         state=session.state,
         owner=session.owner,
-        minimum=_minimum(pins),
+        minimum=pins.minimum,
         k3d_version=pins.of("k3d").version,
         authorities=lambda: trust(session.environ),
         folders=_folders(session),
         online=session.rehearsal is None,
     )
-
-
-def _pins(session: Session) -> Pins:
-    from tasks.host.programs import read
-
-    return read(session.root / "config" / "pins.yaml")
-
-
-def _minimum(pins: Pins) -> dict[str, str | None]:
-    """The oldest version of each program that this project works with."""
-    return {name: pins.of(name).minimum for name in ("k3d", "kubectl", "helm")}
 
 
 def _folders(session: Session) -> BadInput | None:
@@ -142,12 +118,6 @@ def _run(finding: Finding, remedy: Remedy, rights: Rights | None, programs: Prog
     except LaunchError as error:
         return Mended(check=finding.check, command=command.paste(), ran=True, result=f"failed: {error.what}")
     return Mended(check=finding.check, command=command.paste(), ran=True, result="ran")
-
-
-def _code(facts: HostFacts, *, stops: bool) -> int:
-    if facts.no_engine is not None:
-        return NO_ENGINE
-    return FAILED if stops else OK
 
 
 def _fetch(session: Session) -> int:

@@ -1,21 +1,30 @@
-"""Remove a cluster and what was made for it, or only stop it."""
+"""`invoke down`: a cluster and what was made for it are removed, or its nodes only stopped."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from tasks import registry
 from tasks.core.errors import BadInput
-from tasks.engine.step import Step
-from tasks.facts.facts import Facts
-from tasks.facts.gather import survey
-from tasks.k3d import removal
-from tasks.run.session import Session, bounds
+from tasks.run.task import task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tasks.engine.step import Step
+    from tasks.run.session import Session
 
 
-def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
-    """Find it by exact label; the registries stay unless `purge`."""
+@task(
+    help={
+        "stop": "only stop the nodes",
+        "purge": "also remove the registries and their caches",
+        "yes": "with --engine existing: do not ask",
+    }
+)
+def down(session: Session, stop: bool = False, purge: bool = False, yes: bool = False) -> int:
+    """Delete this cluster and what was made for it; caches stay."""
     if stop and purge:
         raise BadInput(
             "--stop and --purge are asked for together",
@@ -24,30 +33,36 @@ def down(session: Session, *, stop: bool, purge: bool, yes: bool) -> int:
         )
     with session.locked():
         session.open_logs()
-        if not session.options.owns_cluster:
-            return _existing(session, yes=yes, refused="--stop" if stop else "--purge" if purge else "")
-        facts = survey(session, ())
-        if stop:
-            session.run(removal.stop_steps(facts), bounds(facts), facts=None)
-            return 0
-        found = removal.remains(facts)
-        steps = removal.steps(facts, found)
-        if purge:
-            steps = [*steps, *_purge(session, facts, tuple(step.name for step in steps))]
-        session.run(steps, bounds(facts), facts=None)
-    if session.rehearsal is not None:
+        if session.options.owns_cluster:
+            _own(session, stop=stop, purge=purge)
+        else:
+            _foreign(session, yes=yes, refused="--stop" if stop else "--purge" if purge else "")
+    if session.rehearsal is not None and not stop:
         session.rehearsal.leave()
     return 0
 
 
-def _purge(session: Session, facts: Facts, needs: tuple[str, ...]) -> list[Step]:
-    from tasks.registry import purge_steps
+def _own(session: Session, *, stop: bool, purge: bool) -> None:
+    """Remove or stop this project's cluster, found by its exact label."""
+    from dataclasses import replace
 
-    return [replace(step, needs=(*step.needs, *needs)) for step in purge_steps(session, facts)]
+    from tasks.facts.gather import survey
+    from tasks.k3d import removal
+    from tasks.run.session import bounds
+
+    facts = survey(session, ())
+    if stop:
+        session.run(removal.stop_steps(facts), bounds(facts))
+        return
+    steps = removal.steps(facts, removal.remains(facts))
+    if purge:
+        names = tuple(step.name for step in steps)
+        steps += [replace(step, needs=(*step.needs, *names)) for step in registry.purge_steps(session, facts)]
+    session.run(steps, bounds(facts))
 
 
-def _existing(session: Session, *, yes: bool, refused: str) -> int:
-    """On a cluster that is not this project's only what it created goes, and only when that is confirmed."""
+def _foreign(session: Session, *, yes: bool, refused: str) -> None:
+    """On a foreign cluster only what this project created is removed, and only when that is confirmed."""
     if refused:
         raise BadInput(
             f"{refused} has no meaning with the engine existing",
@@ -56,6 +71,7 @@ def _existing(session: Session, *, yes: bool, refused: str) -> int:
         )
     from tasks.run import leaving, uninstall
     from tasks.run.existing import existing
+    from tasks.run.session import bounds
 
     facts = existing(session, ("helm",))
     left = leaving.look(facts)
@@ -64,7 +80,6 @@ def _existing(session: Session, *, yes: bool, refused: str) -> int:
     if doing and not yes:
         _ask(session.name, doing, left.staying)
     session.run(steps, bounds(facts), facts=facts)
-    return 0
 
 
 def _ask(context: str, doing: Sequence[Step], staying: Mapping[str, str]) -> None:

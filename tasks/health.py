@@ -1,29 +1,41 @@
-"""Nodes, the API's endpoints, system services: asked at the same time until a deadline."""
+"""`invoke health`: nodes, the API's endpoints and system services, asked concurrently until a deadline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tasks.clients import docker
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
-from tasks.facts.facts import Facts
-from tasks.facts.objects import system_items
-from tasks.kube.objects import Key
-from tasks.kube.readiness import node_ready
-from tasks.kube.wait import wait_ready
-from tasks.run import components
+from tasks.run.task import task
 from tasks.settings.step_names import API_READY, START_CLUSTER, SYSTEM_READY
 
 if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
     from tasks.kube.client import Api
+    from tasks.kube.objects import Key
+    from tasks.run.session import Session
 
 TASK = "health"
 NODES, ENDPOINTS = "health: nodes are ready", "health: API endpoints"
 REPORT = "health: nodes report again"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _APPS = "apps/v1"
+
+
+@task("profile", "set", "engine", "context", ask_ahead=True)
+def health(session: Session) -> int:
+    """Ask the API's endpoints, nodes, system and base services until all are well."""
+    from tasks.run.single import run_part
+
+    return run_part(session, TASK, single_steps, lock=False, acts=False)
+
+
+def single_steps(facts: Facts) -> list[Step]:
+    """The steps of this task alone: components that nothing in a plan uses are waited for, too."""
+    from tasks.run.images import system_remembered
+
+    return list(system_remembered(facts, steps(facts, everything=True), SYSTEM_READY))
 
 
 def expected_nodes(facts: Facts) -> int | None:
@@ -39,6 +51,8 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
 
     `before`: steps that put objects into the cluster, which may use components. `everything`: also what nothing uses.
     """
+    from tasks.run import components
+
     healthy = well(facts, everything=everything)
     deadline = facts.settings.timeouts.health
     used = components.step(facts, before, everything=everything)
@@ -67,6 +81,8 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
 
 def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     """Steps of which the facts say already that nothing has to be waited for, each with the reason."""
+    from tasks.run import components
+
     live = facts.live
     if live is None:
         return {}
@@ -100,6 +116,7 @@ def reporting(facts: Facts) -> Step:
 
 def _reporting(facts: Facts) -> Action:
     """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
+    from tasks.clients import docker
 
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import poll
@@ -130,6 +147,8 @@ def _later(time: str, start: str) -> bool:
 
 
 def _nodes(facts: Facts) -> Action:
+    from tasks.kube.readiness import node_ready
+
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import watch
 
@@ -170,6 +189,9 @@ def _endpoints(facts: Facts) -> Action:
 
 def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = lambda _name: True) -> tuple[Key, ...]:
     """Workloads of kube-system that are waited for, by their names, and CoreDNS among them unless it is disabled."""
+    from tasks.facts.objects import system_items
+    from tasks.kube.objects import Key
+
     dns = [] if "coredns" in off else [Key(_APPS, "Deployment", "kube-system", "coredns")]
     there = [
         Key(each["apiVersion"], each["kind"], "kube-system", each["metadata"]["name"])
@@ -180,6 +202,9 @@ def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = la
 
 
 def _system(facts: Facts, everything: bool) -> Action:
+    from tasks.kube.wait import wait_ready
+    from tasks.run import components
+
     def act(context: Context) -> Report | None:
         from tasks.run.pulls import doubting
 

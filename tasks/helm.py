@@ -1,4 +1,4 @@
-"""Helm releases by their needs: charts come while the cluster starts, what has not changed is skipped."""
+"""`invoke helm`: releases by their needs; charts come while the cluster starts, what has not changed is skipped."""
 
 from __future__ import annotations
 
@@ -9,21 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients import helm, kubectl
+from tasks import namespaces
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import AwaitRelease, InstallRelease
-from tasks.facts.facts import Facts
-from tasks.kube.apply import line
-from tasks.kube.objects import Key, digest
-from tasks.kube.releases import LiveRelease, releases, unreadable, wanted_refs
-from tasks.kube.wait import wait_ready
-from tasks.process.command import Command, Completed
-from tasks.run.apply import ending
-from tasks.run.charts import Chart, chart_of, fetch_steps
-from tasks.run.releases import fingerprint, install_or_upgrade, is_pending, refuse_hooks, values_of
-from tasks.settings.releases import named
-from tasks.settings.schema import Release
+from tasks.run.task import task
 from tasks.settings.step_names import (
     API_READY,
     HELM,
@@ -38,12 +28,42 @@ from tasks.settings.step_names import (
 
 if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
+    from tasks.facts.facts import Facts
+    from tasks.kube.objects import Key
+    from tasks.kube.releases import LiveRelease
+    from tasks.process.command import Command, Completed
+    from tasks.run.charts import Chart
+    from tasks.run.session import Session
+    from tasks.settings.schema import Release
 
 TASK = "helm"
 
 
+@task(
+    help={"clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them"},
+    ask_ahead=True,
+)
+def helm(session: Session, clear_pending: bool = False) -> int:
+    """Install or upgrade the releases by their needs, and wait until they are ready."""
+    from tasks.run.single import run_part
+
+    session.clear_pending = clear_pending
+    return run_part(session, TASK, single_steps)
+
+
+def single_steps(facts: Facts) -> list[Step]:
+    """The steps of this task alone: with the namespaces that it needs and that are missing."""
+    from tasks.run.images import releases_remembered
+
+    homes = {release.namespace for release in facts.releases}
+    return [*namespaces.missing(facts, homes), *releases_remembered(facts, steps(facts))]
+
+
 def steps(facts: Facts) -> list[Step]:
     """Fetch, install and wait for each release."""
+    from tasks.run.charts import chart_of, fetch_steps
+    from tasks.settings.releases import named
+
     if not facts.releases:
         return []
     charts = {_key(release): chart_of(facts, release) for release in facts.releases}
@@ -67,6 +87,10 @@ def _live(facts: Facts, release: Release) -> LiveRelease | None:
 
 def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     """Why a release must be installed or upgraded; None if it need not be."""
+    from tasks.clients import helm
+    from tasks.run.apply import ending
+    from tasks.run.releases import fingerprint
+
     if facts.live is None:
         return chart.display
     live = _live(facts, release)
@@ -86,6 +110,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
 
 
 def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:
+
     found: list[Step] = []
     live = _live(facts, release)
     before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
@@ -117,11 +142,15 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
 
     What is in a namespace that is being deleted goes with it.
     """
+    from tasks.run.apply import ending
+    from tasks.run.releases import is_pending
+
     return is_pending(live) and not ending(facts, live.namespace)
 
 
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     from tasks.diagnose.command import run_command
+    from tasks.kube.releases import releases
 
     def act(context: Context) -> Report | None:
         if not facts.owns_cluster:
@@ -149,6 +178,9 @@ def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
     A rollback would set what others hold: where that is to stay, only the record of the pending revision is removed,
     and the upgrade goes on from the one before.
     """
+    from tasks.clients import helm, kubectl
+    from tasks.kube.apply import line
+
     kubeconfig, name, namespace = facts.paths.kubeconfig, release.name, release.namespace
     if live.revision == 1 or live.status == "uninstalling":
         return helm.uninstall(kubeconfig, name, namespace, release.timeout)
@@ -166,6 +198,7 @@ def _clear_own(facts: Facts, release: Release, context: Context) -> None:
     might be.
     """
     from tasks.diagnose.command import run_command
+    from tasks.kube.releases import releases
 
     if not facts.owns_cluster:
         return
@@ -193,6 +226,8 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
 
 def _server_side(facts: Facts, release: Release, context: Context) -> bool:
     """Whether Helm will use server-side apply: version 4 does, but for releases that were put in otherwise (Helm 3)."""
+    from tasks.kube.releases import releases
+
     if facts.helm_major < 4:
         return False
     live = _live(facts, release)
@@ -210,7 +245,10 @@ def _upgrade(
     force_conflicts: bool = False,
     post_renderer: PostRenderer | None = None,
 ) -> Completed:
+    from tasks.clients import helm
     from tasks.diagnose.command import run_command
+    from tasks.kube.apply import line
+    from tasks.run.releases import fingerprint, install_or_upgrade, refuse_hooks, values_of
 
     values, archive = values_of(facts, release), chart.archive(facts)
     mark = fingerprint(facts, release, chart)
@@ -245,6 +283,8 @@ def _stamp(facts: Facts, mark: str, archive: str) -> Path | None:
 
     None in a cluster of somebody else: what it serves may be another thing tomorrow.
     """
+    from tasks.kube.objects import digest
+
     if not facts.owns_cluster:
         return None
     name = digest([mark, Path(archive).name, facts.shape.image, facts.helm_version])
@@ -259,6 +299,7 @@ def _keep(stamp: Path) -> None:
 
 
 def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
+
     skip, live = None, _live(facts, release)
     notes = _notes(release, live.unreadable) if live is not None and not changed else ()
     if not release.wait:
@@ -291,6 +332,8 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
 
 
 def _waiting(facts: Facts, release: Release) -> Action:
+    from tasks.kube.wait import wait_ready
+
     def act(context: Context) -> Report | None:
         from tasks.run.pulls import doubting
 
@@ -308,6 +351,8 @@ def _workloads(facts: Facts, release: Release) -> tuple[tuple[Key, ...], str]:
 
     And what of that manifest cannot be read.
     """
+    from tasks.kube.releases import releases, unreadable, wanted_refs
+
     manifest = facts.outputs.manifests.get(_key(release))
     if manifest is not None:
         return wanted_refs(manifest, release.namespace), unreadable(manifest)

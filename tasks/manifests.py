@@ -1,4 +1,4 @@
-"""Base resources, and the user's own manifests after them."""
+"""`invoke manifests`: base resources, and the user's own manifests after them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tasks import namespaces
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Facts
-from tasks.kube.apply import split
-from tasks.kube.objects import Key, key
-from tasks.run.apply import apply_step, difference
-from tasks.run.desired import NODE_LOCAL_DNS, STORAGE, base_objects, is_foreign, is_unchanged_namespace, user_objects
-from tasks.run.quotas import counted_step
-from tasks.settings.releases import named
+from tasks.run.task import task
 from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY, done_name, install_name, ready_name
 
 if TYPE_CHECKING:
-    pass
+    from tasks.facts.facts import Facts
+    from tasks.kube.objects import Key
+    from tasks.run.session import Session
 
 TASK = "manifests"
 LEFT_OUT = "manifests: base resources that are left out"
@@ -29,8 +26,25 @@ _MAKERS = frozenset(
 """Kinds of objects that may bring kinds, or answer for webhooks, some time after they are applied."""
 
 
+@task(ask_ahead=True)
+def manifests(session: Session) -> int:
+    """Apply the base resources and your own manifests."""
+    from tasks.run.single import run_part
+
+    return run_part(session, TASK, single_steps)
+
+
+def single_steps(facts: Facts) -> list[Step]:
+    """The steps of this task alone: with the namespaces that it needs and that are missing."""
+    from tasks.run.desired import user_namespaces
+
+    return [*namespaces.missing(facts, {*facts.settings.namespaces, *user_namespaces(facts)}), *steps(facts)]
+
+
 def _left_out(facts: Facts) -> str:
     """Base resources that are switched on, and do not go into a cluster that is not this project's."""
+    from tasks.run.desired import NODE_LOCAL_DNS, STORAGE, is_foreign
+
     if facts.owns_cluster:
         return ""
     wanted = facts.settings.manifests
@@ -44,6 +58,8 @@ def _left_out(facts: Facts) -> str:
 
 def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The user's own by the releases that their files need; those that need none first."""
+    from tasks.kube.objects import key
+
     needs: dict[Key, tuple[str, ...]] = {}
     for file in facts.settings.manifests.files:
         for each in facts.own_objects([file.path]) if file.needs else ():
@@ -60,6 +76,12 @@ def steps(facts: Facts) -> list[Step]:
     What the rest needs of releases may come while it is applied: see `tasks.run.sending`. Files that name their
     `needs` are applied after these, each group by a step of its own.
     """
+    from tasks.kube.apply import split
+    from tasks.run.apply import apply_step, difference
+    from tasks.run.desired import base_objects, is_unchanged_namespace, user_objects
+    from tasks.run.quotas import counted_step
+    from tasks.settings.releases import named
+
     resources = base_objects(facts)
     found = [apply_step(facts, BASE, TASK, resources, needs=(API_READY, NAMESPACES))]
     quotas = tuple(each for each in resources if each["kind"] == "ResourceQuota")
@@ -102,14 +124,17 @@ def steps(facts: Facts) -> list[Step]:
 
 def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool) -> Step:
     """One that awaits what is being installed meanwhile."""
+    from tasks.run.apply import apply_step
+
     step = apply_step(facts, name, TASK, objects, needs=needs, more_to_come=brings)
     names = [part for release in facts.releases for part in (install_name(release), ready_name(release))]
     return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM_READY), wait=True)
 
 
 def _served(facts: Facts, crds: list[dict[str, Any]]) -> Action:
+    from tasks.kube.objects import Key
+
     def act(context: Context) -> Report | None:
-        from tasks.kube.objects import Key
         from tasks.kube.wait import wait_ready
 
         refs = [

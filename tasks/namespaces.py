@@ -1,24 +1,42 @@
-"""All namespaces at once: the configured ones, and those that releases name."""
+"""`invoke namespaces`: the configured namespaces at once, and those that releases and secrets name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.facts import Facts
-from tasks.kube.objects import deletion_blockers
-from tasks.run.apply import apply_step, ending
-from tasks.run.desired import desired_namespaces, is_foreign
+from tasks.run.task import task
 from tasks.settings.step_names import API_READY, NAMESPACES
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.run.session import Session
 
 TASK = "namespaces"
 GONE = "namespaces: those being deleted are gone"
 THEIRS = "namespaces: left as they are"
 
 
+@task(ask_ahead=True)
+def namespaces(session: Session) -> int:
+    """Create all namespaces at once."""
+    from tasks.run.single import run_part
+
+    return run_part(session, TASK, steps)
+
+
+def missing(facts: Facts, only: Collection[str]) -> list[Step]:
+    """The steps that create those of these namespaces that a single task needs and that are missing or changed."""
+    return [step for step in steps(facts, only) if step.skip is None] if only else []
+
+
 def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
     """One server-side apply of those that are missing or changed; first what is being deleted must be gone."""
+    from tasks.run.apply import apply_step, ending
+    from tasks.run.desired import desired_namespaces, is_foreign
+
     objects = desired_namespaces(facts, only)
     theirs = [each for each in objects if is_foreign(facts, each["metadata"]["name"])]
     ours = [each for each in objects if each not in theirs]
@@ -37,6 +55,7 @@ def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
 
 def _gone(facts: Facts, going: Sequence[str]) -> Step:
     """What goes into a namespace that is being deleted is refused."""
+    from tasks.kube.objects import deletion_blockers
 
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import poll

@@ -1,64 +1,74 @@
-"""`invoke plan`: the same plan that `up` would run, shown."""
+"""`invoke plan`: the plan that `up` would run, shown."""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks import up
 from tasks.core.errors import BadInput
-from tasks.engine.step import Bounds, Step
-from tasks.facts.cluster import Presence
-from tasks.facts.facts import Facts
-from tasks.facts.gather import survey
-from tasks.host.fetching import fetch_plan
-from tasks.k3d import removal
-from tasks.k3d.ports import anew, choosers
-from tasks.k3d.recorded import differences
-from tasks.run.launch import launch
-from tasks.run.session import Session, bounds
-from tasks.settings.step_names import HELM
-from tasks.up import parts_of, refuse_options
+from tasks.run.task import task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.engine.step import Bounds, Step
+    from tasks.facts.facts import Facts
     from tasks.rehearsal.what_if import WhatIf
+    from tasks.run.session import Session
 
 
-def show(
+@task(
+    "profile",
+    "set",
+    "engine",
+    "context",
+    help={
+        "format": "text, json, mermaid or dot",
+        "recreate": "as `up --recreate` would do",
+        "clear_pending": "as `up --clear-pending` would do",
+        "line": "expected on a line of this rate, such as 20Mbit",
+        "cores": "expected on so many processors",
+        "no_cache": "expected if no image were there yet",
+        "timing": "expected by the times of config/rehearsal/NAME.yaml",
+    },
+)
+def plan(
     session: Session,
-    *,
-    form: str,
-    recreate: bool,
+    format: str = "text",  # noqa: A002 - the option's name
+    recreate: bool = False,
     line: str = "",
     cores: str = "",
     no_cache: bool = False,
     timing: str = "",
+    clear_pending: bool = False,
 ) -> int:
-    """Text, JSON, Mermaid or DOT; what is expected under other circumstances, if any is given. Raises `BadInput`."""
+    """Show what `up` would do, step by step, and why. Changes nothing."""
     from tasks.engine.history import history_file, load
+    from tasks.facts.gather import survey
     from tasks.rehearsal.what_if import what_if
+    from tasks.run.session import bounds
     from tasks.view import plan as view
     from tasks.view.console import out, width_of
 
-    if form not in view.FORMATS:
+    session.clear_pending = clear_pending
+    if format not in view.FORMATS:
         raise BadInput(
-            f"--format is '{form}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
+            f"--format is '{format}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
         )
     asked = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
-    refuse_options(session, recreate=recreate)
-    facts = survey(session, parts_of(session))
+    up.refuse_options(session, recreate=recreate)
+    facts = survey(session, up.parts_of(session))
     steps = planned(session, facts, recreate=recreate)
-    history = load(history_file(session.environ), session.options.engine)
-    limits = bounds(facts)
     if asked.asked:
-        return _predict(session, asked, steps, facts, form=form)
-    if form == "text":
-        out(view.text(steps, history, limits, width=width_of(sys.stdout)))
+        return _predict(session, asked, steps, facts, form=format)
+    history = load(history_file(session.environ), session.options.engine)
+    if format == "text":
+        out(view.text(steps, history, bounds(facts), width=width_of(sys.stdout)))
         out(_notes(facts, recreate=recreate))
     else:
-        out(view.FORMATS[form](steps, history, limits))
+        out(view.FORMATS[format](steps, history, bounds(facts)))
     return 0
 
 
@@ -83,7 +93,11 @@ def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], facts: Fact
 
 def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
     """More processors make a wider pool, unless its width is set."""
+    import math
+
     from tasks.facts.machine import size
+    from tasks.run.session import bounds
+    from tasks.settings.step_names import HELM
 
     limits = bounds(facts)
     if asked.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:
@@ -94,11 +108,15 @@ def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
 
 def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
     """The steps of `up`, as far as the facts tell: programs that are missing first."""
+    from tasks.host.fetching import fetch_plan
+    from tasks.k3d import removal
+    from tasks.k3d.ports import anew, choosers
+
     before: list[Step] = []
     if recreate and facts.cluster.nodes:
         before = removal.steps(facts, removal.remains(facts))
         facts = anew(facts)
-    steps = launch(facts, parts_of(session), choosers(facts))
+    steps = up.steps(facts, choosers(facts))
     if before:
         steps = removal.before(before, steps)
     fetched = [step for step in fetch_plan(session) if step.skip is None]
@@ -108,7 +126,10 @@ def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
 
 def _notes(facts: Facts, *, recreate: bool) -> list[str]:
     """What a table of steps does not say."""
-    if facts.engine == "existing" or recreate:
+    from tasks.facts.cluster import Presence
+    from tasks.k3d.recorded import differences
+
+    if not facts.owns_cluster or recreate:
         return []
     notes = []
     presence = facts.cluster.presence

@@ -1,21 +1,38 @@
-"""Images that the engine itself will ask for, pulled at the same time."""
+"""`invoke prepull`: images that the engine itself will ask for, pulled concurrently."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from tasks.clients import docker
 from tasks.core.errors import LaunchError
-from tasks.core.units import megabytes
-from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import PullImage
-from tasks.facts.facts import Facts
-from tasks.process.command import CommandFailed, DeadlinePassed
+from tasks.run.task import task
 from tasks.settings.step_names import DOWNLOAD, pull_name
 
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.run.session import Session
+
 TASK = "prepull"
+
+
+@task("profile", "set", "engine", "keep_going", ask_ahead=True)
+def prepull(session: Session) -> int:
+    """Pull the images that the engine will ask for, at the same time."""
+    from tasks.run.single import run_part
+
+    return run_part(session, TASK, single_steps, lock=False, shared=True)
+
+
+def single_steps(facts: Facts) -> list[Step]:
+    """The steps of this task alone: images come through caches that run."""
+    from tasks.run.images import sources
+
+    running = {name for name, each in facts.registries.items() if each.running}
+    return steps(facts, caches={image: each for image, each in sources(facts).items() if each[0] in running})
 
 
 def only_listed(facts: Facts) -> frozenset[str]:
@@ -64,11 +81,14 @@ def steps(
 
 
 def _work(facts: Facts, image: str, brought: int = 0) -> PullImage:
+
     return PullImage(image=image, node=image == facts.shape.image, bytes=brought)
 
 
 def _pull(facts: Facts, image: str, cache: str | None) -> Action:
     """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
+    from tasks.core.units import megabytes
+    from tasks.process.command import CommandFailed
 
     def act(context: Context) -> Report | None:
         try:
@@ -91,6 +111,8 @@ def _pull(facts: Facts, image: str, cache: str | None) -> Action:
 
 def _other_platform(facts: Facts, image: str, context: Context) -> str:
     """The platform of an image that was pulled, if it is not the engine's: docker only warns of it."""
+    from tasks.clients import docker
+
     if not facts.platform:
         return ""
     out = facts.programs.run(docker.images([image]), context, quiet=True).out
@@ -112,6 +134,9 @@ def _unfit(facts: Facts, image: str, other: str) -> LaunchError:
 
 def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
     """Layers that were pulled, each by the beginning of its digest."""
+    from tasks.clients import docker
+    from tasks.diagnose.command import run_command
+
     layers = _Layers(context)
     run_command(
         facts.programs,
@@ -124,7 +149,10 @@ def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
 
 def _through(facts: Facts, image: str, cache: str, context: Context) -> int | None:
     """Bytes that came, 0 if nobody tells; None: it could not be pulled through that cache."""
+    from tasks.clients import docker
     from tasks.core.imageref import parse
+    from tasks.diagnose.command import run_command
+    from tasks.process.command import CommandFailed, DeadlinePassed
     from tasks.run.images import layers_of, local, port_of, remember_size
 
     port = port_of(facts, cache)

@@ -6,36 +6,44 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from tasks.clients import docker
+from tasks import docker_tune, prepull
 from tasks.core.errors import LaunchError
-from tasks.core.lock import held
-from tasks.diagnose.command import run_command
-from tasks.docker_tune import unmirrored
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.facts import Facts
-from tasks.facts.gather import survey
-from tasks.facts.owner import read as owner_of
-from tasks.facts.registries import PUSH, Registry
-from tasks.facts.registries import registries as registries_of
-from tasks.k3d.lease import Leases
-from tasks.k3d.registry_container import lock
-from tasks.process.command import Command
-from tasks.run.part import part
-from tasks.run.registries import TASK
-from tasks.run.session import Session, bounds
+from tasks.run.task import task
+from tasks.settings.step_names import pull_name
 
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.facts.registries import Registry
+    from tasks.run.session import Session
+
+TASK = "registry"
 _PATIENCE = 10.0
 """Seconds that a launch of this user may be making a registry."""
 
 
-def registries(session: Session, *, purge: bool, status: bool) -> int:
-    """Start what is missing; `status` only looks, `purge` removes."""
+@task(
+    "profile",
+    "set",
+    "engine",
+    "keep_going",
+    "wait_lock",
+    help={"purge": "remove the registries with all that they keep", "status": "size and hit rate of each"},
+)
+def registry(session: Session, purge: bool = False, status: bool = False) -> int:
+    """Start the push registry and the pull-through caches."""
+    from tasks.core.lock import held
+    from tasks.facts.gather import survey
+    from tasks.k3d.registry_container import lock
+    from tasks.run.session import bounds
+    from tasks.run.single import run_part
+
     if status:
         return _show(survey(session, (), shared=True))
     if not purge:
-        return part_of_registry(session)
+        return run_part(session, TASK, steps, shared=True)
     with held(lock(session.state / "clusters"), TASK, _PATIENCE):
         session.open_logs()
         facts = survey(session, (), shared=True)
@@ -43,19 +51,29 @@ def registries(session: Session, *, purge: bool, status: bool) -> int:
     return 0
 
 
-def part_of_registry(session: Session) -> int:
-    """The registries with the image that they need."""
-    return part(session, "registry")
+def steps(facts: Facts) -> list[Step]:
+    """The registries, with the image that they need."""
+    from tasks.k3d.ports import choosers
+    from tasks.run import registries
+
+    found: list[Step] = []
+    if registries.missing(facts):
+        image = pull_name(facts.settings.registries.image)
+        found += [step for step in prepull.steps(facts) if step.name == image and step.skip is None]
+    return [*found, *registries.steps(facts, choosers(facts).free_port, required=True)]
 
 
 def purge_steps(session: Session, facts: Facts) -> list[Step]:
     """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
+    from tasks.clients import docker
+    from tasks.k3d.lease import Leases
+
     found = {name: each for name, each in facts.registries.items() if each.ours}
     alone = session.options.task == "registry"
     _refuse_attached(found, facts.name, stays=alone and bool(facts.cluster.nodes))
     Leases(facts.programs).refuse_users()
     volumes = facts.programs.run(docker.volumes(docker.CACHE_LABEL)).out.split()
-    before = unmirrored(facts)
+    before = docker_tune.unmirrored(facts)
     return [
         *before,
         Step(
@@ -84,6 +102,13 @@ def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -
 
 def _removing(facts: Facts, *, alone: bool) -> Action:
     """Look again at the moment of removal: launches of other users may have begun since, and no file lock is theirs."""
+    from tasks.clients import docker
+    from tasks.core.lock import held
+    from tasks.diagnose.command import run_command
+    from tasks.facts.owner import read as owner_of
+    from tasks.facts.registries import registries as registries_of
+    from tasks.k3d.lease import Leases
+    from tasks.k3d.registry_container import lock
 
     def act(context: Context) -> Report | None:
         programs = facts.programs
@@ -108,6 +133,8 @@ def _removing(facts: Facts, *, alone: bool) -> Action:
 
 
 def _show(facts: Facts) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
     from tasks.view.console import out, width_of
     from tasks.view.table import table
 
@@ -135,6 +162,8 @@ def _show(facts: Facts) -> int:
 
 
 def _size(facts: Facts, each: Registry) -> str:
+    from tasks.clients import docker
+
     if not each.running:
         return "unknown"
     words = facts.programs.run(docker.disk(each.name)).out.split()
@@ -146,6 +175,10 @@ def _rate(facts: Facts, each: Registry) -> str:
 
     Version 2 counts every layer that it hands out as a hit, and both versions count those that it had to fetch.
     """
+    from tasks.clients import docker
+    from tasks.facts.registries import PUSH
+    from tasks.process.command import Command
+
     if each.upstream == PUSH:
         return "no cache"
     if not each.running:

@@ -1,39 +1,54 @@
-"""`invoke rehearse`: `up` on the embedded engine, under other circumstances where that is asked for."""
+"""`invoke rehearse`: `up` on the embedded engine, under other conditions where options name them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from tasks.run.task import task
+from tasks.up import launch
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
 
 
+@task(
+    "profile",
+    "set",
+    "keep_going",
+    "wait_lock",
+    engine="rehearsal",
+    help={
+        "time_scale": "factor of all times: 1 as recorded, 0 without any waiting",
+        "line": "as on a line of this rate, such as 20Mbit",
+        "cores": "as on so many processors",
+        "no_cache": "as if no image were there yet",
+        "timing": "times of config/rehearsal/NAME.yaml (default: default)",
+        "learn": "make the times of --timing from this recorded run of `up`; can be given again",
+        "fault": "what is to fail: NAME[=TARGET][,after=S][,times=N]; can be given again",
+        "recreate": "make the rehearsed cluster anew",
+        "rollback": "if it fails, remove what this run made",
+    },
+)
 def rehearse(
     session: Session,
-    *,
-    time_scale: str,
-    line: str,
-    cores: str,
-    no_cache: bool,
-    timing: str,
-    fault: Sequence[str],
-    learn: Sequence[str],
-    recreate: bool,
-    rollback: bool,
+    time_scale: str = "",
+    line: str = "",
+    cores: str = "",
+    no_cache: bool = False,
+    timing: str = "",
+    fault: list[str] = [],  # noqa: B006 - invoke asks for a list
+    learn: list[str] = [],  # noqa: B006
+    recreate: bool = False,
+    rollback: bool = False,
 ) -> int:
-    """Bring up a rehearsed environment; or, of recorded launches, `learn` how long things take.
-
-    Raises what `up` raises, and `BadInput` for options.
-    """
+    """Rehearse `up` without Docker and network: stand-ins, with times of real launches."""
     from tasks.rehearsal.what_if import what_if
-    from tasks.up import up
 
     if learn:
-        from tasks.rehearsal.learning import learn as from_records
+        from tasks.rehearsal.learning import learn as learn_times
 
-        return from_records(session, learn, timing)
+        return learn_times(session, learn, timing)
     asked = what_if(cores=cores, line=line, no_cache=no_cache, time_scale=time_scale, timing=timing, faults=fault)
     assert session.rehearsal is not None  # the task's engine is `rehearsal`
-    return up(replace(session, rehearsal=session.rehearsal.ask(asked)), recreate=recreate, rollback=rollback)
+    return launch(replace(session, rehearsal=session.rehearsal.ask(asked)), recreate=recreate, rollback=rollback)

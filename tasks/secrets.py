@@ -1,17 +1,39 @@
-"""Each secret in each of its namespaces, from environment, file or command."""
+"""`invoke secrets`: each secret in each of its namespaces, from environment, file or command."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from tasks import namespaces
 from tasks.engine.step import Step
-from tasks.facts.facts import Facts
-from tasks.run.apply import apply_step
+from tasks.run.task import task
 from tasks.settings.step_names import API_READY, NAMESPACES, SECRETS
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.run.session import Session
 
 TASK = "secrets"
 
 
+@task(ask_ahead=True)
+def secrets(session: Session) -> int:
+    """Put each secret into each of its namespaces."""
+    from tasks.run.single import run_part
+
+    return run_part(session, TASK, single_steps)
+
+
+def single_steps(facts: Facts) -> list[Step]:
+    """The steps of this task alone: with the namespaces that it needs and that are missing."""
+    homes = {each["metadata"]["namespace"] for each in facts.secrets}
+    return [*namespaces.missing(facts, homes), *steps(facts)]
+
+
 def steps(facts: Facts) -> list[Step]:
     """One apply for those that are missing or changed; a step that says why for each that has no value."""
+    from tasks.run.apply import apply_step
+
     left_out = [Step(name=f"secrets: leave out {name}", task=TASK, skip=why) for name, why in facts.secrets_left_out]
     if not facts.secrets and left_out:
         return left_out

@@ -1,22 +1,41 @@
-"""What stands now against what is configured."""
+"""`invoke status`: what exists against what is configured.
+
+The exit code is 0 for a cluster that is as configured, 3 for a stopped one, 4 where there is none, 5 for drift.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tasks.core.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
-from tasks.facts.cluster import Presence
-from tasks.facts.facts import Facts
-from tasks.facts.gather import survey
-from tasks.k3d import kubeconfig
-from tasks.k3d.ports import choosers
-from tasks.k3d.recorded import differences
-from tasks.run import components
-from tasks.run.launch import launch
-from tasks.run.session import Session
-from tasks.up import parts_of
+from tasks import up
+from tasks.core.errors import ABSENT, DRIFTED, OK, STOPPED
+from tasks.run.task import check_format, task
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.run.session import Session
+
+
+@task("profile", "set", "engine", "context", help={"format": "text or json"})
+def status(session: Session, format: str = "text") -> int:  # noqa: A002 - the option's name
+    """Compare what stands with what is configured; the exit code tells."""
+    from tasks.facts.gather import survey
+    from tasks.view.console import out, width_of
+    from tasks.view.table import table
+
+    check_format(format)
+    facts = survey(session, up.parts_of(session))
+    rows, code = judge(facts, session.name)
+    if format == "json":
+        document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
+        out([json.dumps(document, indent=1)])
+    else:
+        cells = [[row.what, row.state, row.detail] for row in rows]
+        out(table(cells, head=("what", "state", "detail"), width=width_of(sys.stdout)))
+    return code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,29 +47,16 @@ class Row:
     detail: str = ""
 
 
-def status(session: Session, *, form: str) -> int:
-    """Show it; the exit code says it in one number: 0 as configured, 3 stopped, 4 absent, 5 drifted."""
-    from tasks.view.console import out, width_of
-    from tasks.view.table import table
-
-    if form not in ("text", "json"):
-        raise BadInput(f"--format is '{form}'", why="there are two", fix="use text or json")
-    facts = survey(session, parts_of(session))
-    rows, code = judge(session, facts)
-    if form == "json":
-        document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
-        out([json.dumps(document, indent=1)])
-    else:
-        cells = [[row.what, row.state, row.detail] for row in rows]
-        out(table(cells, head=("what", "state", "detail"), width=width_of(sys.stdout)))
-    return code
-
-
-def judge(session: Session, facts: Facts) -> tuple[list[Row], int]:
+def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     """Rows and exit code. A step that `up` would run is what is not as configured."""
+    from tasks.facts.cluster import Presence
+    from tasks.k3d import kubeconfig
+    from tasks.k3d.ports import choosers
+    from tasks.k3d.recorded import differences
+    from tasks.run import components
+
     presence = facts.cluster.presence
-    name = session.name
-    if facts.engine != "existing":
+    if facts.owns_cluster:
         if presence in (Presence.ABSENT, Presence.INCOMPLETE):
             why = "" if presence is Presence.ABSENT else "its creation was not completed"
             return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up makes it")], ABSENT
@@ -58,10 +64,9 @@ def judge(session: Session, facts: Facts) -> tuple[list[Row], int]:
             down = [node.condition for node in facts.cluster.nodes if not node.running]
             return [Row(what=f"cluster {name}", state="stopped", detail=", ".join(down))], STOPPED
     rows = [_cluster(facts, name)]
-    differs = differences(facts)
-    rows += [Row(what="setting", state="changed", detail=text) for text in differs]
+    rows += [Row(what="setting", state="changed", detail=text) for text in differences(facts)]
     rows += _starting(facts)
-    for step in launch(facts, parts_of(session), choosers(facts)):
+    for step in up.steps(facts, choosers(facts)):
         if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
             continue
         waits = "starting" if step.name == components.IN_USE else "not as configured"
@@ -72,6 +77,8 @@ def judge(session: Session, facts: Facts) -> tuple[list[Row], int]:
 
 def _starting(facts: Facts) -> list[Row]:
     """Components that become ready by themselves: no drift."""
+    from tasks.run import components
+
     if facts.live is None:
         return []
     late = components.starting(facts.live, components.waited_for(facts))
@@ -79,7 +86,7 @@ def _starting(facts: Facts) -> list[Row]:
 
 
 def _cluster(facts: Facts, name: str) -> Row:
-    if facts.engine == "existing":
+    if not facts.owns_cluster:
         return Row(what=f"context {name}", state="ok", detail="its API answers")
     ports = facts.ports
     published = (

@@ -6,18 +6,23 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from invoke.tasks import Task
+
+from tasks import cluster, up
 from tasks.clients import docker
 from tasks.core.paths import ClusterPaths
-from tasks.engine.graph import check
+from tasks.engine.graph import check, fitted
 from tasks.engine.step import Cancel, Context, Report, Step
 from tasks.facts.cluster import ClusterState, ContainerState, Node, Presence
 from tasks.facts.facts import Facts, Ports, Shape
 from tasks.facts.network import network
 from tasks.facts.objects import Live
+from tasks.k3d.ports import Choosers
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
 from tasks.run.session import Session
@@ -151,6 +156,22 @@ def act(step: Step, **changes: Any) -> Report:
     """Let a step act once."""
     assert step.skip is None, f"{step.name} is skipped: {step.skip}"
     return step.action(context(step.name, **changes)) or Report()
+
+
+def call(task: Task[Any], session: Session, **options: Any) -> int:
+    """Run a task's own function, with its options' defaults; its exit code."""
+    return int(cast("Any", task.body).__wrapped__(session, **options) or 0)
+
+
+def launch(facts: Facts, parts: Sequence[str], choosers: Choosers) -> list[Step]:
+    """The plan of `up`, `cluster`, or of a single task; ("cluster",): of a cluster that the same call has started."""
+    if "helm" in parts and len(parts) > 1:
+        return up.steps(facts, choosers)
+    if "cluster" in parts:
+        return cluster.steps(facts, choosers, started="prepull" not in parts)
+    (part,) = parts
+    module = import_module(f"tasks.{part}")
+    return fitted(getattr(module, "single_steps", module.steps)(facts))
 
 
 def by_name(steps: Sequence[Step]) -> dict[str, Step]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config import configuration
+from tasks.config import config
 from tasks.core.errors import BadInput
 from tasks.run.session import Session, begin
 from tasks.run.task import Options
 from tests import given
+from tests.given import call
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
 
 
 def test_text_tells_each_value_and_who_set_it(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    assert configuration(session, form="text", only="") == 0
+    assert call(config, session, format="text", only="") == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[2:]}
     assert rows["cluster.agents"][:2] == ["3", "--set"]
     assert rows["cluster.name"][0] == "mine"
@@ -32,7 +33,7 @@ def test_text_tells_each_value_and_who_set_it(session: Session, capsys: pytest.C
 
 
 def test_json_is_one_document(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    assert configuration(session, form="json", only="cluster.a") == 0
+    assert call(config, session, format="json", only="cluster.a") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["settings"]["cluster.agents"]["value"] == 3
     assert all(path.startswith("cluster.a") for path in told["settings"])
@@ -41,9 +42,9 @@ def test_json_is_one_document(session: Session, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_path_that_does_not_exist_is_bad_input(session: Session, form: str) -> None:
     with pytest.raises(BadInput, match=r"no setting begins with 'cluster\.wings'"):
-        configuration(session, form=form, only="cluster.wings")
+        call(config, session, format=form, only="cluster.wings")
 
 
 def test_another_format_is_bad_input(session: Session) -> None:
     with pytest.raises(BadInput, match="--format is 'yaml'"):
-        configuration(session, form="yaml", only="")
+        call(config, session, format="yaml", only="")

@@ -27,6 +27,7 @@ from tasks.run.task import Options
 from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
 from tests.given import act, by_name, facts, session, settings
+from tests.given import call as run
 from tests.kept import HUB, ports, there
 from tests.programs import Answer, FakePrograms
 from tests.tune.dockerd import Dockerd, running
@@ -260,9 +261,8 @@ CACHE = {
 
 
 def call(tmp_path: Path, programs: FakePrograms, *, undo: bool = False, **more: Any) -> int:
-    return tuning.docker_tune(
-        session(tmp_path, programs, task="docker-tune", settings=wanted(tune="off", **more)), undo=undo
-    )
+    made = session(tmp_path, programs, task="docker-tune", settings=wanted(tune="off", **more))
+    return run(tuning.docker_tune, made, undo=undo)
 
 
 def test_merged_and_given_back(tmp_path: Path, well: Dockerd) -> None:
@@ -377,8 +377,8 @@ def test_an_unknown_answer_of_the_cache_is_no_mirror(tmp_path: Path, well: Docke
 
 def test_a_launch_begins_with_it_and_a_part_does_not(tmp_path: Path, engine: Dockerd) -> None:
     from tasks.k3d.ports import Choosers
-    from tasks.run.launch import launch
     from tasks.settings.step_names import PARTS
+    from tests.given import launch
 
     made = given(tmp_path, engine, cache=hub())
     chooser = Choosers(next_ports=lambda each, _told: each, free_port=ports(5051))

@@ -15,16 +15,18 @@ from invoke.exceptions import Exit
 from tasks.checks.finding import Finding, Level, Remedy, Unfit
 from tasks.core.errors import BadInput, NoEngine
 from tasks.core.paths import ClusterPaths
-from tasks.doctor import doctor, mend, stop_launch
+from tasks.doctor import doctor, mend
 from tasks.facts import host, ports
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
 from tasks.facts.facts import Facts, Ports, Shape
 from tasks.facts.host import Inotify, Rights
 from tasks.host import fetching
+from tasks.run.bring import refuse_unfit
 from tasks.settings.schema import Settings
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
 from tests.facts.fake import Answer, FakePrograms
+from tests.given import call
 
 DOWN = Answer(err="Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", code=1)
 
@@ -48,8 +50,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
 
-def look(call: FakeSession, capsys: pytest.CaptureFixture[str], *, fix: bool = False) -> tuple[int, dict[str, Any]]:
-    code = doctor(call, fix=fix, form="json")
+def look(made: FakeSession, capsys: pytest.CaptureFixture[str], *, fix: bool = False) -> tuple[int, dict[str, Any]]:
+    code = call(doctor, made, fix=fix, format="json")
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert document["exit_code"] == code
     return code, document
@@ -67,7 +69,7 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor(session(tmp_path, FakePrograms(answers=answers())), fix=False, form="text") == 0
+    assert call(doctor, session(tmp_path, FakePrograms(answers=answers())), format="text") == 0
     shown = capsys.readouterr().out
     assert shown.startswith("check ")
     assert shown.endswith("nothing here would stop a launch\n")
@@ -93,7 +95,7 @@ def test_no_engine_is_exit_code_6_and_the_rest_is_still_told(
 def test_a_wrong_form_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers())
     with pytest.raises(BadInput, match="--format is 'yaml'"):
-        doctor(session(tmp_path, programs), fix=False, form="yaml")
+        call(doctor, session(tmp_path, programs), format="yaml")
     assert programs.asked == []
 
 
@@ -197,7 +199,7 @@ def ready(tmp_path: Path, programs: FakePrograms) -> FakeSession:
 
 def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     programs = FakePrograms(answers=answers())
-    stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
+    refuse_unfit(ready(tmp_path, programs), facts(programs, tmp_path))
     assert programs.lines == ["docker info --format {{json .}}"]
     assert capsys.readouterr() == ("", "")
 
@@ -212,7 +214,7 @@ def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.
 def test_what_would_fail_is_told_before_it_begins(info: dict[str, Any], told: str, tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers(**info))
     with pytest.raises(Unfit) as caught:
-        stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
+        refuse_unfit(ready(tmp_path, programs), facts(programs, tmp_path))
     assert caught.value.what.startswith(told)
     assert caught.value.fix
     assert caught.value.status == 1
@@ -220,7 +222,7 @@ def test_what_would_fail_is_told_before_it_begins(info: dict[str, Any], told: st
 
 def test_what_only_slows_a_launch_does_not_stop_it(tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers(MemTotal=2**30, NCPU=1, IPv4Forwarding=False, Driver="vfs"))
-    stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
+    refuse_unfit(ready(tmp_path, programs), facts(programs, tmp_path))
 
 
 def test_a_program_that_is_too_old_after_fetching_stops_it(tmp_path: Path) -> None:
@@ -228,13 +230,13 @@ def test_a_program_that_is_too_old_after_fetching_stops_it(tmp_path: Path) -> No
     call = ready(tmp_path, programs)
     call.system["helm"] = "v3.12.0"
     with pytest.raises(Unfit, match=r"helm v3\.12\.0 is too old"):
-        stop_launch(call, facts(programs, tmp_path))
+        refuse_unfit(call, facts(programs, tmp_path))
 
 
 def test_an_engine_that_went_away_is_its_own_error(tmp_path: Path) -> None:
     programs = FakePrograms(answers={**answers(), "docker info": DOWN})
     with pytest.raises(NoEngine):
-        stop_launch(ready(tmp_path, programs), facts(programs, tmp_path))
+        refuse_unfit(ready(tmp_path, programs), facts(programs, tmp_path))
 
 
 SYSCTL = Remedy(argv=("sysctl", "-w", "fs.inotify.max_user_instances=512"))

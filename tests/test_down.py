@@ -13,6 +13,7 @@ from tasks.core.lock import Held, held
 from tasks.down import down
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY, environment
+from tests.given import call
 from tests.given_direct import DirectApi
 from tests.given_engine import ME, OTHER, Machine
 from tests.given_live import created, deployment, node, obj, stored
@@ -29,7 +30,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def take(machine: Machine, **options: Any) -> int:
     own = {name: options.pop(name, False) for name in ("stop", "purge", "yes")}
-    return down(machine.session("down", **options), **own)
+    return call(down, machine.session("down", **options), **own)
 
 
 def test_the_cluster_goes_and_the_registries_stay(machine: Machine) -> None:

@@ -14,9 +14,9 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
 from tasks.run.desired import base_objects, user_objects
-from tasks.run.launch import launch
 from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY
 from tests import given
+from tests.given import launch
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, Object, created, eager, holding, named, obj, reached
 from tests.programs import FakePrograms

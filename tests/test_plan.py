@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.plan import show
+from tasks.plan import plan as task
 from tasks.up import up
 from tests import given
+from tests.given import call
 from tests.given_engine import SMALL, Machine
 from tests.given_live import obj
 from tests.programs import Answer
@@ -26,7 +27,7 @@ def plan(machine: Machine, capsys: pytest.CaptureFixture[str], form: str = "json
     """What is shown; as a document, if it is one."""
     recreate = options.pop("recreate", False)
     capsys.readouterr()
-    assert show(machine.session("plan", **options), form=form, recreate=recreate) == 0
+    assert call(task, machine.session("plan", **options), format=form, recreate=recreate) == 0
     out = capsys.readouterr().out
     return json.loads(out) if form == "json" else out
 
@@ -49,7 +50,7 @@ def test_a_plan_is_shown_in_four_forms_and_changes_nothing(
 ) -> None:
     machine.images = False
     capsys.readouterr()
-    show(machine.session("plan"), form=form, recreate=False)
+    call(task, machine.session("plan"), format=form, recreate=False)
     out = capsys.readouterr().out
     assert all(text in out for text in holds)
     assert machine.acted == []
@@ -59,28 +60,28 @@ def test_a_plan_is_shown_in_four_forms_and_changes_nothing(
 
 def test_another_form_is_bad_input(machine: Machine) -> None:
     with pytest.raises(BadInput, match="--format is 'svg'") as caught:
-        show(machine.session("plan"), form="svg", recreate=False)
+        call(task, machine.session("plan"), format="svg", recreate=False)
     assert "mermaid" in caught.value.fix
     assert machine.programs.calls == []
 
 
 def test_it_is_what_up_does(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     before = doing(plan(machine, capsys))
-    up(machine.session(), recreate=False, rollback=False)
+    call(up, machine.session())
     assert {name: "skip" if state == "skipped" else "run" for name, state in machine.states().items()} == before
     after = doing(plan(machine, capsys))
     assert set(after.values()) == {"skip"}
 
 
 def test_it_knows_how_long_steps_took(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    up(machine.session(), recreate=False, rollback=False)
+    call(up, machine.session())
     machine.containers.clear()
     steps = {step["name"]: step for step in plan(machine, capsys)["steps"]}
     assert steps["cluster: create"]["last_s"] is not None
 
 
 def test_only_what_is_missing_would_run(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    up(machine.session(), recreate=False, rollback=False)
+    call(up, machine.session())
     machine.api.remove(obj("Namespace", "platform"))
     found = doing(plan(machine, capsys))
     assert {name for name, do in found.items() if do == "run"} == {"namespaces: apply", "cluster: watch the nodes"}

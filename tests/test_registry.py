@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tasks import registry as module
 from tasks.core.errors import LaunchError
 from tasks.core.lock import Held, Last, held
 from tasks.engine.step import Step
@@ -17,9 +16,9 @@ from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.k3d.lease import USE
 from tasks.k3d.registry_container import lock
-from tasks.registry import purge_steps, registries
+from tasks.registry import purge_steps, registry
 from tests.facts import inspected
-from tests.given import FakeSession, act, facts, session
+from tests.given import FakeSession, act, call, facts, session
 from tests.k3d.test_lease import lease
 from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
@@ -148,16 +147,16 @@ def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Facts:
     """What the survey finds."""
     fake = docker(*FOUND, **{"docker exec": Answer(code=127)})
     given = facts(tmp_path, fake, registries=dict(ALONE))
-    monkeypatch.setattr(module, "survey", lambda _session, _parts, *, shared: given)
+    monkeypatch.setattr("tasks.facts.gather.survey", lambda _session, _parts, *, shared: given)
     return given
 
 
-def call(tmp_path: Path, given: Facts) -> FakeSession:
+def called(tmp_path: Path, given: Facts) -> FakeSession:
     return session(tmp_path, given.programs, task="registry")
 
 
 def test_purging_from_the_command_line(tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]) -> None:
-    assert registries(call(tmp_path, looked_at), purge=True, status=False) == 0
+    assert call(registry, called(tmp_path, looked_at), purge=True, status=False) == 0
     assert isinstance(looked_at.programs, FakePrograms)
     assert len(looked_at.programs.told("docker rm")) == 1
     assert "registry: remove" in capsys.readouterr().out
@@ -169,10 +168,10 @@ def test_not_while_one_is_being_made(tmp_path: Path, looked_at: Facts, monkeypat
     def soon(path: Path, task: str, _seconds: float) -> AbstractContextManager[Last]:
         return held(path, task, 0.05)
 
-    monkeypatch.setattr(module, "held", soon)
-    made = call(tmp_path, looked_at)
+    monkeypatch.setattr("tasks.core.lock.held", soon)
+    made = called(tmp_path, looked_at)
     with held(lock(made.state / "clusters"), "registry", shared=True), pytest.raises(Held):
-        registries(made, purge=True, status=False)
+        call(registry, made, purge=True, status=False)
     assert isinstance(looked_at.programs, FakePrograms)
     assert looked_at.programs.calls == []
 
@@ -182,12 +181,12 @@ def test_without_a_switch_it_is_the_part_of_the_launch(
 ) -> None:
     parts: list[str] = []
 
-    def part(_session: FakeSession, name: str) -> int:
+    def run_part(_session: FakeSession, name: str, _plan: object, *, shared: bool) -> int:
         parts.append(name)
-        return 0
+        return int(not shared)
 
-    monkeypatch.setattr(module, "part", part)
-    assert registries(call(tmp_path, looked_at), purge=False, status=False) == 0
+    monkeypatch.setattr("tasks.run.single.run_part", run_part)
+    assert call(registry, called(tmp_path, looked_at), purge=False, status=False) == 0
     assert parts == ["registry"]
 
 
@@ -214,7 +213,7 @@ def test_what_is_shown(
     looked_at.programs.answers.update(
         {f"docker exec {GHCR} wget": told, f"docker exec {PUSHED} du": "2048\t/var/lib/registry\n"}
     )
-    assert registries(call(tmp_path, looked_at), purge=False, status=True) == 0
+    assert call(registry, called(tmp_path, looked_at), purge=False, status=True) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("k3d-")}
     assert set(rows) == {PUSHED, GHCR}
     assert shown in rows[GHCR]
@@ -231,7 +230,7 @@ def test_those_that_are_stopped_are_not_asked(
     looked_at.registries.clear()
     looked_at.registries[GHCR] = there(GHCR, upstream="ghcr.io", state=ContainerState.STOPPED, networks=("k3d-a",))
     looked_at.registries["k3d-theirs"] = there("k3d-theirs", ours=False)
-    registries(call(tmp_path, looked_at), purge=False, status=True)
+    call(registry, called(tmp_path, looked_at), purge=False, status=True)
     out = capsys.readouterr().out
     assert "stopped" in out
     assert out.count("unknown") == 2
@@ -243,5 +242,5 @@ def test_those_that_are_stopped_are_not_asked(
 def test_none_is_there(tmp_path: Path, looked_at: Facts, capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(looked_at.registries, dict)
     looked_at.registries.clear()
-    registries(call(tmp_path, looked_at), purge=False, status=True)
+    call(registry, called(tmp_path, looked_at), purge=False, status=True)
     assert capsys.readouterr().out == "There are no registries.\n"

@@ -11,6 +11,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.status import status
 from tasks.up import up
+from tests.given import call
 from tests.given_engine import Machine
 from tests.given_live import FakeApi, node, obj, stored
 from tests.programs import Answer
@@ -24,7 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 @pytest.fixture
 def launched(machine: Machine, capsys: pytest.CaptureFixture[str]) -> Machine:
     """As a launch leaves it."""
-    up(machine.session(), recreate=False, rollback=False)
+    call(up, machine.session())
     machine.programs.calls.clear()
     capsys.readouterr()
     return machine
@@ -34,7 +35,7 @@ def rows(
     machine: Machine, capsys: pytest.CaptureFixture[str], **options: Any
 ) -> tuple[int, dict[str, tuple[str, str]]]:
     """The code, and state and detail of each row."""
-    code = status(machine.session("status", **options), form="json")
+    code = call(status, machine.session("status", **options), format="json")
     told = json.loads(capsys.readouterr().out)
     assert told["exit_code"] == code
     assert machine.acted == []
@@ -111,7 +112,7 @@ def test_a_release_of_others_that_nobody_can_read_costs_nothing(
 
 
 def test_text_is_a_table(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status(launched.session("status"), form="text") == 0
+    assert call(status, launched.session("status"), format="text") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].split() == ["what", "state", "detail"]
     assert "namespaces: apply" in out
@@ -119,7 +120,7 @@ def test_text_is_a_table(launched: Machine, capsys: pytest.CaptureFixture[str]) 
 
 def test_another_format_is_bad_input(machine: Machine) -> None:
     with pytest.raises(BadInput, match="--format is 'xml'"):
-        status(machine.session("status"), form="xml")
+        call(status, machine.session("status"), format="xml")
     assert machine.programs.calls == []
 
 

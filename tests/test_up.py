@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
+from tasks.cluster import cluster
 from tasks.core.errors import Drifted
-from tasks.up import cluster, up
+from tasks.up import up
 from tests import given
 from tests.engine.schema import problems
+from tests.given import call
 from tests.given_direct import DirectApi
 from tests.given_engine import Machine
 from tests.given_live import obj
@@ -28,7 +30,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def bring(machine: Machine, **options: Any) -> int:
     recreate, rollback = options.pop("recreate", False), options.pop("rollback", False)
-    return up(machine.session(**options), recreate=recreate, rollback=rollback)
+    return call(up, machine.session(**options), recreate=recreate, rollback=rollback)
 
 
 def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
@@ -205,7 +207,7 @@ def test_a_start_that_fails_is_told_and_recorded(stopped: Machine) -> None:
 
 
 def test_cluster_alone_puts_nothing_in(machine: Machine) -> None:
-    assert cluster(machine.session("cluster"), recreate=False) == 0
+    assert call(cluster, machine.session("cluster")) == 0
     assert "namespaces: apply" not in machine.states()
     assert machine.states()["cluster: create"] == "ran"
     assert not any(line.startswith("kubectl") for line in machine.acted)
@@ -216,7 +218,7 @@ def test_only_a_whole_launch_is_in_the_benchmark_log(machine: Machine, task: str
     if task == "up":
         bring(machine)
     else:
-        cluster(machine.session("cluster"), recreate=False)
+        call(cluster, machine.session("cluster"))
     file = machine.folder / "openframe-logs" / "cluster_setup_benchmark.log"
     text = file.read_text() if file.exists() else ""
     assert text.count("Cluster setup completed in ") == blocks

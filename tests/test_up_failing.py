@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from tasks import up as module
 from tasks.core.errors import BadInput
 from tasks.core.lock import Held, held
 from tasks.engine.step import Report, Step
+from tasks.run import bring as module
 from tasks.up import up
+from tests.given import call
 from tests.given_engine import OTHER, Machine
 from tests.programs import Answer
 
@@ -24,7 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def bring(machine: Machine, **options: Any) -> int:
     recreate, rollback = options.pop("recreate", False), options.pop("rollback", False)
-    return up(machine.session(**options), recreate=recreate, rollback=rollback)
+    return call(up, machine.session(**options), recreate=recreate, rollback=rollback)
 
 
 def test_a_failure_leaves_the_cluster_and_the_next_run_goes_on(machine: Machine) -> None:
@@ -126,7 +127,7 @@ def test_a_second_run_fails_at_once_and_names_the_first(machine: Machine) -> Non
 
 def test_checks_are_made_only_where_a_cluster_is_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr("tasks.doctor.stop_launch", lambda *_: seen.append("checked"))
+    monkeypatch.setattr("tasks.checks.every.problems", lambda _found: seen.append("checked"))
     bring(machine)
     assert seen == ["checked"]
     bring(machine)

@@ -62,6 +62,11 @@ class Pins(_Strict):
         pin: Pin = getattr(self, program)
         return pin
 
+    @property
+    def minimum(self) -> dict[str, str | None]:
+        """The oldest version of each program that this project works with."""
+        return {name: self.of(name).minimum for name in PROGRAMS}
+
 
 def read(path: Path) -> Pins:
     """The file's pins. Raises `BadInput`."""

@@ -86,6 +86,12 @@ class Options:
             )
 
 
+def check_format(given: str) -> None:
+    """Raises `BadInput` for a value of `--format` that is neither text nor json."""
+    if given not in ("text", "json"):
+        raise BadInput(f"--format is '{given}'", why="there are two", fix="use text or json")
+
+
 def task(
     *common: str,
     help: Mapping[str, str] | None = None,  # noqa: A002 - invoke's own name

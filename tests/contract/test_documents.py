@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shlex
@@ -50,7 +51,7 @@ def test_a_command_is_one_that_there_is(command: str) -> None:
     if given[0].startswith("-"):
         assert given[0] in ("--list", "--help", "--print-completion-script")
         return
-    (first, *_) = parsed = Parser(contexts=ns.to_contexts()).parse_argv(given)
+    (first, *_) = parsed = Parser(contexts=copy.deepcopy(ns).to_contexts()).parse_argv(given)
     assert {each.name for each in parsed} <= _TASKS, first
 
 

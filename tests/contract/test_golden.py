@@ -17,9 +17,10 @@ import pytest
 
 from tasks.collection import ns
 from tasks.core.errors import LaunchError
-from tasks.plan import show
+from tasks.plan import plan
 from tasks.settings.schema import Settings
 from tests import given
+from tests.given import call
 from tests.given_engine import SMALL, Machine
 from tests.given_live import FakeApi, node
 from tests.programs import Answer
@@ -63,7 +64,7 @@ def held(name: str, text: str) -> None:
 
 def planned(machine: Machine, capsys: pytest.CaptureFixture[str], **options: Any) -> str:
     capsys.readouterr()
-    assert show(machine.session("plan", **options), form="json", recreate=False) == 0
+    assert call(plan, machine.session("plan", **options), format="json") == 0
     return capsys.readouterr().out.replace(str(machine.folder), "<folder>")
 
 

@@ -6,15 +6,15 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.process.command import Command, Completed, Programs
-from tasks.rehearse import rehearse
-from tasks.run.session import Session
 from tasks.run.task import Options, run_task
+from tests.given import call
 
 QUIET: tuple[str, ...] = ("pool.concurrency=4", "cluster.agents=1")
 RELEASES = (
@@ -55,23 +55,9 @@ class Played:
         """Its exit code. Times are scaled to nothing."""
         options = Options(task=task, engine="rehearsal", sets=(*QUIET, *RELEASES, *sets))
 
-        def body(session: Session) -> int | None:
-            if task == "rehearse":
-                return rehearse(
-                    session,
-                    time_scale=scale,
-                    line="",
-                    cores="",
-                    no_cache=False,
-                    timing="",
-                    fault=fault,
-                    learn=(),
-                    recreate=False,
-                    rollback=False,
-                )
-            return _ACTS[task](session)
-
-        return run_task(options, body)
+        own = {"time_scale": scale, "fault": [*fault]} if task == "rehearse" else {}
+        module = import_module(f"tasks.{task}")
+        return run_task(options, lambda session: call(getattr(module, task), session, **own))
 
     def record(self) -> dict[str, Any]:
         """Of the last run."""
@@ -89,33 +75,6 @@ class Played:
     def objects(self, cluster: str = "openframe-dev") -> dict[str, list[str]]:
         """By kind the places of all objects."""
         return objects(self.place, cluster)
-
-
-def _down(session: Session) -> int:
-    from tasks.down import down
-
-    return down(session, stop=False, purge=False, yes=False)
-
-
-def _status(session: Session) -> int:
-    from tasks.status import status
-
-    return status(session, form="text")
-
-
-def _helm(session: Session) -> int:
-    from tasks.run.part import part
-
-    return part(session, "helm")
-
-
-def _up(session: Session) -> int:
-    from tasks.up import up
-
-    return up(session, recreate=False, rollback=False)
-
-
-_ACTS = {"down": _down, "status": _status, "helm": _helm, "up": _up}
 
 
 @pytest.fixture

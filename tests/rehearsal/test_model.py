@@ -20,9 +20,9 @@ from tasks.rehearsal.simulate import Machine, simulate
 from tasks.rehearsal.staging import staged
 from tasks.rehearsal.what_if import WhatIf
 from tasks.run.images import remember_size
-from tasks.run.launch import launch
 from tasks.settings.step_names import PARTS
 from tests import given
+from tests.given import launch
 
 RELEASES = {
     "repositories": {"one": "https://charts.example.org"},

@@ -18,10 +18,10 @@ from tasks.kube.components import Use
 from tasks.kube.wait import NotInTime
 from tasks.run import components
 from tasks.run.components import IN_USE
-from tasks.run.launch import launch
 from tasks.settings.step_names import PARTS, SYSTEM_READY
 from tasks.status import judge
 from tests import given
+from tests.given import launch
 from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached
 from tests.run.test_launch import choosers
 
@@ -173,7 +173,7 @@ def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | Non
     step = named(health.steps(facts))[IN_USE]
     assert (step.skip, step.notes) == (skip, (NOTE,) if skip else ())
     session = given.session(tmp_path, settings=facts.settings, task="status")
-    rows = {row.what: row.state for row in judge(session, facts)[0]}
+    rows = {row.what: row.state for row in judge(facts, session.name)[0]}
     assert rows["component metrics-server"] == "starting"
     if state == "ok":
         assert rows[SYSTEM_READY] == "ok"

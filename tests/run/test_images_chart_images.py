@@ -16,10 +16,10 @@ from tasks.k3d.ports import choosers
 from tasks.run import images
 from tasks.run.charts import chart_of
 from tasks.run.images import key_of, releases_remembered
-from tasks.run.launch import launch
 from tasks.run.session import bounds
 from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, PARTS, install_name
 from tests import given
+from tests.given import launch
 from tests.given_live import deployment, eager
 from tests.programs import Answer, FakePrograms
 

@@ -13,7 +13,6 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import images as caching
 from tasks.run import images as chart_images
-from tasks.run.launch import launch
 from tasks.run.session import bounds
 from tasks.settings.step_names import (
     API_READY,
@@ -28,6 +27,7 @@ from tasks.settings.step_names import (
 )
 from tests import given
 from tests.checks.given import engine
+from tests.given import launch
 from tests.programs import Answer, FakePrograms
 
 RELEASES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ from tasks.core.errors import ABSENT, STOPPED, ClusterAbsent, ClusterStopped
 from tasks.core.lock import Held, held
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.run import part as module
-from tasks.run.part import part
+from tasks.run import single as module
 from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
-from tests.given import FakeSession, facts, session
+from tests.given import FakeSession, call, facts, session
 from tests.programs import Answer, FakePrograms
 
 ALONE = tuple(name for name in PARTS if name != "cluster")
@@ -50,6 +50,10 @@ class Around:
             self.held.append(True)
 
 
+def alone(around: Around, name: str) -> int:
+    return call(getattr(import_module(f"tasks.{name}"), name), around.session)
+
+
 @pytest.fixture
 def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Around:
     return Around(tmp_path, monkeypatch)
@@ -62,7 +66,7 @@ def stands(around: Around, tmp_path: Path, presence: Presence, **more: Any) -> N
 @pytest.mark.parametrize("name", ALONE)
 def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path, name: str) -> None:
     stands(around, tmp_path, Presence.RUNNING)
-    assert part(around.session, name) == 0
+    assert alone(around, name) == 0
     assert around.happened == ["programs", "survey", "run"]  # programs first: the survey asks them
     assert around.looked_at == [(name,)]
     (run,) = around.runs
@@ -85,7 +89,7 @@ def test_without_a_cluster_that_runs_nothing_is_done(
 ) -> None:
     stands(around, tmp_path, presence)
     with pytest.raises(error) as caught:
-        part(around.session, name)
+        alone(around, name)
     assert (caught.value.status, around.runs) == (status, [])  # type: ignore[attr-defined]
     assert fix in str(caught.value)
 
@@ -94,19 +98,19 @@ def test_without_a_cluster_that_runs_nothing_is_done(
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE, Presence.STOPPED])
 def test_images_and_registries_need_no_cluster(around: Around, tmp_path: Path, name: str, presence: Presence) -> None:
     stands(around, tmp_path, presence)
-    assert part(around.session, name) == 0
+    assert alone(around, name) == 0
     assert len(around.runs) == 1
 
 
 def test_somebody_elses_cluster_is_there(around: Around, tmp_path: Path) -> None:
     stands(around, tmp_path, Presence.RUNNING, engine="existing")
-    assert part(around.session, "namespaces") == 0
+    assert alone(around, "namespaces") == 0
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_what_changes_the_cluster_holds_it_meanwhile(around: Around, tmp_path: Path, name: str) -> None:
     stands(around, tmp_path, Presence.RUNNING)
-    part(around.session, name)
+    alone(around, name)
     assert around.held == [name not in ("health", "prepull")]
 
 
@@ -115,22 +119,22 @@ def test_while_another_run_holds_it(around: Around, tmp_path: Path, name: str) -
     stands(around, tmp_path, Presence.RUNNING)
     with held(around.session.lock, "up"):
         if name in ("health", "prepull"):
-            part(around.session, name)
+            alone(around, name)
         else:
             with pytest.raises(Held, match="runs 'up'"):
-                part(around.session, name)
+                alone(around, name)
     assert bool(around.happened) is (name in ("health", "prepull"))
 
 
 def test_health_only_looks(around: Around, tmp_path: Path) -> None:
     stands(around, tmp_path, Presence.RUNNING)
     for name in ALONE:
-        part(around.session, name)
+        alone(around, name)
     assert [run["acts"] for run in around.runs] == [name != "health" for name in ALONE]
 
 
 def test_the_logs_have_a_folder(around: Around, tmp_path: Path) -> None:
     stands(around, tmp_path, Presence.RUNNING)
-    part(around.session, "namespaces")
+    alone(around, "namespaces")
     assert around.session.log_dir is not None
     assert around.session.log_dir.name.endswith("-namespaces")

@@ -1,0 +1,178 @@
+"""A cluster is brought to what a plan says: created, started, recreated, or only completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from invoke.exceptions import Exit
+
+from tasks.core.errors import Drifted, LaunchError
+from tasks.engine.step import Result, Step
+from tasks.facts.cluster import Presence, cluster_state
+from tasks.facts.facts import Facts
+from tasks.facts.gather import survey, with_live
+from tasks.k3d import kubeconfig, removal
+from tasks.k3d.ports import Choosers, anew, choosers
+from tasks.k3d.recorded import differences
+from tasks.run.session import Session, bounds
+from tasks.settings.step_names import PARTS
+from tasks.view.console import err
+
+_MISSING = (Presence.ABSENT, Presence.INCOMPLETE)
+_NOT_KEPT = "that the cluster is complete is not remembered"
+
+
+class Plan(Protocol):
+    """Makes the steps of a task."""
+
+    def __call__(self, facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
+        """The steps; `started`: of a cluster that this call has started, so that its images and registries are done."""
+
+
+def bring_up(
+    session: Session,
+    parts: Sequence[str],
+    plan: Plan,
+    start: Callable[[Facts, Choosers], list[Step]],
+    *,
+    recreate: bool = False,
+    rollback: bool = False,
+) -> int:
+    """Run a plan on this project's cluster; `parts` are those it is made of.
+
+    `start` makes the steps until a stopped cluster runs: what it lacks shows only then. `recreate`: it is removed
+    first. `rollback`: what this run created is removed if it fails. Raises `Drifted`, `LaunchError`, `Exit`.
+    """
+    with session.locked():
+        session.open_logs()
+        session.ensure_programs()
+        facts = survey(session, parts)
+        if not facts.owns_cluster:
+            session.run(plan(facts, choosers(facts)), bounds(facts), facts=facts)
+            return 0
+        removing: list[Step] = []
+        if recreate and facts.cluster.nodes:
+            removing = removal.steps(facts, removal.remains(facts))
+            facts = anew(facts)
+        else:
+            refuse_drift(facts)
+        refuse_unfit(session, facts)
+        try:
+            _run(session, facts, parts, plan, start, removing)
+        except Exit:
+            if rollback:
+                _roll_back(facts)
+            raise
+    return 0
+
+
+def _run(
+    session: Session,
+    facts: Facts,
+    parts: Sequence[str],
+    plan: Plan,
+    start: Callable[[Facts, Choosers], list[Step]],
+    removing: list[Step],
+) -> None:
+    launch = tuple(parts) == PARTS
+    earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ())
+    if started := facts.cluster.presence is Presence.STOPPED:
+        first = start(facts, choosers(facts))
+        results = session.run(first, bounds(facts), facts=facts, launch=launch, last=False)
+        earlier = (first, results)
+        session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
+        facts = with_live(replace(facts, cluster=cluster_state(facts.programs, facts.name)), parts)
+    steps = plan(facts, choosers(facts), started=started)
+    if (lines := kubeconfig.warnings(steps)) and not session.settings.silent:
+        err(lines)
+    if removing:
+        steps = removal.before(removing, steps)
+    steps = _without_done(steps, {step.name for step in earlier[0]})
+    session.run(steps, bounds(facts), facts=facts, launch=launch, earlier=earlier)
+    session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
+
+
+def _without_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:
+    """What an earlier plan of this call has done is not done again; but its guard must watch again."""
+    found = []
+    for step in steps:
+        if step.until:
+            until = tuple(name for name in step.until if name not in done)
+            if until:
+                found.append(replace(step, name=f"{step.name}, again" if step.name in done else step.name, until=until))
+        elif step.name not in done:
+            found.append(step)
+    return found
+
+
+def remember_complete(facts: Facts) -> None:
+    """Keep the id of the server that carries the marker, where this run found it and did not put it there.
+
+    It only saves the next run a question. Raises OSError, `LaunchError`.
+    """
+    from tasks.core.files import remembered, write_whole
+
+    if facts.cluster.presence in _MISSING:
+        return
+    path, known = facts.paths.complete, facts.cluster.first
+    if known is not None and remembered(path) == known.id:
+        return
+    state = cluster_state(facts.programs, facts.name)
+    if state.first is not None and state.presence is Presence.RUNNING:
+        write_whole(path, state.first.id + "\n")
+
+
+def refuse_drift(facts: Facts) -> None:
+    """What k3d cannot change in place ends the task, with the list. Raises `Drifted`."""
+    if facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
+        return
+    differs = differences(facts)
+    if differs:
+        raise Drifted(
+            f"the cluster '{facts.name}' was made with other settings",
+            why="k3d cannot change in place: " + "; ".join(differs),
+            fix="invoke up --recreate makes it anew (what is in it is lost); or set them back",
+        )
+
+
+def refuse_unfit(session: Session, facts: Facts) -> None:
+    """Those checks of doctor that would end a launch, where a cluster has to be created. Raises `Unfit`.
+
+    They take facts that are known, or cost no process.
+    """
+    if facts.cluster.presence not in _MISSING:
+        return
+    from tasks.checks.examine import examine, problems
+    from tasks.checks.finding import Unfit
+    from tasks.checks.gather import brief
+    from tasks.facts.engine import engine
+    from tasks.facts.programs import Versions
+    from tasks.host.programs import read
+
+    known = session.system
+    reported = Versions(k3d=known.get("k3d"), kubectl=known.get("kubectl"), helm=known.get("helm"))
+    minimum = read(session.root / "config" / "pins.yaml").minimum
+    host = facts.host or engine(facts.programs)
+    found = problems(examine(brief(facts, host, reported=reported, minimum=minimum)))
+    if found:
+        raise Unfit(found)
+
+
+def _roll_back(facts: Facts) -> None:
+    """Remove what this run created: the cluster, if it was not there before."""
+    from tasks.engine.scheduler import Run
+    from tasks.process.children import CHILDREN
+
+    if facts.cluster.presence not in _MISSING:
+        err(["--rollback: the cluster was there before this run, so it stays"])
+        return
+    try:
+        steps = removal.steps(facts, removal.remains(facts))
+    except LaunchError as error:  # nothing of it is this run's
+        err([f"--rollback: {error.what}"])
+        return
+    results = Run(steps, bounds(facts), stop_children=CHILDREN.stop).execute()
+    bad = [result.name for result in results if result.state.value in ("failed", "aborted")]
+    err([f"--rollback: not removed: {', '.join(bad)}"] if bad else ["--rollback: what this run made is removed"])
