@@ -195,6 +195,16 @@ def copy_out(container: str, path: str) -> Command:
     return Command(argv=("docker", "cp", f"{container}:{path}", "-"))
 
 
+def extracted(archive: bytes) -> bytes | None:
+    """The file in what `copy_out` gave; None for what is no file. Raises `tarfile.TarError`, IndexError."""
+    import io
+    import tarfile
+
+    with tarfile.open(fileobj=io.BytesIO(archive)) as found:
+        file = found.extractfile(found.getmembers()[0])
+        return file.read() if file is not None else None
+
+
 def has_file(container: str, path: str) -> Command:
     """Whether a file is in a container, running or not: code 0 if it is."""
     return Command(argv=("docker", "cp", f"{container}:{path}", "-"), ok=(0, 1))

@@ -22,7 +22,7 @@ from tasks.facts.ports import docker_ports
 from tasks.facts.programs import Versions, versions
 from tasks.facts.registries import Registry, registries
 from tasks.facts.secrets import read_secrets
-from tasks.k3d.bootstrap import fetch_kubeconfig
+from tasks.k3d.create import fetch_kubeconfig
 from tasks.k3d.ports import ports_for
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.process.command import Programs
@@ -111,7 +111,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     from tasks.kube.wait import NotInTime, api_ready
 
     if facts.engine != "existing" and not _reachable(facts):
-        fetch_kubeconfig(facts, None, port=_first_api(facts.cluster))
+        fetch_kubeconfig(facts, port=_first_api(facts.cluster))
         try:  # one that was started a moment ago needs a little; one that is dead never answers
             api_ready(facts.api, Context(step="the cluster's API", deadline=_STARTS), cap=0.25)
         except NotInTime:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tasks.clients.kubeconfig import NotWritten, Unfit, current_context, has_entry, merge, switch, target, unwritable
-from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.settings.step_names import API_READY
 
@@ -19,10 +20,6 @@ def context_name(cluster: str) -> str:
     return f"k3d-{cluster}"
 
 
-def _target(facts: Facts) -> Path:
-    return target(facts.environ)
-
-
 def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
     """Merge when the API answers; switch when everything else has ended well."""
     wishes = facts.settings.kubeconfig
@@ -33,27 +30,27 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
     notes: tuple[str, ...] = ()
     if merge_skip is None and facts.live is not None:
         merged, current = _state(facts)
-        merge_skip = f"{_target(facts)} has it" if merged else None
+        merge_skip = f"{target(facts.environ)} has it" if merged else None
         if switch_skip is None and current:
             switch_skip = "it is the current context"
-    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(_target(facts))):
+    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(target(facts.environ))):
         left = _left(facts, fault)
         merge_skip, switch_skip, notes = merge_skip or left, switch_skip or left, (left,)
     return [
         Step(
             name=MERGE,
             task=TASK,
-            action=_merge(facts),
+            action=partial(_edit, facts, partial(_merge, facts)),
             needs=(API_READY,),
             skip=merge_skip,
             notes=notes,
-            why=str(_target(facts)),
+            why=str(target(facts.environ)),
             expected=0.05,
         ),
         Step(
             name=SWITCH,
             task=TASK,
-            action=_switch(facts),
+            action=partial(_edit, facts, partial(_switch, facts)),
             needs=(MERGE, *last),
             skip=switch_skip,
             why="everything before has ended well",
@@ -64,7 +61,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
 
 def _state(facts: Facts) -> tuple[bool, bool]:
     """Whether the user's file has the entry as it should be, and whether it is the current one."""
-    path = _target(facts)
+    path = target(facts.environ)
     entry = facts.paths.kubeconfig.read_text() if facts.paths.kubeconfig.exists() else ""
     return has_entry(path, entry), current_context(path) == context_name(facts.name)
 
@@ -75,32 +72,22 @@ def warnings(steps: Sequence[Step]) -> list[str]:
 
 
 def _left(facts: Facts, reason: str) -> str:
-    return f"{_target(facts)} cannot be written ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
+    return f"{target(facts.environ)} cannot be written ({reason}): export KUBECONFIG={facts.paths.kubeconfig}"
 
 
-def _unless_unwritable(facts: Facts, edit: Callable[[Path], Report]) -> Action:
-    """A launch does not fail because its entry cannot be put into a file of the user's."""
-
-    def act(_context: Context) -> Report | None:
-        try:
-            return edit(_target(facts))
-        except (NotWritten, Unfit) as error:
-            left = _left(facts, error.reason)
-            return Report(why=left, skipped=True, notes=(left,))
-
-    return act
+def _edit(facts: Facts, edit: Callable[[Path], Report], _context: Context) -> Report:
+    """Edit the user's file; a launch does not fail because its entry cannot be put there."""
+    try:
+        return edit(target(facts.environ))
+    except (NotWritten, Unfit) as error:
+        left = _left(facts, error.reason)
+        return Report(why=left, skipped=True, notes=(left,))
 
 
-def _merge(facts: Facts) -> Action:
-    def edit(path: Path) -> Report:
-        changed = merge(path, facts.paths.kubeconfig.read_text())
-        return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
-
-    return _unless_unwritable(facts, edit)
+def _merge(facts: Facts, path: Path) -> Report:
+    changed = merge(path, facts.paths.kubeconfig.read_text())
+    return Report(why=f"{path}" if changed else f"{path} has it", skipped=not changed)
 
 
-def _switch(facts: Facts) -> Action:
-    def edit(path: Path) -> Report:
-        return Report(why=context_name(facts.name), skipped=not switch(path, context_name(facts.name)))
-
-    return _unless_unwritable(facts, edit)
+def _switch(facts: Facts, path: Path) -> Report:
+    return Report(why=context_name(facts.name), skipped=not switch(path, context_name(facts.name)))

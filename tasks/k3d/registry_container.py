@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import tarfile
 import time
@@ -230,9 +229,8 @@ def _cut_off(copied: Completed) -> bool:
     if copied.code != 0:
         return False
     try:
-        with tarfile.open(fileobj=io.BytesIO(copied.raw)) as archive:
-            file = archive.extractfile(archive.getmembers()[0])
-            document = json.loads(file.read()) if file is not None else {}
+        content = docker.extracted(copied.raw)
+        document = json.loads(content) if content is not None else {}
     except (tarfile.TarError, IndexError):
         return False  # it could not be read: nothing is known
     except ValueError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 
 from tasks.clients import docker
+from tasks.clients.kubeconfig import NotWritten, Unfit, names_context, remove, target
 from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
@@ -63,89 +65,57 @@ def remains(facts: Facts) -> Remains:
         network=network,
         guests=guests,
         volumes=volumes,
-        entry=_has_entry(facts),
+        entry=names_context(target(facts.environ), context_name(facts.name)),
         files=facts.paths.state.exists(),
     )
 
 
-def _user_file(facts: Facts) -> Path:
-    from tasks.clients.kubeconfig import target
-
-    return target(facts.environ)
-
-
-def _has_entry(facts: Facts) -> bool:
-    from tasks.clients.kubeconfig import names_context
-
-    return names_context(_user_file(facts), context_name(facts.name))
-
-
 def steps(facts: Facts, found: Remains) -> list[Step]:
-    """Nodes first, then what they used, side by side."""
-    programs = facts.programs
+    """Nodes first, then concurrently what they used."""
+    run = partial(command_action, facts.programs)
+    label = f"{docker.CLUSTER_LABEL}={facts.name}"
     plan = [
         Step(
             name=NODES,
             task=TASK,
-            action=command_action(programs, docker.remove(found.containers)),
+            action=run(docker.remove(found.containers)),
             skip=None if found.containers else "there are none",
-            why=f"{len(found.containers)} containers with the label {docker.CLUSTER_LABEL}={facts.name}",
+            why=f"{len(found.containers)} containers with the label {label}",
             expected=1.5,
         )
     ]
-    after: tuple[str, ...] = (NODES,)
-    if found.network is not None:
-        for guest in found.guests:
-            plan.append(
-                Step(
-                    name=f"down: take {guest} out of the network",
-                    task=TASK,
-                    action=command_action(programs, docker.disconnect(found.network, guest)),
-                    needs=(NODES,),
-                    why="it is shared, and stays",
-                    expected=0.2,
-                )
-            )
-            after = (*after, plan[-1].name)
     plan += [
         Step(
-            name=NETWORK,
+            name=f"down: take {guest} out of the network",
             task=TASK,
-            action=command_action(programs, docker.remove_network(found.network or "")),
-            needs=after,
-            skip=None if found.network else "k3d made none for it",
-            why=found.network or "",
-            expected=0.3,
-        ),
-        Step(
-            name=VOLUMES,
-            task=TASK,
-            action=command_action(programs, docker.remove_volumes(found.volumes)),
+            action=run(docker.disconnect(found.network, guest)),
             needs=(NODES,),
-            skip=None if found.volumes else "there are none",
-            why=", ".join(found.volumes),
-            expected=0.1,
-        ),
-        Step(
-            name=ENTRY,
-            task=TASK,
-            action=_forget(facts),
-            needs=(NODES,),
-            skip=None if found.entry else "it has none",
-            why=str(_user_file(facts)),
-            expected=0.05,
-        ),
-        Step(
-            name=FILES,
-            task=TASK,
-            action=_unlink(facts),
-            needs=(NODES,),
-            skip=None if found.files else "there are none",
-            why=str(facts.paths.state),
-            expected=0.05,
-        ),
+            why="it is shared, and stays",
+            expected=0.2,
+        )
+        for guest in found.guests
+        if found.network is not None
     ]
-    return plan
+    network = Step(
+        name=NETWORK,
+        task=TASK,
+        action=run(docker.remove_network(found.network or "")),
+        needs=tuple(step.name for step in plan),
+        skip=None if found.network else "k3d made none for it",
+        why=found.network or "",
+        expected=0.3,
+    )
+    volumes, entry, files = ", ".join(found.volumes), str(target(facts.environ)), str(facts.paths.state)
+    rows: tuple[tuple[str, Action, bool, str, str, float], ...] = (
+        (VOLUMES, run(docker.remove_volumes(found.volumes)), bool(found.volumes), "there are none", volumes, 0.1),
+        (ENTRY, partial(_remove_entry, facts), found.entry, "it has none", entry, 0.05),
+        (FILES, partial(_remove_files, facts), found.files, "there are none", files, 0.05),
+    )
+    rest = [
+        Step(name=name, task=TASK, action=action, needs=(NODES,), skip=None if there else skip, why=why, expected=time)
+        for name, action, there, skip, why, time in rows
+    ]
+    return [*plan, network, *rest]
 
 
 def stop_steps(facts: Facts) -> list[Step]:
@@ -165,8 +135,6 @@ def stop_steps(facts: Facts) -> list[Step]:
 
 def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
     """`--recreate`: what makes a cluster waits for what removes the old one."""
-    from dataclasses import replace
-
     names = tuple(step.name for step in steps)
     return [
         *steps,
@@ -179,28 +147,16 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
     ]
 
 
-def _forget(facts: Facts) -> Action:
-    def act(_context: Context) -> Report | None:
-        from tasks.clients.kubeconfig import NotWritten, Unfit, remove
-
-        try:
-            changed = remove(_user_file(facts), context_name(facts.name))
-        except (NotWritten, Unfit) as error:  # the cluster is gone all the same
-            left = f"{error.what}: its entry stays there"
-            return Report(skipped=True, why=left, notes=(left,))
-        return Report(skipped=not changed, why="" if changed else "it has none")
-
-    return act
+def _remove_entry(facts: Facts, _context: Context) -> Report:
+    try:
+        changed = remove(target(facts.environ), context_name(facts.name))
+    except (NotWritten, Unfit) as error:  # the cluster is gone all the same
+        left = f"{error.what}: its entry stays there"
+        return Report(skipped=True, why=left, notes=(left,))
+    return Report(skipped=not changed, why="" if changed else "it has none")
 
 
-def _unlink(facts: Facts) -> Action:
+def _remove_files(facts: Facts, _context: Context) -> None:
     """The private kubeconfig first: it holds the admin's key."""
-
-    def act(_context: Context) -> Report | None:
-        import shutil
-
-        facts.paths.kubeconfig.unlink(missing_ok=True)
-        shutil.rmtree(facts.paths.state, ignore_errors=True)
-        return None
-
-    return act
+    facts.paths.kubeconfig.unlink(missing_ok=True)
+    shutil.rmtree(facts.paths.state, ignore_errors=True)

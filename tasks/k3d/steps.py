@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tasks.clients import docker, k3d
+from tasks.core.files import write_whole
 from tasks.core.units import memory_bytes
-from tasks.diagnose.command import command_action
-from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.diagnose.command import command_action, run_command
+from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
 from tasks.facts.cluster import MARKER, ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments
-from tasks.k3d.bootstrap import api_ready, first_answer, read_kubeconfig
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
-from tasks.k3d.create import NextPorts, creating
+from tasks.k3d.create import NextPorts, creating, fetch_kubeconfig, first_answer, wait_api_ready
 from tasks.k3d.watch import watching
 from tasks.process.command import Command
 from tasks.settings.derived import balanced, docker_memory
@@ -86,7 +87,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
     yield Step(
         name=MARK,
         task=TASK,
-        action=_marking(facts),
+        action=partial(_mark, facts),
         needs=(CREATE_CLUSTER,),
         why="so that an interrupted creation is never taken for a cluster",
         expected=0.1,
@@ -99,7 +100,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     yield Step(
         name=ANSWER,
         task=TASK,
-        action=first_answer(facts),
+        action=partial(first_answer, facts),
         needs=needs,
         wait=True,
         deadline=api,
@@ -110,7 +111,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     yield Step(
         name=KUBECONFIG,
         task=TASK,
-        action=read_kubeconfig(facts),
+        action=partial(fetch_kubeconfig, facts),
         needs=(ANSWER,),
         retry=Retry(attempts=20, first=0.1, factor=1.5, cap=1.0),
         deadline=30.0,
@@ -121,7 +122,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     yield Step(
         name=API_READY,
         task=TASK,
-        action=api_ready(facts),
+        action=partial(wait_api_ready, facts),
         needs=(KUBECONFIG,),
         wait=True,
         deadline=api,
@@ -150,7 +151,7 @@ def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     yield Step(
         name=START_CLUSTER,
         task=TASK,
-        action=_start(facts, paused),
+        action=partial(_start, facts, paused),
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
@@ -160,16 +161,12 @@ def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     yield from _answering(facts, needs)
 
 
-def _start(facts: Facts, paused: Sequence[str]) -> Action:
+def _start(facts: Facts, paused: Sequence[str], context: Context) -> Report | None:
     """k3d starts what is stopped; Docker refuses to start what is paused."""
-    start = command_action(facts.k3d_programs, k3d.start(facts.name, facts.settings.cluster.timeout))
-
-    def act(context: Context) -> Report | None:
-        if paused:
-            facts.programs.run(docker.unpause(paused), context)
-        return start(context)
-
-    return act
+    if paused:
+        facts.programs.run(docker.unpause(paused), context)
+    command = k3d.start(facts.name, facts.settings.cluster.timeout)
+    return Report(exit_code=run_command(facts.k3d_programs, command, context).code)
 
 
 def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
@@ -193,7 +190,8 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         Step(
             name=f"cluster: add agent {name}",
             task=TASK,
-            action=_adding(
+            action=partial(
+                _add_agent,
                 facts,
                 k3d.add_agent(
                     facts.name,
@@ -215,23 +213,20 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def _adding(facts: Facts, command: Command, container: str) -> Action:
+def _add_agent(facts: Facts, command: Command, container: str, context: Context) -> Report | None:
     """k3d gives a new agent the variables and mounts of another one, but none of the files that went in inline."""
-    add, authorities = command_action(facts.k3d_programs, command), facts.shape.network.authorities
-    if not authorities or facts.settings.cluster.servers > 1:
-        return add
+    done = run_command(facts.k3d_programs, command, context)
+    if facts.shape.network.authorities and facts.settings.cluster.servers == 1:
+        _put_text(facts, facts.shape.network.authorities, container, AUTHORITIES, context)
+    return Report(exit_code=done.code)
 
-    def act(context: Context) -> Report | None:
-        from tasks.core.files import write_whole
 
-        report = add(context)
-        source = facts.paths.state / f"{container}.pem"
-        write_whole(source, authorities, mode=0o644)
-        facts.programs.run(docker.copy_in(str(source), container, AUTHORITIES), context)
-        source.unlink(missing_ok=True)
-        return report
-
-    return act
+def _put_text(facts: Facts, text: str, container: str, place: str, context: Context) -> None:
+    """Copy a text that everybody may read into a container."""
+    source = facts.paths.state / f"{container}.part"
+    write_whole(source, text, mode=0o644)
+    facts.programs.run(docker.copy_in(str(source), container, place), context)
+    source.unlink(missing_ok=True)
 
 
 def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
@@ -251,7 +246,7 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         step = Step(
             name=f"cluster: limits of {role}s",
             task=TASK,
-            action=_limiting(facts, role, cpus, memory, count),
+            action=partial(_limit, facts, role, cpus, memory, count),
             needs=needs,
             why=told,
             expected=0.1,
@@ -267,41 +262,25 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def _limiting(facts: Facts, role: str, cpus: float, memory: int, count: int) -> Action:
+def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, context: Context) -> None:
     """The nodes of a cluster that this run makes have names that are known; others are found by exact label."""
-    made = facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)
-
-    def act(context: Context) -> Report | None:
-        nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
-        if not made:
-            labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
-            nodes = facts.programs.run(docker.containers(*labels), context).out.split()
-        if nodes:
-            facts.programs.run(docker.limit(nodes, cpus, memory), context)
-        return None
-
-    return act
+    nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
+    if facts.cluster.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
+        labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
+        nodes = facts.programs.run(docker.containers(*labels), context).out.split()
+    if nodes:
+        facts.programs.run(docker.limit(nodes, cpus, memory), context)
 
 
-def _marking(facts: Facts) -> Action:
+def _mark(facts: Facts, context: Context) -> None:
     """Put the marker into server-0, and keep that container's id: the next run need not ask for the marker."""
-
-    def act(context: Context) -> Report | None:
-        from tasks.core.files import write_whole
-
-        container = f"k3d-{facts.name}-server-0"
-        source = facts.paths.state / "marker"
-        write_whole(source, f"{facts.name}\n")
-        facts.programs.run(docker.copy_in(str(source), container, MARKER), context)
-        source.unlink(missing_ok=True)
-        found = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
-        if found:
-            write_whole(facts.paths.complete, f"{found[0]['Id']}\n")
-        if facts.outputs.leases is not None:
-            facts.outputs.leases.close()  # the registries are in the cluster's network by now
-        return None
-
-    return act
+    container = f"k3d-{facts.name}-server-0"
+    _put_text(facts, f"{facts.name}\n", container, MARKER, context)
+    found = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
+    if found:
+        write_whole(facts.paths.complete, f"{found[0]['Id']}\n")
+    if facts.outputs.leases is not None:
+        facts.outputs.leases.close()  # the registries are in the cluster's network by now
 
 
 def _nodes(servers: int, agents: int) -> str:

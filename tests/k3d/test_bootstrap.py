@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Action, Cancel, Stopped
+from tasks.engine.step import Cancel, Context, Stopped
 from tasks.facts.facts import Facts, Ports
-from tasks.k3d.bootstrap import address, api_ready, fetch_kubeconfig, first_answer, read_kubeconfig
+from tasks.k3d.create import address, fetch_kubeconfig, first_answer, wait_api_ready
 from tasks.kube import client, https, wait
 from tasks.process.command import CommandFailed
 from tests.given import context, facts
@@ -64,7 +64,7 @@ def test_where_the_api_answers_first(tmp_path: Path, chosen: Ports, moved: Ports
 def test_the_private_kubeconfig(tmp_path: Path) -> None:
     fake = programs(archive(WRITTEN))
     given = facts(tmp_path, fake, ports=Ports(http=None, https=None, api=6550, early=7550))
-    read_kubeconfig(given)(context())
+    fetch_kubeconfig(given, context())
     document = yaml.safe_load(given.paths.kubeconfig.read_text(encoding="utf-8"))
     (cluster,), (user,), (entry,) = document["clusters"], document["users"], document["contexts"]
     assert cluster["cluster"]["server"] == "https://127.0.0.1:7550"
@@ -136,7 +136,7 @@ def test_the_first_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(client, "port_answers", answers)
     given = facts(tmp_path)
-    first_answer(given)(context())
+    first_answer(given, context())
     assert asked == [("127.0.0.1", 6550), ("127.0.0.1", 6551), ("127.0.0.1", 6551)]
 
 
@@ -145,7 +145,7 @@ def test_nobody_answers_at_a_closed_port(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         given = facts(tmp_path, ports=Ports(http=None, https=None, api=free.getsockname()[1]))
         with pytest.raises(LaunchError):
-            first_answer(given)(context(deadline=0.2))
+            first_answer(given, context(deadline=0.2))
 
 
 def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,13 +155,13 @@ def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
-    api_ready(given)(context())
+    wait_api_ready(given, context())
     assert list(said) == []
 
 
-@pytest.mark.parametrize("make", [first_answer, api_ready])
+@pytest.mark.parametrize("wait_for", [first_answer, wait_api_ready])
 def test_a_wait_ends_when_it_is_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Facts], Action]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[[Facts, Context], None]
 ) -> None:
     monkeypatch.setattr(client, "port_answers", lambda _host, _port: False)
     monkeypatch.setattr(wait, "ready", lambda _api: False)
@@ -172,4 +172,4 @@ def test_a_wait_ends_when_it_is_cancelled(
     cancelled = Cancel()
     cancelled.set()
     with pytest.raises(Stopped):
-        make(given)(context(cancelled=cancelled))
+        wait_for(given, context(cancelled=cancelled))

@@ -191,7 +191,7 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
     def refused(path: Path, _name: str) -> bool:
         raise kind(path, "Read-only file system")
 
-    monkeypatch.setattr("tasks.clients.kubeconfig.remove", refused)
+    monkeypatch.setattr("tasks.k3d.removal.remove", refused)
     report = act(by_name(removal.steps(facts(tmp_path), ALL))[ENTRY])
     assert report.skipped
     assert f"{said}: its entry stays" in report.why

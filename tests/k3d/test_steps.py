@@ -100,6 +100,9 @@ def test_what_k3d_would_not_take_is_told_before_anything_starts(tmp_path: Path) 
         steps(facts(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
 
 
+SERVER = "k3d-openframe-dev-server-0"
+
+
 def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
     seen: list[str] = []
 
@@ -112,8 +115,8 @@ def test_the_mark_goes_into_the_first_server(tmp_path: Path) -> None:
     given.paths.state.mkdir(parents=True)
     act(next(step for step in steps(given) if step.name == MARK))
     assert fake.lines == [
-        f"docker cp {given.paths.state / 'marker'} k3d-openframe-dev-server-0:/openframe-complete",
-        "docker container inspect k3d-openframe-dev-server-0",
+        f"docker cp {given.paths.state}/{SERVER}.part {SERVER}:/openframe-complete",
+        f"docker container inspect {SERVER}",
     ]
     assert seen == ["openframe-dev\n"]
     assert list(given.paths.state.iterdir()) == [given.paths.complete]
