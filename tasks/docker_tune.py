@@ -82,9 +82,7 @@ def unmirrored(facts: Facts) -> list[Step]:
 
 def _rehearsed(facts: Facts) -> bool:
     """A rehearsal's engine is a stand-in: the Docker that runs on this machine is none of its business."""
-    from tasks.facts.backend import Network
-
-    return not isinstance(facts.reach, Network)
+    return facts.backend.rehearsed
 
 
 def _automatic(facts: Facts, host: Engine) -> list[Step]:

@@ -53,7 +53,7 @@ def _gather(session: Session) -> HostFacts:
 
     settings: Settings = session.settings
     pins = read(session.root / "config" / "pins.yaml")
-    if session.options.engine == "existing":
+    if not session.options.owns_cluster:
         return gather_existing(
             settings,
             session.environ,

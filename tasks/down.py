@@ -46,11 +46,11 @@ def _own(session: Session, *, stop: bool, purge: bool) -> None:
     """Remove or stop this project's cluster, found by its exact label."""
     from dataclasses import replace
 
-    from tasks.facts.gather import survey
     from tasks.k3d import removal
+    from tasks.run.gather import gather
     from tasks.run.session import bounds
 
-    facts = survey(session, ())
+    facts = gather(session, ())
     if stop:
         session.run(removal.stop_steps(facts), bounds(facts))
         return
@@ -70,10 +70,10 @@ def _foreign(session: Session, *, yes: bool, refused: str) -> None:
             fix="leave it out",
         )
     from tasks.run import leaving, uninstall
-    from tasks.run.existing import existing
+    from tasks.run.gather import gather
     from tasks.run.session import bounds
 
-    facts = existing(session, ("helm",))
+    facts = gather(session, ("helm",), refuse=False)
     left = leaving.look(facts)
     steps = uninstall.steps(facts, left)
     doing = [step for step in steps if step.skip is None]

@@ -40,7 +40,7 @@ def single_steps(facts: Facts) -> list[Step]:
 
 def expected_nodes(facts: Facts) -> int | None:
     """How many nodes there should be; None where the cluster is not ours."""
-    if facts.engine == "existing":
+    if not facts.owns_cluster:
         return None
     running = len(facts.cluster.of("server", "agent"))
     return max(running, facts.settings.cluster.servers + facts.shape.agents)

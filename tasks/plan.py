@@ -46,8 +46,8 @@ def plan(
 ) -> int:
     """Show what `up` would do, step by step, and why. Changes nothing."""
     from tasks.engine.history import history_file, load
-    from tasks.facts.gather import survey
     from tasks.rehearsal.what_if import what_if
+    from tasks.run.gather import gather
     from tasks.run.session import bounds
     from tasks.view import plan as view
     from tasks.view.console import out, width_of
@@ -59,7 +59,7 @@ def plan(
         )
     asked = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
     up.refuse_options(session, recreate=recreate)
-    facts = survey(session, up.parts_of(session))
+    facts = gather(session, session.backend.parts)
     steps = planned(session, facts, recreate=recreate)
     if asked.asked:
         return _predict(session, asked, steps, facts, form=format)

@@ -35,18 +35,18 @@ _PATIENCE = 10.0
 def registry(session: Session, purge: bool = False, status: bool = False) -> int:
     """Start the push registry and the pull-through caches."""
     from tasks.core.lock import held
-    from tasks.facts.gather import survey
     from tasks.k3d.registry_container import lock
+    from tasks.run.gather import gather
     from tasks.run.session import bounds
     from tasks.run.single import run_part
 
     if status:
-        return _show(survey(session, (), shared=True))
+        return _show(gather(session, (), refuse=False))
     if not purge:
         return run_part(session, TASK, steps, shared=True)
     with held(lock(session.state / "clusters"), TASK, _PATIENCE):
         session.open_logs()
-        facts = survey(session, (), shared=True)
+        facts = gather(session, (), refuse=False)
         session.run(purge_steps(session, facts), bounds(facts))
     return 0
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @task("profile", "set", "engine", "context", help={"format": "text or json"})
 def status(session: Session, format: str = "text") -> int:  # noqa: A002 - the option's name
     """Compare what stands with what is configured; the exit code tells."""
-    from tasks.facts.gather import survey
+    from tasks.run.gather import gather
     from tasks.view.console import out, width_of
     from tasks.view.table import table
 
     check_format(format)
-    facts = survey(session, up.parts_of(session))
+    facts = gather(session, session.backend.parts)
     rows, code = judge(facts, session.name)
     if format == "json":
         document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}

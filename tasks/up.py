@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks import cluster, docker_tune, health, helm, manifests, namespaces, secrets
 from tasks.core.errors import BadInput
 from tasks.run.task import task
-from tasks.settings.step_names import NEEDS_CLUSTER, PARTS, SYSTEM_READY
+from tasks.settings.step_names import SYSTEM_READY
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
@@ -35,12 +35,7 @@ def launch(session: Session, *, recreate: bool, rollback: bool) -> int:
     from tasks.run.bring import bring_up
 
     refuse_options(session, recreate=recreate, rollback=rollback)
-    return bring_up(session, parts_of(session), steps, cluster.start_steps, recreate=recreate, rollback=rollback)
-
-
-def parts_of(session: Session) -> tuple[str, ...]:
-    """All parts of a launch; on a foreign cluster those that work inside it."""
-    return PARTS if session.options.owns_cluster else tuple(part for part in PARTS if part in NEEDS_CLUSTER)
+    return bring_up(session, session.backend.parts, steps, cluster.start_steps, recreate=recreate, rollback=rollback)
 
 
 def refuse_options(session: Session, *, recreate: bool = False, rollback: bool = False) -> None:

@@ -18,6 +18,7 @@ from tasks.clients import docker
 from tasks.core.paths import ClusterPaths
 from tasks.engine.graph import check, fitted
 from tasks.engine.step import Cancel, Context, Report, Step
+from tasks.facts.backend import BACKENDS
 from tasks.facts.cluster import ClusterState, ContainerState, Node, Presence
 from tasks.facts.facts import Facts, Ports, Shape
 from tasks.facts.network import network
@@ -79,8 +80,10 @@ def live(**changes: Any) -> Live:
 def facts(folder: Path, programs: Programs | None = None, **changes: Any) -> Facts:
     """the facts whose private folders lie in `folder`, and whose programs all end well, having said nothing.
 
-    `settings`, `presence` or `cluster` decide what follows from them, unless that is given too.
+    `settings`, `presence`, `cluster` or `engine` (a backend's name) decide what follows from them, unless that is given
+    too.
     """
+    backend = changes.pop("backend", None) or BACKENDS[changes.pop("engine", "k3d")]()
     chosen: Settings = changes.pop("settings", None) or Settings()
     presence: Presence = changes.pop("presence", Presence.ABSENT)
     if programs is None:
@@ -89,6 +92,7 @@ def facts(folder: Path, programs: Programs | None = None, **changes: Any) -> Fac
     given: dict[str, Any] = {
         "settings": chosen,
         "root": ROOT,
+        "backend": backend,
         "environ": {"HOME": str(folder)},
         "programs": programs,
         "k3d_programs": programs,

@@ -388,10 +388,10 @@ def test_a_launch_begins_with_it_and_a_part_does_not(tmp_path: Path, engine: Doc
 
 
 def test_a_rehearsal_leaves_the_real_engine_alone(tmp_path: Path, engine: Dockerd) -> None:
-    from tasks.rehearsal.reach import Rehearsed
+    from tasks.rehearsal.backend import Rehearsed
 
     act(tuning.steps(given(tmp_path, engine, cache=hub()))[0])
-    rehearsed = given(tmp_path, engine, cache=hub(port=5099), reach=Rehearsed.__new__(Rehearsed))
+    rehearsed = given(tmp_path, engine, cache=hub(port=5099), backend=Rehearsed.__new__(Rehearsed))
     assert tuning.steps(rehearsed) == []
     assert tuning.unmirrored(rehearsed) == []
     assert engine.mirrors == [OURS]

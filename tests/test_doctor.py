@@ -17,6 +17,7 @@ from tasks.core.errors import BadInput, NoEngine
 from tasks.core.paths import ClusterPaths
 from tasks.doctor import doctor, mend
 from tasks.facts import host, ports
+from tasks.facts.backend import K3d
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
 from tasks.facts.facts import Facts, Ports, Shape
@@ -180,6 +181,7 @@ def facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
         "settings": Settings(),
         "root": tmp_path,
         "environ": {},
+        "backend": K3d(),
         "programs": programs,
         "k3d_programs": programs,
         "helm_programs": programs,

@@ -12,7 +12,7 @@ from tasks.clients.registry_http import NotFetched
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import Reference, parse
 from tasks.engine.step import Context, Step
-from tasks.facts.backend import Network
+from tasks.facts.backend import K3d
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import helper_images, host_images, k3s_image
 from tasks.settings.step_names import pull_name
@@ -149,13 +149,13 @@ def test_what_can_pass_is_tried_again_and_the_rest_is_not(tmp_path: Path, text: 
 def test_through_a_cache_it_tells_what_came(tmp_path: Path) -> None:
     from tasks.run.images import size_of
 
-    class Told(Network):
+    class Told(K3d):
         def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
             assert (port, image.repository) == (5051, "rancher/k3s")
             return {"sha256:0123456789ab" + "0" * 52: 55_000_000, "sha256:ba9876543210" + "0" * 52: 104_000_000}
 
     fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
-    there = facts(tmp_path, fake, images={K3S: False}, reach=Told())
+    there = facts(tmp_path, fake, images={K3S: False}, backend=Told())
     there.outputs.registry_ports["cache"] = 5051
     (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
     assert act(step).why == "through cache, 55 MB"  # of the other layer nothing had to come
@@ -163,12 +163,12 @@ def test_through_a_cache_it_tells_what_came(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_does_not_tell_is_no_failure(tmp_path: Path) -> None:
-    class Silent(Network):
+    class Silent(K3d):
         def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
             raise NotFetched("the cache answered 500")
 
     fake = FakePrograms(answers={"docker pull": PULL}, otherwise=Answer())
-    there = facts(tmp_path, fake, images={K3S: False}, reach=Silent())
+    there = facts(tmp_path, fake, images={K3S: False}, backend=Silent())
     there.outputs.registry_ports["cache"] = 5051
     (step,) = prepull.steps(there, caches={K3S: ("cache", "registry: cache")})
     assert act(step).why == "through cache"

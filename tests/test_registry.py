@@ -147,7 +147,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Facts:
     """What the survey finds."""
     fake = docker(*FOUND, **{"docker exec": Answer(code=127)})
     given = facts(tmp_path, fake, registries=dict(ALONE))
-    monkeypatch.setattr("tasks.facts.gather.survey", lambda _session, _parts, *, shared: given)
+    monkeypatch.setattr("tasks.run.gather.gather", lambda _session, _parts, *, refuse: given)
     return given
 
 

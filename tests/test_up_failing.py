@@ -145,11 +145,11 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
         "tasks.host.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
     )
 
-    def survey(*_: object) -> None:
-        order.append("surveyed")
+    def surveyed(*_: object) -> None:
+        order.append("gathered")
         raise Exit(code=7)
 
-    monkeypatch.setattr(module, "survey", survey)
+    monkeypatch.setattr(module, "gather", surveyed)
     with pytest.raises(Exit):
         bring(machine)
-    assert order == ["fetched", "surveyed"]
+    assert order == ["fetched", "gathered"]

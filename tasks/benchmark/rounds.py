@@ -259,10 +259,10 @@ class Rounds:
 
 def look(place: Place) -> Facts:
     """What stands now. Raises what a survey raises."""
-    from tasks.facts.gather import survey
+    from tasks.run.gather import gather
     from tasks.settings.step_names import PARTS
 
-    return survey(place.session, PARTS)
+    return gather(place.session, PARTS)
 
 
 def launching(place: Place, rival: Rival) -> Callable[[], tuple[dict[str, tuple[float, float]], tuple[str, ...]]]:

@@ -143,7 +143,7 @@ class Place:
 
 def place(session: Session, setting: Setting, cluster: str, circumstances: Mapping[str, str] | None = None) -> Place:
     """Bench's own settings from those of the user. Raises `BadInput`."""
-    if session.options.engine == "existing":
+    if not session.options.owns_cluster:
         raise BadInput(
             "--engine existing has no meaning for `bench`",
             why="it makes and removes clusters, again and again",

@@ -1,12 +1,15 @@
-"""What a launch reaches without a program: the cluster's API, and registries, on this machine's ports.
+"""Where a launch goes: who makes the cluster, and how its API and the registries are reached without a program.
 
-A rehearsal has stand-ins for programs on its PATH; for these it has `tasks.rehearsal.reach.Rehearsed`.
+That of a rehearsal is `tasks.rehearsal.backend`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
 
 if TYPE_CHECKING:
     from tasks.core.imageref import Reference
@@ -15,8 +18,19 @@ if TYPE_CHECKING:
     from tasks.process.command import Programs
 
 
-class Reach(Protocol):
-    """How it is reached."""
+class Backend(Protocol):
+    """One of those that `--engine` names."""
+
+    name: str
+    owns_cluster: bool
+    """This project makes and removes the cluster. Otherwise the cluster is foreign: only what this project created in
+    it is changed or removed."""
+    rehearsed: bool
+    """Nothing real is made."""
+    parts: tuple[str, ...]
+    """Parts of a launch that there are."""
+    needs_programs: tuple[str, ...]
+    """Programs that are fetched where they are missing."""
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """The API of a private kubeconfig."""
@@ -41,7 +55,9 @@ class Reach(Protocol):
 
 
 class Network:
-    """By this machine's network."""
+    """The cluster's API and the registries by this machine's network."""
+
+    rehearsed = False
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """By certificate, or through kubectl."""
@@ -91,3 +107,25 @@ class Network:
         from tasks.clients.registry_http import fetch
 
         return fetch(port, image, arch, context)
+
+
+class K3d(Network):
+    """A k3d cluster on a Docker engine, which this project makes."""
+
+    name = "k3d"
+    owns_cluster = True
+    parts: tuple[str, ...] = PARTS
+    needs_programs: tuple[str, ...] = ("k3d", "kubectl", "helm")
+
+
+class Existing(Network):
+    """A cluster that exists already, and that a context of the user's kubeconfig names."""
+
+    name = "existing"
+    owns_cluster = False
+    parts: tuple[str, ...] = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
+    needs_programs: tuple[str, ...] = ("kubectl", "helm")
+
+
+BACKENDS: Mapping[str, type[K3d | Existing]] = {"k3d": K3d, "existing": Existing}
+"""Those that make real things, by name."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import ClusterAbsent
 from tasks.core.paths import ClusterPaths
-from tasks.facts.backend import Network, Reach
+from tasks.facts.backend import Backend
 from tasks.facts.cluster import ClusterState
 from tasks.facts.network import NONE
 from tasks.facts.network import Network as Proxies
@@ -94,14 +94,13 @@ class Facts:
     settings: Settings
     root: Path
     environ: Mapping[str, str] = field(repr=False)
+    backend: Backend
     programs: Programs
     k3d_programs: Programs
     """With the environment that k3d may see."""
     helm_programs: Programs
     """With Helm's places in folders of ours."""
     paths: ClusterPaths
-    engine: str = "k3d"
-    """k3d, or existing."""
     host: Engine | None = None
     """The Docker engine; None where none is asked."""
     cluster: ClusterState
@@ -127,7 +126,6 @@ class Facts:
     """Whether releases that another Helm has left pending, or is at work on, are cleared."""
     rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
-    reach: Reach = field(default_factory=Network)
     outputs: Outputs = field(default_factory=Outputs)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
@@ -136,7 +134,7 @@ class Facts:
     @property
     def owns_cluster(self) -> bool:
         """Whether this project makes and removes the cluster."""
-        return self.engine != "existing"
+        return self.backend.owns_cluster
 
     @property
     def name(self) -> str:
@@ -168,7 +166,7 @@ class Facts:
                         why=f"{self.paths.kubeconfig} is written when the cluster's API answers",
                         fix="invoke cluster",
                     )
-                self._api.append(self.reach.api(self.paths.kubeconfig, self.programs))
+                self._api.append(self.backend.api(self.paths.kubeconfig, self.programs))
             return self._api[0]
 
     def watched(self) -> Api:

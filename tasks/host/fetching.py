@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 
 TASK = "tools"
 AT_ONCE = 3
-_OF_ENGINE: Mapping[str, tuple[str, ...]] = {
-    "k3d": ("k3d", "kubectl", "helm"),
-    "existing": ("kubectl", "helm"),
-}
-"""What each engine calls; others bring their own."""
 
 
 def fetch_plan(session: Session) -> list[Step]:
@@ -29,7 +24,7 @@ def fetch_plan(session: Session) -> list[Step]:
 
     Raises `BadInput` for wrong pins, `LaunchError` where nothing is published for this machine.
     """
-    names = _OF_ENGINE.get(session.options.engine, ())
+    names = session.backend.needs_programs
     if not names:
         return []
     from tasks.host.programs import read

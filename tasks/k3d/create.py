@@ -181,7 +181,7 @@ def address(facts: Facts) -> tuple[str, int]:
 
 def first_answer(facts: Facts, context: Context) -> None:
     """Wait until the server's port speaks TLS: then its kubeconfig is written."""
-    poll(lambda: facts.reach.server_answers(*address(facts)) or None, context, pause=0.05, cap=0.1)
+    poll(lambda: facts.backend.server_answers(*address(facts)) or None, context, pause=0.05, cap=0.1)
 
 
 def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int | None = None) -> None:

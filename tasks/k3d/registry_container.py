@@ -184,7 +184,7 @@ def making(
         notes: tuple[str, ...] = ()
         if chosen is not None:
             facts.outputs.registry_ports[name] = chosen
-            if (found is None or not found.running) and not facts.reach.registry_answers(chosen, context, _STARTS):
+            if (found is None or not found.running) and not facts.backend.registry_answers(chosen, context, _STARTS):
                 notes = _not_up(facts, name, context, required=required)
         if found is None:
             return Report(why=f"{name} at 127.0.0.1:{chosen}", exit_code=0, notes=notes)

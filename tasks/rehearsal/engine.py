@@ -14,8 +14,8 @@ from tasks.rehearsal.place import NOTE, VARIABLE, Place, occupy, prepare
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
     from tasks.facts.facts import Facts
+    from tasks.rehearsal.backend import Rehearsed
     from tasks.rehearsal.model import Scene
-    from tasks.rehearsal.reach import Rehearsed
     from tasks.rehearsal.what_if import WhatIf
     from tasks.run.session import Session
 
@@ -34,9 +34,9 @@ class Rehearsal:
     what_if: WhatIf
     note: str = NOTE
 
-    def reach(self) -> Rehearsed:
+    def backend(self) -> Rehearsed:
         """The API and the registries of its state."""
-        from tasks.rehearsal.reach import Rehearsed
+        from tasks.rehearsal.backend import Rehearsed
 
         return Rehearsed(self.place)
 

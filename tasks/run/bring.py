@@ -12,10 +12,10 @@ from tasks.core.errors import Drifted, LaunchError
 from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence, cluster_state
 from tasks.facts.facts import Facts
-from tasks.facts.gather import survey, with_live
 from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import Choosers, anew, choosers
 from tasks.k3d.recorded import differences
+from tasks.run.gather import gather, with_live
 from tasks.run.session import Session, bounds
 from tasks.settings.step_names import PARTS
 from tasks.view.console import err
@@ -48,7 +48,7 @@ def bring_up(
     with session.locked():
         session.open_logs()
         session.ensure_programs()
-        facts = survey(session, parts)
+        facts = gather(session, parts)
         if not facts.owns_cluster:
             session.run(plan(facts, choosers(facts)), bounds(facts), facts=facts)
             return 0

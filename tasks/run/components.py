@@ -44,7 +44,7 @@ def waited_for(facts: Facts, *, everything: bool = False) -> Callable[[str], boo
 
 def off(facts: Facts) -> frozenset[str]:
     """Components of k3s that are disabled; a foreign cluster may have none of them."""
-    if facts.engine == "existing":
+    if not facts.owns_cluster:
         return frozenset({"coredns", *OPTIONAL})
     names = disabled(facts.settings.cluster, facts.settings.ingress.controller)
     return names | {each for each in OPTIONAL if _DISABLED_AS.get(each, each) in names}
@@ -173,7 +173,7 @@ def _autoscaled(facts: Facts, use: Use, context: Context) -> list[str]:
 def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
     """Wait until each Ingress answers at the published port."""
     ports = facts.outputs.ports or facts.ports
-    if not use.ingresses or facts.engine == "existing" or ports is None or not ports.http:
+    if not use.ingresses or not facts.owns_cluster or ports is None or not ports.http:
         return []
     port, address = ports.http, facts.settings.cluster.bind_address
 
@@ -181,7 +181,7 @@ def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
         found = []
         for each in in_use(facts.api(), _namespaces(facts)).ingresses:
             host, path = _first_rule(each)
-            status = facts.reach.http_status(address, port, host, path)
+            status = facts.backend.http_status(address, port, host, path)
             known = bool(((each.get("status") or {}).get("loadBalancer") or {}).get("ingress"))
             if status in _NOT_YET or (status == 404 and not known):
                 url = f"http://{host or address}:{port}{path}"

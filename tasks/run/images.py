@@ -139,7 +139,7 @@ def layers_of(facts: Facts, image: str, port: int, context: Context) -> dict[str
     from tasks.clients.registry_http import NotFetched
 
     try:
-        return facts.reach.layers(port, parse(image), _arch(facts), context)
+        return facts.backend.layers(port, parse(image), _arch(facts), context)
     except NotFetched:
         return {}
 
@@ -201,7 +201,7 @@ def _fetch(facts: Facts, image: str, context: Context) -> int:
     port = port_of(facts, name) if name is not None else None
     if port is None:
         raise NotFetched("its cache does not run")
-    read = facts.reach.fetch(port, reference, _arch(facts), context)
+    read = facts.backend.fetch(port, reference, _arch(facts), context)
     remember_size(facts, image, read)
     stamp = _stamp(facts, image)
     if stamp is not None:
@@ -227,7 +227,7 @@ _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 def steps(facts: Facts) -> list[Step]:
     """For a cluster that is being made: of the system, if an earlier launch tells, then of each release."""
     making = facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)
-    if facts.engine == "existing" or not making or not facts.settings.registries.caches:
+    if not facts.owns_cluster or not making or not facts.settings.registries.caches:
         return []
     found = []
     system = known(facts, system_key(facts))
@@ -345,7 +345,7 @@ def releases_remembered(facts: Facts, found: list[Step]) -> list[Step]:
 
     A chart may need what only a cluster has (`lookup`, `.Capabilities.APIVersions`): the next launch knows by this.
     """
-    if facts.engine == "existing" or not facts.settings.registries.caches:
+    if not facts.owns_cluster or not facts.settings.registries.caches:
         return found
     keys = {install_name(each): (each, key_of(facts, each)) for each in facts.releases}
     return [
@@ -371,7 +371,7 @@ def _telling(facts: Facts, release: Release, key: str, install: Action) -> Actio
 
 def system_remembered(facts: Facts, found: list[Step], name: str) -> list[Step]:
     """The plan with that wait in place of the one of that name, where there are caches to fill."""
-    if facts.engine == "existing" or not facts.settings.registries.caches:
+    if not facts.owns_cluster or not facts.settings.registries.caches:
         return found
     return [
         replace(step, action=remembering(facts, step.action)) if step.name == name and step.skip is None else step

@@ -48,7 +48,7 @@ def doubting(facts: Facts) -> Callable[[Diagnosis], Diagnosis]:
         reference = parse(image)
         name = source(facts, image)
         port = port_of(facts, name) if name is not None else None
-        fault = facts.reach.cache_fault(port, reference) if port is not None else ""
+        fault = facts.backend.cache_fault(port, reference) if port is not None else ""
         if not fault:
             return trouble
         cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)

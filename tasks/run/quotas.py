@@ -91,7 +91,7 @@ def _written(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> list[Place]:
     from tasks.kube.client import ApiError, Direct
 
     api, found = facts.api(), list[Place]()
-    if isinstance(api, Direct) and facts.engine != "existing":
+    if isinstance(api, Direct) and facts.owns_cluster:
         with contextlib.suppress(ApiError):
             found.extend(_write(api, quotas))
     return found

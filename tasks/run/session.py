@@ -21,7 +21,7 @@ from tasks.core.errors import attempt
 from tasks.core.lock import held
 from tasks.core.paths import ClusterPaths, cache_folder, state_folder
 from tasks.engine.step import Bounds, Result, Step
-from tasks.facts.backend import Network, Reach
+from tasks.facts.backend import BACKENDS, Backend
 from tasks.process.children import MARK, mark
 from tasks.process.command import Programs
 from tasks.run.task import Options
@@ -29,9 +29,9 @@ from tasks.settings.step_names import DOWNLOAD, HELM, PULL
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
-    from tasks.facts.gather import Questions
     from tasks.facts.owner import Owner
     from tasks.rehearsal.engine import Rehearsal
+    from tasks.run.gather import EngineQueries
     from tasks.settings.resolve import Resolved
 
 _LONG = 86400.0
@@ -57,7 +57,7 @@ class Session:
     """With the engine `rehearsal`: its stand-ins, and how long they take."""
     clear_pending: bool = False
     """Whether releases are cleared that somebody's Helm has left pending, or is at work on."""
-    questions: Questions | None = None
+    questions: EngineQueries | None = None
     """What the engine was asked already; the first survey takes it."""
     noted: bool = False
     """The screen says already that nothing real is made."""
@@ -117,9 +117,10 @@ class Session:
             err([self.note])
             self.noted = True
 
-    def reach(self) -> Reach:
-        """How the cluster's API and registries are reached."""
-        return self.rehearsal.reach() if self.rehearsal is not None else Network()
+    @property
+    def backend(self) -> Backend:
+        """Where the launch goes."""
+        return self.rehearsal.backend() if self.rehearsal is not None else BACKENDS[self.options.engine]()
 
     @property
     def lock(self) -> Path:
@@ -165,18 +166,18 @@ class Session:
         For tasks that need it whatever their other options are: who is refused has asked nothing.
         """
         if self.options.engine == "k3d":
-            from tasks.facts.gather import Questions
+            from tasks.run.gather import EngineQueries
 
-            self.questions = Questions(self)
+            self.questions = EngineQueries(self)
 
     def asked_before(self, moment: float) -> bool:
         """Whether the engine was asked before this moment (seconds of the epoch): its answers may be of before, too."""
-        return self.questions is not None and self.questions.begun <= moment + _TICK
+        return self.questions is not None and self.questions.started <= moment + _TICK
 
     def drop_questions(self) -> None:
         """Forget what the engine was asked: a survey asks anew."""
         if self.questions is not None:
-            self.questions.drop()
+            self.questions.cancel()
         self.questions = None
 
     def attempt(self, what: str, act: Callable[[], object]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tasks.engine.graph import fitted
 from tasks.engine.step import Step
 from tasks.facts.facts import Facts
-from tasks.facts.gather import require_running, survey
+from tasks.run.gather import gather, require_running
 from tasks.run.session import Session, bounds
 from tasks.settings.step_names import NEEDS_CLUSTER
 
@@ -30,7 +30,7 @@ def run_part(
     with session.locked() if lock else contextlib.nullcontext():
         session.open_logs()
         session.ensure_programs()
-        facts = survey(session, (part,), shared=shared)
+        facts = gather(session, (part,), refuse=not shared)
         if part in NEEDS_CLUSTER:
             require_running(facts)
         session.run(fitted(plan(facts)), bounds(facts), facts=facts, acts=acts)

@@ -14,6 +14,7 @@ from tasks.checks.gather import brief, gather, gather_existing, server
 from tasks.core.errors import BadInput
 from tasks.core.paths import ClusterPaths
 from tasks.facts import ports
+from tasks.facts.backend import K3d
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Ports, Shape
 from tasks.facts.owner import Owner
@@ -147,6 +148,7 @@ def launch_facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
         "settings": Settings(),
         "root": tmp_path,
         "environ": {},
+        "backend": K3d(),
         "programs": programs,
         "k3d_programs": programs,
         "helm_programs": programs,

@@ -14,12 +14,15 @@ import pytest
 from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Result, State, Step
+from tasks.facts.backend import BACKENDS
 from tasks.facts.programs import Versions
 from tasks.host import __main__ as command
 from tasks.host import fetching
 from tasks.host.fetching import fetch_plan, tools
 from tasks.host.programs import Fetch
 from tasks.process.command import Programs
+from tasks.rehearsal.backend import Rehearsed
+from tasks.rehearsal.place import Place
 from tasks.run.session import Session
 from tasks.run.task import Options
 from tasks.settings.schema import Settings
@@ -67,6 +70,7 @@ class Machine:
             Session,
             SimpleNamespace(
                 options=Options(task="up", engine=engine),
+                backend=BACKENDS[engine]() if engine in BACKENDS else Rehearsed(Place(self.path)),
                 root=self.root,
                 state=self.root / "state",
                 environ=environ,

@@ -11,7 +11,7 @@ import pytest
 
 from tasks import health
 from tasks.engine.step import Report, Step
-from tasks.facts.backend import Network
+from tasks.facts.backend import K3d
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.kube.components import Use
@@ -35,7 +35,7 @@ NOTE = "still starting, and used by nothing: metrics-server; `invoke health` wai
 STARTING: Mapping[str, str] = {"deployment/coredns": "", "deployment/metrics-server": "0 of 1"}
 
 
-class Answers(Network):
+class Answers(K3d):
     """A published port that answers with these statuses in turn."""
 
     def __init__(self, *statuses: int) -> None:
@@ -119,7 +119,7 @@ def test_an_ingress_is_waited_for_until_it_answers(tmp_path: Path) -> None:
     shop = obj("Ingress", "shop", "platform", spec={"ingressClassName": "nginx", "rules": [{"host": "*.example.org"}]})
     nginx = obj("IngressClass", "nginx", spec={"controller": "k8s.io/ingress-nginx"})
     reach = Answers(0, 503, 404, 200)
-    facts, _api = of(tmp_path, DNS, shop, nginx, reach=reach)
+    facts, _api = of(tmp_path, DNS, shop, nginx, backend=reach)
     assert act(facts).notes == ()
     assert len(reach.asked) == 4
     assert reach.asked[0][2:] == ("any.example.org", "/")
@@ -132,7 +132,7 @@ def test_an_answer_404_counts_once_the_controller_knows_the_ingress(
     monkeypatch.setattr("tasks.run.components._ANSWERS", 0)
     shop = obj("Ingress", "shop", "platform", spec={"ingressClassName": "nginx"}, status=status)
     nginx = obj("IngressClass", "nginx", spec={"controller": "k8s.io/ingress-nginx"})
-    facts, _api = of(tmp_path, DNS, shop, nginx, reach=Answers(404))
+    facts, _api = of(tmp_path, DNS, shop, nginx, backend=Answers(404))
     assert len(act(facts).notes) == notes
 
 

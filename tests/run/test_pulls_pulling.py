@@ -19,7 +19,7 @@ from tests.programs import FakePrograms
 CLOSED = "failed to copy: unexpected status code http://c:5000/v2/a/b: 500 Internal Server Error"
 
 
-class Reach:
+class FakeBackend:
     def __init__(self, fault: str) -> None:
         self.fault = fault
         self.asked: list[tuple[int, str]] = []
@@ -29,16 +29,16 @@ class Reach:
         return self.fault
 
 
-def doubted(tmp_path: Path, trouble: Diagnosis, reach: Reach, chosen: Any = ONLY_GHCR) -> Diagnosis:
+def doubted(tmp_path: Path, trouble: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR) -> Diagnosis:
     kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
     given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
-    return doubting(replace(given, reach=reach))(trouble)  # type: ignore[arg-type]
+    return doubting(replace(given, backend=backend))(trouble)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
-    reach = Reach("it cannot ask its upstream, and answers 500")
-    found = doubted(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), reach)
-    assert reach.asked == [(5053, "shop/web")]
+    backend = FakeBackend("it cannot ask its upstream, and answers 500")
+    found = doubted(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), backend)
+    assert backend.asked == [(5053, "shop/web")]
     assert not found.transient
     assert found.what == "pod a/b cannot pull ghcr.io/shop/web:1"
     assert GHCR in found.why
@@ -49,7 +49,7 @@ def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
 
 def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
     trouble = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
-    assert doubted(tmp_path, trouble, Reach("")) is trouble
+    assert doubted(tmp_path, trouble, FakeBackend("")) is trouble
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
     ids=["its registry refuses", "no cache for it", "no cache at all", "no pull"],
 )
 def test_what_no_cache_has_to_do_with(tmp_path: Path, trouble: Diagnosis, chosen: Any) -> None:
-    reach = Reach("it does not run")
-    assert doubted(tmp_path, trouble, reach, chosen) is trouble
-    assert reach.asked == []
+    backend = FakeBackend("it does not run")
+    assert doubted(tmp_path, trouble, backend, chosen) is trouble
+    assert backend.asked == []

@@ -271,13 +271,13 @@ def test_only_the_default_log_folder_follows_its_user(
 def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    from tasks.facts.gather import Questions
+    from tasks.run.gather import EngineQueries
 
     made = given.session(tmp_path, task=task)
     made.paths.state.mkdir(parents=True)
     monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != made.paths.state)
     with pytest.raises(BadInput, match="openframe-dev cannot be used"):
-        Questions(made)
+        EngineQueries(made)
     with pytest.raises(BadInput, match="openframe-dev cannot be used"), made.locked():
         pytest.fail("it went on")
     assert isinstance(made.fake, FakePrograms)

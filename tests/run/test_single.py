@@ -21,7 +21,7 @@ ALONE = tuple(name for name in PARTS if name != "cluster")
 
 
 class Around:
-    """What the task stands between: its survey, the fetching of programs, and the run."""
+    """What the task stands between: its facts, the fetching of programs, and the run."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given: Facts = facts(folder, FakePrograms(otherwise=Answer()))
@@ -30,13 +30,13 @@ class Around:
         self.looked_at: list[tuple[str, ...]] = []
         self.runs: list[dict[str, Any]] = []
         self.held: list[bool] = []
-        monkeypatch.setattr(module, "survey", self._survey)
+        monkeypatch.setattr(module, "gather", self._gather)
         monkeypatch.setattr(FakeSession, "ensure_programs", lambda _session: self.happened.append("programs"))
         monkeypatch.setattr(FakeSession, "run", self._run)
 
-    def _survey(self, _session: FakeSession, parts: tuple[str, ...], *, shared: bool) -> Facts:
-        assert shared is (parts[0] in ("prepull", "registry"))
-        self.happened.append("survey")
+    def _gather(self, _session: FakeSession, parts: tuple[str, ...], *, refuse: bool) -> Facts:
+        assert refuse is (parts[0] not in ("prepull", "registry"))
+        self.happened.append("gather")
         self.looked_at.append(parts)
         return self.given
 
@@ -67,7 +67,7 @@ def stands(around: Around, tmp_path: Path, presence: Presence, **more: Any) -> N
 def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path, name: str) -> None:
     stands(around, tmp_path, Presence.RUNNING)
     assert alone(around, name) == 0
-    assert around.happened == ["programs", "survey", "run"]  # programs first: the survey asks them
+    assert around.happened == ["programs", "gather", "run"]  # programs first: gather queries them
     assert around.looked_at == [(name,)]
     (run,) = around.runs
     assert {step.task for step in run["steps"]} <= {name, "namespaces", "prepull"}

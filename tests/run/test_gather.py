@@ -10,7 +10,7 @@ import pytest
 
 from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError, NoEngine
 from tasks.facts.cluster import Presence
-from tasks.facts.gather import require_running, survey
+from tasks.run.gather import gather, require_running
 from tests import given
 from tests.given_engine import INFO, OTHER, Machine
 from tests.given_live import obj
@@ -30,7 +30,7 @@ def asked(machine: Machine) -> str:
 
 def test_nothing_is_there(machine: Machine) -> None:
     session = machine.session()
-    found = survey(session, ALL)
+    found = gather(session, ALL)
     assert found.cluster.presence is Presence.ABSENT
     assert (found.shape.agents, found.shape.concurrency) == (2, 2), "4 CPUs and 8 GiB"
     assert found.live is None
@@ -60,7 +60,7 @@ def test_nothing_is_there(machine: Machine) -> None:
 def test_the_machine_decides_what_is_not_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], agents: int, concurrency: int
 ) -> None:
-    shape = survey(Machine(tmp_path, monkeypatch, **sections).session(), ()).shape
+    shape = gather(Machine(tmp_path, monkeypatch, **sections).session(), ()).shape
     assert (shape.agents, shape.concurrency) == (agents, concurrency)
 
 
@@ -68,7 +68,7 @@ def test_the_machine_decides_what_is_not_configured(
 def test_the_nodes_pulls_are_bounded_only_where_somebody_has_said_so(
     machine: Machine, above: tuple[str, ...], pulls: int | None
 ) -> None:
-    assert survey(machine.session(above=above), ()).shape.parallel_pulls == pulls
+    assert gather(machine.session(above=above), ()).shape.parallel_pulls == pulls
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_nodes_pulls_are_bounded_only_where_somebody_has_said_so(
 def test_a_cluster_is_found_as_it_stands(machine: Machine, running: bool, complete: bool, presence: Presence) -> None:
     machine.make(running=running)
     machine.complete = complete
-    found = survey(machine.session(), ALL)
+    found = gather(machine.session(), ALL)
     assert found.cluster.presence is presence
     assert (found.live is not None) is (presence is Presence.RUNNING)
 
@@ -88,14 +88,14 @@ def test_a_server_that_was_seen_to_be_complete_is_not_asked_again(machine: Machi
     session = machine.session()
     session.paths.state.mkdir(parents=True)
     session.paths.complete.write_text(machine.containers[0]["Id"] + "\n")
-    survey(session, ())
+    gather(session, ())
     assert "docker cp" not in asked(machine)
 
 
 def test_a_cluster_of_somebody_else_is_refused(machine: Machine) -> None:
     machine.make(ours=False)
     with pytest.raises(BadInput, match="a k3d cluster 'openframe-dev' that this project did not make") as caught:
-        survey(machine.session(), ())
+        gather(machine.session(), ())
     assert "CLUSTER_NAME" in caught.value.fix
 
 
@@ -104,7 +104,7 @@ def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, sh
     machine.owner = OTHER
     machine.make()
     with contextlib.nullcontext() if shared else pytest.raises(BadInput, match="belongs to alice@laptop"):
-        assert survey(machine.session(), (), shared=shared).cluster.presence is Presence.FOREIGN
+        assert gather(machine.session(), (), refuse=not shared).cluster.presence is Presence.FOREIGN
 
 
 @pytest.mark.parametrize(("kept", "presence"), [(True, Presence.RUNNING), (False, Presence.FOREIGN)])
@@ -117,7 +117,7 @@ def test_a_cluster_of_an_earlier_version_is_whose_state_folder_knows_it(
     if kept:
         session.paths.state.mkdir(parents=True)
         session.paths.k3d_config.touch()
-    assert survey(session, (), shared=True).cluster.presence is presence
+    assert gather(session, (), refuse=False).cluster.presence is presence
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_the_cluster_is_asked_only_where_something_works_inside_it(
     machine: Machine, parts: tuple[str, ...], looked: bool
 ) -> None:
     machine.make()
-    assert (survey(machine.session(), parts).live is not None) is looked
+    assert (gather(machine.session(), parts).live is not None) is looked
     assert bool(machine.api.asked) is looked
 
 
 def test_images_and_registries_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
     machine.put_registries()
-    found = survey(machine.session(), ALL)
+    found = gather(machine.session(), ALL)
     assert found.images == {
         "rancher/k3s:v1.32.3-k3s1": True,
         "ghcr.io/k3d-io/k3d-tools:5.9.0": True,
@@ -143,31 +143,31 @@ def test_images_and_registries_are_known(tmp_path: Path, monkeypatch: pytest.Mon
     }
     assert list(found.registries) == ["k3d-openframe-registry"]
     machine.images = False
-    assert not any(survey(machine.session(), ALL).images.values())
+    assert not any(gather(machine.session(), ALL).images.values())
 
 
 def test_the_nodes_know_the_push_registry_by_the_port_that_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
-    assert ":5050" in survey(machine.session(), ()).shape.registries_yaml
+    assert ":5050" in gather(machine.session(), ()).shape.registries_yaml
     machine.put_registries()
     machine.containers[0]["HostConfig"]["PortBindings"]["5000/tcp"][0]["HostPort"] = "5077"
-    found = survey(machine.session(), ()).shape.registries_yaml
+    found = gather(machine.session(), ()).shape.registries_yaml
     assert ":5077" in found
     assert ":5050" not in found
 
 
 def test_where_k3d_is_missing_the_pinned_one_decides_on_images(machine: Machine) -> None:
     machine.fails["k3d version"] = Answer(code=127, err="not found")
-    assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in survey(machine.session(), ()).images
+    assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in gather(machine.session(), ()).images
 
 
 def test_no_engine_is_told_before_anything_that_follows_from_it(machine: Machine) -> None:
     said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
     machine.fails["docker"] = Answer(code=1, err=said)
     with pytest.raises(NoEngine) as caught:
-        survey(machine.session(), ALL)
+        gather(machine.session(), ALL)
     assert caught.value.status == 6
 
 
@@ -183,7 +183,7 @@ def test_k3d_sees_none_of_our_variables_and_gets_places_of_its_own(
         "KUBECONFIG": "/mine",
         "HTTPS_PROXY": "http://proxy",
     }
-    found = survey(machine.session(environ=environ), ()).k3d_programs.env
+    found = gather(machine.session(environ=environ), ()).k3d_programs.env
     state = str(tmp_path / "state" / "openframe" / "clusters" / "openframe-dev")
     assert {name: value for name, value in found.items() if name.startswith("K3D_")} == {
         "K3D_FIX_DNS": "0",
@@ -196,7 +196,7 @@ def test_k3d_sees_none_of_our_variables_and_gets_places_of_its_own(
 
 
 def test_helm_gets_places_of_ours(machine: Machine, tmp_path: Path) -> None:
-    env = survey(machine.session(), ()).helm_programs.env
+    env = gather(machine.session(), ()).helm_programs.env
     assert env["HELM_REPOSITORY_CONFIG"].startswith(f"{tmp_path}/cache/openframe/repositories/")
     assert env["HELM_KUBECONTEXT"] == ""
 
@@ -204,7 +204,7 @@ def test_helm_gets_places_of_ours(machine: Machine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("told", "major"), [("v4.1.4+g0b8", 4), ("v3.19.0", 3), ("", 4)])
 def test_helms_flags_follow_its_version(machine: Machine, told: str, major: int) -> None:
     machine.fails["helm version"] = Answer(out=told)
-    assert survey(machine.session(), ()).helm_major == major
+    assert gather(machine.session(), ()).helm_major == major
 
 
 @pytest.mark.parametrize(("parts", "read"), [(("manifests", "helm"), 0), (("secrets",), 1)])
@@ -214,7 +214,7 @@ def test_values_of_secrets_are_read_only_where_they_are_put_in(
     secret = {"name": "s", "values": {"k": {"command": ["vault", "read"]}}}
     machine = Machine(tmp_path, monkeypatch, secrets=[secret])
     machine.fails["vault"] = Answer(out="a-long-value")
-    found = survey(machine.session(), parts)
+    found = gather(machine.session(), parts)
     assert len(machine.programs.told("vault")) == read
     assert len(found.secrets) == read
 
@@ -250,12 +250,12 @@ def test_a_cluster_that_runs_is_enough(tmp_path: Path) -> None:
 def test_the_private_kubeconfig_is_read_from_the_server_where_there_is_none(machine: Machine) -> None:
     machine.make()
     session = machine.session()
-    survey(session, ("health",))
+    gather(session, ("health",))
     assert "docker cp k3d-openframe-dev-server-0:/output/kubeconfig.yaml -" in machine.programs.lines
     assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "127.0.0.1:6550" in session.paths.kubeconfig.read_text()
     machine.programs.calls.clear()
-    survey(session, ("health",))
+    gather(session, ("health",))
     assert "output/kubeconfig" not in asked(machine), "it is still right"
 
 
@@ -263,7 +263,7 @@ def test_the_private_kubeconfig_is_read_from_the_server_where_there_is_none(mach
 def test_a_kubeconfig_of_an_earlier_cluster_is_read_again(machine: Machine, change: str) -> None:
     machine.make()
     session = machine.session()
-    survey(session, ("health",))
+    gather(session, ("health",))
     if change == "port":
         file = session.paths.kubeconfig
         file.write_text(file.read_text().replace(":6550", ":6551"))
@@ -271,7 +271,7 @@ def test_a_kubeconfig_of_an_earlier_cluster_is_read_again(machine: Machine, chan
         machine.api.answers["/readyz"] = (401, "Unauthorized")
         machine.api.changes["/readyz", machine.api.asked.count("/readyz") + 2] = machine.api.answers.clear
     machine.programs.calls.clear()
-    survey(session, ("health",))
+    gather(session, ("health",))
     assert "output/kubeconfig" in asked(machine)
 
 
@@ -284,7 +284,7 @@ def silent(machine: Machine, monkeypatch: pytest.MonkeyPatch, logs: str) -> Laun
     monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     with pytest.raises(LaunchError) as caught:
-        survey(machine.session(), ("health",))
+        gather(machine.session(), ("health",))
     return caught.value
 
 
@@ -306,6 +306,6 @@ def test_an_api_whose_server_died_is_told_with_the_cause(machine: Machine, monke
 def test_only_wanted_objects_and_configured_releases_are_looked_at(machine: Machine) -> None:
     machine.make()
     machine.api.put(obj("Namespace", "platform"), obj("Namespace", "other"))
-    live = survey(machine.session(), ALL).live
+    live = gather(machine.session(), ALL).live
     assert live is not None
     assert [key.name for key in live.objects] == ["platform"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.facts.gather import survey
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY, Foreign, environment
+from tasks.run.gather import gather
 from tests.given_engine import ME, SMALL, Machine
 from tests.given_live import FakeApi, Object, created, node, obj, stored
 from tests.programs import Answer
@@ -39,21 +39,21 @@ def there(machine: Machine) -> Machine:
 
 def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
     session = machine.session(engine="existing", context="team")
-    found = survey(session, ("namespaces", "health"))
+    found = gather(session, ("namespaces", "health"))
     (call,) = machine.programs.told("kubectl config")
     assert call.line == VIEW
     assert call.quiet, "it holds the user's credentials"
     assert session.paths.kubeconfig.read_text() == FLAT
     assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "context-" in session.paths.state.name
-    assert (found.engine, found.cluster.name, found.host) == ("existing", "team", None)
+    assert (found.owns_cluster, found.cluster.name, found.host) == (False, "team", None)
     assert found.live is not None
     assert found.live.nodes == ("a", "b")
 
 
 def test_no_engine_is_asked(machine: Machine) -> None:
     session = machine.session(engine="existing", context="team")
-    survey(session, ("namespaces",))
+    gather(session, ("namespaces",))
     assert not any(line.startswith("docker") for line in machine.programs.lines)
     assert (session.system["docker"], session.system["k3d"], session.system["k3s_image"]) == (None, None, None)
     assert session.system["kubectl"] == "v1.33.13"
@@ -66,7 +66,7 @@ def test_a_context_that_is_not_there_is_told_with_those_that_are(machine: Machin
         "kubectl config get-contexts": Answer(out=names),
     }
     with pytest.raises(BadInput, match="your kubeconfig has no context 'team'") as caught:
-        survey(machine.session(engine="existing", context="team"), ("namespaces",))
+        gather(machine.session(engine="existing", context="team"), ("namespaces",))
     assert caught.value.status == 2
     assert "cannot locate context team" in caught.value.why
     assert listed in caught.value.fix
@@ -77,7 +77,7 @@ def test_this_machine_decides_how_much_runs_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any], concurrency: int | None
 ) -> None:
     machine = there(Machine(tmp_path, monkeypatch, **sections))
-    found = survey(machine.session(engine="existing", context="team"), ()).shape
+    found = gather(machine.session(engine="existing", context="team"), ()).shape
     assert found.concurrency == concurrency or (concurrency is None and found.concurrency >= 2)
     assert found.agents == 0
 
@@ -86,8 +86,8 @@ def test_values_of_secrets_are_read_only_where_they_are_put_in(tmp_path: Path, m
     machine = there(Machine(tmp_path, monkeypatch, secrets=[{"name": "s", "values": {"k": {"command": ["vault"]}}}]))
     machine.fails["vault"] = Answer(out="a-long-value")
     session = machine.session(engine="existing", context="team")
-    assert survey(session, ("manifests",)).secrets == ()
-    assert len(survey(session, ("secrets",)).secrets) == 1
+    assert gather(session, ("manifests",)).secrets == ()
+    assert len(gather(session, ("secrets",)).secrets) == 1
     assert len(machine.programs.told("vault")) == 1
 
 
@@ -107,7 +107,7 @@ def look(
     machine.api.put(*objects)
     session = machine.session(engine="existing", context="team")
     session.clear_pending = clear_pending
-    survey(session, parts)
+    gather(session, parts)
 
 
 BY_HAND = {"managedFields": [{"manager": "kubectl-create"}]}

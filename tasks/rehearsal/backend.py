@@ -1,4 +1,4 @@
-"""What a rehearsed launch reaches without a program: `tasks.facts.backend.Network` in the rehearsal's state."""
+"""The backend of a rehearsal: the cluster's API and the registries in the rehearsal's state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.rehearsal.place import Place
+from tasks.settings.step_names import PARTS
 
 if TYPE_CHECKING:
     from tasks.core.imageref import Reference
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 
 
 class Rehearsed:
-    """See `tasks.facts.backend.Reach`."""
+    """See `tasks.facts.backend.Backend`."""
+
+    name = "rehearsal"
+    owns_cluster = True
+    rehearsed = True
+    parts: tuple[str, ...] = PARTS
+    needs_programs: tuple[str, ...] = ()
 
     def __init__(self, place: Place) -> None:
         self._place = place

@@ -11,8 +11,8 @@ import pytest
 from tasks.core.errors import BadInput, NoEngine
 from tasks.core.lock import held
 from tasks.facts.cluster import Presence
-from tasks.facts.gather import Questions, survey
 from tasks.process.children import CHILDREN
+from tasks.run.gather import EngineQueries, gather
 from tasks.run.session import Session, begin
 from tasks.run.task import Options, run_task
 from tests import given
@@ -25,16 +25,16 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-def asked(session: Session) -> Questions:
+def asked(session: Session) -> EngineQueries:
     """Asked, and answered."""
-    session.questions = Questions(session)
-    for each in (session.questions.machine, session.questions.registries, session.questions.published):
+    session.questions = EngineQueries(session)
+    for each in (session.questions.engine, session.questions.registries, session.questions.published):
         each.result(5)
     session.questions.images.result(5)
     return session.questions
 
 
-def left(session: Session) -> Questions | None:
+def left(session: Session) -> EngineQueries | None:
     return session.questions
 
 
@@ -49,19 +49,19 @@ def test_a_survey_takes_the_answers_and_asks_nothing_again(machine: Machine) -> 
     session = machine.session()
     asked(session)
     before = sorted(lines(machine))
-    survey(session, ())
+    gather(session, ())
     assert left(session) is None, "the next survey asks anew"
     assert sorted(lines(machine)) == before
-    survey(session, ())
+    gather(session, ())
     assert sorted(lines(machine)) == sorted([*before, *before])
 
 
 def test_ports_are_asked_only_for_a_cluster_that_has_yet_to_be_made(machine: Machine) -> None:
-    survey(machine.session(), ())
+    gather(machine.session(), ())
     assert "docker ps --no-trunc" in lines(machine)
     machine.make()
     machine.programs.calls.clear()
-    assert survey(machine.session(), ()).cluster.presence is Presence.RUNNING
+    assert gather(machine.session(), ()).cluster.presence is Presence.RUNNING
     assert "docker ps --no-trunc" not in lines(machine)
 
 
@@ -73,7 +73,7 @@ def test_answers_of_before_another_run_ended_are_dropped(machine: Machine, chang
     session = machine.session()
     with held(session.lock, "down"):
         pass
-    moment = asked(session).begun + changed
+    moment = asked(session).started + changed
     os.utime(session.lock, (moment, moment))
     with session.locked():
         assert (left(session) is None) is anew
@@ -102,9 +102,9 @@ def test_an_engine_that_does_not_answer_is_told_by_the_survey(machine: Machine) 
     said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
     machine.fails["docker"] = Answer(code=1, err=said)
     session = machine.session()
-    session.questions = Questions(session)
+    session.questions = EngineQueries(session)
     with pytest.raises(NoEngine):
-        survey(session, ())
+        gather(session, ())
     assert left(session) is None
 
 

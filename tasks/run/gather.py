@@ -1,0 +1,341 @@
+"""The facts that plans are made from: settings, and what is observed of engine, programs and cluster, concurrently."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from tasks.clients import docker, helm, k3d, kubectl
+from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError
+from tasks.core.files import remembered
+from tasks.core.units import GIB
+from tasks.engine.step import Context
+from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
+from tasks.facts.engine import Engine, engine
+from tasks.facts.facts import Facts, Shape
+from tasks.facts.machine import Machine, machine, size
+from tasks.facts.manifest_files import kustomized
+from tasks.facts.network import network
+from tasks.facts.ports import docker_ports
+from tasks.facts.programs import Versions, numbers, versions
+from tasks.facts.registries import Registry, registries
+from tasks.facts.secrets import read_secrets
+from tasks.k3d.create import fetch_kubeconfig
+from tasks.k3d.ports import ports_for
+from tasks.k3d.registries_yaml import nodes_file
+from tasks.kube.objects import display, key
+from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
+from tasks.process.command import CommandFailed, Programs
+from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
+from tasks.run.releases import installed_by, refuse_pending
+from tasks.run.session import Session
+from tasks.settings.derived import host_images, k3s_image, push_container, registries_in_use
+from tasks.settings.rules import releases
+from tasks.settings.schema import Settings
+from tasks.settings.step_names import NEEDS_CLUSTER
+
+_CONCURRENT = 6
+_API_START = 10.0
+"""Seconds for the API of a cluster whose containers run."""
+
+
+def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> Facts:
+    """Query the engine, or the context's cluster, and the API of a cluster that runs, for these parts of a launch.
+
+    `refuse`: whether it matters whose the cluster, its objects and its releases are. Raises `NoEngine`, `BadInput` (a
+    setting, a secret, a context, or a k3d cluster of another owner), `Foreign`, and `ApiError`.
+    """
+    settings: Settings = session.settings
+    programs = session.programs()
+    observed = _of_engine(session, programs) if session.options.owns_cluster else _of_context(session, programs)
+    secrets, left_out = read_secrets(settings, session.environ, session.root, programs, parts)
+    facts = Facts(
+        settings=settings,
+        root=session.root,
+        environ=session.environ,
+        backend=session.backend,
+        programs=programs,
+        helm_programs=programs.with_env(
+            helm.environment(session.paths.cache, session.paths.repositories(settings.helm.repositories))
+        ),
+        paths=session.paths,
+        releases=releases(settings),
+        clear_pending=session.clear_pending,
+        rendered=kustomized(settings, session.root, programs, parts),
+        secrets=tuple(secrets),
+        secrets_left_out=tuple(left_out),
+        **observed,
+    )
+    if facts.owns_cluster:
+        if refuse:
+            refuse_foreign(facts.cluster)
+        if facts.cluster.presence is not Presence.RUNNING or not (NEEDS_CLUSTER | {"cluster"}) & set(parts):
+            return facts
+    facts = with_live(facts, parts)
+    if refuse:
+        _refuse_taken(facts, parts)
+        refuse_pending(facts, parts)
+    return facts
+
+
+class EngineQueries:
+    """Queries to the engine and the programs, each once, in threads; an answer is as old as its query."""
+
+    def __init__(self, session: Session) -> None:
+        """Start them."""
+        session.check_folders()
+        self.started = time.time()
+        """Seconds of the epoch."""
+        settings, programs, paths = session.settings, session.programs(), session.paths
+        claim = Claim(owner=session.owner, kept=paths.kubeconfig.exists() or paths.k3d_config.exists())
+        complete = remembered(paths.complete)
+        self._pool = pool = ThreadPoolExecutor(max_workers=_CONCURRENT)
+        self.engine = pool.submit(engine, programs)
+        self.cluster = pool.submit(cluster_state, programs, settings.cluster.name, complete, claim=claim)
+        self.registries = pool.submit(registries, programs)
+        self.versions = pool.submit(versions, programs, session.state)
+        self.published = pool.submit(lambda: _published(programs, self.cluster.result().presence))
+        self.images = pool.submit(
+            lambda: _platforms(
+                programs, host_images(settings, session.environ, self.versions.result().k3d or _pinned_k3d(session))
+            )
+        )
+
+    def cancel(self) -> None:
+        """Nobody waits for answers any more: an engine that hangs would delay the end of the call.
+
+        Programs that still run are ended with the call.
+        """
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _published(programs: Programs, presence: Presence) -> frozenset[int]:
+    """Ports that containers publish, where a cluster has yet to be created."""
+    if presence not in (Presence.ABSENT, Presence.INCOMPLETE):
+        return frozenset()
+    return docker_ports(programs.run(docker.published()).out)
+
+
+def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]:
+    """The platform of each image that the engine has; None: it does not have it."""
+    there = docker.platforms(programs.run(docker.images(refs)).out, refs) if refs else {}
+    return {ref: there.get(ref) for ref in refs}
+
+
+def _pinned_k3d(session: Session) -> str:
+    """The version of k3d that will be fetched: the images that it asks for are known without it."""
+    from tasks.host import programs as pins
+
+    return pins.read(session.root / "config" / "pins.yaml").of("k3d").version
+
+
+@contextlib.contextmanager
+def _queries(session: Session) -> Iterator[EngineQueries]:
+    """Those that were started ahead, or new ones; after an error nobody waits for the others."""
+    started = session.questions or EngineQueries(session)
+    session.questions = None
+    try:
+        yield started
+    finally:
+        started.cancel()
+
+
+def _of_engine(session: Session, programs: Programs) -> dict[str, Any]:
+    """Fields of `Facts` that the engine gives. Raises `NoEngine` before what follows from it, `BadInput`."""
+    settings: Settings = session.settings
+    with _queries(session) as queries:
+        host = queries.engine.result()
+        cluster, existing, version = queries.cluster.result(), queries.registries.result(), queries.versions.result()
+        images, published = queries.images.result(), queries.published.result()
+    sized = size(host.cpus, host.memory_bytes)
+    image = k3s_image(settings)
+    _record_system(session, host, version, docker=host.version, k3s_image=image)
+    return {
+        "k3d_programs": replace(programs, env=_k3d_environment(programs, session, settings)),
+        "host": host,
+        "cluster": cluster,
+        "shape": Shape(
+            image=image,
+            agents=settings.cluster.agents if settings.cluster.agents is not None else sized.agents,
+            concurrency=settings.pool.concurrency or sized.concurrency,
+            parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
+            registries=registries_in_use(settings),
+            registries_yaml=nodes_file(settings, session.root, _push_port(settings, existing)),
+            network=network(settings, session.environ, session.root),
+            owner=session.owner.label,
+            subnets=host.subnets,
+        ),
+        "ports": ports_for(programs, settings, cluster, host, published),
+        "images": {ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
+        "foreign": {ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)},
+        "registries": existing,
+        "helm_version": version.helm or "",
+        "helm_major": _helm_major(version),
+    }
+
+
+def _of_context(session: Session, programs: Programs) -> dict[str, Any]:
+    """Fields of `Facts` of a cluster that exists already; no engine is queried.
+
+    Its context becomes the private kubeconfig. Raises `BadInput` for a context that is not there.
+    """
+    from tasks.clients.kubeconfig import write_private
+
+    settings: Settings = session.settings
+    session.check_folders()
+    write_private(session.paths.kubeconfig, _flattened(programs, session.name))
+    here, version = machine(), versions(programs, session.state)
+    _record_system(session, here, replace(version, k3d=None), docker=None, k3s_image=None)
+    concurrency = settings.pool.concurrency or size(here.cpus, here.memory_bytes).concurrency
+    return {
+        "k3d_programs": programs,
+        "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),
+        "shape": Shape(image="", agents=0, concurrency=concurrency),
+        "environment": environment(session.owner, settings.cluster.name),
+        "helm_major": _helm_major(version),
+    }
+
+
+def _record_system(
+    session: Session, host: Engine | Machine, version: Versions, *, docker: str | None, k3s_image: str | None
+) -> None:
+    """Add the machine and the versions to what the run's record says."""
+    session.system.update(
+        cpus=host.cpus,
+        memory_gib=round(host.memory_bytes / GIB, 1),
+        arch=host.arch,
+        os=host.os,
+        docker=docker,
+        k3d=version.k3d,
+        kubectl=version.kubectl,
+        helm=version.helm,
+        k3s_image=k3s_image,
+    )
+
+
+def _helm_major(version: Versions) -> int:
+    return (numbers(version.helm) or (4,))[0]
+
+
+def _k3d_environment(programs: Programs, session: Session, settings: Settings) -> dict[str, str]:
+    """K3D_IMAGE_… from the settings, where another layer than the environment set them."""
+    own = {
+        "K3D_IMAGE_TOOLS": settings.cluster.tools_image,
+        "K3D_IMAGE_LOADBALANCER": settings.cluster.loadbalancer_image,
+    }
+    given = {key: value for key, value in own.items() if value}
+    return k3d.environment({**session.environ, **programs.env, **given}, session.paths.state)
+
+
+def _push_port(settings: Settings, existing: dict[str, Registry]) -> int:
+    """The host port of the push registry, by which images are named too. A new one gets the desired one, if free."""
+    found = existing.get(push_container(settings))
+    return found.port if found is not None and found.port is not None else settings.registries.port
+
+
+def _flattened(programs: Programs, context: str) -> str:
+    """One context of the user's kubeconfig, by its name; the current one is never used."""
+    try:
+        return programs.run(kubectl.flattened(context), quiet=True).out
+    except CommandFailed as error:
+        names = programs.run(kubectl.contexts()).out.split()
+        raise BadInput(
+            f"your kubeconfig has no context '{context}'",
+            why=error.tail()[-1] if error.tail() else error.what,
+            fix=f"use one of: {', '.join(names) or 'there are none'}",
+        ) from None
+
+
+def with_live(facts: Facts, parts: Collection[str]) -> Facts:
+    """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
+    from tasks.facts.objects import look
+    from tasks.kube.client import Patient
+    from tasks.kube.wait import NotInTime, api_ready
+
+    if facts.owns_cluster and not _reachable(facts):
+        fetch_kubeconfig(facts, port=_first_api(facts.cluster))
+        try:  # one that was started a moment ago needs a little; one that is dead never answers
+            api_ready(facts.api, Context(step="the cluster's API", deadline=_API_START), cap=0.25)
+        except NotInTime:
+            raise _silent(facts) from None
+    by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
+    return replace(facts, live=look(Patient(facts.api()), desired_keys(facts, parts), by_release))
+
+
+def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
+    """Nothing is taken over in a foreign cluster: raises `Foreign` with the owner of each object and release that a
+    launch would change and that is not of this environment.
+    """
+    if facts.owns_cluster:
+        return
+    assert facts.live is not None
+    live, found = facts.live, dict[str, str]()
+    for each in contents(facts, parts):
+        there = live.objects.get(key(each))
+        if there is None or is_unchanged_namespace(facts, each):
+            continue
+        if created_by(there) != facts.environment:
+            found[display(each)] = owner_of(there)
+    for release in facts.releases if "helm" in parts else ():
+        installed = live.releases.get((release.namespace, release.name))
+        if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
+            found[f"{release.namespace}/release/{release.name}"] = installed_by(installed)
+    if found:
+        raise refused(f"the cluster of context '{facts.cluster.name}'", found)
+
+
+def _reachable(facts: Facts) -> bool:
+    """Whether the private kubeconfig of an earlier run is still right."""
+    from tasks.kube.client import ApiError, credentials, ready
+
+    path = facts.paths.kubeconfig
+    if not path.exists():
+        return False
+    access = credentials(path.read_text(encoding="utf-8"))
+    port = _first_api(facts.cluster)
+    with contextlib.suppress(ApiError):  # one that this kubeconfig does not fit: it is read from the server again
+        return access is not None and access.server.endswith(f":{port}") and ready(facts.api())
+    return False
+
+
+def _first_api(cluster: ClusterState) -> int | None:
+    return cluster.port(6443, first_server=True)
+
+
+def _silent(facts: Facts) -> LaunchError:
+    from tasks.diagnose.node import is_last, node_death
+
+    first = facts.cluster.first
+    if first is not None:
+        done = facts.programs.run(docker.logs(first.name), quiet=True)
+        if any(is_last(line) for line in (done.out + done.err).splitlines()):
+            return node_death(first.name, 1, False, done.out + done.err)
+    return LaunchError(
+        f"the cluster '{facts.name}' runs, but its API does not answer",
+        why=f"nothing answered at 127.0.0.1:{_first_api(facts.cluster)} within {_API_START:g} s",
+        fix=f"docker logs k3d-{facts.name}-server-0; `invoke down --stop` and `invoke up` start it again",
+    )
+
+
+def require_running(facts: Facts) -> None:
+    """Single tasks work in a cluster that runs, and never make one. Raises `ClusterAbsent`, `ClusterStopped`."""
+    presence = facts.cluster.presence
+    if not facts.owns_cluster or presence is Presence.RUNNING:
+        return
+    if presence is Presence.STOPPED:
+        raise ClusterStopped(
+            f"the cluster '{facts.name}' is stopped",
+            why="nodes that do not run: "
+            + ", ".join(node.condition for node in facts.cluster.nodes if not node.running),
+            fix="invoke cluster starts it; invoke up starts it and does the rest",
+        )
+    absent = presence is Presence.ABSENT
+    raise ClusterAbsent(
+        f"there is no cluster '{facts.name}'" + ("" if absent else " whose creation was completed"),
+        why="this task works in a cluster that runs, and never makes one",
+        fix="invoke cluster makes it; invoke up makes it and does the rest",
+    )
