@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "keep_going",
     "wait_lock",
     help={"recreate": "make it anew where k3d cannot change it in place"},
-    ask_ahead=True,
+    query_ahead=True,
 )
 def cluster(session: Session, recreate: bool = False) -> int:
     """Create or start the k3d cluster, with the images and registries that it needs."""

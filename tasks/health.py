@@ -23,7 +23,7 @@ _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _APPS = "apps/v1"
 
 
-@task("profile", "set", "engine", "context", ask_ahead=True)
+@task("profile", "set", "engine", "context", query_ahead=True)
 def health(session: Session) -> int:
     """Ask the API's endpoints, nodes, system and base services until all are well."""
     from tasks.run.single import run_part

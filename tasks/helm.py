@@ -41,7 +41,7 @@ TASK = "helm"
 
 @task(
     help={"clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them"},
-    ask_ahead=True,
+    query_ahead=True,
 )
 def helm(session: Session, clear_pending: bool = False) -> int:
     """Install or upgrade the releases by their needs, and wait until they are ready."""

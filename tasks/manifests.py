@@ -26,7 +26,7 @@ _MAKERS = frozenset(
 """Kinds of objects that may bring kinds, or answer for webhooks, some time after they are applied."""
 
 
-@task(ask_ahead=True)
+@task(query_ahead=True)
 def manifests(session: Session) -> int:
     """Apply the base resources and your own manifests."""
     from tasks.run.single import run_part

@@ -19,7 +19,7 @@ GONE = "namespaces: those being deleted are gone"
 THEIRS = "namespaces: left as they are"
 
 
-@task(ask_ahead=True)
+@task(query_ahead=True)
 def namespaces(session: Session) -> int:
     """Create all namespaces at once."""
     from tasks.run.single import run_part

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TASK = "prepull"
 
 
-@task("profile", "set", "engine", "keep_going", ask_ahead=True)
+@task("profile", "set", "engine", "keep_going", query_ahead=True)
 def prepull(session: Session) -> int:
     """Pull the images that the engine will ask for, at the same time."""
     from tasks.run.single import run_part

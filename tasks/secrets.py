@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TASK = "secrets"
 
 
-@task(ask_ahead=True)
+@task(query_ahead=True)
 def secrets(session: Session) -> int:
     """Put each secret into each of its namespaces."""
     from tasks.run.single import run_part

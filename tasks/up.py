@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         "rollback": "if it fails, remove what this run made",
         "clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them",
     },
-    ask_ahead=True,
+    query_ahead=True,
 )
 def up(session: Session, recreate: bool = False, rollback: bool = False, clear_pending: bool = False) -> int:
     """Bring up the whole environment: only what is missing or changed."""

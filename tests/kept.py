@@ -1,4 +1,4 @@
-"""Registries that exist, as a survey finds them, and those that are to be made."""
+"""Registries that exist, as facts have them, and those that are to be made."""
 
 from __future__ import annotations
 

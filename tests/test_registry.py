@@ -144,7 +144,7 @@ def test_refused_while_a_cluster_is_attached(
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Facts:
-    """What the survey finds."""
+    """What is gathered."""
     fake = docker(*FOUND, **{"docker exec": Answer(code=127)})
     given = facts(tmp_path, fake, registries=dict(ALONE))
     monkeypatch.setattr("tasks.run.gather.gather", lambda _session, _parts, *, refuse: given)

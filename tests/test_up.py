@@ -239,7 +239,9 @@ def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine
     file.write_text("of an earlier cluster\n")
     machine.programs.calls.clear()
     bring(machine)
-    assert len(machine.programs.told("docker cp")) == 2, "its marker is asked for in the survey, and after the run"
+    assert len(machine.programs.told("docker cp")) == 2, (
+        "its marker is asked for when facts are gathered, and after the run"
+    )
     machine.programs.calls.clear()
     bring(machine)
     assert machine.programs.told("docker cp") == []

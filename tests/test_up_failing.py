@@ -145,11 +145,11 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
         "tasks.host.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
     )
 
-    def surveyed(*_: object) -> None:
+    def gathered(*_: object) -> None:
         order.append("gathered")
         raise Exit(code=7)
 
-    monkeypatch.setattr(module, "gather", surveyed)
+    monkeypatch.setattr(module, "gather", gathered)
     with pytest.raises(Exit):
         bring(machine)
     assert order == ["fetched", "gathered"]

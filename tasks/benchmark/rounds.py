@@ -258,7 +258,7 @@ class Rounds:
 
 
 def look(place: Place) -> Facts:
-    """What stands now. Raises what a survey raises."""
+    """The state now. Raises what `gather` raises."""
     from tasks.run.gather import gather
     from tasks.settings.step_names import PARTS
 

@@ -273,7 +273,7 @@ def ready(api: Api) -> bool:
 
 
 class Patient:
-    """The same API, whose reads are repeated while it is busy: for a survey, which is made of single reads."""
+    """The same API, whose reads are repeated while it is busy: for facts, which are gathered by single reads."""
 
     def __init__(self, api: Api, limit: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> None:
         self._api, self._limit, self._sleep = api, limit, sleep

@@ -136,8 +136,8 @@ def _pinned_k3d(session: Session) -> str:
 @contextlib.contextmanager
 def _queries(session: Session) -> Iterator[EngineQueries]:
     """Those that were started ahead, or new ones; after an error nobody waits for the others."""
-    started = session.questions or EngineQueries(session)
-    session.questions = None
+    started = session.queries or EngineQueries(session)
+    session.queries = None
     try:
         yield started
     finally:

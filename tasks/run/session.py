@@ -57,8 +57,8 @@ class Session:
     """With the engine `rehearsal`: its stand-ins, and how long they take."""
     clear_pending: bool = False
     """Whether releases are cleared that somebody's Helm has left pending, or is at work on."""
-    questions: EngineQueries | None = None
-    """What the engine was asked already; the first survey takes it."""
+    queries: EngineQueries | None = None
+    """Queries to the engine that were started ahead; the first `gather` uses their answers."""
     noted: bool = False
     """The screen says already that nothing real is made."""
 
@@ -134,8 +134,8 @@ class Session:
         with held(self.lock, self.options.task, _LONG if self.options.wait_lock else 0.0) as last:
             if last.killed:
                 self._clear_after_kill()
-            if last.killed or self.asked_before(last.changed):
-                self.drop_questions()
+            if last.killed or self.queried_before(last.changed):
+                self.cancel_queries()
             yield
 
     def _clear_after_kill(self) -> None:
@@ -160,25 +160,25 @@ class Session:
         env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
 
-    def ask_ahead(self) -> None:
-        """Begin to ask what a survey will want to know, while Python still reads the modules of the task itself.
+    def query_ahead(self) -> None:
+        """Start the queries of `gather` while Python still imports the modules of the task itself.
 
-        For tasks that need it whatever their other options are: who is refused has asked nothing.
+        For tasks that need them whatever their other options are: a refused call has queried nothing.
         """
         if self.options.engine == "k3d":
             from tasks.run.gather import EngineQueries
 
-            self.questions = EngineQueries(self)
+            self.queries = EngineQueries(self)
 
-    def asked_before(self, moment: float) -> bool:
-        """Whether the engine was asked before this moment (seconds of the epoch): its answers may be of before, too."""
-        return self.questions is not None and self.questions.started <= moment + _TICK
+    def queried_before(self, moment: float) -> bool:
+        """Whether queries were started before this moment (seconds of the epoch): their answers may be older, too."""
+        return self.queries is not None and self.queries.started <= moment + _TICK
 
-    def drop_questions(self) -> None:
-        """Forget what the engine was asked: a survey asks anew."""
-        if self.questions is not None:
-            self.questions.cancel()
-        self.questions = None
+    def cancel_queries(self) -> None:
+        """Drop the queries that were started: `gather` starts its own."""
+        if self.queries is not None:
+            self.queries.cancel()
+        self.queries = None
 
     def attempt(self, what: str, act: Callable[[], object]) -> None:
         """Do what only saves time later; where it fails, a note says `what` is lost."""

@@ -96,12 +96,12 @@ def task(
     *common: str,
     help: Mapping[str, str] | None = None,  # noqa: A002 - invoke's own name
     engine: str = "k3d",
-    ask_ahead: bool = False,
+    query_ahead: bool = False,
 ) -> Callable[[Body], Task[Any]]:
     """Make an invoke task of `body(session, **own options)`, which `Task.body.__wrapped__` gives back.
 
     `common`: the common options it takes, all if none is named. `engine`: where the launch goes if no option says it.
-    `ask_ahead`: the engine is asked while Python still imports what the body needs.
+    `query_ahead`: the engine is queried while Python still imports what the body needs.
     """
     names = tuple(common) or tuple(_COMMON)
 
@@ -122,8 +122,8 @@ def task(
             )
 
             def act(session: Session) -> int | None:
-                if ask_ahead:
-                    session.ask_ahead()
+                if query_ahead:
+                    session.query_ahead()
                 return body(session, **given)
 
             status = run_task(options, act)
@@ -182,7 +182,7 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
             try:
                 return body(session) or 0
             finally:
-                session.drop_questions()
+                session.cancel_queries()
     except Exit as ended:  # a run that did not end well, and has been shown
         return ended.code
     except LaunchError as error:

@@ -297,7 +297,7 @@ GONE = ApiError(0, "connection refused")
         (NoAnswer(0, "slow"), [0.5, 1]),
     ],
 )
-def test_reads_of_a_survey_are_repeated_while_the_api_is_busy(error: ApiError, waits: list[float]) -> None:
+def test_reads_of_facts_are_repeated_while_the_api_is_busy(error: ApiError, waits: list[float]) -> None:
     slept: list[float] = []
     assert Patient(Slow(error, error, {"items": []}), sleep=slept.append).get("/api/v1/nodes") == {"items": []}
     assert slept == waits

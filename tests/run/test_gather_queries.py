@@ -1,4 +1,4 @@
-"""What the engine is asked before a survey: once, and never kept for longer than it is true."""
+"""Queries to the engine that are started ahead: once each, and never used for longer than they are true."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def asked(session: Session) -> EngineQueries:
     """Asked, and answered."""
-    session.questions = EngineQueries(session)
-    for each in (session.questions.engine, session.questions.registries, session.questions.published):
+    session.queries = EngineQueries(session)
+    for each in (session.queries.engine, session.queries.registries, session.queries.published):
         each.result(5)
-    session.questions.images.result(5)
-    return session.questions
+    session.queries.images.result(5)
+    return session.queries
 
 
 def left(session: Session) -> EngineQueries | None:
-    return session.questions
+    return session.queries
 
 
 def lines(machine: Machine) -> list[str]:
@@ -45,12 +45,12 @@ def lines(machine: Machine) -> list[str]:
 # -- what is asked ------------------------------------------------------------------------------------------
 
 
-def test_a_survey_takes_the_answers_and_asks_nothing_again(machine: Machine) -> None:
+def test_gather_uses_the_answers_and_queries_nothing_again(machine: Machine) -> None:
     session = machine.session()
     asked(session)
     before = sorted(lines(machine))
     gather(session, ())
-    assert left(session) is None, "the next survey asks anew"
+    assert left(session) is None, "the next one queries again"
     assert sorted(lines(machine)) == before
     gather(session, ())
     assert sorted(lines(machine)) == sorted([*before, *before])
@@ -77,7 +77,7 @@ def test_answers_of_before_another_run_ended_are_dropped(machine: Machine, chang
     os.utime(session.lock, (moment, moment))
     with session.locked():
         assert (left(session) is None) is anew
-    session.drop_questions()
+    session.cancel_queries()
 
 
 def test_answers_are_dropped_after_a_run_that_was_killed(machine: Machine) -> None:
@@ -95,14 +95,14 @@ def test_the_first_run_of_all_keeps_them(machine: Machine) -> None:
     asked(session)
     with session.locked():
         assert left(session) is not None
-    session.drop_questions()
+    session.cancel_queries()
 
 
-def test_an_engine_that_does_not_answer_is_told_by_the_survey(machine: Machine) -> None:
+def test_an_engine_that_does_not_answer_is_reported_by_gather(machine: Machine) -> None:
     said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
     machine.fails["docker"] = Answer(code=1, err=said)
     session = machine.session()
-    session.questions = EngineQueries(session)
+    session.queries = EngineQueries(session)
     with pytest.raises(NoEngine):
         gather(session, ())
     assert left(session) is None
@@ -137,7 +137,7 @@ def wait_for(file: Path, count: int) -> None:
 
 def test_a_task_that_asks_ahead_ends_what_hangs(engine: Path) -> None:
     def body(session: Session) -> None:
-        session.ask_ahead()
+        session.query_ahead()
         wait_for(engine, 3)
         raise BadInput("it ends", why="for a reason", fix="do that")
 
@@ -151,6 +151,6 @@ def test_a_task_that_asks_ahead_ends_what_hangs(engine: Path) -> None:
 
 def test_another_engine_is_not_asked(engine: Path) -> None:
     session = begin(Options(task="up", engine="existing", context="theirs"), given.ROOT, dict(os.environ))
-    session.ask_ahead()
+    session.query_ahead()
     assert left(session) is None
     assert not engine.exists()
