@@ -69,16 +69,16 @@ def _foreign(session: Session, *, yes: bool, refused: str) -> None:
             why="that cluster and its registries are not this project's",
             fix="leave it out",
         )
-    from tasks.run import leaving, uninstall
+    from tasks.run import uninstall, uninstall_scope
     from tasks.run.gather import gather
     from tasks.run.session import bounds
 
     facts = gather(session, ("helm",), refuse=False)
-    left = leaving.look(facts)
-    steps = uninstall.steps(facts, left)
+    scope = uninstall_scope.read(facts)
+    steps = uninstall.steps(facts, scope)
     doing = [step for step in steps if step.skip is None]
     if doing and not yes:
-        _ask(session.name, doing, left.staying)
+        _ask(session.name, doing, scope.staying)
     session.run(steps, bounds(facts), facts=facts)
 
 

@@ -23,7 +23,7 @@ from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, Pati
 from tasks.kube.drift import same
 from tasks.kube.objects import Key, Resources, built_in, display, key, live, of_k3s
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.run.creating import create_or_update
+from tasks.run.foreign_objects import create_or_update
 from tasks.settings.step_names import SYSTEM_READY, install_name
 
 Object = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Leaving a cluster that is not this project's: what it created there goes, in reverse order of needs.
+"""Steps that remove from a foreign cluster what this project created there, in reverse order of needs.
 
 Custom resources first, while their controllers can still finalise them; then releases, those that others need last;
 then other objects, CRDs that nobody uses, and namespaces in which nobody else has anything.
@@ -21,9 +21,9 @@ from tasks.kube.objects import Resources, deletion_blockers, live
 from tasks.kube.ownership import CREATED_BY, belonging, foreign_objects
 from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.wait import poll
-from tasks.run.creating import delete
-from tasks.run.leaving import Left, Look, Target, few, needs_of, shown, uid
+from tasks.run.foreign_objects import delete
 from tasks.run.releases import is_pending
+from tasks.run.uninstall_scope import Inventory, Scope, Target, few, needs_of, shown, uid
 from tasks.settings.step_names import HELM
 
 CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"
@@ -33,18 +33,18 @@ _SETTLE = 30.0
 """Seconds until what was made for things that are gone must be gone, too: the garbage collector needs a moment."""
 
 
-def steps(facts: Facts, left: Left) -> list[Step]:
+def steps(facts: Facts, scope: Scope) -> list[Step]:
     """What goes, each part after what needs it; and a skipped step for what stays."""
     wait = facts.settings.timeouts.health
     blank = Step(name=CUSTOM, task=TASK, deadline=wait, skip="there are none")
-    found = [replace(blank, **_part(left.custom, _deleting(facts, left.custom, gone=True)))]
-    uninstalls = {(each.namespace, each.name): f"down: release {each.namespace}/{each.name}" for each in left.releases}
+    found = [replace(blank, **_part(scope.custom, _deleting(facts, scope.custom, gone=True)))]
+    uninstalls = {(each.namespace, each.name): f"down: release {each.namespace}/{each.name}" for each in scope.releases}
     needed_by: dict[tuple[str, str], list[str]] = {}
     for name, needs in needs_of(facts).items():
         for need in needs:
             if name in uninstalls:
                 needed_by.setdefault(need, []).append(uninstalls[name])
-    for each in left.releases:
+    for each in scope.releases:
         key = (each.namespace, each.name)
         found.append(
             Step(
@@ -58,16 +58,16 @@ def steps(facts: Facts, left: Left) -> list[Step]:
             )
         )
     before = tuple(step.name for step in found)
-    found.append(replace(blank, name=OBJECTS, needs=before, **_part(left.objects, _deleting(facts, left.objects))))
-    crds = _part(left.definitions, _deleting_unused(facts, left.definitions))
+    found.append(replace(blank, name=OBJECTS, needs=before, **_part(scope.objects, _deleting(facts, scope.objects))))
+    crds = _part(scope.definitions, _deleting_unused(facts, scope.definitions))
     found.append(replace(blank, name=DEFINITIONS, needs=(OBJECTS,), **crds))
-    spaces = _part(left.namespaces, _deleting_namespaces(facts, left))
-    if left.namespaces:
-        names = ", ".join(each.key.name for each in left.namespaces)
-        claims = f", the data of the claims {', '.join(left.claims)} too" if left.claims else ""
+    spaces = _part(scope.namespaces, _deleting_namespaces(facts, scope))
+    if scope.namespaces:
+        names = ", ".join(each.key.name for each in scope.namespaces)
+        claims = f", the data of the claims {', '.join(scope.claims)} too" if scope.claims else ""
         spaces["why"] = f"{names} with all that is in them{claims}"
     found.append(replace(blank, name=NAMESPACES, needs=(DEFINITIONS,), **spaces))
-    staying = sorted(left.staying.items())
+    staying = sorted(scope.staying.items())
     return [*found, *(Step(name=f"down: {name}", task=TASK, skip=f"it stays: {why}") for name, why in staying)]
 
 
@@ -128,7 +128,7 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
         now = releases(facts.api(), place).get(place)
         if now is None:
             return Report(skipped=True, why="it is gone")
-        users = Look(facts).users(now.definitions) if now.definitions else []
+        users = Inventory(facts).users(now.definitions) if now.definitions else []
         if is_pending(now) or now.labels.get(CREATED_BY) != facts.environment or users:
             raise LaunchError(
                 f"the release {release.name} in {release.namespace} was not uninstalled",
@@ -161,31 +161,31 @@ def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
     return act
 
 
-def _deleting_namespaces(facts: Facts, left: Left) -> Action:
+def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
     """Looks again first. Ends when they are gone."""
 
     def act(context: Context) -> Report | None:
         api, guests = facts.api(), dict[str, list[str]]()
         known, silent = kinds(api)
-        names = [each.key.name for each in left.namespaces]
+        names = [each.key.name for each in scope.namespaces]
 
         def alone() -> bool | None:
             guests.clear()
-            guests.update(_new_guests(facts, in_namespaces(api, known, names), left, silent))
+            guests.update(_new_guests(facts, in_namespaces(api, known, names), scope, silent))
             return None if guests else True
 
         telling = lambda: "; ".join(f"{name}: {few(each)}" for name, each in guests.items())  # noqa: E731
         poll(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
-        _delete(facts, left.namespaces, context)
-        _until_gone(facts, left.namespaces, context)
+        _delete(facts, scope.namespaces, context)
+        _until_gone(facts, scope.namespaces, context)
         return None
 
     return act
 
 
-def _new_guests(facts: Facts, inside: Found, left: Left, silent: Sequence[str]) -> dict[str, list[str]]:
+def _new_guests(facts: Facts, inside: Found, scope: Scope, silent: Sequence[str]) -> dict[str, list[str]]:
     """What has come into these namespaces since they were looked at, and is not on its way out."""
-    own = belonging(inside.items, facts.environment, left.parts, left.known)
+    own = belonging(inside.items, facts.environment, scope.parts, scope.known)
     going = {key for key, item in inside.items.items() if item["metadata"].get("deletionTimestamp")}
     found = foreign_objects(inside.items, own | going)
     unseen = [*silent, *inside.unseen]

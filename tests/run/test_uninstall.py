@@ -10,13 +10,13 @@ from tasks.core.errors import LaunchError
 from tasks.facts.facts import Facts
 from tasks.kube.objects import finish, key
 from tasks.kube.wait import NotInTime
-from tasks.run.leaving import Left, Target, look
 from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, steps
+from tasks.run.uninstall_scope import Scope, Target, read
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import Object, created, deployment, eager, named, obj, stored, uid_given
 from tests.programs import FakePrograms
-from tests.run.test_leaving import CRD, EVERYWHERE, POLICY, SECRET, SPACE, of, release
+from tests.run.test_uninstall_scope import CRD, EVERYWHERE, POLICY, SECRET, SPACE, of, release
 
 OWN = created(obj("Database", "own", "platform"))
 PLACE = "/apis/data.example.com/v1/namespaces/platform/databases/own"
@@ -29,7 +29,7 @@ def target(item: Object) -> Target:
 def test_custom_resources_then_releases_by_their_needs_then_the_rest(tmp_path: Path) -> None:
     there = (release("operator"), release("db"), release("web"))
     facts, _api = of(tmp_path, releases=there, needs={"operator": [], "db": ["operator"], "web": ["db"]})
-    left = Left(releases=there, custom=(target(OWN),), objects=(target(SECRET),), namespaces=(target(SPACE),))
+    left = Scope(releases=there, custom=(target(OWN),), objects=(target(SECRET),), namespaces=(target(SPACE),))
     plan = given.by_name(steps(facts, left))
     assert CUSTOM in plan["down: release platform/web"].needs
     assert "down: release platform/web" in plan["down: release platform/db"].needs
@@ -41,7 +41,7 @@ def test_custom_resources_then_releases_by_their_needs_then_the_rest(tmp_path: P
 
 def test_what_goes_is_told_by_kind_namespaces_and_claims_by_name_and_what_stays_too(tmp_path: Path) -> None:
     facts, _api = of(tmp_path)
-    left = Left(
+    left = Scope(
         objects=(target(SECRET), target(POLICY)),
         namespaces=(target(SPACE),),
         claims=("platform/data-db-0",),
@@ -51,12 +51,12 @@ def test_what_goes_is_told_by_kind_namespaces_and_claims_by_name_and_what_stays_
     assert plan[OBJECTS].why == "1 Secret, 1 NetworkPolicy"
     assert plan[NAMESPACES].why == "platform with all that is in them, the data of the claims platform/data-db-0 too"
     assert plan["down: namespace other"].skip == "it stays: x"
-    assert all(step.skip is not None for step in steps(facts, Left()))
+    assert all(step.skip is not None for step in steps(facts, Scope()))
 
 
 def test_a_custom_resource_is_waited_for_and_what_holds_it_is_told(tmp_path: Path) -> None:
     facts, api = of(tmp_path, OWN)
-    step = named(steps(facts, Left(custom=(target(OWN),))))[CUSTOM]
+    step = named(steps(facts, Scope(custom=(target(OWN),))))[CUSTOM]
     step.action(eager())
     assert key(OWN) not in api.objects
     held = created(obj("Database", "own", "platform"), finalizers=["data.example.com/backup"])
@@ -71,7 +71,7 @@ def test_the_release_is_uninstalled_as_it_was_looked_at(tmp_path: Path) -> None:
     programs = FakePrograms(answers={"helm": ""})
     facts, api = of(tmp_path, releases=(release(),))
     facts = _with(facts, programs)
-    step = named(steps(facts, Left(releases=(release(),))))["down: release platform/web"]
+    step = named(steps(facts, Scope(releases=(release(),))))["down: release platform/web"]
     assert given.act(step).skipped, "it is gone"
     label = {"openframe.dev/created-by": "me.dev"}
     api.put(stored(namespace="platform", **label))
@@ -93,7 +93,7 @@ def _with(facts: Facts, programs: FakePrograms) -> Facts:
 def test_a_crd_goes_only_while_it_is_empty(tmp_path: Path) -> None:
     own = created(CRD)
     facts, api = of(tmp_path, own)
-    step = named(steps(facts, Left(definitions=(target(own),))))[DEFINITIONS]
+    step = named(steps(facts, Scope(definitions=(target(own),))))[DEFINITIONS]
     api.put(uid_given(obj("Database", "new", "shared")))
     with pytest.raises(LaunchError, match="CRDs that this project created were not removed") as caught:
         given.act(step)
@@ -103,10 +103,10 @@ def test_a_crd_goes_only_while_it_is_empty(tmp_path: Path) -> None:
     assert key(own) not in api.objects
 
 
-def left_with_namespace(folder: Path) -> tuple[Facts, DirectApi, Left]:
+def left_with_namespace(folder: Path) -> tuple[Facts, DirectApi, Scope]:
     own = created(finish(deployment("mine", "platform")))
     facts, api = of(folder, SPACE, own, *EVERYWHERE)
-    return facts, api, look(facts)
+    return facts, api, read(facts)
 
 
 def test_a_namespace_goes_with_what_was_made_for_ours(tmp_path: Path) -> None:

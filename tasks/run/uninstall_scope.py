@@ -1,4 +1,4 @@
-"""What this project created in a cluster that is not its own: what of it can go, and what stays because of others."""
+"""What of a foreign cluster `down` removes: what this project created there, less what others use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Left:
+class Scope:
     """What goes, and what stays."""
 
     custom: tuple[Target, ...] = ()
@@ -51,8 +51,8 @@ class Left:
     """What its releases hold, hooks too."""
 
 
-class Look:
-    """Facts for one decision, read once."""
+class Inventory:
+    """What exists in the cluster, read once for one decision."""
 
     def __init__(self, facts: Facts) -> None:
         assert facts.live is not None
@@ -93,63 +93,63 @@ class Look:
         return {uid(self.inside.items[key]) for key in self.belongs}
 
 
-def look(facts: Facts) -> Left:
-    """Query the cluster for what this project created, and for what others have put beside it."""
-    look = Look(facts)
+def read(facts: Facts) -> Scope:
+    """Decide what is removed and what stays, by what the cluster holds now."""
+    inventory = Inventory(facts)
     staying: dict[str, str] = {}
-    for key, item in look.labelled.items.items():
+    for key, item in inventory.labelled.items.items():
         # controllers copy a Service's labels to what they make for it
-        if key not in look.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
+        if key not in inventory.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
             staying[f"{key.kind.lower()} {shown(key)}"] = "it carries the label, but this project did not create it"
-    held = _held_releases(facts, look)
+    held = _held_releases(facts, inventory)
     for (namespace, name), why in held.items():
         staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
-    guests = look.guests()
+    guests = inventory.guests()
     for namespace, name in held:
         guests.setdefault(namespace, []).append(f"release {name}")
-    for name in look.spaces:
+    for name in inventory.spaces:
         if name in guests:
             staying[f"namespace {name}"] = f"this project did not create all that is in it: {few(guests[name])}"
     occupied = {namespace for namespace, _ in held}
-    going = {key: item for key, item in look.created.items() if key.namespace not in occupied}
+    going = {key: item for key, item in inventory.created.items() if key.namespace not in occupied}
     definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
-    used = {key: users for key in definitions if (users := look.users([key.name]))}
+    used = {key: users for key in definitions if (users := inventory.users([key.name]))}
     staying |= {f"CRD {key.name}": f"others use it: {few(users)}" for key, users in used.items()}
     spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
     first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
     rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
-    own = tuple(each for name, each in look.own.items() if name not in held)
-    first |= _of_releases(look, own)
-    hooks = {each: item for each, item in _left_by_hooks(look, own).items() if each.namespace not in occupied}
+    own = tuple(each for name, each in inventory.own.items() if name not in held)
+    first |= _of_releases(inventory, own)
+    hooks = {each: item for each, item in _left_by_hooks(inventory, own).items() if each.namespace not in occupied}
     going |= hooks
     rest += [each for each in hooks if each not in rest and each not in first]
     free = {key.name for key in spaces}
-    return Left(
+    return Scope(
         custom=_targets(first),
         releases=own,
         objects=_targets({key: going[key] for key in rest}),
         definitions=_targets({key: going[key] for key in definitions if key not in used}),
         namespaces=_targets({key: going[key] for key in spaces}),
-        claims=tuple(sorted(shown(key) for key in look.belongs if key.kind == _CLAIM and key.namespace in free)),
+        claims=tuple(sorted(shown(key) for key in inventory.belongs if key.kind == _CLAIM and key.namespace in free)),
         staying=staying,
-        known=frozenset(look.belonging_uids()),
-        parts=tuple(look.parts),
+        known=frozenset(inventory.belonging_uids()),
+        parts=tuple(inventory.parts),
     )
 
 
-def _held_releases(facts: Facts, look: Look) -> dict[tuple[str, str], str]:
+def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], str]:
     """Releases of ours that stay: somebody is at work on them, others use their CRDs, or one that stays needs them."""
     held: dict[tuple[str, str], str] = {}
-    for name, each in look.own.items():
+    for name, each in inventory.own.items():
         if is_pending(each):
             held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
-        elif users := look.users(each.definitions):
+        elif users := inventory.users(each.definitions):
             held[name] = f"others use its custom resources: {few(users)}"
     needs = needs_of(facts)
     waiting = list(held)
     while waiting:
         for need in needs.get(waiting.pop(), ()):
-            if need in look.own and need not in held:
+            if need in inventory.own and need not in held:
                 held[need] = "a release that stays needs it"
                 waiting.append(need)
     return held
@@ -165,24 +165,24 @@ def needs_of(facts: Facts) -> dict[tuple[str, str], list[tuple[str, str]]]:
     }
 
 
-def _of_releases(look: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:
     """Custom resources of these releases: Helm would remove them and their controllers at the same time."""
     found: dict[Key, Item] = {}
     for release in own:
         wanted = [key for key in release.objects if is_custom(key.api_version)]
-        for key, item in live(look.api, Resources(look.api), wanted).items():
+        for key, item in live(inventory.api, Resources(inventory.api), wanted).items():
             notes = item["metadata"].get("annotations") or {} if item is not None else {}
             if item is not None and notes.get(_RELEASE) == release.name and notes.get(_KEEP) != "keep":
                 found[key] = item
     return found
 
 
-def _left_by_hooks(look: Look, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+def _left_by_hooks(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:
     """What hooks of these releases made and Helm leaves behind: not what was there before, or is another release's."""
     found: dict[Key, Item] = {}
     for release in own:
-        for key, item in live(look.api, Resources(look.api), release.hook_objects).items():
-            if item is None or key.namespace in look.spaces:
+        for key, item in live(inventory.api, Resources(inventory.api), release.hook_objects).items():
+            if item is None or key.namespace in inventory.spaces:
                 continue
             meta = item["metadata"]
             managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]

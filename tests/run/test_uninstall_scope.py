@@ -13,7 +13,7 @@ from tasks.kube.client import ApiError
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY
 from tasks.kube.releases import LiveRelease
-from tasks.run.leaving import Left, look
+from tasks.run.uninstall_scope import Scope, read
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import Object, created, deployment, obj, reached, uid_given
@@ -49,8 +49,8 @@ def of(
     return facts, reached(facts, DirectApi(*map(uid_given, there)))
 
 
-def looked(folder: Path, *there: Object, **more: Any) -> Left:
-    return look(of(folder, *there, **more)[0])
+def looked(folder: Path, *there: Object, **more: Any) -> Scope:
+    return read(of(folder, *there, **more)[0])
 
 
 def names(targets: Any) -> list[str]:
@@ -184,7 +184,7 @@ def test_a_crd_of_ours_stays_while_others_have_resources_of_it(tmp_path: Path) -
 def test_a_namespace_of_which_not_everything_can_be_seen_stays(tmp_path: Path, path: str) -> None:
     facts, api = of(tmp_path, SPACE)
     api.answers[path] = ApiError(403, "the API answered 403")
-    left = look(facts)
+    left = read(facts)
     assert left.namespaces == ()
     assert "what cannot be listed: " in left.staying["namespace platform"]
 
@@ -193,11 +193,11 @@ def test_who_may_list_only_some_namespaces_leaves_those(tmp_path: Path) -> None:
     facts, api = of(tmp_path, SECRET)
     query = "labelSelector=openframe.dev%2Fcreated-by%3Dme.dev&fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
     api.answers[f"/api/v1/secrets?{query}"] = ApiError(403, "the API answered 403")
-    assert look(facts).objects == ()
+    assert read(facts).objects == ()
     live = given.live(objects={tuple_key("shared"): THEIRS})
     seen = given.facts(tmp_path, engine="existing", live=live)
     reached(seen, api)
-    assert names(look(seen).objects) == ["Secret s"]
+    assert names(read(seen).objects) == ["Secret s"]
 
 
 def tuple_key(name: str) -> Any:

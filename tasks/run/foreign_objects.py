@@ -1,4 +1,4 @@
-"""Objects in a cluster that is not this project's: created, or updated where this project created them before.
+"""Objects in a foreign cluster: created, or updated where this project created them before.
 
 Nothing is taken over: creating fails where an object of that name is there, and an update names the object's uid, so
 the API server itself refuses one that somebody else has made in the meantime.
