@@ -87,12 +87,12 @@ def _rehearsed(facts: Facts) -> bool:
 
 def _automatic(facts: Facts, host: Engine) -> list[Step]:
     from tasks.core.imageref import HUB
+    from tasks.facts.registries import port_of
     from tasks.host import change as remembering
     from tasks.host.change import Work, plan, settled
     from tasks.host.daemon import away, elsewhere, locate
     from tasks.host.daemon_json import MIRRORS
     from tasks.host.writer import hands, reader
-    from tasks.run.images import port_of
 
     settings, look = facts.settings, reader(facts.programs)
     if away(host):

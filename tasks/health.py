@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.engine.step import Action, Context, Report, Step
@@ -33,9 +34,9 @@ def health(session: Session) -> int:
 
 def single_steps(facts: Facts) -> list[Step]:
     """The steps of this task alone: components that nothing in a plan uses are waited for, too."""
-    from tasks.run.images import system_remembered
+    from tasks.run.images import remembering
 
-    return list(system_remembered(facts, steps(facts, everything=True), SYSTEM_READY))
+    return remembering(facts, steps(facts, everything=True))
 
 
 def expected_nodes(facts: Facts) -> int | None:
@@ -206,11 +207,11 @@ def _system(facts: Facts, everything: bool) -> Action:
     from tasks.run import components
 
     def act(context: Context) -> Report | None:
-        from tasks.run.pulls import doubting
+        from tasks.facts.registries import explain_pull
 
         off, waits = components.off(facts), components.waited_for(facts, everything=everything)
         keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
-        told = wait_ready(facts.watched(), keys, context, doubt=doubting(facts))
+        told = wait_ready(facts.watched(), keys, context, doubt=partial(explain_pull, facts))
         return Report(why=f"{len(told)} workloads")
 
     return act

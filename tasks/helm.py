@@ -53,10 +53,10 @@ def helm(session: Session, clear_pending: bool = False) -> int:
 
 def single_steps(facts: Facts) -> list[Step]:
     """The steps of this task alone: with the namespaces that it needs and that are missing."""
-    from tasks.run.images import releases_remembered
+    from tasks.run.images import remembering
 
     homes = {release.namespace for release in facts.releases}
-    return [*namespaces.missing(facts, homes), *releases_remembered(facts, steps(facts))]
+    return [*namespaces.missing(facts, homes), *remembering(facts, steps(facts))]
 
 
 def steps(facts: Facts) -> list[Step]:
@@ -335,10 +335,12 @@ def _waiting(facts: Facts, release: Release) -> Action:
     from tasks.kube.wait import wait_ready
 
     def act(context: Context) -> Report | None:
-        from tasks.run.pulls import doubting
+        from tasks.facts.registries import explain_pull
 
         refs, fault = _workloads(facts, release)
-        told = wait_ready(facts.watched(), refs, context, jobs=release.wait_for_jobs, doubt=doubting(facts))
+        told = wait_ready(
+            facts.watched(), refs, context, jobs=release.wait_for_jobs, doubt=functools.partial(explain_pull, facts)
+        )
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         why = ", ".join(told[:3]) + more if told else "it has no workloads"
         return Report(why=why, notes=_notes(release, fault))

@@ -152,8 +152,9 @@ def _through(facts: Facts, image: str, cache: str, context: Context) -> int | No
     from tasks.clients import docker
     from tasks.core.imageref import parse
     from tasks.diagnose.command import run_command
+    from tasks.facts.registries import port_of
     from tasks.process.command import CommandFailed, DeadlinePassed
-    from tasks.run.images import layers_of, local, port_of, remember_size
+    from tasks.run.images import layers_of, local, remember_size
 
     port = port_of(facts, cache)
     if port is None:

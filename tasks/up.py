@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from tasks import cluster, docker_tune, health, helm, manifests, namespaces, secrets
 from tasks.core.errors import BadInput
 from tasks.run.task import task
-from tasks.settings.step_names import SYSTEM_READY
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
@@ -51,23 +50,23 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster of those inside it. See `tasks.run.bring.Plan`."""
     from tasks.engine.graph import fitted
-    from tasks.run import images, pulls
+    from tasks.run import images
 
     with_images = facts.owns_cluster and not started
     found = cluster.creation_steps(facts, choosers, started=started) if facts.owns_cluster else []
     if with_images:
-        found += images.steps(facts)
+        found += images.fetch_steps(facts)
     found += namespaces.steps(facts)
     found += secrets.steps(facts)
     found += manifests.steps(facts)
-    found += images.releases_remembered(facts, helm.steps(facts))
+    found += helm.steps(facts)
     users = [step for step in found if step.task in ("manifests", "helm") and not step.wait]
-    found += images.system_remembered(facts, health.steps(facts, users), SYSTEM_READY)
+    found = images.remembering(facts, [*found, *health.steps(facts, users)])
     if not facts.owns_cluster:
         return fitted(found)
     found += cluster.closing_steps(facts, found)
     if with_images:
-        found += pulls.steps(facts, found)
+        found += images.pull_ahead_steps(facts, found)
     if facts.settings.docker.tune != "auto":
         return fitted(found)
     return docker_tune.first(fitted([*found, *docker_tune.steps(facts)]))

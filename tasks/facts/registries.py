@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.clients import docker
+from tasks.core.errors import Diagnosis
+from tasks.core.imageref import parse
 from tasks.facts.cluster import ContainerState, container_state, last_words
 from tasks.process.command import Programs
+from tasks.settings.derived import cache_container, upstream_url
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
 
 PUSH = "push"
 """What stands before no upstream."""
+_MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull")
+"""Causes of a pull's failure behind which a cache may stand that does not reach its upstream."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +96,46 @@ def registries(programs: Programs) -> dict[str, Registry]:
         if each.state is ContainerState.LOOPING:
             found[name] = replace(each, last=last_words(programs, name))
     return found
+
+
+def cache_of(facts: Facts, image: str) -> str | None:
+    """The cache that an image comes through; None: there is none, or it would have to start itself."""
+    settings = facts.settings
+    reference = parse(image)
+    cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
+    if cache is None or reference.digest:
+        return None  # Docker gives no name to what it pulled by a digest
+    name = cache_container(cache)
+    there = facts.registries.get(name)
+    running = there is not None and there.running
+    return name if running or image != settings.registries.image else None
+
+
+def port_of(facts: Facts, name: str) -> int | None:
+    """Where a registry answers on this machine."""
+    there = facts.registries.get(name)
+    return facts.outputs.registry_ports.get(name) or (there.port if there is not None else None)
+
+
+def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
+    """Why a pull in a node goes on failing: that its cache cannot bring the image, which does not pass; else the same.
+
+    `diagnosis`: of the pod, by a reason that may pass.
+    """
+    image = diagnosis.details.get("image", "")
+    if not image or diagnosis.cause not in _MAY_PASS:
+        return diagnosis
+    reference, name = parse(image), cache_of(facts, image)
+    port = port_of(facts, name) if name is not None else None
+    fault = facts.backend.cache_fault(port, reference) if port is not None else ""
+    if not fault:
+        return diagnosis
+    cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)
+    return replace(
+        diagnosis,
+        cause="cache-fault",
+        why=f"it comes through the cache {name}, and {fault}: {upstream_url(cache)}",
+        fix=f"see that this address answers (it is registries.caches: url, or the registry itself), and "
+        f"`docker logs {name}`; then run it again: what has come is kept",
+        transient=False,
+    )

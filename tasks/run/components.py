@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live, system_items
+from tasks.facts.registries import explain_pull
 from tasks.k3d.arguments import disabled
 from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
 from tasks.kube.objects import Key
@@ -102,14 +104,13 @@ def _namespaces(facts: Facts) -> frozenset[str]:
 def _waiting(facts: Facts) -> Action:
     def act(context: Context) -> Report | None:
         from tasks.kube.wait import wait_ready
-        from tasks.run.pulls import doubting
 
         use = in_use(facts.api(), _namespaces(facts))
         needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
         done, absent = [], set[str]()
         if needed:
             keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
-            done = wait_ready(facts.watched(), keys, context, doubt=doubting(facts))
+            done = wait_ready(facts.watched(), keys, context, doubt=partial(explain_pull, facts))
         notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
         if METRICS not in absent:
             notes += _autoscaled(facts, use, context)

@@ -11,8 +11,7 @@ from tasks.engine.step import Step, Stopped
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.run import images as caching
-from tasks.run import images as chart_images
+from tasks.run import images as known_images
 from tasks.run.session import bounds
 from tasks.settings.step_names import (
     API_READY,
@@ -51,8 +50,8 @@ def ahead(facts: Facts, parts: tuple[str, ...] = PARTS) -> dict[str, Step]:
 
 def remember(facts: Facts, *images: str) -> str:
     """What an earlier launch left of the first release; its key."""
-    key = chart_images.key_of(facts, facts.releases[0])
-    caching.remember(facts, key, [{"spec": {"containers": [{"image": image} for image in images]}}])
+    key = known_images.key_of(facts, facts.releases[0])
+    known_images.remember(facts, key, [{"spec": {"containers": [{"image": image} for image in images]}}])
     return key
 
 
@@ -69,7 +68,7 @@ def test_each_release_waits_for_its_images_and_ends_with_its_pods(tmp_path: Path
 def test_the_systems_come_first_where_an_earlier_launch_tells_them(tmp_path: Path) -> None:
     facts = made(tmp_path)
     pods = [{"spec": {"containers": [{"image": "rancher/coredns:1"}]}}]
-    caching.remember(facts, chart_images.system_key(facts), pods)
+    known_images.remember(facts, known_images.system_key(facts), pods)
     found = ahead(facts)
     assert next(iter(found)) == SYSTEM
     assert found[SYSTEM].until == (SYSTEM_READY,)

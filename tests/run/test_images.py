@@ -15,9 +15,9 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import images
 from tasks.run.charts import chart_of
-from tasks.run.images import key_of, releases_remembered
+from tasks.run.images import key_of, remembering
 from tasks.run.session import bounds
-from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, PARTS, install_name
+from tasks.settings.step_names import FETCH_IMAGES, FIND_IMAGES, PARTS, SYSTEM_READY, install_name
 from tests import given
 from tests.given import launch
 from tests.given_live import deployment, eager
@@ -38,7 +38,7 @@ def made(folder: Path, programs: FakePrograms, **changes: Any) -> Facts:
 
 
 def steps(facts: Facts) -> dict[str, Step]:
-    return given.by_name(fitted(images.steps(facts)))
+    return given.by_name(fitted(images.fetch_steps(facts)))
 
 
 def installed(facts: Facts) -> Step:
@@ -47,7 +47,7 @@ def installed(facts: Facts) -> Step:
         return None
 
     name = install_name(facts.releases[0])
-    return releases_remembered(facts, [Step(name=name, task="helm", action=install)])[0]
+    return remembering(facts, [Step(name=name, task="helm", action=install)])[0]
 
 
 def test_what_kubernetes_reads_is_read_and_what_nobody_can_read_is_passed_over(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_the_systems_images_that_cannot_be_asked_for_are_a_note(
         raise LaunchError("the API is away")
 
     monkeypatch.setattr(Facts, "watched", down)
-    act = images.remembering(made(tmp_path, FakePrograms()), lambda _context: Report(why="all are ready"))
-    report = act(eager())
+    wait = Step(name=SYSTEM_READY, task="health", action=lambda _context: Report(why="all are ready"))
+    report = remembering(made(tmp_path, FakePrograms()), [wait])[0].action(eager())
     assert report == Report(why="all are ready", notes=("images of the system are not remembered: the API is away",))
 
 

@@ -11,7 +11,7 @@ import pytest
 from tasks.core.errors import Diagnosis
 from tasks.core.imageref import Reference
 from tasks.diagnose.pods import diagnose_pull
-from tasks.run.pulls import doubting
+from tasks.facts.registries import explain_pull
 from tests.given import facts, settings
 from tests.kept import GHCR, ONLY_GHCR, there
 from tests.programs import FakePrograms
@@ -32,7 +32,7 @@ class FakeBackend:
 def doubted(tmp_path: Path, trouble: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR) -> Diagnosis:
     kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
     given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
-    return doubting(replace(given, backend=backend))(trouble)  # type: ignore[arg-type]
+    return explain_pull(replace(given, backend=backend), trouble)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
