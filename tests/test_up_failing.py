@@ -127,7 +127,7 @@ def test_a_second_run_fails_at_once_and_names_the_first(machine: Machine) -> Non
 
 def test_checks_are_made_only_where_a_cluster_is_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr("tasks.checks.every.problems", lambda _found: seen.append("checked"))
+    monkeypatch.setattr("tasks.checks.examine.problems", lambda _found: seen.append("checked"))
     bring(machine)
     assert seen == ["checked"]
     bring(machine)
