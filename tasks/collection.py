@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
+
 from invoke.collection import Collection
 
-from tasks.bench import bench
-from tasks.cluster import cluster
-from tasks.config import config
-from tasks.docker_tune import docker_tune
-from tasks.doctor import doctor
-from tasks.down import down
-from tasks.health import health
-from tasks.helm import helm
-from tasks.manifests import manifests
-from tasks.namespaces import namespaces
-from tasks.plan import plan
-from tasks.prepull import prepull
-from tasks.registry import registry
-from tasks.rehearse import rehearse
-from tasks.report import report
 from tasks.run.task import ROOT
-from tasks.secrets import secrets
-from tasks.status import status
-from tasks.up import up
+
+TASKS = (
+    "up",
+    "down",
+    "plan",
+    "status",
+    "doctor",
+    "prepull",
+    "registry",
+    "cluster",
+    "namespaces",
+    "secrets",
+    "manifests",
+    "helm",
+    "health",
+    "docker-tune",
+    "rehearse",
+    "report",
+    "bench",
+    "config",
+)
+"""By name; the file of each is called as it is, with `_` for `-`."""
+_WHOLE = frozenset({"-l", "--list", "--complete"})
+"""Options of invoke that show all tasks."""
 
 
-def _check_settings_file() -> None:
-    """The one effect of this import: invoke reads invoke.yaml next, and shows a traceback for a broken one."""
+def collection(arguments: Sequence[str] = ()) -> Collection:
+    """The tasks that a command line names: a call imports no file of a task that it does not run.
+
+    All where it names none, and where it asks for a list or a completion. An option's value that is a task's name adds
+    that task, which does no harm.
+    """
+    check_settings_file()
+    made = Collection()
+    named = [name for name in TASKS if name in arguments and _WHOLE.isdisjoint(arguments)]
+    for name in named or TASKS:
+        module = name.replace("-", "_")
+        made.add_task(getattr(import_module(f"tasks.{module}"), module))
+    made.configure({"run": {"echo": False}})
+    return made
+
+
+def check_settings_file() -> None:
+    """End the process with a message for a broken invoke.yaml: invoke reads it next, and would show a traceback."""
     if not (ROOT / "invoke.yaml").exists():
         return
     import os
@@ -41,27 +66,3 @@ def _check_settings_file() -> None:
     except LaunchError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         raise SystemExit(error.status) from None
-
-
-_check_settings_file()
-ns = Collection(
-    up,
-    down,
-    plan,
-    status,
-    doctor,
-    prepull,
-    registry,
-    cluster,
-    namespaces,
-    secrets,
-    manifests,
-    helm,
-    health,
-    docker_tune,
-    rehearse,
-    report,
-    bench,
-    config,
-)
-ns.configure({"run": {"echo": False}})

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from tasks.clients import docker
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Ports
-from tasks.k3d.create import NextPorts
 from tasks.process.command import Programs
 from tasks.settings.derived import balanced
 from tasks.settings.schema import Settings
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
+    from tasks.k3d.create import NextPorts
 
 _LOOPBACK = "127.0.0.1"
 """Where the API is published, whatever the bind address."""

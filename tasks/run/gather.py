@@ -24,14 +24,12 @@ from tasks.facts.ports import docker_ports
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.facts.registries import Registry, registries
 from tasks.facts.secrets import read_secrets
-from tasks.k3d.create import fetch_kubeconfig
 from tasks.k3d.ports import ports_for
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.kube.objects import display, key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.process.command import CommandFailed, Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
-from tasks.run.releases import installed_by, refuse_pending
 from tasks.run.session import Session
 from tasks.settings.derived import host_images, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
@@ -78,7 +76,10 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     facts = with_live(facts, parts)
     if refuse:
         _refuse_taken(facts, parts)
-        refuse_pending(facts, parts)
+        if "helm" in parts:
+            from tasks.run.releases import refuse_pending  # with charts and images: most single tasks need none of it
+
+            refuse_pending(facts, parts)
     return facts
 
 
@@ -257,6 +258,8 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     from tasks.kube.wait import NotInTime, api_ready
 
     if facts.owns_cluster and not _reachable(facts):
+        from tasks.k3d.create import fetch_kubeconfig  # the backend: only where an earlier kubeconfig is missing
+
         fetch_kubeconfig(facts, port=_first_api(facts.cluster))
         try:  # one that was started a moment ago needs a little; one that is dead never answers
             api_ready(facts.api, Context(step="the cluster's API", deadline=_API_START), cap=0.25)
@@ -280,6 +283,8 @@ def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
             continue
         if created_by(there) != facts.environment:
             found[display(each)] = owner_of(there)
+    if "helm" in parts:
+        from tasks.run.releases import installed_by
     for release in facts.releases if "helm" in parts else ():
         installed = live.releases.get((release.namespace, release.name))
         if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:

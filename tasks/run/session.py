@@ -193,6 +193,8 @@ class Session:
 
         Without an engine to use them nothing is fetched. Raises `NoEngine`.
         """
+        if not self.backend.needs_programs:
+            return
         from tasks.facts.engine import engine
         from tasks.host.fetching import AT_ONCE, fetch_plan
 

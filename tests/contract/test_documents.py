@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from invoke.parser import Parser
 
-from tasks.collection import ns
+from tasks.collection import collection
 from tasks.core import yaml
 from tasks.settings.resolve import resolve
 from tasks.settings.schema import Settings
+
+ns = collection()
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tasks.collection import ns
+from tasks.collection import collection
 from tasks.core.errors import LaunchError
 from tasks.plan import plan
 from tasks.settings.schema import Settings
@@ -24,6 +24,8 @@ from tests.given import call
 from tests.given_engine import SMALL, Machine
 from tests.given_live import FakeApi, node
 from tests.programs import Answer
+
+ns = collection()
 
 GOLDEN = Path(__file__).parent / "golden"
 WEB = {"name": "web", "namespace": "platform", "chart": "shop/web", "version": "1.2.3"}
