@@ -48,10 +48,11 @@ test: $(VENV)/dev.done ## the tests that need no cluster
 test-cluster: $(VENV)/dev.done ## the tests on real clusters (Docker)
 	$(BIN)/python -m pytest -m cluster $(ARGS)
 
-lint: $(VENV)/dev.done ## types, style, shell scripts
+lint: $(VENV)/dev.done ## types, style, layers, shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/shellcheck .ci/run
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
