@@ -26,8 +26,8 @@ from tasks.host import fetching
 from tasks.run.bring import refuse_unfit
 from tasks.settings.schema import Settings
 from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
-from tests.facts.fake import Answer, FakePrograms
 from tests.given import call
+from tests.programs import Answer, FakePrograms
 
 DOWN = Answer(err="Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", code=1)
 

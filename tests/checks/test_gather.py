@@ -22,7 +22,7 @@ from tasks.facts.programs import Versions
 from tasks.settings.schema import Settings
 from tests.checks.given import engine
 from tests.checks.session import HELM, INFO, K3D, KUBECTL
-from tests.facts.fake import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms
 
 OWN = "k3d.cluster=openframe-dev,openframe.cluster=openframe-dev,k3d.role=server"
 

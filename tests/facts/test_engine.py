@@ -31,7 +31,7 @@ from tests.facts.docker_info import (
     RANCHER,
     ROOTLESS,
 )
-from tests.facts.fake import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms
 
 GIB = 1024**3
 

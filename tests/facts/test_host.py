@@ -15,7 +15,7 @@ import pytest
 from tasks.facts import host
 from tasks.facts.host import Inotify, Rights, disk, inotify, rights, unpigz, unresolved
 from tests.checks.given import engine
-from tests.facts.fake import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms
 
 
 def test_disk_is_that_of_the_engines_folder(tmp_path: Path) -> None:

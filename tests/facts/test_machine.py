@@ -1,4 +1,4 @@
-"""What a process may use, from cgroup files as kernels write them."""
+"""What a process may use, from cgroup files as kernels write them, and the size of a launch that follows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ import psutil
 import pytest
 
 from tasks.facts import machine as module
-from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, machine, own_groups, own_limits
+from tasks.facts.machine import (
+    Limits,
+    Sized,
+    bounded_cpus,
+    bounded_memory,
+    limits,
+    machine,
+    own_groups,
+    own_limits,
+    size,
+)
 
 GIB = 1024**3
 V1 = "9:name=systemd:/\n4:memory:/process_api/c1967\n3:cpuset:/\n2:cpu,cpuacct:/user.slice\n0::/\n"
@@ -126,3 +136,26 @@ def test_the_system(monkeypatch: pytest.MonkeyPatch, platform: str, release: str
     monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setattr("platform.release", lambda: release)
     assert module.system() == expected
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "agents", "concurrency"),
+    [
+        (1, 1 * GIB, 1, 2),
+        (2, 2 * GIB, 1, 2),
+        (4, 8 * GIB, 2, 2),
+        (8, 16 * GIB, 4, 4),
+        (8, 16 * GIB - 1, 4, 4),
+        (16, 16 * GIB - 1, 6, 7),
+        (16, 64 * GIB, 6, 8),
+        (64, 256 * GIB, 6, 32),
+        (64, 4 * GIB, 2, 2),
+        (7, 64 * GIB, 3, 3),
+        (0, 0, 1, 2),
+    ],
+)
+def test_half_of_what_is_scarcer(cpus: int, memory: int, agents: int, concurrency: int) -> None:
+    assert size(cpus, memory) == Sized(agents=agents, concurrency=concurrency)

@@ -12,8 +12,12 @@ import pytest
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
-from tasks.facts.manifest_files import kustomizations, user_objects
+from tasks.facts.manifest_files import kustomizations, kustomized, user_objects
 from tasks.kube.objects import FINGERPRINT, MANAGED_BY
+from tasks.run import desired
+from tasks.settings.step_names import PARTS
+from tests import given
+from tests.programs import Answer, FakePrograms
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
 Write = Callable[[str, str], None]
@@ -191,3 +195,31 @@ def test_a_missing_file_and_an_empty_folder_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="holds no manifests"):
         user_objects(["empty"], tmp_path, VALUES)
+
+
+OBJECT = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: made}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "overlay"
+    found.mkdir()
+    (found / "kustomization.yaml").write_text("resources: [../base]\n")
+    return found
+
+
+def test_what_kubectl_renders_is_the_users_own(tmp_path: Path, folder: Path) -> None:
+    programs = FakePrograms(answers={f"kubectl kustomize {folder}": OBJECT})
+    settings = given.settings(manifests={"files": [str(folder)]})
+    rendered = kustomized(settings, given.ROOT, programs, PARTS)
+    facts = given.facts(tmp_path, programs, settings=settings, rendered=rendered)
+    assert [each["metadata"]["name"] for each in desired.user_objects(facts)] == ["made"]
+    assert kustomized(settings, given.ROOT, programs, ("prepull",)) == {}
+
+
+def test_what_kubectl_cannot_render_names_the_folder_and_its_reason(folder: Path) -> None:
+    programs = FakePrograms(otherwise=Answer(code=1, out="secret", err="error: accumulating resources: no base\n"))
+    with pytest.raises(BadInput, match="overlay") as caught:
+        kustomized(given.settings(manifests={"files": [str(folder)]}), given.ROOT, programs, PARTS)
+    assert "accumulating resources: no base" in caught.value.why
+    assert f"kubectl kustomize {folder}" in caught.value.fix

@@ -1,4 +1,4 @@
-"""What is in a cluster, read once for all parts of a plan."""
+"""What is in a cluster, read once for all parts of a plan; every kind of the API, once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tasks.facts.objects import concurrently, look
+from tasks.facts.objects import concurrently, kinds, look
 from tasks.kube.client import ApiError
 from tasks.kube.objects import Key
 from tests.given_live import FakeApi, deployment, job, manifest, node, obj, stored
@@ -107,3 +107,23 @@ def test_without_an_error_all_questions_are_answered_at_the_end() -> None:
     with concurrently(2) as pool:
         late = pool.submit(time.sleep, 0.05)
     assert late.done()
+
+
+GROUPS = {
+    "groups": [
+        {"name": name, "preferredVersion": {"groupVersion": f"{name}/v1"}, "versions": [{"groupVersion": f"{name}/v1"}]}
+        for name in ("apps", "metrics.k8s.io", "custom.metrics.k8s.io", "shop.example.org")
+    ]
+}
+
+
+def test_a_group_that_does_not_answer_is_told_unless_it_only_measures() -> None:
+    down = ApiError(503, "the server is currently unable to handle the request")
+    rows = {
+        "resources": [{"name": "deployments", "kind": "Deployment", "namespaced": True, "verbs": ["list", "delete"]}]
+    }
+    answers = {"/apis": GROUPS, "/apis/apps/v1": rows, "/api/v1": {"resources": []}}
+    late = {f"/apis/{group['name']}/v1": down for group in GROUPS["groups"][1:]}
+    found, unseen = kinds(FakeApi(answers={**answers, **late}))
+    assert [kind.kind for kind in found] == ["Deployment"]
+    assert unseen == (f"shop.example.org/v1: {down.what}",)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.facts.programs import FILE, Versions, numbers, parse, versions
-from tests.facts.fake import Answer, FakePrograms
+from tests.programs import Answer, FakePrograms
 
 K3D = "k3d version v5.9.0\nk3s version v1.35.5-k3s1 (default)\n"
 KUBECTL = json.dumps({"clientVersion": {"major": "1", "gitVersion": "v1.33.13"}, "kustomizeVersion": "v5.6.0"})
