@@ -41,17 +41,17 @@ class ContainerState(Enum):
 
 def container_state(inspected: Mapping[str, Any], now: float | None = None) -> ContainerState:
     """What one container of `docker container inspect` does. `now`: seconds of the epoch."""
-    told = inspected["State"]
-    if told.get("Status") == "created":
+    found = inspected["State"]
+    if found.get("Status") == "created":
         return ContainerState.CREATED
-    if told.get("Restarting"):
+    if found.get("Restarting"):
         return ContainerState.LOOPING
-    if not told.get("Running"):
+    if not found.get("Running"):
         return ContainerState.STOPPED
-    if told.get("Paused"):
+    if found.get("Paused"):
         return ContainerState.PAUSED
     again = int(inspected.get("RestartCount") or 0) >= _RESTARTS
-    young = _age(told, time.time() if now is None else now) < _SETTLED
+    young = _age(found, time.time() if now is None else now) < _SETTLED
     return ContainerState.LOOPING if again and young else ContainerState.RUNNING
 
 
@@ -72,10 +72,10 @@ def telling_line(log: str) -> str:
     return (message[1] if message else found)[:200]
 
 
-def _age(told: Mapping[str, Any], now: float) -> float:
+def _age(found: Mapping[str, Any], now: float) -> float:
     """Seconds since its last start; many where that does not show."""
     try:
-        return abs(now - datetime.fromisoformat(str(told["StartedAt"])).timestamp())
+        return abs(now - datetime.fromisoformat(str(found["StartedAt"])).timestamp())
     except (KeyError, ValueError):
         return float("inf")
 
@@ -92,10 +92,10 @@ UNKNOWN = "somebody whose name it does not tell"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Who asks for a cluster."""
+    """Who claims a cluster of some name."""
 
     owner: Owner
-    kept: bool = True
+    known: bool = True
     """Something of a cluster of this name is in the state folder: one that names no owner is the claimant's."""
 
 
@@ -159,7 +159,7 @@ class ClusterState:
     presence: Presence
     nodes: tuple[Node, ...] = ()
     owner: str = ""
-    """Name of the owner of a foreign cluster that this project made; `unknown` where no label tells."""
+    """Name of the owner of a foreign cluster that this project made; `UNKNOWN` where no label names one."""
 
     def of(self, *roles: str) -> tuple[Node, ...]:
         """Nodes of these roles, in the order of their names."""
@@ -226,7 +226,7 @@ def read(
     if not nodes:
         presence = Presence.ABSENT
     elif main and all(each.labels.get(docker.OURS) != name for each in main):
-        presence = Presence.FOREIGN  # one of ours is enough: a node that somebody has added makes it nobody else's
+        presence = Presence.FOREIGN  # one labelled node is enough: others may have been added by hand
     elif other:
         return ClusterState(name=name, presence=Presence.FOREIGN, nodes=nodes, owner=other)
     elif not any(each.role == "server" for each in main) or not complete:
@@ -245,7 +245,7 @@ def _other(main: Sequence[Node], claim: Claim) -> str:
         return ""
     if owners:
         return owners[0].name
-    return UNKNOWN if main and not claim.kept else ""  # an earlier version has written no owner
+    return UNKNOWN if main and not claim.known else ""  # an earlier version has written no owner
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -257,7 +257,7 @@ def _order(name: str) -> tuple[str, int]:
 def cluster_state(
     programs: Programs, name: str, known_complete: str | None = None, *, claim: Claim | None = None
 ) -> ClusterState:
-    """Ask the engine. `known_complete`: id of a server-0 whose marker has been seen before, to save a question."""
+    """Query the engine. `known_complete`: id of a server-0 whose marker has been seen before, which saves a query."""
     ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}")).out.split()
     if not ids:
         return ClusterState(name=name, presence=Presence.ABSENT)
@@ -276,15 +276,15 @@ def cluster_state(
     return found if marker.code == 0 else replace(found, presence=Presence.INCOMPLETE)
 
 
-def _with_last(programs: Programs, stands: ClusterState) -> ClusterState:
+def _with_last(programs: Programs, cluster: ClusterState) -> ClusterState:
     """With the last words of nodes that keep ending."""
-    if all(each.state is not ContainerState.LOOPING for each in stands.nodes):
-        return stands
+    if all(each.state is not ContainerState.LOOPING for each in cluster.nodes):
+        return cluster
     nodes = [
         replace(each, last=last_words(programs, each.name)) if each.state is ContainerState.LOOPING else each
-        for each in stands.nodes
+        for each in cluster.nodes
     ]
-    return replace(stands, nodes=tuple(nodes))
+    return replace(cluster, nodes=tuple(nodes))
 
 
 def no_such_file(err: str) -> bool:
@@ -292,19 +292,19 @@ def no_such_file(err: str) -> bool:
     return _NO_FILE.search(err) is not None
 
 
-def refuse_foreign(stands: ClusterState) -> None:
+def refuse_foreign(cluster: ClusterState) -> None:
     """A cluster of this name that is not the user's is never touched. Raises `BadInput`."""
-    if stands.presence is not Presence.FOREIGN:
+    if cluster.presence is not Presence.FOREIGN:
         return
-    delete = f"k3d cluster delete {stands.name}"
-    if not stands.owner:
+    delete = f"k3d cluster delete {cluster.name}"
+    if not cluster.owner:
         raise BadInput(
-            f"there is a k3d cluster '{stands.name}' that this project did not make",
+            f"there is a k3d cluster '{cluster.name}' that this project did not make",
             why=f"its nodes lack the label {docker.OURS}: it may hold somebody's work",
             fix=f"choose another name (CLUSTER_NAME=…), or delete it yourself: {delete}",
         )
     raise BadInput(
-        f"the cluster '{stands.name}' belongs to {stands.owner}",
+        f"the cluster '{cluster.name}' belongs to {cluster.owner}",
         why="who shares an engine shares the names of its clusters, and nobody changes or removes another's",
         fix=f"choose another name (CLUSTER_NAME=…); if it is yours as well, say so on both sides before it is made "
         f"(OPENFRAME_OWNER=NAME); if nobody needs it any more: {delete}",

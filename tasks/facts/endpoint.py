@@ -121,9 +121,9 @@ class Enclosure:
     """What of this process's place the engine shares."""
 
     files: bool = True
-    """It sees files of ours: they can be mounted into nodes."""
+    """It sees files of this process: they can be mounted into nodes."""
     loopback: bool = True
-    """Ports that it publishes on loopback are on ours."""
+    """Ports that it publishes on loopback are on the loopback of this process."""
 
 
 def contained(environ: Mapping[str, str], root: Path = Path("/")) -> bool:
@@ -146,7 +146,7 @@ def outside(environ: Mapping[str, str], point: Endpoint) -> bool:
 
 
 def enclosure(programs: Programs, point: Endpoint, *, rootless: bool) -> Enclosure:
-    """What is shared; asks the engine, by two commands, only where it is outside. Never raises: in doubt all is."""
+    """What is shared; queries the engine, by two commands, only where it is outside. Never raises: in doubt all is."""
     if not outside(programs.env, point):
         return Enclosure()
     files = _sees_files(programs)
@@ -182,13 +182,13 @@ def _beside_us(pid: int) -> bool:
 
 
 def _sees_files(programs: Programs) -> bool:
-    """By asking for a container, of an image that nobody has, with a file of ours: what is missing is told in turn."""
+    """By creating a container of an image that does not exist, with a file mounted: the file is checked first."""
     folder = state_folder(programs.env)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, file = unfinished(folder / "seen")
     except OSError:
-        return True  # a state folder that cannot be used is told where it is
+        return True  # a state folder that cannot be used is reported elsewhere
     os.close(handle)
     try:
         said = programs.run(_probe(file), quiet=True).err
@@ -208,10 +208,10 @@ def _probe(file: Path) -> Command:
 
 
 def _shares_loopback(programs: Programs) -> bool:
-    """Whether the address of the engine's own bridge is one of ours."""
+    """Whether the address of the engine's own bridge is one of this process's network."""
     try:
         found = json.loads(programs.run(_GATEWAY, quiet=True).out or "null")
-        # Docker 20.10 tells of none where it was not configured: it is the first address then
+        # Docker 20.10 reports none where it was not configured: it is the first address then
         gateway = str(found[0].get("Gateway") or ipaddress.ip_network(found[0]["Subnet"])[1])
     except (LaunchError, ValueError, LookupError, TypeError, AttributeError):
         return True  # an engine without that bridge

@@ -20,7 +20,7 @@ from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, ow
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
 
 ASK = Command(argv=("docker", "info", "--format", "{{json .}}"), deadline=20.0, ok=(0, 1))
-"""One question for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""
+"""One query for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""
 _MACHINES = re.compile(r"^(docker-desktop|colima|lima-|orbstack|rancher-desktop)")
 _SYSTEMS = re.compile(r"^(Docker Desktop|OrbStack|Rancher Desktop)")
 _STOPPED = re.compile(
@@ -65,7 +65,7 @@ class Engine:
     proxy: str = ""
     """A proxy of its own for its pulls, without a login; empty: it has none."""
     subnets: tuple[str, ...] = ()
-    """Networks from which it takes subnets, where it has been told; empty: Docker's own."""
+    """Networks from which it takes subnets, where that is configured; empty: Docker's own."""
     warnings: tuple[str, ...] = ()
     files: bool = True
     """It sees this machine's files: they can be mounted into nodes."""
@@ -82,7 +82,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Here:
-    """What tells whether an engine is on this machine, and how it is started here."""
+    """What identifies this machine, and how an engine is started on it."""
 
     system: str
     kernel: str
@@ -91,7 +91,7 @@ class Here:
 
 
 def engine(programs: Programs) -> Engine:
-    """Ask the engine. Raises `NoEngine`, with what to do."""
+    """Query the engine. Raises `NoEngine`, with what to do."""
     here = Here(system=system(), kernel=platform.release(), name=socket.gethostname(), user=os.getuid())
     if programs.where("docker") is None:
         raise no_engine.missing(here.system, podman=programs.where("podman") is not None)
@@ -117,7 +117,7 @@ def engine(programs: Programs) -> Engine:
 
 
 def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = True) -> Engine:
-    """What an engine told of itself, bounded by cgroups where it is on this machine."""
+    """What an engine reports of itself, bounded by cgroups where it is on this machine."""
     machine = is_machine(info, here)
     same = str(info.get("KernelVersion", "")) == here.kernel and info.get("Name") == here.name
     local = same and files and not machine
@@ -194,7 +194,7 @@ def _rootless(info: Mapping[str, Any]) -> bool:
 
 
 def _limits(info: Mapping[str, Any], here: Here) -> Limits:
-    """Limits of the group that containers are put into, not of ours: a session's limits do not reach them.
+    """Limits of the group that containers are put into, not of this process: those of a login do not apply.
 
     Where dockerd runs in a container itself, the root that is seen here is that container's group.
     """

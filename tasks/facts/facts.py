@@ -66,7 +66,7 @@ class Outputs:
     """What steps of one run leave for later ones: the only state that changes while a plan runs."""
 
     ports: Ports | None = None
-    """Host ports in force: chosen anew when the engine says that one is taken."""
+    """Host ports in force: chosen again when the engine reports one as taken."""
     removing: bool = False
     """Nodes are being removed on purpose: their end is no failure."""
     manifests: dict[str, str] = field(default_factory=dict, repr=False)
@@ -89,7 +89,7 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that plans are made from. Facts were read before; nothing here is asked for again."""
+    """Everything that plans are made from: settings, and what was observed once. Made by `tasks.run.gather`."""
 
     settings: Settings
     root: Path
@@ -99,10 +99,10 @@ class Facts:
     k3d_programs: Programs
     """With the environment that k3d may see."""
     helm_programs: Programs
-    """With Helm's places in folders of ours."""
+    """With Helm's folders in those of this project."""
     paths: ClusterPaths
     host: Engine | None = None
-    """The Docker engine; None where none is asked."""
+    """The Docker engine; None where none is queried."""
     cluster: ClusterState
     shape: Shape
     ports: Ports | None = None
@@ -111,7 +111,7 @@ class Facts:
     foreign: Mapping[str, str] = field(default_factory=dict)
     """Images that it has for another platform alone, and for which."""
     registries: Mapping[str, Any] = field(default_factory=dict)
-    """Registries of ours that exist, by upstream (or `push`)."""
+    """Registry containers that exist, by name."""
     live: Live | None = field(default=None, repr=False)
     """What is in the cluster; None where its API does not answer."""
     releases: tuple[Release, ...] = ()
@@ -121,7 +121,7 @@ class Facts:
     secrets_left_out: tuple[tuple[str, str], ...] = ()
     """Name and reason of secrets without a value."""
     environment: str = ""
-    """In a cluster that is not this project's: what its objects are labelled with when they are created."""
+    """In a foreign cluster: what its objects are labelled with when they are created."""
     clear_pending: bool = False
     """Whether releases that another Helm has left pending, or is at work on, are cleared."""
     rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
@@ -170,9 +170,9 @@ class Facts:
             return self._api[0]
 
     def watched(self) -> Api:
-        """The API for waits: answered from what it tells by itself, where that needs no process and it is ours.
+        """The API for waits: answered from watches, where these need no process and the cluster is this project's.
 
-        In a cluster of somebody else only what is asked for is read: it may be large, and rights may be few.
+        In a foreign cluster only what is needed is read: it may be large, and rights may be few.
         """
         from tasks.kube.client import Direct
         from tasks.kube.watch import Watched

@@ -87,7 +87,7 @@ NONE = Network()
 
 
 def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Network:
-    """As configured; what is not comes from the environment where that is asked for.
+    """As configured; what is not comes from the environment where that is configured.
 
     Raises `BadInput` for files without certificates, and for a proxy that a container cannot reach.
     """

@@ -72,14 +72,14 @@ def stopped(system: str, point: Endpoint, said: str) -> NoEngine:
                 "or, where Docker is installed inside WSL2: `sudo service docker start`",
             ),
         }[system]
-    return _refusal("the Docker engine does not run", _told(said, point), fix, EngineStopped)
+    return _refusal("the Docker engine does not run", _reported(said, point), fix, EngineStopped)
 
 
 def denied(point: Endpoint, said: str) -> NoEngine:
     """The socket is there, but not for this user."""
     return _refusal(
         "you may not use the Docker engine",
-        _told(said, point),
+        _reported(said, point),
         (
             '`sudo usermod -aG docker "$USER"`, then log out and in again (in this shell at once: `newgrp docker`);',
             "who is in that group can do all that root can: if that is not wanted, a rootless engine is yours alone",
@@ -146,7 +146,7 @@ def windows_containers() -> NoEngine:
 
 
 def silent(point: Endpoint, seconds: float) -> NoEngine:
-    """It takes the question and never answers."""
+    """It accepts the query and never answers."""
     return _refusal(
         "the Docker engine does not answer",
         f"`docker info` ({point.host or point.context}) had not ended after {seconds:g} s",
@@ -159,12 +159,12 @@ def failed(point: Endpoint, said: str) -> NoEngine:
     contexts = "`docker context ls` shows the contexts, `docker context use default` goes back to this machine's own"
     return _refusal(
         "the Docker engine cannot be used",
-        _told(said, point) or "`docker info` told nothing",
+        _reported(said, point) or "`docker info` told nothing",
         (contexts,) if point.source else ("run `docker info` and see what it says",),
     )
 
 
-def _told(said: str, point: Endpoint) -> str:
+def _reported(said: str, point: Endpoint) -> str:
     """Docker's own words, and who sent it there."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     words = lines[-1] if lines else ""

@@ -21,7 +21,7 @@ from tasks.kube.releases import LiveRelease, releases
 def concurrently(at_once: int) -> Iterator[ThreadPoolExecutor]:
     """A pool that is waited for at the end, but not after an error or Ctrl-C.
 
-    An engine that hangs would otherwise keep its asker for as long as the slowest question may take; the
+    An engine that hangs would otherwise delay the end of the call for as long as the slowest query may take; the
     programs that still run are ended with the call (`tasks.run.task.run_task`).
     """
     pool = ThreadPoolExecutor(max_workers=at_once)
@@ -38,7 +38,7 @@ class Live:
     """Facts of a running cluster, read a moment ago."""
 
     objects: Mapping[Key, Mapping[str, Any] | None]
-    """Wanted objects by key; None: not there."""
+    """Desired objects by key; None: not there."""
     releases: Mapping[tuple[str, str], LiveRelease]
     gone: Mapping[tuple[str, str], tuple[Key, ...]] = field(default_factory=dict)
     """Objects that a release's manifest names and that are not there."""
@@ -48,7 +48,7 @@ class Live:
     """Nodes that are ready."""
     nodes_unready: tuple[str, ...] = ()
     node_blocks: tuple[str, ...] = ()
-    """Addresses that traffic from nodes has, as `tasks.kube.addresses` tells them."""
+    """Addresses that traffic from nodes has, as `tasks.kube.addresses` derives them."""
     failing: tuple[str, ...] = ()
     """Endpoints of the API that fail."""
     system: Mapping[str, str] = field(default_factory=dict)
@@ -59,8 +59,8 @@ class Live:
     """What of the launch uses optional components; read only where one of those is not ready."""
 
 
-def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], bool]) -> Live:
-    """Ask for the wanted objects, and for the releases of these namespaces and names with all that they hold.
+def look(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
+    """Read the desired objects, and the releases of these namespaces and names with all that they hold.
 
     By release: whether its Jobs are waited for until they are done.
     """
@@ -68,18 +68,18 @@ def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], 
 
     resources = Resources(api)
     with concurrently(6) as pool:
-        objects = pool.submit(live, api, resources, wanted)
+        objects = pool.submit(live, api, resources, desired)
         found = pool.submit(releases, api)
         nodes = pool.submit(api.get, "/api/v1/nodes")
         answers = pool.submit(endpoints, api)
         system = pool.submit(system_items, api)
-        installed = {key: each for key, each in found.result().items() if key in interesting}
+        installed = {key: each for key, each in found.result().items() if key in by_release}
         refs = [ref for each in installed.values() for ref in each.objects]
         there = live(api, resources, refs)
         items = nodes.result()["items"]
         workloads = _system(system.result(), items)
         starting = any(text != "" and component(key.partition("/")[2]) for key, text in workloads.items())
-        homes = {key.namespace for key in wanted if key.namespace} | {namespace for namespace, _ in interesting}
+        homes = {key.namespace for key in desired if key.namespace} | {namespace for namespace, _ in by_release}
         return Live(
             objects=objects.result(),
             releases=found.result(),
@@ -91,7 +91,7 @@ def look(api: Api, wanted: Sequence[Key], interesting: Mapping[tuple[str, str], 
             unready={
                 name: late
                 for name, each in installed.items()
-                if (late := _late(each, there, items, jobs=interesting[name]))
+                if (late := _late(each, there, items, jobs=by_release[name]))
             },
             nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
             nodes_unready=tuple(sorted(item["metadata"]["name"] for item in items if not node_ready(item))),
@@ -114,7 +114,7 @@ def _late(
     for ref in release.workloads:
         item = there.get(ref)
         if item is None:
-            continue  # told as gone
+            continue  # reported as gone
         good, detail = workload_ready(item, jobs=jobs, nodes=lambda: nodes)
         if not good:
             late.append(f"{ref.kind.lower()}/{ref.name}: {detail}")
@@ -256,8 +256,8 @@ def kinds_of(known: Iterable[Kind], definition: str) -> list[Kind]:
 
 def in_namespaces(api: Api, kinds: Iterable[Kind], namespaces: Sequence[str]) -> Found:
     """Everything in these namespaces."""
-    asked = [(kind, namespace) for kind in kinds if kind.namespaced for namespace in namespaces]
-    return _listed(api, [(kind, path(kind.api_version, kind.plural, namespace), "") for kind, namespace in asked])
+    lists = [(kind, namespace) for kind in kinds if kind.namespaced for namespace in namespaces]
+    return _listed(api, [(kind, path(kind.api_version, kind.plural, namespace), "") for kind, namespace in lists])
 
 
 def created_for(api: Api, kinds: Iterable[Kind], environment: str, homes: Sequence[str]) -> Found:
@@ -271,11 +271,11 @@ def all_of(api: Api, kinds: Iterable[Kind]) -> Found:
     return _listed(api, [(kind, path(kind.api_version, kind.plural), "") for kind in kinds])
 
 
-def _listed(api: Api, asked: Sequence[tuple[Kind, str, str]], homes: Sequence[str] = ()) -> Found:
+def _listed(api: Api, lists: Sequence[tuple[Kind, str, str]], homes: Sequence[str] = ()) -> Found:
     items: dict[Key, Item] = {}
     unseen: list[str] = []
     with concurrently(_AT_ONCE) as pool:
-        for some, why in pool.map(lambda each: _list(api, each[0], each[1], each[2], homes), asked):
+        for some, why in pool.map(lambda each: _list(api, each[0], each[1], each[2], homes), lists):
             items |= some
             unseen += [why] if why else []
     return Found(items=items, unseen=tuple(dict.fromkeys(unseen)))

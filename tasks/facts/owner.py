@@ -68,7 +68,7 @@ def _place(environ: Mapping[str, str], state: Path) -> str:
 
 
 def _identity(state: Path) -> str:
-    """A number of the state folder, made with its first use; where it cannot be kept, the machine's name."""
+    """A number of the state folder, created at its first use; where it cannot be stored, the machine's name."""
     path = state / _IDENTITY
     with contextlib.suppress(OSError):
         return path.read_text().strip()

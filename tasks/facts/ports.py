@@ -70,7 +70,7 @@ def taken(address: str, port: int) -> bool:
 
 
 def listening(ports: Collection[int]) -> dict[int, str]:
-    """Programs that listen at these ports; empty where the system does not tell (macOS: only root may ask)."""
+    """Programs that listen at these ports; empty where the system does not report them (macOS: only to root)."""
     import psutil
 
     found: dict[int, str] = {}

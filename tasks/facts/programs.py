@@ -1,4 +1,4 @@
-"""Versions of k3d, kubectl and helm, remembered for as long as the programs stay the same files."""
+"""Versions of k3d, kubectl and helm, cached for as long as the programs are the same files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.process.command import Command, Programs
 FILE = "versions.json"
 _LEAST_SIZE = 1_000_000
 """Bytes. A smaller file is a script or a shim that may lead to another version tomorrow."""
-_ASKED: Mapping[str, Command] = {
+_QUERIES: Mapping[str, Command] = {
     "k3d": Command(argv=("k3d", "version"), deadline=15.0),
     "kubectl": Command(argv=("kubectl", "version", "--client", "--output=json"), deadline=15.0),
     "helm": Command(argv=("helm", "version", "--short"), deadline=15.0),
@@ -37,7 +37,7 @@ class Versions:
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A program as its file tells it apart from another version of itself."""
+    """The file of a program, which differs between versions of it."""
 
     path: str
     mtime_ns: int
@@ -50,20 +50,22 @@ class _File:
 
 
 def versions(programs: Programs, state: Path) -> Versions:
-    """Ask the three side by side; those whose file is the one that was asked before are not asked again."""
-    kept = _load(state / FILE)
-    files = {name: _file(name, programs.where(name)) for name in _ASKED}
-    with ThreadPoolExecutor(max_workers=len(_ASKED)) as pool:
-        asked = {
+    """Run the three concurrently; those whose file has not changed since are not run again."""
+    cached = _load(state / FILE)
+    files = {name: _file(name, programs.where(name)) for name in _QUERIES}
+    with ThreadPoolExecutor(max_workers=len(_QUERIES)) as pool:
+        running = {
             name: pool.submit(_ask, programs, name)
             for name, file in files.items()
-            if file is not None and not _same(file, kept.get(name))
+            if file is not None and not _same(file, cached.get(name))
         }
-        told = {name: answer.result() for name, answer in asked.items()}
-    found = {**{name: each.version for name, each in kept.items() if files.get(name)}, **told}
-    if told:
-        fresh = {name: replace(file, version=told[name]) for name, file in files.items() if file and told.get(name)}
-        _save(state / FILE, {**kept, **{name: file for name, file in fresh.items() if file.lasting}})
+        answers = {name: answer.result() for name, answer in running.items()}
+    found = {**{name: each.version for name, each in cached.items() if files.get(name)}, **answers}
+    if answers:
+        fresh = {
+            name: replace(file, version=answers[name]) for name, file in files.items() if file and answers.get(name)
+        }
+        _save(state / FILE, {**cached, **{name: file for name, file in fresh.items() if file.lasting}})
     return Versions(k3d=found.get("k3d"), kubectl=found.get("kubectl"), helm=found.get("helm"))
 
 
@@ -77,17 +79,17 @@ def parse(name: str, out: str) -> str | None:
     """The version in what the program printed; what a build puts after a + is left out."""
     if name == "kubectl":
         try:
-            told = json.loads(out)["clientVersion"]["gitVersion"]
+            found = json.loads(out)["clientVersion"]["gitVersion"]
         except (ValueError, KeyError, TypeError):
             return None
-        return told.split("+")[0] if isinstance(told, str) else None
+        return found.split("+")[0] if isinstance(found, str) else None
     match = (_K3D if name == "k3d" else _HELM).search(out)
     return match[1].split("+")[0] if match else None
 
 
 def _ask(programs: Programs, name: str) -> str | None:
     try:
-        return parse(name, programs.run(_ASKED[name]).out)
+        return parse(name, programs.run(_QUERIES[name]).out)
     except LaunchError:
         return None
 
@@ -101,24 +103,24 @@ def _file(name: str, path: str | None) -> _File | None:
         stat = real.stat()
     except OSError:
         return _File(path=path, mtime_ns=0, size=0)
-    # version managers link every name to themselves (mise, snap): then the file does not tell the version
+    # version managers link every name to themselves (mise, snap): then the file does not determine the version
     size = stat.st_size if real.name.startswith(name) else 0
     return _File(path=str(real), mtime_ns=stat.st_mtime_ns, size=size)
 
 
-def _same(file: _File, kept: _File | None) -> bool:
-    return kept is not None and file == replace(kept, version=None)
+def _same(file: _File, cached: _File | None) -> bool:
+    return cached is not None and file == replace(cached, version=None)
 
 
 def _load(path: Path) -> dict[str, _File]:
-    """What is remembered; whatever is not as we write it is forgotten."""
+    """The cache; entries that are not as `_save` writes them are dropped."""
     try:
         document = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     if not isinstance(document, dict):
         return {}
-    return {name: each for name in _ASKED if (each := _read(document.get(name))) is not None}
+    return {name: each for name in _QUERIES if (each := _read(document.get(name))) is not None}
 
 
 def _read(row: Any) -> _File | None:  # noqa: ANN401 - what a file held
@@ -137,4 +139,4 @@ def _save(path: Path, files: Mapping[str, _File]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(path, json.dumps({name: vars(file) for name, file in files.items()}, indent=1) + "\n")
     except OSError:
-        return  # a memory that cannot be kept only costs three processes
+        return  # a cache that cannot be written only costs three processes

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
 PUSH = "push"
-"""What stands before no upstream."""
+"""The registry that mirrors no upstream."""
 _MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull")
-"""Causes of a pull's failure behind which a cache may stand that does not reach its upstream."""
+"""Causes of a failed pull that may be a cache which does not reach its upstream."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class Registry:
     name: str
     id: str
     upstream: str
-    """The registry it stands before, or `push`."""
+    """The registry that it mirrors, or `push`."""
     state: ContainerState = ContainerState.RUNNING
     port: int | None
     networks: tuple[str, ...]
     ours: bool = True
-    """This project made it; another one may stand here by its name, and is used, but never removed."""
+    """Created by this project; a foreign one of the same name is used, but never removed."""
     last: str = ""
     """Of one that keeps ending, the line of its log that says why."""
     owner: str = ""
@@ -89,7 +89,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
 
 
 def registries(programs: Programs) -> dict[str, Registry]:
-    """Ask the engine; of those that keep ending their logs, too."""
+    """Query the engine; of those that keep ending their logs, too."""
     ids = programs.run(docker.containers("k3d.role=registry")).out.split()
     found = read(docker.inspected(programs.run(docker.inspect(ids)).out)) if ids else {}
     for name, each in found.items():

@@ -1,7 +1,7 @@
 """Objects in a foreign cluster: created, or updated where this project created them before.
 
 Nothing is taken over: creating fails where an object of that name is there, and an update names the object's uid, so
-the API server itself refuses one that somebody else has made in the meantime.
+the API server itself refuses one that was created in the meantime by others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Mapping[
         code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, facts.environment)))
         if code in (200, 201):
             return "created"
-        there = _there(api, place) if code == 409 else None  # somebody was faster, or an answer of ours was lost
+        there = _there(api, place) if code == 409 else None  # created concurrently, or an answer was lost
         if there is None:
             raise not_taken(code, obj, text)
     if created_by(there) != facts.environment:

@@ -92,7 +92,7 @@ class EngineQueries:
         self.started = time.time()
         """Seconds of the epoch."""
         settings, programs, paths = session.settings, session.programs(), session.paths
-        claim = Claim(owner=session.owner, kept=paths.kubeconfig.exists() or paths.k3d_config.exists())
+        claim = Claim(owner=session.owner, known=paths.kubeconfig.exists() or paths.k3d_config.exists())
         complete = remembered(paths.complete)
         self._pool = pool = ThreadPoolExecutor(max_workers=_CONCURRENT)
         self.engine = pool.submit(engine, programs)
@@ -128,7 +128,7 @@ def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]
 
 
 def _pinned_k3d(session: Session) -> str:
-    """The version of k3d that will be fetched: the images that it asks for are known without it."""
+    """The version of k3d that will be fetched: the images that it will use are known without it."""
     from tasks.host import programs as pins
 
     return pins.read(session.root / "config" / "pins.yaml").of("k3d").version

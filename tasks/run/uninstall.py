@@ -75,8 +75,8 @@ def _part(targets: Sequence[Target], action: Action) -> dict[str, Any]:
     if not targets:
         return {}
     counts = [each.key.kind for each in targets]
-    told = ", ".join(f"{counts.count(kind)} {kind}" for kind in dict.fromkeys(counts))
-    return {"action": action, "skip": None, "why": told}
+    shown_counts = ", ".join(f"{counts.count(kind)} {kind}" for kind in dict.fromkeys(counts))
+    return {"action": action, "skip": None, "why": shown_counts}
 
 
 def _deleting(facts: Facts, targets: Sequence[Target], *, gone: bool = False) -> Action:
@@ -90,7 +90,7 @@ def _deleting(facts: Facts, targets: Sequence[Target], *, gone: bool = False) ->
 
 
 def _delete(facts: Facts, targets: Sequence[Target], context: Context) -> list[str]:
-    """Names of those that are no longer the objects that were looked at: they stay."""
+    """Names of those that are no longer the objects of the inventory: they stay."""
     api, left = facts.api(), list[str]()
     resources = Resources(api)
     for key, known in targets:
@@ -121,7 +121,7 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
 
 
 def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
-    """Looks again first: between the question and now somebody may have begun to use it."""
+    """Reads it again first: since the confirmation others may have begun to use it."""
 
     def act(context: Context) -> Report | None:
         place = (release.namespace, release.name)
@@ -162,7 +162,7 @@ def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
 
 
 def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
-    """Looks again first. Ends when they are gone."""
+    """Reads them again first. Ends when they are gone."""
 
     def act(context: Context) -> Report | None:
         api, guests = facts.api(), dict[str, list[str]]()
@@ -184,7 +184,7 @@ def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
 
 
 def _new_guests(facts: Facts, inside: Found, scope: Scope, silent: Sequence[str]) -> dict[str, list[str]]:
-    """What has come into these namespaces since they were looked at, and is not on its way out."""
+    """What was created in these namespaces since the inventory, and is not being deleted."""
     own = belonging(inside.items, facts.environment, scope.parts, scope.known)
     going = {key for key, item in inside.items.items() if item["metadata"].get("deletionTimestamp")}
     found = foreign_objects(inside.items, own | going)

@@ -70,7 +70,7 @@ class Inventory:
         self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
 
     def guests(self) -> dict[str, list[str]]:
-        """By namespace of ours: what others have in it, or what cannot be seen."""
+        """By namespace that this project created: what others have in it, or what cannot be listed."""
         found = foreign_objects(self.inside.items, self.belongs)
         for namespace, name in self.all:
             if namespace in self.spaces and (namespace, name) not in self.own:
@@ -138,7 +138,7 @@ def read(facts: Facts) -> Scope:
 
 
 def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], str]:
-    """Releases of ours that stay: somebody is at work on them, others use their CRDs, or one that stays needs them."""
+    """Own releases that stay: a Helm is at work on them, others use their CRDs, or one that stays needs them."""
     held: dict[tuple[str, str], str] = {}
     for name, each in inventory.own.items():
         if is_pending(each):

@@ -231,7 +231,7 @@ def test_whose_it_is(labels: dict[str, str], kept: bool, owner: str, presence: P
         "openframe-dev",
         [container("server-0", "server", labels=labels)],
         complete=complete,
-        claim=Claim(owner=BOB, kept=kept),
+        claim=Claim(owner=BOB, known=kept),
     )
     expected = Presence.INCOMPLETE if presence is Presence.RUNNING and not complete else presence
     assert (found.presence, found.owner) == (expected, owner)
@@ -243,7 +243,7 @@ def test_one_node_of_the_claimants_is_enough() -> None:
 
 
 def test_what_k3d_makes_first_is_nobody_elses() -> None:
-    found = read("openframe-dev", [BALANCER], complete=False, claim=Claim(owner=BOB, kept=False))
+    found = read("openframe-dev", [BALANCER], complete=False, claim=Claim(owner=BOB, known=False))
     assert found.presence is Presence.INCOMPLETE
 
 
@@ -253,7 +253,7 @@ def test_anothers_is_refused_with_the_owners_name() -> None:
         refuse_foreign(stands)
     assert "CLUSTER_NAME" in caught.value.fix
     with pytest.raises(BadInput, match="belongs to somebody whose name it does not tell"):
-        refuse_foreign(read("openframe-dev", [SERVER], complete=True, claim=Claim(owner=BOB, kept=False)))
+        refuse_foreign(read("openframe-dev", [SERVER], complete=True, claim=Claim(owner=BOB, known=False)))
 
 
 @pytest.mark.parametrize(("owner", "refused"), [(ALICE, False), (BOB, True)])
