@@ -99,20 +99,11 @@ def _run(steps: list[Step], folder: Path) -> None:
     bad = [result for result in results if result.state.value != "ran"]
     if bad:
         raise SystemExit(f"{bad[0].name}: {bad[0].error}")
-    made = record.record(
-        task="bench",
-        engine="none",
-        outcome="ok",
-        started=started,
-        wall_s=time.monotonic() - begin,
-        concurrency=BOUND,
-        settings_hash="",
-        system={},
-        results=results,
-        steps=steps,
-        redact=str,
+    wall_s = time.monotonic() - begin
+    run = record.RunRecord.of(
+        steps, results, task="bench", engine="none", started=started, wall_s=wall_s, concurrency=BOUND
     )
-    record.write(made, folder, acts=False)
+    record.write(run, folder, redact=str, acts=False)
 
 
 def _own(kind: str, count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Values that must not be seen: whatever is shown, logged or recorded passes through `redact`."""
+"""What may be shown of a text: whatever is shown, logged or recorded passes `redact`, and what is one line `clean`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ _NAMES_ONLY = frozenset({"ssh", "git+ssh", "ssh+git", "sftp"})
 _NO_PASSWORDS = frozenset({"x-oauth-basic", "x-token-auth", "x-access-token", "oauth2", "token"})
 """Where one of these is the password, the token is the user name."""
 _TOKEN = re.compile(r"gh[a-z]_\w{20,}|github_pat_\w+|glpat-\S+|\S{32,}")
+
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+"""Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
 
 _lock = threading.Lock()
 _values: tuple[str, ...] = ()
@@ -140,3 +143,9 @@ def _forms(value: str) -> set[str]:
         quote(raw, safe=""),
         quote(raw),
     }
+
+
+def clean(text: str) -> str:
+    """One line without control characters: what a program wrote must not move the cursor or forge a line."""
+    text = _CONTROL.sub("", text.replace("\t", "  "))
+    return "".join(c if c.isprintable() or c == " " else " " for c in text)

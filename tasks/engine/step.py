@@ -11,6 +11,9 @@ from typing import Protocol
 
 from tasks.engine.work import Work
 
+JITTER = 0.05
+"""Seconds: a step that waited less for its place did not queue. That is the time a thread needs to start."""
+
 
 class State(Enum):
     """How a step ended."""
@@ -166,6 +169,11 @@ class Step:
     """What it does, for whoever reckons with it; None: nothing that takes time of its own."""
 
     @property
+    def bound(self) -> str:
+        """The bound that it waits for when it queues: `work`, `waits`, or its kind of work."""
+        return self.kind or ("waits" if self.wait else "work")
+
+    @property
     def placeless(self) -> bool:
         """Whether it takes no place of the pool, nor of the waits: it lasts as long as other steps."""
         return bool(self.until or self.awaits)
@@ -197,7 +205,34 @@ class Result:
         """Time between start and end; 0 for a step that never started."""
         if self.start_s is None or self.end_s is None:
             return 0.0
-        return self.end_s - self.start_s
+        return max(0.0, self.end_s - self.start_s)
+
+    @property
+    def began(self) -> float:
+        """When it started; 0 for one that never did."""
+        return self.start_s or 0.0
+
+    @property
+    def ended(self) -> float:
+        """When it ended; 0 for one that never started."""
+        return self.end_s or 0.0
+
+    @property
+    def acted(self) -> bool:
+        """Whether it started, and was not skipped."""
+        return self.state is not State.SKIPPED and self.start_s is not None and self.end_s is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it mostly waited, and held no slot of the pool."""
+        return self.slot is None
+
+    @property
+    def queued_s(self) -> float:
+        """Between the last need's end and the start, for want of a place."""
+        if self.start_s is None or self.ready_s is None or self.start_s - self.ready_s < JITTER:
+            return 0.0
+        return self.start_s - self.ready_s
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,13 @@ from tasks.view.console import err, marks, width_of
 from tasks.view.failure import refusal
 
 if TYPE_CHECKING:
+    from tasks.engine.record import RunRecord
     from tasks.run.session import Session
-    from tasks.view.figures import Ending
-    from tasks.view.steady import Steady
+    from tasks.view.choose import Steady
+    from tasks.view.summary import Ending
 
 
-def finish(session: Session, view: Steady, ending: Ending, *, concurrency: int, acts: bool, agents: int | None) -> int:
+def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents: int | None) -> int:
     """Write the record, show the summary; the exit code.
 
     `acts`: the record becomes latest.json too. `agents`: of a launch, which goes into the benchmark log where it went
@@ -26,11 +27,11 @@ def finish(session: Session, view: Steady, ending: Ending, *, concurrency: int, 
     """
     lost = attempt(
         f"the record of this run could not be written below {session.settings.log_dir}",
-        lambda: _write(session, ending, concurrency=concurrency, acts=acts, agents=agents),
+        lambda: _write(session, ending.run, acts=acts, agents=agents),
     )
     view.conclude(ending)
     err(f"note: {each}" for each in lost)
-    return _status(ending)
+    return _status(ending.run)
 
 
 def show_error(error: LaunchError) -> None:
@@ -38,33 +39,19 @@ def show_error(error: LaunchError) -> None:
     err(refusal(error, width=width_of(sys.stderr), marks=marks(sys.stderr.encoding)))
 
 
-def _write(session: Session, ending: Ending, *, concurrency: int, acts: bool, agents: int | None) -> None:
-    outcome = record.outcome_of(ending.results, interrupted=ending.interrupted)
-    made = record.record(
-        task=session.options.task,
-        engine=session.options.engine,
-        outcome=outcome,
-        started=session.started,
-        wall_s=ending.wall_s,
-        concurrency=concurrency,
-        settings_hash=session.resolved.settings_hash,
-        system=session.system,
-        results=ending.results,
-        steps=ending.steps,
-        redact=redact,
-    )
+def _write(session: Session, run: RunRecord, *, acts: bool, agents: int | None) -> None:
     folder = Path(session.settings.log_dir)
-    record.write(made, folder, acts=acts, name=session.log_dir.name if session.log_dir is not None else None)
-    if agents is not None and outcome == "ok":
-        block = record.benchmark_block(made, agents=agents)
+    name = session.log_dir.name if session.log_dir is not None else None
+    record.write(run, folder, redact=redact, acts=acts, name=name)
+    if agents is not None and run.good:
+        block = redact(record.benchmark_block(run, agents=agents))
         record.append_benchmark(folder, f"{session.note}\n{block}" if session.note else block)
 
 
-def _status(ending: Ending) -> int:
+def _status(run: RunRecord) -> int:
     """That of the first failure; steps that it took with it have none."""
-    if ending.interrupted:
+    if run.outcome == "interrupted":
         return INTERRUPTED
-    if ending.good:
+    if run.good:
         return OK
-    failed = ending.failed
-    return int(getattr(failed[0].error, "status", FAILED)) if failed else FAILED
+    return int(getattr(run.failed[0].error, "status", FAILED)) if run.failed else FAILED

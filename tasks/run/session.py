@@ -229,13 +229,14 @@ class Session:
         other plan follows. `acts`: the record becomes latest.json. `launch`: it goes into the benchmark log.
         """
         from tasks.engine.history import history_file, load, remember
+        from tasks.engine.record import RunRecord
         from tasks.engine.scheduler import Run
         from tasks.process.children import CHILDREN
         from tasks.run.finish import finish
+        from tasks.view.choose import Steady, choose
         from tasks.view.console import marks
-        from tasks.view.figures import Ending
-        from tasks.view.launch import Launch, choose
-        from tasks.view.steady import Steady
+        from tasks.view.launch import Launch
+        from tasks.view.summary import Ending
 
         past = history_file(self.environ)
         history = load(past, self.options.engine)
@@ -265,19 +266,22 @@ class Session:
                 after.callback(facts.close)
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
         self.attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
-        ending = Ending(
+        over = RunRecord.of(
+            [*earlier[0], *steps],
+            [*earlier[1], *results],
             task=self.options.task,
-            steps=[*earlier[0], *steps],
-            results=[*earlier[1], *results],
+            engine=self.options.engine,
+            started=self.started,
             wall_s=time.monotonic() - self.now,
+            concurrency=bounds.work,
+            settings_hash=self.resolved.settings_hash,
+            system=self.system,
             interrupted=run.interrupted,
-            inspect=_inspect(facts),
-            logs=self.log_dir,
-            note=self.note,
         )
-        if last or not ending.good:
+        if last or not over.good:
+            ending = Ending(run=over, inspect=_inspect(facts), logs=self.log_dir, note=self.note)
             agents = facts.shape.agents if launch and facts is not None else None
-            status = finish(self, view, ending, concurrency=bounds.work, acts=acts, agents=agents)
+            status = finish(self, view, ending, acts=acts, agents=agents)
             if status:
                 raise Exit(code=status)
         return results

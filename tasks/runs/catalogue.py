@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from typing import Any
 from tasks.core.errors import BadInput
 from tasks.core.files import file_name
 from tasks.core.paths import log_folder, run_name
-from tasks.core.redact import redact
+from tasks.core.redact import clean, redact
 from tasks.core.units import MIB
-from tasks.runs.recorded import Log, Run, parse
-from tasks.view.console import clean
+from tasks.engine.record import RunRecord
 
 LATEST, PREVIOUS = "latest", "previous"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?P<task>.+?)(-\d+)?")
@@ -45,6 +44,24 @@ class Recorded:
     def logs(self) -> Path:
         """The folder of the steps' logs."""
         return self.path.with_name(self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """What a step's log says; long ones without their middle."""
+
+    path: str
+    command: str = ""
+    """The first command, in its pasteable form; empty for a step that started none."""
+    lines: tuple[str, ...] = ()
+    left_out: int = 0
+    """Bytes of the middle that are not among the lines."""
+
+    def after_command(self, last: int | None = None) -> tuple[str, ...]:
+        """Its lines without the command where that is the first; `last`: only so many from its end."""
+        first = bool(self.command) and self.lines[:1] == (f"$ {self.command}",)
+        lines = self.lines[first:]
+        return lines if last is None else lines[-last:]
 
 
 def find(log_dir: Path, given: str) -> Recorded:
@@ -85,7 +102,7 @@ def find(log_dir: Path, given: str) -> Recorded:
     )
 
 
-def before(log_dir: Path, run: Run) -> Recorded:
+def before(log_dir: Path, run: RunRecord) -> Recorded:
     """The launch before this one to hold it against: of the same task and engine. Raises `BadInput`."""
     for name in reversed(_names(log_dir)):
         if name >= run.name or _task(name) != run.task:
@@ -101,21 +118,20 @@ def before(log_dir: Path, run: Run) -> Recorded:
     )
 
 
-def read(found: Recorded, *, logs: bool = True) -> Run:
-    """What a record says, with the logs of its steps. Raises `BadInput`."""
-    run = parse(_document(found.path), found.name)
-    return replace(run, logs=_logs(found.logs, run)) if logs else run
+def read(found: Recorded) -> RunRecord:
+    """What a record says. Raises `BadInput`."""
+    return RunRecord.from_json(_document(found.path), found.name)
 
 
-def every(log_dir: Path) -> list[Run]:
-    """All recorded runs without their logs, the oldest first; files that are no records are left out."""
+def every(log_dir: Path) -> list[RunRecord]:
+    """All recorded runs, the oldest first; files that are no records are left out."""
     runs = (_readable(_named(log_dir, name)) for name in _names(log_dir)[-_OLDEST:])
     return [run for run in runs if run is not None]
 
 
-def _readable(found: Recorded) -> Run | None:
+def _readable(found: Recorded) -> RunRecord | None:
     try:
-        return read(found, logs=False)
+        return read(found)
     except BadInput:
         return None
 
@@ -168,8 +184,9 @@ def _document(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
         raise BadInput(f"{path} is no record of a run", why=f"it is no JSON: {error}", fix="name another") from None
 
 
-def _logs(folder: Path, run: Run) -> dict[str, Log]:
-    paths = {row.name: folder / f"{file_name(row.name)}.log" for row in run.rows}
+def logs_of(found: Recorded, run: RunRecord) -> dict[str, Log]:
+    """By step what it has logged; only steps that wrote something have a log."""
+    paths = {row.name: found.logs / f"{file_name(row.name)}.log" for row in run.results}
     paths = {name: path for name, path in paths.items() if path.is_file() and not path.is_symlink()}
     share = max(_LEAST_LOG, min(_ONE_LOG, _ALL_LOGS // max(1, len(paths))))
     failed = {row.name for row in run.failed}

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from tasks.runs.markup import signed, signed_percent
-from tasks.runs.recorded import Row, Run
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Result
+from tasks.runs.figures import signed, signed_percent
 from tasks.view.console import count, seconds
 
 _LEAST = 0.2
@@ -33,8 +34,10 @@ class Pair:
     """One step in both runs; None where it is not in the plan. At least one of them acted."""
 
     name: str
-    before: Row | None
-    after: Row | None
+    before: Result | None
+    after: Result | None
+    critical: bool = False
+    """Whether it lay on the critical path of either."""
 
     @property
     def before_s(self) -> float:
@@ -62,11 +65,6 @@ class Pair:
             return Change.SAME
         return Change.SLOWER if self.difference_s > 0 else Change.FASTER
 
-    @property
-    def critical(self) -> bool:
-        """Whether it lay on the critical path of either."""
-        return any(row is not None and row.critical for row in (self.before, self.after))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -81,8 +79,8 @@ class Spread:
 class Comparison:
     """`after` is the run that was asked for, `before` the one that it is held against."""
 
-    before: Run
-    after: Run
+    before: RunRecord
+    after: RunRecord
     pairs: tuple[Pair, ...]
     """In the order in which the steps started now; then those that ran only before."""
     spread: Spread | None = None
@@ -108,27 +106,28 @@ class Comparison:
             ("settings", before.settings_hash, after.settings_hash),
             ("concurrency", str(before.concurrency), str(after.concurrency)),
         ]
-        keys = [*before.system, *(key for key in after.system if key not in before.system)]
-        pairs += [
-            (key.replace("_", " "), before.system.get(key, "unknown"), after.system.get(key, "unknown")) for key in keys
-        ]
-        return [(what, old, new) for what, old, new in pairs if old != new]
+        old, new = before.machine, after.machine
+        pairs += [(key.replace("_", " "), old.get(key, "unknown"), new.get(key, "unknown")) for key in {**old, **new}]
+        return [pair for pair in pairs if pair[1] != pair[2]]
 
 
-def compare(before: Run, after: Run, others: Iterable[Run] = ()) -> Comparison:
+def compare(before: RunRecord, after: RunRecord, others: Iterable[RunRecord] = ()) -> Comparison:
     """Hold a run against an earlier one. `others`: further runs; those like `before` tell what totals vary by."""
-    old = {row.name: row for row in before.rows if not row.guard}
-    new = {row.name: row for row in after.rows if not row.guard}
+    old = {row.name: row for row in before.results if row.name not in before.guards}
+    new = {row.name: row for row in after.results if row.name not in after.guards}
     order = [row.name for row in after.acted]
     order += [row.name for row in before.acted if row.name not in set(order)]
-    pairs = tuple(Pair(name=name, before=old.get(name), after=new.get(name)) for name in order)
+    critical = {*before.critical_path, *after.critical_path}
+    pairs = tuple(
+        Pair(name=name, before=old.get(name), after=new.get(name), critical=name in critical) for name in order
+    )
     kind, known = _kind(before), (before.name, after.name)
-    totals = [run.wall_s for run in others if run.name not in known and run.outcome == "ok" and _kind(run) == kind]
+    totals = [run.wall_s for run in others if run.name not in known and run.good and _kind(run) == kind]
     spread = Spread(runs=len(totals), low_s=min(totals), high_s=max(totals)) if totals else None
     return Comparison(before=before, after=after, pairs=pairs, spread=spread)
 
 
-def _kind(run: Run) -> tuple[object, ...]:
+def _kind(run: RunRecord) -> tuple[object, ...]:
     """Runs whose totals can be held against each other: of the same settings, and with the same steps to do."""
     return run.task, run.engine, run.settings_hash, frozenset(row.name for row in run.acted)
 
@@ -145,7 +144,7 @@ def headline(both: Comparison) -> str:
 
 def verdict(both: Comparison) -> str:
     """What that difference is worth. It claims no more than the runs that are there can show."""
-    if not (both.before.outcome == both.after.outcome == "ok"):
+    if not (both.before.good and both.after.good):
         return "Not both runs ended well: their totals are not those of the same work."
     alone = len(both.of(Change.NEW, Change.GONE))
     if alone * 4 > len(both.pairs):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.engine.record import RunRecord, utc
+from tasks.engine.step import Result, State
+from tasks.runs.catalogue import Log
 from tasks.runs.compare import Comparison, headline, verdict
 from tasks.runs.history import Point
-from tasks.runs.recorded import Row, Run
 
 SCHEMA = 1
 """Grows when a reader of earlier documents would misunderstand a new one."""
 
 
-def document(run: Run, both: Comparison | None = None) -> dict[str, Any]:
+def document(run: RunRecord, logs: Mapping[str, Log], both: Comparison | None = None) -> dict[str, Any]:
     """A run's figures, its steps with what they queued, and what differs from the other run."""
     made = {
         "schema": SCHEMA,
@@ -21,7 +23,7 @@ def document(run: Run, both: Comparison | None = None) -> dict[str, Any]:
         "first_step_s": round(run.first_s, 3),
         "queued_s": round(run.queued_s, 3),
         "busy_s": round(run.busy_s, 3),
-        "steps": [_step(run, row) for row in run.rows],
+        "steps": [_step(run, row, logs.get(row.name)) for row in run.results],
         "critical_path": [row.name for row in run.path],
     }
     return made if both is None else {**made, "against": _against(both)}
@@ -38,30 +40,29 @@ def history(points: Sequence[Point], expected: Mapping[str, Mapping[str, float]]
     }
 
 
-def _totals(run: Run) -> dict[str, Any]:
+def _totals(run: RunRecord) -> dict[str, Any]:
     return {
         "run": run.name,
         "task": run.task,
         "engine": run.engine,
         "outcome": run.outcome,
-        "started": run.started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "started": utc(run.started),
         "settings_hash": run.settings_hash,
         "wall_s": run.wall_s,
         "floor_s": run.floor_s,
     }
 
 
-def _step(run: Run, row: Row) -> dict[str, Any]:
-    log = run.logs.get(row.name)
+def _step(run: RunRecord, row: Result, log: Log | None) -> dict[str, Any]:
     return {
         "name": row.name,
         "task": row.task,
         "state": row.state.value,
         "why": row.why,
-        "seconds": round(row.seconds, 3),
+        "seconds": round(row.seconds, 3) if row.acted else 0.0,
         "queued_s": round(row.queued_s, 3),
-        "critical": row.critical,
-        "guard": row.guard,
+        "critical": row.name in run.critical_path,
+        "guard": row.name in run.guards,
         "attempts": row.attempts,
         "exit_code": row.exit_code,
         "command": log.command if log is not None else "",
@@ -88,17 +89,16 @@ def _against(both: Comparison) -> dict[str, Any]:
     }
 
 
-def _seconds(row: Row | None) -> float | None:
+def _seconds(row: Result | None) -> float | None:
     return round(row.seconds, 3) if row is not None and row.acted else None
 
 
 def _point(point: Point) -> dict[str, Any]:
     shift = point.shift
-    states: Iterable[str] = [row.state.value for row in point.run.rows]
     return {
         **_totals(point.run),
-        "ran": sum(state == "ran" for state in states),
-        "skipped": sum(state == "skipped" for state in states),
+        "ran": point.run.count(State.RAN),
+        "skipped": point.run.count(State.SKIPPED),
         "launch": point.run.mostly_ran,
         "settings_changed": point.settings_changed,
         "shift": None if shift is None else {"before_s": round(shift.before_s, 3), "after_s": round(shift.after_s, 3)},

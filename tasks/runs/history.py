@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from tasks.engine.record import RunRecord
 from tasks.engine.step import State
-from tasks.runs.markup import fine, note, signed_percent, spelled, when
-from tasks.runs.recorded import Run
+from tasks.runs.figures import fine, note, signed_percent, spelled, when
 from tasks.view.console import UNICODE, Line, Marks, count, line, seconds
 from tasks.view.table import table
 
@@ -36,19 +36,19 @@ class Shift:
 class Point:
     """A run, and what began with it."""
 
-    run: Run
+    run: RunRecord
     settings_changed: bool = False
     """Its settings are not those of the run of this task and engine before it."""
     shift: Shift | None = None
 
 
-def trend(runs: Iterable[Run]) -> list[Point]:
+def trend(runs: Iterable[RunRecord]) -> list[Point]:
     """All runs, the oldest first, with what began where.
 
     Totals are held against each other only among launches of one task and engine that did most of their plan.
     """
     ordered = sorted(runs, key=lambda run: run.started)
-    series: dict[tuple[str, str], list[Run]] = {}
+    series: dict[tuple[str, str], list[RunRecord]] = {}
     last: dict[tuple[str, str], str] = {}
     changed = set()
     for run in ordered:
@@ -155,7 +155,7 @@ def rehearsed(points: Iterable[Point]) -> list[str]:
 def cells(point: Point) -> list[str]:
     """One row of the table."""
     run = point.run
-    ran, skipped = (sum(row.state is state for row in run.rows) for state in (State.RAN, State.SKIPPED))
+    ran, skipped = run.count(State.RAN), run.count(State.SKIPPED)
     times = [seconds(run.wall_s), seconds(run.floor_s), str(ran), str(skipped)]
     started = when(run).removesuffix(" UTC")
     return [started, f"{run.task} on {run.engine}", run.outcome, *times, run.settings_hash[:8], began(point)]

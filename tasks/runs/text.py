@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.engine.step import State
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Result, State
+from tasks.runs.catalogue import Log
 from tasks.runs.compare import Change, Comparison, Pair, headline, verdict
-from tasks.runs.markup import Scale, facts, fine, note, reading, signed, spelled, tick, when
-from tasks.runs.recorded import Row, Run
+from tasks.runs.figures import Scale, facts, fine, note, reading, signed, spelled, tick, when
 from tasks.view.console import UNICODE, Line, Marks, cells, count, cut, line, pad, seconds, wrap
 from tasks.view.table import table
 
@@ -33,7 +34,14 @@ class Signs:
 _PLAIN = Signs(work="#", wait="=", queue=".", path="*")
 
 
-def text(run: Run, both: Comparison | None = None, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+def text(
+    run: RunRecord,
+    logs: Mapping[str, Log],
+    both: Comparison | None = None,
+    *,
+    width: int | None = None,
+    marks: Marks = UNICODE,
+) -> list[Line]:
     """Lines of at most `width` columns."""
     columns = width or _WIDTH
     signs = Signs() if marks == UNICODE else _PLAIN
@@ -42,8 +50,8 @@ def text(run: Run, both: Comparison | None = None, *, width: int | None = None, 
         lines += [*_gantt(run, columns, marks, signs), line("")]
     for row in run.failed:
         lines += _wrapped(f"{row.name}: {row.why}", columns, first=f"{marks.failed} ", style="bad")
-        if row.name in run.logs:
-            lines.append(line(f"  its log: {run.logs[row.name].path}"))
+        if row.name in logs:
+            lines.append(line(f"  its log: {logs[row.name].path}"))
     for rows, word in ((run.skipped, "skipped"), (run.unstarted, "never begun")):
         if rows:
             lines.append(line((f"{count(len(rows), 'step')} {word}", "dim")))
@@ -53,7 +61,7 @@ def text(run: Run, both: Comparison | None = None, *, width: int | None = None, 
     return [each.fitted(columns, marks.more) for each in lines]
 
 
-def _head(run: Run, columns: int, marks: Marks) -> list[Line]:
+def _head(run: RunRecord, columns: int, marks: Marks) -> list[Line]:
     sign, style = {"ok": (marks.ran, "good"), "failed": (marks.failed, "bad")}.get(run.outcome, (marks.aborted, "warn"))
     about = f"{when(run)}, {run.engine}, {count(run.concurrency, 'command')} at once, settings {run.settings_hash}"
     lines = [line((sign, style), (f" {run.task} ", "strong"), (run.outcome, style)), line((f"  {about}", "dim"))]
@@ -64,7 +72,7 @@ def _head(run: Run, columns: int, marks: Marks) -> list[Line]:
     return [*lines, *_wrapped(words, columns, first="  ")] if words else lines
 
 
-def _gantt(run: Run, columns: int, marks: Marks, signs: Signs) -> list[Line]:
+def _gantt(run: RunRecord, columns: int, marks: Marks, signs: Signs) -> list[Line]:
     shown = _worth(run)
     names = min(max(cells(row.name) for row in shown) + 2, max(20, columns * 9 // 20))
     room = columns - names - _TIMES - 2
@@ -74,8 +82,14 @@ def _gantt(run: Run, columns: int, marks: Marks, signs: Signs) -> list[Line]:
         head = f"{'':<{names}} {_axis(scale, room)} {'took':>10}{'queued':>9}"
         lines.append(line((head, "dim")))
     for row in shown:
-        style = "bad" if row.state is State.FAILED else "warn" if row.critical else ""
-        sign = f"{signs.path} " if row.critical else f"{marks.failed} " if row.state is State.FAILED else "  "
+        style = "bad" if row.state is State.FAILED else "warn" if row.name in run.critical_path else ""
+        sign = (
+            f"{signs.path} "
+            if row.name in run.critical_path
+            else f"{marks.failed} "
+            if row.state is State.FAILED
+            else "  "
+        )
         bar = f"{_bar(row, scale, room, signs)} " if room >= 10 else ""
         again = f"{marks.again}{row.attempts} " if row.attempts > 1 else ""
         queued = f"{f'+{fine(row.queued_s)}':>9}" if row.queued_s else ""
@@ -89,7 +103,7 @@ def _gantt(run: Run, columns: int, marks: Marks, signs: Signs) -> list[Line]:
     return [*lines, line((key, "dim"))]
 
 
-def _worth(run: Run) -> list[Row]:
+def _worth(run: RunRecord) -> list[Result]:
     """All steps, or where there are too many those that say most: the critical path, failures, the longest."""
     acted = run.acted
     if len(acted) <= _MANY:
@@ -100,7 +114,9 @@ def _worth(run: Run) -> list[Row]:
     return [
         row
         for row in acted
-        if row.state is State.FAILED or row.seconds > least or (row.critical and row.seconds > least_path)
+        if row.state is State.FAILED
+        or row.seconds > least
+        or (row.name in run.critical_path and row.seconds > least_path)
     ]
 
 
@@ -114,11 +130,11 @@ def _axis(scale: Scale, room: int) -> str:
     return drawn.ljust(room)
 
 
-def _bar(row: Row, scale: Scale, room: int, signs: Signs) -> str:
+def _bar(row: Result, scale: Scale, room: int, signs: Signs) -> str:
     def cell(at: float) -> int:
         return min(room - 1, int(at / scale.length_s * room))
 
-    begin, end = cell(row.began), cell(row.end_s or 0.0)
+    begin, end = cell(row.began), cell(row.ended)
     queued = cell(row.ready_s or 0.0) if row.queued_s else begin
     acted = (signs.wait if row.waits else signs.work) * (end - begin + 1)
     return f"{' ' * queued}{signs.queue * (begin - queued)}{acted}".ljust(room)
@@ -146,7 +162,7 @@ def _against(both: Comparison, columns: int, signs: Signs) -> list[Line]:
 
 
 def _cells(pair: Pair, signs: Signs) -> list[str]:
-    def took(row: Row | None) -> str:
+    def took(row: Result | None) -> str:
         return "−" if row is None else fine(row.seconds) if row.acted else row.state.value
 
     path = f" {signs.path}" if pair.critical else ""

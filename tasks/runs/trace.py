@@ -8,12 +8,14 @@ needs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tasks.runs.markup import counts, lanes, when
-from tasks.runs.recorded import Row, Run
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Result
+from tasks.runs.catalogue import Log
+from tasks.runs.figures import counts, lanes, when
 
 Event = dict[str, Any]
 Place = tuple[int, int]
@@ -22,10 +24,10 @@ _RUN, _SLOTS, _WAITS, _QUEUE, _GUARDS = 1, 2, 3, 4, 5
 _PATH_TID = 2
 
 
-def trace(run: Run) -> dict[str, Any]:
+def trace(run: RunRecord, logs: Mapping[str, Log]) -> dict[str, Any]:
     """The trace as a JSON object; times are microseconds from the start of the run."""
     return {
-        "traceEvents": [*_names(run), *_events(run)],
+        "traceEvents": [*_names(run), *_events(run, logs)],
         "displayTimeUnit": "ms",
         "otherData": {
             "run": run.name,
@@ -33,20 +35,20 @@ def trace(run: Run) -> dict[str, Any]:
             "started": when(run),
             "steps": counts(run),
             "settings_hash": run.settings_hash,
-            **run.system,
+            **run.machine,
         },
     }
 
 
-def trace_text(run: Run) -> str:
+def trace_text(run: RunRecord, logs: Mapping[str, Log]) -> str:
     """The trace as a file holds it: one event a line."""
-    made = trace(run)
+    made = trace(run, logs)
     events = ",\n".join(json.dumps(event, ensure_ascii=False) for event in made.pop("traceEvents"))
     rest = json.dumps(made, ensure_ascii=False)[1:]
     return f'{{"traceEvents": [\n{events}\n], {rest}\n'
 
 
-def _names(run: Run) -> Iterator[Event]:
+def _names(run: RunRecord) -> Iterator[Event]:
     processes = {
         _RUN: f"{run.task} on {run.engine}",
         _SLOTS: f"steps at work ({run.concurrency} slots)",
@@ -64,34 +66,34 @@ def _names(run: Run) -> Iterator[Event]:
         yield _meta("thread_sort_index", pid, tid, sort_index=tid)
 
 
-def _events(run: Run) -> Iterator[Event]:
+def _events(run: RunRecord, logs: Mapping[str, Log]) -> Iterator[Event]:
     whole = {"outcome": run.outcome, "longest_chain_s": run.floor_s, "steps": counts(run)}
     yield _slice(run.task, "run", (_RUN, 1), 0.0, run.length_s, whole)
     if run.first_s > 0:
         yield _slice("before the first step", "run", (_RUN, 1), 0.0, run.first_s, {})
     for row in run.path:
         if row.acted:
-            yield _slice(row.name, "critical path", (_RUN, _PATH_TID), row.began, row.end_s or 0.0, {})
+            yield _slice(row.name, "critical path", (_RUN, _PATH_TID), row.began, row.ended, {})
     places = _places(run)
-    for row in [*run.acted, *run.guards]:
-        kind = "guard" if row.guard else "wait" if row.waits else "work"
-        category = f"{kind},critical path" if row.critical else kind
-        yield _slice(row.name, category, places[row.name], row.began, row.end_s or 0.0, _told(run, row))
+    for row in [*run.acted, *run.guarding]:
+        kind = "guard" if row.name in run.guards else "wait" if row.waits else "work"
+        category = f"{kind},critical path" if row.name in run.critical_path else kind
+        yield _slice(row.name, category, places[row.name], row.began, row.ended, _told(row, logs.get(row.name)))
     for number, lane in enumerate(_queues(run)):
         for row in lane:
-            yield _slice(row.name, "queue", (_QUEUE, number + 1), row.began, row.end_s or 0.0, {})
+            yield _slice(row.name, "queue", (_QUEUE, number + 1), row.began, row.ended, {})
     yield from _flows(run, places)
 
 
-def _flows(run: Run, places: dict[str, Place]) -> Iterator[Event]:
+def _flows(run: RunRecord, places: dict[str, Place]) -> Iterator[Event]:
     """An arrow to each step from the need that was met last."""
     by_name = {row.name: row for row in run.acted}
     for number, row in enumerate(run.acted):
         needs = [by_name[need] for need in row.needs if need in by_name]
         if not needs:
             continue
-        last = max(needs, key=lambda need: need.end_s or 0.0)
-        end = _us(last.end_s or 0.0)
+        last = max(needs, key=lambda need: need.ended)
+        end = _us(last.ended)
         # an arrow belongs to the slice that is open at its time, and a slice is no longer open at its end
         leaves = max(_us(last.began), end - 1)
         shared = {"name": "need", "cat": "need", "id": number + 1}
@@ -100,16 +102,16 @@ def _flows(run: Run, places: dict[str, Place]) -> Iterator[Event]:
         yield {"ph": "f", "bp": "e", **shared, **arrives}
 
 
-def _places(run: Run) -> dict[str, Place]:
+def _places(run: RunRecord) -> dict[str, Place]:
     found = {row.name: (_SLOTS, 1 + row.slot) for row in run.acted if row.slot is not None}
-    groups = ((_WAITS, [row for row in run.acted if row.waits]), (_GUARDS, run.guards))
+    groups = ((_WAITS, [row for row in run.acted if row.waits]), (_GUARDS, run.guarding))
     for pid, rows in groups:
         for number, lane in enumerate(lanes(rows)):
             found |= {row.name: (pid, number + 1) for row in lane}
     return found
 
 
-def _threads(run: Run) -> dict[Place, str]:
+def _threads(run: RunRecord) -> dict[Place, str]:
     named = {place: _NAMES[place[0]].format(place[1] - 1) for place in sorted(set(_places(run).values()))}
     return named | {(_QUEUE, i + 1): _NAMES[_QUEUE].format(i) for i in range(len(_queues(run)))}
 
@@ -117,14 +119,13 @@ def _threads(run: Run) -> dict[Place, str]:
 _NAMES = {_SLOTS: "slot {}", _WAITS: "wait {}", _QUEUE: "queue {}", _GUARDS: "guard {}"}
 
 
-def _queues(run: Run) -> list[Any]:
+def _queues(run: RunRecord) -> list[Any]:
     """Lanes of what queued, each as a row that ends where its step starts."""
     queued = [row for row in run.acted if row.queued_s > 0]
     return lanes(replace(row, start_s=row.ready_s, end_s=row.start_s) for row in queued)
 
 
-def _told(run: Run, row: Row) -> dict[str, Any]:
-    log = run.logs.get(row.name)
+def _told(row: Result, log: Log | None) -> dict[str, Any]:
     told = {
         "task": row.task,
         "state": row.state.value,

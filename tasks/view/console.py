@@ -11,25 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from tasks.core.redact import redact
+from tasks.core.redact import clean, redact
 from tasks.engine.step import State
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-"""Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
 _QUOTED = re.compile(r"`[^`]*`")
 LEAST = 8
 """Columns of a cut text that still tell something; in fewer it is left out."""
 _GLUE = "\ufdd0"
 """Stands for a blank that must not break; a code point that Unicode reserves for such private use."""
-
-
-def clean(text: str) -> str:
-    """One line without control characters: what a program wrote must not move the cursor or forge a line."""
-    text = _ESCAPE.sub("", text.replace("\t", "  "))
-    return "".join(c if c.isprintable() or c == " " else " " for c in text)
 
 
 def cells(text: str) -> int:

@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from tasks.core.errors import LaunchError
 from tasks.core.files import file_name
 from tasks.core.redact import redact
-from tasks.engine.step import Result, State, Step
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Result, State
 from tasks.process.command import CommandFailed
 from tasks.view.console import UNICODE, Line, Marks, count, line, seconds, some, wrap
-from tasks.view.figures import Ending
-from tasks.view.summary import notes
+from tasks.view.summary import Ending, notes
 
 
 def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
     """The lines that end a run which failed or was interrupted; several failures in their order."""
-    failed = ending.failed
+    run = ending.run
     lines = [line((ending.note, "warn"))] if ending.note else []
     told: set[str] = set()
-    for result in failed:
-        lost = [name for name in _followers(result, ending) if name not in told]
+    for result in run.failed:
+        lost = [name for name in _followers(result, run) if name not in told]
         told.update(lost)
         lines += [*_one(result, ending, lost, width, marks), line()]
     lines += notes(ending, width)
-    lines.append(_verdict(ending, len(told)))
+    lines.append(_verdict(run, len(told)))
     if ending.inspect:
         lines += [line("What was made stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
     return lines
@@ -47,7 +47,7 @@ def _one(result: Result, ending: Ending, lost: list[str], width: int | None, mar
         line((f"{marks.failed} {result.name}", "bad"), (f" failed after {seconds(result.seconds)}{tries}", "strong"))
     ]
     error = result.error
-    cause = ending.causes.get(result.name) or (error if isinstance(error, LaunchError) else None)
+    cause = error if isinstance(error, LaunchError) else None
     what = cause.what if cause is not None else result.why
     lines += [line(text) for text in _wrap(what, width, first="  ")]
     command = _failed_command(error)
@@ -103,31 +103,29 @@ def _trace(error: BaseException) -> Iterator[str]:
         yield from part.rstrip().splitlines()
 
 
-def _followers(result: Result, ending: Ending) -> list[str]:
+def _followers(result: Result, run: RunRecord) -> list[str]:
     """What did not run because it needs this step, at any remove; in the plan's order."""
     lost = {result.name}
-    states = {r.name: r.state for r in ending.results}
-    pending: list[Step] = [s for s in ending.steps if states.get(s.name) is State.ABORTED]
+    pending = [r for r in run.results if r.state is State.ABORTED]
     found = True
     while found:
-        more = [s for s in pending if s.name not in lost and lost.intersection(s.needs)]
-        lost.update(s.name for s in more)
+        more = [r.name for r in pending if r.name not in lost and lost.intersection(r.needs)]
+        lost.update(more)
         found = bool(more)
-    return [s.name for s in pending if s.name in lost]
+    return [r.name for r in pending if r.name in lost]
 
 
-def _verdict(ending: Ending, lost: int) -> Line:
+def _verdict(run: RunRecord, lost: int) -> Line:
     """How the run as a whole ended, and that it can be gone on with."""
-    guards = {s.name for s in ending.steps if s.until}
-    ended = [r for r in ending.results if r.state is State.ABORTED and r.name not in guards]
+    ended = [r for r in run.results if r.state is State.ABORTED and r.name not in run.guards]
     stopped = sum(r.start_s is not None for r in ended)
-    waiting = len(ended) - stopped - (lost if ending.failed else 0)
-    good = sum(r.state in (State.RAN, State.SKIPPED) for r in ending.results)
-    parts = [f"{good} of {count(len(ending.results), 'step')} done"]
+    waiting = len(ended) - stopped - (lost if run.failed else 0)
+    good = run.count(State.RAN) + run.count(State.SKIPPED)
+    parts = [f"{good} of {count(len(run.results), 'step')} done"]
     if stopped:
         parts.append(f"{stopped} stopped")
     if waiting > 0:
         parts.append(f"{waiting}{' more' if lost else ''} not begun")
-    how = "was interrupted" if ending.interrupted else "failed"
-    goes_on = f"; `invoke {ending.task}` goes on from here" if good or stopped else ""
-    return line((f"{ending.task} {how} after {seconds(ending.wall_s)}", "strong"), f": {', '.join(parts)}{goes_on}")
+    how = "was interrupted" if run.outcome == "interrupted" else "failed"
+    goes_on = f"; `invoke {run.task}` goes on from here" if good or stopped else ""
+    return line((f"{run.task} {how} after {seconds(run.wall_s)}", "strong"), f": {', '.join(parts)}{goes_on}")

@@ -1,4 +1,4 @@
-"""GitHub Actions: plain lines while it runs, then an annotation and a log for each failure, and a job summary.
+"""GitHub Actions: plain lines while it runs, then an annotation for each failure, and a job summary.
 
 Workflow commands and their escapes: GitHub's documentation, "Workflow commands for GitHub Actions".
 """
@@ -6,21 +6,14 @@ Workflow commands and their escapes: GitHub's documentation, "Workflow commands 
 from __future__ import annotations
 
 import contextlib
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.core.files import file_name
-from tasks.core.redact import redact
-from tasks.core.units import KIB
+from tasks.core.redact import clean, redact
 from tasks.engine.step import Result, State
-from tasks.view.console import UNICODE, Line, clean, line, out, seconds
-from tasks.view.figures import Ending, figures
-from tasks.view.launch import Launch
-from tasks.view.plain import Plain
-
-_LAST_LINES = 200
-_LAST_BYTES = 64 * KIB
+from tasks.view.console import UNICODE, Line, line, out, seconds
+from tasks.view.launch import Launch, Plain
+from tasks.view.summary import Ending, timed
 
 
 class GitHub(Plain):
@@ -34,32 +27,24 @@ class GitHub(Plain):
         out(line(harmless(shown.text)) for shown in lines)
 
     def conclude(self, ending: Ending) -> None:
-        """Summary or failure as text, then annotations, logs and the job's summary."""
+        """Summary or failure as text, then annotations and the job's summary."""
         super().conclude(ending)
-        for result in ending.failed:
-            out([annotation(result, ending)])
-            if lines := _log(result, ending.logs):
-                out(group(f"log of {result.name}", lines, secrets.token_hex(16)))
+        for result in ending.run.failed:
+            out([annotation(result, ending.run.task)])
         if self._summary_file is not None:
             text = redact("\n".join(job_summary(ending)) + "\n")
             with contextlib.suppress(OSError), self._summary_file.open("a", encoding="utf-8") as file:
                 file.write(text)
 
 
-def annotation(result: Result, ending: Ending) -> str:
+def annotation(result: Result, task: str) -> str:
     """One `::error` line: what happened, why, what to do."""
-    cause = ending.causes.get(result.name) or result.error
+    cause = result.error
     texts = [getattr(cause, "what", "") or result.why]
     texts += [f"{label}: {text}" for label in ("why", "fix") if (text := getattr(cause, label, ""))]
-    title = escape_property(clean(f"{ending.task}: {result.name} failed"))
+    title = escape_property(clean(f"{task}: {result.name} failed"))
     data = escape("\n".join(texts))
     return f"::error title={title}::{data}"
-
-
-def group(title: str, lines: Sequence[str], token: str) -> list[str]:
-    """A folded part of the job's log. No line in it is taken for a command: the token alone ends that."""
-    shown = [clean(text) for text in lines]
-    return [f"::group::{escape(clean(title))}", f"::stop-commands::{token}", *shown, f"::{token}::", "::endgroup::"]
 
 
 def harmless(text: str) -> str:
@@ -80,25 +65,24 @@ def escape_property(text: str) -> str:
 
 def job_summary(ending: Ending) -> list[str]:
     """The run as Markdown."""
-    got = figures(ending.steps, ending.results, ending.wall_s)
-    states = ", ".join(f"{number} {state.value}" for state, number in got.counts.items() if number)
-    how = "interrupted" if ending.interrupted else "done" if ending.good else "failed"
-    mark = UNICODE.ran if ending.good else UNICODE.failed
-    path = f" {UNICODE.arrow} ".join(f"{name} {seconds(took)}" for name, took in got.path if took >= 0.05)
-    lines = [f"### {mark} {_cell(ending.task)}: {how} in {seconds(ending.wall_s)}", ""]
+    run = ending.run
+    states = ", ".join(f"{number} {state.value}" for state in State if (number := run.count(state)))
+    mark = UNICODE.ran if run.good else UNICODE.failed
+    path = f" {UNICODE.arrow} ".join(f"{name} {seconds(took)}" for name, took in timed(run.path))
+    lines = [f"### {mark} {_cell(run.task)}: {'done' if run.good else run.outcome} in {seconds(run.wall_s)}", ""]
     lines += [_cell(ending.note), ""] if ending.note else []
-    lines += [f"- {_cell(each)}" for each in ending.notes] + [""] * bool(ending.notes)
+    lines += [f"- {_cell(each)}" for each in run.notes] + [""] * bool(run.notes)
     pairs = [
-        ("Total", seconds(ending.wall_s)),
-        ("Longest chain of needs", seconds(got.floor_s)),
+        ("Total", seconds(run.wall_s)),
+        ("Longest chain of needs", seconds(run.floor_s)),
         ("Critical path", path),
-        ("Side by side", f"{got.concurrently:.1f} steps on the average"),
+        ("Side by side", f"{run.concurrently:.1f} steps on the average"),
         ("Steps", states),
     ]
     lines += ["| | |", "| --- | --- |", *[f"| {name} | {_cell(text)} |" for name, text in pairs], ""]
     lines += ["<details><summary>All steps</summary>", "", "| Step | State | Start | Time | Why |"]
     lines.append("| --- | --- | ---: | ---: | --- |")
-    lines += [_row(result) for result in ending.results]
+    lines += [_row(result) for result in run.results]
     return [*lines, "", "</details>", ""]
 
 
@@ -114,16 +98,3 @@ def _cell(text: str) -> str:
     for sign in "\\`*_[]|~":
         text = text.replace(sign, f"\\{sign}")
     return text
-
-
-def _log(result: Result, folder: Path | None) -> list[str]:
-    """The end of a step's log; nothing if there is none."""
-    if folder is None:
-        return []
-    try:
-        with (folder / f"{file_name(result.name)}.log").open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _LAST_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
-    except OSError:
-        return []

@@ -1,23 +1,20 @@
-"""What all views share: they watch a run through a board, and end it with a summary or a failure."""
+"""Views of a launch: what all of them share, the one of plain lines for pipes and log files, and the silent one."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
 from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
-from tasks.engine.scheduler import Watcher
-from tasks.engine.step import Bounds, Result, Step
-from tasks.view.console import UNICODE, Marks, err, line, out, width_of
+from tasks.engine.step import Bounds, Result, State, Step
+from tasks.view.console import UNICODE, Line, Marks, cells, count, err, line, out, pad, seconds, width_of
 from tasks.view.failure import failure
-from tasks.view.figures import Ending
 from tasks.view.state import Board, Screen
-from tasks.view.summary import summary
+from tasks.view.summary import Ending, summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ class Launch:
     """Stands on every screen, such as that nothing real is made."""
 
 
-class View(Watcher):
+class View(Board):
     """A watcher that is entered before the run and left after it; then `conclude` tells how it ended."""
 
     def __init__(self, launch: Launch) -> None:
@@ -44,9 +41,9 @@ class View(Watcher):
         expected = estimate(steps, history, launch.bounds)
         self.expected_s = expected.total_s if expected.trusted and expected.total_s >= 1 else None
         known = {s.name for s in steps if s.name in history or s.expected is not None}
-        seconds = {name: value for name, value in guessed(steps, history).items() if name in known and value > 0}
+        took = {name: value for name, value in guessed(steps, history).items() if name in known and value > 0}
         screen = Screen(total=len(steps), expected_s=self.expected_s, note=launch.note)
-        self.board = Board(screen, MappingProxyType(seconds), steps)
+        super().__init__(screen, MappingProxyType(took), steps)
         self.guards = frozenset(s.name for s in steps if s.until)
 
     def __enter__(self) -> Self:
@@ -57,29 +54,9 @@ class View(Watcher):
     ) -> None:
         return None
 
-    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
-        """An attempt begins."""
-        self.board.started(step, at, slot, attempt)
-
-    def ended(self, result: Result) -> None:
-        """A step has its result."""
-        self.board.ended(result)
-
-    def said(self, step: str, line: str) -> None:
-        """A step tells of its progress; called from the step's own thread."""
-        self.board.said(step, line)
-
-    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
-        """An attempt failed and will be made again."""
-        self.board.retrying(step, attempt, pause, error)
-
-    def tick(self, at: float, waiting: int) -> None:
-        """Time passes."""
-        self.board.tick(at, waiting)
-
     def conclude(self, ending: Ending) -> None:
         """Tell how the run ended: a summary on standard output, a failure on standard error."""
-        if ending.good:
+        if ending.run.good:
             lines = summary(ending, width=width_of(sys.stdout), marks=self.marks)
             out([line(), *lines] if len(lines) > 1 else lines)
         else:
@@ -91,27 +68,92 @@ class Silent(View):
 
     def conclude(self, ending: Ending) -> None:
         """Tell of a failure only."""
-        if not ending.good:
+        if not ending.run.good:
             super().conclude(ending)
 
 
-def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, silent: bool) -> View:
-    """The view for this environment. Raises `PlanError` for a plan that cannot run.
+_LONGEST_WHY = 300
 
-    GITHUB_ACTIONS=true is set by GitHub's runners, CI by nearly all others: a terminal that nobody looks
-    at gets plain lines. TERM=dumb cannot move its cursor.
-    """
-    if silent:
-        return Silent(launch)
-    if environ.get("GITHUB_ACTIONS") == "true":
-        from tasks.view.github import GitHub
 
-        file = environ.get("GITHUB_STEP_SUMMARY")
-        return GitHub(launch, summary_file=Path(file) if file else None)
-    if stdout_isatty and environ.get("TERM", "") != "dumb" and environ.get("CI", "").lower() not in ("true", "1"):
-        from tasks.view.live import Live
+def step_line(result: Result, *, names: int = 0, width: int | None = None, marks: Marks = UNICODE) -> Line:
+    """Mark, time, name and reason. `names` is the column's width for names; `width` cuts the line."""
+    mark, style = marks.of(result.state)
+    time = "skipped" if result.state is State.SKIPPED else seconds(result.seconds)
+    why = result.why
+    if result.state is State.RAN and result.attempts > 1:
+        why = f"at attempt {result.attempts}" + (f"; {why}" if why else "")
+    quiet = "dim" if result.state is State.SKIPPED else ""
+    parts: list[str | tuple[str, str]] = [(mark, style), (f"{time:>9}", "dim"), "  "]
+    padded = line(*parts, (pad(result.name, names), quiet))
+    told = padded.followed(why[:_LONGEST_WHY], "bad" if style == "bad" else "dim", width, marks.more)
+    if told is padded:
+        told = line(*parts, (result.name, quiet))
+    return told.fitted(width, marks.more)
 
-        return Live(launch)
-    from tasks.view.plain import Plain
 
-    return Plain(launch)
+def names_width(names: list[str], width: int | None = None) -> int:
+    """The width of a column that holds these names, within reason for a screen of that width."""
+    most = 56 if width is None else max(12, min(48, width // 2))
+    return min(max((cells(name) for name in names), default=0), most)
+
+
+def worth_a_line(result: Result, *, guard: bool) -> bool:
+    """Whether an end is told: not of steps that never began because of a failure, nor of a guard's good end."""
+    if result.state is State.ABORTED:
+        return result.start_s is not None and not guard
+    return not (guard and result.state is not State.FAILED)
+
+
+_LONG = 10.0
+"""Seconds after which a running step is told of, and between two such lines."""
+
+
+class Plain(View):
+    """Lines without cursor movements."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._names = names_width([step.name for step in launch.steps])
+        self._next = _LONG
+
+    def __enter__(self) -> Self:
+        expected = f", about {seconds(self.expected_s)} expected" if self.expected_s else ""
+        launch = self.launch
+        head = f"{launch.task}: {count(len(launch.steps), 'step')}, {launch.bounds.work} at once{expected}"
+        self._show([line(launch.note)] if launch.note else [])
+        self._show([line(head)])
+        return self
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+        super().ended(result)
+        if worth_a_line(result, guard=result.name in self.guards):
+            self._show([step_line(result, names=self._names, marks=self.marks)])
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again."""
+        super().retrying(step, attempt, pause, error)
+        why = str(error).split("\n", 1)[0]
+        text = f"attempt {attempt} of {step.retry.attempts} failed, again in {seconds(pause)}: {why}"
+        self._show([line(f"{self.marks.again}{'':11}{step.name:<{self._names}}  {text}")])
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Time passes."""
+        super().tick(at, waiting)
+        if at < self._next:
+            return
+        self._next = (at // _LONG + 1) * _LONG
+        self._show(still(self.screen, at))
+
+    def _show(self, lines: Iterable[Line]) -> None:
+        out(lines)
+
+
+def still(screen: Screen, at: float) -> list[Line]:
+    """What runs for long, as one line; nothing if nothing does."""
+    found = sorted(screen.running.values(), key=lambda s: s.since)
+    names = [f"{s.name} ({seconds(at - s.since)})" for s in found if not s.guard and at - s.since > _LONG]
+    if not names:
+        return []
+    waiting = f"; {screen.waiting} waiting for a place" if screen.waiting else ""
+    return [line(f" {seconds(at):>9}  still running: {', '.join(names)}{waiting}")]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from tasks.engine.step import Result
 from tasks.view.console import Line, as_text, cells, masked
-from tasks.view.launch import Launch, View
-from tasks.view.plain import names_width, step_line, worth_a_line
+from tasks.view.launch import Launch, View, names_width, step_line, worth_a_line
 from tasks.view.state import render
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ class Live(View):
         super().__init__(launch)
         self._console = console
         self._area: Area | None = None
-        self._at = 0.0
         self._drawn = 0.0
         self._told: list[Result] = []
         self._widest = self._lines = 0
@@ -60,7 +58,6 @@ class Live(View):
     def ended(self, result: Result) -> None:
         """A step has its result."""
         super().ended(result)
-        self._at = max(self._at, result.end_s or 0.0)
         if self._console is None or not worth_a_line(result, guard=result.name in self.guards):
             return
         self._fit_window()
@@ -72,7 +69,6 @@ class Live(View):
     def tick(self, at: float, waiting: int) -> None:
         """Time passes."""
         super().tick(at, waiting)
-        self._at = at
         if self._area is not None and at - self._drawn >= _PAUSE:
             self._drawn = at
             self._fit_window()
@@ -114,7 +110,7 @@ class Live(View):
         assert self._console is not None
         width, height = self._console.size
         # the last line is left for the cursor: an area of the terminal's whole height would scroll
-        return render(self.board.screen, self._at, width, height - 1, self.marks)
+        return render(self.screen, self._at, width, height - 1, self.marks)
 
     def picture(self) -> Group:
         """What stands in the area now."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from tasks.core.redact import clean
 from tasks.engine.estimate import Estimate, estimate
 from tasks.engine.step import Bounds, Step
-from tasks.view.console import chain, clean, count, seconds, some, wrap
+from tasks.view.console import chain, count, seconds, some, wrap
 from tasks.view.table import table
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
+from tasks.core.redact import clean
 from tasks.engine.scheduler import Watcher
-from tasks.engine.step import Result, State, Step
-from tasks.view.console import UNICODE, Line, Marks, cells, clean, cut, line, listed, pad, seconds
-from tasks.view.figures import JITTER, bound_of
+from tasks.engine.step import JITTER, Result, State, Step
+from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, listed, pad, seconds
 from tasks.view.summary import setting
 
 _T = TypeVar("_T")
@@ -80,7 +80,7 @@ class Screen:
         """A step's needs are met. One that never acts needs no place, and a guard always has one."""
         if step.skip is not None or step.until:
             return self
-        entry = Queued(name=step.name, since=at, bound=bound_of(step))
+        entry = Queued(name=step.name, since=at, bound=step.bound)
         return replace(self, queued=MappingProxyType({**self.queued, step.name: entry}))
 
     def said(self, name: str, text: str) -> Screen:

@@ -1,13 +1,15 @@
-"""A run that went well, on one screen: its total, what bounded it, and what would make it shorter."""
+"""A run that is over, and the lines that end one that went well: its total, what bounded it, what would shorten it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from tasks.core.redact import redact
-from tasks.engine.step import State
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Result, State
 from tasks.view.console import UNICODE, Line, Marks, cells, chain, count, line, seconds, some, wrap
-from tasks.view.figures import Ending, Figures, figures
 
 _SETTINGS = {
     "work": "CONCURRENCY_LEVEL",
@@ -22,53 +24,69 @@ _NARROW = 44
 """Columns below which a label has a line of its own."""
 _PATH_LINES = 6
 """Of a long critical path only the steps that took longest are named: the summary must fit a screen."""
+_NAMED = 0.05
+"""Seconds below which a step of the critical path is not named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """A run that is over, and what its task knows of it beside the record."""
+
+    run: RunRecord
+    inspect: str = ""
+    """The command that looks at what a failed run has left."""
+    logs: Path | None = None
+    """The folder with a log for each step."""
+    note: str = ""
+    """Stands on every screen, such as that nothing real was made."""
 
 
 def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
     """The lines that end a good run; for a run where everything was there already, one."""
-    if all(result.state is State.SKIPPED for result in ending.results):
-        what = count(len(ending.results), "step") + " skipped" if ending.results else "no steps"
-        said = _head(marks, f"{ending.task}: nothing to do", f": {what} ({seconds(ending.wall_s)})", width)
+    run = ending.run
+    ran, skipped = run.count(State.RAN), run.count(State.SKIPPED)
+    if skipped == len(run.results):
+        what = count(skipped, "step") + " skipped" if run.results else "no steps"
+        said = _head(marks, f"{run.task}: nothing to do", f": {what} ({seconds(run.wall_s)})", width)
         return [*_note(ending, width), *said, *notes(ending, width)]
-    got = figures(ending.steps, ending.results, ending.wall_s)
-    ran, skipped = got.counts[State.RAN], got.counts[State.SKIPPED]
     steps = count(ran, "step") + " ran" + (f", {skipped} skipped" if skipped else "")
-    lines = [*_note(ending, width), *_head(marks, f"{ending.task} took {seconds(got.wall_s)}", f": {steps}", width)]
+    lines = [*_note(ending, width), *_head(marks, f"{run.task} took {seconds(run.wall_s)}", f": {steps}", width)]
     lines += notes(ending, width)
     if ran < 2:
         return lines
-    lines += _entry("longest chain", f"{seconds(got.floor_s)}, {_share(got)} of the total", width)
-    lines += _path(_visible(got.path), width, marks)
-    lines += _entry("took longest", chain(_visible(got.costliest), ", ", _room(width)), width)
-    work = f"{got.concurrently:.1f} steps on the average ({seconds(got.busy_s)} in {seconds(got.wall_s)})"
+    share = f"{min(1.0, run.floor_s / run.wall_s):.0%}" if run.wall_s > 0 else "all"
+    lines += _entry("longest chain", f"{seconds(run.floor_s)}, {share} of the total", width)
+    lines += _path(timed(run.path), width, marks)
+    lines += _entry("took longest", chain(timed(run.busy[:3]), ", ", _room(width)), width)
+    work = f"{run.concurrently:.1f} steps on the average ({seconds(run.busy_s)} in {seconds(run.wall_s)})"
     lines += _entry("side by side", work, width)
-    if sum(got.queued.values()) >= max(0.5, got.wall_s * 0.02):
-        lines += _entry("queued", _queued(got), width)
-    if text := hint(got):
+    if run.queued_s >= max(0.5, run.wall_s * 0.02):
+        lines += _entry("queued", _queued(run), width)
+    if text := hint(run):
         lines += _entry("next", text, width)
     return lines
 
 
 def notes(ending: Ending, width: int | None) -> list[Line]:
     """What steps that ended well leave the user to know, one entry each."""
-    return [each for note in ending.notes for each in _entry("note", redact(note), width)]
+    return [each for note in ending.run.notes for each in _entry("note", redact(note), width)]
 
 
-def hint(got: Figures) -> str:
+def hint(run: RunRecord) -> str:
     """What to change next: the one thing that would help most, or nothing for a run too short to gain from it."""
-    if got.path_queued and sum(got.path_queued.values()) >= max(0.5, got.wall_s * 0.1):
-        bound, waited = max(got.path_queued.items(), key=lambda item: item[1])
+    queued = run.queued_by(run.path)
+    if queued and sum(queued.values()) >= max(0.5, run.wall_s * 0.1):
+        bound, waited = max(queued.items(), key=lambda item: item[1])
         return f"the critical path queued {seconds(waited)} for a place; a larger {setting(bound)} may help"
-    if got.again:
-        return f"{some(list(got.again))} needed more than one attempt; the logs tell why"
-    if got.path and got.floor_s >= got.wall_s * 0.9 and got.wall_s >= 2:
-        name, took = max(got.path, key=lambda item: item[1])
-        if took >= got.wall_s * 0.3:
-            return f"more concurrency cannot help; the time is that of its longest chain, above all of '{name}'"
-    if got.path and got.wall_s >= 2:
-        name, took = max(got.path, key=lambda item: item[1])
-        return f"look at '{name}' first: {seconds(took)} of the total are its own"
-    return ""
+    again = [r.name for r in run.results if r.attempts > 1 and r.seconds > 0 and r.name not in run.guards]
+    if again:
+        return f"{some(again)} needed more than one attempt; the logs tell why"
+    longest = max(run.path, key=lambda r: r.seconds, default=None)
+    if longest is None or run.wall_s < 2:
+        return ""
+    if run.floor_s >= run.wall_s * 0.9 and longest.seconds >= run.wall_s * 0.3:
+        return f"more concurrency cannot help; the time is that of its longest chain, above all of '{longest.name}'"
+    return f"look at '{longest.name}' first: {seconds(longest.seconds)} of the total are its own"
 
 
 def setting(bound: str) -> str:
@@ -76,17 +94,14 @@ def setting(bound: str) -> str:
     return _SETTINGS.get(bound, f"bound for '{bound}'")
 
 
-def _queued(got: Figures) -> str:
-    parts = [f"{seconds(s)} by {setting(bound)}" for bound, s in sorted(got.queued.items(), key=lambda item: -item[1])]
-    return ", ".join(parts)
+def timed(results: Sequence[Result]) -> list[tuple[str, float]]:
+    """Names and seconds of steps that took long enough to be named."""
+    return [(r.name, r.seconds) for r in results if r.seconds >= _NAMED]
 
 
-def _share(got: Figures) -> str:
-    return f"{min(1.0, got.floor_s / got.wall_s):.0%}" if got.wall_s > 0 else "all"
-
-
-def _visible(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    return [(name, took) for name, took in pairs if took >= 0.05]
+def _queued(run: RunRecord) -> str:
+    queued = run.queued_by(run.busy)
+    return ", ".join(f"{seconds(s)} by {setting(bound)}" for bound, s in sorted(queued.items(), key=lambda i: -i[1]))
 
 
 def _note(ending: Ending, width: int | None) -> list[Line]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Sequence
 
-from tasks.view.console import cells, clean, pad
+from tasks.core.redact import clean
+from tasks.view.console import cells, pad
 
 _GAP = 2
 _NARROWEST = 10

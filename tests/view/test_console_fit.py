@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.view.console import ASCII, UNICODE, cells, clean, cut, line, listed, marks, pad, seconds, some, wrap
+from tasks.core.redact import clean
+from tasks.view.console import ASCII, UNICODE, cells, cut, line, listed, marks, pad, seconds, some, wrap
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""A view that cannot fail its run: a terminal that went away, or a full disk behind a pipe, ends only the picture."""
+"""The view for an environment, and one around it that cannot fail its run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -10,12 +11,33 @@ from tasks.core.errors import attempt
 from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Result, Step
 from tasks.view.console import err
-from tasks.view.figures import Ending
-from tasks.view.launch import View
+from tasks.view.github import GitHub
+from tasks.view.launch import Launch, Plain, Silent, View
+from tasks.view.live import Live
+from tasks.view.summary import Ending
+
+
+def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, silent: bool) -> View:
+    """The view for this environment. Raises `PlanError` for a plan that cannot run.
+
+    GITHUB_ACTIONS=true is set by GitHub's runners, CI by nearly all others: a terminal that nobody looks
+    at gets plain lines. TERM=dumb cannot move its cursor.
+    """
+    if silent:
+        return Silent(launch)
+    if environ.get("GITHUB_ACTIONS") == "true":
+        file = environ.get("GITHUB_STEP_SUMMARY")
+        return GitHub(launch, summary_file=Path(file) if file else None)
+    if stdout_isatty and environ.get("TERM", "") != "dumb" and environ.get("CI", "").lower() not in ("true", "1"):
+        return Live(launch)
+    return Plain(launch)
 
 
 class Steady(Watcher):
-    """Passes everything on to a view, until that fails; the end is told all the same, as plain text."""
+    """Passes everything on to a view, until that fails: a terminal that went away, a full disk behind a pipe.
+
+    The end is told all the same, as plain text.
+    """
 
     def __init__(self, view: View) -> None:
         self._view = view

@@ -1,52 +1,13 @@
-"""HTML from elements: every text and every attribute is escaped here, so that nobody else has to think of it."""
+"""Figures of recorded runs as people read them: an axis, lanes, seconds, and what bounded a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from tasks.engine.step import State
-from tasks.runs.recorded import Row, Run
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Result, State
 from tasks.view.console import UNICODE, Marks, count, seconds
-
-
-class Markup(str):
-    """Text that is HTML already."""
-
-    __slots__ = ()
-
-
-Child = str | None | Iterable["Child"]
-Value = str | int | float | bool | None
-_VOID = frozenset({"meta", "link", "br", "input"})
-
-
-def el(name: str, /, *children: Child, **attributes: Value) -> Markup:
-    """An element. Attributes lose underscores at their end, others become hyphens; None and False leave one out."""
-    shown = "".join(_attribute(key, value) for key, value in attributes.items() if value is not None)
-    if name in _VOID:
-        return Markup(f"<{name}{shown}>")
-    return Markup(f"<{name}{shown}>{join(children)}</{name}>")
-
-
-def join(children: Child) -> Markup:
-    """All of them one after the other; strings that are no `Markup` are escaped."""
-    if children is None:
-        return Markup()
-    if isinstance(children, Markup):
-        return children
-    if isinstance(children, str):
-        return Markup(escape(children, quote=False))
-    return Markup("".join(map(join, children)))
-
-
-def _attribute(key: str, value: Value) -> str:
-    if value is False:
-        return ""
-    name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
-
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 
@@ -65,6 +26,11 @@ class Scale:
         """The width of a bar: never so small that nothing is seen of it."""
         return self.at(max(seconds, self.length_s / 1000))
 
+    def anchor(self, seconds: float) -> str:
+        """How a text at that place is set, so that neither end of the axis cuts it."""
+        share = seconds / self.length_s
+        return "first" if share < 0.02 else "last" if share > 0.96 else ""
+
     def ticks(self, most: int = 8) -> list[float]:
         """Round moments from 0 on, at most that many."""
         step = next((s for s in _STEPS if self.length_s / s < most), self.length_s)
@@ -82,19 +48,24 @@ def tick(seconds: float) -> str:
     return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
 
 
-def lanes(rows: Iterable[Row]) -> list[Sequence[Row]]:
+def lanes(rows: Iterable[Result]) -> list[Sequence[Result]]:
     """As few lanes as hold these steps without two of them at once in the same."""
-    made: list[list[Row]] = []
+    made: list[list[Result]] = []
     ends: list[float] = []
-    for row in sorted(rows, key=lambda r: (r.began, r.end_s or 0.0)):
+    for row in sorted(rows, key=lambda r: (r.began, r.ended)):
         free = next((i for i, end in enumerate(ends) if end <= row.began), None)
         if free is None:
             made.append([row])
-            ends.append(row.end_s or 0.0)
+            ends.append(row.ended)
         else:
             made[free].append(row)
-            ends[free] = row.end_s or 0.0
+            ends[free] = row.ended
     return [tuple(lane) for lane in made]
+
+
+def short(row: Result) -> str:
+    """A step's name without its task, where the name begins with that."""
+    return row.name.removeprefix(f"{row.task}: ")
 
 
 _ASCII = str.maketrans({"−": "-", "±": "+", "“": '"', "”": '"'})
@@ -128,16 +99,16 @@ def share(part: float, whole: float) -> str:
     return f"{min(1.0, part / whole) * 100:.0f} %" if whole > 0 else "100 %"
 
 
-def when(run: Run) -> str:
+def when(run: RunRecord) -> str:
     """`2026-11-25 04:19:43 UTC`."""
     return f"{run.started:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def counts(run: Run) -> str:
+def counts(run: RunRecord) -> str:
     """`27 steps ran, 11 skipped`."""
-    parts = [f"{count(sum(r.state is State.RAN for r in run.rows), 'step')} ran"]
+    parts = [f"{count(run.count(State.RAN), 'step')} ran"]
     others = ((State.SKIPPED, "skipped"), (State.FAILED, "failed"), (State.ABORTED, "ended early or never begun"))
-    parts += [f"{n} {word}" for state, word in others if (n := sum(r.state is state for r in run.rows))]
+    parts += [f"{n} {word}" for state, word in others if (n := run.count(state))]
     return ", ".join(parts)
 
 
@@ -150,26 +121,29 @@ class Fact:
     note: str = ""
 
 
-def facts(run: Run) -> list[Fact]:
+def facts(run: RunRecord) -> list[Fact]:
     """The figures that stand at the top."""
-    side = run.busy_s / run.wall_s if run.wall_s > 0 else 0.0
     found = [
         Fact(label="total", value=seconds(run.wall_s), note=f"{fine(run.first_s)} of it before the first step"),
         Fact(label="longest chain", value=seconds(run.floor_s), note=f"{share(run.floor_s, run.wall_s)} of the total"),
         Fact(label="queued", value=seconds(run.queued_s), note="all steps together, for a place"),
-        Fact(label="side by side", value=f"{side:.1f} steps", note=f"{seconds(run.busy_s)} of steps in that time"),
+        Fact(
+            label="side by side",
+            value=f"{run.concurrently:.1f} steps",
+            note=f"{seconds(run.busy_s)} of steps in that time",
+        ),
     ]
     return found if run.acted else found[:1]
 
 
-def note(run: Run) -> str:
+def note(run: RunRecord) -> str:
     """What must stand above everything else; empty for most runs."""
     return "A rehearsal: nothing real was made." if run.engine == "rehearsal" else ""
 
 
-def reading(run: Run) -> str:
+def reading(run: RunRecord) -> str:
     """One sentence on what bounded the run; empty where the figures do not tell."""
-    if run.outcome != "ok":
+    if not run.good:
         return ""
     if not run.acted:
         return "Nothing had to be done."
