@@ -50,7 +50,7 @@ def report(
 
 
 def _one(session: Session, name: str, against: str, html: str, trace: str, *, form: str) -> int:
-    from tasks.runs.catalogue import PREVIOUS, before, every, find, read
+    from tasks.runs.catalogue import PREVIOUS, before, every, find, logs_of, read
     from tasks.runs.compare import compare
     from tasks.runs.document import document
     from tasks.runs.page import html as page
@@ -60,6 +60,7 @@ def _one(session: Session, name: str, against: str, html: str, trace: str, *, fo
     log_dir = Path(session.settings.log_dir).expanduser()
     found = find(log_dir, name)
     run = read(found)
+    logs = logs_of(found, run)
     both: Comparison | None = None
     beside = found.name
     if against:
@@ -69,14 +70,14 @@ def _one(session: Session, name: str, against: str, html: str, trace: str, *, fo
     written = {}
     if html or form == "text":  # no place was named: next to its record
         written["page"] = _write(
-            html or str(found.path.with_name(f"{beside}.html")), f"{found.name}.html", page(run, both)
+            html or str(found.path.with_name(f"{beside}.html")), f"{found.name}.html", page(run, logs, both)
         )
     if trace:
-        written["trace"] = _write(trace, f"{found.name}.trace.json", trace_text(run))
+        written["trace"] = _write(trace, f"{found.name}.trace.json", trace_text(run, logs))
     if form == "json":
-        _out_json(document(run, both), written)
+        _out_json(document(run, logs, both), written)
     else:
-        _out(text(run, both, **_terminal()), written)
+        _out(text(run, logs, both, **_terminal()), written)
     return 0
 
 
@@ -85,7 +86,7 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     from tasks.runs.catalogue import every, find
     from tasks.runs.document import history
     from tasks.runs.history import past_text, trend
-    from tasks.runs.history_page import past_html
+    from tasks.runs.page import past_html
 
     log_dir = Path(session.settings.log_dir).expanduser()
     runs = every(log_dir)
@@ -102,7 +103,7 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     points = trend(runs)
     past = history_file(session.environ)
     engines = dict.fromkeys(run.engine for run in runs)
-    guards = {row.name for run in runs for row in run.guards}  # they last as long as the run: nothing to expect
+    guards = {name for run in runs for name in run.guards}  # they last as long as the run: nothing to expect
     expected = {
         engine: {name: took for name, took in steps.items() if name not in guards}
         for engine in engines

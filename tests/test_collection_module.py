@@ -20,6 +20,7 @@ HEAVY = (
     "pydantic",
     "pydantic_core",
     "rich",
+    "jinja2",
     "psutil",
     "sh",
     "http.client",

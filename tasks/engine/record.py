@@ -160,13 +160,13 @@ class RunRecord:
     @property
     def queued_s(self) -> float:
         """Seconds that all steps together queued for a place."""
-        return sum(r.queued_s for r in self.busy)
+        return sum(r.queued_s for r in self.acted)
 
     def queued_by(self, results: Sequence[Result]) -> dict[str, float]:
         """Seconds that these steps queued, by bound."""
         queued: dict[str, float] = {}
         for result in results:
-            if result.queued_s and result.seconds > 0:
+            if result.queued_s:
                 bound = self.bounds.get(result.name, "waits" if result.waits else "work")
                 queued[bound] = queued.get(bound, 0.0) + result.queued_s
         return queued

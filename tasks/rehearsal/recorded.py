@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tasks.engine.step import Bounds, Step
-from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes, from_json
+from tasks.engine.record import RunRecord
+from tasks.engine.step import Bounds, Result, State, Step
+from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes, Work
 from tasks.rehearsal.model import Scene
 
 
@@ -23,20 +23,20 @@ class Recorded:
     wall: float
 
 
-def recorded(record: Mapping[str, Any]) -> Recorded | None:
-    """A run's record as a launch; None for one that created no cluster, did not end well, or tells no work of steps."""
-    done = {each["name"]: from_json(each.get("work")) for each in record["steps"] if each["state"] == "ran"}
-    create = next((work for work in done.values() if isinstance(work, CreateCluster)), None)
-    if record["outcome"] != "ok" or record["task"] != "up" or create is None:
+def recorded(run: RunRecord) -> Recorded | None:
+    """A run as a launch; None for one that created no cluster, did not end well, or tells no work of its steps."""
+    ran = [result for result in run.results if result.state is State.RAN]
+    create = next((each.work for each in ran if isinstance(each.work, CreateCluster)), None)
+    if not run.good or run.task != "up" or create is None:
         return None
-    steps = tuple(_step(each) for each in record["steps"])
+    steps = tuple(_step(each) for each in run.results)
     servers, agents = create.servers, create.agents
     return Recorded(
         steps=steps,
         scene=Scene(servers=servers, agents=agents, balanced=servers > 1, validated=_installed(steps)),
-        bounds=Bounds(work=int(record["concurrency"]), kinds={"download": 3}),
-        ends={each["name"]: each["end_s"] for each in record["steps"] if each["name"] in done},
-        wall=float(record["wall_s"]),
+        bounds=Bounds(work=run.concurrency, kinds={"download": 3}),
+        ends={each.name: each.ended for each in ran},
+        wall=run.wall_s,
     )
 
 
@@ -45,21 +45,21 @@ def _installed(steps: tuple[Step, ...]) -> frozenset[str]:
     return frozenset(step.work.release for step in steps if isinstance(step.work, InstallRelease))
 
 
-def _step(row: Mapping[str, Any]) -> Step:
-    name, work, ran = str(row["name"]), from_json(row.get("work")), row["state"] == "ran"
+def _step(result: Result) -> Step:
+    work = result.work
     return Step(
-        name=name,
-        task=str(row["task"]),
-        needs=tuple(row["needs"]),
+        name=result.name,
+        task=result.task,
+        needs=result.needs,
         kind=_kind(work),
-        wait=row["slot"] is None,
-        skip=None if ran else str(row["why"]) or "skipped",
-        until=(name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard; of what, no record tells
+        wait=result.waits,
+        skip=None if result.state is State.RAN else result.why or "skipped",
+        until=(result.name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard; of what, no record tells
         work=work,
     )
 
 
-def _kind(work: object) -> str | None:
+def _kind(work: Work | None) -> str | None:
     if isinstance(work, PullImage | FetchImages):
         return "download"
     return "helm" if isinstance(work, InstallRelease) else None

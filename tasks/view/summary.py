@@ -100,7 +100,7 @@ def timed(results: Sequence[Result]) -> list[tuple[str, float]]:
 
 
 def _queued(run: RunRecord) -> str:
-    queued = run.queued_by(run.busy)
+    queued = run.queued_by(run.acted)
     return ", ".join(f"{seconds(s)} by {setting(bound)}" for bound, s in sorted(queued.items(), key=lambda i: -i[1]))
 
 

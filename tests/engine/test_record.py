@@ -1,16 +1,18 @@
-"""The record of a run: its form, its figures, and where it is kept."""
+"""The record of a run: its form, its figures, where it lies, and how it is read again."""
 
 from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.engine.record import append_benchmark, benchmark_block, outcome_of, record, write
+from tasks.core.errors import BadInput
+from tasks.engine.record import RunRecord, append_benchmark, benchmark_block, write
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step
 from tasks.engine.work import (
@@ -33,6 +35,9 @@ from tasks.engine.work import (
     from_json,
 )
 from tests.engine.schema import problems
+from tests.runs.records import HOSTILE, PATH, failed, run, skipped
+from tests.runs.records import record as recorded
+from tests.runs.records import step as recorded_step
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/record.schema.json").read_text())
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -49,19 +54,25 @@ SYSTEM = {
 }
 
 
-def made(steps: list[Step], results: list[Result], **more: Any) -> dict[str, Any]:
+def a_run(steps: list[Step], results: list[Result], **more: Any) -> RunRecord:
     given: dict[str, Any] = {
         "task": "up",
         "engine": "k3d",
-        "outcome": "ok",
         "started": NOON,
         "wall_s": 71.6,
         "concurrency": 4,
         "settings_hash": "0123456789abcdef",
         "system": SYSTEM,
-        "redact": lambda text: text.replace("hunter2", "***"),
     }
-    return record(steps=steps, results=results, **(given | more))
+    return RunRecord.of(steps, results, **(given | more))
+
+
+def masked(text: str) -> str:
+    return text.replace("hunter2", "***")
+
+
+def made(steps: list[Step], results: list[Result], **more: Any) -> dict[str, Any]:
+    return a_run(steps, results, **more).as_json(masked)
 
 
 def ran(name: str, start: float, end: float, *needs: str, state: State = State.RAN, why: str = "") -> Result:
@@ -81,7 +92,7 @@ def test_a_run_of_every_state_makes_a_valid_record() -> None:
     steps = [step("a"), step("s", skip="is there"), step("f", "a", "s", action=fails), step("n", "f")]
     steps.append(step("g", until=("a",), action=lambda c: c.wait(30)))
     results = Run(steps=steps, bounds=Bounds(work=2)).execute()
-    document = made(steps, results, outcome=outcome_of(results, interrupted=False))
+    document = made(steps, results)
     assert problems(json.loads(json.dumps(document)), SCHEMA) == []
     assert document["outcome"] == "failed"
     assert [s["state"] for s in document["steps"]] == ["ran", "skipped", "failed", "aborted", "ran"]
@@ -147,6 +158,27 @@ def test_floor_and_critical_path_leave_guards_out() -> None:
     assert document["steps"][1]["end_s"] == 1.0
 
 
+def test_a_record_is_read_as_it_was_written() -> None:
+    steps = [step("g", until=("b",), wait=True), step("a", work=ApplyObjects(objects=2)), step("b", "a")]
+    results = [
+        ran("g", 0, 5.01),
+        replace(ran("a", 0, 1), slot=0, work=steps[1].work),
+        replace(ran("b", 3, 5, "a"), slot=1),
+    ]
+    before = a_run(steps, results)
+    after = RunRecord.from_json(before.as_json(masked), "x")
+    assert after == replace(before, name="x", bounds={})
+    assert after.as_json(masked) == before.as_json(masked)
+
+
+def test_queueing_is_counted_by_bound() -> None:
+    steps = [step("a", kind="download"), step("b", wait=True), step("c")]
+    results = [ran(name, 3, 4) for name in "abc"]
+    queued = a_run(steps, [replace(result, ready_s=1.0) for result in results])
+    assert queued.queued_by(queued.acted) == {"download": 2.0, "waits": 2.0, "work": 2.0}
+    assert queued.queued_s == 6.0
+
+
 def test_the_start_is_told_in_utc() -> None:
     local = datetime(2026, 11, 24, 13, 0, tzinfo=timezone(timedelta(hours=1)))
     assert made([], [], started=local)["started"] == "2026-11-24T12:00:00.000Z"
@@ -170,24 +202,24 @@ def test_secrets_are_masked_at_every_depth() -> None:
 )
 def test_the_outcome(states: list[State], interrupted: bool, outcome: str) -> None:
     results = [ran(str(i), 0, 1, state=state) for i, state in enumerate(states)]
-    assert outcome_of(results, interrupted=interrupted) == outcome
+    assert a_run([], results, interrupted=interrupted).outcome == outcome
 
 
 def test_records_lie_concurrently_and_only_acting_tasks_are_the_latest(tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
-    document = made([], [])
-    first, second = write(document, logs, acts=True), write({**document, "task": "status"}, logs, acts=False)
-    third = write(document, logs, acts=False)
+    logs, run = tmp_path / "logs", a_run([], [])
+    first = write(run, logs, redact=masked, acts=True)
+    second = write(replace(run, task="status"), logs, redact=masked, acts=False)
+    third = write(run, logs, redact=masked, acts=False)
     assert first == logs / "runs" / "20261124T120000.000Z-up.json"
     assert second.name == "20261124T120000.000Z-status.json"
     assert third.name == "20261124T120000.000Z-up-2.json"
-    assert json.loads((logs / "latest.json").read_text()) == document
+    assert json.loads((logs / "latest.json").read_text()) == run.as_json(masked)
     assert stat.S_IMODE(first.stat().st_mode) == 0o600
-    assert write(document, logs, acts=False, name="given").name == "given.json"
+    assert write(run, logs, redact=masked, acts=False, name="given").name == "given.json"
 
 
 def test_the_benchmark_block_is_as_users_know_it(tmp_path: Path) -> None:
-    text = benchmark_block(made([], []), agents=4)
+    text = benchmark_block(a_run([], []), agents=4)
     assert text.splitlines() == [
         "Cluster setup completed in 1m12s",
         "System information:",
@@ -207,4 +239,108 @@ def test_the_benchmark_block_is_as_users_know_it(tmp_path: Path) -> None:
 
 
 def test_what_is_unknown_is_said_in_the_benchmark_block() -> None:
-    assert "  Memory: unknown\n" in benchmark_block(made([], [], system={}, wall_s=0.2), agents=0)
+    assert "  Memory: unknown\n" in benchmark_block(a_run([], [], system={}, wall_s=0.2), agents=0)
+
+
+def test_these_tests_use_records_as_the_engine_writes_them() -> None:
+    assert problems(recorded(), SCHEMA) == []
+
+
+def test_queueing_is_apart_from_running() -> None:
+    rows = {row.name: row for row in run().results}
+    assert rows["helm: two"].queued_s == pytest.approx(1.0)
+    assert rows["helm: two"].seconds == pytest.approx(0.8)
+    assert run().queued_s == pytest.approx(1.0)
+    assert rows["prepull: k3s"].seconds == rows["prepull: k3s"].queued_s == 0.0
+
+
+def test_the_time_that_a_thread_needs_to_start_is_no_queueing() -> None:
+    assert run([recorded_step("a", at=(1.0, 1.049, 2.0))]).queued_s == 0.0
+    assert run([recorded_step("a", at=(1.0, 1.051, 2.0))]).queued_s == pytest.approx(0.051)
+
+
+def test_the_guard_is_told_from_the_steps_that_it_watched() -> None:
+    made = run()
+    assert made.guards == {"cluster: watch the nodes"}
+    assert "cluster: watch the nodes" not in [row.name for row in made.acted]
+    assert [row.name for row in made.path] == list(made.critical_path) == PATH
+    assert made.busy_s == pytest.approx(8.7 + 3.7 + 0.2 + 1.0 + 0.8 + 4.2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"slot": 1}, {"end_s": 10.1}, {"state": "failed"}],
+    ids=["it held a slot", "the path outlasted it", "it failed"],
+)
+def test_what_is_no_guard_counts(change: dict[str, Any]) -> None:
+    steps = recorded()["steps"]
+    steps[-1] |= change
+    assert run(steps, critical_path=PATH).guards == frozenset()
+
+
+def test_a_step_that_others_need_is_no_guard() -> None:
+    steps = [*recorded()["steps"], recorded_step("last", "cluster: watch the nodes", at=(10.3, 10.3, 10.3))]
+    assert run(steps, critical_path=PATH).guards == frozenset()
+
+
+def test_what_failed_and_what_never_began() -> None:
+    made = failed()
+    assert [row.name for row in made.failed] == ["helm: one"]
+    assert [row.name for row in made.unstarted] == ["helm: three"]
+    assert [row.name for row in made.acted] == ["cluster: create", "helm: one", "helm: two"]
+    assert not made.mostly_ran
+
+
+@pytest.mark.parametrize(
+    ("steps", "mostly"),
+    [
+        ([recorded_step("a"), skipped("b")], True),
+        ([recorded_step("a"), skipped("b"), skipped("c")], False),
+        ([skipped("a")], False),
+        ([], False),
+    ],
+)
+def test_a_launch_is_what_did_most_of_its_plan(steps: list[dict[str, Any]], mostly: bool) -> None:
+    assert run(steps).mostly_ran is mostly
+
+
+def test_texts_are_one_line_without_control_characters() -> None:
+    made = run([recorded_step(HOSTILE, why="a\nb\x1b[2J\u202e")], system={"os": "x\x00y"}, task="up\x07")
+    assert "\x1b" not in made.results[0].name
+    assert "\u202e" not in made.results[0].name
+    assert made.results[0].why == "a b "
+    assert made.machine == {"os": "x y"}
+    assert made.task == "up "
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        "text",
+        {},
+        recorded(schema=2),
+        recorded(wall_s="1"),
+        recorded(wall_s=float("nan")),
+        recorded(wall_s=-1),
+        recorded(started="yesterday"),
+        recorded(steps=[{}]),
+        recorded(steps=[recorded_step("a", state="well")]),
+        recorded(steps=[recorded_step("a", at=(0.0, float("inf"), 1.0))]),
+        {**recorded(), "steps": 7},
+        recorded(system=None),
+        recorded(concurrency=True),
+    ],
+    ids=repr,
+)
+def test_what_is_no_record_is_bad_input(document: Any) -> None:
+    with pytest.raises(BadInput) as caught:
+        RunRecord.from_json(document, "x.json")
+    assert "x.json" in caught.value.what
+    assert caught.value.fix
+
+
+def test_an_axis_is_never_of_no_length() -> None:
+    assert run([], wall_s=0).length_s > 0
+    assert run([recorded_step("late", at=(0.0, 0.0, 11.0))]).length_s == 11.0

@@ -11,12 +11,13 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.core.paths import log_folder
+from tasks.engine.record import RunRecord
 from tasks.engine.work import FetchImages, PullImage
 from tasks.rehearsal.fitting import fit, predicted
 from tasks.rehearsal.learning import learn, sizes
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import Cost, Profile, load
-from tasks.rehearsal.recorded import recorded
+from tasks.rehearsal.recorded import Recorded, recorded
 from tests import given
 from tests.rehearsal.test_model import a_launch
 
@@ -40,8 +41,11 @@ def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
             "needs": list(step.needs),
             "state": "skipped" if step.skip is not None else "ran",
             "why": step.skip or step.why,
+            "ready_s": 0.0,
             "start_s": 0.0,
             "end_s": 0.0,
+            "attempts": 1,
+            "exit_code": None,
             "slot": None if step.wait or step.skip is not None else 0,
             **({"work": step.work.as_json()} if step.work is not None else {}),
         }
@@ -54,11 +58,14 @@ def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
         "outcome": "ok",
         "started": "2026-11-25T12:00:00.000Z",
         "wall_s": 0.0,
+        "floor_s": 0.0,
+        "settings_hash": "",
+        "critical_path": [],
         "concurrency": 2,
         "system": {"cpus": 2, "docker": "28.2.2", "k3d": "v5.9.0", "k3s_image": "rancher/k3s:v1.32.3-k3s1"},
         "steps": rows,
     }
-    launch = recorded(record)
+    launch = launch_of(record)
     assert launch is not None
     ends = predicted(profile, launch)
     for row in rows:
@@ -67,13 +74,17 @@ def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
     return record
 
 
+def launch_of(record: dict[str, Any]) -> Recorded | None:
+    return recorded(RunRecord.from_json(record, NAME))
+
+
 def slower(profile: Profile) -> Profile:
     """A machine on which k3s starts more slowly, and pods do."""
     return replace(profile, boot=Cost(cpu=profile.boot.cpu * 2, width=1.5), pod=Cost(cpu=0.9, time=3.0))
 
 
 def test_what_launches_took_is_learned(tmp_path: Path, start: Profile) -> None:
-    launch = recorded(a_record(tmp_path, slower(start)))
+    launch = launch_of(a_record(tmp_path, slower(start)))
     assert launch is not None
     before, after = (predicted(profile, launch) for profile in (start, fit([launch], start)))
     assert before[AFTER] < 0.9 * launch.wall
@@ -83,7 +94,7 @@ def test_what_launches_took_is_learned(tmp_path: Path, start: Profile) -> None:
 
 
 def test_a_launch_that_is_told_rightly_changes_nothing(tmp_path: Path, start: Profile) -> None:
-    launch = recorded(a_record(tmp_path, start))
+    launch = launch_of(a_record(tmp_path, start))
     assert launch is not None
     assert fit([launch], start) == start
 
@@ -105,9 +116,10 @@ def test_sizes_are_learned_where_a_record_tells_them(tmp_path: Path, start: Prof
         FetchImages(release="b in platform", images=3, bytes=40_000_000),
         PullImage(image="registry:2", bytes=9_000_000),
     ]
-    told = {**record, "steps": [{"work": work.as_json()} for work in works]}
-    assert sizes([record]) == {}
-    assert sizes([record, told]) == {"k3s": 55.0, "workload": 15.0}
+    rows = [{**record["steps"][0], "work": work.as_json()} for work in works]
+    plain, told = (RunRecord.from_json(each, NAME) for each in (record, {**record, "steps": rows}))
+    assert sizes([plain]) == {}
+    assert sizes([plain, told]) == {"k3s": 55.0, "workload": 15.0}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +144,7 @@ def renamed(record: dict[str, Any]) -> dict[str, Any]:
 
 def test_names_and_texts_of_a_record_mean_nothing(tmp_path: Path, start: Profile) -> None:
     record = a_record(tmp_path, start)
-    launches = [recorded(each) for each in (record, renamed(record))]
+    launches = [launch_of(each) for each in (record, renamed(record))]
     assert launches[0] is not None
     assert launches[1] is not None
     assert [*predicted(start, launches[0]).values()] == [*predicted(start, launches[1]).values()]
@@ -141,7 +153,7 @@ def test_names_and_texts_of_a_record_mean_nothing(tmp_path: Path, start: Profile
 
 def test_a_record_that_tells_no_work_of_its_steps_teaches_nothing(tmp_path: Path, start: Profile) -> None:
     record = a_record(tmp_path, start)
-    assert recorded({**record, "steps": [{**row, "work": None} for row in record["steps"]]}) is None
+    assert launch_of({**record, "steps": [{**row, "work": None} for row in record["steps"]]}) is None
 
 
 @pytest.mark.parametrize("name", ["../up", "Big", "a b", "-x"])

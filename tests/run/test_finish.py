@@ -72,9 +72,9 @@ def lost(*_: Any, **__: Any) -> Any:
     ("place", "name", "note"),
     [
         ("tasks.engine.history", "remember", "note: how long steps take is not remembered: this is broken"),
-        ("tasks.engine.record", "record", "could not be written below"),
-        ("tasks.view.plain.Plain", "ended", "note: the run was not shown to its end: this is broken"),
-        ("tasks.view.plain.Plain", "__enter__", "note: the run was not shown to its end: this is broken"),
+        ("tasks.engine.record", "write", "could not be written below"),
+        ("tasks.view.launch.Plain", "ended", "note: the run was not shown to its end: this is broken"),
+        ("tasks.view.launch.Plain", "__enter__", "note: the run was not shown to its end: this is broken"),
         ("tasks.view.launch.View", "tick", "note: the run was not shown to its end: this is broken"),
     ],
 )

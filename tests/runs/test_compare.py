@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.runs.compare import Change, compare, headline, verdict
-from tests.view.report.records import record, run, skipped, step
+from tests.runs.records import record, run, skipped, step
 
 
 def timed(*seconds: tuple[str, float], **more: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.runs.history import median, shifts, trend
-from tests.view.report.records import run, skipped
+from tests.runs.records import run, skipped
 
 CALM = [16.3, 16.6, 16.5, 17.0, 17.4, 16.1, 16.2, 16.7]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tasks.runs.recorded import Run
+from tasks.engine.record import RunRecord
 from tasks.runs.trace import trace, trace_text
-from tests.view.report.records import HOSTILE, failed, many, run, skipped, step
+from tests.runs.records import FAILED_LOGS, HOSTILE, failed, many, run, skipped, step
 
 RUNS = {
     "a launch": run(),
@@ -24,15 +24,17 @@ RUNS = {
 every_run = pytest.mark.parametrize("made", RUNS.values(), ids=RUNS.keys())
 
 
-def events(made: Run, phase: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [e for e in json.loads(trace_text(made))["traceEvents"] if e["ph"] == phase]
+def events(made: RunRecord, phase: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        e for e in json.loads(trace_text(made, FAILED_LOGS))["traceEvents"] if e["ph"] == phase
+    ]
     return found
 
 
 @every_run
-def test_every_event_has_what_its_phase_asks_for(made: Run) -> None:
-    document = json.loads(trace_text(made))
-    assert document == trace(made)
+def test_every_event_has_what_its_phase_asks_for(made: RunRecord) -> None:
+    document = json.loads(trace_text(made, FAILED_LOGS))
+    assert document == trace(made, FAILED_LOGS)
     assert document["displayTimeUnit"] in ("ms", "ns")
     asked = {"X": {"ts", "dur", "cat", "args"}, "M": {"args"}, "s": {"ts", "id", "cat"}, "f": {"ts", "id", "cat", "bp"}}
     for event in document["traceEvents"]:
@@ -46,7 +48,7 @@ def test_every_event_has_what_its_phase_asks_for(made: Run) -> None:
 
 
 @every_run
-def test_slices_of_a_thread_nest_or_lie_apart(made: Run) -> None:
+def test_slices_of_a_thread_nest_or_lie_apart(made: RunRecord) -> None:
     threads = defaultdict(list)
     for event in events(made, "X"):
         threads[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
@@ -60,7 +62,7 @@ def test_slices_of_a_thread_nest_or_lie_apart(made: Run) -> None:
 
 
 @every_run
-def test_it_covers_the_wall_time_within_a_hundredth(made: Run) -> None:
+def test_it_covers_the_wall_time_within_a_hundredth(made: RunRecord) -> None:
     slices = events(made, "X")
     begin, end = min(e["ts"] for e in slices), max(e["ts"] + e["dur"] for e in slices)
     assert begin == 0
@@ -68,7 +70,7 @@ def test_it_covers_the_wall_time_within_a_hundredth(made: Run) -> None:
 
 
 @every_run
-def test_each_thread_is_named_once(made: Run) -> None:
+def test_each_thread_is_named_once(made: RunRecord) -> None:
     used = {(e["pid"], e["tid"]) for e in events(made, "X")}
     named = [(e["pid"], e["tid"]) for e in events(made, "M") if e["name"] == "thread_name"]
     assert used <= set(named)
@@ -77,7 +79,7 @@ def test_each_thread_is_named_once(made: Run) -> None:
 
 
 @every_run
-def test_arrows_leave_and_reach_slices_that_are_open(made: Run) -> None:
+def test_arrows_leave_and_reach_slices_that_are_open(made: RunRecord) -> None:
     slices = defaultdict(list)
     for event in events(made, "X"):
         slices[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))

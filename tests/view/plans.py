@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tasks.core.errors import LaunchError
+from tasks.engine.record import RunRecord
 from tasks.engine.scheduler import Run, Watcher
 from tasks.engine.step import Action, Bounds, Context, Report, Result, State, Step
 from tasks.process.command import Command, CommandFailed, Completed
 from tasks.view.console import Line
-from tasks.view.figures import Ending
 from tasks.view.launch import Launch
+from tasks.view.summary import Ending
 
 NAMESPACES = tuple(f"integrated-tools-datasources-{number}" for number in range(10))
 
@@ -80,8 +82,12 @@ def play(steps: Sequence[Step], watcher: Watcher | None = None, **more: Any) -> 
     return Run(steps=steps, bounds=Bounds(work=4), watcher=watcher or Watcher(), refresh=0.01, **more).execute()
 
 
-def ending(steps: Sequence[Step], results: Sequence[Result], wall_s: float = 18.8, **more: Any) -> Ending:
-    return Ending(task="up", steps=steps, results=results, wall_s=wall_s, **more)
+def ending(
+    steps: Sequence[Step], results: Sequence[Result], wall_s: float = 18.8, *, interrupted: bool = False, **more: Any
+) -> Ending:
+    started = datetime(2026, 11, 25, tzinfo=UTC)
+    run = RunRecord.of(steps, results, task="up", started=started, wall_s=wall_s, interrupted=interrupted)
+    return Ending(run=run, **more)
 
 
 def scene(steps: Sequence[Step], **more: Any) -> Launch:

@@ -44,10 +44,11 @@ def test_the_whole_story_of_one_failure(tmp_path: Path) -> None:
     ]
 
 
-def test_a_known_cause_stands_in_for_the_steps_own_error() -> None:
-    result = ran("a", 0, 3, state=State.FAILED, error=failed_command("k3d", "x", err="context deadline exceeded"))
+def test_a_cause_tells_of_the_command_behind_it() -> None:
     cause = LaunchError("node server-0 died", why="unknown flag: --x", fix="drop it from cluster.args.kubelet")
-    lines = texts(failure(ending([step("a")], [result], causes={"a": cause}), marks=ASCII))
+    cause.__cause__ = failed_command("k3d", "x", err="context deadline exceeded")
+    result = ran("a", 0, 3, state=State.FAILED, error=cause)
+    lines = texts(failure(ending([step("a")], [result]), marks=ASCII))
     assert lines[:6] == [
         "x a failed after 3.0 s",
         "  node server-0 died",

@@ -11,7 +11,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, State
 from tasks.view.console import ASCII, cells
-from tasks.view.plain import step_line
+from tasks.view.launch import step_line
 from tasks.view.state import Board, Screen, render
 from tests.view.plans import launch, ran, step, texts
 

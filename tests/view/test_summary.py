@@ -10,9 +10,8 @@ import pytest
 from tasks.engine.step import Result, State
 from tasks.view.console import ASCII, cells
 from tasks.view.failure import failure
-from tasks.view.figures import figures
 from tasks.view.github import job_summary
-from tasks.view.summary import summary
+from tasks.view.summary import summary, timed
 from tests.view.plans import ending, launch, play, ran, step, texts
 
 STEPS = [step("g", until=("b",)), step("a", kind="download"), step("b", "a"), step("c", "a"), step("d", "b", wait=True)]
@@ -26,12 +25,12 @@ RESULTS = [
 
 
 def test_the_figures_of_a_run() -> None:
-    got = figures(STEPS, RESULTS, 8.0)
-    assert got.floor_s == 6.0
-    assert got.path == (("a", 2.0), ("b", 2.0), ("d", 1.0))
-    assert got.path_queued == got.queued == {"work": 3.0}
-    assert got.costliest == (("c", 4.0), ("a", 2.0), ("b", 2.0))
-    assert (got.busy_s, got.concurrently) == (9.0, 9 / 8)
+    run = ending(STEPS, RESULTS, 8.0).run
+    assert run.floor_s == 6.0
+    assert timed(run.path) == [("a", 2.0), ("b", 2.0), ("d", 1.0)]
+    assert run.queued_by(run.path) == run.queued_by(run.acted) == {"work": 3.0}
+    assert timed(run.busy[:3]) == [("c", 4.0), ("a", 2.0), ("b", 2.0)]
+    assert (run.busy_s, run.concurrently) == (9.0, 9 / 8)
 
 
 def test_the_summary_in_full() -> None:
@@ -74,7 +73,7 @@ def test_what_steps_leave_the_user_to_know_is_said_once_each_whatever_the_end() 
     over = ending([step("a"), step("b")], [found, replace(ran("b", 0, 1), notes=("y failed",))], 2.0)
     wanted = ["  note          x held spec.replicas", "  note          y failed"]
     assert texts(summary(over))[1:3] == wanted
-    assert texts(failure(replace(over, interrupted=True)))[:2] == wanted
+    assert texts(failure(replace(over, run=replace(over.run, outcome="interrupted"))))[:2] == wanted
     assert [text for text in job_summary(over) if "held" in text] == ["- x held spec.replicas"]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from tasks.runs.recorded import Log, Run, parse
+from tasks.engine.record import RunRecord
+from tasks.runs.catalogue import Log
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\x1b[31m\u202e"
 """What a program or a registry may have put into a name."""
@@ -72,12 +72,20 @@ def record(steps: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, 
     }
 
 
-def run(steps: list[dict[str, Any]] | None = None, name: str = "20261125T041943.434Z-up", **more: Any) -> Run:
+def run(steps: list[dict[str, Any]] | None = None, name: str = "20261125T041943.434Z-up", **more: Any) -> RunRecord:
     """A run as views read it."""
-    return parse(record(steps, **more), name)
+    return RunRecord.from_json(record(steps, **more), name)
 
 
-def failed() -> Run:
+FAILED_LOGS = {
+    "helm: one": Log(
+        path="/logs/helm--one.log", command="helm pull repo/one", lines=("$ helm pull repo/one", "Error: 404")
+    )
+}
+"""Of `failed`."""
+
+
+def failed() -> RunRecord:
     """A launch whose second step failed, which took others with it."""
     steps = [
         step("cluster: create", at=(0.3, 0.3, 2.0), slot=None),
@@ -85,13 +93,11 @@ def failed() -> Run:
         step("helm: two", at=(2.0, 2.0, 3.1), state="aborted", why="stopped because another step failed", slot=1),
         step("helm: three", at=None, state="aborted", why="needs 'helm: one', which did not run", attempts=0),
     ]
-    made = run(steps, outcome="failed", wall_s=3.2, floor_s=2.7, critical_path=["cluster: create", "helm: two"])
-    log = Log(path="/logs/helm--one.log", command="helm pull repo/one", lines=("$ helm pull repo/one", "Error: 404"))
-    return replace(made, logs={"helm: one": log})
+    return run(steps, outcome="failed", wall_s=3.2, floor_s=2.7, critical_path=["cluster: create", "helm: two"])
 
 
-def many(count: int) -> Run:
-    """A launch of so many steps, 8 at once, each with a log of 800 bytes."""
+def many(count: int) -> RunRecord:
+    """A launch of so many steps, 8 at once."""
     steps: list[dict[str, Any]] = []
     for number in range(count):
         begin = number // 8 * 0.5
@@ -102,7 +108,11 @@ def many(count: int) -> Run:
                 name, *needs, at=(begin, begin + 0.1, begin + 0.1 + number % 5 / 10), slot=number % 8, why="chart 1.0.0"
             )
         )
-    made = run(steps, wall_s=count / 16 + 1, floor_s=count / 20, critical_path=[s["name"] for s in steps[::8]])
+    return run(steps, wall_s=count / 16 + 1, floor_s=count / 20, critical_path=[s["name"] for s in steps[::8]])
+
+
+def logs(made: RunRecord) -> dict[str, Log]:
+    """A log of 800 bytes for each step."""
     lines = ("$ helm upgrade --install release --namespace integrated-tools", *("x" * 73 for _ in range(10)))
     log = Log(path="/tmp/logs/runs/x/helm--install.log", command=lines[0][2:], lines=lines)
-    return replace(made, logs={row.name: log for row in made.rows})
+    return {row.name: log for row in made.results}
