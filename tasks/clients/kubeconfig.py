@@ -1,7 +1,7 @@
 """Kubeconfig files: the private one of a cluster, and the user's own, edited under kubectl's lock.
 
-What is not ours stays as it is: entries, keys that nobody knows, their order. Comments are lost, as they are when
-kubectl itself writes the file.
+What is not of this project stays in the user's file as it was written: entries, unknown keys, their order, quotes and
+comments.
 """
 
 from __future__ import annotations
@@ -10,16 +10,23 @@ import base64
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from tasks.clients.kubeconfig_file import dump, itself, load, locked
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import rewrite
+from tasks.core.files import rewrite, write_whole
+from tasks.core.lock import exclusive_file, locked_itself
+from tasks.core.paths import home
+from tasks.core.yaml_text import edited
 
 _EXTENSION = "openframe"
 _LISTS = ("clusters", "users", "contexts")
+_TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+_PATIENCE = 10.0
+"""Seconds that another program may hold kubectl's lock; it needs milliseconds."""
 
 
 class NotWritten(BadInput):
@@ -48,10 +55,12 @@ class Unfit(BadInput):
 
 def private(text: str, cluster: str, server: str) -> str:
     """A node's kubeconfig with k3d's names for a cluster, and the address at which this machine reaches it."""
-    document = load(text)
+    from tasks.core import yaml
+
+    document = yaml.load(text)
     name, user = f"k3d-{cluster}", f"admin@k3d-{cluster}"
     data = dict(document["clusters"][0]["cluster"], server=server)
-    return dump(
+    return yaml.dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
@@ -65,41 +74,42 @@ def private(text: str, cluster: str, server: str) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write with mode 0600, whole or not at all."""
-    from tasks.core.files import write_whole
-
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, text, mode=0o600)
 
 
 def certificate(kubeconfig: str) -> bytes:
     """The certificate authority of the first cluster, PEM."""
-    data = load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
+    from tasks.core import yaml
+
+    data = yaml.load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
     return base64.b64decode(data)
 
 
 def target(environ: Mapping[str, str]) -> Path:
     """The user's file that gets entries: the first of KUBECONFIG, else ~/.kube/config."""
-    home = Path(environ.get("HOME") or Path.home())
     first = next((part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part), "")
     if first.startswith("~/"):
-        return home / first[2:]
-    return Path(first) if first else home / ".kube" / "config"
+        return home(environ) / first[2:]
+    return Path(first) if first else home(environ) / ".kube" / "config"
 
 
 def merge(path: Path, entry: str) -> bool:
-    """Put the entry of a private kubeconfig in; says whether the file changed. Raises `BadInput`, `LaunchError`."""
-    new = load(entry)
+    """Add or replace the entry of a private kubeconfig; whether the file changed. Raises `BadInput`, `LaunchError`.
+
+    What the user has added to the context (a namespace) stays.
+    """
+    new = _entry(entry)
 
     def edit(document: dict[str, Any]) -> None:
-        for part in _LISTS:
-            for row in new[part]:
-                _put(document, part, row)
+        for part, row in new:
+            _put(document, part, row)
 
-    return update(path, edit)
+    return _update(path, edit)
 
 
 def switch(path: Path, context: str) -> bool:
-    """Make it the current context, and remember in our entry which one it was before.
+    """Make it the current context, and remember in its entry which one it was before; whether the file changed.
 
     That one may be of another file of KUBECONFIG: then it is remembered as `elsewhere`.
     """
@@ -110,19 +120,19 @@ def switch(path: Path, context: str) -> bool:
         if before == context or row is None:
             return
         ours = dict(row.get("context") or {})
-        kept = [each for each in ours.pop("extensions", None) or () if each.get("name") != _EXTENSION]
+        extensions = [each for each in ours.pop("extensions", None) or () if each.get("name") != _EXTENSION]
         if before:
             here = _row(document, "contexts", before) is not None
-            memory = {"previous": before} if here else {"previous": before, "elsewhere": True}
-            kept.append({"name": _EXTENSION, "extension": memory})
-        row["context"] = {**ours, "extensions": kept} if kept else ours
+            remembered = {"previous": before} if here else {"previous": before, "elsewhere": True}
+            extensions.append({"name": _EXTENSION, "extension": remembered})
+        row["context"] = {**ours, "extensions": extensions} if extensions else ours
         document["current-context"] = context
 
-    return update(path, edit)
+    return _update(path, edit)
 
 
 def remove(path: Path, name: str) -> bool:
-    """Take a cluster's entry out; if it was the current context, the one before is it again, where still there."""
+    """Remove a cluster's entry; if it was the current context, the one before is it again, where it still exists."""
     if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, false where we may not look
         return False
 
@@ -133,16 +143,16 @@ def remove(path: Path, name: str) -> bool:
             if isinstance(document.get(part), list):
                 document[part] = [each for each in document[part] if each.get("name") != gone]
         if document.get("current-context") == name:
-            there = elsewhere or _row(document, "contexts", before) is not None
-            document["current-context"] = before if there else ""
+            exists = elsewhere or _row(document, "contexts", before) is not None
+            document["current-context"] = before if exists else ""
 
-    return update(path, edit)
+    return _update(path, edit)
 
 
 def names_context(path: Path, name: str) -> bool:
     """Whether the file has a context of that name. A file that cannot be read has none."""
     try:
-        return _row(_read(path), "contexts", name) is not None
+        return _row(_read(path)[1], "contexts", name) is not None
     except LaunchError:
         return False
 
@@ -150,47 +160,19 @@ def names_context(path: Path, name: str) -> bool:
 def current_context(path: Path) -> str:
     """The file's current context; empty if it has none."""
     try:
-        return str(_read(path).get("current-context") or "")
+        return str(_read(path)[1].get("current-context") or "")
     except LaunchError:
         return ""
 
 
 def has_entry(path: Path, entry: str) -> bool:
-    """Whether the file has the entry as it should be."""
-    new = load(entry) or {}
+    """Whether the file has the entry of a private kubeconfig as it should be."""
     try:
-        document = _read(path)
+        document = _read(path)[1]
     except LaunchError:
         return False
-    rows = [(part, row) for part in _LISTS for row in new.get(part) or ()]
+    rows = _entry(entry)
     return bool(rows) and all(_same(_row(document, part, row["name"]), row) for part, row in rows)
-
-
-def update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
-    """Edit a file under kubectl's own lock. A link stays a link; mode and owner stay.
-
-    Where nothing changes, nothing is written. Raises `BadInput` for a file that is no kubeconfig; it stays as it is.
-    """
-    import copy
-
-    real = Path(os.path.realpath(path))
-    try:
-        real.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as locks:
-            for each in dict.fromkeys((path.absolute(), real)):  # kubectl locks the link, another link's user the file
-                locks.enter_context(locked(each))
-            locks.enter_context(itself(real))
-            document = _read(real)
-            before = copy.deepcopy(document)
-            edit(document)
-            if document == before:
-                return False
-            base = {"apiVersion": "v1", "kind": "Config", **{part: [] for part in _LISTS}}
-            whole = {**{key: value for key, value in base.items() if key not in document}, **document}
-            rewrite(real, dump(whole))
-    except OSError as error:
-        raise NotWritten(path, error.strerror or str(error)) from None
-    return True
 
 
 def unwritable(path: Path) -> str:
@@ -215,8 +197,16 @@ def unwritable(path: Path) -> str:
     return ""
 
 
+def _entry(kubeconfig: str) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a private kubeconfig, each with the list that it is in."""
+    from tasks.core import yaml
+
+    document = yaml.load(kubeconfig) or {}
+    return [(part, row) for part in _LISTS for row in document.get(part) or ()]
+
+
 def _put(document: dict[str, Any], part: str, row: dict[str, Any]) -> None:
-    """Replace a row of that name where it stands, or add it; what a context has more (a namespace) stays."""
+    """Replace an entry of that name where it is, or add it."""
     rows = document.get(part)
     if not isinstance(rows, list):
         rows = document[part] = []
@@ -230,7 +220,7 @@ def _put(document: dict[str, Any], part: str, row: dict[str, Any]) -> None:
 
 
 def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-    """Whether an entry says what it should; of a context, what it says more is the reader's own."""
+    """Whether an entry is as it should be; of a context, what its user has added does not count."""
     if old is None:
         return False
     kind = next(key for key in ("cluster", "user", "context") if key in new)
@@ -248,33 +238,82 @@ def _row(document: Mapping[str, Any], part: str, name: str) -> dict[str, Any] | 
 
 
 def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:
-    """The context that was current before ours, and whether another file has it."""
+    """The context that was current before this one, and whether another file has it."""
     for each in (row.get("context") or {}).get("extensions") or ():
         if each.get("name") == _EXTENSION:
-            memory = each.get("extension") or {}
-            return str(memory.get("previous") or ""), bool(memory.get("elsewhere"))
+            remembered = each.get("extension") or {}
+            return str(remembered.get("previous") or ""), bool(remembered.get("elsewhere"))
     return "", False
 
 
-def _read(path: Path) -> dict[str, Any]:
-    from tasks.core.yaml import YamlError
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """A file's text and what it means to kubectl. Raises `Unfit`."""
+    from tasks.core import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {}
+        return "", {}
     except (OSError, UnicodeDecodeError) as error:
         raise Unfit(path, str(error)) from None
+    for event in yaml.events(text):
+        if getattr(event, "tag", None) not in _TAGS:
+            raise Unfit(path, f"line {event.start_mark.line + 1}: the tag {event.tag} is not known here")
     try:
-        document = load(text)
-    except YamlError as error:
+        document = yaml.load(text)
+    except yaml.YamlError as error:
         raise Unfit(path, f"line {error.line}: {error.reason}") from None
     if document is None:
-        return {}
+        return text, {}
     if not isinstance(document, dict):
         raise Unfit(path, f"it holds a {'list' if isinstance(document, list) else 'text'}, not a mapping")
     for part in _LISTS:
         rows = document.get(part)
         if rows is not None and (not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows)):
             raise Unfit(path, f"'{part}' is not a list of entries")
-    return document
+    return text, document
+
+
+def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
+    """Edit a file under kubectl's own lock; whether it changed. A link stays a link; mode and owner stay.
+
+    Where nothing changes, nothing is written. Raises `BadInput` for a file that is no kubeconfig; it stays as it is.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as locks:
+            for each in dict.fromkeys((path.absolute(), real)):  # kubectl locks the link, another link's user the file
+                locks.enter_context(_locked(each))
+            locks.enter_context(locked_itself(real, _PATIENCE))
+            text, document = _read(real)
+            before = deepcopy(document)
+            edit(document)
+            if document == before:
+                return False
+            base = {"apiVersion": "v1", "kind": "Config", **{part: [] for part in _LISTS}}
+            rewrite(real, edited(text, {**{key: base[key] for key in base if key not in document}, **document}))
+    except OSError as error:
+        raise NotWritten(path, error.strerror or str(error)) from None
+    return True
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Kubectl's own lock on a kubeconfig: FILE.lock (client-go: `clientcmd.lockFile`).
+
+    Where no file can be made beside it, but the file may be written, there is none: kubectl refuses to write there.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    with contextlib.ExitStack() as held:
+        if os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):
+            try:
+                held.enter_context(exclusive_file(lock, _PATIENCE))
+            except TimeoutError:
+                raise LaunchError(
+                    f"your kubeconfig {path} is locked by another program",
+                    why=f"{lock} is there since more than {_PATIENCE:g} s: kubectl makes it while it writes",
+                    fix=f"if no kubectl runs it was left behind by one that died: rm {shlex.quote(str(lock))}",
+                    transient=True,
+                ) from None
+        yield

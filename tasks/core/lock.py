@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import sweep, unfinished
 
 
 class Held(LaunchError):
@@ -80,6 +81,61 @@ def take(
 def release(handle: int) -> None:
     """Unlock an open file, and leave it open."""
     fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def locked_itself(path: Path, seconds: float) -> Iterator[None]:
+    """Hold a lock on a file that is there, seen through whatever folder it is mounted into.
+
+    One that is not there, whose file system has no locks, or that is held for longer than those seconds, is not locked.
+    """
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            opened.callback(os.close, handle)
+            take(handle, seconds)
+        yield
+
+
+@contextlib.contextmanager
+def exclusive_file(lock: Path, seconds: float) -> Iterator[None]:
+    """Hold a lock that is the existence of a file, for programs that know no other. Raises TimeoutError, OSError.
+
+    A second name of the file says which process made it: one that a killed run has left is removed.
+    """
+    end = time.monotonic() + seconds
+    while (own := _made(lock)) is None:
+        if sweep(lock.parent):
+            continue
+        if time.monotonic() >= end:
+            raise TimeoutError("another process holds the lock")
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        for each in (lock, own):
+            with contextlib.suppress(OSError):
+                each.unlink()
+
+
+def _made(lock: Path) -> Path | None:
+    """Make the lock; its second name, or None if the lock is there."""
+    handle, own = unfinished(lock)
+    os.close(handle)
+    try:
+        try:
+            lock.hardlink_to(own)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
+    except FileExistsError:
+        own.unlink()
+        return None
+    except BaseException:
+        own.unlink()
+        raise
+    return own
 
 
 @contextlib.contextmanager

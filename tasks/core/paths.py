@@ -63,6 +63,17 @@ class ClusterPaths:
         return self.state / "complete"
 
 
+def home(environ: Mapping[str, str]) -> Path:
+    """The user's home folder: HOME, else that of the account."""
+    return Path(environ.get("HOME") or Path.home())
+
+
+def config_home(environ: Mapping[str, str]) -> Path:
+    """Where programs keep the user's configuration: XDG_CONFIG_HOME, else ~/.config."""
+    given = environ.get("XDG_CONFIG_HOME", "")
+    return Path(given) if given.startswith("/") else home(environ) / ".config"
+
+
 def state_folder(environ: Mapping[str, str]) -> Path:
     """For what must survive: below XDG_STATE_HOME, else where the system keeps such."""
     return _below(environ, "XDG_STATE_HOME")

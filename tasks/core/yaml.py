@@ -40,6 +40,8 @@ _WORDS: Final[Mapping[str, bool | float | None]] = {
 _NUMBER_BEGINS = frozenset("+-.0123456789")
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_NO_TEXT = re.compile(r"[-+.]?[0-9]|[-+]?\.|(?:y|n|yes|no|on|off|true|false|null|~|)$", re.IGNORECASE)
+"""How plain scalars begin that some reader of YAML takes for something else than a text."""
 _BASES = (16, 2, 8, 10)
 _MOST_DIGITS = 400
 """A longer token is no number to Go either: its value is out of range."""
@@ -141,6 +143,28 @@ def readable(text: str) -> tuple[list[Any], list[YamlError]]:
     return values, errors
 
 
+def dump(document: Any, *, sort_keys: bool = False) -> str:  # noqa: ANN401 - any JSON value
+    """The text of a document, in its order; a text that some reader takes for a number or a flag is quoted."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=sort_keys, allow_unicode=True, width=2**20)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's writer; it knows fewer numbers than readers in Go do."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        """Every value is written out where it stands."""
+        return True
+
+
+def _text(dumper: _Dumper, data: str) -> yaml.ScalarNode:
+    style = "'" if _NO_TEXT.match(data) else None
+    return dumper.represent_scalar(f"{_TAG}str", data, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def events(text: str) -> Iterator[Any]:
     """The parser's events up to the first fault, which `documents` reports: for whoever needs lines or tags.
 
@@ -157,7 +181,7 @@ def events(text: str) -> Iterator[Any]:
         return
 
 
-class _Parser(Base):
+class Parser(Base):
     """PyYAML's parser; where libyaml is missing, with libyaml's wider idea of where a tab may stand."""
 
     def scan_to_next_token(self: Any) -> None:
@@ -176,7 +200,7 @@ class _Parser(Base):
 
 
 def _parse(text: str) -> Iterator[Any]:
-    parser = _Parser(text.removeprefix("\ufeff"))
+    parser = Parser(text.removeprefix("\ufeff"))
     try:
         while parser.check_event():
             yield parser.get_event()

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import FAILED, BadInput
-from tasks.core.lock import Held, held, locked
+from tasks.core.lock import Held, exclusive_file, held, locked
 from tests.given import ROOT
 
 HOLDER = """
@@ -198,3 +198,52 @@ def test_a_waiter_may_be_stopped_by_its_own_wait(path: Path) -> None:
 
     with locked(path), pytest.raises(Stop), locked(path, 20.0, wait=stop):
         pass
+
+
+def test_a_lock_that_is_a_file_is_gone_afterwards_and_after_a_failure(tmp_path: Path) -> None:
+    lock = tmp_path / "config.lock"
+    with exclusive_file(lock, 1.0):
+        assert lock.exists()
+    with pytest.raises(ZeroDivisionError), exclusive_file(lock, 1.0):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_is_waited_for_and_left_where_it_stays(tmp_path: Path) -> None:
+    lock = tmp_path / "config.lock"
+    lock.touch()
+    with pytest.raises(TimeoutError), exclusive_file(lock, 0.1):
+        raise AssertionError("it was taken")
+    threading.Timer(0.2, lock.unlink).start()
+    began = time.monotonic()
+    with exclusive_file(lock, 20.0):
+        assert time.monotonic() - began >= 0.2
+
+
+def test_a_file_of_a_killed_run_is_nobodys(tmp_path: Path) -> None:
+    source = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tasks.core.lock import exclusive_file\n"
+        "with exclusive_file(Path(sys.argv[1]), 1.0):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    lock = tmp_path / "config.lock"
+    subprocess.run([sys.executable, "-c", source, str(lock)], cwd=ROOT, check=False)
+    assert lock.exists()
+    with exclusive_file(lock, 1.0):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    lock = tmp_path / "config.lock"
+    with exclusive_file(lock, 1.0):
+        assert lock.exists()
+        with pytest.raises(TimeoutError), exclusive_file(lock, 0.1):
+            pass
+    assert list(tmp_path.iterdir()) == []

@@ -20,8 +20,8 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "libyaml" and not pyyaml.__with_libyaml__:
         pytest.skip("this PyYAML has no libyaml")
     if request.param == "python":
-        own = {"scan_to_next_token": vars(yaml._Parser)["scan_to_next_token"]}
-        monkeypatch.setattr(yaml, "_Parser", type("Parser", (pyyaml.BaseLoader,), own))
+        own = {"scan_to_next_token": vars(yaml.Parser)["scan_to_next_token"]}
+        monkeypatch.setattr(yaml, "Parser", type("Parser", (pyyaml.BaseLoader,), own))
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,18 @@ def test_nobody_reads_yaml_in_another_way() -> None:
     own = Path(yaml.__file__)
     found = [str(path) for path in own.parents[1].rglob("*.py") if path != own and others.search(path.read_text())]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "text", ["y", "N", "yes", "off", "true", "NULL", "~", "1e5", "0o17", "1_0", "+1", "-.inf", ".nan", "08", "1:2", "7"]
+)
+def test_a_text_that_some_reader_takes_for_more_is_quoted(text: str) -> None:
+    """kubectl refuses a token or a namespace that is a number or a flag to it."""
+    assert yaml.dump({"key": text}) == f"key: '{text}'\n"
+
+
+@pytest.mark.parametrize("text", ["admin", "a b", "noon", "ünïcode-🎉", "x" * 500, "x y " * 100])
+def test_other_texts_are_on_one_line(text: str) -> None:
+    made = yaml.dump({"key": text, "again": [text]})
+    assert len(made.splitlines()) == 3
+    assert load(made) == {"key": text, "again": [text]}
