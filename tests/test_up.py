@@ -1,259 +1,369 @@
-"""The whole launch: made where there is nothing, mended where something is missing, skipped where all is well."""
+"""The plan of a launch, and of each task alone: what is in it, what waits for what, and what does not."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from invoke.exceptions import Exit
 
-from tasks.cluster import cluster
-from tasks.core.errors import Drifted
-from tasks.up import up
-from tests import given
-from tests.engine.schema import problems
-from tests.given import call
+from tasks import health
+from tasks.engine.step import Step
+from tasks.facts.cluster import ContainerState, Presence
+from tasks.facts.facts import Facts, Shape
+from tasks.k3d import kubeconfig
+from tasks.k3d.ports import Choosers
+from tasks.k3d.steps import ANSWER, MARK, WATCH
+from tasks.run import charts
+from tasks.run.desired import desired_namespaces
+from tasks.settings.step_names import (
+    API_READY,
+    CREATE_CLUSTER,
+    NAMESPACES,
+    NEEDS_CLUSTER,
+    PARTS,
+    REMOVE_INCOMPLETE,
+    START_CLUSTER,
+)
+from tests.given import above, act, by_name, cluster_state, facts, launch, live, node, settings
 from tests.given_direct import DirectApi
-from tests.given_engine import Machine
-from tests.given_live import obj
-from tests.programs import Answer
+from tests.given_live import reached
+from tests.kept import PUSHED, there
+from tests.programs import Answer, FakePrograms
 
-SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
-def bring(machine: Machine, **options: Any) -> int:
-    recreate, rollback = options.pop("recreate", False), options.pop("rollback", False)
-    return call(up, machine.session(**options), recreate=recreate, rollback=rollback)
-
-
-def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
-    assert bring(machine) == 0
-    states = machine.states()
-    for name in (
-        "cluster: create",
-        "cluster: API ready",
-        "cluster: record it as complete",
-        "namespaces: apply",
-        "health: nodes are ready",
-        "health: system services",
-        "cluster: limits of servers",
-        "cluster: switch your kubeconfig to it",
-        "cluster: watch the nodes",
-    ):
-        assert states[name] == "ran", name
-    assert "failed" not in states.values()
-    assert problems(machine.latest(), SCHEMA) == []
-    assert [line.split(" --")[0] for line in machine.acted] == [
-        "k3d cluster create",
-        "kubectl",
-        "docker update",
-        "docker update",
+MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
+EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
+OUTSIDE = (charts.REPOSITORIES, "helm: fetch")
+"""Steps of Helm that need no cluster."""
+FETCH = ("registry: fetch images of", "registry: find images of")
+INSIDE = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "platform"}}
+RELEASES = {
+    "releases": [
+        {"name": "db", "namespace": "data", "chart": "bitnami/postgresql", "version": "1.0.0"},
+        {"name": "app", "namespace": "platform", "chart": "oci://ghcr.io/x/app", "version": "2.0.0", "needs": ["db"]},
     ]
+}
 
 
-def test_the_second_time_nothing_is_done(machine: Machine) -> None:
-    bring(machine)
-    machine.programs.calls.clear()
-    assert bring(machine) == 0
-    assert machine.acted == []
-    assert set(machine.states().values()) == {"skipped"}
-    assert machine.programs.told("docker events") == [], "a plan that does nothing needs no guard"
+def choosers() -> Choosers:
+    return Choosers(next_ports=lambda ports, _told: ports, free_port=lambda wish: wish or 5051)
 
 
-def test_only_what_is_missing_goes_in(machine: Machine) -> None:
-    bring(machine)
-    machine.programs.calls.clear()
-    machine.api.remove(obj("Namespace", "platform"))
-    assert bring(machine) == 0
-    assert [line.split()[0] for line in machine.acted] == ["kubectl"]
+def steps(given: Facts, parts: tuple[str, ...] = PARTS) -> list[Step]:
+    return launch(given, parts, choosers())
 
 
-def test_drift_is_refused_with_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(tmp_path, monkeypatch, cluster={"servers": 3, "image": "rancher/k3s:v1.33.1-k3s1"})
-    machine.make(settings=given.settings(registries={"push": False, "caches": []}))
-    with pytest.raises(Drifted) as caught:
-        bring(machine)
-    assert caught.value.status == 5
-    assert "cluster.servers: 1 → 3" in caught.value.why
-    assert "cluster.image: rancher/k3s:v1.32.3-k3s1 → rancher/k3s:v1.33.1-k3s1" in caught.value.why
-    assert "--recreate" in caught.value.fix
-    assert machine.acted == []
+def given(folder: Path, presence: Presence, **more: Any) -> Facts:
+    """A launch with everything in it: secrets, releases that need each other, agents."""
+    return facts(folder, **{"presence": presence, "secrets": (SECRET,), "settings": settings(helm=RELEASES), **more})
 
 
-def test_recreate_removes_first_and_takes_what_is_configured_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def registries(plan: Sequence[Step]) -> set[str]:
+    """Steps that make or start one. Images that are fetched into it are wanted later."""
+    return {step.name for step in plan if step.task == "registry" and not step.name.startswith(FETCH)}
+
+
+def acting(plan: Sequence[Step]) -> list[str]:
+    return [step.name for step in plan if step.skip is None]
+
+
+# -- any part, on whatever stands --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("presence", EVERY)
+@pytest.mark.parametrize("parts", [*((part,) for part in PARTS), PARTS, ("prepull", "registry", "cluster")])
+def test_every_plan_can_run(tmp_path: Path, presence: Presence, parts: tuple[str, ...]) -> None:
+    plan = steps(given(tmp_path, presence), parts)
+    names = set(by_name(plan))  # no need that is not met, no ring, no name twice
+    for step in plan:
+        assert set(step.until) <= names
+        assert step.name not in step.needs
+        assert step.skip is not None or step.why, f"{step.name} does not say why"
+        assert step.expected is not None or step.skip is not None or step.until, step.name
+
+
+@pytest.mark.parametrize(
+    ("part", "tasks"),
+    [
+        ("prepull", {"prepull"}),
+        ("registry", {"prepull", "registry"}),
+        ("cluster", {"cluster"}),  # one that the same call has started
+        ("namespaces", {"namespaces"}),
+        ("secrets", {"namespaces", "secrets"}),
+        ("manifests", {"namespaces", "manifests"}),
+        ("helm", {"namespaces", "helm"}),
+        ("health", {"health"}),
+    ],
+)
+def test_a_single_part_does_nothing_of_the_others(tmp_path: Path, part: str, tasks: set[str]) -> None:
+    for presence in EVERY:
+        assert {step.task for step in steps(given(tmp_path, presence), (part,))} <= tasks
+    assert {step.task for step in steps(given(tmp_path, Presence.RUNNING), (part,))} == tasks
+
+
+# -- single parts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "homes"),
+    [
+        ("secrets", {"platform"}),
+        ("helm", {"data", "platform"}),
+        ("manifests", set(settings().namespaces)),
+        ("namespaces", {*settings().namespaces, "data"}),
+    ],
+)
+def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, part: str, homes: set[str]) -> None:
+    made = given(tmp_path, Presence.RUNNING)
+    api = reached(made, DirectApi())
+    plan = by_name(steps(made, (part,)))
+    act(plan[NAMESPACES])
+    assert set(api.names) == {f"Namespace/{home}" for home in homes}
+    others = [step for step in plan.values() if step.task == part and part not in ("namespaces", "helm")]
+    assert all(NAMESPACES in above(list(plan.values()), step.name) for step in others)
+
+
+def test_namespaces_that_are_there_are_no_step_of_another_part(tmp_path: Path) -> None:
+    from tasks.kube.objects import key
+
+    made = given(tmp_path, Presence.RUNNING)
+    there = {key(each): each for each in desired_namespaces(made)}
+    plan = steps(given(tmp_path, Presence.RUNNING, live=live(objects=there)), ("secrets",))
+    assert [step.task for step in plan] == ["secrets"]
+
+
+@pytest.mark.parametrize(
+    ("registries", "has_image", "pulls"),
+    [
+        ({}, False, 1),
+        ({}, True, 0),
+        ({PUSHED: there()}, False, 0),
+        ({PUSHED: there(state=ContainerState.CREATED)}, False, 1),
+    ],
+)
+def test_registries_alone_bring_their_image(
+    tmp_path: Path, registries: dict[str, Any], has_image: bool, pulls: int
 ) -> None:
-    machine = Machine(tmp_path, monkeypatch, cluster={"ports": {"http": 9090, "https": None}})
-    machine.make(settings=given.settings(registries={"push": False, "caches": []}))
-    old = [each["Id"] for each in machine.containers]
-    assert bring(machine, recreate=True) == 0
-    first, second = machine.acted[:2]
-    assert first.startswith("docker rm --force --volumes")
-    assert all(each in first for each in old)
-    assert second.startswith("k3d cluster create")
-    config = (tmp_path / "state" / "openframe" / "clusters" / "openframe-dev" / "k3d.yaml").read_text()
-    assert "127.0.0.1:9090:80" in config
-    assert "127.0.0.1:80:80" not in config
-    assert '"hostPort": "6550"' in config, "a port that the old nodes hold is free when they are gone"
+    """Pulled by a step with a pull's deadline; `docker run` would pull it within the time of a short command."""
+    image = "docker.io/library/registry:2"
+    only_push = settings(registries={"caches": []})
+    made = facts(tmp_path, settings=only_push, images={"rancher/k3s:x": False, image: has_image}, registries=registries)
+    plan = steps(made, ("registry",))
+    assert [step.name for step in plan if step.task == "prepull"] == [f"prepull: {image}"] * pulls
+    (push,) = (step for step in plan if step.task == "registry")
+    assert push.needs == (f"prepull: {image}",) * pulls
 
 
-def test_recreate_of_nothing_is_a_launch(machine: Machine) -> None:
-    assert bring(machine, recreate=True) == 0
-    assert not any("docker rm" in line for line in machine.acted)
-    assert machine.states()["cluster: create"] == "ran"
+# -- the whole launch --------------------------------------------------------------------------------
 
 
-def test_a_creation_that_was_not_completed_is_removed_and_made_again(machine: Machine) -> None:
-    machine.make(agents=0)
-    machine.complete = False
-    half = machine.containers[0]["Id"]
-    assert bring(machine) == 0
-    assert machine.acted[0] == f"docker rm --force --volumes {half}"
-    assert machine.acted[1].startswith("k3d cluster create")
+@pytest.mark.parametrize("presence", MAKING)
+def test_nothing_that_needs_only_the_api_waits_for_the_creation(tmp_path: Path, presence: Presence) -> None:
+    """Work goes in as soon as the API answers, while k3d still waits for agents and helpers."""
+    plan = steps(given(tmp_path, presence))
+    inside = [step for step in plan if step.task in NEEDS_CLUSTER]
+    assert {step.task for step in inside} == set(NEEDS_CLUSTER)
+    for step in inside:
+        assert CREATE_CLUSTER not in above(plan, step.name), step.name
+    assert CREATE_CLUSTER not in above(plan, API_READY)
 
 
-def test_a_half_made_cluster_gets_all_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The load balancer, which publishes them, is made last: what is missing there is no wish."""
-    machine = Machine(tmp_path, monkeypatch, cluster={"servers": 3})
-    machine.make(agents=0)
-    machine.containers[0]["HostConfig"]["PortBindings"] = {}
-    machine.complete = False
-    machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
-    with pytest.raises(Exit):
-        bring(machine)
-    config = (tmp_path / "state" / "openframe" / "clusters" / "openframe-dev" / "k3d.yaml").read_text()
-    assert "127.0.0.1:80:80" in config
-    assert "127.0.0.1:443:443" in config
+@pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
+def test_what_is_put_into_a_cluster_waits_for_its_api(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    for step in plan:
+        if step.task in NEEDS_CLUSTER and not step.name.startswith(OUTSIDE):
+            assert API_READY in above(plan, step.name), step.name
 
 
-# -- a cluster that is stopped ---------------------------------------------------------------------
+@pytest.mark.parametrize("presence", EVERY)
+def test_images_caches_and_charts_wait_for_nothing_of_the_cluster(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    tasks = {step.name: step.task for step in plan}
+    fetched = [name for name in tasks if name.startswith(OUTSIDE)]
+    assert len(fetched) == 3
+    for name in [*fetched, *(name for name, task in tasks.items() if task in ("prepull", "registry"))]:
+        assert {tasks[each] for each in above(plan, name)} <= {"prepull", "registry", "helm"}, name
 
 
-@pytest.fixture
-def stopped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """One that was launched, and stopped; its kubelets report as soon as they are asked."""
-    bring(machine)
-    machine.containers.clear()
-    machine.make(running=False)
-    machine.programs.calls.clear()
-    report(machine)
-    return machine
+def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path: Path) -> None:
+    chosen = settings(images=["redis:7", "rancher/k3s:v1.32.3-k3s1"])
+    plan = steps(facts(tmp_path, settings=chosen))
+    before = above(plan, CREATE_CLUSTER)
+    assert before == {
+        "prepull: rancher/k3s:v1.32.3-k3s1",  # though the user names it too
+        "prepull: ghcr.io/k3d-io/k3d-tools:5.9.0",
+        "prepull: docker.io/library/registry:2",
+        *registries(plan),
+    }
+    assert "prepull: redis:7" in acting(plan)
+    assert above(plan, ANSWER) == before
 
 
-def report(machine: Machine) -> None:
-    for each in machine.containers:
-        name = each["Name"].lstrip("/")
-        machine.api.put(obj("Lease", name, "kube-node-lease", spec={"renewTime": "2026-11-25T02:09:00.000000Z"}))
+@pytest.mark.parametrize("presence", [*MAKING, Presence.STOPPED])
+def test_starting_and_making_come_after_the_registries(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    made = START_CLUSTER if presence is Presence.STOPPED else CREATE_CLUSTER
+    assert registries(plan)
+    assert registries(plan) <= above(plan, made)
 
 
-def test_a_stopped_cluster_is_started_and_then_looked_at(stopped: Machine) -> None:
-    stopped.api.remove(obj("Namespace", "platform"))
-    assert bring(stopped) == 0
-    assert [line.split(" --")[0] for line in stopped.acted] == ["k3d cluster start openframe-dev", "kubectl"]
-    states = stopped.states()
-    assert states["cluster: start"] == "ran"
-    assert states["health: nodes report again"] == "ran"
-    assert states["namespaces: apply"] == "ran"
-    assert states["health: nodes are ready"] == "skipped"
-    assert states["cluster: limits of servers"] == "skipped"
+def test_a_half_made_cluster_is_removed_first(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.INCOMPLETE))
+    for step in plan:
+        if (
+            step.task in ("cluster", *NEEDS_CLUSTER)
+            and step.name != REMOVE_INCOMPLETE
+            and not step.name.startswith(OUTSIDE)
+        ):
+            assert REMOVE_INCOMPLETE in above(plan, step.name), step.name
+    assert above(plan, REMOVE_INCOMPLETE) == frozenset()
 
 
-def test_its_record_is_one_of_both_plans(stopped: Machine) -> None:
-    stopped.api.remove(obj("Namespace", "platform"))
-    bring(stopped)
-    record = stopped.latest()
-    assert problems(record, SCHEMA) == []
-    names = [step["name"] for step in record["steps"]]
-    assert len(names) == len(set(names))
-    needs = {step["name"]: step["needs"] for step in record["steps"]}
-    assert needs["namespaces: apply"] == ["cluster: API ready"], "what the first plan did is a need of the second"
-    assert names.index("cluster: API ready") < names.index("namespaces: apply")
-    assert {"cluster: watch the nodes", "cluster: watch the nodes, again"} <= set(names), "nodes are watched throughout"
+@pytest.mark.parametrize("presence", EVERY)
+def test_limits_come_after_all_work_and_the_switch_after_everything(tmp_path: Path, presence: Presence) -> None:
+    plan = steps(given(tmp_path, presence))
+    acts = set(acting(plan)) - {WATCH}
+    limits = {name for name in acts if name.startswith("cluster: limits")}
+    assert len(limits) == 2
+    last = {kubeconfig.SWITCH, kubeconfig.MERGE}
+    work = {step.name for step in plan if step.task in ("cluster", *NEEDS_CLUSTER)} & acts - limits - last
+    for name in limits:
+        assert work <= above(plan, name)
+    assert acts - {kubeconfig.SWITCH} <= above(plan, kubeconfig.SWITCH)
+    assert above(plan, kubeconfig.MERGE) & acts <= above(plan, API_READY) | {API_READY}
 
 
-def test_the_users_kubeconfig_is_switched_only_when_all_is_well(
-    stopped: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("presence", EVERY)
+def test_the_guard_stands_from_the_nodes_first_moment_to_the_last_step_that_needs_them(
+    tmp_path: Path, presence: Presence
 ) -> None:
-    stopped.api.remove(obj("Namespace", "platform"))
-    config = tmp_path / ".kube" / "config"
-    config.write_text(config.read_text().replace("current-context: k3d-openframe-dev", "current-context: other"))
-    stopped.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Exit):
-        bring(stopped)
-    assert "current-context: other" in config.read_text()
-    assert stopped.states()["cluster: switch your kubeconfig to it"] == "aborted"
-    stopped.fails.clear()
-    bring(stopped)
-    assert "current-context: k3d-openframe-dev" in config.read_text()
+    plan = by_name(steps(given(tmp_path, presence)))
+    guard = plan[WATCH]
+    maker = {Presence.STOPPED: START_CLUSTER, Presence.RUNNING: CREATE_CLUSTER}.get(presence, CREATE_CLUSTER)
+    assert guard.needs == plan[maker].needs
+    work = {step.name for step in plan.values() if step.task in ("cluster", *NEEDS_CLUSTER)}
+    assert set(guard.until) == {name for name in work if plan[name].skip is None} - {WATCH}
+    assert not any(WATCH in step.needs for step in plan.values())
 
 
-def test_a_start_that_fails_is_told_and_recorded(stopped: Machine) -> None:
-    stopped.fails["k3d cluster start"] = Answer(code=1, err="Failed to start")
-    with pytest.raises(Exit) as caught:
-        bring(stopped)
-    assert caught.value.code == 1
-    assert stopped.latest()["outcome"] == "failed"
-    assert stopped.states()["cluster: start"] == "failed"
+def test_releases_by_their_needs(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.ABSENT))
+    before = above(plan, "helm: install app in platform")
+    assert {"helm: db in data ready", "secrets: apply", "manifests: quotas are counted"} <= before
+    assert "helm: fetch oci://ghcr.io/x/app 2.0.0" in before
+    assert "helm: install app in platform" not in above(plan, "helm: install db in data")
 
 
-# -- parts, records, and what is remembered --------------------------------------------------------
+def test_a_plan_asks_nobody(tmp_path: Path) -> None:
+    """Pure: from settings and facts that were read before."""
+    fake = FakePrograms(otherwise=Answer())
+    for presence in EVERY:
+        steps(given(tmp_path, presence, programs=fake))
+    assert fake.calls == []
 
 
-def test_cluster_alone_puts_nothing_in(machine: Machine) -> None:
-    assert call(cluster, machine.session("cluster")) == 0
-    assert "namespaces: apply" not in machine.states()
-    assert machine.states()["cluster: create"] == "ran"
-    assert not any(line.startswith("kubectl") for line in machine.acted)
+def test_on_somebody_elses_cluster_only_what_works_inside_it(tmp_path: Path) -> None:
+    made = given(tmp_path, Presence.RUNNING, engine="existing", host=None)
+    plan = by_name(steps(made, INSIDE))
+    assert {step.task for step in plan.values()} == set(NEEDS_CLUSTER)
+    assert health.NODES in plan
 
 
-@pytest.mark.parametrize(("task", "blocks"), [("up", 1), ("cluster", 0)])
-def test_only_a_whole_launch_is_in_the_benchmark_log(machine: Machine, task: str, blocks: int) -> None:
-    if task == "up":
-        bring(machine)
-    else:
-        call(cluster, machine.session("cluster"))
-    file = machine.folder / "openframe-logs" / "cluster_setup_benchmark.log"
-    text = file.read_text() if file.exists() else ""
-    assert text.count("Cluster setup completed in ") == blocks
-    assert text.count("  Agents: 2") == blocks
+def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> None:
+    plan = steps(given(tmp_path, Presence.ABSENT))
+    for name in ("app in platform", "db in data"):
+        fetch, find = (by_name(plan)[f"registry: {what} images of {name}"] for what in ("fetch", "find"))
+        assert find.name in fetch.needs
+        assert (find.kind, fetch.kind) == (None, "download")  # of downloads there are few at once
 
 
-def test_a_launch_that_fails_is_not_in_the_benchmark_log(machine: Machine) -> None:
-    machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
-    with pytest.raises(Exit):
-        bring(machine)
-    assert not (machine.folder / "openframe-logs" / "cluster_setup_benchmark.log").exists()
+# -- where something exists already ---------------------------------------------------------------------
 
 
-def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine) -> None:
-    bring(machine)
-    file = machine.session().paths.complete
-    assert file.read_text() == f"{machine.containers[0]['Id']}\n"
-    file.write_text("of an earlier cluster\n")
-    machine.programs.calls.clear()
-    bring(machine)
-    assert len(machine.programs.told("docker cp")) == 2, (
-        "its marker is asked for when facts are gathered, and after the run"
+def test_on_a_cluster_that_runs_nothing_is_made_or_started(tmp_path: Path) -> None:
+    plan = by_name(steps(given(tmp_path, Presence.RUNNING)))
+    assert plan[CREATE_CLUSTER].skip
+    assert plan[API_READY].skip == "the API answers"
+    assert not {START_CLUSTER, REMOVE_INCOMPLETE, MARK, ANSWER} & set(plan)
+
+
+def settled(folder: Path) -> Facts:
+    """A cluster in which everything is as configured."""
+    from tasks.clients.kubeconfig import merge, private, switch
+    from tasks.kube.objects import key
+
+    chosen = settings(helm={"releases": []}, registries={"caches": []}, secrets=[])
+    stands = cluster_state(
+        Presence.RUNNING,
+        node("server-0", nano_cpus=2_000_000_000, memory=2048 * 1024**2),
+        node("agent-0", nano_cpus=1_000_000_000, memory=1536 * 1024**2),
     )
-    machine.programs.calls.clear()
-    bring(machine)
-    assert machine.programs.told("docker cp") == []
+    text = "clusters: [{cluster: {server: x}}]\nusers: [{user: {client-key-data: S0VZ}}]\n"
+    entry = private(text, "openframe-dev", "https://127.0.0.1:6550")
+    merge(folder / ".kube" / "config", entry)
+    switch(folder / ".kube" / "config", "k3d-openframe-dev")
+    made = facts(
+        folder,
+        settings=chosen,
+        presence=Presence.RUNNING,
+        cluster=stands,
+        registries={PUSHED: there()},
+        releases=(),
+        live=live(nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""}),
+    )
+    made.paths.state.mkdir(parents=True, exist_ok=True)
+    made.paths.kubeconfig.write_text(entry, encoding="utf-8")
+    from tasks.run.desired import desired_objects
+
+    objects = {key(each): each for each in desired_objects(made, PARTS)}
+    alive = live(objects=objects, nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""})
+    return facts(
+        folder,
+        settings=chosen,
+        presence=Presence.RUNNING,
+        cluster=stands,
+        registries={PUSHED: there()},
+        releases=(),
+        live=alive,
+    )
 
 
-def test_on_an_existing_cluster_only_what_works_inside_it_is_done(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+def test_where_all_is_as_configured_nothing_acts(tmp_path: Path) -> None:
+    plan = steps(settled(tmp_path))
+    assert acting(plan) == []
+    assert WATCH not in by_name(plan)  # a plan that does nothing needs no guard
+    assert all(step.skip for step in plan)
+
+
+@pytest.mark.parametrize(
+    ("presence", "agents", "registries", "asked"),
+    [
+        (Presence.ABSENT, 1, {}, {"k3s", "tools", "registry", "redis"}),
+        (Presence.ABSENT, 1, {PUSHED: there()}, {"k3s", "tools", "redis"}),
+        (Presence.INCOMPLETE, 1, {PUSHED: there()}, {"k3s", "tools", "redis"}),
+        (Presence.RUNNING, 1, {PUSHED: there()}, {"redis"}),
+        (Presence.RUNNING, 1, {PUSHED: there(state=ContainerState.CREATED)}, {"redis", "registry"}),
+        (Presence.RUNNING, 2, {PUSHED: there()}, {"k3s", "tools", "redis"}),
+        (Presence.STOPPED, 1, {PUSHED: there()}, {"redis"}),
+        (Presence.STOPPED, 1, {}, {"redis", "registry"}),
+    ],
+)
+def test_only_images_that_something_asks_for(
+    tmp_path: Path, presence: Presence, agents: int, registries: dict[str, Any], asked: set[str]
 ) -> None:
-    machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
-    machine.api = DirectApi()
-    machine.api.put(obj("Node", "n", status={"conditions": [{"type": "Ready", "status": "True"}]}))
-    assert bring(machine, engine="existing", context="team") == 0
-    assert {step["task"] for step in machine.latest()["steps"]} == {"namespaces", "secrets", "manifests", "health"}
-    assert not any(line.startswith(("docker", "k3d")) for line in machine.programs.lines if "version" not in line)
-    assert machine.latest()["engine"] == "existing"
+    chosen = settings(registries={"caches": []}, images=["redis:7"])
+    shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=agents, concurrency=4)
+    plan = steps(facts(tmp_path, settings=chosen, presence=presence, shape=shape, registries=registries))
+    short = {"rancher/k3s": "k3s", "ghcr.io/k3d-io/k3d-tools": "tools", "docker.io/library/registry": "registry"}
+    pulled = {name.removeprefix("prepull: ").rsplit(":", 1)[0] for name in acting(plan) if name.startswith("prepull")}
+    assert {short.get(name, name) for name in pulled} == asked
+
+
+def test_more_agents_come_after_their_image_and_their_registries(tmp_path: Path) -> None:
+    shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=2, concurrency=4)
+    plan = steps(given(tmp_path, Presence.RUNNING, shape=shape))
+    before = above(plan, "cluster: add agent openframe-dev-agent-1")
+    assert {"prepull: rancher/k3s:v1.32.3-k3s1", "registry: push", API_READY} <= before

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.errors import PlanError
-from tasks.engine.graph import check, critical_path, longest_chain, reduced, remaining
+from tasks.engine.graph import check, critical_path, fitted, longest_chain, reduced, remaining
 from tasks.engine.step import Result, State, Step
 
 
@@ -55,3 +55,14 @@ def test_needs_that_others_imply_are_left_out() -> None:
     steps = [step("d", "a", "b", "c", "x"), step("c", "a", "b"), step("b", "a"), step("a"), step("x")]
     found = {each.name: each.needs for each in reduced(steps)}
     assert found == {"a": (), "b": ("a",), "c": ("b",), "d": ("c", "x"), "x": ()}
+
+
+def test_needs_of_other_plans_are_met_already() -> None:
+    guard = replace(step("w"), until=("c", "x"))
+    made = fitted([step("a", "gone"), step("b", "a", "a", "b", "gone"), step("c", "a", "b"), guard])
+    assert {each.name: (each.needs, each.until) for each in made} == {
+        "a": ((), ()),
+        "b": (("a",), ()),
+        "c": (("b",), ()),  # a follows from b
+        "w": ((), ("c",)),
+    }

@@ -23,7 +23,7 @@ from tasks.status import judge
 from tests import given
 from tests.given import launch
 from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached
-from tests.run.test_launch import choosers
+from tests.test_up import choosers
 
 DNS = deployment("coredns", "kube-system")
 LATE = deployment("metrics-server", "kube-system", ready=False)

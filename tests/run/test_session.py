@@ -15,12 +15,14 @@ from invoke.exceptions import Exit
 from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, Drifted, LaunchError, NoEngine, PlanError
 from tasks.core.redact import conceal
 from tasks.engine.step import Bounds, Context, Report, State, Step
-from tasks.run.session import Session, begin
+from tasks.facts.facts import Shape
+from tasks.host import fetching as fetching_module
+from tasks.run.session import Session, begin, bounds
 from tasks.run.task import Options
 from tests import given
 from tests.engine.schema import problems
 from tests.given import FakeSession
-from tests.programs import FakePrograms
+from tests.programs import Answer, FakePrograms
 
 SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
 WORK = Bounds(work=2)
@@ -282,3 +284,43 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
         pytest.fail("it went on")
     assert isinstance(made.fake, FakePrograms)
     assert made.fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "concurrency", "work", "helm"),
+    [({}, 4, 4, 4), ({"helm": 2}, 4, 4, 2), ({"helm": 9}, 4, 4, 4), ({}, 2, 2, 2)],
+)
+def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int) -> None:
+    shape = Shape(image="", agents=0, concurrency=concurrency)
+    found = bounds(given.facts(tmp_path, settings=given.settings(pool={"downloads": 5, **pool}), shape=shape))
+    assert (found.work, found.waits, dict(found.kinds)) == (work, 16, {"download": 5, "pull ahead": 5, "helm": helm})
+
+
+# -- programs that are missing --------------------------------------------------------------------------
+
+
+def fetching(monkeypatch: pytest.MonkeyPatch, skip: str | None) -> list[str]:
+    done: list[str] = []
+
+    def act(_context: object) -> None:
+        done.append("fetched")
+
+    monkeypatch.setattr(
+        fetching_module, "fetch_plan", lambda _session: [Step(name="t", task="tools", action=act, skip=skip)]
+    )
+    return done
+
+
+def test_without_an_engine_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = fetching(monkeypatch, None)
+    down = Answer(code=1, err="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+    with pytest.raises(NoEngine):
+        given.session(tmp_path, FakePrograms(answers={"docker info": down})).ensure_programs()
+    assert done == []
+
+
+def test_where_nothing_is_missing_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetching(monkeypatch, "it is there")
+    programs = FakePrograms()
+    given.session(tmp_path, programs).ensure_programs()
+    assert programs.lines == []

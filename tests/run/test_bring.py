@@ -1,0 +1,385 @@
+"""Whole launches on a stand-in engine: created, completed, started, recreated, refused, failed and rolled back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.exceptions import Exit
+
+from tasks.cluster import cluster
+from tasks.core.errors import BadInput, Drifted
+from tasks.core.lock import Held, held
+from tasks.engine.step import Report, Step
+from tasks.run import bring as module
+from tasks.up import up
+from tests import given
+from tests.engine.schema import problems
+from tests.given import call
+from tests.given_direct import DirectApi
+from tests.given_engine import OTHER, Machine
+from tests.given_live import obj
+from tests.programs import Answer
+
+SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def bring(machine: Machine, **options: Any) -> int:
+    recreate, rollback = options.pop("recreate", False), options.pop("rollback", False)
+    return call(up, machine.session(**options), recreate=recreate, rollback=rollback)
+
+
+def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
+    assert bring(machine) == 0
+    states = machine.states()
+    for name in (
+        "cluster: create",
+        "cluster: API ready",
+        "cluster: record it as complete",
+        "namespaces: apply",
+        "health: nodes are ready",
+        "health: system services",
+        "cluster: limits of servers",
+        "cluster: switch your kubeconfig to it",
+        "cluster: watch the nodes",
+    ):
+        assert states[name] == "ran", name
+    assert "failed" not in states.values()
+    assert problems(machine.latest(), SCHEMA) == []
+    assert [line.split(" --")[0] for line in machine.acted] == [
+        "k3d cluster create",
+        "kubectl",
+        "docker update",
+        "docker update",
+    ]
+
+
+def test_the_second_time_nothing_is_done(machine: Machine) -> None:
+    bring(machine)
+    machine.programs.calls.clear()
+    assert bring(machine) == 0
+    assert machine.acted == []
+    assert set(machine.states().values()) == {"skipped"}
+    assert machine.programs.told("docker events") == [], "a plan that does nothing needs no guard"
+
+
+def test_only_what_is_missing_goes_in(machine: Machine) -> None:
+    bring(machine)
+    machine.programs.calls.clear()
+    machine.api.remove(obj("Namespace", "platform"))
+    assert bring(machine) == 0
+    assert [line.split()[0] for line in machine.acted] == ["kubectl"]
+
+
+def test_drift_is_refused_with_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch, cluster={"servers": 3, "image": "rancher/k3s:v1.33.1-k3s1"})
+    machine.make(settings=given.settings(registries={"push": False, "caches": []}))
+    with pytest.raises(Drifted) as caught:
+        bring(machine)
+    assert caught.value.status == 5
+    assert "cluster.servers: 1 → 3" in caught.value.why
+    assert "cluster.image: rancher/k3s:v1.32.3-k3s1 → rancher/k3s:v1.33.1-k3s1" in caught.value.why
+    assert "--recreate" in caught.value.fix
+    assert machine.acted == []
+
+
+def test_recreate_removes_first_and_takes_what_is_configured_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, monkeypatch, cluster={"ports": {"http": 9090, "https": None}})
+    machine.make(settings=given.settings(registries={"push": False, "caches": []}))
+    old = [each["Id"] for each in machine.containers]
+    assert bring(machine, recreate=True) == 0
+    first, second = machine.acted[:2]
+    assert first.startswith("docker rm --force --volumes")
+    assert all(each in first for each in old)
+    assert second.startswith("k3d cluster create")
+    config = (tmp_path / "state" / "openframe" / "clusters" / "openframe-dev" / "k3d.yaml").read_text()
+    assert "127.0.0.1:9090:80" in config
+    assert "127.0.0.1:80:80" not in config
+    assert '"hostPort": "6550"' in config, "a port that the old nodes hold is free when they are gone"
+
+
+def test_recreate_of_nothing_is_a_launch(machine: Machine) -> None:
+    assert bring(machine, recreate=True) == 0
+    assert not any("docker rm" in line for line in machine.acted)
+    assert machine.states()["cluster: create"] == "ran"
+
+
+def test_a_creation_that_was_not_completed_is_removed_and_made_again(machine: Machine) -> None:
+    machine.make(agents=0)
+    machine.complete = False
+    half = machine.containers[0]["Id"]
+    assert bring(machine) == 0
+    assert machine.acted[0] == f"docker rm --force --volumes {half}"
+    assert machine.acted[1].startswith("k3d cluster create")
+
+
+def test_a_half_made_cluster_gets_all_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load balancer, which publishes them, is made last: what is missing there is no wish."""
+    machine = Machine(tmp_path, monkeypatch, cluster={"servers": 3})
+    machine.make(agents=0)
+    machine.containers[0]["HostConfig"]["PortBindings"] = {}
+    machine.complete = False
+    machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
+    with pytest.raises(Exit):
+        bring(machine)
+    config = (tmp_path / "state" / "openframe" / "clusters" / "openframe-dev" / "k3d.yaml").read_text()
+    assert "127.0.0.1:80:80" in config
+    assert "127.0.0.1:443:443" in config
+
+
+# -- a cluster that is stopped ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """One that was launched, and stopped; its kubelets report as soon as they are asked."""
+    bring(machine)
+    machine.containers.clear()
+    machine.make(running=False)
+    machine.programs.calls.clear()
+    report(machine)
+    return machine
+
+
+def report(machine: Machine) -> None:
+    for each in machine.containers:
+        name = each["Name"].lstrip("/")
+        machine.api.put(obj("Lease", name, "kube-node-lease", spec={"renewTime": "2026-11-25T02:09:00.000000Z"}))
+
+
+def test_a_stopped_cluster_is_started_and_then_looked_at(stopped: Machine) -> None:
+    stopped.api.remove(obj("Namespace", "platform"))
+    assert bring(stopped) == 0
+    assert [line.split(" --")[0] for line in stopped.acted] == ["k3d cluster start openframe-dev", "kubectl"]
+    states = stopped.states()
+    assert states["cluster: start"] == "ran"
+    assert states["health: nodes report again"] == "ran"
+    assert states["namespaces: apply"] == "ran"
+    assert states["health: nodes are ready"] == "skipped"
+    assert states["cluster: limits of servers"] == "skipped"
+
+
+def test_its_record_is_one_of_both_plans(stopped: Machine) -> None:
+    stopped.api.remove(obj("Namespace", "platform"))
+    bring(stopped)
+    record = stopped.latest()
+    assert problems(record, SCHEMA) == []
+    names = [step["name"] for step in record["steps"]]
+    assert len(names) == len(set(names))
+    needs = {step["name"]: step["needs"] for step in record["steps"]}
+    assert needs["namespaces: apply"] == ["cluster: API ready"], "what the first plan did is a need of the second"
+    assert names.index("cluster: API ready") < names.index("namespaces: apply")
+    assert {"cluster: watch the nodes", "cluster: watch the nodes, again"} <= set(names), "nodes are watched throughout"
+
+
+def test_the_users_kubeconfig_is_switched_only_when_all_is_well(
+    stopped: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped.api.remove(obj("Namespace", "platform"))
+    config = tmp_path / ".kube" / "config"
+    config.write_text(config.read_text().replace("current-context: k3d-openframe-dev", "current-context: other"))
+    stopped.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
+    with pytest.raises(Exit):
+        bring(stopped)
+    assert "current-context: other" in config.read_text()
+    assert stopped.states()["cluster: switch your kubeconfig to it"] == "aborted"
+    stopped.fails.clear()
+    bring(stopped)
+    assert "current-context: k3d-openframe-dev" in config.read_text()
+
+
+def test_a_start_that_fails_is_told_and_recorded(stopped: Machine) -> None:
+    stopped.fails["k3d cluster start"] = Answer(code=1, err="Failed to start")
+    with pytest.raises(Exit) as caught:
+        bring(stopped)
+    assert caught.value.code == 1
+    assert stopped.latest()["outcome"] == "failed"
+    assert stopped.states()["cluster: start"] == "failed"
+
+
+# -- parts, records, and what is remembered --------------------------------------------------------
+
+
+def test_cluster_alone_puts_nothing_in(machine: Machine) -> None:
+    assert call(cluster, machine.session("cluster")) == 0
+    assert "namespaces: apply" not in machine.states()
+    assert machine.states()["cluster: create"] == "ran"
+    assert not any(line.startswith("kubectl") for line in machine.acted)
+
+
+@pytest.mark.parametrize(("task", "blocks"), [("up", 1), ("cluster", 0)])
+def test_only_a_whole_launch_is_in_the_benchmark_log(machine: Machine, task: str, blocks: int) -> None:
+    if task == "up":
+        bring(machine)
+    else:
+        call(cluster, machine.session("cluster"))
+    file = machine.folder / "openframe-logs" / "cluster_setup_benchmark.log"
+    text = file.read_text() if file.exists() else ""
+    assert text.count("Cluster setup completed in ") == blocks
+    assert text.count("  Agents: 2") == blocks
+
+
+def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine) -> None:
+    bring(machine)
+    file = machine.session().paths.complete
+    assert file.read_text() == f"{machine.containers[0]['Id']}\n"
+    file.write_text("of an earlier cluster\n")
+    machine.programs.calls.clear()
+    bring(machine)
+    assert len(machine.programs.told("docker cp")) == 2, (
+        "its marker is asked for when facts are gathered, and after the run"
+    )
+    machine.programs.calls.clear()
+    bring(machine)
+    assert machine.programs.told("docker cp") == []
+
+
+def test_on_an_existing_cluster_only_what_works_inside_it_is_done(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
+    machine.api = DirectApi()
+    machine.api.put(obj("Node", "n", status={"conditions": [{"type": "Ready", "status": "True"}]}))
+    assert bring(machine, engine="existing", context="team") == 0
+    assert {step["task"] for step in machine.latest()["steps"]} == {"namespaces", "secrets", "manifests", "health"}
+    assert not any(line.startswith(("docker", "k3d")) for line in machine.programs.lines if "version" not in line)
+    assert machine.latest()["engine"] == "existing"
+
+
+# -- launches that fail, or are refused: what stays, what goes, what the next one finds ----------------
+
+
+def test_a_failure_leaves_the_cluster_and_the_next_run_goes_on(machine: Machine) -> None:
+    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
+    with pytest.raises(Exit) as caught:
+        bring(machine)
+    assert caught.value.code == 1
+    assert machine.states()["namespaces: apply"] == "failed"
+    assert len(machine.containers) == 3
+    machine.fails.clear()
+    machine.complete = True
+    machine.programs.calls.clear()
+    assert bring(machine) == 0
+    assert not any(line.startswith("k3d") for line in machine.acted)
+
+
+def test_rollback_removes_what_this_run_made(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
+    with pytest.raises(Exit):
+        bring(machine, rollback=True)
+    assert machine.containers == []
+    assert not (machine.folder / "state" / "openframe" / "clusters" / "openframe-dev").exists()
+    assert "what this run made is removed" in capsys.readouterr().err
+
+
+def test_rollback_removes_a_half_made_cluster_that_was_made_again(machine: Machine) -> None:
+    machine.make(agents=0)
+    machine.complete = False
+    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
+    with pytest.raises(Exit):
+        bring(machine, rollback=True)
+    assert machine.containers == []
+
+
+def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.make()
+    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
+    with pytest.raises(Exit):
+        bring(machine, rollback=True)
+    assert len(machine.containers) == 3
+    assert "was there before this run, so it stays" in capsys.readouterr().err
+
+
+def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.owner = OTHER  # k3d's stand-in makes nodes, and they are the other user's
+    machine.fails["docker cp"] = Answer(code=1, err="Error response from daemon: no")
+    with pytest.raises(Exit):
+        bring(machine, rollback=True)
+    assert "--rollback: the cluster 'openframe-dev' belongs to alice@laptop" in capsys.readouterr().err
+    assert machine.containers
+    assert not any(line.startswith("docker rm") for line in machine.acted)
+
+
+@pytest.mark.parametrize("recreate", [False, True])
+def test_a_cluster_of_another_user_is_neither_changed_nor_replaced(machine: Machine, recreate: bool) -> None:
+    machine.owner = OTHER
+    machine.make()
+    with pytest.raises(BadInput, match="belongs to alice@laptop"):
+        bring(machine, recreate=recreate)
+    assert machine.acted == []
+
+
+def test_rollback_leaves_registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch, registries={"caches": []})
+    machine.put_registries()
+    machine.fails["k3d cluster create"] = Answer(code=1, err="enough")
+    with pytest.raises(Exit):
+        bring(machine, rollback=True)
+    assert [each["Name"] for each in machine.containers] == ["/k3d-openframe-registry"]
+
+
+def test_rollback_that_fails_says_what_is_left(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.fails |= {"kubectl --kubeconfig": Answer(code=1, err="no"), "docker rm": Answer(code=1, err="busy")}
+    with pytest.raises(Exit):
+        bring(machine, rollback=True)
+    assert "--rollback: not removed: down: nodes" in capsys.readouterr().err
+
+
+def test_a_cluster_of_somebody_else_is_never_touched(machine: Machine) -> None:
+    machine.make(ours=False)
+    with pytest.raises(BadInput, match="that this project did not make"):
+        bring(machine)
+    assert machine.acted == []
+
+
+@pytest.mark.parametrize("option", ["recreate", "rollback"])
+def test_a_cluster_that_is_not_ours_to_make_is_not_made_again(machine: Machine, option: str) -> None:
+    with pytest.raises(BadInput, match=f"--{option} has no meaning with the engine existing"):
+        bring(machine, engine="existing", context="prod", **{option: True})
+    assert machine.programs.calls == []
+
+
+def test_a_second_run_fails_at_once_and_names_the_first(machine: Machine) -> None:
+    session = machine.session()
+    with held(session.lock, "down"), pytest.raises(Held, match="runs 'down'"):
+        bring(machine)
+    assert machine.programs.calls == []
+
+
+def test_checks_are_made_only_where_a_cluster_is_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr("tasks.checks.examine.problems", lambda _found: seen.append("checked"))
+    bring(machine)
+    assert seen == ["checked"]
+    bring(machine)
+    assert seen == ["checked"]
+
+
+def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def fetch(_context: object) -> Report:
+        order.append("fetched")
+        return Report()
+
+    monkeypatch.setattr(
+        "tasks.host.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
+    )
+
+    def gathered(*_: object) -> None:
+        order.append("gathered")
+        raise Exit(code=7)
+
+    monkeypatch.setattr(module, "gather", gathered)
+    with pytest.raises(Exit):
+        bring(machine)
+    assert order == ["fetched", "gathered"]
