@@ -59,7 +59,7 @@ class Live:
     """What of the launch uses optional components; read only where one of those is not ready."""
 
 
-def look(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
+def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
     """Read the desired objects, and the releases of these namespaces and names with all that they hold.
 
     By release: whether its Jobs are waited for until they are done.

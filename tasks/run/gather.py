@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.clients import docker, helm, k3d, kubectl
 from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError
@@ -30,11 +30,13 @@ from tasks.kube.objects import display, key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
 from tasks.process.command import CommandFailed, Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
-from tasks.run.session import Session
 from tasks.settings.derived import host_images, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import NEEDS_CLUSTER
+
+if TYPE_CHECKING:
+    from tasks.run.session import Session
 
 _CONCURRENT = 6
 _API_START = 10.0
@@ -253,7 +255,7 @@ def _flattened(programs: Programs, context: str) -> str:
 
 def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
-    from tasks.facts.objects import look
+    from tasks.facts.objects import read_live
     from tasks.kube.client import Patient
     from tasks.kube.wait import NotInTime, api_ready
 
@@ -266,7 +268,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
         except NotInTime:
             raise _silent(facts) from None
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
-    return replace(facts, live=look(Patient(facts.api()), desired_keys(facts, parts), by_release))
+    return replace(facts, live=read_live(Patient(facts.api()), desired_keys(facts, parts), by_release))
 
 
 def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:

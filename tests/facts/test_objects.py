@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tasks.facts.objects import concurrently, kinds, look
+from tasks.facts.objects import concurrently, kinds, read_live
 from tasks.kube.client import ApiError
 from tasks.kube.objects import Key
 from tests.given_live import FakeApi, deployment, job, manifest, node, obj, stored
@@ -18,12 +18,12 @@ DNS = deployment("coredns", "kube-system")
 
 def test_wanted_objects_are_found_or_known_to_be_missing() -> None:
     keys = [Key("v1", "Namespace", None, "shop"), Key("v1", "ConfigMap", "shop", "m"), Key("x/v1", "Odd", None, "o")]
-    found = look(FakeApi(SPACE), keys, {}).objects
+    found = read_live(FakeApi(SPACE), keys, {}).objects
     assert list(found.values()) == [SPACE, None, None]
 
 
 def test_nodes_are_told_apart_by_readiness_and_by_address() -> None:
-    found = look(FakeApi(node("b"), node("a"), node("c", ready=False, address="10.1.2.3")), [], {})
+    found = read_live(FakeApi(node("b"), node("a"), node("c", ready=False, address="10.1.2.3")), [], {})
     assert found.nodes == ("a", "b")
     assert found.nodes_unready == ("c",)
     assert {"172.18.0.2/32", "10.1.2.3/32", "10.42.0.0/31"} == set(found.node_blocks)
@@ -31,14 +31,14 @@ def test_nodes_are_told_apart_by_readiness_and_by_address() -> None:
 
 def test_endpoints_that_fail_are_told_and_those_that_answer() -> None:
     api = FakeApi(answers={"/healthz/etcd": (500, "[-]etcd failed: x"), "/apis": (404, "")})
-    found = look(api, [], {})
+    found = read_live(api, [], {})
     assert found.failing == ("/healthz/etcd: etcd",)
     assert found.served[:3] == ("/api", "/healthz", "/readyz")
 
 
 def test_system_workloads_and_the_jobs_that_install_more() -> None:
     api = FakeApi(DNS, job("helm-install-traefik", done=False), job("backup", done=False), deployment("web", "default"))
-    assert look(api, [], {}).system == {"deployment/coredns": "", "job/helm-install-traefik": "it is not done"}
+    assert read_live(api, [], {}).system == {"deployment/coredns": "", "job/helm-install-traefik": "it is not done"}
 
 
 def test_of_a_release_its_missing_objects_and_late_workloads_are_told() -> None:
@@ -46,7 +46,7 @@ def test_of_a_release_its_missing_objects_and_late_workloads_are_told() -> None:
     kept = stored(
         name="web", namespace="shop", manifest=manifest(late, there, obj("ConfigMap", "c"), deployment("x", "shop"))
     )
-    found = look(FakeApi(kept, late, there), [], {("shop", "web"): False})
+    found = read_live(FakeApi(kept, late, there), [], {("shop", "web"): False})
     assert set(found.gone["shop", "web"]) == {
         Key("v1", "ConfigMap", "shop", "c"),
         Key("apps/v1", "Deployment", "shop", "x"),
@@ -58,18 +58,18 @@ def test_of_a_release_its_missing_objects_and_late_workloads_are_told() -> None:
 def test_a_job_at_work_is_late_only_where_its_release_waits_for_jobs(waits: bool, told: tuple[str, ...]) -> None:
     seed = {**job("seed", "shop", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}
     api = FakeApi(stored(name="web", namespace="shop", manifest=manifest(seed)), seed)
-    assert look(api, [], {("shop", "web"): waits}).unready.get(("shop", "web"), ()) == told
+    assert read_live(api, [], {("shop", "web"): waits}).unready.get(("shop", "web"), ()) == told
 
 
 def test_daemons_are_not_ready_before_the_node_that_is_to_run_them() -> None:
     daemons = obj("DaemonSet", "agent", "kube-system", spec={}, status={"desiredNumberScheduled": 0})
-    said = look(FakeApi(daemons, node("a", ready=False)), [], {}).system
+    said = read_live(FakeApi(daemons, node("a", ready=False)), [], {}).system
     assert said == {"daemonset/agent": "node a is to run it, and is not ready yet"}
 
 
 def test_a_release_that_is_whole_has_nothing_to_tell() -> None:
     web = deployment("web", "shop")
-    found = look(
+    found = read_live(
         FakeApi(stored(name="web", namespace="shop", manifest=manifest(web)), web), [], {("shop", "web"): False}
     )
     assert (found.gone, found.unready) == ({}, {})
@@ -77,7 +77,7 @@ def test_a_release_that_is_whole_has_nothing_to_tell() -> None:
 
 def test_releases_of_others_are_known_but_not_looked_into() -> None:
     api = FakeApi(stored(name="other", namespace="shop", manifest=manifest(obj("Service", "s"), obj("Service", "t"))))
-    found = look(api, [], {("shop", "web"): False})
+    found = read_live(api, [], {("shop", "web"): False})
     assert list(found.releases) == [("shop", "other")]
     assert found.gone == {}
     assert not any("services" in path for path in api.asked)
@@ -85,7 +85,7 @@ def test_releases_of_others_are_known_but_not_looked_into() -> None:
 
 def test_an_api_that_refuses_is_an_error() -> None:
     with pytest.raises(ApiError, match="no rights"):
-        look(FakeApi(answers={"/api/v1/nodes": ApiError(403, "no rights")}), [], {})
+        read_live(FakeApi(answers={"/api/v1/nodes": ApiError(403, "no rights")}), [], {})
 
 
 def test_after_an_error_nobody_waits_for_other_questions() -> None:
