@@ -15,8 +15,7 @@ from tasks.clients import kubectl
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
-from tasks.kube.drift import decoded
-from tasks.kube.objects import Key, fill, finish, is_secret, key, opened, refused
+from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
 from tasks.process.command import CommandFailed, Programs
 from tasks.settings.schema import Settings
 

@@ -1,241 +1,38 @@
-"""Whether an object in the cluster is as wanted; if not, which fields differ, never their values."""
+"""Whether an object in the cluster is as configured, and which fields other managers hold: by `managedFields`.
+
+The API server records which manager has set a field, and takes the field from every manager as soon as another one
+changes or removes its value, whichever way that is done (Kubernetes: "Server-Side Apply"). So an object that carries
+the fingerprint of the desired one, and of which this project still holds each desired field, is as it was applied,
+whatever a kind's defaults, normalised quantities and merged lists look like. Only other fields are compared by value.
+Names of fields are reported, never values: they may be secret.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import copy
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.units import quantity
-from tasks.kube.objects import FINGERPRINT, is_secret
+from tasks.kube.objects import FINGERPRINT, decoded, is_secret
 
+Item = Mapping[str, Any]
 Path = tuple[str | int, ...]
 """Names of fields and numbers of items, from the top."""
-
-_ATOMIC = frozenset({"ingress", "egress", "from", "to", "rules", "subjects", "limits"})
-"""Lists that server-side apply replaces whole: an item more is a change, and applying again takes it away.
-
-In others it would stay: it is admission's, or someone else's (Kubernetes: server-side apply, merge strategy).
-"""
-_WEBHOOKS = ("webhooks.rules", "webhooks.objectSelector")
-WHOLE: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): _WEBHOOKS,
-    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): _WEBHOOKS,
-    ("apps/v1", "DaemonSet"): ("spec.template.spec.nodeSelector",),
-    ("apps/v1", "Deployment"): ("spec.template.spec.nodeSelector",),
-    ("apps/v1", "ReplicaSet"): ("spec.template.spec.nodeSelector",),
-    ("apps/v1", "StatefulSet"): ("spec.template.spec.nodeSelector",),
-    ("batch/v1", "CronJob"): ("spec.jobTemplate.spec.template.spec.nodeSelector",),
-    ("networking.k8s.io/v1", "Ingress"): ("spec.rules",),
-    ("networking.k8s.io/v1", "NetworkPolicy"): ("spec.podSelector", "spec.ingress", "spec.egress"),
-    ("policy/v1", "PodDisruptionBudget"): ("spec.selector",),
-    ("rbac.authorization.k8s.io/v1", "ClusterRole"): ("rules", "aggregationRule.clusterRoleSelectors"),
-    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): ("subjects",),
-    ("rbac.authorization.k8s.io/v1", "Role"): ("rules",),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("subjects",),
-    ("v1", "LimitRange"): ("spec.limits",),
-    ("v1", "Service"): ("spec.selector",),
-}
-"""Fields of a kind (apiVersion, kind) that server-side apply replaces whole, down to the last value: what was added
-anywhere within is a change, and applying again takes it away. Only of kinds whose defaults are known here; elsewhere
-a server may have filled in what it likes.
-
-Left out: selectors that nobody can change (of workloads, jobs, claims), a Pod's nodeSelector, to which admission adds,
-and a webhook's namespaceSelector, to which a managed cluster does (Azure/AKS#1771).
-Source: k8s.io/api, `structType`, `mapType` and `listType=atomic`, the same since 0.30 at least.
-"""
-_MAPS = frozenset(
-    {"matchLabels", "nodeSelector", "selector", "default", "defaultRequest", "max", "min", "maxLimitRequestRatio"}
-)
-"""Mappings within `WHOLE`: an empty one says as much as none, an empty text in one counts. With structures it is the
-other way round: `namespaceSelector: {}` is every namespace, none is the policy's own."""
-_AMOUNTS = _MAPS - {"matchLabels", "nodeSelector", "selector"} | {"requests", "limits", "hard", "capacity", "podFixed"}
-"""Mappings whose values are quantities."""
-_AMOUNT = frozenset({"sizeLimit", "divisor", "averageValue"})
-_LITERAL = frozenset(
-    {"metadata", "labels", "annotations", "matchLabels", "nodeSelector", "selector", "data", "parameters"}
-)
-"""Below these a text is a text, though it may look like a quantity."""
-_IDENTITY = ("name", "key", "ip", "mountPath", "containerPort", "port", "type")
-"""What tells the items of a list apart: the first of these that an item has."""
-
-
-def differences(
-    wanted: Mapping[str, Any], live: Mapping[str, Any], path: Path = (), whole: Collection[str] = ()
-) -> list[str]:
-    """Fields of `wanted` that `live` has not, or has otherwise, as `spec.ports[0].port`. Empty: it is contained.
-
-    Contained too are a field without a value that was left out, a quantity in another spelling, base64
-    with other line breaks, mappings with more fields, and lists with other items between ours; but below the
-    fields in `whole` (see `WHOLE`) only what the API server fills in.
-    """
-    return [each for name, value in wanted.items() for each in _value(value, live.get(name), (*path, name), whole)]
-
-
-def shown(path: Path) -> str:
-    """A path as text."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-
-
-def _value(wanted: Any, live: Any, path: Path, whole: Collection[str]) -> list[str]:  # noqa: ANN401
-    if wanted is None:
-        return []
-    if _field(path) in whole:
-        # at the top of these, none and an empty one are the same
-        return _exact(wanted, type(wanted)() if live is None else live, path)
-    if live is None and _says_nothing(wanted):
-        return []
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        return differences(wanted, live, path, whole)
-    if isinstance(wanted, list) and isinstance(live, list):
-        return _list(wanted, live, path, whole)
-    return [] if _equal(wanted, live, path) else [shown(path)]
-
-
-def _field(path: Path) -> str:
-    """Where a path is in its kind, whatever the number of an item: `webhooks.rules`."""
-    return ".".join(part for part in path if isinstance(part, str))
-
-
-def _exact(wanted: Any, live: Any, path: Path) -> list[str]:  # noqa: ANN401
-    """A field or item more is a difference, and an empty structure is not an absent one."""
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        ours, theirs = _said(wanted, path), _said(live, path)
-        return [each for name in {**ours, **theirs} for each in _exact(ours.get(name), theirs.get(name), (*path, name))]
-    items = isinstance(wanted, list) and isinstance(live, list) and any(isinstance(item, dict) for item in wanted)
-    if not items or len(wanted) != len(live):
-        return [] if _equal(wanted, live, path) else [shown(path)]
-    complete = _DEFAULTS.get(_field(path), dict)
-    pairs = [
-        (complete(ours) if isinstance(ours, dict) else ours, theirs) for ours, theirs in zip(wanted, live, strict=True)
-    ]
-    return [each for number, pair in enumerate(pairs) for each in _exact(*pair, (*path, number))]
-
-
-def _said(value: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Its fields, but for those that say as much as none."""
-    within = path[-1] in _MAPS
-
-    def speaks(name: str, inner: Any) -> bool:  # noqa: ANN401
-        if isinstance(inner, dict):
-            return bool(inner) or name not in _MAPS
-        return inner not in (None, []) if within else bool(inner)
-
-    return {name: inner for name, inner in value.items() if speaks(name, inner)}
-
-
-def _says_nothing(value: Any) -> bool:  # noqa: ANN401
-    """The server leaves out "", 0, false and empty collections in many fields."""
-    return not value or (isinstance(value, dict) and all(_says_nothing(inner) for inner in value.values()))
-
-
-def _equal(wanted: Any, live: Any, path: Path) -> bool:  # noqa: ANN401
-    if isinstance(wanted, bool) or isinstance(live, bool):
-        return wanted is live
-    if wanted == live:
-        return True
-    *above, last = [part for part in path if isinstance(part, str)]
-    if above[-1:] == ["binaryData"]:
-        return _bytes(wanted) == _bytes(live)
-    amount = last in _AMOUNT or not _AMOUNTS.isdisjoint(above[-1:])
-    if not amount or not _LITERAL.isdisjoint(above):
-        return False
-    number = quantity(wanted)
-    return number is not None and number == quantity(live)
-
-
-def _list(wanted: list[Any], live: list[Any], path: Path, whole: Collection[str]) -> list[str]:
-    atomic = not _ATOMIC.isdisjoint(path)  # what is within an atomic list is atomic
-    if not wanted:
-        return [shown(path)] if atomic and live else []
-    if not any(isinstance(item, dict) for item in wanted):
-        # lists of texts are replaced whole too, but for finalizers: others add theirs
-        kept = [item for item in live if item in wanted] if path[-1] == "finalizers" else live
-        same = len(wanted) == len(kept) and all(
-            not _value(*pair, path, whole) for pair in zip(wanted, kept, strict=True)
-        )
-        return [] if same else [shown(path)]
-    if atomic:
-        if len(wanted) != len(live):
-            return [shown(path)]
-        pairs = enumerate(zip(wanted, live, strict=True))
-        return [each for number, pair in pairs for each in _value(*pair, (*path, number), whole)]
-    found: list[str] = []
-    start = 0
-    for number, item in enumerate(wanted):
-        where = (*path, number)
-        at = next((n for n in range(start, len(live)) if not _value(item, live[n], where, whole)), None)
-        if at is None:
-            near = _counterpart(item, live)
-            found += (_value(item, near, where, whole) if near is not None else []) or [shown(where)]
-        else:
-            start = at + 1
-    return found
-
-
-def _counterpart(item: Any, live: list[Any]) -> dict[str, Any] | None:  # noqa: ANN401
-    """The item of the same name, to say which of its fields differs."""
-    if not isinstance(item, dict):
-        return None
-    name = next((each for each in _IDENTITY if each in item), None)
-    return next((each for each in live if isinstance(each, dict) and name and each.get(name) == item[name]), None)
-
-
-def _bytes(value: Any) -> bytes | None:  # noqa: ANN401
-    if not isinstance(value, str):
-        return None
-    try:
-        return base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return value.encode()
-
-
-def _port(port: dict[str, Any]) -> dict[str, Any]:
-    """A NetworkPolicy's port (Kubernetes: SetDefaults_NetworkPolicyPort)."""
-    return {**port, "protocol": port.get("protocol") or "TCP"}
-
-
-def _limit(item: dict[str, Any]) -> dict[str, Any]:
-    """A LimitRange's item (Kubernetes: SetDefaults_LimitRangeItem)."""
-    if item.get("type") != "Container":
-        return item
-    given = {name: value for name, value in item.items() if isinstance(value, dict)}
-    default = {**given.get("max", {}), **given.get("default", {})}
-    request = {**given.get("min", {}), **default, **given.get("defaultRequest", {})}
-    return {**item, "default": default, "defaultRequest": request}
-
-
-def _subject(subject: dict[str, Any]) -> dict[str, Any]:
-    """Who a role is bound to (Kubernetes: SetDefaults_Subject)."""
-    group = "rbac.authorization.k8s.io" if subject.get("kind") in ("User", "Group") else None
-    return {**subject, "apiGroup": subject.get("apiGroup") or group}
-
-
-def _rule(rule: dict[str, Any]) -> dict[str, Any]:
-    """What a webhook is called for (Kubernetes: SetDefaults_Rule)."""
-    return {**rule, "scope": rule.get("scope") or "*"}
-
-
-_DEFAULTS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "spec.ingress.ports": _port,
-    "spec.egress.ports": _port,
-    "spec.limits": _limit,
-    "subjects": _subject,
-    "webhooks.rules": _rule,
-}
-"""What the API server fills in within `WHOLE`, by list of items."""
-
-
 MISSING = "missing"
 DELETED = "it is being deleted"
 _SHOWN = 3
-_COMPARED = ("labels", "annotations", "finalizers", "ownerReferences")
-"""What of metadata is ours to say."""
+"""Fields in a reason; the rest is counted."""
+_NOTES = 6
+"""Notes about one release or step; the rest is counted."""
+_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+"""What of metadata is configured."""
+_KEY_DEFAULTS = {"protocol": "TCP"}
+"""Of keys by which list items are told apart, the one that people leave out (Kubernetes: ports)."""
 _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps/v1", "DaemonSet"): ("spec.selector",),
     ("apps/v1", "Deployment"): ("spec.selector",),
@@ -248,116 +45,250 @@ _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 """By (apiVersion, kind): fields of which the API server refuses every change, whoever asks (Kubernetes: validation of
 updates). Others have such fields too; of those, the server's own message tells."""
+_EXTENDED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): ("namespaceSelector",),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): ("namespaceSelector",),
+    ("batch/v1", "Job"): ("nodeSelector", "tolerations"),
+    ("v1", "Pod"): ("nodeSelector", "tolerations"),
+}
+"""By (apiVersion, kind): fields that are replaced as a whole, and to which others add all the same. A managed cluster
+keeps webhooks from its own namespaces (Azure/AKS#1771); what queues pods says where they run, and then nobody may take
+that back."""
 _SEALED = {("v1", "ConfigMap"), ("v1", "Secret")}
 """Kinds whose values nobody can change once the cluster has them with `immutable: true`."""
 
 
-def same(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> str | None:
-    """None if the cluster has what is wanted, else why not: `missing`, or `changed:` and names of fields.
+def same(desired: Item, live: Item | None) -> str | None:
+    """None if the object is as configured, else why not: `missing`, or `changed:` and names of fields.
 
-    What the server or others have added is no change; what was set by us and differs is, even where the
-    fingerprint is still ours. Where applying again will be refused, the reason says what to do instead.
+    What the server, admission or other managers have added is no change. Where applying again will be refused, the
+    reason says what to do instead.
     """
     if live is None:
         return MISSING
     if live["metadata"].get("deletionTimestamp"):
         return DELETED
-    found = _secret(wanted, live) if is_secret(wanted) else _fields(wanted, live)
-    immutable = _immutable(found, wanted, live)
+    mark = _fingerprint(desired)
+    applied = mark is not None and mark == _fingerprint(live)
+    found = _secret(desired, live) if is_secret(desired) else _changed(desired, live, applied=applied)
+    immutable = _immutable(found, desired, live)
     if immutable:
         return f"changed: {_listed(immutable)}, which cannot be changed in place: delete it, then run again"
     if found:
         return f"changed: {_listed(found)}"
-    if _fingerprint(wanted) not in (None, _fingerprint(live)):
+    if mark is not None and not applied:
         return "changed: it was applied with other fields"
     return None
 
 
-def _listed(names: list[str]) -> str:
+def shown(path: Path) -> str:
+    """A path as text: `spec.ports[0].port`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def differences(desired: Item, live: Item) -> list[str]:
+    """Fields of `desired` that `live` has not, or has otherwise, whoever has set them."""
+    return [shown(path) for path in _Comparison(strict=True).fields(desired, live, None, _managed(live))]
+
+
+def _fingerprint(obj: Item) -> str | None:
+    text: str | None = (obj["metadata"].get("annotations") or {}).get(FINGERPRINT)
+    return text
+
+
+def _listed(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _immutable(found: list[str], wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
+def _immutable(found: Sequence[str], desired: Item, live: Item) -> list[str]:
     """Those of the fields that no update can change."""
-    kind = (wanted["apiVersion"], wanted["kind"])
+    kind = (desired["apiVersion"], desired["kind"])
     fields = _IMMUTABLE.get(kind, ())
     if kind in _SEALED and live.get("immutable"):
         fields += ("data", "binaryData", "immutable")
     return [name for name in found if any(f"{name}.".startswith((f"{field}.", f"{field}[")) for field in fields)]
 
 
-def _fingerprint(obj: Mapping[str, Any]) -> str | None:
-    text: str | None = (obj["metadata"].get("annotations") or {}).get(FINGERPRINT)
-    return text
+def _changed(desired: Item, live: Item, *, applied: bool) -> list[str]:
+    """Fields that differ. `applied`: the live object was last applied as the desired one, so what is held is equal."""
+    body = {name: value for name, value in desired.items() if name not in ("apiVersion", "kind", "status")}
+    body["metadata"] = _metadata(desired)
+    if "aggregationRule" in body:
+        body.pop("rules", None)  # a controller fills them
+    extended = _EXTENDED.get((desired["apiVersion"], desired["kind"]), ())
+    schema, held = _managed(live), _managed(live, desired["apiVersion"]) if applied else None
+    strict = _Comparison(strict=True, extended=extended).fields(body, live, held, schema) if applied else []
+    if applied and not strict:
+        return []
+    return [shown(path) for path in _Comparison(strict=False).fields(body, live, held, schema) or strict]
 
 
-def _fields(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
-    ignored = {"apiVersion", "kind", "metadata", "status"}
-    if "aggregationRule" in wanted:
-        ignored.add("rules")  # a controller fills them
-    body = {name: value for name, value in wanted.items() if name not in ignored}
-    whole = WHOLE.get((wanted["apiVersion"], wanted["kind"]), ())
-    return _metadata(wanted, live) + differences(body, live, whole=whole)
-
-
-def _metadata(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
-    ours = {name: wanted["metadata"][name] for name in _COMPARED if wanted["metadata"].get(name)}
+def _metadata(desired: Item) -> dict[str, Any]:
+    ours = {name: desired["metadata"][name] for name in _METADATA if desired["metadata"].get(name)}
     if FINGERPRINT in ours.get("annotations", ()):
         ours["annotations"] = {name: text for name, text in ours["annotations"].items() if name != FINGERPRINT}
-    return differences(ours, live["metadata"], ("metadata",))
+    return ours
 
 
-def _secret(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
-    """By type and decoded values; a key of someone else beside ours is no change, one that we had set is."""
-    ours, theirs = decoded(wanted), decoded(live)
-    changed = {name for name, value in ours.items() if theirs.get(name) != value}
-    owned = _owned(live)
-    gone = {name for name in theirs if name not in ours and (owned is None or name in owned)}
-    other_type = (wanted.get("type") or "Opaque") != (live.get("type") or "Opaque")
-    said = wanted.get("immutable")
-    immutable = ["immutable"] if said is not None and bool(said) != bool(live.get("immutable")) else []
-    names = [f"data.{name}" for name in sorted(changed | gone)]
-    return ["type"] * other_type + _metadata(wanted, live) + immutable + names
+def _managed(live: Item, own: str | None = None) -> dict[str, Any] | None:
+    """The fields that somebody has set, as one tree of `FieldsV1`; None where the object does not say.
 
-
-def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
-    """A Secret's values; `stringData` wins over `data`, as the API server has it.
-
-    What is no base64 is taken as it stands: the server will refuse it.
+    `own`: only those that this project has set in that version of the API.
     """
-    found: dict[str, bytes] = {}
-    for name, value in _mapping(secret.get("data")).items():
-        text = str(value or "").encode()
-        try:
-            found[name] = base64.b64decode(b"".join(text.split()), validate=True)
-        except binascii.Error:
-            found[name] = text
-    found.update((name, str(value or "").encode()) for name, value in _mapping(secret.get("stringData")).items())
+    entries = live["metadata"].get("managedFields") or ()
+    if own is not None:
+        entries = [each for each in entries if each.get("manager") == FIELD_MANAGER and not each.get("subresource")]
+        entries = [each for each in entries if each.get("apiVersion", own) == own]
+    merged: dict[str, Any] = {}
+    for each in entries:
+        merged = _union(merged, each.get("fieldsV1") or {})
+    return merged or None
+
+
+def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {**one, **{name: _union(one.get(name, {}), inner) for name, inner in other.items()}}
+
+
+class _Comparison:
+    """Of desired fields with live ones.
+
+    Each method takes what is desired and live at a path, `held`: the fields there that need no comparison, and
+    `schema`: the fields there that anybody has set, which tells what the key of a list's items is, and what is
+    replaced as a whole. Both are trees of `FieldsV1`, of which a leaf is {}; None where nothing is known.
+
+    `strict`: the desired value was applied before as it is, so any other one is somebody's. Else a quantity may be
+    spelled otherwise, and within what is replaced as a whole there may be what the server fills in; so it may within
+    `extended` in any case.
+    """
+
+    def __init__(self, *, strict: bool, extended: Collection[str] = ()) -> None:
+        self._strict, self._extended = strict, extended
+
+    def fields(self, desired: Item, live: Item, held: Item | None, schema: Item | None, path: Path = ()) -> list[Path]:
+        return [
+            each
+            for name, value in desired.items()
+            for each in self._value(value, live.get(name), _part(held, name), _part(schema, name), (*path, name))
+        ]
+
+    def _value(self, desired: Any, live: Any, held: Item | None, schema: Item | None, path: Path) -> list[Path]:  # noqa: ANN401
+        if desired is None or held == {} or (live is None and _says_nothing(desired)):
+            return []
+        if path[-1] in self._extended:
+            schema = None
+        if self._strict and schema == {}:
+            return [] if self._equal(desired, live) else [path]
+        if isinstance(desired, dict) and isinstance(live, dict):
+            return self.fields(desired, live, held, schema, path)
+        if isinstance(desired, list) and isinstance(live, list):
+            return self._list(desired, live, held, schema, path)
+        return [] if self._equal(desired, live) else [path]
+
+    def _list(
+        self, desired: list[Any], live: list[Any], held: Item | None, schema: Item | None, path: Path
+    ) -> list[Path]:
+        if any(name.startswith("k:") for name in schema or ()):
+            return self._keyed(desired, live, held, schema, path)
+        if any(name.startswith("v:") for name in schema or ()):
+            return [] if [each for each in live if each in desired] == desired else [path]
+        pairs = list(zip(desired, live, strict=False))
+        if not any(isinstance(each, dict) for each in desired):
+            equal = len(desired) == len(live) and not any(self._value(*pair, None, None, path) for pair in pairs)
+            return [] if equal else [path]
+        if len(desired) != len(live):
+            return self._unordered(desired, live, path)
+        return [each for n, pair in enumerate(pairs) for each in self._value(*pair, None, schema, (*path, n))]
+
+    def _keyed(
+        self, desired: list[Any], live: list[Any], held: Item | None, schema: Item | None, path: Path
+    ) -> list[Path]:
+        """Each item is there, in this order; others may stand between them."""
+        names = next(json.loads(name[2:]) for name in schema or () if name.startswith("k:"))
+        found: list[Path] = []
+        last = -1
+        for number, item in enumerate(desired):
+            keys = {name: _key(item, name) for name in names}
+            at = _index(live, keys)
+            if at is None or at <= last:
+                found.append((*path, number))
+            else:
+                last = at
+                found += self._value(item, live[at], _item(held, keys), _item(schema, keys), (*path, number))
+        return found
+
+    def _unordered(self, desired: list[Any], live: list[Any], path: Path) -> list[Path]:
+        """Items of which nothing is known: each must be contained in one, in this order."""
+        found: list[Path] = []
+        start = 0
+        for number, item in enumerate(desired):
+            where = (*path, number)
+            at = next((n for n in range(start, len(live)) if not self._value(item, live[n], None, None, where)), None)
+            if at is None:
+                found.append(where)
+            else:
+                start = at + 1
+        return found
+
+    def _equal(self, desired: Any, live: Any) -> bool:  # noqa: ANN401
+        if isinstance(desired, bool) or isinstance(live, bool):
+            return desired is live
+        if desired == live:
+            return True
+        number = None if self._strict else quantity(desired)
+        return number is not None and number == quantity(live)
+
+
+def _part(node: Item | None, name: str) -> Item | None:
+    """A field's part of a tree; within what is replaced as a whole, all is."""
+    if node is None or node == {}:
+        return node
+    found: Item | None = node.get(f"f:{name}")
     return found
 
 
-def _owned(live: Mapping[str, Any]) -> set[str] | None:
-    """Keys of `data` that were applied by us; None where the object does not say who set its fields.
+def _item(node: Item | None, keys: Item) -> Item | None:
+    """The part of a tree of the item with these keys; within what is replaced as a whole, all is."""
+    if node is None or node == {}:
+        return node
+    return next((node[name] for name in node if name.startswith("k:") and json.loads(name[2:]) == keys), None)
 
-    Only those go away when they are no longer wanted: server-side apply leaves what others have set.
+
+def _key(item: Any, key: str) -> Any:  # noqa: ANN401
+    return item.get(key, _KEY_DEFAULTS.get(key)) if isinstance(item, dict) else None
+
+
+def _index(rows: Sequence[Any], keys: Item) -> int | None:
+    """Where the item with these keys is."""
+    return next((n for n, row in enumerate(rows) if all(_key(row, key) == value for key, value in keys.items())), None)
+
+
+def _says_nothing(value: Any) -> bool:  # noqa: ANN401
+    """The server leaves out "", 0, false and empty collections in many fields."""
+    return not value or (isinstance(value, dict) and all(_says_nothing(inner) for inner in value.values()))
+
+
+def _secret(desired: Item, live: Item) -> list[str]:
+    """By type and decoded values; a key of another manager is no change, one that this project had set is."""
+    ours, theirs = decoded(desired), decoded(live)
+    changed = {name for name, value in ours.items() if theirs.get(name) != value}
+    owned = _owned(live)
+    gone = {name for name in theirs if name not in ours and (owned is None or name in owned)}
+    other_type = (desired.get("type") or "Opaque") != (live.get("type") or "Opaque")
+    said = desired.get("immutable")
+    immutable = ["immutable"] if said is not None and bool(said) != bool(live.get("immutable")) else []
+    metadata = differences({"metadata": _metadata(desired)}, live)
+    return ["type"] * other_type + metadata + immutable + [f"data.{name}" for name in sorted(changed | gone)]
+
+
+def _owned(live: Item) -> set[str] | None:
+    """Keys of `data` that this project has applied; None where the object does not say who set its fields.
+
+    Only those go away when they are no longer configured: server-side apply leaves what others have set.
     """
-    entries = live["metadata"].get("managedFields")
-    if not entries:
+    if not live["metadata"].get("managedFields"):
         return None
-    fields = [_mapping(entry.get("fieldsV1")) for entry in entries if entry.get("manager") == FIELD_MANAGER]
-    return {name.removeprefix("f:") for each in fields for name in _mapping(each.get("f:data")) if name != "."}
-
-
-def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401
-    return value if isinstance(value, dict) else {}
-
-
-Item = Mapping[str, Any]
-_NOTES = 6
-"""Notes about one release or step; the rest is counted."""
-_KEY_DEFAULTS = {"protocol": "TCP"}
-"""Of keys by which list items are told apart, the one that people leave out (Kubernetes: ports)."""
+    return {name.removeprefix("f:") for name in ((_managed(live, "v1") or {}).get("f:data") or {}) if name != "."}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -445,14 +376,6 @@ def _contested(fields: Item, desired: Any, live: Any, path: Path) -> Iterator[tu
             yield from _contested(inner, mine, theirs, (*path, step))
         elif not inner and mine != theirs:
             yield (*path, step), theirs
-
-
-def _index(rows: Sequence[Any], keys: Item) -> int | None:
-    """Where the item with these keys is."""
-    for number, row in enumerate(rows):
-        if isinstance(row, Mapping) and all(row.get(key, _KEY_DEFAULTS.get(key)) == keys[key] for key in keys):
-            return number
-    return None
 
 
 def _as_stored(desired: Item) -> Item:

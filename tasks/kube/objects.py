@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import copy
 import json
 import re
@@ -89,6 +91,27 @@ def _checked(obj: Any, place: str) -> dict[str, Any]:  # noqa: ANN401
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise refused(place, f"metadata.{field} holds a value that is no text; put it in quotes")
     return obj
+
+
+def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
+    """A Secret's values; `stringData` wins over `data`, as the API server has it.
+
+    What is no base64 is taken as it stands: the server will refuse it.
+    """
+    found: dict[str, bytes] = {}
+    for name, value in _values(secret, "data").items():
+        text = str(value or "").encode()
+        try:
+            found[name] = base64.b64decode(b"".join(text.split()), validate=True)
+        except binascii.Error:
+            found[name] = text
+    found.update((name, str(value or "").encode()) for name, value in _values(secret, "stringData").items())
+    return found
+
+
+def _values(secret: Mapping[str, Any], field: str) -> dict[str, Any]:
+    found = secret.get(field)
+    return found if isinstance(found, dict) else {}
 
 
 def deletion_blockers(namespace: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tasks.rehearsal import admission, objects, workloads
 from tasks.rehearsal.admission import Refusal
 from tasks.rehearsal.times import stamp
@@ -152,22 +154,35 @@ def _sign(made: Object, before: Object | None, applied: Mapping[str, Object], no
             "apiVersion": made["apiVersion"],
             "time": stamp(now, 0),
             "fieldsType": "FieldsV1",
-            "fieldsV1": _fields({key: value for key, value in body.items() if key not in ("apiVersion", "kind")}),
+            "fieldsV1": _fields({key: body[key] for key in body if key not in ("apiVersion", "kind")}, made),
         }
         for manager, body in applied.items()
     ]
 
 
-def _fields(value: Any, name: str = "") -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    """The names of all that is set (Kubernetes: `FieldsV1`)."""
-    if isinstance(value, dict):
-        own = {key: each for key, each in value.items() if name != "metadata" or key not in ("name", "namespace")}
-        found = {f"f:{key}": _fields(each, key) for key, each in own.items()}
-        return {key: each for key, each in found.items() if each or key != "f:metadata"}
-    if isinstance(value, list) and name in _KEYS:
-        keys = [{key: each[key] for key in _KEYS[name] if key in each} for each in value if isinstance(each, dict)]
-        return {f"k:{str(key).replace(chr(39), chr(34))}": {} for key in keys}
-    return {}
+def _fields(value: Object, there: Object) -> Object:
+    """The names of all that is set and still has that value (Kubernetes: `FieldsV1`)."""
+    found: Object = {}
+    for key, each in value.items():
+        live = there.get(key)
+        if isinstance(each, dict) and each and isinstance(live, dict):
+            own = {
+                name: inner for name, inner in each.items() if key != "metadata" or name not in ("name", "namespace")
+            }
+            found |= {f"f:{key}": inner} if (inner := _fields(own, live)) else {}
+        elif isinstance(each, list) and key in _KEYS and isinstance(live, list):
+            items = [item for item in each if any(_contains(row, item) for row in live)]
+            keys = [{name: item[name] for name in _KEYS[key] if name in item} for item in items]
+            found |= {f"f:{key}": {f"k:{json.dumps(names)}": {} for names in keys}} if keys else {}
+        elif each == live:
+            found[f"f:{key}"] = {}
+    return found
+
+
+def _contains(there: Any, item: Any) -> bool:  # noqa: ANN401 - any JSON values
+    if isinstance(there, dict) and isinstance(item, dict):
+        return all(_contains(there.get(key), value) for key, value in item.items())
+    return bool(there == item)
 
 
 def _keep(world: World, made: Object, old: Record | None, applied: Mapping[str, Object]) -> Record:

@@ -15,8 +15,7 @@ from tasks.core.errors import BadInput
 from tasks.core.redact import redact
 from tasks.facts.secrets import Skipped, docker_config, secret_objects
 from tasks.kube.apply import stream
-from tasks.kube.drift import decoded
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY, decoded
 from tasks.settings.schema import Settings
 
 FILES = {
