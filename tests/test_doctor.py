@@ -167,7 +167,7 @@ def test_programs_are_fetched_and_the_document_stays_whole(
     assert document["fixed"] == [{"check": "k3d", "command": "make tools", "ran": True, "result": result}]
 
 
-def test_a_cluster_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_foreign_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lost = Answer(code=1, err='error: context "prod" does not exist')
     programs = FakePrograms(answers={**answers(), "kubectl --context": lost})
     code, document = look(session(tmp_path, programs, engine="existing", context="prod"), capsys)
@@ -207,17 +207,17 @@ def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("info", "told"),
+    ("info", "said"),
     [
         ({"CgroupVersion": "1"}, "cgroups: cgroup v1, which Kubernetes 1.35 refuses"),
         ({"ServerVersion": "19.03.1"}, "engine: Docker 19.03.1 is too old"),
     ],
 )
-def test_what_would_fail_is_told_before_it_begins(info: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_what_would_fail_is_reported_before_it_begins(info: dict[str, Any], said: str, tmp_path: Path) -> None:
     programs = FakePrograms(answers=answers(**info))
     with pytest.raises(Unfit) as caught:
         refuse_unfit(ready(tmp_path, programs), facts(programs, tmp_path))
-    assert caught.value.what.startswith(told)
+    assert caught.value.what.startswith(said)
     assert caught.value.fix
     assert caught.value.status == 1
 

@@ -16,7 +16,7 @@ from tasks.settings.k3s_arguments import value_of
 LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
 NO_CGROUP_V1 = 35
-"""From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless told otherwise (KEP-5573)."""
+"""From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless configured otherwise (KEP-5573)."""
 K3S_NEEDS = (("memory", "pids"), ("memory", "cpu", "cpuset", "pids"))
 """Controllers without which k3s ends at once, on cgroup v1 and v2 (k3s: `cgroups.Validate`, kubelet arguments)."""
 _UNFIT_STORAGE = {
@@ -66,11 +66,11 @@ def files(facts: HostFacts) -> Iterator[Finding]:
 
 def platform(facts: HostFacts) -> Iterator[Finding]:
     """Docker's variable for another platform than the engine's own."""
-    wish = facts.environ.get(DEFAULT_PLATFORM, "")
-    if facts.engine is None or not wish or fits(wish, facts.engine.platform):
+    chosen = facts.environ.get(DEFAULT_PLATFORM, "")
+    if facts.engine is None or not chosen or fits(chosen, facts.engine.platform):
         return
     yield warning(
-        f"{DEFAULT_PLATFORM} is {wish}, and the engine's platform is {facts.engine.platform}",
+        f"{DEFAULT_PLATFORM} is {chosen}, and the engine's platform is {facts.engine.platform}",
         why="k3s does not run under emulation, so nodes, registries and pulls of a launch leave the variable aside",
         fix=f"`unset {DEFAULT_PLATFORM}` if it is not for other work",
     )
@@ -109,7 +109,7 @@ def cgroups(facts: HostFacts) -> Iterator[Finding]:
 
 
 def storage(facts: HostFacts) -> Iterator[Finding]:
-    """Storage drivers on which k3s is known to have trouble."""
+    """Storage drivers on which k3s is known to fail or to be slow."""
     engine = facts.engine
     if engine is None:
         return
@@ -155,7 +155,7 @@ def owner(facts: HostFacts) -> Iterator[Finding]:
 
 
 def _allowed(facts: HostFacts) -> bool:
-    """Whether the kubelet is told to run on cgroup v1 all the same."""
+    """Whether the kubelet is configured to run on cgroup v1 all the same."""
     cluster = facts.settings.cluster
     given = value_of(cluster, "kubelet", "fail-cgroupv1") or ""
     return given.lower() in ("false", "f", "0") or cluster.kubelet_config.get("failCgroupV1") is False

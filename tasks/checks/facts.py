@@ -75,7 +75,7 @@ class HostFacts:
     bindable: bool | None = None
     """Ports can be published at the configured address."""
     taken: Mapping[int, str] | None = None
-    """Ports among the wishes and their fallbacks that somebody holds, and who."""
+    """Ports among the configured ones and their fallbacks that are in use, and by whom."""
     own: frozenset[int] = frozenset()
     """Ports that this cluster and the shared registries hold."""
     unresolved: Mapping[str, str] | None = None
@@ -90,7 +90,7 @@ class HostFacts:
     missing: tuple[str, ...] | None = None
     """Images of a launch that the engine does not have, the most important first."""
     other_owner: str = ""
-    """Who owns the cluster of this name, if it is somebody else; empty: nobody else, as far as its nodes tell."""
+    """The foreign owner of the cluster of this name; empty if there is none, as far as its nodes show."""
     cluster_exists: bool = False
     """Its nodes have their images."""
     context: Context | None = None

@@ -17,21 +17,21 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 def ports(facts: HostFacts) -> Iterator[Finding]:
-    """Each wish: free, our own, or held by whom, and what will be used instead."""
+    """Each configured port: free, our own, or held by whom, and what will be used instead."""
     if facts.taken is None:
         return
-    for purpose, wish, fallback in port_choices(facts.settings):
-        if wish in facts.own:
-            yield ok(f"{purpose} {wish}: ours already")
-        elif wish not in facts.taken:
-            yield ok(f"{purpose} {wish}: free")
+    for purpose, port, fallback in port_choices(facts.settings):
+        if port in facts.own:
+            yield ok(f"{purpose} {port}: ours already")
+        elif port not in facts.taken:
+            yield ok(f"{purpose} {port}: free")
         else:
             free = fallback is not None and (fallback not in facts.taken or fallback in facts.own)
             instead = str(fallback) if free else "any free port"
-            holder = facts.taken[wish]
+            holder = facts.taken[port]
             name = holder.removeprefix("the container ")
             yield warning(
-                f"{purpose} {wish} is held by {holder}; {instead} will be used",
+                f"{purpose} {port} is held by {holder}; {instead} will be used",
                 why="whoever expects the usual port will not find the cluster there",
                 fix=f"`docker stop {name}`" if name != holder else f"end {holder}, or choose another port",
             )
@@ -56,16 +56,16 @@ def low_ports(facts: HostFacts) -> Iterator[Finding]:
 
 def address(facts: HostFacts) -> Iterator[Finding]:
     """The address that ports are published at."""
-    wish = facts.settings.cluster.bind_address
+    bind = facts.settings.cluster.bind_address
     if facts.bindable is False:
         yield problem(
-            f"ports cannot be published at {wish}",
+            f"ports cannot be published at {bind}",
             why="it is no address of this machine",
             fix="IP=127.0.0.1, or IP=0.0.0.0 to be reached from other machines too",
         )
-    elif wish in _EVERYWHERE and facts.context is None:
+    elif bind in _EVERYWHERE and facts.context is None:
         yield ok(
-            f"ports are published at {wish}: other machines reach them, past the rules of most firewalls",
+            f"ports are published at {bind}: other machines reach them, past the rules of most firewalls",
         )
 
 

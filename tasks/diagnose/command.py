@@ -1,4 +1,4 @@
-"""Running a program in a step: its failure is told with the cause, where one is known."""
+"""Runs a program in a step; its failure names the cause, where one is known."""
 
 from __future__ import annotations
 

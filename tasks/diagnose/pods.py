@@ -246,7 +246,7 @@ def _disk_full() -> list[Rule]:
 
 
 def _end(text: str) -> str:
-    """The end of a chain of wrapped errors, where the cause stands."""
+    """The end of a chain of wrapped errors, where the cause is."""
     found = ""
     for each in reversed(short(text, 2000).split(": ")):
         found = f"{each}: {found}" if found else each

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.engine import answers, cgroups, files, forwarding, platform, storage, unpacking
+from tasks.checks.engine import answers, cgroups, files, forwarding, owner, platform, storage, unpacking
 from tasks.checks.facts import HostFacts, kubernetes_minor
 from tasks.core.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
@@ -158,7 +158,7 @@ def test_a_container_whose_engine_sees_none_of_its_files(seen: bool, found: list
 
 
 @pytest.mark.parametrize(
-    ("wish", "arch", "found"),
+    ("chosen", "arch", "found"),
     [
         (None, "x86_64", []),
         ("linux/amd64", "x86_64", []),
@@ -167,6 +167,12 @@ def test_a_container_whose_engine_sees_none_of_its_files(seen: bool, found: list
         ("linux/arm64/v8", "aarch64", []),
     ],
 )
-def test_a_platform_for_docker_that_is_not_the_engines_is_told(wish: str | None, arch: str, found: list[str]) -> None:
-    environ = {} if wish is None else {"DOCKER_DEFAULT_PLATFORM": wish}
+def test_a_platform_for_docker_that_is_not_the_engines(chosen: str | None, arch: str, found: list[str]) -> None:
+    environ = {} if chosen is None else {"DOCKER_DEFAULT_PLATFORM": chosen}
     assert levels(platform(replace(WELL, environ=environ, engine=engine(Architecture=arch)))) == found
+
+
+def test_a_cluster_of_this_name_that_another_user_owns() -> None:
+    found = one(owner(replace(WELL, other_owner="ann on laptop")))
+    assert (found.level.value, found.what) == ("problem", "the cluster 'openframe-dev' belongs to ann on laptop")
+    assert list(owner(WELL)) == []

@@ -32,7 +32,7 @@ def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: 
 
 
 @pytest.mark.parametrize(
-    ("have", "agents", "cluster", "level", "told"),
+    ("have", "agents", "cluster", "level", "said"),
     [
         (16 * GIB, 4, {}, "ok", "may use 8.0 GiB"),
         (6 * GIB, 4, {}, "ok", "may use 8.0 GiB"),
@@ -42,11 +42,11 @@ def test_cpus(ncpu: int, agents: int, cluster: dict[str, Any], level: str, fix: 
         (4 * GIB, 0, {"servers": 3}, "ok", "3 servers and 0 agents"),
     ],
 )
-def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, told: str) -> None:
+def test_memory(have: int, agents: int, cluster: dict[str, Any], level: str, said: str) -> None:
     facts = replace(WELL, engine=engine(MemTotal=have), agents=agents, settings=settings(**cluster))
     found = one(memory(facts))
     assert found.level.value == level
-    assert told in found.what
+    assert said in found.what
 
 
 def test_memory_says_how_many_agents_fit() -> None:
@@ -125,7 +125,7 @@ NEW = replace(WELL, missing=ALL)
 
 
 @pytest.mark.parametrize(
-    ("facts", "told"),
+    ("facts", "said"),
     [
         (NEW, "about 3.2 GiB: 3 images to pull, and those of 5 nodes and 1 release"),
         (replace(NEW, missing=()), "about 2.8 GiB: 0 images to pull"),
@@ -136,10 +136,10 @@ NEW = replace(WELL, missing=ALL)
         (replace(NEW, settings=settings(servers=3), agents=0), "those of 3 nodes"),
     ],
 )
-def test_images_to_come(facts: HostFacts, told: str) -> None:
+def test_images_to_come(facts: HostFacts, said: str) -> None:
     found = one(images(facts))
     assert found.level.value == "ok"
-    assert told in found.what
+    assert said in found.what
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_room_that_does_not_show(facts: HostFacts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rights", "tune", "level", "told"),
+    ("rights", "tune", "level", "said"),
     [
         (Rights(root=True, sudo=None), "auto", "ok", "you are root"),
         (Rights(root=False, sudo=True), "auto", "ok", "without a password"),
@@ -165,11 +165,11 @@ def test_room_that_does_not_show(facts: HostFacts) -> None:
         (Rights(root=False, sudo=False), "auto", "warning", "docker.tune is auto"),
     ],
 )
-def test_sudo(rights: Rights, tune: str, level: str, told: str) -> None:
+def test_sudo(rights: Rights, tune: str, level: str, said: str) -> None:
     facts = replace(WELL, rights=rights, settings=Settings.model_validate({"docker": {"tune": tune}}))
     found = one(sudo(facts))
     assert found.level.value == level
-    assert told in found.what
+    assert said in found.what
 
 
 def test_rights_that_were_not_asked_are_not_judged() -> None:

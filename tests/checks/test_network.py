@@ -29,14 +29,14 @@ from tests.facts.docker_info import ROOTLESS
 NGINX, OTHER = "nginx (process 812)", "the container k3d-other-serverlb"
 
 
-def told(taken: Mapping[int, str], own: frozenset[int] = frozenset()) -> dict[int, tuple[str, str]]:
-    """Level and text by wish."""
+def reported(taken: Mapping[int, str], own: frozenset[int] = frozenset()) -> dict[int, tuple[str, str]]:
+    """Level and text by port."""
     found = ports(replace(WELL, taken=taken, own=own))
     return {int(each.what.split()[1].rstrip(":")): (each.level.value, each.what) for each in found}
 
 
 def test_free_ports() -> None:
-    assert [text for _level, text in told({}).values()] == [
+    assert [text for _level, text in reported({}).values()] == [
         "http 80: free",
         "https 443: free",
         "API 6550: free",
@@ -44,8 +44,8 @@ def test_free_ports() -> None:
     ]
 
 
-def test_a_taken_port_is_told_with_its_holder_and_what_is_used_instead() -> None:
-    found = told({80: NGINX, 443: OTHER, 8443: NGINX, 5050: NGINX})
+def test_a_taken_port_is_reported_with_its_holder_and_what_is_used_instead() -> None:
+    found = reported({80: NGINX, 443: OTHER, 8443: NGINX, 5050: NGINX})
     assert found[80] == ("warning", f"http 80 is held by {NGINX}; 8080 will be used")
     assert found[443] == ("warning", f"https 443 is held by {OTHER}; any free port will be used")
     assert found[6550] == ("ok", "API 6550: free")
@@ -53,7 +53,7 @@ def test_a_taken_port_is_told_with_its_holder_and_what_is_used_instead() -> None
 
 
 def test_our_own_ports_are_not_taken() -> None:
-    found = told({80: "the container k3d-openframe-dev-server-0", 6550: OTHER}, frozenset({80}))
+    found = reported({80: "the container k3d-openframe-dev-server-0", 6550: OTHER}, frozenset({80}))
     assert found[80] == ("ok", "http 80: ours already")
     assert found[6550][0] == "warning"
 
@@ -65,7 +65,7 @@ def test_how_a_port_is_freed() -> None:
     assert all(each.remedy is None for each in by.values())
 
 
-def test_ports_that_are_not_published_are_no_wish() -> None:
+def test_ports_that_are_not_published_are_not_configured() -> None:
     bare = Settings.model_validate({"cluster": {"ports": {"http": None, "https": None}}, "registries": {"push": False}})
     assert port_choices(bare) == (("API", 6550, 6551),)
     assert list(ports(replace(WELL, taken=None))) == []

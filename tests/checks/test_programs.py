@@ -79,7 +79,7 @@ def test_the_window_of_a_helm(version: str | None, window: tuple[int, int] | Non
     assert helm_window(version) == window
 
 
-def test_a_cluster_of_somebody_else() -> None:
+def test_a_foreign_cluster() -> None:
     reached = replace(WELL, engine=None, context=Context(name="prod", version="v1.33.1"))
     assert one(context(reached)).level.value == "ok"
     lost = replace(reached, context=Context(name="prod", version=None, error='context "prod" does not exist'))

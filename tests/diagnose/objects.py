@@ -27,8 +27,8 @@ def pod(
         "status": {
             "phase": phase,
             "conditions": [
-                {"type": kind, "status": told[0], "reason": told[1], "message": told[2]}
-                for kind, told in (conditions or {}).items()
+                {"type": kind, "status": each[0], "reason": each[1], "message": each[2]}
+                for kind, each in (conditions or {}).items()
             ],
             "containerStatuses": list(statuses),
             "initContainerStatuses": list(init),

@@ -124,6 +124,14 @@ def test_containers_that_cannot_be_created(reason: str, message: str, cause: str
     assert "…" not in diagnosis.what + diagnosis.why
 
 
+def test_an_image_that_only_the_status_names() -> None:
+    status = pod(waiting("ErrImageNeverPull"))
+    status["spec"] = {}
+    assert found(status).what.endswith("does not have the image an image")
+    status["status"]["containerStatuses"][0]["image"] = "nope:1"
+    assert found(status).what.endswith("does not have the image nope:1")
+
+
 def _crashing(restarts: int, **last: Any) -> dict[str, Any]:
     message = "back-off 40s restarting failed container=app pod=app-1_web(0c1)"
     return pod(waiting("CrashLoopBackOff", message, restarts=restarts, last=last), phase="Running")

@@ -28,7 +28,7 @@ _GIVEN = {
 }
 """Parts of a message that `tasks.diagnose.pods` gives."""
 _BY_STATE = {"image-pull", "image-pulling", "out-of-memory", "crash", "pod-failed", "probe"}
-"""Told by fields of an object, not by a text: tested in test_pods.py and test_events.py."""
+"""Said by fields of an object, not by a text: tested in test_pods.py and test_events.py."""
 _ALL = [(file, rule) for file in _FILES for rule in rules(file)]
 _EXAMPLES = [
     pytest.param(file, rule, example, id=f"{file}-{rule.id}") for file, rule in _ALL for example in rule.examples
@@ -60,14 +60,14 @@ def test_an_example_finds_its_own_cause_and_no_earlier_one_takes_it(
         found = node_death("k3d-dev-agent-0", code, False, example["text"]).diagnosis
     else:
         found = explained(program, example["text"], code=code).diagnosis
-    told = f"{found.what}\n{found.why}\n{found.fix}"
-    assert (found.cause, found.transient) == (rule.id, rule.transient), told
+    said = f"{found.what}\n{found.why}\n{found.fix}"
+    assert (found.cause, found.transient) == (rule.id, rule.transient), said
     for part in example.get("says", ()):
-        assert part in told
-    assert "…" not in told.replace("(local-path, …)", "").replace("kubectl get …", "").replace(".apiserver, …", ""), (
-        told
+        assert part in said
+    assert "…" not in said.replace("(local-path, …)", "").replace("kubectl get …", "").replace(".apiserver, …", ""), (
+        said
     )
-    assert re.search(r"\{[a-z]+\}", told) is None, told
+    assert re.search(r"\{[a-z]+\}", said) is None, said
 
 
 def test_every_cause_has_an_example() -> None:
