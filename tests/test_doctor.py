@@ -14,33 +14,23 @@ from invoke.exceptions import Exit
 
 from tasks.checks.finding import Finding, Level, Remedy, Unfit
 from tasks.core.errors import BadInput, NoEngine
-from tasks.core.paths import ClusterPaths
 from tasks.doctor import doctor, mend
 from tasks.facts import host, ports
-from tasks.facts.backend import K3d
-from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.engine import Engine
-from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.facts import Facts, Shape
 from tasks.facts.host import Inotify, Rights
 from tasks.host import fetching
 from tasks.run.bring import refuse_unfit
-from tasks.settings.schema import Settings
-from tests.checks.session import HELM, INFO, K3D, KUBECTL, FakeSession, session
-from tests.given import call
+from tests.checks.given import ANSWERS, INFO
+from tests.given import FakeSession, call, session
+from tests.given import facts as launch_facts
 from tests.programs import Answer, FakePrograms
 
 DOWN = Answer(err="Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", code=1)
 
 
 def answers(**info: Any) -> dict[str, Answer]:
-    return {
-        "docker info": Answer(out=json.dumps({**INFO, **info})),
-        "docker ps": Answer(),
-        "k3d": Answer(out=K3D),
-        "kubectl": Answer(out=KUBECTL),
-        "helm": Answer(out=HELM),
-        "sudo": Answer(),
-    }
+    return {**ANSWERS, "docker info": Answer(out=json.dumps({**INFO, **info}))}
 
 
 @pytest.fixture(autouse=True)
@@ -176,21 +166,8 @@ def test_a_foreign_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert by_check(document)["context"]["level"] == "problem"
 
 
-def facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
-    given: dict[str, Any] = {
-        "settings": Settings(),
-        "root": tmp_path,
-        "environ": {},
-        "backend": K3d(),
-        "programs": programs,
-        "k3d_programs": programs,
-        "helm_programs": programs,
-        "paths": ClusterPaths(state=tmp_path, cache=tmp_path),
-        "cluster": ClusterState(name="openframe-dev", presence=Presence.ABSENT),
-        "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
-        "ports": Ports(http=80, https=443, api=6550),
-    }
-    return Facts(**{**given, **more})
+def facts(programs: FakePrograms, folder: Path) -> Facts:
+    return launch_facts(folder, programs, shape=Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4))
 
 
 def ready(tmp_path: Path, programs: FakePrograms) -> FakeSession:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from tasks.checks.facts import HostFacts
@@ -15,9 +15,19 @@ from tasks.facts.host import Disk, Inotify, Rights
 from tasks.facts.programs import Versions
 from tasks.settings.schema import Settings
 from tests.facts.docker_info import HERE, LINUX
+from tests.programs import Answer
 
-ROOT = Path(__file__).parents[2]
 GIB = 1024**3
+INFO: dict[str, Any] = {**LINUX, "CgroupVersion": "2", "NCPU": 8, "MemTotal": 16 * GIB, "Name": "elsewhere"}
+ANSWERS: Mapping[str, Answer] = {
+    "docker info": Answer(out=json.dumps(INFO)),
+    "docker ps": Answer(),
+    "k3d": Answer(out="k3d version v5.9.0\nk3s version v1.35.5-k3s1 (default)\n"),
+    "kubectl": Answer(out=json.dumps({"clientVersion": {"gitVersion": "v1.33.13"}})),
+    "helm": Answer(out="v4.1.4+g0b8d9b4\n"),
+    "sudo": Answer(),
+}
+"""Of the programs of a machine without any warning."""
 
 
 def settings(**cluster: Any) -> Settings:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks.checks.facts import Authorities, Context, HostFacts
 from tasks.checks.gather import brief, gather, gather_existing, server
 from tasks.core.errors import BadInput
-from tasks.core.paths import ClusterPaths
 from tasks.facts import ports
-from tasks.facts.backend import K3d
-from tasks.facts.cluster import ClusterState, Presence
-from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.facts import Ports, Shape
 from tasks.facts.owner import Owner
 from tasks.facts.programs import Versions
 from tasks.settings.schema import Settings
+from tests.checks.given import ANSWERS as WELL
 from tests.checks.given import engine
-from tests.checks.session import HELM, INFO, K3D, KUBECTL
+from tests.given import facts as launch_facts
 from tests.programs import Answer, FakePrograms
 
 OWN = "k3d.cluster=openframe-dev,openframe.cluster=openframe-dev,k3d.role=server"
@@ -32,7 +29,7 @@ def listed(*rows: tuple[str, str, str]) -> str:
 
 
 ANSWERS: dict[str, Answer] = {
-    "docker info": Answer(out=json.dumps(INFO)),
+    **WELL,
     "docker ps": Answer(
         out=listed(
             ("k3d-other-serverlb", "0.0.0.0:80->80/tcp", "k3d.cluster=other,openframe.cluster=other"),
@@ -41,10 +38,6 @@ ANSWERS: dict[str, Answer] = {
         )
     ),
     "docker image inspect": Answer(out='["rancher/k3s:v1.32.3-k3s1"][]"linux""amd64"\n', code=1),
-    "k3d": Answer(out=K3D),
-    "kubectl": Answer(out=KUBECTL),
-    "helm": Answer(out=HELM),
-    "sudo": Answer(),
 }
 
 
@@ -143,28 +136,13 @@ def test_an_existing_cluster_needs_no_engine(tmp_path: Path) -> None:
     assert not any(line.startswith(("docker", "sudo")) for line in programs.lines)
 
 
-def launch_facts(programs: FakePrograms, tmp_path: Path, **more: Any) -> Facts:
-    given: dict[str, Any] = {
-        "settings": Settings(),
-        "root": tmp_path,
-        "environ": {},
-        "backend": K3d(),
-        "programs": programs,
-        "k3d_programs": programs,
-        "helm_programs": programs,
-        "paths": ClusterPaths(state=tmp_path, cache=tmp_path),
-        "cluster": ClusterState(name="openframe-dev", presence=Presence.ABSENT),
-        "shape": Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4),
-        "ports": Ports(http=None, https=8443, api=6550),
-    }
-    return Facts(**{**given, **more})
-
-
-def test_before_a_launch_nobody_is_asked(tmp_path: Path) -> None:
+def test_before_a_launch_no_program_is_run(tmp_path: Path) -> None:
     programs = FakePrograms()
     host = engine(DockerRootDir=str(tmp_path))
     reported = Versions(k3d="v5.9.0", kubectl="v1.33.13")
-    facts = brief(launch_facts(programs, tmp_path), host, reported=reported, minimum={})
+    shape = Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4)
+    planned = launch_facts(tmp_path, programs, shape=shape, ports=Ports(http=None, https=8443, api=6550))
+    facts = brief(planned, host, reported=reported, minimum={})
     assert programs.asked == []
     assert facts.engine is host
     assert facts.versions is reported
