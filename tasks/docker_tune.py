@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
     from tasks.facts.registries import Registry
-    from tasks.host.change import Work
     from tasks.host.daemon_json import Wishes
+    from tasks.host.tune import Work
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
 
@@ -56,10 +56,10 @@ def first(plan_: Sequence[Step]) -> list[Step]:
 
 def unmirrored(facts: Facts) -> list[Step]:
     """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
-    from tasks.host import change as remembering
-    from tasks.host.change import Work
+    from tasks.host import tune as remembering
     from tasks.host.daemon import away, locate
     from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Wishes
+    from tasks.host.tune import Work
     from tasks.host.writer import NoRights, hands, reader
 
     host, look = facts.host, reader(facts.programs)
@@ -88,10 +88,10 @@ def _rehearsed(facts: Facts) -> bool:
 def _automatic(facts: Facts, host: Engine) -> list[Step]:
     from tasks.core.imageref import HUB
     from tasks.facts.registries import port_of
-    from tasks.host import change as remembering
-    from tasks.host.change import Work, plan, settled
+    from tasks.host import tune as remembering
     from tasks.host.daemon import away, elsewhere, locate
     from tasks.host.daemon_json import MIRRORS
+    from tasks.host.tune import Work, plan, settled
     from tasks.host.writer import hands, reader
 
     settings, look = facts.settings, reader(facts.programs)
@@ -129,8 +129,8 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
 
 def _tuning(session: Session) -> Step:
     from tasks.facts.engine import engine
-    from tasks.host.change import Work
     from tasks.host.daemon import away, elsewhere, locate
+    from tasks.host.tune import Work
     from tasks.host.writer import hands, reader
 
     settings: Settings = session.settings
@@ -153,9 +153,9 @@ def _undoing(session: Session) -> Step:
     """Where the memory is; with an engine that does not run, or elsewhere, in the usual places."""
     from tasks.core.lock import held
     from tasks.facts.engine import engine
-    from tasks.host import change as remembering
-    from tasks.host.change import Work
+    from tasks.host import tune as remembering
     from tasks.host.daemon import Place, away, known, locate
+    from tasks.host.tune import Work
     from tasks.host.tune import undo as give_back
     from tasks.host.writer import hands, reader
 
@@ -198,7 +198,7 @@ def _acting(work: Work, wishes: Callable[[], Wishes], lock: Path) -> Action:
 
 def _unless_untouched(action: Action) -> Action:
     """What was left as it is does not end a launch."""
-    from tasks.host.change import Untouched
+    from tasks.host.tune import Untouched
 
     def act(context: Context) -> Report | None:
         try:

@@ -108,7 +108,7 @@ def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
 
 def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
     """The steps of `up`, as far as the facts tell: programs that are missing first."""
-    from tasks.host.fetching import fetch_plan
+    from tasks.host.programs import fetch_plan
     from tasks.k3d import removal
     from tasks.k3d.ports import anew, choosers
 

@@ -1,34 +1,27 @@
-"""Which programs must be fetched, and why."""
+"""Which versions of k3d, kubectl and helm are wanted, and the steps that fetch those that are missing or too old."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import gzip
-import shutil
-import tarfile
-import time
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.core.digest import file_digest
-from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import replacing, sweep
-from tasks.core.lock import locked
-from tasks.core.units import MIB, mib
-from tasks.engine.step import Context, Report
-from tasks.facts.programs import numbers
-from tasks.host import published
-from tasks.host.download import Brought, Part, download
-from tasks.host.published import Asset
-from tasks.host.transfer import PATIENCE, Line, Reach
+from tasks.core.errors import BadInput
+from tasks.engine.step import Retry, Step
+from tasks.facts.backend import Backend
+from tasks.facts.programs import numbers, versions
+from tasks.process.command import Programs
+from tasks.settings.schema import Settings
 
+if TYPE_CHECKING:
+    from tasks.host.published import Target
+
+TASK = "tools"
+AT_ONCE = 3
 PROGRAMS = ("k3d", "kubectl", "helm")
 
 Version = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+$")]
@@ -124,128 +117,110 @@ def need(pin: Pin, found: Found | None) -> Need:
     return Need(fetch=False, why=f"{found.version} is there: {found.path}")
 
 
-_LARGEST = 512 * MIB
-"""Bytes of an unpacked program: an archive must not fill the disk."""
+class Call(Protocol):
+    """What is read of the call that needs the programs."""
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+
+    @property
+    def state(self) -> Path:
+        """The user's state folder."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment of the call."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the call."""
+
+    @property
+    def backend(self) -> Backend:
+        """What the call works on; it names the programs that it needs."""
+
+    def programs(self) -> Programs:
+        """Where programs are found."""
 
 
-@contextlib.contextmanager
-def member(archive: Path, name: str) -> Iterator[IO[bytes]]:
-    """The file of that name, to be read. Raises `LaunchError`, also while it is read."""
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for entry in tar:
-                if entry.name.removeprefix("./") == name:
-                    break
-            else:
-                raise _wrong_unpack(name, "it is not in it")
-            if not entry.isreg() or entry.size > _LARGEST:
-                raise _wrong_unpack(name, "it is no file, or larger than any program that is fetched here")
-            content = tar.extractfile(entry)
-            assert content is not None  # a regular file
-            with content:
-                yield content
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _wrong_unpack(name, f"it cannot be read: {error}") from None
+def fetch_plan(call: Call) -> list[Step]:
+    """A step for each program of the engine, skipped where nothing is missing. Starts no download.
+
+    Raises `BadInput` for wrong pins, `LaunchError` where nothing is published for this machine.
+    """
+    names = call.backend.needs_programs
+    if not names:
+        return []
+    from tasks.host.published import target
+
+    pins = read(call.root / "config" / "pins.yaml")
+    found = _found(call, names)
+    needs = {name: need(pins.of(name), found[name]) for name in names}
+    machine = os.uname()
+    here = target(machine.sysname, machine.machine) if any(each.fetch for each in needs.values()) else None
+    return _steps(call, pins, needs, here)
 
 
-def _wrong_unpack(name: str, why: str) -> LaunchError:
-    return LaunchError(
-        f"the downloaded archive does not give {name}",
-        why=f"{why}; its checksum is right, so this is what was published",
-        fix="look at the version in config/pins.yaml, or put the program on the PATH",
-    )
+def _found(call: Call, names: Sequence[str]) -> dict[str, Found | None]:
+    """The programs that are there, with the versions that they tell."""
+    programs = call.programs()
+    paths = {name: path for name in names if (path := programs.where(name)) is not None}
+    if not paths:
+        return dict.fromkeys(names)
+
+    told = versions(programs, call.state)
+    return {
+        name: Found(
+            path=paths[name],
+            version=getattr(told, name),
+            ours=Path(paths[name]).parent == programs.folder,
+        )
+        if name in paths
+        else None
+        for name in names
+    }
 
 
-Mark = tuple[int, int] | None
-"""What tells one file from its successor under the same name; None: there is none."""
+def _steps(call: Call, pins: Pins, needs: Mapping[str, Need], here: Target | None) -> list[Step]:
+    skipped = {
+        name: Step(name=_name(name), task=TASK, action=lambda _context: None, skip=each.why)
+        for name, each in needs.items()
+        if here is None or not each.fetch
+    }
+    if here is None or len(skipped) == len(needs):
+        return list(skipped.values())
+    from tasks.host.download import Fetch, mark
+    from tasks.host.published import asset
+
+    folder = call.root / ".tools" / "bin"
+    made = []
+    for name, each in needs.items():
+        if name in skipped:
+            made.append(skipped[name])
+            continue
+        file = asset(name, pins.of(name).version, here, call.settings.tools)
+        plain = "; by http without encryption, so neither file nor checksum is proof against forgery"
+        made.append(
+            Step(
+                name=_name(name),
+                task=TASK,
+                kind="download",
+                action=Fetch(
+                    asset=file,
+                    folder=folder,
+                    downloads=folder.parent / "downloads",
+                    environ=call.environ,
+                    before=mark(folder / name),
+                ),
+                deadline=call.settings.timeouts.pull,
+                retry=Retry(attempts=4, first=1.0, cap=8.0),
+                why=each.why + (plain if file.url.startswith("http://") else ""),
+                expected=10.0,
+            )
+        )
+    return made
 
 
-def mark(path: Path) -> Mark:
-    """Inode and time of change of a file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
-@contextlib.contextmanager
-def _alone(path: Path, context: Context, end: float) -> Iterator[None]:
-    """One fetch of a program at a time: wait for another until `end` (monotonic). Raises `LaunchError`, `Stopped`."""
-    said: list[str] = []
-
-    def wait(seconds: float) -> None:
-        if not said:
-            said.append("another process is fetching it: waiting for that")
-            context.say(said[0])
-        context.wait(seconds)
-
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(path, max(0.0, end - time.monotonic()), wait=wait))
-        except TimeoutError:
-            raise LaunchError(
-                "another process is still fetching the same program",
-                why=f"it holds {path}",
-                fix="wait for it, or end it; what it has downloaded is kept",
-            ) from None
-        yield
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fetch:
-    """The action of one step."""
-
-    asset: Asset
-    folder: Path
-    """Where the program goes."""
-    downloads: Path
-    """Where unfinished downloads are kept."""
-    environ: Mapping[str, str]
-    before: Mark = None
-    """The program's mark when the plan was made."""
-    patience: float = PATIENCE
-
-    def __call__(self, context: Context) -> Report:
-        """Raises `LaunchError`, `Stopped`. Nothing is placed that was not verified."""
-        try:
-            return self._fetch(context)
-        except OSError as error:  # the network's are told by `Reach`: these are the disk's
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise LaunchError(
-                f"{self.asset.program} cannot be written to {self.downloads.parent}",
-                why=error.strerror or str(error),
-                fix="free some space and run it again: it goes on from where it was"
-                if full
-                else f"make the folder writable for you, or put {self.asset.program} on the PATH",
-            ) from None
-
-    def _fetch(self, context: Context) -> Report:
-        asset = self.asset
-        destination = self.folder / asset.program
-        line = Line.of(context, self.environ, Reach(asset.program, asset.setting), self.patience)
-        with _alone(self.downloads / f"{asset.program}.lock", context, line.end):
-            if mark(destination) != self.before:
-                return Report(why="another process has placed it meanwhile", skipped=True)
-            wanted = published.published(line.text(asset.checksum_url), asset)
-            part = Part(self.downloads, asset.file)
-            brought = download(asset, part, line, context.say)
-            self._verify(part, wanted, brought)
-            with self._program(part) as source:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                sweep(self.folder)
-                with replacing(destination, 0o755) as file:
-                    shutil.copyfileobj(source, file, MIB)
-            part.drop()
-            part.drop_others(asset.program)
-        return Report(why=f"fetched {asset.version}, {mib(brought.size)}, its checksum is right")
-
-    def _verify(self, part: Part, wanted: str, brought: Brought) -> None:
-        """A file that was put together, or may have been cut short, is worth another attempt."""
-        got = file_digest(part.path)
-        if got != wanted:
-            part.drop()
-            raise published.mismatch(self.asset, wanted, got, transient=not brought.sure)
-
-    def _program(self, part: Part) -> AbstractContextManager[IO[bytes]]:
-        return part.path.open("rb") if self.asset.member is None else member(part.path, self.asset.member)
+def _name(program: str) -> str:
+    return f"tools: {program}"

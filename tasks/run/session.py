@@ -196,7 +196,7 @@ class Session:
         if not self.backend.needs_programs:
             return
         from tasks.facts.engine import engine
-        from tasks.host.fetching import AT_ONCE, fetch_plan
+        from tasks.host.programs import AT_ONCE, fetch_plan
 
         steps = fetch_plan(self)
         if all(step.skip is not None for step in steps):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tasks.core.digest import sha256
-from tasks.host.change import Memory, backup_name, dump, load, place
 from tasks.host.daemon_json import Change
+from tasks.host.tune import Memory, backup_name, dump, load, place
 
 FILE = Path("/etc/docker/daemon.json")
 FULL = Memory(

@@ -11,21 +11,22 @@ from typing import Any, cast
 
 import pytest
 
+from tasks import tools as command
 from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.facts.backend import BACKENDS
 from tasks.facts.programs import Versions
-from tasks.host import __main__ as command
-from tasks.host import fetching
-from tasks.host.fetching import fetch_plan, tools
-from tasks.host.programs import Fetch
+from tasks.host import programs as fetching
+from tasks.host.download import Fetch
+from tasks.host.programs import fetch_plan
 from tasks.process.command import Programs
 from tasks.rehearsal.backend import Rehearsed
 from tasks.rehearsal.place import Place
 from tasks.run.session import Session
 from tasks.run.task import Options
 from tasks.settings.schema import Settings
+from tasks.tools import tools
 from tests.host.server import release, serving
 
 PINS = """
@@ -48,7 +49,7 @@ class Machine:
         self.path.mkdir()
         self.told = GOOD
         self.asked = 0
-        monkeypatch.setattr("tasks.facts.programs.versions", self._versions)
+        monkeypatch.setattr("tasks.host.programs.versions", self._versions)
         monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(sysname="Linux", machine="x86_64"))
 
     def _versions(self, programs: Programs, state: Path) -> Versions:

@@ -18,7 +18,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, Retry, State, Step, Stopped
 from tasks.host import download
-from tasks.host.programs import Fetch, mark
+from tasks.host.download import Fetch, mark
 from tasks.host.published import Asset
 from tests.host.server import Behaviour, Server, archive, release, serving
 
@@ -177,7 +177,7 @@ def test_a_download_that_was_whole_but_not_yet_verified_is_not_asked_for_again(
 ) -> None:
     fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.host.programs.file_digest", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("tasks.host.download.file_digest", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             act(fetch)
     act(fetch)
@@ -300,7 +300,7 @@ def test_a_full_disk_is_told_as_one(server: Server, tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tasks.host.programs.replacing", full)
+    monkeypatch.setattr("tasks.host.download.replacing", full)
     with pytest.raises(LaunchError, match="cannot be written") as caught:
         act(fetch)
     assert "free some space" in caught.value.fix
@@ -366,7 +366,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from tasks.engine.step import Context
-from tasks.host.programs import Fetch, mark
+from tasks.host.download import Fetch, mark
 from tests.host.server import Addresses, LINUX
 from tasks.host.published import asset
 url, root = sys.argv[1], Path(sys.argv[2])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.programs import member
+from tasks.host.download import member
 from tests.host.server import archive
 
 NAME = "linux-amd64/helm"
@@ -67,6 +67,6 @@ def test_what_is_no_such_archive_is_refused(tmp_path: Path, data: bytes, why: st
 
 
 def test_a_program_that_would_fill_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.host.programs._LARGEST", 3)
+    monkeypatch.setattr("tasks.host.download._LARGEST", 3)
     with pytest.raises(LaunchError, match="does not give"):
         read(tmp_path, archive({NAME: b"four"}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.host.reload import NotReloaded, differences, reload, validate
+from tasks.host.daemon import NotReloaded, differences, reload, validate
 from tasks.host.writer import Own
 from tests.programs import Answer, Asked, FakePrograms
 

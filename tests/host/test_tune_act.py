@@ -13,12 +13,10 @@ from typing import Any, ClassVar
 import pytest
 
 from tasks.core.errors import BadInput, LaunchError
-from tasks.host import change as remembering
-from tasks.host.change import Untouched
-from tasks.host.daemon import Place
+from tasks.host import tune as remembering
+from tasks.host.daemon import NotReloaded, Place
 from tasks.host.daemon_json import Wishes
-from tasks.host.reload import NotReloaded
-from tasks.host.tune import tune
+from tasks.host.tune import Untouched, tune
 from tasks.host.writer import Kept, Own, Sudo
 from tests.tune.dockerd import Dockerd, running, work
 

@@ -372,7 +372,7 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
         return Report()
 
     monkeypatch.setattr(
-        "tasks.host.fetching.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
+        "tasks.host.programs.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
     )
 
     def gathered(*_: object) -> None:

@@ -16,7 +16,7 @@ from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, Drifted, 
 from tasks.core.redact import conceal
 from tasks.engine.step import Bounds, Context, Report, State, Step
 from tasks.facts.facts import Shape
-from tasks.host import fetching as fetching_module
+from tasks.host import programs as fetching_module
 from tasks.run.session import Session, begin, bounds
 from tasks.run.task import Options
 from tests import given

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.host.change import Work
 from tasks.host.daemon import Place, Running
+from tasks.host.tune import Work
 from tasks.host.writer import Kept, Own
 from tests.programs import Answer, Asked, FakePrograms
 

@@ -1,4 +1,4 @@
-"""`python -m tasks.host` is what `make tools` runs. No task of invoke's: `up` and the others fetch by themselves."""
+"""`make tools` runs `python -m tasks.tools`. No task of invoke's: `up` and the others fetch by themselves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tasks.host.fetching import tools
+from tasks.engine.step import Bounds
+from tasks.host.programs import AT_ONCE, fetch_plan
+from tasks.run.session import Session
 from tasks.run.task import Options, run_task
+
+
+def tools(session: Session) -> int:
+    """Fetch what is missing, and nothing else: `make tools`."""
+    session.open_logs()
+    session.run(fetch_plan(session), Bounds(work=AT_ONCE), acts=False)
+    return 0
 
 
 def main(arguments: Sequence[str]) -> int:
