@@ -115,10 +115,10 @@ def bench(
 
 def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, LaunchError | None]:
     """What was measured, and what ended it early."""
+    from tasks.benchmark import tables as view
     from tasks.benchmark.results import Measured
     from tasks.benchmark.rounds import Clock, refuse_existing, remove_cluster
     from tasks.core.lock import held
-    from tasks.view import bench as view
     from tasks.view.console import out
 
     places = rounds.places
@@ -165,12 +165,12 @@ def _results(session: Session, rounds: Rounds, runs: Sequence[Measured]) -> Resu
 
 def _write(session: Session, folder_name: str, results: Results, comparisons: Sequence[Comparison]) -> None:
     """Show the tables, and write JSON, Markdown and the plot. Raises `LaunchError`."""
+    from tasks.benchmark import tables as view
     from tasks.benchmark.plot import plot
     from tasks.benchmark.results import write
     from tasks.core.files import write_whole
     from tasks.core.paths import log_folder, run_name
     from tasks.core.redact import redact
-    from tasks.view import bench as view
     from tasks.view.console import out, width_of
 
     out(["", *view.text(results, comparisons, width=width_of(sys.stdout)), ""])
@@ -194,9 +194,9 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
 
 
 def _recorded(compare: Sequence[str], limit: float | None) -> int:
+    from tasks.benchmark import tables as view
     from tasks.benchmark.compare import between
     from tasks.benchmark.results import read
-    from tasks.view import bench as view
     from tasks.view.console import out, width_of
 
     paths = [part for each in compare for part in each.split(",") if part]

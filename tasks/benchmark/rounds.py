@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -10,14 +9,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.benchmark.commands import Act, Stage, create, stages
 from tasks.benchmark.results import Measured
 from tasks.benchmark.variants import Place, Rival
 from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
+from tasks.engine.step import State
 from tasks.process.command import Command, CommandFailed, Programs
+from tasks.runs.catalogue import Recorded, read
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -109,17 +110,12 @@ def up(place: Place, programs: Programs) -> tuple[Spans, tuple[str, ...]]:
 
 def recorded(place: Place) -> tuple[Spans, tuple[str, ...]]:
     """Times and critical path of the last launch, by its record."""
-    path = place.folder / "logs" / "latest.json"
     try:
-        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        run = read(Recorded(name="latest", path=place.folder / "logs" / "latest.json"))
+    except BadInput:
         return {}, ()
-    spans = {
-        step["name"]: (float(step["start_s"]), float(step["end_s"]))
-        for step in made["steps"]
-        if step["state"] == "ran" and step["start_s"] is not None
-    }
-    return spans, tuple(name for name in made["critical_path"] if name in spans)
+    spans = {each.name: (each.began, each.ended) for each in run.results if each.state is State.RAN and each.acted}
+    return spans, tuple(name for name in run.critical_path if name in spans)
 
 
 def refuse_existing(place: Place) -> None:

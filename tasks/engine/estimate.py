@@ -22,13 +22,13 @@ class Estimate:
     critical_path: tuple[str, ...]
     """The chain that decides the total, queueing for places included."""
     unknown: int
-    """Steps that will run and of which neither an earlier run nor the plan tells how long they take."""
+    """Steps that will run and whose seconds neither an earlier run nor the plan gives."""
     times: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     """Expected start and end of each step."""
 
     @property
     def trusted(self) -> bool:
-        """Whether most of it stands on figures, not on guesses."""
+        """Whether most of it rests on figures, not on guesses."""
         return self.unknown * 2 <= sum(end > start for start, end in self.times.values())
 
 

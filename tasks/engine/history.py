@@ -34,7 +34,7 @@ def load(path: Path, engine: str) -> dict[str, float]:
 
 
 def remember(path: Path, engine: str, results: Sequence[Result]) -> None:
-    """Add what ran; steps that were skipped, failed or ended early tell nothing of how long they take.
+    """Add what ran; not those that were skipped, failed or ended early, whose time means nothing.
 
     Raises OSError.
     """

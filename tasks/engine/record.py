@@ -50,7 +50,7 @@ class RunRecord:
     guards: frozenset[str] = frozenset()
     """Names of steps that lasted as long as what they guarded: no work, and part of no path."""
     bounds: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """By step the bound that it queued for; what is read from a file does not tell."""
+    """By step the bound that it queued for; empty for a run read from a file."""
     name: str = ""
     """`<time>-<task>`, as its files are called."""
 

@@ -16,7 +16,7 @@ from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stop
 
 
 class Watcher:
-    """Told of everything that happens in a run; views and records derive from it."""
+    """Notified of everything that happens in a run; views derive from it."""
 
     def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
         """A step's attempt began."""
@@ -25,7 +25,7 @@ class Watcher:
         """A step has its result."""
 
     def said(self, step: str, line: str) -> None:
-        """A step told of its progress; called from the step's own thread."""
+        """A step reported progress; called from the step's own thread."""
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
         """An attempt failed and will be made again after `pause` seconds."""
@@ -95,7 +95,7 @@ class Run:
         return self._interrupted
 
     def execute(self) -> list[Result]:
-        """Run to the end; results stand in the plan's order. Never raises for a step's failure."""
+        """Run to the end; results are in the plan's order. Never raises for a step's failure."""
         if self.epoch is None:
             self.epoch = self.clock()
         try:

@@ -52,11 +52,11 @@ class Places:
             self._waits -= 1
 
 
-Door = tuple[str | None, str]
+Claim = tuple[str | None, str]
 """A step's kind, and what else it needs a place of: `work`, `waits` or nothing (a guard)."""
 
 
-def door(step: Step) -> Door:
+def claim(step: Step) -> Claim:
     """Which places a step needs."""
     return step.kind, "guard" if step.placeless else "waits" if step.wait else "work"
 
@@ -66,7 +66,7 @@ class Ready:
 
     def __init__(self, rank: Mapping[str, float], order: Mapping[str, int]) -> None:
         self._rank, self._order = rank, order
-        self._queues: dict[Door, list[tuple[float, int, str]]] = {}
+        self._queues: dict[Claim, list[tuple[float, int, str]]] = {}
         self._steps: dict[str, Step] = {}
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Ready:
         if step.name not in self._steps:
             self._steps[step.name] = step
             entry = (-self._rank[step.name], self._order[step.name], step.name)
-            heapq.heappush(self._queues.setdefault(door(step), []), entry)
+            heapq.heappush(self._queues.setdefault(claim(step), []), entry)
 
     def discard(self, name: str) -> None:
         """It waits no more; its entry is passed over when it comes to the head."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Protocol
 
 from tasks.engine.work import Work
 
@@ -26,13 +25,6 @@ class State(Enum):
 
 class Stopped(Exception):
     """Raised by an action that noticed that its step was cancelled."""
-
-
-class Told(Protocol):
-    """What the engine needs to know of a failure; errors of `tasks.core.errors` have it."""
-
-    transient: bool
-    exit_code: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +66,7 @@ class Cancel:
         self._callbacks: list[Callable[[], None]] = []
 
     def is_set(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether it is set."""
         return self._event.is_set()
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -115,7 +107,7 @@ class Context:
     """Seconds from the attempt's start."""
     cancelled: Cancel = field(default_factory=Cancel)
     say: Callable[[str], None] = lambda _line: None
-    """Tells the views a line of progress."""
+    """Shows a line of progress."""
     attempt: int = 1
     pending: Callable[[], tuple[str, ...]] = tuple
     """Which of the steps that its step awaits have not ended."""
@@ -160,7 +152,7 @@ class Step:
     until: tuple[str, ...] = ()
     awaits: tuple[str, ...] = ()
     expected: float | None = None
-    """Seconds it is thought to take where no earlier run tells."""
+    """Seconds that it is expected to take where no earlier run is recorded."""
     optional: bool = False
     """It only saves time: its failure is a note, and neither the run's nor that of a step that needs it."""
     notes: tuple[str, ...] = ()

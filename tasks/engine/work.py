@@ -23,7 +23,7 @@ class Milestone(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The base of all kinds. Bytes are those that came, known when the step has ended; 0: nobody tells."""
+    """The base of all kinds. Bytes are those that came, known when the step has ended; 0: not known."""
 
     kind: ClassVar[str] = ""
 

@@ -16,11 +16,11 @@ _LEAST = 0.2
 _PART = 0.1
 """And the share of its earlier seconds."""
 _ENOUGH = 4
-"""Runs whose range tells what totals vary by; fewer say nothing."""
+"""Runs whose range shows what totals vary by; fewer say nothing."""
 
 
 class Change(Enum):
-    """How a step of one run stands to that of the same name in another."""
+    """How a step of one run compares with that of the same name in another."""
 
     SLOWER = "slower"
     FASTER = "faster"
@@ -77,7 +77,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`after` is the run that was asked for, `before` the one that it is held against."""
+    """`after` is the run that is shown, `before` the one that it is compared with."""
 
     before: RunRecord
     after: RunRecord
@@ -112,7 +112,7 @@ class Comparison:
 
 
 def compare(before: RunRecord, after: RunRecord, others: Iterable[RunRecord] = ()) -> Comparison:
-    """Hold a run against an earlier one. `others`: further runs; those like `before` tell what totals vary by."""
+    """Compare a run with an earlier one. `others`: further runs; those like `before` show what totals vary by."""
     old = {row.name: row for row in before.results if row.name not in before.guards}
     new = {row.name: row for row in after.results if row.name not in after.guards}
     order = [row.name for row in after.acted]

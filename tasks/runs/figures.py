@@ -122,13 +122,13 @@ class Fact:
 
 
 def facts(run: RunRecord) -> list[Fact]:
-    """The figures that stand at the top."""
+    """The figures at the top."""
     found = [
         Fact(label="total", value=seconds(run.wall_s), note=f"{fine(run.first_s)} of it before the first step"),
         Fact(label="longest chain", value=seconds(run.floor_s), note=f"{share(run.floor_s, run.wall_s)} of the total"),
         Fact(label="queued", value=seconds(run.queued_s), note="all steps together, for a place"),
         Fact(
-            label="side by side",
+            label="concurrently",
             value=f"{run.concurrently:.1f} steps",
             note=f"{seconds(run.busy_s)} of steps in that time",
         ),
@@ -137,7 +137,7 @@ def facts(run: RunRecord) -> list[Fact]:
 
 
 def note(run: RunRecord) -> str:
-    """What must stand above everything else; empty for most runs."""
+    """A note above everything else; empty for most runs."""
     return "A rehearsal: nothing real was made." if run.engine == "rehearsal" else ""
 
 

@@ -148,7 +148,7 @@ Expected = Mapping[str, Mapping[str, float]]
 
 
 def rehearsed(points: Iterable[Point]) -> list[str]:
-    """What must stand above runs of which some were rehearsals."""
+    """Notes above runs of which some were rehearsals."""
     return ["Runs on 'rehearsal' made nothing real."] if any(note(point.run) for point in points) else []
 
 

@@ -36,7 +36,7 @@ def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, s
 class Steady(Watcher):
     """Passes everything on to a view, until that fails: a terminal that went away, a full disk behind a pipe.
 
-    The end is told all the same, as plain text.
+    The end is shown all the same, as plain text.
     """
 
     def __init__(self, view: View) -> None:
@@ -61,7 +61,7 @@ class Steady(Watcher):
         self._draw(lambda: self._view.ended(result))
 
     def said(self, step: str, line: str) -> None:
-        """A step tells of its progress; called from the step's own thread."""
+        """A step reports progress; called from the step's own thread."""
         self._draw(lambda: self._view.said(step, line))
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
@@ -73,7 +73,7 @@ class Steady(Watcher):
         self._draw(lambda: self._view.tick(at, waiting))
 
     def conclude(self, ending: Ending) -> None:
-        """Tell how the run ended."""
+        """Show how the run ended."""
         if not self._lost:
             self._draw(lambda: self._view.conclude(ending))
         if self._lost:

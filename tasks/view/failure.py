@@ -1,4 +1,4 @@
-"""A run that did not go well, told once: which step, what, why, what to do, and what it took with it."""
+"""The lines that end a run which did not go well: which step failed, why, what to do, and what did not run."""
 
 from __future__ import annotations
 

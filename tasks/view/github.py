@@ -76,7 +76,7 @@ def job_summary(ending: Ending) -> list[str]:
         ("Total", seconds(run.wall_s)),
         ("Longest chain of needs", seconds(run.floor_s)),
         ("Critical path", path),
-        ("Side by side", f"{run.concurrently:.1f} steps on the average"),
+        ("Concurrently", f"{run.concurrently:.1f} steps on the average"),
         ("Steps", states),
     ]
     lines += ["| | |", "| --- | --- |", *[f"| {name} | {_cell(text)} |" for name, text in pairs], ""]

@@ -28,11 +28,11 @@ class Launch:
     bounds: Bounds
     marks: Marks = UNICODE
     note: str = ""
-    """Stands on every screen, such as that nothing real is made."""
+    """Shown on every screen, such as that nothing real is created."""
 
 
 class View(Board):
-    """A watcher that is entered before the run and left after it; then `conclude` tells how it ended."""
+    """A watcher that is entered before the run and left after it; then `conclude` shows how it ended."""
 
     def __init__(self, launch: Launch) -> None:
         steps, history = launch.steps, launch.history
@@ -55,7 +55,7 @@ class View(Board):
         return None
 
     def conclude(self, ending: Ending) -> None:
-        """Tell how the run ended: a summary on standard output, a failure on standard error."""
+        """Show how the run ended: a summary on standard output, a failure on standard error."""
         if ending.run.good:
             lines = summary(ending, width=width_of(sys.stdout), marks=self.marks)
             out([line(), *lines] if len(lines) > 1 else lines)
@@ -67,7 +67,7 @@ class Silent(View):
     """Nothing but errors."""
 
     def conclude(self, ending: Ending) -> None:
-        """Tell of a failure only."""
+        """Show a failure only."""
         if not ending.run.good:
             super().conclude(ending)
 
@@ -98,14 +98,14 @@ def names_width(names: list[str], width: int | None = None) -> int:
 
 
 def worth_a_line(result: Result, *, guard: bool) -> bool:
-    """Whether an end is told: not of steps that never began because of a failure, nor of a guard's good end."""
+    """Whether an end gets a line: a step that never began because of a failure gets none, nor a guard's good end."""
     if result.state is State.ABORTED:
         return result.start_s is not None and not guard
     return not (guard and result.state is not State.FAILED)
 
 
 _LONG = 10.0
-"""Seconds after which a running step is told of, and between two such lines."""
+"""Seconds after which a running step is listed, and between two such lines."""
 
 
 class Plain(View):

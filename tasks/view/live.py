@@ -1,4 +1,4 @@
-"""A terminal's view: what runs stands below and changes, what has ended moves up as one line each."""
+"""A terminal's view: a line for each step that has ended, and below them an area that shows what runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ that erases in their history, once for each change of the window's size."""
 class Live(View):
     """Draws with rich, in the scheduler's thread only.
 
-    A window that gets narrower than what stands on it wraps those lines, or cuts them: terminals differ, and none
-    tells. How many lines to erase is not known then, so the screen is drawn anew: the last ends, and the area.
+    A window that gets narrower than its lines wraps them, or cuts them: terminals differ, and none reports which. How
+    many lines to erase is not known then, so the whole screen is redrawn: the last ends, and the area.
     """
 
     def __init__(self, launch: Launch, *, console: Console | None = None) -> None:
@@ -113,7 +113,7 @@ class Live(View):
         return render(self.screen, self._at, width, height - 1, self.marks)
 
     def picture(self) -> Group:
-        """What stands in the area now."""
+        """What the area shows now."""
         from rich.console import Group
 
         lines = [masked(line) for line in self._rendered()]

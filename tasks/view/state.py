@@ -1,4 +1,4 @@
-"""What a running launch looks like: an immutable picture, made anew by each event; `tasks.view.state` renders it.
+"""What a running launch looks like: an immutable picture, replaced by each event, and its rendering.
 
 The picture changes in the scheduler's thread and, for what a step says of its progress, in the step's:
 `Board` holds it behind a lock.
@@ -31,7 +31,7 @@ class Running:
     expected: float | None = None
     attempt: int = 1
     said: str = ""
-    """The last line that it told of its progress."""
+    """Its last line of progress."""
     again_at: float | None = None
     """When a failed attempt is made again."""
     guard: bool = False
@@ -62,7 +62,7 @@ class Screen:
     failed: tuple[str, ...] = ()
     """Names of the steps that failed."""
     note: str = ""
-    """Stands on every picture, such as that nothing real is made."""
+    """Shown on every picture, such as that nothing real is created."""
 
     def started(self, step: Step, at: float, attempt: int, expected: float | None) -> Screen:
         """An attempt begins."""
@@ -84,7 +84,7 @@ class Screen:
         return replace(self, queued=MappingProxyType({**self.queued, step.name: entry}))
 
     def said(self, name: str, text: str) -> Screen:
-        """A step tells of its progress; one that has ended is not heard."""
+        """A step reports progress; one that has ended is ignored."""
         found = self.running.get(name)
         return self if found is None else self._with(replace(found, said=text))
 
@@ -149,7 +149,7 @@ class Board(Watcher):
                 self._met(result.name)
 
     def said(self, step: str, line: str) -> None:
-        """A step tells of its progress."""
+        """A step reports progress."""
         with self._lock:
             self._screen = self._screen.said(step, line)
 

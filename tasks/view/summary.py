@@ -38,7 +38,7 @@ class Ending:
     logs: Path | None = None
     """The folder with a log for each step."""
     note: str = ""
-    """Stands on every screen, such as that nothing real was made."""
+    """Shown on every screen, such as that nothing real was created."""
 
 
 def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
@@ -59,7 +59,7 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     lines += _path(timed(run.path), width, marks)
     lines += _entry("took longest", chain(timed(run.busy[:3]), ", ", _room(width)), width)
     work = f"{run.concurrently:.1f} steps on the average ({seconds(run.busy_s)} in {seconds(run.wall_s)})"
-    lines += _entry("side by side", work, width)
+    lines += _entry("concurrently", work, width)
     if run.queued_s >= max(0.5, run.wall_s * 0.02):
         lines += _entry("queued", _queued(run), width)
     if text := hint(run):

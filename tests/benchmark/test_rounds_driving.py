@@ -15,6 +15,7 @@ from tasks.benchmark.variants import Place
 from tasks.core.errors import LaunchError
 from tasks.process.command import Command, CommandFailed
 from tests.programs import Answer, FakePrograms
+from tests.runs.records import record, skipped, step
 
 
 def _stages() -> list[Stage]:
@@ -72,8 +73,6 @@ def test_an_up_that_failed_is_told_with_its_last_lines(tmp_path: Path) -> None:
 
 def test_steps_come_from_the_record(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    step = {"name": "a", "state": "ran", "start_s": 1.0, "end_s": 2.5}
-    rows = [step, {**step, "name": "b", "state": "skipped", "start_s": None, "end_s": None}]
-    record = {"steps": rows, "critical_path": ["b", "a"]}
-    (tmp_path / "logs" / "latest.json").write_text(json.dumps(record))
+    made = record([step("a", at=(1.0, 1.0, 2.5)), skipped("b")], critical_path=["b", "a"])
+    (tmp_path / "logs" / "latest.json").write_text(json.dumps(made))
     assert recorded(_place(tmp_path)) == ({"a": (1.0, 2.5)}, ("a",))

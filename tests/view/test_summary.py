@@ -39,7 +39,7 @@ def test_the_summary_in_full() -> None:
         "  longest chain 6.0 s, 75% of the total",
         "  critical path a 2.0 s -> b 2.0 s -> d 1.0 s",
         "  took longest  c 4.0 s, a 2.0 s, b 2.0 s",
-        "  side by side  1.1 steps on the average (9.0 s in 8.0 s)",
+        "  concurrently  1.1 steps on the average (9.0 s in 8.0 s)",
         "  queued        3.0 s by CONCURRENCY_LEVEL",
         "  next          the critical path queued 3.0 s for a place; a larger CONCURRENCY_LEVEL may help",
     ]

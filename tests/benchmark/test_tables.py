@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasks.benchmark.rounds import Turn
+from tasks.benchmark.tables import beginning, ended, markdown, span, text
 from tasks.benchmark.variants import Rival
-from tasks.view.bench import beginning, ended, markdown, span, text
 from tests.bench.measured import launches, results
 
 TURN = Turn(rival=Rival(name="graph", mode="graph"), round=1, number=5, total=12)
