@@ -211,7 +211,7 @@ def _system(facts: Facts, everything: bool) -> Action:
 
         off, waits = components.off(facts), components.waited_for(facts, everything=everything)
         keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
-        told = wait_ready(facts.watched(), keys, context, doubt=partial(explain_pull, facts))
+        told = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
         return Report(why=f"{len(told)} workloads")
 
     return act

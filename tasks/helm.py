@@ -339,7 +339,7 @@ def _waiting(facts: Facts, release: Release) -> Action:
 
         refs, fault = _workloads(facts, release)
         told = wait_ready(
-            facts.watched(), refs, context, jobs=release.wait_for_jobs, doubt=functools.partial(explain_pull, facts)
+            facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain_pull, facts)
         )
         more = f" and {len(told) - 3} more" if len(told) > 3 else ""
         why = ", ".join(told[:3]) + more if told else "it has no workloads"

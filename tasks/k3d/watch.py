@@ -187,8 +187,8 @@ class Watch:
         with self._lock:
             ends = self._deaths.setdefault(node, set())
             ends.add(start)
-            hopeless = len(ends) >= _DEATHS or not error.transient
-        if hopeless or (not self.stop.wait(_PATIENCE) and self._starts.get(node, 0) == start):
+            final = len(ends) >= _DEATHS or not error.transient
+        if final or (not self.stop.wait(_PATIENCE) and self._starts.get(node, 0) == start):
             self._decide(error)
 
     def _decide(self, error: LaunchError) -> None:

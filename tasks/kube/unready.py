@@ -1,4 +1,4 @@
-"""What keeps workloads from being ready, asked of their pods: one that will never come is told before time is over."""
+"""What keeps workloads from being ready, by their pods: one that will never come is reported before time is over."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ _MAKING = 3.0
 _HASH = "controller-revision-hash"
 
 
-def trouble(api: Api, late: Mapping[Key, Item | None], *, since: str = "", events: bool = False) -> Diagnosis | None:
-    """The most telling trouble of these objects, by key, or None: nothing is known, or the API does not tell.
+def diagnose_unready(
+    api: Api, late: Mapping[Key, Item | None], *, since: str = "", events: bool = False
+) -> Diagnosis | None:
+    """The most telling diagnosis of these objects, by key; None if nothing is known, or the API does not answer.
 
     `since`: only of what was made then or later (RFC 3339, UTC): a pod that failed long ago may be tried again any
     moment now, and come. `events`: warnings count too, which may be old: they are for a wait that is over.

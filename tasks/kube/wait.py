@@ -142,10 +142,10 @@ def watch(
 _LOOK_CLOSER = 2.0
 """Seconds between two questions for the pods of what is not ready."""
 _LASTS = 4.0
-"""Seconds that a trouble may pass in before it is doubted that it will."""
+"""Seconds in which a transient cause may pass before it is looked at closely."""
 _JUST_MADE = 60
-"""Seconds before a wait in which what it waits for may have been made. What is older had its trouble before; it may
-have been mended since, and needs its time to be tried again."""
+"""Seconds before a wait in which what it waits for may have been made. What is older may have
+failed before and been mended since, and needs its time to be tried again."""
 
 
 class Failed(LaunchError):
@@ -158,15 +158,15 @@ def wait_ready(
     context: Context,
     *,
     jobs: bool = True,
-    doubt: Callable[[Diagnosis], Diagnosis] = lambda trouble: trouble,
+    diagnose: Callable[[Diagnosis], Diagnosis] = lambda found: found,
 ) -> list[str]:
     """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
 
     `jobs`: Jobs are waited for until they are done, not only until they run.
 
     `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
-    twice, and be the same; a feed's word and the API's own are two. `doubt` looks closer at a trouble that may pass
-    and has not done so for some seconds.
+    twice, and be the same; a feed's word and the API's own are two. `diagnose` looks closer at a cause that
+    may pass and has not done so for some seconds.
     """
     direct = direct_of(api)
     resources = Resources(direct)
@@ -174,7 +174,7 @@ def wait_ready(
     words: dict[Key, str] = {}
     before: set[Key] = set()
     closer = time.monotonic() + _LOOK_CLOSER
-    lasts = _Lasting(doubt)
+    lasts = _Lasting(diagnose)
     since = f"{datetime.now(UTC) - timedelta(seconds=_JUST_MADE):%Y-%m-%dT%H:%M:%SZ}"
 
     def look(api: Api) -> list[str] | None:
@@ -182,34 +182,34 @@ def wait_ready(
         wanted = list(keys(api) if callable(keys) else keys)
         there = live(api, resources, wanted)
         late.clear()
-        told = []
+        reported = []
         for key in wanted:
             good, words[key] = judged(there[key], jobs=jobs, nodes=lambda: known_nodes(api))
             if good:
-                told.append(f"{named(key)}: {words[key]}" if words[key] else named(key))
+                reported.append(f"{named(key)}: {words[key]}" if words[key] else named(key))
             else:
                 late[key] = there[key]
         context.say(f"{len(wanted) - len(late)} of {len(wanted)} are ready")
         if late and time.monotonic() >= closer:
-            _raise_if_hopeless(api, late, since, lasts)
+            _raise_if_permanent(api, late, since, lasts)
             closer = time.monotonic() + _LOOK_CLOSER
         settled = api is not direct or not callable(keys) or before == set(wanted)
         before.clear()
         before.update(wanted if not late else ())
-        return told if not late and settled else None
+        return reported if not late and settled else None
 
     try:
         said = lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late)  # noqa: E731 - a word for the wait
         return watch(api, look, context, telling=said)
     except NotInTime as error:
-        raise _explained(api, late, error, doubt) from None
+        raise _explained(api, late, error, diagnose) from None
 
 
 class _Lasting:
-    """A trouble that may pass, and for how long it has not."""
+    """A cause that may pass, and for how long it has not."""
 
-    def __init__(self, doubt: Callable[[Diagnosis], Diagnosis]) -> None:
-        self._doubt = doubt
+    def __init__(self, diagnose: Callable[[Diagnosis], Diagnosis]) -> None:
+        self._diagnose = diagnose
         self._what, self._since = "", 0.0
 
     def judged(self, found: Diagnosis | None) -> Diagnosis | None:
@@ -218,14 +218,14 @@ class _Lasting:
         if found is None or found.what != self._what:
             self._what, self._since = found.what if found is not None else "", now
         elif found.transient and now - self._since >= _LASTS:
-            return self._doubt(found)
+            return self._diagnose(found)
         return found
 
 
-def _raise_if_hopeless(api: Api, late: Mapping[Key, Mapping[str, Any] | None], since: str, lasts: _Lasting) -> None:
-    from tasks.kube.unready import trouble
+def _raise_if_permanent(api: Api, late: Mapping[Key, Mapping[str, Any] | None], since: str, lasts: _Lasting) -> None:
+    from tasks.kube.unready import diagnose_unready
 
-    found = lasts.judged(trouble(api, late, since=since))
+    found = lasts.judged(diagnose_unready(api, late, since=since))
     if found is not None and not found.transient:
         raise Failed.of(found)
 
@@ -234,15 +234,15 @@ def _explained(
     api: Api,
     late: Mapping[Key, Mapping[str, Any] | None],
     error: NotInTime,
-    doubt: Callable[[Diagnosis], Diagnosis],
+    diagnose: Callable[[Diagnosis], Diagnosis],
 ) -> NotInTime:
     """The same with what keeps the first of them, where the cluster tells."""
-    from tasks.kube.unready import trouble
+    from tasks.kube.unready import diagnose_unready
 
-    found = trouble(api, late, events=True)
+    found = diagnose_unready(api, late, events=True)
     if found is None:
         return error
-    found = doubt(found)
+    found = diagnose(found)
     why = ": ".join(text for text in (found.what, found.why) if text)
     return NotInTime(error.what, why=f"{error.why}. {why}" if error.why else why, fix=found.fix or error.fix)
 

@@ -110,7 +110,7 @@ def _waiting(facts: Facts) -> Action:
         done, absent = [], set[str]()
         if needed:
             keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
-            done = wait_ready(facts.watched(), keys, context, doubt=partial(explain_pull, facts))
+            done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
         notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
         if METRICS not in absent:
             notes += _autoscaled(facts, use, context)

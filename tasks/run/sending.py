@@ -151,7 +151,7 @@ def send(sender: Transport, api: Api, objects: Sequence[Object], hopes: Hopes, c
             break
         for obj, error in aside:
             if hopes.over(obj, error.cause):
-                raise _hopeless(api, obj, error)
+                raise _never_taken(api, obj, error)
         late = display(aside[0][0]) + (f" and {len(aside) - 1} more" if len(aside) > 1 else "")
         context.say(f"{late}: not yet, {aside[0][1].why}")
         context.wait(max(pause, time.monotonic() - sent))  # one that takes long to refuse is given as long a rest
@@ -298,7 +298,7 @@ def _too_slow(what: str, error: LaunchError) -> TooSlow:
     )
 
 
-def _hopeless(api: Api, obj: Object, error: NotYet) -> NotYet:
+def _never_taken(api: Api, obj: Object, error: NotYet) -> NotYet:
     """The error of an object whose need nothing brings, with the way out."""
     if error.cause == _KIND:
         why, fix = unserved(api, obj)

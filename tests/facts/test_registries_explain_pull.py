@@ -29,15 +29,15 @@ class FakeBackend:
         return self.fault
 
 
-def doubted(tmp_path: Path, trouble: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR) -> Diagnosis:
+def explained(tmp_path: Path, found: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR) -> Diagnosis:
     kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
     given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
-    return explain_pull(replace(given, backend=backend), trouble)  # type: ignore[arg-type]
+    return explain_pull(replace(given, backend=backend), found)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
     backend = FakeBackend("it cannot ask its upstream, and answers 500")
-    found = doubted(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), backend)
+    found = explained(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), backend)
     assert backend.asked == [(5053, "shop/web")]
     assert not found.transient
     assert found.what == "pod a/b cannot pull ghcr.io/shop/web:1"
@@ -48,12 +48,12 @@ def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
 
 
 def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
-    trouble = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
-    assert doubted(tmp_path, trouble, FakeBackend("")) is trouble
+    found = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
+    assert explained(tmp_path, found, FakeBackend("")) is found
 
 
 @pytest.mark.parametrize(
-    ("trouble", "chosen"),
+    ("found", "chosen"),
     [
         (diagnose_pull("pod a/b", "ghcr.io/shop/web:1", "429 Too Many Requests"), ONLY_GHCR),
         (diagnose_pull("pod a/b", "quay.io/shop/web:1", CLOSED), ONLY_GHCR),
@@ -62,7 +62,7 @@ def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
     ],
     ids=["its registry refuses", "no cache for it", "no cache at all", "no pull"],
 )
-def test_what_no_cache_has_to_do_with(tmp_path: Path, trouble: Diagnosis, chosen: Any) -> None:
+def test_what_no_cache_has_to_do_with(tmp_path: Path, found: Diagnosis, chosen: Any) -> None:
     backend = FakeBackend("it does not run")
-    assert doubted(tmp_path, trouble, backend, chosen) is trouble
+    assert explained(tmp_path, found, backend, chosen) is found
     assert backend.asked == []

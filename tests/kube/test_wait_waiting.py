@@ -280,28 +280,28 @@ def test_what_is_not_there_is_not_ready() -> None:
 
 
 @pytest.mark.usefixtures("closely")
-def test_a_trouble_that_may_pass_is_doubted_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cause_that_may_pass_is_looked_at_closely_when_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LASTS", 0.05)
     asked: list[str] = []
 
-    def doubt(trouble: Diagnosis) -> Diagnosis:
-        asked.append(trouble.details["image"])
-        return replace(trouble, why="its cache is cut off", fix="mend the line", transient=False)
+    def diagnose(found: Diagnosis) -> Diagnosis:
+        asked.append(found.details["image"])
+        return replace(found, why="its cache is cut off", fix="mend the line", transient=False)
 
     broken = pod(status=LOST)
     with pytest.raises(Failed, match="cannot pull x/web:9") as caught:
-        wait_ready(FakeApi(unready(), replica_set(), broken), [WEB], eager(), doubt=doubt)
+        wait_ready(FakeApi(unready(), replica_set(), broken), [WEB], eager(), diagnose=diagnose)
     assert caught.value.why == "its cache is cut off"
     assert caught.value.fix == "mend the line"
     assert asked == ["x/web:9"]
 
 
-def test_it_is_doubted_when_time_is_over_too() -> None:
-    def doubt(trouble: Diagnosis) -> Diagnosis:
-        return replace(trouble, why="its cache is cut off", fix="mend the line")
+def test_it_is_looked_at_closely_when_time_is_over_too() -> None:
+    def diagnose(found: Diagnosis) -> Diagnosis:
+        return replace(found, why="its cache is cut off", fix="mend the line")
 
     with pytest.raises(NotInTime) as caught:
-        wait_ready(FakeApi(unready(), replica_set(), pod(status=LOST)), [WEB], eager(deadline=0), doubt=doubt)
+        wait_ready(FakeApi(unready(), replica_set(), pod(status=LOST)), [WEB], eager(deadline=0), diagnose=diagnose)
     assert "its cache is cut off" in caught.value.why
     assert caught.value.fix == "mend the line"
 
