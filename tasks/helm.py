@@ -88,7 +88,6 @@ def _live(facts: Facts, release: Release) -> LiveRelease | None:
 def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     """Why a release must be installed or upgraded; None if it need not be."""
     from tasks.clients import helm
-    from tasks.run.apply import ending
     from tasks.run.releases import fingerprint
 
     if facts.live is None:
@@ -96,7 +95,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     live = _live(facts, release)
     if live is None:
         return "it is missing"
-    if ending(facts, release.namespace):
+    if facts.namespace_ends(release.namespace):
         return "its namespace is being deleted"
     if live.status != "deployed":
         return f"its status is {live.status}"
@@ -142,10 +141,9 @@ def _left_behind(facts: Facts, live: LiveRelease) -> bool:
 
     What is in a namespace that is being deleted goes with it.
     """
-    from tasks.run.apply import ending
     from tasks.run.releases import is_pending
 
-    return is_pending(live) and not ending(facts, live.namespace)
+    return is_pending(live) and not facts.namespace_ends(live.namespace)
 
 
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:

@@ -58,11 +58,12 @@ def _left_out(facts: Facts) -> str:
 
 def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The user's own by the releases that their files need; those that need none first."""
+    from tasks.facts.manifest_files import own_objects
     from tasks.kube.objects import key
 
     needs: dict[Key, tuple[str, ...]] = {}
     for file in facts.settings.manifests.files:
-        for each in facts.own_objects([file.path]) if file.needs else ():
+        for each in own_objects(facts, [file.path]) if file.needs else ():
             needs[key(each)] = tuple(dict.fromkeys((*needs.get(key(each), ()), *file.needs)))
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {(): []}
     for each in own:

@@ -34,7 +34,7 @@ def missing(facts: Facts, only: Collection[str]) -> list[Step]:
 
 def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
     """One server-side apply of those that are missing or changed; first what is being deleted must be gone."""
-    from tasks.run.apply import apply_step, ending
+    from tasks.run.apply import apply_step
     from tasks.run.desired import desired_namespaces, is_foreign
 
     objects = desired_namespaces(facts, only)
@@ -44,7 +44,7 @@ def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
     if theirs and not ours:
         apply = replace(apply, skip="all are there")
     found = [apply]
-    going = [each["metadata"]["name"] for each in objects if ending(facts, each["metadata"]["name"])]
+    going = [each["metadata"]["name"] for each in objects if facts.namespace_ends(each["metadata"]["name"])]
     if going:
         found = [_gone(facts, going), replace(apply, needs=(*apply.needs, GONE))]
     if theirs:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import ClusterAbsent
-from tasks.core.paths import ClusterPaths
-from tasks.facts.backend import Backend
-from tasks.facts.cluster import ClusterState
 from tasks.facts.network import NONE
-from tasks.facts.network import Network as Proxies
-from tasks.process.command import Programs
-from tasks.settings.schema import Release, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tasks.core.paths import ClusterPaths
+    from tasks.facts.backend import Backend
+    from tasks.facts.cluster import ClusterState
     from tasks.facts.engine import Engine
+    from tasks.facts.network import Network as Proxies
     from tasks.facts.objects import Live
     from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.watch import Watched
+    from tasks.process.command import Programs
+    from tasks.settings.schema import Release, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +147,9 @@ class Facts:
         """The engine's own platform, such as `linux/amd64`; empty where it is not known."""
         return self.host.platform if self.host is not None else ""
 
-    def own_objects(self, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The user's own objects, of all their files or of these. Raises `BadInput`."""
-        from tasks.facts.manifest_files import user_objects
-
-        files = tuple([file.path for file in self.settings.manifests.files] if paths is None else paths)
-        if files not in self.outputs.own:
-            values = {"IP": self.settings.cluster.bind_address, "DOMAIN": self.settings.cluster.domain}
-            self.outputs.own[files] = user_objects(files, self.root, values, self.rendered)
-        return self.outputs.own[files]
+    def namespace_ends(self, namespace: str | None) -> bool:
+        """Whether a namespace is known to be being deleted."""
+        return bool(namespace) and self.live is not None and self.live.namespace_ends(namespace or "")
 
     def api(self) -> Api:
         """The cluster's API by the private kubeconfig, once that has been written."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.clients import kubectl
 from tasks.core.documents import documents, read_text
@@ -17,7 +17,10 @@ from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
 from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
 from tasks.process.command import CommandFailed, Programs
-from tasks.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.settings.schema import Settings
 
 _ENDINGS = (".yaml", ".yml", ".json")
 _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
@@ -37,6 +40,15 @@ _OUTSIDE = frozenset({"prepull", "registry"})
 def kustomizations(files: Sequence[str], root: Path) -> tuple[Path, ...]:
     """The folders that `kubectl kustomize` must render before `user_objects` can read them."""
     return tuple(path for path in _paths(files, root) if path.is_dir())
+
+
+def own_objects(facts: Facts, paths: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The user's own objects, of all their files or of these; each file is read once. Raises `BadInput`."""
+    files = tuple([file.path for file in facts.settings.manifests.files] if paths is None else paths)
+    if files not in facts.outputs.own:
+        values = {"IP": facts.settings.cluster.bind_address, "DOMAIN": facts.settings.cluster.domain}
+        facts.outputs.own[files] = user_objects(files, facts.root, values, facts.rendered)
+    return facts.outputs.own[files]
 
 
 def kustomized(settings: Settings, root: Path, programs: Programs, parts: Collection[str]) -> dict[Path, str]:

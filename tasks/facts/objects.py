@@ -58,6 +58,11 @@ class Live:
     use: Use = field(default_factory=Use)
     """What of the launch uses optional components; read only where one of those is not ready."""
 
+    def namespace_ends(self, name: str) -> bool:
+        """Whether a namespace is being deleted: what is still in it goes with it."""
+        there = self.objects.get(Key("v1", "Namespace", None, name))
+        return there is not None and bool(there["metadata"].get("deletionTimestamp"))
+
 
 def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
     """Read the desired objects, and the releases of these namespaces and names with all that they hold.

@@ -13,7 +13,7 @@ from tasks.engine.work import ApplyObjects
 from tasks.facts.facts import Facts
 from tasks.kube.apply import ordered
 from tasks.kube.drift import Conflict, conflicts, notes, same
-from tasks.kube.objects import Key, display, key
+from tasks.kube.objects import display, key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def difference(facts: Facts, wanted: Sequence[dict[str, Any]]) -> Difference:
     for each in wanted:
         there = facts.live.objects.get(key(each))
         reason = same(each, there)
-        if reason is None and ending(facts, each["metadata"].get("namespace")):
+        if reason is None and facts.namespace_ends(each["metadata"].get("namespace")):
             reason = "its namespace is being deleted"
         if reason is not None:
             found.append(each)
@@ -47,14 +47,6 @@ def difference(facts: Facts, wanted: Sequence[dict[str, Any]]) -> Difference:
         return Difference(objects=(), why=f"all {len(wanted)} are as configured" if wanted else "nothing is configured")
     shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
     return Difference(objects=tuple(found), why=shown, held=tuple(held))
-
-
-def ending(facts: Facts, namespace: str | None) -> bool:
-    """Whether a namespace is being deleted: what is still in it goes with it."""
-    if facts.live is None or not namespace:
-        return False
-    there = facts.live.objects.get(Key("v1", "Namespace", None, namespace))
-    return there is not None and bool(there["metadata"].get("deletionTimestamp"))
 
 
 def apply_step(

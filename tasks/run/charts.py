@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tasks.clients import helm
@@ -16,7 +17,7 @@ from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix, write_whole
 from tasks.diagnose.command import command_action, run_command
-from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import FetchChart, UpdateRepositories
 from tasks.facts.endpoint import host_and_port, on_this_machine
 from tasks.facts.facts import Facts
@@ -203,14 +204,14 @@ def _step(facts: Facts, chart: Chart, skip: str | None) -> Step:
     if chart.source is not None:
         return replace(
             common,
-            action=_build(facts, chart),
+            action=partial(_build, facts, chart),
             needs=tuple(each.step for each in chart.dependencies),
             why="a copy, with the dependencies that its charts/ folder lacks",
             expected=0.5,
         )
     return replace(
         common,
-        action=_fetch(facts, chart),
+        action=partial(_fetch, facts, chart),
         needs=(REPOSITORIES,) if chart.url else (PUSH_REGISTRY,) if _on_push_registry(chart.registry, facts) else (),
         retry=_RETRY,
         why="from " + (chart.url or "its OCI registry") + (f": {chart.parent}" if chart.parent else ""),
@@ -287,26 +288,23 @@ def _prune(folder: Path) -> None:
                 shutil.rmtree(each, ignore_errors=True)
 
 
-def _fetch(facts: Facts, chart: Chart) -> Action:
-    def act(context: Context) -> Report | None:
-        folder = chart.folder(facts)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        named = None if chart.repository is None else (chart.repository, chart.reference.rpartition("/")[0])
-        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent, named):
-            command = _pulled(facts, chart, Path(fresh), context)
-            brought = sorted(Path(fresh).glob("*.tgz"))
-            if not brought:
-                raise LaunchError(
-                    f"helm pull of {chart.display} left no archive",
-                    why="it ended well, but wrote no .tgz file",
-                    fix=f"try it by hand: {command.paste()}",
-                )
-            kept = folder / brought[0].name
-            brought[0].replace(kept)  # whole or not at all
-        facts.outputs.charts[chart.id] = str(kept)
-        return Report(why=kept.name, exit_code=0)
-
-    return act
+def _fetch(facts: Facts, chart: Chart, context: Context) -> Report:
+    folder = chart.folder(facts)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    named = None if chart.repository is None else (chart.repository, chart.reference.rpartition("/")[0])
+    with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh, _about(chart.parent, named):
+        command = _pulled(facts, chart, Path(fresh), context)
+        brought = sorted(Path(fresh).glob("*.tgz"))
+        if not brought:
+            raise LaunchError(
+                f"helm pull of {chart.display} left no archive",
+                why="it ended well, but wrote no .tgz file",
+                fix=f"try it by hand: {command.paste()}",
+            )
+        kept = folder / brought[0].name
+        brought[0].replace(kept)  # whole or not at all
+    facts.outputs.charts[chart.id] = str(kept)
+    return Report(why=kept.name, exit_code=0)
 
 
 def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Command:
@@ -353,42 +351,39 @@ def _logins(facts: Facts) -> Path | None:
     return path
 
 
-def _build(facts: Facts, chart: Chart) -> Action:
-    def act(context: Context) -> Report | None:
-        assert chart.source is not None
-        folder, deadline = chart.folder(facts), facts.settings.timeouts.command
-        fetched = {(each.reference, each.version): each for each in chart.dependencies}
+def _build(facts: Facts, chart: Chart, context: Context) -> Report:
+    assert chart.source is not None
+    folder, deadline = chart.folder(facts), facts.settings.timeouts.command
+    fetched = {(each.reference, each.version): each for each in chart.dependencies}
 
-        def archive(remote: Remote) -> Path:
-            return Path(fetched[remote.reference, remote.version].archive(facts))
+    def archive(remote: Remote) -> Path:
+        return Path(fetched[remote.reference, remote.version].archive(facts))
 
-        def package(made: Path, where: Path, what: str) -> None:
-            with _about(what):
-                run_command(facts.helm_programs, helm.package(made, where, deadline), context)
+    def package(made: Path, where: Path, what: str) -> None:
+        with _about(what):
+            run_command(facts.helm_programs, helm.package(made, where, deadline), context)
 
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh:
-                copy = Path(fresh, "chart")
-                chart_dependencies.assemble(chart.source, copy, archive, package)
-                listed = run_command(facts.helm_programs, helm.dependencies(copy, deadline), context).out
-                chart_dependencies.check(listed, chart.source.folder)
-                inside = ", ".join(sorted(each.name for each in (copy / "charts").iterdir()))
-                built = folder / chart_dependencies.digest(copy)
-                if not built.is_dir():
-                    copy.rename(built)
-        except OSError as error:
-            raise LaunchError(
-                f"a copy of the chart {chart.display} cannot be made in {folder}",
-                why=f"{error.filename or folder}: {error.strerror or error}",
-                fix="make room, or correct the modes of both folders",
-            ) from None
-        _prune(built)
-        _prune(folder)
-        facts.outputs.charts[chart.id] = str(built)
-        return Report(why=f"with {inside}", exit_code=0)
-
-    return act
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=prefix("chart")) as fresh:
+            copy = Path(fresh, "chart")
+            chart_dependencies.assemble(chart.source, copy, archive, package)
+            listed = run_command(facts.helm_programs, helm.dependencies(copy, deadline), context).out
+            chart_dependencies.check(listed, chart.source.folder)
+            inside = ", ".join(sorted(each.name for each in (copy / "charts").iterdir()))
+            built = folder / chart_dependencies.digest(copy)
+            if not built.is_dir():
+                copy.rename(built)
+    except OSError as error:
+        raise LaunchError(
+            f"a copy of the chart {chart.display} cannot be made in {folder}",
+            why=f"{error.filename or folder}: {error.strerror or error}",
+            fix="make room, or correct the modes of both folders",
+        ) from None
+    _prune(built)
+    _prune(folder)
+    facts.outputs.charts[chart.id] = str(built)
+    return Report(why=f"with {inside}", exit_code=0)
 
 
 @contextlib.contextmanager

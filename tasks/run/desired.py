@@ -10,6 +10,7 @@ from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.units import quantity
 from tasks.facts.facts import Facts
+from tasks.facts.manifest_files import own_objects
 from tasks.kube.addresses import assumed
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
@@ -89,7 +90,7 @@ def user_namespaces(facts: Facts) -> dict[str, dict[str, Any]]:
 
     Applied twice with different fields, they would never be as wanted. Not those that were there before a launch.
     """
-    own = {each["metadata"]["name"]: each for each in facts.own_objects() if is_namespace(each)}
+    own = {each["metadata"]["name"]: each for each in own_objects(facts) if is_namespace(each)}
     return {name: own[name] for name in namespace_names(facts) if name in own and not is_foreign(facts, name)}
 
 
@@ -123,7 +124,7 @@ def base_objects(facts: Facts) -> list[dict[str, Any]]:
 def user_objects(facts: Facts) -> list[dict[str, Any]]:
     """The user's own, without namespaces that a launch makes anyway: these are made as the user's files have them."""
     made = user_namespaces(facts)
-    return [each for each in facts.own_objects() if not (is_namespace(each) and each["metadata"]["name"] in made)]
+    return [each for each in own_objects(facts) if not (is_namespace(each) and each["metadata"]["name"] in made)]
 
 
 def is_unchanged_namespace(facts: Facts, obj: dict[str, Any]) -> bool:

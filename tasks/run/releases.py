@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,23 @@ from tasks.core.documents import checked, read_text
 from tasks.core.documents import documents as yaml_documents
 from tasks.core.errors import BadInput
 from tasks.diagnose.command import run_command
-from tasks.engine.step import Context, Report
+from tasks.engine.step import Report
 from tasks.kube.apply import stream
 from tasks.kube.client import ApiError
-from tasks.kube.drift import Conflict, conflicts, notes, yielding
+from tasks.kube.drift import conflicts, notes, yielding
 from tasks.kube.objects import Key, Resources, digest, display, fill, key, live
 from tasks.kube.ownership import CREATED_BY, Foreign, owner_of, refused
-from tasks.kube.releases import LiveRelease, documents, releases
+from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
-from tasks.run.apply import ending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
     from tasks.clients.postrender import PostRenderer
+    from tasks.engine.step import Context
     from tasks.facts.facts import Facts
+    from tasks.kube.drift import Conflict
+    from tasks.kube.releases import LiveRelease
     from tasks.process.command import Command, Completed
     from tasks.run.charts import Chart
     from tasks.settings.schema import Release
@@ -132,7 +136,7 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
     found = {}
     for release in facts.releases:
         there = facts.live.releases.get((release.namespace, release.name))
-        if there is None or not is_pending(there) or ending(facts, there.namespace):
+        if there is None or not is_pending(there) or facts.namespace_ends(there.namespace):
             continue
         if not facts.owns_cluster or helm.FINGERPRINT not in there.labels:
             found[f"release {release.name} in {release.namespace}"] = f"{there.status}, revision {there.revision}"

@@ -7,10 +7,9 @@ import gc
 import inspect
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
@@ -21,6 +20,9 @@ from invoke.tasks import task as invoke_task
 from tasks.core.errors import BadInput, Interrupted, LaunchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import FrameType
+
     from tasks.run.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,10 +191,11 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
         if session is not None:
             session.show_note()
         elif options.engine == "rehearsal":
-            from tasks.rehearsal.place import NOTE
+            from importlib import import_module
+
             from tasks.view.console import err
 
-            err([NOTE])
+            err([import_module("tasks.rehearsal.place").NOTE])
         show_error(error)
         return error.status
     except KeyboardInterrupt:
