@@ -1,15 +1,17 @@
-"""Server-side apply without a process: where objects go, and what the API says of those that it does not take."""
+"""Server-side apply without a process: the path, the order, what is not taken and why."""
 
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+import yaml
 
 from tasks.core import redact
-from tasks.kube.apply import Refused, put
+from tasks.kube.apply import Refused, ordered, put, split, stream
 from tasks.kube.client import ApiError, explained
 from tasks.kube.objects import Resources
 from tests.given_direct import DirectApi, refusal
@@ -67,35 +69,6 @@ def test_an_object_goes_where_its_kind_lives(thing: dict[str, Any], place: str) 
     assert where == place
     assert sent == thing
     assert parse_qs(query) == {"fieldManager": ["openframe"], "force": ["true"], "fieldValidation": ["Strict"]}
-
-
-def test_one_that_is_new_and_one_that_is_changed_are_both_good() -> None:
-    api = DirectApi()
-    apply(api, MAP)
-    apply(api, {**MAP, "data": {"k": "w"}})
-    assert api.get(AT_MAP)["data"] == {"k": "w"}
-
-
-def test_the_text_is_sent_as_it_was_given() -> None:
-    """As it is on kubectl's stdin, with what YAML would take for the end of a line written another way."""
-    sent: list[str] = []
-
-    class Listens(DirectApi):
-        def patch(self, path: str, body: str) -> tuple[int, str]:
-            sent.append(body)
-            return super().patch(path, body)
-
-    api = Listens()
-    put(api, Resources(api), MAP, f" {json.dumps(MAP)} ")
-    assert sent == [f" {json.dumps(MAP)} "]
-
-
-def test_kinds_are_asked_for_once() -> None:
-    api = DirectApi()
-    resources = Resources(api)
-    for name in ("a", "b", "c"):
-        put(api, resources, obj("Namespace", name), json.dumps(obj("Namespace", name)))
-    assert api.asked == ["/api/v1"]
 
 
 # -- what the API says -------------------------------------------------------------------------------
@@ -238,3 +211,68 @@ def test_what_the_api_repeats_of_a_secret_is_masked() -> None:
     told = explained(caught.value, caught.value.text)
     assert "canary-4711" not in f"{told} {told.text} {told.args} {told.__cause__}"
     assert "*** is no password" in told.what
+
+
+def thing(kind: str, name: str = "a", api_version: str = "v1", **more: Any) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **more}
+
+
+CRD = thing("CustomResourceDefinition", api_version="apiextensions.k8s.io/v1")
+
+
+def test_what_others_need_comes_first_and_webhooks_last() -> None:
+    kinds = [
+        "Namespace",
+        "CustomResourceDefinition",
+        "ResourceQuota",
+        "ServiceAccount",
+        "ClusterRoleBinding",
+        "Secret",
+        "ConfigMap",
+        "Service",
+        "Deployment",
+        "Certificate",
+        "ValidatingWebhookConfiguration",
+    ]
+    shuffled = [thing(kind) for kind in kinds]
+    random.Random(1).shuffle(shuffled)
+    assert [each["kind"] for each in ordered(shuffled)] == kinds
+
+
+def test_crds_are_split_off() -> None:
+    own = thing("CustomResourceDefinition", "not-a-crd", "example.com/v1")
+    crds, rest = split([thing("Pod"), CRD, own, thing("Namespace")])
+    assert crds == [CRD]
+    assert [each["kind"] for each in rest] == ["Namespace", "CustomResourceDefinition", "Pod"]
+    assert split([]) == ([], [])
+
+
+ODD = [
+    "a: b",
+    "---\nkind: Secret",
+    'say "x" \\ \t\r\n end',
+    "\x00\x1f\x7f\x85\x9f",
+    "\u2028\u2029\ufeff",
+    "😀 ä 漢",
+    "${IP} $(x) {{ y }}",
+    "- yes",
+    "null",
+    "012",
+    " ",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_yaml_and_json_readers_see_the_same_values(text: str) -> None:
+    given = [thing("ConfigMap", str(n), data={text: text, "n": 1, "t": True, "z": None}) for n in range(3)]
+    written = stream(given)
+    assert list(yaml.safe_load_all(written)) == given
+    assert list(yaml.load_all(written, Loader=yaml.CSafeLoader)) == given
+    lines = written.split("\n")
+    assert lines[0::2] == ["---", "---", "---", ""]
+    assert [json.loads(line) for line in lines[1::2]] == given
+
+
+def test_what_json_cannot_hold_is_a_bug_and_not_sent() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        stream([thing("ConfigMap", data={"a": float("nan")})])

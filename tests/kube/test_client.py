@@ -1,41 +1,37 @@
-"""Which kubeconfigs are read by certificate, what kubectl's words mean, and waiting for an answer."""
+"""Which kubeconfigs are read by certificate, what kubectl's words mean, and whether an API is well."""
 
 from __future__ import annotations
 
 import base64
 import socket
-import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import yaml
 
-from tasks.core.errors import LaunchError
-from tasks.engine.step import Cancel, Context, Stopped
 from tasks.kube.client import (
     ApiError,
     Busy,
     Credentials,
+    Endpoint,
     KubectlApi,
     NoAnswer,
     Patient,
     credentials,
+    endpoints,
     port_answers,
     ready,
 )
 from tasks.kube.https import CertApi, open_api
-from tasks.kube.wait import NotInTime, api_ready, poll
-from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed
+from tasks.process.command import Command, Completed, DeadlinePassed
 from tests.fake_kubectl import FakeApi, FakePrograms
 from tests.tls import Certificates, Served, access, kubeconfig
 
 HELD = Credentials(server="https://127.0.0.1:6550", ca=b"CA", certificate=b"CERT", key=b"KEY")
-
-
-def test_the_kubeconfig_of_k3s_is_read() -> None:
-    assert credentials(kubeconfig(HELD)) == HELD
 
 
 def test_only_the_current_context_counts() -> None:
@@ -231,44 +227,6 @@ def test_ready_is_200_of_readyz(answer: Any, good: bool) -> None:
     assert ready(FakeApi({"/readyz": answer})) is good
 
 
-REFUSALS = [
-    (401, "Unauthorized"),
-    (403, 'forbidden: User "system:anonymous" cannot get path "/readyz"'),
-    ApiError(0, "its certificate cannot be verified", transient=False),
-]
-
-
-@pytest.mark.parametrize("answer", REFUSALS)
-def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.kube.wait._SETTLES", 0.2)
-    api, began = FakeApi({"/readyz": answer}), time.monotonic()
-    with pytest.raises(ApiError) as caught:
-        api_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
-    assert 0.15 < time.monotonic() - began < 5
-    assert not caught.value.transient
-    assert caught.value.cause in ("api-login", "")
-
-
-@pytest.mark.parametrize("answer", REFUSALS)
-def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
-    api = FakeApi({"/readyz": answer})
-    with pytest.raises(ApiError):
-        api_ready(lambda: api, waiting(0.1), pause=0.01)
-
-
-@pytest.mark.parametrize("answer", REFUSALS)
-def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
-    api = FakeApi({"/readyz": answer})
-    looks = iter(range(4))
-
-    def asked() -> FakeApi:
-        if next(looks) == 3:
-            api.answers["/readyz"] = (200, "ok")
-        return api
-
-    api_ready(asked, waiting(), pause=0.01)
-
-
 class Slow(FakeApi):
     """Answers one after another at one path."""
 
@@ -326,81 +284,60 @@ def test_patience_has_a_limit() -> None:
     assert len(api.left) == 49
 
 
-def waiting(deadline: float = 5.0, cancelled: Cancel | None = None) -> Context:
-    return Context(step="api", deadline=deadline, cancelled=cancelled or Cancel())
+NOW, THEN = "start-apiserver-admission-initializer", "start-kube-apiserver-admission-initializer"
+WELL = """[+]ping ok
+[+]log ok
+[+]etcd ok
+[+]poststarthook/{hook} ok
+[+]shutdown ok
+readyz check passed
+"""
+PLAIN = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
 
 
-class Looks:
-    """Answers one after another; the last again and again."""
-
-    def __init__(self, *answers: object) -> None:
-        self.left, self.count = list(answers), 0
-
-    def __call__(self) -> Any:
-        self.count += 1
-        found = self.left.pop(0) if len(self.left) > 1 else self.left[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
+def answers(more: Mapping[str, Any] = MappingProxyType({}), hook: str = NOW) -> FakeApi:
+    found: dict[str, Any] = dict.fromkeys(PLAIN, (200, "ok"))
+    found["/readyz?verbose"] = (200, WELL.format(hook=hook))
+    found[f"/healthz/poststarthook/{hook}"] = (200, "ok")
+    return FakeApi({**found, **more})
 
 
-def test_it_is_asked_until_there_is_a_value() -> None:
-    look = Looks(None, ApiError(0, "refused"), ApiError(503, "etcd"), ApiError(429, "slow down"), 0)
-    assert poll(look, waiting(), pause=0.01) == 0
-    assert look.count == 5
+@pytest.mark.parametrize("hook", [NOW, THEN])
+def test_all_that_a_server_offers_is_well(hook: str) -> None:
+    found = endpoints(answers(hook=hook))
+    assert [each.name for each in found] == [*PLAIN, f"/healthz/poststarthook/{hook}"]
+    assert {each.state for each in found} == {"ok"}
 
 
-@pytest.mark.parametrize("error", [ApiError(403, "no"), ApiError(404, "no"), LaunchError("other"), ValueError("bug")])
-def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
-    look = Looks(None, error)
-    with pytest.raises(type(error)) as caught:
-        poll(look, waiting(), pause=0.01)
-    assert caught.value is error
-    assert look.count == 2
+def test_a_hook_that_no_server_names_is_asked_by_its_name_of_today() -> None:
+    api = answers()
+    api.answers["/readyz?verbose"] = (200, "[+]ping ok\n")
+    api.answers[f"/healthz/poststarthook/{NOW}"] = (404, "404 page not found")
+    assert endpoints(api)[-1] == Endpoint(name=f"/healthz/poststarthook/{NOW}", state="not offered", detail="HTTP 404")
 
 
-def test_a_deadline_tells_the_last_error_or_what_was_missing() -> None:
-    began = time.monotonic()
-    with pytest.raises(NotInTime, match=r"'api' was not there within 0\.2 s") as caught:
-        poll(Looks(ApiError(0, "refused", "port 1")), waiting(0.2), pause=0.05)
-    assert 0.2 <= time.monotonic() - began < 2
-    assert caught.value.why == "refused port 1"
-    with pytest.raises(NotInTime) as caught:
-        poll(Looks(None), waiting(0.1), pause=0.05, telling=lambda: "one of two")
-    assert caught.value.why == "one of two"
+@pytest.mark.parametrize(
+    ("answer", "state", "detail"),
+    [
+        ((404, "404 page not found"), "not offered", "HTTP 404"),
+        ((403, "forbidden"), "not offered", "HTTP 403"),
+        ((401, "Unauthorized"), "failing", "HTTP 401"),
+        ((500, "internal error"), "failing", "HTTP 500"),
+        ((500, "[+]ping ok\n[-]etcd failed: reason withheld\n[-]x/y failed: why\nfailed\n"), "failing", "etcd, x/y"),
+        # by kubectl, which quotes the answer
+        ((500, 'an error on the server ("[+]ping ok\\n[-]etcd failed: reason withheld")'), "failing", "etcd"),
+        (ApiError(0, "no answer", "timed out"), "failing", "timed out"),
+        (ApiError(0, "no answer"), "failing", "no answer"),
+    ],
+)
+def test_one_endpoint_alone(answer: Any, state: str, detail: str) -> None:
+    found = {each.name: each for each in endpoints(answers({"/healthz/etcd": answer}))}
+    assert found.pop("/healthz/etcd") == Endpoint(name="/healthz/etcd", state=state, detail=detail)
+    assert {each.state for each in found.values()} == {"ok"}
 
 
-def test_it_is_asked_once_more_at_the_deadline() -> None:
-    began = time.monotonic()
-
-    def look() -> bool | None:
-        return True if time.monotonic() - began >= 0.2 else None
-
-    assert poll(look, waiting(0.2), pause=30)
-
-
-def test_cancelling_ends_the_wait_at_once() -> None:
-    cancelled = Cancel()
-    threading.Timer(0.1, cancelled.set).start()
-    began = time.monotonic()
-    with pytest.raises(Stopped):
-        poll(Looks(None), waiting(30, cancelled), pause=20)
-    assert time.monotonic() - began < 3
-
-
-def test_pauses_grow_to_their_cap() -> None:
-    look = Looks(None)
-    with pytest.raises(NotInTime):
-        poll(look, waiting(0.5), pause=0.001, cap=0.1)
-    assert 10 < look.count < 40
-
-
-def test_a_failed_command_is_not_an_answer() -> None:
-    """What a wait asks by a program fails the wait, unless it says otherwise."""
-    failed = CommandFailed(Completed(command=Command(argv=("x",)), code=1, out="", err="no", seconds=0))
-    with pytest.raises(CommandFailed):
-        poll(Looks(failed), waiting())
-
-
-def test_a_kubeconfig_that_is_nested_without_end_is_left_to_kubectl() -> None:
-    assert credentials("clusters: " + "[" * 50_000) is None
+def test_a_server_that_does_not_answer_is_asked_once() -> None:
+    api = FakeApi({"/readyz?verbose": ApiError(0, "no answer", "refused")})
+    found = endpoints(api)
+    assert [(each.name, each.state, each.detail) for each in found] == [(path, "failing", "refused") for path in PLAIN]
+    assert api.asked == ["/readyz?verbose"]

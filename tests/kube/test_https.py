@@ -1,15 +1,15 @@
-"""Reads by certificate, against a server on loopback: trust, kept connections, what does not answer."""
+"""The API by HTTPS: what is verified, which connections are kept, what a silence is; watches line by line."""
 
 from __future__ import annotations
 
 import gc
-import json
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.kube.client import READ, WRITE, ApiError, Busy, NoAnswer, ready
-from tasks.kube.https import CertApi
+from tasks.kube.client import ApiError, Busy, NoAnswer, ready
+from tasks.kube.https import CertApi, Lines
 from tests.tls import Certificates, Served, access, serving, status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,11 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def api(served: Served, made: Certificates) -> CertApi:
     return CertApi(access(served.url, made))
-
-
-def test_a_document_is_read(api: CertApi, served: Served) -> None:
-    served.answer = lambda path: (200, json.dumps({"path": path, "sign": "ä"}).encode())
-    assert api.get("/api/v1/nodes?limit=5") == {"path": "/api/v1/nodes?limit=5", "sign": "ä"}
 
 
 @pytest.mark.parametrize("code", [200, 401, 403, 404, 429, 500, 503])
@@ -45,28 +40,6 @@ def test_a_status_is_an_answer_for_raw_and_an_error_for_get(api: CertApi, served
     assert caught.value.code == code
     assert caught.value.why == "because" or code == 401, "a login that is not known is explained"
     assert caught.value.transient == (code in (429, 500, 503))
-
-
-def test_an_answer_that_is_no_json_is_told(api: CertApi, served: Served) -> None:
-    served.answer = lambda _path: (200, b"<html>hello</html>")
-    with pytest.raises(ApiError, match="no JSON") as caught:
-        api.get("/x")
-    assert not caught.value.transient
-    served.answer = lambda _path: (502, b"[] bad gateway \n")
-    with pytest.raises(ApiError, match="502") as caught:
-        api.get("/x")
-    assert caught.value.why == "[] bad gateway"
-
-
-def test_one_connection_serves_many_questions_and_threads(api: CertApi, served: Served) -> None:
-    for _ in range(5):
-        api.get("/x")
-    for _ in range(3):  # a step is a thread of its own
-        thread = threading.Thread(target=api.get, args=("/x",))
-        thread.start()
-        thread.join()
-    assert len(served.asked) == 8
-    assert len(set(served.connections)) == 1
 
 
 def test_questions_at_the_same_time_have_connections_of_their_own(api: CertApi, served: Served) -> None:
@@ -90,20 +63,6 @@ def test_a_connection_that_the_server_closed_is_made_again(api: CertApi, served:
     for _ in range(4):
         assert api.get("/x") == {"kind": "X"}
     assert len(set(served.connections)) == 4
-
-
-def test_a_server_that_was_started_again_is_found_again(made: Certificates) -> None:
-    with serving(made.server, made.authority) as first:
-        api = CertApi(access(first.url, made))
-        assert ready(api)
-    with pytest.raises(ApiError, match="does not answer") as caught:
-        api.get("/x")
-    assert caught.value.code == 0
-    assert caught.value.transient
-    assert not ready(api)
-    with serving(made.server, made.authority, port=first.port) as second:
-        assert ready(api)
-    assert second.asked == ["/readyz"]
 
 
 def test_a_kept_connection_that_died_is_no_failure(made: Certificates) -> None:
@@ -138,11 +97,6 @@ def test_a_write_is_waited_for_longer_than_a_read_and_sent_once(served: Served, 
     assert len(served.taken) == 1
 
 
-def test_the_deadlines_are_those_of_kubectl_and_of_the_server() -> None:
-    assert READ == 32
-    assert WRITE > 60, "the server's own limit, in which it queries webhooks for up to 30 s each"
-
-
 @pytest.mark.parametrize("method", ["get", "patch"])
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_server_that_asks_to_come_again_says_when(api: CertApi, served: Served, code: int, method: str) -> None:
@@ -151,24 +105,6 @@ def test_a_server_that_asks_to_come_again_says_when(api: CertApi, served: Served
     with pytest.raises(Busy) as caught:
         api.get("/x") if method == "get" else api.patch("/x", "{}")
     assert (caught.value.code, caught.value.seconds, caught.value.transient) == (code, 3.0, True)
-
-
-@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28"])
-def test_what_speaks_no_tls_does_not_answer(made: Certificates, says: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def talk() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.sendall(says)
-
-        thread = threading.Thread(target=talk, daemon=True)
-        thread.start()
-        api = CertApi(access(f"https://127.0.0.1:{listening.getsockname()[1]}", made))
-        with pytest.raises(ApiError, match="does not answer") as caught:
-            api.get("/x")
-        thread.join(5)
-    assert caught.value.transient
 
 
 def test_another_clusters_server_is_told_at_once(served: Served, made: Certificates) -> None:
@@ -265,12 +201,6 @@ def test_no_proxy_is_used(api: CertApi, monkeypatch: pytest.MonkeyPatch, name: s
     assert ready(api)
 
 
-def test_an_address_may_have_a_path(served: Served, made: Certificates) -> None:
-    api = CertApi(access(f"{served.url}/k8s/clusters/c-1/", made))
-    api.get("/api")
-    assert served.asked == ["/k8s/clusters/c-1/api"]
-
-
 def test_a_path_that_is_none_is_told(api: CertApi) -> None:
     with pytest.raises(ApiError, match="does not answer"):
         api.get("/a b\n")
@@ -313,9 +243,155 @@ def test_a_locked_key_is_refused_and_the_terminal_is_not_asked(made: Certificate
     assert done.stdout.strip() == "refused"
 
 
-def test_kept_connections_end_with_the_api(served: Served, made: Certificates) -> None:
+WATCH = "/api/v1/pods?watch=1"
+PLACE = "/api/v1/namespaces/a/configmaps/m?fieldManager=openframe"
+BODY = '{"kind": "ConfigMap", "data": {"sign": "ä"}}'
+
+
+def broken(path: str) -> tuple[int, bytes]:
+    raise ConnectionAbortedError(path)
+
+
+def pieces(*parts: bytes, then: threading.Event | None = None, breaks: bool = False) -> Callable[[], Iterator[bytes]]:
+    """What a watch is told; then it ends, breaks, or goes on until the event."""
+
+    def tell() -> Iterator[bytes]:
+        yield from parts
+        if breaks:
+            raise ConnectionAbortedError
+        if then is not None:
+            then.wait(20)
+
+    return tell
+
+
+# -- patch -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [200, 201, 404, 409, 422, 500])
+def test_an_object_is_sent_as_server_side_apply_wants_it(api: CertApi, served: Served, code: int) -> None:
+    served.answer = lambda _path: status(code, "because")
+    assert api.patch(PLACE, BODY) == (code, status(code, "because")[1].decode())
+    assert served.taken == [(PLACE, "application/apply-patch+yaml", BODY.encode())]
+
+
+def test_but_not_again_and_again(api: CertApi, served: Served) -> None:
+    served.answer = broken
+    with pytest.raises(ApiError, match="does not answer") as caught:
+        api.patch(PLACE, BODY)
+    assert caught.value.transient
+    assert len(served.taken) == 1
+
+
+def test_a_path_before_all_others_is_part_of_both(served: Served, made: Certificates) -> None:
+    api = CertApi(access(f"{served.url}/k8s/c-1/", made))
+    served.stream = pieces()
+    api.patch(PLACE, BODY)
+    assert list(api.watch(WATCH)) == []
+    assert served.taken[0][0] == f"/k8s/c-1{PLACE}"
+    assert served.asked == [f"/k8s/c-1{WATCH}"]
+
+
+# -- watch -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [(), (b'{"a": 1}\n',), (b'{"a": 1}\n', b'{"b": ')])
+def test_a_watch_that_breaks_ends_without_an_error_and_without_half_a_line(
+    api: CertApi, served: Served, parts: tuple[bytes, ...]
+) -> None:
+    served.stream = pieces(*parts, breaks=True)
+    assert list(api.watch(WATCH)) == ['{"a": 1}\n'] * bool(parts)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_who_reads_is_woken_by_the_end_from_another_thread(api: CertApi, served: Served, chunked: bool) -> None:
+    over, first, found = threading.Event(), threading.Event(), []
+    served.stream, served.chunked = pieces(b'{"a": 1}\n', then=over), chunked
+    stream = api.watch(WATCH)
+
+    def read() -> None:
+        for line in stream:
+            found.append(line)
+            first.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert first.wait(5)
+    began = time.monotonic()
+    stream.close()
+    reader.join(5)
+    over.set()
+    assert not reader.is_alive()
+    assert time.monotonic() - began < 1
+    assert found == ['{"a": 1}\n']
+
+
+def test_sockets_of_watches_are_closed(api: CertApi, served: Served) -> None:
     """A socket that is left to the collector warns, and warnings are errors here."""
-    api = CertApi(access(served.url, made))
-    assert ready(api)
-    del api
+    served.stream = pieces(b'{"a": 1}\n', b'{"b": 2}\n')
+    streams = [api.watch(WATCH) for _ in range(3)]
+    assert list(streams[0])
+    for line in streams[1]:
+        assert line
+        break
+    streams[2].close()
+    assert list(streams[2]) in ([], ['{"a": 1}\n', '{"b": 2}\n'], ['{"a": 1}\n'])
+    del streams, line
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("answer", "transient", "why"),
+    [
+        (status(410, "too old resource version"), False, "too old resource version"),
+        (status(403, "pods is forbidden"), False, "pods is forbidden"),
+        (status(429, "storage is (re)initializing"), True, "storage is (re)initializing"),
+        (status(503, "shutting down"), True, "shutting down"),
+        ((404, b"404 page not found\n"), False, "404 page not found"),
+    ],
+)
+def test_a_watch_that_is_refused_is_told(
+    api: CertApi, served: Served, answer: tuple[int, bytes], transient: bool, why: str
+) -> None:
+    served.answer = lambda _path: answer
+    with pytest.raises(ApiError, match=f"answered {answer[0]} to /api/v1/pods") as caught:
+        api.watch(WATCH)
+    assert (caught.value.code, caught.value.transient, caught.value.why) == (answer[0], transient, why)
+    gc.collect()
+
+
+def test_a_refusal_that_breaks_off_is_no_answer(api: CertApi, served: Served) -> None:
+    served.length = 100
+    served.close_after = True
+    served.answer = lambda _path: status(503, "shutting down")
+    with pytest.raises(ApiError, match="does not answer") as caught:
+        api.watch(WATCH)
+    assert (caught.value.code, caught.value.transient) == (0, True)
+
+
+def test_where_nothing_answers_a_watch_is_told_so(made: Certificates) -> None:
+    with serving(made.server, made.authority) as gone:
+        api = CertApi(access(gone.url, made))
+    for _ in range(2):
+        with pytest.raises(ApiError, match="does not answer") as caught:
+            api.watch(WATCH)
+        assert (caught.value.code, caught.value.transient) == (0, True)
+
+
+def test_another_clusters_server_is_not_watched(served: Served, made: Certificates) -> None:
+    with pytest.raises(ApiError, match="cannot be verified") as caught:
+        CertApi(access(served.url, made, authority=made.other)).watch(WATCH)
+    assert not caught.value.transient
+    gc.collect()
+
+
+def test_a_silent_watch_is_given_up(served: Served, made: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("tasks.kube.https._QUIET", 0.3)
+    served.stream = pieces(b"{}\n", then=over)
+    began = time.monotonic()
+    stream = CertApi(access(served.url, made)).watch(WATCH)
+    assert isinstance(stream, Lines)
+    assert list(stream) == ["{}\n"]
+    over.set()
+    assert 0.2 < time.monotonic() - began < 3

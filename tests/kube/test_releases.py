@@ -148,11 +148,6 @@ def test_a_record_that_is_not_as_helm_writes_it_holds_less() -> None:
     assert (found.hook_objects, found.definitions) == ((), ())
 
 
-def test_a_payload_that_is_not_compressed_is_read_too() -> None:
-    plain = base64.b64encode(base64.b64encode(json.dumps({"manifest": MANIFEST}).encode())).decode()
-    assert releases(Api(secret("web", 1, "deployed", plain)))["n", "web"].objects == refs(MANIFEST, "n")
-
-
 def test_how_a_release_is_applied_is_known_of_its_last_revisions() -> None:
     server, client, three = (
         {"manifest": "", **more} for more in ({"apply_method": "ssa"}, {"apply_method": "csa"}, {})

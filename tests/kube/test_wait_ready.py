@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import Diagnosis
-from tasks.engine.step import Stopped
 from tasks.kube import wait as module
 from tasks.kube.client import Api, ApiError, Stream
 from tasks.kube.objects import Key
 from tasks.kube.unready import pods_of
-from tasks.kube.wait import Failed, NotInTime, judged, named, wait_ready
+from tasks.kube.wait import Failed, NotInTime, wait_ready
 from tasks.kube.watch import Watched
 from tests.given_live import FakeApi, Object, deployment, eager, job, node, obj
 
@@ -100,10 +99,6 @@ def test_a_job_that_runs_for_ever_is_waited_for_only_where_it_is_asked_for() -> 
         wait_ready(FakeApi(running), [key], eager(deadline=0.0))
 
 
-def test_nothing_is_ready_at_once() -> None:
-    assert wait_ready(FakeApi(), [], eager()) == []
-
-
 def test_what_is_not_ready_when_time_is_over_is_named() -> None:
     api = FakeApi(unready(), job("done", "shop"))
     keys = [WEB, Key("batch/v1", "Job", "shop", "done"), Key("v1", "ConfigMap", "shop", "gone")]
@@ -181,29 +176,6 @@ def test_pods_that_may_not_be_listed_are_no_failure_of_the_wait() -> None:
     assert wait_ready(api, [WEB], eager())
 
 
-def test_pods_are_not_asked_for_at_each_look() -> None:
-    api = FakeApi(unready(), replica_set(), pod())
-    api.at(PATH, 30, deployment("web", "shop"))
-    wait_ready(api, [WEB], eager())
-    assert not any("pods" in path for path in api.asked)
-
-
-def test_an_answer_that_may_pass_is_asked_for_again_and_another_is_raised() -> None:
-    api = FakeApi(deployment("web", "shop"), answers={PATH: ApiError(503, "busy")})
-    api.changes[PATH, 3] = api.answers.clear
-    wait_ready(api, [WEB], eager())
-    assert api.asked.count(PATH) == 3
-    with pytest.raises(ApiError, match="no rights"):
-        wait_ready(FakeApi(answers={PATH: ApiError(403, "no rights")}), [WEB], eager())
-
-
-def test_a_cancelled_wait_ends() -> None:
-    context = eager()
-    context.cancelled.set()
-    with pytest.raises(Stopped):
-        wait_ready(FakeApi(), [WEB], context)
-
-
 def test_what_brings_more_is_ready_when_nothing_new_is_there() -> None:
     """A job installs a chart, and is done before the chart's pods are."""
     install, later = Key("batch/v1", "Job", "shop", "install"), Key("apps/v1", "Deployment", "shop", "web")
@@ -271,12 +243,6 @@ def labelled(name: str, kind: str, revision: str) -> Object:
 )
 def test_only_pods_of_the_newest_version_tell(item: Object, pods: list[Object], found: list[str]) -> None:
     assert [each["metadata"]["name"] for each in pods_of(item, pods, [replica_set()])] == found
-
-
-def test_what_is_not_there_is_not_ready() -> None:
-    assert judged(None) == (False, "it is not there")
-    assert judged(obj("ConfigMap", "c")) == (True, "")
-    assert named(WEB) == "deployment/web"
 
 
 @pytest.mark.usefixtures("closely")

@@ -1,15 +1,99 @@
-"""Where objects live in the API, by how many questions they are asked for, and what is not there."""
+"""Marks and keys of objects, texts filled in, and reading those that are there."""
 
 from __future__ import annotations
 
-import json
+import copy
 from typing import Any
 
 import pytest
 
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.kube.client import ApiError
-from tasks.kube.objects import Key, Resources, live, path, root
+from tasks.kube.objects import FINGERPRINT, MANAGED_BY, Key, Resources, digest, fill, finish, key, live, repeat
 from tests.fake_kubectl import FakeApi
+
+VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("${IP}", "127.0.0.1"),
+        ("https://a.${DOMAIN}:${IP}", "https://a.example.test:127.0.0.1"),
+        ("$IP ${OTHER} $(IP) ${ip} ${IP ${} $", "$IP ${OTHER} $(IP) ${ip} ${IP ${} $"),
+        ({"${IP}": ["${IP}", 1, None, True, 1.5, {"a": "${DOMAIN}"}]}, None),
+        ("", ""),
+        ("ip=$${IP} $$${IP} $${OTHER} $$ $${IP}${IP}", "ip=${IP} $${IP} $${OTHER} $$ ${IP}127.0.0.1"),
+    ],
+)
+def test_only_known_names_in_texts(given: Any, wanted: Any) -> None:
+    if wanted is None:
+        wanted = {"${IP}": ["127.0.0.1", 1, None, True, 1.5, {"a": "example.test"}]}
+    assert fill(given, VALUES) == wanted
+
+
+def test_what_was_filled_in_is_not_looked_at_again_and_cannot_become_structure() -> None:
+    evil = 'x"\n  injected: true\n---\n${IP}'
+    assert fill({"a": "${DOMAIN}"}, {"IP": "1", "DOMAIN": evil}) == {"a": evil}
+    assert fill("${A}", {"A": r"\1\g<0>"}) == r"\1\g<0>"
+
+
+def test_the_given_value_stays_as_it_is() -> None:
+    given = {"a": ["${IP}"]}
+    assert fill(given, VALUES) == {"a": ["127.0.0.1"]}
+    assert given == {"a": ["${IP}"]}
+    assert fill(given, {}) == given
+
+
+def test_an_item_with_the_placeholder_comes_once_for_each_text() -> None:
+    given = {"from": [{"a": "x"}, {"ipBlock": {"cidr": "${B}"}}, "${B}!", ["${B}"]], "alone": "${B}"}
+    assert repeat(given, "B", ["1", "2"]) == {
+        "from": [{"a": "x"}, {"ipBlock": {"cidr": "1"}}, {"ipBlock": {"cidr": "2"}}, "1!", "2!", ["1", "2"]],
+        "alone": "${B}",
+    }
+    assert repeat(["${B}", "x"], "B", []) == ["x"]
+    assert repeat(["$${B}"], "B", ["1", "2"]) == ["$${B}"]
+    assert repeat(["${B}"], "B", ["", "${B}"]) == ["", "${B}"]
+
+
+def config_map(**metadata: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **metadata}, "data": {"x": "1"}}
+
+
+def test_label_and_fingerprint_are_added_to_a_copy() -> None:
+    given = config_map(labels={"app": "x"}, annotations={"note": "y"})
+    before = copy.deepcopy(given)
+    done = finish(given)
+    assert given == before
+    assert done["metadata"]["labels"] == {"app": "x", MANAGED_BY: FIELD_MANAGER}
+    fingerprint = done["metadata"]["annotations"].pop(FINGERPRINT)
+    assert len(fingerprint) == 16
+    assert fingerprint == digest(done)
+    assert done["metadata"]["annotations"] == {"note": "y"}
+
+
+@pytest.mark.parametrize("metadata", [{}, {"labels": None, "annotations": None}, {"annotations": {FINGERPRINT: "old"}}])
+def test_the_fingerprint_depends_on_nothing_that_says_nothing(metadata: dict[str, Any]) -> None:
+    assert finish(config_map(**metadata)) == finish(config_map())
+    assert finish(finish(config_map(**metadata))) == finish(config_map())
+
+
+def test_another_manager_is_left_in_place() -> None:
+    assert finish(config_map(labels={MANAGED_BY: "Helm"}))["metadata"]["labels"] == {MANAGED_BY: "Helm"}
+
+
+def test_a_secret_has_no_fingerprint() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"p": "cGFzcw=="}}
+    assert finish(secret)["metadata"] == {"name": "a", "labels": {MANAGED_BY: FIELD_MANAGER}}
+    foreign = {**secret, "apiVersion": "example.com/v1"}
+    assert FINGERPRINT in finish(foreign)["metadata"]["annotations"]
+
+
+def test_keys_tell_objects_apart() -> None:
+    assert key(config_map()) == Key("v1", "ConfigMap", None, "a")
+    assert key(config_map(namespace="n")) == Key("v1", "ConfigMap", "n", "a")
+    assert key(config_map(namespace="")) == key(config_map())
+
 
 CORE = {
     "resources": [
@@ -29,7 +113,7 @@ def api(**answers: Any) -> FakeApi:
     return FakeApi({"/api/v1": CORE, "/apis/apps/v1": APPS, **answers})
 
 
-def key(kind: str, name: str, namespace: str | None = "a", version: str = "v1") -> Key:
+def known(kind: str, name: str, namespace: str | None = "a", version: str = "v1") -> Key:
     return Key(version, kind, namespace, name)
 
 
@@ -39,21 +123,6 @@ def item(name: str, namespace: str | None = "a", **more: Any) -> dict[str, Any]:
 
 def asked(fake: FakeApi) -> list[str]:
     return [each for each in fake.asked if each not in ("/api/v1", "/apis/apps/v1")]
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (root("v1"), "/api/v1"),
-        (root("apps/v1"), "/apis/apps/v1"),
-        (path("v1", "nodes"), "/api/v1/nodes"),
-        (path("v1", "nodes", name="n"), "/api/v1/nodes/n"),
-        (path("apps/v1", "deployments", "a"), "/apis/apps/v1/namespaces/a/deployments"),
-        (path("apps/v1", "deployments", "a", "d"), "/apis/apps/v1/namespaces/a/deployments/d"),
-    ],
-)
-def test_paths(found: str, expected: str) -> None:
-    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -71,14 +140,6 @@ def test_kinds_are_found_or_not(version: str, kind: str, found: tuple[str, bool]
     assert Resources(api()).find(version, kind) == found
 
 
-def test_a_group_is_asked_for_once() -> None:
-    fake = api()
-    resources = Resources(fake)
-    for kind in ("ConfigMap", "Secret", "ConfigMap"):
-        resources.find("v1", kind)
-    assert fake.asked == ["/api/v1"]
-
-
 @pytest.mark.parametrize("before", [(404, "not found"), (503, "not yet"), {"resources": []}, {"resources": None}])
 def test_a_kind_that_comes_later_is_found_then(before: Any) -> None:
     fake = api(**{"/apis/x/v1": before})
@@ -94,26 +155,10 @@ def test_an_api_that_does_not_answer_is_not_one_without_kinds(error: Any) -> Non
         Resources(FakeApi({"/api/v1": error})).find("v1", "ConfigMap")
 
 
-def test_a_single_object_is_asked_for_by_name() -> None:
-    there = item("x", kind="ConfigMap", apiVersion="v1")
-    fake = api(**{"/api/v1/namespaces/a/configmaps/x": there})
-    wanted = [key("ConfigMap", "x"), key("Deployment", "d", "b", "apps/v1")]
-    assert live(fake, Resources(fake), wanted) == {wanted[0]: there, wanted[1]: None}
-    assert asked(fake) == ["/api/v1/namespaces/a/configmaps/x", "/apis/apps/v1/namespaces/b/deployments/d"]
-
-
-def test_several_of_one_namespace_are_asked_for_by_its_list() -> None:
-    fake = api(**{"/api/v1/namespaces/a/configmaps": {"items": [item("x"), item("y"), item("foreign")]}})
-    wanted = [key("ConfigMap", name) for name in ("x", "y", "z")]
-    found = live(fake, Resources(fake), wanted)
-    assert [found[each] is not None for each in wanted] == [True, True, False]
-    assert asked(fake) == ["/api/v1/namespaces/a/configmaps"]
-
-
 def test_several_of_many_namespaces_are_asked_for_by_one_list() -> None:
     items = [item("x", "a", data={"n": 1}), item("x", "b", data={"n": 2}), item("x", "other")]
     fake = api(**{"/api/v1/configmaps": {"items": items}})
-    wanted = [key("ConfigMap", "x", namespace) for namespace in "abc"]
+    wanted = [known("ConfigMap", "x", namespace) for namespace in "abc"]
     found = live(fake, Resources(fake), wanted)
     assert [(found[each] or {}).get("data") for each in wanted] == [{"n": 1}, {"n": 2}, None]
     assert asked(fake) == ["/api/v1/configmaps"]
@@ -122,7 +167,7 @@ def test_several_of_many_namespaces_are_asked_for_by_one_list() -> None:
 def test_an_object_of_a_list_says_its_kind_like_a_single_one() -> None:
     """The API leaves it out there, and who judges readiness goes by it."""
     fake = api(**{"/apis/apps/v1/namespaces/a/deployments": {"items": [item("x"), item("y")]}})
-    wanted = [key("Deployment", name, version="apps/v1") for name in "xy"]
+    wanted = [known("Deployment", name, version="apps/v1") for name in "xy"]
     for found in live(fake, Resources(fake), wanted).values():
         assert found is not None
         assert (found["apiVersion"], found["kind"]) == ("apps/v1", "Deployment")
@@ -130,14 +175,14 @@ def test_an_object_of_a_list_says_its_kind_like_a_single_one() -> None:
 
 def test_a_list_of_secrets_leaves_out_helms() -> None:
     fake = api(**{f"/api/v1/secrets{SECRETS}": {"items": [item("x", "a"), item("x", "b")]}})
-    found = live(fake, Resources(fake), [key("Secret", "x", namespace) for namespace in "ab"])
+    found = live(fake, Resources(fake), [known("Secret", "x", namespace) for namespace in "ab"])
     assert all(found.values())
     assert asked(fake) == [f"/api/v1/secrets{SECRETS}"]
 
 
 def test_who_may_not_list_may_still_read() -> None:
     fake = api(**{"/api/v1/configmaps": (403, "no"), "/api/v1/namespaces/a/configmaps/x": item("x")})
-    wanted = [key("ConfigMap", "x", namespace) for namespace in "ab"]
+    wanted = [known("ConfigMap", "x", namespace) for namespace in "ab"]
     found = live(fake, Resources(fake), wanted)
     assert [found[each] is not None for each in wanted] == [True, False]
 
@@ -146,26 +191,26 @@ def test_who_may_not_list_may_still_read() -> None:
 def test_an_object_that_cannot_be_read_is_not_one_that_is_not_there(answer: Any) -> None:
     fake = api(**{"/api/v1/namespaces/a/configmaps/x": answer})
     with pytest.raises(ApiError):
-        live(fake, Resources(fake), [key("ConfigMap", "x")])
+        live(fake, Resources(fake), [known("ConfigMap", "x")])
     with pytest.raises(ApiError):
         live(
             api(**{"/api/v1/configmaps": answer, "/api/v1/namespaces/a/configmaps/x": answer}),
             Resources(fake),
-            [key("ConfigMap", "x"), key("ConfigMap", "x", "b")],
+            [known("ConfigMap", "x"), known("ConfigMap", "x", "b")],
         )
 
 
 @pytest.mark.parametrize("given", [None, "", "a"])
 def test_a_cluster_wide_object_has_no_namespace_whatever_was_said(given: str | None) -> None:
     fake = api(**{"/api/v1/namespaces/x": item("x", None)})
-    wanted = key("Namespace", "x", given)
+    wanted = known("Namespace", "x", given)
     assert live(fake, Resources(fake), [wanted])[wanted] is not None
     assert asked(fake) == ["/api/v1/namespaces/x"]
 
 
 def test_cluster_wide_objects_are_asked_for_by_one_list() -> None:
     fake = api(**{"/api/v1/namespaces": {"items": [item("x", None), item("y", None)]}})
-    wanted = [key("Namespace", name, None) for name in "xyz"]
+    wanted = [known("Namespace", name, None) for name in "xyz"]
     found = live(fake, Resources(fake), wanted)
     assert [found[each] is not None for each in wanted] == [True, True, False]
 
@@ -173,41 +218,19 @@ def test_cluster_wide_objects_are_asked_for_by_one_list() -> None:
 @pytest.mark.parametrize("namespace", [None, ""])
 def test_an_object_without_a_namespace_is_in_the_default_one(namespace: str | None) -> None:
     fake = api(**{"/api/v1/namespaces/default/configmaps/x": item("x", "default")})
-    wanted = key("ConfigMap", "x", namespace)
+    wanted = known("ConfigMap", "x", namespace)
     assert live(fake, Resources(fake), [wanted])[wanted] is not None
 
 
 def test_the_same_object_by_two_keys_is_asked_for_once() -> None:
     fake = api(**{"/api/v1/namespaces/default/configmaps/x": item("x", "default")})
-    wanted = [key("ConfigMap", "x", None), key("ConfigMap", "x", "default")]
+    wanted = [known("ConfigMap", "x", None), known("ConfigMap", "x", "default")]
     assert all(live(fake, Resources(fake), wanted).values())
     assert len(asked(fake)) == 1
-
-
-@pytest.mark.parametrize("answer", [{"items": None}, {"items": []}])
-def test_a_list_may_be_empty(answer: Any) -> None:
-    fake = api(**{"/api/v1/configmaps": answer})
-    found = live(fake, Resources(fake), [key("ConfigMap", "x", "a"), key("ConfigMap", "x", "b")])
-    assert list(found.values()) == [None, None]
 
 
 def test_a_kind_that_is_not_known_is_not_there() -> None:
     fake = api()
-    wanted = [key("Certificate", "x", version="cert-manager.io/v1")]
+    wanted = [known("Certificate", "x", version="cert-manager.io/v1")]
     assert live(fake, Resources(fake), wanted) == {wanted[0]: None}
     assert fake.asked == ["/apis/cert-manager.io/v1"]
-
-
-def test_nothing_is_asked_for_nothing() -> None:
-    fake = api()
-    assert live(fake, Resources(fake), []) == {}
-    assert fake.asked == []
-
-
-def test_what_is_asked_has_no_limit_and_so_no_pages() -> None:
-    """A list without `limit` comes whole (Kubernetes API concepts: chunks are given only to who asks for them)."""
-    fake = api(**{"/api/v1/configmaps": {"items": [item(f"x{n}", f"n{n}") for n in range(1200)]}})
-    wanted = [key("ConfigMap", f"x{number}", f"n{number}") for number in range(1200)]
-    assert all(live(fake, Resources(fake), wanted).values())
-    assert len(asked(fake)) == 1
-    assert "limit" not in json.dumps(fake.asked)

@@ -6,13 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Context, Stopped
 from tasks.kube.client import Api, ApiError
-from tasks.kube.wait import NotInTime, watch
+from tasks.kube.wait import NotInTime, api_ready, poll, watch
 from tasks.kube.watch import Watched
+from tests.fake_kubectl import FakeApi
 from tests.given_watch import Object, Scripted, until, watching
 
 PODS = "/api/v1/pods"
@@ -117,19 +120,6 @@ def test_as_long_as_the_feed_says_no_the_api_is_not_asked(api: Watched, direct: 
     assert direct.asked == [PODS]
 
 
-def test_changes_that_come_together_are_one_look(api: Watched, direct: Scripted) -> None:
-    look = Look(api)
-
-    def changes() -> None:
-        for count in range(200):
-            direct.stream.tell("MODIFIED", pod(f"Pending {count}"))
-        change(direct, "Running")
-
-    beside(changes, look)
-    watch(api, look, waiting())
-    assert look.feeds < 20
-
-
 def test_a_feed_of_before_our_own_write_does_not_count(api: Watched, direct: Scripted) -> None:
     """The old pod runs, and the step before has just written a new one."""
     direct.stream.tell("MODIFIED", pod("Running"))
@@ -198,14 +188,6 @@ def test_a_deadline_tells_the_last_error_where_nothing_else_is_known(api: Watche
     assert caught.value.why == "the API answered 503 etcd"
 
 
-def test_a_feed_that_has_fallen_silent_fails_no_wait(api: Watched, direct: Scripted) -> None:
-    """A connection can die without a word, as when a machine sleeps."""
-    look = Look(api)
-    direct.lists[PODS] = [pod("Running")]
-    assert watch(api, look, waiting(0.2)) == [pod("Running")]
-    assert (look.feeds, look.api) == (1, 1)
-
-
 def test_a_feed_that_has_fallen_silent_holds_up_no_wait(
     api: Watched, direct: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,15 +240,88 @@ def test_what_is_not_watched_is_looked_at_all_the_same(
     assert direct.asked.count(path) == 5, "once more, of the API itself"
 
 
-def test_an_api_without_feeds_is_asked_at_intervals(direct: Scripted) -> None:
-    looks: list[Api] = []
+REFUSALS = [
+    (401, "Unauthorized"),
+    (403, 'forbidden: User "system:anonymous" cannot get path "/readyz"'),
+    ApiError(0, "its certificate cannot be verified", transient=False),
+]
 
-    def look(api: Api) -> int | None:
-        looks.append(api)
-        return len(looks) if len(looks) == 2 else None
 
-    assert watch(direct, look, waiting()) == 2
-    assert looks == [direct, direct]
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.kube.wait._SETTLES", 0.2)
+    api, began = FakeApi({"/readyz": answer}), time.monotonic()
+    with pytest.raises(ApiError) as caught:
+        api_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
+    assert 0.15 < time.monotonic() - began < 5
+    assert not caught.value.transient
+    assert caught.value.cause in ("api-login", "")
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
+    api = FakeApi({"/readyz": answer})
+    with pytest.raises(ApiError):
+        api_ready(lambda: api, waiting(0.1), pause=0.01)
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
+    api = FakeApi({"/readyz": answer})
+    looks = iter(range(4))
+
+    def asked() -> FakeApi:
+        if next(looks) == 3:
+            api.answers["/readyz"] = (200, "ok")
+        return api
+
+    api_ready(asked, waiting(), pause=0.01)
+
+
+class Looks:
+    """Answers one after another; the last again and again."""
+
+    def __init__(self, *answers: object) -> None:
+        self.left, self.count = list(answers), 0
+
+    def __call__(self) -> Any:
+        self.count += 1
+        found = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def test_it_is_asked_until_there_is_a_value() -> None:
+    look = Looks(None, ApiError(0, "refused"), ApiError(503, "etcd"), ApiError(429, "slow down"), 0)
+    assert poll(look, waiting(), pause=0.01) == 0
+    assert look.count == 5
+
+
+@pytest.mark.parametrize("error", [ApiError(403, "no"), ApiError(404, "no"), LaunchError("other"), ValueError("bug")])
+def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
+    look = Looks(None, error)
+    with pytest.raises(type(error)) as caught:
+        poll(look, waiting(), pause=0.01)
+    assert caught.value is error
+    assert look.count == 2
+
+
+def test_a_deadline_tells_the_last_error_or_what_was_missing() -> None:
+    began = time.monotonic()
+    with pytest.raises(NotInTime, match=r"'a step' was not there within 0\.2 s") as caught:
+        poll(Looks(ApiError(0, "refused", "port 1")), waiting(0.2), pause=0.05)
+    assert 0.2 <= time.monotonic() - began < 2
+    assert caught.value.why == "refused port 1"
     with pytest.raises(NotInTime) as caught:
-        watch(direct, lambda _api: None, waiting(0), telling=lambda: "one of two")
+        poll(Looks(None), waiting(0.1), pause=0.05, telling=lambda: "one of two")
     assert caught.value.why == "one of two"
+
+
+def test_cancelling_ends_the_wait_at_once() -> None:
+    cancelled = Cancel()
+    threading.Timer(0.1, cancelled.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        poll(Looks(None), waiting(30, cancelled), pause=20)
+    assert time.monotonic() - began < 3
