@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.rehearsal.place import NOTE, VARIABLE, Place, occupy, prepare
+from tasks.rehearsal.place import VARIABLE, Place, occupy, prepare
+from tasks.run.task import REHEARSAL_NOTE
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
@@ -32,7 +33,7 @@ class Rehearsal:
     place: Place
     root: Path
     what_if: WhatIf
-    note: str = NOTE
+    note: str = REHEARSAL_NOTE
 
     def backend(self) -> Rehearsed:
         """The API and the registries of its state."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
-"""What every screen of a rehearsal says."""
 VARIABLE = "OPENFRAME_REHEARSAL"
 """Names the folder of the rehearsal that is going on."""
 MARK = "openframe-rehearsal"

@@ -333,10 +333,10 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     if not resolved.above_default("log_dir"):
         resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
     session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
-    if options.engine != "rehearsal":
-        return session
-    entered: Session = import_module("tasks.rehearsal.engine").enter(session)  # by its name: it is above this layer
-    return entered
+    if options.engine not in BACKENDS:  # one that is made of layers above this one: its module is found by its name
+        entered: Session = import_module(f"tasks.{options.engine}.engine").enter(session)
+        return entered
+    return session
 
 
 def _without(steps: Sequence[Step], met: Collection[str]) -> Sequence[Step]:

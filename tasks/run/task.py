@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder: configuration, files and fetched programs are below it."""
 ENGINES = ("k3d", "existing", "rehearsal")
+REHEARSAL_NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
+"""What every screen of a rehearsal says."""
 _OWN_CLUSTERS_ONLY = ("prepull", "registry", "cluster", "rehearse")
 """Tasks about what a cluster is made from."""
 _READ_ONLY = ("plan", "status", "doctor")
@@ -191,11 +193,9 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
         if session is not None:
             session.show_note()
         elif options.engine == "rehearsal":
-            from importlib import import_module
-
             from tasks.view.console import err
 
-            err([import_module("tasks.rehearsal.place").NOTE])
+            err([REHEARSAL_NOTE])
         show_error(error)
         return error.status
     except KeyboardInterrupt:
