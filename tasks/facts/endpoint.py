@@ -107,7 +107,7 @@ _SIGNS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _VARIABLES = ("KUBERNETES_SERVICE_HOST", "container")
 """Set in pods, and by systemd's and Podman's containers."""
 _STAND_INS = "OPENFRAME_REHEARSAL"
-"""Set where `docker` is a stand-in: it has no engine (`tasks.rehearsal.place`)."""
+"""Set where `docker` is a stand-in: it has no engine (`tasks.rehearsal.folder`)."""
 _CGROUP = re.compile(r"/(?:docker|lxc)(?:/|-[0-9a-f]{12})|/kubepods|/libpod|/crio-|/cri-containerd-")
 _NAMESPACES = ("mnt", "net")
 _UNSEEN = "bind source path does not exist"

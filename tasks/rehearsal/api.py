@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tasks.kube.client import ApiError, content
+from tasks.rehearsal import folder as folders
 from tasks.rehearsal import kinds, objects
-from tasks.rehearsal import place as places
-from tasks.rehearsal.kube import Kube, Silent, find
-from tasks.rehearsal.place import MARK
+from tasks.rehearsal.apiserver import ApiServer, Silent, find
+from tasks.rehearsal.folder import MARK, Folder
 
 if TYPE_CHECKING:
     from tasks.rehearsal.objects import Record
@@ -33,7 +33,7 @@ class RehearsalApi:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
-        self._kube = Kube(places.Place(folder))
+        self._server = ApiServer(Folder(folder))
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
@@ -54,15 +54,15 @@ class RehearsalApi:
         self.get(bare)
         given = {key: values[-1] for key, values in parse_qs(query).items()}
         try:
-            cluster = self._kube.server(self.port)["labels"]["k3d.cluster"]
+            cluster = self._server.server(self.port)["labels"]["k3d.cluster"]
         except Silent as error:
             raise self._silent(error) from None
         lasts = float(given.get("timeoutSeconds", "300"))
-        return Changes(self._kube, cluster, self.port, bare, int(given.get("resourceVersion", "0")), lasts)
+        return Changes(self._server, cluster, self.port, bare, int(given.get("resourceVersion", "0")), lasts)
 
     def _ask(self, method: str, path: str, body: str = "") -> tuple[int, str]:
         try:
-            return self._kube.request(method, self.port, path, body)
+            return self._server.request(method, self.port, path, body)
         except Silent as error:
             raise self._silent(error) from None
 
@@ -73,8 +73,8 @@ class RehearsalApi:
 class Changes:
     """A watch: see `tasks.kube.client.Stream`."""
 
-    def __init__(self, kube: Kube, cluster: str, port: int, path: str, version: int, lasts: float) -> None:
-        self._kube, self._cluster, self._port, self._path = kube, cluster, port, path
+    def __init__(self, server: ApiServer, cluster: str, port: int, path: str, version: int, lasts: float) -> None:
+        self._server, self._cluster, self._port, self._path = server, cluster, port, path
         self._from, self._until = version - _OVERLAP, time.monotonic() + lasts
         self._over = threading.Event()
         self._records: dict[Place, Record] = {}
@@ -88,9 +88,9 @@ class Changes:
         self._over.set()
 
     def __iter__(self) -> Iterator[str]:
-        store = self._kube.objects(self._cluster)
+        store = self._server.objects(self._cluster)
         with store.read() as view:
-            kind = find(self._path, self._kube.served(view, time.time()))
+            kind = find(self._path, self._server.served(view, time.time()))
         self._kind, self._bucket = kind.kind, kinds.bucket(kind.kind[0], kind.kind[1])
         seq = -1
         while time.monotonic() < self._until and not self._over.is_set():
@@ -99,7 +99,7 @@ class Changes:
             if seq >= 0 and not due and store.seq() == seq:
                 self._over.wait(_LOOK)
                 continue
-            if not self._kube.answers(self._port):
+            if not self._server.answers(self._port):
                 return
             first, (seq, changed, gone) = seq < 0, store.changed(self._bucket, seq)
             places = [self._take(record) for record in changed if self._wanted(record["object"], kind.namespace)]
@@ -180,5 +180,5 @@ def recognise(kubeconfig: str) -> RehearsalApi | None:
 
 def port_answers(environ: dict[str, str], port: int) -> bool | None:
     """Whether a rehearsed server speaks at a port of this machine; None if nothing is rehearsed."""
-    where = places.of(environ)
-    return None if where is None else Kube(where).answers(port)
+    where = folders.of(environ)
+    return None if where is None else ApiServer(where).answers(port)

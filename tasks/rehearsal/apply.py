@@ -1,20 +1,21 @@
-"""Server-side apply, as far as it shows: objects are made or merged, and say who has set which of their fields."""
+"""Server-side apply, as far as it shows: objects are made or merged, and name who has set which of their fields."""
 
 from __future__ import annotations
 
+import base64
 import json
 
-from tasks.rehearsal import admission, objects, workloads
-from tasks.rehearsal.admission import Refusal
+from tasks.rehearsal import controllers, objects
+from tasks.rehearsal.images import fake_digest
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from tasks.rehearsal.controllers import ControlPlane
     from tasks.rehearsal.objects import Object, Record
-    from tasks.rehearsal.workloads import World
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "containers": ("name",),
@@ -34,40 +35,55 @@ _SERVERS = ("uid", "creationTimestamp", "resourceVersion", "generation", "manage
 _NO_GENERATION = frozenset({"ConfigMap", "Secret", "Namespace", "ServiceAccount", "ResourceQuota", "LimitRange"})
 
 
-def apply(
-    world: World, body: Object, manager: str, *, part: str = "", dry: bool = False, strict: bool = True
-) -> tuple[int, Object]:
+class Refusal(Exception):
+    """The API's answer where it does not do what it was asked."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+
+    def status(self) -> dict[str, Any]:
+        """As the API sends it."""
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+
+
+def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dry: bool = False) -> tuple[int, Object]:
     """Code and object. `part`: `status`, where only that is set. Raises `Refusal`."""
-    doc, now = world.doc, world.now
+    doc, now = plane.doc, plane.now
     meta = body["metadata"]
     namespace, name = meta.get("namespace", ""), meta["name"]
     if namespace:
-        _open(world, namespace, body)
-    if strict:
-        admission.undeclared(body)
+        _open(plane, namespace, body)
     old = doc.get(body["apiVersion"], body["kind"], namespace, name, now)
     if part:
-        return _status(world, old, body, part)
+        return _status(plane, old, body, part)
     before = objects.settle(old, now) if old is not None else None
     applied: dict[str, Object] = dict((old or {}).get("applied") or {})
-    mine = _own(admission.coded(body))
+    mine = _own(_encoded(body))
     made = _merged(before, mine, applied.get(manager), [each for who, each in applied.items() if who != manager])
-    made = admission.filled(made)
-    admission.invalid(made, before)
+    made = _filled(made)
+    _refuse_invalid(made, before)
     applied[manager] = mine
     if before is not None and _same(before, made) and (old or {}).get("applied") == applied:
         return 200, objects.seen(old, now) if old is not None else made
     _sign(made, before, applied, now)
     if dry:
         return (200 if old is not None else 201), made
-    record = _keep(world, made, old, applied)
-    workloads.follow(world, record, before)
-    _special(world, record, before)
+    record = _keep(plane, made, old, applied)
+    controllers.follow(plane, record, before)
     return (200 if old is not None else 201), objects.seen(record, now)
 
 
-def _open(world: World, namespace: str, body: Object) -> None:
-    record = world.doc.get("v1", "Namespace", "", namespace, world.now)
+def _open(plane: ControlPlane, namespace: str, body: Object) -> None:
+    record = plane.doc.get("v1", "Namespace", "", namespace, plane.now)
     if record is None:
         raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
     if record["object"]["metadata"].get("deletionTimestamp"):
@@ -76,16 +92,16 @@ def _open(world: World, namespace: str, body: Object) -> None:
         raise Refusal(403, "Forbidden", f'{plural} "{name}" is forbidden: {why}')
 
 
-def _status(world: World, old: Record | None, body: Object, part: str) -> tuple[int, Object]:
+def _status(plane: ControlPlane, old: Record | None, body: Object, part: str) -> tuple[int, Object]:
     if old is None:
         name = body["metadata"]["name"]
         raise Refusal(404, "NotFound", f'{body["kind"].lower()}s "{name}" not found')
-    made = objects.settle(old, world.now)
+    made = objects.settle(old, plane.now)
     made[part] = objects.merged(made.get(part), body.get(part))
-    later = [each for each in old.get("stages", ()) if each[0] > world.now]
+    later = [each for each in old.get("stages", ()) if each[0] > plane.now]
     kept = {key: value for key, value in old.items() if key in ("from", "until", "applied", "served", "ready")}
-    record = world.doc.put(made, world.now, stages=later, **kept)
-    return 200, objects.seen(record, world.now)
+    record = plane.doc.put(made, plane.now, stages=later, **kept)
+    return 200, objects.seen(record, plane.now)
 
 
 def _own(body: Object) -> Object:
@@ -185,30 +201,95 @@ def _contains(there: Any, item: Any) -> bool:  # noqa: ANN401 - any JSON values
     return bool(there == item)
 
 
-def _keep(world: World, made: Object, old: Record | None, applied: Mapping[str, Object]) -> Record:
-    later = [each for each in (old or {}).get("stages", ()) if each[0] > world.now]
+def _keep(plane: ControlPlane, made: Object, old: Record | None, applied: Mapping[str, Object]) -> Record:
+    later = [each for each in (old or {}).get("stages", ()) if each[0] > plane.now]
     more = {key: (old or {})[key] for key in ("served", "ready") if key in (old or {})}
-    return world.doc.put(made, world.now, stages=later, applied=dict(applied), **more)
+    return plane.doc.put(made, plane.now, stages=later, applied=dict(applied), **more)
 
 
-def _special(world: World, record: Record, before: Object | None) -> None:
-    """What the server and its controllers do beside workloads."""
-    obj, now = record["object"], world.now
-    meta = obj["metadata"]
-    if obj["kind"] == "Namespace" and before is None:
-        for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
-            more: Object = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": meta["name"]}}
-            world.doc.put(more, now)
-    elif obj["kind"] == "ResourceQuota":
-        hard = (obj.get("spec") or {}).get("hard") or {}
-        if before is None or (before.get("spec") or {}).get("hard") != hard:
-            used = dict.fromkeys(hard, "0")
-            record["stages"] = [[world.active, {"status": {"hard": hard, "used": used}}]]
-    elif obj["kind"] == "CustomResourceDefinition" and before is None:
-        record["served"] = now + world.times.seconds("crd established")
-        rows = [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
-        record["stages"] = [[record["served"], {"status": {"conditions": rows}}]]
-    elif obj["kind"] == "APIService":
-        record["stages"] = [[now, {"status": {"conditions": [{"type": "Available", "status": "True"}]}}]]
-    elif obj["kind"] == "PersistentVolumeClaim" and before is None:
-        record["stages"] = [[world.active, {"status": {"phase": "Bound"}}]]
+# -- what is refused, and what is filled in ----------------------------------------------------------------
+
+
+def _refuse_invalid(obj: Object, before: Object | None) -> None:
+    """Raises `Refusal` for a workload without a fitting selector or an image, and for a change of what is immutable."""
+    wrong = [*_workload(obj), *(_changes(obj, before) if before is not None else ())]
+    if wrong:
+        group = obj["apiVersion"].rpartition("/")[0]
+        kind = f"{obj['kind']}.{group}" if group else obj["kind"]
+        said = wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]"
+        raise Refusal(422, "Invalid", f'{kind} "{obj["metadata"]["name"]}" is invalid: {said}')
+
+
+def _workload(obj: Object) -> Iterator[str]:
+    if obj["kind"] not in ("Deployment", "DaemonSet", "StatefulSet"):
+        return
+    template = obj["spec"].get("template") or {}
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    if not obj["spec"].get("selector"):
+        yield "spec.selector: Required value"
+    elif not ((obj["spec"]["selector"].get("matchLabels") or {}).items() <= labels.items()):
+        yield "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`"
+    for number, each in enumerate((template.get("spec") or {}).get("containers") or ()):
+        if not each.get("image"):
+            yield f"spec.template.spec.containers[{number}].image: Required value"
+
+
+def _changes(obj: Object, before: Object) -> Iterator[str]:
+    kind = obj["kind"]
+    if kind in ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet"):
+        selector = obj["spec"].get("selector") or {}
+        if selector != (before["spec"].get("selector") or {}):
+            shown = ", ".join(
+                f'"{key}":"{value}"' for key, value in sorted((selector.get("matchLabels") or {}).items())
+            )
+            value = f"v1.LabelSelector{{MatchLabels:map[string]string{{{shown}}}}}"
+            yield f"spec.selector: Invalid value: {value}: field is immutable"
+    elif kind == "StorageClass":
+        for name in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+            if obj.get(name) != before.get(name):
+                if name in ("parameters", "provisioner"):
+                    yield f"{name}: Forbidden: updates to {name} are forbidden."
+                else:
+                    yield f'{name}: Invalid value: "{obj.get(name)}": field is immutable'
+    elif kind == "Secret" and (obj.get("type") or "Opaque") != (before.get("type") or "Opaque"):
+        yield f'type: Invalid value: "{obj.get("type") or "Opaque"}": field is immutable'
+    elif kind in ("RoleBinding", "ClusterRoleBinding") and obj.get("roleRef") != before.get("roleRef"):
+        yield f"roleRef: Invalid value: {obj.get('roleRef')}: cannot change roleRef"
+    elif kind == "Job" and obj["spec"].get("template") != before["spec"].get("template"):
+        yield "spec.template: Invalid value: core.PodTemplateSpec{}: field is immutable"
+    if kind in ("ConfigMap", "Secret") and before.get("immutable") and obj.get("data") != before.get("data"):
+        yield "data: Forbidden: field is immutable when `immutable` is set"
+
+
+def _filled(obj: Object) -> Object:
+    """What the API adds: defaults, as far as somebody looks at them."""
+    kind, made = obj["kind"], dict(obj)
+    if kind == "Secret":
+        made.setdefault("type", "Opaque")
+    elif kind == "Namespace":
+        name = made["metadata"]["name"]
+        labels = {"kubernetes.io/metadata.name": name, **(made["metadata"].get("labels") or {})}
+        made["metadata"] = {**made["metadata"], "labels": labels}
+        made.setdefault("spec", {"finalizers": ["kubernetes"]})
+        made.setdefault("status", {"phase": "Active"})
+    elif kind in ("Deployment", "StatefulSet"):
+        made["spec"] = {"replicas": 1, **made["spec"]}
+    elif kind == "Service":
+        spec = {"type": "ClusterIP", **made["spec"]}
+        if spec["type"] != "ExternalName":
+            number = int(fake_digest(made["metadata"]["name"])[:4], 16)
+            spec.setdefault("clusterIP", f"10.43.{number // 256}.{number % 256}")
+        made["spec"] = spec
+    elif kind == "StorageClass":
+        made = {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", **made}
+    return made
+
+
+def _encoded(obj: Object) -> Object:
+    """A Secret with all its values in `data`, as the API stores it."""
+    if obj["kind"] != "Secret" or not obj.get("stringData"):
+        return obj
+    made = {**obj, "data": dict(obj.get("data") or {})}
+    for name, text in made.pop("stringData").items():
+        made["data"][name] = base64.b64encode(str(text or "").encode()).decode()
+    return made

@@ -1,22 +1,49 @@
-"""The backend of a rehearsal: the cluster's API and the registries in the rehearsal's state."""
+"""The engine `rehearsal`: a session whose programs, API, folders and times are a rehearsal's own."""
 
 from __future__ import annotations
 
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.rehearsal.place import Place
+from tasks.clients.registry_http import NotFetched
+from tasks.kube.client import ApiError
+from tasks.rehearsal import images
+from tasks.rehearsal.api import recognise
+from tasks.rehearsal.apiserver import ApiServer
+from tasks.rehearsal.containers import blank
+from tasks.rehearsal.controllers import ControlPlane, heal
+from tasks.rehearsal.faults import Faults, write
+from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
+from tasks.rehearsal.objects import Objects
+from tasks.rehearsal.staging import staged
+from tasks.rehearsal.store import Store
+from tasks.rehearsal.times import Times
+from tasks.rehearsal.what_if import WhatIf
+from tasks.run.task import REHEARSAL_NOTE
 from tasks.settings.step_names import PARTS
 
 if TYPE_CHECKING:
     from tasks.core.imageref import Reference
-    from tasks.engine.step import Context
+    from tasks.engine.step import Bounds, Context, Step
+    from tasks.facts.facts import Facts
     from tasks.kube.client import Api
     from tasks.process.command import Programs
+    from tasks.rehearsal.model import Scene
+    from tasks.run.session import Session
+
+FOLDER = "rehearsal"
+"""Below DEPLOY_LOG_DIR."""
+_DROPPED = ("DOCKER_", "HELM_", "KUBECONFIG", "KUBERNETES_", "K3D_HELPER")
+"""Variables by which real programs are led to real things: stand-ins need none of them."""
 
 
 class Rehearsed:
-    """See `tasks.facts.backend.Backend`."""
+    """See `tasks.facts.backend.Backend`: the cluster's API and the registries in the rehearsal's state."""
 
     name = "rehearsal"
     owns_cluster = True
@@ -24,14 +51,11 @@ class Rehearsed:
     parts: tuple[str, ...] = PARTS
     needs_programs: tuple[str, ...] = ()
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """Of a rehearsed cluster. Raises `ApiError` for a kubeconfig of any other: a rehearsal touches nothing real."""
-        from tasks.kube.client import ApiError
-        from tasks.rehearsal.api import recognise
-
         del programs
         found = recognise(kubeconfig.read_text(encoding="utf-8"))
         if found is None:
@@ -40,10 +64,8 @@ class Rehearsed:
 
     def server_answers(self, host: str, port: int) -> bool:
         """Whether a rehearsed server has come so far."""
-        from tasks.rehearsal.kube import Kube
-
         del host
-        return Kube(self._place).answers(port)
+        return ApiServer(self._folder).answers(port)
 
     def http_status(self, address: str, port: int, host: str, path: str) -> int:
         """Well: nothing listens at a rehearsed port."""
@@ -67,12 +89,107 @@ class Rehearsed:
 
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """Takes its time, once for each image. Raises `NotFetched` where no registry runs at that port."""
-        from tasks.clients.registry_http import NotFetched
-        from tasks.rehearsal.registry_contents import keep
-
         del arch
-        seconds, size = keep(self._place, port, image)
+        seconds, size = images.fetch(self._folder, port, image)
         if seconds is None:
             raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why="it does not run")
         context.wait(seconds)
         return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a session knows of its rehearsal."""
+
+    folder: Folder
+    root: Path
+    what_if: WhatIf
+    note: str = REHEARSAL_NOTE
+
+    def backend(self) -> Rehearsed:
+        """The API and the registries of its state."""
+        return Rehearsed(self.folder)
+
+    def stage(
+        self, steps: Sequence[Step], facts: Facts, bounds: Bounds, scene: Scene | None = None
+    ) -> Mapping[str, float]:
+        """Tell the stand-ins how long what these steps ask for will take. Returns the seconds expected of each step.
+
+        `scene`: what is not in the steps, where it is not that of a launch of ours.
+        """
+        times, seconds = staged(self.root, self.what_if, steps, facts, bounds, scene)
+        _write(self.folder.root / "times.json", {**times, "scale": self.what_if.scale})
+        _write(self.folder.root / "kinds.json", _brought(facts))
+        return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
+
+    def ask(self, what_if: WhatIf) -> Rehearsal:
+        """The same under other circumstances; faults of before are over. Raises `BadInput` for a fault that is none."""
+        write(self.folder, what_if.faults)
+        _heal(self.folder)
+        cores = {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {}
+        _write(self.folder.root / "machine.json", cores)
+        return replace(self, what_if=what_if)
+
+    def leave(self) -> None:
+        """Clear all of it, when the last of its clusters is gone."""
+
+        def unused() -> bool:
+            there = Store(self.folder.engine, blank).read()["containers"].values()
+            return not any(each["labels"].get("k3d.role") == "server" for each in there)
+
+        clear(self.folder.root, unused)
+
+
+def enter(session: Session) -> Session:
+    """The same session on a rehearsal. Raises `BadInput` where its folder cannot be ours."""
+    from tasks.core.paths import log_folder
+
+    root = log_folder(Path(session.settings.log_dir)) / FOLDER
+    occupy(root)
+    prepare(root)
+    folder = Folder(root)
+    made = Rehearsal(folder=folder, root=session.root, what_if=WhatIf())
+    return replace(session, environ=environment(session.environ, folder), rehearsal=made)
+
+
+def _brought(facts: Facts) -> dict[str, list[list[object]]]:
+    """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
+    from tasks.kube.objects import built_in, of_k3s
+
+    found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
+    if facts.settings.manifests.files:
+        from tasks.run.desired import user_objects
+
+        for each in user_objects(facts):
+            version = str(each["apiVersion"])
+            row: list[object] = [version, each["kind"], bool(each["metadata"].get("namespace"))]
+            if not built_in(version):
+                found["k3s" if of_k3s(version) else "releases"].append(row)
+    return found
+
+
+def _heal(folder: Folder) -> None:
+    """Faults have changed: what would have failed by the ones before may become ready."""
+    for path in folder.state.glob("cluster-*.db"):
+        with Objects(path).change() as doc:
+            heal(ControlPlane(doc, time.time(), Times(folder.read("times.json", {})), Faults(folder)))
+
+
+def environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:
+    """Nothing in it leads to the user's own Docker, clusters or Helm; what a launch remembers is the rehearsal's."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
+    home, path = folder.root / "home", environ.get("PATH", "").split(":")
+    return {
+        **kept,
+        VARIABLE: str(folder.root),
+        "PATH": ":".join([str(folder.bin), *(each for each in path if each != str(folder.bin))]),
+        "KUBECONFIG": str(home / "kubeconfig"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
+
+
+def _write(path: Path, value: Mapping[str, object]) -> None:
+    from tasks.core.files import write_whole
+
+    write_whole(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -1,4 +1,4 @@
-"""The engine's containers: what they are, and when they run.
+"""The engine's containers, networks and nodes: what they are, and when they run.
 
 What will happen to a container is written when it is started: `lives` and lines of its `log` may lie in the future, and
 whoever reads sees those whose time has come. So no process has to stand behind a container.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 
 from tasks.rehearsal.times import stamp
 
@@ -250,7 +251,7 @@ def published(container: Container) -> Iterator[tuple[str, str, int]]:
                 yield inside, each.get("HostIp", ""), int(each["HostPort"])
 
 
-def holder(doc: Document, port: int, now: float, address: str = "") -> Container | None:
+def port_owner(doc: Document, port: int, now: float, address: str = "") -> Container | None:
     """The container that runs and publishes a host port."""
     for each in doc["containers"].values():
         if running(each, now) and any(p == port and _meet(a, address) for _, a, p in published(each)):
@@ -261,14 +262,6 @@ def holder(doc: Document, port: int, now: float, address: str = "") -> Container
 
 def _meet(one: str, other: str) -> bool:
     return one == other or one in _EVERYWHERE or other in _EVERYWHERE
-
-
-def clash(doc: Document, container: Container, now: float) -> tuple[str, int] | None:
-    """Address and port that another one has already."""
-    for _, address, port in published(container):
-        if holder(doc, port, now, address) is not None:
-            return address or "0.0.0.0", port  # noqa: S104 - as Docker writes it
-    return None
 
 
 def network(doc: Document, name: str, labels: Mapping[str, str], at: float) -> dict[str, Any]:
@@ -287,3 +280,31 @@ def connect(doc: Document, container: Container, name: str) -> None:
     net["next"] += 1
     address = f"172.{net['net']}.{number // 256}.{number % 256}" if net["driver"] == "bridge" else ""
     container["networks"][name] = {"ip": address, "endpoint": identity()}
+
+
+# -- nodes ------------------------------------------------------------------------------------------------
+
+
+def version(image: str) -> str:
+    """v1.32.3+k3s1 of rancher/k3s:v1.32.3-k3s1."""
+    tag = image.rpartition(":")[2]
+    return tag.replace("-k3s", "+k3s") if tag.startswith("v") else "v1.33.13+k3s1"
+
+
+def ready_at(doc: Document, cluster: str, now: float) -> float | None:
+    """When the API of a cluster is ready, or was: by the first of its servers that runs."""
+    marks = [
+        life[4]["ready"]
+        for each in labelled(doc, cluster=cluster, role="server")
+        for life in each["lives"]
+        if "ready" in life[4] and (life[1] is None or life[1] > now)
+    ]
+    return min(marks) if marks else None
+
+
+def argument(container: Container, name: str) -> list[str]:
+    """Values of a flag of k3s that may be given several times, each with several parts between commas."""
+    words = container["cmd"]
+    found = [word.partition("=")[2] for word in words if word.startswith(f"--{name}=")]
+    found += [value for flag, value in pairwise(words) if flag == f"--{name}"]
+    return [part.strip() for value in found for part in value.split(",")]

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
-from tasks.rehearsal.place import Place
+from tasks.rehearsal.folder import Folder
 from tasks.rehearsal.store import Store
 
 TYPE_CHECKING = False
@@ -107,27 +106,26 @@ def parse(text: str) -> dict[str, Any]:
     return check([row])[0]
 
 
-def write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Tell a rehearsal what is to fail from now on; what has struck before is forgotten. Raises `BadInput`."""
+def write(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set what is to fail from now on; what has struck before is forgotten. Raises `BadInput`."""
     checked = check(rows)
-    place = Place(folder)
-    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _struck(place).remove()
-    (place.folder / "faults.json").write_text(json.dumps(checked, indent=1) + "\n", encoding="utf-8")
+    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _struck(folder).remove()
+    (folder.root / "faults.json").write_text(json.dumps(checked, indent=1) + "\n", encoding="utf-8")
 
 
-def _struck(place: Place) -> Store:
-    return Store(place.state / "struck.json", dict)
+def _struck(folder: Folder) -> Store:
+    return Store(folder.state / "struck.json", dict)
 
 
 class Faults:
     """Those of a rehearsal."""
 
-    __slots__ = ("_place", "rows")
+    __slots__ = ("_folder", "rows")
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self.rows: list[Fault] = place.read("faults.json", [])
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.rows: list[Fault] = folder.read("faults.json", [])
 
     def find(self, name: str, *subjects: str) -> Fault | None:
         """The first fault of that name about one of these; it is not counted."""
@@ -141,7 +139,7 @@ class Faults:
             most = row.get("times")
             if most is None:
                 return row
-            with _struck(self._place).change() as counts:
+            with _struck(self._folder).change() as counts:
                 if counts.get(str(number), 0) < most:
                     counts[str(number)] = counts.get(str(number), 0) + 1
                     return row

@@ -1,59 +1,260 @@
-"""The stand-in for helm: version 4, or what versions.json says."""
+"""The stand-in for helm, version 4 or what versions.json says. A release's revisions are Secrets, as Helm has them."""
 
 from __future__ import annotations
 
-from tasks.rehearsal import flags
-from tasks.rehearsal.call import Exit
-from tasks.rehearsal.helm_flags import COMMANDS, known
-from tasks.rehearsal.reaching import Refused
+import base64
+import gzip
+import json
+import os
+import time
+from pathlib import Path
+
+from tasks.rehearsal import helm_charts
+from tasks.rehearsal.controllers import RELEASE
+from tasks.rehearsal.flags import UsageError, parse
+from tasks.rehearsal.helm_charts import find, manifest, rendered, values
+from tasks.rehearsal.kubectl import Cluster, Refused, objects_of
+from tasks.rehearsal.program import Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Any
 
-    from tasks.rehearsal.call import Call
-    from tasks.rehearsal.flags import Given
+    from tasks.rehearsal.flags import Parsed
+    from tasks.rehearsal.program import Call
 
-_MODULES = dict.fromkeys(("repo", "pull", "template", "package", "dependency"), "helm_charts")
-"""By the first word of a command; all others are about releases."""
-_EXACTLY = {"repo add": 2, "pull": 1, "template": 2, "upgrade": 2, "install": 2, "status": 1, "history": 1}
-_AT_LEAST = {"uninstall": 1, "rollback": 1, "package": 1}
+_GLOBAL = "kubeconfig=s namespace,n=s registry-config=s debug"
+_CHART = f"version=s plain-http {_GLOBAL}"
+_INSTALL = (
+    f"{_CHART} values,f=l install,i labels,l=l timeout=s disable-openapi-validation post-renderer=s "
+    "post-renderer-args=l output,o=s"
+)
+_COMMANDS = {
+    "repo update": (_GLOBAL, 0),
+    "pull": (f"{_CHART} destination,d=s", 1),
+    "template": (f"{_CHART} values,f=l include-crds kube-version=s", 2),
+    "package": (f"{_GLOBAL} destination,d=s", 1),
+    "dependency list": (_GLOBAL, 1),
+    "upgrade": (_INSTALL, 2),
+    "install": (_INSTALL, 2),
+    "uninstall": (f"{_GLOBAL} ignore-not-found timeout=s", 1),
+    "rollback": (f"{_GLOBAL} timeout=s", 1),
+}
+"""Those that the tasks call: flags of both versions, least number of arguments."""
+_ONLY = {
+    3: {"repo update": "fail-on-repo-update-fail"},
+    4: dict.fromkeys(("upgrade", "install", "rollback"), "force-conflicts"),
+}
+"""Flags that only one of the versions has."""
+_TYPE = "helm.sh/release.v1"
+_SERVER_SIDE = "ssa"
+_OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
+"""Labels of a revision that are Helm's own."""
 
 
-def _counted(name: str, count: int) -> None:
-    """Helm's words for too few or too many arguments. Raises `Exit`."""
-    exactly, least = _EXACTLY.get(name), _AT_LEAST.get(name, 0)
-    if (exactly is None or count == exactly) and count >= least:
-        return
-    wanted, word = (exactly, "") if exactly is not None else (least, "at least ")
-    several = "" if wanted == 1 else "s"
-    raise Exit(1, f'Error: "helm {name}" requires {word}{wanted} argument{several}\n\nUsage:  helm {name} [flags]')
-
-
-def helm(call: Call) -> None:
-    """Raises `Exit`."""
-    args = list(call.args)
-    version = call.place.version("helm")
+def main(call: Call) -> None:
+    """Raises `Exit`, `UsageError`."""
+    version, args = call.folder.version("helm"), list(call.args)
     if args[:1] == ["version"]:
         call.say(f"{version}+gREHEARSAL")
         return
-    name = next((each for each in COMMANDS if args[: len(each.split())] == each.split()), "")
-    if not name:
-        raise Exit(1, f'Error: unknown command "{args[0] if args else ""}" for "helm"\nRun \'helm --help\' for usage.')
+    words = 2 if " ".join(args[:2]) in _COMMANDS else 1
+    name = " ".join(args[:words])
+    if name not in _COMMANDS:
+        raise UsageError(f'unknown command "{name}" for "helm"\nRun \'helm --help\' for usage.')
+    known, least = _COMMANDS[name]
+    given = parse(args[words:], f"{known} {_ONLY[3 if version.startswith('v3.') else 4].get(name, '')}")
+    if len(given.args) < least:
+        raise UsageError(f'"helm {name}" requires at least {least} argument{"s" if least > 1 else ""}')
     try:
-        given = flags.read(args[len(name.split()) :], flags.table(known(name, int(version[1]))))
-    except flags.Wrong as wrong:
-        raise Exit(1, f"Error: {wrong}") from None
-    _counted(name, len(given.args))
-    try:
-        _act(name)(call, given)
+        {**helm_charts.COMMANDS, **_RELEASES}[name](call, given)
     except Refused as refused:
         raise Exit(1, f"Error: {refused.message}") from None
 
 
-def _act(name: str) -> Callable[[Call, Given], None]:
-    from importlib import import_module
+class Revision:
+    """One revision of a release."""
 
-    module = import_module(f"tasks.rehearsal.{_MODULES.get(name.split(maxsplit=1)[0], 'helm_releases')}")
-    found: Callable[[Call, Given], None] = module.COMMANDS[name]
-    return found
+    def __init__(self, secret: dict[str, Any]) -> None:
+        meta = secret["metadata"]
+        labels = dict(meta.get("labels") or {})
+        self.name, self.number, self.status = labels["name"], int(labels["version"]), labels["status"]
+        self.labels = {key: value for key, value in labels.items() if key not in _OWN}
+        data = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+        self.payload: dict[str, Any] = json.loads(gzip.decompress(data))
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """What it has put into the cluster."""
+        lines = (line for line in self.payload["manifest"].splitlines() if line.startswith("{"))
+        return [json.loads(line) for line in lines]
+
+
+class Release:
+    """The release that a command is about, in its cluster."""
+
+    def __init__(self, call: Call, given: Parsed) -> None:
+        self.call, self.name, self.namespace = call, given.args[0], given.get("namespace") or "default"
+        self.cluster = Cluster(call, given.get("kubeconfig"))
+
+    def revisions(self) -> list[Revision]:
+        """The oldest first."""
+        path = f"/api/v1/namespaces/{self.namespace}/secrets?labelSelector=owner%3Dhelm%2Cname%3D{self.name}"
+        rows = [Revision(each) for each in (self.cluster.get(path) or {}).get("items") or ()]
+        return sorted(rows, key=lambda each: each.number)
+
+    def store(self, payload: dict[str, Any], status: str, labels: dict[str, str]) -> None:
+        """Keep a revision with a status."""
+        whole = {**payload, "info": {"status": status, "description": ""}}
+        data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(whole).encode(), mtime=0)))
+        number = str(payload["version"])
+        own = {"name": self.name, "owner": "helm", "status": status, "version": number}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": f"sh.helm.release.v1.{self.name}.v{number}",
+                "namespace": self.namespace,
+                "labels": {**labels, **own, "modifiedAt": str(int(time.time()))},
+            },
+            "type": _TYPE,
+            "data": {"release": data.decode()},
+        }
+        self.cluster.apply(secret, self.namespace, "helm")
+
+    def apply(self, payload: dict[str, Any], objects: list[dict[str, Any]], labels: dict[str, str], word: str) -> None:
+        """Put in its objects; one that is refused fails the release. Raises `Exit`."""
+        notes = {RELEASE: self.name, "meta.helm.sh/release-namespace": self.namespace}
+        for obj in objects:
+            meta = {**obj["metadata"], "annotations": {**(obj["metadata"].get("annotations") or {}), **notes}}
+            try:
+                self.cluster.apply({**obj, "metadata": meta}, self.namespace, "helm")
+            except Refused as refused:
+                self.store(payload, "failed", labels)
+                raise Exit(1, f"Error: {word} FAILED: {refused.message}") from None
+
+    def supersede(self, revisions: list[Revision]) -> None:
+        """Revisions that another one replaces."""
+        for each in revisions:
+            if each.status == "deployed" or each.status.startswith("pending"):
+                self.store(each.payload, "superseded", each.labels)
+
+
+def _upgrade(call: Call, given: Parsed) -> None:
+    """`helm upgrade`, and `helm install`, which takes only a name that is not used yet."""
+    began, release, installs = call.now(), Release(call, given), call.args[0] == "install"
+    chart, own = find(call, given.args[1], given.get("version")), values(call, given)
+    before = release.revisions()
+    word = "UPGRADE" if before else "INSTALLATION"
+    if before and installs:
+        raise Exit(1, "Error: INSTALLATION FAILED: cannot re-use a name that is still in use")
+    if not before and not installs and not given.on("install"):
+        raise Exit(1, f'Error: UPGRADE FAILED: "{release.name}" has no deployed releases')
+    if before and before[-1].status.startswith("pending-"):
+        raise Exit(1, "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress")
+    if release.cluster.get(f"/api/v1/namespaces/{release.namespace}") is None:
+        raise Exit(1, f'Error: {word} FAILED: create: failed to create: namespaces "{release.namespace}" not found')
+    objects = _post_rendered(call, given, rendered(chart, release.name, release.namespace, own))
+    labels = dict(part.partition("=")[::2] for row in given.all("labels") for part in row.split(","))
+    payload = {
+        "name": release.name,
+        "namespace": release.namespace,
+        "version": before[-1].number + 1 if before else 1,
+        "chart": {"metadata": {"name": chart.name, "version": chart.version}},
+        "config": own,
+        "manifest": manifest(objects),
+        **_apply_method(call, before[-1].payload if before else None),
+    }
+    release.store(payload, "pending-upgrade" if before else "pending-install", labels)
+    call.checkpoint()
+    if given.on("force-conflicts") and payload["apply_method"] != _SERVER_SIDE:
+        release.store(payload, "failed", labels)
+        raise Exit(1, f"Error: {word} FAILED: forceConflicts enabled when serverSideApply disabled")
+    release.apply(payload, objects, labels, word)
+    call.wait_until(began + call.times.seconds("install", f"{release.namespace}/{release.name}", release.name))
+    release.supersede(before)
+    release.store(payload, "deployed", labels)
+    call.say(json.dumps({**payload, "info": {"status": "deployed"}}))
+
+
+def _apply_method(call: Call, last: dict[str, Any] | None) -> dict[str, str]:
+    """How version 4 applies a revision: as the one before, a first one by the server. Version 3 does not record it."""
+    if call.folder.version("helm").startswith("v3."):
+        return {}
+    return {"apply_method": _SERVER_SIDE if last is None else last.get("apply_method", "csa")}
+
+
+def _uninstall(call: Call, given: Parsed) -> None:
+    release = Release(call, given)
+    rows = release.revisions()
+    if not rows:
+        if given.on("ignore-not-found"):
+            return
+        raise Exit(1, f"Error: uninstall: Release not loaded: {release.name}: release: not found")
+    call.checkpoint()
+    call.wait("uninstall", f"{release.namespace}/{release.name}", release.name)
+    for obj in rows[-1].objects:
+        release.cluster.request("DELETE", release.cluster.path(obj, release.namespace))
+    for each in rows:
+        secret = f"sh.helm.release.v1.{release.name}.v{each.number}"
+        release.cluster.request("DELETE", f"/api/v1/namespaces/{release.namespace}/secrets/{secret}")
+    call.say(f'release "{release.name}" uninstalled')
+
+
+def _rollback(call: Call, given: Parsed) -> None:
+    """To the revision before."""
+    release = Release(call, given)
+    rows = release.revisions()
+    if not rows:
+        raise Exit(1, "Error: release: not found")
+    old = next((each for each in rows if each.number == rows[-1].number - 1), None)
+    if old is None:
+        raise Exit(1, "Error: release has no 0 version")
+    call.checkpoint()
+    call.wait("rollback", f"{release.namespace}/{release.name}", release.name)
+    payload = {**old.payload, "version": rows[-1].number + 1}
+    release.apply(payload, old.objects, old.labels, "ROLLBACK")
+    release.supersede(rows)
+    release.store(payload, "deployed", old.labels)
+    call.say("Rollback was a success! Happy Helming!")
+
+
+def _post_rendered(call: Call, given: Parsed, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The objects as the post-renderer leaves them: a program for version 3, a plugin for version 4. Raises `Exit`."""
+    name = given.get("post-renderer")
+    if not name:
+        return objects
+    import subprocess
+
+    old = call.folder.version("helm").startswith("v3.")
+    argv, env = ([name], dict(call.environ)) if old else _plugin(call, name)
+    done = subprocess.run(  # noqa: S603 - what the caller names, as Helm does
+        [*argv, *given.all("post-renderer-args")],
+        input=manifest(objects).encode(),
+        capture_output=True,
+        env=env,
+        check=False,
+    )
+    if done.returncode:
+        raise Exit(1, f"Error: UPGRADE FAILED: error while running post render: exit status {done.returncode}")
+    return objects_of(done.stdout.decode())
+
+
+def _plugin(call: Call, name: str) -> tuple[list[str], dict[str, str]]:
+    """The command of a plugin, with its variables filled in, and its environment. Raises `Exit`."""
+    for folder in call.environ.get("HELM_PLUGINS", "").split(os.pathsep):
+        path = Path(folder) / name
+        if (path / "plugin.yaml").is_file():
+            (command,) = json.loads((path / "plugin.yaml").read_text())["runtimeConfig"]["platformCommand"]
+            env = {**call.environ, "HELM_PLUGIN_DIR": str(path)}
+            return [_filled(word, env) for word in (command["command"], *command["args"])], env
+    raise Exit(1, f"Error: plugin: {{Name:{name} Type:postrenderer/v1}} not found")
+
+
+def _filled(word: str, env: dict[str, str]) -> str:
+    for key, value in env.items():
+        word = word.replace(f"${{{key}}}", value)
+    return word
+
+
+_RELEASES = {"upgrade": _upgrade, "install": _upgrade, "uninstall": _uninstall, "rollback": _rollback}

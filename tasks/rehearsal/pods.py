@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.rehearsal import refs
+from tasks.core.imageref import parse
+from tasks.rehearsal.images import fake_digest
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 def suffix(text: str, digits: int = 5) -> str:
     """Letters for a name, the same each time for the same text."""
-    number, found = int(refs.made_up(text)[:24], 16), ""
+    number, found = int(fake_digest(text)[:24], 16), ""
     while len(found) < digits:
         number, letter = divmod(number, len(_LETTERS))
         found += _LETTERS[letter]
@@ -37,7 +38,7 @@ def nodes(view: View, now: float) -> list[tuple[str, float]]:
     return sorted(found, key=lambda each: (each[1], each[0]))
 
 
-def spot(view: View, number: int, now: float) -> tuple[str, float]:
+def assign(view: View, number: int, now: float) -> tuple[str, float]:
     """Where the n-th pod goes, and when: among nodes that are ready now, else to the first that will be."""
     found = nodes(view, now)
     ready = [each for each in found if each[1] <= now]
@@ -56,11 +57,11 @@ def put(
     now: float,
     seconds: float,
     number: int = 0,
-    fate: str = READY,
+    outcome: str = READY,
     node: str = "",
 ) -> float:
     """One pod; the moment when it has come to its end or is ready. `seconds` count from now, or from its node's."""
-    where, placed = (node, now) if node else spot(doc, number, now)
+    where, placed = (node, now) if node else assign(doc, number, now)
     meta = template.get("metadata") or {}
     spec = {**(template.get("spec") or {}), "nodeName": where}
     obj: Object = {
@@ -80,12 +81,12 @@ def put(
         obj["metadata"] = {**owner["metadata"]}
     due = max(now + seconds, placed)
     stages = [] if placed <= now else [[placed, {"status": _pending(True), "spec": {"nodeName": where}}]]
-    stages += [[moment, {"status": status}] for moment, status in _fate(spec, obj, fate, placed, due, number)]
+    stages += [[moment, {"status": status}] for moment, status in _outcome(spec, obj, outcome, placed, due, number)]
     if placed > now:
         obj["spec"] = {key: value for key, value in spec.items() if key != "nodeName"}
     doc.put(obj, now, stages=[each for each in stages if each[0] != float("inf")])
-    if fate in (NEVER_READY, NO_IMAGE):
-        _event(doc, obj, fate, spec, due)
+    if outcome in (NEVER_READY, NO_IMAGE):
+        _event(doc, obj, outcome, spec, due)
         return float("inf")
     return due
 
@@ -113,16 +114,16 @@ def _condition(kind: str, value: str) -> dict[str, Any]:
     return {"type": kind, "status": value}
 
 
-def _fate(
-    spec: Mapping[str, Any], obj: Object, fate: str, placed: float, due: float, number: int
+def _outcome(
+    spec: Mapping[str, Any], obj: Object, outcome: str, placed: float, due: float, number: int
 ) -> list[tuple[float, dict[str, Any]]]:
     """Moments and what the pod's status is from then on."""
     named = spec.get("containers") or []
-    if fate == NO_IMAGE:
+    if outcome == NO_IMAGE:
         again = placed + (due - placed) / 2
         return [(again, _waiting(named, "ErrImagePull")), (due, _waiting(named, "ImagePullBackOff"))]
-    fine = fate != NEVER_READY
-    done = fate == DONE
+    fine = outcome != NEVER_READY
+    done = outcome == DONE
     rows = [_row(each, fine=fine, done=done, at=due) for each in named]
     word = "True" if fine and not done else "False"
     conditions = [_condition(kind, "True") for kind in ("PodScheduled", "Initialized", "PodReadyToStartContainers")]
@@ -143,7 +144,7 @@ def _row(container: Mapping[str, Any], *, fine: bool, done: bool, at: float) -> 
     return {
         "name": container.get("name"),
         "image": image,
-        "imageID": f"sha256:{refs.made_up(image)}",
+        "imageID": f"sha256:{fake_digest(image)}",
         "ready": fine and not done,
         "started": not done,
         "restartCount": 0,
@@ -153,7 +154,7 @@ def _row(container: Mapping[str, Any], *, fine: bool, done: bool, at: float) -> 
 
 def not_found(image: str) -> str:
     """What containerd says of an image that its registry does not have."""
-    whole = refs.full(image)
+    whole = parse(image).full
     return f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {whole}: not found'
 
 
@@ -172,14 +173,14 @@ def _waiting(named: Sequence[Mapping[str, Any]], reason: str) -> dict[str, Any]:
     return {"phase": "Pending", "conditions": conditions, "containerStatuses": rows}
 
 
-def _event(doc: Transaction, pod: Object, fate: str, spec: Mapping[str, Any], at: float) -> None:
+def _event(doc: Transaction, pod: Object, outcome: str, spec: Mapping[str, Any], at: float) -> None:
     """A warning, as the kubelet tells it."""
     if at == float("inf"):
         return
     meta = pod["metadata"]
     image = str((spec.get("containers") or [{}])[0].get("image", ""))
     told = ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
-    if fate == NO_IMAGE:
+    if outcome == NO_IMAGE:
         told = ("Failed", f'Failed to pull image "{image}": {not_found(image)}')
     event: Object = {
         "apiVersion": "v1",

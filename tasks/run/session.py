@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.facts.backend import Backend
     from tasks.facts.facts import Facts
     from tasks.facts.owner import Owner
-    from tasks.rehearsal.engine import Rehearsal
+    from tasks.rehearsal.backend import Rehearsal
     from tasks.run.gather import EngineQueries
     from tasks.run.task import Options
     from tasks.settings.resolve import Resolved
@@ -159,7 +159,7 @@ class Session:
 
     def programs(self) -> Programs:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
-        folder = self.rehearsal.place.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
+        folder = self.rehearsal.folder.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
         env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock)}
         env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
@@ -334,7 +334,7 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
         resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
     session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
     if options.engine not in BACKENDS:  # one that is made of layers above this one: its module is found by its name
-        entered: Session = import_module(f"tasks.{options.engine}.engine").enter(session)
+        entered: Session = import_module(f"tasks.{options.engine}.backend").enter(session)
         return entered
     return session
 

@@ -16,7 +16,7 @@ from tasks.core.errors import BadInput
 from tasks.facts.facts import Ports, Shape
 from tasks.facts.network import network
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
-from tasks.rehearsal.k3d_config import from_file
+from tasks.rehearsal.k3d_config import load
 from tasks.settings.derived import KUBELET_DROP_IN, balanced, docker_memory
 from tests.given import settings
 
@@ -290,7 +290,7 @@ def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
     environ = k3d.environment({"wo": "nothing", "X": "nothing"}, tmp_path)
     assert set(re.findall(r"\$\{?\w*", text)) == {"${OPENFRAME_DOLLAR"}
     (file := tmp_path / "k3d.yaml").write_text(text)
-    read = from_file(str(file), environ)
+    read = load(str(file), environ)
     assert read["env"][0]["envVar"] == "PASSWORD=pa$$wo$rd{}$"
     assert '"clusterDomain": "$X"' in read["files"][0]["source"]
 

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import json
 
-from tasks.rehearsal.kube import Kube
-from tasks.rehearsal.place import Place
+from tasks.rehearsal.apiserver import ApiServer
+from tasks.rehearsal.folder import Folder
 
 
-def port(place: Place, cluster: str = "openframe-dev") -> int:
+def port(place: Folder, cluster: str = "openframe-dev") -> int:
     """Where its API answers."""
     doc = json.loads(place.engine.read_text())
     server = next(each for each in doc["containers"].values() if each["name"] == f"k3d-{cluster}-server-0")
     return int(server["ports"]["6443/tcp"][0]["HostPort"])
 
 
-def scale(place: Place, namespace: str, name: str, replicas: int | None) -> int:
+def scale(place: Folder, namespace: str, name: str, replicas: int | None) -> int:
     """Set a Deployment's replicas as `kubectl scale` does; what they are then. None: leave them."""
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
     if replicas is not None:
         body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}}
         text = json.dumps({**body, "spec": {"replicas": replicas}})
-        code, text = Kube(place).request("PATCH", port(place), f"{path}?fieldManager=kubectl&force=true", text)
+        code, text = ApiServer(place).request("PATCH", port(place), f"{path}?fieldManager=kubectl&force=true", text)
     else:
-        code, text = Kube(place).request("GET", port(place), path)
+        code, text = ApiServer(place).request("GET", port(place), path)
     assert code == 200, text
     return int(json.loads(text)["spec"]["replicas"])
 
 
-def delete(place: Place, path: str) -> None:
+def delete(place: Folder, path: str) -> None:
     """Take an object away."""
-    code, text = Kube(place).request("DELETE", port(place), path)
+    code, text = ApiServer(place).request("DELETE", port(place), path)
     assert code == 200, text

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.rehearsal.place import VARIABLE, prepare
-from tasks.rehearsal.standin import run
+from tasks.rehearsal.folder import VARIABLE, prepare
+from tasks.rehearsal.program import run
 
 
 @pytest.mark.parametrize(

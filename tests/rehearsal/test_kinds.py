@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.rehearsal.engine import _brought
+from tasks.rehearsal.backend import _brought
 from tasks.rehearsal.kinds import served
 from tasks.rehearsal.objects import Objects
 from tests import given

@@ -41,12 +41,12 @@ def test_a_second_launch_finds_nothing_to_do(played: Played) -> None:
 
 
 def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> None:
-    from tasks.rehearsal.place import Place
+    from tasks.rehearsal.folder import Folder
     from tests.rehearsal.reach import delete
 
     assert played.run() == 0
-    delete(Place(played.place), "/api/v1/namespaces/platform/secrets/github-pat-secret")
-    delete(Place(played.place), "/apis/apps/v1/namespaces/client-tools/deployments/db")
+    delete(Folder(played.place), "/api/v1/namespaces/platform/secrets/github-pat-secret")
+    delete(Folder(played.place), "/apis/apps/v1/namespaces/client-tools/deployments/db")
     assert played.run("status") == 5
     assert played.run() == 0
     ran = {name for name, state in played.states().items() if state == "ran"} - {"cluster: watch the nodes"}
@@ -58,14 +58,14 @@ def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> N
 def test_whose_replicas_win_is_a_setting_of_the_release(
     played: Played, version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tasks.rehearsal.place import Place
+    from tasks.rehearsal.folder import Folder
     from tests.rehearsal.reach import scale
 
     (played.folder / "logs").mkdir(mode=0o700)
     played.place.mkdir(mode=0o700)
     (played.place / "versions.json").write_text(json.dumps({"helm": version}))
     assert played.run() == 0
-    place = Place(played.place)
+    place = Folder(played.place)
     for replicas, whose, left in ((3, "theirs", 3), (4, "ours", 1)):
         scale(place, "platform", "web", replicas)
         capsys.readouterr()

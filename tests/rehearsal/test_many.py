@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.rehearsal.place import Place
+from tasks.rehearsal.folder import Folder
 from tests.given import ROOT
 from tests.rehearsal.played import objects
 
@@ -56,7 +56,7 @@ def test_eight_at_once(tmp_path: Path) -> None:
     (tmp_path / "openframe-logs").mkdir(mode=0o700)
     for code, text in together(tmp_path, "rehearse"):
         assert code == 0, text
-    place = Place(tmp_path / "openframe-logs" / "rehearsal")
+    place = Folder(tmp_path / "openframe-logs" / "rehearsal")
     engine = json.loads(place.engine.read_text())
     names = {each["name"] for each in engine["containers"].values()}
     assert {f"k3d-{name}-server-0" for name in NAMES} <= names
@@ -69,7 +69,7 @@ def test_eight_at_once(tmp_path: Path) -> None:
     ]
     assert len(ports) == len(set(ports)) >= 3 * len(NAMES)
     for name in NAMES:
-        found = objects(place.folder, name)
+        found = objects(place.root, name)
         assert {"a/github-pat-secret", "b/github-pat-secret"} <= set(found["v1 Secret"]), name
     for task in ("status", "down"):
         for code, text in together(tmp_path, task):

@@ -1,10 +1,10 @@
-"""What controllers make of objects: pods of workloads, states, what every namespace gets."""
+"""What controllers make of objects: pods of workloads, states, and what belongs to namespaces, services and others."""
 
 from __future__ import annotations
 
 import json
 
-from tasks.rehearsal import objects, pods, services
+from tasks.rehearsal import objects, pods
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ RELEASE = "meta.helm.sh/release-name"
 _REVISION = "deployment.kubernetes.io/revision"
 
 
-class World:
+class ControlPlane:
     """What controllers know beside the objects."""
 
     def __init__(self, doc: Transaction, now: float, times: Times, faults: Faults) -> None:
@@ -32,7 +32,7 @@ class World:
         """From when on controllers work; now, if they do."""
         return max(self.now, float(self.doc.fact("controllers") or 0.0))
 
-    def fate(self, obj: Object) -> tuple[float, str]:
+    def outcome(self, obj: Object) -> tuple[float, str]:
         """Seconds from `active` until pods of a workload are ready, and whether they ever are.
 
         Those of k3s count from the API's readiness, a release's from the end of its installation: what controllers
@@ -62,51 +62,51 @@ def _containers(obj: Object) -> list[Mapping[str, Any]]:
     return spec.get("containers") or []
 
 
-def follow(world: World, record: Record, before: Object | None) -> None:
+def follow(plane: ControlPlane, record: Record, before: Object | None) -> None:
     """What controllers do about an object that was made or changed; `before`: what it was."""
     obj = record["object"]
     act = _CONTROLLERS.get(obj["kind"])
     if act is not None:
-        act(world, record, before)
+        act(plane, record, before)
 
 
-def release(world: World, obj: Object, at: float) -> None:
+def delete(plane: ControlPlane, obj: Object, at: float) -> None:
     """Take away an object and all that was made for it."""
     if obj["kind"] == "Namespace":
-        _empty(world, obj)
+        _empty(plane, obj)
         return
-    world.doc.remove(obj, at)
-    for record in world.doc.owned(obj):
+    plane.doc.remove(obj, at)
+    for record in plane.doc.owned(obj):
         if record.get("until") is None:
-            release(world, record["object"], at)
+            delete(plane, record["object"], at)
 
 
-def _empty(world: World, namespace: Object) -> None:
+def _empty(plane: ControlPlane, namespace: Object) -> None:
     """A namespace is there until all that is in it has gone."""
     name = namespace["metadata"]["name"]
-    gone = world.active + world.times.seconds("namespace gone")
-    record = world.doc.get("v1", "Namespace", "", name, world.now)
+    gone = plane.active + plane.times.seconds("namespace gone")
+    record = plane.doc.get("v1", "Namespace", "", name, plane.now)
     if record is None or record["object"]["metadata"].get("deletionTimestamp"):
         return
-    changed = objects.settle(record, world.now)
-    changed["metadata"]["deletionTimestamp"] = stamp(world.now, 0)
+    changed = objects.settle(record, plane.now)
+    changed["metadata"]["deletionTimestamp"] = stamp(plane.now, 0)
     changed["status"] = {"phase": "Terminating"}
-    world.doc.put(changed, world.now, until=gone)
-    for each in world.doc.housed(name):
-        world.doc.remove(each["object"], gone)
+    plane.doc.put(changed, plane.now, until=gone)
+    for each in plane.doc.housed(name):
+        plane.doc.remove(each["object"], gone)
 
 
-def mend(world: World) -> None:
-    """Pods that would never get ready are made anew: what was wrong with them may be over."""
+def heal(plane: ControlPlane) -> None:
+    """Pods that would never get ready are recreated: what was wrong with them may be over."""
     for api_version, kind in (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet")):
-        for record in world.doc.existing(api_version, kind, world.now):
+        for record in plane.doc.existing(api_version, kind, plane.now):
             status = objects.seen(record, float("inf")).get("status") or {}
             if any(status.get(name) for name in ("readyReplicas", "numberAvailable")):
                 continue
-            for each in world.doc.owned(record["object"]):
-                release(world, each["object"], world.now)
-            world.doc.sweep(world.now)
-            follow(world, record, None)
+            for each in plane.doc.owned(record["object"]):
+                delete(plane, each["object"], plane.now)
+            plane.doc.sweep(plane.now)
+            follow(plane, record, None)
 
 
 # -- workloads --------------------------------------------------------------------------------------------
@@ -122,14 +122,14 @@ def _count(obj: Object) -> int:
     return 1 if found is None else int(found)
 
 
-def _deployment(world: World, record: Record, before: Object | None) -> None:
+def _deployment(plane: ControlPlane, record: Record, before: Object | None) -> None:
     """A ReplicaSet for each version of its pods; the newest has them."""
     obj, count = record["object"], _count(record["object"])
     meta = obj["metadata"]
     same = before is not None and _template(before) == _template(obj) and _count(before) == count
     if before is not None and same:
         record["stages"] = [
-            [world.now, {"status": {"observedGeneration": meta["generation"]}}],
+            [plane.now, {"status": {"observedGeneration": meta["generation"]}}],
             *record.get("stages", []),
         ]
         return
@@ -150,38 +150,40 @@ def _deployment(world: World, record: Record, before: Object | None) -> None:
         },
         "spec": {"replicas": count, "selector": obj["spec"].get("selector") or {}, "template": template},
     }
-    due = _pods(world, obj, owner, template, count)
+    due = _pods(plane, obj, owner, template, count)
     old = [
         each["object"]
-        for each in world.doc.owned(obj)
-        if objects.exists(each, world.now) and each["object"]["metadata"]["name"] != owner["metadata"]["name"]
+        for each in plane.doc.owned(obj)
+        if objects.exists(each, plane.now) and each["object"]["metadata"]["name"] != owner["metadata"]["name"]
     ]
     leaving = sum(_count(each) for each in old)
     for each in old:
-        release(world, each, due)
+        delete(plane, each, due)
     status = {"observedGeneration": meta["generation"], "updatedReplicas": count}
     soon = {**status, "replicas": count + leaving, "availableReplicas": leaving, "unavailableReplicas": count}
     _stages(
-        world, record, due, soon, {**status, **_all("replicas readyReplicas availableReplicas", count)}, "Available"
+        plane, record, due, soon, {**status, **_all("replicas readyReplicas availableReplicas", count)}, "Available"
     )
 
 
-def _pods(world: World, obj: Object, owner: Object, template: Mapping[str, Any], count: int) -> float:
+def _pods(plane: ControlPlane, obj: Object, owner: Object, template: Mapping[str, Any], count: int) -> float:
     """The owner with its pods; when the last of them is ready."""
-    seconds, fate = world.fate(obj)
-    record = world.doc.put(owner, world.now)
-    due = world.active if count == 0 else 0.0
+    seconds, outcome = plane.outcome(obj)
+    record = plane.doc.put(owner, plane.now)
+    due = plane.active if count == 0 else 0.0
     for number in range(count):
         name = f"{owner['metadata']['name']}-{pods.suffix(f'{number} {owner}')}"
-        made = pods.put(world.doc, owner, name, template, now=world.active, seconds=seconds, number=number, fate=fate)
+        made = pods.put(
+            plane.doc, owner, name, template, now=plane.active, seconds=seconds, number=number, outcome=outcome
+        )
         due = max(due, made)
     replicas = {**_all("replicas", count), "observedGeneration": 1}
-    _stages(world, record, due, replicas, {**replicas, **_all("readyReplicas availableReplicas", count)}, "")
+    _stages(plane, record, due, replicas, {**replicas, **_all("readyReplicas availableReplicas", count)}, "")
     return due
 
 
 def _stages(
-    world: World, record: Record, due: float, soon: Mapping[str, Any], then: Mapping[str, Any], condition: str
+    plane: ControlPlane, record: Record, due: float, soon: Mapping[str, Any], then: Mapping[str, Any], condition: str
 ) -> None:
     """What a workload tells when its controller has seen it, and when all of it is ready."""
 
@@ -192,7 +194,7 @@ def _stages(
         return {"status": {**status, "conditions": rows, "unavailableReplicas": status.get("unavailableReplicas")}}
 
     record["object"].pop("status", None)
-    stages: list[list[Any]] = [[world.active, told(soon, "False")]]
+    stages: list[list[Any]] = [[plane.active, told(soon, "False")]]
     if due != float("inf"):
         stages.append([due, told(then, "True")])
     record["stages"] = stages
@@ -207,79 +209,137 @@ def _labelled(template: Mapping[str, Any], key: str, value: str) -> dict[str, An
     return {**template, "metadata": {**meta, "labels": {**(meta.get("labels") or {}), key: value}}}
 
 
-def _stateful_set(world: World, record: Record, before: Object | None) -> None:
+def _stateful_set(plane: ControlPlane, record: Record, before: Object | None) -> None:
     obj, count = record["object"], _count(record["object"])
     meta = obj["metadata"]
-    seconds, fate = world.fate(obj)
+    seconds, outcome = plane.outcome(obj)
     revision = f"{meta['name']}-{pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)}"
     template = _labelled(_template(obj), "controller-revision-hash", revision)
     if before is not None:
-        _clear_pods(world, obj)
-    due = world.active
+        _clear_pods(plane, obj)
+    due = plane.active
     for number in range(count):
         name = f"{meta['name']}-{number}"
         due = max(
             due,
-            pods.put(world.doc, obj, name, template, now=world.active, seconds=seconds, number=number, fate=fate),
+            pods.put(plane.doc, obj, name, template, now=plane.active, seconds=seconds, number=number, outcome=outcome),
         )
     status = {"observedGeneration": meta["generation"], "updateRevision": revision, "currentRevision": revision}
     soon = {**status, **_all("replicas updatedReplicas", count)}
-    _stages(world, record, due, soon, {**soon, **_all("readyReplicas availableReplicas currentReplicas", count)}, "")
+    _stages(plane, record, due, soon, {**soon, **_all("readyReplicas availableReplicas currentReplicas", count)}, "")
 
 
-def _daemon_set(world: World, record: Record, before: Object | None) -> None:
+def _daemon_set(plane: ControlPlane, record: Record, before: Object | None) -> None:
     obj = record["object"]
     meta = obj["metadata"]
-    seconds, fate = world.fate(obj)
+    seconds, outcome = plane.outcome(obj)
     mark = pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)
     template = _labelled(_template(obj), "controller-revision-hash", mark)
     if before is not None:
-        _clear_pods(world, obj)
-    due, there = world.active, pods.nodes(world.doc, world.now)
+        _clear_pods(plane, obj)
+    due, there = plane.active, pods.nodes(plane.doc, plane.now)
     for node, ready in there:
-        start = max(world.active, ready)
+        start = max(plane.active, ready)
         name = f"{meta['name']}-{pods.suffix(f'{node} {mark}')}"
-        due = max(due, pods.put(world.doc, obj, name, template, now=start, seconds=seconds, fate=fate, node=node))
+        due = max(due, pods.put(plane.doc, obj, name, template, now=start, seconds=seconds, outcome=outcome, node=node))
     status = {"observedGeneration": meta["generation"], "numberMisscheduled": 0}
     soon = {**status, **_all("desiredNumberScheduled currentNumberScheduled updatedNumberScheduled", len(there))}
     soon["numberReady"] = 0
-    _stages(world, record, due, soon, {**soon, **_all("numberReady numberAvailable", len(there))}, "")
+    _stages(plane, record, due, soon, {**soon, **_all("numberReady numberAvailable", len(there))}, "")
 
 
-def _clear_pods(world: World, owner: Object) -> None:
-    for each in world.doc.owned(owner):
-        world.doc.remove(each["object"], world.now)
+def _clear_pods(plane: ControlPlane, owner: Object) -> None:
+    for each in plane.doc.owned(owner):
+        plane.doc.remove(each["object"], plane.now)
 
 
-def _job(world: World, record: Record, before: Object | None) -> None:
+def _job(plane: ControlPlane, record: Record, before: Object | None) -> None:
     if before is not None:
         return
     obj = record["object"]
     meta = obj["metadata"]
-    _, fate = world.fate(obj)
-    seconds = world.times.seconds("job done", f"{meta['namespace']}/{meta['name']}", meta["name"])
+    _, outcome = plane.outcome(obj)
+    seconds = plane.times.seconds("job done", f"{meta['namespace']}/{meta['name']}", meta["name"])
     name = f"{meta['name']}-{pods.suffix(meta['uid'])}"
-    fate = pods.DONE if fate == pods.READY else fate
-    due = pods.put(world.doc, obj, name, _template(obj), now=world.active, seconds=seconds, fate=fate)
+    outcome = pods.DONE if outcome == pods.READY else outcome
+    due = pods.put(plane.doc, obj, name, _template(obj), now=plane.active, seconds=seconds, outcome=outcome)
     done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1, "active": None}
-    record["stages"] = [[world.active, {"status": {"active": 1, "startTime": stamp(world.active, 0)}}]]
+    record["stages"] = [[plane.active, {"status": {"active": 1, "startTime": stamp(plane.active, 0)}}]]
     if due != float("inf"):
         record["stages"].append([due, {"status": done}])
 
 
-def _pod(world: World, record: Record, before: Object | None) -> None:
+def _pod(plane: ControlPlane, record: Record, before: Object | None) -> None:
     obj = record["object"]
     if before is not None or obj["metadata"].get("ownerReferences"):
         return
-    seconds, fate = world.fate(obj)
-    pods.put(world.doc, obj, obj["metadata"]["name"], obj, now=world.now, seconds=seconds, fate=fate)
+    seconds, outcome = plane.outcome(obj)
+    pods.put(plane.doc, obj, obj["metadata"]["name"], obj, now=plane.now, seconds=seconds, outcome=outcome)
 
 
-_CONTROLLERS: dict[str, Callable[[World, Record, Object | None], None]] = {
+# -- other kinds ------------------------------------------------------------------------------------------
+
+
+def _service(plane: ControlPlane, record: Record, before: Object | None) -> None:
+    """What names the addresses behind it, in the old form and the new one. Rehearsed pods have none."""
+    obj = record["object"]
+    if before is not None or not obj["spec"].get("selector"):
+        return
+    meta = obj["metadata"]
+    own = {"namespace": meta["namespace"], "ownerReferences": [pods.reference(obj)]}
+    ends: dict[str, Any] = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {**own, "name": meta["name"]}}
+    made = {**own, "name": f"{meta['name']}-{pods.suffix(meta['uid'])}", "generateName": f"{meta['name']}-"}
+    part: dict[str, Any] = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {**made, "labels": {"kubernetes.io/service-name": meta["name"]}},
+        "addressType": "IPv4",
+        "endpoints": [],
+        "ports": [],
+    }
+    for each in (ends, part):
+        plane.doc.put(each, plane.active)
+
+
+def _namespace(plane: ControlPlane, record: Record, before: Object | None) -> None:
+    if before is None:
+        for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
+            meta = {"name": name, "namespace": record["object"]["metadata"]["name"]}
+            plane.doc.put({"apiVersion": "v1", "kind": kind, "metadata": meta}, plane.now)
+
+
+def _resource_quota(plane: ControlPlane, record: Record, before: Object | None) -> None:
+    hard = (record["object"].get("spec") or {}).get("hard") or {}
+    if before is None or (before.get("spec") or {}).get("hard") != hard:
+        record["stages"] = [[plane.active, {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}}]]
+
+
+def _definition(plane: ControlPlane, record: Record, before: Object | None) -> None:
+    if before is None:
+        record["served"] = plane.now + plane.times.seconds("crd established")
+        rows = [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
+        record["stages"] = [[record["served"], {"status": {"conditions": rows}}]]
+
+
+def _api_service(plane: ControlPlane, record: Record, _before: Object | None) -> None:
+    record["stages"] = [[plane.now, {"status": {"conditions": [{"type": "Available", "status": "True"}]}}]]
+
+
+def _volume_claim(plane: ControlPlane, record: Record, before: Object | None) -> None:
+    if before is None:
+        record["stages"] = [[plane.active, {"status": {"phase": "Bound"}}]]
+
+
+_CONTROLLERS: dict[str, Callable[[ControlPlane, Record, Object | None], None]] = {
     "Deployment": _deployment,
     "StatefulSet": _stateful_set,
     "DaemonSet": _daemon_set,
     "Job": _job,
     "Pod": _pod,
-    "Service": services.follow,
+    "Service": _service,
+    "Namespace": _namespace,
+    "ResourceQuota": _resource_quota,
+    "CustomResourceDefinition": _definition,
+    "APIService": _api_service,
+    "PersistentVolumeClaim": _volume_claim,
 }

@@ -1,19 +1,18 @@
-"""What is in a cluster by itself: its nodes, and what k3s puts in."""
+"""What is in a cluster without anybody applying it: its nodes, and what k3s puts in."""
 
 from __future__ import annotations
 
-from tasks.rehearsal import node, objects, workloads
-from tasks.rehearsal.complaints import arguments
+from tasks.rehearsal import containers, controllers, objects
+from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.objects import Objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tasks.rehearsal.call import Call
     from tasks.rehearsal.containers import Container, Document
     from tasks.rehearsal.objects import Object, View
-    from tasks.rehearsal.place import Place
+    from tasks.rehearsal.program import Call
 
 _GRACE = 40.0
 """Seconds after which a node that is silent counts as lost (kube-controller-manager: `node-monitor-grace-period`)."""
@@ -25,11 +24,6 @@ _SYSTEM = {
 """Deployments of k3s 1.32, with their images, and what `--disable` calls them."""
 
 
-def store(place: Place, name: str) -> Objects:
-    """The objects of a cluster."""
-    return Objects(place.cluster(name))
-
-
 def node_up(call: Call, doc: Document, container: Container) -> None:
     """A node's container has been started: when it will be registered and ready is known, unless it is to end."""
     labels = container["labels"]
@@ -37,34 +31,34 @@ def node_up(call: Call, doc: Document, container: Container) -> None:
     registered = next((life[4]["ready"] for life in container["lives"] if "ready" in life[4]), None)
     if labels.get("k3d.role") not in ("server", "agent") or registered is None:
         return
-    api = node.ready_at(doc, cluster, call.now())
+    api = containers.ready_at(doc, cluster, call.now())
     ready = max(
         (registered if api is None else api) + call.times.seconds("nodes ready"),
         registered + call.times.seconds("agent registers"),
     )
-    with store(call.place, cluster).change() as there:
+    with Objects(call.folder.cluster(cluster)).change() as there:
         now = call.now()
         old = there.get("v1", "Node", "", container["name"], call.now())
         obj = objects.settle(old, now) if old is not None else _node(there, container)
         stages = [[ready, {"status": {"conditions": [_ready("True")]}}]]
         there.put(obj, now, stages=stages, ready=ready, **{"from": registered if old is None else now})
-        world = workloads.World(there, now, call.times, call.faults)
+        plane = ControlPlane(there, now, call.times, call.faults)
         if not there.fact("seeded") and labels["k3d.role"] == "server":
             there.set_fact("seeded", True)
             there.set_fact("ready", registered)
             there.set_fact("controllers", registered + call.times.seconds("controllers"))
-            _seed(workloads.World(there, registered, call.times, call.faults), container)
+            _seed(ControlPlane(there, registered, call.times, call.faults), container)
         elif old is None:
             for each in there.existing("apps/v1", "DaemonSet", now):
-                workloads.follow(world, each, each["object"])
+                controllers.follow(plane, each, each["object"])
 
 
 def node_down(call: Call, container: Container) -> None:
     """It was stopped: after a while its node counts as lost."""
     cluster = container["labels"].get("k3d.cluster", "")
-    if container["labels"].get("k3d.role") not in ("server", "agent") or not call.place.cluster(cluster).exists():
+    if container["labels"].get("k3d.role") not in ("server", "agent") or not call.folder.cluster(cluster).exists():
         return
-    with store(call.place, cluster).change() as there:
+    with Objects(call.folder.cluster(cluster)).change() as there:
         record = there.get("v1", "Node", "", container["name"], call.now())
         if record is not None:
             lost = call.now() + _GRACE * call.times.scale
@@ -74,11 +68,9 @@ def node_down(call: Call, container: Container) -> None:
 
 def forget(call: Call, doc: Document, container: Container) -> None:
     """The last server's container was removed, and with it all objects."""
-    from tasks.rehearsal.containers import labelled
-
     cluster = container["labels"].get("k3d.cluster", "")
-    if container["labels"].get("k3d.role") == "server" and not labelled(doc, cluster=cluster, role="server"):
-        with store(call.place, cluster).change() as there:
+    if container["labels"].get("k3d.role") == "server" and not containers.labelled(doc, cluster=cluster, role="server"):
+        with Objects(call.folder.cluster(cluster)).change() as there:
             there.clear()
 
 
@@ -92,7 +84,7 @@ def _node(there: View, container: Container) -> Object:
     server = container["labels"]["k3d.role"] == "server"
     roles = {f"node-role.kubernetes.io/{role}": "true" for role in ("control-plane", "master") if server}
     name = container["name"]
-    version = node.version(container["image"])
+    version = containers.version(container["image"])
     address = next(iter(container["networks"].values()), {"ip": ""})["ip"]
     block = f"10.42.{count}.0/24"
     size = {"cpu": "2", "memory": "2097152Ki", "pods": "110"}
@@ -106,7 +98,7 @@ def _node(there: View, container: Container) -> Object:
                 "kubernetes.io/os": "linux",
                 "node.kubernetes.io/instance-type": "k3s",
                 **roles,
-                **node.labels(container),
+                **dict(part.partition("=")[::2] for part in containers.argument(container, "node-label")),
             },
         },
         "spec": {"podCIDR": block, "podCIDRs": [block], "providerID": f"k3s://{name}"},
@@ -120,48 +112,40 @@ def _node(there: View, container: Container) -> Object:
     }
 
 
-def off(container: Container) -> frozenset[str]:
-    """Components that `--disable` names."""
-    given = [value or "" for name, value in arguments(container["cmd"]) if name == "disable"]
-    return frozenset(part.strip() for value in given for part in value.split(","))
-
-
-def _seed(world: workloads.World, server: Container) -> None:
+def _seed(plane: ControlPlane, server: Container) -> None:
     """What is there when the API is ready, or comes by itself."""
-    disabled = off(server)
+    disabled = containers.argument(server, "disable")
     for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
         more = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
-        _put(world, _object("v1", "Namespace", name, "", **more))
-        for kind, own in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
-            _put(world, _object("v1", kind, own, name))
+        _put(plane, _object("v1", "Namespace", name, "", **more))
     ports = [{"name": "https", "port": 443, "protocol": "TCP"}]
-    _put(world, _object("v1", "Service", "kubernetes", "default", spec={"clusterIP": "10.43.0.1", "ports": ports}))
+    _put(plane, _object("v1", "Service", "kubernetes", "default", spec={"clusterIP": "10.43.0.1", "ports": ports}))
     for name, (image, component) in _SYSTEM.items():
         if component not in disabled:
-            _put(world, _workload("Deployment", name, image))
+            _put(plane, _workload("Deployment", name, image))
     if "coredns" not in disabled:
-        _put(world, _object("v1", "ConfigMap", "coredns", "kube-system", data={"NodeHosts": ""}))
+        _put(plane, _object("v1", "ConfigMap", "coredns", "kube-system", data={"NodeHosts": ""}))
         dns = [{"name": "dns", "port": 53, "protocol": "UDP"}]
-        _put(world, _object("v1", "Service", "kube-dns", "kube-system", spec={"clusterIP": "10.43.0.10", "ports": dns}))
+        _put(plane, _object("v1", "Service", "kube-dns", "kube-system", spec={"clusterIP": "10.43.0.10", "ports": dns}))
     if "local-storage" not in disabled:
         made = _object("storage.k8s.io/v1", "StorageClass", "local-path", "")
         default = {"storageclass.kubernetes.io/is-default-class": "true"}
         made["metadata"]["annotations"] = default
         binding = "WaitForFirstConsumer"
         more = {"provisioner": "rancher.io/local-path", "reclaimPolicy": "Delete", "volumeBindingMode": binding}
-        _put(world, {**made, **more})
+        _put(plane, {**made, **more})
     if "traefik" not in disabled:
-        _traefik(world, "servicelb" not in disabled)
+        _traefik(plane, "servicelb" not in disabled)
 
 
-def _traefik(world: workloads.World, balanced: bool) -> None:
+def _traefik(plane: ControlPlane, balanced: bool) -> None:
     """k3s installs it by jobs that run Helm: it comes when they are done."""
-    done = world.now
+    done = plane.now
     for name in ("helm-install-traefik-crd", "helm-install-traefik"):
         job = _workload("Job", name, "rancher/klipper-helm:v0.9.4-build20250113")
-        record = _put(world, job)
+        record = _put(plane, job)
         done = max(done, *(moment for moment, _ in record["stages"]))
-    later = workloads.World(world.doc, done, world.times, world.faults)
+    later = ControlPlane(plane.doc, done, plane.times, plane.faults)
     _put(later, _workload("Deployment", "traefik", "rancher/mirrored-library-traefik:3.3.2"))
     if balanced:
         _put(later, _workload("DaemonSet", "svclb-traefik", "rancher/klipper-lb:v0.4.13"))
@@ -169,11 +153,11 @@ def _traefik(world: workloads.World, balanced: bool) -> None:
     _put(later, _object("networking.k8s.io/v1", "IngressClass", "traefik", "", spec=controller))
 
 
-def _put(world: workloads.World, obj: Object) -> objects.Record:
+def _put(plane: ControlPlane, obj: Object) -> objects.Record:
     if obj["kind"] in ("Deployment", "DaemonSet", "Job"):
         obj["metadata"]["generation"] = 1
-    record = world.doc.put(obj, world.now, stages=[], **{"from": world.now})
-    workloads.follow(world, record, None)
+    record = plane.doc.put(obj, plane.now, stages=[], **{"from": plane.now})
+    controllers.follow(plane, record, None)
     return record
 
 

@@ -1,10 +1,11 @@
-"""The folder of a rehearsal: its programs, its state, and what it is told of times and faults.
+"""The folder of a rehearsal: its programs, its state, and what it is to know of times and faults.
 
 bin/            docker, k3d, kubectl and helm: stand-ins, each a process of its own
-state/          what they have made: see `tasks.rehearsal.store`
+state/          what they have made: engine.json (`tasks.rehearsal.store`), and a database for each cluster
+                (`tasks.rehearsal.objects`)
 times.json      how long things take: see `tasks.rehearsal.times`
 faults.json     what is to fail: see `tasks.rehearsal.faults`
-machine.json    what `docker info` says otherwise than of this machine (optional)
+machine.json    fields of `docker info` that differ from this machine (optional)
 versions.json   which version helm is, if not the one of `VERSIONS` (optional)
 """
 
@@ -37,7 +38,7 @@ with."""
 _SIGN = "REHEARSAL"
 _IN_USE = "in-use.lock"
 _HANDLES: dict[Path, int] = {}
-"""Locks of rehearsals that this process is at; they end with it."""
+"""Locks of rehearsals that this process uses; they end with it."""
 _TEXT = """REHEARSAL: nothing in this folder is real.
 
 bin/ holds stand-ins for docker, k3d, kubectl and helm. They make no container and reach no network; what they have
@@ -45,23 +46,25 @@ bin/ holds stand-ins for docker, k3d, kubectl and helm. They make no container a
 """
 
 
-class Place:
-    """Paths of a rehearsal."""
+class Folder:
+    """Paths and files of a rehearsal."""
 
-    __slots__ = ("folder",)
+    __slots__ = ("_read", "root")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._read: dict[str, tuple[int, Any]] = {}
+        """Files that were read: when they were last written, and what they held."""
 
     @property
     def bin(self) -> Path:
         """The stand-ins: first on the PATH, and the project's own folder of programs."""
-        return self.folder / "bin"
+        return self.root / "bin"
 
     @property
     def state(self) -> Path:
         """What was made."""
-        return self.folder / "state"
+        return self.root / "state"
 
     @property
     def engine(self) -> Path:
@@ -78,32 +81,36 @@ class Place:
 
     def read(self, name: str, otherwise: Any) -> Any:  # noqa: ANN401 - any JSON document
         """A file of this folder; the default if it is not there. Raises `ValueError` for what is no JSON."""
+        path = self.root / name
         try:
-            text = (self.folder / name).read_text(encoding="utf-8")
+            written = path.stat().st_mtime_ns
+            if name not in self._read or self._read[name][0] != written:
+                text = path.read_text(encoding="utf-8")
+                self._read[name] = written, json.loads(text) if text.strip() else otherwise
         except FileNotFoundError:
             return otherwise
-        return json.loads(text) if text.strip() else otherwise
+        return self._read[name][1]
 
 
-def of(environ: Mapping[str, str]) -> Place | None:
+def of(environ: Mapping[str, str]) -> Folder | None:
     """The rehearsal that an environment names; None without one."""
-    folder = environ.get(VARIABLE, "")
-    return Place(Path(folder)) if folder else None
+    root = environ.get(VARIABLE, "")
+    return Folder(Path(root)) if root else None
 
 
-def prepare(folder: Path) -> None:
-    """Make the programs, and an empty state where there is none; what was rehearsed before stays."""
-    place = Place(folder.absolute())
-    place.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place.bin.mkdir(mode=0o700, exist_ok=True)
-    _write(place.folder / _SIGN, _TEXT.format(folder=place.folder), 0o600)
+def prepare(root: Path) -> None:
+    """Write the programs, and an empty state where there is none; what was rehearsed before stays."""
+    folder = Folder(root.absolute())
+    folder.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.bin.mkdir(mode=0o700, exist_ok=True)
+    _write(folder.root / _SIGN, _TEXT.format(folder=folder.root), 0o600)
     for program in PROGRAMS:
-        _write(place.bin / program, _script(program, place.folder), 0o700)
+        _write(folder.bin / program, _script(program, folder.root), 0o700)
 
 
-def occupy(folder: Path) -> None:
-    """Be at a rehearsal until this process ends: nobody clears it meanwhile. Waits for one who does."""
-    path = folder.absolute() / _IN_USE
+def occupy(root: Path) -> None:
+    """Use a rehearsal until this process ends: nobody clears it meanwhile. Waits for one who does."""
+    path = root.absolute() / _IN_USE
     handle = _HANDLES.get(path)
     while True:
         if handle is None:
@@ -112,7 +119,7 @@ def occupy(folder: Path) -> None:
             except FileNotFoundError:  # it is being cleared
                 continue
         take(handle, math.inf, shared=True)
-        if _is_at(handle, path):
+        if _holds(handle, path):
             _HANDLES[path] = handle
             return
         os.close(handle)
@@ -120,22 +127,22 @@ def occupy(folder: Path) -> None:
         handle = None
 
 
-def clear(folder: Path, unused: Callable[[], bool]) -> None:
-    """Remove a rehearsal that nobody else is at, if it is `unused`; anything that is none is left alone."""
-    path = folder.absolute() / _IN_USE
+def clear(root: Path, unused: Callable[[], bool]) -> None:
+    """Remove a rehearsal that no other process uses, if it is `unused`; any other folder is left alone."""
+    path = root.absolute() / _IN_USE
     handle = _HANDLES.get(path)
-    if handle is None or not (folder / _SIGN).is_file():
+    if handle is None or not (root / _SIGN).is_file():
         return
     release(handle)  # of two that leave at the same moment one may have it
     try:
         take(handle)
     except TimeoutError:
         return
-    if _is_at(handle, path) and unused():
-        shutil.rmtree(folder, ignore_errors=True)
+    if _holds(handle, path) and unused():
+        shutil.rmtree(root, ignore_errors=True)
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _holds(handle: int, path: Path) -> bool:
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -144,26 +151,26 @@ def _is_at(handle: int, path: Path) -> bool:
     return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)
 
 
-def _script(program: str, folder: Path) -> str:
+def _script(program: str, root: Path) -> str:
     """A start as short as can be: no site-packages, nothing of the user's environment (-I, -S)."""
     import yaml
 
-    root, packages = Path(__file__).parents[2], Path(yaml.__file__).parents[1]
+    project, packages = Path(__file__).parents[2], Path(yaml.__file__).parents[1]
     start = (
-        f"import sys; sys.path.insert(0, {str(root)!r}); sys.path.append({str(packages)!r}); "
-        "from tasks.rehearsal.standin import main; main()"
+        f"import sys; sys.path.insert(0, {str(project)!r}); sys.path.append({str(packages)!r}); "
+        "from tasks.rehearsal.program import main; main()"
     )
     return (
         "#!/bin/sh\n"
         f"# REHEARSAL: a stand-in for {program}; nothing that it says it makes is real\n"
-        f'export {VARIABLE}="${{{VARIABLE}:-{_quoted(folder)}}}"\n'
+        f'export {VARIABLE}="${{{VARIABLE}:-{_quoted(root)}}}"\n'
         f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(start)} {program} "$@"\n'
     )
 
 
-def _quoted(folder: Path) -> str:
+def _quoted(path: Path) -> str:
     """A path within double quotes of a shell."""
-    text = str(folder)
+    text = str(path)
     for sign in '\\"$`':
         text = text.replace(sign, f"\\{sign}")
     return text

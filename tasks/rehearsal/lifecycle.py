@@ -1,4 +1,4 @@
-"""What happens in a node's container from its start on, written down when it is started.
+"""Containers from their start to their removal, and what happens in them meanwhile, written down when they are started.
 
 Stages of a server: `start`, `apiserver`, `answers` (its port speaks), `components` (all the others are started),
 `ready` (/readyz is 200), `up` (k3d goes on). Of an agent: `start`, `components`, `ready` (it is registered). A node
@@ -7,17 +7,16 @@ that ends, ends at a stage.
 
 from __future__ import annotations
 
-from tasks.rehearsal import containers
-from tasks.rehearsal.complaints import complaint
+from tasks.core.imageref import parse
+from tasks.rehearsal import containers, images, k3s
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
-    from tasks.rehearsal.call import Call
     from tasks.rehearsal.containers import Container, Document
+    from tasks.rehearsal.program import Call
 
     Plan = list[tuple[str, float, list[str]]]
     """Stage, moment, and the lines that are written then."""
@@ -35,11 +34,65 @@ _LIVES = 10
 """Starts of a node that ends again and again, as far ahead as they are written down."""
 _BACK_OFF = (0.1, 10.0)
 """Seconds until the engine starts it again: the first time, and at most; twice as long each time."""
+_NO_SPACE = "no space left on device"
 _LEAST = 0.02
 """Seconds between two lives, where nothing takes any time."""
 
 
-def boot(doc: Document, container: Container, at: float, call: Call) -> None:
+def create_refused(call: Call, doc: Document, name: str, ref: str) -> str:
+    """Why the engine makes no such container; empty if it does."""
+    there = containers.find(doc, name)
+    if there is not None and there["name"] == name:
+        told = f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
+        return f"{told} You have to remove (or rename) that container to be able to reuse that name."
+    if images.find(doc, ref) is None:
+        return f"No such image: {parse(ref).listed}"
+    if call.faults.strike("disk-full", f"container {name}"):
+        return f"mkdir /var/lib/docker/overlay2/{containers.identity()}-init: {_NO_SPACE}"
+    return ""
+
+
+def start(call: Call, doc: Document, container: Container, at: float) -> str:
+    """Start it; why it could not be started, or an empty text."""
+    if containers.running(container, at):
+        return ""
+    networking = "failed to set up container networking: driver failed programming external connectivity on endpoint"
+    endpoint = next(iter(container["networks"].values()), {"endpoint": "", "ip": ""})
+    why = ""
+    for inside, address, port in containers.published(container):
+        at_address = address or "0.0.0.0"  # noqa: S104 - as Docker writes it
+        if call.faults.strike("port-taken", f"{at_address}:{port}"):
+            mapped = f"{at_address}:{port}:{endpoint['ip']}:{inside}"
+            why = f"failed to bind host port for {mapped}: address already in use"
+        elif containers.port_owner(doc, port, at, address) is not None:
+            why = f"Bind for {at_address}:{port} failed: port is already allocated"
+        if why:
+            said = f"{networking} {container['name']} ({endpoint['endpoint']}): {why}"
+            container["error"], container["exit"] = said, 128
+            return said
+    _boot(doc, container, at, call)
+    k3s.node_up(call, doc, container)
+    return ""
+
+
+def stop(call: Call, container: Container, at: float, code: int = 143) -> None:
+    """End it on demand: it is not started again."""
+    if containers.running(container, at) or containers.restarting(container, at):
+        containers.end(container, at, code)
+        k3s.node_down(call, container)
+
+
+def remove(call: Call, doc: Document, container: Container, at: float) -> None:
+    """Take it away."""
+    containers.remove(doc, container, at)
+    k3s.node_down(call, container)
+    k3s.forget(call, doc, container)
+
+
+# -- what will happen -------------------------------------------------------------------------------------
+
+
+def _boot(doc: Document, container: Container, at: float, call: Call) -> None:
     """Start a container that exists; what will be is written down."""
     containers.begin(container, at)
     container["error"] = ""
@@ -80,7 +133,7 @@ def _server(container: Container, at: float, call: Call) -> Plan:
     name = container["name"]
     early = at + 0.25 * (answers - at)
     return [
-        ("start", at, [_line(at, f"Starting k3s {version(container['image'])} (REHEARSAL)")]),
+        ("start", at, [_line(at, f"Starting k3s {containers.version(container['image'])} (REHEARSAL)")]),
         ("apiserver", early, [_line(early, "Running kube-apiserver --advertise-port=6443 --secure-port=6444")]),
         ("answers", answers, [_line(answers, INITIAL), _line(answers, "Kube API server is now running")]),
         ("components", (answers + ready) / 2, [_line(ready, f"Running kubelet --hostname-override={name}")]),
@@ -90,8 +143,8 @@ def _server(container: Container, at: float, call: Call) -> Plan:
 
 
 def _agent(doc: Document, container: Container, at: float, call: Call) -> Plan:
-    api = ready_at(doc, container["labels"].get("k3d.cluster", ""), at)
-    first = ("start", at, [_line(at, f"Starting k3s agent {version(container['image'])} (REHEARSAL)")])
+    api = containers.ready_at(doc, container["labels"].get("k3d.cluster", ""), at)
+    first = ("start", at, [_line(at, f"Starting k3s agent {containers.version(container['image'])} (REHEARSAL)")])
     if api is None:
         text = "Waiting to retrieve agent configuration; server is not ready: connect: connection refused"
         return [first, ("waits", at, [_line(at, text)])]
@@ -108,17 +161,6 @@ def _agent(doc: Document, container: Container, at: float, call: Call) -> Plan:
 def joins(container: Container) -> bool:
     """Whether it is a further server of a cluster."""
     return any(each.startswith("K3S_URL=") for each in container["env"])
-
-
-def ready_at(doc: Document, cluster: str, now: float) -> float | None:
-    """When the API of a cluster is ready, or was: by the first of its servers that runs."""
-    marks = [
-        life[4]["ready"]
-        for each in containers.labelled(doc, cluster=cluster, role="server")
-        for life in each["lives"]
-        if "ready" in life[4] and (life[1] is None or life[1] > now)
-    ]
-    return min(marks) if marks else None
 
 
 def _wake(doc: Document, server: Container, call: Call) -> None:
@@ -143,12 +185,6 @@ def _death(container: Container, plan: Plan, call: Call) -> tuple[float, str, in
     role, name = container["labels"].get("k3d.role"), container["name"]
     stages = {stage: moment for stage, moment, _ in plan}
     if role in ("server", "agent"):
-        files = {path: each["text"] for path, each in container["files"].items()}
-        refused = complaint(container["cmd"], container["image"], {**files, **_mounted(container)})
-        if refused is not None:
-            stage = refused[0] if refused[0] in stages else "components"
-            moment = stages.get(stage, stages["start"])
-            return moment, stage, 1, False, [_stamped(moment, line) for line in refused[1]]
         if call.faults.strike("disk-full", name):
             moment, text = stages["start"], "no space left on device"
             where = "write /var/lib/rancher/k3s/server/tls/server-ca.crt"
@@ -194,28 +230,7 @@ def _end(
         container["lives"].append([moment + pause, None, 0, False, {}])
 
 
-def _mounted(container: Container) -> dict[str, str]:
-    """Drop-ins of the kubelet that are files of this machine."""
-    from pathlib import Path
-
-    from tasks.rehearsal.complaints import DROP_INS
-
-    found = {}
-    for bind in container["binds"]:
-        source, _, rest = bind.partition(":")
-        path = rest.split(":")[0]
-        if path.startswith(DROP_INS) and Path(source).is_file():
-            found[path] = Path(source).read_text(encoding="utf-8", errors="replace")
-    return found
-
-
 # -- lines ------------------------------------------------------------------------------------------------
-
-
-def version(image: str) -> str:
-    """v1.32.3+k3s1 of rancher/k3s:v1.32.3-k3s1."""
-    tag = image.rpartition(":")[2]
-    return tag.replace("-k3s", "+k3s") if tag.startswith("v") else "v1.33.13+k3s1"
 
 
 def _line(at: float, text: str, program: str = "") -> str:
@@ -231,16 +246,3 @@ def _stamped(at: float, line: str) -> str:
 def _day(at: float) -> str:
     """As nginx writes a moment."""
     return stamp(at, 0).replace("-", "/").replace("T", " ").removesuffix("Z")
-
-
-def labels(container: Container) -> dict[str, str]:
-    """Labels that the node's arguments give it."""
-    from tasks.rehearsal.complaints import arguments
-
-    found: dict[str, Any] = {}
-    for name, value in arguments(container["cmd"]):
-        if name == "node-label" and value:
-            for part in value.split(","):
-                key, _, text = part.partition("=")
-                found[key] = text
-    return found

@@ -1,0 +1,361 @@
+"""The API server of rehearsed clusters: what it answers to a request at a port of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from urllib.parse import parse_qs, unquote
+
+from tasks.rehearsal import apply, containers, controllers, kinds, objects
+from tasks.rehearsal.apply import Refusal
+from tasks.rehearsal.controllers import ControlPlane
+from tasks.rehearsal.faults import Faults
+from tasks.rehearsal.objects import Objects
+from tasks.rehearsal.store import Store
+from tasks.rehearsal.times import Times, stamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from tasks.rehearsal.containers import Container, Document
+    from tasks.rehearsal.folder import Folder
+    from tasks.rehearsal.kinds import Kind
+    from tasks.rehearsal.objects import View
+
+_CHECKS = (
+    "ping",
+    "log",
+    "etcd",
+    "informer-sync",
+    "poststarthook/start-apiserver-admission-initializer",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/apiservice-registration-controller",
+    "shutdown",
+)
+"""Checks of an API server 1.33, some of them."""
+_HOOK = "poststarthook/rbac/bootstrap-roles"
+_HEALTH = frozenset({"/readyz", "/healthz", "/livez"})
+_SILENT, _BUSY = "silent", "busy"
+"""How an API is down: nothing answers, or it says that it is not ready."""
+_FLAP = 1.5
+"""Seconds of one outage, without another figure."""
+_RENEWED = 10.0
+"""Seconds between two renewals of a node's lease (Kubernetes: Leases)."""
+_SET = re.compile(r"(\S+)\s+(in|notin)\s+\(([^)]*)\)")
+_REFUSED = "connect: connection refused"
+
+
+class Silent(Exception):
+    """Nothing answers there."""
+
+
+class Target:
+    """What a path names: a kind, objects of a namespace or one of them, or a part of it."""
+
+    def __init__(self, kind: Kind, namespace: str, name: str, part: str) -> None:
+        self.kind, self.namespace, self.name, self.part = kind, namespace, name, part
+
+    def missing(self) -> Refusal:
+        """It is not there."""
+        group = self.kind[0].rpartition("/")[0]
+        plural = f"{self.kind[2]}.{group}" if group else self.kind[2]
+        return Refusal(404, "NotFound", f'{plural} "{self.name}" not found')
+
+
+class ApiServer:
+    """Those of all clusters of a rehearsal. Thread-safe."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._engine = Store(folder.engine, containers.blank)
+        self._stores: dict[str, Objects] = {}
+
+    def answers(self, port: int) -> bool:
+        """Whether something speaks TLS at a host port."""
+        try:
+            self.server(port)
+        except Silent:
+            return False
+        return True
+
+    def server(self, port: int) -> Container:
+        """The server behind a host port: it publishes that itself, or the load balancer before it. Raises `Silent`."""
+        now, doc = time.time(), self._engine.read()
+        found = containers.port_owner(doc, port, now)
+        if found is not None and found["labels"].get("k3d.role") == "loadbalancer":
+            servers = containers.labelled(doc, cluster=found["labels"].get("k3d.cluster", ""), role="server")
+            up = containers.reached(found, "answers", now)
+            found = next((each for each in servers if up and containers.reached(each, "answers", now)), None)
+        if found is None or not containers.reached(found, "answers", now):
+            raise Silent(_REFUSED)
+        return found
+
+    def served(self, view: View, now: float) -> list[kinds.Kind]:
+        """The kinds that a cluster serves."""
+        return kinds.served(view, now, self._folder.read("kinds.json", {}))
+
+    def objects(self, cluster: str) -> Objects:
+        """The objects of a cluster."""
+        if cluster not in self._stores:
+            self._stores[cluster] = Objects(self._folder.cluster(cluster))
+        return self._stores[cluster]
+
+    def request(self, method: str, port: int, path: str, body: str = "") -> tuple[int, str]:
+        """Code and text. Raises `Silent`."""
+        server, now = self.server(port), time.time()
+        cluster = server["labels"]["k3d.cluster"]
+        times, faults = Times(self._folder.read("times.json", {})), Faults(self._folder)
+        down = _outage(server, faults, times, now)
+        if down == _SILENT:
+            raise Silent(_REFUSED)
+        bare, _, query = path.partition("?")
+        if down or not containers.reached(server, "ready", now):
+            if bare in _HEALTH:
+                return _unready(bare)
+            return self._refuse(Refusal(503, "ServiceUnavailable", "apiserver not ready"))
+        answer = _answer_health(path, server)
+        if answer is not None:
+            return answer
+        given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+        try:
+            if method == "GET":
+                return 200, json.dumps(self._get(cluster, bare, given, now))
+            with self.objects(cluster).change() as doc:
+                plane = ControlPlane(doc, time.time(), times, faults)
+                doc.sweep(plane.now)
+                code, made = self._change(plane, method, bare, given, body)
+                return code, json.dumps(made)
+        except Refusal as refusal:
+            return self._refuse(refusal)
+
+    @staticmethod
+    def _refuse(refusal: Refusal) -> tuple[int, str]:
+        return refusal.code, json.dumps(refusal.status())
+
+    # -- reading --------------------------------------------------------------------------------------
+
+    def _get(self, cluster: str, path: str, given: dict[str, str], now: float) -> Any:  # noqa: ANN401 - any JSON
+        with self.objects(cluster).read() as view:
+            known = self.served(view, now)
+            listed = _discovery(path, known)
+            if listed is not None:
+                return listed
+            target = find(path, known)
+            if target.name and target.kind[1] != "Lease":
+                record = view.get(target.kind[0], target.kind[1], target.namespace, target.name, now)
+                if record is None:
+                    raise target.missing()
+                return _typed(objects.seen(record, now), target.kind)
+            items = self._list(view, cluster, target, now)
+        if target.name:
+            one = next((each for each in items if each["metadata"]["name"] == target.name), None)
+            if one is None:
+                raise target.missing()
+            return one
+        chosen = [
+            {key: value for key, value in each.items() if key not in ("apiVersion", "kind")}
+            for each in items
+            if _fits_labels(given.get("labelSelector", ""), each) and _fits_fields(given.get("fieldSelector", ""), each)
+        ]
+        meta = {"resourceVersion": str(objects.micro(now))}
+        return {"kind": f"{target.kind[1]}List", "apiVersion": target.kind[0], "metadata": meta, "items": chosen}
+
+    def _list(self, view: View, cluster: str, target: Target, now: float) -> list[dict[str, Any]]:
+        """Objects of a kind, in one namespace or all."""
+        if target.kind[1] == "Lease":
+            return [
+                each
+                for each in _leases(self._engine.read(), cluster, now)
+                if target.namespace in ("", each["metadata"]["namespace"])
+            ]
+        return [
+            _typed(objects.seen(each, now), target.kind)
+            for each in view.existing(target.kind[0], target.kind[1], now, target.namespace)
+        ]
+
+    # -- changing -------------------------------------------------------------------------------------
+
+    def _change(
+        self, plane: ControlPlane, method: str, path: str, given: dict[str, str], body: str
+    ) -> tuple[int, dict[str, Any]]:
+        target = find(path, self.served(plane.doc, plane.now))
+        if method == "DELETE":
+            record = plane.doc.get(target.kind[0], target.kind[1], target.namespace, target.name, plane.now)
+            if record is None:
+                raise target.missing()
+            controllers.delete(plane, record["object"], plane.now)
+            return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        try:
+            obj = json.loads(body)
+        except ValueError:
+            raise Refusal(400, "BadRequest", "error decoding YAML: the body is no JSON document") from None
+        meta = obj.setdefault("metadata", {})
+        if (obj.get("kind"), obj.get("apiVersion")) != (target.kind[1], target.kind[0]):
+            raise Refusal(400, "BadRequest", "the object's kind is not the one of its path")
+        if meta.setdefault("name", target.name) != target.name:
+            told = f"name in URL does not match name in {target.kind[1]} object"
+            raise Refusal(400, "BadRequest", told)
+        if target.kind[3]:
+            meta["namespace"] = target.namespace or "default"
+        else:
+            meta.pop("namespace", None)
+        return apply.apply(
+            plane,
+            obj,
+            given.get("fieldManager", "unknown"),
+            part=target.part,
+            dry=given.get("dryRun") == "All",
+        )
+
+
+def _typed(obj: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """As the version of the path has it."""
+    return {**obj, "apiVersion": kind[0], "kind": kind[1]}
+
+
+def find(path: str, known: list[Kind]) -> Target:
+    """What a path means. Raises `Refusal`."""
+    for api_version in dict.fromkeys(kind[0] for kind in known):
+        root = kinds.root(api_version)
+        if not path.startswith(f"{root}/"):
+            continue
+        parts = [unquote(part) for part in path[len(root) + 1 :].split("/")]
+        namespace = ""
+        of = {kind[2]: kind for kind in known if kind[0] == api_version}
+        if len(parts) > 2 and parts[0] == "namespaces" and parts[2] in of and of[parts[2]][3]:
+            namespace, parts = parts[1], parts[2:]
+        if parts[0] in of and len(parts) <= 3:
+            return Target(of[parts[0]], namespace, *[*parts[1:], "", ""][:2])
+    raise Refusal(404, "NotFound", "the server could not find the requested resource")
+
+
+# -- health, discovery and leases --------------------------------------------------------------------------
+
+
+def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
+    """How the API is down now by a fault; empty if it is not."""
+    cluster = server["labels"].get("k3d.cluster", "")
+    fault = faults.find("api-flaps", cluster, server["name"])
+    life = containers.life(server, now)
+    if fault is None or life is None:
+        return ""
+    if times.scale == 0:  # no time passes: by requests
+        return _BUSY if faults.strike("api-flaps", cluster, server["name"]) is not None else ""
+    length = float(fault.get("seconds") or _FLAP) * times.scale
+    since = now - life[4].get("ready", now) - float(fault.get("after") or 0.0) * times.scale
+    number = int(since // (2 * length)) if since >= 0 and length > 0 else -1
+    if number < 0 or since % (2 * length) >= length:
+        return ""
+    most = fault.get("times")
+    if most is not None and number >= most:
+        return ""
+    return _BUSY if number % 2 else _SILENT
+
+
+def _unready(path: str) -> tuple[int, str]:
+    """The answer to a question for its health before it is ready."""
+    rows = [f"[-]{each} failed: reason withheld" if each == _HOOK else f"[+]{each} ok" for each in _CHECKS]
+    return 500, "\n".join([*rows, f"{path.strip('/')} check failed", ""])
+
+
+def _answer_health(path: str, server: Container) -> tuple[int, str] | None:
+    """To questions for its health and version; None to all others."""
+    bare, _, query = path.partition("?")
+    if bare in _HEALTH:
+        rows = [f"[+]{each} ok" for each in _CHECKS]
+        verbose = "verbose" in query.split("&") or "verbose=" in query
+        return 200, "\n".join([*rows, f"{bare.strip('/')} check passed", ""]) if verbose else "ok"
+    for start in _HEALTH:
+        if bare.startswith(f"{start}/"):
+            known = bare.removeprefix(f"{start}/") in _CHECKS
+            return (200, "ok") if known else (404, "404 page not found\n")
+    if bare == "/version":
+        version = containers.version(server["image"])
+        major, _, rest = version.lstrip("v").partition(".")
+        told = {"major": major, "minor": rest.partition(".")[0], "gitVersion": version, "platform": "linux/amd64"}
+        return 200, json.dumps(told)
+    return None
+
+
+def _discovery(path: str, known: list[Kind]) -> dict[str, Any] | None:
+    """What is served, for a path that asks for that."""
+    versions = list(dict.fromkeys(kind[0] for kind in known))
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        groups: dict[str, list[str]] = {}
+        for each in versions:
+            if "/" in each:
+                groups.setdefault(each.rpartition("/")[0], []).append(each)
+        rows = [
+            {"name": group, "versions": [{"groupVersion": each, "version": each.rpartition("/")[2]} for each in found]}
+            for group, found in groups.items()
+        ]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": rows}
+    version = next((each for each in versions if kinds.root(each) == path.rstrip("/")), None)
+    if version is None:
+        return None
+    resources = [
+        {"name": plural, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]}
+        for of, kind, plural, namespaced in known
+        if of == version
+    ]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+
+
+def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:
+    """One for each node, renewed as long as its kubelet runs; first a second after it has started."""
+    found = []
+    for each in containers.labelled(doc, cluster=cluster):
+        if each["labels"].get("k3d.role") not in ("server", "agent"):
+            continue
+        begun = [life for life in each["lives"] if life[4].get("ready", now + 1) <= now]
+        if not begun:
+            continue
+        start, end = begun[-1][4]["ready"], begun[-1][1]
+        last = now if end is None or end > now else end
+        renewed = max(begun[-1][0] + 1.0, start + _RENEWED * ((last - start) // _RENEWED))
+        meta = {"name": each["name"], "namespace": "kube-node-lease", "resourceVersion": str(round(renewed * 1e6))}
+        spec = {"holderIdentity": each["name"], "leaseDurationSeconds": 40, "renewTime": stamp(renewed, 6)}
+        found.append({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec})
+    return found
+
+
+# -- selectors ---------------------------------------------------------------------------------------------
+
+
+def _fits_labels(selector: str, obj: Mapping[str, Any]) -> bool:
+    """Whether an object's labels fit."""
+    have = obj["metadata"].get("labels") or {}
+    for found in _SET.finditer(selector):
+        wanted = {part.strip() for part in found[3].split(",")}
+        if (have.get(found[1].lstrip(",").strip()) in wanted) != (found[2] == "in"):
+            return False
+    return all(_fits_requirement(part.strip(), have) for part in _SET.sub("", selector).split(",") if part.strip())
+
+
+def _fits_requirement(part: str, have: Mapping[str, str]) -> bool:
+    if "!=" in part:
+        key, _, value = part.partition("!=")
+        return have.get(key.strip()) != value.strip()
+    if "=" in part:
+        key, _, value = part.replace("==", "=").partition("=")
+        return have.get(key.strip()) == value.strip()
+    return (part.lstrip("!") in have) != part.startswith("!")
+
+
+def _fits_fields(selector: str, obj: Mapping[str, Any]) -> bool:
+    """Whether an object's fields fit."""
+    for part in filter(None, selector.split(",")):
+        key, sign, value = re.split(r"(!=|==|=)", part, maxsplit=1)
+        found: Any = obj
+        for name in key.strip().split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        if (str(found if found is not None else "") == value.strip()) != (sign != "!="):
+            return False
+    return True
