@@ -74,8 +74,8 @@ def plan(
 
 def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
     """What the plan would take under these circumstances, and which change would help it most."""
-    from tasks.rehearsal.answers import answer
     from tasks.rehearsal.profile import load
+    from tasks.rehearsal.what_if import answer
     from tasks.view import prediction as view
     from tasks.view.console import out, width_of
 

@@ -18,7 +18,7 @@ from tasks.engine.work import (
     UpdateRepositories,
     Work,
 )
-from tasks.rehearsal.scene import scene
+from tasks.rehearsal.staging import scene
 from tasks.settings.step_names import install_name, ready_name, release_name
 
 if TYPE_CHECKING:

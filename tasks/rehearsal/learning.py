@@ -1,26 +1,161 @@
-"""`invoke rehearse --learn RUN`: a time profile from recorded launches of this machine."""
+"""`invoke rehearse --learn RUN`: a time profile from recorded launches of this machine.
+
+The figures are found so that the model's times are those that were measured.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.core.units import MB
 from tasks.engine.record import RunRecord
-from tasks.engine.work import FetchImages, PullImage
-from tasks.rehearsal.fitting import fit, predicted
-from tasks.rehearsal.model import AFTER
-from tasks.rehearsal.profile import FOLDER, Profile, dump, load
-from tasks.rehearsal.recorded import Recorded, recorded
+from tasks.engine.step import Bounds, Result, State, Step
+from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes, Work
+from tasks.rehearsal.model import AFTER, Scene, activities
+from tasks.rehearsal.profile import FOLDER, Cost, Profile, dump, load
+from tasks.rehearsal.simulate import Machine, simulate
 from tasks.rehearsal.what_if import DEFAULT
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One launch."""
+
+    steps: tuple[Step, ...]
+    scene: Scene
+    bounds: Bounds
+    ends: Mapping[str, float]
+    """Seconds from the run's start, of steps that ran."""
+    wall: float
+
+
+def recorded(run: RunRecord) -> Recorded | None:
+    """A run as a launch; None for one that created no cluster, did not end well, or tells no work of its steps."""
+    ran = [result for result in run.results if result.state is State.RAN]
+    create = next((each.work for each in ran if isinstance(each.work, CreateCluster)), None)
+    if not run.good or run.task != "up" or create is None:
+        return None
+    steps = tuple(_step(each) for each in run.results)
+    servers, agents = create.servers, create.agents
+    return Recorded(
+        steps=steps,
+        scene=Scene(servers=servers, agents=agents, balanced=servers > 1, validated=_installed(steps)),
+        bounds=Bounds(work=run.concurrency, kinds={"download": 3}),
+        ends={each.name: each.ended for each in ran},
+        wall=run.wall_s,
+    )
+
+
+def _installed(steps: tuple[Step, ...]) -> frozenset[str]:
+    """A record does not tell whether a chart was validated: most launches are not the first of their charts."""
+    return frozenset(step.work.release for step in steps if isinstance(step.work, InstallRelease))
+
+
+def _step(result: Result) -> Step:
+    work = result.work
+    return Step(
+        name=result.name,
+        task=result.task,
+        needs=result.needs,
+        kind=_kind(work),
+        wait=result.waits,
+        skip=None if result.state is State.RAN else result.why or "skipped",
+        until=(result.name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard; of what, no record tells
+        work=work,
+    )
+
+
+def _kind(work: Work | None) -> str | None:
+    if isinstance(work, PullImage | FetchImages):
+        return "download"
+    return "helm" if isinstance(work, InstallRelease) else None
+
+
+_ROUNDS = 12
+_STEP = 1.25
+"""Factor by which a figure is tried larger and smaller; it comes closer to 1 each round."""
+_PRIOR = 0.02
+"""How much a figure is held back that the measurements say little of: as seconds squared for each factor of e."""
+
+
+def machine(profile: Profile) -> Machine:
+    """The machine that a profile was recorded on."""
+    connection = profile.connection_mb * 1e6 if profile.connection_mb else None
+    return Machine(cores=profile.cores, connection=connection)
+
+
+def predicted(profile: Profile, launch: Recorded, on: Machine | None = None) -> dict[str, float]:
+    """When each step ends, by the model; the wall under `~after`."""
+    found = activities(launch.steps, launch.scene, profile)
+    return {name: end for name, (_, end) in simulate(found, on or machine(profile), launch.bounds).items()}
+
+
+def fit(launches: Sequence[Recorded], start: Profile) -> Profile:
+    """Change one figure after another as long as the launches are told better; else those of `start` hold."""
+    best, error = start, _error(start, start, launches)
+    step = _STEP
+    for _ in range(_ROUNDS):
+        for name, part in _figures(start):
+            for factor in (step, 1 / step):
+                tried = _scaled(best, name, part, factor)
+                new = _error(tried, start, launches)
+                if new < error:
+                    best, error = tried, new
+                    break
+        step = 1 + (step - 1) * 0.8
+    return best
+
+
+def _figures(profile: Profile) -> Iterator[tuple[str, str]]:
+    """Every figure that can be scaled."""
+    for each in fields(profile):
+        value = getattr(profile, each.name)
+        if isinstance(value, Cost):
+            yield from ((each.name, part) for part in ("cpu", "time") if getattr(value, part) > 0)
+        elif each.name == "pull_cpu":
+            yield each.name, ""
+
+
+def _scaled(profile: Profile, name: str, part: str, factor: float) -> Profile:
+    value = getattr(profile, name)
+    changed: dict[str, Any] = {part: getattr(value, part) * factor} if isinstance(value, Cost) else {}
+    scaled: dict[str, Any] = {name: replace(value, **changed) if changed else value * factor}
+    return replace(profile, **scaled)
+
+
+def _error(profile: Profile, start: Profile, launches: Sequence[Recorded]) -> float:
+    """Mean square of the seconds by which ends of steps are told wrongly, the wall counted as many."""
+    total, count = 0.0, 0
+    for launch in launches:
+        told = predicted(profile, launch)
+        for name, end in launch.ends.items():
+            if name in told:
+                total += (told[name] - end) ** 2
+                count += 1
+        total += 10 * (told[AFTER] - launch.wall) ** 2
+        count += 10
+    return total / max(1, count) + _PRIOR * _distance(profile, start)
+
+
+def _distance(profile: Profile, start: Profile) -> float:
+    ratios = [math.log(_figure(profile, *figure) / _figure(start, *figure)) for figure in _figures(start)]
+    return sum(ratio**2 for ratio in ratios) / max(1, len(ratios))
+
+
+def _figure(profile: Profile, name: str, part: str) -> float:
+    value = getattr(profile, name)
+    return float(getattr(value, part) if isinstance(value, Cost) else value)
+
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 

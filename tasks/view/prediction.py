@@ -11,7 +11,7 @@ from tasks.view.table import table
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step
-    from tasks.rehearsal.answers import Answer
+    from tasks.rehearsal.what_if import Answer
 
 _SHORT = 0.05
 """Parts of the path that take less are not named."""

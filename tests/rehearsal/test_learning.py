@@ -13,11 +13,9 @@ from tasks.core.errors import BadInput
 from tasks.core.paths import log_folder
 from tasks.engine.record import RunRecord
 from tasks.engine.work import FetchImages, PullImage
-from tasks.rehearsal.fitting import fit, predicted
-from tasks.rehearsal.learning import learn, sizes
+from tasks.rehearsal.learning import Recorded, fit, learn, predicted, recorded, sizes
 from tasks.rehearsal.model import AFTER
 from tasks.rehearsal.profile import Cost, Profile, load
-from tasks.rehearsal.recorded import Recorded, recorded
 from tests import given
 from tests.rehearsal.test_model import a_launch
 

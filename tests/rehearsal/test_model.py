@@ -12,13 +12,11 @@ from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import Choosers
-from tasks.rehearsal.answers import answer
 from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
-from tasks.rehearsal.scene import scene
 from tasks.rehearsal.simulate import Machine, simulate
-from tasks.rehearsal.staging import staged
-from tasks.rehearsal.what_if import WhatIf
+from tasks.rehearsal.staging import scene, staged
+from tasks.rehearsal.what_if import WhatIf, answer
 from tasks.run.images import remember_size
 from tasks.settings.step_names import PARTS
 from tests import given

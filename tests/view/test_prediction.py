@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tasks.engine.step import Step
-from tasks.rehearsal.answers import Answer, Change
+from tasks.rehearsal.what_if import Answer, Change
 from tasks.view.prediction import as_json, text
 
 STEPS = [
