@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.benchmark.compare import Comparison
     from tasks.benchmark.results import Measured, Results
     from tasks.benchmark.rounds import Rounds
-    from tasks.benchmark.variants import Place, Setting
+    from tasks.benchmark.variants import Setting, Variant, Workspace
     from tasks.run.session import Session
 
 
@@ -72,7 +72,7 @@ def bench(
     from tasks.benchmark.compare import between, inside, share
     from tasks.benchmark.results import read
     from tasks.benchmark.rounds import Rounds
-    from tasks.benchmark.variants import Setting, place, rivals
+    from tasks.benchmark.variants import Setting, variants_of, workspace_for
 
     limit = share(fail_over) if fail_over else None
     if compare:
@@ -87,19 +87,20 @@ def bench(
             why="it is about what became slower than before",
             fix="add --baseline bench.json, or --against PROFILE, or --compare OLD.json --compare NEW.json",
         )
-    chosen = rivals(modes or ("sequential,staged,graph" if there is None else "graph"), state, here, there)
+    chosen = variants_of(modes or _default_modes(session, there), state, here, there)
+    _refuse_rehearsed(session, chosen)
     if script:
         return _script(session, script, here, cluster)
     if runs < 1 or warmups < 0:
         raise BadInput("--runs and --warmups are counts", why="at least one run is timed", fix="--runs 5 --warmups 1")
     earlier = read(Path(baseline)) if baseline else None
     conditions = {"cores": cores, "line": line, "timing": timing, "time_scale": time_scale}
-    places = {each.name: place(session, each.setting, cluster, conditions) for each in chosen}
+    workspaces = {each.name: workspace_for(session, each.setting, cluster, conditions) for each in chosen}
     if purge:
-        return _purge(places)
+        return _purge(workspaces)
     rounds = Rounds(
-        rivals=chosen,
-        places=places,
+        variants=chosen,
+        workspaces=workspaces,
         runs=runs,
         warmups=warmups,
         before=before,
@@ -113,6 +114,21 @@ def bench(
     return _gate(comparisons, limit)
 
 
+def _default_modes(session: Session, there: Setting | None) -> str:
+    return "sequential,staged,graph" if there is None and session.rehearsal is None else "graph"
+
+
+def _refuse_rehearsed(session: Session, chosen: Sequence[Variant]) -> None:
+    """Raises `BadInput` for comparison modes on the embedded engine: it has only what the tasks call."""
+    modes = [each.mode for each in chosen if each.mode != "graph"]
+    if session.rehearsal is not None and modes:
+        raise BadInput(
+            f"--modes {','.join(modes)} with --engine rehearsal",
+            why="what a launch is compared with calls more of docker, k3d, kubectl and helm than stand-ins have",
+            fix="--modes graph, or leave out --engine rehearsal",
+        )
+
+
 def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, LaunchError | None]:
     """What was measured, and what ended it early."""
     from tasks.benchmark import tables as view
@@ -121,31 +137,31 @@ def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, L
     from tasks.core.lock import held
     from tasks.view.console import out
 
-    places = rounds.places
-    clock, runs, turns = Clock(), list[Measured](), list(rounds.turns())
-    lock = next(iter(places.values())).folder.parent / f"{cluster}.lock"
+    workspaces = rounds.workspaces
+    clock, runs, trials = Clock(), list[Measured](), list(rounds.trials())
+    lock = next(iter(workspaces.values())).folder.parent / f"{cluster}.lock"
     if session.note:
         out([session.note])
         session.noted = True
     with held(lock, "bench", 0.0):
-        for each in places.values():
+        for each in workspaces.values():
             each.session.ensure_programs()
             refuse_existing(each)
         try:
-            for at, turn in enumerate(turns):
-                out([view.beginning(turn, clock.left(turns[at:]))])
+            for at, trial in enumerate(trials):
+                out([view.beginning(trial, clock.left(trials[at:]))])
                 begin = time.monotonic()
                 try:
-                    run = rounds.take(turn)
+                    run = rounds.run(trial)
                 except LaunchError as error:
                     if not any(each.round >= 0 for each in runs):
                         raise
                     return _results(session, rounds, runs), error  # what was measured is not lost
-                clock.add(turn.rival.name, time.monotonic() - begin)
+                clock.add(trial.variant.name, time.monotonic() - begin)
                 runs.append(run)
-                out([view.ended(turn, run)])
+                out([view.ended(trial, run)])
         finally:
-            for each in places.values():
+            for each in workspaces.values():
                 remove_cluster(each)
     return _results(session, rounds, runs), None
 
@@ -153,12 +169,14 @@ def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, L
 def _results(session: Session, rounds: Rounds, runs: Sequence[Measured]) -> Results:
     from tasks.benchmark.results import Results, described, with_rest
 
-    places = rounds.places
+    workspaces = rounds.workspaces
     return Results(
         started=session.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
         engine=session.options.engine,
-        system=next(iter(places.values())).session.system,
-        rivals=tuple(described(each, places[each.name].session.resolved.settings_hash) for each in rounds.rivals),
+        system=next(iter(workspaces.values())).session.system,
+        variants=tuple(
+            described(each, workspaces[each.name].session.resolved.settings_hash) for each in rounds.variants
+        ),
         runs=with_rest(runs),
     )
 
@@ -235,8 +253,8 @@ def _gate(comparisons: Sequence[Comparison], limit: float | None) -> int:
 
 def _script(session: Session, mode: str, setting: Setting, cluster: str) -> int:
     from tasks.benchmark.commands import script
-    from tasks.benchmark.rounds import look, staged
-    from tasks.benchmark.variants import Rival, place
+    from tasks.benchmark.rounds import gather_facts, staged
+    from tasks.benchmark.variants import Variant, workspace_for
     from tasks.view.console import out
 
     if mode not in ("sequential", "staged", "create"):
@@ -245,18 +263,18 @@ def _script(session: Session, mode: str, setting: Setting, cluster: str) -> int:
             why="a script can be shown of what is one: sequential, staged, create",
             fix="use one of them",
         )
-    there = place(session, setting, cluster)
-    rival = Rival(name=mode, mode=mode, setting=setting)
-    out(script(staged(there, rival, look(there)), there.environ, together=mode == "staged"))
+    there = workspace_for(session, setting, cluster)
+    variant = Variant(name=mode, mode=mode, setting=setting)
+    out(script(staged(there, variant, gather_facts(there)), there.environ, together=mode == "staged"))
     return OK
 
 
-def _purge(places: dict[str, Place]) -> int:
+def _purge(workspaces: dict[str, Workspace]) -> int:
     import shutil
 
     from tasks.benchmark.rounds import refuse_existing, remove_caches
 
-    for each in places.values():
+    for each in workspaces.values():
         refuse_existing(each)
         remove_caches(each)
         shutil.rmtree(each.folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.benchmark.variants import Place
+from tasks.benchmark.variants import Workspace
 from tasks.clients import docker, helm
 from tasks.core.files import file_name, write_whole
 from tasks.process.command import Command, duration
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Act:
+class Call:
     """One command, by a name that results show."""
 
     name: str
@@ -34,38 +34,38 @@ class Stage:
     """Commands that the staged mode runs together."""
 
     name: str
-    acts: tuple[Act, ...]
+    calls: tuple[Call, ...]
 
 
-def stages(place: Place, facts: Facts) -> tuple[Stage, ...]:
+def stages(workspace: Workspace, facts: Facts) -> tuple[Stage, ...]:
     """All of them, with the files that they read written. Registries that stand are left standing."""
     from tasks.run.desired import namespace_names
 
     wait = facts.settings.timeouts.command
     namespaces = [
-        Act(
+        Call(
             name=f"namespace {name}",
             command=Command(argv=("kubectl", "create", "namespace", name), deadline=wait),
         )
         for name in namespace_names(facts)
     ]
     found = [
-        Stage(name="images", acts=tuple(_pulls(facts))),
-        Stage(name="registries", acts=tuple(_registries(facts))),
-        create(place, facts),
-        Stage(name="namespaces", acts=tuple(namespaces)),
-        Stage(name="secrets", acts=tuple(_objects(place, facts.secrets, wait))),
-        *_resources(place, facts, wait),
+        Stage(name="images", calls=tuple(_pulls(facts))),
+        Stage(name="registries", calls=tuple(_registries(facts))),
+        create(workspace, facts),
+        Stage(name="namespaces", calls=tuple(namespaces)),
+        Stage(name="secrets", calls=tuple(_objects(workspace, facts.secrets, wait))),
+        *_resources(workspace, facts, wait),
         *_repositories(facts),
-        *_releases(place, facts),
+        *_releases(workspace, facts),
     ]
-    return tuple(stage for stage in found if stage.acts)
+    return tuple(stage for stage in found if stage.calls)
 
 
-def create(place: Place, facts: Facts, *, bare: bool = False) -> Stage:
+def create(workspace: Workspace, facts: Facts, *, bare: bool = False) -> Stage:
     """`k3d cluster create` as it is by default. `bare`: without the load balancer, the least that can be made."""
     settings, shape = facts.settings, facts.shape
-    registries = place.files / "registries.yaml"
+    registries = workspace.files / "registries.yaml"
     write_whole(registries, shape.registries_yaml)
     argv = [
         *("k3d", "cluster", "create", settings.cluster.name, "--image", shape.image),
@@ -78,7 +78,7 @@ def create(place: Place, facts: Facts, *, bare: bool = False) -> Stage:
         *_arguments(facts),
     ]
     command = Command(argv=tuple(argv), deadline=settings.cluster.timeout + 60)
-    return Stage(name="cluster", acts=(Act(name="cluster create", command=command),))
+    return Stage(name="cluster", calls=(Call(name="cluster create", command=command),))
 
 
 def _arguments(facts: Facts) -> Iterator[str]:
@@ -111,12 +111,12 @@ def _on_nodes(value: str, filters: Sequence[str]) -> str:
     return f"{escaped}@{';'.join(filters)}" if filters else escaped
 
 
-def _pulls(facts: Facts) -> Iterator[Act]:
+def _pulls(facts: Facts) -> Iterator[Call]:
     for image in facts.images:
-        yield Act(name=f"pull {image}", command=docker.pull(image, facts.settings.timeouts.pull, facts.platform))
+        yield Call(name=f"pull {image}", command=docker.pull(image, facts.settings.timeouts.pull, facts.platform))
 
 
-def _registries(facts: Facts) -> Iterator[Act]:
+def _registries(facts: Facts) -> Iterator[Call]:
     """Those that are missing; what no command line may hold (logins, proxies) was made before."""
     from tasks.k3d.ports import choosers
     from tasks.k3d.registry_container import labels
@@ -136,10 +136,10 @@ def _registries(facts: Facts) -> Iterator[Act]:
             upstream=None if cache is None else upstream_url(cache),
             platform=facts.platform,
         )
-        yield Act(name=f"registry {name}", command=docker.run_registry(spec))
+        yield Call(name=f"registry {name}", command=docker.run_registry(spec))
 
 
-def _objects(place: Place, objects: Sequence[dict[str, Any]], deadline: float) -> Iterator[Act]:
+def _objects(workspace: Workspace, objects: Sequence[dict[str, Any]], deadline: float) -> Iterator[Call]:
     """A kubectl for each object, which is read from a file: a secret is never an argument."""
     from tasks.kube.apply import line, ordered
 
@@ -147,20 +147,20 @@ def _objects(place: Place, objects: Sequence[dict[str, Any]], deadline: float) -
         metadata = each["metadata"]
         where = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
         name = f"{each['kind'].lower()} {metadata['name']}{where}"
-        path = place.files / f"{file_name(name)}.json"
+        path = workspace.files / f"{file_name(name)}.json"
         write_whole(path, line(each) + "\n")
         command = Command(argv=("kubectl", "apply", "--filename", str(path)), deadline=deadline)
-        yield Act(name=name, command=command)
+        yield Call(name=name, command=command)
 
 
-def _resources(place: Place, facts: Facts, deadline: float) -> Iterator[Stage]:
+def _resources(workspace: Workspace, facts: Facts, deadline: float) -> Iterator[Stage]:
     """Base resources; then the user's CRDs, which must be served before what uses them."""
     from tasks.kube.apply import split
     from tasks.run.desired import base_objects, user_objects
 
     crds, rest = split(user_objects(facts))
     served = [
-        Act(
+        Call(
             name=f"wait for {crd['metadata']['name']}",
             command=Command(
                 argv=("kubectl", "wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}"),
@@ -169,10 +169,10 @@ def _resources(place: Place, facts: Facts, deadline: float) -> Iterator[Stage]:
         )
         for crd in crds
     ]
-    yield Stage(name="base resources", acts=tuple(_objects(place, base_objects(facts), deadline)))
-    yield Stage(name="CRDs", acts=tuple(_objects(place, crds, deadline)))
-    yield Stage(name="CRDs served", acts=tuple(served))
-    yield Stage(name="manifests", acts=tuple(_objects(place, rest, deadline)))
+    yield Stage(name="base resources", calls=tuple(_objects(workspace, base_objects(facts), deadline)))
+    yield Stage(name="CRDs", calls=tuple(_objects(workspace, crds, deadline)))
+    yield Stage(name="CRDs served", calls=tuple(served))
+    yield Stage(name="manifests", calls=tuple(_objects(workspace, rest, deadline)))
 
 
 def _repositories(facts: Facts) -> Iterator[Stage]:
@@ -182,18 +182,18 @@ def _repositories(facts: Facts) -> Iterator[Stage]:
     deadline = settings.timeouts.pull
     urls = sorted((name, url) for name, url in settings.helm.repositories.items() if name in used)
     adds = [
-        Act(name=f"repo add {name}", command=_helm("repo", "add", name, url, deadline=deadline)) for name, url in urls
+        Call(name=f"repo add {name}", command=_helm("repo", "add", name, url, deadline=deadline)) for name, url in urls
     ]
-    updates = [Act(name=f"repo update {name}", command=helm.update((name,), 4, deadline)) for name, _ in urls]
-    yield Stage(name="repositories added", acts=tuple(adds))
-    yield Stage(name="repositories updated", acts=tuple(updates))
+    updates = [Call(name=f"repo update {name}", command=helm.update((name,), 4, deadline)) for name, _ in urls]
+    yield Stage(name="repositories added", calls=tuple(adds))
+    yield Stage(name="repositories updated", calls=tuple(updates))
 
 
 def _helm(*words: str, deadline: float, cwd: Path | None = None) -> Command:
     return Command(argv=("helm", *words), deadline=deadline, cwd=cwd)
 
 
-def _releases(place: Place, facts: Facts) -> Iterator[Stage]:
+def _releases(workspace: Workspace, facts: Facts) -> Iterator[Stage]:
     """By levels of their needs: a stage holds those whose needs are all in stages before."""
     from tasks.settings.releases import named
 
@@ -205,11 +205,11 @@ def _releases(place: Place, facts: Facts) -> Iterator[Stage]:
         )
     for number in sorted(set(level.values())):
         here = [each for each in facts.releases if level[each.namespace, each.name] == number]
-        acts = tuple(_release(place, facts, each) for each in here)
-        yield Stage(name=f"releases, level {number}" if len(set(level.values())) > 1 else "releases", acts=acts)
+        calls = tuple(_release(workspace, facts, each) for each in here)
+        yield Stage(name=f"releases, level {number}" if len(set(level.values())) > 1 else "releases", calls=calls)
 
 
-def _release(place: Place, facts: Facts, release: Release) -> Act:
+def _release(workspace: Workspace, facts: Facts, release: Release) -> Call:
     from tasks.kube.apply import line
     from tasks.run.charts import chart_of, source_of
     from tasks.run.releases import values_of
@@ -217,7 +217,7 @@ def _release(place: Place, facts: Facts, release: Release) -> Act:
     reference, options = release.chart, tuple[str, ...]()
     if reference.startswith("oci://"):
         reference, options = source_of(facts, chart_of(facts, release))
-    values = place.files / f"values-{file_name(f'{release.namespace}-{release.name}')}.json"
+    values = workspace.files / f"values-{file_name(f'{release.namespace}-{release.name}')}.json"
     write_whole(values, line(values_of(facts, release)) + "\n")
     command = _helm(
         *("upgrade", "--install", release.name, reference, "--namespace", release.namespace),
@@ -229,7 +229,7 @@ def _release(place: Place, facts: Facts, release: Release) -> Act:
         deadline=release.timeout + 30,
         cwd=facts.root,
     )
-    return Act(name=f"release {release.name} in {release.namespace}", command=command)
+    return Call(name=f"release {release.name} in {release.namespace}", command=command)
 
 
 _SHOWN = ("HELM_", "K3D_", "KUBECONFIG", "XDG_", "TMPDIR", "OPENFRAME_REHEARSAL")
@@ -249,14 +249,14 @@ def script(stages: Sequence[Stage], environ: Mapping[str, str], *, together: boo
 def _stage(stage: Stage, *, together: bool) -> Iterator[str]:
     yield f"# {stage.name}"
     if not together:
-        yield from (_line(act) for act in stage.acts)
+        yield from (_line(call) for call in stage.calls)
         return
     yield "pids=()"
-    for act in stage.acts:
-        yield f"{_line(act)} & pids+=($!)"
+    for call in stage.calls:
+        yield f"{_line(call)} & pids+=($!)"
     yield 'for pid in "${pids[@]}"; do wait "$pid"; done'
 
 
-def _line(act: Act) -> str:
-    text = act.command.paste()
-    return f"({text}) >/dev/null" if act.command.cwd is not None else f"{text} >/dev/null"
+def _line(call: Call) -> str:
+    text = call.command.paste()
+    return f"({text}) >/dev/null" if call.command.cwd is not None else f"{text} >/dev/null"

@@ -44,7 +44,7 @@ def inside(results: Results) -> tuple[Comparison, ...]:
 
 
 def between(before: Results, now: Results) -> tuple[Comparison, ...]:
-    """The same rivals of two recorded results; where no name is in both, the only one of each. Raises `BadInput`."""
+    """The same variants of two recorded results; where no name is in both, the only one of each. Raises `BadInput`."""
     common = [name for name in now.names if name in before.names]
     pairs = [(name, name) for name in common]
     if not pairs and len(before.names) == len(now.names) == 1:

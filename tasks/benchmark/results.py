@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tasks.benchmark.variants import Rival
+from tasks.benchmark.variants import Variant
 from tasks.core.errors import BadInput
 from tasks.core.files import write_whole
 from tasks.core.redact import redact
@@ -23,7 +23,7 @@ _PRIVATE = ("helm.", "secrets", "cluster.env")
 class Measured:
     """One launch that was timed. All times are seconds."""
 
-    rival: str
+    variant: str
     round: int
     """From 0; rounds that only warm up are below 0."""
     wall_s: float
@@ -46,63 +46,62 @@ class Results:
     started: str
     engine: str
     system: Mapping[str, Any]
-    rivals: tuple[Mapping[str, Any], ...]
+    variants: tuple[Mapping[str, Any], ...]
     runs: tuple[Measured, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of those that have results."""
-        there = {run.rival for run in self.runs if run.round >= 0}
-        return tuple(name for each in self.rivals if (name := str(each["name"])) in there)
+        there = {run.variant for run in self.runs if run.round >= 0}
+        return tuple(name for each in self.variants if (name := str(each["name"])) in there)
 
-    def of(self, rival: str) -> tuple[Measured, ...]:
+    def of(self, variant: str) -> tuple[Measured, ...]:
         """Its launches in the order of their rounds, without those that only warmed up."""
-        return tuple(sorted((r for r in self.runs if r.rival == rival and r.round >= 0), key=lambda run: run.round))
+        return tuple(sorted((r for r in self.runs if r.variant == variant and r.round >= 0), key=lambda run: run.round))
 
-    def walls(self, rival: str) -> list[float]:
+    def walls(self, variant: str) -> list[float]:
         """Seconds of its launches."""
-        return [run.wall_s for run in self.of(rival)]
+        return [run.wall_s for run in self.of(variant)]
 
-    def cpus(self, rival: str) -> list[float]:
+    def cpus(self, variant: str) -> list[float]:
         """Processor seconds of its launches."""
-        return [run.cpu_s for run in self.of(rival)]
+        return [run.cpu_s for run in self.of(variant)]
 
 
-def described(rival: Rival, settings_hash: str) -> dict[str, Any]:
-    """A rival as results show it; values that may be private are left out."""
-    sets = [each.partition("=")[0] + "=…" if each.startswith(_PRIVATE) else each for each in rival.setting.sets]
+def described(variant: Variant, settings_hash: str) -> dict[str, Any]:
+    """A variant as results show it; values that may be private are left out."""
+    sets = [each.partition("=")[0] + "=…" if each.startswith(_PRIVATE) else each for each in variant.setting.sets]
     return {
-        "name": rival.name,
-        "mode": rival.mode,
-        "state": rival.state,
-        "profile": rival.setting.profile,
+        "name": variant.name,
+        "mode": variant.mode,
+        "state": variant.state,
+        "profile": variant.setting.profile,
         "sets": sets,
         "settings_hash": settings_hash,
     }
 
 
 def document(results: Results) -> dict[str, Any]:
-    """As it is written; the rest that is taken off is the median of all that were measured."""
+    """As it is written. Schema 1 calls a variant a rival."""
     runs = [
         {
-            **asdict(run),
-            "cpu_s": round(run.cpu_s, 3),
+            "rival": run.variant,
+            "round": run.round,
             "wall_s": round(run.wall_s, 3),
             "busy_s": round(run.busy_s, 3),
             "rest": round(run.rest, 4),
             "steps": {name: [round(at, 3) for at in span] for name, span in run.steps.items()},
             "critical_path": list(run.critical_path),
+            "cpu_s": round(run.cpu_s, 3),
         }
         for run in results.runs
     ]
     head = {"schema": SCHEMA, "kind": "bench", "started": results.started, "engine": results.engine}
-    return {**head, "system": dict(results.system), "rivals": list(results.rivals), "runs": runs}
+    return {**head, "system": dict(results.system), "rivals": list(results.variants), "runs": runs}
 
 
 def with_rest(runs: Sequence[Measured]) -> tuple[Measured, ...]:
     """The same with one rest for all: a single look at it is of a few seconds only."""
-    from dataclasses import replace
-
     rest = median(run.rest for run in runs) if runs else 0.0
     return tuple(replace(run, rest=rest) for run in runs)
 
@@ -122,7 +121,7 @@ def read(path: Path) -> Results:
             started=str(made["started"]),
             engine=str(made["engine"]),
             system=made["system"],
-            rivals=tuple(made["rivals"]),
+            variants=tuple(made["rivals"]),
             runs=tuple(_measured(run) for run in made["runs"]),
         )
     except OSError as error:
@@ -136,7 +135,7 @@ def read(path: Path) -> Results:
 
 def _measured(run: Mapping[str, Any]) -> Measured:
     return Measured(
-        rival=str(run["rival"]),
+        variant=str(run["rival"]),
         round=int(run["round"]),
         wall_s=float(run["wall_s"]),
         busy_s=float(run["busy_s"]),

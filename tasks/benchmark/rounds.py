@@ -1,4 +1,4 @@
-"""The rounds: each rival once in each, the order turned from round to round, everything between them not timed."""
+"""The rounds: each variant once in each, the order turned from round to round, everything between them not timed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.benchmark.commands import Act, Stage, create, stages
+from tasks.benchmark.commands import Call, Stage, create, stages
 from tasks.benchmark.results import Measured
-from tasks.benchmark.variants import Place, Rival
+from tasks.benchmark.variants import Variant, Workspace
 from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import State
@@ -61,125 +61,127 @@ class Launched:
     """The critical path, by names of steps."""
 
 
-def timed(act: Callable[[], tuple[Spans, tuple[str, ...]]]) -> Launched:
+def timed(launch: Callable[[], tuple[Spans, tuple[str, ...]]]) -> Launched:
     """Do it, and take its time."""
     worked, begin = busy(), time.monotonic()
-    spans, path = act()
+    spans, path = launch()
     wall = time.monotonic() - begin
     return Launched(wall_s=wall, busy_s=busy() - worked, spans=spans, path=path)
 
 
-def drive(programs: Programs, stages: Sequence[Stage], *, together: bool) -> tuple[Spans, tuple[str, ...]]:
+def run_stages(programs: Programs, stages: Sequence[Stage], *, together: bool) -> tuple[Spans, tuple[str, ...]]:
     """The commands of all stages, one at a time, or those of a stage together. Raises `LaunchError`."""
     begin = time.monotonic()
     spans: Spans = {}
 
-    def run(act: Act) -> None:
+    def run(call: Call) -> None:
         start = time.monotonic() - begin
-        programs.run(act.command)
-        spans[act.name] = (start, time.monotonic() - begin)
+        programs.run(call.command)
+        spans[call.name] = (start, time.monotonic() - begin)
 
     if not together:
-        for act in (act for stage in stages for act in stage.acts):
-            run(act)
+        for call in (call for stage in stages for call in stage.calls):
+            run(call)
         return spans, tuple(spans)
     path = []
-    widest = max(len(stage.acts) for stage in stages)
+    widest = max(len(stage.calls) for stage in stages)
     with ThreadPoolExecutor(max_workers=widest) as pool:
         for stage in stages:
-            for done in [pool.submit(run, act) for act in stage.acts]:
+            for done in [pool.submit(run, call) for call in stage.calls]:
                 done.result()
-            path.append(max((act.name for act in stage.acts), key=lambda name: spans[name][1]))
+            path.append(max((call.name for call in stage.calls), key=lambda name: spans[name][1]))
     return spans, tuple(path)
 
 
-def task(place: Place, *words: str) -> Command:
+def task(workspace: Workspace, *words: str) -> Command:
     """A task of this project as a process of its own."""
-    options = (*place.chosen, *(() if words[0] == "rehearse" else place.engine))  # that one has its own
-    return Command(argv=(sys.executable, "-m", "invoke", *words, *options), cwd=place.session.root, deadline=_LONGEST)
+    options = (*workspace.chosen, *(() if words[0] == "rehearse" else workspace.engine))  # that one has its own
+    return Command(
+        argv=(sys.executable, "-m", "invoke", *words, *options), cwd=workspace.session.root, deadline=_LONGEST
+    )
 
 
-def up(place: Place, programs: Programs) -> tuple[Spans, tuple[str, ...]]:
+def up(workspace: Workspace, programs: Programs) -> tuple[Spans, tuple[str, ...]]:
     """A whole launch by the graph. Raises `LaunchError`."""
     try:
-        programs.run(task(place, "rehearse", *place.asked) if place.asked else task(place, "up"))
+        programs.run(task(workspace, "rehearse", *workspace.asked) if workspace.asked else task(workspace, "up"))
     except CommandFailed as error:
         raise LaunchError("`invoke up` has failed", why="\n".join(error.tail()), fix="run it by hand") from None
-    return recorded(place)
+    return recorded(workspace)
 
 
-def recorded(place: Place) -> tuple[Spans, tuple[str, ...]]:
+def recorded(workspace: Workspace) -> tuple[Spans, tuple[str, ...]]:
     """Times and critical path of the last launch, by its record."""
     try:
-        run = read(Recorded(name="latest", path=place.folder / "logs" / "latest.json"))
+        run = read(Recorded(name="latest", path=workspace.folder / "logs" / "latest.json"))
     except BadInput:
         return {}, ()
     spans = {each.name: (each.began, each.ended) for each in run.results if each.state is State.RAN and each.acted}
     return spans, tuple(name for name in run.critical_path if name in spans)
 
 
-def refuse_existing(place: Place) -> None:
+def refuse_existing(workspace: Workspace) -> None:
     """Never the cluster of somebody's work. Raises `BadInput`."""
-    if place.session.programs().run(docker.containers(f"{docker.CLUSTER_LABEL}={place.cluster}")).out.split():
+    if workspace.session.programs().run(docker.containers(f"{docker.CLUSTER_LABEL}={workspace.cluster}")).out.split():
         raise BadInput(
-            f"there is a cluster '{place.cluster}' already",
+            f"there is a cluster '{workspace.cluster}' already",
             why="bench makes and removes the cluster that it measures; this one it did not make",
-            fix=f"--cluster NAME takes another name; or, if nobody needs it: k3d cluster delete {place.cluster}",
+            fix=f"--cluster NAME takes another name; or, if nobody needs it: k3d cluster delete {workspace.cluster}",
         )
 
 
-def remove_cluster(place: Place) -> None:
+def remove_cluster(workspace: Workspace) -> None:
     """The cluster of the last launch, whichever way it was made, and its private files."""
-    programs = place.session.programs()
-    if programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={place.cluster}")).out.split():
-        argv = ("k3d", "cluster", "delete", place.cluster)
-        Programs(folder=programs.folder, env=place.environ).run(Command(argv=argv, deadline=180.0))
-    shutil.rmtree(place.session.paths.state, ignore_errors=True)
-    place.kubeconfig.unlink(missing_ok=True)
+    programs = workspace.session.programs()
+    if programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={workspace.cluster}")).out.split():
+        argv = ("k3d", "cluster", "delete", workspace.cluster)
+        Programs(folder=programs.folder, env=workspace.environ).run(Command(argv=argv, deadline=180.0))
+    shutil.rmtree(workspace.session.paths.state, ignore_errors=True)
+    workspace.kubeconfig.unlink(missing_ok=True)
 
 
-def remove_caches(place: Place) -> None:
+def remove_caches(workspace: Workspace) -> None:
     """Registries, charts and Helm's files, those of bench alone."""
     from tasks.settings.derived import registry_containers
 
-    programs, names = place.session.programs(), tuple(registry_containers(place.session.settings))
+    programs, names = workspace.session.programs(), tuple(registry_containers(workspace.session.settings))
     for name in names:
         programs.run(Command(argv=docker.remove([name]).argv, deadline=120.0, ok=(0, 1)))
         programs.run(Command(argv=docker.remove_volumes([name]).argv, deadline=120.0, ok=(0, 1)))
-    shutil.rmtree(place.session.paths.cache, ignore_errors=True)
-    shutil.rmtree(place.helm, ignore_errors=True)
+    shutil.rmtree(workspace.session.paths.cache, ignore_errors=True)
+    shutil.rmtree(workspace.helm, ignore_errors=True)
 
 
-def remove_images(place: Place, images: Iterable[str]) -> None:
+def remove_images(workspace: Workspace, images: Iterable[str]) -> None:
     """Images of the launch from the engine; those that a container uses stay (code 1)."""
-    programs = place.session.programs()
+    programs = workspace.session.programs()
     for image in images:
         programs.run(Command(argv=("docker", "rmi", image), deadline=120.0, ok=(0, 1)))
 
 
-def prepare(place: Place, rival: Rival, facts: Facts) -> None:
+def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:
     """Caches as the state wants them; whether they are filled is for the caller to see to."""
-    if rival.state == "cold":
-        remove_caches(place)
-    if rival.state == "second":
-        shutil.rmtree(place.helm, ignore_errors=True)
-    if rival.state in ("cold", "second"):
-        remove_images(place, facts.images)
-    if rival.mode != "graph" and (_has_login(place) or facts.shape.network.mark):
-        place.session.programs().run(task(place, "registry"))
-    if rival.mode == "create":
-        place.session.programs().run(task(place, "registry"))
+    if variant.state == "cold":
+        remove_caches(workspace)
+    if variant.state == "second":
+        shutil.rmtree(workspace.helm, ignore_errors=True)
+    if variant.state in ("cold", "second"):
+        remove_images(workspace, facts.images)
+    if variant.mode != "graph" and (_has_login(workspace) or facts.shape.network.mark):
+        workspace.session.programs().run(task(workspace, "registry"))
+    if variant.mode == "create":
+        workspace.session.programs().run(task(workspace, "registry"))
 
 
-def _has_login(place: Place) -> bool:
-    return any(each.username_env or each.password_env for each in place.session.settings.registries.caches)
+def _has_login(workspace: Workspace) -> bool:
+    return any(each.username_env or each.password_env for each in workspace.session.settings.registries.caches)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class Trial:
     """One launch that is due."""
 
-    rival: Rival
+    variant: Variant
     round: int
     number: int
     """From 1, of `total`."""
@@ -188,11 +190,11 @@ class Turn:
 
 @dataclass(kw_only=True)
 class Rounds:
-    """All launches of a benchmark. `filled`: rivals whose caches are as their state wants them."""
+    """All launches of a benchmark. `filled`: variants whose caches are as their state wants them."""
 
-    rivals: Sequence[Rival]
-    places: Mapping[str, Place]
-    """By the rival's name."""
+    variants: Sequence[Variant]
+    workspaces: Mapping[str, Workspace]
+    """By the variant's name."""
     runs: int
     warmups: int
     before: str = ""
@@ -201,91 +203,85 @@ class Rounds:
     """Seconds for which the machine is watched at rest before each launch."""
     filled: set[str] = field(default_factory=set)
 
-    def turns(self) -> Iterator[Turn]:
+    def trials(self) -> Iterator[Trial]:
         """In their order."""
-        total, number = (self.runs + self.warmups) * len(self.rivals), 0
+        total, number = (self.runs + self.warmups) * len(self.variants), 0
         for at in range(self.runs + self.warmups):
-            first = at % len(self.rivals)
-            for rival in [*self.rivals[first:], *self.rivals[:first]]:
+            first = at % len(self.variants)
+            for variant in [*self.variants[first:], *self.variants[:first]]:
                 number += 1
-                yield Turn(rival=rival, round=at - self.warmups, number=number, total=total)
+                yield Trial(variant=variant, round=at - self.warmups, number=number, total=total)
 
-    def take(self, turn: Turn) -> Measured:
+    def run(self, trial: Trial) -> Measured:
         """Prepare, launch, and remove what was launched. Raises `LaunchError`."""
-        rival, place = turn.rival, self.places[turn.rival.name]
-        remove_cluster(place)
+        variant, workspace = trial.variant, self.workspaces[trial.variant.name]
+        remove_cluster(workspace)
         try:
-            if turn.round >= 0:  # a round that warms up fills by itself
-                self._fill(rival, place)
-            facts = look(place)
-            prepare(place, rival, facts)
-            self._forget(rival)
-            self._before(rival, place)
-            if rival.state == "noop":
-                up(place, place.session.programs())
-            act = launching(place, rival)
+            if trial.round >= 0:  # a round that warms up fills by itself
+                self._fill(variant, workspace)
+            facts = gather_facts(workspace)
+            prepare(workspace, variant, facts)
+            self._forget(variant)
+            self._before(variant, workspace)
+            if variant.state == "noop":
+                up(workspace, workspace.session.programs())
+            launch = launch_of(workspace, variant)
             rest = at_rest(self.rest)
-            done = timed(act)
-            self.filled.add(rival.name)
-            return _measured(turn, done, rest)
+            done = timed(launch)
+            self.filled.add(variant.name)
+            return _measured(trial, done, rest)
         finally:
-            remove_cluster(place)
+            remove_cluster(workspace)
 
-    def _fill(self, rival: Rival, place: Place) -> None:
+    def _fill(self, variant: Variant, workspace: Workspace) -> None:
         """A launch that is not timed, where the caches are not as the state wants them: after a cold one."""
-        if rival.state in ("cold", "noop") or rival.name in self.filled:
+        if variant.state in ("cold", "noop") or variant.name in self.filled:
             return
-        launching(place, rival)()
-        remove_cluster(place)
+        launch_of(workspace, variant)()
+        remove_cluster(workspace)
 
-    def _forget(self, rival: Rival) -> None:
+    def _forget(self, variant: Variant) -> None:
         """What a cold launch has removed others may miss."""
-        if rival.state == "cold":
+        if variant.state == "cold":
             self.filled.clear()
-        elif rival.state == "second":
-            self.filled -= {each.name for each in self.rivals if each.state == "warm"}
+        elif variant.state == "second":
+            self.filled -= {each.name for each in self.variants if each.state == "warm"}
 
-    def _before(self, rival: Rival, place: Place) -> None:
+    def _before(self, variant: Variant, workspace: Workspace) -> None:
         if not self.before:
             return
-        told = {"OPENFRAME_BENCH_MODE": rival.mode, "OPENFRAME_BENCH_STATE": rival.state}
+        told = {"OPENFRAME_BENCH_MODE": variant.mode, "OPENFRAME_BENCH_STATE": variant.state}
         theirs = Programs(env={**os.environ, **told})
-        theirs.run(Command(argv=("sh", "-c", self.before), cwd=place.session.root, deadline=3600.0))
+        theirs.run(Command(argv=("sh", "-c", self.before), cwd=workspace.session.root, deadline=3600.0))
 
 
-def look(place: Place) -> Facts:
+def gather_facts(workspace: Workspace) -> Facts:
     """The state now. Raises what `gather` raises."""
     from tasks.run.gather import gather
     from tasks.settings.step_names import PARTS
 
-    return gather(place.session, PARTS)
+    return gather(workspace.session, PARTS)
 
 
-def launching(place: Place, rival: Rival) -> Callable[[], tuple[dict[str, tuple[float, float]], tuple[str, ...]]]:
+def launch_of(workspace: Workspace, variant: Variant) -> Callable[[], tuple[Spans, tuple[str, ...]]]:
     """The launch, with all that it needs at hand."""
-    programs = place.session.programs()
-    if rival.mode == "graph":
-        return lambda: up(place, programs)
-    planned = staged(place, rival, look(place))
-    theirs = Programs(folder=programs.folder, env=place.environ)
-    return lambda: drive(theirs, planned, together=rival.mode == "staged")
+    programs = workspace.session.programs()
+    if variant.mode == "graph":
+        return lambda: up(workspace, programs)
+    planned = staged(workspace, variant, gather_facts(workspace))
+    theirs = Programs(folder=programs.folder, env=workspace.environ)
+    return lambda: run_stages(theirs, planned, together=variant.mode == "staged")
 
 
-def staged(place: Place, rival: Rival, facts: Facts) -> tuple[Stage, ...]:
+def staged(workspace: Workspace, variant: Variant, facts: Facts) -> tuple[Stage, ...]:
     """The commands of a comparison mode."""
-    bare = rival.mode == "create"
-    planned = (create(place, facts, bare=True),) if bare else stages(place, facts)
-    if place.session.rehearsal is not None:
-        from tasks.benchmark.rehearsed import stage
-
-        stage(place, facts, planned, together=rival.mode == "staged")
-    return planned
+    return (create(workspace, facts, bare=True),) if variant.mode == "create" else stages(workspace, facts)
 
 
-def _measured(turn: Turn, done: Launched, rest: float) -> Measured:
+def _measured(trial: Trial, done: Launched, rest: float) -> Measured:
     return Measured(
-        rival=turn.rival.name,
-        round=turn.round,
+        variant=trial.variant.name,
+        round=trial.round,
         wall_s=done.wall_s,
         busy_s=done.busy_s,
         rest=rest,
@@ -296,19 +292,19 @@ def _measured(turn: Turn, done: Launched, rest: float) -> Measured:
 
 @dataclass(kw_only=True)
 class Clock:
-    """How long is left, by how long each rival's turn took so far, with all that is around the launch."""
+    """How long is left, by how long each variant's trial took so far, with all that is around the launch."""
 
     took: dict[str, list[float]] = field(default_factory=dict)
     begin: float = field(default_factory=time.monotonic)
 
-    def add(self, rival: str, seconds: float) -> None:
-        """A turn is over."""
-        self.took.setdefault(rival, []).append(seconds)
+    def add(self, variant: str, seconds: float) -> None:
+        """A trial is over."""
+        self.took.setdefault(variant, []).append(seconds)
 
-    def left(self, turns: Sequence[Turn]) -> float | None:
-        """Seconds for these turns; None while nothing is known."""
+    def left(self, trials: Sequence[Trial]) -> float | None:
+        """Seconds for these trials; None while nothing is known."""
         known = [seconds for each in self.took.values() for seconds in each]
         if not known:
             return None
         usual = sum(known) / len(known)
-        return sum(self.took.get(turn.rival.name, [usual])[-1] for turn in turns)
+        return sum(self.took.get(trial.variant.name, [usual])[-1] for trial in trials)

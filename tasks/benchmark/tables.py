@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 from tasks.benchmark.compare import Comparison, inside
 from tasks.benchmark.results import Measured, Results
-from tasks.benchmark.rounds import Turn
+from tasks.benchmark.rounds import Trial
 from tasks.benchmark.statistics import Interval, median_interval
 from tasks.view.table import table
 
 
-def beginning(turn: Turn, left: float | None) -> str:
+def beginning(trial: Trial, left: float | None) -> str:
     """Before a launch."""
-    what = "warm-up" if turn.round < 0 else f"round {turn.round + 1}"
+    what = "warm-up" if trial.round < 0 else f"round {trial.round + 1}"
     more = f", about {span(left)} left" if left is not None else ""
-    return f"{turn.number} of {turn.total}: {turn.rival.name}, {what}{more}"
+    return f"{trial.number} of {trial.total}: {trial.variant.name}, {what}{more}"
 
 
-def ended(turn: Turn, run: Measured) -> str:
+def ended(trial: Trial, run: Measured) -> str:
     """After it."""
-    dropped = " (dropped: it warms up)" if turn.round < 0 else ""
+    dropped = " (dropped: it warms up)" if trial.round < 0 else ""
     return f"  {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU seconds{dropped}"
 
 
@@ -51,7 +51,7 @@ RATIO_HEAD = ("ratio of medians", "wall", "CPU", "verdict (wall)", "slower steps
 
 
 def medians(results: Results) -> list[list[str]]:
-    """A row for each rival."""
+    """A row for each variant."""
     rows = []
     for name in results.names:
         wall, cpu = median_interval(results.walls(name)), median_interval(results.cpus(name))

@@ -38,7 +38,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class Variant:
     """One of those that are compared."""
 
     name: str
@@ -47,12 +47,12 @@ class Rival:
     setting: Setting = field(default_factory=Setting)
 
 
-def rivals(modes: str, state: str, setting: Setting, against: Setting | None = None) -> tuple[Rival, ...]:
+def variants_of(modes: str, state: str, setting: Setting, against: Setting | None = None) -> tuple[Variant, ...]:
     """Of `sequential,staged,graph:noop`; with other settings to compare with each of them twice, as A and B.
 
     Raises `BadInput`.
     """
-    found: list[Rival] = []
+    found: list[Variant] = []
     for word in (part.strip() for part in modes.split(",") if part.strip()):
         mode, colon, own = word.partition(":")
         chosen = _chosen(own if colon else state, STATES, "state")
@@ -63,7 +63,7 @@ def rivals(modes: str, state: str, setting: Setting, against: Setting | None = N
             chosen = "cold"
         name = mode if chosen == "warm" else f"{mode}:{chosen}"
         both: Sequence[tuple[str, Setting]] = [("", setting)] if against is None else [("A ", against), ("B ", setting)]
-        found += [Rival(name=f"{mark}{name}", mode=mode, state=chosen, setting=each) for mark, each in both]
+        found += [Variant(name=f"{mark}{name}", mode=mode, state=chosen, setting=each) for mark, each in both]
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice or not found:
@@ -88,7 +88,7 @@ _MARK = "#openframe-bench"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Workspace:
     """Where the launches of one setting go."""
 
     session: Session
@@ -96,7 +96,7 @@ class Place:
     folder: Path
     cluster: str
     asked: tuple[str, ...] = ()
-    """Options of `rehearse` that say under which circumstances, where the engine is the embedded one."""
+    """Options of `rehearse` that say under which conditions, where the engine is the embedded one."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -141,7 +141,9 @@ class Place:
         return ("--engine", engine) if engine != "k3d" else ()
 
 
-def place(session: Session, setting: Setting, cluster: str, circumstances: Mapping[str, str] | None = None) -> Place:
+def workspace_for(
+    session: Session, setting: Setting, cluster: str, conditions: Mapping[str, str] | None = None
+) -> Workspace:
     """Bench's own settings from those of the user. Raises `BadInput`."""
     if not session.options.owns_cluster:
         raise BadInput(
@@ -158,18 +160,18 @@ def place(session: Session, setting: Setting, cluster: str, circumstances: Mappi
     theirs = begin(replace(options, engine="k3d"), session.root, environ)
     own = (f"cluster.name={cluster}", *_registries(theirs), "silent=true")
     made = begin(replace(options, sets=(*setting.sets, *own)), session.root, environ)
-    return _under(Place(session=made, folder=folder, cluster=cluster), circumstances or {})
+    return _under(Workspace(session=made, folder=folder, cluster=cluster), conditions or {})
 
 
-def _under(place: Place, circumstances: Mapping[str, str]) -> Place:
+def _under(workspace: Workspace, conditions: Mapping[str, str]) -> Workspace:
     """On the embedded engine other cores, another line; those of an earlier rehearsal there are over.
 
     Raises `BadInput` for a real one, which has its own.
     """
-    given = {name: value for name, value in circumstances.items() if value}
-    if place.session.rehearsal is None:
+    given = {name: value for name, value in conditions.items() if value}
+    if workspace.session.rehearsal is None:
         if not given:
-            return place
+            return workspace
         raise BadInput(
             f"--{', --'.join(name.replace('_', '-') for name in given)} without --engine rehearsal",
             why="a real launch takes the time that it takes on this machine",
@@ -183,9 +185,9 @@ def _under(place: Place, circumstances: Mapping[str, str]) -> Place:
         timing=given.get("timing", ""),
         time_scale=given.get("time_scale", ""),
     )
-    session = replace(place.session, rehearsal=place.session.rehearsal.ask(asked))
+    session = replace(workspace.session, rehearsal=workspace.session.rehearsal.ask(asked))
     words = tuple(part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value))
-    return replace(place, session=session, asked=words)
+    return replace(workspace, session=session, asked=words)
 
 
 def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:

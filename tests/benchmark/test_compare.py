@@ -6,7 +6,7 @@ import pytest
 
 from tasks.benchmark.compare import between, exceeding, inside, share
 from tasks.core.errors import BadInput
-from tests.bench.measured import PATH, launches, results
+from tests.benchmark.measured import PATH, launches, results
 
 
 def test_twenty_comparisons_of_a_thing_with_itself_raise_no_alarm() -> None:

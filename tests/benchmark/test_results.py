@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.benchmark.results import described, document, read, with_rest, write
-from tasks.benchmark.variants import Rival, Setting
+from tasks.benchmark.variants import Setting, Variant
 from tasks.core.errors import BadInput
-from tests.bench.measured import launches, results
+from tests.benchmark.measured import launches, results
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -40,5 +40,5 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_values_that_may_be_private_are_left_out() -> None:
     sets = ("pool.concurrency=4", "helm.releases.app.values.password=hunter2")
-    told = described(Rival(name="graph", mode="graph", setting=Setting(sets=sets)), "0" * 16)
+    told = described(Variant(name="graph", mode="graph", setting=Setting(sets=sets)), "0" * 16)
     assert told["sets"] == ["pool.concurrency=4", "helm.releases.app.values.password=…"]

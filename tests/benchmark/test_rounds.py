@@ -1,20 +1,31 @@
-"""The order of launches, and how long is left."""
+"""The order of launches, how they are run and measured, and how long is left."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
-from tasks.benchmark.rounds import Clock, Rounds
-from tasks.benchmark.variants import Setting, rivals
+import pytest
+
+from tasks.benchmark.commands import Call, Stage
+from tasks.benchmark.rounds import Clock, Rounds, recorded, run_stages, timed, up
+from tasks.benchmark.variants import Setting, Workspace, variants_of
+from tasks.core.errors import LaunchError
+from tasks.process.command import Command, CommandFailed
+from tests.programs import Answer, FakePrograms
+from tests.runs.records import record, skipped, step
 
 
 def _rounds(modes: str, runs: int = 5) -> Rounds:
-    return Rounds(rivals=rivals(modes, "warm", Setting()), places={}, runs=runs, warmups=1)
+    return Rounds(variants=variants_of(modes, "warm", Setting()), workspaces={}, runs=runs, warmups=1)
 
 
 def test_the_order_turns_from_round_to_round() -> None:
-    turns = list(_rounds("sequential,staged,graph").turns())
-    rounds = {number: [turn.rival.mode for turn in turns if turn.round == number] for number in range(-1, 3)}
+    trials = list(_rounds("sequential,staged,graph").trials())
+    rounds = {number: [trial.variant.mode for trial in trials if trial.round == number] for number in range(-1, 3)}
     assert rounds == {
         -1: ["sequential", "staged", "graph"],
         0: ["staged", "graph", "sequential"],
@@ -24,26 +35,95 @@ def test_the_order_turns_from_round_to_round() -> None:
 
 
 def test_every_rival_is_launched_as_often() -> None:
-    turns = list(_rounds("sequential,graph").turns())
-    assert Counter(turn.rival.mode for turn in turns if turn.round >= 0) == {"sequential": 5, "graph": 5}
-    assert [turn.number for turn in turns] == list(range(1, 13))
+    trials = list(_rounds("sequential,graph").trials())
+    assert Counter(trial.variant.mode for trial in trials if trial.round >= 0) == {"sequential": 5, "graph": 5}
+    assert [trial.number for trial in trials] == list(range(1, 13))
 
 
 def test_the_time_left_goes_by_what_each_took() -> None:
-    turns = list(_rounds("sequential,graph", runs=1).turns())
+    trials = list(_rounds("sequential,graph", runs=1).trials())
     clock = Clock()
-    assert clock.left(turns) is None
+    assert clock.left(trials) is None
     clock.add("sequential", 40.0)
-    assert clock.left(turns[1:]) == 120.0  # nothing is known of the other yet
+    assert clock.left(trials[1:]) == 120.0  # nothing is known of the other yet
     clock.add("graph", 10.0)
-    assert clock.left(turns[2:]) == 50.0
+    assert clock.left(trials[2:]) == 50.0
 
 
 def test_what_a_cold_launch_has_removed_is_filled_again() -> None:
     rounds = _rounds("graph:cold,graph:second,graph")
-    cold, second, warm = rounds.rivals
+    cold, second, warm = rounds.variants
     rounds.filled = {second.name, warm.name}
     rounds._forget(second)
     assert rounds.filled == {second.name}
     rounds._forget(cold)
     assert rounds.filled == set()
+
+
+def _stages() -> list[Stage]:
+    def act(name: str) -> Call:
+        return Call(name=name, command=Command(argv=("do", name)))
+
+    return [Stage(name="first", calls=(act("a"), act("b"))), Stage(name="second", calls=(act("c"),))]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_stage_begins_when_the_one_before_has_ended(together: bool) -> None:
+    programs = FakePrograms(otherwise=Answer())
+    spans, path = run_stages(programs, _stages(), together=together)
+    assert sorted(call.line for call in programs.calls[:2]) == ["do a", "do b"]
+    assert programs.calls[2].line == "do c"
+    assert set(spans) == {"a", "b", "c"}
+    assert spans["c"][0] >= max(spans["a"][1], spans["b"][1])
+    assert path[-1] == "c"
+    assert len(path) == (2 if together else 3)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_failure_ends_the_launch(together: bool) -> None:
+    programs = FakePrograms(answers={"do b": Answer(code=1, err="no")}, otherwise=Answer())
+    with pytest.raises(CommandFailed, match="no"):
+        run_stages(programs, _stages(), together=together)
+    assert "do c" not in [call.line for call in programs.calls]
+
+
+def test_time_and_processors_are_taken() -> None:
+    done = timed(lambda: ({"a": (0.0, 1.0)}, ("a",)))
+    assert done.wall_s >= 0
+    assert done.busy_s >= 0
+    assert (done.spans, done.path) == ({"a": (0.0, 1.0)}, ("a",))
+
+
+def _place(folder: Path) -> Workspace:
+    options = SimpleNamespace(profile="ci", sets=("cluster.name=openframe-bench",), engine="rehearsal")
+    return Workspace(session=cast("Any", SimpleNamespace(options=options, root=folder)), folder=folder, cluster="x")
+
+
+def test_up_is_a_process_of_its_own_with_the_same_settings(tmp_path: Path) -> None:
+    programs = FakePrograms(otherwise=Answer())
+    assert up(_place(tmp_path), programs) == ({}, ())
+    [call] = programs.calls
+    wanted = "-m invoke up --profile ci --set cluster.name=openframe-bench --engine rehearsal"
+    assert call.line.partition(" ")[2] == wanted
+
+
+def test_an_up_that_failed_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    programs = FakePrograms(otherwise=Answer(code=1, err="no space left on device"))
+    with pytest.raises(LaunchError, match="no space left on device"):
+        up(_place(tmp_path), programs)
+
+
+def test_steps_come_from_the_record(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    made = record([step("a", at=(1.0, 1.0, 2.5)), skipped("b")], critical_path=["b", "a"])
+    (tmp_path / "logs" / "latest.json").write_text(json.dumps(made))
+    assert recorded(_place(tmp_path)) == ({"a": (1.0, 2.5)}, ("a",))
+
+
+def test_a_launch_under_other_circumstances_is_rehearsed(tmp_path: Path) -> None:
+    options = SimpleNamespace(profile=None, sets=(), engine="rehearsal")
+    session = cast("Any", SimpleNamespace(options=options, root=tmp_path))
+    made = Workspace(session=session, folder=tmp_path, cluster="x", asked=("--cores", "8"))
+    programs = FakePrograms(otherwise=Answer())
+    up(made, programs)
+    assert programs.calls[0].line.partition(" ")[2] == "-m invoke rehearse --cores 8"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.benchmark.rounds import Turn
+from tasks.benchmark.rounds import Trial
 from tasks.benchmark.tables import beginning, ended, markdown, span, text
-from tasks.benchmark.variants import Rival
-from tests.bench.measured import launches, results
+from tasks.benchmark.variants import Variant
+from tests.benchmark.measured import launches, results
 
-TURN = Turn(rival=Rival(name="graph", mode="graph"), round=1, number=5, total=12)
+TRIAL = Trial(variant=Variant(name="graph", mode="graph"), round=1, number=5, total=12)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(12.4, "12 s"), (89, "89 s"), (91, "2 min"), (3600, "60 min")])
@@ -18,10 +18,10 @@ def test_seconds_as_people_say_them(seconds: float, said: str) -> None:
 
 
 def test_a_line_for_each_launch() -> None:
-    assert beginning(TURN, None) == "5 of 12: graph, round 2"
-    assert beginning(TURN, 75.0) == "5 of 12: graph, round 2, about 75 s left"
+    assert beginning(TRIAL, None) == "5 of 12: graph, round 2"
+    assert beginning(TRIAL, 75.0) == "5 of 12: graph, round 2, about 75 s left"
     run = launches("graph", 1)[0]
-    assert ended(TURN, run) == f"  {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU seconds"
+    assert ended(TRIAL, run) == f"  {run.wall_s:.1f} s, {run.cpu_s:.1f} CPU seconds"
 
 
 def test_tables_hold_medians_and_verdicts() -> None:

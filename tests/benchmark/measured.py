@@ -19,8 +19,8 @@ RECORDED = (0.984, 1.05, 0.979, 1.003, 1.0, 1.0, 0.99, 1.013, 1.0, 0.998, 1.056,
 """Walls of real warm launches, five and three times three of one configuration each, as parts of their medians."""
 
 
-def launches(rival: str, seed: int, *, runs: int = 5, slow: Mapping[str, float] | None = None) -> list[Measured]:
-    """Rounds of a rival; `slow`: by step what it takes longer, as a factor."""
+def launches(variant: str, seed: int, *, runs: int = 5, slow: Mapping[str, float] | None = None) -> list[Measured]:
+    """Rounds of a variant; `slow`: by step what it takes longer, as a factor."""
     draw = random.Random(seed)
     found = []
     for number in range(runs):
@@ -32,7 +32,7 @@ def launches(rival: str, seed: int, *, runs: int = 5, slow: Mapping[str, float] 
         steps["beside"] = (0.0, 2.0 * draw.choice(RECORDED))
         found.append(
             Measured(
-                rival=rival,
+                variant=variant,
                 round=number,
                 wall_s=at,
                 busy_s=at * 1.5,
@@ -44,14 +44,14 @@ def launches(rival: str, seed: int, *, runs: int = 5, slow: Mapping[str, float] 
     return found
 
 
-def results(*rivals: list[Measured], **changes: Any) -> Results:
-    """Results of these rivals."""
-    names = dict.fromkeys(run.rival for each in rivals for run in each)
+def results(*variants: list[Measured], **changes: Any) -> Results:
+    """Results of these variants."""
+    names = dict.fromkeys(run.variant for each in variants for run in each)
     given: dict[str, Any] = {
         "started": "2026-11-25T08:00:00Z",
         "engine": "k3d",
         "system": {"cpus": 2, "k3d": "v5.9.0"},
-        "rivals": tuple({"name": name, "mode": name, "state": "warm"} for name in names),
-        "runs": tuple(run for each in rivals for run in each),
+        "variants": tuple({"name": name, "mode": name, "state": "warm"} for name in names),
+        "runs": tuple(run for each in variants for run in each),
     }
     return Results(**{**given, **changes})

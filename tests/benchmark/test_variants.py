@@ -1,11 +1,17 @@
-"""Who is compared."""
+"""What is compared."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
 
-from tasks.benchmark.variants import Setting, rivals
+from tasks.bench import bench
+from tasks.benchmark.variants import Setting, variants_of, workspace_for
 from tasks.core.errors import BadInput
+from tests import given
 
 HERE, THERE = Setting(), Setting(profile="ci")
 
@@ -21,11 +27,11 @@ HERE, THERE = Setting(), Setting(profile="ci")
     ],
 )
 def test_modes_with_their_states(modes: str, state: str, names: list[str]) -> None:
-    assert [each.name for each in rivals(modes, state, HERE)] == names
+    assert [each.name for each in variants_of(modes, state, HERE)] == names
 
 
-def test_two_settings_are_two_rivals() -> None:
-    found = rivals("graph", "warm", HERE, THERE)
+def test_two_settings_are_two_variants() -> None:
+    found = variants_of("graph", "warm", HERE, THERE)
     assert [(each.name, each.setting) for each in found] == [("A graph", THERE), ("B graph", HERE)]
     assert HERE.stem != THERE.stem
 
@@ -41,4 +47,17 @@ def test_two_settings_are_two_rivals() -> None:
 )
 def test_what_cannot_be_compared_is_refused(modes: str, state: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
-        rivals(modes, state, HERE)
+        variants_of(modes, state, HERE)
+
+
+def test_comparison_modes_need_a_real_engine(tmp_path: Path) -> None:
+    session = given.session(tmp_path)
+    rehearsed = replace(session, rehearsal=cast("Any", object()))
+    with pytest.raises(BadInput, match="--modes sequential,create with --engine rehearsal"):
+        cast("Any", bench.body).__wrapped__(rehearsed, modes="sequential,graph,create")
+
+
+def test_other_circumstances_are_for_the_embedded_engine_alone(tmp_path: Path) -> None:
+    session = given.session(tmp_path)
+    with pytest.raises(BadInput, match="--cores without --engine rehearsal"):
+        workspace_for(session, Setting(), "openframe-bench", {"cores": "8", "line": ""})
