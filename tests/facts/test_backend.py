@@ -8,7 +8,7 @@ import pytest
 
 from tasks.facts.backend import BACKENDS, Backend
 from tasks.rehearsal.backend import Rehearsed
-from tasks.rehearsal.place import Place
+from tasks.rehearsal.folder import Folder
 from tasks.run.task import ENGINES, Options
 from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
 from tests import given
@@ -24,7 +24,7 @@ def test_the_options_name_the_backends() -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_only_where_this_project_makes_the_cluster_there_are_parts_that_make_one(name: str) -> None:
-    backend: Backend = BACKENDS[name]() if name in BACKENDS else Rehearsed(Place(ROOT))
+    backend: Backend = BACKENDS[name]() if name in BACKENDS else Rehearsed(Folder(ROOT))
     assert backend.name == name
     assert backend.owns_cluster is Options(task="up", engine=name).owns_cluster
     assert backend.owns_cluster is (name != "existing")

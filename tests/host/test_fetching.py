@@ -22,7 +22,7 @@ from tasks.host.download import Fetch
 from tasks.host.programs import fetch_plan
 from tasks.process.command import Programs
 from tasks.rehearsal.backend import Rehearsed
-from tasks.rehearsal.place import Place
+from tasks.rehearsal.folder import Folder
 from tasks.run.session import Session
 from tasks.run.task import Options
 from tasks.settings.schema import Settings
@@ -71,7 +71,7 @@ class Machine:
             Session,
             SimpleNamespace(
                 options=Options(task="up", engine=engine),
-                backend=BACKENDS[engine]() if engine in BACKENDS else Rehearsed(Place(self.path)),
+                backend=BACKENDS[engine]() if engine in BACKENDS else Rehearsed(Folder(self.path)),
                 root=self.root,
                 state=self.root / "state",
                 environ=environ,

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from tasks.rehearsal.folder import Folder
 from tests.rehearsal.played import Played, played
+from tests.rehearsal.reach import delete, scale
 
 pytestmark = pytest.mark.whole
 
@@ -41,8 +43,6 @@ def test_a_second_launch_finds_nothing_to_do(played: Played) -> None:
 
 
 def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> None:
-    from tasks.rehearsal.folder import Folder
-    from tests.rehearsal.reach import delete
 
     assert played.run() == 0
     delete(Folder(played.place), "/api/v1/namespaces/platform/secrets/github-pat-secret")
@@ -58,8 +58,6 @@ def test_what_was_taken_away_is_made_again_and_nothing_else(played: Played) -> N
 def test_whose_replicas_win_is_a_setting_of_the_release(
     played: Played, version: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tasks.rehearsal.folder import Folder
-    from tests.rehearsal.reach import scale
 
     (played.folder / "logs").mkdir(mode=0o700)
     played.place.mkdir(mode=0o700)
@@ -115,13 +113,6 @@ def test_more_agents_are_added(played: Played) -> None:
     assert played.run("rehearse", "cluster.agents=2") == 0
     names = {each["name"] for each in played.state()["containers"].values()}
     assert "k3d-openframe-dev-agent-1" in "".join(sorted(names))
-
-
-def test_a_bad_kubelet_flag_ends_the_launch_with_its_name(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
-    assert played.run("rehearse", 'cluster.args.kubelet=["no-such-flag=1"]') == 1
-    told = capsys.readouterr()
-    assert "no-such-flag" in told.out + told.err
-    assert "REHEARSAL" in told.out + told.err
 
 
 def test_what_is_refused_before_a_run_says_rehearsal_too(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
