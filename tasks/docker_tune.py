@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
     from tasks.facts.registries import Registry
-    from tasks.host.daemon_json import Wishes
+    from tasks.host.daemon_json import Desired
     from tasks.host.tune import Work
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
@@ -56,28 +56,27 @@ def first(plan_: Sequence[Step]) -> list[Step]:
 
 def unmirrored(facts: Facts) -> list[Step]:
     """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
-    from tasks.host import tune as remembering
     from tasks.host.daemon import away, locate
-    from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Wishes
-    from tasks.host.tune import Work
-    from tasks.host.writer import NoRights, hands, reader
+    from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired
+    from tasks.host.tune import Work, load_record, record_path
+    from tasks.host.writer import NoRights, reader, writer_for
 
     host, look = facts.host, reader(facts.programs)
     if host is None or away(host) or _rehearsed(facts):
         return []
     place = locate(host, facts.environ, facts.settings.docker.daemon_json, look)
-    told = look(remembering.place(place.file))
-    memory = remembering.load(told.data, place.file) if told is not None else None
-    if memory is None or MIRRORS not in memory.changes:
+    told = look(record_path(place.file))
+    record = load_record(told.data, place.file) if told is not None else None
+    if record is None or MIRRORS not in record.changes:
         return []
     try:
-        work = Work(programs=facts.programs, hands=hands(place.file, facts.programs), place=place)
+        work = Work(programs=facts.programs, writer=writer_for(place.file, facts.programs), place=place)
     except NoRights as error:
         return [Step(name=UNMIRROR, task=TASK, skip=f"{error.what}; `invoke docker-tune --undo`, as root, does it")]
-    ours = {key: each.set for key, each in memory.changes.items()}
-    wishes = Wishes(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
-    act = _acting(work, lambda: wishes, _lock(facts.paths.state.parent))
-    return [_step(UNMIRROR, act, f"{place.file} names {memory.changes[MIRRORS].set}")]
+    ours = {key: each.set for key, each in record.changes.items()}
+    desired = Desired(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
+    act = _acting(work, lambda: desired, _lock(facts.paths.state.parent))
+    return [_step(UNMIRROR, act, f"{place.file} names {record.changes[MIRRORS].set}")]
 
 
 def _rehearsed(facts: Facts) -> bool:
@@ -88,37 +87,36 @@ def _rehearsed(facts: Facts) -> bool:
 def _automatic(facts: Facts, host: Engine) -> list[Step]:
     from tasks.core.imageref import HUB
     from tasks.facts.registries import port_of
-    from tasks.host import tune as remembering
     from tasks.host.daemon import away, elsewhere, locate
     from tasks.host.daemon_json import MIRRORS
-    from tasks.host.tune import Work, plan, settled
-    from tasks.host.writer import hands, reader
+    from tasks.host.tune import Work, load_record, plan, record_path, settled
+    from tasks.host.writer import reader, writer_for
 
     settings, look = facts.settings, reader(facts.programs)
     if away(host):
         raise elsewhere(host, _wishes(settings, None))
     place = locate(host, facts.environ, settings.docker.daemon_json, look)
-    kept, told = look(place.file), look(remembering.place(place.file))
-    memory = remembering.load(told.data, place.file) if told is not None else None
+    kept, told = look(place.file), look(record_path(place.file))
+    record = load_record(told.data, place.file) if told is not None else None
     cache = _cache(settings)
     there = facts.registries.get(cache) if cache is not None else None
     late = cache is not None and (there is None or not there.started)
-    wishes = _wishes(settings, there.port if there is not None and not late else None)
-    if late and memory is not None and MIRRORS in memory.changes:  # until the new cache's address is known
-        wishes = replace(wishes, mirror=memory.changes[MIRRORS].set)
-    made = plan(place, kept, memory, wishes)
-    done = settled(kept, memory, made)
+    desired = _wishes(settings, there.port if there is not None and not late else None)
+    if late and record is not None and MIRRORS in record.changes:  # until the new cache's address is known
+        desired = replace(desired, mirror=record.changes[MIRRORS].set)
+    made = plan(place, kept, record, desired)
+    done = settled(kept, record, made)
     found = [Step(name=FILE, task=TASK, skip="; ".join((f"{place.file} is as configured", *made.left)))]
     if done and not late:
         return found
-    work = Work(programs=facts.programs, hands=hands(place.file, facts.programs), place=place)
+    work = Work(programs=facts.programs, writer=writer_for(place.file, facts.programs), place=place)
     lock = _lock(facts.paths.state.parent)
     if not done:
-        found = [_step(FILE, _unless_untouched(_acting(work, lambda: wishes, lock)), "; ".join(made.told))]
+        found = [_step(FILE, _unless_untouched(_acting(work, lambda: desired, lock)), "; ".join(made.told))]
     if late and cache is not None:
         name = cache
 
-        def then() -> Wishes:
+        def then() -> Desired:
             return _wishes(settings, port_of(facts, name))
 
         step = _step(MIRROR, _unless_untouched(_acting(work, then, lock)), "the address of the cache that was made")
@@ -131,7 +129,7 @@ def _tuning(session: Session) -> Step:
     from tasks.facts.engine import engine
     from tasks.host.daemon import away, elsewhere, locate
     from tasks.host.tune import Work
-    from tasks.host.writer import hands, reader
+    from tasks.host.writer import reader, writer_for
 
     settings: Settings = session.settings
     programs = session.programs()
@@ -139,25 +137,24 @@ def _tuning(session: Session) -> Step:
     session.system.update(cpus=host.cpus, arch=host.arch, os=host.os, docker=host.version)
     cache = _cache(settings)
     there = _registry(session, cache) if cache is not None else None
-    wishes = _wishes(settings, there.port if there is not None and there.started else None)
+    desired = _wishes(settings, there.port if there is not None and there.started else None)
     if away(host):
-        raise elsewhere(host, wishes)
+        raise elsewhere(host, desired)
     place = locate(host, session.environ, settings.docker.daemon_json, reader(programs))
-    work = Work(programs=programs, hands=hands(place.file, programs), place=place)
+    work = Work(programs=programs, writer=writer_for(place.file, programs), place=place)
     missing = "the cache of Docker Hub is not there (invoke registry makes it), so it is no mirror"
-    act = _acting(work, lambda: wishes, _lock(session.state / "clusters"))
-    return _step(FILE, act if wishes.mirror or cache is None else _saying(act, missing), str(place.file))
+    act = _acting(work, lambda: desired, _lock(session.state / "clusters"))
+    return _step(FILE, act if desired.mirror or cache is None else _saying(act, missing), str(place.file))
 
 
 def _undoing(session: Session) -> Step:
-    """Where the memory is; with an engine that does not run, or elsewhere, in the usual places."""
+    """Where the record is; with an engine that does not run, or elsewhere, in the usual places."""
     from tasks.core.lock import held
     from tasks.facts.engine import engine
-    from tasks.host import tune as remembering
     from tasks.host.daemon import Place, away, known, locate
-    from tasks.host.tune import Work
+    from tasks.host.tune import Work, record_path
     from tasks.host.tune import undo as give_back
-    from tasks.host.writer import hands, reader
+    from tasks.host.writer import reader, writer_for
 
     programs = session.programs()
     look, setting = reader(programs), session.settings.docker.daemon_json
@@ -168,10 +165,10 @@ def _undoing(session: Session) -> Step:
         host = None
     if host is not None and not away(host):
         places.insert(0, locate(host, session.environ, setting, look))
-    place = next((each for each in places if look(remembering.place(each.file)) is not None), places[0])
-    if look(remembering.place(place.file)) is None:
+    place = next((each for each in places if look(record_path(each.file)) is not None), places[0])
+    if look(record_path(place.file)) is None:
         return Step(name=UNDO, task=TASK, skip=f"nothing in {place.file} is this project's")
-    work = Work(programs=programs, hands=hands(place.file, programs), place=place)
+    work = Work(programs=programs, writer=writer_for(place.file, programs), place=place)
     lock = _lock(session.state / "clusters")
 
     def act(context: Context) -> Report | None:
@@ -185,13 +182,13 @@ def _step(name: str, action: Action, why: str) -> Step:
     return Step(name=name, task=TASK, action=action, why=why, deadline=120.0, expected=0.5)
 
 
-def _acting(work: Work, wishes: Callable[[], Wishes], lock: Path) -> Action:
+def _acting(work: Work, desired: Callable[[], Desired], lock: Path) -> Action:
     from tasks.core.lock import held
     from tasks.host.tune import tune
 
     def act(context: Context) -> Report | None:
         with held(lock, TASK, context.deadline):
-            return tune(work.within(context), wishes())
+            return tune(work.within(context), desired())
 
     return act
 
@@ -217,11 +214,11 @@ def _saying(action: Action, text: str) -> Action:
     return act
 
 
-def _wishes(settings: Settings, port: int | None) -> Wishes:
-    from tasks.host.daemon_json import Wishes
+def _wishes(settings: Settings, port: int | None) -> Desired:
+    from tasks.host.daemon_json import Desired
 
     wanted = settings.docker
-    return Wishes(
+    return Desired(
         downloads=wanted.max_concurrent_downloads,
         uploads=wanted.max_concurrent_uploads,
         mirror=f"http://127.0.0.1:{port}" if port is not None and wanted.mirror else None,

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import LaunchError
+from tasks.core.paths import config_home
 from tasks.engine.step import Context
 from tasks.facts.engine import Engine
-from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, NotPlain, Wishes, get, mirrors, number, plain
-from tasks.host.writer import Hands, Kept
+from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired, NotPlain, mirrors, number, parse, plain
+from tasks.host.writer import FileState, Writer
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
 
 PROC = Path("/proc")
@@ -29,7 +30,7 @@ _KEYS = {
 _FORGOTTEN = frozenset({"max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts", "feature"})
 """Arguments that a reload sets back to Docker's defaults (moby: `daemon/reload.go`)."""
 
-Read = Callable[[Path], Kept | None]
+Read = Callable[[Path], FileState | None]
 """A file; None if it is not there, or cannot be seen."""
 
 
@@ -161,9 +162,7 @@ def _usual(host: Engine, environ: Mapping[str, str]) -> Path:
 
 
 def _rootless(environ: Mapping[str, str]) -> Path:
-    home = Path(environ.get("HOME") or Path.home())
-    given = environ.get("XDG_CONFIG_HOME", "")
-    return (Path(given) if given.startswith("/") else home / ".config") / "docker" / "daemon.json"
+    return config_home(environ) / "docker" / "daemon.json"
 
 
 def _pidfiles(host: Engine, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -193,10 +192,10 @@ def _text(file: Path, key: str, read: Read) -> str:
     """A text in a daemon.json; empty where there is none."""
     kept = read(file)
     try:
-        member = get(kept.data.decode("utf-8"), key) if kept is not None else None
+        found = parse(kept.data.decode("utf-8")).get(key) if kept is not None else None
     except (NotPlain, UnicodeDecodeError):
         return ""
-    return member.value if member is not None and isinstance(member.value, str) else ""
+    return found if isinstance(found, str) else ""
 
 
 def _real(path: Path) -> Path:
@@ -215,9 +214,9 @@ def away(host: Engine) -> bool:
     return host.desktop or not host.here
 
 
-def elsewhere(host: Engine, wishes: Wishes) -> Elsewhere:
+def elsewhere(host: Engine, desired: Desired) -> Elsewhere:
     """The steps for the machine that this engine runs in."""
-    name, steps = _steps(host, wishes)
+    name, steps = _steps(host, desired)
     return Elsewhere(
         f"Docker's daemon.json is not on this machine, but in {name}: nothing was changed",
         why="it is kept there by other means, which this task does not touch",
@@ -225,9 +224,9 @@ def elsewhere(host: Engine, wishes: Wishes) -> Elsewhere:
     )
 
 
-def _steps(host: Engine, wishes: Wishes) -> tuple[str, Sequence[str]]:
-    numbers = {key: value for key, value in ((DOWNLOADS, wishes.downloads), (UPLOADS, wishes.uploads)) if value}
-    mirrored = {**numbers, **({MIRRORS: [wishes.mirror]} if wishes.mirror else {})}
+def _steps(host: Engine, desired: Desired) -> tuple[str, Sequence[str]]:
+    numbers = {key: value for key, value in ((DOWNLOADS, desired.downloads), (UPLOADS, desired.uploads)) if value}
+    mirrored = {**numbers, **({MIRRORS: [desired.mirror]} if desired.mirror else {})}
     if host.os.startswith("Docker Desktop") or host.name == "docker-desktop":
         # no mirror: that its machine reaches a port of this one's loopback has never been seen
         return "the machine of Docker Desktop", (
@@ -300,14 +299,14 @@ def validate(programs: Programs, places: Sequence[str], data: bytes, context: Co
     return None
 
 
-def reload(programs: Programs, hands: Hands, pid: int, text: str, context: Context | None) -> None:
+def reload(programs: Programs, writer: Writer, pid: int, text: str, context: Context | None) -> None:
     """Have Docker read the file again, which holds this text. Raises `NotReloaded`.
 
     The engine tells of a reload by an event with all values in force (moby: `daemon/reload.go`); one that refuses the
     file only logs that, and goes on with the old values. An engine that reads another file tells other values.
     """
     since = time.time()  # as the engine's events are timed: it runs on this machine
-    hands.signal(pid)
+    writer.signal(pid)
     told = _listen(programs, since, context)
     if told is None:
         raise NotReloaded(
@@ -315,7 +314,7 @@ def reload(programs: Programs, hands: Hands, pid: int, text: str, context: Conte
             why="it refuses the file, or the process that got the signal is another engine's",
             fix="its log tells more: `journalctl --unit docker --lines 20`",
         )
-    wrong = differences(told, text)
+    wrong = differences(told, parse(text))
     if wrong:
         raise NotReloaded(
             "Docker has read another daemon.json than the one that was written",
@@ -324,14 +323,14 @@ def reload(programs: Programs, hands: Hands, pid: int, text: str, context: Conte
         )
 
 
-def differences(told: Mapping[str, str], text: str) -> list[str]:
-    """Values of a reload that are not those of the text. What is not told is not compared."""
+def differences(told: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
+    """Values of a reload that are not those of the file. What is not told is not compared."""
     found = [
-        f"{key} {told[key]}" for key in (DOWNLOADS, UPLOADS) if key in told and told[key] != str(number(text, key))
+        f"{key} {told[key]}" for key in (DOWNLOADS, UPLOADS) if key in told and told[key] != str(number(document, key))
     ]
-    if MIRRORS in told and get(text, MIRRORS) is not None:  # without the key they stay as they were
+    if MIRRORS in told and MIRRORS in document:  # without the key they stay as they were
         have = {plain(each) for each in _list(told[MIRRORS])}
-        if have != {plain(each) for each in mirrors(text)}:
+        if have != {plain(each) for each in mirrors(document)}:
             found.append(f"{MIRRORS} {told[MIRRORS]}")
     return found
 

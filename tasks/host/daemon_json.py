@@ -1,7 +1,7 @@
-"""The members of a JSON object, edited in its text: what is not asked for stays as it was written, byte for byte.
+"""Docker's daemon.json: its values, and what a merge makes of them.
 
 Docker reads the file with Go's encoding/json (moby: `daemon/config/config.go`): no comments, no NaN, and a byte order
-mark or nothing at all are fine.
+mark or nothing at all are fine. White space inside of it is not kept where something is changed.
 """
 
 from __future__ import annotations
@@ -12,142 +12,56 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-_BLANK = re.compile(r"[ \t\r\n]*")
-_INDENT = "  "
 _COMMENTS = ("//", "/*", "#")
+_INDENT = re.compile(r"\n([ \t]+)\"")
 
 
 class NotPlain(ValueError):
-    """The text is no JSON object that can be edited; its message says why."""
+    """The text is no JSON object that can be changed; its message says why."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One key with its value, and where they stand."""
+def parse(text: str) -> dict[str, Any]:
+    """The values of a file; none of an empty one. Raises `NotPlain`, also for a key that is in an object twice.
 
-    key: str
-    value: Any
-    begin: int
-    """Of the key."""
-    at: int
-    """Of the value."""
-    end: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scan:
-    members: tuple[Member, ...]
-    inside: tuple[int, int]
-    """What stands between the braces; both 0 for a text without any."""
-
-
-def members(text: str) -> tuple[Member, ...]:
-    """All members in their order; none for an empty text. Raises `NotPlain`."""
-    return _scan(text).members
-
-
-def get(text: str, key: str) -> Member | None:
-    """The member of that key. Raises `NotPlain`, also for a key that stands twice: which one counts is a guess."""
-    found = [each for each in members(text) if each.key == key]
-    if len(found) > 1:
-        raise NotPlain(f"line {_line(text, found[1].begin)}: '{key}' stands twice")
-    return found[0] if found else None
-
-
-def put(text: str, key: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """The text with this value; a key that is new comes last, set off as the one before it. Raises `NotPlain`."""
-    written = json.dumps(value)
-    there = get(text, key)
-    if there is not None:
-        return text[: there.at] + written + text[there.end :]
-    scan = _scan(text)
-    pair = f"{json.dumps(key)}: {written}"
-    if scan.inside == (0, 0):
-        return f"{text}{{\n{_INDENT}{pair}\n}}\n"
-    begin, end = scan.inside
-    if not scan.members:
-        return f"{text[:begin]}\n{_INDENT}{pair}\n{text[end:]}"
-    last = scan.members[-1]
-    before = scan.members[-2].end if len(scan.members) > 1 else begin
-    gap = text[before : last.begin].rpartition(",")[2]
-    return f"{text[: last.end]},{gap or ' '}{pair}{text[last.end :]}"
-
-
-def drop(text: str, key: str) -> str:
-    """The text without this key. Raises `NotPlain`."""
-    there = get(text, key)
-    if there is None:
-        return text
-    scan = _scan(text)
-    place = scan.members.index(there)
-    if len(scan.members) == 1:
-        begin, end = scan.inside
-        return text[:begin] + text[end:]
-    if place + 1 < len(scan.members):
-        return text[: there.begin] + text[scan.members[place + 1].begin :]
-    return text[: scan.members[place - 1].end] + text[there.end :]
-
-
-def _scan(text: str) -> _Scan:
-    at = _skip(text, 1 if text.startswith("\ufeff") else 0)
-    if at == len(text):
-        return _Scan(members=(), inside=(0, 0))
-    if text[at] != "{":
-        _refuse(text, at, "an object in braces is expected")
-    begin = at + 1
-    found: list[Member] = []
-    at = _skip(text, begin)
-    while found or text[at : at + 1] != "}":
-        key, colon = _value(text, at)
-        if not isinstance(key, str):
-            _refuse(text, at, "a key in quotes is expected")
-        colon = _skip(text, colon)
-        if text[colon : colon + 1] != ":":
-            _refuse(text, colon, "a colon is expected")
-        start = _skip(text, colon + 1)
-        value, end = _value(text, start)
-        found.append(Member(key=key, value=value, begin=at, at=start, end=end))
-        at = _skip(text, end)
-        if text[at : at + 1] == "}":
-            break
-        if text[at : at + 1] != ",":
-            _refuse(text, at, "a comma or a closing brace is expected")
-        at = _skip(text, at + 1)
-    rest = _skip(text, at + 1)
-    if rest != len(text):
-        _refuse(text, rest, "something stands behind the closing brace")
-    return _Scan(members=tuple(found), inside=(begin, at))
-
-
-def _skip(text: str, at: int) -> int:
-    match = _BLANK.match(text, at)
-    return match.end() if match is not None else at
-
-
-def _value(text: str, at: int) -> tuple[Any, int]:
+    Which one of two counts is a guess, and the other one would be lost.
+    """
+    text = text.removeprefix("\ufeff")
+    if not text.strip():
+        return {}
     try:
-        return _DECODER.raw_decode(text, at)
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
     except json.JSONDecodeError as error:
-        _refuse(text, error.pos, error.msg)
-    except (ValueError, RecursionError):  # a constant that JSON does not have, a number or a depth beyond all sense
-        _refuse(text, at, "this value is not JSON")
+        why = error.msg
+        if text.startswith(_COMMENTS, error.pos):
+            why = "a comment, which Docker does not take: it would not start with this file"
+        raise NotPlain(f"line {error.lineno}: {why}") from None
+    except (ValueError, RecursionError) as error:  # a number or a depth beyond all sense, too
+        raise NotPlain(str(error)) from None
+    if not isinstance(document, dict):
+        raise NotPlain("line 1: an object in braces is expected")
+    return document
 
 
-def _constant(_name: str) -> NoReturn:
-    raise ValueError
+def dump(document: Mapping[str, Any], like: str = "") -> str:
+    """The text of these values, indented as another text is."""
+    indent = _INDENT.search(like)
+    try:
+        text = json.dumps(document, indent=indent[1] if indent else 2, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise NotPlain("a number in it is larger than any number that is written here") from None
+    return f"{text}\n"
 
 
-_DECODER = json.JSONDecoder(parse_constant=_constant)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise NotPlain(f"'{next(name for name in names if names.count(name) > 1)}' is in it twice")
+    return found
 
 
-def _refuse(text: str, at: int, why: str) -> NoReturn:
-    if text.startswith(_COMMENTS, at):
-        why = "a comment, which Docker does not take: it would not start with this file"
-    raise NotPlain(f"line {_line(text, at)}: {why}") from None
-
-
-def _line(text: str, at: int) -> int:
-    return text.count("\n", 0, at) + 1
+def _constant(name: str) -> NoReturn:
+    raise NotPlain(f"{name} is not JSON")
 
 
 DOWNLOADS, UPLOADS, MIRRORS = "max-concurrent-downloads", "max-concurrent-uploads", "registry-mirrors"
@@ -156,7 +70,7 @@ DEFAULTS: Mapping[str, int] = {DOWNLOADS: 3, UPLOADS: 5}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class Desired:
     """What shall stand in the file; None: nothing of ours."""
 
     downloads: int | None = None
@@ -191,39 +105,39 @@ class Merged:
 
 
 def merged(
-    text: str, wishes: Wishes, earlier: Mapping[str, Change] | None = None, given: Collection[str] = ()
+    text: str, desired: Desired, earlier: Mapping[str, Change] | None = None, given: Collection[str] = ()
 ) -> Merged:
-    """Merge the wishes. `earlier`: what is ours already; `given`: keys that dockerd has as arguments.
+    """Merge the desired. `earlier`: what is ours already; `given`: keys that dockerd has as arguments.
 
     Docker refuses to start with a key that is an argument too. Raises `NotPlain`.
     """
-    work = _Work(text, dict(earlier or {}))
-    get(text, "")  # a text that cannot be read is refused, also where nothing has to be changed in it
-    for key, wish in ((DOWNLOADS, wishes.downloads), (UPLOADS, wishes.uploads)):
-        if wish is not None and key in given:
+    work = _Work(parse(text), dict(earlier or {}))
+    for key, wanted in ((DOWNLOADS, desired.downloads), (UPLOADS, desired.uploads)):
+        if wanted is not None and key in given:
             work.left.append(f"{key} is an argument of dockerd")
         else:
-            work.number(key, wish)
-    if wishes.mirror is not None and MIRRORS in given:
+            work.number(key, wanted)
+    if desired.mirror is not None and MIRRORS in given:
         work.left.append("dockerd has mirrors as arguments")
     else:
-        work.mirror(wishes.mirror)
-    return Merged(text=work.text, changes=work.ours, told=tuple(work.told), left=tuple(work.left))
+        work.mirror(desired.mirror)
+    made = dump(work.document, text) if work.told else text
+    return Merged(text=made, changes=work.ours, told=tuple(work.told), left=tuple(work.left))
 
 
-def number(text: str, key: str) -> int:
+def number(document: Mapping[str, Any], key: str) -> int:
     """The number in force. Raises `NotPlain`."""
-    return _number(text, key) or DEFAULTS[key]
+    return _number(document, key) or DEFAULTS[key]
 
 
-def mirrors(text: str) -> list[str]:
-    """The mirrors in the text. Raises `NotPlain`."""
-    member = get(text, MIRRORS)
-    if member is None or member.value is None:
+def mirrors(document: Mapping[str, Any]) -> list[str]:
+    """The mirrors among the values. Raises `NotPlain`."""
+    found = document.get(MIRRORS)
+    if found is None:
         return []
-    if not isinstance(member.value, list) or not all(isinstance(each, str) for each in member.value):
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise NotPlain(f"'{MIRRORS}' is not a list of addresses")
-    return list(member.value)
+    return list(found)
 
 
 def plain(url: str) -> str:
@@ -231,66 +145,70 @@ def plain(url: str) -> str:
     return url.rstrip("/")
 
 
-def _number(text: str, key: str) -> int | None:
-    member = get(text, key)
-    if member is None or member.value is None:
-        return None
-    if isinstance(member.value, bool) or not isinstance(member.value, int):
+def _number(document: Mapping[str, Any], key: str) -> int | None:
+    found = document.get(key)
+    if isinstance(found, bool) or not isinstance(found, int | None):
         raise NotPlain(f"'{key}' is not a whole number")
-    return member.value
+    return found
 
 
 class _Work:
-    """A text on its way."""
+    """A merge on its way."""
 
-    def __init__(self, text: str, ours: dict[str, Change]) -> None:
-        self.text, self.ours = text, ours
+    def __init__(self, document: dict[str, Any], ours: dict[str, Change]) -> None:
+        self.document, self.ours = document, ours
         self.told: list[str] = []
         self.left: list[str] = []
 
-    def number(self, key: str, wish: int | None) -> None:
-        """Raise a number to the wish, or give it back."""
-        now, change = _number(self.text, key), self.ours.get(key)
+    def number(self, key: str, wanted: int | None) -> None:
+        """Raise a number to what is wanted, or give it back."""
+        now, change = _number(self.document, key), self.ours.get(key)
         if change is not None and now != change.set:
             self.left.append(f"{key} was changed by hand to {'nothing' if now is None else now}")
             del self.ours[key]
             change = None
         base = now if change is None else change.was
-        if wish is not None and base is not None and base >= wish:
-            if base > wish:
-                self.left.append(f"{key} is {base}, which is more than {wish}")
-            wish = None
-        if wish is None:
+        if wanted is not None and base is not None and base >= wanted:
+            if base > wanted:
+                self.left.append(f"{key} is {base}, which is more than {wanted}")
+            wanted = None
+        if wanted is None:
             if change is not None:
-                self.text = put(self.text, key, change.was) if change.there else drop(self.text, key)
+                self._set(key, change.was, kept=change.there)
                 del self.ours[key]
                 self.told.append(f"{key}: {now} → {change.was or DEFAULTS[key]}")
-        elif wish != now:
-            there = get(self.text, key) is not None if change is None else change.there
-            self.text = put(self.text, key, wish)
-            self.ours[key] = Change(set=wish, there=there, was=base)
-            self.told.append(f"{key}: {now or DEFAULTS[key]} → {wish}")
+        elif wanted != now:
+            there = key in self.document if change is None else change.there
+            self.document[key] = wanted
+            self.ours[key] = Change(set=wanted, there=there, was=base)
+            self.told.append(f"{key}: {now or DEFAULTS[key]} → {wanted}")
 
-    def mirror(self, wish: str | None) -> None:
-        """Add the mirror behind those of others, in the place of an earlier one of ours; or take that out."""
-        listed, change = mirrors(self.text), self.ours.pop(MIRRORS, None)
-        if change is not None and not _within(change.set, listed):
+    def mirror(self, wanted: str | None) -> None:
+        """Add the mirror behind those of others, in the place of an earlier one of ours; or remove that one."""
+        before, change = mirrors(self.document), self.ours.pop(MIRRORS, None)
+        if change is not None and not _within(change.set, before):
             self.left.append(f"the mirror {change.set} was taken out by hand")
             change = None
-        there = get(self.text, MIRRORS) is not None if change is None else change.there
-        wanted = listed
-        if change is not None and (wish is None or plain(wish) != plain(change.set)):
-            wanted = [each for each in wanted if plain(each) != plain(change.set)]
+        there = MIRRORS in self.document if change is None else change.there
+        after = before
+        if change is not None and (wanted is None or plain(wanted) != plain(change.set)):
+            after = [each for each in after if plain(each) != plain(change.set)]
             self.told.append(f"{MIRRORS}: without {change.set}")
             change = None
-        if wish is not None and not _within(wish, wanted):
-            wanted = [*wanted, wish]
-            self.told.append(f"{MIRRORS}: with {wish}")
-            change = Change(set=wish, there=there)
+        if wanted is not None and not _within(wanted, after):
+            after = [*after, wanted]
+            self.told.append(f"{MIRRORS}: with {wanted}")
+            change = Change(set=wanted, there=there)
         if change is not None:
             self.ours[MIRRORS] = change
-        if wanted != listed:
-            self.text = put(self.text, MIRRORS, wanted) if wanted or there else drop(self.text, MIRRORS)
+        if after != before:
+            self._set(MIRRORS, after, kept=bool(after) or there)
+
+    def _set(self, key: str, value: Any, *, kept: bool) -> None:  # noqa: ANN401 - a JSON value
+        if kept:
+            self.document[key] = value
+        else:
+            self.document.pop(key, None)
 
 
 def _within(url: str, listed: Collection[str]) -> bool:

@@ -14,8 +14,9 @@ from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Context, Report
 from tasks.host.daemon import NotReloaded, Place, reload, validate
-from tasks.host.daemon_json import MIRRORS, Change, Merged, NotPlain, Wishes, get, members, merged, mirrors, put
-from tasks.host.writer import Hands, Kept
+from tasks.host.daemon_json import MIRRORS, Change, Desired, Merged, NotPlain, merged, mirrors, parse
+from tasks.host.daemon_json import dump as dump_json
+from tasks.host.writer import FileState, Writer
 from tasks.process.command import Programs
 
 _SUFFIX = ".openframe"
@@ -24,7 +25,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class ChangeRecord:
     """Our changes to one daemon.json."""
 
     written: str
@@ -38,8 +39,8 @@ class Memory:
     """Docker has told that it works with it."""
 
 
-def place(file: Path) -> Path:
-    """Where the memory of a daemon.json is."""
+def record_path(file: Path) -> Path:
+    """Where the record of a daemon.json is."""
     return file.with_name(f"{file.name}{_SUFFIX}")
 
 
@@ -49,17 +50,17 @@ def backup_name(file: Path, stamp: str) -> str:
 
 
 def is_backup(file: Path, name: str) -> bool:
-    """Whether a name is one of ours: what a memory says is read and removed by root."""
+    """Whether a name is one of ours: what a record says is read and removed by root."""
     return name.startswith(f"{file.name}{_BACKUP}") and "/" not in name
 
 
-def dump(memory: Memory) -> bytes:
+def dump_record(record: ChangeRecord) -> bytes:
     """The file."""
-    document = {"schema": SCHEMA, "what": "changes by `invoke docker-tune`; --undo takes them back", **asdict(memory)}
+    document = {"schema": SCHEMA, "what": "changes by `invoke docker-tune`; --undo takes them back", **asdict(record)}
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def load(data: bytes, file: Path) -> Memory | None:
+def load_record(data: bytes, file: Path) -> ChangeRecord | None:
     """What `dump` wrote; None for anything else."""
     try:
         document = json.loads(data)
@@ -67,17 +68,17 @@ def load(data: bytes, file: Path) -> Memory | None:
             return None
         document.pop("what")
         changes = {key: Change(**each) for key, each in document.pop("changes").items()}
-        memory = Memory(changes=changes, **document)
+        record = ChangeRecord(changes=changes, **document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return memory if _sane(memory, file) else None
+    return record if _sane(record, file) else None
 
 
-def _sane(memory: Memory, file: Path) -> bool:
-    texts: tuple[Any, ...] = (memory.written, *(() if memory.backup is None else (memory.backup,)))
+def _sane(record: ChangeRecord, file: Path) -> bool:
+    texts: tuple[Any, ...] = (record.written, *(() if record.backup is None else (record.backup,)))
     if not all(isinstance(each, str) for each in texts):
         return False
-    return memory.backup is None or is_backup(file, memory.backup)
+    return record.backup is None or is_backup(file, record.backup)
 
 
 class Untouched(LaunchError):
@@ -89,7 +90,7 @@ class Work:
     """What a change needs."""
 
     programs: Programs
-    hands: Hands
+    writer: Writer
     place: Place
     context: Context | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -101,32 +102,32 @@ class Work:
 
     def within(self, context: Context) -> Work:
         """The same as part of a step: its programs end with it, and write to its log."""
-        return replace(self, context=context, hands=self.hands.within(context))
+        return replace(self, context=context, writer=self.writer.within(context))
 
-    def memory(self) -> Memory | None:
+    def record(self) -> ChangeRecord | None:
         """What is remembered of it."""
-        found = self.hands.read(place(self.file))
-        return load(found.data, self.file) if found is not None else None
+        found = self.writer.read(record_path(self.file))
+        return load_record(found.data, self.file) if found is not None else None
 
-    def keep(self, memory: Memory | None, like: Kept) -> None:
+    def keep(self, record: ChangeRecord | None, like: FileState) -> None:
         """Remember this, for everybody who may read the file itself; or nothing any more."""
-        if memory is None:
-            self.hands.remove(place(self.file))
+        if record is None:
+            self.writer.remove(record_path(self.file))
         else:
-            self.hands.write(place(self.file), replace(like, data=dump(memory)))
+            self.writer.write(record_path(self.file), replace(like, data=dump_record(record)))
 
     def beside(self, name: str) -> Path:
         """A file in the same folder."""
         return self.file.with_name(name)
 
-    def put(self, after: Kept | None) -> None:
+    def put(self, after: FileState | None) -> None:
         """The file as given; None: no file."""
         if after is None:
-            self.hands.remove(self.file)
+            self.writer.remove(self.file)
         else:
-            self.hands.write(self.file, after)
+            self.writer.write(self.file, after)
 
-    def bring(self, now: Kept | None, after: Kept | None) -> None:
+    def bring(self, now: FileState | None, after: FileState | None) -> None:
         """Put the file there and have Docker work with it. Raises `NotReloaded`.
 
         Docker keeps mirrors that a file does not name any more (moby: `daemon/reload.go`): it is told first, by a
@@ -135,19 +136,19 @@ class Work:
         assert self.place.running is not None
         pid, text = self.place.running.pid, text_of(self.file, after)
         like = after or now
-        if like is not None and _mirrored(now) and get(text, MIRRORS) is None:
-            none = put(text, MIRRORS, [])
+        if like is not None and _mirrored(now) and MIRRORS not in parse(text):
+            none = dump_json({**parse(text), MIRRORS: []}, text)
             self.put(replace(like, data=none.encode()))
             try:
-                reload(self.programs, self.hands, pid, none, self.context)
+                reload(self.programs, self.writer, pid, none, self.context)
             finally:
                 self.put(after)
         else:
             self.put(after)
-        reload(self.programs, self.hands, pid, text, self.context)
+        reload(self.programs, self.writer, pid, text, self.context)
 
 
-def text_of(file: Path, kept: Kept | None) -> str:
+def text_of(file: Path, kept: FileState | None) -> str:
     """The text of a daemon.json; empty where there is no file. Raises `BadInput`."""
     try:
         return "" if kept is None else kept.data.decode("utf-8")
@@ -164,55 +165,55 @@ def unfit(file: Path, why: str) -> BadInput:
     )
 
 
-def plan(place: Place, kept: Kept | None, memory: Memory | None, wishes: Wishes) -> Merged:
+def plan(place: Place, kept: FileState | None, record: ChangeRecord | None, desired: Desired) -> Merged:
     """What a merge makes of the file. Raises `BadInput`."""
-    earlier = memory.changes if memory is not None and written(kept, memory) else {}
+    earlier = record.changes if record is not None and written(kept, record) else {}
     try:
         return merged(
-            text_of(place.file, kept), wishes, earlier, place.running.given if place.running is not None else ()
+            text_of(place.file, kept), desired, earlier, place.running.given if place.running is not None else ()
         )
     except NotPlain as error:
         raise unfit(place.file, str(error)) from None
 
 
-def settled(kept: Kept | None, memory: Memory | None, made: Merged) -> bool:
+def settled(kept: FileState | None, record: ChangeRecord | None, made: Merged) -> bool:
     """Whether nothing is left to do: the file is as wished, and Docker works with it as far as is known."""
-    unfinished = memory is not None and not memory.applied and written(kept, memory)
+    unfinished = record is not None and not record.applied and written(kept, record)
     return not made.told and not unfinished
 
 
-def written(kept: Kept | None, memory: Memory) -> bool:
+def written(kept: FileState | None, record: ChangeRecord) -> bool:
     """Whether what is remembered was ever written: a run may have ended between the two."""
-    return memory.applied or (kept is not None and sha256(kept.data) == memory.written)
+    return record.applied or (kept is not None and sha256(kept.data) == record.written)
 
 
-def _mirrored(kept: Kept | None) -> bool:
+def _mirrored(kept: FileState | None) -> bool:
     if kept is None:
         return False
     with contextlib.suppress(NotPlain, UnicodeDecodeError):
-        return bool(mirrors(kept.data.decode("utf-8")))
+        return bool(mirrors(parse(kept.data.decode("utf-8"))))
     return False
 
 
-def tune(work: Work, wishes: Wishes) -> Report:
-    """Merge the wishes in. Raises `BadInput`, `Untouched` and other `LaunchError`s; the file is then as it was."""
-    before, former = work.hands.read(work.file), work.memory()
-    made = plan(work.place, before, former, wishes)
+def tune(work: Work, desired: Desired) -> Report:
+    """Merge the desired in. Raises `BadInput`, `Untouched` and other `LaunchError`s; the file is then as it was."""
+    before, former = work.writer.read(work.file), work.record()
+    made = plan(work.place, before, former, desired)
     if settled(before, former, made):
         return Report(why="; ".join((f"{work.file} is as configured", *made.left)), skipped=True)
     _ready(work)
     data = made.text.encode()
     _check(work, data, before)
     like = before if before is not None else _new(work.file)
-    memory = _remembered(work, before, former, made, data)
+    record = _remembered(work, before, former, made, data)
     try:
-        work.keep(memory, like)
+        work.keep(record, like)
         work.bring(before, replace(like, data=data))
     except LaunchError as error:
-        _put_back(work, before, former, memory, error)
+        _put_back(work, before, former, record, error)
         raise
-    work.keep(replace(memory, applied=True), like)
-    backup = (f"what was there is in {memory.backup}",) if memory.backup else ()
+    work.keep(replace(record, applied=True), like)
+    backup = (f"what was there is in {record.backup}",) if record.backup else ()
     return Report(why="; ".join((*made.told, *made.left, *backup)), exit_code=0)
 
 
@@ -233,7 +234,7 @@ def _ready(work: Work) -> None:
         )
 
 
-def _check(work: Work, data: bytes, before: Kept | None) -> None:
+def _check(work: Work, data: bytes, before: FileState | None) -> None:
     """Raises `Untouched` where dockerd would not start with the new file."""
     against = validate(work.programs, work.place.programs, data, work.context)
     if against is None:
@@ -246,18 +247,20 @@ def _check(work: Work, data: bytes, before: Kept | None) -> None:
     )
 
 
-def _new(file: Path) -> Kept:
+def _new(file: Path) -> FileState:
     """How a file is made that is missing: readable for all, and its folder's owner's."""
     folder = file.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     found = folder.stat()
-    return Kept(data=b"", mode=0o644, user=found.st_uid, group=found.st_gid)
+    return FileState(data=b"", mode=0o644, user=found.st_uid, group=found.st_gid)
 
 
-def _remembered(work: Work, before: Kept | None, former: Memory | None, made: Merged, data: bytes) -> Memory:
-    """The memory of the file to be written; what stands there now is backed up, unless all of it is known."""
-    fresh = Memory(written=sha256(data), changes=made.changes)
+def _remembered(
+    work: Work, before: FileState | None, former: ChangeRecord | None, made: Merged, data: bytes
+) -> ChangeRecord:
+    """The record of the file to be written; what stands there now is backed up, unless all of it is known."""
+    fresh = ChangeRecord(written=sha256(data), changes=made.changes)
     if former is not None and not written(before, former):
         former = None
     if former is not None and before is not None and sha256(before.data) == former.written:
@@ -265,24 +268,26 @@ def _remembered(work: Work, before: Kept | None, former: Memory | None, made: Me
     if before is None:
         return fresh
     name = backup_name(work.file, f"{work.clock():%Y%m%dT%H%M%S.%fZ}")
-    work.hands.write(work.beside(name), before)
+    work.writer.write(work.beside(name), before)
     return replace(fresh, backup=name, exact=former is None)
 
 
-def _put_back(work: Work, before: Kept | None, former: Memory | None, memory: Memory, error: LaunchError) -> None:
+def _put_back(
+    work: Work, before: FileState | None, former: ChangeRecord | None, record: ChangeRecord, error: LaunchError
+) -> None:
     """The file as it was, and Docker told once more; what cannot be put back is told."""
     try:
-        now = work.hands.read(work.file)
+        now = work.writer.read(work.file)
         if now != before:
             work.put(before)
             if work.place.running is not None:
-                work.hands.signal(work.place.running.pid)
+                work.writer.signal(work.place.running.pid)
         if before is not None or former is None:
             work.keep(former, before if before is not None else _new(work.file))
-        if memory.backup is not None and (former is None or former.backup != memory.backup):
-            work.hands.remove(work.beside(memory.backup))
+        if record.backup is not None and (former is None or former.backup != record.backup):
+            work.writer.remove(work.beside(record.backup))
     except LaunchError as second:
-        where = f"what was there is in {memory.backup}, beside it" if memory.backup else "there was no such file before"
+        where = f"what was there is in {record.backup}, beside it" if record.backup else "there was no such file before"
         error.amend(fix=f"look at {work.file} ({second.what}); {where}")
     else:
         error.amend(fix="; ".join(filter(None, (f"{work.file} is as it was", error.fix))))
@@ -295,7 +300,7 @@ _NEXT_START = "Docker takes it when it starts again"
 class _Back:
     """What the file becomes."""
 
-    after: Kept | None
+    after: FileState | None
     told: tuple[str, ...]
     exact: bool
     """It is as it was before we came."""
@@ -303,35 +308,35 @@ class _Back:
 
 def undo(work: Work) -> Report:
     """What was there before. Raises `LaunchError`, `BadInput`; the file is then as it is."""
-    now, memory = work.hands.read(work.file), work.memory()
-    if memory is None:
+    now, record = work.writer.read(work.file), work.record()
+    if record is None:
         return Report(why=f"nothing in {work.file} is this project's", skipped=True)
-    back = _back(work, now, memory)
+    back = _back(work, now, record)
     told = [*back.told]
     if not _same(now, back.after):
         told += _bring(work, now, back.after)
-    work.keep(None, now or Kept(data=b"", mode=0o644, user=0, group=0))
-    if memory.backup is not None:
+    work.keep(None, now or FileState(data=b"", mode=0o644, user=0, group=0))
+    if record.backup is not None:
         if back.exact:
-            work.hands.remove(work.beside(memory.backup))
+            work.writer.remove(work.beside(record.backup))
         else:
-            told.append(f"the backup stays: {memory.backup}")
+            told.append(f"the backup stays: {record.backup}")
     return Report(why="; ".join(told), exit_code=0)
 
 
-def _back(work: Work, now: Kept | None, memory: Memory) -> _Back:
-    backup = work.hands.read(work.beside(memory.backup)) if memory.backup is not None else None
-    known = memory.backup is None or backup is not None
+def _back(work: Work, now: FileState | None, record: ChangeRecord) -> _Back:
+    backup = work.writer.read(work.beside(record.backup)) if record.backup is not None else None
+    known = record.backup is None or backup is not None
     if known and _same(now, backup):
         return _Back(after=now, told=(f"{work.file} was as before already",), exact=True)
-    if known and memory.exact and now is not None and sha256(now.data) == memory.written:
+    if known and record.exact and now is not None and sha256(now.data) == record.written:
         told = "it is as before, to the byte" if backup is not None else "it is gone, as before"
         return _Back(after=backup, told=(f"{work.file}: {told}",), exact=True)
     if now is None:
         return _Back(after=None, told=(f"{work.file} is gone, and stays so",), exact=False)
     try:
-        made = merged(text_of(work.file, now), Wishes(), memory.changes)
-        empty = memory.backup is None and not members(made.text)
+        made = merged(text_of(work.file, now), Desired(), record.changes)
+        empty = record.backup is None and not parse(made.text)
     except NotPlain as error:
         raise unfit(work.file, str(error)) from None
     after = None if empty else replace(now, data=made.text.encode())
@@ -339,7 +344,7 @@ def _back(work: Work, now: Kept | None, memory: Memory) -> _Back:
     return _Back(after=after, told=(told, *made.told, *made.left), exact=False)
 
 
-def _bring(work: Work, now: Kept | None, after: Kept | None) -> list[str]:
+def _bring(work: Work, now: FileState | None, after: FileState | None) -> list[str]:
     """Put it there and tell Docker, which need not run: a file that keeps it from starting is given back too."""
     running = work.place.running
     if running is None or running.forgotten:
@@ -352,5 +357,5 @@ def _bring(work: Work, now: Kept | None, after: Kept | None) -> list[str]:
     return []
 
 
-def _same(one: Kept | None, other: Kept | None) -> bool:
+def _same(one: FileState | None, other: FileState | None) -> bool:
     return (one.data if one is not None else None) == (other.data if other is not None else None)

@@ -23,7 +23,7 @@ _DEADLINE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class FileState:
     """A file as it is."""
 
     data: bytes
@@ -32,13 +32,13 @@ class Kept:
     group: int
 
 
-class Hands(Protocol):
+class Writer(Protocol):
     """Who reads and writes. All raise `LaunchError` where they may not, or cannot."""
 
-    def read(self, path: Path) -> Kept | None:
+    def read(self, path: Path) -> FileState | None:
         """A file; None if it is not there."""
 
-    def write(self, path: Path, file: Kept) -> None:
+    def write(self, path: Path, file: FileState) -> None:
         """Put a file there, over what was there: readers see the old or the new one. Makes its folder."""
 
     def remove(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class Hands(Protocol):
     def signal(self, pid: int) -> None:
         """Send HUP."""
 
-    def within(self, context: Context) -> Hands:
+    def within(self, context: Context) -> Writer:
         """The same as part of a step."""
 
 
@@ -58,29 +58,29 @@ class Own:
     programs: Programs
     context: Context | None = None
 
-    def read(self, path: Path) -> Kept | None:
-        """See `Hands`."""
+    def read(self, path: Path) -> FileState | None:
+        """See `Writer`."""
         with _told(path, "read"):
             return look(path)
 
-    def write(self, path: Path, file: Kept) -> None:
-        """See `Hands`."""
+    def write(self, path: Path, file: FileState) -> None:
+        """See `Writer`."""
         with _told(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path, file.mode, owner=(file.user, file.group)) as opened:
                 opened.write(file.data)
 
     def remove(self, path: Path) -> None:
-        """See `Hands`."""
+        """See `Writer`."""
         with _told(path, "removed"):
             path.unlink(missing_ok=True)
 
     def signal(self, pid: int) -> None:
-        """See `Hands`."""
+        """See `Writer`."""
         self.programs.run(Command(argv=("kill", "-HUP", str(pid)), deadline=_DEADLINE), self.context)
 
     def within(self, context: Context) -> Own:
-        """See `Hands`."""
+        """See `Writer`."""
         return replace(self, context=context)
 
 
@@ -91,18 +91,18 @@ class Sudo:
     programs: Programs
     context: Context | None = None
 
-    def read(self, path: Path) -> Kept | None:
-        """See `Hands`. Without sudo where everybody may read."""
+    def read(self, path: Path) -> FileState | None:
+        """See `Writer`. Without sudo where everybody may read."""
         with contextlib.suppress(PermissionError), _told(path, "read", refused=False):
             return look(path)
         if self._run("test", "-e", str(path), ok=(0, 1)).code:
             return None
         mode, user, group = self._run("stat", "-c", "%a %u %g", "--", str(path)).out.split()
         data = self._run("cat", "--", str(path)).raw
-        return Kept(data=data, mode=int(mode, 8), user=int(user), group=int(group))
+        return FileState(data=data, mode=int(mode, 8), user=int(user), group=int(group))
 
-    def write(self, path: Path, file: Kept) -> None:
-        """See `Hands`. Into the same folder first, then over the old one by its name."""
+    def write(self, path: Path, file: FileState) -> None:
+        """See `Writer`. Into the same folder first, then over the old one by its name."""
         stage = path.with_name(f".{path.name}.openframe-{os.getpid()}")
         owner = ("-m", f"{file.mode:04o}", "-o", str(file.user), "-g", str(file.group))
         self._run("mkdir", "-p", "--", str(path.parent))
@@ -119,15 +119,15 @@ class Sudo:
                 raise
 
     def remove(self, path: Path) -> None:
-        """See `Hands`."""
+        """See `Writer`."""
         self._run("rm", "-f", "--", str(path))
 
     def signal(self, pid: int) -> None:
-        """See `Hands`."""
+        """See `Writer`."""
         self._run("kill", "-HUP", str(pid))
 
     def within(self, context: Context) -> Sudo:
-        """See `Hands`."""
+        """See `Writer`."""
         return replace(self, context=context)
 
     def _run(self, *argv: str, ok: tuple[int, ...] = (0,)) -> Completed:
@@ -135,7 +135,7 @@ class Sudo:
         return self.programs.run(command, self.context, quiet=argv[0] == "cat")
 
 
-def look(path: Path) -> Kept | None:
+def look(path: Path) -> FileState | None:
     """A file as this process sees it; None if it is not there. Raises OSError."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe's other end
@@ -145,7 +145,7 @@ def look(path: Path) -> Kept | None:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no ordinary file")
-        return Kept(data=file.read(), mode=stat.S_IMODE(found.st_mode), user=found.st_uid, group=found.st_gid)
+        return FileState(data=file.read(), mode=stat.S_IMODE(found.st_mode), user=found.st_uid, group=found.st_gid)
 
 
 def ours(path: Path) -> bool:
@@ -182,7 +182,7 @@ class NoRights(LaunchError):
     """The file is root's, and root is out of reach."""
 
 
-def hands(file: Path, programs: Programs) -> Hands:
+def writer_for(file: Path, programs: Programs) -> Writer:
     """Who may change that file. Raises `NoRights`."""
     if ours(file):
         return Own(programs=programs)
@@ -195,14 +195,14 @@ def hands(file: Path, programs: Programs) -> Hands:
     )
 
 
-def reader(programs: Programs) -> Callable[[Path], Kept | None]:
+def reader(programs: Programs) -> Callable[[Path], FileState | None]:
     """Reads what is there; by sudo, if that asks for nothing, where this user may not look. Else it is not there."""
 
     @functools.cache
     def enough() -> bool:
         return rights(programs).enough
 
-    def read(path: Path) -> Kept | None:
+    def read(path: Path) -> FileState | None:
         with contextlib.suppress(OSError):
             return look(path)
         with contextlib.suppress(LaunchError):

@@ -10,10 +10,10 @@ import pytest
 
 from tasks.core.digest import sha256
 from tasks.host.daemon_json import Change
-from tasks.host.tune import Memory, backup_name, dump, load, place
+from tasks.host.tune import ChangeRecord, backup_name, dump_record, load_record, record_path
 
 FILE = Path("/etc/docker/daemon.json")
-FULL = Memory(
+FULL = ChangeRecord(
     written=sha256(b"{}"),
     changes={"max-concurrent-downloads": Change(set=10, there=True, was=4)},
     backup=backup_name(FILE, "20261125T040506Z"),
@@ -22,18 +22,18 @@ FULL = Memory(
 )
 
 
-@pytest.mark.parametrize("memory", [FULL, Memory(written=sha256(b""))])
-def test_what_is_written_is_read(memory: Memory) -> None:
-    assert load(dump(memory), FILE) == memory
+@pytest.mark.parametrize("record", [FULL, ChangeRecord(written=sha256(b""))])
+def test_what_is_written_is_read(record: ChangeRecord) -> None:
+    assert load_record(dump_record(record), FILE) == record
 
 
 def test_it_says_what_it_is() -> None:
-    assert place(FILE) == Path("/etc/docker/daemon.json.openframe")
-    assert b"invoke docker-tune" in dump(FULL)
+    assert record_path(FILE) == Path("/etc/docker/daemon.json.openframe")
+    assert b"invoke docker-tune" in dump_record(FULL)
 
 
 def changed(**changes: Any) -> bytes:
-    return json.dumps({**json.loads(dump(FULL)), **changes}).encode()
+    return json.dumps({**json.loads(dump_record(FULL)), **changes}).encode()
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def changed(**changes: Any) -> bytes:
     ],
 )
 def test_what_is_not_ours_is_not_believed(data: bytes) -> None:
-    assert load(data, FILE) is None
+    assert load_record(data, FILE) is None

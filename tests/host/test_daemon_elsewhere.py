@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.host.daemon import away, elsewhere
-from tasks.host.daemon_json import Wishes
+from tasks.host.daemon_json import Desired
 from tests.checks.given import engine
 
-WISHES = Wishes(downloads=10, uploads=8, mirror="http://127.0.0.1:5051")
+DESIRED = Desired(downloads=10, uploads=8, mirror="http://127.0.0.1:5051")
 
 
 def host(**changes: Any) -> Any:
@@ -32,7 +32,7 @@ def host(**changes: Any) -> Any:
 def test_steps(changes: dict[str, Any], told: str, mirror: bool) -> None:
     found = host(**changes)
     assert away(found)
-    error = elsewhere(found, WISHES)
+    error = elsewhere(found, DESIRED)
     text = str(error)
     assert told in text
     assert "nothing was changed" in error.what
@@ -42,7 +42,7 @@ def test_steps(changes: dict[str, Any], told: str, mirror: bool) -> None:
 
 
 def test_nothing_is_told_of_what_is_not_wished_for() -> None:
-    assert "registry-mirrors" not in elsewhere(host(name="colima"), Wishes(downloads=10)).fix
+    assert "registry-mirrors" not in elsewhere(host(name="colima"), Desired(downloads=10)).fix
 
 
 def test_an_engine_on_this_machine_is_not_away() -> None:

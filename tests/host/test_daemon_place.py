@@ -11,7 +11,7 @@ import pytest
 
 from tasks.facts.engine import Engine
 from tasks.host.daemon import Place, known, locate
-from tasks.host.writer import Kept
+from tasks.host.writer import FileState
 from tests.checks.given import engine
 from tests.tune.dockerd import process, running
 
@@ -24,11 +24,11 @@ HOME = {"HOME": "/home/me", "XDG_RUNTIME_DIR": "/run/user/1000"}
 def files(content: Mapping[str, str]) -> Any:
     """Reads these, and what a test has put below /proc."""
 
-    def read(path: Path) -> Kept | None:
+    def read(path: Path) -> FileState | None:
         if path.exists() and str(path) not in content and "proc" in path.parts[1:] and path.parts[1] != "proc":
-            return Kept(data=path.read_bytes(), mode=0o444, user=0, group=0)
+            return FileState(data=path.read_bytes(), mode=0o444, user=0, group=0)
         text = content.get(str(path))
-        return None if text is None else Kept(data=text.encode(), mode=0o644, user=0, group=0)
+        return None if text is None else FileState(data=text.encode(), mode=0o644, user=0, group=0)
 
     return read
 

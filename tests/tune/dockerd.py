@@ -16,7 +16,7 @@ from typing import Any
 
 from tasks.host.daemon import Place, Running
 from tasks.host.tune import Work
-from tasks.host.writer import Kept, Own
+from tasks.host.writer import FileState, Own
 from tests.programs import Answer, Asked, FakePrograms
 
 PID = 4711
@@ -120,11 +120,11 @@ def running(argv: Sequence[str] = ("dockerd",)) -> Running:
 def work(engine: Dockerd, programs: FakePrograms | None = None, **changes: Any) -> Work:
     programs = programs or engine.programs
     place = Place(file=engine.file, running=running(engine.argv))
-    return Work(**{"programs": programs, "hands": Own(programs=programs), "place": place, **changes})
+    return Work(**{"programs": programs, "writer": Own(programs=programs), "place": place, **changes})
 
 
-def kept(path: Path) -> Kept:
-    return Kept(data=path.read_bytes(), mode=0o644, user=os.geteuid(), group=os.getegid())
+def kept(path: Path) -> FileState:
+    return FileState(data=path.read_bytes(), mode=0o644, user=os.geteuid(), group=os.getegid())
 
 
 def process(proc: Path, pid: int, argv: Sequence[str], name: str = "dockerd", inside: str = "") -> None:
