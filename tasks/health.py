@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
 from tasks.run.task import task
 from tasks.settings.step_names import API_READY, START_CLUSTER, SYSTEM_READY
@@ -57,7 +57,7 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
     healthy = well(facts, everything=everything)
     deadline = facts.settings.timeouts.health
     used = components.step(facts, before, everything=everything)
-    system = _system(facts, everything)
+    system = partial(_system, facts, everything)
     found = [
         Step(
             name=name,
@@ -72,8 +72,8 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
             work=AwaitCluster(milestone=milestone) if milestone is not None else None,
         )
         for name, action, why, expected, milestone in (
-            (NODES, _nodes(facts), "all that are configured", 8.0, Milestone.NODES),
-            (ENDPOINTS, _endpoints(facts), "/readyz and what this server offers", 1.0, None),
+            (NODES, partial(_nodes, facts), "all that are configured", 8.0, Milestone.NODES),
+            (ENDPOINTS, partial(_endpoints, facts), "/readyz and what this server offers", 1.0, None),
             (SYSTEM_READY, system, "CoreDNS and what else runs in kube-system", 12.0, Milestone.SYSTEM),
         )
     ]
@@ -106,7 +106,7 @@ def reporting(facts: Facts) -> Step:
     return Step(
         name=REPORT,
         task=TASK,
-        action=_reporting(facts),
+        action=partial(_reporting, facts),
         needs=(START_CLUSTER, API_READY),
         wait=True,
         deadline=facts.settings.timeouts.health,
@@ -115,31 +115,27 @@ def reporting(facts: Facts) -> Step:
     )
 
 
-def _reporting(facts: Facts) -> Action:
+def _reporting(facts: Facts, context: Context) -> Report | None:
     """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
     from tasks.clients import docker
+    from tasks.kube.wait import poll
 
-    def act(context: Context) -> Report | None:
-        from tasks.kube.wait import poll
+    ids = [node.id for node in facts.cluster.of("server", "agent")]
+    found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
+    since = {each["Name"].lstrip("/"): str(each["State"].get("StartedAt", "")) for each in found}
+    silent: list[str] = []
 
-        ids = [node.id for node in facts.cluster.of("server", "agent")]
-        found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
-        since = {each["Name"].lstrip("/"): str(each["State"].get("StartedAt", "")) for each in found}
-        silent: list[str] = []
+    def look() -> bool | None:
+        renewed = {
+            item["metadata"]["name"]: str((item.get("spec") or {}).get("renewTime", ""))
+            for item in facts.api().get(_LEASES)["items"]
+        }
+        silent[:] = [name for name, start in since.items() if not _later(renewed.get(name, ""), start)]
+        context.say(f"{len(since) - len(silent)} of {len(since)} nodes")
+        return None if silent else True
 
-        def look() -> bool | None:
-            renewed = {
-                item["metadata"]["name"]: str((item.get("spec") or {}).get("renewTime", ""))
-                for item in facts.api().get(_LEASES)["items"]
-            }
-            silent[:] = [name for name, start in since.items() if not _later(renewed.get(name, ""), start)]
-            context.say(f"{len(since) - len(silent)} of {len(since)} nodes")
-            return None if silent else True
-
-        poll(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
-        return Report(why=f"{len(since)} nodes")
-
-    return act
+    poll(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
+    return Report(why=f"{len(since)} nodes")
 
 
 def _later(time: str, start: str) -> bool:
@@ -147,45 +143,38 @@ def _later(time: str, start: str) -> bool:
     return time[:19] > start[:19]
 
 
-def _nodes(facts: Facts) -> Action:
+def _nodes(facts: Facts, context: Context) -> Report | None:
     from tasks.kube.readiness import node_ready
+    from tasks.kube.wait import watch
 
-    def act(context: Context) -> Report | None:
-        from tasks.kube.wait import watch
+    wanted = expected_nodes(facts)
+    seen: list[str] = []
 
-        wanted = expected_nodes(facts)
-        seen: list[str] = []
+    def look(api: Api) -> list[str] | None:
+        items = api.get("/api/v1/nodes")["items"]
+        ready = [item["metadata"]["name"] for item in items if node_ready(item)]
+        seen[:] = [item["metadata"]["name"] for item in items if not node_ready(item)]
+        context.say(f"{len(ready)} of {wanted or len(items)} nodes")
+        return ready if ready and len(ready) >= (wanted or len(items)) else None
 
-        def look(api: Api) -> list[str] | None:
-            items = api.get("/api/v1/nodes")["items"]
-            ready = [item["metadata"]["name"] for item in items if node_ready(item)]
-            seen[:] = [item["metadata"]["name"] for item in items if not node_ready(item)]
-            context.say(f"{len(ready)} of {wanted or len(items)} nodes")
-            return ready if ready and len(ready) >= (wanted or len(items)) else None
-
-        telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
-        ready = watch(facts.watched(), look, context, telling=telling)
-        return Report(why=f"{len(ready)} nodes")
-
-    return act
+    telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
+    ready = watch(facts.watched(), look, context, telling=telling)
+    return Report(why=f"{len(ready)} nodes")
 
 
-def _endpoints(facts: Facts) -> Action:
-    def act(context: Context) -> Report | None:
-        from tasks.kube.client import endpoints
-        from tasks.kube.wait import poll
+def _endpoints(facts: Facts, context: Context) -> Report | None:
+    from tasks.kube.client import endpoints
+    from tasks.kube.wait import poll
 
-        bad: list[str] = []
+    bad: list[str] = []
 
-        def look() -> list[str] | None:
-            found = endpoints(facts.api())
-            bad[:] = [f"{each.name}: {each.detail}" for each in found if each.state == "failing"]
-            return [each.name for each in found if each.state == "ok"] if not bad else None
+    def look() -> list[str] | None:
+        found = endpoints(facts.api())
+        bad[:] = [f"{each.name}: {each.detail}" for each in found if each.state == "failing"]
+        return [each.name for each in found if each.state == "ok"] if not bad else None
 
-        good = poll(look, context, pause=0.2, cap=1.0, telling=lambda: "; ".join(bad))
-        return Report(why=f"{len(good)} answer")
-
-    return act
+    good = poll(look, context, pause=0.2, cap=1.0, telling=lambda: "; ".join(bad))
+    return Report(why=f"{len(good)} answer")
 
 
 def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = lambda _name: True) -> tuple[Key, ...]:
@@ -202,16 +191,12 @@ def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = la
     return tuple(dict.fromkeys([*dns, *there]))
 
 
-def _system(facts: Facts, everything: bool) -> Action:
+def _system(facts: Facts, everything: bool, context: Context) -> Report | None:
+    from tasks.facts.registries import explain_pull
     from tasks.kube.wait import wait_ready
     from tasks.run import components
 
-    def act(context: Context) -> Report | None:
-        from tasks.facts.registries import explain_pull
-
-        off, waits = components.off(facts), components.waited_for(facts, everything=everything)
-        keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
-        told = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
-        return Report(why=f"{len(told)} workloads")
-
-    return act
+    off, waits = components.off(facts), components.waited_for(facts, everything=everything)
+    keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
+    told = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
+    return Report(why=f"{len(told)} workloads")

@@ -309,7 +309,7 @@ def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
     return Step(
         name=ready_name(release),
         task=TASK,
-        action=_waiting(facts, release),
+        action=functools.partial(_wait_ready, facts, release),
         needs=(install_name(release),),
         wait=True,
         deadline=release.timeout,
@@ -329,21 +329,17 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
     return (f"release {_key(release)}: objects that cannot be read in its manifest are not checked: {fault}",)
 
 
-def _waiting(facts: Facts, release: Release) -> Action:
+def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | None:
+    from tasks.facts.registries import explain_pull
     from tasks.kube.wait import wait_ready
 
-    def act(context: Context) -> Report | None:
-        from tasks.facts.registries import explain_pull
-
-        refs, fault = _workloads(facts, release)
-        told = wait_ready(
-            facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain_pull, facts)
-        )
-        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-        why = ", ".join(told[:3]) + more if told else "it has no workloads"
-        return Report(why=why, notes=_notes(release, fault))
-
-    return act
+    refs, fault = _workloads(facts, release)
+    told = wait_ready(
+        facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain_pull, facts)
+    )
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    why = ", ".join(told[:3]) + more if told else "it has no workloads"
+    return Report(why=why, notes=_notes(release, fault))
 
 
 def _workloads(facts: Facts, release: Release) -> tuple[tuple[Key, ...], str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks import namespaces
-from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.step import Context, Step
 from tasks.run.task import task
 from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY, done_name, install_name, ready_name
 
@@ -103,7 +104,7 @@ def steps(facts: Facts) -> list[Step]:
             Step(
                 name=OWN_READY,
                 task=TASK,
-                action=_served(facts, crds),
+                action=partial(_wait_served, facts, crds),
                 needs=(OWN_CRDS,),
                 wait=True,
                 deadline=facts.settings.timeouts.command,
@@ -132,22 +133,17 @@ def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: 
     return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM_READY), wait=True)
 
 
-def _served(facts: Facts, crds: list[dict[str, Any]]) -> Action:
+def _wait_served(facts: Facts, crds: list[dict[str, Any]], context: Context) -> None:
     from tasks.kube.objects import Key
+    from tasks.kube.wait import wait_ready
 
-    def act(context: Context) -> Report | None:
-        from tasks.kube.wait import wait_ready
-
-        refs = [
-            Key(
-                kind="CustomResourceDefinition",
-                api_version="apiextensions.k8s.io/v1",
-                namespace=None,
-                name=crd["metadata"]["name"],
-            )
-            for crd in crds
-        ]
-        wait_ready(facts.watched(), refs, context)
-        return None
-
-    return act
+    refs = [
+        Key(
+            kind="CustomResourceDefinition",
+            api_version="apiextensions.k8s.io/v1",
+            namespace=None,
+            name=crd["metadata"]["name"],
+        )
+        for crd in crds
+    ]
+    wait_ready(facts.watched(), refs, context)

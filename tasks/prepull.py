@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Action, Context, Report, Retry, Step
+from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import PullImage
 from tasks.run.task import task
 from tasks.settings.step_names import DOWNLOAD, pull_name
@@ -65,7 +66,7 @@ def steps(
                 task=TASK,
                 kind=DOWNLOAD,
                 wait=True,  # the engine works, and mostly for the line; the bound of downloads holds
-                action=_pull(facts, image, through[image][0] if image in through else None),
+                action=partial(_pull, facts, image, through[image][0] if image in through else None),
                 needs=(through[image][1],) if image in through and skip is None else (),
                 skip=skip,
                 deadline=facts.settings.timeouts.pull,
@@ -85,28 +86,25 @@ def _work(facts: Facts, image: str, brought: int = 0) -> PullImage:
     return PullImage(image=image, node=image == facts.shape.image, bytes=brought)
 
 
-def _pull(facts: Facts, image: str, cache: str | None) -> Action:
+def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Report | None:
     """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
     from tasks.core.units import megabytes
     from tasks.process.command import CommandFailed
 
-    def act(context: Context) -> Report | None:
-        try:
-            brought = _through(facts, image, cache, context) if cache is not None else None
-            if brought is None:
-                _pull_as(facts, image, context)
-        except CommandFailed as error:
-            if image in facts.foreign:
-                error.amend(why="; ".join(part for part in (error.why, _has_other(facts, image)) if part))
-            raise
-        other = _other_platform(facts, image, context)
-        if other and image not in only_listed(facts):
-            raise _unfit(facts, image, other)
-        told = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
-        why = f"{told}; it exists for {other} alone" if other else told
-        return Report(why=why, exit_code=0, work=_work(facts, image, brought or 0))
-
-    return act
+    try:
+        brought = _through(facts, image, cache, context) if cache is not None else None
+        if brought is None:
+            _pull_as(facts, image, context)
+    except CommandFailed as error:
+        if image in facts.foreign:
+            error.amend(why="; ".join(part for part in (error.why, _has_other(facts, image)) if part))
+        raise
+    other = _other_platform(facts, image, context)
+    if other and image not in only_listed(facts):
+        raise _unfit(facts, image, other)
+    told = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
+    why = f"{told}; it exists for {other} alone" if other else told
+    return Report(why=why, exit_code=0, work=_work(facts, image, brought or 0))
 
 
 def _other_platform(facts: Facts, image: str, context: Context) -> str:

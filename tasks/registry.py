@@ -6,11 +6,12 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks import docker_tune, prepull
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.step import Context, Report, Step
 from tasks.run.task import task
 from tasks.settings.step_names import pull_name
 
@@ -79,7 +80,7 @@ def purge_steps(session: Session, facts: Facts) -> list[Step]:
         Step(
             name="registry: remove",
             task=TASK,
-            action=_removing(facts, alone=alone),
+            action=partial(_remove, facts, alone=alone),
             needs=tuple(step.name for step in before),
             skip=None if found or volumes else "there are none",
             why=", ".join(sorted({*found, *volumes})),
@@ -100,7 +101,7 @@ def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -
         )
 
 
-def _removing(facts: Facts, *, alone: bool) -> Action:
+def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
     """Look again at the moment of removal: launches of other users may have begun since, and no file lock is theirs."""
     from tasks.clients import docker
     from tasks.core.lock import held
@@ -110,26 +111,23 @@ def _removing(facts: Facts, *, alone: bool) -> Action:
     from tasks.k3d.lease import Leases
     from tasks.k3d.registry_container import lock
 
-    def act(context: Context) -> Report | None:
-        programs = facts.programs
-        mine = owner_of(facts.shape.owner)
-        who = "invoke registry --purge" if alone else "invoke down --purge"
-        clusters = facts.paths.state.parent
-        with (
-            contextlib.nullcontext() if alone else held(lock(clusters), TASK, _PATIENCE),
-            Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),
-        ):
-            found = {name: each for name, each in registries_of(programs).items() if each.ours}
-            nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={facts.name}"), context).out
-            _refuse_attached(found, facts.name, stays=alone and bool(nodes.strip()))
-            if found:
-                run_command(programs, docker.remove(sorted(found)), context)
-            volumes = programs.run(docker.volumes(docker.CACHE_LABEL), context).out.split()
-            if volumes:
-                run_command(programs, docker.remove_volumes(volumes), context)
-        return Report(why=", ".join(sorted({*found, *volumes})), exit_code=0)
-
-    return act
+    programs = facts.programs
+    mine = owner_of(facts.shape.owner)
+    who = "invoke registry --purge" if alone else "invoke down --purge"
+    clusters = facts.paths.state.parent
+    with (
+        contextlib.nullcontext() if alone else held(lock(clusters), TASK, _PATIENCE),
+        Leases(programs).removal(f"{who} by {mine.name}" if mine is not None else who, context),
+    ):
+        found = {name: each for name, each in registries_of(programs).items() if each.ours}
+        nodes = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={facts.name}"), context).out
+        _refuse_attached(found, facts.name, stays=alone and bool(nodes.strip()))
+        if found:
+            run_command(programs, docker.remove(sorted(found)), context)
+        volumes = programs.run(docker.volumes(docker.CACHE_LABEL), context).out.split()
+        if volumes:
+            run_command(programs, docker.remove_volumes(volumes), context)
+    return Report(why=", ".join(sorted({*found, *volumes})), exit_code=0)
 
 
 def _show(facts: Facts) -> int:

@@ -18,7 +18,7 @@ from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, creating, fetch_kubeconfig, first_answer, wait_api_ready
-from tasks.k3d.watch import watching
+from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
 from tasks.settings.derived import balanced, docker_memory
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
@@ -43,7 +43,7 @@ def watch_step(facts: Facts, until: tuple[str, ...], needs: tuple[str, ...]) -> 
     return Step(
         name=WATCH,
         task=TASK,
-        action=watching(facts),
+        action=partial(watch_nodes, facts),
         needs=needs,
         until=until,
         wait=True,

@@ -18,7 +18,7 @@ from typing import Any
 
 from tasks.clients import docker
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Action, Cancel, Context, Report, Stopped
+from tasks.engine.step import Cancel, Context, Report, Stopped
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed, Programs
 
@@ -214,33 +214,29 @@ def engine_gone() -> LaunchError:
     )
 
 
-def watching(facts: Facts) -> Action:
+def watch_nodes(facts: Facts, context: Context) -> Report | None:
     """Watch until the launch is over; raises what a node died of."""
-
-    def act(context: Context) -> Report | None:
-        watch = Watch(
-            programs=facts.programs,
-            cluster=facts.name,
-            deliberate=lambda: facts.outputs.removing,
-            outer=context,
-            ended=facts.outputs.ended,
-        )
-        release = context.cancelled.call(watch.stop.set)
-        watch.begin()
-        try:
-            facts.programs.run(docker.events(facts.name), watch.context(), listen=watch.event, quiet=True)
-            if not watch.stop.is_set():
-                raise engine_gone()
-        except CommandFailed as error:
-            if not watch.stop.is_set():
-                raise engine_gone() from error
-        except Stopped:
-            pass
-        finally:
-            release()
-            watch.leave()
-        if watch.verdict is not None:
-            raise watch.verdict
-        return Report(why="no node died")
-
-    return act
+    watch = Watch(
+        programs=facts.programs,
+        cluster=facts.name,
+        deliberate=lambda: facts.outputs.removing,
+        outer=context,
+        ended=facts.outputs.ended,
+    )
+    release = context.cancelled.call(watch.stop.set)
+    watch.begin()
+    try:
+        facts.programs.run(docker.events(facts.name), watch.context(), listen=watch.event, quiet=True)
+        if not watch.stop.is_set():
+            raise engine_gone()
+    except CommandFailed as error:
+        if not watch.stop.is_set():
+            raise engine_gone() from error
+    except Stopped:
+        pass
+    finally:
+        release()
+        watch.leave()
+    if watch.verdict is not None:
+        raise watch.verdict
+    return Report(why="no node died")

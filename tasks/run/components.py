@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live, system_items
 from tasks.facts.registries import explain_pull
@@ -70,7 +70,7 @@ def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> S
     return Step(
         name=IN_USE,
         task=TASK,
-        action=_waiting(facts),
+        action=partial(_waiting, facts),
         needs=(API_READY, *(each.name for each in before)),
         wait=True,
         deadline=facts.settings.timeouts.health,
@@ -101,25 +101,22 @@ def _namespaces(facts: Facts) -> frozenset[str]:
     return frozenset({*facts.settings.namespaces, *(each.namespace for each in facts.releases)})
 
 
-def _waiting(facts: Facts) -> Action:
-    def act(context: Context) -> Report | None:
-        from tasks.kube.wait import wait_ready
+def _waiting(facts: Facts, context: Context) -> Report | None:
+    from tasks.kube.wait import wait_ready
 
-        use = in_use(facts.api(), _namespaces(facts))
-        needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
-        done, absent = [], set[str]()
-        if needed:
-            keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
-            done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
-        notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
-        if METRICS not in absent:
-            notes += _autoscaled(facts, use, context)
-        notes += _answering(facts, use, context)
-        late = _late(facts.api(), waited_for(facts))
-        why = ", ".join(f"{name} for {why}" for name, why in needed.items()) or "none is used"
-        return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=(*notes, *_note(late)))
-
-    return act
+    use = in_use(facts.api(), _namespaces(facts))
+    needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
+    done, absent = [], set[str]()
+    if needed:
+        keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
+        done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
+    notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
+    if METRICS not in absent:
+        notes += _autoscaled(facts, use, context)
+    notes += _answering(facts, use, context)
+    late = _late(facts.api(), waited_for(facts))
+    why = ", ".join(f"{name} for {why}" for name, why in needed.items()) or "none is used"
+    return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=(*notes, *_note(late)))
 
 
 def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:

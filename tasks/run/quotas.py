@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.units import quantity
-from tasks.engine.step import Action, Context, Report, Step
+from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def counted_step(
     return Step(
         name=name,
         task="manifests",
-        action=_counting(facts, quotas),
+        action=partial(_counting, facts, quotas),
         needs=needs,
         wait=True,
         deadline=facts.settings.timeouts.command,
@@ -48,27 +49,24 @@ def _place(obj: Mapping[str, Any]) -> Place:
     return obj["metadata"].get("namespace") or "default", obj["metadata"]["name"]
 
 
-def _counting(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> Action:
-    def act(context: Context) -> Report | None:
-        from tasks.kube.wait import watch
+def _counting(facts: Facts, quotas: Sequence[Mapping[str, Any]], context: Context) -> Report | None:
+    from tasks.kube.wait import watch
 
-        left = {_place(each) for each in quotas}
-        wanted = frozenset(left)
-        written = _written(facts, quotas)
+    left = {_place(each) for each in quotas}
+    wanted = frozenset(left)
+    written = _written(facts, quotas)
 
-        def counted(api: Api) -> bool | None:
-            left.clear()
-            left.update(wanted - {_place(item) for item in api.get(_LIST)["items"] if _is_counted(item)})
-            context.say(f"{len(wanted) - len(left)} of {len(wanted)} quotas")
-            return None if left else True
+    def counted(api: Api) -> bool | None:
+        left.clear()
+        left.update(wanted - {_place(item) for item in api.get(_LIST)["items"] if _is_counted(item)})
+        context.say(f"{len(wanted) - len(left)} of {len(wanted)} quotas")
+        return None if left else True
 
-        def telling() -> str:
-            return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
+    def telling() -> str:
+        return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
 
-        watch(facts.watched(), counted, context, telling=telling)
-        return Report(why=f"{len(written)} of {len(wanted)} are of namespaces without pods" if written else "")
-
-    return act
+    watch(facts.watched(), counted, context, telling=telling)
+    return Report(why=f"{len(written)} of {len(wanted)} are of namespaces without pods" if written else "")
 
 
 def _is_counted(quota: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Report, Stopped
 from tasks.facts.facts import Facts
-from tasks.k3d.watch import watching
+from tasks.k3d.watch import watch_nodes
 from tests.given import context
 from tests.programs import Answer, Asked, FakePrograms
 
@@ -114,7 +114,7 @@ class Watched:
 
     def _act(self) -> None:
         try:
-            self.report = watching(self.given)(context("cluster: watch the nodes", cancelled=self.cancelled))
+            self.report = watch_nodes(self.given, context("cluster: watch the nodes", cancelled=self.cancelled))
         except BaseException as error:  # noqa: BLE001 - it is looked at by the test
             self.error = error
 

@@ -13,7 +13,7 @@ import pytest
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Report
 from tasks.k3d import watch as module
-from tasks.k3d.watch import watching
+from tasks.k3d.watch import watch_nodes
 from tests.cluster.watched import AGENT, MAY_PASS, SERVER, UNKNOWN_FLAG, Engine, Watched, die, event, until
 from tests.given import context, facts
 from tests.programs import Answer, Asked, FakePrograms
@@ -299,4 +299,4 @@ def test_one_look_that_finds_nothing_may_have_met_a_restart(watched: Watched, en
 def test_the_engine_ends(tmp_path: Path, answer: Answer) -> None:
     given = facts(tmp_path, FakePrograms(answers={"docker events": answer}))
     with pytest.raises(LaunchError, match="the Docker engine has stopped, or was restarted"):
-        watching(given)(context())
+        watch_nodes(given, context())
