@@ -25,7 +25,7 @@ class Refused(ApiError):
         what = f"the API has not taken {name}: {said}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
         self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
-        """As kubectl would tell it: what is known of causes is known in its words."""
+        """As kubectl prints it: known causes are recognised in its words."""
 
 
 def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:

@@ -63,7 +63,7 @@ def explained(error: _E, words: str) -> _E:
 
 
 class Api(Protocol):
-    """What plans and waits ask of a cluster."""
+    """Reads of a cluster's API."""
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
@@ -82,7 +82,7 @@ class Sender(Api, Protocol):
 
 @runtime_checkable
 class Direct(Api, Protocol):
-    """An API that can be written to, and that tells of changes, without a process."""
+    """An API that applies objects and watches for changes without a process."""
 
     def patch(self, path: str, body: str) -> tuple[int, str]:
         """Server-side apply of one object to its path, query included; status and text. Raises as `raw` does."""
@@ -161,7 +161,7 @@ def _named(document: Mapping[str, Any], rows: str, kind: str, name: str | None) 
     return part
 
 
-_SAID = re.compile(r"^(?:error: |Unable to connect to the server: |The connection to the server ).*", re.MULTILINE)
+_ERROR = re.compile(r"^(?:error: |Unable to connect to the server: |The connection to the server ).*", re.MULTILINE)
 """The line with kubectl's error; advice, and an address to read on, may follow it (kubectl: `util.CheckErr`)."""
 
 
@@ -177,7 +177,7 @@ class KubectlApi:
         return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
-        """Status and text; kubectl tells the status only by words."""
+        """Status and text; kubectl reports the status only in words."""
         return self._answer(kubectl.raw(self._kubeconfig, path, deadline=READ + 3))
 
     def send(self, method: str, path: str, body: str) -> tuple[int, str]:
@@ -190,13 +190,13 @@ class KubectlApi:
         except DeadlinePassed as error:
             raise NoAnswer(0, f"the API does not answer: {error.what}") from error
         except CommandFailed as error:
-            told = error.done.err
-            code = _status(told)
+            stderr = error.done.err
+            code = _status(stderr)
             if code is not None:
-                return code, told
-            said = _SAID.search(told)
-            last = said[0] if said else error.tail()[-1] if error.tail() else error.what
-            raise explained(ApiError(0, f"the API does not answer: {last}"), told) from error
+                return code, stderr
+            found = _ERROR.search(stderr)
+            last = found[0] if found else error.tail()[-1] if error.tail() else error.what
+            raise explained(ApiError(0, f"the API does not answer: {last}"), stderr) from error
 
 
 _REASONS = {
@@ -218,13 +218,13 @@ _REASONS = {
 """Words of the API for a status (apimachinery: `StatusReason`)."""
 
 
-def _status(told: str) -> int | None:
-    """The status that kubectl tells of on stderr; None if it is not about an answer."""
-    if "You must be logged in to the server" in told:
+def _status(stderr: str) -> int | None:
+    """The HTTP status that kubectl's stderr stands for; None if the API did not answer."""
+    if "You must be logged in to the server" in stderr:
         return 401
-    if re.search(r'^The \S+ ".*" is invalid', told, re.MULTILINE):
+    if re.search(r'^The \S+ ".*" is invalid', stderr, re.MULTILINE):
         return 422
-    reason = re.search(r"^Error from server \((\w+)\)", told, re.MULTILINE)
+    reason = re.search(r"^Error from server \((\w+)\)", stderr, re.MULTILINE)
     return _REASONS.get(reason[1]) if reason else None
 
 
@@ -246,7 +246,7 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
 
 
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether something speaks TLS there; who it is, is not asked."""
+    """Whether a TLS handshake succeeds there, whoever answers."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: reading them costs 15 ms
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     try:
@@ -272,7 +272,7 @@ def ready(api: Api) -> bool:
     return code in (200, 403)  # who may not read /readyz is answered all the same
 
 
-class Patient:
+class RetryingApi:
     """The same API, whose reads are repeated while it is busy: for facts, which are gathered by single reads."""
 
     def __init__(self, api: Api, limit: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -89,8 +89,8 @@ def in_use(api: Api, namespaces: Collection[str]) -> Use:
 def scales(autoscaler: Item) -> tuple[bool, str]:
     """Whether an autoscaler has what it scales by, or never will by waiting; and what it says.
 
-    The controller looks every 15 s (Kubernetes: horizontal-pod-autoscaler-sync-period). A target that asks for no
-    processor time, or is scaled to zero, is told by another reason and is not waited for.
+    The controller looks every 15 s (Kubernetes: horizontal-pod-autoscaler-sync-period). A target that requests no
+    processor time, or is scaled to zero, has another reason and is not waited for.
     """
     rows: Iterable[Item] = (autoscaler.get("status") or {}).get("conditions") or ()
     row = next((row for row in rows if row.get("type") == "ScalingActive"), None)

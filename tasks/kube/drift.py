@@ -32,7 +32,7 @@ _NOTES = 6
 _METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 """What of metadata is configured."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
-"""Of keys by which list items are told apart, the one that people leave out (Kubernetes: ports)."""
+"""Of keys by which list items are told apart, the one that manifests leave out (Kubernetes: ports)."""
 _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps/v1", "DaemonSet"): ("spec.selector",),
     ("apps/v1", "Deployment"): ("spec.selector",),
@@ -43,8 +43,8 @@ _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("storage.k8s.io/v1", "StorageClass"): ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),
     ("v1", "Secret"): ("type",),
 }
-"""By (apiVersion, kind): fields of which the API server refuses every change, whoever asks (Kubernetes: validation of
-updates). Others have such fields too; of those, the server's own message tells."""
+"""By (apiVersion, kind): fields of which the API server refuses every change (Kubernetes: validation of updates).
+Others have such fields too; for those the server's own message is shown."""
 _EXTENDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): ("namespaceSelector",),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): ("namespaceSelector",),
@@ -132,7 +132,7 @@ def _metadata(desired: Item) -> dict[str, Any]:
 
 
 def _managed(live: Item, own: str | None = None) -> dict[str, Any] | None:
-    """The fields that somebody has set, as one tree of `FieldsV1`; None where the object does not say.
+    """All fields that are managed, as one tree of `FieldsV1`; None where the object has no managedFields.
 
     `own`: only those that this project has set in that version of the API.
     """
@@ -154,12 +154,12 @@ class _Comparison:
     """Of desired fields with live ones.
 
     Each method takes what is desired and live at a path, `held`: the fields there that need no comparison, and
-    `schema`: the fields there that anybody has set, which tells what the key of a list's items is, and what is
-    replaced as a whole. Both are trees of `FieldsV1`, of which a leaf is {}; None where nothing is known.
+    `schema`: all managed fields there, which show what the key of a list's items is, and what is replaced as a whole.
+    Both are trees of `FieldsV1`, of which a leaf is {}; None where nothing is known.
 
-    `strict`: the desired value was applied before as it is, so any other one is somebody's. Else a quantity may be
-    spelled otherwise, and within what is replaced as a whole there may be what the server fills in; so it may within
-    `extended` in any case.
+    `strict`: the desired value was applied before as it is, so any other one was set by another manager. Else a
+    quantity may be spelled otherwise, and within what is replaced as a whole there may be what the server fills in; so
+    it may within `extended` in any case.
     """
 
     def __init__(self, *, strict: bool, extended: Collection[str] = ()) -> None:
@@ -275,8 +275,8 @@ def _secret(desired: Item, live: Item) -> list[str]:
     owned = _owned(live)
     gone = {name for name in theirs if name not in ours and (owned is None or name in owned)}
     other_type = (desired.get("type") or "Opaque") != (live.get("type") or "Opaque")
-    said = desired.get("immutable")
-    immutable = ["immutable"] if said is not None and bool(said) != bool(live.get("immutable")) else []
+    value = desired.get("immutable")
+    immutable = ["immutable"] if value is not None and bool(value) != bool(live.get("immutable")) else []
     metadata = differences({"metadata": _metadata(desired)}, live)
     return ["type"] * other_type + metadata + immutable + [f"data.{name}" for name in sorted(changed | gone)]
 

@@ -1,7 +1,7 @@
-"""The Kubernetes API without a process: asked, written to and watched by HTTPS with the admin's certificate.
+"""The Kubernetes API by HTTPS with a client certificate: reads, writes and watches without a process.
 
 A kubectl costs 0.05 to 0.1 s of a processor even where it does nothing, and one that applies takes more than a second
-while the cluster's start needs all of them (measured); a launch asks hundreds of times.
+while the cluster's start needs all of them (measured); a launch sends hundreds of requests.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _UNABLE = "Unable to connect to the server"
 """How kubectl begins what it says of a connection."""
 _QUIET = 330.0
 """Seconds of silence after which a watch is given up: the server ends one after 300 s at the latest, as it is asked."""
-_KEPT = 8
-"""Connections that are kept while nobody uses them."""
+_IDLE = 8
+"""Idle connections that are kept open."""
 
 
 class CertApi:
-    """Speaks with a client certificate, by connections that are kept; never by a proxy. Thread-safe.
+    """The API by persistent connections with a client certificate, never by a proxy. Thread-safe.
 
     Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
     """
@@ -65,8 +65,8 @@ class CertApi:
         self._prefix = address.path.rstrip("/")
         self._read, self._write = read, write
         self._tls = _trust(access)
-        self._kept: deque[http.client.HTTPSConnection] = deque()
-        weakref.finalize(self, _close, self._kept)
+        self._idle: deque[http.client.HTTPSConnection] = deque()
+        weakref.finalize(self, _close, self._idle)
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
@@ -80,7 +80,7 @@ class CertApi:
     def patch(self, path: str, body: str) -> tuple[int, str]:
         """Server-side apply of one object. Raises `NoAnswer` where the server may still be at it: it is sent once.
 
-        Only a kept connection that has died is no sign of that: doing it twice is as good as once then.
+        It is sent again where an idle connection has died: an apply done twice is as good as once.
         """
         return self._send("PATCH", path, body.encode(), {"Content-Type": "application/apply-patch+yaml"})
 
@@ -93,59 +93,78 @@ class CertApi:
         connection = self._new()
         try:
             connection.connect()
-            held = connection.sock
-            held.settimeout(_QUIET)
-            response = _begin(connection, "GET", self._prefix + path, None, {})
+            raw = connection.sock
+            raw.settimeout(_QUIET)
+            response = _request(connection, "GET", self._prefix + path, None, {})
             text = "" if response.status == 200 else response.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._silent(error) from error
+            raise self._no_connection(error) from error
         if response.status != 200:
             connection.close()
             content(path, response.status, text)
-        return Lines(connection, response, held)
+        return Lines(connection, response, raw)
 
     def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """Status and text. A kept connection that has died meanwhile is made again, once."""
-        given = (method, self._prefix + path, body, headers or {})
+        """Status and text. Where an idle connection has died meanwhile, the request is sent once more by a new one."""
+        request = (method, self._prefix + path, body, headers or {})
         seconds = self._read if method == "GET" else self._write
         if path.startswith(_HEALTH):
             seconds = min(seconds, _CONNECT)
-        kept = self._idle()
-        if kept is not None:
+        idle = self._take_idle()
+        if idle is not None:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                return self._answer(kept, seconds, *given)
+                return self._exchange(idle, seconds, *request)
         connection = self._new()
         try:
             connection.connect()
-            return self._answer(connection, seconds, *given)
+            return self._exchange(connection, seconds, *request)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._silent(error) from error
+            raise self._no_connection(error) from error
 
-    def _answer(
-        self, connection: http.client.HTTPSConnection, seconds: float, method: str, path: str, *more: Any
+    def _exchange(
+        self,
+        connection: http.client.HTTPSConnection,
+        seconds: float,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
     ) -> tuple[int, str]:
-        """Raises `NoAnswer` where it does not come in time, `Busy`, and what `_ask` does."""
-        connection.sock.settimeout(seconds)
+        """Status and text. Raises `NoAnswer` where it does not come in time, `Busy`, and what the connection raises."""
         try:
-            return self._ask(connection, method, path, *more)
-        except TimeoutError as error:
-            what = f"the API at {self._host}:{self._port} has not answered within {seconds:g} s"
-            raise NoAnswer(0, what, f"{method} {path}") from error
+            connection.sock.settimeout(seconds)
+            response = _request(connection, method, path, body, headers)
+            text = response.read().decode("utf-8", "replace")
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, TimeoutError):
+                what = f"the API at {self._host}:{self._port} has not answered within {seconds:g} s"
+                raise NoAnswer(0, what, f"{method} {path}") from error
+            raise
+        if len(self._idle) < _IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        later = response.getheader("Retry-After") or ""
+        if response.status in _PUT_OFF and later.isdigit():
+            what = f"the API answered {response.status} to {path}"
+            raise Busy(response.status, what, text.strip()[:200], float(later))
+        return response.status, text
 
-    def _idle(self) -> http.client.HTTPSConnection | None:
+    def _take_idle(self) -> http.client.HTTPSConnection | None:
         try:
-            return self._kept.pop()
+            return self._idle.pop()
         except IndexError:
             return None
 
     def _new(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(self._host, self._port, timeout=_CONNECT, context=self._tls)
 
-    def _silent(self, error: Exception) -> ApiError:
+    def _no_connection(self, error: Exception) -> ApiError:
         where = f"{self._host}:{self._port}"
         if isinstance(error, ssl.SSLCertVerificationError):
             what = f"the certificate of the API at {where} cannot be verified: {error.verify_message}"
@@ -167,39 +186,15 @@ class CertApi:
             return f"certificate is not valid for {self._host}"
         return f"certificate signed by unknown authority ({error.verify_message})"
 
-    def _ask(
-        self,
-        connection: http.client.HTTPSConnection,
-        method: str,
-        path: str,
-        body: bytes | None,
-        more: Mapping[str, str],
-    ) -> tuple[int, str]:
-        try:
-            response = _begin(connection, method, path, body, more)
-            text = response.read().decode("utf-8", "replace")
-            later = response.getheader("Retry-After") or ""
-        except BaseException:
-            connection.close()
-            raise
-        if len(self._kept) < _KEPT:
-            self._kept.append(connection)
-        else:
-            connection.close()
-        if response.status in _PUT_OFF and later.isdigit():
-            what = f"the API answered {response.status} to {path}"
-            raise Busy(response.status, what, text.strip()[:200], float(later))
-        return response.status, text
-
 
 class Lines:
-    """A watch's answer, line by line. See `kubeapi.Stream`."""
+    """A watch's answer, line by line. See `tasks.kube.client.Stream`."""
 
     def __init__(
-        self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse, held: socket.socket
+        self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse, raw: socket.socket
     ) -> None:
-        # `held`: an answer takes the socket over from its connection; to end it from another thread it is kept here
-        self._connection, self._response, self._socket = connection, response, held
+        # `raw`: an answer takes the socket over from its connection; another thread ends it by this one
+        self._connection, self._response, self._socket = connection, response, raw
 
     def __iter__(self) -> Iterator[str]:
         try:
@@ -218,7 +213,7 @@ class Lines:
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def _begin(
+def _request(
     connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None, more: Mapping[str, str]
 ) -> http.client.HTTPResponse:
     connection.request(method, path, body=body, headers={"Accept": "application/json", **more})
@@ -241,9 +236,9 @@ def _trust(access: Credentials) -> ssl.SSLContext:
     return tls
 
 
-def _close(kept: deque[http.client.HTTPSConnection]) -> None:
-    while kept:
-        kept.pop().close()
+def _close(idle: deque[http.client.HTTPSConnection]) -> None:
+    while idle:
+        idle.pop().close()
 
 
 def open_api(kubeconfig: Path, programs: Programs) -> Api:
@@ -253,5 +248,5 @@ def open_api(kubeconfig: Path, programs: Programs) -> Api:
         try:
             return CertApi(access)
         except (ValueError, ssl.SSLError):
-            pass  # what is wrong with its certificates, kubectl tells
+            pass  # kubectl says what is wrong with its certificates
     return KubectlApi(programs, kubeconfig)

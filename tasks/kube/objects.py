@@ -29,7 +29,7 @@ class Key(NamedTuple):
     api_version: str
     kind: str
     namespace: str | None
-    """None: cluster-wide, or not said."""
+    """None: cluster-wide, or not given."""
     name: str
 
 
@@ -96,7 +96,7 @@ def _checked(obj: Any, place: str) -> dict[str, Any]:  # noqa: ANN401
 def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
     """A Secret's values; `stringData` wins over `data`, as the API server has it.
 
-    What is no base64 is taken as it stands: the server will refuse it.
+    What is no base64 is taken as it is: the server will refuse it.
     """
     found: dict[str, bytes] = {}
     for name, value in _values(secret, "data").items():
@@ -193,7 +193,7 @@ def repeat(value: Any, name: str, texts: Sequence[str]) -> Any:  # noqa: ANN401
 
 
 _MANY = 2
-"""From so many wanted objects of one kind in one namespace on, a list costs less than single questions."""
+"""From so many objects of one kind on, a list costs less than single reads."""
 _LEFT_OUT = {("v1", "Secret"): "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"}
 """What a list need not hold: Helm keeps each revision of a release in a Secret of up to 1 MiB."""
 
@@ -210,7 +210,7 @@ _OF_K3S = re.compile(
 
 
 class Resources:
-    """Kinds and their paths, asked for once for each group and version that has them. Thread-safe."""
+    """Kinds and their paths, cached for each group and version. Thread-safe."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -263,26 +263,26 @@ def path(api_version: str, plural: str, namespace: str = "", name: str = "") -> 
     return f"{root(api_version)}{middle}/{plural}" + (f"/{name}" if name else "")
 
 
-def live(api: Api, resources: Resources, wanted: Iterable[Key]) -> dict[Key, Mapping[str, Any] | None]:
+def live(api: Api, resources: Resources, keys: Iterable[Key]) -> dict[Key, Mapping[str, Any] | None]:
     """Each object as it is in the cluster; None if it is not there, its kind is not known, or cannot be converted yet.
 
-    Kinds that are the same in many namespaces are asked for by one list over all of them.
+    Objects of one kind in several namespaces are read by one list over all of them.
     """
     found: dict[Key, Mapping[str, Any] | None] = {}
     groups: dict[tuple[str, str], list[Key]] = defaultdict(list)
-    for key in wanted:
+    for key in keys:
         found[key] = None
         groups[key.api_version, key.kind].append(key)
-    for (api_version, kind), keys in groups.items():
+    for (api_version, kind), group in groups.items():
         where = resources.find(api_version, kind)
         if where is not None:
             try:
-                there = _look(api, api_version, kind, where, keys)
+                there = _look(api, api_version, kind, where, group)
             except ApiError as error:
                 if "conversion webhook" not in error.why:
                     raise
                 there = {}  # its pods start, or are gone
-            found |= {key: there.get(_place(key, namespaced=where[1])) for key in keys}
+            found |= {key: there.get(_place(key, namespaced=where[1])) for key in group}
     return found
 
 

@@ -2,7 +2,7 @@
 
 The proof is a label that is part of the request which creates an object, and of no later one. The API server records
 which manager set a field by which operation (metadata.managedFields): creating is `Update`, applying is `Apply`. So a
-label of that name that was applied, or copied with an object by somebody else, proves nothing.
+label of that name that was applied, or copied with an object by another manager, proves nothing.
 """
 
 from __future__ import annotations

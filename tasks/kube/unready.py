@@ -53,11 +53,11 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
             yield _full_disk(api, namespace, {pod["metadata"]["name"] for pod in pods if _in_the_making(pod)})
     if events:
         for namespace, items in places.items():
-            told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-            told = [event for event in told if not is_outdated(event, scheduled)]
+            found = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+            recent = [event for event in found if not is_outdated(event, scheduled)]
             names = [item["metadata"]["name"] for item in items]
-            yield diagnose_events(told, names)
-            yield diagnose_pending_pull(told, names)
+            yield diagnose_events(recent, names)
+            yield diagnose_pending_pull(recent, names)
 
 
 def _in_the_making(pod: Item) -> bool:
@@ -69,11 +69,11 @@ def _in_the_making(pod: Item) -> bool:
 
 
 def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Diagnosis | None:
-    """Of pods that are being made: a node without room for the first thing that it needs tells that by events alone."""
+    """Of pods that are being made: a full disk of the node is reported by events alone."""
     if not pods:
         return None
-    told = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
-    found = diagnose_events([event for event in told if event.get("reason") == "FailedCreatePodSandBox"], pods)
+    events = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+    found = diagnose_events([event for event in events if event.get("reason") == "FailedCreatePodSandBox"], pods)
     return found if found is not None and found.cause == "disk-full" else None
 
 
@@ -101,7 +101,7 @@ def pods_of(item: Item, pods: Sequence[Item], sets: Sequence[Item]) -> list[Item
     newest = (item.get("status") or {}).get("updateRevision")
     if kind == "StatefulSet" and newest:
         return [pod for pod in own if (pod["metadata"].get("labels") or {}).get(_HASH) == newest]
-    if kind == "DaemonSet":  # which of several versions is the newest, only other objects tell
+    if kind == "DaemonSet":  # only other objects show which of several versions is the newest
         hashes = {(pod["metadata"].get("labels") or {}).get(_HASH) for pod in own}
         return own if len(hashes) == 1 else []
     return own

@@ -1,4 +1,4 @@
-"""Waiting until objects of the cluster are ready; why they are not is told when it is known, not when time is over."""
+"""Waiting: for a value, for the API, for objects to be ready; a wait ends early where it cannot succeed."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def api_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, c
 
 
 _LOOK_ANYWAY = 1.0
-"""Seconds after which a wait looks again without having been told: what it reads may not be watched."""
+"""Seconds after which a wait looks again without a change: what it reads may not be watched."""
 
 
 _ASK_ANYWAY = 10.0
-"""Seconds after which a wait asks the API itself, whatever the feeds say: one may have fallen silent."""
+"""Seconds after which a wait reads from the API itself, whatever the watches say: one may be stalled."""
 
 
 _GATHER = 0.02
@@ -107,23 +107,23 @@ def watch(
     *,
     telling: Callable[[], str] = lambda: "",
 ) -> _T:
-    """Look until there is a value, at each change that the API tells of; asked at intervals where it is not watched.
+    """Look at each change that a watch reports until there is a value; at intervals where nothing is watched.
 
     What a feed says may be older than what the step before has written: a value counts when the API itself says so
-    too. The API itself is also asked now and then, and when time is over. Raises as `poll` does.
+    too. The API itself is also read every few seconds, and at the deadline. Raises as `poll` does.
     """
     if not isinstance(api, Watched):
         return poll(lambda: look(api), context, telling=telling)
     end = time.monotonic() + context.deadline
-    last, asked = "", time.monotonic()
+    last, confirmed = "", time.monotonic()
     forget = context.cancelled.call(api.changes.notify)
     try:
         while True:
             now, seen = time.monotonic(), api.changes.count
             left = end - now
             try:
-                if left <= 0 or now - asked >= _ASK_ANYWAY or look(api) is not None:
-                    asked = now
+                if left <= 0 or now - confirmed >= _ASK_ANYWAY or look(api) is not None:
+                    confirmed = now
                     if (found := look(api.direct)) is not None:
                         return found
             except ApiError as error:
@@ -164,7 +164,7 @@ def wait_ready(
 
     `jobs`: Jobs are waited for until they are done, not only until they run.
 
-    `keys` may be a function, asked again at each look: what is ready may have brought more, so all must be ready
+    `keys` may be a function, called at each look: what is ready may have brought more, so all must be ready
     twice, and be the same; a feed's word and the API's own are two. `diagnose` looks closer at a cause that
     may pass and has not done so for some seconds.
     """
@@ -179,28 +179,27 @@ def wait_ready(
 
     def look(api: Api) -> list[str] | None:
         nonlocal closer
-        wanted = list(keys(api) if callable(keys) else keys)
-        there = live(api, resources, wanted)
+        desired = list(keys(api) if callable(keys) else keys)
+        there = live(api, resources, desired)
         late.clear()
         reported = []
-        for key in wanted:
+        for key in desired:
             good, words[key] = judged(there[key], jobs=jobs, nodes=lambda: known_nodes(api))
             if good:
                 reported.append(f"{named(key)}: {words[key]}" if words[key] else named(key))
             else:
                 late[key] = there[key]
-        context.say(f"{len(wanted) - len(late)} of {len(wanted)} are ready")
+        context.say(f"{len(desired) - len(late)} of {len(desired)} are ready")
         if late and time.monotonic() >= closer:
             _raise_if_permanent(api, late, since, lasts)
             closer = time.monotonic() + _LOOK_CLOSER
-        settled = api is not direct or not callable(keys) or before == set(wanted)
+        settled = api is not direct or not callable(keys) or before == set(desired)
         before.clear()
-        before.update(wanted if not late else ())
+        before.update(desired if not late else ())
         return reported if not late and settled else None
 
     try:
-        said = lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late)  # noqa: E731 - a word for the wait
-        return watch(api, look, context, telling=said)
+        return watch(api, look, context, telling=lambda: "; ".join(f"{named(key)}: {words[key]}" for key in late))
     except NotInTime as error:
         raise _explained(api, late, error, diagnose) from None
 
@@ -236,7 +235,7 @@ def _explained(
     error: NotInTime,
     diagnose: Callable[[Diagnosis], Diagnosis],
 ) -> NotInTime:
-    """The same with what keeps the first of them, where the cluster tells."""
+    """The same with the diagnosis of the first of them, where there is one."""
     from tasks.kube.unready import diagnose_unready
 
     found = diagnose_unready(api, late, events=True)

@@ -1,7 +1,8 @@
-"""Reads answered from what the API tells by itself, and waits that end when it tells of a change, not a pause later.
+"""Reads answered from watches, and a counter of changes that waits wake up at.
 
 Each kind that is read often is listed once and then watched, over all namespaces, by one long-lived connection
-(Kubernetes: "Efficient detection of changes"). What is not watched, or whose watch is broken, is asked as before.
+(Kubernetes: "Efficient detection of changes"). What is not watched, or whose watch is broken, is read from the API
+itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _KINDS: Mapping[tuple[str, str], str] = {
 }
 """What a launch waits for. Other kinds are read once, or are large."""
 _LASTS = 300
-"""Seconds that a watch is asked to last; then it is begun again."""
+"""Seconds after which the server ends a watch; then it is started again."""
 _PAUSES = (0.2, 2.0)
 """Seconds before a broken watch is begun again: at first, and at most."""
 
@@ -70,7 +71,7 @@ class _Feed:
         self._stream: Stream | None = None
         self._over = Cancel()
         self.current = False
-        """Whether the watch stands: only then the items are those that are there."""
+        """Whether the watch is open: only then the items are current."""
         threading.Thread(target=self._follow, name=f"watches {path}", daemon=True).start()
 
     def items(self) -> dict[Place, Item]:
@@ -89,7 +90,7 @@ class _Feed:
             try:
                 self._read(self._list())
                 pause = _PAUSES[0]
-            except ApiError:  # who reads asks the API itself then, and is told
+            except ApiError:  # reads go to the API itself then, and raise it
                 pause = min(_PAUSES[1], pause * 2)
             finally:
                 self.current = False
@@ -97,7 +98,7 @@ class _Feed:
             self._over.wait(pause)
 
     def _list(self) -> str:
-        """Everything that is there; the version from which on changes are told."""
+        """List everything; the resource version from which to watch."""
         found = self._api.get(self._path)
         with self._lock:
             self._items = {_place(item): item for item in found["items"] or ()}

@@ -256,7 +256,7 @@ def _flattened(programs: Programs, context: str) -> str:
 def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
     from tasks.facts.objects import read_live
-    from tasks.kube.client import Patient
+    from tasks.kube.client import RetryingApi
     from tasks.kube.wait import NotInTime, api_ready
 
     if facts.owns_cluster and not _reachable(facts):
@@ -268,7 +268,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
         except NotInTime:
             raise _silent(facts) from None
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
-    return replace(facts, live=read_live(Patient(facts.api()), desired_keys(facts, parts), by_release))
+    return replace(facts, live=read_live(RetryingApi(facts.api()), desired_keys(facts, parts), by_release))
 
 
 def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:

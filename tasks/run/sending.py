@@ -19,7 +19,7 @@ from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
 from tasks.kube.apply import Refused, line, put, stream
-from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, Patient, explained
+from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, explained
 from tasks.kube.drift import same
 from tasks.kube.objects import Key, Resources, built_in, display, key, live, of_k3s
 from tasks.process.command import CommandFailed, DeadlinePassed
@@ -168,7 +168,7 @@ class OneByOne:
 
     def __init__(self, facts: Facts, api: Api, context: Context) -> None:
         self._facts, self._api, self._context = facts, api, context
-        self._resources = Resources(Patient(api, sleep=context.wait))
+        self._resources = Resources(RetryingApi(api, sleep=context.wait))
         self._noted: set[str] = set()
 
     def send(self, objects: Sequence[Object]) -> Aside:

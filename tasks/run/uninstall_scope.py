@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tasks.facts.facts import Facts
 from tasks.facts.objects import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
-from tasks.kube.client import Patient
+from tasks.kube.client import RetryingApi
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.ownership import CREATED_BY, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease
@@ -56,7 +56,7 @@ class Inventory:
 
     def __init__(self, facts: Facts) -> None:
         assert facts.live is not None
-        self.facts, self.api, self.environment = facts, Patient(facts.api()), facts.environment
+        self.facts, self.api, self.environment = facts, RetryingApi(facts.api()), facts.environment
         self.all = facts.live.releases
         self.own = {name: each for name, each in self.all.items() if each.labels.get(CREATED_BY) == self.environment}
         self.kinds, self.silent = kinds(self.api)

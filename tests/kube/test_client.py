@@ -20,7 +20,7 @@ from tasks.kube.client import (
     Endpoint,
     KubectlApi,
     NoAnswer,
-    Patient,
+    RetryingApi,
     credentials,
     endpoints,
     port_answers,
@@ -257,7 +257,7 @@ GONE = ApiError(0, "connection refused")
 )
 def test_reads_of_facts_are_repeated_while_the_api_is_busy(error: ApiError, waits: list[float]) -> None:
     slept: list[float] = []
-    assert Patient(Slow(error, error, {"items": []}), sleep=slept.append).get("/api/v1/nodes") == {"items": []}
+    assert RetryingApi(Slow(error, error, {"items": []}), sleep=slept.append).get("/api/v1/nodes") == {"items": []}
     assert slept == waits
 
 
@@ -273,14 +273,14 @@ def test_reads_of_facts_are_repeated_while_the_api_is_busy(error: ApiError, wait
 )
 def test_what_waiting_does_not_heal_is_told_at_once(error: ApiError, path: str) -> None:
     with pytest.raises(ApiError) as caught:
-        Patient(Slow(error), sleep=lambda _: pytest.fail("it waits")).get(path)
+        RetryingApi(Slow(error), sleep=lambda _: pytest.fail("it waits")).get(path)
     assert caught.value is error
 
 
 def test_patience_has_a_limit() -> None:
     api = Slow(*[ApiError(503, "starts")] * 50)
     with pytest.raises(ApiError):
-        Patient(api, limit=0.05, sleep=lambda _: None).get("/api/v1/nodes")
+        RetryingApi(api, limit=0.05, sleep=lambda _: None).get("/api/v1/nodes")
     assert len(api.left) == 49
 
 
