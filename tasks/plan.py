@@ -110,12 +110,12 @@ def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
     """The steps of `up`, as far as the facts tell: programs that are missing first."""
     from tasks.host.programs import fetch_plan
     from tasks.k3d import removal
-    from tasks.k3d.ports import anew, choosers
+    from tasks.k3d.ports import choosers, without_cluster
 
     before: list[Step] = []
     if recreate and facts.cluster.nodes:
         before = removal.steps(facts, removal.remains(facts))
-        facts = anew(facts)
+        facts = without_cluster(facts)
     steps = up.steps(facts, choosers(facts))
     if before:
         steps = removal.before(before, steps)

@@ -1,4 +1,4 @@
-"""Which ports of this machine a cluster gets: a choice from facts, made anew where the engine refuses one."""
+"""Which ports of this machine a cluster gets: a choice from facts, repeated where the engine refuses one."""
 
 from __future__ import annotations
 
@@ -31,31 +31,33 @@ class Choosers:
 
 
 def ports_for(
-    programs: Programs, settings: Settings, stands: ClusterState, host: Engine, published: frozenset[int] | None = None
+    programs: Programs, settings: Settings, cluster: ClusterState, host: Engine, published: frozenset[int] | None = None
 ) -> Ports:
     """Ports of the cluster that is there, or, where it has to be made, the wishes that are free, else others.
 
-    `published`: what containers publish, if that has been asked already.
+    `published`: what containers publish, if that is known already.
     """
-    if stands.presence in (Presence.ABSENT, Presence.INCOMPLETE):
-        return choose_ports(programs, settings, frozenset(), host, own=held_by(stands), published=published)
-    api = stands.port(6443) or settings.cluster.ports.api
-    early = stands.port(6443, first_server=True)
-    return Ports(http=stands.port(80), https=stands.port(443), api=api, early=early if early and early != api else None)
+    if cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
+        return choose_ports(programs, settings, frozenset(), host, own=held_by(cluster), published=published)
+    api = cluster.port(6443) or settings.cluster.ports.api
+    early = cluster.port(6443, first_server=True)
+    return Ports(
+        http=cluster.port(80), https=cluster.port(443), api=api, early=early if early and early != api else None
+    )
 
 
-def held_by(stands: ClusterState) -> frozenset[int]:
+def held_by(cluster: ClusterState) -> frozenset[int]:
     """Ports that a cluster's own nodes publish: they are free as soon as it is removed."""
-    return frozenset(host for node in stands.nodes for _inside, _address, host in node.published)
+    return frozenset(host for node in cluster.nodes for _inside, _address, host in node.published)
 
 
-def anew(facts: Facts) -> Facts:
+def without_cluster(facts: Facts) -> Facts:
     """The same as if the cluster were not there: what it has is chosen again from the settings."""
-    stands = facts.cluster
+    cluster = facts.cluster
     return replace(
         facts,
-        cluster=replace(stands, presence=Presence.ABSENT, nodes=()),
-        ports=choose_ports(facts.programs, facts.settings, frozenset(), facts.host, own=held_by(stands)),
+        cluster=replace(cluster, presence=Presence.ABSENT, nodes=()),
+        ports=choose_ports(facts.programs, facts.settings, frozenset(), facts.host, own=held_by(cluster)),
         live=None,
     )
 
@@ -109,11 +111,11 @@ def choosers(facts: Facts) -> Choosers:
     settings, programs = facts.settings, facts.programs
     given: set[int] = set()
 
-    def again(ports: Ports, told: int | None) -> Ports:
-        """The engine has refused one of these: the one that it told of, and those that are seen to be taken."""
+    def again(ports: Ports, reported: int | None) -> Ports:
+        """The engine has refused one of these: the one that it reported, and those that are seen to be taken."""
         tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
         published = docker_ports(programs.run(docker.published()).out)
-        refused = frozenset(port for port in tried if port == told or port in published or hidden(port))
+        refused = frozenset(port for port in tried if port == reported or port in published or hidden(port))
         return choose_ports(programs, settings, refused, facts.host)
 
     def hidden(port: int) -> bool:

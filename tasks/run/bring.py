@@ -13,7 +13,7 @@ from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence, cluster_state
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig, removal
-from tasks.k3d.ports import Choosers, anew, choosers
+from tasks.k3d.ports import Choosers, choosers, without_cluster
 from tasks.k3d.recorded import differences
 from tasks.run.gather import gather, with_live
 from tasks.run.session import Session, bounds
@@ -55,7 +55,7 @@ def bring_up(
         removing: list[Step] = []
         if recreate and facts.cluster.nodes:
             removing = removal.steps(facts, removal.remains(facts))
-            facts = anew(facts)
+            facts = without_cluster(facts)
         else:
             refuse_drift(facts)
         refuse_unfit(session, facts)

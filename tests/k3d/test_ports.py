@@ -11,7 +11,7 @@ import pytest
 from tasks.core.errors import LaunchError
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Ports
-from tasks.k3d.ports import anew, choose_ports, choosers, held_by, ports_for
+from tasks.k3d.ports import choose_ports, choosers, held_by, ports_for, without_cluster
 from tests import given
 from tests.checks.given import engine
 from tests.programs import FakePrograms
@@ -152,7 +152,7 @@ def test_what_is_made_anew_follows_the_settings(taken: Taken, tmp_path: Path) ->
         ports=Ports(http=80, https=443, api=6550),
         live=given.live(),
     )
-    fresh = anew(facts)
+    fresh = without_cluster(facts)
     assert fresh.ports == Ports(http=9090, https=None, api=6550)
     assert (fresh.cluster.presence, fresh.cluster.nodes, fresh.live) == (Presence.ABSENT, (), None)
     assert held_by(facts.cluster) == {80, 443, 6550}

@@ -82,15 +82,6 @@ def test_this_machine_decides_how_much_runs_at_once(
     assert found.agents == 0
 
 
-def test_values_of_secrets_are_read_only_where_they_are_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = there(Machine(tmp_path, monkeypatch, secrets=[{"name": "s", "values": {"k": {"command": ["vault"]}}}]))
-    machine.fails["vault"] = Answer(out="a-long-value")
-    session = machine.session(engine="existing", context="team")
-    assert gather(session, ("manifests",)).secrets == ()
-    assert len(gather(session, ("secrets",)).secrets) == 1
-    assert len(machine.programs.told("vault")) == 1
-
-
 # -- nothing is taken over ----------------------------------------------------------------------------
 
 
