@@ -185,7 +185,7 @@ def _under(workspace: Workspace, conditions: Mapping[str, str]) -> Workspace:
         timing=given.get("timing", ""),
         time_scale=given.get("time_scale", ""),
     )
-    session = replace(workspace.session, rehearsal=workspace.session.rehearsal.ask(asked))
+    session = replace(workspace.session, rehearsal=workspace.session.rehearsal.under(asked))
     words = tuple(part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value))
     return replace(workspace, session=session, asked=words)
 

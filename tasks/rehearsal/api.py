@@ -25,7 +25,7 @@ Place = tuple[str, str]
 _LOOK = 0.02
 """Seconds between two looks whether something has changed."""
 _OVERLAP = 1_000_000
-"""Microseconds: what was changed so long before the version that a watch begins with is told again."""
+"""Microseconds: what was changed so long before the version that a watch begins with is sent again."""
 
 
 class RehearsalApi:
@@ -78,7 +78,7 @@ class Changes:
         self._from, self._until = version - _OVERLAP, time.monotonic() + lasts
         self._over = threading.Event()
         self._records: dict[Place, Record] = {}
-        self._told: dict[Place, int] = {}
+        self._sent: dict[Place, int] = {}
         """Versions of the objects that exist, as they were sent last."""
         self._due: list[tuple[float, Place]] = []
         """A heap: when an object will change by itself."""
@@ -106,10 +106,10 @@ class Changes:
             while self._due and self._due[0][0] <= now:
                 places.append(heapq.heappop(self._due)[1])
             for place in dict.fromkeys(places):
-                yield from self._tell(place, now, first=first)
+                yield from self._changed(place, now, first=first)
             for moment, obj in gone:
                 if self._wanted(obj, kind.namespace):
-                    yield from self._tell_gone(moment, obj, first=first)
+                    yield from self._deleted(moment, obj, first=first)
 
     @staticmethod
     def _wanted(obj: dict[str, Any], namespace: str) -> bool:
@@ -120,7 +120,7 @@ class Changes:
         self._records[place] = record
         return place
 
-    def _tell(self, place: Place, now: float, *, first: bool) -> Iterator[str]:
+    def _changed(self, place: Place, now: float, *, first: bool) -> Iterator[str]:
         """What has become of an object; when it will change by itself is noted."""
         record = self._records.get(place)
         if record is None:
@@ -128,24 +128,24 @@ class Changes:
         due = objects.next_change(record, now)
         if due < float("inf"):
             heapq.heappush(self._due, (due, place))
-        before = self._told.get(place)
+        before = self._sent.get(place)
         if objects.exists(record, now):
-            version = self._told[place] = objects.version_of(record, now)
+            version = self._sent[place] = objects.version_of(record, now)
             if version != before and (not first or version >= self._from):
                 yield self._line("ADDED" if before is None else "MODIFIED", objects.seen(record, now))
         else:
             if record.get("until", due) <= now:
                 del self._records[place]
-            if self._told.pop(place, None) is not None:
+            if self._sent.pop(place, None) is not None:
                 yield self._line("DELETED", record["object"])
 
-    def _tell_gone(self, moment: float, obj: dict[str, Any], *, first: bool) -> Iterator[str]:
+    def _deleted(self, moment: float, obj: dict[str, Any], *, first: bool) -> Iterator[str]:
         """A deletion that was not seen to come; another object of that name may exist by now."""
         place = _place(obj)
         if self._records.get(place, {"object": obj})["object"]["metadata"]["uid"] != obj["metadata"]["uid"]:
             return
         self._records.pop(place, None)
-        if self._told.pop(place, None) is not None or (first and objects.micro(moment) >= self._from):
+        if self._sent.pop(place, None) is not None or (first and objects.micro(moment) >= self._from):
             yield self._line("DELETED", obj)
 
     def _line(self, word: str, obj: dict[str, Any]) -> str:

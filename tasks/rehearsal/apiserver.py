@@ -198,8 +198,8 @@ class ApiServer:
         if (obj.get("kind"), obj.get("apiVersion")) != (target.kind[1], target.kind[0]):
             raise Refusal(400, "BadRequest", "the object's kind is not the one of its path")
         if meta.setdefault("name", target.name) != target.name:
-            told = f"name in URL does not match name in {target.kind[1]} object"
-            raise Refusal(400, "BadRequest", told)
+            said = f"name in URL does not match name in {target.kind[1]} object"
+            raise Refusal(400, "BadRequest", said)
         if target.kind[3]:
             meta["namespace"] = target.namespace or "default"
         else:
@@ -277,8 +277,8 @@ def _answer_health(path: str, server: Container) -> tuple[int, str] | None:
     if bare == "/version":
         version = containers.version(server["image"])
         major, _, rest = version.lstrip("v").partition(".")
-        told = {"major": major, "minor": rest.partition(".")[0], "gitVersion": version, "platform": "linux/amd64"}
-        return 200, json.dumps(told)
+        found = {"major": major, "minor": rest.partition(".")[0], "gitVersion": version, "platform": "linux/amd64"}
+        return 200, json.dumps(found)
     return None
 
 

@@ -36,7 +36,7 @@ _NO_GENERATION = frozenset({"ConfigMap", "Secret", "Namespace", "ServiceAccount"
 
 
 class Refusal(Exception):
-    """The API's answer where it does not do what it was asked."""
+    """The API's answer to a request that it rejects."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -99,8 +99,8 @@ def _status(plane: ControlPlane, old: Record | None, body: Object, part: str) ->
     made = objects.settle(old, plane.now)
     made[part] = objects.merged(made.get(part), body.get(part))
     later = [each for each in old.get("stages", ()) if each[0] > plane.now]
-    kept = {key: value for key, value in old.items() if key in ("from", "until", "applied", "served", "ready")}
-    record = plane.doc.put(made, plane.now, stages=later, **kept)
+    rest = {key: value for key, value in old.items() if key in ("from", "until", "applied", "served", "ready")}
+    record = plane.doc.put(made, plane.now, stages=later, **rest)
     return 200, objects.seen(record, plane.now)
 
 
@@ -125,8 +125,8 @@ def _over(there: Any, mine: Any, name: str) -> Any:  # noqa: ANN401 - any JSON v
     if isinstance(there, list) and isinstance(mine, list) and name in _KEYS:
         known = {_key(each, name): each for each in there}
         ours = {_key(each, name): each for each in mine}
-        kept = [_over(each, ours[key], "") if key in ours else each for key, each in known.items()]
-        return kept + [each for key, each in ours.items() if key not in known]
+        merged = [_over(each, ours[key], "") if key in ours else each for key, each in known.items()]
+        return merged + [each for key, each in ours.items() if key not in known]
     return mine
 
 
@@ -262,7 +262,7 @@ def _changes(obj: Object, before: Object) -> Iterator[str]:
 
 
 def _filled(obj: Object) -> Object:
-    """What the API adds: defaults, as far as somebody looks at them."""
+    """What the API adds: the defaults that are looked at."""
     kind, made = obj["kind"], dict(obj)
     if kind == "Secret":
         made.setdefault("type", "Opaque")

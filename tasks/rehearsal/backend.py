@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.kube.client import Api
     from tasks.process.command import Programs
-    from tasks.rehearsal.model import Scene
     from tasks.run.session import Session
 
 FOLDER = "rehearsal"
@@ -110,19 +109,14 @@ class Rehearsal:
         """The API and the registries of its state."""
         return Rehearsed(self.folder)
 
-    def stage(
-        self, steps: Sequence[Step], facts: Facts, bounds: Bounds, scene: Scene | None = None
-    ) -> Mapping[str, float]:
-        """Tell the stand-ins how long what these steps ask for will take. Returns the seconds expected of each step.
-
-        `scene`: what is not in the steps, where it is not that of a launch of ours.
-        """
-        times, seconds = staged(self.root, self.what_if, steps, facts, bounds, scene)
+    def stage(self, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Mapping[str, float]:
+        """Write how long the stand-ins take for what these steps need. Returns the seconds expected of each step."""
+        times, seconds = staged(self.root, self.what_if, steps, facts, bounds)
         _write(self.folder.root / "times.json", {**times, "scale": self.what_if.scale})
         _write(self.folder.root / "kinds.json", _brought(facts))
         return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 
-    def ask(self, what_if: WhatIf) -> Rehearsal:
+    def under(self, what_if: WhatIf) -> Rehearsal:
         """The same under other circumstances; faults of before are over. Raises `BadInput` for a fault that is none."""
         write(self.folder, what_if.faults)
         _heal(self.folder)
@@ -177,10 +171,10 @@ def _heal(folder: Folder) -> None:
 
 def environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:
     """Nothing in it leads to the user's own Docker, clusters or Helm; what a launch remembers is the rehearsal's."""
-    kept = {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
+    passed = {name: value for name, value in environ.items() if not name.startswith(_DROPPED)}
     home, path = folder.root / "home", environ.get("PATH", "").split(":")
     return {
-        **kept,
+        **passed,
         VARIABLE: str(folder.root),
         "PATH": ":".join([str(folder.bin), *(each for each in path if each != str(folder.bin))]),
         "KUBECONFIG": str(home / "kubeconfig"),

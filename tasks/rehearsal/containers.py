@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NEVER = "0001-01-01T00:00:00Z"
 _PAST = 400
-"""Events of removed containers that are kept: for those who watch now."""
+"""Events of removed containers that are remembered, for those who watch."""
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 

@@ -187,16 +187,16 @@ def _stages(
 ) -> None:
     """What a workload tells when its controller has seen it, and when all of it is ready."""
 
-    def told(status: Mapping[str, Any], word: str) -> dict[str, Any]:
+    def shown(status: Mapping[str, Any], word: str) -> dict[str, Any]:
         if not condition:
             return {"status": dict(status)}
         rows = [{"type": condition, "status": word}, {"type": "Progressing", "status": "True"}]
         return {"status": {**status, "conditions": rows, "unavailableReplicas": status.get("unavailableReplicas")}}
 
     record["object"].pop("status", None)
-    stages: list[list[Any]] = [[plane.active, told(soon, "False")]]
+    stages: list[list[Any]] = [[plane.active, shown(soon, "False")]]
     if due != float("inf"):
-        stages.append([due, told(then, "True")])
+        stages.append([due, shown(then, "True")])
     record["stages"] = stages
 
 

@@ -73,7 +73,7 @@ def _origin(call: Call, ref: str) -> tuple[str, bool]:
     port = host.partition(":")[2]
     if host.startswith(images.LOOPBACK) and port.isdigit():
         known = (number for each in doc["containers"].values() for _, _, number in containers.published(each))
-        if int(port) in known:  # its container does not run; a registry that is not rehearsed has what is asked for
+        if int(port) in known:  # its container does not run; a registry that is not rehearsed has every image
             raise daemon_error(f'Get "http://{host}/v2/": dial tcp {host}: connect: connection refused')
     return ref, False
 

@@ -2,7 +2,7 @@
 
 `target`  a part of what it is about: an image, a container, a port, NAMESPACE/NAME, a command line; empty: whatever
           comes first
-`after`   seconds (scaled as all others are) until it strikes; without it each strikes where it is told below
+`after`   seconds (scaled as all others are) until it strikes; without it each strikes where it is described below
 `times`   how often it strikes; without it always
 `seconds` how long one strike of `api-flaps` lasts (1.5)
 """

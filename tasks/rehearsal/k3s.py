@@ -62,8 +62,8 @@ def node_down(call: Call, container: Container) -> None:
         record = there.get("v1", "Node", "", container["name"], call.now())
         if record is not None:
             lost = call.now() + _GRACE * call.times.scale
-            kept = [each for each in record["stages"] if each[0] <= call.now()]
-            record["stages"] = [*kept, [lost, {"status": {"conditions": [_ready("Unknown")]}}]]
+            past = [each for each in record["stages"] if each[0] <= call.now()]
+            record["stages"] = [*past, [lost, {"status": {"conditions": [_ready("Unknown")]}}]]
 
 
 def forget(call: Call, doc: Document, container: Container) -> None:

@@ -43,7 +43,7 @@ def main(call: Call) -> None:
 
 
 class Refused(Exception):
-    """The API has not done what it was asked."""
+    """The API has rejected a request."""
 
     def __init__(self, text: str) -> None:
         status = json.loads(text) if text.startswith("{") else {"message": text}

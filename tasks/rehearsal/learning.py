@@ -26,6 +26,13 @@ from tasks.rehearsal.what_if import DEFAULT
 if TYPE_CHECKING:
     from tasks.run.session import Session
 
+_ROUNDS = 12
+_STEP = 1.25
+"""Factor by which a figure is tried larger and smaller; it comes closer to 1 each round."""
+_PRIOR = 0.02
+"""How much a figure is held back that the measurements say little of: as seconds squared for each factor of e."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
@@ -81,13 +88,6 @@ def _kind(work: Work | None) -> str | None:
     return "helm" if isinstance(work, InstallRelease) else None
 
 
-_ROUNDS = 12
-_STEP = 1.25
-"""Factor by which a figure is tried larger and smaller; it comes closer to 1 each round."""
-_PRIOR = 0.02
-"""How much a figure is held back that the measurements say little of: as seconds squared for each factor of e."""
-
-
 def machine(profile: Profile) -> Machine:
     """The machine that a profile was recorded on."""
     connection = profile.connection_mb * 1e6 if profile.connection_mb else None
@@ -101,7 +101,7 @@ def predicted(profile: Profile, launch: Recorded, on: Machine | None = None) -> 
 
 
 def fit(launches: Sequence[Recorded], start: Profile) -> Profile:
-    """Change one figure after another as long as the launches are told better; else those of `start` hold."""
+    """Change one figure after another as long as the launches are predicted better; else those of `start` hold."""
     best, error = start, _error(start, start, launches)
     step = _STEP
     for _ in range(_ROUNDS):
@@ -134,15 +134,15 @@ def _scaled(profile: Profile, name: str, part: str, factor: float) -> Profile:
 
 
 def _error(profile: Profile, start: Profile, launches: Sequence[Recorded]) -> float:
-    """Mean square of the seconds by which ends of steps are told wrongly, the wall counted as many."""
+    """Mean square of the seconds by which the ends of steps are predicted wrongly, the wall counted as many."""
     total, count = 0.0, 0
     for launch in launches:
-        told = predicted(profile, launch)
+        found = predicted(profile, launch)
         for name, end in launch.ends.items():
-            if name in told:
-                total += (told[name] - end) ** 2
+            if name in found:
+                total += (found[name] - end) ** 2
                 count += 1
-        total += 10 * (told[AFTER] - launch.wall) ** 2
+        total += 10 * (found[AFTER] - launch.wall) ** 2
         count += 10
     return total / max(1, count) + _PRIOR * _distance(profile, start)
 
@@ -155,9 +155,6 @@ def _distance(profile: Profile, start: Profile) -> float:
 def _figure(profile: Profile, name: str, part: str) -> float:
     value = getattr(profile, name)
     return float(getattr(value, part) if isinstance(value, Cost) else value)
-
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def learn(session: Session, runs: Sequence[str], name: str) -> int:
@@ -180,8 +177,8 @@ def learn(session: Session, runs: Sequence[str], name: str) -> int:
     profile = named(fit(launches, load(session.root, DEFAULT)), found)
     write_whole(path, dump(profile), mode=0o644)
     took = statistics.median(launch.wall for launch in launches)
-    told = statistics.median(predicted(profile, launch)[AFTER] for launch in launches)
-    out([f"{path}: {len(launches)} launches took {took:.1f} s (median), and are told as {told:.1f} s"])
+    said = statistics.median(predicted(profile, launch)[AFTER] for launch in launches)
+    out([f"{path}: {len(launches)} launches took {took:.1f} s (median), and are predicted as {said:.1f} s"])
     return 0
 
 

@@ -43,8 +43,8 @@ def create_refused(call: Call, doc: Document, name: str, ref: str) -> str:
     """Why the engine makes no such container; empty if it does."""
     there = containers.find(doc, name)
     if there is not None and there["name"] == name:
-        told = f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
-        return f"{told} You have to remove (or rename) that container to be able to reuse that name."
+        said = f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
+        return f"{said} You have to remove (or rename) that container to be able to reuse that name."
     if images.find(doc, ref) is None:
         return f"No such image: {parse(ref).listed}"
     if call.faults.strike("disk-full", f"container {name}"):

@@ -151,8 +151,8 @@ class _Builder:
                 return _stages(replace(profile.install, cpu=profile.install.cpu / 4, time=0.0))
             case StartRegistry():
                 return _stages(profile.registry)
-            case RunCommand(program=program):
-                return _stages(profile.kubectl if program == "kubectl" else profile.command)
+            case RunCommand():
+                return _stages(profile.command)
             case ApplyObjects(objects=objects):
                 return _stages(profile.apply, objects)
             case InstallRelease(release=release):

@@ -4,7 +4,7 @@ A record is `{"object", "stamp", "stages", "from", "until"}`. `stages` are momen
 that controllers and kubelets will have made by then; before `from` the object does not exist yet, from `until` on no
 more. A version of an object is a moment in microseconds: that of its last change.
 
-One row an object, with an index for each question that is asked: what an operation costs does not grow with what else
+One row an object, with an index for each query: what an operation costs does not grow with what else
 is in the cluster. SQLite keeps a change whole if its writer is killed, and queues writers.
 """
 
@@ -140,7 +140,7 @@ class Objects:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Transaction]:
-        """What is in it, to be changed; kept when the block ends well. Raises `Busy`."""
+        """What is in it, to be changed; stored when the block ends well. Raises `Busy`."""
         import sqlite3
 
         with self._lock:
@@ -241,7 +241,7 @@ class View:
 
 
 class Transaction(View):
-    """Questions and changes. A record that was asked for may be changed in place."""
+    """Questions and changes. A record that was read may be changed in place."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
@@ -293,7 +293,7 @@ class Transaction(View):
         return list(self._records("namespace = ?", namespace))
 
     def sweep(self, now: float) -> None:
-        """Take away what was deleted; those who watch are told for a while."""
+        """Take away what was deleted; watches report it for a while."""
         gone = self.connection.execute("SELECT bucket, namespace, name, record FROM object WHERE until <= ?", (now,))
         rows = gone.fetchall()
         for of_kind, namespace, name, text in rows:

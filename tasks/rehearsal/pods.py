@@ -179,17 +179,17 @@ def _event(doc: Transaction, pod: Object, outcome: str, spec: Mapping[str, Any],
         return
     meta = pod["metadata"]
     image = str((spec.get("containers") or [{}])[0].get("image", ""))
-    told = ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+    reason, message = ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
     if outcome == NO_IMAGE:
-        told = ("Failed", f'Failed to pull image "{image}": {not_found(image)}')
+        reason, message = ("Failed", f'Failed to pull image "{image}": {not_found(image)}')
     event: Object = {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{meta['name']}.{suffix(meta['name'], 12)}", "namespace": meta["namespace"]},
         "involvedObject": {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "apiVersion": "v1"},
         "type": "Warning",
-        "reason": told[0],
-        "message": told[1],
+        "reason": reason,
+        "message": message,
         "count": 1,
         "firstTimestamp": stamp(at, 0),
         "lastTimestamp": stamp(at, 0),

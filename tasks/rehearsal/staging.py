@@ -16,7 +16,6 @@ from tasks.engine.work import (
     FetchImages,
     InstallRelease,
     PullImage,
-    RunCommand,
     StartRegistry,
     UpdateRepositories,
     Work,
@@ -33,6 +32,10 @@ if TYPE_CHECKING:
     from tasks.rehearsal.model import Scene
     from tasks.rehearsal.what_if import WhatIf
     from tasks.settings.schema import Release
+
+Spans = Mapping[str, tuple[float, float]]
+_OWN = 0.04
+"""Seconds that a stand-in needs to start (measured): they pass anyway."""
 
 
 def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
@@ -82,35 +85,29 @@ def without_cache(steps: Sequence[Step]) -> list[Step]:
     return [replace(step, skip=None) if isinstance(step.work, PullImage | FetchImages) else step for step in steps]
 
 
-Spans = Mapping[str, tuple[float, float]]
-_OWN = 0.04
-"""Seconds that a stand-in needs to start (measured): they pass anyway."""
-
-
 def staged(
     root: Path,
     what_if: WhatIf,
     steps: Sequence[Step],
     facts: Facts,
     bounds: Bounds,
-    seen: Scene | None = None,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds by key (see `tasks.rehearsal.times`), and by step. Raises `BadInput` for a profile that is not there."""
     profile = load(root, what_if.timing)
-    seen = seen or scene(steps, facts, what_if)
+    seen = scene(steps, facts, what_if)
     spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
-    told = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans, seen.servers))}
+    made = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans, seen.servers))}
     by_work = {step.work: spans[step.name] for step in steps if step.name in spans}
     for release in facts.releases:
-        told |= dict(_release(release, by_work))
+        made |= dict(_release(release, by_work))
     expected = {name: end - begin for name, (begin, end) in times(steps, spans).items()}
-    return {key: round(max(0.0, seconds), 4) for key, seconds in told.items()}, expected
+    return {key: round(max(0.0, seconds), 4) for key, seconds in made.items()}, expected
 
 
 def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:
     command = profile.command.cpu + profile.command.time
     yield "docker", command - _OWN
-    starts, fetches, charts, kubectls = [0.0], [0.0], [0.0], [profile.kubectl.cpu + profile.kubectl.time]
+    starts, fetches, charts = [0.0], [0.0], [0.0]
     for step in steps:
         took = _took(spans, step.name)
         if step.skip is not None or took is None:
@@ -123,14 +120,12 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
                 fetches.append(took / max(1, images))
             case StartRegistry():
                 starts.append(took)
-            case RunCommand(program="kubectl"):
-                kubectls.append(took)
             case UpdateRepositories():
                 yield "repo update", took - _OWN
             case FetchChart():
                 charts.append(took)
     yield "registry start", max(starts) - _OWN
-    yield "kubectl", sum(kubectls) / len(kubectls) - _OWN
+    yield "kubectl", profile.kubectl.cpu + profile.kubectl.time - _OWN
     yield "fetch", max(fetches)
     yield "chart pull", max(charts) - _OWN
     yield "template", profile.install.cpu / 4

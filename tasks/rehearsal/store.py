@@ -35,12 +35,12 @@ class Busy(OSError):
 class Store:
     """One document. Thread-safe."""
 
-    __slots__ = ("_blank", "_kept", "path")
+    __slots__ = ("_blank", "_cached", "path")
 
     def __init__(self, path: Path, blank: Callable[[], Document]) -> None:
         self.path = path
         self._blank = blank
-        self._kept: tuple[tuple[int, ...], Document] = ((), {})
+        self._cached: tuple[tuple[int, ...], Document] = ((), {})
 
     def mark(self) -> tuple[int, ...]:
         """Another one after each change; empty while there is no file."""
@@ -56,13 +56,13 @@ class Store:
             mark = self.mark()
             if not mark:
                 return self._blank()
-            kept = self._kept
-            if kept[0] == mark:
-                return kept[1]
+            cached = self._cached
+            if cached[0] == mark:
+                return cached[1]
             with contextlib.suppress(FileNotFoundError):
                 found: Document = json.loads(self.path.read_bytes())
                 if self.mark() == mark:  # else it was replaced meanwhile, and the mark is not this document's
-                    self._kept = (mark, found)
+                    self._cached = (mark, found)
                 return found
         return self._blank()
 

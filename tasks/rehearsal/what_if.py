@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.rehearsal.model import Scene
 
-
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(bit|bps|bit/s|B|B/s)?")
 _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _MOST_CORES = 1024
 DEFAULT = "default"
+_ENDLESS = 1e6
+"""More cores, places and bytes a second than anything can use."""
+_MATTERS = 0.02
+"""A change that gains less of the total is not named."""
+Circumstances = tuple["WhatIf", Sequence["Step"], "Scene", "Bounds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class WhatIf:
     faults: Sequence[Mapping[str, Any]] = ()
 
     def machine(self, profile: Profile) -> Machine:
-        """The machine that is asked about."""
+        """The machine under these circumstances."""
         connection = profile.connection_mb * 1e6 if profile.connection_mb and self.line is None else None
         return Machine(cores=self.cores or profile.cores, line=self.line, connection=connection)
 
@@ -98,12 +102,6 @@ def _number(option: str, text: str, least: float, most: float) -> float:
     return value
 
 
-_ENDLESS = 1e6
-"""More cores, places and bytes a second than anything can use."""
-_MATTERS = 0.02
-"""A change that gains less of the total is not named."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One change, and the seconds that the launch would take with it."""
@@ -149,9 +147,6 @@ def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Fact
         changes=tuple(sorted(helpful, key=lambda each: each.total_s)),
         rests_on=_rests_on(profile, what_if),
     )
-
-
-Circumstances = tuple[WhatIf, Sequence["Step"], "Scene", "Bounds"]
 
 
 def _play(

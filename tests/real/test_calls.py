@@ -225,7 +225,7 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
     repositories.write_text(helm_tool.repositories({"shop": here.repositories[repository]}))
     for file, content in calls.files().items():
         (folder / file).write_text(yaml.safe_dump(calls.fill(content, words)))
-    (folder / "marker").write_text("complete\n")
+    (folder / "k3d-calls-server-0.part").write_text("complete\n")
     replay = Replay(folder, words, {**os.environ, **own}, program)
     replay.play(calls.rows("up", major))
     replay.play(calls.rows("down", major))
