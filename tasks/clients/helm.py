@@ -63,11 +63,10 @@ def plugin_folders(env: Mapping[str, str]) -> str:
 
 def repositories(used: Mapping[str, str]) -> str:
     """The repositories file: written by us, because `helm repo add` holds a lock over the download."""
-    import yaml
+    from tasks.core import yaml
 
     entries = [{"name": name, "url": url} for name, url in sorted(used.items())]
-    text: str = yaml.safe_dump({"apiVersion": "v1", "repositories": entries}, sort_keys=False)
-    return text
+    return yaml.dump({"apiVersion": "v1", "repositories": entries})
 
 
 def update(names: Sequence[str], major: int, deadline: float) -> Command:

@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import threading
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 _SHORTEST = 4
@@ -126,6 +126,15 @@ def login_of(rest: str) -> str:
     if more and "@" in rest and not more.isdigit() and "[" not in name and "$" not in more:
         return rest.rpartition("@")[0]
     return ""
+
+
+def bare_address(url: str) -> str:
+    """The address without user, password, query and fragment: those of mirrors and redirects hold secrets."""
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        return "an address that cannot be read"
 
 
 def _scheme(match: re.Match[str]) -> str:

@@ -21,10 +21,11 @@ from tasks.core.digest import file_digest
 from tasks.core.errors import LaunchError
 from tasks.core.files import replacing, sweep, write_whole
 from tasks.core.lock import locked
+from tasks.core.redact import bare_address
 from tasks.core.units import MIB, mib
 from tasks.engine.step import Context, Report
 from tasks.host import published
-from tasks.host.published import Asset, shown
+from tasks.host.published import Asset
 from tasks.host.transfer import PATIENCE, Head, Line, Reach, Transfer
 
 
@@ -127,13 +128,13 @@ class Brought:
 
 def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought:
     """Bring the file into its part. Raises `LaunchError`, `Stopped`, and OSError of the disk; the part stays."""
-    kept = part.kept(shown(asset.url))
+    kept = part.kept(bare_address(asset.url))
     if kept.whole:
         return Brought(size=kept.size, sure=False)
     brought = _ask(asset, part, kept, line, say)
     if brought is None:  # the server has another file by now, or takes no such range
         part.drop()
-        brought = _ask(asset, part, Kept(origin=Origin(url=shown(asset.url))), line, say)
+        brought = _ask(asset, part, Kept(origin=Origin(url=bare_address(asset.url))), line, say)
     if brought is None:
         raise _odd(asset, line)
     return brought
@@ -190,7 +191,7 @@ def _write(
 
 def _origin(asset: Asset, head: Head, total: int | None) -> Origin:
     return Origin(
-        url=shown(asset.url),
+        url=bare_address(asset.url),
         etag=head.headers.get("etag", ""),
         modified=head.headers.get("last-modified", ""),
         total=total,
@@ -212,7 +213,7 @@ def _changed(head: Head, kept: Kept) -> bool:
 
 def _odd(asset: Asset, line: Line) -> LaunchError:
     return LaunchError(
-        f"{shown(asset.url)} answered with a part of the file that was not asked for",
+        f"{bare_address(asset.url)} answered with a part of the file that was not asked for",
         why="the server, or a proxy on the way, does not keep to HTTP",
         fix=line.reach.other,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import architecture
+from tasks.core.redact import bare_address
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Tools
@@ -46,7 +46,7 @@ def target(system: str, machine: str) -> Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Asset:
-    """One file of a release. Addresses may hold a mirror's credentials: only `shown` ones are for eyes."""
+    """One file of a release. Addresses may hold a mirror's credentials: only those of `bare_address` are shown."""
 
     program: str
     version: str
@@ -101,15 +101,6 @@ def asset(program: str, version: str, target: Target, tools: Tools) -> Asset:
     )
 
 
-def shown(url: str) -> str:
-    """The address without user, password, query and fragment: those of mirrors and redirects hold secrets."""
-    try:
-        parts = urlsplit(url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    except ValueError:
-        return "an address that cannot be read"
-
-
 _LINE = re.compile(r"([0-9a-fA-F]{64})(?:\s+\*?(\S.*))?")
 
 
@@ -138,7 +129,7 @@ def mismatch(asset: Asset, wanted: str, got: str, *, transient: bool) -> LaunchE
     """What is told when a download is not what was published."""
     return LaunchError(
         f"the download of {asset.program} {asset.version} does not match its checksum, and was deleted",
-        why=f"published is {wanted}, downloaded was {got}, from {shown(asset.url)}",
+        why=f"published is {wanted}, downloaded was {got}, from {bare_address(asset.url)}",
         fix=f"try again; if it stays so, a server or a proxy on the way hands out something else: "
         f"set {asset.setting} to another mirror, or put {asset.program} on the PATH",
         transient=transient,
@@ -147,7 +138,7 @@ def mismatch(asset: Asset, wanted: str, got: str, *, transient: bool) -> LaunchE
 
 def _wrong(asset: Asset, why: str) -> LaunchError:
     return LaunchError(
-        f"{shown(asset.checksum_url)} is no usable checksum file",
+        f"{bare_address(asset.checksum_url)} is no usable checksum file",
         why=f"{why}; nothing is installed unverified",
         fix=f"look at it with a browser; set {asset.setting} to another mirror, or put {asset.program} on the PATH",
     )

@@ -25,9 +25,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tasks.core import proxies
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.redact import conceal
+from tasks.core.redact import bare_address, conceal
 from tasks.engine.step import Cancel, Context, Stopped
-from tasks.host.published import shown
 from tasks.host.trust import trust
 
 Response = HTTPResponse | HTTPError
@@ -37,25 +36,23 @@ _PORTS = {"http": 80, "https": 443}
 _NAME_ONE = "name one in HTTPS_PROXY, such as http://proxy:3128, or the hosts to be reached without one in NO_PROXY"
 
 
-def open_address(
-    url: str, headers: Mapping[str, str], environ: Mapping[str, str], patience: float, method: str = "GET"
-) -> Response:
+def open_address(url: str, headers: Mapping[str, str], environ: Mapping[str, str], patience: float) -> Response:
     """The answer, whatever its status. `patience`: seconds for connecting and for each read.
 
     Raises `LaunchError` for what is refused here, OSError and http.client.HTTPException for what fails.
     """
     try:
-        response: Response = _opener(environ).open(_request(url, headers, method), timeout=patience)
+        response: Response = _opener(environ).open(_request(url, headers), timeout=patience)
     except HTTPError as error:
         return error
     return response
 
 
-def _request(url: str, headers: Mapping[str, str], method: str) -> urllib.request.Request:
+def _request(url: str, headers: Mapping[str, str]) -> urllib.request.Request:
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(  # noqa: S310 - the opener below knows http and https only
-        urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": _AGENT, **headers}, method=method
+        urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": _AGENT, **headers}
     )
     if user:
         name, _, password = user.partition(":")
@@ -92,7 +89,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if old.scheme == "https" and new.scheme != "https":
             raise LaunchError(
-                f"{shown(req.full_url)} sends on to {shown(newurl)}, without encryption",
+                f"{bare_address(req.full_url)} sends on to {bare_address(newurl)}, without encryption",
                 why="whoever is on the line could hand out another program with another checksum",
                 fix="use a mirror that stays with https",
             )
@@ -165,7 +162,7 @@ class Reach:
             }
             why = kinds.get(status // 100, "that comes with no file")
         return LaunchError(
-            f"{shown(url)} answered with status {status}",
+            f"{bare_address(url)} answered with status {status}",
             why=why,
             fix=self.other,
             transient=status in _PASSING,
@@ -180,7 +177,7 @@ class Reach:
             return self._untrusted(url, reason, environ or {})
         if isinstance(reason, UnicodeError | ValueError | http.client.InvalidURL):
             return LaunchError(
-                f"{shown(url)} is no address that can be asked",
+                f"{bare_address(url)} is no address that can be asked",
                 why=type(reason).__name__,  # its text may repeat a password
                 fix=self.other,
             )
@@ -226,14 +223,14 @@ class Reach:
     def late(self, url: str, seconds: float) -> LaunchError:
         """The deadline passed."""
         return LaunchError(
-            f"{shown(url)} did not come within {seconds:g} s",
+            f"{bare_address(url)} did not come within {seconds:g} s",
             why="the deadline of a download has passed (timeouts.pull)",
             fix=f"run it again: it goes on from where it was; or {self.other}",
         )
 
 
 def _host(url: str) -> str:
-    return shown(url).partition("://")[2].partition("/")[0]
+    return bare_address(url).partition("://")[2].partition("/")[0]
 
 
 _CHUNK = 65536
@@ -310,7 +307,7 @@ class Line:
                 data += chunk
                 if len(data) > limit:
                     raise LaunchError(
-                        f"{shown(url)} is longer than {limit} bytes",
+                        f"{bare_address(url)} is longer than {limit} bytes",
                         why="a short text is expected there",
                         fix=self.reach.other,
                     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tasks.core.files import prefix, sweep
+from tasks.core.files import prefix, replacing, rewrite, sweep, write_whole
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,132 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path, gone: int) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert sweep(tmp_path / "none", below=True) == []
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def full(_handle: int) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_the_mode_is_the_one_that_was_given_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "helm", 0o755) as file:
+            file.write(b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "helm").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "helm").stat().st_mode) == 0o755
+
+
+def test_who_reads_the_old_one_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "helm"
+    path.write_bytes(b"old")
+    with path.open("rb") as running:
+        write_whole(path, "new")
+        assert running.read() == b"old"
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("write", [write_whole, rewrite])
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: object
+) -> None:
+    path = tmp_path / "f"
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write(path, "new")  # type: ignore[operator]
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["f"]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "f") as file:
+        file.write(b"new" * (1 // 0))
+    assert (tmp_path / "f").read_text() == "old"
+    assert names(tmp_path) == ["f"]
+
+
+def test_a_link_is_replaced_and_its_target_untouched(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("theirs")
+    (tmp_path / "f").symlink_to("target")
+    write_whole(tmp_path / "f", "ours")
+    assert (tmp_path / "target").read_text() == "theirs"
+    assert not (tmp_path / "f").is_symlink()
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
+    rewrite(tmp_path / "config", "ä")
+    assert (tmp_path / "config").read_text(encoding="utf-8") == "ä"
+    assert stat.S_IMODE((tmp_path / "config").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
+def test_mode_and_owner_stay(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "config"
+    path.write_text("old")
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 54321)
+    before = path.stat()
+    rewrite(path, "new")
+    after = path.stat()
+    assert path.read_text() == "new"
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def _not_replaced(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """As for a file that is mounted by itself (EBUSY), or in a folder that nobody may write to."""
+
+    def refused(self: Path, _target: Path) -> None:
+        raise OSError(code, os.strerror(code), str(self))
+
+    monkeypatch.setattr(Path, "replace", refused)
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize(("old", "new"), [("short", "a longer text"), ("a longer text", "short")])
+def test_what_cannot_be_replaced_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, old: str, new: str
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(old)
+    inode = path.stat().st_ino
+    _not_replaced(monkeypatch, code)
+    rewrite(path, new)
+    assert (path.read_text(), path.stat().st_ino) == (new, inode)
+    assert names(tmp_path) == ["config"]
+
+
+def test_in_place_the_old_content_comes_back_where_the_new_one_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config"
+    path.write_text("old and longer")
+    _not_replaced(monkeypatch, errno.EBUSY)
+    real, calls = os.pwrite, iter([3])
+
+    def fills(handle: int, data: bytes, at: int) -> int:
+        """Of the new content three bytes fit, of the old one all."""
+        fits = len(data) if data.startswith(b"old") else next(calls, 0)
+        return real(handle, data[:fits], at) if fits else full(handle)
+
+    monkeypatch.setattr(os, "pwrite", fills)
+    with pytest.raises(OSError, match="No space"):
+        rewrite(path, "new content")
+    assert path.read_text() == "old and longer"
+
+
+def test_another_failure_is_not_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("old")
+    _not_replaced(monkeypatch, errno.ENOSPC)
+    with pytest.raises(OSError, match="No space"):
+        rewrite(tmp_path / "config", "new")
+    assert (tmp_path / "config").read_text() == "old"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tasks.core import paths
 from tasks.core.errors import BadInput
-from tasks.core.paths import cache_folder, check_own, state_folder
+from tasks.core.files import append, file_name
+from tasks.core.paths import cache_folder, check_own, default_folder, log_folder, run_folder, run_name, state_folder
 
 
 @pytest.mark.parametrize("where", [state_folder, cache_folder])
@@ -45,3 +49,105 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(BadInput, match="state cannot be used: Not a directory"):
         check_own(tmp_path / "state" / "clusters", "XDG_STATE_HOME")
+
+
+NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_a_missing_folder_is_made_with_its_parents_and_is_private(tmp_path: Path) -> None:
+    made = log_folder(tmp_path / "a" / "logs")
+    assert made == tmp_path / "a" / "logs"
+    assert mode(made) == 0o700
+    assert log_folder(made) == made
+
+
+@pytest.mark.parametrize("before", [0o755, 0o777, 0o1777, 0o500])
+@pytest.mark.parametrize("name", ["openframe-deployment-logs", "empty"])
+def test_a_folder_of_ours_that_is_surely_for_logs_is_closed(tmp_path: Path, before: int, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir()
+    if name != "empty":
+        (path / "old.log").touch()
+    path.chmod(before)
+    assert mode(log_folder(path)) == 0o700
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(tmp_path: Path) -> None:
+    path = tmp_path / "shared"
+    path.mkdir()
+    (path / "theirs").touch()
+    path.chmod(0o755)
+    with pytest.raises(BadInput, match="others may enter") as caught:
+        log_folder(path)
+    assert "chmod 700" in caught.value.fix
+    assert mode(path) == 0o755
+    (path / paths.BENCHMARK_LOG).touch()
+    assert mode(log_folder(path)) == 0o700
+
+
+def test_a_link_is_refused_also_when_it_leads_to_a_folder_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(BadInput, match="symbolic link"):
+        log_folder(tmp_path / "link")
+
+
+@pytest.mark.parametrize("below", ["file", "file/logs"])
+def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="cannot be made") as caught:
+        log_folder(tmp_path / below)
+    assert "DEPLOY_LOG_DIR" in caught.value.fix
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = log_folder(tmp_path / "logs")
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(BadInput, match="belongs to another user"):
+        log_folder(path)
+
+
+def test_two_runs_of_one_millisecond_have_two_folders(tmp_path: Path) -> None:
+    first, second = (run_folder(log_folder(tmp_path / "logs"), "up", NOON) for _ in range(2))
+    assert first.name == "20261124T120000.250Z-up"
+    assert second.name == "20261124T120000.250Z-up-2"
+    assert mode(first) == mode(first.parent) == 0o700
+
+
+def test_a_run_folder_does_not_take_the_name_of_a_record(tmp_path: Path) -> None:
+    runs = log_folder(log_folder(tmp_path / "logs") / "runs")
+    (runs / f"{run_name('up', NOON)}.json").touch()
+    assert run_folder(tmp_path / "logs", "up", NOON).name.endswith("-up-2")
+
+
+def test_names_of_files_hold_nothing_that_leads_elsewhere() -> None:
+    assert file_name("pull ghcr.io/a/b:v1") == "pull-ghcr.io-a-b-v1"
+    assert "/" not in run_name("../x", NOON)
+
+
+def test_append_adds_and_follows_no_link(tmp_path: Path) -> None:
+    append(tmp_path / "f", "a\n")
+    append(tmp_path / "f", "b\n")
+    assert (tmp_path / "f").read_text() == "a\nb\n"
+    (tmp_path / "link").symlink_to("f")
+    with pytest.raises(OSError, match=r"[Ss]ymbolic"):
+        append(tmp_path / "link", "c\n")
+
+
+def test_the_default_folder_of_a_second_user_has_the_users_name_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "openframe-deployment-logs"
+    assert default_folder(path) == path
+    path.mkdir()
+    assert default_folder(path) == path
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert default_folder(path) == tmp_path / "openframe-deployment-logs-4711"
+    path.rmdir()
+    path.symlink_to("/nowhere")
+    assert default_folder(path).name == "openframe-deployment-logs-4711", "a link of another's is not followed"

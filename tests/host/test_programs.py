@@ -12,20 +12,20 @@ from typing import Any, cast
 import pytest
 
 from tasks import tools as command
-from tasks.core.errors import LaunchError
+from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.facts.backend import BACKENDS
-from tasks.facts.programs import Versions
+from tasks.facts.programs import Versions, numbers
 from tasks.host import programs as fetching
 from tasks.host.download import Fetch
-from tasks.host.programs import fetch_plan
+from tasks.host.programs import PROGRAMS, Found, Pin, fetch_plan, need, read
 from tasks.process.command import Programs
 from tasks.rehearsal.backend import Rehearsed
 from tasks.rehearsal.folder import Folder
 from tasks.run.session import Session
 from tasks.run.task import Options
-from tasks.settings.schema import Settings
+from tasks.settings.schema import Cluster, Settings
 from tasks.tools import tools
 from tests.host.server import release, serving
 
@@ -210,3 +210,97 @@ def test_the_command_takes_settings_as_tasks_do(monkeypatch: pytest.MonkeyPatch)
     assert command.main(["--profile", "ci", "--set", "tools.helm_url=http://m", "--set", "silent=true"]) == 2
     options = Options(task="tools", profile="ci", sets=("tools.helm_url=http://m", "silent=true"))
     assert seen == [(options, tools)]
+
+
+PIN = Pin(version="v4.1.4", minimum="v3.13.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "ours", "fetch", "why"),
+    [
+        ("v4.1.4", True, False, "v4.1.4 is there: /x/helm"),
+        ("v4.1.4", False, False, "is there"),
+        ("v3.13.0", False, False, "is there"),
+        ("v3.14.2+g1234", False, False, "is there"),
+        ("v4.10.0", False, False, "is there"),
+        ("v3.12.3", False, True, "/x/helm is v3.12.3, and at least v3.13.0 is needed"),
+        ("v2.99.9", False, True, "at least v3.13.0"),
+        ("v4.1.3", True, True, "the project's folder has v4.1.3, and v4.1.4 is wanted"),
+        ("v4.2.0", True, True, "v4.1.4 is wanted"),
+        (None, False, True, "does not tell its version"),
+        ("", False, True, "does not tell its version"),
+        ("unknown", True, True, "does not tell its version"),
+    ],
+)
+def test_whether_to_fetch(version: str | None, ours: bool, fetch: bool, why: str) -> None:
+    told = need(PIN, Found(path="/x/helm", version=version, ours=ours))
+    assert told.fetch is fetch
+    assert why in told.why
+
+
+def test_what_is_missing_is_fetched() -> None:
+    assert need(PIN, None).fetch
+
+
+FILE = Path(__file__).parents[2] / "config" / "pins.yaml"
+WHOLE = """
+k3d: {version: v5.9.0, minimum: v5.7.0}
+kubectl: {version: v1.33.13, minimum: v1.22.0, serves: ["1.32", "1.34"]}
+helm: {version: v4.1.4, minimum: v3.13.0, serves: ["1.32", "1.35"]}
+"""
+
+
+def minor(text: str) -> int:
+    return int(text.split(".")[1])
+
+
+def test_all_pins_serve_the_kubernetes_that_is_launched_by_default() -> None:
+    pins = read(FILE)
+    default = numbers(Cluster().kubernetes_version)
+    for pin in (pins.kubectl, pins.helm):
+        assert pin.serves is not None
+        assert minor(pin.serves[0]) <= default[1] <= minor(pin.serves[1])
+
+
+def test_kubectl_serves_one_minor_to_either_side() -> None:
+    pin = read(FILE).kubectl
+    own = numbers(pin.version)
+    assert pin.serves == (f"1.{own[1] - 1}", f"1.{own[1] + 1}")
+
+
+def test_helm_4_serves_four_minors() -> None:
+    pin = read(FILE).helm
+    assert pin.serves is not None
+    assert minor(pin.serves[1]) - minor(pin.serves[0]) == 3
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_fetched_is_not_itself_too_old(program: str) -> None:
+    pin = read(FILE).of(program)
+    assert numbers(pin.version) >= numbers(pin.minimum)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (WHOLE.replace("v5.9.0", "5.9.0"), "k3d.version"),
+        (WHOLE.replace("v1.33.13", "latest"), "kubectl.version"),
+        (WHOLE.replace('"1.35"', "1.35"), "helm.serves.1"),
+        (WHOLE.replace("minimum: v3.13.0,", ""), "helm.minimum"),
+        (WHOLE + "kind: {version: v1.0.0, minimum: v1.0.0}", "kind"),
+        ("", "the whole file"),
+        ("k3d: [", "line 2"),
+    ],
+)
+def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "pins.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read(path)
+    assert str(path) in caught.value.what
+    assert why in caught.value.why
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        read(tmp_path / "pins.yaml")
