@@ -71,8 +71,8 @@ def steps(
                 skip=skip,
                 deadline=facts.settings.timeouts.pull,
                 retry=Retry(attempts=4, first=1.0, cap=15.0),
-                why=f"the engine has it for {facts.foreign[image]} alone"
-                if image in facts.foreign
+                why=f"the engine has it for {facts.other_platforms[image]} alone"
+                if image in facts.other_platforms
                 else "the engine does not have it",
                 expected=10.0,
                 work=_work(facts, image),
@@ -96,7 +96,7 @@ def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Repo
         if brought is None:
             _pull_as(facts, image, context)
     except CommandFailed as error:
-        if image in facts.foreign:
+        if image in facts.other_platforms:
             error.amend(why="; ".join(part for part in (error.why, _has_other(facts, image)) if part))
         raise
     other = _other_platform(facts, image, context)
@@ -119,7 +119,7 @@ def _other_platform(facts: Facts, image: str, context: Context) -> str:
 
 
 def _has_other(facts: Facts, image: str) -> str:
-    return f"the one that is there is for {facts.foreign[image]}, and the engine's platform is {facts.platform}"
+    return f"the one that is there is for {facts.other_platforms[image]}, and the engine's platform is {facts.platform}"
 
 
 def _unfit(facts: Facts, image: str, other: str) -> LaunchError:

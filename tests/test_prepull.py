@@ -184,7 +184,7 @@ def listed(architecture: str, image: str = K3S) -> str:
 def pulled(folder: Path, architecture: str, **changes: Any) -> tuple[FakePrograms, Step]:
     """The step that pulls the nodes' image on an amd64 engine, and gets one of this architecture."""
     fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed(architecture)})
-    given = {"images": {K3S: False}, "foreign": {K3S: "linux/arm64"}, **changes}
+    given = {"images": {K3S: False}, "other_platforms": {K3S: "linux/arm64"}, **changes}
     (step,) = prepull.steps(facts(folder, fake, host=engine(), **given))
     return fake, step
 
@@ -218,7 +218,7 @@ def test_a_pull_that_fails_tells_of_the_one_that_is_there(tmp_path: Path) -> Non
     fake = FakePrograms(
         answers={"docker pull": Answer(code=1, err="dial tcp: lookup registry-1.docker.io: no such host")}
     )
-    made = facts(tmp_path, fake, host=engine(), images={K3S: False}, foreign={K3S: "linux/arm64"})
+    made = facts(tmp_path, fake, host=engine(), images={K3S: False}, other_platforms={K3S: "linux/arm64"})
     (step,) = prepull.steps(made)
     with pytest.raises(CommandFailed) as caught:
         act(step)

@@ -109,7 +109,7 @@ class Facts:
     ports: Ports | None = None
     images: Mapping[str, bool] = field(default_factory=dict)
     """Images of the launch, and whether the engine has them for its own platform."""
-    foreign: Mapping[str, str] = field(default_factory=dict)
+    other_platforms: Mapping[str, str] = field(default_factory=dict)
     """Images that it has for another platform alone, and for which."""
     registries: Mapping[str, Any] = field(default_factory=dict)
     """Registry containers that exist, by name."""

@@ -174,7 +174,9 @@ def _of_engine(session: Session, programs: Programs) -> dict[str, Any]:
         ),
         "ports": ports_for(programs, settings, cluster, host, published),
         "images": {ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
-        "foreign": {ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)},
+        "other_platforms": {
+            ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)
+        },
         "registries": existing,
         "helm_version": version.helm or "",
         "helm_major": _helm_major(version),
