@@ -78,7 +78,7 @@ def _events(run: RunRecord, logs: Mapping[str, Log]) -> Iterator[Event]:
     for row in [*run.acted, *run.guarding]:
         kind = "guard" if row.name in run.guards else "wait" if row.waits else "work"
         category = f"{kind},critical path" if row.name in run.critical_path else kind
-        yield _slice(row.name, category, places[row.name], row.began, row.ended, _told(row, logs.get(row.name)))
+        yield _slice(row.name, category, places[row.name], row.began, row.ended, _args(row, logs.get(row.name)))
     for number, lane in enumerate(_queues(run)):
         for row in lane:
             yield _slice(row.name, "queue", (_QUEUE, number + 1), row.began, row.ended, {})
@@ -125,8 +125,8 @@ def _queues(run: RunRecord) -> list[Any]:
     return lanes(replace(row, start_s=row.ready_s, end_s=row.start_s) for row in queued)
 
 
-def _told(row: Result, log: Log | None) -> dict[str, Any]:
-    told = {
+def _args(row: Result, log: Log | None) -> dict[str, Any]:
+    found = {
         "task": row.task,
         "state": row.state.value,
         "why": row.why,
@@ -136,7 +136,7 @@ def _told(row: Result, log: Log | None) -> dict[str, Any]:
         "command": log.command if log is not None else "",
         "needs": ", ".join(row.needs),
     }
-    return {key: value for key, value in told.items() if value not in ("", None)}
+    return {key: value for key, value in found.items() if value not in ("", None)}
 
 
 def _slice(name: str, category: str, place: Place, begin: float, end: float, args: dict[str, Any]) -> Event:

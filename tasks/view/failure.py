@@ -20,13 +20,13 @@ def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     """The lines that end a run which failed or was interrupted; several failures in their order."""
     run = ending.run
     lines = [line((ending.note, "warn"))] if ending.note else []
-    told: set[str] = set()
+    named: set[str] = set()
     for result in run.failed:
-        lost = [name for name in _followers(result, run) if name not in told]
-        told.update(lost)
+        lost = [name for name in _followers(result, run) if name not in named]
+        named.update(lost)
         lines += [*_one(result, ending, lost, width, marks), line()]
     lines += notes(ending, width)
-    lines.append(_verdict(run, len(told)))
+    lines.append(_verdict(run, len(named)))
     if ending.inspect:
         lines += [line("What was made stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
     return lines

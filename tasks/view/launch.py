@@ -85,10 +85,10 @@ def step_line(result: Result, *, names: int = 0, width: int | None = None, marks
     quiet = "dim" if result.state is State.SKIPPED else ""
     parts: list[str | tuple[str, str]] = [(mark, style), (f"{time:>9}", "dim"), "  "]
     padded = line(*parts, (pad(result.name, names), quiet))
-    told = padded.followed(why[:_LONGEST_WHY], "bad" if style == "bad" else "dim", width, marks.more)
-    if told is padded:
-        told = line(*parts, (result.name, quiet))
-    return told.fitted(width, marks.more)
+    shown = padded.followed(why[:_LONGEST_WHY], "bad" if style == "bad" else "dim", width, marks.more)
+    if shown is padded:
+        shown = line(*parts, (result.name, quiet))
+    return shown.fitted(width, marks.more)
 
 
 def names_width(names: list[str], width: int | None = None) -> int:

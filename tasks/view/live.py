@@ -34,9 +34,9 @@ class Live(View):
         self._console = console
         self._area: Area | None = None
         self._drawn = 0.0
-        self._told: list[Result] = []
+        self._printed: list[Result] = []
         self._widest = self._lines = 0
-        self._anew: tuple[int, int] | None = None
+        self._redrawn: tuple[int, int] | None = None
         """The window's size when the whole screen was drawn last; None: never."""
 
     def __enter__(self) -> Self:
@@ -61,8 +61,8 @@ class Live(View):
         if self._console is None or not worth_a_line(result, guard=result.name in self.guards):
             return
         self._fit_window()
-        self._told.append(result)
-        # printing above the area draws the area anew as well
+        self._printed.append(result)
+        # printing above the area redraws the area as well
         self._console.print(self._end(result), soft_wrap=True)
         self._drawn = self._at
 
@@ -82,21 +82,21 @@ class Live(View):
         return area
 
     def _fit_window(self) -> None:
-        """Draw the whole screen anew if the window has become too small for what was drawn last.
+        """Redraw the whole screen if the window has become too small for what was drawn last.
 
-        After that also when it grows: a terminal may show again then what has scrolled away, and those lines are told
+        After that also when it grows: a terminal may show again then what has scrolled away, and those lines are printed
         a second time already.
         """
         assert self._console is not None
         width, height = self._console.size
         fits = self._widest <= width and self._lines <= height
-        if self._area is None or (fits and self._anew in (None, (width, height))):
+        if self._area is None or (fits and self._redrawn in (None, (width, height))):
             return
-        self._anew = (width, height)
+        self._redrawn = (width, height)
         self._area.stop()
         self._console.file.write(_HOME_AND_ERASE)
         room = height - 1 - len(self._rendered())
-        for result in self._told[-room:] if room > 0 else ():
+        for result in self._printed[-room:] if room > 0 else ():
             self._console.print(self._end(result), soft_wrap=True)
         self._area = self._begin(self._console)
 
