@@ -76,18 +76,18 @@ def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], facts: Fact
     """What the plan would take under these circumstances, and which change would help it most."""
     from tasks.rehearsal.profile import load
     from tasks.rehearsal.what_if import answer
-    from tasks.view import prediction as view
+    from tasks.view import plan as view
     from tasks.view.console import out, width_of
 
-    if form not in view.FORMATS:
+    if form not in view.PREDICTED:
         raise BadInput(
             f"--format is '{form}', with --line, --cores, --no-cache or --timing",
             why="a prediction is shown as text or JSON",
-            fix="use " + " or ".join(view.FORMATS),
+            fix="use " + " or ".join(view.PREDICTED),
         )
     profile = load(session.root, asked.timing)
     found = answer(profile, asked, steps, facts, _bounds(facts, asked))
-    out(view.FORMATS[form](found, steps, width_of(sys.stdout)))
+    out(view.PREDICTED[form](found, steps, width_of(sys.stdout)))
     return 0
 
 

@@ -84,8 +84,8 @@ class Live(View):
     def _fit_window(self) -> None:
         """Redraw the whole screen if the window has become too small for what was drawn last.
 
-        After that also when it grows: a terminal may show again then what has scrolled away, and those lines are printed
-        a second time already.
+        After that also when it grows: a terminal may show again then what has scrolled away, and those lines are
+        printed a second time already.
         """
         assert self._console is not None
         width, height = self._console.size

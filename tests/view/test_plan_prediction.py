@@ -6,7 +6,7 @@ import pytest
 
 from tasks.engine.step import Step
 from tasks.rehearsal.what_if import Answer, Change
-from tasks.view.prediction import as_json, text
+from tasks.view.plan import predicted_json, predicted_text
 
 STEPS = [
     Step(name="prepull: an image", task="prepull"),
@@ -29,7 +29,7 @@ def an_answer(*changes: Change) -> Answer:
 
 def test_it_tells_total_floor_path_what_helps_and_what_it_rests_on() -> None:
     found = an_answer(Change(what="4 cores instead of 2", total_s=8.0), Change(what="no agents", total_s=10.0))
-    lines = text(found, STEPS, None)
+    lines = predicted_text(found, STEPS, None)
     assert "expected total  12.3 s" in lines
     assert "floor           9.9 s: with endless cores, places and line" in lines
     assert "critical path   looking around 0.5 s → k3s starts 2.7 s" in lines
@@ -39,24 +39,24 @@ def test_it_tells_total_floor_path_what_helps_and_what_it_rests_on() -> None:
 
 
 def test_each_step_has_its_row_but_guards_have_none() -> None:
-    lines = text(an_answer(), STEPS, None)
+    lines = predicted_text(an_answer(), STEPS, None)
     assert lines[2].split() == ["run", "0.5", "s", "1.5", "s", "prepull:", "an", "image"]
     assert lines[4].split() == ["skip", "registry:", "push"]
     assert not any("watch" in each for each in lines)
 
 
 def test_where_nothing_helps_that_is_said() -> None:
-    assert "helps most      nothing that was tried gains more than 2 %" in text(an_answer(), STEPS, None)
+    assert "helps most      nothing that was tried gains more than 2 %" in predicted_text(an_answer(), STEPS, None)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_it_fits_the_terminal(width: int) -> None:
     changes = [Change(what="caches that have the images", total_s=8.0), Change(what="no agents at all", total_s=9.0)]
-    assert max(map(len, text(an_answer(*changes), STEPS, width))) <= width
+    assert max(map(len, predicted_text(an_answer(*changes), STEPS, width))) <= width
 
 
 def test_the_same_as_json() -> None:
-    found = json.loads("\n".join(as_json(an_answer(Change(what="4 cores", total_s=8.0)), STEPS, 80)))
+    found = json.loads("\n".join(predicted_json(an_answer(Change(what="4 cores", total_s=8.0)), STEPS, 80)))
     assert (found["expected_s"], found["floor_s"]) == (12.3, 9.9)
     assert found["changes"] == [{"what": "4 cores", "expected_s": 8.0}]
     assert [each["name"] for each in found["steps"]] == ["prepull: an image", "cluster: create"]
