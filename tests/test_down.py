@@ -19,7 +19,7 @@ from tests.given_engine import ME, OTHER, Machine
 from tests.given_live import created, deployment, node, obj, stored
 from tests.programs import Answer
 
-MINE = environment(ME, "openframe-dev")
+MINE = environment(ME.name, ME.id, "openframe-dev")
 SPACE = created(finish(obj("Namespace", "platform")), MINE)
 
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.kube.objects import MANAGED_BY, Key
-
-if TYPE_CHECKING:
-    from tasks.facts.owner import Owner
 
 CREATED_BY = "openframe.dev/created-by"
 """Label of objects and of Helm releases: the environment for which this project created them."""
@@ -41,10 +38,10 @@ class Foreign(BadInput):
     """Something of the same name is there that this project did not create."""
 
 
-def environment(owner: Owner, cluster: str) -> str:
+def environment(owner: str, owner_id: str, cluster: str) -> str:
     """The value of `CREATED_BY`: two owners, or two cluster names of one, are two environments."""
-    text = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{cluster}.{owner.name}")
-    return f"{text[: _LONGEST - 1 - len(owner.id)]}.{owner.id}".lstrip("-_.")
+    text = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{cluster}.{owner}")
+    return f"{text[: _LONGEST - 1 - len(owner_id)]}.{owner_id}".lstrip("-_.")
 
 
 def marked(obj: Mapping[str, Any], environment: str) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def _of_context(session: Session, programs: Programs) -> dict[str, Any]:
         "k3d_programs": programs,
         "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),
         "shape": Shape(image="", agents=0, concurrency=concurrency),
-        "environment": environment(session.owner, settings.cluster.name),
+        "environment": environment(session.owner.name, session.owner.id, settings.cluster.name),
         "helm_major": _helm_major(version),
     }
 

@@ -20,42 +20,29 @@ def holds(found: tuple[str, ...], address: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "address", ["172.18.0.2", "192.168.16.3", "10.42.0.0", "10.42.0.1", "10.42.15.0", "10.42.15.1"]
+    ("cluster", "inside", "outside"),
+    [
+        (
+            {},
+            ["172.18.0.2", "192.168.16.3", "10.42.0.0", "10.42.0.1", "10.42.15.0", "10.42.15.1"],
+            ["10.42.0.2", "10.42.3.77", "10.42.15.255", "10.43.0.1", "8.8.8.8"],
+        ),
+        ({"agents": 20}, ["10.42.40.0"], []),
+        ({"agents": 0}, [], ["10.42.16.0"]),
+        ({"subnet": "10.7.0.0/24"}, ["10.7.0.3"], ["172.18.0.2"]),
+        ({"subnet": "auto"}, ["172.18.0.2"], []),
+        (
+            {"args": {"k3s": ["cluster-cidr=10.52.0.0/16,fd00:42::/56"]}},
+            ["10.52.3.1", "fd00:42:0:2::1"],
+            ["10.42.0.1", "fd00:42:0:2::2"],
+        ),
+        # networks that hold the pods' range are left out
+        ({"args": {"k3s": ["cluster-cidr=172.20.0.0/16"]}}, ["172.20.1.1", "192.168.0.1"], ["172.20.0.5"]),
+    ],
 )
-def test_nodes_are_let_in(address: str) -> None:
-    assert holds(blocks(), address)
-
-
-@pytest.mark.parametrize("address", ["10.42.0.2", "10.42.3.77", "10.42.15.255", "10.43.0.1", "8.8.8.8"])
-def test_pods_and_others_are_not(address: str) -> None:
-    assert not holds(blocks(), address)
-
-
-def test_more_nodes_have_more_blocks() -> None:
-    assert holds(blocks(agents=20), "10.42.40.0")
-    assert not holds(blocks(agents=0), "10.42.16.0")
-
-
-def test_a_subnet_of_ones_own_takes_the_place_of_dockers() -> None:
-    found = blocks(subnet="10.7.0.0/24")
-    assert holds(found, "10.7.0.3")
-    assert not holds(found, "172.18.0.2")
-    assert blocks(subnet="auto") == blocks()
-
-
-def test_a_pod_range_of_ones_own() -> None:
-    found = blocks(args={"k3s": ["cluster-cidr=10.52.0.0/16,fd00:42::/56"]})
-    assert holds(found, "10.52.3.1")
-    assert not holds(found, "10.42.0.1")
-    assert holds(found, "fd00:42:0:2::1")
-    assert not holds(found, "fd00:42:0:2::2")
-
-
-def test_a_range_of_networks_that_holds_the_pods_is_left_out() -> None:
-    found = blocks(args={"k3s": ["cluster-cidr=172.20.0.0/16"]})
-    assert not holds(found, "172.20.0.5")
-    assert holds(found, "172.20.1.1")
-    assert holds(found, "192.168.0.1")
+def test_nodes_are_let_in_and_pods_are_not(cluster: dict[str, Any], inside: list[str], outside: list[str]) -> None:
+    found = blocks(**cluster)
+    assert [address for address in inside + outside if holds(found, address)] == inside
 
 
 def test_a_small_pod_range_ends() -> None:

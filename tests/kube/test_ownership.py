@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tasks.facts.owner import Owner
 from tasks.kube.ownership import CREATED_BY, Foreign, applicable, created_by, environment, marked, owner_of, refused
 from tests.given_live import Object, created, obj
 
@@ -55,7 +54,7 @@ def test_a_label_that_was_applied_or_copied_proves_nothing(there: Object) -> Non
 def test_an_environment_is_an_owner_and_a_cluster_and_fit_for_a_labels_value(
     name: str, cluster: str, value: str
 ) -> None:
-    assert environment(Owner(id="0123456789abcdef", name=name), cluster) == value
+    assert environment(name, "0123456789abcdef", cluster) == value
     assert len(value) <= 63
 
 

@@ -21,7 +21,7 @@ RELEASES = {
     "repositories": {"r": "https://charts.example.com"},
     "releases": [{"name": "web", "namespace": "web", "chart": "r/c"}],
 }
-MINE = environment(ME, "openframe-dev")
+MINE = environment(ME.name, ME.id, "openframe-dev")
 FLAT = "apiVersion: v1\nkind: Config\ncurrent-context: team\n"
 VIEW = "kubectl config view --minify --flatten --raw --context=team --output=yaml"
 
