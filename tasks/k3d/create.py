@@ -17,7 +17,7 @@ from tasks.facts.cluster import ContainerState, container_state, no_such_file, o
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.registries_yaml import nodes_file
-from tasks.k3d.registry_container import hold
+from tasks.k3d.registry_container import hold_registries
 from tasks.kube.wait import api_ready, poll
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import EDAC, push_container
@@ -88,7 +88,7 @@ def _memory_files(facts: Facts) -> dict[str, Any]:
     return {"meminfo": meminfo, "edac": str(empty)}
 
 
-def creating(facts: Facts, next_ports: NextPorts) -> Action:
+def creation(facts: Facts, next_ports: NextPorts) -> Action:
     """Make the cluster. Where a port is refused, again with others; but never one that work has gone into."""
     refused: list[int | None] = []
 
@@ -100,7 +100,7 @@ def creating(facts: Facts, next_ports: NextPorts) -> Action:
             _clear(facts, context)
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
-        hold(facts, context)
+        hold_registries(facts, context)
         facts.paths.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
         facts.forget_api()
         write_config(facts, ports)

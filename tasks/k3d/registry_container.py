@@ -130,7 +130,7 @@ def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
     return words[-1] if words else _CONFIGURATION
 
 
-def making(
+def ensured(
     facts: Facts,
     name: str,
     cache: Cache | None,
@@ -257,7 +257,7 @@ def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tup
     return (f"{error.what}: images of {found.upstream} come from there, past it",)
 
 
-def hold(facts: Facts, context: Context) -> None:
+def hold_registries(facts: Facts, context: Context) -> None:
     """Before a cluster is made: nobody removes its registries from now on, and those that are gone are made again."""
     from tasks.k3d.lease import Leases
     from tasks.settings.derived import registry_containers
@@ -275,7 +275,7 @@ def hold(facts: Facts, context: Context) -> None:
         port = facts.outputs.registry_ports.get(name) or (known.port if known is not None else None)
         if name not in there and port is not None:
             context.say(f"{name} was removed meanwhile: it is made again")
-            making(facts, name, cache, partial(int, port), network=None)(context)
+            ensured(facts, name, cache, partial(int, port), network=None)(context)
 
 
 def _remove_dead(facts: Facts, found: Registry, context: Context) -> None:

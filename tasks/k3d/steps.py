@@ -17,7 +17,7 @@ from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
-from tasks.k3d.create import NextPorts, creating, fetch_kubeconfig, first_answer, wait_api_ready
+from tasks.k3d.create import NextPorts, creation, fetch_kubeconfig, first_answer, wait_api_ready
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
 from tasks.settings.derived import balanced, docker_memory
@@ -74,7 +74,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
     yield Step(
         name=CREATE_CLUSTER,
         task=TASK,
-        action=creating(facts, next_ports),
+        action=creation(facts, next_ports),
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,

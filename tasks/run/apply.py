@@ -104,22 +104,22 @@ def applying(
 
     def act(context: Context) -> Report | None:
         from tasks.kube.client import Direct
-        from tasks.run.sending import ByKubectl, Hopes, OneByOne, definer, send
+        from tasks.run.sending import DirectTransport, KubectlTransport, Prerequisites, definer, send
 
         api_back(facts, context)
         api = facts.api()
         sender = (
-            OneByOne(facts, api, context)
+            DirectTransport(facts, api, context)
             if isinstance(api, Direct) or not facts.owns_cluster
-            else ByKubectl(facts, context, secret=secret)
+            else KubectlTransport(facts, context, secret=secret)
         )
-        hopes = Hopes(
+        prerequisites = Prerequisites(
             context,
             facts.settings.timeouts.command,
             more_to_come=more_to_come,
             definer=lambda obj: definer(facts, api, obj),
         )
-        return send(sender, api, ordered(objects), hopes, context)
+        return send(sender, api, ordered(objects), prerequisites, context)
 
     return act
 

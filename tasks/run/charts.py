@@ -116,7 +116,7 @@ class Chart:
         place = sha256(str(self.path), 16)
         return facts.paths.cache / "built-charts" / place / self.id
 
-    def kept(self, facts: Facts) -> Path | None:
+    def cached(self, facts: Facts) -> Path | None:
         """The archive, or the built copy, of an earlier run; of a chart that is not `fixed` there is none."""
         if self.path is not None and self.source is None:
             return self.path
@@ -129,7 +129,7 @@ class Chart:
         brought = facts.outputs.charts.get(self.id)
         if brought is not None:
             return brought
-        kept = self.kept(facts)
+        kept = self.cached(facts)
         if kept is None:
             raise LaunchError(
                 f"the chart {self.display} has not been fetched",
@@ -176,12 +176,12 @@ def fetch_steps(facts: Facts, charts: tuple[Chart, ...], wanted: frozenset[str])
     A chart on this machine whose dependencies are missing is built after the downloads of those.
     """
     unique = {chart.id: chart for chart in charts}
-    missing = {chart.id: chart for chart in unique.values() if chart.id in wanted and chart.kept(facts) is None}
+    missing = {chart.id: chart for chart in unique.values() if chart.id in wanted and chart.cached(facts) is None}
     for chart in tuple(missing.values()):
         for each in chart.dependencies:
             unique.setdefault(each.id, each)
             wanted |= {each.id}
-            if each.kept(facts) is None:
+            if each.cached(facts) is None:
                 missing.setdefault(each.id, each)
     used = {chart.repository: chart for chart in missing.values() if chart.repository is not None}
     found: list[Step] = []

@@ -10,7 +10,7 @@ from tasks.engine.work import StartRegistry
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
-from tasks.k3d.registry_container import fits, making
+from tasks.k3d.registry_container import ensured, fits
 from tasks.settings.derived import registry_containers
 from tasks.settings.schema import Cache
 from tasks.settings.step_names import PUSH_REGISTRY, cache_name, pull_name
@@ -82,7 +82,7 @@ def _made(
     return Step(
         name=what,
         task=TASK,
-        action=making(
+        action=ensured(
             facts,
             name,
             cache,

@@ -2,7 +2,7 @@
 
 A kind that nobody serves yet, a webhook whose pods still start, a namespace that is not there: each may come with what
 is being installed at the same time, by a release, by k3s itself, or by other manifests. So may the definition by which
-an object is valid: the one in the cluster is of the release's last revision. Such an object is set aside and sent
+an object is valid: the one in the cluster is of the release's last revision. Such an object is deferred and sent
 again, without holding up the others; what nothing can bring any more is an error at once.
 """
 
@@ -34,7 +34,7 @@ _INVALID = frozenset({"object-invalid", "field-unknown"})
 """Those that another definition of the object's kind may end."""
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PAUSES = (0.3, 4.0)
-"""Seconds before what was set aside is sent again: at first, and at most."""
+"""Seconds before what was deferred is sent again: at first, and at most."""
 _SOON = 20.0
 """Seconds after the last release is ready in which its operator may still define kinds, or make namespaces."""
 _TAKEN_UP = 3.0
@@ -56,7 +56,7 @@ class TooSlow(LaunchError):
     """A write was not answered in time, and has not been done since."""
 
 
-Aside = list[tuple[Object, NotYet]]
+Deferred = list[tuple[Object, NotYet]]
 """Objects that cannot be taken yet, each with the reason."""
 
 
@@ -66,11 +66,11 @@ class Transport(Protocol):
     exit_code: int | None
     """Of the program that has sent them, if one did."""
 
-    def send(self, objects: Sequence[Object]) -> Aside:
+    def send(self, objects: Sequence[Object]) -> Deferred:
         """Send each. Returns those that cannot be taken yet, in the order in which they are best sent again."""
 
 
-class Hopes:
+class Prerequisites:
     """Whether what an object needs may still come.
 
     That is so while a step that its step awaits has not ended, and for a while after that, since what was installed
@@ -88,7 +88,7 @@ class Hopes:
         self._last: dict[Key, float] = {}
         """When there was last something on its way, for each object."""
 
-    def over(self, obj: Object, cause: str) -> bool:
+    def missing_for_good(self, obj: Object, cause: str) -> bool:
         """Whether nothing brings what it needs."""
         now, name, version = time.monotonic(), key(obj), str(obj["apiVersion"])
         if cause == _KIND and built_in(version):
@@ -140,28 +140,30 @@ def _may_be_taken(obj: Object, cause: str) -> bool:
     return cause in _NOT_YET or (cause in _INVALID and not built_in(str(obj["apiVersion"])))
 
 
-def send(sender: Transport, api: Api, objects: Sequence[Object], hopes: Hopes, context: Context) -> Report:
+def send(
+    sender: Transport, api: Api, objects: Sequence[Object], prerequisites: Prerequisites, context: Context
+) -> Report:
     """Send all, until each is taken. Raises what is wrong with one, and `NotYet` where nothing brings what it needs."""
     left, began, late = list(objects), time.monotonic(), ""
     pause, most = _PAUSES
     while True:
         sent = time.monotonic()
-        aside = sender.send(left)
-        if not aside:
+        deferred = sender.send(left)
+        if not deferred:
             break
-        for obj, error in aside:
-            if hopes.over(obj, error.cause):
+        for obj, error in deferred:
+            if prerequisites.missing_for_good(obj, error.cause):
                 raise _never_taken(api, obj, error)
-        late = display(aside[0][0]) + (f" and {len(aside) - 1} more" if len(aside) > 1 else "")
-        context.say(f"{late}: not yet, {aside[0][1].why}")
+        late = display(deferred[0][0]) + (f" and {len(deferred) - 1} more" if len(deferred) > 1 else "")
+        context.say(f"{late}: not yet, {deferred[0][1].why}")
         context.wait(max(pause, time.monotonic() - sent))  # one that takes long to refuse is given as long a rest
         pause = min(most, pause * 1.5)
-        left = [obj for obj, _error in aside]
+        left = [obj for obj, _error in deferred]
     why = f"{len(objects)} applied, {late} after {time.monotonic() - began:.0f} s" if late else ""
     return Report(why=why, exit_code=sender.exit_code)
 
 
-class OneByOne:
+class DirectTransport:
     """One after another, as far as possible without a process. Names, never what is in them, go to the step's log."""
 
     exit_code: int | None = None
@@ -171,11 +173,11 @@ class OneByOne:
         self._resources = Resources(RetryingApi(api, sleep=context.wait))
         self._noted: set[str] = set()
 
-    def send(self, objects: Sequence[Object]) -> Aside:
+    def send(self, objects: Sequence[Object]) -> Deferred:
         """As `Transport` has it: of a kind that is not taken yet, one is enough to find that out."""
         done: list[str] = []
-        failed: Aside = []
-        untried: Aside = []
+        failed: Deferred = []
+        untried: Deferred = []
         kinds: dict[tuple[str, str], NotYet] = {}
         try:
             for each in objects:
@@ -236,7 +238,7 @@ def _unanswered(error: ApiError | CommandFailed) -> bool:
     return error.code == 504 or (isinstance(error, NoAnswer) and not error.why.startswith("GET "))
 
 
-class ByKubectl:
+class KubectlTransport:
     """By one kubectl for all: it goes on after an object that is not taken, and tells of each."""
 
     exit_code: int | None = 0
@@ -244,7 +246,7 @@ class ByKubectl:
     def __init__(self, facts: Facts, context: Context, *, secret: bool) -> None:
         self._facts, self._context, self._secret = facts, context, secret
 
-    def send(self, objects: Sequence[Object]) -> Aside:
+    def send(self, objects: Sequence[Object]) -> Deferred:
         """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
         deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
         command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), deadline=deadline)

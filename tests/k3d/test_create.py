@@ -14,7 +14,7 @@ from tasks.core.errors import BadInput
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State
 from tasks.facts.facts import Facts, Ports, Shape
-from tasks.k3d.create import PortTaken, creating, write_config
+from tasks.k3d.create import PortTaken, creation, write_config
 from tasks.k3d.steps import cluster_steps
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.step_names import CREATE_CLUSTER
@@ -46,7 +46,7 @@ class Next:
 @pytest.fixture(autouse=True)
 def _without_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """That they are held is in tests/run/test_lease.py."""
-    monkeypatch.setattr("tasks.k3d.create.hold", lambda *_: None)
+    monkeypatch.setattr("tasks.k3d.create.hold_registries", lambda *_: None)
 
 
 def programs(*create: Answer | str, nodes: str = "") -> FakePrograms:
@@ -132,7 +132,7 @@ def test_an_earlier_clusters_kubeconfig_is_gone(tmp_path: Path) -> None:
     given = facts(tmp_path, programs(""))
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text("of another cluster", encoding="utf-8")
-    creating(given, Next())(context(CREATE_CLUSTER))
+    creation(given, Next())(context(CREATE_CLUSTER))
     assert not given.paths.kubeconfig.exists()
 
 
@@ -253,7 +253,7 @@ def test_ports_that_differ_from_the_wish_are_told(
     tmp_path: Path, wishes: dict[str, Any], ports: Ports, why: str
 ) -> None:
     given = facts(tmp_path, programs(""), settings=settings(cluster={"ports": wishes}), ports=ports)
-    report = creating(given, Next())(context(CREATE_CLUSTER))
+    report = creation(given, Next())(context(CREATE_CLUSTER))
     assert report is not None
     assert report.why == why
 
@@ -270,7 +270,7 @@ def test_ports_that_differ_from_the_wish_are_told(
 )
 def test_its_own_lines_are_progress(tmp_path: Path, line: str, told: str) -> None:
     said: list[str] = []
-    creating(facts(tmp_path, programs(line)), Next())(context(CREATE_CLUSTER, say=said.append))
+    creation(facts(tmp_path, programs(line)), Next())(context(CREATE_CLUSTER, say=said.append))
     assert said == [told]
 
 
@@ -278,7 +278,7 @@ def test_a_dollar_stops_it_before_k3d_is_asked(tmp_path: Path) -> None:
     fake = programs("")
     given = facts(tmp_path, fake, settings=settings(cluster={"volumes": ["$B:/b"]}))
     with pytest.raises(BadInput):
-        creating(given, Next())(context(CREATE_CLUSTER))
+        creation(given, Next())(context(CREATE_CLUSTER))
     assert fake.calls == []
 
 

@@ -20,7 +20,7 @@ from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, State
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.k3d.registry_container import configuration, hold, lock
+from tasks.k3d.registry_container import configuration, hold_registries, lock
 from tasks.run.registries import steps
 from tasks.settings.derived import cache_container
 from tasks.settings.schema import Cache
@@ -326,7 +326,7 @@ def test_a_push_registry_that_keeps_ending_ends_the_launch(tmp_path: Path, monke
 def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_path: Path) -> None:
     fake = engine(**{"docker container inspect": "[]"})
     made = facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there(port=5077)})
-    hold(made, context())
+    hold_registries(made, context())
     assert [line.split()[1] for line in fake.lines][:3] == ["volume", "volume", "container"]
     assert "openframe-lease-" in fake.lines[0]
     assert options(fake.told("docker run")[0].command.argv, "--publish") == ["127.0.0.1:5077:5000"]
@@ -336,10 +336,10 @@ def test_registries_that_are_gone_before_the_cluster_is_made_are_made_again(tmp_
 
 def test_those_that_are_there_are_only_held(tmp_path: Path) -> None:
     fake = engine(**{"docker container inspect": json.dumps([inspected.registry()])})
-    hold(facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there()}), context())
+    hold_registries(facts(tmp_path, fake, settings=ONLY_PUSH, registries={PUSHED: there()}), context())
     assert len(fake.calls) == 3
     fake.calls.clear()
-    hold(facts(tmp_path, fake, settings=settings(registries={"push": False, "caches": []})), context())
+    hold_registries(facts(tmp_path, fake, settings=settings(registries={"push": False, "caches": []})), context())
     assert fake.calls == []
 
 
