@@ -60,6 +60,8 @@ _WAITS = ("events", "logs", "pull", "run")
 """They take a time of their own."""
 _SYSTEM = "REHEARSAL (nothing here is real)"
 _PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_EARLIER = 1.0
+"""Seconds before `docker events` begins whose starts it reports: where nothing takes time k3d may be faster."""
 _LOOK = 0.02
 """Seconds between two looks; the time that passes in a rehearsal is real."""
 
@@ -279,12 +281,18 @@ def _moment(text: str, default: float) -> float:
     return float(text) if text else default
 
 
+def _passes(event: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
+    wanted = filters.get("event")
+    return (not wanted or event["Action"] in wanted) and matches(event["Actor"]["Attributes"], filters.get("label", ()))
+
+
 def _events(call: Call, given: Parsed) -> None:
     filters: dict[str, list[str]] = {}
     for row in given.all("filter"):
         key, _, value = row.partition("=")
         filters.setdefault(key, []).append(value)
-    last, until = _moment(given.get("since"), call.now()), _moment(given.get("until"), float("inf"))
+    began, until = _moment(given.get("since"), call.now()), _moment(given.get("until"), float("inf"))
+    last = began if call.times.scale else began - _EARLIER
     fault = call.faults.strike("engine-restarts", "engine")
     breaks = call.now() + call.times.scale * float(fault.get("after") or 0.0) if fault is not None else float("inf")
     while True:
@@ -292,8 +300,8 @@ def _events(call: Call, given: Parsed) -> None:
         if now >= breaks and containers.labelled(call.engine.read(), role="server"):
             raise daemon_error("unexpected EOF")
         for event in containers.events(call.engine.read(), last, now):
-            chosen = not filters.get("event") or event["Action"] in filters["event"]
-            if chosen and matches(event["Actor"]["Attributes"], filters.get("label", ())):
+            late = event["Action"] == "start" or event["timeNano"] > began * 1e9
+            if late and _passes(event, filters):
                 call.say(json.dumps(event))
         last = now
         if now >= until:
