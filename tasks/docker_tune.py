@@ -65,8 +65,8 @@ def unmirrored(facts: Facts) -> list[Step]:
     if host is None or away(host) or _rehearsed(facts):
         return []
     place = locate(host, facts.environ, facts.settings.docker.daemon_json, look)
-    told = look(record_path(place.file))
-    record = load_record(told.data, place.file) if told is not None else None
+    recorded = look(record_path(place.file))
+    record = load_record(recorded.data, place.file) if recorded is not None else None
     if record is None or MIRRORS not in record.changes:
         return []
     try:
@@ -96,23 +96,23 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
     if away(host):
         raise elsewhere(host, _wishes(settings, None))
     place = locate(host, facts.environ, settings.docker.daemon_json, look)
-    kept, told = look(place.file), look(record_path(place.file))
-    record = load_record(told.data, place.file) if told is not None else None
+    state, recorded = look(place.file), look(record_path(place.file))
+    record = load_record(recorded.data, place.file) if recorded is not None else None
     cache = _cache(settings)
     there = facts.registries.get(cache) if cache is not None else None
     late = cache is not None and (there is None or not there.started)
     desired = _wishes(settings, there.port if there is not None and not late else None)
     if late and record is not None and MIRRORS in record.changes:  # until the new cache's address is known
         desired = replace(desired, mirror=record.changes[MIRRORS].set)
-    made = plan(place, kept, record, desired)
-    done = settled(kept, record, made)
+    made = plan(place, state, record, desired)
+    done = settled(state, record, made)
     found = [Step(name=FILE, task=TASK, skip="; ".join((f"{place.file} is as configured", *made.left)))]
     if done and not late:
         return found
     work = Work(programs=facts.programs, writer=writer_for(place.file, facts.programs), place=place)
     lock = _lock(facts.paths.state.parent)
     if not done:
-        found = [_step(FILE, _unless_untouched(_acting(work, lambda: desired, lock)), "; ".join(made.told))]
+        found = [_step(FILE, _unless_untouched(_acting(work, lambda: desired, lock)), "; ".join(made.messages))]
     if late and cache is not None:
         name = cache
 

@@ -117,7 +117,7 @@ class RegistrySpec:
     platform: str = ""
     """The engine's own; empty: docker's default."""
     env_file: str | None = None
-    """A file of variables that may be secret: none of them stands in an argument."""
+    """A file of variables that may be secret: none of them is in an argument."""
 
 
 def run_registry(spec: RegistrySpec) -> Command:

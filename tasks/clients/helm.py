@@ -173,7 +173,7 @@ def upgrade(
 
 
 def manifest_of(out: str) -> str | None:
-    """The manifest out of `helm … --output json`, whatever stands around it; None if there is none."""
+    """The manifest out of `helm … --output json`, whatever is printed around it; None if there is none."""
     found = _release_of(out)
     return None if found is None else str(found["manifest"] or "")
 
@@ -193,11 +193,11 @@ def _release_of(out: str) -> dict[str, Any] | None:
 
     for begin in re.finditer(r"^\{", out, re.MULTILINE):
         try:
-            told, _end = json.JSONDecoder().raw_decode(out, begin.start())
+            document, _end = json.JSONDecoder().raw_decode(out, begin.start())
         except ValueError:
             continue
-        if isinstance(told, dict) and "manifest" in told:
-            return told
+        if isinstance(document, dict) and "manifest" in document:
+            return document
     return None
 
 

@@ -1,4 +1,4 @@
-"""k3d's command lines. What they need to know stands in a generated config file."""
+"""k3d's command lines. What they need to know is in a generated config file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
     it writes the nodes' /proc/meminfo below the user's config folder, and leaves files in TMPDIR: both
     get places of this cluster alone.
     """
-    kept = {
+    passed = {
         key: value
         for key, value in environ.items()
         if not key.startswith("K3D_") or key.startswith(_PASSED) or key in _PASSED_WHOLE
     }
     for name in ("KUBECONFIG", DEFAULT_PLATFORM):
-        kept.pop(name, None)
-    return {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp"), DOLLAR: "$"}
+        passed.pop(name, None)
+    return {**passed, "XDG_CONFIG_HOME": str(folder / "config"), "TMPDIR": str(folder / "tmp"), DOLLAR: "$"}
 
 
 def create(config: Path, deadline: float) -> Command:

@@ -1,4 +1,4 @@
-"""A pull-through cache told to fetch an image before anybody needs it (distribution: HTTP API v2)."""
+"""A pull-through cache asked over HTTP for an image before anybody needs it (distribution: HTTP API v2)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class _Counter:
         self._context, self._end, self.silence = context, end, silence
         self.total = 0
         self.whole = 0
-        """Bytes of the whole image, once its manifest has told them."""
+        """Bytes of the whole image, once its manifest is read."""
 
     def ending(self, connection: http.client.HTTPConnection) -> Callable[[], None]:
         """Break a connection when the download is not wanted any more; the returned function takes that back."""
@@ -152,7 +152,7 @@ def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], 
 
 
 def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], counter: _Counter) -> bytes:
-    """The content of a manifest; of a blob nothing is kept."""
+    """The content of a manifest; of a blob nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=counter.silence)
     forget: Callable[[], None] = lambda: None  # noqa: E731 - there is nothing to take back yet
     try:
@@ -163,11 +163,11 @@ def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], cou
             if response.status != 200:
                 kind = what.partition("/")[0]
                 raise NotFetched(f"the cache answered {response.status} to {kind} of {image.repository}")
-            kept = []
+            pieces = []
             while piece := response.read(_PIECE):
                 counter.add(len(piece))
                 if accepted:
-                    kept.append(piece)
+                    pieces.append(piece)
         counter.check()
     except (OSError, http.client.HTTPException) as error:
         counter.check()
@@ -175,4 +175,4 @@ def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], cou
     finally:
         forget()
         connection.close()
-    return b"".join(kept)
+    return b"".join(pieces)

@@ -69,8 +69,8 @@ class Running:
 def by_pidfile(files: Iterable[Path], user: int, read: Read, proc: Path = PROC) -> Running | None:
     """The process that the first of these files names, if that is a dockerd of this user."""
     for file in files:
-        kept = read(file)
-        text = kept.data.decode("ascii", "replace").strip() if kept is not None else ""
+        state = read(file)
+        text = state.data.decode("ascii", "replace").strip() if state is not None else ""
         found = process(int(text), user, read, proc) if text.isdecimal() and len(text) < 12 else None
         if found is not None:
             return found
@@ -190,9 +190,9 @@ def _keeps(running: Running, host: Engine, usual: Path, read: Read) -> bool:
 
 def _text(file: Path, key: str, read: Read) -> str:
     """A text in a daemon.json; empty where there is none."""
-    kept = read(file)
+    state = read(file)
     try:
-        found = parse(kept.data.decode("utf-8")).get(key) if kept is not None else None
+        found = parse(state.data.decode("utf-8")).get(key) if state is not None else None
     except (NotPlain, UnicodeDecodeError):
         return ""
     return found if isinstance(found, str) else ""
@@ -307,14 +307,14 @@ def reload(programs: Programs, writer: Writer, pid: int, text: str, context: Con
     """
     since = time.time()  # as the engine's events are timed: it runs on this machine
     writer.signal(pid)
-    told = _listen(programs, since, context)
-    if told is None:
+    reported = _listen(programs, since, context)
+    if reported is None:
         raise NotReloaded(
             f"Docker has not read its daemon.json again within {PATIENCE:g} s",
             why="it refuses the file, or the process that got the signal is another engine's",
             fix="its log tells more: `journalctl --unit docker --lines 20`",
         )
-    wrong = differences(told, parse(text))
+    wrong = differences(reported, parse(text))
     if wrong:
         raise NotReloaded(
             "Docker has read another daemon.json than the one that was written",
@@ -323,15 +323,17 @@ def reload(programs: Programs, writer: Writer, pid: int, text: str, context: Con
         )
 
 
-def differences(told: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
-    """Values of a reload that are not those of the file. What is not told is not compared."""
+def differences(reported: Mapping[str, str], document: Mapping[str, Any]) -> list[str]:
+    """Values of a reload that are not those of the file. What is not reported is not compared."""
     found = [
-        f"{key} {told[key]}" for key in (DOWNLOADS, UPLOADS) if key in told and told[key] != str(number(document, key))
+        f"{key} {reported[key]}"
+        for key in (DOWNLOADS, UPLOADS)
+        if key in reported and reported[key] != str(number(document, key))
     ]
-    if MIRRORS in told and MIRRORS in document:  # without the key they stay as they were
-        have = {plain(each) for each in _list(told[MIRRORS])}
+    if MIRRORS in reported and MIRRORS in document:  # without the key they stay as they were
+        have = {plain(each) for each in _list(reported[MIRRORS])}
         if have != {plain(each) for each in mirrors(document)}:
-            found.append(f"{MIRRORS} {told[MIRRORS]}")
+            found.append(f"{MIRRORS} {reported[MIRRORS]}")
     return found
 
 
@@ -339,9 +341,9 @@ def _listen(programs: Programs, since: float, context: Context | None) -> Mappin
     """The values that the next reload tells; None if there is none in time."""
 
     def hear(line: str) -> None:
-        told = _attributes(line)
-        if told is not None:
-            raise _Heard(told)
+        reported = _attributes(line)
+        if reported is not None:
+            raise _Heard(reported)
 
     command = Command(
         argv=(

@@ -1,7 +1,7 @@
 """Docker's daemon.json: its values, and what a merge makes of them.
 
 Docker reads the file with Go's encoding/json (moby: `daemon/config/config.go`): no comments, no NaN, and a byte order
-mark or nothing at all are fine. White space inside of it is not kept where something is changed.
+mark or nothing at all are fine. White space inside of it is lost where something is changed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ DEFAULTS: Mapping[str, int] = {DOWNLOADS: 3, UPLOADS: 5}
 
 @dataclass(frozen=True, kw_only=True)
 class Desired:
-    """What shall stand in the file; None: nothing of ours."""
+    """What the file is to hold; None: nothing of ours."""
 
     downloads: int | None = None
     uploads: int | None = None
@@ -98,7 +98,7 @@ class Merged:
     text: str
     changes: Mapping[str, Change] = field(default_factory=dict)
     """All that is ours in the text, that of earlier calls among it."""
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     """What is different now, in words."""
     left: tuple[str, ...] = ()
     """What was left as it is, and why."""
@@ -121,8 +121,8 @@ def merged(
         work.left.append("dockerd has mirrors as arguments")
     else:
         work.mirror(desired.mirror)
-    made = dump(work.document, text) if work.told else text
-    return Merged(text=made, changes=work.ours, told=tuple(work.told), left=tuple(work.left))
+    made = dump(work.document, text) if work.messages else text
+    return Merged(text=made, changes=work.ours, messages=tuple(work.messages), left=tuple(work.left))
 
 
 def number(document: Mapping[str, Any], key: str) -> int:
@@ -157,7 +157,7 @@ class _Work:
 
     def __init__(self, document: dict[str, Any], ours: dict[str, Change]) -> None:
         self.document, self.ours = document, ours
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.left: list[str] = []
 
     def number(self, key: str, wanted: int | None) -> None:
@@ -174,14 +174,14 @@ class _Work:
             wanted = None
         if wanted is None:
             if change is not None:
-                self._set(key, change.was, kept=change.there)
+                self._set(key, change.was, keep=change.there)
                 del self.ours[key]
-                self.told.append(f"{key}: {now} → {change.was or DEFAULTS[key]}")
+                self.messages.append(f"{key}: {now} → {change.was or DEFAULTS[key]}")
         elif wanted != now:
             there = key in self.document if change is None else change.there
             self.document[key] = wanted
             self.ours[key] = Change(set=wanted, there=there, was=base)
-            self.told.append(f"{key}: {now or DEFAULTS[key]} → {wanted}")
+            self.messages.append(f"{key}: {now or DEFAULTS[key]} → {wanted}")
 
     def mirror(self, wanted: str | None) -> None:
         """Add the mirror behind those of others, in the place of an earlier one of ours; or remove that one."""
@@ -193,19 +193,19 @@ class _Work:
         after = before
         if change is not None and (wanted is None or plain(wanted) != plain(change.set)):
             after = [each for each in after if plain(each) != plain(change.set)]
-            self.told.append(f"{MIRRORS}: without {change.set}")
+            self.messages.append(f"{MIRRORS}: without {change.set}")
             change = None
         if wanted is not None and not _within(wanted, after):
             after = [*after, wanted]
-            self.told.append(f"{MIRRORS}: with {wanted}")
+            self.messages.append(f"{MIRRORS}: with {wanted}")
             change = Change(set=wanted, there=there)
         if change is not None:
             self.ours[MIRRORS] = change
         if after != before:
-            self._set(MIRRORS, after, kept=bool(after) or there)
+            self._set(MIRRORS, after, keep=bool(after) or there)
 
-    def _set(self, key: str, value: Any, *, kept: bool) -> None:  # noqa: ANN401 - a JSON value
-        if kept:
+    def _set(self, key: str, value: Any, *, keep: bool) -> None:  # noqa: ANN401 - a JSON value
+        if keep:
             self.document[key] = value
         else:
             self.document.pop(key, None)

@@ -47,7 +47,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class Partial:
     """What there is of a file."""
 
     origin: Origin
@@ -55,7 +55,7 @@ class Kept:
 
     @property
     def whole(self) -> bool:
-        """All of it, as far as the server has told."""
+        """All of it, as far as the server has said."""
         return self.size > 0 and self.size == self.origin.total
 
     def headers(self) -> dict[str, str]:
@@ -75,15 +75,15 @@ class Part:
         self.path = folder / f"{name}.part"
         self._origin = folder / f"{name}.part.json"
 
-    def kept(self, url: str) -> Kept:
+    def partial(self, url: str) -> Partial:
         """What is there of this address; nothing where it came from another one, or its origin is lost."""
         try:
-            told: Mapping[str, Any] = json.loads(self._origin.read_text(encoding="utf-8"))
-            origin, size = Origin(**told), self.path.stat().st_size
+            saved: Mapping[str, Any] = json.loads(self._origin.read_text(encoding="utf-8"))
+            origin, size = Origin(**saved), self.path.stat().st_size
             fits = origin.url == url and (origin.total is None or size <= origin.total)
         except (OSError, ValueError, TypeError):
             fits = False
-        return Kept(origin=origin, size=size) if fits else Kept(origin=Origin(url=url))
+        return Partial(origin=origin, size=size) if fits else Partial(origin=Origin(url=url))
 
     def begin(self, origin: Origin, *, go_on: bool) -> BinaryIO:
         """Open for writing, behind what is there or anew. Raises OSError."""
@@ -123,47 +123,47 @@ class Brought:
 
     size: int
     sure: bool
-    """It came in one piece, of the length that the server had told."""
+    """It came in one piece, of the length that the server had announced."""
 
 
 def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought:
     """Bring the file into its part. Raises `LaunchError`, `Stopped`, and OSError of the disk; the part stays."""
-    kept = part.kept(bare_address(asset.url))
-    if kept.whole:
-        return Brought(size=kept.size, sure=False)
-    brought = _ask(asset, part, kept, line, say)
+    partial = part.partial(bare_address(asset.url))
+    if partial.whole:
+        return Brought(size=partial.size, sure=False)
+    brought = _ask(asset, part, partial, line, say)
     if brought is None:  # the server has another file by now, or takes no such range
         part.drop()
-        brought = _ask(asset, part, Kept(origin=Origin(url=bare_address(asset.url))), line, say)
+        brought = _ask(asset, part, Partial(origin=Origin(url=bare_address(asset.url))), line, say)
     if brought is None:
         raise _odd(asset, line)
     return brought
 
 
-def _ask(asset: Asset, part: Part, kept: Kept, line: Line, say: Callable[[str], None]) -> Brought | None:
+def _ask(asset: Asset, part: Part, partial: Partial, line: Line, say: Callable[[str], None]) -> Brought | None:
     """None where the answer does not fit what is kept."""
-    with line.get(asset.url, kept.headers()) as transfer:
+    with line.get(asset.url, partial.headers()) as transfer:
         head = transfer.head()
         first, total = _range(head)
-        if head.status == 416 and kept.size:
-            return Brought(size=kept.size, sure=False) if total == kept.size else None
+        if head.status == 416 and partial.size:
+            return Brought(size=partial.size, sure=False) if total == partial.size else None
         if head.status == 206:
-            if not kept.size or first != kept.size or _changed(head, kept):
+            if not partial.size or first != partial.size or _changed(head, partial):
                 return None
             origin = _origin(asset, head, total)
         elif head.status == 200:
-            kept = Kept(origin=kept.origin)
+            partial = Partial(origin=partial.origin)
             origin = _origin(asset, head, head.length)
         else:
             raise line.reach.refused(asset.url, head.status)
-        return _write(part, kept, origin, transfer, line, say)
+        return _write(part, partial, origin, transfer, line, say)
 
 
 def _write(
-    part: Part, kept: Kept, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]
+    part: Part, partial: Partial, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]
 ) -> Brought:
-    size, told = kept.size, 0.0
-    with part.begin(origin, go_on=kept.size > 0) as file:
+    size, reported = partial.size, 0.0
+    with part.begin(origin, go_on=partial.size > 0) as file:
         for chunk in transfer.chunks():
             file.write(chunk)
             size += len(chunk)
@@ -175,8 +175,8 @@ def _write(
                     fix=line.reach.other,
                 )
             now = time.monotonic()
-            if now - told >= _PAUSE:
-                told = now
+            if now - reported >= _PAUSE:
+                reported = now
                 say(mib(size, origin.total))
     if origin.total is not None and size < origin.total:
         raise LaunchError(
@@ -186,7 +186,7 @@ def _write(
             transient=True,
         )
     say(mib(size))
-    return Brought(size=size, sure=not kept.size and origin.total is not None)
+    return Brought(size=size, sure=not partial.size and origin.total is not None)
 
 
 def _origin(asset: Asset, head: Head, total: int | None) -> Origin:
@@ -206,9 +206,9 @@ def _range(head: Head) -> tuple[int | None, int | None]:
     return (int(match[1]) if match[1] else None), (int(match[2]) if match[2] != "*" else None)
 
 
-def _changed(head: Head, kept: Kept) -> bool:
+def _changed(head: Head, partial: Partial) -> bool:
     """A server that knows no `If-Range` hands out the rest of another file."""
-    return bool(kept.origin.etag) and head.headers.get("etag", kept.origin.etag) != kept.origin.etag
+    return bool(partial.origin.etag) and head.headers.get("etag", partial.origin.etag) != partial.origin.etag
 
 
 def _odd(asset: Asset, line: Line) -> LaunchError:

@@ -169,11 +169,11 @@ def _found(call: Call, names: Sequence[str]) -> dict[str, Found | None]:
     if not paths:
         return dict.fromkeys(names)
 
-    told = versions(programs, call.state)
+    reported = versions(programs, call.state)
     return {
         name: Found(
             path=paths[name],
-            version=getattr(told, name),
+            version=getattr(reported, name),
             ours=Path(paths[name]).parent == programs.folder,
         )
         if name in paths

@@ -190,12 +190,12 @@ class Reach:
                 transient=not unknown,
             )
         text = str(reason) or type(reason).__name__
-        told = "Tunnel connection failed: 4" in text
+        refused = "Tunnel connection failed: 4" in text
         return LaunchError(
-            f"the connection to {_host(url)} failed" + (" at the proxy" if told else ""),
+            f"the connection to {_host(url)} failed" + (" at the proxy" if refused else ""),
             why=text,
             fix=f"look at the network, HTTPS_PROXY and NO_PROXY; or {self.other}",
-            transient=not told,
+            transient=not refused,
         )
 
     def _untrusted(self, url: str, error: ssl.SSLCertVerificationError, environ: Mapping[str, str]) -> LaunchError:

@@ -102,10 +102,10 @@ def _named(named: tuple[str, str] | None, folders: str) -> Trust:
 
 
 def _nothing(name: str, path: str, error: Exception) -> BadInput:
-    told = isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror
+    reason = isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror
     return BadInput(
         f"{name} names {path}, which holds no certificate authority",
-        why=str(told) if told else "no certificate in PEM form is in it",
+        why=str(reason) if reason else "no certificate in PEM form is in it",
         fix=f"correct {name}, or unset it: then the authorities of this system are used",
     )
 
@@ -155,7 +155,7 @@ def _marked(path: str) -> bool:
 
 
 def _expanded(path: str) -> str:
-    with contextlib.suppress(RuntimeError):  # there is no such user: it is told as missing
+    with contextlib.suppress(RuntimeError):  # there is no such user: it is reported as missing
         return str(Path(path).expanduser())
     return path
 

@@ -148,10 +148,10 @@ class Work:
         reload(self.programs, self.writer, pid, text, self.context)
 
 
-def text_of(file: Path, kept: FileState | None) -> str:
+def text_of(file: Path, state: FileState | None) -> str:
     """The text of a daemon.json; empty where there is no file. Raises `BadInput`."""
     try:
-        return "" if kept is None else kept.data.decode("utf-8")
+        return "" if state is None else state.data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise unfit(file, f"its byte {error.start} is no UTF-8") from None
 
@@ -165,33 +165,33 @@ def unfit(file: Path, why: str) -> BadInput:
     )
 
 
-def plan(place: Place, kept: FileState | None, record: ChangeRecord | None, desired: Desired) -> Merged:
+def plan(place: Place, state: FileState | None, record: ChangeRecord | None, desired: Desired) -> Merged:
     """What a merge makes of the file. Raises `BadInput`."""
-    earlier = record.changes if record is not None and written(kept, record) else {}
+    earlier = record.changes if record is not None and written(state, record) else {}
     try:
         return merged(
-            text_of(place.file, kept), desired, earlier, place.running.given if place.running is not None else ()
+            text_of(place.file, state), desired, earlier, place.running.given if place.running is not None else ()
         )
     except NotPlain as error:
         raise unfit(place.file, str(error)) from None
 
 
-def settled(kept: FileState | None, record: ChangeRecord | None, made: Merged) -> bool:
+def settled(state: FileState | None, record: ChangeRecord | None, made: Merged) -> bool:
     """Whether nothing is left to do: the file is as wished, and Docker works with it as far as is known."""
-    unfinished = record is not None and not record.applied and written(kept, record)
-    return not made.told and not unfinished
+    unfinished = record is not None and not record.applied and written(state, record)
+    return not made.messages and not unfinished
 
 
-def written(kept: FileState | None, record: ChangeRecord) -> bool:
+def written(state: FileState | None, record: ChangeRecord) -> bool:
     """Whether what is remembered was ever written: a run may have ended between the two."""
-    return record.applied or (kept is not None and sha256(kept.data) == record.written)
+    return record.applied or (state is not None and sha256(state.data) == record.written)
 
 
-def _mirrored(kept: FileState | None) -> bool:
-    if kept is None:
+def _mirrored(state: FileState | None) -> bool:
+    if state is None:
         return False
     with contextlib.suppress(NotPlain, UnicodeDecodeError):
-        return bool(mirrors(parse(kept.data.decode("utf-8"))))
+        return bool(mirrors(parse(state.data.decode("utf-8"))))
     return False
 
 
@@ -214,7 +214,7 @@ def tune(work: Work, desired: Desired) -> Report:
         raise
     work.keep(replace(record, applied=True), like)
     backup = (f"what was there is in {record.backup}",) if record.backup else ()
-    return Report(why="; ".join((*made.told, *made.left, *backup)), exit_code=0)
+    return Report(why="; ".join((*made.messages, *made.left, *backup)), exit_code=0)
 
 
 def _ready(work: Work) -> None:
@@ -259,7 +259,7 @@ def _new(file: Path) -> FileState:
 def _remembered(
     work: Work, before: FileState | None, former: ChangeRecord | None, made: Merged, data: bytes
 ) -> ChangeRecord:
-    """The record of the file to be written; what stands there now is backed up, unless all of it is known."""
+    """The record of the file to be written; what is there now is backed up, unless all of it is known."""
     fresh = ChangeRecord(written=sha256(data), changes=made.changes)
     if former is not None and not written(before, former):
         former = None
@@ -301,7 +301,7 @@ class _Back:
     """What the file becomes."""
 
     after: FileState | None
-    told: tuple[str, ...]
+    messages: tuple[str, ...]
     exact: bool
     """It is as it was before we came."""
 
@@ -312,36 +312,36 @@ def undo(work: Work) -> Report:
     if record is None:
         return Report(why=f"nothing in {work.file} is this project's", skipped=True)
     back = _back(work, now, record)
-    told = [*back.told]
+    messages = [*back.messages]
     if not _same(now, back.after):
-        told += _bring(work, now, back.after)
+        messages += _bring(work, now, back.after)
     work.keep(None, now or FileState(data=b"", mode=0o644, user=0, group=0))
     if record.backup is not None:
         if back.exact:
             work.writer.remove(work.beside(record.backup))
         else:
-            told.append(f"the backup stays: {record.backup}")
-    return Report(why="; ".join(told), exit_code=0)
+            messages.append(f"the backup stays: {record.backup}")
+    return Report(why="; ".join(messages), exit_code=0)
 
 
 def _back(work: Work, now: FileState | None, record: ChangeRecord) -> _Back:
     backup = work.writer.read(work.beside(record.backup)) if record.backup is not None else None
     known = record.backup is None or backup is not None
     if known and _same(now, backup):
-        return _Back(after=now, told=(f"{work.file} was as before already",), exact=True)
+        return _Back(after=now, messages=(f"{work.file} was as before already",), exact=True)
     if known and record.exact and now is not None and sha256(now.data) == record.written:
-        told = "it is as before, to the byte" if backup is not None else "it is gone, as before"
-        return _Back(after=backup, told=(f"{work.file}: {told}",), exact=True)
+        text = "it is as before, to the byte" if backup is not None else "it is gone, as before"
+        return _Back(after=backup, messages=(f"{work.file}: {text}",), exact=True)
     if now is None:
-        return _Back(after=None, told=(f"{work.file} is gone, and stays so",), exact=False)
+        return _Back(after=None, messages=(f"{work.file} is gone, and stays so",), exact=False)
     try:
         made = merged(text_of(work.file, now), Desired(), record.changes)
         empty = record.backup is None and not parse(made.text)
     except NotPlain as error:
         raise unfit(work.file, str(error)) from None
     after = None if empty else replace(now, data=made.text.encode())
-    told = f"{work.file} was changed by somebody since: only what is this project's was taken out"
-    return _Back(after=after, told=(told, *made.told, *made.left), exact=False)
+    text = f"{work.file} was changed by somebody since: only what is this project's was taken out"
+    return _Back(after=after, messages=(text, *made.messages, *made.left), exact=False)
 
 
 def _bring(work: Work, now: FileState | None, after: FileState | None) -> list[str]:

@@ -173,20 +173,20 @@ def _follow(child: _Child, selector: selectors.BaseSelector, deadline: float) ->
     """Read until the process has ended, and end it where it must; says whether it was late."""
     end = time.monotonic() + deadline
     late = False
-    asked: float | None = None
+    ending: float | None = None
     killed = False
     while True:
         now, over = time.monotonic(), child.ended.is_set()
-        if not over and not late and now >= end and asked is None:
+        if not over and not late and now >= end and ending is None:
             late = True
             CHILDREN.end(child.group)
-        if asked is None and CHILDREN.ending(child.group):
-            asked = now
-        if over and (asked is None or killed or not CHILDREN.exists(child.group)):
+        if ending is None and CHILDREN.ending(child.group):
+            ending = now
+        if over and (ending is None or killed or not CHILDREN.exists(child.group)):
             _drain(selector)
             return late
-        limit = end if asked is None else asked + PATIENCE + (_UNKILLABLE if killed else 0.0)
-        if asked is not None and now >= limit:
+        limit = end if ending is None else ending + PATIENCE + (_UNKILLABLE if killed else 0.0)
+        if ending is not None and now >= limit:
             if killed:
                 return late
             CHILDREN.signal(child.group, signal.SIGKILL)

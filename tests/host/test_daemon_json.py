@@ -78,10 +78,10 @@ THEIRS = "https://mirror.example.com"
 def test_merging(before: dict[str, Any], desired: Desired, after: dict[str, Any], told: list[str]) -> None:
     made = merged(json.dumps(before), desired)
     assert json.loads(made.text) == after
-    assert list(made.told[: len(told)]) == told
-    assert bool(made.told) == bool(told)
+    assert list(made.messages[: len(told)]) == told
+    assert bool(made.messages) == bool(told)
     again = merged(made.text, desired, made.changes)
-    assert (again.text, again.told, again.changes) == (made.text, (), made.changes)
+    assert (again.text, again.messages, again.changes) == (made.text, (), made.changes)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_merging(before: dict[str, Any], desired: Desired, after: dict[str, Any]
 )
 def test_merging_nothing_takes_out_what_is_ours(before: str) -> None:
     made = merged(before, DESIRED)
-    assert made.told
+    assert made.messages
     back = merged(made.text, Desired(), made.changes)
     assert json.loads(back.text) == json.loads(before)
     assert not back.changes
@@ -112,7 +112,7 @@ def test_another_wish_takes_the_place_of_the_earlier_one_and_the_first_value_is_
     again = merged(made.text, Desired(downloads=6, mirror="http://127.0.0.1:5999"), made.changes)
     assert json.loads(again.text) == {DOWNLOADS: 6, MIRRORS: ["http://127.0.0.1:5999"]}
     assert again.changes[DOWNLOADS] == Change(set=6, there=True, was=4)
-    assert again.told == (
+    assert again.messages == (
         f"{DOWNLOADS}: 10 → 6",
         f"{MIRRORS}: without {OURS}",
         f"{MIRRORS}: with http://127.0.0.1:5999",
@@ -132,7 +132,7 @@ def test_a_cache_that_is_gone_is_no_mirror_any_more_and_those_of_others_stay() -
     made = merged(json.dumps({MIRRORS: [THEIRS]}), Desired(mirror=OURS))
     again = merged(made.text, Desired(), made.changes)
     assert json.loads(again.text) == {MIRRORS: [THEIRS]}
-    assert again.told == (f"{MIRRORS}: without {OURS}",)
+    assert again.messages == (f"{MIRRORS}: without {OURS}",)
 
 
 def test_what_somebody_has_changed_since_is_theirs() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.download import Kept, Origin, Part, member
+from tasks.host.download import Origin, Part, Partial, member
 from tests.host.server import archive
 
 URL = "https://h/helm"
@@ -25,13 +25,13 @@ def written(folder: Path, origin: Origin, data: bytes) -> Part:
 def test_what_was_written_is_kept_with_its_origin(tmp_path: Path) -> None:
     origin = Origin(url=URL, etag='"e"', modified="Mon", total=10)
     part = written(tmp_path / "downloads", origin, b"abc")
-    assert part.kept(URL) == Kept(origin=origin, size=3)
+    assert part.partial(URL) == Partial(origin=origin, size=3)
     with part.begin(origin, go_on=True) as file:
         file.write(b"de")
     assert part.path.read_bytes() == b"abcde"
     with part.begin(origin, go_on=False) as file:
         file.write(b"x")
-    assert part.kept(URL).size == 1
+    assert part.partial(URL).size == 1
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_without_a_readable_origin_nothing_is_kept(tmp_path: Path, told: str | N
         origin.unlink()
     else:
         origin.write_text(told)
-    assert part.kept(URL) == Kept(origin=Origin(url=URL))
+    assert part.partial(URL) == Partial(origin=Origin(url=URL))
 
 
 def test_another_address_or_too_many_bytes_begin_anew(tmp_path: Path) -> None:
     part = written(tmp_path, Origin(url=URL, total=2), b"abc")
-    assert part.kept(URL).size == 0
-    assert written(tmp_path, Origin(url="https://other/helm"), b"abc").kept(URL).size == 0
+    assert part.partial(URL).size == 0
+    assert written(tmp_path, Origin(url="https://other/helm"), b"abc").partial(URL).size == 0
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_another_address_or_too_many_bytes_begin_anew(tmp_path: Path) -> None:
     ],
 )
 def test_what_asks_for_the_rest(origin: Origin, size: int, headers: dict[str, str]) -> None:
-    assert Kept(origin=origin, size=size).headers() == headers
+    assert Partial(origin=origin, size=size).headers() == headers
 
 
 def test_whole_means_the_length_that_was_told() -> None:
-    assert Kept(origin=Origin(url=URL, total=5), size=5).whole
-    assert not Kept(origin=Origin(url=URL, total=5), size=4).whole
-    assert not Kept(origin=Origin(url=URL), size=5).whole
+    assert Partial(origin=Origin(url=URL, total=5), size=5).whole
+    assert not Partial(origin=Origin(url=URL, total=5), size=4).whole
+    assert not Partial(origin=Origin(url=URL), size=5).whole
 
 
 def test_parts_of_other_versions_of_the_same_program_go(tmp_path: Path) -> None:
