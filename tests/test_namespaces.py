@@ -1,35 +1,159 @@
-"""Namespaces by name."""
+"""Namespaces: those that are configured, those that something goes into, and those that are on their way out."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tasks.clients.kubectl import FIELD_MANAGER
-from tasks.core.errors import BadInput
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY
-from tasks.run.desired import namespace_objects
+from tasks import namespaces
+from tasks.engine.step import Stopped
+from tasks.kube.wait import NotInTime
+from tasks.namespaces import GONE, THEIRS
+from tasks.run.desired import desired_namespaces, is_foreign, namespace_names, user_objects
+from tasks.run.desired import namespace_objects as wanted
+from tasks.settings.step_names import NAMESPACES
+from tests import given
+from tests.given_direct import DirectApi
+from tests.given_live import FakeApi, created, eager, holding, named, obj, reached
+
+SETTINGS = given.settings(
+    namespaces=["one", "two"],
+    secrets=[{"name": "s", "namespaces": ["one", "three", "kube-system"], "values": {"k": {"env": "K"}}}],
+    helm={
+        "repositories": {"r": "https://charts.example.com"},
+        "releases": [
+            {"name": "a", "namespace": "four", "chart": "r/a"},
+            {"name": "b", "namespace": "default", "chart": "r/b"},
+        ],
+    },
+)
+LIST = "/api/v1/namespaces"
 
 
-def test_twelve_namespaces_in_their_order_each_once() -> None:
-    names = [f"ns-{number}" for number in range(12)]
-    found = namespace_objects([*names, "ns-3", "ns-0"])
-    assert [each["metadata"]["name"] for each in found] == names
-    assert len({each["metadata"]["annotations"][FINGERPRINT] for each in found}) == 12
-    for each in found:
-        assert (each["apiVersion"], each["kind"]) == ("v1", "Namespace")
-        assert each["metadata"]["labels"] == {MANAGED_BY: FIELD_MANAGER}
-    assert found == namespace_objects(names)
-    assert namespace_objects([]) == []
+def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, object]:
+    """As it is in the cluster."""
+    (wish,) = wanted([name])
+    labels = wish["metadata"]["labels"] if ours else {"team": "others"}
+    found = obj("Namespace", name, labels=labels, deleting=deleting)
+    found["metadata"]["annotations"] = wish["metadata"]["annotations"]
+    return found
 
 
-@pytest.mark.parametrize("name", ["0", "a" * 63, "a--b"])
-def test_names_that_kubernetes_allows(name: str) -> None:
-    assert namespace_objects([name])[0]["metadata"]["name"] == name
+def test_those_of_releases_and_secrets_are_made_too_but_none_of_kubernetes_own(tmp_path: Path) -> None:
+    assert namespace_names(given.facts(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
 
 
-@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a.b", "a" * 64, "a: b", "ä", "${IP}"])
-def test_odd_names_are_refused_by_name(name: str) -> None:
-    with pytest.raises(BadInput) as error:
-        namespace_objects(["good", name])
-    assert f"'{name}'" in error.value.what
-    assert "NAMESPACES" in error.value.fix
+def test_a_single_task_makes_only_those_that_it_puts_things_into(tmp_path: Path) -> None:
+    found = desired_namespaces(given.facts(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
+    assert [each["metadata"]["name"] for each in found] == ["four"]
+
+
+def test_all_go_in_at_once(tmp_path: Path) -> None:
+    facts = given.facts(tmp_path, settings=SETTINGS)
+    api = reached(facts, DirectApi())
+    (step,) = namespaces.steps(facts)
+    given.act(step)
+    assert api.names == ["Namespace/one", "Namespace/two", "Namespace/four", "Namespace/three"]
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    live = holding([made(name) for name in ("one", "two", "three", "four")])
+    (step,) = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live))
+    assert step.skip == "all 4 are as configured"
+
+
+def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) -> None:
+    live = holding([made("one"), made("two", deleting=True), made("three"), made("four")])
+    steps = named(namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live)))
+    assert list(steps) == [GONE, NAMESPACES]
+    assert GONE in steps[NAMESPACES].needs
+    assert steps[NAMESPACES].why == "namespace/two: it is being deleted"
+    assert steps[GONE].wait
+    assert steps[GONE].why.startswith("two: ")
+
+
+def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
+    facts = given.facts(
+        tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True), made("two", deleting=True)])
+    )
+    api = reached(facts, FakeApi(made("one", deleting=True), made("two", deleting=True), made("other", deleting=True)))
+    api.changes[LIST, 3] = lambda: api.remove(made("one"))
+    api.at(LIST, 4, made("two"))
+    said: list[str] = []
+    namespaces.steps(facts)[0].action(eager(said=said))
+    assert said == [
+        "2 of 2 are still there",
+        "2 of 2 are still there",
+        "1 of 2 are still there",
+        "0 of 2 are still there",
+    ]
+
+
+def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
+    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    message = "Some resources are remaining: widgets.example.com has 1 resource instances"
+    held = made("one", deleting=True)
+    held["status"] = {
+        "conditions": [
+            {"type": "NamespaceContentRemaining", "status": "True", "message": message},
+            {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "All resources discovered"},
+        ]
+    }
+    reached(facts, FakeApi(held))
+    with pytest.raises(NotInTime) as caught:
+        namespaces.steps(facts)[0].action(eager(deadline=0))
+    assert caught.value.why == f"one: {message}"
+
+
+def test_a_cancelled_wait_ends(tmp_path: Path) -> None:
+    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
+    reached(facts, FakeApi(made("one", deleting=True)))
+    context = eager()
+    context.cancelled.set()
+    with pytest.raises(Stopped):
+        namespaces.steps(facts)[0].action(context)
+
+
+def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:
+    """By that label `down` would delete them."""
+    live = holding([made("one", ours=False), created(made("two"))])
+    facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
+    api = reached(facts, DirectApi())
+    steps = named(namespaces.steps(facts))
+    given.act(steps[NAMESPACES])
+    assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
+    assert steps[THEIRS].skip == "one: there before, and not changed"
+
+
+def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:
+    live = holding([made("one"), created(made("two"), "bob.dev"), created(made("three"))])
+    facts = given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing")
+    found = {name: is_foreign(facts, name) for name in ("one", "two", "three", "four")}
+    assert found == {"one": True, "two": True, "three": False, "four": False}
+
+
+def test_where_all_are_somebody_elses_nothing_is_made(tmp_path: Path) -> None:
+    live = holding([made(name, ours=False) for name in ("one", "two", "three", "four")])
+    steps = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live, engine="existing"))
+    assert all(step.skip is not None for step in steps)
+
+
+def test_in_a_cluster_of_ours_one_that_somebody_made_is_taken_over(tmp_path: Path) -> None:
+    live = holding([made("one", ours=False)])
+    (step,) = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live))
+    assert "namespace/one: changed: metadata.labels" in step.why
+
+
+def test_a_namespace_that_an_own_manifest_holds_too_is_made_as_it_stands_there(tmp_path: Path) -> None:
+    """Applied once: two applies with different fields would never be as wanted."""
+    file = tmp_path / "ns.yaml"
+    file.write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {level: privileged}}\n---\n"
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: other}\n"
+    )
+    chosen = given.settings(namespaces=["a", "b"], helm={"releases": []}, manifests={"files": [str(file)]})
+    facts = given.facts(tmp_path, settings=chosen)
+    labels = {each["metadata"]["name"]: each["metadata"]["labels"].get("level") for each in desired_namespaces(facts)}
+    assert labels == {"a": "privileged", "b": None}
+    assert [each["metadata"]["name"] for each in user_objects(facts)] == ["other"]
