@@ -207,8 +207,8 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
             why=error.strerror or str(error),
             fix="name another folder: --out FOLDER",
         ) from None
-    told = [f"results {folder / name}" for name in ("bench.json", "bench.md", *drawn)]
-    out(told if drawn else [*told, "no plot: it needs matplotlib, which `make bench` installs"])
+    lines = [f"results {folder / name}" for name in ("bench.json", "bench.md", *drawn)]
+    out(lines if drawn else [*lines, "no plot: it needs matplotlib, which `make bench` installs"])
 
 
 def _recorded(compare: Sequence[str], limit: float | None) -> int:

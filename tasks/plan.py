@@ -57,12 +57,12 @@ def plan(
         raise BadInput(
             f"--format is '{format}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
         )
-    asked = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
+    conditions = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
     up.refuse_options(session, recreate=recreate)
     facts = gather(session, session.backend.parts)
     steps = planned(session, facts, recreate=recreate)
-    if asked.asked:
-        return _predict(session, asked, steps, facts, form=format)
+    if conditions.asked:
+        return _predict(session, conditions, steps, facts, form=format)
     history = load(history_file(session.environ), session.options.engine)
     if format == "text":
         out(view.text(steps, history, bounds(facts), width=width_of(sys.stdout)))
@@ -72,7 +72,7 @@ def plan(
     return 0
 
 
-def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
+def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
     """What the plan would take under these circumstances, and which change would help it most."""
     from tasks.rehearsal.profile import load
     from tasks.rehearsal.what_if import answer
@@ -85,13 +85,13 @@ def _predict(session: Session, asked: WhatIf, steps: Sequence[Step], facts: Fact
             why="a prediction is shown as text or JSON",
             fix="use " + " or ".join(view.PREDICTED),
         )
-    profile = load(session.root, asked.timing)
-    found = answer(profile, asked, steps, facts, _bounds(facts, asked))
+    profile = load(session.root, conditions.timing)
+    found = answer(profile, conditions, steps, facts, _bounds(facts, conditions))
     out(view.PREDICTED[form](found, steps, width_of(sys.stdout)))
     return 0
 
 
-def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
+def _bounds(facts: Facts, conditions: WhatIf) -> Bounds:
     """More processors make a wider pool, unless its width is set."""
     import math
 
@@ -100,9 +100,9 @@ def _bounds(facts: Facts, asked: WhatIf) -> Bounds:
     from tasks.settings.step_names import HELM
 
     limits = bounds(facts)
-    if asked.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:
+    if conditions.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:
         return limits
-    wider = size(math.ceil(asked.cores), facts.host.memory_bytes).concurrency
+    wider = size(math.ceil(conditions.cores), facts.host.memory_bytes).concurrency
     return replace(limits, work=wider, kinds={**limits.kinds, HELM: facts.settings.pool.helm or wider})
 
 

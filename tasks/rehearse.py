@@ -49,6 +49,6 @@ def rehearse(
         from tasks.rehearsal.learning import learn as learn_times
 
         return learn_times(session, learn, timing)
-    asked = what_if(cores=cores, line=line, no_cache=no_cache, time_scale=time_scale, timing=timing, faults=fault)
+    conditions = what_if(cores=cores, line=line, no_cache=no_cache, time_scale=time_scale, timing=timing, faults=fault)
     assert session.rehearsal is not None  # the task's engine is `rehearsal`
-    return launch(replace(session, rehearsal=session.rehearsal.under(asked)), recreate=recreate, rollback=rollback)
+    return launch(replace(session, rehearsal=session.rehearsal.under(conditions)), recreate=recreate, rollback=rollback)

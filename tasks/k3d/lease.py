@@ -1,9 +1,9 @@
-"""Who is about to use the registries that all clusters of an engine share, and who removes them.
+"""Leases on the registries that all clusters of an engine share: of launches that use them, and of removals.
 
 A file lock is of one user and one machine; an engine has several users, and job containers beside them. What all of
 them see is the engine, so each writes a volume there, with a label and no content, then looks for those of others:
 
-- a launch writes its use, waits while somebody removes, then looks whether its registries are there, and creates its
+- a launch writes its use, waits for the end of removals, then looks whether its registries are there, and creates its
   cluster; from then on they are in that cluster's network, which nobody overlooks;
 - who removes writes that, and goes on only if there is no use: of two that begin at once, one sees the other.
 
@@ -103,7 +103,7 @@ class Leases:
         self._use: Lease | None = None
 
     def use(self, who: str, seconds: float, context: Context) -> None:
-        """Write that they are about to be used, and wait while somebody removes them. Raises `LaunchError`."""
+        """Write that they are about to be used, and wait for the end of removals. Raises `LaunchError`."""
         if self._use is None:
             self._use = self._write(USE, who, seconds, context)
         end = time.monotonic() + min(_REMOVING, context.deadline)
@@ -120,7 +120,7 @@ class Leases:
 
     @contextlib.contextmanager
     def removal(self, who: str, context: Context) -> Iterator[None]:
-        """Write that the registries are being removed, unless somebody is about to use them. Raises `LaunchError`."""
+        """Write that the registries are being removed, unless they are about to be used. Raises `LaunchError`."""
         mine = self._write(REMOVAL, who, _REMOVING, context)
         try:
             self.refuse_users(context)
@@ -129,7 +129,7 @@ class Leases:
             self._drop([mine])
 
     def refuse_users(self, context: Context | None = None) -> None:
-        """Raises `LaunchError` where somebody is about to use them."""
+        """Raises `LaunchError` where they are about to be used."""
         users = [each for each in self._others(context) if each.kind == USE]
         if users:
             raise LaunchError(

@@ -46,7 +46,7 @@ _TICK = 0.05
 
 @dataclass(kw_only=True)
 class Session:
-    """What tasks share. `now` and `started` are the call's begin, before any fact was asked for."""
+    """What tasks share. `now` and `started` are the start of the call, before any query."""
 
     options: Options
     root: Path
@@ -60,7 +60,7 @@ class Session:
     rehearsal: Rehearsal | None = None
     """With the engine `rehearsal`: its stand-ins, and how long they take."""
     clear_pending: bool = False
-    """Whether releases are cleared that somebody's Helm has left pending, or is at work on."""
+    """Whether releases are cleared that a foreign Helm has left pending, or is at work on."""
     queries: EngineQueries | None = None
     """Queries to the engine that were started ahead; the first `gather` uses their answers."""
     noted: bool = False

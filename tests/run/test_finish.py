@@ -1,4 +1,4 @@
-"""The end of a run is told even where its record cannot be kept."""
+"""The end of a run is shown even where its record cannot be written."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_a_full_disk_hides_no_failure(
     with pytest.raises(Exit) as caught:
         given.session(tmp_path).run(bad(), Bounds(work=1))
     assert caught.value.code == 1
-    told = capsys.readouterr().err
-    assert told.index("it broke") < told.index("the record of this run could not be written")
-    assert "No space left on device" in told
+    shown = capsys.readouterr().err
+    assert shown.index("it broke") < shown.index("the record of this run could not be written")
+    assert "No space left on device" in shown
 
 
 def test_a_run_that_went_well_stays_one(
@@ -60,8 +60,8 @@ def test_a_log_folder_that_became_somebody_elses_is_told_after_the_end(
     Path(session.settings.log_dir).write_text("a file stands there")
     with pytest.raises(Exit):
         session.run(bad(), Bounds(work=1))
-    told = capsys.readouterr().err
-    assert told.index("it broke") < told.index("cannot be made")
+    shown = capsys.readouterr().err
+    assert shown.index("it broke") < shown.index("cannot be made")
 
 
 def lost(*_: Any, **__: Any) -> Any:
@@ -109,9 +109,9 @@ def test_only_a_launch_that_went_well_is_in_the_benchmark_log(
     assert text.count("Concurrency level: 3") == blocks
 
 
-@pytest.mark.parametrize(("there", "told"), [(True, True), (False, False)])
+@pytest.mark.parametrize(("there", "shown"), [(True, True), (False, False)])
 def test_a_failed_run_says_how_to_look_at_what_it_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool, told: bool
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool, shown: bool
 ) -> None:
     facts = given.facts(tmp_path / "with blank", presence=Presence.RUNNING)
     facts.paths.state.mkdir(parents=True)
@@ -120,4 +120,4 @@ def test_a_failed_run_says_how_to_look_at_what_it_left(
     with pytest.raises(Exit):
         given.session(tmp_path).run(bad(), Bounds(work=1), facts=facts)
     line = f"kubectl --kubeconfig '{facts.paths.kubeconfig}' get pods --all-namespaces"
-    assert (line in capsys.readouterr().err) is told
+    assert (line in capsys.readouterr().err) is shown

@@ -1,4 +1,4 @@
-"""One call of a task: what it was asked for, its folders, its plan's run, and its exit code."""
+"""One call of a task: its options, its folders, its plan's run, and its exit code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def called(folder: Path, **options: Any) -> Session:
     return begin(Options(**{"task": "up", **options}), given.ROOT, environ)
 
 
-# -- what was asked for ---------------------------------------------------------------------------------
+# -- options -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_a_run_that_fails_ends_with_the_code_of_its_first_failure(
     assert record["outcome"] == "failed"
     states = {each["name"]: each["state"] for each in record["steps"]}
     assert (states["a"], states["b"]) == ("failed", "aborted")
-    told = capsys.readouterr().err
-    assert "a failed" in told
-    assert ("Traceback" in told) is isinstance(error, ValueError), "expected errors show none, bugs do"
+    shown = capsys.readouterr().err
+    assert "a failed" in shown
+    assert ("Traceback" in shown) is isinstance(error, ValueError), "expected errors show none, bugs do"
 
 
 def test_an_interrupt_ends_the_run_and_is_recorded(tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_durations_are_remembered_for_the_next_plan(tmp_path: Path) -> None:
 def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Path) -> None:
     made = called(tmp_path)
     made.environ = {"PATH": "/bin", "no_proxy": "a 10.0.0.0/8; .b", "https_proxy": "p:1", "HTTPS_PROXY": "p:2"}
-    told = {"no_proxy": "a,10.0.0.0/8,b", "https_proxy": "p:1", "HTTPS_PROXY": "p:1"}
-    assert told.items() <= made.programs().env.items()
+    shown = {"no_proxy": "a,10.0.0.0/8,b", "https_proxy": "p:1", "HTTPS_PROXY": "p:1"}
+    assert shown.items() <= made.programs().env.items()
 
 
 @pytest.mark.parametrize("given_by_user", [False, True])

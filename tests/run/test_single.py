@@ -21,7 +21,7 @@ ALONE = tuple(name for name in PARTS if name != "cluster")
 
 
 class Around:
-    """What the task stands between: its facts, the fetching of programs, and the run."""
+    """What surrounds the task: its facts, the fetching of programs, and the run."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given: Facts = facts(folder, FakePrograms(otherwise=Answer()))

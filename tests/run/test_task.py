@@ -101,7 +101,7 @@ def test_a_call_leaves_nothing_for_the_next(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "shown"),
     [
         (["dig-it", "--nonsense"], "--nonsense"),
         (["narrow", "--engine", "existing"], "--engine"),
@@ -109,13 +109,13 @@ def test_a_call_leaves_nothing_for_the_next(seen: Seen) -> None:
     ],
 )
 def test_what_nobody_knows_is_told_without_a_traceback(
-    seen: Seen, argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    seen: Seen, argv: list[str], shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         called(seen, *argv)
     assert caught.value.code == 1, "invoke's own code for what its parser refuses"
     err = capsys.readouterr().err
-    assert told in err
+    assert shown in err
     assert "Traceback" not in err
     assert seen.options is None
 
@@ -283,5 +283,5 @@ def test_a_rehearsal_says_once_that_nothing_is_real_also_over_an_error(
     monkeypatch.setenv("DEPLOY_LOG_DIR", str(tmp_path / "openframe-logs"))
     options = Options(task=task, engine="rehearsal")
     assert run_task(options, raising(BadInput("--format is 'x'"))) == 2
-    told = capsys.readouterr()
-    assert (told.out + told.err).count("REHEARSAL: ") == 1
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("REHEARSAL: ") == 1
