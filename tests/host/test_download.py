@@ -212,13 +212,6 @@ def test_what_is_not_there_is_told_once(server: Server, tmp_path: Path, path: st
     assert "tools.kubectl_url" in result.error.fix
 
 
-def test_a_server_that_is_in_trouble_for_good_ends_the_attempts(server: Server, tmp_path: Path) -> None:
-    fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
-    server.plan(f"{KUBECTL}.sha256", *[Behaviour(status=503)] * 9)
-    result = run(fetch)
-    assert (result.state, result.attempts) == (State.FAILED, 4)
-
-
 def test_a_server_that_sends_parts_unasked_is_refused(server: Server, tmp_path: Path) -> None:
     fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
     server.plan(KUBECTL, Behaviour(status=206), Behaviour(status=206))
@@ -260,16 +253,6 @@ def test_credentials_of_a_mirror_stand_in_no_error_and_in_no_file(server: Server
     act(fetch)
     assert in_place(fetch) == CONTENT
     assert all("authorization" in request.headers for request in server.requests)
-
-
-def test_a_hanging_server_ends_within_the_deadline(server: Server, tmp_path: Path) -> None:
-    fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
-    server.plan(KUBECTL, Behaviour(hang=1000))
-    begin = time.monotonic()
-    with pytest.raises(LaunchError, match="did not come within"):
-        fetch(Context(step="f", deadline=0.5))
-    assert time.monotonic() - begin < 3
-    assert (fetch.downloads / f"{fetch.asset.file}.part").stat().st_size == 1000
 
 
 def test_being_cancelled_keeps_the_part(server: Server, tmp_path: Path) -> None:
