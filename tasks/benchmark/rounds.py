@@ -237,6 +237,7 @@ class Rounds:
         """A launch that is not timed, where the caches are not as the state wants them: after a cold one."""
         if variant.state in ("cold", "noop") or variant.name in self.filled:
             return
+        prepare(workspace, variant, gather_facts(workspace))
         launch_of(workspace, variant)()
         remove_cluster(workspace)
 
