@@ -289,6 +289,7 @@ def test_values_stand_in_no_argument_and_no_text_that_is_shown() -> None:
         {"name": "b", "values": {"k": {"file": "tls.key"}, "l": {"file": "binary"}, "m": {"command": ["x"]}}},
         {"name": "c", "type": "basic-auth", "values": {"password": {"file": "word"}}},
         {"name": "d", "values": {"k": env(), "l": env("NOTHING")}},
+        {"name": "e", "values": {f"k{n}": {"file": name} for n, name in enumerate(FILES) if FILES[name].strip()}},
     )
     text = stream(objects)
     command = apply(Path("kubeconfig"), text)
