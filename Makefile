@@ -40,7 +40,7 @@ $(TASKS): $(VENV)/compiled.done
 	@$(BIN)/invoke $@ $(ARGS)
 
 tools: $(VENV)/compiled.done ## fetch k3d, kubectl and helm where they are missing
-	@$(BIN)/python -m tasks.tools $(ARGS)
+	@$(BIN)/python -m tasks.run.tools $(ARGS)
 
 test: $(VENV)/dev.done ## the tests that need no cluster
 	$(BIN)/python -m pytest -m "not cluster" -n logical --dist worksteal $(ARGS)

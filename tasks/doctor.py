@@ -126,7 +126,7 @@ def _fetch(session: Session) -> int:
 
     from invoke.exceptions import Exit
 
-    from tasks.tools import tools
+    from tasks.run.tools import tools
 
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from tasks import tools as fetching
 from tasks.checks.finding import Finding, Level, Remedy, Unfit
 from tasks.core.errors import BadInput, NoEngine
 from tasks.doctor import doctor, mend
@@ -20,6 +19,7 @@ from tasks.facts import host, ports
 from tasks.facts.engine import Engine
 from tasks.facts.facts import Facts, Shape
 from tasks.facts.host import Inotify, Rights
+from tasks.run import tools as fetching
 from tasks.run.bring import refuse_unfit
 from tests.checks.given import ANSWERS, INFO
 from tests.given import FakeSession, call, session

@@ -127,5 +127,6 @@ def _verdict(run: RunRecord, lost: int) -> Line:
     if waiting > 0:
         parts.append(f"{waiting}{' more' if lost else ''} not begun")
     how = "was interrupted" if run.outcome == "interrupted" else "failed"
-    goes_on = f"; `invoke {run.task}` goes on from here" if good or stopped else ""
+    again = "make tools" if run.task == "tools" else f"invoke {run.task}"  # that one is no task of invoke's
+    goes_on = f"; `{again}` goes on from here" if good or stopped else ""
     return line((f"{run.task} {how} after {seconds(run.wall_s)}", "strong"), f": {', '.join(parts)}{goes_on}")

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import pytest
 
-from tasks import tools as command
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Result, State, Step
@@ -23,10 +22,11 @@ from tasks.host.programs import PROGRAMS, Found, Pin, fetch_plan, need, read
 from tasks.process.command import Programs
 from tasks.rehearsal.backend import Rehearsed
 from tasks.rehearsal.folder import Folder
+from tasks.run import tools as command
 from tasks.run.session import Session
 from tasks.run.task import Options
+from tasks.run.tools import tools
 from tasks.settings.schema import Cluster, Settings
-from tasks.tools import tools
 from tests.host.server import release, serving
 
 PINS = """

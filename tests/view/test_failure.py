@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,8 @@ def test_the_whole_story_of_one_failure(tmp_path: Path) -> None:
         "What was made stays for inspection. To look at it:",
         "  kubectl --kubeconfig f get pods",
     ]
+    tools = replace(over, run=replace(over.run, task="tools"))
+    assert "`make tools` goes on from here" in "".join(texts(failure(tools, width=100)))
 
 
 def test_a_cause_tells_of_the_command_behind_it() -> None:

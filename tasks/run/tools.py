@@ -1,4 +1,4 @@
-"""`make tools` runs `python -m tasks.tools`. No task of invoke's: `up` and the others fetch by themselves."""
+"""`make tools` runs `python -m tasks.run.tools`. No task of invoke's: `up` and the others fetch by themselves."""
 
 from __future__ import annotations
 
