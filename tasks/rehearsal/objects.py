@@ -172,7 +172,7 @@ class Objects:
 def _connect(path: Path) -> sqlite3.Connection:
     import sqlite3
 
-    made = sqlite3.connect(path, _PATIENCE, isolation_level=None, check_same_thread=False)
+    made = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     made.execute("PRAGMA synchronous = OFF")
     return made
 
