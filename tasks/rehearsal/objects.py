@@ -15,6 +15,7 @@ import json
 import os
 import threading
 import time
+import weakref
 
 from tasks.core.files import unfinished
 from tasks.rehearsal.kinds import bucket
@@ -113,7 +114,7 @@ def merged(value: Any, change: Any) -> Any:  # noqa: ANN401 - any JSON values
 
 
 class Objects:
-    """The database of one cluster. Thread-safe."""
+    """The database of one cluster. Thread-safe; its connection is closed with it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -125,6 +126,7 @@ class Objects:
             if not self.path.exists():
                 _create(self.path)
             self._open = _connect(self.path)
+            weakref.finalize(self, self._open.close)
         return self._open
 
     @contextlib.contextmanager
