@@ -105,7 +105,8 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         return f"{gone[0].kind.lower()}/{gone[0].name} is gone{more}"
-    return None
+    edited = facts.live.edited.get((release.namespace, release.name), ()) if release.conflicts == "ours" else ()
+    return f"{edited[0]}{f', and {len(edited) - 1} more' if len(edited) > 1 else ''}" if edited else None
 
 
 def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:

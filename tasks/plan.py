@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks import up
-from tasks.core.errors import BadInput
+from tasks.core.errors import DRIFTED, OK, BadInput
 from tasks.run.task import task
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     "context",
     help={
         "format": "text, json, mermaid or dot",
+        "diff": "show what would change, field by field, instead of the steps",
+        "exit_code": "with --diff: end with 5 where anything would change",
         "recreate": "as `up --recreate` would do",
         "clear_pending": "as `up --clear-pending` would do",
         "line": "expected on a line of this rate, such as 20Mbit",
@@ -43,6 +45,8 @@ def plan(
     no_cache: bool = False,
     timing: str = "",
     clear_pending: bool = False,
+    diff: bool = False,
+    exit_code: bool = False,
 ) -> int:
     """Show what `up` would do, step by step, and why. Changes nothing."""
     from tasks.engine.history import history_file, load
@@ -58,18 +62,39 @@ def plan(
             f"--format is '{format}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
         )
     conditions = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
+    if diff or exit_code:
+        _check_diff(format, diff=diff, conditions=conditions)
     up.refuse_options(session, recreate=recreate)
     facts = gather(session, session.backend.parts)
     steps = planned(session, facts, recreate=recreate)
     if conditions.asked:
         return _predict(session, conditions, steps, facts, form=format)
     history = load(history_file(session.environ), session.options.engine)
+    if diff:
+        from tasks.run.difference import show
+
+        document = view.document(steps, history, bounds(facts)) if format == "json" else None
+        return show(facts, steps, document=document, recreate=recreate, code=DRIFTED if exit_code else OK)
     if format == "text":
         out(view.text(steps, history, bounds(facts), width=width_of(sys.stdout)))
         out(_notes(facts, recreate=recreate))
     else:
         out(view.FORMATS[format](steps, history, bounds(facts)))
     return 0
+
+
+def _check_diff(form: str, *, diff: bool, conditions: WhatIf) -> None:
+    """Raises `BadInput` for options that have no meaning together."""
+    if not diff:
+        raise BadInput("--exit-code needs --diff", why="the code says whether anything would change", fix="add --diff")
+    if form not in ("text", "json"):
+        raise BadInput(f"--format is '{form}', with --diff", why="there are two for it", fix="use text or json")
+    if conditions.asked:
+        raise BadInput(
+            "--diff has no meaning with --line, --cores, --no-cache or --timing",
+            why="those predict how long it takes, and --diff shows what would change",
+            fix="ask for one of the two",
+        )
 
 
 def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:

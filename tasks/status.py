@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks import up
-from tasks.core.errors import ABSENT, DRIFTED, OK, STOPPED
+from tasks.core.errors import ABSENT, DRIFTED, OK, STOPPED, BadInput
 from tasks.run.task import check_format, task
 
 if TYPE_CHECKING:
@@ -19,18 +19,42 @@ if TYPE_CHECKING:
     from tasks.run.session import Session
 
 
-@task("profile", "set", "engine", "context", help={"format": "text or json"})
-def status(session: Session, format: str = "text") -> int:  # noqa: A002 - the option's name
+@task(
+    "profile",
+    "set",
+    "engine",
+    "context",
+    help={
+        "format": "text or json",
+        "diff": "show what differs, field by field, instead of the rows",
+        "exit_code": "with --diff: end with 5 where anything differs, whatever the cluster's state",
+    },
+)
+def status(
+    session: Session,
+    format: str = "text",  # noqa: A002 - the option's name
+    diff: bool = False,
+    exit_code: bool = False,
+) -> int:
     """Compare what stands with what is configured; the exit code tells."""
     from tasks.run.gather import gather
     from tasks.view.console import out, width_of
     from tasks.view.table import table
 
     check_format(format)
+    if exit_code and not diff:
+        raise BadInput("--exit-code needs --diff", why="`status` tells by its code anyway", fix="add --diff")
     facts = gather(session, session.backend.parts)
     rows, code = judge(facts, session.name)
+    document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
+    if diff:
+        from tasks.k3d.ports import choosers
+        from tasks.run.difference import show
+
+        shown = document if format == "json" else None
+        found = show(facts, up.steps(facts, choosers(facts)), document=shown, code=DRIFTED)
+        return found if exit_code or found not in (OK, DRIFTED) else code
     if format == "json":
-        document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
         out([json.dumps(document, indent=1)])
     else:
         cells = [[row.what, row.state, row.detail] for row in rows]

@@ -141,6 +141,16 @@ def test_an_object_that_is_gone_brings_the_release_again(tmp_path: Path) -> None
     assert named(helm.steps(of(tmp_path, live=there)))[INSTALL].why == "service/front is gone and 1 more"
 
 
+@pytest.mark.parametrize(("conflicts", "why"), [("ours", "deployment/web: set"), ("theirs", None)])
+def test_what_somebody_has_set_by_kubectl_brings_the_release_again(
+    tmp_path: Path, conflicts: str, why: str | None
+) -> None:
+    settings = configured({"conflicts": conflicts})
+    there = live(release(print_of(of(tmp_path, settings))), edited={("web", "web"): ("deployment/web: set",)})
+    step = named(helm.steps(of(tmp_path, settings, live=there)))[INSTALL]
+    assert (step.why or None) == why
+
+
 def test_a_release_goes_with_its_namespace(tmp_path: Path) -> None:
     deleting = obj("Namespace", "web", deleting=True)
     for status in ("deployed", "pending-install"):

@@ -127,6 +127,7 @@ def upgrade(
     labels: Mapping[str, str] = MappingProxyType({}),
     force_conflicts: bool = False,
     post_renderer: PostRenderer | None = None,
+    dry_run: bool = False,
 ) -> Command:
     """Install or upgrade; the values come through stdin.
 
@@ -139,6 +140,8 @@ def upgrade(
 
     Without `validate` Helm does not read the API's whole description to check the objects by it: that is more than half
     of what an installation costs (0.2 of 0.39 s of a processor, measured with Helm 4.3).
+
+    `dry_run`: nothing is installed; the cluster is asked what the chart asks of it (`lookup`, `.Capabilities`).
 
     The result is JSON with the manifest and the values: it may hold secrets. `timeout` (seconds) bounds each wait
     of Helm's, which without `--wait` are those for hooks (in version 4: the strategy `hookOnly`).
@@ -162,6 +165,7 @@ def upgrade(
             *(() if validate else ("--disable-openapi-validation",)),
             *(("--force-conflicts",) if force_conflicts else ()),
             *(post_renderer.flags if post_renderer is not None else ()),
+            *(("--dry-run=server",) if dry_run else ()),
             "--output",
             "json",
         ),

@@ -14,8 +14,13 @@ _PLAIN: Mapping[str, str] = MappingProxyType({"KUBERC": "off"})
 are its examples, and both would break what is asked here (Kubernetes: reference of kuberc)."""
 
 
-def apply(kubeconfig: Path, stream: str, *, dry_run: bool = False, deadline: float = 60.0) -> Command:
-    """Put objects in by server-side apply. Code 1 with the objects' names on stderr if one is refused."""
+def apply(
+    kubeconfig: Path, stream: str, *, dry_run: bool = False, manager: str = FIELD_MANAGER, deadline: float = 60.0
+) -> Command:
+    """Put objects in by server-side apply. Code 1 with the objects' names on stderr if one is refused.
+
+    `dry_run`: the server answers with what they would become, and keeps nothing.
+    """
     return Command(
         argv=(
             "kubectl",
@@ -24,8 +29,8 @@ def apply(kubeconfig: Path, stream: str, *, dry_run: bool = False, deadline: flo
             "apply",
             "--server-side",
             "--force-conflicts",
-            f"--field-manager={FIELD_MANAGER}",
-            *(("--dry-run=server",) if dry_run else ()),
+            f"--field-manager={manager}",
+            *(("--dry-run=server", "--output=json") if dry_run else ()),
             "--filename",
             "-",
         ),

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from tasks.clients.helm import MANAGER as HELM
+from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.kube.client import Api, ApiError, endpoints
 from tasks.kube.components import Use, component, in_use
+from tasks.kube.drift import conflicts
 from tasks.kube.objects import Key, Resources, live, path, root
 from tasks.kube.ownership import CREATED_BY
 from tasks.kube.readiness import node_ready, workload_ready
@@ -42,6 +45,8 @@ class Live:
     releases: Mapping[tuple[str, str], LiveRelease]
     gone: Mapping[tuple[str, str], tuple[Key, ...]] = field(default_factory=dict)
     """Objects that a release's manifest names and that are not there."""
+    edited: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Fields of a release's objects that somebody has set otherwise by kubectl since it was installed."""
     unready: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """Workloads of a release that are not ready, each with what is known."""
     nodes: tuple[str, ...] = ()
@@ -93,6 +98,7 @@ def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, s
                 for name, each in installed.items()
                 if (missing := tuple(ref for ref in each.objects if there[ref] is None))
             },
+            edited={name: fields for name, each in installed.items() if (fields := _edited(each, there))},
             unready={
                 name: late
                 for name, each in installed.items()
@@ -124,6 +130,17 @@ def _late(
         if not good:
             late.append(f"{ref.kind.lower()}/{ref.name}: {detail}")
     return tuple(late)
+
+
+def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
+    """What kubectl has set: a controller would set its fields again after each upgrade, a person does not."""
+    return tuple(
+        f"{ref.kind.lower()}/{ref.name}: {found.shown} was set by {' and '.join(found.managers)}"
+        for ref, desired in release.configured.items()
+        if (item := there.get(ref)) is not None
+        for found in conflicts(desired, item, (HELM, FIELD_MANAGER))
+        if all(manager.startswith("kubectl") for manager in found.managers)
+    )
 
 
 def system_items(api: Api) -> list[Mapping[str, Any]]:

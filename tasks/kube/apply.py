@@ -13,7 +13,8 @@ from tasks.core.redact import redact
 from tasks.kube.client import ApiError, Direct
 from tasks.kube.objects import Resources, display, path
 
-_QUERY = urlencode({"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"})
+_FORCED = {"force": "true", "fieldValidation": "Strict"}
+_QUERY = urlencode({"fieldManager": FIELD_MANAGER, **_FORCED})
 """kubectl's own choice of validation (kubectl: `--validate=strict`): a field that does not exist is an error."""
 
 
@@ -24,6 +25,7 @@ class Refused(ApiError):
         said = redact(said)  # it may repeat what was sent
         what = f"the API has not taken {name}: {said}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
+        self.said = said
         self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
         """As kubectl prints it: known causes are recognised in its words."""
 
@@ -34,6 +36,19 @@ def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) ->
     code, text = api.patch(f"{place}?{_QUERY}", body)
     if code not in (200, 201):
         raise not_taken(code, obj, text)
+
+
+def preview(api: Direct, resources: Resources, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    """What an object would become if it were applied now: the server computes it, and keeps nothing.
+
+    Raises `ApiError` where it would be refused.
+    """
+    query = urlencode({"fieldManager": manager, **_FORCED, "dryRun": "All"})
+    code, text = api.patch(f"{place_of(resources, obj)}?{query}", line(obj))
+    if code not in (200, 201):
+        raise not_taken(code, obj, text)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:

@@ -64,6 +64,23 @@ class LiveRelease:
         return refs(self._manifest, self.namespace)
 
     @cached_property
+    def configured(self) -> Mapping[Key, Mapping[str, Any]]:
+        """The objects of its manifest as it has them."""
+        items = documents(self._manifest)
+        return {ref: item for item in items if (ref := _ref(item, self.namespace)) is not None}
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values that it was installed with: secrets may be among them."""
+        return _part(self._revision, "config")
+
+    @property
+    def chart(self) -> str:
+        """Name and version of its chart; empty where they are not known."""
+        chart = _part(_part(self._revision, "chart"), "metadata")
+        return " ".join(str(chart[name]) for name in ("name", "version") if chart.get(name))
+
+    @cached_property
     def unreadable(self) -> str:
         """What of its manifest cannot be read, in one line; empty where all can."""
         if not self._revision:

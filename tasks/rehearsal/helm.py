@@ -27,7 +27,7 @@ _GLOBAL = "kubeconfig=s namespace,n=s registry-config=s debug"
 _CHART = f"version=s plain-http {_GLOBAL}"
 _INSTALL = (
     f"{_CHART} values,f=l install,i labels,l=l timeout=s disable-openapi-validation post-renderer=s "
-    "post-renderer-args=l output,o=s"
+    "post-renderer-args=l output,o=s dry-run=s"
 )
 _COMMANDS = {
     "repo update": (_GLOBAL, 0),
@@ -165,6 +165,9 @@ def _upgrade(call: Call, given: Parsed) -> None:
         "manifest": manifest(objects),
         **_apply_method(call, before[-1].payload if before else None),
     }
+    if given.get("dry-run"):
+        call.say(json.dumps({**payload, "info": {"status": "pending-upgrade" if before else "pending-install"}}))
+        return
     release.store(payload, "pending-upgrade" if before else "pending-install", labels)
     call.checkpoint()
     if given.on("force-conflicts") and payload["apply_method"] != _SERVER_SIDE:

@@ -294,7 +294,7 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
     chart, key, what = chart_of(facts, release), key_of(facts, release), release_name(release)
 
     def find(context: Context) -> Report | None:
-        objects = _rendered(facts, release, chart, context)
+        objects = rendered(facts, release, chart, context)
         notes = attempt(f"images of {what} are not remembered", lambda: remember(facts, key, objects))
         return Report(why=", ".join(known(facts, key) or ()) or "it names none", exit_code=0, notes=notes)
 
@@ -334,7 +334,8 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
     return [first, then]
 
 
-def _rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
+def rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
+    """The objects of a release as Helm renders them without a cluster, hooks and CRDs among them."""
     match = _VERSION.search(facts.shape.image)
     command = helm.template(
         release.name,

@@ -150,6 +150,27 @@ def concealed(name: str, value: str) -> str:
     return printable(without_logins(value))
 
 
+_ASSIGNED = re.compile(
+    r"(?:password|passwd|passphrase|pwd|token|credentials?|secret|(?:api|private|secret|access|signing)[-_]?key)"
+    r"""["']?\s*[:=]\s*["']?[^\s"'{}\[\],]|-----BEGIN [A-Z ]*PRIVATE KEY|\bBearer \S""",
+    re.IGNORECASE,
+)
+"""A line that assigns a secret, by the name before the sign: `--db-password=x`, `"token": "x"`."""
+_PUBLIC = re.compile(
+    r"(secret|secrets|key|token|credentials?)[-_]?(name|ref|names|refs|path|file|ttl|seconds)$|secrets$|"
+    r"^(imagePull|configMap|automountServiceAccount)|^(secret|key)$|publickey$",
+    re.IGNORECASE,
+)
+"""Names that hold such a word and name a place of a secret, or how long it lasts."""
+
+
+def may_be_secret(name: str, line: str = "") -> bool:
+    """Whether a field's value may be secret by its name, or a line of a text by what it assigns."""
+    if _SECRET_NAME.search(name) and not _PUBLIC.search(name):
+        return True
+    return bool(line) and _ASSIGNED.search(line) is not None
+
+
 def _names_secret(name: object) -> bool:
     return isinstance(name, str) and _SECRET_NAME.search(split(name).value.strip()) is not None
 

@@ -27,7 +27,7 @@ OURS = Path("/state/kubeconfig")
             kubectl.apply(OURS, "", dry_run=True),
             (
                 "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
-                " --dry-run=server --filename -"
+                " --dry-run=server --output=json --filename -"
             ),
             "",
         ),

@@ -54,6 +54,20 @@ def test_of_a_release_its_missing_objects_and_late_workloads_are_told() -> None:
     assert found.unready["shop", "web"] == ("deployment/late: 0 of 1 replicas are available",)
 
 
+@pytest.mark.parametrize(
+    ("manager", "told"), [("kubectl-edit", True), ("kube-controller-manager", False), ("helm", False)]
+)
+def test_what_a_person_has_set_is_told_and_not_what_a_controller_has(manager: str, told: bool) -> None:
+    held = {"f:spec": {"f:replicas": dict[str, str]()}}
+    there = deployment("web", "shop")
+    there["spec"] = {"replicas": 3}
+    there["metadata"]["managedFields"] = [{"manager": manager, "subresource": "scale", "fieldsV1": held}]
+    kept = stored(name="web", namespace="shop", manifest=manifest(deployment("web", "shop")))
+    found = read_live(FakeApi(kept, there), [], {("shop", "web"): False})
+    why = (f"deployment/web: spec.replicas was set by {manager} (scale)",)
+    assert found.edited == ({("shop", "web"): why} if told else {})
+
+
 @pytest.mark.parametrize(("waits", "told"), [(True, ("job/seed: it is not done",)), (False, ())])
 def test_a_job_at_work_is_late_only_where_its_release_waits_for_jobs(waits: bool, told: tuple[str, ...]) -> None:
     seed = {**job("seed", "shop", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}

@@ -1,0 +1,201 @@
+"""What applying objects, and installing releases, would make of those that are there. Nothing is changed by asking.
+
+An object is compared with what the server would make of it (server-side dry run), so what it fills in, normalises or
+merges is no difference. A release is rendered as it would be installed, its objects are compared in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.clients import helm, kubectl
+from tasks.core.errors import LaunchError
+from tasks.core.redact import conceal
+from tasks.diagnose.command import run_command
+from tasks.facts.objects import concurrently
+from tasks.kube.apply import line, preview
+from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
+from tasks.kube.client import ApiError, Direct
+from tasks.kube.drift import conflicts, differences, yielding
+from tasks.kube.objects import Key, Resources, decoded, display, is_secret, key, live
+from tasks.kube.releases import documents
+from tasks.process.command import CommandFailed
+from tasks.run.images import rendered
+from tasks.run.releases import fingerprint, values_of
+from tasks.settings.origin import may_be_secret
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
+    from tasks.facts.facts import Facts
+    from tasks.kube.releases import LiveRelease
+    from tasks.run.charts import Chart
+    from tasks.settings.schema import Release
+
+Item = Mapping[str, Any]
+_AT_ONCE = 4
+"""Dry runs at once for one release."""
+_SHORTEST = 8
+"""Of a Secret, values under a name that tells nothing are looked for elsewhere from this length on: `postgres` may be a
+user's name, and part of every image and label."""
+_HOOK, _KEEP = "helm.sh/hook", "helm.sh/resource-policy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """One object as it is and as it would be; None: it is not there. `note`: as of `Change`."""
+
+    what: str
+    before: Item | None
+    after: Item | None
+    note: str = ""
+
+    def change(self) -> Change | None:
+        """None where nothing would change. Only when all secrets of all objects are known: they may be in this one."""
+        if self.before is None or self.after is None:
+            return Change(what=self.what, action=DELETE if self.after is None else CREATE, note=self.note)
+        fields = field_changes(self.before, self.after)
+        return Change(what=self.what, action=CHANGE, fields=fields, note=self.note) if fields or self.note else None
+
+
+def conceal_secrets(items: Iterable[Item | None]) -> None:
+    """Conceal what Secrets among these objects hold: the same may stand in a ConfigMap."""
+    for each in items:
+        if each is None or not is_secret(each):
+            continue
+        for name, value in decoded(each).items():
+            text = value.decode("utf-8", "surrogateescape")
+            if may_be_secret(name) or (len(text) >= _SHORTEST and not (text.isalpha() and text.islower())):
+                conceal(text)
+
+
+def conceal_values(values: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Conceal what is secret by its name among a release's values."""
+    if isinstance(values, list):
+        for each in values:
+            conceal_values(each)
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            if isinstance(value, str) and may_be_secret(str(name)):
+                conceal(value)
+            conceal_values(value)
+
+
+class Comparison:
+    """Objects with what is there."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts, self.api = facts, facts.api()
+        self._resources = Resources(self.api)
+
+    def objects(self, wanted: Sequence[Item]) -> list[Preview]:
+        """Of this project's own objects. Raises `ApiError`."""
+        assert self.facts.live is not None
+        there = self.facts.live.objects
+        conceal_secrets(there.values())
+        conceal_secrets(wanted)
+        with concurrently(_AT_ONCE) as pool:
+            return list(pool.map(lambda each: self._of(each, there.get(key(each)), kubectl.FIELD_MANAGER), wanted))
+
+    def release(self, release: Release, installed: LiveRelease | None, chart: Chart, context: Context) -> list[Preview]:
+        """Of the objects of a release; those that it would not have any more among them, hooks left out.
+
+        Raises `LaunchError` where it cannot be rendered, `ApiError`.
+        """
+        values = values_of(self.facts, release)
+        conceal_values([values, {} if installed is None else installed.values])
+        wanted = self._placed(release, _manifest(self.facts, release, chart, values, context))
+        before = self._placed(release, () if installed is None else installed.configured.values())
+        there = live(self.api, self._resources, dict.fromkeys([*wanted, *before]))
+        conceal_secrets([*wanted.values(), *there.values()])
+        own = (helm.MANAGER, kubectl.FIELD_MANAGER)
+
+        def of(where: Key) -> Preview | None:
+            item, desired = there[where], wanted.get(where)
+            if desired is None:
+                kept = item is None or _KEEP in (item["metadata"].get("annotations") or {})
+                return None if kept else Preview(what=display(before[where]), before=item, after=None)
+            if item is not None and release.conflicts == "theirs":
+                desired = yielding(desired, conflicts(desired, item, own), omit=True)
+            return self._of(desired, item, helm.MANAGER)
+
+        with concurrently(_AT_ONCE) as pool:
+            return [each for each in pool.map(of, there) if each is not None]
+
+    def _of(self, desired: Item, there: Item | None, manager: str) -> Preview:
+        what = display(desired)
+        if there is None:
+            return Preview(what=what, before=None, after=desired)
+        if there["metadata"].get("deletionTimestamp"):
+            note = "it is being deleted, and would be created again"
+            return Preview(what=what, before=None, after=desired, note=note)
+        try:
+            return Preview(what=what, before=there, after=self._preview(desired, manager))
+        except ApiError as error:
+            if error.code in (0, 401, 403, 429) or error.code >= 500:
+                raise
+            said = f"the API refuses it: {getattr(error, 'said', error.what)}"
+            return Preview(what=what, before=there, after=_expected(desired, there), note=said)
+
+    def _preview(self, desired: Item, manager: str) -> Item:
+        if isinstance(self.api, Direct):
+            return preview(self.api, self._resources, desired, manager)
+        command = kubectl.apply(self.facts.paths.kubeconfig, line(desired), dry_run=True, manager=manager)
+        try:
+            found: Item = json.loads(self.facts.programs.run(command, quiet=True).out)
+        except CommandFailed as error:
+            raise ApiError(400, error.tail()[-1] if error.tail() else error.what) from error
+        return found
+
+    def _placed(self, release: Release, items: Iterable[Item]) -> dict[Key, dict[str, Any]]:
+        """Objects as Helm puts them in: with its own marks, in the release's namespace (helm: `setMetadataVisitor`)."""
+        marks = {"meta.helm.sh/release-name": release.name, "meta.helm.sh/release-namespace": release.namespace}
+        found: dict[Key, dict[str, Any]] = {}
+        for item in items:
+            given = item.get("metadata")
+            if not isinstance(given, dict) or not all((given.get("name"), item.get("kind"), item.get("apiVersion"))):
+                continue
+            metadata = {name: value for name, value in given.items() if name != "namespace"}
+            where = self._resources.find(str(item["apiVersion"]), str(item["kind"]))
+            if where is None or where[1]:
+                metadata["namespace"] = given.get("namespace") or release.namespace
+            metadata["labels"] = {**(given.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
+            metadata["annotations"] = {**(given.get("annotations") or {}), **marks}
+            placed = {**item, "metadata": metadata}
+            found[key(placed)] = placed
+        return found
+
+
+def _expected(desired: Item, there: Item) -> Item:
+    """Where the server says nothing: the desired fields over those that are there, if they differ at all."""
+    return _over(there, desired) if differences(desired, there) else there
+
+
+def _over(there: Any, desired: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(there, Mapping) and isinstance(desired, Mapping):
+        return {**there, **{name: _over(there.get(name), value) for name, value in desired.items()}}
+    return desired
+
+
+def _manifest(
+    facts: Facts, release: Release, chart: Chart, values: Mapping[str, Any], context: Context
+) -> Sequence[Item]:
+    """What would be installed: as Helm renders it against this cluster, or, where it cannot yet, without one."""
+    command = helm.upgrade(
+        facts.paths.kubeconfig,
+        release.name,
+        release.namespace,
+        chart.archive(facts),
+        values=line(values),
+        fingerprint=fingerprint(facts, release, chart),
+        timeout=release.timeout,
+        validate=False,
+        dry_run=True,
+    )
+    try:
+        return documents(helm.manifest_of(run_command(facts.helm_programs, command, context, quiet=True).out) or "")
+    except LaunchError:  # its kinds come with it, or a Helm has left it pending
+        items = rendered(facts, release, chart, context)
+        return [each for each in items if _HOOK not in ((each.get("metadata") or {}).get("annotations") or {})]
