@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 
 TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report config
-.PHONY: help bench $(TASKS) tools test lint check test-cluster clean
+.PHONY: help bench $(TASKS) tools test lint support check test-cluster clean
 
 help: ## this list
 	@awk -F ':.*## *' '/^[a-z-]+:.*##/ { printf "%-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ lint: $(VENV)/dev.done ## types, style, layers, shell scripts
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/shellcheck .ci/run
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+
+support: $(VENV)/compiled.done ## whether what is pinned is still supported by its projects
+	@$(BIN)/python -m tasks.host.support
 
 check: lint test ## what must be green before a change lands
 

@@ -186,7 +186,7 @@ def test_a_launch_goes_on_where_nothing_stops_it(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("info", "said"),
     [
-        ({"CgroupVersion": "1"}, "cgroups: cgroup v1, which Kubernetes 1.35 refuses"),
+        ({"PidsLimit": False}, "cgroups: the engine lacks the pids cgroup controller"),
         ({"ServerVersion": "19.03.1"}, "engine: Docker 19.03.1 is too old"),
     ],
 )

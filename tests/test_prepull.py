@@ -20,14 +20,14 @@ from tests.checks.given import engine
 from tests.given import act, facts, settings
 from tests.programs import Answer, FakePrograms
 
-K3S, TOOLS = "rancher/k3s:v1.32.3-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0"
+K3S, TOOLS = "rancher/k3s:v1.35.5-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0"
 PROXY, REGISTRY = "ghcr.io/k3d-io/k3d-proxy:5.9.0", "docker.io/library/registry:2"
 
 
 @pytest.mark.parametrize(
     ("cluster", "expected"),
     [
-        ({}, "rancher/k3s:v1.32.3-k3s1"),
+        ({}, "rancher/k3s:v1.35.5-k3s1"),
         ({"kubernetes_version": "v1.33.1"}, "rancher/k3s:v1.33.1-k3s1"),
         ({"kubernetes_version": "1.33.1"}, "rancher/k3s:v1.33.1-k3s1"),
         ({"kubernetes_version": "v1.33.1+k3s2"}, "rancher/k3s:v1.33.1-k3s2"),
@@ -101,14 +101,14 @@ def test_those_that_nobody_asks_for_are_left_alone(
     assert [step.skip for step in steps] == expected
 
 
-PULL = """v1.32.3-k3s1: Pulling from rancher/k3s
+PULL = """v1.35.5-k3s1: Pulling from rancher/k3s
 0123456789ab: Pulling fs layer
 ba9876543210: Pulling fs layer
 0123456789ab: Verifying Checksum
 0123456789ab: Pull complete
 ba9876543210: Already exists
 Digest: sha256:0123
-Status: Downloaded newer image for rancher/k3s:v1.32.3-k3s1
+Status: Downloaded newer image for rancher/k3s:v1.35.5-k3s1
 """
 
 

@@ -189,11 +189,11 @@ def test_images_caches_and_charts_wait_for_nothing_of_the_cluster(tmp_path: Path
 
 
 def test_the_creation_waits_for_what_k3d_asks_for_and_for_nothing_else(tmp_path: Path) -> None:
-    chosen = settings(images=["redis:7", "rancher/k3s:v1.32.3-k3s1"])
+    chosen = settings(images=["redis:7", "rancher/k3s:v1.35.5-k3s1"])
     plan = steps(facts(tmp_path, settings=chosen))
     before = above(plan, CREATE_CLUSTER)
     assert before == {
-        "prepull: rancher/k3s:v1.32.3-k3s1",  # though the user names it too
+        "prepull: rancher/k3s:v1.35.5-k3s1",  # though the user names it too
         "prepull: ghcr.io/k3d-io/k3d-tools:5.9.0",
         "prepull: docker.io/library/registry:2",
         *registries(plan),
@@ -355,7 +355,7 @@ def test_only_images_that_something_asks_for(
     tmp_path: Path, presence: Presence, agents: int, registries: dict[str, Any], asked: set[str]
 ) -> None:
     chosen = settings(registries={"caches": []}, images=["redis:7"])
-    shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=agents, concurrency=4)
+    shape = Shape(image="rancher/k3s:v1.35.5-k3s1", agents=agents, concurrency=4)
     plan = steps(facts(tmp_path, settings=chosen, presence=presence, shape=shape, registries=registries))
     short = {"rancher/k3s": "k3s", "ghcr.io/k3d-io/k3d-tools": "tools", "docker.io/library/registry": "registry"}
     pulled = {name.removeprefix("prepull: ").rsplit(":", 1)[0] for name in acting(plan) if name.startswith("prepull")}
@@ -363,7 +363,7 @@ def test_only_images_that_something_asks_for(
 
 
 def test_more_agents_come_after_their_image_and_their_registries(tmp_path: Path) -> None:
-    shape = Shape(image="rancher/k3s:v1.32.3-k3s1", agents=2, concurrency=4)
+    shape = Shape(image="rancher/k3s:v1.35.5-k3s1", agents=2, concurrency=4)
     plan = steps(given(tmp_path, Presence.RUNNING, shape=shape))
     before = above(plan, "cluster: add agent openframe-dev-agent-1")
-    assert {"prepull: rancher/k3s:v1.32.3-k3s1", "registry: push", API_READY} <= before
+    assert {"prepull: rancher/k3s:v1.35.5-k3s1", "registry: push", API_READY} <= before

@@ -11,12 +11,10 @@ from tasks.diagnose.rules import fragments
 from tasks.facts.engine import Engine
 from tasks.facts.no_engine import EngineStopped
 from tasks.facts.programs import numbers
-from tasks.settings.k3s_arguments import value_of
+from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1, allows_cgroup_v1
 
 LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
-NO_CGROUP_V1 = 35
-"""From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless configured otherwise (KEP-5573)."""
 K3S_NEEDS = (("memory", "pids"), ("memory", "cpu", "cpuset", "pids"))
 """Controllers without which k3s ends at once, on cgroup v1 and v2 (k3s: `cgroups.Validate`, kubelet arguments)."""
 _UNFIT_STORAGE = {
@@ -95,13 +93,16 @@ def cgroups(facts: HostFacts) -> Iterator[Finding]:
             "cgroup v1, and the image's name does not tell its Kubernetes version",
             why=f"from 1.{NO_CGROUP_V1} on the kubelet refuses cgroup v1",
         )
-    elif engine.cgroup_version == 1 and (facts.kubernetes or 0) >= NO_CGROUP_V1 and not _allowed(facts):
-        yield problem(
-            f"cgroup v1, which Kubernetes 1.{facts.kubernetes} refuses",
-            why=f"from 1.{NO_CGROUP_V1} on every node would die at once, again and again",
-            fix='`--set cluster.args.kubelet=["fail-cgroupv1=false"]`, or K8S_VERSION below 1.35, or a host with '
-            "cgroup v2",
-        )
+    elif engine.cgroup_version == 1 and (facts.kubernetes or 0) >= NO_CGROUP_V1:
+        if allows_cgroup_v1(facts.settings.cluster) is False:
+            yield problem(
+                f"cgroup v1, which Kubernetes 1.{facts.kubernetes} refuses as it is configured",
+                why=f"from 1.{NO_CGROUP_V1} on every node would die at once, again and again",
+                fix=f"leave {FAIL_CGROUP_V1} out of cluster.args.kubelet and failCgroupV1 out of "
+                f"cluster.kubelet_config, or choose a K8S_VERSION below 1.{NO_CGROUP_V1}, or a host with cgroup v2",
+            )
+        else:
+            yield ok(f"cgroup v1, on which Kubernetes 1.{facts.kubernetes} runs by {FAIL_CGROUP_V1}=false")
     elif engine.cgroup_version:
         yield ok(f"cgroup v{engine.cgroup_version}")
     else:
@@ -152,13 +153,6 @@ def owner(facts: HostFacts) -> Iterator[Finding]:
             why="nobody changes or removes another's",
             fix="choose another name (CLUSTER_NAME=…)",
         )
-
-
-def _allowed(facts: HostFacts) -> bool:
-    """Whether the kubelet is configured to run on cgroup v1 all the same."""
-    cluster = facts.settings.cluster
-    given = value_of(cluster, "kubelet", "fail-cgroupv1") or ""
-    return given.lower() in ("false", "f", "0") or cluster.kubelet_config.get("failCgroupV1") is False
 
 
 def _missing_controllers(engine: Engine, missing: Sequence[str]) -> Finding:

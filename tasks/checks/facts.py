@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -16,8 +15,6 @@ from tasks.settings.derived import push_container
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Settings
-
-_MINOR = re.compile(r":v?1\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +92,6 @@ class HostFacts:
     """Its nodes have their images."""
     context: Context | None = None
     """With the engine `existing` only."""
-
-
-def kubernetes_minor(image: str) -> int | None:
-    """32 of rancher/k3s:v1.32.3-k3s1; None for a tag that does not say (latest, a digest)."""
-    match = _MINOR.search(image)
-    return int(match[1]) if match else None
 
 
 PortChoice = tuple[str, int, int | None]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.checks.facts import Authorities, Context, HostFacts, hosts, kubernetes_minor, port_choices
+from tasks.checks.facts import Authorities, Context, HostFacts, hosts, port_choices
 from tasks.clients import docker
 from tasks.clients.kubeconfig import target, unwritable
 from tasks.core.errors import BadInput, LaunchError, NoEngine
@@ -21,7 +21,7 @@ from tasks.facts.owner import Owner
 from tasks.facts.owner import read as owner_of
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.process.command import Command, Programs
-from tasks.settings.derived import host_images, k3s_image
+from tasks.settings.derived import host_images, k3s_image, kubernetes_minor
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

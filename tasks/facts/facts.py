@@ -56,6 +56,8 @@ class Shape:
     registries_yaml: str = ""
     network: Proxies = NONE
     """Proxies and certificate authorities of caches and nodes."""
+    cgroup_v1: bool = False
+    """The engine puts nodes into groups of version 1."""
     owner: str = ""
     """Value of the label that says whose cluster it is."""
     subnets: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -43,12 +44,21 @@ class Pin(_Strict):
     """The oldest and the newest Kubernetes that it supports; None: its project names no bound."""
 
 
+class Lifetime(_Strict):
+    """When the versions of a project leave support."""
+
+    source: str
+    ends: Mapping[Minor, date]
+
+
 class Pins(_Strict):
     """All programs."""
 
     k3d: Pin
     kubectl: Pin
     helm: Pin
+    support: Mapping[str, Lifetime] = {}
+    """By project: `kubernetes`, `helm`."""
 
     def of(self, program: str) -> Pin:
         """The pin of one of `PROGRAMS`."""

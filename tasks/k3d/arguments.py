@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from tasks.settings.k3s_arguments import COMPONENTS, SERVERS, arguments_of, parsed, where
+from tasks.settings.derived import kubernetes_minor
+from tasks.settings.k3s_arguments import (
+    COMPONENTS,
+    FAIL_CGROUP_V1,
+    NO_CGROUP_V1,
+    SERVERS,
+    allows_cgroup_v1,
+    arguments_of,
+    parsed,
+    where,
+)
 from tasks.settings.k3s_arguments import disabled as switched_off
-from tasks.settings.schema import Cluster
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Shape
+    from tasks.settings.schema import Cluster, Settings
 
 CONTROLLERS: Mapping[str, int] = {
     "concurrent-deployment-syncs": 5,
@@ -15,7 +29,7 @@ CONTROLLERS: Mapping[str, int] = {
     "concurrent-namespace-syncs": 10,
     "concurrent-endpoint-syncs": 5,
 }
-"""Kubernetes' own defaults (kube-controller-manager's reference, 1.32): never less than these."""
+"""Kubernetes' own defaults (kube-controller-manager's reference, 1.35): never less than these."""
 
 API_QPS, API_BURST = 200, 300
 """Questions a second that the controller manager may ask the API, and at once. By its own default it may ask 20: with
@@ -26,8 +40,9 @@ REGISTRY_QPS, REGISTRY_BURST = 0, 20
 """No limit on the kubelet's pulls a second; the burst counts only where a limit is set."""
 
 
-def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple[str, tuple[str, ...]]]:
+def arguments(settings: Settings, shape: Shape) -> list[tuple[str, tuple[str, ...]]]:
     """Arguments as k3s takes them, each with k3d's node filters; a configured one replaces the generated one."""
+    cluster, concurrency = settings.cluster, shape.concurrency
     generated = {
         "controller_manager": [
             *(f"{name}={max(least, concurrency)}" for name, least in CONTROLLERS.items()),
@@ -36,7 +51,8 @@ def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple
         ],
         "cloud_controller_manager": [f"concurrent-service-syncs={concurrency}"],
         # several pulls at once are k3s's own default, and not everybody's who speaks its command line
-        "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"],
+        "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"]
+        + [f"{FAIL_CGROUP_V1}=false"] * needs_cgroup_v1(cluster, shape),
         "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
     }
     rows: list[tuple[str, tuple[str, ...]]] = []
@@ -44,9 +60,15 @@ def arguments(cluster: Cluster, concurrency: int, *, ingress: str) -> list[tuple
         for text, filters in _merged(generated.get(part, ()), cluster, part):
             rows.append((f"--{flag}={text}", filters or usual))
     rows += [(f"--{each.text}", where("k3s", each)) for each in arguments_of(cluster, "k3s")]
-    if "traefik" in disabled(cluster, ingress) - switched_off(cluster):
+    if "traefik" in disabled(cluster, settings.ingress.controller) - switched_off(cluster):
         rows.append(("--disable=traefik", SERVERS))
     return rows
+
+
+def needs_cgroup_v1(cluster: Cluster, shape: Shape) -> bool:
+    """Whether kubelets are to be told that cgroup v1 is no reason not to run."""
+    refuses = (kubernetes_minor(shape.image) or 0) >= NO_CGROUP_V1
+    return shape.cgroup_v1 and refuses and allows_cgroup_v1(cluster) is None
 
 
 def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[tuple[str, tuple[str, ...]]]:

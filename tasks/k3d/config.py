@@ -126,7 +126,7 @@ def refuse_files(settings: Settings, shape: Shape) -> None:
 
 def _arguments(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
     rows = []
-    for arg, filters in arguments(settings.cluster, shape.concurrency, ingress=settings.ingress.controller):
+    for arg, filters in arguments(settings, shape):
         path = f"cluster.args: {arg.split('=', 1)[0]}"
         _refuse_variables(arg, path)
         if chosen_nodes(settings, shape, filters, path):

@@ -189,7 +189,7 @@ def _wanted(settings: Settings, shape: Shape, path: str, node: Node) -> Items:
     """What it would be created with now. What is generated, and the node does not have, is no change of a setting."""
     cluster = settings.cluster
     if path == "cluster.args":
-        rows = arguments(cluster, shape.concurrency, ingress=settings.ingress.controller)
+        rows = arguments(settings, shape)
         given = {f"{part} {each.name}" for part in ("k3s", *COMPONENTS) for each in arguments_of(cluster, part)}
         had = _had(path, node)
         here = _arguments(text for text, filters in rows if _is_for(node, filters, shape, settings))

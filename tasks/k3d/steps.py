@@ -15,17 +15,21 @@ from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand
 from tasks.facts.cluster import MARKER, ContainerState, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
-from tasks.k3d.arguments import arguments
+from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, creation, fetch_kubeconfig, first_answer, wait_api_ready
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
 from tasks.settings.derived import balanced, docker_memory
+from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 
 TASK = "cluster"
 ANSWER, KUBECONFIG = "cluster: first answer", "cluster: read its kubeconfig"
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
+_CGROUP_V1 = (
+    f"this engine has cgroup v1, which kubelets of Kubernetes 1.{NO_CGROUP_V1} and later refuse: {FAIL_CGROUP_V1}=false"
+)
 
 
 def cluster_steps(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> list[Step]:
@@ -80,6 +84,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         deadline=settings.cluster.timeout + 30,
         retry=Retry(attempts=4, first=0.1),
         why=f"{_nodes(servers, shape.agents)} of {shape.image}",
+        notes=(_CGROUP_V1,) * needs_cgroup_v1(settings.cluster, shape),
         expected=7.0 + 2.0 * min(shape.agents, 1) + 6.0 * balanced(settings) + 5.0 * (servers - 1),
         work=CreateCluster(servers=servers, agents=shape.agents),
     )
@@ -177,8 +182,7 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
     seen = facts.host is None or facts.host.files
     memory = docker_memory(limits.agent_memory) if limits.enabled and seen else None
     settings = facts.settings
-    concurrency, ingress = facts.shape.concurrency, settings.ingress.controller
-    rows = arguments(settings.cluster, concurrency, ingress=ingress) if wanted and not have else ()
+    rows = arguments(settings, facts.shape) if wanted and not have else ()
     filtered = [
         (arg, chosen_nodes(settings, facts.shape, filters, f"cluster.args: {arg.split('=', 1)[0]}"))
         for arg, filters in rows

@@ -286,9 +286,9 @@ def connect(doc: Document, container: Container, name: str) -> None:
 
 
 def version(image: str) -> str:
-    """v1.32.3+k3s1 of rancher/k3s:v1.32.3-k3s1."""
+    """v1.35.5+k3s1 of rancher/k3s:v1.35.5-k3s1."""
     tag = image.rpartition(":")[2]
-    return tag.replace("-k3s", "+k3s") if tag.startswith("v") else "v1.33.13+k3s1"
+    return tag.replace("-k3s", "+k3s") if tag.startswith("v") else "v1.35.5+k3s1"
 
 
 def ready_at(doc: Document, cluster: str, now: float) -> float | None:

@@ -32,7 +32,7 @@ VARIABLE = "OPENFRAME_REHEARSAL"
 MARK = "openframe-rehearsal"
 """The extension of a rehearsed cluster in its kubeconfig: names the folder."""
 PROGRAMS = ("docker", "k3d", "kubectl", "helm")
-VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.33.13", "helm": "v4.1.4"}
+VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.35.5", "helm": "v4.3.1"}
 """What the stand-ins say they are: those that are pinned (config/pins.yaml), and the engine that they were compared
 with."""
 _SIGN = "REHEARSAL"

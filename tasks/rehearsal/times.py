@@ -1,6 +1,6 @@
 """How long things take in a rehearsal: seconds by key, from times.json, else from the table below.
 
-A key is a word or two, and mostly what it is about: `pull rancher/k3s:v1.32.3-k3s1`. Where a key with that is missing,
+A key is a word or two, and mostly what it is about: `pull rancher/k3s:v1.35.5-k3s1`. Where a key with that is missing,
 the one without it counts (`pull`), then the table. Upper and lower case are the same. `scale` multiplies all of them;
 0: nothing takes any time.
 """

@@ -169,6 +169,7 @@ def _of_engine(session: Session, programs: Programs) -> dict[str, Any]:
             registries=registries_in_use(settings),
             registries_yaml=nodes_file(settings, session.root, _push_port(settings, existing)),
             network=network(settings, session.environ, session.root),
+            cgroup_v1=host.cgroup_version == 1,
             owner=session.owner.label,
             subnets=host.subnets,
         ),

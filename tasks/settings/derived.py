@@ -19,6 +19,7 @@ EDAC = "/sys/devices/system/edac"
 """Where Linux reports memory with error correction; to cAdvisor it wins over /proc/meminfo."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in names of images; that host itself serves none."""
+_MINOR = re.compile(r":v?1\.(\d+)\.")
 _HELPERS = "ghcr.io/k3d-io/k3d-{}:{}"
 
 
@@ -80,6 +81,12 @@ def k3s_image(settings: Settings) -> str:
     version = settings.cluster.kubernetes_version.replace("+", "-")
     version = version if version.startswith("v") else f"v{version}"
     return f"rancher/k3s:{version if '-k3s' in version else version + '-k3s1'}"
+
+
+def kubernetes_minor(image: str) -> int | None:
+    """35 of rancher/k3s:v1.35.5-k3s1; None for a tag that does not say (latest, a digest)."""
+    match = _MINOR.search(image)
+    return int(match[1]) if match else None
 
 
 def helper_images(settings: Settings, environ: Mapping[str, str], k3d_version: str) -> dict[str, str]:

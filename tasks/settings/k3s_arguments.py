@@ -34,6 +34,9 @@ POD_RANGE, SERVICE_RANGE, DOMAIN = "10.42.0.0/16", "10.43.0.0/16", "cluster.loca
 """k3s's defaults of `cluster-cidr`, `service-cidr` and `cluster-domain` (docs: k3s server, networking)."""
 NODE_PREFIX = {4: 24, 6: 64}
 """Kubernetes' default size of a node's part of the pods' range (kube-controller-manager: node-cidr-mask-size)."""
+NO_CGROUP_V1, FAIL_CGROUP_V1 = 35, "fail-cgroupv1"
+"""From Kubernetes 1.35 on the kubelet refuses cgroup v1 unless this argument is false (KEP-5573). The argument is known
+from 1.31 on (KEP-4569)."""
 _CONFIG = "/etc/rancher/k3s/config.yaml"
 _OF_ONE_NODE = frozenset({"config", "node-name", "server"})
 """Known to agents too, but no value fits servers and agents alike: without a filter they go to servers."""
@@ -148,6 +151,15 @@ def values_of(cluster: Cluster, name: str) -> tuple[str, ...]:
     """All values of an argument of k3s that is a list: repeated, or with commas between them (dual-stack ranges)."""
     given = (each.value or "" for each in _in_force(cluster, "k3s") if each.name == name)
     return tuple(part.strip() for text in given for part in text.split(",") if part.strip())
+
+
+def allows_cgroup_v1(cluster: Cluster) -> bool | None:
+    """Whether kubelets are configured to run on cgroup v1, or not to; None: nothing is said of it."""
+    given = value_of(cluster, "kubelet", FAIL_CGROUP_V1)
+    if given is not None:
+        return given.lower() in ("false", "f", "0")
+    field = cluster.kubelet_config.get("failCgroupV1")
+    return None if field is None else field is False
 
 
 def pod_ranges(cluster: Cluster) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class Cluster(Tree):
         "openframe-dev", "Name of the cluster; k3d allows 32 characters.", env="CLUSTER_NAME", max_length=32
     )
     kubernetes_version: Annotated[Text, AfterValidator(words.kubernetes_version), Says("a version")] = setting(
-        "v1.32.3", "Version of Kubernetes; names the image rancher/k3s:VERSION-k3s1.", env="K8S_VERSION"
+        "v1.35.5", "Version of Kubernetes; names the image rancher/k3s:VERSION-k3s1.", env="K8S_VERSION"
     )
     image: Image | None = setting(None, "The k3s image; wins over the version.", env="K3S_IMAGE")
     tools_image: Image | None = setting(None, "k3d's tools image; null: k3d's own.", env="K3D_IMAGE_TOOLS")

@@ -213,14 +213,14 @@ def repository(value: str) -> str:
 def image(value: str) -> str:
     """An image reference. Never an option of docker's."""
     if not _IMAGE.fullmatch(value) or len(value) > 500:
-        raise ValueError("must be an image such as docker.io/rancher/k3s:v1.32.3-k3s1")
+        raise ValueError("must be an image such as docker.io/rancher/k3s:v1.35.5-k3s1")
     return value
 
 
 def kubernetes_version(value: str) -> str:
     """A version that names a k3s image."""
     if not _VERSION.fullmatch(value):
-        raise ValueError("must be a full version such as v1.32.3 or v1.32.3-k3s1")
+        raise ValueError("must be a full version such as v1.35.5 or v1.35.5-k3s1")
     return value
 
 

@@ -23,8 +23,8 @@ ANSWERS: Mapping[str, Answer] = {
     "docker info": Answer(out=json.dumps(INFO)),
     "docker ps": Answer(),
     "k3d": Answer(out="k3d version v5.9.0\nk3s version v1.35.5-k3s1 (default)\n"),
-    "kubectl": Answer(out=json.dumps({"clientVersion": {"gitVersion": "v1.33.13"}})),
-    "helm": Answer(out="v4.1.4+g0b8d9b4\n"),
+    "kubectl": Answer(out=json.dumps({"clientVersion": {"gitVersion": "v1.35.5"}})),
+    "helm": Answer(out="v4.3.1+g0b8d9b4\n"),
     "sudo": Answer(),
 }
 """Of the programs of a machine without any warning."""
@@ -44,9 +44,9 @@ def engine(**changes: Any) -> Engine:
 WELL = HostFacts(
     settings=Settings(),
     engine=engine(),
-    versions=Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4"),
+    versions=Versions(k3d="v5.9.0", kubectl="v1.35.5", helm="v4.3.1"),
     minimum={"k3d": "5.7.0", "kubectl": "1.22.0", "helm": "3.13.0"},
-    kubernetes=32,
+    kubernetes=35,
     agents=4,
     disk=Disk(total=200 * GIB, free=100 * GIB),
     inotify=Inotify(instances=1024, watches=1048576),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.checks.engine import answers, cgroups, files, forwarding, owner, platform, storage, unpacking
-from tasks.checks.facts import HostFacts, kubernetes_minor
+from tasks.checks.facts import HostFacts
 from tasks.core.errors import NoEngine
 from tasks.facts.no_engine import EngineStopped
+from tasks.settings.derived import kubernetes_minor
 from tests.checks.given import WELL, engine, levels, one, settings
 from tests.facts.docker_info import ROOTLESS
 
@@ -61,8 +62,9 @@ def test_an_engine_that_was_stopped_can_be_started_where_systemd_does_it(startab
     [
         ({"CgroupVersion": "2"}, 35, {}, "ok"),
         ({"CgroupVersion": "1"}, 34, {}, "ok"),
-        ({"CgroupVersion": "1"}, 35, {}, "problem"),
-        ({"CgroupVersion": "1"}, 36, {}, "problem"),
+        ({"CgroupVersion": "1"}, 35, {}, "ok"),
+        ({"CgroupVersion": "1"}, 36, {}, "ok"),
+        ({"CgroupVersion": "1"}, 35, {"kubelet_config": {"failCgroupV1": True}}, "problem"),
         ({"CgroupVersion": "1"}, 35, {"args": {"kubelet": ["fail-cgroupv1=false"]}}, "ok"),
         ({"CgroupVersion": "1"}, 35, {"args": {"kubelet": ["--fail-cgroupv1=False"]}}, "ok"),
         ({"CgroupVersion": "1"}, 35, {"args": {"kubelet": ["fail-cgroupv1=true"]}}, "problem"),

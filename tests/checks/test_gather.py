@@ -37,7 +37,7 @@ ANSWERS: dict[str, Answer] = {
             ("k3d-openframe-registry", "127.0.0.1:5050->5000/tcp", "openframe.cache=push"),
         )
     ),
-    "docker image inspect": Answer(out='["rancher/k3s:v1.32.3-k3s1"][]"linux""amd64"\n', code=1),
+    "docker image inspect": Answer(out='["rancher/k3s:v1.35.5-k3s1"][]"linux""amd64"\n', code=1),
 }
 
 
@@ -74,8 +74,8 @@ def test_everything_is_queried_once(tmp_path: Path) -> None:
     facts = gathered(tmp_path, programs)
     assert len(programs.lines) == len(set(programs.lines))
     assert {line.split()[0] for line in programs.lines} - {"sudo"} == {"docker", "k3d", "kubectl", "helm"}
-    assert facts.versions == Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4")
-    assert facts.kubernetes == 32
+    assert facts.versions == Versions(k3d="v5.9.0", kubectl="v1.35.5", helm="v4.3.1")
+    assert facts.kubernetes == 35
     assert facts.engine is not None
     assert facts.no_engine is None
     assert facts.agents == 4
@@ -85,7 +85,7 @@ def test_everything_is_queried_once(tmp_path: Path) -> None:
     assert facts.cluster_exists
     assert facts.missing is not None
     assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in facts.missing
-    assert "rancher/k3s:v1.32.3-k3s1" not in facts.missing
+    assert "rancher/k3s:v1.35.5-k3s1" not in facts.missing
 
 
 @pytest.mark.parametrize("there", [True, False, None])
@@ -139,7 +139,7 @@ def test_an_existing_cluster_needs_no_engine(tmp_path: Path) -> None:
 def test_before_a_launch_no_program_is_run(tmp_path: Path) -> None:
     programs = FakePrograms()
     host = engine(DockerRootDir=str(tmp_path))
-    reported = Versions(k3d="v5.9.0", kubectl="v1.33.13")
+    reported = Versions(k3d="v5.9.0", kubectl="v1.35.5")
     shape = Shape(image="rancher/k3s:v1.35.5-k3s1", agents=3, concurrency=4)
     planned = launch_facts(tmp_path, programs, shape=shape, ports=Ports(http=None, https=8443, api=6550))
     facts = brief(planned, host, reported=reported, minimum={})

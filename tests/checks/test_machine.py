@@ -120,7 +120,7 @@ def test_without_an_engine_nothing_is_said_of_it(check: Any) -> None:
     assert list(check(replace(WELL, engine=None))) == []
 
 
-ALL = ("rancher/k3s:v1.32.3-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0", "docker.io/library/registry:2")
+ALL = ("rancher/k3s:v1.35.5-k3s1", "ghcr.io/k3d-io/k3d-tools:5.9.0", "docker.io/library/registry:2")
 NEW = replace(WELL, missing=ALL)
 
 

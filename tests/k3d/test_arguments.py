@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.facts.facts import Shape
 from tasks.k3d.arguments import arguments, disabled
 from tests.given import settings
 
@@ -13,8 +14,11 @@ SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
 PARALLEL = "serialize-image-pulls=false"
 
 
-def made(concurrency: int = 4, ingress: str = "traefik", **cluster: Any) -> list[tuple[str, tuple[str, ...]]]:
-    return arguments(settings(cluster=cluster).cluster, concurrency, ingress=ingress)
+def made(
+    concurrency: int = 4, ingress: str = "traefik", image: str = "", cgroup_v1: bool = False, **cluster: Any
+) -> list[tuple[str, tuple[str, ...]]]:
+    chosen = settings(cluster=cluster, ingress={"controller": ingress})
+    return arguments(chosen, Shape(image=image, agents=1, concurrency=concurrency, cgroup_v1=cgroup_v1))
 
 
 def of(flag: str, rows: list[tuple[str, tuple[str, ...]]]) -> list[str]:
@@ -140,3 +144,29 @@ def test_traefik_holds_80_and_443_only_where_it_is_the_ingress(
 )
 def test_what_is_not_started(own: list[str], ingress: str, expected: set[str]) -> None:
     assert disabled(settings(cluster={"args": {"k3s": own}}).cluster, ingress) == expected
+
+
+ALLOWED = "fail-cgroupv1=false"
+
+
+@pytest.mark.parametrize(
+    ("image", "cgroup_v1", "cluster", "expected"),
+    [
+        ("rancher/k3s:v1.35.5-k3s1", True, {}, [ALLOWED]),
+        ("r.example/k3s:v1.36.0-k3s1", True, {}, [ALLOWED]),
+        ("rancher/k3s:v1.35.5-k3s1", False, {}, []),
+        ("rancher/k3s:v1.34.8-k3s1", True, {}, []),  # runs there by itself
+        ("rancher/k3s:v1.30.1-k3s1", True, {}, []),  # does not know the argument
+        ("rancher/k3s:latest", True, {}, []),
+        ("rancher/k3s:v1.35.5-k3s1", True, {"args": {"kubelet": ["fail-cgroupv1=true"]}}, ["fail-cgroupv1=true"]),
+        ("rancher/k3s:v1.35.5-k3s1", True, {"args": {"kubelet": [f"--{ALLOWED}"]}}, [ALLOWED]),
+        ("rancher/k3s:v1.35.5-k3s1", True, {"args": {"k3s": [f"kubelet-arg={ALLOWED}"]}}, [ALLOWED]),
+        ("rancher/k3s:v1.35.5-k3s1", True, {"kubelet_config": {"failCgroupV1": True}}, []),
+    ],
+)
+def test_kubelets_that_refuse_cgroup_v1_are_told_to_run_on_it(
+    image: str, cgroup_v1: bool, cluster: dict[str, Any], expected: list[str]
+) -> None:
+    rows = made(image=image, cgroup_v1=cgroup_v1, **cluster)
+    assert [text for text in of("--kubelet-arg", rows) if text.startswith("fail-cgroupv1")] == expected
+    assert all(filters == EVERYWHERE for arg, filters in rows if arg.endswith(ALLOWED))

@@ -84,7 +84,7 @@ def test_one_command_in_k3ds_own_environment(tmp_path: Path) -> None:
     assert given.outputs.ports == FIRST
 
 
-CREATED = "1 server and 1 agent of rancher/k3s:v1.32.3-k3s1"
+CREATED = "1 server and 1 agent of rancher/k3s:v1.35.5-k3s1"
 
 
 def test_its_files(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_the_kubelets_drop_in(tmp_path: Path, servers: int, as_file: bool) -> No
 
 
 def test_without_registries_there_is_no_file_of_theirs(tmp_path: Path) -> None:
-    given = facts(tmp_path, shape=Shape(image="rancher/k3s:v1.32.3-k3s1", agents=0, concurrency=2))
+    given = facts(tmp_path, shape=Shape(image="rancher/k3s:v1.35.5-k3s1", agents=0, concurrency=2))
     write_config(given, FIRST)
     assert "registries" not in config(given)
 

@@ -22,7 +22,7 @@ from tests.given import act, by_name, cluster_state, facts, node, settings
 from tests.programs import Answer, FakePrograms
 
 BEFORE = ("prepull: k3s", "registry: push")
-IMAGE = "rancher/k3s:v1.32.3-k3s1"
+IMAGE = "rancher/k3s:v1.35.5-k3s1"
 
 
 def steps(given: Facts) -> list[Step]:
@@ -78,6 +78,15 @@ def _alone(made: list[Step]) -> list[Step]:
     """Without needs that are other parts'."""
     names = {step.name for step in made}
     return [replace(step, needs=tuple(need for need in step.needs if need in names)) for step in made]
+
+
+@pytest.mark.parametrize("cgroup_v1", [True, False])
+def test_cgroup_v1_is_told_where_the_cluster_is_made(cgroup_v1: bool, tmp_path: Path) -> None:
+    chosen = replace(shape(1), cgroup_v1=cgroup_v1)
+    made = by_name(_alone(steps(facts(tmp_path, shape=chosen))))
+    assert [name for name, step in made.items() if step.notes] == [CREATE_CLUSTER] * cgroup_v1
+    running = facts(tmp_path, presence=Presence.RUNNING, shape=chosen)
+    assert not any(step.notes for step in _alone(steps(running)))
 
 
 def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:

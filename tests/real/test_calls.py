@@ -174,7 +174,7 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
     (charts / "chart" / "charts").mkdir(parents=True)
     chart, version = here.charts[0]
     repository, _, name = chart.partition("/")
-    image = os.environ.get("K3S_IMAGE", "rancher/k3s:v1.32.3-k3s1")
+    image = os.environ.get("K3S_IMAGE", "rancher/k3s:v1.35.5-k3s1")
     found = re.search(r"v?([0-9]+\.[0-9]+\.[0-9]+)", image.rpartition(":")[2])
     archive = str(charts / f"{name}-{version}.tgz")
     cache_port, push_port, http, https, api = _free(5)
@@ -183,7 +183,7 @@ def test_the_real_programs_take_every_call(major: int, here: World, tmp_path: Pa
         "node-image-quoted": quote(image, safe=""),
         "tools-image": os.environ.get("K3D_IMAGE_TOOLS", "ghcr.io/k3d-io/k3d-tools:5.9.0"),
         "registry-image": "docker.io/library/registry:2",
-        "kube-version": found[1] if found else "1.32.3",
+        "kube-version": found[1] if found else "1.35.5",
         "platform": linux_platform(os.uname().machine),
         "upstream": here.caches[0]["url"] if here.caches else "https://registry-1.docker.io",
         "cache": _CACHE,

@@ -22,7 +22,7 @@ __all__ = ["played"]
 
 UPSTREAM = "http://192.0.2.7:5000"
 IMAGES = {
-    "node-image": "rancher/k3s:v1.32.3-k3s1",
+    "node-image": "rancher/k3s:v1.35.5-k3s1",
     "tools-image": "ghcr.io/k3d-io/k3d-tools:5.9.0",
     "registry-image": "docker.io/library/registry:2",
 }
@@ -73,7 +73,7 @@ def words(played: Played) -> dict[str, str]:
         "platform": linux_platform(os.uname().machine),
         **PORTS,
         "node-image-quoted": quote(IMAGES["node-image"], safe=""),
-        "kube-version": "1.32.3",
+        "kube-version": "1.35.5",
         "upstream": UPSTREAM,
         "cache": hub,
         "cache-port": played.state()["containers"][containers[hub]]["ports"]["5000/tcp"][0]["HostPort"],

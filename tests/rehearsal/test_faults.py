@@ -38,8 +38,8 @@ FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "engine-restarts,times=1": (1, ("the Docker engine has stopped, or was restarted", "invoke up")),
     "killed=k3d cluster create": (1, ("k3d was ended by SIGKILL", "the program was killed")),
     "killed=helm upgrade --install web,times=1": (1, ("helm was ended by SIGKILL",)),
-    "killed=k3s:v1.32.3-k3s1": (1, ("docker was ended by SIGKILL",)),
-    "hangs=k3s:v1.32.3-k3s1": (1, ("prepull: rancher/k3s", "did not end within 3 s")),
+    "killed=k3s:v1.35.5-k3s1": (1, ("docker was ended by SIGKILL",)),
+    "hangs=k3s:v1.35.5-k3s1": (1, ("prepull: rancher/k3s", "did not end within 3 s")),
     "hangs=helm upgrade --install web": (1, ("helm did not end within",)),
 }
 PAIRS: list[tuple[str, str, int, tuple[str, ...]]] = [

@@ -85,7 +85,7 @@ def test_drift_is_refused_with_the_list(tmp_path: Path, monkeypatch: pytest.Monk
         bring(machine)
     assert caught.value.status == 5
     assert "cluster.servers: 1 → 3" in caught.value.why
-    assert "cluster.image: rancher/k3s:v1.32.3-k3s1 → rancher/k3s:v1.33.1-k3s1" in caught.value.why
+    assert "cluster.image: rancher/k3s:v1.35.5-k3s1 → rancher/k3s:v1.33.1-k3s1" in caught.value.why
     assert "--recreate" in caught.value.fix
     assert machine.acted == []
 

@@ -45,7 +45,7 @@ def test_nothing_is_there(machine: Machine) -> None:
         "k3d": "v5.9.0",
         "kubectl": "v1.33.13",
         "helm": "v4.1.4",
-        "k3s_image": "rancher/k3s:v1.32.3-k3s1",
+        "k3s_image": "rancher/k3s:v1.35.5-k3s1",
     }
 
 
@@ -137,7 +137,7 @@ def test_images_and_registries_are_known(tmp_path: Path, monkeypatch: pytest.Mon
     machine.put_registries()
     found = gather(machine.session(), ALL)
     assert found.images == {
-        "rancher/k3s:v1.32.3-k3s1": True,
+        "rancher/k3s:v1.35.5-k3s1": True,
         "ghcr.io/k3d-io/k3d-tools:5.9.0": True,
         "docker.io/library/registry:2": True,
     }

@@ -31,7 +31,7 @@ TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
         (f"cluster:\n  name: {'a' * 33}\n", ["at most 32 characters"]),
         ("cluster:\n  name: 12\n", ["is 12", "put it in quotes"]),
         ("cluster:\n  kubernetes_version: 1.32\n", ["put it in quotes"]),
-        ("cluster:\n  kubernetes_version: '1.32'\n", ["a full version such as v1.32.3"]),
+        ("cluster:\n  kubernetes_version: '1.32'\n", ["a full version such as v1.35.5"]),
         ("cluster:\n  image: --privileged\n", ["must be an image"]),
         ("cluster:\n  bind_address: localhost\n", ["127.0.0.1, or 0.0.0.0 for all"]),
         ("cluster:\n  subnet: 172.28.0.1/16\n", ["no host bits"]),

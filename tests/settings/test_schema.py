@@ -7,7 +7,7 @@ from tasks.settings.shape import Kind, fields, places
 
 VARIABLES = {
     "CLUSTER_NAME": "openframe-dev",
-    "K8S_VERSION": "v1.32.3",
+    "K8S_VERSION": "v1.35.5",
     "K3S_IMAGE": None,
     "NAMESPACES": (
         "platform",

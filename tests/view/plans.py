@@ -30,10 +30,10 @@ def ran(name: str, start: float, end: float, *needs: str, **more: Any) -> Result
 def launch(act: Callable[[str], Action] = lambda _name: lambda _context: None) -> list[Step]:
     """40 steps, of which 10 are skipped; `act` gives the action of each of the others."""
     steps = [
-        step("prepull: rancher/k3s:v1.32.3-k3s1", kind="download", action=act("prepull: rancher/k3s:v1.32.3-k3s1")),
-        step("cluster: create", "prepull: rancher/k3s:v1.32.3-k3s1", wait=True, action=act("cluster: create")),
+        step("prepull: rancher/k3s:v1.35.5-k3s1", kind="download", action=act("prepull: rancher/k3s:v1.35.5-k3s1")),
+        step("cluster: create", "prepull: rancher/k3s:v1.35.5-k3s1", wait=True, action=act("cluster: create")),
         step("cluster: watch nodes", until=("cluster: create",), action=lambda c: c.wait(60)),
-        step("cluster: api", "prepull: rancher/k3s:v1.32.3-k3s1", wait=True, action=act("cluster: api")),
+        step("cluster: api", "prepull: rancher/k3s:v1.35.5-k3s1", wait=True, action=act("cluster: api")),
     ]
     for name in NAMESPACES:
         steps += [

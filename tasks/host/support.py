@@ -1,0 +1,57 @@
+"""`make support` runs `python -m tasks.host.support`: which pinned versions have left support, or soon will.
+
+Apart from `make test`, because its answer changes by the calendar alone: nobody's change turns red for that.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks.facts.programs import numbers
+from tasks.host.programs import Pins, read
+from tasks.settings.schema import Cluster
+from tasks.view.console import out
+
+SOON = 60
+"""Days ahead in which the end of support is a warning: time to move a pin, and to see the tests on it."""
+
+
+def judged(pins: Pins, kubernetes: str, today: dt.date) -> Iterator[tuple[str, str]]:
+    """Each version with its end, as `ok`, `warning` or `error`. `kubernetes`: the default version of clusters."""
+    for name, project, version in (
+        ("Kubernetes", "kubernetes", kubernetes),
+        ("kubectl", "kubernetes", pins.kubectl.version),
+        ("Helm", "helm", pins.helm.version),
+    ):
+        minor = ".".join(map(str, numbers(version)[:2]))
+        lifetime = pins.support.get(project)
+        end = lifetime.ends.get(minor) if lifetime is not None else None
+        if lifetime is None or end is None:
+            yield "error", f"{name} {version}: config/pins.yaml does not tell when {minor} leaves support"
+            continue
+        days = (end - today).days
+        level = "error" if days < 0 else "warning" if days <= SOON else "ok"
+        when = f"left support on {end}" if days < 0 else f"is supported until {end}, {days} days from now"
+        yield level, f"{name} {version} {when} ({lifetime.source})"
+
+
+def main(root: Path, today: dt.date, *, annotate: bool) -> int:
+    """Print each judgement; 1 where a pin has left support. `annotate`: as GitHub shows it beside the run."""
+    found = list(judged(read(root / "config" / "pins.yaml"), Cluster().kubernetes_version, today))
+    for level, text in found:
+        out([f"::{level}::{text}" if annotate and level != "ok" else f"{level:7}  {text}"])
+    return int(any(level == "error" for level, _ in found))
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            Path(__file__).parents[2],
+            dt.datetime.now(dt.UTC).date(),
+            annotate=os.environ.get("GITHUB_ACTIONS") == "true",
+        )
+    )

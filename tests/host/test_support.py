@@ -1,0 +1,62 @@
+"""When pinned versions leave support."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tasks.host.programs import Lifetime, Pins, read
+from tasks.host.support import judged, main
+from tests.given import ROOT
+
+PINS = read(ROOT / "config" / "pins.yaml")
+
+
+@pytest.mark.parametrize(
+    ("today", "levels"),
+    [
+        (date(2026, 11, 1), ["ok", "ok", "ok"]),
+        (date(2026, 11, 27), ["ok", "ok", "warning"]),
+        (date(2027, 1, 9), ["warning", "warning", "warning"]),
+        (date(2027, 1, 10), ["warning", "warning", "error"]),
+        (date(2027, 3, 1), ["error", "error", "error"]),
+    ],
+)
+def test_a_pin_is_supported_to_the_end_of_its_last_day(today: date, levels: list[str]) -> None:
+    ends = {
+        "kubernetes": Lifetime(source="k", ends={"1.35": date(2027, 2, 28)}),
+        "helm": Lifetime(source="h", ends={"4.3": date(2027, 1, 9)}),
+    }
+    pins = PINS.model_copy(
+        update={
+            "support": ends,
+            "kubectl": PINS.kubectl.model_copy(update={"version": "v1.35.5"}),
+            "helm": PINS.helm.model_copy(update={"version": "v4.3.1"}),
+        }
+    )
+    assert [level for level, _ in judged(pins, "v1.35.5-k3s1", today)] == levels
+
+
+def test_a_version_of_which_no_end_is_known_is_an_error() -> None:
+    found = dict(judged(PINS, "v1.99.0", date(2026, 11, 27)))
+    assert found["error"] == "Kubernetes v1.99.0: config/pins.yaml does not tell when 1.99 leaves support"
+
+
+def test_the_ends_of_all_pins_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ROOT, date(2020, 1, 1), annotate=False) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["ok", "Kubernetes"],
+        ["ok", "kubectl"],
+        ["ok", "Helm"],
+    ]
+
+
+def test_what_has_ended_fails_and_is_shown_beside_a_run_of_github(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ROOT, date(2099, 1, 1), annotate=True) == 1
+    assert capsys.readouterr().out.startswith("::error::Kubernetes v")
+
+
+def test_pins_without_ends_are_read(tmp_path: Path) -> None:
+    assert Pins.model_validate(PINS.model_dump(exclude={"support"})).support == {}
