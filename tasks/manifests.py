@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from tasks import namespaces
 from tasks.engine.step import Context, Step
 from tasks.run.task import task
-from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY, done_name, install_name, ready_name
+from tasks.settings.step_names import (
+    API_READY,
+    BASE_LEFT_OUT,
+    NAMESPACES,
+    QUOTAS,
+    SYSTEM_READY,
+    done_name,
+    install_name,
+    ready_name,
+)
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -18,7 +27,6 @@ if TYPE_CHECKING:
     from tasks.run.session import Session
 
 TASK = "manifests"
-LEFT_OUT = "manifests: base resources that are left out"
 BASE = "manifests: base resources"
 OWN_CRDS, OWN_READY, OWN = "manifests: your CRDs", "manifests: your CRDs are served", "manifests: yours"
 _MAKERS = frozenset(
@@ -91,7 +99,7 @@ def steps(facts: Facts) -> list[Step]:
         found.append(counted_step(facts, QUOTAS, quotas, needs=(BASE,), skip=found[0].skip))
     left_out = _left_out(facts)
     if left_out:
-        found.append(Step(name=LEFT_OUT, task=TASK, skip=left_out))
+        found.append(Step(name=BASE_LEFT_OUT, task=TASK, skip=left_out))
     own = [each for each in user_objects(facts) if not is_unchanged_namespace(facts, each)]
     if not own:
         return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
 from tasks.run.task import task
-from tasks.settings.step_names import API_READY, NAMESPACES
+from tasks.settings.step_names import API_READY, NAMESPACES, NAMESPACES_LEFT
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 TASK = "namespaces"
 GONE = "namespaces: those being deleted are gone"
-THEIRS = "namespaces: left as they are"
 
 
 @task(query_ahead=True)
@@ -49,7 +48,7 @@ def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
         found = [_gone(facts, going), replace(apply, needs=(*apply.needs, GONE))]
     if theirs:
         listed = ", ".join(each["metadata"]["name"] for each in theirs)
-        found.append(Step(name=THEIRS, task=TASK, skip=f"{listed}: there before, and not changed"))
+        found.append(Step(name=NAMESPACES_LEFT, task=TASK, skip=f"{listed}: there before, and not changed"))
     return found
 
 

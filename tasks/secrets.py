@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks import namespaces
 from tasks.engine.step import Step
 from tasks.run.task import task
-from tasks.settings.step_names import API_READY, NAMESPACES, SECRETS
+from tasks.settings.step_names import API_READY, LEAVE_OUT, NAMESPACES, SECRETS
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -34,7 +34,7 @@ def steps(facts: Facts) -> list[Step]:
     """One apply for those that are missing or changed; a step that says why for each that has no value."""
     from tasks.run.apply import apply_step
 
-    left_out = [Step(name=f"secrets: leave out {name}", task=TASK, skip=why) for name, why in facts.secrets_left_out]
+    left_out = [Step(name=f"{LEAVE_OUT}{name}", task=TASK, skip=why) for name, why in facts.secrets_left_out]
     if not facts.secrets and left_out:
         return left_out
     return [

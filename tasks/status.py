@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tasks import up
@@ -37,8 +37,11 @@ def status(
     exit_code: bool = False,
 ) -> int:
     """Compare what stands with what is configured; the exit code tells."""
+    from tasks.k3d.ports import choosers
+    from tasks.run.access import access
     from tasks.run.gather import gather
-    from tasks.view.console import out, width_of
+    from tasks.view.console import line, out, width_of
+    from tasks.view.summary import entries
     from tasks.view.table import table
 
     check_format(format)
@@ -46,9 +49,20 @@ def status(
         raise BadInput("--exit-code needs --diff", why="`status` tells by its code anyway", fix="add --diff")
     facts = gather(session, session.backend.parts)
     rows, code = judge(facts, session.name)
-    document = {"cluster": session.name, "exit_code": code, "rows": [vars(row) for row in rows]}
+    reach = access(
+        facts,
+        up.steps(facts, choosers(facts)),
+        session.options,
+        exists=code not in (ABSENT, STOPPED),
+        as_configured=code == OK,
+    )
+    document = {
+        "cluster": session.name,
+        "exit_code": code,
+        "rows": [vars(row) for row in rows],
+        "access": asdict(reach),
+    }
     if diff:
-        from tasks.k3d.ports import choosers
         from tasks.run.difference import show
 
         shown = document if format == "json" else None
@@ -58,7 +72,8 @@ def status(
         out([json.dumps(document, indent=1)])
     else:
         cells = [[row.what, row.state, row.detail] for row in rows]
-        out(table(cells, head=("what", "state", "detail"), width=width_of(sys.stdout)))
+        width = width_of(sys.stdout)
+        out([*table(cells, head=("what", "state", "detail"), width=width), line(), *entries(reach.rows(), width)])
     return code
 
 

@@ -12,9 +12,9 @@ from tasks import manifests
 from tasks.engine.graph import fitted
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.manifests import BASE, LEFT_OUT, OWN, OWN_CRDS, OWN_READY
+from tasks.manifests import BASE, OWN, OWN_CRDS, OWN_READY
 from tasks.run.desired import base_objects, user_objects
-from tasks.settings.step_names import API_READY, NAMESPACES, QUOTAS, SYSTEM_READY
+from tasks.settings.step_names import API_READY, BASE_LEFT_OUT, NAMESPACES, QUOTAS, SYSTEM_READY
 from tests import given
 from tests.given import launch
 from tests.given_direct import DirectApi
@@ -199,10 +199,10 @@ def test_on_a_cluster_of_somebody_else_base_resources_go_only_into_namespaces_th
     facts = of(tmp_path, engine="existing", live=live, sections={"namespaces": ["one", "two", "three"]})
     found = base_objects(facts)
     assert {each["metadata"].get("namespace") for each in found} == {"two", "three"}
-    why = named(manifests.steps(facts))[LEFT_OUT].skip or ""
+    why = named(manifests.steps(facts))[BASE_LEFT_OUT].skip or ""
     assert "files/nodelocaldns-configmap.yaml and files/local-path-storage.yaml: only in a cluster" in why
     assert why.endswith("policies and quotas of one: not created by this project")
-    assert LEFT_OUT not in named(manifests.steps(of(tmp_path, live=live)))
+    assert BASE_LEFT_OUT not in named(manifests.steps(of(tmp_path, live=live)))
 
 
 @pytest.mark.parametrize("engine", ["k3d", "existing"])

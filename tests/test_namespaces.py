@@ -9,10 +9,10 @@ import pytest
 from tasks import namespaces
 from tasks.engine.step import Stopped
 from tasks.kube.wait import NotInTime
-from tasks.namespaces import GONE, THEIRS
+from tasks.namespaces import GONE
 from tasks.run.desired import desired_namespaces, is_foreign, namespace_names, user_objects
 from tasks.run.desired import namespace_objects as wanted
-from tasks.settings.step_names import NAMESPACES
+from tasks.settings.step_names import NAMESPACES, NAMESPACES_LEFT
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, created, eager, holding, named, obj, reached
@@ -123,7 +123,7 @@ def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp
     steps = named(namespaces.steps(facts))
     given.act(steps[NAMESPACES])
     assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
-    assert steps[THEIRS].skip == "one: there before, and not changed"
+    assert steps[NAMESPACES_LEFT].skip == "one: there before, and not changed"
 
 
 def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _LONG = 86400.0
 """Seconds that `--wait-lock` waits."""
+_LAUNCHES = ("up", "rehearse")
+"""Tasks after which there is a whole environment."""
 _TICK = 0.05
 """Seconds by which a file's time may be behind the clock."""
 
@@ -283,12 +285,31 @@ class Session:
             interrupted=run.interrupted,
         )
         if last or not over.good:
-            ending = Ending(run=over, inspect=_inspect(facts), logs=self.log_dir, note=self.note)
+            ending = Ending(
+                run=over,
+                inspect=_inspect(facts),
+                logs=self.log_dir,
+                note=self.note,
+                access=self._access(facts, steps) if over.good else (),
+            )
             agents = facts.shape.agents if launch and facts is not None else None
             status = finish(self, view, ending, acts=acts, agents=agents)
             if status:
                 raise Exit(code=status)
         return results
+
+    def _access(self, facts: Facts | None, steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:
+        """What there is after a launch, and how to reach it; nothing of another run."""
+        if facts is None or self.options.task not in _LAUNCHES:
+            return ()
+        from tasks.run.access import access
+
+        rows: list[tuple[str, str]] = []
+        self.attempt(
+            "how to reach the cluster is not told",
+            lambda: rows.extend(access(facts, steps, self.options, exists=True, as_configured=True).rows()),
+        )
+        return tuple(rows)
 
 
 def bounds(facts: Facts) -> Bounds:

@@ -24,6 +24,12 @@ NAMESPACES, SECRETS, QUOTAS = "namespaces: apply", "secrets: apply", "manifests:
 SYSTEM_READY = "health: system services"
 PUSH_REGISTRY = "registry: push"
 
+LEAVE_OUT = "secrets: leave out "
+BASE_LEFT_OUT = "manifests: base resources that are left out"
+NAMESPACES_LEFT = "namespaces: left as they are"
+LEFT_OUT = (LEAVE_OUT, BASE_LEFT_OUT, NAMESPACES_LEFT)
+"""How the names of steps begin that only tell what is left out on purpose."""
+
 SYSTEM = "the system"
 """What the steps about images call those of kube-system."""
 FIND_IMAGES, FETCH_IMAGES = "registry: find images of ", "registry: fetch images of "

@@ -39,6 +39,8 @@ class Ending:
     """The folder with a log for each step."""
     note: str = ""
     """Shown on every screen, such as that nothing real was created."""
+    access: Sequence[tuple[str, str]] = ()
+    """Labels and texts: what there is now, and how to reach it."""
 
 
 def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
@@ -48,12 +50,12 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     if skipped == len(run.results):
         what = count(skipped, "step") + " skipped" if run.results else "no steps"
         said = _head(marks, f"{run.task}: nothing to do", f": {what} ({seconds(run.wall_s)})", width)
-        return [*_note(ending, width), *said, *notes(ending, width)]
+        return [*_note(ending, width), *said, *notes(ending, width), *entries(ending.access, width)]
     steps = count(ran, "step") + " ran" + (f", {skipped} skipped" if skipped else "")
     lines = [*_note(ending, width), *_head(marks, f"{run.task} took {seconds(run.wall_s)}", f": {steps}", width)]
     lines += notes(ending, width)
     if ran < 2:
-        return lines
+        return [*lines, *entries(ending.access, width)]
     share = f"{min(1.0, run.floor_s / run.wall_s):.0%}" if run.wall_s > 0 else "all"
     lines += _entry("longest chain", f"{seconds(run.floor_s)}, {share} of the total", width)
     lines += _path(timed(run.path), width, marks)
@@ -64,7 +66,12 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
         lines += _entry("queued", _queued(run), width)
     if text := hint(run):
         lines += _entry("next", text, width)
-    return lines
+    return [*lines, *([line()] if ending.access else []), *entries(ending.access, width)]
+
+
+def entries(rows: Sequence[tuple[str, str]], width: int | None) -> list[Line]:
+    """Labels and texts, one entry each; a command in back quotes stays whole, to be copied, and loses its quotes."""
+    return [each for label, text in rows for each in _entry(label, redact(text), width, commands=True)]
 
 
 def notes(ending: Ending, width: int | None) -> list[Line]:
@@ -134,12 +141,13 @@ def _room(width: int | None) -> int | None:
     return None if width is None else width - (_LABEL if width >= _NARROW else 4)
 
 
-def _entry(label: str, text: str, width: int | None) -> Sequence[Line]:
-    quoted = label in ("critical path", "took longest")
+def _entry(label: str, text: str, width: int | None, *, commands: bool = False) -> Sequence[Line]:
+    """`commands`: what stands in back quotes is not broken."""
+    quoted = commands or label in ("critical path", "took longest")
     if width is not None and width < _NARROW:
-        parts = wrap(text, width, first=" " * 4, break_words=True)
+        parts = wrap(text, width, first=" " * 4, break_words=not commands)
         texts = [part.replace("`", "") if quoted else part for part in parts]
         return [line((f"  {label}", "dim")), *[line(part) for part in texts]]
-    parts = wrap(text, width, first=f"  {label:<{_LABEL - 2}}", rest=" " * _LABEL, break_words=True)
+    parts = wrap(text, width, first=f"  {label:<{_LABEL - 2}}", rest=" " * _LABEL, break_words=not commands)
     texts = [part.replace("`", "") if quoted else part for part in parts]
     return [line((part[:_LABEL], "dim"), part[_LABEL:]) for part in texts]

@@ -110,3 +110,13 @@ def test_a_run_of_the_scheduler_can_be_summed_up() -> None:
     steps = launch()
     lines = texts(summary(ending(steps, play(steps), 1.0)))
     assert lines[0] == "✓ up took 1.0 s: 30 steps ran, 10 skipped"
+
+
+@pytest.mark.parametrize("width", [40, 80, None])
+def test_how_to_reach_what_there_is_comes_last_and_commands_stay_whole(width: int | None) -> None:
+    command = "kubectl --kubeconfig " + "/long" * 20 + " get pods --all-namespaces"
+    reach = (("context", f"k3d-dev: `{command}`"), ("open", "http://localhost"))
+    over = replace(ending(STEPS, RESULTS, 8.0), access=reach)
+    lines = texts(summary(over, width=width))
+    assert lines[-1].split()[-1] == "http://localhost"
+    assert any(command in text for text in lines)
