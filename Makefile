@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# a file of `invoke bundle save`: packages come out of it, and all that `up` would download
+BUNDLE ?=
 export PYTHONDONTWRITEBYTECODE :=
 
-TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report config
+TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report bundle config
 .PHONY: help bench $(TASKS) tools test lint support check test-cluster clean
 
 help: ## this list
@@ -17,7 +19,15 @@ help: ## this list
 $(VENV)/runtime.done: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed and none was found; install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+ifeq ($(BUNDLE),)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || \
+	  { echo "The packages of requirements.txt could not be fetched; without a line: make up BUNDLE=FILE (docs/how-to.md)"; exit 1; }
+else
+	@rm -rf $(VENV)/wheels && mkdir $(VENV)/wheels
+	@$(BIN)/python -m tasks.clients.bundle "$(BUNDLE)" $(VENV)/wheels
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-index --find-links $(VENV)/wheels --require-hashes -r requirements.txt
+	@rm -rf $(VENV)/wheels
+endif
 	@touch $@
 
 # invoke turns bytecode files off: without these every call would compile what it imports
@@ -37,7 +47,7 @@ bench: $(VENV)/compiled.done $(VENV)/bench.done ## launches again and again, com
 	@$(BIN)/invoke bench $(ARGS)
 
 $(TASKS): $(VENV)/compiled.done
-	@$(BIN)/invoke $@ $(ARGS)
+	@$(BIN)/invoke $@ $(if $(BUNDLE),$(if $(filter up,$@),--bundle "$(BUNDLE)")) $(ARGS)
 
 tools: $(VENV)/compiled.done ## fetch k3d, kubectl and helm where they are missing
 	@$(BIN)/python -m tasks.run.tools $(ARGS)

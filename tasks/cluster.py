@@ -47,8 +47,13 @@ def creation_steps(facts: Facts, choosers: Choosers, *, started: bool = False) -
 
     found: list[Step] = []
     if not started:
-        found += prepull.steps(facts, needed=_needed_images(facts), caches=images.sources(facts))
+        through = images.sources(facts) if facts.bundle is None else {}
+        found += prepull.steps(facts, needed=_needed_images(facts), caches=through)
         found += registries.steps(facts, choosers.free_port, required=False)
+        if facts.bundle is not None:
+            from tasks.run.bundle_load import fill_steps
+
+            found += fill_steps(facts)
     # k3d asks for node, tools and proxy images and connects the registries: not for images that only prepull names
     only = {pull_name(image) for image in prepull.only_listed(facts)}
     before = tuple(step.name for step in found if step.name not in only)

@@ -26,6 +26,7 @@ TASKS = (
     "docker-tune",
     "rehearse",
     "report",
+    "bundle",
     "bench",
     "config",
 )

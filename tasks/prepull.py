@@ -88,6 +88,10 @@ def _work(facts: Facts, image: str, brought: int = 0) -> PullImage:
 
 def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Report | None:
     """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
+    if facts.bundle is not None:
+        from tasks.run.bundle_load import load_image
+
+        return load_image(facts, image, context)
     from tasks.core.units import megabytes
     from tasks.process.command import CommandFailed
 

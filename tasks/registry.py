@@ -58,7 +58,7 @@ def steps(facts: Facts) -> list[Step]:
     from tasks.run import registries
 
     found: list[Step] = []
-    if registries.missing(facts):
+    if registries.missing(facts, required=True):
         image = pull_name(facts.settings.registries.image)
         found += [step for step in prepull.steps(facts) if step.name == image and step.skip is None]
     return [*found, *registries.steps(facts, choosers(facts).free_port, required=True)]

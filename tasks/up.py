@@ -19,14 +19,30 @@ if TYPE_CHECKING:
     help={
         "recreate": "make the cluster anew where k3d cannot change it in place",
         "rollback": "if it fails, remove what this run made",
+        "bundle": "take all that would be downloaded from this file (invoke bundle save FILE)",
         "clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them",
     },
     query_ahead=True,
 )
-def up(session: Session, recreate: bool = False, rollback: bool = False, clear_pending: bool = False) -> int:
+def up(
+    session: Session, recreate: bool = False, rollback: bool = False, clear_pending: bool = False, bundle: str = ""
+) -> int:
     """Bring up the whole environment: only what is missing or changed."""
     session.clear_pending = clear_pending
-    return launch(session, recreate=recreate, rollback=rollback)
+    if not bundle:
+        return launch(session, recreate=recreate, rollback=rollback)
+    if session.options.engine != "k3d":
+        raise BadInput(
+            f"--bundle has no meaning with the engine {session.options.engine}",
+            why="a bundle goes into the Docker engine and the caches of a k3d cluster",
+            fix="leave it out",
+        )
+    from pathlib import Path
+
+    from tasks.run.bundle_load import opened
+
+    with opened(Path(bundle).expanduser().absolute()) as session.bundle:
+        return launch(session, recreate=recreate, rollback=rollback)
 
 
 def launch(session: Session, *, recreate: bool, rollback: bool) -> int:

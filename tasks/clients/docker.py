@@ -7,9 +7,10 @@ regular expression, by which `dev` finds `dev-2`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from tasks.core.imageref import parse
 from tasks.process.command import Command
@@ -28,6 +29,8 @@ CONFIG_LABEL = "openframe.config"
 """What the cluster was made with, as a query string: see `tasks.facts.cluster`."""
 CACHE_LABEL = "openframe.cache"
 """On registries of ours: the upstream they stand before, or `push`."""
+BUNDLE_LABEL = "openframe.bundle"
+"""On caches of ours that were filled from a bundle, and ask nobody."""
 NETWORK_LABEL = "openframe.network"
 """On caches of ours: changes with their proxies and certificate authorities; not there if they have none."""
 
@@ -91,6 +94,28 @@ def pull(ref: str, deadline: float, platform: str = "") -> Command:
 def _for(platform: str) -> tuple[str, ...]:
     """It wins over the variable DOCKER_DEFAULT_PLATFORM."""
     return ("--platform", platform) if platform else ()
+
+
+def load(feed: Callable[[BinaryIO], None], deadline: float) -> Command:
+    """Images out of an archive that is written to stdin, under the names that it gives them."""
+    return Command(argv=("docker", "load", "--quiet"), feed=feed, shown_stdin="BUNDLE", deadline=deadline)
+
+
+def save(ref: str, path: Path, deadline: float) -> Command:
+    """An image of the engine as an archive."""
+    return Command(argv=("docker", "save", "--output", str(path), ref), deadline=deadline)
+
+
+def fill_registry(name: str, feed: Callable[[BinaryIO], None], deadline: float) -> Command:
+    """An archive of a registry's files onto its disk."""
+    return Command(
+        argv=("docker", "cp", "-", f"{name}:/var/lib/registry"), feed=feed, shown_stdin="BUNDLE", deadline=deadline
+    )
+
+
+def images_inside(node: str) -> Command:
+    """The images that a k3s node has, as JSON."""
+    return Command(argv=("docker", "exec", node, "crictl", "images", "--output", "json"), ok=(0, 1, 126, 127))
 
 
 def tag(ref: str, name: str) -> Command:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.core.errors import LaunchError
@@ -90,6 +91,32 @@ def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
     return counter.total
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a tag stands for now: its own document, and the manifest for one architecture (the same where it is one)."""
+
+    top: bytes
+    manifest: bytes
+
+
+def resolve(port: int, image: Reference, arch: str, context: Context) -> Resolved:
+    """Ask for the manifests of an image. Raises `NotFetched`."""
+    counter = _Counter(context, time.monotonic() + context.deadline)
+    top = _read(port, image, f"manifests/{image.version}", (*_INDEXES, *_MANIFESTS), counter)
+    found = _parsed(top, image)
+    if "manifests" not in found:
+        return Resolved(top=top, manifest=top)
+    manifest = _read(port, image, f"manifests/{_of_platform(found, arch, image)}", _MANIFESTS, counter)
+    _parsed(manifest, image)
+    return Resolved(top=top, manifest=manifest)
+
+
+def blob(port: int, image: Reference, digest: str, context: Context, sink: Callable[[bytes], object]) -> None:
+    """Read a layer or a configuration through a registry. Raises `NotFetched`, `Stopped`."""
+    counter = _Counter(context, time.monotonic() + context.deadline, told=False)
+    _read(port, image, f"blobs/{digest}", (), counter, sink)
+
+
 def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapping[str, Any]:
     """Of the image for this machine's architecture."""
     found = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
@@ -101,8 +128,8 @@ def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapp
 class _Counter:
     """Counts bytes for the views, and ends a download that is not wanted any more."""
 
-    def __init__(self, context: Context, end: float, *, silence: float = _SILENCE) -> None:
-        self._context, self._end, self.silence = context, end, silence
+    def __init__(self, context: Context, end: float, *, silence: float = _SILENCE, told: bool = True) -> None:
+        self._context, self._end, self.silence, self._told = context, end, silence, told
         self.total = 0
         self.whole = 0
         """Bytes of the whole image, once its manifest is read."""
@@ -128,7 +155,7 @@ class _Counter:
         if time.monotonic() > self._end:
             raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
         self.total += count
-        if self.total >= _WORTH_TELLING:
+        if self._told and self.total >= _WORTH_TELLING:
             self._context.say(megabytes(self.total, self.whole or None))
 
 
@@ -141,7 +168,10 @@ def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:
 
 
 def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], counter: _Counter) -> Mapping[str, Any]:
-    text = _read(port, image, f"manifests/{version}", accepted, counter)
+    return _parsed(_read(port, image, f"manifests/{version}", accepted, counter), image)
+
+
+def _parsed(text: bytes, image: Reference) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:
@@ -151,8 +181,15 @@ def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], 
     return found
 
 
-def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], counter: _Counter) -> bytes:
-    """The content of a manifest; of a blob nothing."""
+def _read(
+    port: int,
+    image: Reference,
+    what: str,
+    accepted: tuple[str, ...],
+    counter: _Counter,
+    sink: Callable[[bytes], object] | None = None,
+) -> bytes:
+    """The content of a manifest; that of a blob goes to the sink."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=counter.silence)
     forget: Callable[[], None] = lambda: None  # noqa: E731 - there is nothing to take back yet
     try:
@@ -168,6 +205,8 @@ def _read(port: int, image: Reference, what: str, accepted: tuple[str, ...], cou
                 counter.add(len(piece))
                 if accepted:
                     pieces.append(piece)
+                elif sink is not None:
+                    sink(piece)
         counter.check()
     except (OSError, http.client.HTTPException) as error:
         counter.check()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tasks.clients.bundle import Bundle
     from tasks.core.paths import ClusterPaths
     from tasks.facts.backend import Backend
     from tasks.facts.cluster import ClusterState
@@ -127,6 +128,8 @@ class Facts:
     """In a foreign cluster: what its objects are labelled with when they are created."""
     clear_pending: bool = False
     """Whether releases that another Helm has left pending, or is at work on, are cleared."""
+    bundle: Bundle | None = None
+    """What has everything that would be downloaded: nothing else is asked for it."""
     rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
     outputs: Outputs = field(default_factory=Outputs)

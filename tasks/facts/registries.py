@@ -41,6 +41,8 @@ class Registry:
     """Label of who made it."""
     network: str = ""
     """The mark of the proxies and certificate authorities that it was made with; empty: of none."""
+    loaded: bool = False
+    """A cache that was filled from a bundle: it asks no upstream."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Its variables: logins of proxies may be in them."""
 
@@ -83,6 +85,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
             ours=docker.CACHE_LABEL in labels,
             owner=labels.get(docker.OWNER, ""),
             network=labels.get(docker.NETWORK_LABEL, ""),
+            loaded=docker.BUNDLE_LABEL in labels,
             environment=dict(row.partition("=")[::2] for row in each["Config"].get("Env") or ()),
         )
     return found

@@ -164,12 +164,16 @@ def fetch_plan(call: Call) -> list[Step]:
         return []
     from tasks.host.published import target
 
-    pins = read(call.root / "config" / "pins.yaml")
-    found = _found(call, names)
-    needs = {name: need(pins.of(name), found[name]) for name in names}
+    wanted = needs(call, names)
     machine = os.uname()
-    here = target(machine.sysname, machine.machine) if any(each.fetch for each in needs.values()) else None
-    return _steps(call, pins, needs, here)
+    here = target(machine.sysname, machine.machine) if any(each.fetch for each in wanted.values()) else None
+    return _steps(call, read(call.root / "config" / "pins.yaml"), wanted, here)
+
+
+def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
+    """Whether each of the programs must be fetched. Raises `BadInput` for wrong pins."""
+    pins, found = read(call.root / "config" / "pins.yaml"), _found(call, names)
+    return {name: need(pins.of(name), found[name]) for name in names}
 
 
 def _found(call: Call, names: Sequence[str]) -> dict[str, Found | None]:

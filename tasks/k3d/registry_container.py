@@ -62,19 +62,31 @@ def labels(cache: Cache | None, network: Network = NONE) -> dict[str, str]:
     return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache), **mark}
 
 
-def fits(there: Registry, cache: Cache | None, network: Network) -> bool:
-    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do."""
+def fits(facts: Facts, there: Registry, cache: Cache | None, *, required: bool = False) -> bool:
+    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do.
+
+    With a bundle a cache asks no upstream, unless clusters of others pull through it. One that was filled from a bundle
+    stays as it is for launches without one; `required` (`invoke registry`) lets it ask again.
+    """
     if cache is None or not there.ours:
         return True
+    if there.loaded:
+        return facts.bundle is not None or not required
+    if facts.bundle is not None and not set(there.clusters) - {facts.name}:
+        return False
+    network = facts.shape.network
     given = network.environment().items()
     return there.network == network.mark and all(there.environment.get(name) == value for name, value in given)
 
 
 def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
     """Started at once, or created first where files go in: its login, its certificate authorities."""
-    network = facts.shape.network if cache is not None else NONE
-    login = cache is not None and bool(cache.username_env or cache.password_env)
+    asks = cache is not None and facts.bundle is None
+    network = facts.shape.network if asks else NONE
+    login = asks and cache is not None and bool(cache.username_env or cache.password_env)
     owned = {docker.OWNER: facts.shape.owner} if facts.shape.owner else {}
+
+    loaded = {docker.BUNDLE_LABEL: "true"} if cache is not None and not asks else {}
 
     def make(context: Context, chosen: int) -> str:
         configured = configuration(cache, facts.environ) if cache is not None and login else ""
@@ -89,8 +101,8 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
                 image=facts.settings.registries.image,
                 port=chosen,
                 volume=name,
-                labels={**labels(cache, network), **owned},
-                upstream=None if cache is None or login else upstream_url(cache),
+                labels={**labels(cache, network), **owned, **loaded},
+                upstream=None if cache is None or login or not asks else upstream_url(cache),
                 env_file=private(variables, ".env") if variables else None,
                 platform=facts.platform,
             )
@@ -170,7 +182,7 @@ def ensured(
             if found is not None and not found.started:
                 _remove_dead(facts, found, context)
                 found = None
-            elif found is not None and not fits(found, cache, facts.shape.network):
+            elif found is not None and not fits(facts, found, cache, required=required):
                 run_command(facts.programs, docker.remove([name]), context)  # its volume has a name, and stays
                 replaced.append(found)
                 found = None

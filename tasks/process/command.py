@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from tasks.core.errors import LaunchError
 from tasks.core.files import append, file_name
@@ -35,6 +37,8 @@ class Command:
     cwd: Path | None = None
     """The folder that it runs in; this process's own, if not given."""
     stdin: str | None = None
+    feed: Callable[[BinaryIO], None] | None = None
+    """Writes stdin while the program runs, where it is too large to be kept."""
     shown_stdin: str = ""
     """What a pasteable form may say of stdin, such as a file's name."""
     deadline: float = 60.0
@@ -47,7 +51,7 @@ class Command:
         text = " ".join([*added, shlex.join(redact(part) for part in self.argv)])  # masked before quotes part a value
         if self.cwd is not None:
             text = f"cd {shlex.quote(str(self.cwd))} && {text}"
-        return text if self.stdin is None else f"{text} < {self.shown_stdin or 'INPUT'}"
+        return text if self.stdin is None and self.feed is None else f"{text} < {self.shown_stdin or 'INPUT'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,8 +242,49 @@ def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"
 
 
-def _stdin(command: Command) -> IO[bytes]:
-    """A file to read from: nothing, or the text from a file that has no name and dies with it."""
+@contextlib.contextmanager
+def _stdin(command: Command) -> Iterator[IO[bytes]]:
+    """A file to read from: what `feed` writes, or else one that is whole."""
+    if command.feed is None:
+        with _stdin_file(command) as file:
+            yield file
+        return
+    with _Feed(command.feed) as file:
+        yield file
+
+
+class _Feed:
+    """A pipe that a thread writes to. An error of the writer is raised at the end, over that of the program."""
+
+    def __init__(self, write: Callable[[BinaryIO], None]) -> None:
+        reading, writing = os.pipe()
+        self._reader, self._writer = os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+        self._write = write
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            with self._writer as file:
+                self._write(file)
+        except BrokenPipeError:
+            pass  # the program has ended, and tells why
+        except Exception as error:  # noqa: BLE001 - raised where the program is waited for
+            self._error = error
+
+    def __enter__(self) -> IO[bytes]:
+        self._thread.start()
+        return self._reader
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def _stdin_file(command: Command) -> IO[bytes]:
+    """Nothing, or the text from a file that has no name and dies with it."""
     if command.stdin is None:
         return Path(os.devnull).open("rb")
     try:

@@ -58,6 +58,10 @@ def bring_up(
             facts = without_cluster(facts)
         else:
             refuse_drift(facts)
+        if facts.bundle is not None:
+            from tasks.run.bundle_load import refuse_lacking
+
+            refuse_lacking(facts)
         refuse_unfit(session, facts)
         try:
             _run(session, facts, parts, plan, start, removing)

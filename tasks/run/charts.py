@@ -113,13 +113,14 @@ class Chart:
         """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
         if self.source is None:
             return facts.paths.cache / "charts" / self.id
-        place = sha256(str(self.path), 16)
-        return facts.paths.cache / "built-charts" / place / self.id
+        return facts.paths.cache / "built-charts" / sha256(str(self.path), 16) / self.id
 
     def cached(self, facts: Facts) -> Path | None:
         """The archive, or the built copy, of an earlier run; of a chart that is not `fixed` there is none."""
         if self.path is not None and self.source is None:
             return self.path
+        if facts.bundle is not None and self.id in facts.bundle.lock.charts:
+            return self.folder(facts) / facts.bundle.lock.charts[self.id].file
         made = "*.tgz" if self.source is None else "[!.]*"
         archives = sorted(self.folder(facts).glob(made)) if self.fixed else []
         return archives[-1] if archives else None

@@ -65,6 +65,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         paths=session.paths,
         releases=releases(settings),
         clear_pending=session.clear_pending,
+        bundle=session.bundle,
         rendered=kustomized(settings, session.root, programs, parts),
         secrets=tuple(secrets),
         secrets_left_out=tuple(left_out),

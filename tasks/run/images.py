@@ -195,11 +195,12 @@ def _remember_release(facts: Facts, release: Release, key: str) -> None:
 
 def fetch_steps(facts: Facts) -> list[Step]:
     """For a cluster that is being made: of the system, if an earlier launch tells, then of each release."""
+    if facts.bundle is not None:  # its images are in the caches before the cluster is made
+        return []
     if not facts.owns_cluster or not _is_made(facts) or not facts.settings.registries.caches:
         return []
     found = []
-    system = known(facts, system_key(facts))
-    if system is not None:
+    if (system := known(facts, system_key(facts))) is not None:
         found.append(_fetch_step(facts, None, system))
     for release in facts.releases:
         images = known(facts, key_of(facts, release))
@@ -220,7 +221,7 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
     caches = {image: name for image in images if (name := cache_of(facts, image)) is not None}
     if not caches:
         return None
-    late = [image for image in caches if not _is_fetched(facts, image)]
+    late = [image for image in caches if not is_fetched(facts, image)]
     step = Step(
         name=f"{FETCH_IMAGES}{release or SYSTEM}",
         task=TASK,
@@ -243,7 +244,7 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
 
 
 def _count(images: Collection[str]) -> str:
-    return f"{len(images)} image" + ("" if len(images) == 1 else "s")
+    return f"{len(images)} image{'s' * (len(images) != 1)}"
 
 
 def _fetch(facts: Facts, images: Sequence[str], work: FetchImages, context: Context) -> Report:
@@ -266,12 +267,16 @@ def _fetch_one(facts: Facts, image: str, context: Context) -> int:
         raise NotFetched("its cache does not run")
     read = facts.backend.fetch(port, parse(image), _arch(facts), context)
     remember_size(facts, image, read)
-    stamp = _stamp(facts, image)
-    if stamp is not None:
+    mark_fetched(facts, image)
+    return read
+
+
+def mark_fetched(facts: Facts, image: str) -> None:
+    """Keep that the cache that exists now has an image. What cannot be written is fetched again."""
+    if (stamp := _stamp(facts, image)) is not None:
         with contextlib.suppress(OSError):
             stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             stamp.touch(mode=0o600)
-    return read
 
 
 def _stamp(facts: Facts, image: str) -> Path | None:
@@ -284,9 +289,10 @@ def _stamp(facts: Facts, image: str) -> Path | None:
     return facts.paths.cache / "fetched" / container[:24] / digest(image) if container else None
 
 
-def _is_fetched(facts: Facts, image: str) -> bool:
-    stamp = _stamp(facts, image)
-    return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
+def is_fetched(facts: Facts, image: str) -> bool:
+    """Whether the cache that exists now has been given this image."""
+    stamp = _stamp(facts, image) or ""
+    return os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
 
 
 def _found_first(facts: Facts, release: Release) -> list[Step]:
@@ -387,8 +393,8 @@ def _pull_ahead(facts: Facts, key: str, context: Context) -> Report:
     images = known(facts, key) or ()
     if not images:
         return Report(why="it names none", skipped=True)
-    command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
     try:
+        command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
         pulled = facts.programs.run(command, context).out.split()
     except LaunchError as error:
         return Report(why=f"left to the node: {error.what}")

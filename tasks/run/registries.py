@@ -36,8 +36,8 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
         join = _network(facts) if there is None or _network(facts) not in there.networks else None
         if there is None or not there.started:
             found.append(_made(facts, what, name, cache, port, required=required, why="it is missing"))
-        elif not fits(there, cache, facts.shape.network):
-            why = "its proxies or certificate authorities are others by now; what it keeps stays"
+        elif not fits(facts, there, cache, required=required):
+            why = "it is made anew, and what it keeps stays: its proxies, authorities or its upstream are others by now"
             found.append(_made(facts, what, name, cache, port, required=required, why=why))
         elif not there.running:
             found.append(_made(facts, what, name, cache, port, required=required, why=f"{name} {there.condition}"))
@@ -49,11 +49,11 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
     return found
 
 
-def missing(facts: Facts) -> bool:
+def missing(facts: Facts, *, required: bool = False) -> bool:
     """Whether one has to be made."""
-    there, network = facts.registries, facts.shape.network
+    there = facts.registries
     return not all(
-        name in there and there[name].started and fits(there[name], cache, network)
+        name in there and there[name].started and fits(facts, there[name], cache, required=required)
         for name, cache in registry_containers(facts.settings).items()
     )
 

@@ -29,6 +29,7 @@ from tasks.settings.step_names import DOWNLOAD, HELM, PULL
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from tasks.clients.bundle import Bundle
     from tasks.engine.step import Result, Step
     from tasks.facts.backend import Backend
     from tasks.facts.facts import Facts
@@ -63,6 +64,8 @@ class Session:
     """With the engine `rehearsal`: its stand-ins, and how long they take."""
     clear_pending: bool = False
     """Whether releases are cleared that a foreign Helm has left pending, or is at work on."""
+    bundle: Bundle | None = None
+    """What would be downloaded comes out of it."""
     queries: EngineQueries | None = None
     """Queries to the engine that were started ahead; the first `gather` uses their answers."""
     noted: bool = False
@@ -201,6 +204,11 @@ class Session:
         """
         if not self.backend.needs_programs:
             return
+        if self.bundle is not None:
+            from tasks.run.bundle_load import place_files
+
+            place_files(self)
+            self.cancel_queries()  # they may have found no program
         from tasks.facts.engine import engine
         from tasks.host.programs import AT_ONCE, fetch_plan
 

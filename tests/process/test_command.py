@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -302,3 +303,31 @@ def test_input_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert programs().run(script('cat; ls -A "$1"', str(tmp_path), stdin="x\n")).out == "x\n"
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - names are all that is asked for
+
+
+def _endless(out: IO[bytes]) -> None:
+    while True:
+        out.write(b"x" * 65536)
+
+
+def _broken(_out: IO[bytes]) -> None:
+    raise LaunchError("the source is gone")
+
+
+def test_a_program_reads_what_is_written_while_it_runs() -> None:
+    def write(out: IO[bytes]) -> None:
+        out.write(b"x" * 3_000_000)
+
+    assert programs().run(Command(argv=("wc", "-c"), feed=write)).out.strip() == "3000000"
+    assert Command(argv=("x",), feed=_endless, shown_stdin="BUNDLE").paste() == "x < BUNDLE"
+
+
+def test_a_program_that_reads_no_more_ends_the_writer() -> None:
+    assert programs().run(Command(argv=("head", "-c", "3"), feed=_endless)).out == "xxx"
+    with pytest.raises(CommandFailed):
+        programs().run(Command(argv=("false",), feed=_endless))
+
+
+def test_the_error_of_the_writer_is_raised() -> None:
+    with pytest.raises(LaunchError, match="the source is gone"):
+        programs().run(Command(argv=("cat",), feed=_broken))

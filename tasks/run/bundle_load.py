@@ -1,0 +1,241 @@
+"""A bundle's content brought to where a launch looks for it: engine, caches, charts, programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.clients import docker
+from tasks.clients.bundle import Bundle
+from tasks.clients.bundle_archives import engine_archive, registry_archive
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import replacing, write_whole
+from tasks.core.imageref import images_of, parse
+from tasks.core.units import megabytes
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Context, Report, Step
+from tasks.facts.engine import engine
+from tasks.facts.facts import Facts
+from tasks.k3d.ports import choosers
+from tasks.kube.objects import digest
+from tasks.run import images, registries
+from tasks.run.charts import Chart, chart_of
+from tasks.run.desired import contents
+from tasks.settings.derived import cache_container
+from tasks.settings.schema import Release
+from tasks.settings.step_names import PULL, cache_name, pull_name, release_name
+
+if TYPE_CHECKING:
+    from tasks.run.session import Session
+
+TASK = "bundle"
+
+
+class Lacking(LaunchError):
+    """A bundle does not hold what the settings need."""
+
+    status = BadInput.status
+
+
+def opened(path: Path) -> Bundle:
+    """A bundle whose content was compared with its digests. Raises `BadInput`."""
+    found = Bundle(path)
+    try:
+        found.verify()
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def place_files(session: Session) -> None:
+    """Put programs that are missing or too old into the project's folder, charts and names of images into the user's.
+
+    Raises `BadInput` for a bundle of another platform, `NoEngine`, and `LaunchError` for a folder that is not writable.
+    """
+    bundle = session.bundle
+    assert bundle is not None
+    host, lock = engine(session.programs()), bundle.lock
+    if not docker.fits(lock.platform, host.platform):
+        raise BadInput(
+            f"{bundle.path} is for {lock.platform}, and the engine's platform is {host.platform}",
+            why="k3s and the other programs in it do not run under emulation",
+            fix=f"save one for it: invoke bundle save FILE --platform {host.platform}",
+        )
+    try:
+        _place_programs(session, bundle)
+        for key, file in lock.charts.items():
+            folder = session.paths.cache / "charts" / key
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _place(folder / file.file, bundle.pieces(file.digest))
+        session.paths.images.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for key, names in lock.releases.items():
+            write_whole(session.paths.images / key, json.dumps(names))
+    except OSError as error:
+        raise LaunchError(
+            f"what is in {bundle.path} cannot be placed",
+            why=f"{error.filename or session.root}: {error.strerror or error}",
+            fix="make room, or correct the modes of the folder",
+        ) from None
+
+
+def _place(path: Path, pieces: Iterable[bytes]) -> None:
+    with replacing(path) as file:
+        file.writelines(pieces)
+
+
+def _place_programs(session: Session, bundle: Bundle) -> None:
+    from tasks.host.programs import PROGRAMS, needs
+    from tasks.host.published import target
+
+    machine = os.uname()
+    if bundle.lock.target != str(target(machine.sysname, machine.machine)):
+        return  # those that are here are used, or fetched
+    folder = session.root / ".tools" / "bin"
+    for name, need in needs(session, PROGRAMS).items():
+        if need.fetch and name in bundle.lock.programs:
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / name, 0o755) as file:
+                bundle.program(name, file.write)
+
+
+def refuse_lacking(facts: Facts, *, charts: bool = True) -> None:
+    """Before anything starts: raises `Lacking` with all that the settings need and neither bundle nor machine has.
+
+    `charts`: whether releases are looked at as well.
+    """
+    bundle = facts.bundle
+    assert bundle is not None
+    lock, lacks = bundle.lock, []
+    needed = {image for image, there in facts.images.items() if not there}
+    lacks += [f"the image {name}" for name in needed if name not in lock.images or not lock.images[name].engine]
+    nodes: dict[str, str] = {}
+    if charts:
+        key = digest(images.system_key(facts))
+        if key not in lock.releases:
+            lacks.append(f"the images of the system of {facts.shape.image}")
+        nodes |= dict.fromkeys(lock.releases.get(key, ()), "the system")
+        nodes |= dict.fromkeys(images_of(contents(facts, ("manifests",))), "your manifests")
+        for release in facts.releases:
+            chart = chart_of(facts, release)
+            missing = [
+                each.display
+                for each in (chart.dependencies if chart.source is not None else (chart,))
+                if each.path is None and each.cached(facts) is None
+            ]
+            lacks += [f"the chart {name}" for name in missing]
+            names = None if missing else _images_of(facts, lock.releases, release, chart)
+            if names is not None:
+                nodes |= dict.fromkeys(names, release.name)
+            elif not missing:
+                lacks.append(f"the images of {release.name} with these values")
+    caches = {each.upstream for each in facts.settings.registries.caches}
+    for name, who in nodes.items():
+        if name not in lock.images or not lock.images[name].node:
+            lacks.append(f"the image {name} of {who}")
+        elif parse(name).registry not in caches:
+            lacks.append(f"a cache before {parse(name).registry} (registries.caches), which {who} needs")
+    if lacks:
+        raise Lacking(
+            f"{bundle.path} does not hold all that these settings need",
+            why="; ".join(f"it lacks {each}" for each in sorted(set(lacks))),
+            fix="save it again with these settings, where there is a line: invoke bundle save FILE",
+        )
+
+
+def _images_of(
+    facts: Facts, listed: Mapping[str, tuple[str, ...]], release: Release, chart: Chart
+) -> tuple[str, ...] | None:
+    """What the bundle lists; of a release whose values have changed since what its chart makes of them now.
+
+    None: nobody knows, since its chart is not built yet.
+    """
+    key = images.key_of(facts, release)
+    names = listed.get(digest(key), images.known(facts, key))
+    if names is None and chart.source is None:
+        context = Context(step=f"images of {release_name(release)}", deadline=facts.settings.timeouts.command)
+        images.remember(facts, key, images.rendered(facts, release, chart, context))
+        names = images.known(facts, key)
+    return names
+
+
+def load_image(facts: Facts, image: str, context: Context) -> Report:
+    """One image into the engine, under the name that it has in the settings."""
+    bundle = facts.bundle
+    assert bundle is not None
+    size = sum(bundle.lock.blobs[each] for each in bundle.parts(bundle.lock.images[image]))
+    context.say(megabytes(size))
+    command = docker.load(partial(engine_archive, bundle, [image]), context.deadline)
+    run_command(facts.programs, command, context)
+    return Report(why=f"from the bundle, {megabytes(size)}", exit_code=0)
+
+
+def fill_steps(facts: Facts) -> list[Step]:
+    """Images for nodes onto the disk of the caches: a registry serves what lies there, and asks nobody for it."""
+    bundle = facts.bundle
+    if bundle is None:
+        return []
+    found = []
+    for cache in facts.settings.registries.caches:
+        name = cache_container(cache)
+        names = [
+            each for each, image in bundle.lock.images.items() if image.node and parse(each).registry == cache.upstream
+        ]
+        late = [each for each in names if not images.is_fetched(facts, each)]
+        if not names:
+            continue
+        found.append(
+            Step(
+                name=f"bundle: images of {cache.upstream}",
+                task=TASK,
+                kind=PULL,
+                action=partial(_fill, facts, name, late),
+                needs=(cache_name(cache),),
+                skip=None if late else f"{name} has them",
+                deadline=facts.settings.timeouts.pull,
+                why=f"{len(late)} images into {name}",
+                expected=2.0,
+            )
+        )
+    return found
+
+
+def _fill(facts: Facts, name: str, late: list[str], context: Context) -> Report:
+    bundle = facts.bundle
+    assert bundle is not None
+    references = {each: parse(each) for each in late}
+    places = {each: (reference.repository, reference.tag) for each, reference in references.items()}
+    size = sum(
+        bundle.lock.blobs[part] for part in {part for each in late for part in bundle.parts(bundle.lock.images[each])}
+    )
+    context.say(megabytes(size))
+    command = docker.fill_registry(name, partial(registry_archive, bundle, places), context.deadline)
+    run_command(facts.programs, command, context)
+    for each in late:
+        images.mark_fetched(facts, each)
+    return Report(why=f"{len(late)} images, {megabytes(size)}", exit_code=0)
+
+
+def load_steps(facts: Facts) -> list[Step]:
+    """What `bundle load` does: images of the engine, the registries, and their content."""
+    assert facts.bundle is not None
+    wanted = [name for name, each in facts.bundle.lock.images.items() if each.engine]
+    found = [
+        Step(
+            name=pull_name(image),
+            task=TASK,
+            kind=PULL,
+            action=partial(load_image, facts, image),
+            skip="it is there" if facts.images.get(image) else None,
+            deadline=facts.settings.timeouts.pull,
+            why="into the engine",
+            expected=5.0,
+        )
+        for image in wanted
+    ]
+    found += registries.steps(facts, choosers(facts).free_port, required=True)
+    return [*found, *fill_steps(facts)]

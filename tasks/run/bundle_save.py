@@ -1,0 +1,336 @@
+"""What a bundle holds, found and fetched concurrently, and written where it differs from the file that is there."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import tarfile
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasks.clients import docker, registry_http
+from tasks.clients.bundle import Bundle, File, Image, Lock
+from tasks.clients.bundle_archives import Writer
+from tasks.core.errors import LaunchError
+from tasks.core.files import remembered, replacing, write_whole
+from tasks.core.imageref import Reference, images_of, parse
+from tasks.core.units import MIB, megabytes
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Context, Report, Retry, Step
+from tasks.facts.cluster import Presence
+from tasks.facts.endpoint import host_and_port, on_this_machine
+from tasks.facts.facts import Facts
+from tasks.facts.registries import port_of
+from tasks.host.programs import PROGRAMS
+from tasks.kube.objects import digest as key_digest
+from tasks.run import charts as chart_steps
+from tasks.run import images
+from tasks.run.bundle_sources import PYTHONS, Call, Found, Remote, Wish, compress, programs, wheels
+from tasks.run.charts import chart_of
+from tasks.run.desired import contents
+from tasks.settings.derived import cache_container
+from tasks.settings.step_names import DOWNLOAD, cache_name
+
+TASK = "bundle"
+FIND, PROGRAM_FILES, WHEELS = "bundle: find images", "bundle: programs", "bundle: wheels"
+_AT_ONCE = 6
+
+
+def opened(path: Path) -> Bundle | None:
+    """The bundle that is there now; None: there is no file. Raises `BadInput`: nothing else is overwritten."""
+    return Bundle(path) if os.path.lexists(path) else None
+
+
+def save_steps(facts: Facts, call: Call, wish: Wish, folder: Path) -> list[Step]:
+    """Charts, images, programs and wheels concurrently, then the file. `folder`: for what is made on the way."""
+    found = Found(folder)
+    charts = tuple({chart.id: chart for chart in (chart_of(facts, each) for each in facts.releases)}.values())
+    bringing = chart_steps.fetch_steps(facts, charts, frozenset(chart.id for chart in charts))
+    caches = [cache_name(each) for each in facts.settings.registries.caches]
+    seconds = facts.settings.timeouts.pull
+    own: list[Step] = [
+        Step(
+            name=FIND,
+            task=TASK,
+            action=partial(_find, facts, wish, found),
+            needs=(*caches, *(step.name for step in bringing)),
+            retry=Retry(attempts=3, first=1.0),
+            deadline=seconds,
+            why="what registries say their tags stand for now",
+            expected=3.0,
+        ),
+        Step(
+            name=PROGRAM_FILES,
+            task=TASK,
+            kind=DOWNLOAD,
+            action=partial(programs, facts, call, wish, found),
+            retry=Retry(attempts=3, first=1.0),
+            deadline=seconds,
+            why=", ".join(PROGRAMS),
+            expected=3.0,
+        ),
+        Step(
+            name=WHEELS,
+            task=TASK,
+            kind=DOWNLOAD,
+            action=partial(wheels, facts, wish, found),
+            retry=Retry(attempts=3, first=1.0),
+            deadline=seconds,
+            why=f"those of requirements.txt for Python {', '.join(PYTHONS)}",
+            expected=5.0,
+        ),
+    ]
+    last = Step(
+        name=f"bundle: write {wish.path.name}",
+        task=TASK,
+        action=partial(_write, wish, found),
+        needs=tuple(step.name for step in own),
+        deadline=10 * seconds,
+        why="what the file that is there does not hold is fetched",
+        expected=10.0,
+    )
+    return [*bringing, *own, last]
+
+
+# Images
+
+
+def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
+    """Names of all images, then their manifests. Raises `LaunchError` for one that cannot be bundled."""
+    for release in facts.releases:
+        key = images.key_of(facts, release)
+        if images.known(facts, key) is None:
+            images.remember(facts, key, images.rendered(facts, release, chart_of(facts, release), context))
+        found.releases[key_digest(key)] = images.known(facts, key) or ()
+        chart = chart_of(facts, release)
+        for each in chart.dependencies if chart.source is not None else (chart,):
+            if each.path is None:
+                archive = Path(each.archive(facts))
+                found.charts[each.id] = File(name=each.display, file=archive.name, digest=found.file(archive))
+    system = _system_images(facts, context)
+    found.releases[key_digest(images.system_key(facts))] = system
+    names = {
+        *(name for each in found.releases.values() for name in each),
+        *images_of(contents(facts, ("manifests",))),
+        *wish.add,
+    }
+    nodes = {name for name in names if not _excluded(name, wish)}
+    engine = {name for name in facts.images if not _excluded(name, wish)}
+    found.releases = {
+        key: tuple(name for name in each if name in nodes) for key, each in sorted(found.releases.items())
+    }
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        running = {
+            name: pool.submit(_image, facts, wish, found, name, name in engine, name in nodes, context)
+            for name in sorted(nodes | engine)
+        }
+        for name, asked in running.items():
+            found.images[name] = asked.result()
+    return Report(why=f"{len(found.images)} images, {len(found.charts)} charts")
+
+
+def _excluded(name: str, wish: Wish) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in wish.exclude)
+
+
+def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
+    """What the nodes of a running cluster have that came through a cache: also the image of pods' sandboxes, which no
+    object names. Remembered for saves without a cluster. Raises `LaunchError` where neither tells.
+    """
+    kept = facts.paths.images / key_digest(f"nodes {images.system_key(facts)}")
+    if facts.cluster.presence is not Presence.RUNNING:
+        text = remembered(kept)
+        if text is None:
+            raise LaunchError(
+                f"which images the system of {facts.shape.image} needs is not known yet",
+                why="a cluster of it tells, and none has run here when a bundle was saved",
+                fix="invoke up, then save the bundle while the cluster runs",
+            )
+        return tuple(json.loads(text))
+    names: set[str] = set()
+    for node in facts.cluster.nodes:
+        if node.role in ("server", "agent"):
+            out = facts.programs.run(docker.images_inside(node.name), context, quiet=True).out
+            names |= _listed(out)
+    upstreams = {each.upstream for each in facts.settings.registries.caches}
+    through = sorted(_short(name) for name in names if parse(name).registry in upstreams)
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(kept, json.dumps(through))
+    return tuple(through)
+
+
+def _listed(out: str) -> set[str]:
+    """Names that crictl printed; one that knows no JSON has them first in each line."""
+    try:
+        found = json.loads(out or "{}").get("images", ())
+    except ValueError:
+        return {line.split()[0] for line in out.splitlines() if "/" in line}
+    return {str(name) for each in found for name in each.get("repoTags") or each.get("repoDigests") or ()}
+
+
+def _short(name: str) -> str:
+    """One spelling for an image: containerd writes out what Docker leaves out."""
+    return parse(name).listed
+
+
+def _port(facts: Facts, reference: Reference) -> int | None:
+    """Where an image's registry, or the cache before it, answers on this machine."""
+    for cache in facts.settings.registries.caches:
+        if cache.upstream == reference.registry:
+            return port_of(facts, cache_container(cache))
+    if on_this_machine(reference.registry):
+        port = host_and_port(reference.registry)[1]
+        return int(port) if port else None
+    return None
+
+
+def _image(facts: Facts, wish: Wish, found: Found, name: str, engine: bool, node: bool, context: Context) -> Image:
+    reference = parse(name)
+    if engine and reference.digest:
+        raise LaunchError(
+            f"{name} cannot be bundled: the engine takes an image by its digest from a registry alone",
+            why="`docker load` gives names, and a digest is none",
+            fix="name it by its tag; the bundle's lock holds the digest",
+        )
+    if node and all(each.upstream != reference.registry for each in facts.settings.registries.caches):
+        raise LaunchError(
+            f"{name} cannot be bundled: no cache stands before {reference.registry}",
+            why="nodes get the images of a bundle from the caches",
+            fix=f"add {{upstream: {reference.registry}}} to registries.caches, or leave it out: --exclude '{name}'",
+        )
+    port = _port(facts, reference)
+    if port is None:
+        return _of_engine(facts, wish, found, name, context)
+    resolved = registry_http.resolve(port, reference, wish.arch, context)
+    manifest = json.loads(resolved.manifest)
+    for part in (manifest["config"], *manifest["layers"]):
+        found.blobs.setdefault(str(part["digest"]), (int(part["size"]), Remote(port, reference)))
+    return Image(digest=found.data(resolved.top), manifest=found.data(resolved.manifest), engine=engine, node=node)
+
+
+def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Context) -> Image:
+    """An image whose registry no cache stands before: as the engine has it, its layers compressed."""
+    if wish.platform != facts.platform:
+        raise LaunchError(
+            f"{name} cannot be bundled for {wish.platform}: no cache stands before its registry",
+            why=f"the engine has it for {facts.platform}",
+            fix=f"add {{upstream: {parse(name).registry}}} to registries.caches",
+        )
+    folder = Path(tempfile.mkdtemp(dir=found.folder))
+    if not facts.images.get(name):
+        run_command(facts.programs, docker.pull(name, context.deadline, facts.platform), context)
+    run_command(facts.programs, docker.save(name, folder / "image.tar", context.deadline), context)
+    with tarfile.open(folder / "image.tar") as tar:
+
+        def member(path: str) -> Any:  # noqa: ANN401 - an open file of the archive
+            file = tar.extractfile(path)
+            assert file is not None  # docker has just written it
+            return file
+
+        listed = json.loads(member("manifest.json").read())[0]
+        layers = []
+        for number, path in enumerate(listed["Layers"]):
+            packed = folder / str(number)
+            with member(path) as source:
+                compress(iter(lambda: source.read(MIB), b""), packed)
+            layers.append(_part("layer.v1.tar+gzip", found.file(packed), packed.stat().st_size))
+        raw = member(listed["Config"]).read()
+    config = _part("config.v1+json", found.data(raw), len(raw))
+    media = "application/vnd.oci.image.manifest.v1+json"
+    text = json.dumps({"schemaVersion": 2, "mediaType": media, "config": config, "layers": layers}, sort_keys=True)
+    digest = found.data(text.encode())
+    return Image(digest=digest, manifest=digest, engine=True)
+
+
+def _part(kind: str, digest: str, size: int) -> dict[str, object]:
+    return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": size}
+
+
+# The file
+
+
+def _write(wish: Wish, found: Found, context: Context) -> Report:
+    """Raises `LaunchError` where the file cannot be written: the old one stays then."""
+    lock = Lock(
+        platform=wish.platform,
+        target=str(wish.target),
+        images=dict(sorted(found.images.items())),
+        charts=dict(sorted(found.charts.items())),
+        programs=dict(sorted(found.programs.items())),
+        wheels=dict(sorted(found.wheels.items())),
+        pythons=found.pythons,
+        releases=found.releases,
+        settings=found.data(wish.settings),
+        blobs={},
+    )
+    lock = replace(lock, blobs={digest: size for digest, (size, _) in sorted(found.blobs.items())})
+    if wish.old is not None and wish.old.lock == lock:
+        wish.old.verify()
+        return Report(why=f"unchanged: {len(lock.images)} images, {lock.digest}", skipped=True)
+    progress = _Progress(context, sum(lock.blobs.values()))
+    try:
+        with replacing(wish.path, 0o644) as file:
+            writer = Writer(lock, file)
+            with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+                put = partial(_put, wish, found, writer, progress, context)
+                for done in [pool.submit(put, each) for each in lock.blobs]:
+                    done.result()
+    except OSError as error:
+        raise LaunchError(
+            f"{wish.path} cannot be written",
+            why=error.strerror or str(error),
+            fix=f"it needs {megabytes(progress.whole)} and a folder that you may write to",
+        ) from None
+    return Report(why=f"{megabytes(progress.whole)}, {len(lock.images)} images, {lock.digest}", exit_code=0)
+
+
+@dataclass
+class _Progress:
+    context: Context
+    whole: int
+    done: int = 0
+    _told: float = 0.0
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.done += count
+            now = time.monotonic()
+            if now - self._told >= 0.2 or self.done == self.whole:
+                self._told = now
+                self.context.say(megabytes(self.done, self.whole))
+
+
+def _put(wish: Wish, found: Found, writer: Writer, progress: _Progress, context: Context, digest: str) -> None:
+    """From the bundle that is there, from what was made here, or through the cache."""
+    _, source = found.blobs[digest]
+    if (
+        wish.old is not None
+        and digest in wish.old.lock.blobs
+        and wish.old.lock.blobs[digest] == writer.lock.blobs[digest]
+    ):
+        try:
+            writer.put(digest, wish.old.pieces(digest))
+        except LaunchError:
+            pass  # the old file is damaged there
+        else:
+            progress.add(writer.lock.blobs[digest])
+            return
+    if isinstance(source, Remote):
+        with writer.place(digest) as write:
+
+            def sink(piece: bytes) -> None:
+                write(piece)
+                progress.add(len(piece))
+
+            registry_http.blob(source.port, source.image, digest, context, sink)
+    else:
+        writer.put(digest, source(context))
+        progress.add(writer.lock.blobs[digest])

@@ -1,0 +1,188 @@
+"""What goes into a bundle besides images: programs and wheels, and what is found for it on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tasks.clients.bundle import Bundle, File, Image
+from tasks.core.digest import file_digest
+from tasks.core.imageref import Reference
+from tasks.core.units import MIB
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Context, Report
+from tasks.facts.facts import Facts
+from tasks.facts.programs import numbers, versions
+from tasks.host.programs import PROGRAMS, Pins
+from tasks.host.published import Target, asset, target
+from tasks.process.command import Command, CommandFailed
+
+PYTHONS = ("3.11", "3.12", "3.13")
+_LEVEL = 1
+"""Of gzip for what nobody has compressed yet: more costs seconds and saves a few per cent."""
+_EXECUTABLE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""How a program of its own begins, not a script that calls one elsewhere."""
+_GLIBC = ("manylinux_2_5", "manylinux1", "manylinux_2_12", "manylinux2010", "manylinux_2_17", "manylinux2014")
+_MACOS = ("macosx_10_9", "macosx_10_12", "macosx_11_0", "macosx_12_0")
+
+
+class Call(Protocol):
+    """What is read of the call besides its facts."""
+
+    @property
+    def state(self) -> Path:
+        """The user's state folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is saved where."""
+
+    path: Path
+    platform: str
+    settings: bytes
+    """Those in force, without secrets."""
+    pins: Pins
+    old: Bundle | None = None
+    """The bundle that is there now."""
+    add: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def arch(self) -> str:
+        """As image indexes name it."""
+        return self.platform.split("/")[1]
+
+    @property
+    def target(self) -> Target:
+        """What programs and wheels are for: this system, and the platform's processor."""
+        return target(os.uname().sysname, self.arch)
+
+
+@dataclass
+class Found:
+    """What steps have found, for the one that writes."""
+
+    folder: Path
+    """For what is made on the way; gone afterwards."""
+    blobs: dict[str, tuple[int, Callable[[Context], Iterable[bytes]] | Remote]] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+    releases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    charts: dict[str, File] = field(default_factory=dict)
+    programs: dict[str, File] = field(default_factory=dict)
+    wheels: dict[str, str] = field(default_factory=dict)
+    pythons: tuple[str, ...] = ()
+
+    def data(self, content: bytes) -> str:
+        """Add content that is here; its digest."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self.blobs[digest] = (len(content), lambda _context: [content])
+        return digest
+
+    def file(self, path: Path) -> str:
+        """Add a file; its digest."""
+        digest = f"sha256:{file_digest(path)}"
+        self.blobs[digest] = (path.stat().st_size, lambda _context: pieces(path))
+        return digest
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A blob that a registry on loopback has."""
+
+    port: int
+    image: Reference
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The content of a file. Raises OSError."""
+    with path.open("rb") as file:
+        while piece := file.read(MIB):
+            yield piece
+
+
+def compress(pieces: Iterable[bytes], path: Path) -> tuple[str, int]:
+    """Write a gzip file that holds no time and no name; digest and size of what was compressed."""
+    pack, digest, size = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31), hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+            file.write(pack.compress(piece))
+        file.write(pack.flush())
+    return digest.hexdigest(), size
+
+
+def programs(facts: Facts, call: Call, wish: Wish, found: Found, context: Context) -> Report:
+    """Those that this machine uses, where they are for the bundle's target; else they are fetched."""
+    machine = os.uname()
+    here = wish.target == target(machine.sysname, machine.machine)
+    reported = versions(facts.programs, call.state)
+    told = []
+    for name in PROGRAMS:
+        pin = wish.pins.of(name)
+        path, version = facts.programs.where(name), getattr(reported, name)
+        if not (here and path and numbers(version) >= numbers(pin.minimum) and _is_executable(Path(path))):
+            path, version = str(_fetched(facts, wish, found, name, context)), pin.version
+        packed = found.folder / f"{name}.gz"
+        digest, size = compress(pieces(Path(path)), packed)
+        found.programs[name] = File(
+            name=f"{name} {version}", file=name, digest=found.file(packed), sha256=digest, size=size
+        )
+        told.append(f"{name} {version}")
+    return Report(why=", ".join(told))
+
+
+def _is_executable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _EXECUTABLE
+    except OSError:
+        return False
+
+
+def _fetched(facts: Facts, wish: Wish, found: Found, name: str, context: Context) -> Path:
+    from tasks.host.download import Fetch
+
+    file = asset(name, wish.pins.of(name).version, wish.target, facts.settings.tools)
+    folder = found.folder / "programs"
+    Fetch(asset=file, folder=folder, downloads=found.folder / "downloads", environ=facts.environ)(context)
+    return folder / name
+
+
+def wheels(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
+    """By pip, which compares them with the hashes of requirements.txt."""
+    folder = found.folder / "wheels"
+    folder.mkdir(exist_ok=True)
+    arch = {"amd64": "x86_64", "arm64": "aarch64" if wish.target.system == "linux" else "arm64"}.get(
+        wish.arch, wish.arch
+    )
+    names = (*_GLIBC, "manylinux_2_28") if wish.target.system == "linux" else _MACOS
+    platforms = [word for each in names for word in ("--platform", f"{each}_{arch}")]
+
+    def fetch(python: str) -> None:
+        own = folder / python
+        own.mkdir(exist_ok=True)
+        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        argv += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python, *platforms]
+        argv += ["--requirement", str(facts.root / "requirements.txt"), "--dest", str(own)]
+        run_command(facts.programs, Command(argv=tuple(argv), deadline=context.deadline), context)
+
+    with ThreadPoolExecutor(max_workers=len(PYTHONS)) as pool:
+        running = {python: pool.submit(fetch, python) for python in PYTHONS}
+    failed = {python: error for python, each in running.items() if (error := each.exception()) is not None}
+    for error in failed.values():
+        if len(failed) == len(PYTHONS) or not isinstance(error, CommandFailed):
+            raise error
+    found.pythons = tuple(each for each in PYTHONS if each not in failed)
+    for path in sorted(each for python in found.pythons for each in (folder / python).iterdir()):
+        found.wheels[path.name] = found.file(path)
+    notes = tuple(f"no wheels for Python {python}: {error}".split("\n", 1)[0] for python, error in failed.items())
+    return Report(why=f"{len(found.wheels)} for Python {', '.join(found.pythons)}", notes=notes)
