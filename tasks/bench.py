@@ -45,6 +45,12 @@ if TYPE_CHECKING:
         "timing": "with --engine rehearsal: times of config/rehearsal/NAME.yaml",
         "time_scale": "with --engine rehearsal: factor of all times",
     },
+    values={
+        "modes": "tasks.benchmark.variants:MODES",
+        "script": "tasks.benchmark.variants:MODES",
+        "state": "tasks.benchmark.variants:STATES",
+        "against": "tasks.run.complete:profiles",
+    },
 )
 def bench(
     session: Session,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from invoke.collection import Collection
+from invoke.tasks import Task
 
 from tasks.run.task import ROOT
 
@@ -41,14 +43,36 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
     All where it names none, and where it asks for a list or a completion. An option's value that is a task's name adds
     that task, which does no harm.
     """
+    if "--complete" in arguments:
+        _complete(arguments)
     check_settings_file()
     made = Collection()
     named = [name for name in TASKS if name in arguments and _WHOLE.isdisjoint(arguments)]
     for name in named or TASKS:
-        module = name.replace("-", "_")
-        made.add_task(getattr(import_module(f"tasks.{module}"), module))
+        made.add_task(_load(name))
     made.configure({"run": {"echo": False}})
     return made
+
+
+def _load(name: str) -> Task[Any]:
+    module = name.replace("-", "_")
+    made: Task[Any] = getattr(import_module(f"tasks.{module}"), module)
+    return made
+
+
+def _complete(arguments: Sequence[str]) -> None:
+    """End the process with completions, unless they are invoke's own to make."""
+    import os
+    import sys
+
+    from tasks.run.complete import answer
+
+    words = arguments[arguments.index("--complete") + 1 :]
+    words = words[1:] if words[:1] == ["--"] else words
+    found = answer(words, lambda name: _load(name) if name in TASKS else None, ROOT, os.environ)
+    if found is not None:
+        sys.stdout.write("".join(f"{each}\n" for each in found))
+        raise SystemExit(0)
 
 
 def check_settings_file() -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         "no_cache": "expected if no image were there yet",
         "timing": "expected by the times of config/rehearsal/NAME.yaml",
     },
+    values={"format": ("text", "json", "mermaid", "dot")},
 )
 def plan(
     session: Session,

@@ -88,10 +88,18 @@ def certificate(kubeconfig: str) -> bytes:
 
 def target(environ: Mapping[str, str]) -> Path:
     """The user's file that gets entries: the first of KUBECONFIG, else ~/.kube/config."""
-    first = next((part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part), "")
-    if first.startswith("~/"):
-        return home(environ) / first[2:]
-    return Path(first) if first else home(environ) / ".kube" / "config"
+    return _files(environ)[0]
+
+
+def _files(environ: Mapping[str, str]) -> list[Path]:
+    given = [part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part] or ["~/.kube/config"]
+    return [home(environ) / each[2:] if each.startswith("~/") else Path(each) for each in given]
+
+
+def contexts(environ: Mapping[str, str]) -> list[str]:
+    """Names of the contexts in the user's files. Raises `Unfit`."""
+    found = [_read(path)[1] for path in _files(environ)]
+    return [str(row["name"]) for each in found for row in each.get("contexts") or () if "name" in row]
 
 
 def merge(path: Path, entry: str) -> bool:

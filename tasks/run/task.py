@@ -99,12 +99,14 @@ def check_format(given: str) -> None:
 def task(
     *common: str,
     help: Mapping[str, str] | None = None,  # noqa: A002 - invoke's own name
+    values: Mapping[str, str | tuple[str, ...]] | None = None,
     engine: str = "k3d",
     query_ahead: bool = False,
 ) -> Callable[[Body], Task[Any]]:
     """Make an invoke task of `body(session, **own options)`, which `Task.body.__wrapped__` gives back.
 
-    `common`: the common options it takes, all if none is named. `engine`: where the launch goes if no option says it.
+    `common`: the common options it takes, all if none is named. `values`: what shells complete: texts, or `module:name`
+    of texts or of a function of `tasks.run.complete.Call`. `engine`: where the launch goes if no option says it.
     `query_ahead`: the engine is queried while Python still imports what the body needs.
     """
     names = tuple(common) or tuple(_COMMON)
@@ -136,6 +138,7 @@ def task(
 
         call.__name__, call.__doc__ = body.__name__, body.__doc__
         call.__wrapped__ = body  # type: ignore[attr-defined]
+        call.values = values or {}  # type: ignore[attr-defined]
         call.__signature__ = _signature(own, names)  # type: ignore[attr-defined]
         made: Task[Any] = invoke_task(
             name=title,

@@ -71,7 +71,7 @@ def find(log_dir: Path, given: str) -> Recorded:
     """
     if "/" in given or given.endswith(".json"):
         return _at(Path(given).expanduser())
-    names = _names(log_dir)
+    names = run_names(log_dir)
     if not names:
         raise BadInput(
             f"no run is recorded below {log_dir}",
@@ -104,7 +104,7 @@ def find(log_dir: Path, given: str) -> Recorded:
 
 def before(log_dir: Path, run: RunRecord) -> Recorded:
     """The launch before this one to hold it against: of the same task and engine. Raises `BadInput`."""
-    for name in reversed(_names(log_dir)):
+    for name in reversed(run_names(log_dir)):
         if name >= run.name or _task(name) != run.task:
             continue
         found = _named(log_dir, name)
@@ -125,7 +125,7 @@ def read(found: Recorded) -> RunRecord:
 
 def every(log_dir: Path) -> list[RunRecord]:
     """All recorded runs, the oldest first; files that are no records are left out."""
-    runs = (_readable(_named(log_dir, name)) for name in _names(log_dir)[-_OLDEST:])
+    runs = (_readable(_named(log_dir, name)) for name in run_names(log_dir)[-_OLDEST:])
     return [run for run in runs if run is not None]
 
 
@@ -136,7 +136,7 @@ def _readable(found: Recorded) -> RunRecord | None:
         return None
 
 
-def _names(log_dir: Path) -> list[str]:
+def run_names(log_dir: Path) -> list[str]:
     """Of all records, the oldest first. Raises `BadInput` for a folder that is not ours."""
     runs = log_dir / "runs"
     if not runs.is_dir():

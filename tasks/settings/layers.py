@@ -70,7 +70,7 @@ def _of_option(text: str, report: Report) -> Layer | None:
         what, why, fix = f"{shown} is no setting", "its path is too long, or has an empty name in it", _PATHS
     else:
         try:
-            return Layer(data=_nested(path, _value(value, _shape(path))), origin=origin)
+            return Layer(data=_nested(path, _value(value, shape_of(path))), origin=origin)
         except BadInput as error:
             what, why, fix = f"the value of {shown} cannot be read", error.why, "put it in quotes"
     report(Problem(origin=origin, what=what, why=why, fix=fix))
@@ -93,7 +93,8 @@ def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON va
     return value
 
 
-def _shape(path: tuple[str, ...]) -> Shape | None:
+def shape_of(path: tuple[str, ...]) -> Shape | None:
+    """The place of the tree that a path names; None: there is none."""
     shape: Shape | None = section(Settings)
     for name in path:
         if shape is None or shape.kind is Kind.LEAF:
