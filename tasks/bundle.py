@@ -31,6 +31,7 @@ _PARTS = ("prepull", "registry", "cluster", "manifests", "helm")
         "format": "list: text or json",
         "settings": "list: print the settings that it was saved with, without secrets",
     },
+    values={"action": ("save", "load", "list")},
 )
 def bundle(
     session: Session,

@@ -29,10 +29,10 @@ HEAVY = (
     "concurrent.futures",
 )
 TASKS = {
-    "up": {"recreate", "rollback", "clear_pending"},
+    "up": {"recreate", "rollback", "clear_pending", "bundle"},
     "down": {"stop", "purge", "yes"},
-    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending"},
-    "status": {"format"},
+    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending", "diff", "exit_code"},
+    "status": {"format", "diff", "exit_code"},
     "doctor": {"fix", "format"},
     "prepull": set(),
     "registry": {"purge", "status"},
@@ -50,6 +50,7 @@ TASKS = {
         *("compare", "baseline", "fail_over", "script", "purge", "cores", "line", "timing", "time_scale"),
     },
     "config": {"format", "only"},
+    "bundle": {"action", "file", "images", "exclude", "platform", "format", "settings"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
 INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "health", "status", "plan")

@@ -55,10 +55,10 @@ def answer(
     `load`: the task of a name. Empty where a value is the user's own: shells offer files then.
     """
     typed, before = _joined(words)
-    task, flags = None, dict[str, bool]()
+    task, flags, rest = None, dict[str, bool](), 0
     for number, word in enumerate(typed[1:-1], start=1):
         if not flags.get(typed[number - 1]) and (found := load(word)) is not None:
-            task, flags = found, _flags(found)
+            task, flags, rest = found, _flags(found), number + 1
     if task is None:
         return None
     last, previous = typed[-1], typed[-2]
@@ -69,6 +69,8 @@ def answer(
         lead = option + equals if equals else ""
     elif flags.get(previous):
         option, value, lead = previous, last, ""
+    elif len(typed) - 1 - rest < len(named := _positional(task)) and not any(each[:1] == "-" for each in typed[rest:]):
+        option, value, lead = named[len(typed) - 1 - rest], last, ""
     else:
         return None
     given = typed[:-1]
@@ -107,6 +109,12 @@ def _flags(task: Task[Any]) -> dict[str, bool]:
     """The options of a task, and whether they take a value."""
     _, *options = inspect.signature(task.body).parameters.values()
     return {f"--{each.name.replace('_', '-')}": not isinstance(each.default, bool) for each in options}
+
+
+def _positional(task: Task[Any]) -> list[str]:
+    """The values that a task takes by their place."""
+    _, *options = inspect.signature(task.body).parameters.values()
+    return [each.name for each in options if each.default is each.empty]
 
 
 def _given(words: Sequence[str], option: str) -> Iterator[str]:

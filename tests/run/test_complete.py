@@ -72,6 +72,8 @@ def answered(environ: dict[str, str], *words: str) -> list[str] | None:
         (["up", "--set", "cluster.serv"], ["cluster.server_labels.", "cluster.servers="]),
         (["up", "--set", "ingress.controller="], None),
         (["up", "--set", "helm.releases.cert-manager.en"], None),
+        (["bundle", "s"], ["save", "load", "list"]),
+        (["bundle", "save", "fi"], []),  # a file: the shell's
         (["up", "--rec"], ["--recreate"]),
         (["/x/invoke", "up", "--rollb"], ["--rollback"]),
         (["up", "--set", "no.such"], []),
