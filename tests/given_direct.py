@@ -75,6 +75,8 @@ class DirectApi(FakeApi):
             if self.refused.get(place):
                 return self.refused[place].pop(0)
             there = self.objects.get(key(obj))
+            if "dryRun=All" in path:
+                return 200, json.dumps(_merged(there or {}, obj))
             if there is None and place.endswith("/status"):
                 return refusal(404, f"{obj['metadata']['name']} not found", "NotFound")
             self.put(_merged(there or {}, obj))

@@ -13,7 +13,8 @@ from tasks.clients.helm import MANAGER as HELM
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.kube.client import Api, ApiError, endpoints
 from tasks.kube.components import Use, component, in_use
-from tasks.kube.drift import conflicts
+from tasks.kube.conflicts import conflicts
+from tasks.kube.drift import unheld
 from tasks.kube.objects import Key, Resources, live, path, root
 from tasks.kube.ownership import CREATED_BY
 from tasks.kube.readiness import node_ready, workload_ready
@@ -134,13 +135,19 @@ def _late(
 
 def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
     """What kubectl has set: a controller would set its fields again after each upgrade, a person does not."""
-    return tuple(
-        f"{ref.kind.lower()}/{ref.name}: {found.shown} was set by {' and '.join(found.managers)}"
-        for ref, desired in release.configured.items()
-        if (item := there.get(ref)) is not None
-        for found in conflicts(desired, item, (HELM, FIELD_MANAGER))
-        if all(manager.startswith("kubectl") for manager in found.managers)
-    )
+    rows = []
+    for ref, desired in release.configured.items():
+        item = there.get(ref)
+        if item is None:
+            continue
+        found = [
+            f"{each.shown} was set by {' and '.join(each.managers)}"
+            for each in conflicts(desired, item, (HELM, FIELD_MANAGER))
+            if all(manager.startswith("kubectl") for manager in each.managers)
+        ]
+        found += [f"{each} is not as it was installed" for each in unheld(desired, item)]
+        rows += [f"{ref.kind.lower()}/{ref.name}: {each}" for each in found]
+    return tuple(rows)
 
 
 def system_items(api: Api) -> list[Mapping[str, Any]]:

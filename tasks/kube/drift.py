@@ -1,4 +1,4 @@
-"""Whether an object in the cluster is as configured, and which fields other managers hold: by `managedFields`.
+"""Whether an object in the cluster is as configured: by `managedFields`.
 
 The API server records which manager has set a field, and takes the field from every manager as soon as another one
 changes or removes its value, whichever way that is done (Kubernetes: "Server-Side Apply"). So an object that carries
@@ -10,10 +10,9 @@ Names of fields are reported, never values: they may be secret.
 from __future__ import annotations
 
 import base64
-import copy
+import functools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tasks.clients.kubectl import FIELD_MANAGER
@@ -27,8 +26,6 @@ MISSING = "missing"
 DELETED = "it is being deleted"
 _SHOWN = 3
 """Fields in a reason; the rest is counted."""
-_NOTES = 6
-"""Notes about one release or step; the rest is counted."""
 _METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 """What of metadata is configured."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
@@ -103,8 +100,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _immutable(found: Sequence[str], desired: Item, live: Item) -> list[str]:
     """Those of the fields that no update can change."""
-    kind = (desired["apiVersion"], desired["kind"])
-    fields = _IMMUTABLE.get(kind, ())
+    fields = _IMMUTABLE.get(kind := (desired["apiVersion"], desired["kind"]), ())
     if kind in _SEALED and live.get("immutable"):
         fields += ("data", "binaryData", "immutable")
     return [name for name in found if any(f"{name}.".startswith((f"{field}.", f"{field}[")) for field in fields)]
@@ -112,8 +108,7 @@ def _immutable(found: Sequence[str], desired: Item, live: Item) -> list[str]:
 
 def _changed(desired: Item, live: Item, *, applied: bool) -> list[str]:
     """Fields that differ. `applied`: the live object was last applied as the desired one, so what is held is equal."""
-    body = {name: value for name, value in desired.items() if name not in ("apiVersion", "kind", "status")}
-    body["metadata"] = _metadata(desired)
+    body = _body(desired)
     if "aggregationRule" in body:
         body.pop("rules", None)  # a controller fills them
     extended = _EXTENDED.get((desired["apiVersion"], desired["kind"]), ())
@@ -122,6 +117,12 @@ def _changed(desired: Item, live: Item, *, applied: bool) -> list[str]:
     if applied and not strict:
         return []
     return [shown(path) for path in _Comparison(strict=False).fields(body, live, held, schema) or strict]
+
+
+def _body(desired: Item) -> dict[str, Any]:
+    """What is compared of an object."""
+    body = {name: value for name, value in desired.items() if name not in ("apiVersion", "kind", "status")}
+    return {**body, "metadata": _metadata(desired)}
 
 
 def _metadata(desired: Item) -> dict[str, Any]:
@@ -209,7 +210,7 @@ class _Comparison:
         last = -1
         for number, item in enumerate(desired):
             keys = {name: _key(item, name) for name in names}
-            at = _index(live, keys)
+            at = index(live, keys)
             if at is None or at <= last:
                 found.append((*path, number))
             else:
@@ -258,7 +259,7 @@ def _key(item: Any, key: str) -> Any:  # noqa: ANN401
     return item.get(key, _KEY_DEFAULTS.get(key)) if isinstance(item, dict) else None
 
 
-def _index(rows: Sequence[Any], keys: Item) -> int | None:
+def index(rows: Sequence[Any], keys: Item) -> int | None:
     """Where the item with these keys is."""
     return next((n for n, row in enumerate(rows) if all(_key(row, key) == value for key, value in keys.items())), None)
 
@@ -291,94 +292,23 @@ def _owned(live: Item) -> set[str] | None:
     return {name.removeprefix("f:") for name in ((_managed(live, "v1") or {}).get("f:data") or {}) if name != "."}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conflict:
-    """One field of an object that another manager holds, with another value than the desired one."""
+def unheld(desired: Item, live: Item) -> list[str]:
+    """Fields of `desired` with another value that no manager holds: `kubectl scale --replicas=0` leaves them so.
 
-    path: Path
-    managers: tuple[str, ...]
-    value: Any = field(repr=False)
-    """In the cluster; it may be secret."""
-
-    @property
-    def shown(self) -> str:
-        """For people: `spec.template.spec.containers[0].image`."""
-        return shown(self.path)
+    Fields within lists, and those that are not there at all, are left out: the server may have dropped them.
+    """
+    held = _managed(live)
+    if held is None:
+        return []
+    found = _Comparison(strict=True).fields(_body(as_stored(desired)), live, held, held)
+    return [shown(path) for path in found if functools.reduce(_part_of, path, live) is not None]
 
 
-def conflicts(desired: Item, live: Item, own: Collection[str]) -> list[Conflict]:
-    """Fields of `desired` that managers that are not `own` hold with another value, by path."""
-    fitted = _as_stored(desired)
-    found: dict[Path, tuple[set[str], Any]] = {}
-    for entry in (live.get("metadata") or {}).get("managedFields") or ():
-        part = entry.get("subresource")
-        if entry.get("manager") in own or part == "status":
-            continue
-        name = f"{entry.get('manager') or 'unknown'}" + (f" ({part})" if part else "")
-        for path, value in _contested(entry.get("fieldsV1") or {}, fitted, live, ()):
-            found.setdefault(path, (set(), value))[0].add(name)
-    return [
-        Conflict(path=path, managers=tuple(sorted(names)), value=value)
-        for path, (names, value) in sorted(found.items(), key=lambda each: shown(each[0]))
-    ]
+def _part_of(value: Any, part: str | int) -> Any:  # noqa: ANN401 - any JSON value
+    return value.get(part) if isinstance(part, str) and isinstance(value, Mapping) else None
 
 
-def notes(whose: str, rows: Sequence[tuple[Item, Sequence[Conflict]]], outcome: str) -> tuple[str, ...]:
-    """For the end of a run: one for each live object and set of managers. Never a value: it may be secret."""
-    made: list[str] = []
-    for item, found in rows:
-        kind, metadata = str(item["kind"]).lower(), item["metadata"]
-        within = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
-        for names in dict.fromkeys(each.managers for each in found):
-            fields = ", ".join(each.shown for each in found if each.managers == names)
-            where = f"{kind}/{metadata['name']}{within}"
-            made.append(f"{whose}: {fields} of {where}, held by {' and '.join(names)}, is {outcome}")
-    more = len(made) - _NOTES
-    return (*made[:_NOTES], *((f"{whose}: the same of {more} more objects",) if more > 0 else ()))
-
-
-def yielding(desired: Item, found: Sequence[Conflict], *, omit: bool) -> dict[str, Any]:
-    """The object without those fields, or, if not `omit`, with the values that the other managers have set."""
-    made: dict[str, Any] = copy.deepcopy(dict(desired))
-    for each in found:
-        *above, last = each.path
-        if each.path[0] == "data" and last in (made.get("stringData") or {}):
-            del made["stringData"][last]
-            if not omit:
-                made.setdefault("data", {})[last] = each.value
-            continue
-        place: Any = made
-        for part in above:
-            place = place[part]
-        if omit:
-            del place[last]
-        else:
-            place[last] = each.value
-    return made
-
-
-def _contested(fields: Item, desired: Any, live: Any, path: Path) -> Iterator[tuple[Path, Any]]:  # noqa: ANN401
-    """Path and live value of each field in the set that is desired and differs."""
-    for name, inner in fields.items():
-        kind, _, text = name.partition(":")
-        step: str | int | None = None
-        if kind == "f" and isinstance(desired, Mapping) and isinstance(live, Mapping):
-            step, mine, theirs = text, desired.get(text), live.get(text)
-        elif kind == "k" and isinstance(desired, list) and isinstance(live, list):
-            keys = json.loads(text)
-            step, there = _index(desired, keys), _index(live, keys)
-            if step is not None:
-                mine, theirs = desired[step], None if there is None else live[there]
-        # all else has no value of its own: `.` is the existence of a structure, `v:` a member of a set
-        if step is None or mine is None or theirs is None:
-            continue
-        if any(each != "." for each in inner):
-            yield from _contested(inner, mine, theirs, (*path, step))
-        elif not inner and mine != theirs:
-            yield (*path, step), theirs
-
-
-def _as_stored(desired: Item) -> Item:
+def as_stored(desired: Item) -> Item:
     """A Secret as the API stores it: `stringData` goes into `data`."""
     texts = desired.get("stringData")
     if desired.get("kind") != "Secret" or not isinstance(texts, Mapping):

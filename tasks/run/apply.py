@@ -12,7 +12,8 @@ from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import ApplyObjects
 from tasks.facts.facts import Facts
 from tasks.kube.apply import ordered
-from tasks.kube.drift import Conflict, conflicts, notes, same
+from tasks.kube.conflicts import Conflict, conflicts, notes
+from tasks.kube.drift import same
 from tasks.kube.objects import display, key
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm, kubectl
@@ -19,7 +19,8 @@ from tasks.facts.objects import concurrently
 from tasks.kube.apply import line, preview
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
 from tasks.kube.client import ApiError, Direct
-from tasks.kube.drift import conflicts, differences, yielding
+from tasks.kube.conflicts import conflicts, yielding
+from tasks.kube.drift import differences
 from tasks.kube.objects import Key, Resources, decoded, display, is_secret, key, live
 from tasks.kube.releases import documents
 from tasks.process.command import CommandFailed
@@ -119,7 +120,10 @@ class Comparison:
                 return None if kept else Preview(what=display(before[where]), before=item, after=None)
             if item is not None and release.conflicts == "theirs":
                 desired = yielding(desired, conflicts(desired, item, own), omit=True)
-            return self._of(desired, item, helm.MANAGER)
+            found = self._of(desired, item, helm.MANAGER)
+            if item is None or found.after is None or installed is None or installed.server_side:
+                return found
+            return replace(found, after=_without(found.after, before.get(where, {}), desired))
 
         with concurrently(_AT_ONCE) as pool:
             return [each for each in pool.map(of, there) if each is not None]
@@ -171,6 +175,27 @@ class Comparison:
 def _expected(desired: Item, there: Item) -> Item:
     """Where the server says nothing: the desired fields over those that are there, if they differ at all."""
     return _over(there, desired) if differences(desired, there) else there
+
+
+def _without(after: Any, before: Any, desired: Any) -> Any:  # noqa: ANN401 - any JSON values
+    """Where Helm applies by the client: less what only the revision before had (helm: `createPatch`)."""
+    if isinstance(after, list) and isinstance(before, list) and isinstance(desired, list):
+        named = [{each["name"]: each for each in rows if "name" in each} for rows in (before, desired) if _maps(rows)]
+        if len(named) < 2 or not _maps(after):
+            return after
+        kept = [each for each in after if each.get("name") not in named[0] or each["name"] in named[1]]
+        return [_without(each, named[0].get(each.get("name")), named[1].get(each.get("name"))) for each in kept]
+    if not (isinstance(after, Mapping) and isinstance(before, Mapping) and isinstance(desired, Mapping)):
+        return after
+    return {
+        name: _without(value, before.get(name), desired.get(name))
+        for name, value in after.items()
+        if name in desired or name not in before
+    }
+
+
+def _maps(rows: Sequence[Any]) -> bool:
+    return all(isinstance(each, Mapping) for each in rows)
 
 
 def _over(there: Any, desired: Any) -> Any:  # noqa: ANN401 - any JSON value

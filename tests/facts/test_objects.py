@@ -68,6 +68,17 @@ def test_what_a_person_has_set_is_told_and_not_what_a_controller_has(manager: st
     assert found.edited == ({("shop", "web"): why} if told else {})
 
 
+def test_a_deployment_scaled_to_nothing_is_told_though_nobody_holds_the_field_then() -> None:
+    there = deployment("web", "shop")
+    there["spec"] = {"replicas": 0}
+    there["metadata"]["managedFields"] = [{"manager": "helm", "fieldsV1": {"f:metadata": {"f:labels": {}}}}]
+    wanted = deployment("web", "shop")
+    wanted["spec"] |= {"paused": True, "strategy": {"type": "Recreate"}}  # the server has dropped them
+    kept = stored(name="web", namespace="shop", manifest=manifest(wanted))
+    found = read_live(FakeApi(kept, there), [], {("shop", "web"): False})
+    assert found.edited["shop", "web"] == ("deployment/web: spec.replicas is not as it was installed",)
+
+
 @pytest.mark.parametrize(("waits", "told"), [(True, ("job/seed: it is not done",)), (False, ())])
 def test_a_job_at_work_is_late_only_where_its_release_waits_for_jobs(waits: bool, told: tuple[str, ...]) -> None:
     seed = {**job("seed", "shop", done=False), "status": {"active": 1, "startTime": "2026-11-24T02:31:00Z"}}
