@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.core.redact import redact
-from tasks.kube.drift import Path
-from tasks.kube.objects import FINGERPRINT, is_secret
+from tasks.kube.objects import FINGERPRINT, Path, is_secret
 from tasks.settings.origin import may_be_secret
 
 Item = Mapping[str, Any]

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.kube.drift import Item, Path, as_stored, index, shown
+from tasks.kube.objects import Path, as_stored, index, shown
+
+Item = Mapping[str, Any]
 
 _NOTES = 6
 """Notes about one release or step; the rest is counted."""

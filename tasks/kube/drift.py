@@ -9,7 +9,6 @@ Names of fields are reported, never values: they may be secret.
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -17,19 +16,15 @@ from typing import Any
 
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.units import quantity
-from tasks.kube.objects import FINGERPRINT, decoded, is_secret
+from tasks.kube.objects import FINGERPRINT, Path, as_stored, decoded, index, is_secret, key_of, shown
 
 Item = Mapping[str, Any]
-Path = tuple[str | int, ...]
-"""Names of fields and numbers of items, from the top."""
 MISSING = "missing"
 DELETED = "it is being deleted"
 _SHOWN = 3
 """Fields in a reason; the rest is counted."""
 _METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 """What of metadata is configured."""
-_KEY_DEFAULTS = {"protocol": "TCP"}
-"""Of keys by which list items are told apart, the one that manifests leave out (Kubernetes: ports)."""
 _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps/v1", "DaemonSet"): ("spec.selector",),
     ("apps/v1", "Deployment"): ("spec.selector",),
@@ -76,11 +71,6 @@ def same(desired: Item, live: Item | None) -> str | None:
     if mark is not None and not applied:
         return "changed: it was applied with other fields"
     return None
-
-
-def shown(path: Path) -> str:
-    """A path as text: `spec.ports[0].port`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def differences(desired: Item, live: Item) -> list[str]:
@@ -209,7 +199,7 @@ class _Comparison:
         found: list[Path] = []
         last = -1
         for number, item in enumerate(desired):
-            keys = {name: _key(item, name) for name in names}
+            keys = {name: key_of(item, name) for name in names}
             at = index(live, keys)
             if at is None or at <= last:
                 found.append((*path, number))
@@ -255,15 +245,6 @@ def _item(node: Item | None, keys: Item) -> Item | None:
     return next((node[name] for name in node if name.startswith("k:") and json.loads(name[2:]) == keys), None)
 
 
-def _key(item: Any, key: str) -> Any:  # noqa: ANN401
-    return item.get(key, _KEY_DEFAULTS.get(key)) if isinstance(item, dict) else None
-
-
-def index(rows: Sequence[Any], keys: Item) -> int | None:
-    """Where the item with these keys is."""
-    return next((n for n, row in enumerate(rows) if all(_key(row, key) == value for key, value in keys.items())), None)
-
-
 def _says_nothing(value: Any) -> bool:  # noqa: ANN401
     """The server leaves out "", 0, false and empty collections in many fields."""
     return not value or (isinstance(value, dict) and all(_says_nothing(inner) for inner in value.values()))
@@ -306,12 +287,3 @@ def unheld(desired: Item, live: Item) -> list[str]:
 
 def _part_of(value: Any, part: str | int) -> Any:  # noqa: ANN401 - any JSON value
     return value.get(part) if isinstance(part, str) and isinstance(value, Mapping) else None
-
-
-def as_stored(desired: Item) -> Item:
-    """A Secret as the API stores it: `stringData` goes into `data`."""
-    texts = desired.get("stringData")
-    if desired.get("kind") != "Secret" or not isinstance(texts, Mapping):
-        return desired
-    stored = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
-    return {**desired, "data": {**(desired.get("data") or {}), **stored}}

@@ -17,6 +17,10 @@ from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
 from tasks.kube.client import Api, ApiError
 
+Path = tuple[str | int, ...]
+"""Names of fields and numbers of items, from the top."""
+_KEY_DEFAULTS = {"protocol": "TCP"}
+"""Of keys by which list items are told apart, the one that manifests leave out (Kubernetes: ports)."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
 FINGERPRINT = "openframe.dev/fingerprint"
@@ -107,6 +111,31 @@ def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
             found[name] = text
     found.update((name, str(value or "").encode()) for name, value in _values(secret, "stringData").items())
     return found
+
+
+def as_stored(desired: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A Secret as the API stores it: `stringData` goes into `data`."""
+    texts = desired.get("stringData")
+    if desired.get("kind") != "Secret" or not isinstance(texts, Mapping):
+        return desired
+    stored = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
+    return {**desired, "data": {**(desired.get("data") or {}), **stored}}
+
+
+def shown(path: Path) -> str:
+    """A path as text: `spec.ports[0].port`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def key_of(item: Any, key: str) -> Any:  # noqa: ANN401 - any JSON values
+    """The value of a list item's key, or what the key is where it is left out."""
+    return item.get(key, _KEY_DEFAULTS.get(key)) if isinstance(item, dict) else None
+
+
+def index(rows: Sequence[Any], keys: Mapping[str, Any]) -> int | None:
+    """Where the item with these keys is."""
+    found = (n for n, row in enumerate(rows) if all(key_of(row, key) == value for key, value in keys.items()))
+    return next(found, None)
 
 
 def _values(secret: Mapping[str, Any], field: str) -> dict[str, Any]:

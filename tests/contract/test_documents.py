@@ -83,7 +83,7 @@ def test_the_readme_runs_on_the_embedded_engine(tmp_path: Path) -> None:
     blocks = [first for first, _ in _COMMAND.findall((ROOT / "README.md").read_text()) if first]
     given = [words(text) for text in blocks]
     tasks = [each for each in given if each[0] in _TASKS and each[0] != "rehearse"]
-    assert [each[0] for each in tasks] == ["up", "up", "plan", "status", "report", "down", "down", "registry"]
+    assert [each[0] for each in tasks] == ["up", "up", "plan", "plan", "status", "report", "down", "down", "registry"]
     places = {name: str(tmp_path / name) for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "DEPLOY_LOG_DIR")}
     environ = {**os.environ, **places, "KUBECONFIG": str(tmp_path / "kubeconfig")}
     for each in [["rehearse", "--time-scale", "0"], *tasks]:
