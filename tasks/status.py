@@ -49,13 +49,9 @@ def status(
         raise BadInput("--exit-code needs --diff", why="`status` tells by its code anyway", fix="add --diff")
     facts = gather(session, session.backend.parts)
     rows, code = judge(facts, session.name)
-    reach = access(
-        facts,
-        up.steps(facts, choosers(facts)),
-        session.options,
-        exists=code not in (ABSENT, STOPPED),
-        as_configured=code == OK,
-    )
+    exists = code not in (ABSENT, STOPPED)
+    steps = up.steps(facts, choosers(facts)) if exists or diff else []
+    reach = access(facts, steps, session.options, exists=exists, as_configured=code == OK)
     document = {
         "cluster": session.name,
         "exit_code": code,
@@ -65,15 +61,16 @@ def status(
     if diff:
         from tasks.run.difference import show
 
-        shown = document if format == "json" else None
-        found = show(facts, up.steps(facts, choosers(facts)), document=shown, code=DRIFTED)
+        found = show(facts, steps, document=document if format == "json" else None, code=DRIFTED)
         return found if exit_code or found not in (OK, DRIFTED) else code
     if format == "json":
         out([json.dumps(document, indent=1)])
     else:
         cells = [[row.what, row.state, row.detail] for row in rows]
         width = width_of(sys.stdout)
-        out([*table(cells, head=("what", "state", "detail"), width=width), line(), *entries(reach.rows(), width)])
+        out(table(cells, head=("what", "state", "detail"), width=width))
+        if not session.settings.silent:
+            out([line(), *entries(reach.rows(), width)])
     return code
 
 

@@ -61,7 +61,7 @@ class LiveRelease:
     @cached_property
     def objects(self) -> tuple[Key, ...]:
         """What its manifest holds, hooks left out: they may be gone."""
-        return refs(self._manifest, self.namespace)
+        return tuple(ref for ref, item in self.configured.items() if _stays(item))
 
     @cached_property
     def configured(self) -> Mapping[Key, Mapping[str, Any]]:
@@ -138,8 +138,13 @@ def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
 
 def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
     """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
-    staying = [item for item in documents(manifest) if _part(item, "spec").get("ttlSecondsAfterFinished") is None]
+    staying = [item for item in documents(manifest) if _stays(item)]
     return tuple(dict.fromkeys(ref for item in staying if (ref := _ref(item, namespace)) is not None))
+
+
+def _stays(item: Mapping[str, Any]) -> bool:
+    """Whether Kubernetes itself does not remove it when it is done."""
+    return _part(item, "spec").get("ttlSecondsAfterFinished") is None
 
 
 def _ref(item: Mapping[str, Any], namespace: str) -> Key | None:
