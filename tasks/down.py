@@ -1,4 +1,4 @@
-"""`invoke down`: a cluster and what was made for it are removed, or its nodes only stopped."""
+"""`invoke down`: a cluster and what was made for it are removed, or its nodes only stopped or paused."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ if TYPE_CHECKING:
 @task(
     help={
         "stop": "only stop the nodes",
+        "pause": "only freeze the nodes: `up` resumes them within seconds; they keep their memory",
         "purge": "also remove the registries and their caches",
         "yes": "with --engine existing: do not ask",
     }
 )
-def down(session: Session, stop: bool = False, purge: bool = False, yes: bool = False) -> int:
+def down(session: Session, stop: bool = False, pause: bool = False, purge: bool = False, yes: bool = False) -> int:
     """Delete this cluster and what was made for it; caches stay."""
-    if stop and purge:
+    given = [name for name, on in (("--stop", stop), ("--pause", pause), ("--purge", purge)) if on]
+    if len(given) > 1:
         raise BadInput(
-            "--stop and --purge are asked for together",
-            why="a cluster that is only stopped needs its registries when it is started again",
+            f"{' and '.join(given)} are asked for together",
+            why="a cluster is stopped, paused or removed; one that stays needs its registries when it runs again",
             fix="leave one of them out",
         )
     with session.locked():
         session.open_logs()
         if session.options.owns_cluster:
-            _own(session, stop=stop, purge=purge)
+            _own(session, stop=stop, pause=pause, purge=purge)
         else:
-            _foreign(session, yes=yes, refused="--stop" if stop else "--purge" if purge else "")
-    if session.rehearsal is not None and not stop:
+            _foreign(session, yes=yes, refused="".join(given))
+    if session.rehearsal is not None and not (stop or pause):
         session.rehearsal.leave()
     return 0
 
 
-def _own(session: Session, *, stop: bool, purge: bool) -> None:
-    """Remove or stop this project's cluster, found by its exact label."""
+def _own(session: Session, *, stop: bool, pause: bool, purge: bool) -> None:
+    """Remove, stop or pause this project's cluster, found by its exact label."""
     from dataclasses import replace
 
     from tasks.k3d import removal
@@ -51,8 +53,8 @@ def _own(session: Session, *, stop: bool, purge: bool) -> None:
     from tasks.run.session import bounds
 
     facts = gather(session, ())
-    if stop:
-        session.run(removal.stop_steps(facts), bounds(facts))
+    if stop or pause:
+        session.run((removal.stop_steps if stop else removal.pause_steps)(facts), bounds(facts))
         return
     steps = removal.steps(facts, removal.remains(facts))
     if purge:

@@ -122,7 +122,8 @@ def _reporting(facts: Facts, context: Context) -> Report | None:
 
     ids = [node.id for node in facts.cluster.of("server", "agent")]
     found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
-    since = {each["Name"].lstrip("/"): str(each["State"].get("StartedAt", "")) for each in found}
+    resumed = facts.host.time if facts.host is not None and facts.cluster.paused else ""  # before they went on
+    since = {each["Name"].lstrip("/"): max(resumed, str(each["State"].get("StartedAt", ""))) for each in found}
     silent: list[str] = []
 
     def look() -> bool | None:

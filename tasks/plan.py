@@ -160,7 +160,8 @@ def _notes(facts: Facts, *, recreate: bool) -> list[str]:
     notes = []
     presence = facts.cluster.presence
     if presence is Presence.STOPPED:
-        notes.append("The cluster is stopped: what it lacks shows only when it runs, so the plan shows all of it.")
+        state = "paused" if facts.cluster.only_paused else "stopped"
+        notes.append(f"The cluster is {state}: what it lacks shows only when it runs, so the plan shows all of it.")
     if presence in (Presence.RUNNING, Presence.STOPPED):
         differs = differences(facts)
         if differs:

@@ -1,6 +1,7 @@
 """`invoke status`: what exists against what is configured.
 
-The exit code is 0 for a cluster that is as configured, 3 for a stopped one, 4 where there is none, 5 for drift.
+The exit code is 0 for a cluster that is as configured, 3 for a stopped or paused one, 4 where there is none, and 5
+for drift.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def status(
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing: `state` is ok, absent, stopped, changed, starting, or not as configured."""
+    """One thing: `state` is ok, absent, stopped, paused, changed, starting, or not as configured."""
 
     what: str
     state: str
@@ -98,7 +99,8 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
             return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up makes it")], ABSENT
         if presence is Presence.STOPPED:
             down = [node.condition for node in facts.cluster.nodes if not node.running]
-            return [Row(what=f"cluster {name}", state="stopped", detail=", ".join(down))], STOPPED
+            state = "paused" if facts.cluster.only_paused else "stopped"
+            return [Row(what=f"cluster {name}", state=state, detail=", ".join(down))], STOPPED
     rows = [_cluster(facts, name)]
     rows += [Row(what="setting", state="changed", detail=text) for text in differences(facts)]
     rows += _starting(facts)

@@ -55,6 +55,8 @@ ACTING = (
     "docker rm",
     "docker start",
     "docker stop",
+    "docker pause",
+    "docker unpause",
     "docker update",
     "docker network rm",
     "docker network connect",
@@ -234,6 +236,12 @@ class Machine:
             each["State"] = {**each["State"], "Status": "exited", "Running": False}
         return ""
 
+    def _freeze(self, argv: tuple[str, ...], _asked: Asked) -> str:
+        on = argv[1] == "pause"
+        for each in self._named(argv):
+            each["State"] = {**each["State"], "Status": "paused" if on else "running", "Paused": on}
+        return ""
+
     def _remove(self, argv: tuple[str, ...], _asked: Asked) -> str:
         gone = self._named(argv)
         self.containers = [each for each in self.containers if each not in gone]
@@ -267,6 +275,8 @@ _SCRIPT: Mapping[str, Any] = {
     "docker cp": Machine._copy,
     "docker events": Machine._events,
     "docker stop": Machine._stop,
+    "docker pause": Machine._freeze,
+    "docker unpause": Machine._freeze,
     "docker rm": Machine._remove,
     "docker network inspect": lambda *_: Answer(code=1),
     "k3d version": lambda *_: "k3d version v5.9.0\n",

@@ -29,7 +29,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def take(machine: Machine, **options: Any) -> int:
-    own = {name: options.pop(name, False) for name in ("stop", "purge", "yes")}
+    own = {name: options.pop(name, False) for name in ("stop", "pause", "purge", "yes")}
     return call(down, machine.session("down", **options), **own)
 
 
@@ -64,6 +64,20 @@ def test_stop_only_stops(machine: Machine) -> None:
     assert take(machine, stop=True) == 0
     assert machine.acted == []
     assert machine.states() == {"down: stop the nodes": "skipped"}
+
+
+def test_pause_freezes_and_stop_of_a_paused_cluster_resumes_it_first(machine: Machine) -> None:
+    machine.make()
+    assert take(machine, pause=True) == 0
+    assert [each["State"]["Status"] for each in machine.containers] == ["paused"] * 3
+    (line,) = machine.acted
+    assert line.startswith("docker pause k3d-openframe-dev-")
+    machine.programs.calls.clear()
+    assert take(machine, pause=True) == 0
+    assert machine.acted == []
+    assert take(machine, stop=True) == 0
+    assert [line.split()[1] for line in machine.acted] == ["unpause", "stop"]
+    assert "unpause k3d-openframe-dev-server-0" in machine.acted[0]
 
 
 def test_purge_removes_the_registries_when_the_nodes_are_gone(machine: Machine) -> None:

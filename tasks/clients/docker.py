@@ -195,6 +195,11 @@ def start(names: Sequence[str]) -> Command:
     return Command(argv=("docker", "start", *names))
 
 
+def pause(names: Sequence[str]) -> Command:
+    """Freeze the processes of containers that run, one container after another."""
+    return Command(argv=("docker", "pause", *names))
+
+
 def unpause(names: Sequence[str]) -> Command:
     """Let paused containers go on."""
     return Command(argv=("docker", "unpause", *names))

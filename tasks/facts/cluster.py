@@ -166,6 +166,18 @@ class ClusterState:
         return tuple(node for node in self.nodes if node.role in roles)
 
     @property
+    def paused(self) -> tuple[Node, ...]:
+        """Nodes whose processes are frozen, those first by which the API is reached."""
+        rank = {"server": 0, "loadbalancer": 1}
+        found = [node for node in self.nodes if node.state is ContainerState.PAUSED]
+        return tuple(sorted(found, key=lambda each: rank.get(each.role, 2)))
+
+    @property
+    def only_paused(self) -> bool:
+        """Whether it would run if its nodes were resumed."""
+        return bool(self.paused) and all(each.running or each in self.paused for each in self.nodes)
+
+    @property
     def first(self) -> Node | None:
         """server-0."""
         servers = self.of("server")

@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tasks.core.errors import LaunchError
@@ -73,6 +74,8 @@ class Engine:
     """Its address."""
     context: str = ""
     """docker's own context for it."""
+    time: str = ""
+    """Its clock when it was queried, RFC 3339; empty if it does not say."""
 
     @property
     def platform(self) -> str:
@@ -145,6 +148,7 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = 
         proxy=without_logins(str(info.get("HttpsProxy") or info.get("HttpProxy") or "")),
         warnings=tuple(str(text) for text in info.get("Warnings") or ()),
         host=point.host,
+        time=_utc(str(info.get("SystemTime", ""))),
         context=str((info.get("ClientInfo") or {}).get("Context") or point.context),
     )
 
@@ -187,6 +191,14 @@ def _parsed(out: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return info if isinstance(info, dict) else {}
+
+
+def _utc(time: str) -> str:
+    """The engine writes it in its own time zone."""
+    try:
+        return datetime.fromisoformat(time).astimezone(UTC).isoformat()
+    except ValueError:
+        return ""
 
 
 def _rootless(info: Mapping[str, Any]) -> bool:

@@ -119,16 +119,39 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
 
 
 def stop_steps(facts: Facts) -> list[Step]:
-    """Stop the nodes; everything of the cluster stays."""
-    running_nodes = [node.name for node in facts.cluster.nodes if node.running]
+    """Stop the nodes; everything of the cluster stays. Paused ones are resumed first: they would not hear of it."""
+    paused = [node.name for node in facts.cluster.paused]
+    nodes = [*paused, *(node.name for node in facts.cluster.nodes if node.running)]
+    resume = Step(
+        name="down: resume the nodes",
+        task=TASK,
+        action=command_action(facts.programs, docker.unpause(paused)),
+        why="a paused node could not end by itself",
+        expected=0.2,
+    )
+    stop = Step(
+        name="down: stop the nodes",
+        task=TASK,
+        action=command_action(facts.programs, docker.stop(nodes)),
+        needs=(resume.name,) if paused else (),
+        skip=None if nodes else "none of them runs",
+        why=", ".join(nodes),
+        expected=1.0,
+    )
+    return [resume, stop] if paused else [stop]
+
+
+def pause_steps(facts: Facts) -> list[Step]:
+    """Freeze all nodes that run, the load balancer among them; everything stays in memory, and registries go on."""
+    nodes = [node.name for node in facts.cluster.nodes if node.running]
     return [
         Step(
-            name="down: stop the nodes",
+            name="down: pause the nodes",
             task=TASK,
-            action=command_action(facts.programs, docker.stop(running_nodes)),
-            skip=None if running_nodes else "none of them runs",
-            why=", ".join(running_nodes),
-            expected=1.0,
+            action=command_action(facts.programs, docker.pause(nodes)),
+            skip=None if nodes else "they are paused already" if facts.cluster.paused else "none of them runs",
+            why=", ".join(nodes),
+            expected=0.3,
         )
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from tasks.core.units import memory_bytes
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
-from tasks.facts.cluster import MARKER, ContainerState, Presence
+from tasks.facts.cluster import MARKER, Presence
 from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
@@ -151,25 +151,29 @@ def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
     """After the registries: k3d tells pods the addresses of those that it sees in the network then."""
     settings = facts.settings
     stopped = [node for node in facts.cluster.nodes if not node.running]
-    paused = [node.name for node in stopped if node.state is ContainerState.PAUSED]
+    resumed = facts.cluster.only_paused
     told = [node.condition for node in stopped if node.last]
     yield Step(
         name=START_CLUSTER,
         task=TASK,
-        action=partial(_start, facts, paused),
+        action=partial(_start, facts),
         needs=needs,
         wait=True,
         deadline=settings.cluster.timeout + 30,
-        why="; ".join((f"{len(stopped)} of its {len(facts.cluster.nodes)} containers do not run", *told)),
-        expected=8.0,
+        why="its nodes are paused, and are resumed"
+        if resumed
+        else "; ".join((f"{len(stopped)} of its {len(facts.cluster.nodes)} containers do not run", *told)),
+        expected=0.3 if resumed else 8.0,
     )
     yield from _answering(facts, needs)
 
 
-def _start(facts: Facts, paused: Sequence[str], context: Context) -> Report | None:
-    """k3d starts what is stopped; Docker refuses to start what is paused."""
-    if paused:
-        facts.programs.run(docker.unpause(paused), context)
+def _start(facts: Facts, context: Context) -> Report | None:
+    """k3d starts what is stopped; Docker refuses to start what is paused, and what is resumed needs no start."""
+    if facts.cluster.paused:
+        done = run_command(facts.programs, docker.unpause([node.name for node in facts.cluster.paused]), context)
+        if facts.cluster.only_paused:
+            return Report(exit_code=done.code)
     command = k3d.start(facts.name, facts.settings.cluster.timeout)
     return Report(exit_code=run_command(facts.k3d_programs, command, context).code)
 

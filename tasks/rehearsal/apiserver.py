@@ -319,7 +319,10 @@ def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:
             continue
         start, end = begun[-1][4]["ready"], begun[-1][1]
         last = now if end is None or end > now else end
-        renewed = max(begun[-1][0] + 1.0, start + _RENEWED * ((last - start) // _RENEWED))
+        resumed = each.get("resumed", 0.0) + 1.0
+        renewed = max(
+            resumed if resumed <= last else 0.0, begun[-1][0] + 1.0, start + _RENEWED * ((last - start) // _RENEWED)
+        )
         meta = {"name": each["name"], "namespace": "kube-node-lease", "resourceVersion": str(round(renewed * 1e6))}
         spec = {"holderIdentity": each["name"], "leaseDurationSeconds": 40, "renewTime": stamp(renewed, 6)}
         found.append({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec})

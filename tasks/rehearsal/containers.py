@@ -135,6 +135,7 @@ def end(container: Container, at: float, code: int) -> None:
     last = container["lives"][-1] if container["lives"] else None
     if last is not None and last[1] is None:
         last[1:3] = [at, code]
+    container["paused"] = False
 
 
 def forget(container: Container, at: float) -> None:
@@ -161,12 +162,23 @@ def status(container: Container, now: float) -> dict[str, Any]:
     """`State` of `docker inspect`."""
     found = life(container, now)
     runs, again = running(container, now), restarting(container, now)
-    word = "created" if found is None else "running" if runs else "restarting" if again else "exited"
+    paused = runs and bool(container.get("paused"))
+    word = (
+        "created"
+        if found is None
+        else "paused"
+        if paused
+        else "running"
+        if runs
+        else "restarting"
+        if again
+        else "exited"
+    )
     ended = [each[1] for each in container["lives"] if each[1] is not None and each[1] <= now]
     return {
         "Status": word,
         "Running": runs or again,
-        "Paused": False,
+        "Paused": paused,
         "Restarting": again,
         "OOMKilled": bool(found and not runs and found[3]),
         "Dead": False,

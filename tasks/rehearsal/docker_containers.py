@@ -134,6 +134,27 @@ def _stop(call: Call, given: Parsed) -> None:
     _each(call, given, act)
 
 
+def _freeze(call: Call, given: Parsed, *, on: bool) -> None:
+    def act(_doc: Document, each: Container) -> str:
+        if not containers.running(each, call.now()):
+            return f"container {each['id']} is not running"
+        if bool(each.get("paused")) is on:
+            return f"Container {each['id']} is {'already' if on else 'not'} paused"
+        each["paused"] = on
+        each["resumed"] = 0.0 if on else call.now()
+        return ""
+
+    _each(call, given, act)
+
+
+def _pause(call: Call, given: Parsed) -> None:
+    _freeze(call, given, on=True)
+
+
+def _unpause(call: Call, given: Parsed) -> None:
+    _freeze(call, given, on=False)
+
+
 def _restart(call: Call, given: Parsed) -> None:
     def act(doc: Document, each: Container) -> str:
         lifecycle.stop(call, each, call.now())
@@ -278,6 +299,8 @@ COMMANDS = {
     "create": _create,
     "start": _start,
     "stop": _stop,
+    "pause": _pause,
+    "unpause": _unpause,
     "restart": _restart,
     "rm": _remove,
     "update": _update,

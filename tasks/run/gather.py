@@ -338,11 +338,12 @@ def require_running(facts: Facts) -> None:
     if not facts.owns_cluster or presence is Presence.RUNNING:
         return
     if presence is Presence.STOPPED:
+        state, again = ("paused", "resumes") if facts.cluster.only_paused else ("stopped", "starts")
         raise ClusterStopped(
-            f"the cluster '{facts.name}' is stopped",
+            f"the cluster '{facts.name}' is {state}",
             why="nodes that do not run: "
             + ", ".join(node.condition for node in facts.cluster.nodes if not node.running),
-            fix="invoke cluster starts it; invoke up starts it and does the rest",
+            fix=f"invoke cluster {again} it; invoke up {again} it and does the rest",
         )
     absent = presence is Presence.ABSENT
     raise ClusterAbsent(
