@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.core.errors import BadInput
+from tasks.core.files import remembered
 from tasks.engine.step import Retry, Step
 from tasks.facts.backend import Backend
 from tasks.facts.programs import numbers, versions
@@ -188,12 +189,18 @@ def _found(call: Call, names: Sequence[str]) -> dict[str, Found | None]:
         name: Found(
             path=paths[name],
             version=getattr(reported, name),
-            ours=Path(paths[name]).parent == programs.folder,
+            ours=Path(paths[name]).parent == programs.folder
+            and remembered(bundled(Path(paths[name]))) != getattr(reported, name),
         )
         if name in paths
         else None
         for name in names
     }
+
+
+def bundled(program: Path) -> Path:
+    """The file that holds the version of a program that came out of a bundle: that one need not be the pinned one."""
+    return program.with_name(f".{program.name}.bundled")
 
 
 def _steps(call: Call, pins: Pins, needs: Mapping[str, Need], here: Target | None) -> list[Step]:

@@ -89,7 +89,7 @@ def _place(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def _place_programs(session: Session, bundle: Bundle) -> None:
-    from tasks.host.programs import PROGRAMS, needs
+    from tasks.host.programs import PROGRAMS, bundled, needs
     from tasks.host.published import target
 
     machine = os.uname()
@@ -101,6 +101,7 @@ def _place_programs(session: Session, bundle: Bundle) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(folder / name, 0o755) as file:
                 bundle.program(name, file.write)
+            write_whole(bundled(folder / name), bundle.lock.programs[name].name.removeprefix(f"{name} "))
 
 
 def refuse_lacking(facts: Facts, *, charts: bool = True) -> None:
