@@ -63,8 +63,9 @@ lint: $(VENV)/dev.done ## types, style, layers, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/shellcheck .ci/run
-	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	$(BIN)/shellcheck .ci/run .ci/launch
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 
 support: $(VENV)/compiled.done ## whether what is pinned is still supported by its projects
 	@$(BIN)/python -m tasks.host.support
