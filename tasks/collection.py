@@ -28,6 +28,7 @@ TASKS = (
     "docker-tune",
     "rehearse",
     "report",
+    "logs",
     "bundle",
     "bench",
     "config",

@@ -30,13 +30,13 @@ def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  #
     from tasks.view.console import out, width_of
 
     check_format(format)
-    facts = _gather(session)
+    facts = host_facts(session)
     findings = examine(facts)
     mended: list[Mended] = []
     if fix:
         mended = mend(findings, facts.rights, session.programs(), lambda: _fetch(session))
         if any(each.ran for each in mended):
-            facts = _gather(session)
+            facts = host_facts(session)
             findings = examine(facts)
     code = NO_ENGINE if facts.no_engine is not None else FAILED if problems(findings) else OK
     if format == "json":
@@ -46,7 +46,8 @@ def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  #
     return code
 
 
-def _gather(session: Session) -> HostFacts:
+def host_facts(session: Session) -> HostFacts:
+    """What the checks are made on."""
     from tasks.checks.gather import gather, gather_existing
     from tasks.host.programs import read
     from tasks.host.trust import trust

@@ -45,6 +45,7 @@ TASKS = {
     "docker-tune": {"undo"},
     "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "learn", "recreate", "rollback"},
     "report": {"run", "against", "html", "trace", "history", "format"},
+    "logs": {"export", "run"},
     "bench": {
         *("modes", "state", "runs", "warmups", "against", "against_set", "before", "rest", "cluster", "out"),
         *("compare", "baseline", "fail_over", "script", "purge", "cores", "line", "timing", "time_scale"),

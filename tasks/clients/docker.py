@@ -235,6 +235,16 @@ def extracted(archive: bytes) -> bytes | None:
         return file.read() if file is not None else None
 
 
+def copy_folder_out(container: str, path: str, folder: str) -> Command:
+    """A folder out of a container, running or not, into one of this machine; code 1 if there is none."""
+    return Command(argv=("docker", "cp", f"{container}:{path}", folder), ok=(0, 1))
+
+
+def containers_inside(node: str) -> Command:
+    """Containers of a k3s node that runs, ended ones too, as its containerd lists them."""
+    return Command(argv=("docker", "exec", node, "crictl", "ps", "--all"), deadline=15.0)
+
+
 def has_file(container: str, path: str) -> Command:
     """Whether a file is in a container, running or not: code 0 if it is."""
     return Command(argv=("docker", "cp", f"{container}:{path}", "-"), ok=(0, 1))

@@ -87,6 +87,14 @@ def kustomize(folder: Path, *, deadline: float) -> Command:
     return Command(argv=("kubectl", "kustomize", str(folder)), env=_PLAIN, deadline=deadline)
 
 
+def describe(kubeconfig: Path, kind: str, namespace: str = "", *, deadline: float = 60.0) -> Command:
+    """All objects of a kind in words, with their events; `namespace` for a kind that has one."""
+    where = ("--namespace", namespace) if namespace else ()
+    return Command(
+        argv=("kubectl", "--kubeconfig", str(kubeconfig), "describe", kind, *where), env=_PLAIN, deadline=deadline
+    )
+
+
 def flattened(context: str) -> Command:
     """One context of the user's kubeconfig, with everything that it needs, as a file of its own."""
     return Command(

@@ -247,8 +247,11 @@ class Found:
     """Kinds that the API did not list, each with the reason."""
 
 
-def kinds(api: Api) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
-    """Every kind once, by its group's preferred version; and groups that do not answer, each with the reason."""
+def kinds(api: Api, *verbs: str) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
+    """Every kind that has these verbs (none given: that can be listed and deleted), by its group's preferred version;
+    and groups that do not answer, each with the reason.
+    """
+    needed = frozenset(verbs or ("list", "delete"))
     groups = [["v1"]]
     for group in api.get("/apis")["groups"] or ():
         if str(group.get("name", "")).endswith(_METRICS):
@@ -257,11 +260,11 @@ def kinds(api: Api) -> tuple[tuple[Kind, ...], tuple[str, ...]]:
         versions = [str(each["groupVersion"]) for each in group.get("versions") or ()]
         groups.append(list(dict.fromkeys([preferred, *versions] if preferred else versions)))
     with concurrently(_AT_ONCE) as pool:
-        found = list(pool.map(lambda versions: _of_group(api, versions), groups))
+        found = list(pool.map(lambda versions: _of_group(api, versions, needed), groups))
     return tuple(kind for some, _ in found for kind in some), tuple(why for _, why in found if why)
 
 
-def _of_group(api: Api, versions: Sequence[str]) -> tuple[list[Kind], str]:
+def _of_group(api: Api, versions: Sequence[str], needed: frozenset[str]) -> tuple[list[Kind], str]:
     some: dict[str, Kind] = {}
     for version in versions:
         try:
@@ -271,9 +274,9 @@ def _of_group(api: Api, versions: Sequence[str]) -> tuple[list[Kind], str]:
                 continue
             return [], f"{version}: {error.what}"
         for row in rows:
-            kind, verbs = str(row["kind"]), row.get("verbs") or ()
+            kind = str(row["kind"])
             passing = (group_of(version), kind) in _PASSING
-            if "/" not in row["name"] and {"list", "delete"} <= set(verbs) and not passing:
+            if "/" not in row["name"] and needed <= set(row.get("verbs") or ()) and not passing:
                 some.setdefault(kind, Kind(version, kind, str(row["name"]), bool(row["namespaced"])))
     return list(some.values()), ""
 

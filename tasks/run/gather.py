@@ -86,6 +86,53 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     return facts
 
 
+def gather_state(session: Session) -> Facts:
+    """The cluster's containers and registries, or the context, alone: nothing of them has to be well.
+
+    Raises `NoEngine`, `BadInput` for a context that is not there or a cluster that is another's.
+    """
+    from tasks.clients.kubeconfig import write_private
+
+    settings: Settings = session.settings
+    programs, paths = session.programs(), session.paths
+    session.check_folders()
+    cluster, existing = ClusterState(name=session.name, presence=Presence.RUNNING), dict[str, Registry]()
+    if session.options.owns_cluster:
+        engine(programs)
+        claim = Claim(owner=session.owner, known=paths.kubeconfig.exists() or paths.k3d_config.exists())
+        cluster = cluster_state(programs, settings.cluster.name, remembered(paths.complete), claim=claim)
+        refuse_foreign(cluster)
+        existing = registries(programs)
+    else:
+        write_private(paths.kubeconfig, _flattened(programs, session.name))
+    return Facts(
+        settings=settings,
+        root=session.root,
+        environ=session.environ,
+        backend=session.backend,
+        programs=programs,
+        k3d_programs=programs,
+        helm_programs=programs,
+        paths=paths,
+        cluster=cluster,
+        shape=Shape(image=k3s_image(settings), agents=0, concurrency=1),
+        registries=existing,
+        releases=releases(settings),
+    )
+
+
+def reach(facts: Facts) -> None:
+    """Have the private kubeconfig lead to the cluster's API. Raises `LaunchError` where that does not answer."""
+    from tasks.kube.client import ApiError, ready
+
+    if facts.owns_cluster and not _reachable(facts):
+        from tasks.k3d.create import fetch_kubeconfig
+
+        fetch_kubeconfig(facts, port=_first_api(facts.cluster))
+    if not ready(facts.api()):
+        raise ApiError(0, f"the API of the cluster '{facts.cluster.name}' does not answer", "/readyz fails")
+
+
 class EngineQueries:
     """Queries to the engine and the programs, each once, in threads; an answer is as old as its query."""
 

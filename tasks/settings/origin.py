@@ -150,9 +150,9 @@ def concealed(name: str, value: str) -> str:
     return printable(without_logins(value))
 
 
+_WORDS = r"(?:password|passwd|passphrase|pwd|token|credentials?|secret|(?:api|private|secret|access|signing)[-_]?key)"
 _ASSIGNED = re.compile(
-    r"(?:password|passwd|passphrase|pwd|token|credentials?|secret|(?:api|private|secret|access|signing)[-_]?key)"
-    r"""["']?\s*[:=]\s*["']?[^\s"'{}\[\],]|-----BEGIN [A-Z ]*PRIVATE KEY|\bBearer \S""",
+    _WORDS + r"""["']?\s*[:=]\s*["']?[^\s"'{}\[\],]|-----BEGIN [A-Z ]*PRIVATE KEY|\bBearer \S""",
     re.IGNORECASE,
 )
 """A line that assigns a secret, by the name before the sign: `--db-password=x`, `"token": "x"`."""
@@ -169,6 +169,19 @@ def may_be_secret(name: str, line: str = "") -> bool:
     if _SECRET_NAME.search(name) and not _PUBLIC.search(name):
         return True
     return bool(line) and _ASSIGNED.search(line) is not None
+
+
+_VALUE = re.compile(
+    rf"""({_WORDS}["']?[ \t]*[:=][ \t]*|\bBearer )(?!<set )(\\?"[^"\n]*"|'[^'\n]*'|[^\s"'{{}}\[\],]+)"""
+    r"|-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]*",
+    re.IGNORECASE,
+)
+"""What `_ASSIGNED` finds, to the end of the value. `<set to the key …>` is kubectl's for a variable from a Secret."""
+
+
+def without_assigned(text: str) -> str:
+    """The text with `***` for what its lines assign to names of secrets, and for private keys."""
+    return _VALUE.sub(lambda found: f"-----BEGIN {found[3]}-----{MASK}" if found[3] else found[1] + MASK, text)
 
 
 def _names_secret(name: object) -> bool:
