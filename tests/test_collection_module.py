@@ -30,7 +30,7 @@ HEAVY = (
 )
 TASKS = {
     "up": {"recreate", "rollback", "clear_pending", "bundle"},
-    "down": {"stop", "purge", "yes"},
+    "down": {"pause", "stop", "purge", "yes"},
     "plan": {"format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending", "diff", "exit_code"},
     "status": {"format", "diff", "exit_code"},
     "doctor": {"fix", "format"},
@@ -54,7 +54,7 @@ TASKS = {
     "bundle": {"action", "file", "images", "exclude", "platform", "format", "settings"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
-INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "health", "status", "plan")
+INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "health", "status", "plan", "logs")
 
 
 @functools.cache
