@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tasks.run.difference import Changes
 
 _SIGNS: Mapping[str, tuple[str, str]] = {CREATE: ("+", "good"), CHANGE: ("~", "warn"), DELETE: ("-", "bad")}
+_SHORT = 100
+"""Characters of both values of a field that are shown in one line."""
 _LINES = 40
 """Lines of one text's difference; the rest is counted."""
 
@@ -76,7 +78,7 @@ def _field(field: FieldChange, indent: str) -> Iterator[Line]:
         yield line(indent, f"{field.path}: ", ("changed (its value is not shown)", "warn"))
         return
     before, after = field.before, field.after
-    if "\n" not in f"{before or ''}{after or ''}":
+    if "\n" not in (both := f"{before or ''}{after or ''}") and len(both) <= _SHORT:
         parts = [
             ("none", "dim") if each is None else (each or '""', style)
             for each, style in ((before, "bad"), (after, "good"))

@@ -209,6 +209,24 @@ def test_an_upgrade_meets_a_deployment_that_somebody_has_scaled(project: Project
     assert project.invoke("helm").code == 0
 
 
+def test_a_diff_names_what_somebody_has_changed_and_nothing_else(project: Project) -> None:
+    assert project.invoke("plan", "--diff", "--exit-code").code == 0
+    release, namespace = "app-b", NAMESPACES[1]
+    project.kubectl("--namespace", namespace, "scale", f"deployment/{release}", "--replicas=0")
+    project.kubectl("--namespace", namespace, "delete", f"service/{release}", "resourcequota/openframe-quota")
+    done = project.invoke("plan", "--diff", "--exit-code")
+    assert done.code == 5, done.text
+    named = {line.strip() for line in done.out.splitlines() if line.lstrip()[:2] in ("+ ", "~ ", "- ")}
+    assert {each for each in named if " release " not in each} == {
+        f"+ {namespace}/resourcequota/openframe-quota",
+        f"+ {namespace}/service/{release}",
+        f"~ {namespace}/deployment/{release}",
+    }
+    assert "spec.replicas: 0 → 1" in done.out
+    assert project.invoke("up").code == 0
+    assert "no differences" in project.invoke("status", "--diff").out
+
+
 def test_a_stopped_cluster_is_started(project: Project) -> None:
     assert project.invoke("down", "--stop").code == 0
     assert project.invoke("status").code == 3
