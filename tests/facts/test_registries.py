@@ -1,15 +1,22 @@
-"""Registry containers, from what the engine tells of them."""
+"""Registry containers, from what the engine tells of them; pulls that fail in a node behind a cache."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.core.errors import Diagnosis
+from tasks.core.imageref import Reference
+from tasks.diagnose.pods import diagnose_pull
 from tasks.facts.cluster import ContainerState
-from tasks.facts.registries import Registry, read
+from tasks.facts.registries import Registry, explain_pull, read
 from tests.facts import inspected
-from tests.kept import GHCR, there
+from tests.given import facts, settings
+from tests.kept import GHCR, ONLY_GHCR, there
+from tests.programs import FakePrograms
 
 
 @pytest.mark.parametrize(
@@ -37,3 +44,55 @@ def test_reading(given: dict[str, Any], expected: Registry) -> None:
 )
 def test_clusters_that_are_attached(networks: tuple[str, ...], expected: tuple[str, ...]) -> None:
     assert there(networks=networks).clusters == expected
+
+
+CLOSED = "failed to copy: unexpected status code http://c:5000/v2/a/b: 500 Internal Server Error"
+
+
+class FakeBackend:
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        self.asked: list[tuple[int, str]] = []
+
+    def cache_fault(self, port: int, image: Reference) -> str:
+        self.asked.append((port, image.repository))
+        return self.fault
+
+
+def explained(tmp_path: Path, found: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR) -> Diagnosis:
+    kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
+    given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
+    return explain_pull(replace(given, backend=backend), found)  # type: ignore[arg-type]
+
+
+def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
+    backend = FakeBackend("it cannot ask its upstream, and answers 500")
+    found = explained(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), backend)
+    assert backend.asked == [(5053, "shop/web")]
+    assert not found.transient
+    assert found.what == "pod a/b cannot pull ghcr.io/shop/web:1"
+    assert GHCR in found.why
+    assert "answers 500: https://ghcr.io" in found.why
+    assert "registries.caches" in found.fix
+    assert f"docker logs {GHCR}" in found.fix
+
+
+def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
+    found = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
+    assert explained(tmp_path, found, FakeBackend("")) is found
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [
+        (diagnose_pull("pod a/b", "ghcr.io/shop/web:1", "429 Too Many Requests"), ONLY_GHCR),
+        (diagnose_pull("pod a/b", "quay.io/shop/web:1", CLOSED), ONLY_GHCR),
+        (diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), settings(registries={"push": False, "caches": []})),
+        (Diagnosis(cause="crash", what="it crashes"), ONLY_GHCR),
+    ],
+    ids=["its registry refuses", "no cache for it", "no cache at all", "no pull"],
+)
+def test_what_no_cache_has_to_do_with(tmp_path: Path, found: Diagnosis, chosen: Any) -> None:
+    backend = FakeBackend("it does not run")
+    assert explained(tmp_path, found, backend, chosen) is found
+    assert backend.asked == []
