@@ -59,7 +59,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from contextlib import closing, nullcontext
 
     from tasks import registry
-    from tasks.core.files import prefix
+    from tasks.core.files import prefix, sweep
     from tasks.core.redact import redact
     from tasks.engine.graph import fitted
     from tasks.host.programs import read
@@ -85,6 +85,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
             add=add,
             exclude=exclude,
         )
+        sweep(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix(path.name)) as folder:
             steps = [*registry.steps(facts), *save_steps(facts, session, wish, Path(folder))]
             session.run(fitted(steps), bounds(facts), facts=facts)

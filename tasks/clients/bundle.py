@@ -31,7 +31,7 @@ _BLOCK = 512
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}")
-_NAME = re.compile(
+NAME = re.compile(
     r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d{1,5})?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
     r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
@@ -83,6 +83,8 @@ class Lock:
     wheels: Mapping[str, str] = field(default_factory=dict)
     """Digests by file name."""
     pythons: tuple[str, ...] = ()
+    requirements: str = ""
+    """SHA-256 of the requirements.txt that the wheels are of."""
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Images by the digest of what they depend on (`tasks.run.images`)."""
     settings: str = ""
@@ -197,7 +199,7 @@ class Bundle:
         names = [*(each.file for each in files), *lock.wheels]
         odd = [name for name in names if not _FILE.fullmatch(name)]
         odd += [name for name in (*lock.charts, *lock.releases) if not _ID.fullmatch(name)]
-        odd += [name for name in lock.images if not _NAME.fullmatch(name)]
+        odd += [name for name in lock.images if not NAME.fullmatch(name)]
         odd += [name for name in lock.programs if name not in ("k3d", "kubectl", "helm")]
         if odd:
             return f"it names {odd[0][:80]!r}"

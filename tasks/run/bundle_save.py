@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.clients import docker, registry_http
-from tasks.clients.bundle import Bundle, File, Image, Lock
+from tasks.clients.bundle import NAME, Bundle, File, Image, Lock
 from tasks.clients.bundle_archives import Writer
-from tasks.core.errors import LaunchError
+from tasks.core.errors import BadInput, LaunchError, attempt
 from tasks.core.files import remembered, replacing, write_whole
 from tasks.core.imageref import Reference, images_of, parse
 from tasks.core.units import MIB, megabytes
@@ -44,8 +44,17 @@ _AT_ONCE = 6
 
 
 def opened(path: Path) -> Bundle | None:
-    """The bundle that is there now; None: there is no file. Raises `BadInput`: nothing else is overwritten."""
-    return Bundle(path) if os.path.lexists(path) else None
+    """The bundle that is there now; None: there is no file, or a damaged one, which is written anew.
+
+    Raises `BadInput`: nothing else is overwritten.
+    """
+    if not os.path.lexists(path):
+        return None
+    found = Bundle(path)
+    if attempt("damaged", found.verify):
+        found.close()
+        return None
+    return found
 
 
 def save_steps(facts: Facts, call: Call, wish: Wish, folder: Path) -> list[Step]:
@@ -192,6 +201,8 @@ def _port(facts: Facts, reference: Reference) -> int | None:
 
 
 def _image(facts: Facts, wish: Wish, found: Found, name: str, engine: bool, node: bool, context: Context) -> Image:
+    if not NAME.fullmatch(name):
+        raise BadInput(f"'{name}' is no image", why="it is not of the form registry/name:tag", fix="correct it")
     reference = parse(name)
     if engine and reference.digest:
         raise LaunchError(
@@ -266,13 +277,13 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
         programs=dict(sorted(found.programs.items())),
         wheels=dict(sorted(found.wheels.items())),
         pythons=found.pythons,
+        requirements=found.requirements,
         releases=found.releases,
         settings=found.data(wish.settings),
         blobs={},
     )
     lock = replace(lock, blobs={digest: size for digest, (size, _) in sorted(found.blobs.items())})
     if wish.old is not None and wish.old.lock == lock:
-        wish.old.verify()
         return Report(why=f"unchanged: {len(lock.images)} images, {lock.digest}", skipped=True)
     progress = _Progress(context, sum(lock.blobs.values()))
     try:
@@ -316,13 +327,9 @@ def _put(wish: Wish, found: Found, writer: Writer, progress: _Progress, context:
         and digest in wish.old.lock.blobs
         and wish.old.lock.blobs[digest] == writer.lock.blobs[digest]
     ):
-        try:
-            writer.put(digest, wish.old.pieces(digest))
-        except LaunchError:
-            pass  # the old file is damaged there
-        else:
-            progress.add(writer.lock.blobs[digest])
-            return
+        writer.put(digest, wish.old.pieces(digest))
+        progress.add(writer.lock.blobs[digest])
+        return
     if isinstance(source, Remote):
         with writer.place(digest) as write:
 

@@ -8,7 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -79,6 +79,12 @@ class Found:
     programs: dict[str, File] = field(default_factory=dict)
     wheels: dict[str, str] = field(default_factory=dict)
     pythons: tuple[str, ...] = ()
+    requirements: str = ""
+
+    def reuse(self, old: Bundle, digest: str) -> str:
+        """Add what the bundle that is there has; its digest."""
+        self.blobs[digest] = (old.lock.blobs[digest], lambda _context: old.pieces(digest))
+        return digest
 
     def data(self, content: bytes) -> str:
         """Add content that is here; its digest."""
@@ -131,12 +137,16 @@ def programs(facts: Facts, call: Call, wish: Wish, found: Found, context: Contex
         path, version = facts.programs.where(name), getattr(reported, name)
         if not (here and path and numbers(version) >= numbers(pin.minimum) and _is_executable(Path(path))):
             path, version = str(_fetched(facts, wish, found, name, context)), pin.version
+        told.append(f"{name} {version}")
+        before = wish.old.lock.programs.get(name) if wish.old is not None else None
+        if wish.old is not None and before is not None and before.sha256 == file_digest(Path(path)):
+            found.programs[name] = replace(before, name=told[-1], digest=found.reuse(wish.old, before.digest))
+            continue
         packed = found.folder / f"{name}.gz"
         digest, size = compress(pieces(Path(path)), packed)
         found.programs[name] = File(
             name=f"{name} {version}", file=name, digest=found.file(packed), sha256=digest, size=size
         )
-        told.append(f"{name} {version}")
     return Report(why=", ".join(told))
 
 
@@ -159,6 +169,11 @@ def _fetched(facts: Facts, wish: Wish, found: Found, name: str, context: Context
 
 def wheels(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
     """By pip, which compares them with the hashes of requirements.txt."""
+    found.requirements, old = file_digest(facts.root / "requirements.txt"), wish.old
+    if old is not None and (old.lock.requirements, old.lock.target) == (found.requirements, str(wish.target)):
+        found.pythons = old.lock.pythons
+        found.wheels = {name: found.reuse(old, digest) for name, digest in old.lock.wheels.items()}
+        return Report(why="requirements.txt has not changed", skipped=True)
     folder = found.folder / "wheels"
     folder.mkdir(exist_ok=True)
     arch = {"amd64": "x86_64", "arm64": "aarch64" if wish.target.system == "linux" else "arm64"}.get(
