@@ -1,0 +1,139 @@
+"""What goes into a bundle: images by what registries say now, and errors for what no machine could load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.clients.bundle import Bundle, Lock
+from tasks.clients.bundle_archives import Writer
+from tasks.clients.registry_http import Resolved
+from tasks.core.errors import BadInput, LaunchError
+from tasks.engine.step import Context
+from tasks.facts.cluster import ClusterState, Presence
+from tasks.facts.facts import Facts
+from tasks.facts.registries import Registry
+from tasks.host.programs import read
+from tasks.kube.objects import digest as key_digest
+from tasks.run import bundle_save, images
+from tasks.run.bundle_save import opened, save_steps
+from tasks.run.bundle_sources import Found, Wish
+from tasks.settings.derived import cache_container
+from tests import given
+from tests.programs import FakePrograms
+
+IMAGE = "rancher/k3s:v1"
+LAYER, CONFIG = b"layer", b"{}"
+
+
+def digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+MANIFEST = json.dumps(
+    {
+        "config": {"digest": digest(CONFIG), "size": len(CONFIG)},
+        "layers": [{"digest": digest(LAYER), "size": len(LAYER)}],
+    }
+).encode()
+
+
+@pytest.fixture
+def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
+    """One image, for which a cache answers; images of the system are remembered."""
+
+    def blob(_port: int, _image: Any, name: str, _context: Context, sink: Callable[[bytes], object]) -> None:
+        sink(LAYER if name == digest(LAYER) else CONFIG)
+
+    monkeypatch.setattr("tasks.clients.registry_http.resolve", lambda *_: Resolved(top=MANIFEST, manifest=MANIFEST))
+    monkeypatch.setattr("tasks.clients.registry_http.blob", blob)
+    chosen = given.settings(helm={"releases": []})
+    cache = Registry(
+        name=cache_container(chosen.registries.caches[0]), id="1", upstream="docker.io", port=1, networks=()
+    )
+    found = given.facts(
+        tmp_path,
+        FakePrograms(answers={}),
+        settings=chosen,
+        images={IMAGE: True},
+        registries={cache.name: cache},
+        cluster=ClusterState(name="x", presence=Presence.ABSENT),
+    )
+    kept = found.paths.images / key_digest(f"nodes {images.system_key(found)}")
+    kept.parent.mkdir(parents=True)
+    kept.write_text('["rancher/mirrored-pause:3.6"]')
+    return found
+
+
+def wish(path: Path, **changes: Any) -> Wish:
+    pins = read(given.ROOT / "config" / "pins.yaml")
+    return Wish(**{"path": path, "platform": "linux/amd64", "settings": b"{}", "pins": pins, **changes})
+
+
+def found_images(facts: Facts, chosen: Wish) -> Found:
+    found = Found(facts.root)
+    bundle_save._find(facts, chosen, found, given.context())
+    return found
+
+
+def test_images_of_the_engine_and_of_nodes_are_found_and_written_once(facts: Facts, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar"
+    found = found_images(facts, wish(path))
+    assert (found.images[IMAGE].engine, found.images[IMAGE].node) == (True, False)
+    pause = found.images["rancher/mirrored-pause:3.6"]
+    assert (pause.engine, pause.node) == (False, True)
+    report = bundle_save._write(wish(path), found, given.context())
+    assert "images" in report.why
+    with Bundle(path) as bundle:
+        bundle.verify()
+        assert bundle.lock.images[IMAGE].manifest == digest(MANIFEST)
+        unchanged = bundle_save._write(wish(path, old=bundle), found, given.context())
+    assert unchanged.skipped
+    assert unchanged.why.startswith("unchanged")
+
+
+def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> None:
+    chosen = wish(tmp_path / "b", exclude=("*",), add=())
+    assert found_images(facts, chosen).images == {}
+    for name, told in (
+        ("ours.example/web:1", "no cache stands before ours.example"),
+        (f"{IMAGE}@sha256:{'0' * 64}", "takes an image by its digest from a registry alone"),
+    ):
+        with pytest.raises(LaunchError, match="cannot be bundled") as caught:
+            bundle_save._image(facts, chosen, Found(tmp_path), name, "@" in name, True, given.context())
+        assert told in caught.value.what
+    with pytest.raises(BadInput, match="is no image"):
+        bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, given.context())
+
+
+def test_images_of_a_system_that_nobody_has_seen_are_not_guessed(facts: Facts, tmp_path: Path) -> None:
+    for each in facts.paths.images.iterdir():
+        each.unlink()
+    with pytest.raises(LaunchError, match="is not known yet"):
+        found_images(facts, wish(tmp_path / "b"))
+
+
+def test_a_file_that_is_no_bundle_is_not_overwritten_and_a_damaged_one_is(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(BadInput, match="cannot be used as a bundle"):
+        opened(tmp_path / "mine")
+    assert opened(tmp_path / "none") is None
+    content = b"content"
+    lock = Lock(platform="linux/amd64", target="linux-amd64", images={}, blobs={digest(content): len(content)})
+    with (tmp_path / "a").open("wb") as file:
+        Writer(lock, file).put(digest(content), [content])
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole.replace(content, b"Content"))
+    assert opened(tmp_path / "a") is None
+
+
+def test_one_step_writes_when_all_is_found(facts: Facts, tmp_path: Path) -> None:
+    call = SimpleNamespace(state=tmp_path)
+    steps = {step.name: step for step in save_steps(facts, call, wish(tmp_path / "b.tar"), tmp_path)}
+    assert set(steps["bundle: write b.tar"].needs) == {"bundle: find images", "bundle: programs", "bundle: wheels"}
