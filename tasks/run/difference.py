@@ -58,7 +58,7 @@ class Changes:
 
     cluster: str
     presence: str
-    """absent, stopped or running."""
+    """absent, stopped, running, or recreated: it would be removed first."""
     settings: tuple[str, ...] = ()
     """Settings of the cluster that differ, with old and new value in words."""
     steps: tuple[tuple[str, str], ...] = ()
@@ -89,7 +89,7 @@ def show(
         out(json.dumps({**document, "diff": view.document(found)}, indent=2, ensure_ascii=False).splitlines())
     else:
         out(view.text(found, width=width_of(sys.stdout), marks=marks(sys.stdout.encoding)))
-        out([_IN_PLACE] if found.settings and found.presence != "absent" else [])
+        out([_IN_PLACE] if found.settings and found.presence in ("running", "stopped") else [])
     return FAILED if found.fault else code if found.any else OK
 
 
@@ -103,7 +103,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
     if facts.owns_cluster and (recreate or facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)):
         return Changes(
             cluster=facts.name,
-            presence="absent",
+            presence="recreated" if recreate and facts.cluster.nodes else "absent",
             settings=_settings(facts, recreate=recreate),
             objects=tuple(Change(what=display(each), action=CREATE) for each in _objects(facts)),
             releases=tuple(

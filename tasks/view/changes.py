@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tasks.run.difference import Changes
 
 _SIGNS: Mapping[str, tuple[str, str]] = {CREATE: ("+", "good"), CHANGE: ("~", "warn"), DELETE: ("-", "bad")}
+_CREATED: Mapping[str, tuple[str, str, str]] = {
+    "absent": ("+", "good", "it would be created"),
+    "recreated": ("-/+", "bad", "it would be removed with all that is in it, and created again"),
+}
+_TOTALS = {"absent": "cluster to create", "recreated": "cluster to recreate", "stopped": "cluster to start"}
 _SHORT = 100
 """Characters of both values of a field that are shown in one line."""
 _LINES = 40
@@ -46,8 +51,9 @@ def _joined(rows: Sequence[Line]) -> list[Line]:
 
 
 def _cluster(found: Changes) -> list[Line]:
-    if found.presence == "absent":
-        head = line((f"+ cluster {found.cluster}", "good"), ": it would be created")
+    if found.presence in _CREATED:
+        sign, style, what = _CREATED[found.presence]
+        head = line((f"{sign} cluster {found.cluster}", style), f": {what}")
         return [head, *(line("    ", each) for each in found.settings)]
     rows = [line("  ", ("~ ", "warn"), each) for each in found.settings]
     rows += [line("  ", ("~ ", "warn"), f"{name}: {why}" if why else name) for name, why in found.steps]
@@ -116,7 +122,7 @@ def _total(found: Changes) -> str:
     told = [f"{number} to {word}" for word, number in numbers.items() if number]
     rows = []
     if found.presence != "running":
-        rows.append("cluster to create" if found.presence == "absent" else "cluster to start")
+        rows.append(_TOTALS[found.presence])
     if found.settings and found.presence != "absent":
         rows.append(count(len(found.settings), "cluster setting"))
     if told:

@@ -79,6 +79,9 @@ def test_nothing_differs() -> None:
     stopped = Changes(cluster="dev", presence="stopped")
     assert stopped.any
     assert "differences: cluster to start" in shown(stopped)
+    again = shown(Changes(cluster="dev", presence="recreated", settings=("cluster.servers: 1 → 3",)))
+    assert again.startswith("-/+ cluster dev: it would be removed")
+    assert again.endswith("differences: cluster to recreate; 1 cluster setting")
 
 
 def test_as_data_secrets_are_null() -> None:
