@@ -38,7 +38,7 @@ class Stage:
 
 
 def stages(workspace: Workspace, facts: Facts) -> tuple[Stage, ...]:
-    """All of them, with the files that they read written. Registries that stand are left standing."""
+    """All stages; the files that they read are written. Registries that exist are left as they are."""
     from tasks.run.desired import namespace_names
 
     wait = facts.settings.timeouts.command

@@ -1,4 +1,4 @@
-"""Two of those that were measured, or two recorded results, side by side; and the gate for CI."""
+"""Two measured variants, or two recorded results, compared; and the gate for CI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Comparison:
 
 
 def inside(results: Results) -> tuple[Comparison, ...]:
-    """Each with each that stands before it; of two settings A and B only those of one mode."""
+    """Each with each before it; of two settings A and B only those of one mode."""
     names = results.names
     pairs = [(one, other) for at, other in enumerate(names) for one in names[:at]]
     if any(name.startswith("A ") for name in names):

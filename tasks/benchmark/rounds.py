@@ -31,9 +31,9 @@ def busy() -> float:
     """
     import psutil
 
-    told = psutil.cpu_times()._asdict()
+    found = psutil.cpu_times()._asdict()
     working = ("user", "nice", "system", "irq", "softirq", "steal")
-    return float(sum(told.get(name, 0.0) for name in working))
+    return float(sum(found.get(name, 0.0) for name in working))
 
 
 def at_rest(seconds: float) -> float:
@@ -104,7 +104,9 @@ def task(workspace: Workspace, *words: str) -> Command:
 def up(workspace: Workspace, programs: Programs) -> tuple[Spans, tuple[str, ...]]:
     """A whole launch by the graph. Raises `LaunchError`."""
     try:
-        programs.run(task(workspace, "rehearse", *workspace.asked) if workspace.asked else task(workspace, "up"))
+        programs.run(
+            task(workspace, "rehearse", *workspace.conditions) if workspace.conditions else task(workspace, "up")
+        )
     except CommandFailed as error:
         raise LaunchError("`invoke up` has failed", why="\n".join(error.tail()), fix="run it by hand") from None
     return recorded(workspace)
@@ -251,8 +253,8 @@ class Rounds:
     def _before(self, variant: Variant, workspace: Workspace) -> None:
         if not self.before:
             return
-        told = {"OPENFRAME_BENCH_MODE": variant.mode, "OPENFRAME_BENCH_STATE": variant.state}
-        theirs = Programs(env={**os.environ, **told})
+        about = {"OPENFRAME_BENCH_MODE": variant.mode, "OPENFRAME_BENCH_STATE": variant.state}
+        theirs = Programs(env={**os.environ, **about})
         theirs.run(Command(argv=("sh", "-c", self.before), cwd=workspace.session.root, deadline=3600.0))
 
 

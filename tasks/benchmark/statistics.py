@@ -9,7 +9,7 @@ from math import comb
 from statistics import median
 
 LEVEL = 0.95
-"""Wished confidence; few launches give less, and then that is told."""
+"""Desired confidence; few launches give less, and then that is reported."""
 FEWEST = 5
 """Launches from which a verdict is given: of four even the widest interval holds the median in 87 of 100 cases only."""
 _RESAMPLES = 4000

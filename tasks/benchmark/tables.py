@@ -46,7 +46,7 @@ HEAD = ("launch", "runs", "wall, s", "from – to", "CPU, s", "from – to", "co
 _MEDIANS = """Medians, and the exact interval that holds the median with the confidence of the last column.
 CPU: what all processors of the machine did from start to end, less what they do at rest."""
 _RATIOS = """Ratios of medians with their 95 % intervals (a bootstrap; launches of the same round are drawn together
-where they were interleaved). A verdict stands only where the interval allows one."""
+where they were interleaved). A verdict is given only where the interval allows one."""
 RATIO_HEAD = ("ratio of medians", "wall", "CPU", "verdict (wall)", "slower steps of the critical path")
 
 

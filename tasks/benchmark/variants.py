@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MODES = ("sequential", "staged", "graph", "create")
 STATES = ("warm", "cold", "second", "noop")
 """warm: images and charts are there. cold: none are. second: the host has none, our caches have all. noop: a cluster
-stands already, with nothing to be changed in it."""
+exists already, with nothing to be changed in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Workspace:
     """A call with bench's own settings and folders."""
     folder: Path
     cluster: str
-    asked: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
     """Options of `rehearse` that say under which conditions, where the engine is the embedded one."""
 
     @property
@@ -128,10 +128,10 @@ class Workspace:
     @property
     def chosen(self) -> tuple[str, ...]:
         """Options with which a task has the same settings."""
-        asked = self.session.options
+        options = self.session.options
         return (
-            *(("--profile", asked.profile) if asked.profile else ()),
-            *(part for each in asked.sets for part in ("--set", each)),
+            *(("--profile", options.profile) if options.profile else ()),
+            *(part for each in options.sets for part in ("--set", each)),
         )
 
     @property
@@ -179,15 +179,15 @@ def _under(workspace: Workspace, conditions: Mapping[str, str]) -> Workspace:
         )
     from tasks.rehearsal.what_if import what_if
 
-    asked = what_if(
+    simulated = what_if(
         cores=given.get("cores", ""),
         line=given.get("line", ""),
         timing=given.get("timing", ""),
         time_scale=given.get("time_scale", ""),
     )
-    session = replace(workspace.session, rehearsal=workspace.session.rehearsal.under(asked))
+    session = replace(workspace.session, rehearsal=workspace.session.rehearsal.under(simulated))
     words = tuple(part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value))
-    return replace(workspace, session=session, asked=words)
+    return replace(workspace, session=session, conditions=words)
 
 
 def _environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What may stand in the way of a launch: facts are gathered apart, and each check only judges them."""
+"""What may prevent a launch: facts are gathered apart, and each check only judges them."""

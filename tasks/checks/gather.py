@@ -136,7 +136,7 @@ def server(programs: Programs, name: str) -> Context:
         return Context(name=name, version=json.loads(done.out)["serverVersion"]["gitVersion"])
     except (ValueError, KeyError, TypeError):
         said = done.err.strip().splitlines()
-        return Context(name=name, version=None, error=said[-1] if said else "kubectl told no version of a server")
+        return Context(name=name, version=None, error=said[-1] if said else "kubectl reported no version of a server")
 
 
 def _engine(programs: Programs) -> tuple[Engine | None, NoEngine | None]:

@@ -140,7 +140,7 @@ def _below(environ: Mapping[str, str], variable: str) -> Path:
 def log_folder(path: Path) -> Path:
     """The folder for logs and records, made with mode 0700 if it is missing; its absolute path.
 
-    A folder of ours that others may enter is closed to them, but only where it is surely a log folder
+    A folder of this user's that others may enter is closed to them, but only where it is surely a log folder
     (empty, named openframe…, or with a benchmark log in it): DEPLOY_LOG_DIR=/tmp, set by root, must not
     close /tmp. Raises `BadInput` for a link, a file, someone else's folder, or one that cannot be used.
     """
@@ -226,13 +226,13 @@ def _unusable(path: Path, error: OSError) -> BadInput:
     if path.is_symlink():
         return BadInput(
             f"the log folder {path} is a symbolic link",
-            why="a link can be pointed elsewhere by whoever owns the folder it stands in",
+            why="a link can be pointed elsewhere by whoever owns the folder it is in",
             fix=f"remove the link, or {_ELSEWHERE}",
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return BadInput(
             f"the log folder {path} cannot be made",
-            why="a file stands there, or on the way to it",
+            why="there is a file at that path, or at a part of it",
             fix=f"remove the file, or {_ELSEWHERE}",
         )
     return BadInput(

@@ -120,7 +120,7 @@ def load(text: str, *, plain: Callable[[str], Any] = scalar) -> Any:  # noqa: AN
 def readable(text: str) -> tuple[list[Any], list[YamlError]]:
     """The values of those documents that can be read, and an error for each one that cannot.
 
-    Documents are told apart by their separator lines, as kubectl does it: one that is no YAML does not end the others.
+    Documents are separated by their separator lines, as kubectl does it: one that is no YAML does not end the others.
     """
     try:
         return [each.value for each in documents(text) if each.value is not None], []
@@ -153,7 +153,7 @@ class _Dumper(yaml.SafeDumper):
     """PyYAML's writer; it knows fewer numbers than readers in Go do."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-        """Every value is written out where it stands."""
+        """Every value is written out in its place."""
         return True
 
 
@@ -329,12 +329,12 @@ class _Builder:
             raise self._error("a key is no text")
         if self.unique:
             if name in level.names:
-                raise self._error(f"the key '{name}' stands twice in one mapping")
+                raise self._error(f"the key '{name}' is given twice in one mapping")
             level.names.add(name)
         return name
 
     def _merge(self, into: dict[str, Any], value: Any) -> None:  # noqa: ANN401
-        """`<<`, where it stands: later keys replace what it brings; of a list the first one wins."""
+        """`<<`, in its place: later keys replace what it brings; of a list the first one wins."""
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(each, dict) for each in parts):
             raise self._error("<< takes a mapping, or a list of mappings")

@@ -30,7 +30,7 @@ def edited(text: str, wanted: Mapping[str, Any]) -> str:
     """The text, changed so that it means `wanted`, which has all keys of its only document, a mapping.
 
     Lists are changed by items, all else by keys of the document. Where that is not possible (JSON, a mapping in braces,
-    an alias of what is changed) the whole text is written anew; then only comments before its first key stay.
+    an alias of what is changed) the whole text is written again; then only comments before its first key stay.
     """
     with contextlib.suppress(_OtherForm, yaml.YamlError):
         made = _changed(text, wanted)

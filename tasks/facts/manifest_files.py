@@ -28,7 +28,7 @@ _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creati
 _USUAL = "default"
 """The namespace of an object that names none."""
 _WORTH_HIDING = 8
-"""Values of Secrets that are shorter are not masked: `admin` and `true` stand everywhere."""
+"""Values of Secrets that are shorter are not masked: `admin` and `true` occur everywhere."""
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """Files that make a folder one to be rendered (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
 
@@ -100,7 +100,7 @@ def user_objects(
                     if before == compared:
                         continue
                     what = f"{obj['kind']} '{obj['metadata']['name']}'"
-                    raise refused(place, f"{what} stands in {first} already, and differs from it")
+                    raise refused(place, f"{what} is in {first} already, and differs from it")
                 _hide(obj)
                 found.append(obj)
     return found

@@ -159,7 +159,7 @@ def failed(point: Endpoint, said: str) -> NoEngine:
     contexts = "`docker context ls` shows the contexts, `docker context use default` goes back to this machine's own"
     return _refusal(
         "the Docker engine cannot be used",
-        _reported(said, point) or "`docker info` told nothing",
+        _reported(said, point) or "`docker info` reported nothing",
         (contexts,) if point.source else ("run `docker info` and see what it says",),
     )
 

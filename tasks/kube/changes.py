@@ -20,7 +20,7 @@ _APPLIED = frozenset(
 )
 """Annotations that repeat the object, with its secrets, or a digest of it, or count its changes."""
 _KEYS = (("name",), ("mountPath",), ("containerPort", "protocol"), ("port", "protocol"), ("ip",), ("type",), ("key",))
-"""Fields by which items of a list are told apart, the first that all items have, each with another value."""
+"""Fields by which items of a list are distinguished, the first that all items have, each with another value."""
 
 
 @dataclass(frozen=True, kw_only=True)

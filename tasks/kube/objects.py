@@ -20,7 +20,7 @@ from tasks.kube.client import Api, ApiError
 Path = tuple[str | int, ...]
 """Names of fields and numbers of items, from the top."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
-"""Of keys by which list items are told apart, the one that manifests leave out (Kubernetes: ports)."""
+"""Of keys by which list items are distinguished, the one that manifests leave out (Kubernetes: ports)."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
 FINGERPRINT = "openframe.dev/fingerprint"

@@ -36,7 +36,7 @@ def text(found: Changes, *, width: int | None = None, marks: Marks = UNICODE) ->
         head = line((f"{sign[0]} release {each.release}", sign[1]), f": {each.why}")
         rows = list(_changes(each.objects, "  "))
         if each.fault:
-            rows = [line("    ", (f"what would change cannot be told: {each.fault}", "bad"))]
+            rows = [line("    ", (f"what would change is not known: {each.fault}", "bad"))]
         elif not rows and each.action == CHANGE:
             rows = [line("    ", ("none of its objects would change", "dim"))]
         lines += _joined([head, *rows]) if rows else [head]

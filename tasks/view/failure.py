@@ -88,7 +88,7 @@ def _wrap(text: str, width: int | None, first: str, rest: str | None = None) -> 
 
 
 def _failed_command(error: BaseException | None) -> CommandFailed | None:
-    """The command behind an error: a cause that was recognised stands on the command's own failure."""
+    """The command behind an error: a recognised cause is kept on the command's own failure."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, CommandFailed):

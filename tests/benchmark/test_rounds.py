@@ -123,7 +123,7 @@ def test_steps_come_from_the_record(tmp_path: Path) -> None:
 def test_a_launch_under_other_circumstances_is_rehearsed(tmp_path: Path) -> None:
     options = SimpleNamespace(profile=None, sets=(), engine="rehearsal")
     session = cast("Any", SimpleNamespace(options=options, root=tmp_path))
-    made = Workspace(session=session, folder=tmp_path, cluster="x", asked=("--cores", "8"))
+    made = Workspace(session=session, folder=tmp_path, cluster="x", conditions=("--cores", "8"))
     programs = FakePrograms(otherwise=Answer())
     up(made, programs)
     assert programs.calls[0].line.partition(" ")[2] == "-m invoke rehearse --cores 8"

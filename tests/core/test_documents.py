@@ -57,7 +57,7 @@ def test_of_a_key_that_stands_twice_the_last_one_counts_unless_it_is_to_be_refus
         assert documents(text, name)[0].value == {"a": {"b": 2}}
         with pytest.raises(BadInput) as error:
             documents(text, name, unique=True)
-        assert "'b' stands twice" in error.value.why
+        assert "'b' is given twice" in error.value.why
 
 
 def test_json_values_may_follow_each_other_whatever_the_file_is_called() -> None:

@@ -60,7 +60,7 @@ TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
         ("openframe: {}\n", ["stand at the top"]),
         ("- a\n", ["all of it is a list", "must be a mapping"]),
         ("cluster: {\n", ["config/mine.yaml", "line 2"]),
-        ("cluster: {name: a, name: b}\n", ["'name' stands twice"]),
+        ("cluster: {name: a, name: b}\n", ["'name' is given twice"]),
         ("a: 1\n---\nb: 2\n", ["holds 2 documents"]),
         ("a: " + "[" * 100, ["nested more than 60 deep"]),
         ("a: !!python/name:os.system x\n", ["tag"]),

@@ -81,7 +81,7 @@ def test_nothing_is_nothing(text: str) -> None:
         ("? [a]\n: b", "no text"),
         ("? {a: b}\n: c", "no text"),
         ("a: *b", "no anchor"),
-        ("a: 1\na: 2", "stands twice"),
+        ("a: 1\na: 2", "is given twice"),
         ("%YAML 9.9\n---\na: 1", "line 1"),
         ("\t", "line 1"),
         ("a: 1\n---\nb: 2", "2 documents"),
@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_told_at_once(text: str, told: str) -> None:
     [
         ("[" * 70 + "]" * 70, "deep"),
         ("[" * 100_000, "f.json"),
-        ('{"a": 1, "a": 2}', "stands twice"),
+        ('{"a": 1, "a": 2}', "is given twice"),
         ("[1e400]", "no number in JSON"),
         ('"\\ud800"', "half a character"),
     ],

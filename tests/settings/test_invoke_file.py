@@ -40,7 +40,7 @@ def test_invokes_own_names_are_left_to_it(tmp_path: Path) -> None:
         ("[1, 2]\n", "all of it is a list"),
         ("openframe: 5\n", "all of it is 5"),
         ("profile: [a]\n", "profile is a list"),
-        ("a: 1\na: 2\n", "stands twice"),
+        ("a: 1\na: 2\n", "is given twice"),
         ("a: [\n", "invoke.yaml"),
     ],
 )
