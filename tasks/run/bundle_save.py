@@ -41,6 +41,8 @@ from tasks.settings.step_names import DOWNLOAD, cache_name
 TASK = "bundle"
 FIND, PROGRAM_FILES, WHEELS = "bundle: find images", "bundle: programs", "bundle: wheels"
 _AT_ONCE = 6
+_PAUSE = 1.0
+"""Seconds before a layer is asked for again."""
 
 
 def opened(path: Path) -> Bundle | None:
@@ -291,8 +293,12 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
             writer = Writer(lock, file)
             with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
                 put = partial(_put, wish, found, writer, progress, context)
-                for done in [pool.submit(put, each) for each in lock.blobs]:
-                    done.result()
+                try:
+                    for done in [pool.submit(put, each) for each in lock.blobs]:
+                        done.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
     except OSError as error:
         raise LaunchError(
             f"{wish.path} cannot be written",
@@ -322,22 +328,36 @@ class _Progress:
 def _put(wish: Wish, found: Found, writer: Writer, progress: _Progress, context: Context, digest: str) -> None:
     """From the bundle that is there, from what was made here, or through the cache."""
     _, source = found.blobs[digest]
-    if (
-        wish.old is not None
-        and digest in wish.old.lock.blobs
-        and wish.old.lock.blobs[digest] == writer.lock.blobs[digest]
-    ):
-        writer.put(digest, wish.old.pieces(digest))
-        progress.add(writer.lock.blobs[digest])
-        return
-    if isinstance(source, Remote):
+    old = wish.old
+    if old is not None and old.lock.blobs.get(digest) == writer.lock.blobs[digest]:
+        writer.put(digest, old.pieces(digest))
+    elif isinstance(source, Remote):
+        for last in (False, False, True):
+            try:
+                _bring(source, writer, progress, context, digest)
+            except LaunchError:  # a line that broke off
+                if last:
+                    raise
+                context.wait(_PAUSE)
+            else:
+                return
+    else:
+        writer.put(digest, source(context))
+    progress.add(writer.lock.blobs[digest])
+
+
+def _bring(source: Remote, writer: Writer, progress: _Progress, context: Context, digest: str) -> None:
+    count = 0
+    try:
         with writer.place(digest) as write:
 
             def sink(piece: bytes) -> None:
+                nonlocal count
                 write(piece)
+                count += len(piece)
                 progress.add(len(piece))
 
             registry_http.blob(source.port, source.image, digest, context, sink)
-    else:
-        writer.put(digest, source(context))
-        progress.add(writer.lock.blobs[digest])
+    except BaseException:
+        progress.add(-count)
+        raise

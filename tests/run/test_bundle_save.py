@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tasks.clients import registry_http
 from tasks.clients.bundle import Bundle, Lock
 from tasks.clients.bundle_archives import Writer
-from tasks.clients.registry_http import Resolved
+from tasks.clients.registry_http import NotFetched, Resolved
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Context
 from tasks.facts.cluster import ClusterState, Presence
@@ -96,6 +97,26 @@ def test_images_of_the_engine_and_of_nodes_are_found_and_written_once(facts: Fac
         unchanged = bundle_save._write(wish(path, old=bundle), found, given.context())
     assert unchanged.skipped
     assert unchanged.why.startswith("unchanged")
+
+
+def test_a_layer_whose_line_breaks_off_is_asked_for_again(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.run.bundle_save._PAUSE", 0.0)
+    whole, asked = registry_http.blob, list[str]()
+
+    def breaking(port: int, image: Any, name: str, context: Context, sink: Callable[[bytes], object]) -> None:
+        asked.append(name)
+        if asked.count(name) < 3:
+            sink(b"la")
+            raise NotFetched("the cache does not answer")
+        whole(port, image, name, context, sink)
+
+    monkeypatch.setattr("tasks.clients.registry_http.blob", breaking)
+    path = tmp_path / "bundle.tar"
+    bundle_save._write(wish(path), found_images(facts, wish(path)), given.context())
+    with Bundle(path) as bundle:
+        bundle.verify()
 
 
 def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> None:
