@@ -97,6 +97,7 @@ def test_of_a_machine_without_a_cluster(fault: str, machine: Machine) -> None:
         machine.fails["docker info"] = Answer(code=1, err="Cannot connect to the Docker daemon")
     found = export(machine)
     assert {"index.txt", "doctor.txt", "versions.json", "settings.txt"} <= set(found)
+    assert "logs of pods" not in found["index.txt"]
     assert ("the cluster: " if fault == "no engine" else "no container of this cluster") in found["index.txt"]
 
 
