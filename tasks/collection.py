@@ -30,6 +30,7 @@ TASKS = (
     "report",
     "logs",
     "bundle",
+    "snapshot",
     "bench",
     "config",
 )

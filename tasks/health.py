@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
 from tasks.run.task import task
-from tasks.settings.step_names import API_READY, START_CLUSTER, SYSTEM_READY
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER, START_CLUSTER, SYSTEM_READY
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -107,7 +107,7 @@ def reporting(facts: Facts) -> Step:
         name=REPORT,
         task=TASK,
         action=partial(_reporting, facts),
-        needs=(START_CLUSTER, API_READY),
+        needs=(CREATE_CLUSTER if facts.restore is not None else START_CLUSTER, API_READY),
         wait=True,
         deadline=facts.settings.timeouts.health,
         why="until then the API shows what was before the nodes were stopped",
@@ -118,12 +118,18 @@ def reporting(facts: Facts) -> Step:
 def _reporting(facts: Facts, context: Context) -> Report | None:
     """Each kubelet renews its node's lease every 10 s, and first when it starts (Kubernetes: Leases)."""
     from tasks.clients import docker
+    from tasks.facts.cluster import node as read_node
     from tasks.kube.wait import poll
 
-    ids = [node.id for node in facts.cluster.of("server", "agent")]
+    label = f"{docker.CLUSTER_LABEL}={facts.name}"
+    ids = facts.programs.run(docker.containers(label), context).out.split()
     found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
     resumed = facts.host.time if facts.host is not None and facts.cluster.paused else ""  # before they went on
-    since = {each["Name"].lstrip("/"): max(resumed, str(each["State"].get("StartedAt", ""))) for each in found}
+    since = {
+        node.kubernetes_name: max(resumed, str(each["State"].get("StartedAt", "")))
+        for each in found
+        if (node := read_node(each)).role in ("server", "agent")
+    }
     silent: list[str] = []
 
     def look() -> bool | None:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks import up
+from tasks import cluster, up
 from tasks.core.errors import DRIFTED, OK, BadInput
 from tasks.run.task import task
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         "exit_code": "with --diff: end with 5 where anything would change",
         "recreate": "as `up --recreate` would do",
         "clear_pending": "as `up --clear-pending` would do",
+        "snapshot": "as `up --snapshot` would do",
         "line": "expected on a line of this rate, such as 20Mbit",
         "cores": "expected on so many processors",
         "no_cache": "expected if no image were there yet",
@@ -48,6 +49,7 @@ def plan(
     clear_pending: bool = False,
     diff: bool = False,
     exit_code: bool = False,
+    snapshot: str = "",
 ) -> int:
     """Show what `up` would do, step by step, and why. Changes nothing."""
     from tasks.engine.history import history_file, load
@@ -58,6 +60,11 @@ def plan(
     from tasks.view.console import out, width_of
 
     session.clear_pending = clear_pending
+    if snapshot:
+        from tasks.run.snapshots import restoring
+
+        with restoring(session, snapshot, acts=False):
+            pass
     if format not in view.FORMATS:
         raise BadInput(
             f"--format is '{format}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
@@ -137,12 +144,15 @@ def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
     from tasks.host.programs import fetch_plan
     from tasks.k3d import removal
     from tasks.k3d.ports import choosers, without_cluster
+    from tasks.run.bring import restorable
 
     before: list[Step] = []
     if recreate and facts.cluster.nodes:
         before = removal.steps(facts, removal.remains(facts))
         facts = without_cluster(facts)
-    steps = up.steps(facts, choosers(facts))
+    if facts.restore is not None:
+        facts = restorable(facts)
+    steps = cluster.start_steps(facts, choosers(facts)) if facts.restore else up.steps(facts, choosers(facts))
     if before:
         steps = removal.before(before, steps)
     fetched = [step for step in fetch_plan(session) if step.skip is None]
@@ -155,6 +165,8 @@ def _notes(facts: Facts, *, recreate: bool) -> list[str]:
     from tasks.facts.cluster import Presence
     from tasks.k3d.recorded import differences
 
+    if facts.restore is not None:
+        return ["", "What the restored cluster lacks shows when it runs: `up` then does what is missing or changed."]
     if not facts.owns_cluster or recreate:
         return []
     notes = []

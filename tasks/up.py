@@ -19,16 +19,32 @@ if TYPE_CHECKING:
     help={
         "recreate": "make the cluster anew where k3d cannot change it in place",
         "rollback": "if it fails, remove what this run made",
+        "snapshot": "make the cluster from this snapshot (invoke snapshot --save NAME)",
         "bundle": "take all that would be downloaded from this file (invoke bundle save FILE)",
         "clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them",
     },
     query_ahead=True,
 )
 def up(
-    session: Session, recreate: bool = False, rollback: bool = False, clear_pending: bool = False, bundle: str = ""
+    session: Session,
+    recreate: bool = False,
+    rollback: bool = False,
+    clear_pending: bool = False,
+    bundle: str = "",
+    snapshot: str = "",
 ) -> int:
     """Bring up the whole environment: only what is missing or changed."""
     session.clear_pending = clear_pending
+    if snapshot:
+        from tasks.run.snapshots import restoring
+
+        with restoring(session, snapshot):
+            return _launch(session, bundle, recreate=recreate, rollback=rollback)
+    return _launch(session, bundle, recreate=recreate, rollback=rollback)
+
+
+def _launch(session: Session, bundle: str, *, recreate: bool, rollback: bool) -> int:
+    """As `launch`, from a file where one is given."""
     if not bundle:
         return launch(session, recreate=recreate, rollback=rollback)
     if session.options.engine != "k3d":

@@ -29,9 +29,12 @@ HEAVY = (
     "concurrent.futures",
 )
 TASKS = {
-    "up": {"recreate", "rollback", "clear_pending", "bundle"},
+    "up": {"recreate", "rollback", "clear_pending", "bundle", "snapshot"},
     "down": {"pause", "stop", "purge", "yes"},
-    "plan": {"format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending", "diff", "exit_code"},
+    "plan": {
+        *("format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending", "diff", "exit_code"),
+        "snapshot",
+    },
     "status": {"format", "diff", "exit_code"},
     "doctor": {"fix", "format"},
     "prepull": set(),
@@ -51,6 +54,7 @@ TASKS = {
         *("compare", "baseline", "fail_over", "script", "purge", "cores", "line", "timing", "time_scale"),
     },
     "config": {"format", "only"},
+    "snapshot": {"save", "delete", "export", "import_", "replace", "file", "name", "format"},
     "bundle": {"action", "file", "images", "exclude", "platform", "format", "settings"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}

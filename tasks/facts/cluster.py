@@ -139,6 +139,12 @@ class Node:
     """Of one that keeps ending, the line of its log that says why."""
 
     @property
+    def kubernetes_name(self) -> str:
+        """Its name in Kubernetes: the container's, but for one that was restored under another."""
+        given = [word.partition("=")[2] for word in self.command if word.startswith("--node-name=")]
+        return given[-1] if given else self.name
+
+    @property
     def running(self) -> bool:
         """Whether it works: not paused, nor between two starts of one that keeps ending."""
         return self.state is ContainerState.RUNNING

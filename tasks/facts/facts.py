@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.clients.bundle import Bundle
+    from tasks.clients.snapshots import Restore
     from tasks.core.paths import ClusterPaths
     from tasks.facts.backend import Backend
     from tasks.facts.cluster import ClusterState
@@ -126,6 +127,8 @@ class Facts:
     """Name and reason of secrets without a value."""
     environment: str = ""
     """In a foreign cluster: what its objects are labelled with when they are created."""
+    restore: Restore | None = None
+    """The snapshot that the cluster is made from; None: it is made empty, or is there."""
     clear_pending: bool = False
     """Whether releases that another Helm has left pending, or is at work on, are cleared."""
     bundle: Bundle | None = None

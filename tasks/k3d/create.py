@@ -18,6 +18,7 @@ from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold_registries
+from tasks.k3d.restore import amend
 from tasks.kube.wait import api_ready, poll
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import EDAC, push_container
@@ -66,7 +67,9 @@ def write_config(facts: Facts, ports: Ports) -> None:
         drop_in=str(drop_in) if drop_in else None,
         **_memory_files(facts),
     )
-    write_whole(folders.k3d_config, render(k3d_config(settings, shape, ports, files)))
+    config = k3d_config(settings, shape, ports, files)
+    amend(config, facts)
+    write_whole(folders.k3d_config, render(config))
 
 
 def _memory_files(facts: Facts) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from tasks.clients.volumes import DATA, IDENTITY
 from tasks.core.digest import sha256
 from tasks.facts.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
@@ -37,7 +38,7 @@ _OF_THE_MACHINE = frozenset({*CONTROLLERS, "concurrent-service-syncs"})
 """Arguments whose generated values follow from the machine's size."""
 _OWN_PORTS = (80, 443, 6443)
 """Of a node or the load balancer: published by other settings."""
-_OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES})
+_OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES, DATA, IDENTITY})
 """Places in a node at which k3d, or this project by itself, mounts something."""
 Items = dict[str, str]
 

@@ -18,6 +18,7 @@ from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, creation, fetch_kubeconfig, first_answer, wait_api_ready
+from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
 from tasks.settings.derived import balanced, docker_memory
@@ -75,11 +76,13 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         )
         needs = (REMOVE_INCOMPLETE, *needs)
     servers = settings.cluster.servers
+    restored = restore_steps(facts, needs)
+    yield from restored
     yield Step(
         name=CREATE_CLUSTER,
         task=TASK,
         action=creation(facts, next_ports),
-        needs=needs,
+        needs=(*needs, *(step.name for step in restored)),
         wait=True,
         deadline=settings.cluster.timeout + 30,
         retry=Retry(attempts=4, first=0.1),

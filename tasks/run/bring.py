@@ -8,7 +8,7 @@ from typing import Protocol
 
 from invoke.exceptions import Exit
 
-from tasks.core.errors import Drifted, LaunchError
+from tasks.core.errors import BadInput, Drifted, LaunchError
 from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence, cluster_state
 from tasks.facts.facts import Facts
@@ -58,6 +58,8 @@ def bring_up(
             facts = without_cluster(facts)
         else:
             refuse_drift(facts)
+        if facts.restore is not None:
+            facts = restorable(facts)
         if facts.bundle is not None:
             from tasks.run.bundle_load import refuse_lacking
 
@@ -81,13 +83,17 @@ def _run(
     removing: list[Step],
 ) -> None:
     launch = tuple(parts) == PARTS
+    restored = facts.restore is not None
     earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ())
-    if started := facts.cluster.presence is Presence.STOPPED:
+    if started := restored or facts.cluster.presence is Presence.STOPPED:
         first = start(facts, choosers(facts))
+        if removing:
+            first, removing = removal.before(removing, first), []
         results = session.run(first, bounds(facts), facts=facts, launch=launch, last=False)
         earlier = (first, results)
         session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
-        facts = with_live(replace(facts, cluster=cluster_state(facts.programs, facts.name)), parts)
+        facts = replace(facts, restore=None, cluster=cluster_state(facts.programs, facts.name))
+        facts = with_live(facts, parts)
     steps = plan(facts, choosers(facts), started=started)
     if (lines := kubeconfig.warnings(steps)) and not session.settings.silent:
         err(lines)
@@ -96,6 +102,23 @@ def _run(
     steps = _without_done(steps, {step.name for step in earlier[0]})
     session.run(steps, bounds(facts), facts=facts, launch=launch, earlier=earlier)
     session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
+
+
+def restorable(facts: Facts) -> Facts:
+    """The same with as many agents as the snapshot has, unless a setting says otherwise. Raises `BadInput`."""
+    from tasks.k3d.restore import refuse_misfit
+
+    assert facts.restore is not None
+    if facts.cluster.presence not in _MISSING:
+        raise BadInput(
+            f"the cluster '{facts.name}' is there already",
+            why="a snapshot makes a cluster, and never changes one",
+            fix="invoke down, or up --recreate --snapshot NAME (what is in it is lost); or another name (CLUSTER_NAME)",
+        )
+    if facts.settings.cluster.agents is None:
+        facts = replace(facts, shape=replace(facts.shape, agents=facts.restore.manifest.agents))
+    refuse_misfit(facts)
+    return facts
 
 
 def _without_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:

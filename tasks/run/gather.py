@@ -66,6 +66,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         releases=releases(settings),
         clear_pending=session.clear_pending,
         bundle=session.bundle,
+        restore=session.restore,
         rendered=kustomized(settings, session.root, programs, parts),
         secrets=tuple(secrets),
         secrets_left_out=tuple(left_out),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from tasks.clients.bundle import Bundle
+    from tasks.clients.snapshots import Restore
     from tasks.engine.step import Result, Step
     from tasks.facts.backend import Backend
     from tasks.facts.facts import Facts
@@ -66,6 +67,8 @@ class Session:
     """Whether releases are cleared that a foreign Helm has left pending, or is at work on."""
     bundle: Bundle | None = None
     """What would be downloaded comes out of it."""
+    restore: Restore | None = None
+    """The snapshot that its cluster is made from."""
     queries: EngineQueries | None = None
     """Queries to the engine that were started ahead; the first `gather` uses their answers."""
     noted: bool = False
@@ -145,7 +148,17 @@ class Session:
                 self._clear_after_kill()
             if last.killed or self.queried_before(last.changed):
                 self.cancel_queries()
+            self.clear_snapshots()
             yield
+
+    def clear_snapshots(self) -> None:
+        """Clear what a save or a restore has left that was killed: nodes that it paused go on."""
+        folder = self.state / "snapshots"
+        if folder.is_dir() and next(folder.glob("*.journal"), None) is not None:
+            from tasks.run.snapshots import clear, store
+
+            self.cancel_queries()
+            self.attempt("what a killed snapshot has left stays", lambda: clear(self.programs(), store(self.state)))
 
     def _clear_after_kill(self) -> None:
         """End the programs of a run that was killed, and remove the files that it had not finished."""

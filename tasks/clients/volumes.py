@@ -1,0 +1,155 @@
+"""Docker's command lines that copy, pack and unpack what is in volumes: by a container beside the data, so that it does
+not matter where the engine runs, nor who may read its files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.process.command import Command
+
+LABEL = "openframe.snapshot"
+"""On volumes and containers of snapshots: the id of what made them."""
+DATA = "/var/lib/rancher/k3s"
+"""Where a node keeps its data (k3s: --data-dir)."""
+IDENTITY = "/etc/rancher/node"
+"""Where it keeps its password; without it no agent is let in again (k3s: `pkg/nodepassword`)."""
+_DEADLINE = 3600.0
+NOT_SOUND = 65
+"""Exit code of `unpack` for an archive that is not what it should be."""
+_SAME = """
+fast=
+cp --help 2>&1 | grep -q reflink && fast=--reflink=auto
+size() { du -sk "$1" | cut -f1; }
+copy() {
+  mkdir -p "$2"
+  ( while sleep 1; do size "$2"; done ) &
+  shown=$!
+  cp -a $fast "$1/." "$2/"
+  code=$?
+  kill $shown
+  size "$2"
+  return $code
+}
+room() {
+  free=$(df -Pk /to | awk 'END { print $4 }')
+  [ "$free" -gt "$1" ] && return
+  echo "no space left on device: $1 kB are needed, and $free kB are free" >&2
+  exit 28
+}
+"""
+"""Times, owners and modes are kept; blocks are shared where the file system can (xfs, btrfs)."""
+_SIZES = _SAME + "for each in /from/*; do size \"$each\"; done; df -Pk /from | awk 'END { print $4 }'"
+_SAVE = _SAME + "umask 077; cat > /to/password; copy /from /to/data"
+_RESTORE = (
+    _SAME + 'room "$1"; if [ -s /from/password ]; then cp -p /from/password /to/node/password; fi\n'
+    "copy /from/data /to/data"
+)
+_PACK = """
+if command -v zstd >/dev/null; then pack='zstd -q -T0 -3'
+elif command -v pigz >/dev/null; then pack='pigz -1'
+else pack='gzip -1'; fi
+more=
+tar --help 2>&1 | grep -q -- --xattrs && more="--xattrs --xattrs-include=*"
+set -o pipefail 2>/dev/null
+tar -c $more --numeric-owner -C /from . | $pack > /to/archive
+"""
+_UNPACK = """
+cat > /to/.archive || exit 28
+read_it() {
+  case $(head -c 4 /to/.archive | od -An -tx1 | tr -d ' \\n') in
+    28b52ffd) zstd -dcq /to/.archive;;
+    1f8b*) gzip -dc /to/.archive;;
+    *) echo "it is neither of zstd nor of gzip" >&2; exit 65;;
+  esac
+}
+read_it | tar -t > /tmp/names || exit 65
+if grep -qE '(^|/)\\.\\.(/|$)|^/' /tmp/names; then echo "a path in it leads out of it" >&2; exit 65; fi
+more=
+tar --help 2>&1 | grep -q -- --xattrs && more="--xattrs --xattrs-include=*"
+read_it | tar -x -p $more --numeric-owner -C /to || exit 28
+rm /to/.archive
+[ -d /to/data ] && [ ! -L /to/data ] && [ ! -L /to/password ] || { echo "no data of a node is in it" >&2; exit 65; }
+"""
+
+
+def _run(
+    image: str,
+    owner: str,
+    mounts: Iterable[str],
+    script: str,
+    *words: str,
+    feed: Callable[[BinaryIO], None] | None = None,
+) -> Command:
+    return Command(
+        argv=(
+            "docker",
+            "run",
+            "--rm",
+            "--interactive",
+            "--network",
+            "none",
+            "--label",
+            f"{LABEL}={owner}",
+            *(part for each in mounts for part in ("--volume", each)),
+            "--entrypoint",
+            "sh",
+            image,
+            "-c",
+            script,
+            "sh",
+            *words,
+        ),
+        feed=feed,
+        shown_stdin="DATA",
+        deadline=_DEADLINE,
+    )
+
+
+def sizes(image: str, owner: str, sources: Sequence[str]) -> Command:
+    """Kilobytes of each volume, then those that are free beside them."""
+    return _run(image, owner, [f"{source}:/from/{n:03}:ro" for n, source in enumerate(sources)], _SIZES)
+
+
+def save(image: str, owner: str, source: str, volume: str, password: bytes) -> Command:
+    """A node's data and its password into a volume; kilobytes are printed meanwhile."""
+
+    def feed(file: BinaryIO) -> None:
+        file.write(password)
+
+    return _run(image, owner, (f"{source}:/from:ro", f"{volume}:/to"), _SAVE, feed=feed)
+
+
+def restore(image: str, owner: str, volume: str, data: str, identity: str, kilobytes: int) -> Command:
+    """A saved node into two new volumes. `kilobytes`: of all nodes, which have to be free."""
+    mounts = (f"{volume}:/from:ro", f"{data}:/to/data", f"{identity}:/to/node")
+    return _run(image, owner, mounts, _RESTORE.replace("df -Pk /to", "df -Pk /to/data"), str(kilobytes))
+
+
+def pack(image: str, owner: str, volume: str, target: str) -> Command:
+    """A saved node as one compressed archive in another volume."""
+    return _run(image, owner, (f"{volume}:/from:ro", f"{target}:/to"), _PACK)
+
+
+def unpack(image: str, owner: str, volume: str, feed: Callable[[BinaryIO], None]) -> Command:
+    """The reverse, from stdin; what leads out of the archive is refused."""
+    return _run(image, owner, (f"{volume}:/to",), _UNPACK, feed=feed)
+
+
+def holder(image: str, owner: str, volume: str) -> Command:
+    """A container that never runs, out of which `docker cp` takes what is in a volume; prints its id."""
+    label = ("--label", f"{LABEL}={owner}")
+    return Command(argv=("docker", "create", *label, "--volume", f"{volume}:/to", "--entrypoint", "sh", image))
+
+
+def fetch(container: str, path: Path) -> Command:
+    """The archive of `pack` into a file of this machine."""
+    return Command(argv=("docker", "cp", f"{container}:/to/archive", str(path)), deadline=_DEADLINE)
+
+
+def kilobytes(line: str) -> int | None:
+    """What a line of progress says."""
+    return int(line) if re.fullmatch(r"[0-9]+", line.strip()) else None

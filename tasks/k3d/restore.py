@@ -1,0 +1,112 @@
+"""A cluster made over saved data: volumes are filled before k3d creates its nodes, which then find what they had."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from tasks.clients import docker, volumes
+from tasks.clients.snapshots import SavedNode
+from tasks.core.errors import BadInput
+from tasks.core.units import KIB, megabytes
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Context, Report, Step
+from tasks.facts.facts import Facts
+from tasks.settings.node_filters import split
+from tasks.settings.step_names import pull_name
+
+TASK = "cluster"
+_MORE = 64 * 1024
+"""Kilobytes that stay free."""
+
+
+def refuse_misfit(facts: Facts) -> None:
+    """Raises `BadInput` where the settings in force make no cluster over this data, before anything is made."""
+    assert facts.restore is not None
+    saved, settings = facts.restore.manifest, facts.settings
+    found = []
+    if settings.cluster.servers != saved.servers:
+        found.append(f"it has {saved.servers} servers, and cluster.servers is {settings.cluster.servers}")
+    if facts.shape.agents < saved.agents:
+        found.append(f"it has {saved.agents} agents, and cluster.agents is {facts.shape.agents}: pods live there")
+    if facts.host is not None and facts.host.arch != saved.arch:
+        found.append(f"it is of {saved.arch}, and this engine of {facts.host.arch}")
+    if any(_target(text) in (volumes.DATA, volumes.IDENTITY) for text in settings.cluster.volumes):
+        found.append(f"cluster.volumes mounts {volumes.DATA} or {volumes.IDENTITY}, where the data belongs")
+    if _minor(facts.shape.image) < _minor(saved.image):
+        found.append(f"it is of Kubernetes {saved.kubernetes}, and {facts.shape.image} is older")
+    if found:
+        raise BadInput(
+            f"no cluster can be made from the snapshot '{saved.name}' with these settings",
+            why="; ".join(found),
+            fix="set them as they were (invoke snapshot shows what differs)",
+        )
+
+
+def _target(text: str) -> str:
+    parts = split(text).value.split(":")
+    return (parts[1] if len(parts) > 1 else parts[0]).rstrip("/")
+
+
+def _minor(image: str) -> int:
+    from tasks.settings.derived import kubernetes_minor
+
+    return kubernetes_minor(image) or 0
+
+
+def restore_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
+    """One for each saved node, at the same time. `needs`: steps of the launch, the nodes' image among them."""
+    if facts.restore is None:
+        return []
+    return [
+        Step(
+            name=f"cluster: restore {node.place}",
+            task=TASK,
+            action=partial(_restore, facts, node),
+            needs=tuple(name for name in needs if name == pull_name(facts.shape.image)),
+            wait=True,
+            deadline=3600.0,
+            why=f"{megabytes(node.bytes)} of the snapshot '{facts.restore.manifest.name}'",
+            expected=1.0 + node.bytes / 400e6,
+        )
+        for node in facts.restore.manifest.nodes
+    ]
+
+
+def _restore(facts: Facts, node: SavedNode, context: Context) -> Report:
+    restore, programs = facts.restore, facts.programs
+    assert restore is not None
+    data, identity = restore.volumes(facts.name, node)
+    for volume in (data, identity):
+        programs.run(docker.create_volume(volume, {docker.CLUSTER_LABEL: facts.name}), context)
+    needed = restore.manifest.bytes // KIB + _MORE
+    command = volumes.restore(facts.shape.image, restore.id, node.volume, data, identity, needed)
+    done = run_command(programs, command, context, listen=progress(context, node.bytes))
+    return Report(exit_code=done.code, why=megabytes(node.bytes))
+
+
+def progress(context: Context, whole: int) -> Any:  # noqa: ANN401 - a callback
+    """Shows kilobytes that a copy prints as a part of the whole."""
+
+    def listen(line: str) -> None:
+        size = volumes.kilobytes(line)
+        if size is not None:
+            context.say(f"{megabytes(size * KIB)} of {megabytes(whole)}" if whole else megabytes(size * KIB))
+
+    return listen
+
+
+def amend(config: dict[str, Any], facts: Facts) -> None:
+    """Add to a k3d configuration what a cluster over saved data needs: its token, volumes, and its nodes' names."""
+    restore = facts.restore
+    if restore is None:
+        return
+    config["token"] = restore.manifest.token
+    for where, node in restore.chosen():
+        data, identity = restore.volumes(facts.name, node)
+        for volume, target in ((data, volumes.DATA), (identity, volumes.IDENTITY)):
+            config.setdefault("volumes", []).append({"volume": f"{volume}:{target}", "nodeFilters": [where]})
+        if node.node != f"k3d-{facts.name}-{where.replace(':', '-')}":  # the datastore knows it by this name
+            config["options"]["k3s"].setdefault("extraArgs", []).append(
+                {"arg": f"--node-name={node.node}", "nodeFilters": [where]}
+            )

@@ -1,0 +1,246 @@
+"""Snapshots as single files: a tar with the manifest first, then one compressed archive for each node."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from tasks.clients import docker, volumes
+from tasks.clients.snapshots import Manifest, SavedNode, check_name, parse
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import prefix, replacing
+from tasks.core.units import megabytes
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Action, Context, Report, Step
+from tasks.process.command import CommandFailed
+from tasks.run.snapshots import TASK, lost_volumes, name_locked, new_id, no_data, refuse_taken, settle, store
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.run.session import Session
+
+_MANIFEST = "manifest.json"
+_LARGEST = 16_000_000
+"""Bytes of a manifest."""
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """One export or import."""
+
+    facts: Facts
+    id: str
+    folder: Path
+    """For files on their way, on the disk of the exported file."""
+
+
+def export(session: Session, name: str, target: Path) -> int:
+    """Write a snapshot into a file, mode 0600, whole or not at all. Raises `BadInput`, `LaunchError`."""
+    from tasks.run.gather import gather
+    from tasks.run.session import bounds
+    from tasks.view.console import err
+
+    found = store(session.state)
+    if not target.parent.is_dir():
+        raise BadInput(f"the folder {target.parent} is not there", why="the file goes into it", fix="make it first")
+    manifest = found.get(name)
+    with name_locked(found, name, "snapshot --export"):
+        session.open_logs()
+        facts = gather(session, (), refuse=False)
+        lost = lost_volumes(facts.programs, manifest)
+        if lost:
+            raise no_data(name, lost)
+        free = shutil.disk_usage(target.parent).free
+        if free < manifest.bytes // 2:
+            raise LaunchError(
+                f"there is no room for {target}",
+                why=f"{megabytes(free)} are free, and it is of {megabytes(manifest.bytes)} before compression",
+                fix="name a file on another disk",
+            )
+        own = new_id()
+        temporary = [_packed(own, node) for node in manifest.nodes]
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix(target.name)) as folder,
+            found.journal(own, volumes=temporary) as journal,
+        ):
+            transfer = Transfer(facts=facts, id=own, folder=Path(folder))
+            steps = [_step(f"pack {node.place}", partial(_pack, transfer, node)) for node in manifest.nodes]
+            write = _step(f"write {target.name}", partial(_write, transfer, manifest, target))
+            steps.append(replace(write, needs=tuple(step.name for step in steps)))
+            try:
+                session.run(steps, bounds(facts), facts=facts)
+            finally:
+                settle(facts.programs, found, journal)
+    err([f"{target} holds the cluster's secrets and the keys of its API: keep it as you keep those."])
+    return 0
+
+
+def _packed(own: str, node: SavedNode) -> str:
+    return f"openframe-snapshot-{own}-{node.place}"
+
+
+def _step(name: str, action: Action) -> Step:
+    return Step(name=f"snapshot: {name}", task=TASK, action=action, deadline=3600.0, expected=5.0)
+
+
+def _pack(transfer: Transfer, node: SavedNode, context: Context) -> Report:
+    """Packed beside the data, then copied out by docker itself."""
+    facts, volume = transfer.facts, _packed(transfer.id, node)
+    programs, image = facts.programs, facts.shape.image
+    programs.run(docker.create_volume(volume, {volumes.LABEL: transfer.id}), context)
+    run_command(programs, volumes.pack(image, transfer.id, node.volume, volume), context)
+    container = programs.run(volumes.holder(image, transfer.id, volume), context).out.strip()
+    path = transfer.folder / node.place
+    run_command(programs, volumes.fetch(container, path), context)
+    return Report(why=megabytes(path.stat().st_size))
+
+
+def _write(transfer: Transfer, manifest: Manifest, target: Path, _context: Context) -> Report:
+    nodes = tuple(replace(each, sha256=_digest(transfer.folder / each.place)) for each in manifest.nodes)
+    text = replace(manifest, nodes=nodes).text().encode()
+    checked = json.dumps({"manifest": text.decode(), "sha256": hashlib.sha256(text).hexdigest()}).encode()
+    with replacing(target) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo(_MANIFEST)
+        entry.size, entry.mode = len(checked), 0o600
+        archive.addfile(entry, io.BytesIO(checked))
+        for each in nodes:
+            path = transfer.folder / each.place
+            entry = tarfile.TarInfo(each.place)
+            entry.size, entry.mode = path.stat().st_size, 0o600
+            with path.open("rb") as packed:
+                archive.addfile(entry, packed)
+            path.unlink()
+    return Report(why=megabytes(target.stat().st_size))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- import -----------------------------------------------------------------------------------------------
+
+
+def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> int:
+    """Make a snapshot of what is in a file, of which nothing is trusted. Raises `BadInput`, `LaunchError`."""
+    from tasks.run.gather import gather
+    from tasks.run.session import bounds
+
+    found = store(session.state)
+    with _opened(path) as (read, members):
+        saved = replace(read, name=check_name(name or read.name), id=new_id())
+        with name_locked(found, saved.name, "snapshot --import"):
+            old = found.find(saved.name)
+            refuse_taken(old, replace=replace_old)
+            session.open_logs()
+            facts = gather(session, (), refuse=False)
+            if facts.host is not None and facts.host.arch != saved.arch:
+                raise BadInput(
+                    f"{path} is of another architecture",
+                    why=f"it is of {saved.arch}, and this engine of {facts.host.arch}",
+                    fix="import it on a machine of that architecture",
+                )
+            nodes = tuple(replace(each, volume=_packed(saved.id, each)) for each in saved.nodes)
+            transfer = Transfer(facts=facts, id=saved.id, folder=path.parent)
+            made = [*(each.volume for each in nodes), *(each.volume for each in (old.nodes if old else ()))]
+            steps = [
+                _step(f"unpack {each.place}", partial(_unpack, transfer, path, members[each.place], each))
+                for each in nodes
+            ]
+            final = replace(saved, nodes=nodes)
+            record = _step(f"record {saved.name}", lambda _context: found.put(final))
+            steps.append(replace(record, needs=tuple(step.name for step in steps)))
+            with found.journal(saved.id, volumes=made) as journal:
+                try:
+                    session.run(steps, bounds(facts), facts=facts)
+                finally:
+                    settle(facts.programs, found, journal)
+    return 0
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]]]]:
+    """Its manifest, and where each node's archive lies: offset and bytes. Checksums are right.
+
+    Raises `BadInput`.
+    """
+
+    def bad(why: str) -> BadInput:
+        return BadInput(f"{path} cannot be imported", why=why, fix="export it again; nothing was changed")
+
+    try:
+        with path.open("rb") as file:
+            try:
+                with tarfile.open(fileobj=file, mode="r:") as archive:
+                    entries = archive.getmembers()
+                    if any(not each.isreg() for each in entries) or not entries or entries[0].name != _MANIFEST:
+                        raise bad("it is no exported snapshot")
+                    head = archive.extractfile(entries[0])
+                    if head is None or entries[0].size > _LARGEST:
+                        raise bad("its manifest is too large")
+                    outer = json.loads(head.read())
+            except (tarfile.TarError, ValueError, EOFError):
+                raise bad("it is no exported snapshot, or was cut off") from None
+            if not isinstance(outer, dict) or not isinstance(text := outer.get("manifest"), str):
+                raise bad("its manifest is none")
+            saved = parse(text, f"{path}")
+            if hashlib.sha256(text.encode()).hexdigest() != outer.get("sha256"):
+                raise bad("the checksum of its manifest is wrong")
+            where = {each.name: (each.offset_data, each.size) for each in entries[1:]}
+            if sorted(where) != sorted(each.place for each in saved.nodes) or len(where) != len(entries) - 1:
+                raise bad("it does not hold exactly its nodes' archives: " + ", ".join(each.name for each in entries))
+            for each in saved.nodes:
+                digest, size = hashlib.sha256(), 0
+                for piece in _pieces(path, *where[each.place]):
+                    digest.update(piece)
+                    size += len(piece)
+                if size != where[each.place][1]:
+                    raise bad(f"it was cut off within {each.place}")
+                if digest.hexdigest() != each.sha256:
+                    raise bad(f"the checksum of {each.place} is wrong")
+            yield saved, where
+    except OSError as error:
+        raise bad(error.strerror or str(error)) from None
+
+
+def _pieces(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        while size and (piece := file.read(min(size, _PIECE))):
+            size -= len(piece)
+            yield piece
+
+
+def _unpack(transfer: Transfer, path: Path, where: tuple[int, int], node: SavedNode, context: Context) -> Report:
+    programs = transfer.facts.programs
+
+    def feed(pipe: BinaryIO) -> None:
+        done = 0
+        for piece in _pieces(path, *where):
+            pipe.write(piece)
+            done += len(piece)
+            context.say(f"{megabytes(done)} of {megabytes(where[1])}")
+
+    programs.run(docker.create_volume(node.volume, {volumes.LABEL: transfer.id}), context)
+    try:
+        run_command(programs, volumes.unpack(transfer.facts.shape.image, transfer.id, node.volume, feed), context)
+    except CommandFailed as error:
+        if error.done.code == volumes.NOT_SOUND:
+            raise BadInput(
+                f"{path} cannot be imported: {node.place}",
+                why=error.done.err.strip().splitlines()[-1] if error.done.err.strip() else "its archive is unsound",
+                fix="export it again; nothing was changed",
+            ) from None
+        raise
+    return Report(why=megabytes(node.bytes))

@@ -1,0 +1,125 @@
+"""`invoke snapshot`: what is run to save a cluster, in which order, and what is left when it fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.exceptions import Exit
+
+from tasks.clients.snapshots import Restore
+from tasks.core.errors import BadInput, ClusterAbsent
+from tasks.k3d.restore import amend, refuse_misfit
+from tasks.run.gather import gather
+from tasks.run.snapshots import settle, store
+from tasks.snapshot import snapshot
+from tests.clients.test_snapshots import SAVED
+from tests.given import call
+from tests.given_engine import Machine
+from tests.programs import Answer
+
+SIZES = "docker run --rm --interactive --network none --label openframe.snapshot="
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path, monkeypatch)
+    made.make()
+    for each in made.containers:
+        each["Mounts"] = [{"Type": "volume", "Name": f"v{each['Name'][-7:]}", "Destination": "/var/lib/rancher/k3s"}]
+    made.fails[SIZES] = Answer(out="100\n200\n300\n900000000\n")
+    return made
+
+
+def take(machine: Machine, **options: Any) -> int:
+    texts = {name: options.pop(name, "") for name in ("save", "delete", "export", "import_", "file", "name")}
+    own = {**texts, "format": options.pop("format", "text"), "replace": options.pop("replace", False)}
+    return call(snapshot, machine.session("snapshot", **options), **own)
+
+
+def test_nodes_are_paused_while_they_are_copied_and_go_on(machine: Machine) -> None:
+    assert take(machine, save="one") == 0
+    verbs = [line.split()[1] for line in machine.acted]
+    assert verbs[:2] == ["run", "pause"]
+    assert verbs.index("unpause") > max(number for number, verb in enumerate(verbs[2:], start=2) if verb == "run")
+    assert [each["State"]["Status"] for each in machine.containers] == ["running"] * 3
+    saved = store(machine.session().state).get("one")
+    assert [each.place for each in saved.nodes] == ["agent-0", "agent-1", "server-0"] or saved.servers == 1
+    assert saved.agents == 2
+    assert list(store(machine.session().state).abandoned()) == []
+    with pytest.raises(BadInput, match="already"):
+        take(machine, save="one")
+    assert take(machine, save="one", replace=True) == 0
+    assert store(machine.session().state).get("one").id != saved.id
+
+
+def test_a_save_that_fails_lets_the_nodes_go_on_and_leaves_the_old_one(machine: Machine) -> None:
+    take(machine, save="one")
+    before = store(machine.session().state).get("one")
+    machine.fails["docker volume create"] = Answer(code=1, err="no space left on device")
+    with pytest.raises(Exit):
+        take(machine, save="one", replace=True)
+    assert [each["State"]["Status"] for each in machine.containers] == ["running"] * 3
+    assert store(machine.session().state).get("one") == before
+    removed = next(line for line in reversed(machine.acted) if line.startswith("docker volume rm"))
+    assert not any(each.volume in removed for each in before.nodes)
+
+
+def test_no_room_is_told_before_anything_is_paused(machine: Machine) -> None:
+    machine.fails[SIZES] = Answer(out="100\n200\n300\n400\n")
+    with pytest.raises(Exit):
+        take(machine, save="one")
+    assert not any(line.startswith("docker pause") for line in machine.acted)
+
+
+def test_what_a_killed_save_left_is_settled(machine: Machine) -> None:
+    found = store(machine.session().state)
+    with found.journal("a1", volumes=["v1"], paused=["k3d-openframe-dev-server-0"]):
+        pass
+    (journal,) = found.abandoned()
+    settle(machine.programs, found, journal)
+    assert machine.acted[0] == "docker unpause k3d-openframe-dev-server-0"
+    assert machine.acted[-1] == "docker volume rm --force v1"
+    assert list(found.abandoned()) == []
+
+
+def test_there_must_be_a_cluster(machine: Machine) -> None:
+    machine.containers.clear()
+    with pytest.raises(ClusterAbsent):
+        take(machine, save="one")
+    with pytest.raises(BadInput, match="no snapshot 'none'"):
+        take(machine, delete="none")
+
+
+def test_list_has_nothing_secret(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    store(machine.session().state).put(SAVED)
+    assert take(machine, format="json") == 0
+    out = capsys.readouterr().out
+    (row,) = json.loads(out)
+    assert (row["name"], row["bytes"], sorted(row["lost"])) == ("one", 10, ["v-agent-0", "v-server-0"])
+    assert "a-token" not in out
+
+
+def test_a_restored_cluster_gets_volumes_token_and_names(machine: Machine) -> None:
+    facts = replace(gather(machine.session(), ()), restore=Restore(manifest=SAVED, id="ab" * 8))
+    config: dict[str, Any] = {"options": {"k3s": {"extraArgs": []}}}
+    amend(config, facts)
+    assert config["token"] == "a-token"
+    assert {
+        "volume": "k3d-openframe-dev-agent-0-abababab-node:/etc/rancher/node",
+        "nodeFilters": ["agent:0"],
+    } in config["volumes"]
+    assert {"arg": "--node-name=k3d-dev-server-0", "nodeFilters": ["server:0"]} in config["options"]["k3s"]["extraArgs"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [({"servers": 3}, "3 servers"), ({"agents": 5}, "5 agents"), ({"arch": "riscv"}, "riscv")],
+)
+def test_what_cannot_be_restored_is_told_before(machine: Machine, change: dict[str, Any], why: str) -> None:
+    restore = Restore(manifest=replace(SAVED, **change), id="ab" * 8)
+    with pytest.raises(BadInput, match=why):
+        refuse_misfit(replace(gather(machine.session(), ()), restore=restore))
