@@ -67,6 +67,8 @@ def snapshot(
     if export or import_:
         from tasks.run import snapshot_files
 
+        if session.options.engine == "rehearsal":
+            raise BadInput("a rehearsed snapshot has no data", why="nothing real is in it", fix="leave --engine out")
         if import_:
             return snapshot_files.take_in(session, Path(import_).expanduser().absolute(), name, replace_old=replace)
         if not file:
@@ -124,6 +126,8 @@ def _delete(session: Session, name: str) -> int:
             found.path(name).unlink(missing_ok=True)
             settle(programs, found, journal)
         found.lock(name).unlink(missing_ok=True)
+    if session.rehearsal is not None:
+        session.rehearsal.leave()
     out([f"The snapshot '{name}' is deleted."])
     return 0
 

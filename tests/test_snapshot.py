@@ -112,7 +112,13 @@ def test_a_restored_cluster_gets_volumes_token_and_names(machine: Machine) -> No
         "volume": "k3d-openframe-dev-agent-0-abababab-node:/etc/rancher/node",
         "nodeFilters": ["agent:0"],
     } in config["volumes"]
-    assert {"arg": "--node-name=k3d-dev-server-0", "nodeFilters": ["server:0"]} in config["options"]["k3s"]["extraArgs"]
+    args = [(row["arg"], *row["nodeFilters"]) for row in config["options"]["k3s"]["extraArgs"]]
+    assert args == [
+        ("--node-name=k3d-dev-server-0", "server:0"),
+        ("--tls-san=k3d-openframe-dev-server-0", "server:0"),
+        ("--node-name=k3d-dev-agent-0", "agent:0"),
+    ]
+    assert {"envVar": "HOSTNAME=k3d-dev-agent-0", "nodeFilters": ["agent:0"]} in config["env"]
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,19 @@ def amend(config: dict[str, Any], facts: Facts) -> None:
         data, identity = restore.volumes(facts.name, node)
         for volume, target in ((data, volumes.DATA), (identity, volumes.IDENTITY)):
             config.setdefault("volumes", []).append({"volume": f"{volume}:{target}", "nodeFilters": [where]})
-        if node.node != f"k3d-{facts.name}-{where.replace(':', '-')}":  # the datastore knows it by this name
-            config["options"]["k3s"].setdefault("extraArgs", []).append(
-                {"arg": f"--node-name={node.node}", "nodeFilters": [where]}
-            )
+        container = f"k3d-{facts.name}-{where.replace(':', '-')}"
+        if node.node != container:
+            _rename(config, node.node, container, where)
+
+
+def _rename(config: dict[str, Any], name: str, container: str, where: str) -> None:
+    """Give a node the name by which the datastore knows it.
+
+    k3d's entrypoint uncordons the node called $HOSTNAME, and agents reach a server by its container's name.
+    """
+    given = [f"--node-name={name}"]
+    if where.startswith("server"):
+        given.append(f"--tls-san={container}")
+    rows = config["options"]["k3s"].setdefault("extraArgs", [])
+    rows += [{"arg": arg, "nodeFilters": [where]} for arg in given]
+    config.setdefault("env", []).append({"envVar": f"HOSTNAME={name}", "nodeFilters": [where]})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.clients.registry_http import NotFetched
+from tasks.clients.volumes import LABEL
 from tasks.kube.client import ApiError
 from tasks.rehearsal import images
 from tasks.rehearsal.api import recognise
@@ -125,11 +126,13 @@ class Rehearsal:
         return replace(self, what_if=what_if)
 
     def leave(self) -> None:
-        """Clear all of it, when the last of its clusters is gone."""
+        """Clear all of it, when the last of its clusters is gone and no snapshot is left."""
 
         def unused() -> bool:
-            there = Store(self.folder.engine, blank).read()["containers"].values()
-            return not any(each["labels"].get("k3d.role") == "server" for each in there)
+            doc = Store(self.folder.engine, blank).read()
+            saved = any(LABEL in each["labels"] for each in doc["volumes"].values())
+            there = doc["containers"].values()
+            return not saved and not any(each["labels"].get("k3d.role") == "server" for each in there)
 
         clear(self.folder.root, unused)
 

@@ -6,7 +6,8 @@ import json
 import os
 from importlib import import_module
 
-from tasks.rehearsal import containers, images
+from tasks.clients.volumes import DATA
+from tasks.rehearsal import containers, images, volumes
 from tasks.rehearsal.flags import compact, parse, render
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Exit
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _MAKING = (
     "name=s restart=s publish,p=l volume,v=l label,l=l env,e=l env-file=l network=s detach,d rm interactive,i tty,t "
-    "memory,m=s memory-swap=s cpus=s user,u=s platform=s pull=s"
+    "memory,m=s memory-swap=s cpus=s user,u=s platform=s pull=s entrypoint=s"
 )
 _COMMANDS = {
     "info": ("docker", "format,f=s", 0),
@@ -253,7 +254,8 @@ def _inspected(doc: Document, container: Container, now: float) -> dict[str, Any
         "Mounts": [
             {"Type": "bind" if "/" in bind.split(":")[0] else "volume", "Name": bind.split(":")[0]}
             for bind in container["binds"]
-        ],
+        ]
+        + [{"Type": "volume", "Name": volumes.data_volume(container), "Destination": DATA}],
         "HostConfig": {
             "Binds": container["binds"] or None,
             "NetworkMode": next(iter(container["networks"]), "bridge"),

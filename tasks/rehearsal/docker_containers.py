@@ -8,7 +8,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from tasks.rehearsal import containers, images, lifecycle
+from tasks.rehearsal import containers, images, lifecycle, volumes
 from tasks.rehearsal.docker import daemon_error, found
 from tasks.rehearsal.docker_resources import pull
 from tasks.rehearsal.flags import size
@@ -85,6 +85,9 @@ def _create(call: Call, given: Parsed) -> None:
 
 
 def _run(call: Call, given: Parsed) -> None:
+    if given.on("rm"):
+        volumes.run(call, given)
+        return
     made = _make(call, given)
     call.checkpoint()
     with call.engine.change() as doc:
@@ -235,6 +238,8 @@ def _file(call: Call, container: Container, path: str) -> str | None:
     if path == _KUBECONFIG and container["labels"].get("k3d.role") == "server":
         begun = any(containers.reached(container, mark, call.now()) for mark in ("apiserver", "answers"))
         return kubeconfig(call, container) if begun or container["lives"][1:] else None
+    if path == volumes.PASSWORD:
+        return f"{container['id']}\n"
     text = container["files"].get(path)
     return None if text is None else str(text["text"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.core.imageref import parse
-from tasks.rehearsal import containers, images
+from tasks.rehearsal import containers, images, volumes
 from tasks.rehearsal.docker import daemon_error, found, matches, show
 from tasks.rehearsal.flags import render
 from tasks.rehearsal.program import Exit
@@ -229,6 +229,7 @@ def _remove_volumes(call: Call, given: Parsed) -> None:
                 wrong.append(f"Error response from daemon: get {name}: no such volume")
             else:
                 doc["volumes"].pop(name, None)
+                volumes.kept(call.folder, name).unlink(missing_ok=True)
                 call.say(name)
     if wrong:
         raise Exit(1, "\n".join(wrong))

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from tasks.rehearsal import containers, images, lifecycle
+from tasks.rehearsal import containers, images, lifecycle, volumes
 from tasks.rehearsal.docker_containers import kubeconfig
 from tasks.rehearsal.docker_resources import pull
 from tasks.rehearsal.flags import parse, seconds, size
@@ -117,7 +117,9 @@ def _make_nodes(call: Call, config: Config, labels: dict[str, str]) -> None:
             if refused:
                 raise fatal(f"Failed to create node '{own}': Error response from daemon: {refused}")
             made["labels"] |= labels
-            containers.make(doc, own, made.pop("image"), call.now(), **made)
+            there = containers.make(doc, own, made.pop("image"), call.now(), **made)
+            if node == config.servers[0]:
+                volumes.restore(call.folder, config.name, there)
     call.wait_until(call.began + call.times.seconds("create prepare"))
 
 

@@ -17,7 +17,7 @@ from tests.real.world import World, world
 Make = Callable[..., Project]
 
 
-LONG = ("test_faults.py", "test_kill.py", "test_many.py")
+LONG = ("test_faults.py", "test_kill.py", "test_many.py", "test_snapshots_killed.py")
 """They take ten minutes together, and more: run where LONG=1 is set."""
 
 
