@@ -154,7 +154,7 @@ class Session:
     def clear_snapshots(self) -> None:
         """Clear what a save or a restore has left that was killed: nodes that it paused go on."""
         folder = self.state / "snapshots"
-        if folder.is_dir() and next(folder.glob("*.journal"), None) is not None:
+        if self.options.owns_cluster and folder.is_dir() and next(folder.glob("*.journal"), None) is not None:
             from tasks.run.snapshots import clear, store
 
             self.cancel_queries()
