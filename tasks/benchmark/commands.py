@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.benchmark.variants import Workspace
 from tasks.clients import docker, helm
 from tasks.core.files import file_name, write_whole
 from tasks.process.command import Command, duration
@@ -17,6 +16,7 @@ from tasks.settings.k3s_arguments import where
 from tasks.settings.node_filters import split
 
 if TYPE_CHECKING:
+    from tasks.benchmark.variants import Workspace
     from tasks.facts.facts import Facts
     from tasks.settings.schema import Release
 

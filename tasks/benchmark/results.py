@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.benchmark.variants import Variant
 from tasks.core.errors import BadInput
 from tasks.core.files import write_whole
 from tasks.core.redact import redact
+
+if TYPE_CHECKING:
+    from tasks.benchmark.variants import Variant
 
 SCHEMA = 1
 _PRIVATE = ("helm.", "secrets", "cluster.env")

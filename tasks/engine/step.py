@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from tasks.engine.work import Work
+if TYPE_CHECKING:
+    from tasks.engine.work import Work
 
 JITTER = 0.05
 """Seconds: a step that waited less for its place did not queue. That is the time a thread needs to start."""

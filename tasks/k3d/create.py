@@ -13,9 +13,10 @@ from tasks.core.errors import LaunchError
 from tasks.core.units import KIB, memory_bytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
-from tasks.facts.cluster import ContainerState, container_state, no_such_file, own_containers
+from tasks.facts.cluster import ContainerState, container_state, own_containers
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
+from tasks.k3d.kubeconfig import address
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold_registries
 from tasks.k3d.restore import amend
@@ -29,8 +30,6 @@ _HEAD = re.compile(r"^(?:\x1b\[\d+m)?[A-Z]{4,5}(?:\x1b\[0m)?\[[^\]]*\] ")
 """The level in its colour, and seconds or a time (k3d: logrus, which colours for no terminal too)."""
 _BROKEN_OFF, _ENDED = "stopped returning log lines", "running=false"
 """What k3d says of a node's log that has ended, and of a node that has (k3d: `pkg/runtimes/docker/node.go`)."""
-_KUBECONFIG = "/output/kubeconfig.yaml"
-"""Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
 _REFUSED = frozenset({"port-taken", "port-privileged"})
 
 
@@ -175,43 +174,9 @@ def _clear(facts: Facts, context: Context) -> None:
         hand.removing = False
 
 
-def address(facts: Facts) -> tuple[str, int]:
-    """Host and port at which the API answers first."""
-    ports = facts.outputs.ports or facts.ports
-    assert ports is not None
-    return "127.0.0.1", ports.first_api
-
-
 def first_answer(facts: Facts, context: Context) -> None:
     """Wait until the server's port speaks TLS: then its kubeconfig is written."""
     poll(lambda: facts.backend.server_answers(*address(facts)) or None, context, pause=0.05, cap=0.1)
-
-
-def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int | None = None) -> None:
-    """Copy the admin's kubeconfig out of the server's container (no process in it is needed) to the private one.
-
-    Mode 0600. Raises `LaunchError`, transient while k3s has not written it.
-    """
-    from tasks.clients.kubeconfig import private, write_private
-
-    container = f"k3d-{facts.name}-server-0"
-    try:
-        copied = facts.programs.run(docker.copy_out(container, _KUBECONFIG), context, quiet=True)
-        text = (docker.extracted(copied.raw) or b"").decode()
-    except CommandFailed as error:
-        if not no_such_file(error.done.err):
-            raise
-        text = ""
-    host, first = address(facts) if port is None else ("127.0.0.1", port)
-    if "clusters:" not in text:
-        raise LaunchError(
-            f"{container} has not written its kubeconfig yet",
-            why=f"{_KUBECONFIG} in it is not there, or not whole",
-            fix="it is asked again; if it stays so, look at: docker logs " + container,
-            transient=True,
-        )
-    write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
-    facts.forget_api()
 
 
 def wait_api_ready(facts: Facts, context: Context) -> None:

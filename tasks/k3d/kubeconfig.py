@@ -1,4 +1,4 @@
-"""The cluster's entry in the user's own kubeconfig."""
+"""A cluster's kubeconfigs: the private one of this project, and its entry in the user's own."""
 
 from __future__ import annotations
 
@@ -6,18 +6,67 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tasks.clients.kubeconfig import NotWritten, Unfit, current_context, has_entry, merge, switch, target, unwritable
+from tasks.clients import docker
+from tasks.clients.kubeconfig import (
+    NotWritten,
+    Unfit,
+    current_context,
+    has_entry,
+    merge,
+    private,
+    switch,
+    target,
+    unwritable,
+    write_private,
+)
+from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report, Step
+from tasks.facts.cluster import no_such_file
 from tasks.facts.facts import Facts
+from tasks.process.command import CommandFailed
 from tasks.settings.step_names import API_READY
 
 TASK = "cluster"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
+_KUBECONFIG = "/output/kubeconfig.yaml"
+"""Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
 
 
 def context_name(cluster: str) -> str:
     """As k3d names it."""
     return f"k3d-{cluster}"
+
+
+def address(facts: Facts) -> tuple[str, int]:
+    """Host and port at which the API answers first."""
+    ports = facts.outputs.ports or facts.ports
+    assert ports is not None
+    return "127.0.0.1", ports.first_api
+
+
+def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int | None = None) -> None:
+    """Copy the admin's kubeconfig out of the server's container (no process in it is needed) to the private one.
+
+    Mode 0600. Raises `LaunchError`, transient while k3s has not written it.
+    """
+    container = f"k3d-{facts.name}-server-0"
+    try:
+        copied = facts.programs.run(docker.copy_out(container, _KUBECONFIG), context, quiet=True)
+        text = (docker.extracted(copied.raw) or b"").decode()
+    except CommandFailed as error:
+        if not no_such_file(error.done.err):
+            raise
+        text = ""
+    host, first = address(facts) if port is None else ("127.0.0.1", port)
+    if "clusters:" not in text:
+        raise LaunchError(
+            f"{container} has not written its kubeconfig yet",
+            why=f"{_KUBECONFIG} in it is not there, or not whole",
+            fix="it is asked again; if it stays so, look at: docker logs " + container,
+            transient=True,
+        )
+    write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
+    facts.forget_api()
 
 
 def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:

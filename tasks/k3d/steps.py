@@ -17,7 +17,8 @@ from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
-from tasks.k3d.create import NextPorts, creation, fetch_kubeconfig, first_answer, wait_api_ready
+from tasks.k3d.create import NextPorts, creation, first_answer, wait_api_ready
+from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command

@@ -127,7 +127,7 @@ def reach(facts: Facts) -> None:
     from tasks.kube.client import ApiError, ready
 
     if facts.owns_cluster and not _reachable(facts):
-        from tasks.k3d.create import fetch_kubeconfig
+        from tasks.k3d.kubeconfig import fetch_kubeconfig
 
         fetch_kubeconfig(facts, port=_first_api(facts.cluster))
     if not ready(facts.api()):
@@ -312,7 +312,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     from tasks.kube.wait import NotInTime, api_ready
 
     if facts.owns_cluster and not _reachable(facts):
-        from tasks.k3d.create import fetch_kubeconfig  # the backend: only where an earlier kubeconfig is missing
+        from tasks.k3d.kubeconfig import fetch_kubeconfig  # only where an earlier one is missing
 
         fetch_kubeconfig(facts, port=_first_api(facts.cluster))
         try:  # one that was started a moment ago needs a little; one that is dead never answers

@@ -15,7 +15,8 @@ import yaml
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Context, Stopped
 from tasks.facts.facts import Facts, Ports
-from tasks.k3d.create import address, fetch_kubeconfig, first_answer, wait_api_ready
+from tasks.k3d.create import first_answer, wait_api_ready
+from tasks.k3d.kubeconfig import address, fetch_kubeconfig
 from tasks.kube import client, https, wait
 from tasks.process.command import CommandFailed
 from tests.given import context, facts
