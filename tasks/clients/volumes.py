@@ -18,6 +18,8 @@ DATA = "/var/lib/rancher/k3s"
 IDENTITY = "/etc/rancher/node"
 """Where it keeps its password; without it no agent is let in again (k3s: `pkg/nodepassword`)."""
 _DEADLINE = 3600.0
+_SPARSE = 1 << 30
+"""Bytes that an archive may have beyond what its files take on a disk: those with holes are whole in it."""
 NOT_SOUND = 65
 """Exit code of `unpack` for an archive that is not what it should be."""
 _SAME = """
@@ -54,10 +56,13 @@ elif command -v pigz >/dev/null; then pack='pigz -1'
 else pack='gzip -1'; fi
 more=
 tar --help 2>&1 | grep -q -- --xattrs && more="--xattrs --xattrs-include=*"
-set -o pipefail 2>/dev/null
+(set -o pipefail) 2>/dev/null && set -o pipefail
 tar -c $more --numeric-owner -C /from . | $pack > /to/archive
 """
-_UNPACK = """
+_UNPACK = (
+    _SAME
+    + """
+room "$1"
 cat > /to/.archive || exit 28
 read_it() {
   case $(head -c 4 /to/.archive | od -An -tx1 | tr -d ' \\n') in
@@ -66,14 +71,15 @@ read_it() {
     *) echo "it is neither of zstd nor of gzip" >&2; exit 65;;
   esac
 }
-read_it | tar -t > /tmp/names || exit 65
+read_it | head -c "$2" | tar -t > /tmp/names || exit 65
 if grep -qE '(^|/)\\.\\.(/|$)|^/' /tmp/names; then echo "a path in it leads out of it" >&2; exit 65; fi
 more=
 tar --help 2>&1 | grep -q -- --xattrs && more="--xattrs --xattrs-include=*"
-read_it | tar -x -p $more --numeric-owner -C /to || exit 28
+read_it | head -c "$2" | tar -x -p $more --numeric-owner -C /to || exit 28
 rm /to/.archive
 [ -d /to/data ] && [ ! -L /to/data ] && [ ! -L /to/password ] || { echo "no data of a node is in it" >&2; exit 65; }
 """
+)
 
 
 def _run(
@@ -134,9 +140,10 @@ def pack(image: str, owner: str, volume: str, target: str) -> Command:
     return _run(image, owner, (f"{volume}:/from:ro", f"{target}:/to"), _PACK)
 
 
-def unpack(image: str, owner: str, volume: str, feed: Callable[[BinaryIO], None]) -> Command:
-    """The reverse, from stdin; what leads out of the archive is refused."""
-    return _run(image, owner, (f"{volume}:/to",), _UNPACK, feed=feed)
+def unpack(image: str, owner: str, volume: str, size: int, feed: Callable[[BinaryIO], None]) -> Command:
+    """The reverse, from stdin; what leads out of it is refused, and what is far more than `size` bytes."""
+    needed, most = size // 1024, 4 * size + _SPARSE
+    return _run(image, owner, (f"{volume}:/to",), _UNPACK, str(needed), str(most), feed=feed)
 
 
 def holder(image: str, owner: str, volume: str) -> Command:

@@ -234,7 +234,9 @@ def _unpack(transfer: Transfer, path: Path, where: tuple[int, int], node: SavedN
 
     programs.run(docker.create_volume(node.volume, {volumes.LABEL: transfer.id}), context)
     try:
-        run_command(programs, volumes.unpack(transfer.facts.shape.image, transfer.id, node.volume, feed), context)
+        run_command(
+            programs, volumes.unpack(transfer.facts.shape.image, transfer.id, node.volume, node.bytes, feed), context
+        )
     except CommandFailed as error:
         if error.done.code == volumes.NOT_SOUND:
             raise BadInput(

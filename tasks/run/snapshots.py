@@ -112,7 +112,7 @@ class Saving:
     @property
     def to_pause(self) -> tuple[str, ...]:
         """Containers that run: agents first, so that servers are away for the shortest time."""
-        return tuple(node.name for node in reversed(self.facts.cluster.nodes) if node.running)
+        return tuple(node.name for node in self.facts.cluster.nodes if node.running)
 
     def place(self, node: Node) -> str:
         """`server-0`."""
@@ -232,8 +232,8 @@ def _pause(saving: Saving, context: Context) -> Report:
 
 def _copy(saving: Saving, node: Node, context: Context) -> Report:
     programs, place, volume = saving.facts.programs, saving.place(node), saving.volume(node)
-    found = programs.run(docker.copy_out(node.name, f"{volumes.IDENTITY}/password"), context, quiet=True)
-    password = docker.extracted(found.raw) or b""
+    found = programs.run(_tolerant(docker.copy_out(node.name, f"{volumes.IDENTITY}/password")), context, quiet=True)
+    password = (docker.extracted(found.raw) or b"") if found.code == 0 else b""
     programs.run(docker.create_volume(volume, {volumes.LABEL: saving.id}), context)
     command = volumes.save(saving.facts.shape.image, saving.id, saving.sources[place], volume, password)
     done = run_command(programs, command, context, listen=progress(context, saving.sizes[place]))
