@@ -9,11 +9,7 @@ ARGS ?=
 BUNDLE ?=
 export PYTHONDONTWRITEBYTECODE :=
 
-<<<<<<< HEAD
-TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report logs bundle config
-=======
-TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report bundle snapshot config
->>>>>>> c4f534f (Snapshots: a cluster's state saved in volumes of the engine, and clusters made from it)
+TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report logs bundle snapshot config
 .PHONY: help bench $(TASKS) tools test lint support check test-cluster clean
 
 help: ## this list
