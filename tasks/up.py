@@ -82,7 +82,7 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster of those inside it. See `tasks.run.bring.Plan`."""
     from tasks.engine.graph import fitted
-    from tasks.run import images
+    from tasks.run import components, images
 
     with_images = facts.owns_cluster and not started
     found = cluster.creation_steps(facts, choosers, started=started) if facts.owns_cluster else []
@@ -99,6 +99,7 @@ def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[St
     found += cluster.closing_steps(facts, found)
     if with_images:
         found += images.pull_ahead_steps(facts, found)
+        found += components.deferral_steps(facts, found)
     if facts.settings.docker.tune != "auto":
         return fitted(found)
     return docker_tune.first(fitted([*found, *docker_tune.steps(facts)]))

@@ -9,20 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
+from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.objects import Live, system_items
 from tasks.facts.registries import explain_pull
 from tasks.k3d.arguments import disabled
 from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
 from tasks.kube.objects import Key
-from tasks.settings.step_names import API_READY
+from tasks.settings.step_names import API_READY, NEEDS_CLUSTER
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api
 
 TASK = "health"
 IN_USE = "health: components in use"
+DEFER, RELEASE = "health: defer metrics-server", "health: start metrics-server"
 ALL = "all"
+_CREATED = (Presence.ABSENT, Presence.INCOMPLETE)
 _DISABLED_AS = {PROVISIONER: "local-storage"}
 """What `--disable` calls a component, where that is another name (k3s: Packaged Components)."""
 _METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.metrics.k8s.io")
@@ -101,12 +104,58 @@ def _namespaces(facts: Facts) -> frozenset[str]:
     return frozenset({*facts.settings.namespaces, *(each.namespace for each in facts.releases)})
 
 
+def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
+    """Where a launch creates the cluster: metrics-server starts when all other steps (`found`) are done.
+
+    None where it is disabled or waited for, or where one of the user's own objects scales by what it measures.
+    """
+    from tasks.run.desired import user_objects
+
+    scaled = any(each.get("kind") == "HorizontalPodAutoscaler" for each in user_objects(facts))
+    if facts.cluster.presence not in _CREATED or METRICS in off(facts) or waited_for(facts)(METRICS) or scaled:
+        return []
+    before = [step.name for step in found if step.skip is None and step.task in NEEDS_CLUSTER and not step.until]
+    return [
+        Step(
+            name=name,
+            task=TASK,
+            action=partial(action, facts),
+            needs=needs,
+            wait=True,
+            deadline=5.0,
+            why=why,
+            expected=0.05,
+            optional=True,
+        )
+        for name, action, needs, why in (
+            (DEFER, _defer, (API_READY,), "nothing is known to use it"),
+            (RELEASE, _release, (DEFER, *before), "all else is done"),
+        )
+    ]
+
+
+def _defer(facts: Facts, _context: Context) -> Report:
+    from tasks.kube.deferral import LAST, defer
+
+    unable = defer(facts.api())
+    return Report(why=f"not done: {unable}" if unable else f"until the launch is over, at most {LAST} s")
+
+
+def _release(facts: Facts, _context: Context) -> Report:
+    from tasks.kube.deferral import release
+
+    return Report(why="" if release(facts.api()) else "by itself")
+
+
 def _waiting(facts: Facts, context: Context) -> Report | None:
+    from tasks.kube.deferral import release
     from tasks.kube.wait import wait_ready
 
     use = in_use(facts.api(), _namespaces(facts))
     needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
     done, absent = [], set[str]()
+    if METRICS in needed and facts.owns_cluster:
+        release(facts.api())
     if needed:
         keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
         done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks import health
+from tasks import health, up
 from tasks.engine.step import Report, Step
 from tasks.facts.backend import K3d
 from tasks.facts.cluster import Presence
@@ -18,7 +18,8 @@ from tasks.kube.components import Use
 from tasks.kube.wait import NotInTime
 from tasks.run import components
 from tasks.run.components import IN_USE
-from tasks.settings.step_names import PARTS, SYSTEM_READY
+from tasks.settings.schema import Settings
+from tasks.settings.step_names import API_READY, PARTS, SYSTEM_READY
 from tasks.status import judge
 from tests import given
 from tests.given import launch
@@ -177,3 +178,33 @@ def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | Non
     assert rows["component metrics-server"] == "starting"
     if state == "ok":
         assert rows[SYSTEM_READY] == "ok"
+
+
+def test_metrics_server_starts_when_all_else_is_done(tmp_path: Path) -> None:
+    facts = given.facts(tmp_path)
+    plan = named(up.steps(facts, choosers()))
+    assert plan[components.DEFER].needs == (API_READY,)
+    last = plan[components.RELEASE]
+    assert {IN_USE, SYSTEM_READY, components.DEFER} <= set(last.needs)
+    assert last.optional
+    assert plan[components.DEFER].optional
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"health": {"wait_for": ["metrics-server"]}},
+        {"health": {"wait_for": ["all"]}},
+        {"cluster": {"args": {"k3s": ["disable=metrics-server"]}}},
+    ],
+)
+def test_metrics_server_is_not_deferred_where_it_is_waited_for_or_absent(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    facts = given.facts(tmp_path, settings=Settings.model_validate(changes))
+    assert components.DEFER not in named(up.steps(facts, choosers()))
+
+
+def test_on_a_cluster_that_is_there_nothing_is_deferred(tmp_path: Path) -> None:
+    facts, _ = of(tmp_path)
+    assert components.DEFER not in named(up.steps(facts, choosers()))
