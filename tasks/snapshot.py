@@ -54,7 +54,7 @@ def snapshot(
         raise BadInput(
             "--replace has no meaning here", why="only --save and --import write a snapshot", fix="leave it out"
         )
-    if session.options.engine == "existing":
+    if not session.options.owns_cluster:
         raise BadInput(
             "--engine existing has no meaning for `snapshot`",
             why="the nodes of that cluster are not this project's",

@@ -191,13 +191,25 @@ def lease(name: str, time: str) -> Object:
 
 
 def started(name: str, time: str) -> dict[str, Any]:
-    return {"Name": f"/k3d-openframe-dev-{name}", "State": {"StartedAt": time}}
+    labels = {"k3d.role": name.rpartition("-")[0]}
+    return {
+        "Id": f"id-of-{name}",
+        "Name": f"/k3d-openframe-dev-{name}",
+        "Config": {"Labels": labels},
+        "State": {"StartedAt": time, "Status": "running"},
+    }
+
+
+def reporting_programs(*inspected: dict[str, Any]) -> FakePrograms:
+    ids = "\n".join(each["Id"] for each in inspected)
+    return FakePrograms(answers={"docker ps": ids, "docker container inspect": json.dumps(inspected)})
 
 
 def test_after_a_start_nothing_is_believed_until_the_kubelets_report(tmp_path: Path) -> None:
     """The API shows the state of before: all nodes ready, all pods running."""
-    inspected = [started("server-0", "2026-11-24T02:31:10.123456789Z"), started("agent-0", "2026-11-24T02:31:11.1Z")]
-    programs = FakePrograms(answers={"docker container inspect": json.dumps(inspected)})
+    programs = reporting_programs(
+        started("server-0", "2026-11-24T02:31:10.123456789Z"), started("agent-0", "2026-11-24T02:31:11.1Z")
+    )
     facts = given.facts(tmp_path, programs, presence=Presence.STOPPED)
     first, second = "k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"
     api = reached(facts, FakeApi(lease(first, "2026-11-24T02:30:59.999999Z"), lease("gone", "2020-01-01T00:00:00Z")))
@@ -208,15 +220,13 @@ def test_after_a_start_nothing_is_believed_until_the_kubelets_report(tmp_path: P
     said: list[str] = []
     step.action(eager(said=said))
     assert said == ["0 of 2 nodes", "1 of 2 nodes", "2 of 2 nodes"]
-    assert [sorted(line.split()[3:]) for line in programs.lines] == [["id-of-agent-0", "id-of-server-0"]]
+    assert sorted(programs.lines[-1].split()[3:]) == ["id-of-agent-0", "id-of-server-0"]
     assert (step.wait, set(step.needs)) == (True, {"cluster: start", "cluster: API ready"})
 
 
 def test_a_kubelet_that_never_reports_is_named(tmp_path: Path) -> None:
-    inspected = json.dumps([started("server-0", "2026-11-24T02:31:10Z")])
-    facts = given.facts(
-        tmp_path, FakePrograms(answers={"docker container inspect": inspected}), presence=Presence.STOPPED
-    )
+    programs = reporting_programs(started("server-0", "2026-11-24T02:31:10Z"))
+    facts = given.facts(tmp_path, programs, presence=Presence.STOPPED)
     reached(facts, FakeApi())
     with pytest.raises(NotInTime) as caught:
         health.reporting(facts).action(eager(deadline=0))

@@ -104,15 +104,19 @@ def _namespaces(facts: Facts) -> frozenset[str]:
     return frozenset({*facts.settings.namespaces, *(each.namespace for each in facts.releases)})
 
 
-def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
-    """Where a launch creates the cluster: metrics-server starts when all other steps (`found`) are done.
-
-    None where it is disabled or waited for, or where one of the user's own objects scales by what it measures.
-    """
+def defers(facts: Facts) -> bool:
+    """Whether metrics-server starts when the launch is over: of a new cluster, where nothing is known to need it."""
     from tasks.run.desired import user_objects
 
-    scaled = any(each.get("kind") == "HorizontalPodAutoscaler" for each in user_objects(facts))
-    if facts.cluster.presence not in _CREATED or METRICS in off(facts) or waited_for(facts)(METRICS) or scaled:
+    new = facts.cluster.presence in _CREATED and facts.restore is None
+    if not new or METRICS in off(facts) or waited_for(facts)(METRICS):
+        return False
+    return all(each.get("kind") != "HorizontalPodAutoscaler" for each in user_objects(facts))
+
+
+def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
+    """The start of metrics-server, deferred until all other steps (`found`) are done; none where that is not to be."""
+    if not defers(facts):
         return []
     before = [step.name for step in found if step.skip is None and step.task in NEEDS_CLUSTER and not step.until]
     return [
@@ -144,7 +148,8 @@ def _defer(facts: Facts, _context: Context) -> Report:
 def _release(facts: Facts, _context: Context) -> Report:
     from tasks.kube.deferral import release
 
-    return Report(why="" if release(facts.api()) else "by itself")
+    why = "" if release(facts.api()) else "by itself"
+    return Report(why=why, notes=_note(_late(facts.api(), waited_for(facts))))
 
 
 def _waiting(facts: Facts, context: Context) -> Report | None:
@@ -163,9 +168,10 @@ def _waiting(facts: Facts, context: Context) -> Report | None:
     if METRICS not in absent:
         notes += _autoscaled(facts, use, context)
     notes += _answering(facts, use, context)
-    late = _late(facts.api(), waited_for(facts))
+    if not defers(facts):
+        notes += _note(_late(facts.api(), waited_for(facts)))
     why = ", ".join(f"{name} for {why}" for name, why in needed.items()) or "none is used"
-    return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=(*notes, *_note(late)))
+    return Report(why=f"{why}: {len(done)} are ready" if done else why, notes=tuple(notes))
 
 
 def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:

@@ -296,7 +296,7 @@ def restoring(session: Session, name: str, *, acts: bool = True) -> Iterator[Non
 
     `acts`: whether it is really made; only then anything is left to be cleared.
     """
-    if session.options.engine == "existing":
+    if not session.options.owns_cluster:
         raise BadInput(
             "--snapshot has no meaning with the engine existing",
             why="that cluster is not this project's to make",
