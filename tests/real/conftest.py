@@ -17,8 +17,8 @@ from tests.real.world import World, world
 Make = Callable[..., Project]
 
 
-LONG = ("test_faults.py", "test_kill.py", "test_many.py", "test_snapshots_killed.py")
-"""They take ten minutes together, and more: run where LONG=1 is set."""
+LONG = ("test_bundle.py", "test_faults.py", "test_kill.py", "test_logs.py", "test_many.py", "test_snapshots_killed.py")
+"""They take a quarter of an hour together: run where LONG=1 is set."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
