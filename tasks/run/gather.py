@@ -158,10 +158,7 @@ class EngineQueries:
         )
 
     def cancel(self) -> None:
-        """Nobody waits for answers any more: an engine that hangs would delay the end of the call.
-
-        Programs that still run are ended with the call.
-        """
+        """Stop waiting for answers, which an engine that hangs never gives; its programs are ended with the call."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,8 +1,7 @@
 """Images that pods will ask for: found, fetched into the pull-through caches, and pulled into the first node ahead.
 
 What has been fetched is remembered for as long as the cache is the same container; which images a release needs, by
-what its chart was rendered to, for as long as chart and values are the same. Names outlive the caches: a launch whose
-caches were purged begins to fetch at once.
+what its chart was rendered to, for as long as chart and values are the same. Names outlive purged caches.
 """
 
 from __future__ import annotations
