@@ -1,24 +1,19 @@
-"""A bundle's content brought to where a launch looks for it: engine, caches, charts, programs."""
+"""A bundle's images brought to where a launch looks for them: engine and caches; what it lacks."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.clients import docker
 from tasks.clients.bundle import Bundle
 from tasks.clients.bundle_archives import engine_archive, registry_archive
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import replacing, write_whole
 from tasks.core.imageref import images_of, parse
 from tasks.core.units import megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.engine import engine
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.kube.objects import digest
@@ -28,9 +23,6 @@ from tasks.run.desired import contents
 from tasks.settings.derived import cache_container
 from tasks.settings.schema import Release
 from tasks.settings.step_names import PULL, cache_name, pull_name, release_name
-
-if TYPE_CHECKING:
-    from tasks.run.session import Session
 
 TASK = "bundle"
 
@@ -50,58 +42,6 @@ def opened(path: Path) -> Bundle:
         found.close()
         raise
     return found
-
-
-def place_files(session: Session) -> None:
-    """Put programs that are missing or too old into the project's folder, charts and names of images into the user's.
-
-    Raises `BadInput` for a bundle of another platform, `NoEngine`, and `LaunchError` for a folder that is not writable.
-    """
-    bundle = session.bundle
-    assert bundle is not None
-    host, lock = engine(session.programs()), bundle.lock
-    if not docker.fits(lock.platform, host.platform):
-        raise BadInput(
-            f"{bundle.path} is for {lock.platform}, and the engine's platform is {host.platform}",
-            why="k3s and the other programs in it do not run under emulation",
-            fix=f"save one for it: invoke bundle save FILE --platform {host.platform}",
-        )
-    try:
-        _place_programs(session, bundle)
-        for key, file in lock.charts.items():
-            folder = session.paths.cache / "charts" / key
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _place(folder / file.file, bundle.pieces(file.digest))
-        session.paths.images.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for key, names in lock.releases.items():
-            write_whole(session.paths.images / key, json.dumps(names))
-    except OSError as error:
-        raise LaunchError(
-            f"what is in {bundle.path} cannot be placed",
-            why=f"{error.filename or session.root}: {error.strerror or error}",
-            fix="make room, or correct the modes of the folder",
-        ) from None
-
-
-def _place(path: Path, pieces: Iterable[bytes]) -> None:
-    with replacing(path) as file:
-        file.writelines(pieces)
-
-
-def _place_programs(session: Session, bundle: Bundle) -> None:
-    from tasks.host.programs import PROGRAMS, bundled, needs
-    from tasks.host.published import target
-
-    machine = os.uname()
-    if bundle.lock.target != str(target(machine.sysname, machine.machine)):
-        return  # those that are here are used, or fetched
-    folder = session.root / ".tools" / "bin"
-    for name, need in needs(session, PROGRAMS).items():
-        if need.fetch and name in bundle.lock.programs:
-            folder.mkdir(parents=True, exist_ok=True)
-            with replacing(folder / name, 0o755) as file:
-                bundle.program(name, file.write)
-            write_whole(bundled(folder / name), bundle.lock.programs[name].name.removeprefix(f"{name} "))
 
 
 def refuse_lacking(facts: Facts, *, charts: bool = True) -> None:

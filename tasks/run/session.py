@@ -218,9 +218,9 @@ class Session:
         if not self.backend.needs_programs:
             return
         if self.bundle is not None:
-            from tasks.run.bundle_load import place_files
+            from tasks.host.bundle_files import place_files
 
-            place_files(self)
+            place_files(self, self.bundle, self.paths)
             self.cancel_queries()  # they may have found no program
         from tasks.facts.engine import engine
         from tasks.host.programs import AT_ONCE, fetch_plan
