@@ -96,10 +96,10 @@ def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[St
     found = images.remembering(facts, [*found, *health.steps(facts, users)])
     if not facts.owns_cluster:
         return fitted(found)
+    found += components.deferral_steps(facts, found)
     found += cluster.closing_steps(facts, found)
     if with_images:
         found += images.pull_ahead_steps(facts, found)
-        found += components.deferral_steps(facts, found)
     if facts.settings.docker.tune != "auto":
         return fitted(found)
     return docker_tune.first(fitted([*found, *docker_tune.steps(facts)]))

@@ -13,7 +13,7 @@ from tasks.engine.scheduler import Run
 from tasks.engine.step import Context, Report, State, Step
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.run import images
+from tasks.run import components, images
 from tasks.run.charts import chart_of
 from tasks.run.images import key_of, remembering
 from tasks.run.session import bounds
@@ -101,7 +101,7 @@ def test_the_systems_images_that_cannot_be_asked_for_are_a_note(
 def test_whatever_only_saves_time_is_optional(tmp_path: Path) -> None:
     facts = made(tmp_path, FakePrograms())
     images.remember(facts, images.system_key(facts), [deployment("dns")])
-    saving = ("registry: find ", "registry: fetch ", "registry: pull into ")
+    saving = ("registry: find ", "registry: fetch ", "registry: pull into ", components.DEFER, components.RELEASE)
     plan = launch(facts, PARTS, choosers(facts))
     assert {step.name.startswith(saving) for step in plan if step.optional} == {True}
     assert all(step.optional for step in plan if step.name.startswith(saving) and step.skip is None)
