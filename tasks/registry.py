@@ -161,11 +161,12 @@ def _show(facts: Facts) -> int:
 
 def _size(facts: Facts, each: Registry) -> str:
     from tasks.clients import docker
+    from tasks.core.units import KIB, megabytes
 
     if not each.running:
         return "unknown"
     words = facts.programs.run(docker.disk(each.name)).out.split()
-    return f"{int(words[0]) / 1024:.0f} MB" if words and words[0].isdigit() else "unknown"
+    return megabytes(int(words[0]) * KIB) if words and words[0].isdigit() else "unknown"
 
 
 def _rate(facts: Facts, each: Registry) -> str:

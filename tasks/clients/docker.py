@@ -366,5 +366,5 @@ def pull_inside(node: str, images: Sequence[str], deadline: float) -> Command:
 
 
 def disk(container: str) -> Command:
-    """Bytes that a registry keeps, by `du` inside it; images without it end with a code."""
+    """KiB that a registry keeps, by `du` inside it; images without it end with a code."""
     return Command(argv=("docker", "exec", container, "du", "-sk", "/var/lib/registry"), ok=(0, 1, 126, 127))

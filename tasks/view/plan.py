@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.redact import clean
 from tasks.engine.estimate import Estimate, estimate
 from tasks.engine.step import Bounds, Step
-from tasks.view.console import chain, count, seconds, some, wrap
+from tasks.view.console import cells, chain, count, seconds, wrap
 from tasks.view.table import table
 
 if TYPE_CHECKING:
@@ -81,20 +81,25 @@ def text(
     width: int | None = None,
     arrow: str = "→",
 ) -> list[str]:
-    """A table of the steps, then the expected total, its floor and the critical path."""
+    """A table of the steps, then the expected total, its floor and the critical path.
+
+    Of what a step needs the table names only what ends last; the other forms have it whole.
+    """
     if not steps:
         return ["The plan is empty: there is nothing to do."]
+    expected = estimate(steps, history, bounds)
+    room = _PIPED - max(cells(step.name) for step in steps) - _BEFORE if width is None else None
     rows = [
         [
             "skip" if step.skip is not None else "run",
             _time(step, history),
             step.name,
-            _because(step),
+            _because(step, expected, room),
         ]
         for step in steps
     ]
     lines = table(rows, head=("do", "time", "step", "why, and what it needs"), width=width, right=(1,))
-    return [*lines, "", *_totals(steps, history, bounds, width, arrow)]
+    return [*lines, "", *_totals(steps, expected, bounds, width, arrow)]
 
 
 def document(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> dict[str, Any]:
@@ -134,12 +139,23 @@ FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "mermaid": mer
 """The forms that a plan can be shown in, by name."""
 
 
-def _because(step: Step) -> str:
-    """Why it is skipped; else why it runs, if the plan says so, and what must be there before."""
+_PIPED = 160
+"""Columns that a row keeps to, needs included, where no terminal wraps it: it stays one line, for grep."""
+_BEFORE = len("skip  ~999.9 s    ")
+"""Columns that a row gives to the rest: what is done, its time, and the gaps around the name."""
+
+
+def _because(step: Step, expected: Estimate, room: int | None) -> str:
+    """Why it is skipped; else why it runs, if the plan says so, and the need that ends last, or how many, by `room`."""
     if step.skip is not None:
         return step.skip
-    needs = f"needs {some(list(step.needs))}" if step.needs else ""
-    return "; ".join(text for text in (step.why, needs) if text)
+    if not step.needs:
+        return step.why
+    last = max(step.needs, key=lambda need: expected.times.get(need, (0.0, 0.0))[1])
+    more = f" and {len(step.needs) - 1} more" if len(step.needs) > 1 else ""
+    why = f"{step.why}; " if step.why else ""
+    named = f"{why}needs {last}{more}"
+    return named if room is None or cells(named) <= room else f"{why}needs {count(len(step.needs), 'step')}"
 
 
 def _time(step: Step, history: Mapping[str, float]) -> str:
@@ -151,13 +167,10 @@ def _time(step: Step, history: Mapping[str, float]) -> str:
     return f"~{seconds(step.expected)}" if step.expected is not None else "?"
 
 
-def _totals(
-    steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds, width: int | None, arrow: str
-) -> list[str]:
+def _totals(steps: Sequence[Step], expected: Estimate, bounds: Bounds, width: int | None, arrow: str) -> list[str]:
     runs = sum(step.skip is None for step in steps)
     if not runs:
         return [f"Nothing to do: {count(len(steps), 'step')} would be skipped."]
-    expected: Estimate = estimate(steps, history, bounds)
     at_once = f"{count(bounds.work, 'command')} at once"
     took = dict(expected.times)
     pairs = [(name, took[name][1] - took[name][0]) for name in expected.critical_path]

@@ -45,6 +45,22 @@ def test_the_text_fits(width: int) -> None:
     assert all(any(s.name.split()[-1][-8:] in shown for shown in lines) for s in launch())
 
 
+def test_of_many_needs_the_last_to_end_is_named_and_a_piped_row_stays_one_short_line() -> None:
+    """Width None is a pipe."""
+    needs = [f"helm: application-{n} in integrated-tools-datasources ready" for n in range(9)]
+    slow = needs[4]
+    steps = [*map(step, needs), step("all", *needs), step("b", *needs[:5], why="w" * 60)]
+    for width in (80, 160, None):
+        lines = text(steps, {slow: 9.0}, BOUNDS, width=width)
+        table = lines[: lines.index("")]
+        assert max(map(cells, table)) <= (width or 160)
+        assert "and 8 more" in " ".join(" ".join(table).split())
+        if width is None:
+            assert len(table) == 2 + len(steps)
+            assert table[-2].endswith(f"needs {slow} and 8 more")
+            assert table[-1].endswith("w; needs 5 steps")
+
+
 def test_plans_with_nothing_to_do() -> None:
     assert text([], {}, BOUNDS) == ["The plan is empty: there is nothing to do."]
     assert text([step("a", skip="is there")], {}, BOUNDS)[-1] == "Nothing to do: 1 step would be skipped."
