@@ -27,9 +27,9 @@ def born() -> Iterator[list[subprocess.Popen[bytes]]]:
             each.stdout.close()
 
 
-def group(born: list[subprocess.Popen[bytes]], text: str = "exec sleep 30") -> int:
-    """A process that leads a group of its own, and is as far as its `echo`."""
-    made = subprocess.Popen(["sh", "-c", f"echo; {text}"], start_new_session=True, stdout=subprocess.PIPE)
+def group(born: list[subprocess.Popen[bytes]], text: str = "exec sleep 30", first: str = ":") -> int:
+    """A process that leads a group of its own, and has done what it does `first`."""
+    made = subprocess.Popen(["sh", "-c", f"{first}; echo; {text}"], start_new_session=True, stdout=subprocess.PIPE)
     born.append(made)
     assert made.stdout is not None
     made.stdout.readline()
@@ -70,8 +70,9 @@ def test_all_end_at_once(born: list[subprocess.Popen[bytes]]) -> None:
 
 def test_one_deadline_is_shared_and_then_comes_kill(born: list[subprocess.Popen[bytes]]) -> None:
     children = Children()
-    for text in ("exec sleep 30", "trap '' TERM; while :; do sleep 0.05; done", "trap '' TERM; sleep 30; sleep 30"):
-        children.add(group(born, text))
+    children.add(group(born))
+    for text in ("while :; do sleep 0.05; done", "sleep 30; sleep 30"):
+        children.add(group(born, text, first="trap '' TERM"))
     reap(children, born)
     began = time.monotonic()
     assert not children.stop(0.3)
