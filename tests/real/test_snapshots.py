@@ -30,6 +30,7 @@ def restarts(project: Project) -> dict[str, int]:
 
 def test_a_paused_cluster_is_resumed_without_a_restart(project: Project) -> None:
     assert project.invoke("up").code == 0
+    assert project.invoke("health").code == 0  # metrics-server has a pod from then on
     before = restarts(project)
     assert project.invoke("down", "--pause").code == 0
     assert project.invoke("status").code == 3
