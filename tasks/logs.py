@@ -43,6 +43,7 @@ _PAGE = 16_000_000
         "export": "write logs, objects, events and the run's record into this new or empty folder",
         "run": "latest, a task, a run's name or its beginning, or a path",
     },
+    values={"run": "tasks.run.complete:runs"},
 )
 def logs(session: Session, export: str = "", run: str = "") -> int:
     """Show what failed steps wrote, or export all that is needed to find a failure's cause."""

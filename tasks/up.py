@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         "bundle": "take all that would be downloaded from this file (invoke bundle save FILE)",
         "clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them",
     },
+    values={"snapshot": "tasks.run.complete:snapshots"},
     query_ahead=True,
 )
 def up(

@@ -178,9 +178,13 @@ class Store:
         """Of this name. Raises `BadInput` where there is none."""
         found = self.find(name)
         if found is None:
-            names = ", ".join(path.stem for path in self._paths()) or "there are none"
+            names = ", ".join(self.names()) or "there are none"
             raise BadInput(f"there is no snapshot '{name}'", why=f"of this user there are: {names}", fix="name another")
         return found
+
+    def names(self) -> list[str]:
+        """All that have a manifest, whether it can be read or not."""
+        return [path.stem for path in self._paths()]
 
     def all(self) -> list[Manifest]:
         """All that can be read, by name."""

@@ -19,6 +19,7 @@ from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, creation, first_answer, wait_api_ready
 from tasks.k3d.kubeconfig import fetch_kubeconfig
+from tasks.k3d.registry_hosting import names_a_cache, withdraw
 from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
@@ -29,6 +30,7 @@ from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLE
 TASK = "cluster"
 ANSWER, KUBECONFIG = "cluster: first answer", "cluster: read its kubeconfig"
 MARK, WATCH = "cluster: record it as complete", "cluster: watch the nodes"
+WITHDRAW = "cluster: name no cache as a registry to push to"
 _CGROUP_V1 = (
     f"this engine has cgroup v1, which kubelets of Kubernetes 1.{NO_CGROUP_V1} and later refuse: {FAIL_CGROUP_V1}=false"
 )
@@ -93,11 +95,23 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         work=CreateCluster(servers=servers, agents=shape.agents),
     )
     yield from _answering(facts, needs)
+    created: tuple[str, ...] = (CREATE_CLUSTER,)
+    if names_a_cache(facts):
+        yield Step(
+            name=WITHDRAW,
+            task=TASK,
+            action=partial(withdraw, facts),
+            needs=(CREATE_CLUSTER, API_READY),
+            why="there is no push registry, and k3d names the first cache",
+            expected=0.2,
+            work=RunCommand(program="kubectl"),
+        )
+        created = (CREATE_CLUSTER, WITHDRAW)
     yield Step(
         name=MARK,
         task=TASK,
         action=partial(_mark, facts),
-        needs=(CREATE_CLUSTER,),
+        needs=created,
         why="so that an interrupted creation is never taken for a cluster",
         expected=0.1,
         work=RunCommand(program="docker"),

@@ -152,6 +152,14 @@ def runs(call: Call) -> Iterator[str]:
     yield from (LATEST, *reversed(run_names(folder)))
 
 
+def snapshots(call: Call) -> Iterator[str]:
+    """Snapshots of this user, by the names of their manifests: no engine is asked, and no manifest is read."""
+    from tasks.clients.snapshots import Store
+    from tasks.core.paths import state_folder
+
+    yield from Store(state_folder(call.environ) / "snapshots").names()
+
+
 def _contexts(call: Call) -> Iterator[str]:
     from tasks.clients.kubeconfig import contexts
 

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.collection import TASKS, _load
 from tasks.core import yaml
+from tasks.core.paths import state_folder
 from tasks.run.complete import answer
 from tests.given import ROOT
 
@@ -40,9 +41,15 @@ def environ(tmp_path: Path) -> dict[str, str]:
     runs.mkdir(parents=True, mode=0o700)
     runs.parent.chmod(0o700)
     (runs / "20261127T101010.123Z-up.json").write_text("{}")
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    snapshots = state_folder(state) / "snapshots"
+    snapshots.mkdir(parents=True)
+    for name in ("seeded-1.json", "empty.json", ".part.json", "0123456789abcdef.journal", "$(touch owned).json"):
+        (snapshots / name).write_text("{}")
     (tmp_path / "kubeconfig").write_text(yaml.dump({"contexts": [{"name": name} for name in CONTEXTS]}))
     return {
         "HOME": str(tmp_path),
+        **state,
         "KUBECONFIG": f"{tmp_path / 'kubeconfig'}:{tmp_path / 'missing'}",
         "DEPLOY_LOG_DIR": str(tmp_path / "logs"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
@@ -69,6 +76,9 @@ def answered(environ: dict[str, str], *words: str) -> list[str] | None:
         (["report", "--run", "up"], ["latest", "20261127T101010.123Z-up"]),
         (["bench", "--modes"], ["sequential", "staged", "graph", "create"]),
         (["plan", "--timing"], ["default"]),
+        (["logs", "--run"], ["latest", "20261127T101010.123Z-up"]),
+        (["up", "--snapshot"], ["empty", "seeded-1"]),
+        (["snapshot", "--delete=se"], ["--delete=empty", "--delete=seeded-1"]),
         (["up", "--set", "cluster.serv"], ["cluster.server_labels.", "cluster.servers="]),
         (["up", "--set", "ingress.controller="], None),
         (["up", "--set", "helm.releases.cert-manager.en"], None),
