@@ -59,6 +59,7 @@ test-cluster: $(VENV)/dev.done ## the tests on real clusters (Docker)
 	$(BIN)/python -m pytest -m cluster $(ARGS)
 
 lint: $(VENV)/dev.done ## types, style, layers, shell scripts
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo "marks of a merge are left in these lines"; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

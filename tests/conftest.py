@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,20 @@ def _on_a_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Tests may run in a container: what is asked there is not part of what they are about."""
     if request.node.get_closest_marker("cluster") is None and request.module.__name__ != "tests.facts.test_enclosure":
         monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: False)
+
+
+@pytest.fixture(scope="session")
+def users_own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in place of the account's own."""
+    return tmp_path_factory.mktemp("users-own")
+
+
+@pytest.fixture(autouse=True)
+def _no_folder_of_the_account(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, users_own: Path) -> None:
+    """Where a test names no folder for state and cache, the process's environment does: never the account's own."""
+    if request.node.get_closest_marker("cluster") is None:
+        for name in ("STATE", "CACHE"):
+            monkeypatch.setenv(f"XDG_{name}_HOME", str(users_own / name.lower()))
 
 
 @pytest.fixture(autouse=True)

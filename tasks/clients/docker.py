@@ -118,6 +118,15 @@ def images_inside(node: str) -> Command:
     return Command(argv=("docker", "exec", node, "crictl", "images", "--output", "json"), ok=(0, 1, 126, 127))
 
 
+def listed_images(out: str) -> list[Mapping[str, Any]]:
+    """What `images_inside` printed; empty for a crictl that knows no JSON."""
+    try:
+        found = json.loads(out or "{}").get("images")
+    except (ValueError, AttributeError):
+        return []
+    return [each for each in found or () if isinstance(each, dict)]
+
+
 def tag(ref: str, name: str) -> Command:
     """Give an image another name."""
     return Command(argv=("docker", "tag", ref, name))

@@ -24,7 +24,7 @@ FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NODE = re.compile(r"(server|agent)-[0-9]+(-[0-9]+)?|[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?")
 _VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,200}")
-_LARGEST = 16_000_000
+LARGEST = 16_000_000
 """Bytes of a manifest."""
 
 
@@ -105,7 +105,7 @@ class Manifest:
 def parse(text: str, where: str) -> Manifest:
     """A manifest, of which nothing is trusted. Raises `BadInput`."""
     try:
-        if len(text) > _LARGEST:
+        if len(text) > LARGEST:
             raise ValueError("it is too large")
         raw = json.loads(text)
         if not isinstance(raw, dict):
@@ -219,16 +219,18 @@ class Store:
         """A journal that is held while the block runs, and stays after it: see `Journal.path`."""
         self.make()
         path = self.folder / f"{name}.journal"
-        write_whole(path, json.dumps({"volumes": list(volumes), "paused": list(paused)}))
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        new = path.with_suffix(".new")  # seen by others only when it is held
+        write_whole(new, json.dumps({"volumes": list(volumes), "paused": list(paused)}))
+        handle = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            new.replace(path)
             yield Journal(name=name, path=path, volumes=tuple(volumes), paused=tuple(paused))
         finally:
             os.close(handle)
 
     def abandoned(self) -> Iterator[Journal]:
-        """Journals that nobody holds; each is held while it is looked at."""
+        """Journals that nobody holds; each is held while it is looked at. One that cannot be read is left."""
         for path in sorted(self.folder.glob("*.journal")):
             try:
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -240,7 +242,7 @@ class Store:
                 yield Journal(
                     name=path.stem, path=path, volumes=tuple(raw["volumes"]), paused=tuple(raw.get("paused", ()))
                 )
-            except (BlockingIOError, FileNotFoundError):
+            except (BlockingIOError, FileNotFoundError, ValueError, KeyError, TypeError):
                 continue
             finally:
                 os.close(handle)

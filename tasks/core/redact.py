@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 MASK = "***"
 _SHORTEST = 4
 """Shorter values are not masked: they would hide half of every text, and hide nothing by it."""
+WORTH_HIDING = 8
+"""Of what only lies where secrets are kept, shorter values are not masked: `admin` and `true` occur everywhere."""
 _LINE = 16
 """A single line of a value is masked from this length on: shorter ones are words of any text."""
 _LONE = 8
@@ -52,6 +54,12 @@ def conceal(value: str) -> None:
     with _lock:
         found = {*_values, *(form for form in forms if len(form) >= _SHORTEST)}
         _values = tuple(sorted(found, key=lambda form: (-len(form), form)))
+
+
+def conceal_found(value: str) -> None:
+    """Conceal a value found where secrets are kept, unless it may be a word of any text: `admin`, `postgres`."""
+    if len(value) >= WORTH_HIDING and not (value.isalpha() and value.islower()):
+        conceal(value)
 
 
 def conceal_logins(text: str) -> None:

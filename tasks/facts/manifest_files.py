@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import kubectl
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
-from tasks.core.redact import conceal
+from tasks.core.redact import WORTH_HIDING, conceal
 from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
 from tasks.process.command import CommandFailed, Programs
 
@@ -27,8 +27,6 @@ _SERVERS_OWN = ("managedFields", "resourceVersion", "uid", "generation", "creati
 """Fields that an exported object has; server-side apply refuses the first, the others are of no use."""
 _USUAL = "default"
 """The namespace of an object that names none."""
-_WORTH_HIDING = 8
-"""Values of Secrets that are shorter are not masked: `admin` and `true` occur everywhere."""
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """Files that make a folder one to be rendered (kustomize: `konfig.RecognizedKustomizationFileNames`)."""
 
@@ -164,5 +162,5 @@ def _hide(obj: Mapping[str, Any]) -> None:
         return
     for value in decoded(obj).values():
         text = value.decode("utf-8", "replace")
-        if len(text) >= _WORTH_HIDING:
+        if len(text) >= WORTH_HIDING:
             conceal(text)

@@ -1,9 +1,10 @@
 """Pods of metrics-server are refused for some seconds, so that it does not compete with what a launch waits for.
 
-It costs a launch two to three of its processor seconds on slow cores (docs/performance.md). A ValidatingAdmissionPolicy
-(Kubernetes 1.30 and later) refuses its pods until `release` takes that away, or until a time that the policy itself
-names, by the API server's own clock: nothing depends on the program that made it being alive then. The ReplicaSet's
-controller tries again by itself, with pauses that double from 5 ms (Kubernetes: workqueue's default rate limiter).
+It costs a launch one of its 19 processor seconds, and more on a busy machine (docs/performance.md). A
+ValidatingAdmissionPolicy (Kubernetes 1.30 and later) refuses its pods until `release` takes that away, or until a time
+that the policy itself names, by the API server's own clock: nothing depends on the program that made it being alive
+then. The ReplicaSet's controller tries again by itself, with pauses that double from 5 ms (Kubernetes: workqueue's
+default rate limiter).
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _immutable(found: Sequence[str], desired: Item, live: Item) -> list[str]:
     """Those of the fields that no update can change."""
-    fields = _IMMUTABLE.get(kind := (desired["apiVersion"], desired["kind"]), ())
+    kind = (desired["apiVersion"], desired["kind"])
+    fields = _IMMUTABLE.get(kind, ())
     if kind in _SEALED and live.get("immutable"):
         fields += ("data", "binaryData", "immutable")
     return [name for name in found if any(f"{name}.".startswith((f"{field}.", f"{field}[")) for field in fields)]

@@ -179,11 +179,9 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
 
 def _listed(out: str) -> set[str]:
     """Names that crictl printed; one that knows no JSON has them first in each line."""
-    try:
-        found = json.loads(out or "{}").get("images", ())
-    except ValueError:
-        return {line.split()[0] for line in out.splitlines() if "/" in line}
-    return {str(name) for each in found for name in each.get("repoTags") or each.get("repoDigests") or ()}
+    found = docker.listed_images(out)
+    names = {str(name) for each in found for name in each.get("repoTags") or each.get("repoDigests") or ()}
+    return names if found else {line.split()[0] for line in out.splitlines() if "/" in line and line[:1] != "{"}
 
 
 def _short(name: str) -> str:

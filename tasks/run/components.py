@@ -159,7 +159,7 @@ def _waiting(facts: Facts, context: Context) -> Report | None:
     use = in_use(facts.api(), _namespaces(facts))
     needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
     done, absent = [], set[str]()
-    if METRICS in needed and facts.owns_cluster:
+    if METRICS in needed and defers(facts):
         release(facts.api())
     if needed:
         keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import file_name, write_whole
-from tasks.core.redact import MASK, conceal, redact
+from tasks.core.redact import MASK, conceal_found, redact
 from tasks.core.units import MIB, mib
 from tasks.kube.objects import decoded, is_secret
 from tasks.kube.releases import releases
@@ -30,8 +30,6 @@ FILE, WHOLE = 2 * MIB, 100 * MIB
 """Bytes of one file, and of all together."""
 _STRING = 20_000
 """Characters of one text in an object: charts and certificates may stand in it."""
-_SHORTEST = 8
-"""A shorter value that only its name marks as secret is masked where it stands, and not looked for elsewhere."""
 _LEFT_OUT = frozenset({"managedFields", "openAPIV3Schema", "kubectl.kubernetes.io/last-applied-configuration"})
 """Fields that repeat the object, or are large and tell nothing of a failure."""
 _ASSIGNED = re.compile(r"[:=][ \t]*[\"']?([^\s\"',;{}]{8,})")
@@ -140,13 +138,8 @@ def _hidden(value: Any) -> Any:  # noqa: ANN401
         return _masked(value) if isinstance(value, Mapping) else [_hidden(each) for each in value]
     if not isinstance(value, str) or not value:
         return value
-    _conceal(value)
+    conceal_found(value)
     return MASK
-
-
-def _conceal(value: str) -> None:
-    if len(value) >= _SHORTEST and not (value.isalpha() and value.islower()):
-        conceal(value)
 
 
 def conceal_settings(session: Session) -> None:
@@ -174,7 +167,7 @@ def conceal_cluster(api: Api, namespaces: Iterable[str] | None, facts: Facts) ->
         for each in secrets:
             for value in decoded(each).values():
                 for found in _ASSIGNED.findall(value.decode("utf-8", "replace")):
-                    _conceal(found)
+                    conceal_found(found)
     named = [None] if namespaces is None else [(each.namespace, each.name) for each in facts.releases]
     for only in named:
         for installed in releases(api, only).values():

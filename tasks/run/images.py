@@ -50,6 +50,7 @@ from tasks.settings.step_names import (
     install_name,
     release_name,
 )
+from tasks.view.console import count
 
 TASK = "registry"
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
@@ -227,7 +228,7 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
         work=FetchImages(release=release, images=len(late or caches)),
     )
     if not late:
-        return replace(step, skip=f"the caches have {_count(caches)}")
+        return replace(step, skip=f"the caches have {count(len(caches), 'image')}")
     steps = _cache_steps(facts)
     return replace(
         step,
@@ -236,14 +237,10 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
         action=partial(_fetch, facts, late, FetchImages(release=release, images=len(late))),
         needs=tuple(dict.fromkeys(steps[caches[image]] for image in late)),
         deadline=facts.settings.timeouts.pull,
-        why=f"{_count(late)}, before a node asks for them",
+        why=f"{count(len(late), 'image')}, before a node asks for them",
         expected=3.0,
         optional=True,
     )
-
-
-def _count(images: Collection[str]) -> str:
-    return f"{len(images)} image{'s' * (len(images) != 1)}"
 
 
 def _fetch(facts: Facts, images: Sequence[str], work: FetchImages, context: Context) -> Report:
@@ -256,7 +253,7 @@ def _fetch(facts: Facts, images: Sequence[str], work: FetchImages, context: Cont
             problems.append(f"{image}: {error.what}")
     if problems:
         return Report(why="; ".join(problems), work=work)
-    return Report(why=f"{_count(images)}, {megabytes(total)}", work=replace(work, bytes=total))
+    return Report(why=f"{count(len(images), 'image')}, {megabytes(total)}", work=replace(work, bytes=total))
 
 
 def _fetch_one(facts: Facts, image: str, context: Context) -> int:
@@ -290,8 +287,8 @@ def _stamp(facts: Facts, image: str) -> Path | None:
 
 def is_fetched(facts: Facts, image: str) -> bool:
     """Whether the cache that exists now has been given this image."""
-    stamp = _stamp(facts, image) or ""
-    return os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
+    stamp = _stamp(facts, image)
+    return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
 
 
 def _found_first(facts: Facts, release: Release) -> list[Step]:
@@ -392,8 +389,8 @@ def _pull_ahead(facts: Facts, key: str, context: Context) -> Report:
     images = known(facts, key) or ()
     if not images:
         return Report(why="it names none", skipped=True)
+    command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
     try:
-        command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
         pulled = facts.programs.run(command, context).out.split()
     except LaunchError as error:
         return Report(why=f"left to the node: {error.what}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
-from tasks.core.redact import conceal
+from tasks.core.redact import conceal, conceal_found
 from tasks.diagnose.command import run_command
 from tasks.facts.objects import concurrently
 from tasks.kube.apply import line, preview
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 _AT_ONCE = 4
 """Dry runs at once for one release."""
-_SHORTEST = 8
-"""Of a Secret, values under a name that tells nothing are looked for elsewhere from this length on: `postgres` may be a
-user's name, and part of every image and label."""
 _HOOK, _KEEP = "helm.sh/hook", "helm.sh/resource-policy"
 
 
@@ -68,8 +65,10 @@ def conceal_secrets(items: Iterable[Item | None]) -> None:
             continue
         for name, value in decoded(each).items():
             text = value.decode("utf-8", "surrogateescape")
-            if may_be_secret(name) or (len(text) >= _SHORTEST and not (text.isalpha() and text.islower())):
+            if may_be_secret(name):
                 conceal(text)
+            else:
+                conceal_found(text)
 
 
 def conceal_values(values: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.clients import docker, volumes
-from tasks.clients.snapshots import Manifest, SavedNode, check_name, parse
+from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix, replacing
-from tasks.core.units import megabytes
+from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.process.command import CommandFailed
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from tasks.run.session import Session
 
 _MANIFEST = "manifest.json"
-_LARGEST = 16_000_000
-"""Bytes of a manifest."""
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +184,7 @@ def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]
                     if any(not each.isreg() for each in entries) or not entries or entries[0].name != _MANIFEST:
                         raise bad("it is no exported snapshot")
                     head = archive.extractfile(entries[0])
-                    if head is None or entries[0].size > _LARGEST:
+                    if head is None or entries[0].size > LARGEST:
                         raise bad("its manifest is too large")
                     outer = json.loads(head.read())
             except (tarfile.TarError, ValueError, EOFError):
@@ -217,7 +214,7 @@ def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]
 def _pieces(path: Path, offset: int, size: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(offset)
-        while size and (piece := file.read(min(size, _PIECE))):
+        while size and (piece := file.read(min(size, MIB))):
             size -= len(piece)
             yield piece
 

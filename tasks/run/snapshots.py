@@ -212,17 +212,9 @@ def _look(saving: Saving, context: Context) -> Report:
         )
     first = next((node for node in nodes if node.role == "server" and node.running), None)
     if first is not None:
-        saving.images = _images(programs.run(docker.images_inside(first.name), context, quiet=True).out)
+        rows = docker.listed_images(programs.run(docker.images_inside(first.name), context, quiet=True).out)
+        saving.images = tuple(sorted({str(text) for each in rows for text in each.get("repoDigests") or ()}))
     return Report(why=f"{megabytes(sum(sizes) * KIB)} of {len(nodes)} nodes")
-
-
-def _images(out: str) -> tuple[str, ...]:
-    import json
-
-    try:
-        return tuple(sorted({text for each in json.loads(out)["images"] for text in each.get("repoDigests") or ()}))
-    except (ValueError, KeyError, TypeError):
-        return ()
 
 
 def _pause(saving: Saving, context: Context) -> Report:

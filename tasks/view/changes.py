@@ -42,8 +42,8 @@ def text(found: Changes, *, width: int | None = None, marks: Marks = UNICODE) ->
         lines += _joined([head, *rows]) if rows else [head]
     if lines[-1].text:
         lines.append(line())
-    fitted = [each for row in lines for each in _fitted(row, width, marks)]
-    return [*fitted, *_fitted(line((_total(found), "strong")), width, marks)]
+    fitted = [each for row in lines for each in _fitted(row, width)]
+    return [*fitted, *_fitted(line((_total(found), "strong")), width)]
 
 
 def _joined(rows: Sequence[Line]) -> list[Line]:
@@ -85,11 +85,7 @@ def _field(field: FieldChange, indent: str) -> Iterator[Line]:
         return
     before, after = field.before, field.after
     if "\n" not in (both := f"{before or ''}{after or ''}") and len(both) <= _SHORT:
-        parts = [
-            ("none", "dim") if each is None else (each or '""', style)
-            for each, style in ((before, "bad"), (after, "good"))
-        ]
-        yield line(indent, f"{field.path}: ", parts[0], " → ", parts[1])
+        yield line(indent, f"{field.path}: ", _value(before, "bad"), " → ", _value(after, "good"))
         return
     yield line(indent, f"{field.path}:")
     rows = difflib.unified_diff((before or "").splitlines(), (after or "").splitlines(), n=1, lineterm="")
@@ -104,9 +100,8 @@ def _value(value: str | None, style: str) -> tuple[str, str]:
     return ("none", "dim") if value is None else (value or '""', style)
 
 
-def _fitted(row: Line, width: int | None, marks: Marks) -> list[Line]:
+def _fitted(row: Line, width: int | None) -> list[Line]:
     """Wrapped below its own indent; coloured by its parts where it fits, else as a whole by its first mark."""
-    del marks
     if width is None or len(row.text) <= width:
         return [row]
     indent = len(row.text) - len(row.text.lstrip())

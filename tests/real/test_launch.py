@@ -10,6 +10,8 @@ import subprocess
 import pytest
 import yaml
 
+from tasks.kube.deferral import NAME
+from tasks.run.components import DEFER, RELEASE
 from tasks.settings.step_names import PULL_AHEAD
 from tests.real.conftest import Make
 from tests.real.project import TOKEN, Project, containers, remains, run
@@ -134,6 +136,21 @@ def test_images_were_pulled_into_the_server_before_pods_asked_for_them(project: 
     assert [step["why"] for step in steps if step["why"] == "1 of 1 images"], steps
     told = [event for event in project.objects("events") if event.get("reason") == "Pulled"]
     assert [event for event in told if "already present" in event["message"]], told
+
+
+def test_metrics_server_was_deferred_and_nothing_of_that_is_left(project: Project) -> None:
+    """It is in kube-system where the nodes' image brings it."""
+    steps = {step["name"]: step for step in project.record()["steps"]}
+    assert steps[DEFER]["why"].startswith("until the launch is over"), steps[DEFER]
+    assert steps[RELEASE]["state"] == "ran"
+    kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    assert NAME not in project.kubectl("get", kinds, "--output=name")
+    told = [
+        e["message"] for e in project.objects("events") if e.get("reason") == "FailedCreate" and NAME in e["message"]
+    ]
+    there = {item["metadata"]["name"] for item in project.objects("deployments")}
+    assert bool(told) == ("metrics-server" in there)
+    assert project.invoke("health").code == 0
 
 
 def test_the_caches_served_the_pulls(project: Project) -> None:
