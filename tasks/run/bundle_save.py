@@ -27,6 +27,7 @@ from tasks.engine.step import Context, Report, Retry, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.endpoint import host_and_port, on_this_machine
 from tasks.facts.facts import Facts
+from tasks.facts.objects import system_items
 from tasks.facts.registries import port_of
 from tasks.host.programs import PROGRAMS
 from tasks.kube.objects import digest as key_digest
@@ -152,8 +153,10 @@ def _excluded(name: str, wish: Wish) -> bool:
 
 
 def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
-    """What the nodes of a running cluster have that came through a cache: also the image of pods' sandboxes, which no
-    object names. Remembered for saves without a cluster. Raises `LaunchError` where neither tells.
+    """What workloads of kube-system name, and what the nodes of a running cluster have, as far as it comes through a
+    cache: also the image of pods' sandboxes, which no object names. Remembered for saves without a cluster.
+
+    Raises `LaunchError` where neither tells.
     """
     kept = facts.paths.images / key_digest(f"nodes {images.system_key(facts)}")
     if facts.cluster.presence is not Presence.RUNNING:
@@ -165,7 +168,7 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
                 fix="invoke up, then save the bundle while the cluster runs",
             )
         return tuple(json.loads(text))
-    names: set[str] = set()
+    names = set(images_of(system_items(facts.api())))  # of what starts late, nodes have none yet
     for node in facts.cluster.nodes:
         if node.role in ("server", "agent"):
             out = facts.programs.run(docker.images_inside(node.name), context, quiet=True).out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from tasks.run.bundle_save import opened, save_steps
 from tasks.run.bundle_sources import Found, Wish
 from tasks.settings.derived import cache_container
 from tests import given
+from tests.given_live import FakeApi, obj, reached
 from tests.programs import FakePrograms
 
 IMAGE = "rancher/k3s:v1"
@@ -131,6 +133,18 @@ def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> 
         assert told in caught.value.what
     with pytest.raises(BadInput, match="is no image"):
         bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, given.context())
+
+
+def test_what_starts_late_in_a_running_cluster_is_in_it_though_no_node_has_its_image_yet(
+    facts: Facts, tmp_path: Path
+) -> None:
+    late = obj("Deployment", "late", "kube-system", spec={"template": {"spec": {"containers": [{"image": "late:1"}]}}})
+    listed = json.dumps({"images": [{"repoTags": ["docker.io/rancher/mirrored-pause:3.6"]}]})
+    programs = FakePrograms(answers={"docker exec": listed})
+    running = replace(facts, programs=programs, cluster=given.cluster_state(Presence.RUNNING))
+    reached(running, FakeApi(late))
+    nodes = {name for name, each in found_images(running, wish(tmp_path / "b")).images.items() if each.node}
+    assert nodes == {"late:1", "rancher/mirrored-pause:3.6"}
 
 
 def test_images_of_a_system_that_nobody_has_seen_are_not_guessed(facts: Facts, tmp_path: Path) -> None:
