@@ -174,7 +174,7 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
             out = facts.programs.run(docker.images_inside(node.name), context, quiet=True).out
             names |= _listed(out)
     upstreams = {each.upstream for each in facts.settings.registries.caches}
-    through = sorted(_short(name) for name in names if parse(name).registry in upstreams)
+    through = sorted({_short(name) for name in names if parse(name).registry in upstreams})
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(kept, json.dumps(through))
     return tuple(through)

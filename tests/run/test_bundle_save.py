@@ -139,12 +139,14 @@ def test_what_starts_late_in_a_running_cluster_is_in_it_though_no_node_has_its_i
     facts: Facts, tmp_path: Path
 ) -> None:
     late = obj("Deployment", "late", "kube-system", spec={"template": {"spec": {"containers": [{"image": "late:1"}]}}})
-    listed = json.dumps({"images": [{"repoTags": ["docker.io/rancher/mirrored-pause:3.6"]}]})
+    names = ["docker.io/rancher/mirrored-pause:3.6", "docker.io/library/dns:1"]  # as containerd spells them
+    listed = json.dumps({"images": [{"repoTags": [name]} for name in names]})
     programs = FakePrograms(answers={"docker exec": listed})
     running = replace(facts, programs=programs, cluster=given.cluster_state(Presence.RUNNING))
-    reached(running, FakeApi(late))
-    nodes = {name for name, each in found_images(running, wish(tmp_path / "b")).images.items() if each.node}
-    assert nodes == {"late:1", "rancher/mirrored-pause:3.6"}
+    there = obj("Deployment", "dns", "kube-system", spec={"template": {"spec": {"containers": [{"image": "dns:1"}]}}})
+    reached(running, FakeApi(late, there))
+    (system,) = found_images(running, wish(tmp_path / "b")).releases.values()
+    assert system == ("dns:1", "late:1", "rancher/mirrored-pause:3.6")
 
 
 def test_images_of_a_system_that_nobody_has_seen_are_not_guessed(facts: Facts, tmp_path: Path) -> None:
