@@ -108,6 +108,7 @@ def conceal_values(settings: Settings) -> None:
         for part in type(args).model_fields
         for each in arguments_of(settings.cluster, part)
     ]
+    given += [item for step in settings.steps for item in step.env.items()]
     for name, value in given:
         if _SECRET_NAME.search(name):
             conceal(value)
@@ -201,7 +202,7 @@ def quoted(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
-    if path[-1:] in (("username_env",), ("password_env",)) or (path[:1] == ("secrets",) and "values" in path):
+    if path[-1:] in (("username_env",), ("password_env",)) or _is_source(path):
         return "(not shown)"  # it may be the secret itself
     safe = masked(path, value)
     if isinstance(safe, str):
@@ -209,6 +210,11 @@ def quoted(path: Path, value: Any) -> str:  # noqa: ANN401 - any JSON value
         return f"'{text[:_LONGEST]}…'" if len(text) > _LONGEST else f"'{text}'"
     text = as_text(safe)
     return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+
+
+def _is_source(path: Path) -> bool:
+    """Whether a secret's source stands there; by mistake it may be the secret itself."""
+    return (path[:1] == ("secrets",) and "values" in path) or path[2:3] == ("secrets",)
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, refusal
+from tasks.settings.references import findings as of_references
 from tasks.settings.releases import findings as of_releases
 from tasks.settings.releases import ordered, wanted
 from tasks.settings.schema import Release, Settings
@@ -37,7 +38,8 @@ def releases(settings: Settings) -> tuple[Release, ...]:
 def problems(settings: Settings, merged: Node) -> list[Problem]:
     """All rules that these settings break, each with the layer that has set the value."""
     found = [*_ports(settings), *_registries(settings), *_cluster(settings), *_on_nodes(settings)]
-    return [_located(each, merged) for each in [*found, *of_texts(settings), *of_releases(settings)]]
+    found += [*of_texts(settings), *of_releases(settings), *of_references(settings)]
+    return [_located(each, merged) for each in found]
 
 
 def _located(finding: Finding, merged: Node) -> Problem:

@@ -13,10 +13,10 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from tasks.settings import words
 from tasks.settings.network import Network, Proxy
 from tasks.settings.schema_cluster import Cluster, ComponentArgs, Limits, Ports
+from tasks.settings.schema_steps import OwnStep
 from tasks.settings.types import (
     Amount,
     AnyText,
-    AnyTexts,
     Bool,
     Free,
     Hosts,
@@ -30,15 +30,15 @@ from tasks.settings.types import (
     PublicUrl,
     Says,
     Seconds,
+    SecretSource,
+    Sources,
     Text,
     Texts,
     Tree,
     Urls,
     Variable,
-    VariableText,
     Whole,
     Words,
-    frozen,
     section,
     setting,
 )
@@ -56,6 +56,7 @@ __all__ = [
     "ManifestFile",
     "Manifests",
     "Network",
+    "OwnStep",
     "Pool",
     "Ports",
     "Proxy",
@@ -105,14 +106,6 @@ class Registries(Tree):
     )
 
 
-class SecretSource(Tree):
-    """Where a secret's value comes from: exactly one of the three."""
-
-    env: VariableText | None = setting(None, "A variable of the environment.")
-    file: AnyText | None = setting(None, "A file.")
-    command: AnyTexts | None = setting(None, "A command whose output it is.")
-
-
 class Secret(Tree):
     """One secret, in each of its namespaces."""
 
@@ -121,7 +114,7 @@ class Secret(Tree):
     namespaces: Namespaces | None = setting(None, "Where it goes; null: every namespace.")
     registry: AnyText = setting("ghcr.io", "dockerconfigjson: the registry.")
     username: AnyText = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
-    values: Annotated[dict[str, SecretSource], AfterValidator(frozen), Says("a mapping of sources")] = setting(
+    values: Sources = setting(
         {}, "Sources by key. dockerconfigjson and basic-auth: `password`; tls: `tls.crt` and `tls.key`."
     )
 
@@ -253,6 +246,7 @@ class Pool(Tree):
         le=64,
     )
     helm: Whole | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
+    steps: Whole | None = setting(None, "Commands of yours at once (`steps`); null: as many as commands.", ge=1, le=256)
     waits: Whole = setting(16, "Waits at once; they hold no slot.", ge=2, le=1024)
 
 
@@ -339,6 +333,7 @@ class Settings(Tree):
     manifests: Manifests = section(Manifests, "Base resources.")
     helm: Helm = section(Helm, "Helm repositories and releases.")
     ingress: Ingress = section(Ingress, "The ingress.")
+    steps: tuple[OwnStep, ...] = setting((), "Commands of yours, as steps among the others.")
     images: Images = setting((), "More images that `prepull` pulls on the host.")
     pool: Pool = section(Pool, "Bounds of concurrency.")
     timeouts: Timeouts = section(Timeouts, "Deadlines.")

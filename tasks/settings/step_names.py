@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.settings.schema import Cache, Release
+    from tasks.settings.schema import Cache, OwnStep, Release
 
-PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
-NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health"})
+PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health", "steps")
+NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health", "steps"})
 """Parts that work in a cluster that is there, and never make one."""
 
-DOWNLOAD, PULL, HELM = "download", "pull ahead", "helm"
-"""Kinds of work with a bound of their own: images for the host, and for nodes, `pool.downloads` each; releases.
+DOWNLOAD, PULL, HELM, OWN = "download", "pull ahead", "helm", "own steps"
+"""Kinds of work with a bound of their own: images for the host, and for nodes, `pool.downloads` each; releases; the
+user's own commands.
 
 Charts are small, and much waits for them: they have none.
 """
@@ -55,6 +56,11 @@ def install_name(release: Release) -> str:
 def ready_name(release: Release) -> str:
     """The step that waits for a release."""
     return f"helm: {release_name(release)} ready"
+
+
+def own_name(step: OwnStep) -> str:
+    """The step of a command of the user's own."""
+    return f"steps: {step.name}"
 
 
 def done_name(release: Release) -> str:

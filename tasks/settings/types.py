@@ -152,3 +152,14 @@ class Tree(BaseModel):
 
     SHORT: ClassVar[bool] = False
     """Whether a text in such a list stands for a part of which only that field is given."""
+
+
+class SecretSource(Tree):
+    """Where a secret's value comes from: exactly one of the three."""
+
+    env: VariableText | None = setting(None, "A variable of the environment.")
+    file: AnyText | None = setting(None, "A file.")
+    command: AnyTexts | None = setting(None, "A command whose output it is.")
+
+
+Sources = Annotated[dict[str, SecretSource], AfterValidator(frozen), Says("a mapping of sources")]

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from tasks.settings import words
 from tasks.settings.merge import Leaf, Node, leaves, plain
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, nearest, quoted, unknown
-from tasks.settings.schema import Quota, Secret, Settings
+from tasks.settings.schema import OwnStep, Quota, Secret, SecretSource, Settings
 from tasks.settings.shape import Kind, Shape, below, fields, section
 from tasks.settings.words import amount
 
@@ -168,14 +168,32 @@ def findings(settings: Settings) -> Iterator[Finding]:
             yield from _checked(("manifests", "quota", name), text, amount)
     for number, secret in enumerate(settings.secrets):
         yield from _of_secret(("secrets", number), secret)
+    for number, step in enumerate(settings.steps):
+        yield from _of_step(("steps", number), step)
 
 
 def _of_secret(path: Place, secret: Secret) -> Iterator[Finding]:
     yield from _checked((*path, "name"), secret.name, words.host)
     yield from _checked((*path, "registry"), secret.registry, words.one_line)
     yield from _checked((*path, "username"), secret.username, words.one_line)
-    for key, source in secret.values.items():
-        place = (*path, "values", key)
+    yield from _of_sources((*path, "values"), secret.values)
+
+
+def _of_step(path: Place, step: OwnStep) -> Iterator[Finding]:
+    yield from _of_sources((*path, "secrets"), step.secrets)
+    for name in step.secrets:
+        yield from _checked((*path, "secrets", name), name, words.variable)
+        if name in step.env:
+            yield Finding(path=(*path, "env", name), text="is a secret, too", why="a variable has one value")
+    if step.when == "down" and step.inputs is not None:
+        why = "what has run before does not matter when the cluster goes"
+        yield Finding(path=(*path, "inputs"), text="and `when: down` have no meaning together", why=why)
+
+
+def _of_sources(path: Place, values: Mapping[str, SecretSource]) -> Iterator[Finding]:
+    """Sources of secrets, by key."""
+    for key, source in values.items():
+        place = (*path, key)
         given = [name for name in type(source).model_fields if getattr(source, name) is not None]
         if len(given) != 1:
             text = f"has {len(given)} sources" + (f" ({', '.join(given)})" if given else "")

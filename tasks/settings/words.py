@@ -93,6 +93,18 @@ def as_words(value: object) -> object:
     return value
 
 
+def as_texts(value: object) -> object:
+    """A list, or one text as the only one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def as_scalar(value: object) -> object:
+    """A text, also of what YAML reads as a number or a truth: a variable is nothing else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) and abs(value) < 2**63 else value
+
+
 def dns_label(value: str) -> str:
     """A name as Kubernetes and Docker's network names allow it (RFC 1123 label). Raises ValueError."""
     if not _LABEL.fullmatch(value):

@@ -1,0 +1,109 @@
+"""What `needs` and `before` of the user's own steps may name; what cannot be met is found before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.settings.references import Target, before_of, findings, needs_of
+from tasks.settings.schema import Settings
+from tests.settings.project import project, refused
+
+RELEASES = [
+    {"name": "db", "namespace": "data", "chart": "./c"},
+    {"name": "api", "namespace": "apps", "chart": "./c", "needs": ["db"]},
+    {"name": "api", "namespace": "other", "chart": "./c"},
+    {"name": "off", "namespace": "apps", "chart": "./c", "enabled": False},
+    {"name": "seed", "namespace": "apps", "chart": "./c"},
+]
+
+
+def given(*steps: dict[str, Any]) -> Settings:
+    whole = [{"name": f"s{number}", "command": ["x"], **each} for number, each in enumerate(steps)]
+    manifests = {"files": ["deploy/db.yaml", {"path": "late", "needs": ["data/db"]}]}
+    return Settings.model_validate({"helm": {"releases": RELEASES}, "manifests": manifests, "steps": whole})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("secrets", "secrets"),
+        ("task:secrets", "secrets"),
+        ("db", "release:data/db"),
+        ("release:db", "release:data/db"),
+        ("apps/api", "release:apps/api"),
+        ("release:other/api", "release:other/api"),
+        ("deploy/db.yaml", "manifests:deploy/db.yaml"),
+        ("manifests:late", "manifests:late"),
+        ("step:seed", "step:seed"),
+        ("release:seed", "release:apps/seed"),
+    ],
+)
+def test_a_name_alone_is_enough_where_it_is_of_one_thing(name: str, meant: str) -> None:
+    settings = given({"needs": [name]}, {"name": "seed"})
+    assert [str(each) for each in needs_of(settings.steps[0], settings)] == [meant]
+    assert list(findings(settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ({"needs": ["dbb"]}, "did you mean db?"),
+        ({"needs": ["release:seeed"]}, "did you mean release:seed?"),
+        ({"before": ["stepp:seed"]}, "did you mean step:seed?"),
+        ({"needs": ["api"]}, "write release:apps/api or release:other/api"),
+        ({"needs": ["seed"]}, "write release:apps/seed or step:seed"),
+        ({"needs": ["off"]}, "that is not enabled"),
+        ({"needs": ["release:off"]}, "that is not enabled"),
+        ({"needs": ["s0"]}, "that is the step itself"),
+        ({"needs": ["steps"]}, "nothing has that name"),
+        ({"needs": ["bye"]}, "step:bye runs at `invoke down`"),
+        ({"when": "down", "needs": ["db"]}, "when all else is done"),
+        ({"needs": ["release:apps/api"], "before": ["release:db"]}, "release:data/db → "),
+        ({"before": ["registry"], "needs": ["cluster"]}, "cluster → registry → step:s0"),
+        ({"needs": ["helm"], "before": ["apps/api"]}, "in a ring"),
+        ({"needs": ["late"], "before": ["db"]}, "in a ring"),
+        ({"needs": ["db"], "before": ["secrets"]}, "in a ring"),
+        ({"needs": ["step:seed"], "before": ["step:seed"]}, "step:seed"),
+    ],
+)
+def test_what_cannot_be_met(step: dict[str, Any], told: str) -> None:
+    found = list(findings(given(step, {"name": "seed"}, {"name": "bye", "when": "down"})))
+    assert any(told in f"{each.why} {each.fix}" for each in found), found
+    assert all(each.path[0] == "steps" for each in found)
+
+
+def test_what_is_possible() -> None:
+    """The user's manifests may come before a release, and health after all; a step may come before the cluster."""
+    settings = given(
+        {"needs": ["deploy/db.yaml"], "before": ["db", "health"]},
+        {"before": ["cluster"]},
+        {"needs": ["helm", "manifests", "health"]},
+        {"needs": []},
+    )
+    assert list(findings(settings)) == []
+    assert needs_of(settings.steps[1], settings) == []
+    assert needs_of(given({}).steps[0], settings) == [Target("task", "cluster")]
+    assert before_of(settings.steps[1], settings) == [Target("task", "cluster")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: {command: ls -l}", "`shell: true`"),
+        ("a: {shell: true, command: [ls, -l]}", "must be one text"),
+        ("a: {command: [ls], needs: [nothing]}", "line 4"),
+        ("a: {command: [ls], secrets: {T: {}}}", "has 0 sources"),
+        ("a: {command: [ls], secrets: {T: {env: V}}, env: {T: x}}", "one value"),
+        ("a: {command: [ls], secrets: {1x: {env: V}}}", "name of a variable"),
+        ("a: {command: [ls], env: {A B: x}}", "name of a variable"),
+        ("a: {command: [ls], when: down, inputs: []}", "no meaning together"),
+        ("a_b: {command: [ls]}", "a-z"),
+        ("a: {}", "command"),
+    ],
+)
+def test_a_bad_step_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    root = project(tmp_path, invoke=f"openframe:\n  silent: false\n  steps:\n    {text}\n")
+    assert told in str(refused(root))
