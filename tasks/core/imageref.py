@@ -54,15 +54,22 @@ class Reference(NamedTuple):
         return f"{self.registry}/{self.repository}" + (f"@{self.digest}" if self.digest else f":{self.tag}")
 
 
+def registry_of(text: str) -> str:
+    """The registry that a reference names; empty where it names none, which is Docker Hub."""
+    first, slash, _ = text.partition("/")
+    named = slash and (set(first) & {".", ":"} or first == "localhost" or first != first.lower())
+    return first if named else ""
+
+
 def parse(text: str) -> Reference:
     """The parts of a reference as Docker and containerd read it."""
     rest, _, digest = text.strip().partition("@")
     head, slash, last = rest.rpartition("/")
     last, _, tag = last.partition(":")
     path = f"{head}{slash}{last}"
-    first, slash, more = path.partition("/")
-    if not slash or not (set(first) & {".", ":"} or first == "localhost" or first != first.lower()):
-        first, more = HUB, path
+    first = registry_of(path)
+    more = path[len(first) + 1 :] if first else path
+    first = first or HUB
     if first == "index.docker.io":
         first = HUB
     if first == HUB and "/" not in more:

@@ -1,17 +1,10 @@
-"""The configured secrets as objects: each value read from environment, file or command.
-
-A value is concealed before anything else is done with it. An error here never has the error below it as its context:
-what a command wrote before it failed may be half of the secret, and a failure is shown with whatever it came from.
-"""
+"""The configured secrets as objects. A value is concealed before anything else is done with it."""
 
 from __future__ import annotations
 
 import base64
-import errno
 import json
-import os
 import re
-import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.core.errors import BadInput
 from tasks.core.imageref import HUB_HOSTS
-from tasks.core.redact import conceal, redact
+from tasks.core.redact import conceal
+from tasks.facts.secret_source import Empty, Sources, sources, value_of
 from tasks.kube.objects import finish
-from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing, Programs
+from tasks.process.command import Programs
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Secret, Settings
@@ -43,14 +37,6 @@ _KEY = re.compile(r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]{1,253}")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """Under this key alone every client finds the login for Docker Hub (source: kubernetes, credentialprovider)."""
-ReadFile = Callable[[str], bytes]
-"""The content of a file; raises OSError."""
-RunCommand = Callable[[Sequence[str]], bytes]
-"""What a command wrote to stdout; raises `CommandFailed`, `ProgramMissing`."""
-
-_KINDS = ("env", "file", "command")
-_LARGEST = 1 << 20
-"""Bytes: the API server takes no larger Secret (Kubernetes: Secrets, size limit)."""
 
 
 class Skipped(NamedTuple):
@@ -68,20 +54,10 @@ def read_secrets(
     if "secrets" not in parts:
         return [], []
 
-    def output(argv: Sequence[str]) -> bytes:
-        program = str(root / argv[0]) if "/" in argv[0] else argv[0]
-        command = Command(argv=(program, *argv[1:]), cwd=root, deadline=settings.timeouts.command)
-        return programs.run(command, quiet=True).raw
-
-    return secret_objects(settings, environ, reader(root), output)
+    return secret_objects(settings, sources(environ, root, programs, settings.timeouts.command))
 
 
-def secret_objects(
-    settings: Settings,
-    environ: Mapping[str, str],
-    read_file: ReadFile,
-    run_command: RunCommand,
-) -> tuple[list[dict[str, Any]], list[Skipped]]:
+def secret_objects(settings: Settings, given: Sources) -> tuple[list[dict[str, Any]], list[Skipped]]:
     """One object for each secret and namespace, and what is left out because a source of it is empty.
 
     Every value is concealed as soon as it is read; each source is read once. Raises `BadInput` for a
@@ -98,12 +74,16 @@ def secret_objects(
             skipped.append(Skipped(shown, "it has no namespace to go to"))
             continue
         try:
-            data = _data(secret, partial(value_of, secret, environ, read_file, run_command))
+            data = _data(secret, partial(_value, secret, given))
         except Empty as empty:
             skipped.append(Skipped(shown, f"{empty}; an existing secret stays"))
             continue
         objects += [_object(secret, namespace, data) for namespace in namespaces]
     return objects, skipped
+
+
+def _value(secret: Secret, given: Sources, key: str) -> bytes:
+    return value_of(secret.values[key], given, f"the value '{key}' of secret '{secret.name}'", "secrets")
 
 
 def _check(secret: Secret, namespaces: Sequence[str], seen: set[tuple[str, str]]) -> None:
@@ -207,62 +187,6 @@ def _refused(secret: Secret, why: str, fix: str) -> BadInput:
     return BadInput(f"the secret '{secret.name}' cannot be made", why=why, fix=f"{fix} (settings: secrets)")
 
 
-class Empty(Exception):
-    """A source is there, and holds nothing; the text names the source."""
-
-
-def reader(root: Path) -> ReadFile:
-    """Reads files of secrets, their paths seen from `root`.
-
-    It never waits: a pipe or a device is refused, as is a file that no Secret could hold.
-    """
-
-    def read(name: str) -> bytes:
-        try:
-            path = root / Path(name).expanduser()
-        except RuntimeError:
-            raise FileNotFoundError(errno.ENOENT, "there is no home folder of that user") from None
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "it is no ordinary file")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                content = file.read(_LARGEST + 1)
-        finally:
-            os.close(descriptor)
-        if len(content) > _LARGEST:
-            raise OSError(errno.EFBIG, "it is larger than 1 MiB, and so than any Secret may be")
-        return content
-
-    return read
-
-
-def value_of(
-    secret: Secret, environ: Mapping[str, str], read_file: ReadFile, run_command: RunCommand, key: str
-) -> bytes:
-    """The value of one key. The end of a line is no part of it where a file or a command gives a single line.
-
-    Raises `Empty` for a source without a value, `BadInput` for one that cannot be read.
-    """
-    source = secret.values[key]
-    given = [kind for kind in _KINDS if getattr(source, kind) is not None]
-    if len(given) != 1:
-        raise _unreadable(
-            secret, key, f"it has {len(given)} sources ({', '.join(given) or 'none'})", "name exactly one"
-        )
-    if not getattr(source, given[0]):
-        raise _unreadable(secret, key, f"its {given[0]} is empty", "name one")
-    if source.env:
-        if source.env not in environ:
-            raise Empty(f"{source.env} is not set")
-        return _concealed(environ[source.env].encode("utf-8", "surrogateescape"), source.env)
-    if source.file:
-        return _concealed(_trimmed(_read(secret, key, source.file, read_file)), f"the file {source.file}")
-    assert source.command
-    output = _run(secret, key, source.command, run_command)
-    return _concealed(_trimmed(output), f"the output of {source.command[0]}")
-
-
 def login_text(value: str) -> str:
     """A user name or a password of a registry without what surrounds it: blanks, line ends, a byte order mark.
 
@@ -273,68 +197,3 @@ def login_text(value: str) -> str:
     if not text.isprintable():
         raise ValueError("holds a line break or another sign that does not print")
     return text
-
-
-def _concealed(value: bytes, where: str) -> bytes:
-    if not value.strip():
-        raise Empty(f"{where} is empty")
-    # bytes that are no text are seen in their base64 form only
-    conceal(value.decode() if _is_text(value) else base64.b64encode(value).decode())
-    return value
-
-
-def _trimmed(value: bytes) -> bytes:
-    """A single line without its end, as the shell's `$(…)` gives it.
-
-    Several lines stay as they are, as kubectl takes a file: without its last newline OpenSSH refuses a key,
-    and PEM blocks can no longer be joined. So do bytes that are no text.
-    """
-    line = value.rstrip(b"\r\n")
-    return value if b"\n" in line or not _is_text(value) else line
-
-
-def _is_text(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _read(secret: Secret, key: str, name: str, read_file: ReadFile) -> bytes:
-    try:
-        return read_file(name)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-    except ValueError:
-        why = "no file can have that name"
-    raise _unreadable(secret, key, f"{name}: {why}", "put the file there, or take the secret out")
-
-
-def _run(secret: Secret, key: str, command: Sequence[str], run_command: RunCommand) -> bytes:
-    try:
-        output = run_command(command)
-    except CommandFailed as error:
-        why = _how(command[0], error)
-    except ProgramMissing as error:
-        why = error.what
-    else:
-        return output
-    raise _unreadable(secret, key, why, "run that command by hand, or take the secret out")
-
-
-def _how(name: str, error: CommandFailed) -> str:
-    """How a command failed: by the last line of its stderr, in which what it wrote to stdout is masked."""
-    if isinstance(error, DeadlinePassed):
-        return error.what
-    conceal(error.done.out)
-    said = [line.strip() for line in redact(error.done.err).splitlines() if line.strip()]
-    return f"{name} ended with code {error.done.code}" + (f": {said[-1][:200]}" if said else "")
-
-
-def _unreadable(secret: Secret, key: str, why: str, fix: str) -> BadInput:
-    return BadInput(
-        f"the value '{key}' of secret '{secret.name}' cannot be read",
-        why=why,
-        fix=f"{fix} (settings: secrets)",
-    )

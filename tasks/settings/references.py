@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, NamedTuple
 
+from tasks.settings.builds import wanted as builds
 from tasks.settings.origin import Finding, nearest
 from tasks.settings.releases import named as named_releases
 from tasks.settings.releases import wanted
@@ -62,6 +63,8 @@ def spellings(settings: Settings) -> dict[str, list[Target]]:
     for release in wanted(settings):
         full = f"{release.namespace}/{release.name}"
         add(RELEASE, full, release.name, full)
+    for build in builds(settings):
+        add(BUILD, build.name)
     for file in settings.manifests.files:
         add(MANIFESTS, file.path)
     for step in own_steps(settings):
@@ -118,6 +121,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 def _disabled(settings: Settings) -> frozenset[str]:
     off = [("step", each.name) for each in settings.steps if not each.enabled]
+    off += [("build", each.name) for each in settings.builds if not each.enabled]
     off += [("release", each.name) for each in settings.helm.releases if not each.enabled]
     return frozenset(text for kind, name in off for text in (name, f"{kind}:{name}"))
 
@@ -172,6 +176,8 @@ def graph(settings: Settings) -> dict[Target, set[Target]]:
         targets = found.setdefault(Target(MANIFESTS, file.path), set())
         targets |= found[Target(TASK, "manifests")]
         targets |= {_of(each) for need in file.needs for each in named_releases(need, releases)}
+    for build in builds(settings):
+        found[Target(BUILD, build.name)] = {Target(TASK, "registry")}
     for step in own_steps(settings):
         own = Target(STEP, step.name)
         for need in needs_of(step, settings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tasks.settings.builds import findings as of_builds
 from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node
 from tasks.settings.node_filters import FORM, fault, split
@@ -38,7 +39,7 @@ def releases(settings: Settings) -> tuple[Release, ...]:
 def problems(settings: Settings, merged: Node) -> list[Problem]:
     """All rules that these settings break, each with the layer that has set the value."""
     found = [*_ports(settings), *_registries(settings), *_cluster(settings), *_on_nodes(settings)]
-    found += [*of_texts(settings), *of_releases(settings), *of_references(settings)]
+    found += [*of_texts(settings), *of_releases(settings), *of_builds(settings), *of_references(settings)]
     return [_located(each, merged) for each in found]
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from tasks.settings import words
 from tasks.settings.network import Network, Proxy
+from tasks.settings.schema_builds import Build
 from tasks.settings.schema_cluster import Cluster, ComponentArgs, Limits, Ports
 from tasks.settings.schema_steps import OwnStep
 from tasks.settings.types import (
@@ -45,6 +46,7 @@ from tasks.settings.types import (
 from tasks.settings.words import as_choice
 
 __all__ = [
+    "Build",
     "Cache",
     "Cluster",
     "ComponentArgs",
@@ -245,6 +247,9 @@ class Pool(Tree):
         ge=1,
         le=64,
     )
+    builds: Whole | None = setting(
+        None, "Builds of images at once; null: one for every two CPUs of the engine.", ge=1, le=64
+    )
     helm: Whole | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
     steps: Whole | None = setting(None, "Commands of yours at once (`steps`); null: as many as commands.", ge=1, le=256)
     waits: Whole = setting(16, "Waits at once; they hold no slot.", ge=2, le=1024)
@@ -330,6 +335,7 @@ class Settings(Tree):
         ),
         "Secrets.",
     )
+    builds: tuple[Build, ...] = setting((), "Images of yours, built and pushed while the cluster starts.")
     manifests: Manifests = section(Manifests, "Base resources.")
     helm: Helm = section(Helm, "Helm repositories and releases.")
     ingress: Ingress = section(Ingress, "The ingress.")

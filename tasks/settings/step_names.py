@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasks.settings.schema import Cache, OwnStep, Release
+    from tasks.settings.schema import Build, Cache, OwnStep, Release
 
 PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health", "steps")
 NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health", "steps"})
 """Parts that work in a cluster that is there, and never make one."""
 
-DOWNLOAD, PULL, HELM, OWN = "download", "pull ahead", "helm", "own steps"
-"""Kinds of work with a bound of their own: images for the host, and for nodes, `pool.downloads` each; releases; the
-user's own commands.
+DOWNLOAD, PULL, HELM, BUILD, OWN = "download", "pull ahead", "helm", "build", "own steps"
+"""Kinds of work with a bound of their own: images for the host, and for nodes, `pool.downloads` each; releases; builds;
+the user's own commands.
 
 Charts are small, and much waits for them: they have none.
 """
@@ -41,6 +41,16 @@ PULL_AHEAD = "registry: pull into server-0 images of "
 def pull_name(image: str) -> str:
     """The step that pulls an image of the host."""
     return f"prepull: {image}"
+
+
+def build_name(build: Build) -> str:
+    """The step that builds an image."""
+    return f"build: {build.name}"
+
+
+def push_name(build: Build) -> str:
+    """The step after which nodes can pull the image of a build: what uses the image needs it."""
+    return f"build: push {build.name}"
 
 
 def cache_name(cache: Cache) -> str:

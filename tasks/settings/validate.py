@@ -168,6 +168,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
             yield from _checked(("manifests", "quota", name), text, amount)
     for number, secret in enumerate(settings.secrets):
         yield from _of_secret(("secrets", number), secret)
+    for number, build in enumerate(settings.builds):
+        yield from _of_sources(("builds", number, "secrets"), build.secrets)
+        for name in build.secrets:
+            yield from _checked(("builds", number, "secrets", name), name, words.secret_id)
     for number, step in enumerate(settings.steps):
         yield from _of_step(("steps", number), step)
 

@@ -117,6 +117,11 @@ PORT_SUFFIXES = ("direct", "proxy")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _HOST_PORT = re.compile(r"([a-z0-9.-]+)(?::([0-9]{1,5}))?")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_IMAGE_REPOSITORY = re.compile(
+    r"(?:(?=[^/]*[.:]|localhost/)[A-Za-z0-9.-]+(?::[0-9]{1,5})?/)?[a-z0-9]+(?:(?:\.|__?|-+|/)[a-z0-9]+)*"
+)
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
+_SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _VERSION = re.compile(r"v?1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?([+-]k3s[0-9]{1,2})?")
 _URL = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9\[][^\s/@]*(/\S*)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -226,6 +231,28 @@ def image(value: str) -> str:
     """An image reference. Never an option of docker's."""
     if not _IMAGE.fullmatch(value) or len(value) > 500:
         raise ValueError("must be an image such as docker.io/rancher/k3s:v1.35.5-k3s1")
+    return value
+
+
+def image_repository(value: str) -> str:
+    """An image without a tag: perhaps a registry, then a path in lower case (distribution: `reference`)."""
+    match = _IMAGE_REPOSITORY.fullmatch(value)
+    if match is None or len(value) > 200:
+        raise ValueError("must be an image without a tag, in lower case, such as shop/api or ghcr.io/me/api")
+    return value
+
+
+def platform(value: str) -> str:
+    """An operating system and an architecture, perhaps with a variant, as images name them. Never a list of them."""
+    if not _PLATFORM.fullmatch(value):
+        raise ValueError("must be one platform such as linux/amd64 or linux/arm64")
+    return value
+
+
+def secret_id(value: str) -> str:
+    """What a Dockerfile calls a secret: nothing that would be another field of docker's option."""
+    if not _SECRET_ID.fullmatch(value):
+        raise ValueError("must consist of letters, digits, -, _ and .")
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from tasks.clients.kubectl import FIELD_MANAGER, apply
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
+from tasks.facts.secret_source import ReadFile, RunCommand, Sources
 from tasks.facts.secrets import Skipped, docker_config, secret_objects
 from tasks.kube.apply import stream
 from tasks.kube.objects import FINGERPRINT, MANAGED_BY, decoded
@@ -31,11 +32,15 @@ def made(
     *wanted: dict[str, Any], namespaces: tuple[str, ...] = ("a", "b")
 ) -> tuple[list[dict[str, Any]], list[Skipped]]:
     settings = Settings.model_validate({"namespaces": namespaces, "secrets": wanted})
-    return secret_objects(settings, ENVIRON, FILES.__getitem__, lambda argv: f"canary-of {' '.join(argv)}\n".encode())
+    return secret_objects(settings, given(ENVIRON, run=lambda argv: f"canary-of {' '.join(argv)}\n".encode()))
 
 
 def no_command(argv: Sequence[str]) -> bytes:
     raise AssertionError(f"{argv} was run")
+
+
+def given(environ: Mapping[str, str], *, read: ReadFile = FILES.__getitem__, run: RunCommand = no_command) -> Sources:
+    return Sources(environ=environ, read_file=read, run_command=run)
 
 
 def values(objects: Sequence[dict[str, Any]]) -> dict[str, bytes]:
@@ -48,7 +53,7 @@ def env(name: str = "TOKEN") -> dict[str, str]:
 
 def test_the_default_is_the_login_of_ghcr_in_every_namespace() -> None:
     settings = Settings()
-    objects, skipped = secret_objects(settings, {"GITHUB_TOKEN_CLASSIC": "canary-ghp"}, FILES.__getitem__, no_command)
+    objects, skipped = secret_objects(settings, given({"GITHUB_TOKEN_CLASSIC": "canary-ghp"}))
     assert skipped == []
     assert [each["metadata"]["namespace"] for each in objects] == list(settings.namespaces)
     for each in objects:
@@ -76,7 +81,7 @@ def test_the_default_is_the_login_of_ghcr_in_every_namespace() -> None:
     ],
 )
 def test_without_the_token_it_is_left_out_with_the_reason(environ: dict[str, str], why: str) -> None:
-    assert secret_objects(Settings(), environ, FILES.__getitem__, no_command) == (
+    assert secret_objects(Settings(), given(environ)) == (
         [],
         [Skipped("github-pat-secret", why)],
     )
@@ -151,7 +156,7 @@ def password_of(kind: str, content: bytes, source: str) -> str:
     settings = Settings.model_validate(
         {"namespaces": ["a"], "secrets": [{"name": "s", "type": kind, "values": {"password": {source: "P"}}}]}
     )
-    objects, _ = secret_objects(settings, {"P": content.decode()}, lambda name: content, no_command)
+    objects, _ = secret_objects(settings, given({"P": content.decode()}, read=lambda name: content))
     data = values(objects)
     login = json.loads(data[".dockerconfigjson"])["auths"]["ghcr.io"] if kind == "dockerconfigjson" else None
     if login is None:
@@ -193,9 +198,7 @@ def test_a_login_of_several_lines_is_refused_and_not_shown(kind: str, content: s
 def test_data_that_is_no_login_keeps_what_stands_around_it() -> None:
     objects, _ = secret_objects(
         Settings.model_validate({"namespaces": ["a"], "secrets": [{"name": "s", "values": {"k": {"env": "K"}}}]}),
-        {"K": " canary-8 \n"},
-        FILES.__getitem__,
-        no_command,
+        given({"K": " canary-8 \n"}),
     )
     assert values(objects) == {"k": b" canary-8 \n"}
 
@@ -220,7 +223,7 @@ def test_each_source_is_read_once() -> None:
         return b"canary"
 
     settings = Settings.model_validate({"secrets": [{"name": "s", "values": {"k": {"command": ["x"]}}}]})
-    objects, _ = secret_objects(settings, {}, FILES.__getitem__, run)
+    objects, _ = secret_objects(settings, given({}, run=run))
     assert len(objects) == 6
     assert calls == [("x",)]
 

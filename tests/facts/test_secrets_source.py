@@ -13,13 +13,9 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
-from tasks.facts.secrets import Empty, reader, value_of
+from tasks.facts.secret_source import Empty, ReadFile, RunCommand, Sources, reader, value_of
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
-from tasks.settings.schema import Secret
-
-
-def secret(**source: Any) -> Secret:
-    return Secret.model_validate({"name": "s", "values": {"k": source}})
+from tasks.settings.types import SecretSource
 
 
 def no_file(name: str) -> bytes:
@@ -30,16 +26,21 @@ def no_command(argv: Sequence[str]) -> bytes:
     raise AssertionError(f"{argv} was run")
 
 
+def value(source: Mapping[str, Any], environ: Mapping[str, str], read: ReadFile, run: RunCommand) -> bytes:
+    given = Sources(environ=environ, read_file=read, run_command=run)
+    return value_of(SecretSource.model_validate(source), given, "the value 'k' of secret 's'", "secrets")
+
+
 def from_env(environ: Mapping[str, str], name: str = "TOKEN") -> bytes:
-    return value_of(secret(env=name), environ, no_file, no_command, "k")
+    return value({"env": name}, environ, no_file, no_command)
 
 
 def from_file(content: bytes) -> bytes:
-    return value_of(secret(file="f"), {}, lambda name: content, no_command, "k")
+    return value({"file": "f"}, {}, lambda name: content, no_command)
 
 
 def from_command(run: Callable[[Sequence[str]], bytes], *argv: str) -> bytes:
-    return value_of(secret(command=argv or ("gh", "auth", "token")), {}, no_file, run, "k")
+    return value({"command": argv or ("gh", "auth", "token")}, {}, no_file, run)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_file_gets_its_name_and_a_command_its_arguments() -> None:
         names.append(tuple(argv))
         return b"value"
 
-    value_of(secret(file="~/token"), {}, read, no_command, "k")
+    value({"file": "~/token"}, {}, read, no_command)
     from_command(run, "pass", "show", "a b")
     assert names == ["~/token", ("pass", "show", "a b")]
 
@@ -116,7 +117,7 @@ def test_a_variable_that_is_not_there_is_told_apart() -> None:
 )
 def test_exactly_one_source_is_needed(source: dict[str, Any], why: str) -> None:
     with pytest.raises(BadInput, match="'k' of secret 's'") as error:
-        value_of(secret(**source), {"A": "x"}, no_file, no_command, "k")
+        value(source, {"A": "x"}, no_file, no_command)
     assert why in error.value.why
     assert error.value.fix.endswith("(settings: secrets)")
 
@@ -207,7 +208,7 @@ def test_what_is_no_file_to_read_is_refused_without_waiting(tmp_path: Path, name
     (tmp_path / "large").write_bytes(b"canary-e" * (1 << 17) + b"x")
     before = opened()
     with pytest.raises(BadInput, match="'k' of secret 's'") as error:
-        value_of(secret(file=name), {}, reader(tmp_path), no_command, "k")
+        value({"file": name}, {}, reader(tmp_path), no_command)
     assert error.value.why.startswith(f"{name}: ")
     assert why in error.value.why
     assert "canary" not in str(error.value)
