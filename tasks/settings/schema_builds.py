@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from tasks.settings import words
-from tasks.settings.schema_steps import Variables
 from tasks.settings.types import (
     Bool,
     Images,
@@ -17,6 +16,7 @@ from tasks.settings.types import (
     Sources,
     Text,
     Tree,
+    Variables,
     setting,
 )
 

@@ -15,6 +15,7 @@ from tasks.settings.types import (
     Sources,
     Text,
     Tree,
+    Variables,
     Whole,
     Words,
     frozen,
@@ -43,14 +44,6 @@ Argv = Annotated[
     tuple[Annotated[str, AfterValidator(words.argument)], ...],
     BeforeValidator(_argv, json_schema_input_type=tuple[str, ...] | str),
     Says(_ARGV),
-]
-Variables = Annotated[
-    dict[
-        Annotated[str, AfterValidator(words.variable)],
-        Annotated[str, BeforeValidator(words.as_scalar), AfterValidator(words.argument)],
-    ],
-    AfterValidator(frozen),
-    Says("a mapping of variables"),
 ]
 Inputs = Annotated[
     tuple[Text | dict[str, Any], ...],

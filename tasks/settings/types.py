@@ -128,6 +128,14 @@ Urls = Annotated[
     AfterValidator(frozen),
     Says("a mapping of names and addresses"),
 ]
+Variables = Annotated[
+    dict[
+        Annotated[str, AfterValidator(words.variable)],
+        Annotated[str, BeforeValidator(words.as_scalar), AfterValidator(words.argument)],
+    ],
+    AfterValidator(frozen),
+    Says("a mapping of variables"),
+]
 Free = Annotated[dict[str, Any], AfterValidator(frozen), Says("a mapping")]
 
 
