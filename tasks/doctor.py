@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.checks.facts import HostFacts
     from tasks.checks.finding import Finding, Mended, Remedy
     from tasks.facts.host import Rights
-    from tasks.process.command import Programs
+    from tasks.process.programs import Programs
     from tasks.run.session import Session
     from tasks.settings.schema import Settings
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tasks.engine.step import Context
 from tasks.kube.client import ApiError, content
-from tasks.process.command import Command, CommandFailed, Completed, Programs
+from tasks.process.command import Command, CommandFailed, Completed
+from tasks.process.programs import Programs
 
 
 class FakePrograms(Programs):

@@ -25,7 +25,7 @@ from tasks.facts.network import network
 from tasks.facts.objects import Live
 from tasks.k3d.ports import Choosers
 from tasks.k3d.registries_yaml import nodes_file
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.run.session import Session
 from tasks.run.task import Options
 from tasks.settings.derived import host_images, k3s_image, registries_in_use

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 
 from tasks.engine.step import Cancel, Context
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 
 PATH = os.environ.get("PATH", os.defpath)
 

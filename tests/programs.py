@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.engine.step import Context, Stopped
-from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing, Programs
+from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
+from tasks.process.programs import Programs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ from tasks.engine import record
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Action, Bounds, Context, Report, Step
 from tasks.process import runner
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 from tasks.view.console import out
 
 BOUND = 8

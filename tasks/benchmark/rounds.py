@@ -17,7 +17,8 @@ from tasks.benchmark.variants import Variant, Workspace
 from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import State
-from tasks.process.command import Command, CommandFailed, Programs
+from tasks.process.command import Command, CommandFailed
+from tasks.process.programs import Programs
 from tasks.runs.catalogue import Recorded, read
 
 if TYPE_CHECKING:

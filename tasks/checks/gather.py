@@ -20,7 +20,8 @@ from tasks.facts.machine import size, system
 from tasks.facts.owner import Owner
 from tasks.facts.owner import read as owner_of
 from tasks.facts.programs import Versions, numbers, versions
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 from tasks.settings.derived import host_images, k3s_image, kubernetes_minor
 
 if TYPE_CHECKING:

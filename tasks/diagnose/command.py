@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 
 from tasks.engine.step import Action, Context, Report
-from tasks.process.command import Command, CommandFailed, Completed, Programs
+from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed
+from tasks.process.programs import Programs
 
 
 def run_command(
@@ -20,8 +22,6 @@ def run_command(
     try:
         return programs.run(command, context, listen=listen, quiet=quiet)
     except CommandFailed as error:
-        from tasks.diagnose.rules import explain
-
         explain(error, command.argv[0])
         raise
 
@@ -33,3 +33,18 @@ def command_action(programs: Programs, command: Command) -> Action:
         return Report(exit_code=run_command(programs, command, context).code)
 
     return act
+
+
+def explain(error: CommandFailed, program: str) -> CommandFailed:
+    """The same failure with `why`, `fix`, `transient` and `cause` of the first cause that fits it, if one does.
+
+    `program` is its name or path.
+    """
+    from tasks.diagnose.rules import catalogue, clean, recognise  # with the catalogue: only where something failed
+
+    done = error.done
+    text = clean(done.err if done.quiet else f"{done.out}\n{done.err}")  # a message may repeat what it is found in
+    name = PurePath(program).name.removesuffix(".exe")
+    code = None if isinstance(error, DeadlinePassed) else done.code
+    found = recognise(catalogue(), text, where=name, code=code)
+    return error if found is None else error.explain(found)

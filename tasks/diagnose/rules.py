@@ -12,14 +12,13 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from tasks.core import yaml
 from tasks.core.errors import Diagnosis
 from tasks.core.redact import redact
-from tasks.process.command import CommandFailed, DeadlinePassed
 
 COMMANDS = ("k3d", "docker", "node", "helm", "api", "images", "network", "programs")
 """Files with causes of commands that fail, in the order in which they are tried: the specific before the general."""
@@ -164,19 +163,6 @@ def _line_of(text: str, position: int) -> str:
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
     return text[start : end if end >= 0 else len(text)]
-
-
-def explain(error: CommandFailed, program: str) -> CommandFailed:
-    """The same failure with `why`, `fix`, `transient` and `cause` of the first cause that fits it, if one does.
-
-    `program` is its name or path.
-    """
-    done = error.done
-    text = clean(done.err if done.quiet else f"{done.out}\n{done.err}")  # a message may repeat what it is found in
-    name = PurePath(program).name.removesuffix(".exe")
-    code = None if isinstance(error, DeadlinePassed) else done.code
-    found = recognise(catalogue(), text, where=name, code=code)
-    return error if found is None else error.explain(found)
 
 
 def clean(text: str) -> str:

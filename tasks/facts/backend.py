@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.core.imageref import Reference
     from tasks.engine.step import Context
     from tasks.kube.client import Api
-    from tasks.process.command import Programs
+    from tasks.process.programs import Programs
 
 
 class Backend(Protocol):

@@ -14,7 +14,7 @@ from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
 from tasks.facts.owner import Owner
 from tasks.facts.owner import read as owner_of
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context

@@ -1,11 +1,11 @@
-"""Which Docker engine the `docker` program will use, and what of this machine that engine shares.
+"""Which Docker engine the `docker` program will use, and whether it is outside of the container that this runs in.
 
 The order is docker's own (docker/cli: `cli/command/cli.go`, `resolveContextName`): DOCKER_HOST, then
 DOCKER_CONTEXT, then the context that `docker context use` wrote.
 
 A process in a container may use an engine outside of it, as with a mounted socket: nodes cannot mount its files then,
-and ports that the engine publishes on its loopback may not be on that of the process. The engine is queried about this
-only where there are signs of it: a launch on a host costs a few system calls.
+and ports that the engine publishes on its loopback may not be on that of the process. `tasks.facts.engine` queries the
+engine about this only where there are signs of it: a launch on a host costs a few system calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-import os
 import re
 import socket
 import struct
@@ -23,10 +22,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasks.core.digest import sha256
-from tasks.core.errors import LaunchError
-from tasks.core.files import unfinished
-from tasks.core.paths import state_folder
-from tasks.process.command import Command, Programs
 
 SOCKET = "unix:///var/run/docker.sock"
 _NETWORK = frozenset({"tcp", "http", "https", "ssh"})
@@ -110,20 +105,6 @@ _STAND_INS = "OPENFRAME_REHEARSAL"
 """Set where `docker` is a stand-in: it has no engine (`tasks.rehearsal.folder`)."""
 _CGROUP = re.compile(r"/(?:docker|lxc)(?:/|-[0-9a-f]{12})|/kubepods|/libpod|/crio-|/cri-containerd-")
 _NAMESPACES = ("mnt", "net")
-_UNSEEN = "bind source path does not exist"
-_GATEWAY = Command(
-    argv=("docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"), deadline=20.0, ok=(0, 1)
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Enclosure:
-    """What of this process's place the engine shares."""
-
-    files: bool = True
-    """It sees files of this process: they can be mounted into nodes."""
-    loopback: bool = True
-    """Ports that it publishes on loopback are on the loopback of this process."""
 
 
 def contained(environ: Mapping[str, str], root: Path = Path("/")) -> bool:
@@ -143,15 +124,6 @@ def outside(environ: Mapping[str, str], point: Endpoint) -> bool:
     if peer == 0:  # it listens in another PID namespace
         return True
     return contained(environ) and not (peer is not None and _beside_us(peer))
-
-
-def enclosure(programs: Programs, point: Endpoint, *, rootless: bool) -> Enclosure:
-    """What is shared; queries the engine, by two commands, only where it is outside. Never raises: in doubt all is."""
-    if not outside(programs.env, point):
-        return Enclosure()
-    files = _sees_files(programs)
-    # a rootless engine has a network of its own, and brings what it publishes to that of who started it
-    return Enclosure(files=files, loopback=(rootless and files) or _shares_loopback(programs))
 
 
 def _listener(point: Endpoint) -> int | None:
@@ -179,46 +151,3 @@ def _beside_us(pid: int) -> bool:
         )
     except OSError:
         return False
-
-
-def _sees_files(programs: Programs) -> bool:
-    """By creating a container of an image that does not exist, with a file mounted: the file is checked first."""
-    folder = state_folder(programs.env)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, file = unfinished(folder / "seen")
-    except OSError:
-        return True  # a state folder that cannot be used is reported elsewhere
-    os.close(handle)
-    try:
-        said = programs.run(_probe(file), quiet=True).err
-    except LaunchError:
-        return True
-    finally:
-        with contextlib.suppress(OSError):
-            file.unlink()
-    return _UNSEEN not in said
-
-
-def _probe(file: Path) -> Command:
-    source = str(file).replace('"', '""')
-    mount = f'type=bind,"source={source}",target=/openframe-seen,readonly'
-    argv = ("docker", "create", "--pull", "never", "--mount", mount, "openframe.invalid/none:none")
-    return Command(argv=argv, deadline=20.0, ok=(0, 1, 125))
-
-
-def _shares_loopback(programs: Programs) -> bool:
-    """Whether the address of the engine's own bridge is one of this process's network."""
-    try:
-        found = json.loads(programs.run(_GATEWAY, quiet=True).out or "null")
-        # Docker 20.10 reports none where it was not configured: it is the first address then
-        gateway = str(found[0].get("Gateway") or ipaddress.ip_network(found[0]["Subnet"])[1])
-    except (LaunchError, ValueError, LookupError, TypeError, AttributeError):
-        return True  # an engine without that bridge
-    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as opened:
-        try:
-            opened.bind((gateway, 0))
-        except OSError:
-            return False
-    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import os
 import platform
@@ -10,15 +12,19 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import LaunchError
+from tasks.core.files import unfinished
 from tasks.core.imageref import linux_platform
+from tasks.core.paths import state_folder
 from tasks.core.redact import without_logins
 from tasks.facts import no_engine
-from tasks.facts.endpoint import Enclosure, Endpoint, enclosure, endpoint
+from tasks.facts.endpoint import Endpoint, endpoint, outside
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
-from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
+from tasks.process.command import Command, CommandFailed, DeadlinePassed
+from tasks.process.programs import Programs
 
 ASK = Command(argv=("docker", "info", "--format", "{{json .}}"), deadline=20.0, ok=(0, 1))
 """One query for everything. Where the engine is silent, docker prints an empty answer, and ends with 0 or 1."""
@@ -30,6 +36,10 @@ _STOPPED = re.compile(
     re.IGNORECASE,
 )
 _NEEDED = {"MemoryLimit": "memory", "CpuCfsQuota": "cpu", "CPUSet": "cpuset", "PidsLimit": "pids"}
+_UNSEEN = "bind source path does not exist"
+_GATEWAY = Command(
+    argv=("docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"), deadline=20.0, ok=(0, 1)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +101,16 @@ class Here:
     kernel: str
     name: str
     user: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enclosure:
+    """What of this process's place the engine shares."""
+
+    files: bool = True
+    """It sees files of this process: they can be mounted into nodes."""
+    loopback: bool = True
+    """Ports that it publishes on loopback are on the loopback of this process."""
 
 
 def engine(programs: Programs) -> Engine:
@@ -217,3 +237,55 @@ def _limits(info: Mapping[str, Any], here: Here) -> Limits:
     if info.get("CgroupDriver") == "none":
         return own_limits()
     return limits({"": parent, "cpu": parent, "memory": parent})
+
+
+def enclosure(programs: Programs, point: Endpoint, *, rootless: bool) -> Enclosure:
+    """What is shared; queries the engine, by two commands, only where it is outside. Never raises: in doubt all is."""
+    if not outside(programs.env, point):
+        return Enclosure()
+    files = _sees_files(programs)
+    # a rootless engine has a network of its own, and brings what it publishes to that of who started it
+    return Enclosure(files=files, loopback=(rootless and files) or _shares_loopback(programs))
+
+
+def _sees_files(programs: Programs) -> bool:
+    """By creating a container of an image that does not exist, with a file mounted: the file is checked first."""
+    folder = state_folder(programs.env)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, file = unfinished(folder / "seen")
+    except OSError:
+        return True  # a state folder that cannot be used is reported elsewhere
+    os.close(handle)
+    try:
+        said = programs.run(_probe(file), quiet=True).err
+    except LaunchError:
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink()
+    return _UNSEEN not in said
+
+
+def _probe(file: Path) -> Command:
+    source = str(file).replace('"', '""')
+    mount = f'type=bind,"source={source}",target=/openframe-seen,readonly'
+    argv = ("docker", "create", "--pull", "never", "--mount", mount, "openframe.invalid/none:none")
+    return Command(argv=argv, deadline=20.0, ok=(0, 1, 125))
+
+
+def _shares_loopback(programs: Programs) -> bool:
+    """Whether the address of the engine's own bridge is one of this process's network."""
+    try:
+        found = json.loads(programs.run(_GATEWAY, quiet=True).out or "null")
+        # Docker 20.10 reports none where it was not configured: it is the first address then
+        gateway = str(found[0].get("Gateway") or ipaddress.ip_network(found[0]["Subnet"])[1])
+    except (LaunchError, ValueError, LookupError, TypeError, AttributeError):
+        return True  # an engine without that bridge
+    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as opened:
+        try:
+            opened.bind((gateway, 0))
+        except OSError:
+            return False
+    return True

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.watch import Watched
-    from tasks.process.command import Programs
+    from tasks.process.programs import Programs
     from tasks.settings.schema import Release, Settings
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tasks.core.errors import LaunchError
 from tasks.facts.engine import Engine
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
 _RESOLVE_S = 3.0

@@ -16,7 +16,8 @@ from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import WORTH_HIDING, conceal
 from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
-from tasks.process.command import CommandFailed, Programs
+from tasks.process.command import CommandFailed
+from tasks.process.programs import Programs
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import LaunchError
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 
 FILE = "versions.json"
 _LEAST_SIZE = 1_000_000

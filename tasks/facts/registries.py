@@ -10,7 +10,7 @@ from tasks.clients import docker
 from tasks.core.errors import Diagnosis
 from tasks.core.imageref import parse
 from tasks.facts.cluster import ContainerState, container_state, last_words
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.settings.derived import cache_container, upstream_url
 
 if TYPE_CHECKING:

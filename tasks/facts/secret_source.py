@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal, redact
-from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing, Programs
+from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
+from tasks.process.programs import Programs
 
 if TYPE_CHECKING:
     from tasks.settings.types import SecretSource

@@ -15,7 +15,7 @@ from tasks.core.imageref import HUB_HOSTS
 from tasks.core.redact import conceal
 from tasks.facts.secret_source import Empty, Sources, sources, value_of
 from tasks.kube.objects import finish
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Secret, Settings

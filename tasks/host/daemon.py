@@ -17,7 +17,8 @@ from tasks.engine.step import Context
 from tasks.facts.engine import Engine
 from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired, NotPlain, mirrors, number, parse, plain
 from tasks.host.writer import FileState, Writer
-from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
+from tasks.process.command import Command, CommandFailed, DeadlinePassed
+from tasks.process.programs import Programs
 
 PROC = Path("/proc")
 _NAME = "dockerd"

@@ -16,7 +16,7 @@ from tasks.core.files import remembered
 from tasks.engine.step import Retry, Step
 from tasks.facts.backend import Backend
 from tasks.facts.programs import numbers, versions
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.settings.schema import Settings
 
 if TYPE_CHECKING:

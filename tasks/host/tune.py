@@ -17,7 +17,7 @@ from tasks.host.daemon import NotReloaded, Place, reload, validate
 from tasks.host.daemon_json import MIRRORS, Change, Desired, Merged, NotPlain, merged, mirrors, parse
 from tasks.host.daemon_json import dump as dump_json
 from tasks.host.writer import FileState, Writer
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 
 _SUFFIX = ".openframe"
 _BACKUP = ".openframe-backup-"

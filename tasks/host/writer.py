@@ -17,7 +17,8 @@ from tasks.core.errors import LaunchError
 from tasks.core.files import replacing
 from tasks.engine.step import Context
 from tasks.facts.host import rights
-from tasks.process.command import Command, Completed, Programs
+from tasks.process.command import Command, Completed
+from tasks.process.programs import Programs
 
 _DEADLINE = 20.0
 

@@ -27,7 +27,7 @@ from tasks.core.digest import sha256
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context
 from tasks.facts.owner import MACHINE
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 
 USE, REMOVAL = "use", "removal"
 _REMOVING = 180.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.clients import docker
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts, Ports
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.settings.derived import balanced
 from tasks.settings.schema import Settings
 

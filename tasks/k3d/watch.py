@@ -20,7 +20,8 @@ from tasks.clients import docker
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Cancel, Context, Report, Stopped
 from tasks.facts.facts import Facts
-from tasks.process.command import CommandFailed, Programs
+from tasks.process.command import CommandFailed
+from tasks.process.programs import Programs
 
 _K3S = re.compile(r"\bk3s(?:-\w+)? (?:server|agent)\b")
 """k3s itself among a node's processes: no other of them has these two words beside each other."""

@@ -21,20 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
-from tasks.kube.client import (
-    READ,
-    WRITE,
-    Api,
-    ApiError,
-    Busy,
-    Credentials,
-    KubectlApi,
-    NoAnswer,
-    content,
-    credentials,
-    explained,
-)
-from tasks.process.command import Programs
+from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, Credentials, NoAnswer, content, credentials, explained
+from tasks.kube.kubectl_api import KubectlApi
+from tasks.process.programs import Programs
 
 _CONNECT = 5.0
 """Seconds for a connection and its TLS handshake, and for the answer of a health endpoint."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Context, Step
     from tasks.facts.facts import Facts
     from tasks.kube.client import Api
-    from tasks.process.command import Programs
+    from tasks.process.programs import Programs
     from tasks.run.session import Session
 
 FOLDER = "rehearsal"

@@ -28,7 +28,8 @@ from tasks.k3d.ports import ports_for
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.kube.objects import display, key
 from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
-from tasks.process.command import CommandFailed, Programs
+from tasks.process.command import CommandFailed
+from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
 from tasks.settings.derived import host_images, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases

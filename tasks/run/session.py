@@ -23,7 +23,7 @@ from tasks.core.paths import ClusterPaths, cache_folder, state_folder
 from tasks.engine.step import Bounds
 from tasks.facts.backend import BACKENDS
 from tasks.process.children import MARK, mark
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.settings.step_names import DOWNLOAD, HELM, PULL
 
 if TYPE_CHECKING:

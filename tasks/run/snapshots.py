@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tasks.facts.cluster import Node
     from tasks.facts.facts import Facts
-    from tasks.process.command import Programs
+    from tasks.process.programs import Programs
     from tasks.run.session import Session
 
 TASK = "snapshot"

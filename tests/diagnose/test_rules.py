@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tasks.core.redact import conceal
+from tasks.diagnose.command import explain
 from tasks.diagnose.node import node_death
 from tasks.diagnose.pods import diagnose_scheduling, known
-from tasks.diagnose.rules import COMMANDS, Rule, clean, explain, fragments, markdown, recognise, rules, short
+from tasks.diagnose.rules import COMMANDS, Rule, clean, fragments, markdown, recognise, rules, short
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed
 
 _FILES = (*COMMANDS, "pods", "scheduling")

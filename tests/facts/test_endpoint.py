@@ -13,7 +13,8 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.facts import endpoint as module
-from tasks.facts.endpoint import SOCKET, Enclosure, Endpoint, contained, enclosure, endpoint, outside
+from tasks.facts.endpoint import SOCKET, Endpoint, contained, endpoint, outside
+from tasks.facts.engine import Enclosure, enclosure
 from tests.programs import Answer, FakePrograms
 
 
@@ -168,7 +169,7 @@ def test_without_a_sign_nothing_is_asked(tmp_path: Path, point: Endpoint, monkey
 def test_what_an_engine_outside_shares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Answer, network: str, expected: Enclosure
 ) -> None:
-    monkeypatch.setattr(module, "outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
     asked = programs(tmp_path, create, network)
     assert enclosure(asked, Endpoint(), rootless=False) == expected
     probe = next(line for line in asked.lines if line.startswith("docker create"))
@@ -181,12 +182,12 @@ def test_what_an_engine_outside_shares(
 def test_a_rootless_engine_has_a_network_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: Answer, loopback: bool
 ) -> None:
-    monkeypatch.setattr(module, "outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
     assert enclosure(programs(tmp_path, create, THEIRS), Endpoint(), rootless=True).loopback is loopback
 
 
 def test_an_engine_that_does_not_answer_is_told_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.engine.outside", lambda *_: True)
     asked = programs(tmp_path)
 
     def silent(*_: object, **__: object) -> None:

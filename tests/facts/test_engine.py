@@ -14,10 +14,10 @@ import pytest
 from tasks.core.errors import NoEngine
 from tasks.facts import engine as module
 from tasks.facts import no_engine
-from tasks.facts.endpoint import SOCKET, Enclosure, Endpoint
-from tasks.facts.engine import engine, is_machine, read
+from tasks.facts.endpoint import SOCKET, Endpoint
+from tasks.facts.engine import Enclosure, engine, is_machine, read
 from tasks.facts.machine import Limits
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.view.failure import refusal
 from tests.facts.docker_info import (
     COLIMA,

@@ -19,7 +19,7 @@ from tasks.facts.programs import Versions, numbers
 from tasks.host import programs as fetching
 from tasks.host.download import Fetch
 from tasks.host.programs import PROGRAMS, Found, Pin, fetch_plan, need, read
-from tasks.process.command import Programs
+from tasks.process.programs import Programs
 from tasks.rehearsal.backend import Rehearsed
 from tasks.rehearsal.folder import Folder
 from tasks.run import tools as command

@@ -18,7 +18,6 @@ from tasks.kube.client import (
     Busy,
     Credentials,
     Endpoint,
-    KubectlApi,
     NoAnswer,
     RetryingApi,
     credentials,
@@ -27,6 +26,7 @@ from tasks.kube.client import (
     ready,
 )
 from tasks.kube.https import CertApi, open_api
+from tasks.kube.kubectl_api import KubectlApi
 from tasks.process.command import Command, Completed, DeadlinePassed
 from tests.fake_kubectl import FakeApi, FakePrograms
 from tests.tls import Certificates, Served, access, kubeconfig

@@ -21,11 +21,11 @@ from tasks.process.command import (
     Completed,
     DeadlinePassed,
     ProgramMissing,
-    Programs,
     duration,
     last_line,
     signal_name,
 )
+from tasks.process.programs import Programs
 from tasks.process.runner import CannotStart
 from tests.processes import PATH, context, programs, script
 

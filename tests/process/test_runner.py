@@ -17,7 +17,8 @@ import pytest
 from tasks.engine.step import Stopped
 from tasks.process import runner
 from tasks.process.children import CHILDREN
-from tasks.process.command import Command, CommandFailed, DeadlinePassed, Programs
+from tasks.process.command import Command, CommandFailed, DeadlinePassed
+from tasks.process.programs import Programs
 from tasks.process.runner import CannotStart, Sink
 from tests.processes import context, lives, pid_in, programs, script, soon, until
 
@@ -405,7 +406,8 @@ def test_what_programs_write_is_in_no_log_of_python(caplog: pytest.LogCaptureFix
 
 MANY = """
 import sys, threading
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 start, bad = threading.Barrier(16), []
 programs = Programs(env={"PATH": sys.argv[1]})
 def work(number):
@@ -424,7 +426,8 @@ DEAF = """
 import signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 from tasks.core.errors import LaunchError
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 try:
     Programs(env={"PATH": sys.argv[1]}).run(Command(argv=("true",)))
 except LaunchError as error:

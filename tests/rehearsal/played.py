@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.process.command import Command, Completed, Programs
+from tasks.process.command import Command, Completed
+from tasks.process.programs import Programs
 from tasks.run.task import Options, run_task
 from tests.given import call
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasks.kube.apply import Refused
-from tasks.kube.client import Api, ApiError, KubectlApi
+from tasks.kube.client import Api, ApiError
+from tasks.kube.kubectl_api import KubectlApi
 from tasks.kube.objects import Resources, key
 from tasks.kube.ownership import Foreign, created_by
 from tasks.run.foreign_objects import create_or_update, delete

@@ -26,7 +26,8 @@ from tasks.core.errors import (
     PlanError,
 )
 from tasks.process.children import CHILDREN
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 from tasks.run.session import Session
 from tasks.run.task import Options, run_task, task
 from tests import given

@@ -11,7 +11,8 @@ import pytest
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import conceal
 from tasks.engine.step import Context, State
-from tasks.process.command import Command, Programs
+from tasks.process.command import Command
+from tasks.process.programs import Programs
 from tasks.view.console import ASCII
 from tasks.view.failure import failure, refusal
 from tests.view.plans import NOT_OURS, ending, failed_command, failing, launch, play, ran, step, texts
