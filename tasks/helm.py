@@ -247,6 +247,7 @@ def _upgrade(
     from tasks.clients import helm
     from tasks.diagnose.command import run_command
     from tasks.kube.apply import line
+    from tasks.run.hooks import attended
     from tasks.run.releases import fingerprint, install_or_upgrade, refuse_hooks, values_of
 
     values, archive = values_of(facts, release), chart.archive(facts)
@@ -268,7 +269,8 @@ def _upgrade(
     )
     if not facts.owns_cluster:
         refuse_hooks(facts, release, command, context)
-    done = run_command(facts.helm_programs, command, context, quiet=True)  # the manifest may hold secrets
+    with attended(facts, release, context) as inner:
+        done = run_command(facts.helm_programs, command, inner, quiet=True)  # the manifest may hold secrets
     if stamp is not None:
         _keep(stamp)
     manifest = helm.manifest_of(done.out)

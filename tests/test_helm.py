@@ -202,6 +202,7 @@ def test_the_values_go_by_stdin_and_stand_nowhere_else(tmp_path: Path) -> None:
     answer = json.dumps({"manifest": manifest(obj("Secret", "s", data={"k": CANARY})), "config": {"k": CANARY}})
     programs = FakePrograms(answers={"helm": answer})
     facts = of(tmp_path, configured({"values": {"password": CANARY, "at": "${IP}"}, "timeout": 40}), programs)
+    reached(facts, FakeApi())
     step = named(helm.steps(facts))[INSTALL]
     report = given.act(step)
     (call,) = programs.calls
@@ -221,7 +222,9 @@ def test_a_failure_tells_nothing_of_what_helm_printed(tmp_path: Path) -> None:
     programs = FakePrograms(
         answers={"helm": Answer(code=1, out=CANARY, err="Error: template: app/all.yaml:3: no such")}
     )
-    result = ran([named(helm.steps(of(tmp_path, None, programs)))[INSTALL]])[INSTALL]
+    facts = of(tmp_path, None, programs)
+    reached(facts, FakeApi())
+    result = ran([named(helm.steps(facts))[INSTALL]])[INSTALL]
     assert result.state is State.FAILED
     assert "template: app/all.yaml:3" in str(result.error)
     assert CANARY not in f"{result.why} {result.error}"

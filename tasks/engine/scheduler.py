@@ -41,6 +41,7 @@ class _Live:
     start: float
     slot: int | None
     stopped_by_end: bool = False
+    yielded: bool = False
 
 
 @dataclass
@@ -49,6 +50,8 @@ class _Message:
     at: float
     report: Report | None = None
     error: BaseException | None = None
+    yields: bool = False
+    """It goes on, and needs its place no more."""
 
 
 @dataclass
@@ -154,6 +157,7 @@ class Run:
             attempt=attempt,
             say=lambda line, name=step.name: self.watcher.said(name, line),  # type: ignore[misc]
             pending=lambda: tuple(name for name in step.awaits if name not in self._results),
+            yield_place=lambda name=step.name: self._messages.put(_Message(name, self._now(), yields=True)),  # type: ignore[misc]
         )
         self._live[step.name] = _Live(step, context, start, slot)
         self.watcher.started(step, start, slot, attempt)
@@ -182,9 +186,14 @@ class Run:
         self.watcher.tick(self._now(), len(self._ready))
 
     def _handle(self, message: _Message) -> None:
+        if message.yields:
+            if (live := self._live.get(message.name)) is not None:
+                self._give_back(live)
+                live.slot = None
+            return
         live = self._live.pop(message.name)
         step = live.step
-        self._places.give_back(step, live.slot)
+        self._give_back(live)
         error = message.error
         if error is None or (isinstance(error, Stopped) and live.stopped_by_end):
             report = message.report or Report()
@@ -205,6 +214,12 @@ class Run:
             self._finish(replace(left, notes=(*step.notes, f"{step.name}: left out, {lost}")))
         else:
             self._fail(step, live, message.at, error)
+
+    def _give_back(self, live: _Live) -> None:
+        """Its place, once."""
+        if not live.yielded:
+            self._places.give_back(live.step, live.slot)
+            live.yielded = True
 
     def _may_retry(self, step: Step, error: BaseException) -> bool:
         return (

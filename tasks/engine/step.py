@@ -113,6 +113,8 @@ class Context:
     attempt: int = 1
     pending: Callable[[], tuple[str, ...]] = tuple
     """Which of the steps that its step awaits have not ended."""
+    yield_place: Callable[[], None] = lambda: None
+    """From now on this attempt only waits: its place goes to another step."""
 
     def wait(self, seconds: float) -> None:
         """Pause; raises `Stopped` as soon as the step is cancelled."""

@@ -46,6 +46,25 @@ class Peak:
         return None
 
 
+@pytest.mark.parametrize("kind", [None, "helm"])
+def test_a_step_that_only_waits_from_now_on_gives_its_place_away(kind: str | None) -> None:
+    there = threading.Event()
+
+    def waits(context: Context) -> Report | None:
+        context.yield_place()
+        context.yield_place()
+        assert there.wait(10)
+        return None
+
+    opens = lambda _c: there.set()  # noqa: E731
+    peak = Peak()
+    later = [step(f"later {i}", "b", action=peak, kind=kind) for i in range(4)]
+    bounds = Bounds(work=1, kinds={"helm": 1})
+    found = run(step("a", action=waits, kind=kind), step("b", action=opens, kind=kind), *later, bounds=bounds)
+    assert {each.state for each in found.values()} == {State.RAN}
+    assert (found["a"].slot, found["b"].slot, peak.most) == (None, 0, 1)
+
+
 def test_needs_are_met_before_a_step_starts() -> None:
     seen: list[str] = []
     note = lambda c: seen.append(c.step)  # noqa: E731

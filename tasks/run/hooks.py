@@ -1,0 +1,136 @@
+"""While Helm waits for the hooks of a chart: its place goes to another step, and a hook that cannot end is told.
+
+Helm runs hooks one after another, and waits for those that are Jobs or Pods until they are done (Helm: "Chart Hooks").
+It says nothing of their pods, and ends with its own limit where an image does not come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasks.core.errors import Diagnosis
+from tasks.engine.step import Cancel, Context, Stopped
+from tasks.facts.registries import explain_pull
+from tasks.kube.client import Api, ApiError
+from tasks.kube.objects import Key
+from tasks.kube.readiness import workload_ready
+from tasks.kube.unready import diagnose_unready
+from tasks.kube.wait import Failed, NotInTime, named, wait_ready
+from tasks.process.command import CommandFailed
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+    from tasks.kube.unready import Item
+    from tasks.settings.schema import Release
+
+HOOK = "helm.sh/hook"
+_INSTANCE = "app.kubernetes.io/instance"
+_PATHS = {
+    ("batch/v1", "Job"): "/apis/batch/v1/namespaces/{}/jobs",
+    ("v1", "Pod"): "/api/v1/namespaces/{}/pods",
+}
+_OWN = 1.5
+"""Seconds that Helm mostly has enough of for its own work."""
+_AGAIN = 1.0
+"""Seconds between two looks for a hook."""
+_ANSWERS = 3.0
+"""Seconds for a request that is under way when Helm ends; nothing more depends on its answer."""
+_PHASES = ("pre-install", "post-install", "pre-upgrade", "post-upgrade")
+_TIMEOUTS = frozenset({"hook-failed", "release-timeout"})
+
+
+@dataclass
+class _Attendant:
+    """Looks for hooks of one release that run, beside its Helm."""
+
+    facts: Facts
+    release: Release
+    context: Context
+    ended: Cancel = field(default_factory=Cancel)
+    """Set when that Helm has ended."""
+    before: frozenset[str] = frozenset()
+    """Hooks that an earlier Helm has left, by UID."""
+    failed: Failed | None = None
+
+    def run(self, stop: Cancel) -> None:
+        """Until Helm has ended; `stop` ends it where a hook will not end well. What cannot be asked is not told."""
+        with contextlib.suppress(ApiError, NotInTime, Stopped):
+            self.before = frozenset(str(item["metadata"].get("uid")) for item in self._hooks(self.facts.api()).values())
+            look = replace(self.context, cancelled=self.ended, say=lambda _line: None)
+            look.wait(_OWN)
+            while True:
+                if names := self.running(self.facts.api()):
+                    self.context.yield_place()
+                    self.context.say(f"waits for its hook {', '.join(map(named, names))}")
+                    try:
+                        wait_ready(self.facts.watched(), self._keys, look, diagnose=partial(explain_pull, self.facts))
+                    except Failed as error:
+                        self.failed = error
+                        stop.set()
+                        return
+                look.wait(_AGAIN)
+
+    def running(self, api: Api) -> dict[Key, Item]:
+        """Hooks that this Helm has made and that have not ended well."""
+        return {
+            key: item
+            for key, item in self._hooks(api).items()
+            if str(item["metadata"].get("uid")) not in self.before and not workload_ready(item)[0]
+        }
+
+    def why(self) -> Diagnosis | None:
+        """What keeps its hooks from ending, now that Helm has given up."""
+        with contextlib.suppress(ApiError):
+            api = self.facts.api()
+            found = diagnose_unready(api, self.running(api), events=True)
+            return None if found is None else explain_pull(self.facts, found)
+        return None
+
+    def _keys(self, api: Api) -> list[Key]:
+        return list(self.running(api))
+
+    def _hooks(self, api: Api) -> dict[Key, Item]:
+        """Jobs and Pods of hooks that may be of this release; those that name another instance are not."""
+        found: dict[Key, Item] = {}
+        for (version, kind), path in _PATHS.items():
+            for item in api.get(path.format(self.release.namespace))["items"]:
+                meta = item["metadata"]
+                phases = str((meta.get("annotations") or {}).get(HOOK) or "").replace(" ", "").split(",")
+                whose = (meta.get("labels") or {}).get(_INSTANCE, self.release.name)
+                if set(phases) & set(_PHASES) and whose == self.release.name:
+                    key = Key(version, kind, self.release.namespace, meta["name"])
+                    found[key] = {"apiVersion": version, "kind": kind, **item}
+        return found
+
+
+@contextlib.contextmanager
+def attended(facts: Facts, release: Release, context: Context) -> Iterator[Context]:
+    """The context for the Helm that installs a release. Raises `Failed` where a hook will not end well.
+
+    A `CommandFailed` of a hook gets the reason that the hook's pods have.
+    """
+    inner, attendant = replace(context, cancelled=Cancel()), _Attendant(facts, release, context)
+    forget = context.cancelled.call(inner.cancelled.set)
+    thread = threading.Thread(
+        target=attendant.run, args=(inner.cancelled,), name=f"hooks of {release.name}", daemon=True
+    )
+    thread.start()
+    try:
+        yield inner
+    except (Stopped, CommandFailed) as error:
+        failed, asked = attendant.failed, context.cancelled.is_set()
+        if failed is not None and not asked:
+            failed.amend(what=f"a hook of the chart will not end well: {failed.what}")
+            raise failed from None
+        if isinstance(error, CommandFailed) and error.cause in _TIMEOUTS and (found := attendant.why()) is not None:
+            error.amend(why=f"{error.why}. {found.reason}", fix=found.fix or error.fix)
+        raise
+    finally:
+        forget()
+        attendant.ended.set()
+        thread.join(_ANSWERS)
