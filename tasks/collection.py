@@ -86,7 +86,7 @@ def check_settings_file() -> None:
 
     from tasks.core.errors import LaunchError
     from tasks.core.redact import redact
-    from tasks.settings.resolve import check_invoke_yaml
+    from tasks.settings.files import check_invoke_yaml
 
     try:
         check_invoke_yaml(ROOT, os.environ)

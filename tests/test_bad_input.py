@@ -13,7 +13,7 @@ from tasks.core.errors import BadInput
 from tasks.facts.secret_source import Sources
 from tasks.facts.secrets import secret_objects
 from tasks.settings.schema import Settings
-from tasks.settings.shape import places
+from tasks.settings.types import places
 from tests import given
 
 pytestmark = pytest.mark.whole

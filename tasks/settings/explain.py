@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tasks.settings.merge import named, set_by
 from tasks.settings.origin import Origin, as_text, dotted, masked
-from tasks.settings.shape import fields
-from tasks.settings.validate import named, set_by
+from tasks.settings.types import fields, place_of
 
 if TYPE_CHECKING:
     from tasks.settings.resolve import Resolved
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 def rows(resolved: Resolved, only: str = "") -> Iterator[Row]:
     """Every value whose path begins with `only`, in the tree's order; what may be secret is masked."""
     for path, value in _values(resolved.settings, ()):
-        names = named(resolved.merged, path)
+        names = named(resolved.merged, path, place_of(type(resolved.settings)))
         shown = dotted(names)
         if shown.startswith(only):
             yield Row(shown, masked(names, value), set_by(resolved.merged, path))

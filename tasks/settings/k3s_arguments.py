@@ -1,7 +1,8 @@
 """`cluster.args` as k3s reads it: one spelling of each argument, its value, and the nodes that it goes to.
 
 Arguments may be written with or without dashes, with `=`, a blank or the next text before their value, repeated, and
-with k3d's node filters. What follows from them (ranges of addresses, the cluster's domain) is here too.
+with k3d's node filters. What follows from them (ranges of addresses, the cluster's domain) is here too, and the flags
+of k3s itself: whoever gives another one ends its node.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.settings.k3s_flags import SHORT, flags
 from tasks.settings.node_filters import split
 
 if TYPE_CHECKING:
@@ -44,6 +44,46 @@ _RANGES = frozenset({"cluster-cidr", "service-cidr"})
 _QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
 _SEVERAL = re.compile(r"\s--?[a-zA-Z]")
 _ARGUMENT = re.compile(r"-*([^\s=-][^\s=]*)(?:(?:=|\s+)(.*))?", re.DOTALL)
+
+_SERVER = """
+    advertise-address advertise-port# agent-token agent-token-file bind-address cluster-cidr cluster-dns
+    cluster-domain cluster-init? cluster-reset-restore-path cluster-reset? datastore-cafile datastore-certfile
+    datastore-endpoint datastore-keyfile default-local-storage-path disable disable-apiserver?
+    disable-cloud-controller? disable-controller-manager? disable-etcd? disable-helm-controller? disable-kube-proxy?
+    disable-network-policy? disable-scheduler? egress-selector-mode embedded-registry? enable-pprof? etcd-arg
+    etcd-disable-snapshots? etcd-expose-metrics? etcd-s3-access-key etcd-s3-bucket etcd-s3-bucket-lookup-type
+    etcd-s3-config-secret etcd-s3-endpoint etcd-s3-endpoint-ca etcd-s3-folder etcd-s3-insecure? etcd-s3-proxy
+    etcd-s3-region etcd-s3-retention# etcd-s3-secret-key etcd-s3-session-token etcd-s3-skip-ssl-verify?
+    etcd-s3-timeout etcd-s3? etcd-snapshot-compress? etcd-snapshot-dir etcd-snapshot-name
+    etcd-snapshot-reconcile-interval etcd-snapshot-retention# etcd-snapshot-schedule-cron flannel-backend
+    flannel-external-ip? flannel-ipv6-masq? helm-job-image https-listen-port# kine-tls? kube-apiserver-arg
+    kube-cloud-controller-arg kube-cloud-controller-manager-arg kube-controller-arg kube-controller-manager-arg
+    kube-scheduler-arg secrets-encryption-provider secrets-encryption? service-cidr service-node-port-range
+    servicelb-namespace supervisor-metrics? supervisor-port# system-default-registry tls-san tls-san-security?
+    write-kubeconfig write-kubeconfig-group write-kubeconfig-mode
+"""
+"""Flags of servers (k3s 1.33: `pkg/cli/cmds/server.go`). A sign tells what one takes: `#` a whole number, `?` nothing;
+others take any text."""
+_BOTH = """
+    airgap-extra-registry alsologtostderr? cluster-secret config container-runtime-endpoint data-dir debug?
+    default-runtime disable-default-registry-endpoint? disable-selinux? docker? flannel-cni-conf flannel-conf
+    flannel-iface image-credential-provider-bin-dir image-credential-provider-config image-service-endpoint
+    kube-proxy-arg kubelet-arg lb-server-port# log no-flannel? node-external-dns node-external-ip node-internal-dns
+    node-ip node-label node-name node-taint nonroot-devices? pause-image prefer-bundled-bin? private-registry
+    protect-kernel-defaults? resolv-conf rootless? selinux? server snapshotter token token-file v vmodule vpn-auth
+    vpn-auth-file with-node-id?
+"""
+"""Those of agents too (k3s 1.33: `pkg/cli/cmds/agent.go`)."""
+SHORT = {
+    "c": "config",
+    "d": "data-dir",
+    "i": "node-ip",
+    "l": "log",
+    "o": "write-kubeconfig",
+    "s": "server",
+    "t": "token",
+}
+"""Their short names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +120,12 @@ def parsed(part: str, texts: Sequence[str]) -> Iterator[Argument]:
         if value is not None and (quoted := _QUOTED.fullmatch(value)):  # as a shell would have taken them off
             value = quoted[2]
         yield Argument(name=name, value=value, filters=filters)
+
+
+def flags(role: str) -> dict[str, str]:
+    """Names, each with its sign, of `k3s server` or `k3s agent`."""
+    words = f"{_BOTH} {_SERVER if role == 'server' else ''}".split()
+    return {word.rstrip("#?"): word[-1] if word[-1] in "#?" else "" for word in words}
 
 
 def _takes_next(text: str, sign: str | None, following: str) -> bool:

@@ -12,7 +12,7 @@ from tasks.core.errors import BadInput
 from tasks.settings.files import parsed, read
 from tasks.settings.origin import ENVIRONMENT, OPTION, PROFILE, Layer, Origin, Problem, nearest, parts, quoted
 from tasks.settings.schema import Settings
-from tasks.settings.shape import Kind, Shape, below, places, section
+from tasks.settings.types import Kind, Shape, below, place_of, places
 from tasks.settings.words import folder
 
 Report = Callable[[Problem], None]
@@ -95,7 +95,7 @@ def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON va
 
 def shape_of(path: tuple[str, ...]) -> Shape | None:
     """The place of the tree that a path names; None: there is none."""
-    shape: Shape | None = section(Settings)
+    shape: Shape | None = place_of(Settings)
     for name in path:
         if shape is None or shape.kind is Kind.LEAF:
             return None

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.settings.origin import OPTION, Layer, Origin, Path, Problem, dotted, nearest, quoted, unknown
-from tasks.settings.shape import Kind, Shape, below, fields, places, section
+from tasks.settings.origin import (
+    BUILT_IN,
+    DEFAULT,
+    OPTION,
+    Layer,
+    Origin,
+    Path,
+    Problem,
+    dotted,
+    nearest,
+    quoted,
+    unknown,
+)
+from tasks.settings.types import Kind, Shape, below, fields, place_of, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,7 @@ class Merging:
             if isinstance(each, dict) and each:
                 items.append(self._section(None, each, below(shape, "") or shape, place))
             else:
-                self._mismatch(place, each, section(shape.model) if shape.model else shape)
+                self._mismatch(place, each, place_of(shape.model) if shape.model else shape)
         return items or Leaf((), self.layer.at(path))
 
     def _named(self, lower: Node | None, value: dict[str, Any], shape: Shape, path: Path) -> Node:
@@ -91,12 +103,12 @@ class Merging:
             elif change is None and found:
                 del items[found[0]]
             elif not isinstance(change, dict):
-                self._absent(place, change, [_text(each, shape.model.KEY) for each in items], section(shape.model))
+                self._absent(place, change, [_text(each, shape.model.KEY) for each in items], place_of(shape.model))
             elif found:
-                items[found[0]] = self._section(items[found[0]], change, section(shape.model), place)
+                items[found[0]] = self._section(items[found[0]], change, place_of(shape.model), place)
             else:
                 whole = {**_identity(name, shape), **change}
-                items.append(self._section(None, whole, section(shape.model), place))
+                items.append(self._section(None, whole, place_of(shape.model), place))
         return items or Leaf((), self.layer.at(path))
 
     def _table(self, lower: Node | None, value: dict[str, Any], path: Path) -> Node:
@@ -183,3 +195,58 @@ def leaves(node: Node) -> Iterator[Leaf]:
     else:
         for each in node.values() if isinstance(node, dict) else node:
             yield from leaves(each)
+
+
+def origin_at(node: Node, path: Sequence[str | int]) -> Origin:
+    """What has set the value there, or, if nothing has, what is around it."""
+    here: Node = node
+    for name in path:
+        inner = child(here, name)
+        if inner is None:
+            break
+        here = inner
+    if isinstance(here, Leaf):
+        return here.origin
+    given = [leaf.origin for leaf in leaves(here)]
+    return next((origin for origin in given if origin.layer != DEFAULT), BUILT_IN)
+
+
+def set_by(node: Node, path: Sequence[str | int]) -> Origin:
+    """What has set exactly this value; the default, where a part that a layer has made leaves it out."""
+    here: Node | None = node
+    for name in path:
+        if isinstance(here, Leaf):
+            break
+        here = child(here, name) if here is not None else None
+    return here.origin if isinstance(here, Leaf) else BUILT_IN
+
+
+def named(node: Node, path: Sequence[str | int], root: Shape) -> Path:
+    """The path with parts of lists by their names, where they have one that is theirs alone."""
+    shape, here, found = root, node, list[str]()
+    for name in path:
+        text = str(name)
+        if shape.kind is Kind.ITEMS and shape.model is not None and isinstance(here, list) and isinstance(name, int):
+            names = [text_at(each, shape.model.KEY) for each in here]
+            if name < len(names) and names[name] and names.count(names[name]) == 1:
+                text = names[name]
+        found.append(text)
+        here = child(here, name) or {}
+        shape = below(shape, str(name)) or shape
+    return tuple(found)
+
+
+def child(node: Node, name: str | int) -> Node | None:
+    """What is there under a name or a number; None if nothing is."""
+    if isinstance(node, dict):
+        return node.get(str(name))
+    if isinstance(node, list) and isinstance(name, int) and name < len(node):
+        inner: Node = node[name]
+        return inner
+    return None
+
+
+def text_at(node: Node, name: str) -> str:
+    """The text that a part has under a name; empty if it has none."""
+    leaf = node.get(name) if isinstance(node, dict) else None
+    return leaf.value if isinstance(leaf, Leaf) and isinstance(leaf.value, str) else ""

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.settings.invoke_file import INVOKES, OURS, PROFILE
+from tasks.settings.files import INVOKES, OURS, PROFILE
 from tasks.settings.origin import as_text, dotted
 from tasks.settings.schema import Settings
-from tasks.settings.shape import Kind, Shape, fields, places
-from tasks.settings.types import Tree
+from tasks.settings.types import Kind, Shape, Tree, fields, places
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _MAPPING = ["object", "null"]

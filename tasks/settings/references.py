@@ -18,7 +18,7 @@ from tasks.settings.step_names import PARTS
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Release, Settings
-    from tasks.settings.schema_steps import OwnStep
+    from tasks.settings.schema_parts import OwnStep
 
 TASK, RELEASE, BUILD, MANIFESTS, STEP = "task", "release", "build", "manifests", "step"
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _OCI = re.compile(r"oci://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/\S+")
 INGRESS = "ingress-nginx"
-INGRESS_VERSION = "4.15.1"
-"""The project's last chart, of March 2026, for Kubernetes 1.31 to 1.35 (source: ingress-nginx, README)."""
 
 
 def wanted(settings: Settings) -> list[Release]:
@@ -27,20 +25,8 @@ def wanted(settings: Settings) -> list[Release]:
     found = [release for release in settings.helm.releases if release.enabled]
     charts = {release.chart.rstrip("/").rpartition("/")[2] for release in settings.helm.releases}
     if settings.ingress.controller == INGRESS and INGRESS not in charts:
-        found.append(_ingress())
+        found.append(settings.ingress.release())
     return found
-
-
-def _ingress() -> Release:
-    from tasks.settings.schema import Release
-
-    return Release(
-        name=INGRESS,
-        namespace=INGRESS,
-        chart=f"{INGRESS}/{INGRESS}",
-        version=INGRESS_VERSION,
-        values={"controller": {"ingressClassResource": {"default": True}}},
-    )
 
 
 def ordered(found: Sequence[Release]) -> tuple[Release, ...]:

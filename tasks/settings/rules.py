@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
+from tasks.settings import words
 from tasks.settings.builds import findings as of_builds
 from tasks.settings.k3s_arguments import COMPONENTS, faults
-from tasks.settings.merge import Node
+from tasks.settings.merge import Node, named, origin_at
 from tasks.settings.node_filters import FORM, fault, split
-from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, refusal
+from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
 from tasks.settings.references import findings as of_references
 from tasks.settings.releases import findings as of_releases
 from tasks.settings.releases import ordered, wanted
-from tasks.settings.schema import Release, Settings
-from tasks.settings.validate import findings as of_texts
-from tasks.settings.validate import named, origin_at
-from tasks.settings.words import host_ports
+from tasks.settings.types import place_of
+from tasks.settings.words import amount, host_ports
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import OwnStep, Release, Secret, SecretSource, Settings
 
 __all__ = ["problems", "releases"]
 
 _VARIABLE = re.compile(r"[^\s=]+=")
 _DROP_IN_SINCE = 32
 """The minor version of k3s whose kubelets read drop-in files (docs: k3s, kubelet configuration)."""
+
+Place = tuple[str | int, ...]
 
 
 def releases(settings: Settings) -> tuple[Release, ...]:
@@ -39,15 +44,15 @@ def releases(settings: Settings) -> tuple[Release, ...]:
 def problems(settings: Settings, merged: Node) -> list[Problem]:
     """All rules that these settings break, each with the layer that has set the value."""
     found = [*_ports(settings), *_registries(settings), *_cluster(settings), *_on_nodes(settings)]
-    found += [*of_texts(settings), *of_releases(settings), *of_builds(settings), *of_references(settings)]
-    return [_located(each, merged) for each in found]
+    found += [*_texts(settings), *of_releases(settings), *of_builds(settings), *of_references(settings)]
+    return [_located(each, settings, merged) for each in found]
 
 
-def _located(finding: Finding, merged: Node) -> Problem:
+def _located(finding: Finding, settings: Settings, merged: Node) -> Problem:
     origin = origin_at(merged, finding.path)
     if origin.layer == DEFAULT and finding.other:
         origin = origin_at(merged, finding.other)
-    return _problem(finding, named(merged, finding.path), origin)
+    return _problem(finding, named(merged, finding.path, place_of(type(settings))), origin)
 
 
 def _problem(finding: Finding, path: Path, origin: Origin) -> Problem:
@@ -126,3 +131,66 @@ def _on_nodes(settings: Settings) -> Iterator[Finding]:
                 yield Finding(path=(*place, number), text=wrong, why=why, fix=fix)
         for wrong in faults(part, texts):
             yield Finding(path=place, text=wrong, why="k3s would exit with an error", fix="see `k3s server --help`")
+
+
+def _texts(settings: Settings) -> Iterator[Finding]:
+    """Texts that cannot be what they are for."""
+    yield from _checked(("cluster", "domain"), settings.cluster.domain, words.host)
+    quota = settings.manifests.quota
+    for name in type(quota).model_fields:
+        if isinstance(text := getattr(quota, name), str):
+            yield from _checked(("manifests", "quota", name), text, amount)
+    for number, secret in enumerate(settings.secrets):
+        yield from _of_secret(("secrets", number), secret)
+    for number, build in enumerate(settings.builds):
+        yield from _of_sources(("builds", number, "secrets"), build.secrets)
+        for name in build.secrets:
+            yield from _checked(("builds", number, "secrets", name), name, words.secret_id)
+    for number, step in enumerate(settings.steps):
+        yield from _of_step(("steps", number), step)
+
+
+def _of_secret(path: Place, secret: Secret) -> Iterator[Finding]:
+    yield from _checked((*path, "name"), secret.name, words.host)
+    yield from _checked((*path, "registry"), secret.registry, words.one_line)
+    yield from _checked((*path, "username"), secret.username, words.one_line)
+    yield from _of_sources((*path, "values"), secret.values)
+
+
+def _of_step(path: Place, step: OwnStep) -> Iterator[Finding]:
+    yield from _of_sources((*path, "secrets"), step.secrets)
+    for name in step.secrets:
+        yield from _checked((*path, "secrets", name), name, words.variable)
+        if name in step.env:
+            yield Finding(path=(*path, "env", name), text="is a secret, too", why="a variable has one value")
+    if step.when == "down" and step.inputs is not None:
+        why = "what has run before does not matter when the cluster goes"
+        yield Finding(path=(*path, "inputs"), text="and `when: down` have no meaning together", why=why)
+
+
+def _of_sources(path: Place, values: Mapping[str, SecretSource]) -> Iterator[Finding]:
+    """Sources of secrets, by key."""
+    for key, source in values.items():
+        place = (*path, key)
+        given = [name for name in type(source).model_fields if getattr(source, name) is not None]
+        if len(given) != 1:
+            text = f"has {len(given)} sources" + (f" ({', '.join(given)})" if given else "")
+            yield Finding(path=place, text=text, why="a value comes from exactly one: env, file or command")
+        if source.env is not None:
+            yield from _checked((*place, "env"), source.env, words.variable)
+        if source.file is not None:
+            yield from _checked((*place, "file"), source.file, words.one_line)
+        if source.command is not None:
+            for number, each in enumerate(source.command):
+                yield from _checked((*place, "command", number), each, words.argument)
+            if not source.command:
+                yield Finding(
+                    path=(*place, "command"), text="is an empty list", why="it names a program, then its arguments"
+                )
+
+
+def _checked(path: Place, text: str, check: Callable[[str], str]) -> Iterator[Finding]:
+    try:
+        check(text)
+    except ValueError as error:
+        yield Finding(path=path, text=f"is {quoted(tuple(map(str, path)), text)}", why=f"it {error}")

@@ -11,10 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from tasks.settings import words
-from tasks.settings.network import Network, Proxy
-from tasks.settings.schema_builds import Build
-from tasks.settings.schema_cluster import Cluster, ComponentArgs, Limits, Ports
-from tasks.settings.schema_steps import OwnStep
+from tasks.settings.schema_parts import Build, Cluster, ComponentArgs, Limits, Network, OwnStep, Ports, Proxy
 from tasks.settings.types import (
     Amount,
     AnyText,
@@ -72,6 +69,8 @@ __all__ = [
     "Tools",
 ]
 
+INGRESS_VERSION = "4.15.1"
+"""The project's last chart, of March 2026, for Kubernetes 1.31 to 1.35 (source: ingress-nginx, README)."""
 Tune = Annotated[Literal["off", "auto"], BeforeValidator(as_choice)]
 Folder = Annotated[Text, AfterValidator(words.folder), Says("a folder")]
 File = Annotated[Text, AfterValidator(words.file), Says("a file's path")]
@@ -232,6 +231,16 @@ class Ingress(Tree):
         "traefik is k3s's own; with another one it is not started. ingress-nginx adds a release of that "
         "name, unless one of that chart is configured; its project ended in March 2026.",
     )
+
+    def release(self) -> Release:
+        """The release of the controller that is no part of k3s."""
+        return Release(
+            name=self.controller,
+            namespace=self.controller,
+            chart=f"{self.controller}/{self.controller}",
+            version=INGRESS_VERSION,
+            values={"controller": {"ingressClassResource": {"default": True}}},
+        )
 
 
 class Pool(Tree):

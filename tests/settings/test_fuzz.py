@@ -16,7 +16,7 @@ from tasks.settings.explain import as_json, as_rows
 from tasks.settings.resolve import resolve
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
-from tasks.settings.shape import Kind, Shape, fields, places
+from tasks.settings.types import Kind, Shape, fields, places
 from tests.settings.project import project
 
 pytestmark = pytest.mark.whole

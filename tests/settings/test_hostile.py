@@ -15,7 +15,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.settings.resolve import resolve
 from tasks.settings.schema import Settings
-from tasks.settings.shape import places
+from tasks.settings.types import places
 from tests.settings.project import project
 
 HOSTILE = ["--help", "-x", "$(id)", "`id`", ";id", "|id", "../../x", "-a\nb", "a\x00b"]

@@ -12,7 +12,7 @@ import pytest
 from invoke.config import Config
 
 from tasks.core.errors import BadInput
-from tasks.settings.invoke_file import INVOKES, check_invoke_yaml
+from tasks.settings.files import INVOKES, check_invoke_yaml
 from tests.settings.project import project, refused, resolved
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_a_variable_of_ours_for_invoke_is_refused_and_others_are_not(tmp_path: P
 
 def test_the_check_does_not_load_pydantic() -> None:
     code = (
-        "import sys; from pathlib import Path; from tasks.settings.resolve import check_invoke_yaml;"
+        "import sys; from pathlib import Path; from tasks.settings.files import check_invoke_yaml;"
         f"check_invoke_yaml(Path({str(ROOT)!r})); sys.exit('pydantic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tasks.settings.reference import COMMAND, DIALECT, LIST, SCHEMA, schema, texts
 from tasks.settings.schema import Settings
-from tasks.settings.shape import places
+from tasks.settings.types import places
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.settings.schema import Release, Settings
-from tasks.settings.shape import Kind, fields, places
+from tasks.settings.types import Kind, fields, places
 
 VARIABLES = {
     "CLUSTER_NAME": "openframe-dev",
