@@ -42,7 +42,7 @@ def status(
     from tasks.run.access import access
     from tasks.run.gather import gather
     from tasks.view.console import line, out, width_of
-    from tasks.view.summary import entries
+    from tasks.view.ending import entries
     from tasks.view.table import table
 
     check_format(format)

@@ -10,13 +10,13 @@ from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError, attempt
 from tasks.core.redact import redact
 from tasks.engine import record
 from tasks.view.console import err, marks, width_of
-from tasks.view.failure import refusal
+from tasks.view.ending import refusal
 
 if TYPE_CHECKING:
     from tasks.engine.record import RunRecord
     from tasks.run.session import Session
     from tasks.view.choose import Steady
-    from tasks.view.summary import Ending
+    from tasks.view.ending import Ending
 
 
 def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents: int | None) -> int:

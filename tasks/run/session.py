@@ -262,8 +262,8 @@ class Session:
         from tasks.run.finish import finish
         from tasks.view.choose import Steady, choose
         from tasks.view.console import marks
+        from tasks.view.ending import Ending
         from tasks.view.launch import Launch
-        from tasks.view.summary import Ending
 
         past = history_file(self.environ)
         history = load(past, self.options.engine)

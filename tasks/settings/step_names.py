@@ -81,3 +81,18 @@ def done_name(release: Release) -> str:
 def release_name(release: Release) -> str:
     """A release in names of steps: with its namespace where that is not its own name."""
     return release.name if release.namespace == release.name else f"{release.name} in {release.namespace}"
+
+
+_SETTINGS = {
+    "work": "CONCURRENCY_LEVEL",
+    "waits": "pool.waits",
+    "download": "K3D_CONCURRENT_DOWNLOADS",
+    "downloads": "K3D_CONCURRENT_DOWNLOADS",
+    "helm": "pool.helm",
+}
+"""The setting behind each bound."""
+
+
+def setting_of(bound: str) -> str:
+    """The setting behind a bound of the pool."""
+    return _SETTINGS.get(bound, f"bound for '{bound}'")

@@ -11,10 +11,10 @@ from tasks.core.errors import attempt
 from tasks.engine.scheduler import Watcher
 from tasks.engine.step import Result, Step
 from tasks.view.console import err
+from tasks.view.ending import Ending
 from tasks.view.github import GitHub
 from tasks.view.launch import Launch, Plain, Silent, View
 from tasks.view.live import Live
-from tasks.view.summary import Ending
 
 
 def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, silent: bool) -> View:

@@ -12,9 +12,8 @@ from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.view.console import UNICODE, Line, Marks, cells, count, err, line, out, pad, seconds, width_of
-from tasks.view.failure import failure
+from tasks.view.ending import Ending, failure, summary
 from tasks.view.state import Board, Screen
-from tasks.view.summary import Ending, summary
 
 
 @dataclass(frozen=True, kw_only=True)

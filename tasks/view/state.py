@@ -15,8 +15,8 @@ from typing import TypeVar
 from tasks.core.redact import clean
 from tasks.engine.scheduler import Watcher
 from tasks.engine.step import JITTER, Result, State, Step
+from tasks.settings.step_names import setting_of
 from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, listed, pad, seconds
-from tasks.view.summary import setting
 
 _T = TypeVar("_T")
 
@@ -253,7 +253,7 @@ def _queued(screen: Screen, now: float, width: int, marks: Marks) -> list[Line]:
         if now - step.since >= JITTER:
             bounds.setdefault(step.bound, []).append(step.name)
     return [
-        _text((f"{len(names)} queued by {setting(bound)}", "warn"), names=names, width=width, marks=marks)
+        _text((f"{len(names)} queued by {setting_of(bound)}", "warn"), names=names, width=width, marks=marks)
         for bound, names in sorted(bounds.items(), key=lambda item: -len(item[1]))
     ]
 

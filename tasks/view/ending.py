@@ -1,24 +1,22 @@
-"""A run that is over, and the lines that end one that went well: its total, what bounded it, what would shorten it."""
+"""The lines that end a run: of a good one its total and what would shorten it; of another what failed, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.core.errors import LaunchError
+from tasks.core.files import file_name
 from tasks.core.redact import redact
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
+from tasks.process.command import CommandFailed
+from tasks.settings.step_names import setting_of
 from tasks.view.console import UNICODE, Line, Marks, cells, chain, count, line, seconds, some, wrap
 
-_SETTINGS = {
-    "work": "CONCURRENCY_LEVEL",
-    "waits": "pool.waits",
-    "download": "K3D_CONCURRENT_DOWNLOADS",
-    "downloads": "K3D_CONCURRENT_DOWNLOADS",
-    "helm": "pool.helm",
-}
-"""The setting behind each bound."""
 _LABEL = 16
 _NARROW = 44
 """Columns below which a label has a line of its own."""
@@ -84,7 +82,7 @@ def hint(run: RunRecord) -> str:
     queued = run.queued_by(run.path)
     if queued and sum(queued.values()) >= max(0.5, run.wall_s * 0.1):
         bound, waited = max(queued.items(), key=lambda item: item[1])
-        return f"the critical path queued {seconds(waited)} for a place; a larger {setting(bound)} may help"
+        return f"the critical path queued {seconds(waited)} for a place; a larger {setting_of(bound)} may help"
     again = [r.name for r in run.results if r.attempts > 1 and r.seconds > 0 and r.name not in run.guards]
     if again:
         return f"{some(again)} needed more than one attempt; the logs tell why"
@@ -96,11 +94,6 @@ def hint(run: RunRecord) -> str:
     return f"look at '{longest.name}' first: {seconds(longest.seconds)} of the total are its own"
 
 
-def setting(bound: str) -> str:
-    """The setting behind a bound of the pool."""
-    return _SETTINGS.get(bound, f"bound for '{bound}'")
-
-
 def timed(results: Sequence[Result]) -> list[tuple[str, float]]:
     """Names and seconds of steps that took long enough to be named."""
     return [(r.name, r.seconds) for r in results if r.seconds >= _NAMED]
@@ -108,7 +101,7 @@ def timed(results: Sequence[Result]) -> list[tuple[str, float]]:
 
 def _queued(run: RunRecord) -> str:
     queued = run.queued_by(run.acted)
-    return ", ".join(f"{seconds(s)} by {setting(bound)}" for bound, s in sorted(queued.items(), key=lambda i: -i[1]))
+    return ", ".join(f"{seconds(s)} by {setting_of(bound)}" for bound, s in sorted(queued.items(), key=lambda i: -i[1]))
 
 
 def _note(ending: Ending, width: int | None) -> list[Line]:
@@ -151,3 +144,119 @@ def _entry(label: str, text: str, width: int | None, *, commands: bool = False) 
     parts = wrap(text, width, first=f"  {label:<{_LABEL - 2}}", rest=" " * _LABEL, break_words=not commands)
     texts = [part.replace("`", "") if quoted else part for part in parts]
     return [line((part[:_LABEL], "dim"), part[_LABEL:]) for part in texts]
+
+
+def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+    """The lines that end a run which failed or was interrupted; several failures in their order."""
+    run = ending.run
+    lines = [line((ending.note, "warn"))] if ending.note else []
+    named: set[str] = set()
+    for result in run.failed:
+        lost = [name for name in _followers(result, run) if name not in named]
+        named.update(lost)
+        lines += [*_one(result, ending, lost, width, marks), line()]
+    lines += notes(ending, width)
+    lines.append(_verdict(run, len(named)))
+    if ending.inspect:
+        lines += [line("What was made stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
+    return lines
+
+
+def refusal(error: LaunchError, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
+    """An expected error outside a run: what happened, why, what to do."""
+    head = _wrap(error.what, width, first=f"{marks.failed} ", rest="  ")
+    lines = [line((text, "bad")) for text in head]
+    if isinstance(error, CommandFailed):
+        lines += _command(error, error.what, marks)
+    return lines + _why_and_fix(error.why, error.fix, width)
+
+
+def _one(result: Result, ending: Ending, lost: list[str], width: int | None, marks: Marks) -> list[Line]:
+    tries = f", at attempt {result.attempts}" if result.attempts > 1 else ""
+    lines = [
+        line((f"{marks.failed} {result.name}", "bad"), (f" failed after {seconds(result.seconds)}{tries}", "strong"))
+    ]
+    error = result.error
+    cause = error if isinstance(error, LaunchError) else None
+    what = cause.what if cause is not None else result.why
+    lines += [line(text) for text in _wrap(what, width, first="  ")]
+    command = _failed_command(error)
+    if command is not None:
+        lines += _command(command, what, marks)
+    elif cause is None and error is not None:
+        lines += [line(f"  {text}") for text in _trace(error)]
+        lines += _why_and_fix("", "this is a fault of the program: please report it with these lines", width)
+    if cause is not None:
+        lines += _why_and_fix(cause.why, cause.fix, width)
+    if ending.logs is not None and (log := ending.logs / f"{file_name(result.name)}.log").exists():
+        lines.append(line(("  log:  ", "dim"), shlex.quote(str(log))))
+    if lost:
+        lines += [line((text, "dim")) for text in wrap(f"not run because of it: {some(lost, 4)}", width, first="  ")]
+    return lines
+
+
+def _command(error: CommandFailed, said: str, marks: Marks) -> list[Line]:
+    """The command in pasteable form, and its last lines unless what was `said` of it holds them all."""
+    tail = error.tail()
+    if len(tail) == 1 and tail[0].strip() in said:
+        tail = []
+    shown = [line((f"  {marks.bar} ", "dim"), text) for text in tail]
+    first, *rest = error.done.command.paste().split("\n")  # an argument may have several lines
+    return [line(("  $ ", "dim"), first), *[line(text) for text in rest], *shown]
+
+
+def _why_and_fix(why: str, fix: str, width: int | None) -> list[Line]:
+    lines = [line((text[:8], "dim"), text[8:]) for text in _wrap(why, width, first="  why:  ")] if why else []
+    if fix:
+        lines += [line((text[:8], "good"), text[8:]) for text in _wrap(fix, width, first="  do:   ")]
+    return lines
+
+
+def _wrap(text: str, width: int | None, first: str, rest: str | None = None) -> list[str]:
+    """As `wrap`, masked before: a secret that a line's end has cut in two would not be found any more."""
+    return wrap(redact(text), width, first=first, rest=rest)
+
+
+def _failed_command(error: BaseException | None) -> CommandFailed | None:
+    """The command behind an error: a recognised cause is kept on the command's own failure."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, CommandFailed):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _trace(error: BaseException) -> Iterator[str]:
+    for part in traceback.format_exception(error):
+        yield from part.rstrip().splitlines()
+
+
+def _followers(result: Result, run: RunRecord) -> list[str]:
+    """What did not run because it needs this step, at any remove; in the plan's order."""
+    lost = {result.name}
+    pending = [r for r in run.results if r.state is State.ABORTED]
+    found = True
+    while found:
+        more = [r.name for r in pending if r.name not in lost and lost.intersection(r.needs)]
+        lost.update(more)
+        found = bool(more)
+    return [r.name for r in pending if r.name in lost]
+
+
+def _verdict(run: RunRecord, lost: int) -> Line:
+    """How the run as a whole ended, and that it can be gone on with."""
+    ended = [r for r in run.results if r.state is State.ABORTED and r.name not in run.guards]
+    stopped = sum(r.start_s is not None for r in ended)
+    waiting = len(ended) - stopped - (lost if run.failed else 0)
+    good = run.count(State.RAN) + run.count(State.SKIPPED)
+    parts = [f"{good} of {count(len(run.results), 'step')} done"]
+    if stopped:
+        parts.append(f"{stopped} stopped")
+    if waiting > 0:
+        parts.append(f"{waiting}{' more' if lost else ''} not begun")
+    how = "was interrupted" if run.outcome == "interrupted" else "failed"
+    again = "make tools" if run.task == "tools" else f"invoke {run.task}"  # that one is no task of invoke's
+    goes_on = f"; `{again}` goes on from here" if good or stopped else ""
+    return line((f"{run.task} {how} after {seconds(run.wall_s)}", "strong"), f": {', '.join(parts)}{goes_on}")
