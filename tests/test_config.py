@@ -9,8 +9,8 @@ import pytest
 
 from tasks.config import config
 from tasks.core.errors import BadInput
-from tasks.run.session import Session, begin
-from tasks.run.task import Options
+from tasks.run.session import Session
+from tasks.run.task import Options, begin
 from tests import given
 from tests.given import call
 

@@ -22,8 +22,8 @@ from tasks.facts.registries import Registry
 from tasks.host import daemon as places
 from tasks.host.daemon import Elsewhere
 from tasks.host.writer import NoRights
-from tasks.run.session import Session, begin
-from tasks.run.task import Options
+from tasks.run.session import Session
+from tasks.run.task import Options, begin
 from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
 from tests.given import act, by_name, facts, session, settings

@@ -22,6 +22,17 @@ _PRIVATE = ("helm.", "secrets", "cluster.env")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One launch that is due."""
+
+    variant: Variant
+    round: int
+    number: int
+    """From 1, of `total`."""
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """One launch that was timed. All times are seconds."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.benchmark.commands import Call, Stage, create, stages
-from tasks.benchmark.results import Measured
+from tasks.benchmark.results import Measured, Trial
 from tasks.benchmark.variants import Variant, Workspace
 from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
@@ -178,17 +178,6 @@ def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:
 
 def _has_login(workspace: Workspace) -> bool:
     return any(each.username_env or each.password_env for each in workspace.session.settings.registries.caches)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One launch that is due."""
-
-    variant: Variant
-    round: int
-    number: int
-    """From 1, of `total`."""
-    total: int
 
 
 @dataclass(kw_only=True)

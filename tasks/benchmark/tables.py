@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.benchmark.compare import Comparison, inside
-from tasks.benchmark.results import Measured, Results
-from tasks.benchmark.rounds import Trial
+from tasks.benchmark.results import Measured, Results, Trial
 from tasks.benchmark.statistics import Interval, median_interval
 from tasks.view.table import table
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from tasks.clients import helm, k3d
 from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
-from tasks.run.session import begin
-from tasks.run.task import Options
+from tasks.run.task import Options, begin
 
 if TYPE_CHECKING:
     from tasks.run.session import Session

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.core.units import KIB, megabytes
+from tasks.engine.step import Context
 from tasks.process.command import Command
 
 LABEL = "openframe.snapshot"
@@ -160,3 +162,14 @@ def fetch(container: str, path: Path) -> Command:
 def kilobytes(line: str) -> int | None:
     """What a line of progress says."""
     return int(line) if re.fullmatch(r"[0-9]+", line.strip()) else None
+
+
+def progress(context: Context, whole: int) -> Callable[[str], None]:
+    """Shows kilobytes that a copy prints as a part of the whole."""
+
+    def listen(line: str) -> None:
+        size = kilobytes(line)
+        if size is not None:
+            context.say(f"{megabytes(size * KIB)} of {megabytes(whole)}" if whole else megabytes(size * KIB))
+
+    return listen

@@ -12,26 +12,7 @@ from dataclasses import dataclass, field, replace
 from tasks.core.errors import first_line
 from tasks.engine.graph import check, guessed, remaining
 from tasks.engine.slots import Places, Ready
-from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped
-
-
-class Watcher:
-    """Notified of everything that happens in a run; views derive from it."""
-
-    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
-        """A step's attempt began."""
-
-    def ended(self, result: Result) -> None:
-        """A step has its result."""
-
-    def said(self, step: str, line: str) -> None:
-        """A step reported progress; called from the step's own thread."""
-
-    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
-        """An attempt failed and will be made again after `pause` seconds."""
-
-    def tick(self, at: float, waiting: int) -> None:
-        """Called at least every `Run.refresh` seconds, from the scheduler's thread."""
+from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped, Watcher
 
 
 @dataclass

@@ -243,3 +243,22 @@ class Bounds:
         for name, value in {"work": self.work, "waits": self.waits, **self.kinds}.items():
             if value < 1:
                 raise ValueError(f"the bound '{name}' is {value}; at least 1 is needed")
+
+
+class Watcher:
+    """Notified of everything that happens in a run; views derive from it."""
+
+    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
+        """A step's attempt began."""
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+
+    def said(self, step: str, line: str) -> None:
+        """A step reported progress; called from the step's own thread."""
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again after `pause` seconds."""
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Called at least every `Run.refresh` seconds, from the scheduler's thread."""

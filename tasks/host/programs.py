@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.core.errors import BadInput
 from tasks.core.files import remembered
 from tasks.engine.step import Retry, Step
-from tasks.facts.backend import Backend
 from tasks.facts.programs import numbers, versions
-from tasks.process.programs import Programs
-from tasks.settings.schema import Settings
 
 if TYPE_CHECKING:
+    from tasks.facts.backend import Backend
     from tasks.host.published import Target
+    from tasks.process.programs import Programs
+    from tasks.settings.schema import Settings
 
 TASK = "tools"
 AT_ONCE = 3

@@ -24,17 +24,13 @@ from tasks.engine.step import Context, Report, Step
 from tasks.facts.cluster import no_such_file
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
+from tasks.settings.derived import context_name
 from tasks.settings.step_names import API_READY
 
 TASK = "cluster"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
 _KUBECONFIG = "/output/kubeconfig.yaml"
 """Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
-
-
-def context_name(cluster: str) -> str:
-    """As k3d names it."""
-    return f"k3d-{cluster}"
 
 
 def address(facts: Facts) -> tuple[str, int]:

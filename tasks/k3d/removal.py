@@ -13,7 +13,7 @@ from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
 from tasks.facts.facts import Facts
-from tasks.k3d.kubeconfig import context_name
+from tasks.settings.derived import context_name
 from tasks.settings.step_names import REMOVE_INCOMPLETE
 
 TASK = "down"

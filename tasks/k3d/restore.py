@@ -81,19 +81,8 @@ def _restore(facts: Facts, node: SavedNode, context: Context) -> Report:
         programs.run(docker.create_volume(volume, {docker.CLUSTER_LABEL: facts.name}), context)
     needed = restore.manifest.bytes // KIB + _MORE
     command = volumes.restore(facts.shape.image, restore.id, node.volume, data, identity, needed)
-    done = run_command(programs, command, context, listen=progress(context, node.bytes))
+    done = run_command(programs, command, context, listen=volumes.progress(context, node.bytes))
     return Report(exit_code=done.code, why=megabytes(node.bytes))
-
-
-def progress(context: Context, whole: int) -> Any:  # noqa: ANN401 - a callback
-    """Shows kilobytes that a copy prints as a part of the whole."""
-
-    def listen(line: str) -> None:
-        size = volumes.kilobytes(line)
-        if size is not None:
-            context.say(f"{megabytes(size * KIB)} of {megabytes(whole)}" if whole else megabytes(size * KIB))
-
-    return listen
 
 
 def amend(config: dict[str, Any], facts: Facts) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.clients.kubeconfig import current_context, has_entry, target
-from tasks.k3d.kubeconfig import context_name
-from tasks.settings.derived import push_container
+from tasks.settings.derived import context_name, push_container
 from tasks.settings.step_names import LEAVE_OUT, LEFT_OUT
 from tasks.settings.words import host_ports
 

@@ -7,9 +7,8 @@ import shlex
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,16 +181,6 @@ class Session:
         env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
 
-    def query_ahead(self) -> None:
-        """Start the queries of `gather` while Python still imports the modules of the task itself.
-
-        For tasks that need them whatever their other options are: a refused call has queried nothing.
-        """
-        if self.options.engine == "k3d":
-            from tasks.run.gather import EngineQueries
-
-            self.queries = EngineQueries(self)
-
     def queried_before(self, moment: float) -> bool:
         """Whether queries were started before this moment (seconds of the epoch): their answers may be older, too."""
         return self.queries is not None and self.queries.started <= moment + _TICK
@@ -362,23 +351,6 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
     from tasks.core.proxies import for_programs  # 6 ms
 
     return for_programs(environ)
-
-
-def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
-    """Read the settings. Raises `BadInput`."""
-    from tasks.core.paths import default_folder
-    from tasks.settings.resolve import resolve
-
-    now, started = time.monotonic(), datetime.now(UTC)
-    options.check()
-    resolved = resolve(root, environ, options.profile, options.sets)
-    if not resolved.above_default("log_dir"):
-        resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
-    session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
-    if options.engine not in BACKENDS:  # one that is made of layers above this one: its module is found by its name
-        entered: Session = import_module(f"tasks.{options.engine}.backend").enter(session)
-        return entered
-    return session
 
 
 def _without(steps: Sequence[Step], met: Collection[str]) -> Sequence[Step]:

@@ -20,7 +20,6 @@ from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence, refuse_foreign
 from tasks.k3d.recorded import recall
-from tasks.k3d.restore import progress
 from tasks.process.command import Command
 
 if TYPE_CHECKING:
@@ -228,7 +227,7 @@ def _copy(saving: Saving, node: Node, context: Context) -> Report:
     password = (docker.extracted(found.raw) or b"") if found.code == 0 else b""
     programs.run(docker.create_volume(volume, {volumes.LABEL: saving.id}), context)
     command = volumes.save(saving.facts.shape.image, saving.id, saving.sources[place], volume, password)
-    done = run_command(programs, command, context, listen=progress(context, saving.sizes[place]))
+    done = run_command(programs, command, context, listen=volumes.progress(context, saving.sizes[place]))
     sizes = [size for line in done.out.splitlines() if (size := volumes.kilobytes(line)) is not None]
     if sizes:
         saving.sizes[place] = sizes[-1] * KIB

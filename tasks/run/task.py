@@ -7,8 +7,11 @@ import gc
 import inspect
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +131,10 @@ def task(
             )
 
             def act(session: Session) -> int | None:
-                if query_ahead:
-                    session.query_ahead()
+                if query_ahead and options.engine == "k3d":  # a call that was refused has queried nothing
+                    from tasks.run.gather import EngineQueries
+
+                    session.queries = EngineQueries(session)
                 return body(session, **given)
 
             status = run_task(options, act)
@@ -174,7 +179,6 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
     from tasks.process import children
     from tasks.process.children import CHILDREN
     from tasks.run.finish import show_error
-    from tasks.run.session import begin
 
     CHILDREN.open()  # an earlier task of this process has closed it
     children.close()
@@ -231,3 +235,22 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
+    """Read the settings. Raises `BadInput`."""
+    from tasks.core.paths import default_folder
+    from tasks.facts.backend import BACKENDS
+    from tasks.run.session import Session
+    from tasks.settings.resolve import resolve
+
+    now, started = time.monotonic(), datetime.now(UTC)
+    options.check()
+    resolved = resolve(root, environ, options.profile, options.sets)
+    if not resolved.above_default("log_dir"):
+        resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
+    session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
+    if options.engine not in BACKENDS:  # one that is made of layers above this one: its module is found by its name
+        entered: Session = import_module(f"tasks.{options.engine}.backend").enter(session)
+        return entered
+    return session

@@ -107,3 +107,8 @@ def host_images(settings: Settings, environ: Mapping[str, str], k3d_version: str
     if balanced(settings):
         wanted.append(helpers["proxy"])
     return tuple(dict.fromkeys([*wanted, *settings.images]))
+
+
+def context_name(cluster: str) -> str:
+    """A cluster's context, as k3d names it."""
+    return f"k3d-{cluster}"

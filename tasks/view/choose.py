@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tasks.core.errors import attempt
-from tasks.engine.scheduler import Watcher
-from tasks.engine.step import Result, Step
+from tasks.engine.step import Result, Step, Watcher
 from tasks.view.console import err
 from tasks.view.ending import Ending
 from tasks.view.github import GitHub

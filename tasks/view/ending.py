@@ -7,15 +7,18 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.core.errors import LaunchError
 from tasks.core.files import file_name
 from tasks.core.redact import redact
-from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
 from tasks.process.command import CommandFailed
 from tasks.settings.step_names import setting_of
 from tasks.view.console import UNICODE, Line, Marks, cells, chain, count, line, seconds, some, wrap
+
+if TYPE_CHECKING:
+    from tasks.engine.record import RunRecord
 
 _LABEL = 16
 _NARROW = 44

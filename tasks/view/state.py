@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from tasks.core.redact import clean
-from tasks.engine.scheduler import Watcher
-from tasks.engine.step import JITTER, Result, State, Step
+from tasks.engine.step import JITTER, Result, State, Step, Watcher
 from tasks.settings.step_names import setting_of
 from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, listed, pad, seconds
 

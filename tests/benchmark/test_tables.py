@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.benchmark.rounds import Trial
+from tasks.benchmark.results import Trial
 from tasks.benchmark.tables import beginning, ended, markdown, span, text
 from tasks.benchmark.variants import Variant
 from tests.benchmark.measured import launches, results

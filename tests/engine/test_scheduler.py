@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.engine.scheduler import Run, Watcher
-from tasks.engine.step import Bounds, Context, Report, Result, Retry, State, Step, Stopped
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, Context, Report, Result, Retry, State, Step, Stopped, Watcher
 
 
 def step(name: str, *needs: str, action: Callable[[Context], Report | None] | None = None, **more: object) -> Step:

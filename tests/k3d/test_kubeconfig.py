@@ -15,7 +15,8 @@ from tasks.clients.kubeconfig import merge, private, switch
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
-from tasks.k3d.kubeconfig import MERGE, SWITCH, context_name
+from tasks.k3d.kubeconfig import MERGE, SWITCH
+from tasks.settings.derived import context_name
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import API_READY
 from tests.given import act, by_name, facts, live, settings

@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from invoke.context import Context as Invoked
 
 from tasks.core.errors import BadInput, NoEngine
 from tasks.core.lock import held
 from tasks.facts.cluster import Presence
 from tasks.process.children import CHILDREN
 from tasks.run.gather import EngineQueries, gather
-from tasks.run.session import Session, begin
-from tasks.run.task import Options, run_task
-from tests import given
+from tasks.run.session import Session
+from tasks.run.task import Options, run_task, task
 from tests.given_engine import Machine
 from tests.programs import Answer
 
@@ -137,7 +137,7 @@ def wait_for(file: Path, count: int) -> None:
 
 def test_a_task_that_asks_ahead_ends_what_hangs(engine: Path) -> None:
     def body(session: Session) -> None:
-        session.query_ahead()
+        session.queries = EngineQueries(session)
         wait_for(engine, 3)
         raise BadInput("it ends", why="for a reason", fix="do that")
 
@@ -150,7 +150,13 @@ def test_a_task_that_asks_ahead_ends_what_hangs(engine: Path) -> None:
 
 
 def test_another_engine_is_not_asked(engine: Path) -> None:
-    session = begin(Options(task="up", engine="existing", context="theirs"), given.ROOT, dict(os.environ))
-    session.query_ahead()
-    assert left(session) is None
+    seen: list[EngineQueries | None] = []
+
+    @task(query_ahead=True)
+    def probe(session: Session) -> None:
+        """One that would ask."""
+        seen.append(left(session))
+
+    probe.body(Invoked(), engine="existing", context="theirs")
+    assert seen == [None]
     assert not engine.exists()

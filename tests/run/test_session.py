@@ -17,8 +17,8 @@ from tasks.core.redact import conceal
 from tasks.engine.step import Bounds, Context, Report, State, Step
 from tasks.facts.facts import Shape
 from tasks.host import programs as fetching_module
-from tasks.run.session import Session, begin, bounds
-from tasks.run.task import Options
+from tasks.run.session import Session, bounds
+from tasks.run.task import Options, begin
 from tests import given
 from tests.engine.schema import problems
 from tests.given import FakeSession

@@ -8,8 +8,8 @@ from typing import Any
 
 from tasks.core.errors import LaunchError
 from tasks.engine.record import RunRecord
-from tasks.engine.scheduler import Run, Watcher
-from tasks.engine.step import Action, Bounds, Context, Report, Result, State, Step
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Action, Bounds, Context, Report, Result, State, Step, Watcher
 from tasks.process.command import Command, CommandFailed, Completed
 from tasks.view.console import Line
 from tasks.view.ending import Ending
