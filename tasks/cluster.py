@@ -29,7 +29,17 @@ def cluster(session: Session, recreate: bool = False) -> int:
     """Create or start the k3d cluster, with the images and registries that it needs."""
     from tasks.run.bring import bring_up
 
-    return bring_up(session, ("prepull", "registry", "cluster"), steps, start_steps, recreate=recreate)
+    return bring_up(
+        session, ("prepull", "registry", "cluster"), steps, start_steps, remove=removal_steps if recreate else None
+    )
+
+
+def removal_steps(facts: Facts) -> list[Step]:
+    """The steps that remove the cluster with all that was made for it, after the user's own of `when: down`."""
+    from tasks.k3d import removal
+    from tasks.run.own_steps import before_removal
+
+    return before_removal(facts, removal.steps(facts, removal.remains(facts)))
 
 
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:

@@ -24,6 +24,7 @@ TASKS = (
     "secrets",
     "manifests",
     "helm",
+    "steps",
     "health",
     "docker-tune",
     "rehearse",

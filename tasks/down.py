@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tasks import registry
+from tasks import cluster, registry
 from tasks.core.errors import BadInput
 from tasks.run.task import task
 
@@ -56,7 +56,7 @@ def _own(session: Session, *, stop: bool, pause: bool, purge: bool) -> None:
     if stop or pause:
         session.run((removal.stop_steps if stop else removal.pause_steps)(facts), bounds(facts))
         return
-    steps = removal.steps(facts, removal.remains(facts))
+    steps = cluster.removal_steps(facts)
     if purge:
         names = tuple(step.name for step in steps)
         steps += [replace(step, needs=(*step.needs, *names)) for step in registry.purge_steps(session, facts)]
@@ -71,13 +71,13 @@ def _foreign(session: Session, *, yes: bool, refused: str) -> None:
             why="that cluster and its registries are not this project's",
             fix="leave it out",
         )
-    from tasks.run import uninstall, uninstall_scope
+    from tasks.run import own_steps, uninstall, uninstall_scope
     from tasks.run.gather import gather
     from tasks.run.session import bounds
 
     facts = gather(session, ("helm",), refuse=False)
     scope = uninstall_scope.read(facts)
-    steps = uninstall.steps(facts, scope)
+    steps = own_steps.before_removal(facts, uninstall.steps(facts, scope))
     doing = [step for step in steps if step.skip is None]
     if doing and not yes:
         _ask(session.name, doing, scope.staying)

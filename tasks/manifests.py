@@ -14,21 +14,22 @@ from tasks.settings.step_names import (
     API_READY,
     BASE_LEFT_OUT,
     NAMESPACES,
+    OWN_CRDS,
+    OWN_READY,
     QUOTAS,
     SYSTEM_READY,
     done_name,
     install_name,
+    manifests_name,
     ready_name,
 )
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
-    from tasks.kube.objects import Key
     from tasks.run.session import Session
 
 TASK = "manifests"
 BASE = "manifests: base resources"
-OWN_CRDS, OWN_READY, OWN = "manifests: your CRDs", "manifests: your CRDs are served", "manifests: yours"
 _MAKERS = frozenset(
     {"APIService", "CustomResourceDefinition", "DaemonSet", "Deployment", "HelmChart", "Job", "Pod", "StatefulSet"}
 )
@@ -67,13 +68,10 @@ def _left_out(facts: Facts) -> str:
 
 def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The user's own by the releases that their files need; those that need none first."""
-    from tasks.facts.manifest_files import own_objects
+    from tasks.facts.manifest_files import needs_by_object
     from tasks.kube.objects import key
 
-    needs: dict[Key, tuple[str, ...]] = {}
-    for file in facts.settings.manifests.files:
-        for each in own_objects(facts, [file.path]) if file.needs else ():
-            needs[key(each)] = tuple(dict.fromkeys((*needs.get(key(each), ()), *file.needs)))
+    needs = needs_by_object(facts)
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {(): []}
     for each in own:
         found.setdefault(needs.get(key(each), ()), []).append(each)
@@ -124,11 +122,11 @@ def steps(facts: Facts) -> list[Step]:
         needs = (*needs, OWN_READY)
     brings = any(each["kind"] in _MAKERS for each in difference(facts, own).objects)
     if rest or not groups:
-        found.append(_own_step(facts, OWN, rest, needs=needs, brings=brings))
+        found.append(_own_step(facts, manifests_name(()), rest, needs=needs, brings=brings))
     for names, objects in groups.items():
         after = [each for name in names for each in named(name, facts.releases)]
         before = (API_READY, NAMESPACES, *(done_name(each) for each in after))
-        found.append(_own_step(facts, f"{OWN} after {', '.join(names)}", objects, needs=before, brings=brings))
+        found.append(_own_step(facts, manifests_name(names), objects, needs=before, brings=brings))
     return found
 
 

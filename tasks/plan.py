@@ -148,7 +148,7 @@ def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
 
     before: list[Step] = []
     if recreate and facts.cluster.nodes:
-        before = removal.steps(facts, removal.remains(facts))
+        before = cluster.removal_steps(facts)
         facts = without_cluster(facts)
     if facts.restore is not None:
         facts = restorable(facts)

@@ -90,8 +90,9 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     from tasks.k3d import kubeconfig
     from tasks.k3d.ports import choosers
     from tasks.k3d.recorded import differences
-    from tasks.run import components
+    from tasks.run import components, own_steps
 
+    always = own_steps.each_time(facts)
     presence = facts.cluster.presence
     if facts.owns_cluster:
         if presence in (Presence.ABSENT, Presence.INCOMPLETE):
@@ -108,7 +109,7 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
         if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
             continue
         waits = "starting" if step.name == components.IN_USE else "not as configured"
-        state = "ok" if step.skip is not None else waits
+        state = "ok" if step.skip is not None or step.name in always else waits
         rows.append(Row(what=step.name, state=state, detail=step.skip or step.why))
     return rows, OK if all(row.state in ("ok", "starting") for row in rows) else DRIFTED
 

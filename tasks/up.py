@@ -67,7 +67,8 @@ def launch(session: Session, *, recreate: bool, rollback: bool) -> int:
     from tasks.run.bring import bring_up
 
     refuse_options(session, recreate=recreate, rollback=rollback)
-    return bring_up(session, session.backend.parts, steps, cluster.start_steps, recreate=recreate, rollback=rollback)
+    remove = cluster.removal_steps if recreate else None
+    return bring_up(session, session.backend.parts, steps, cluster.start_steps, remove=remove, rollback=rollback)
 
 
 def refuse_options(session: Session, *, recreate: bool = False, rollback: bool = False) -> None:
@@ -83,7 +84,7 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster of those inside it. See `tasks.run.bring.Plan`."""
     from tasks.engine.graph import fitted
-    from tasks.run import components, images
+    from tasks.run import components, images, own_steps
 
     with_images = facts.owns_cluster and not started
     found = cluster.creation_steps(facts, choosers, started=started) if facts.owns_cluster else []
@@ -94,7 +95,7 @@ def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[St
     found += manifests.steps(facts)
     found += helm.steps(facts)
     users = [step for step in found if step.task in ("manifests", "helm") and not step.wait]
-    found = images.remembering(facts, [*found, *health.steps(facts, users)])
+    found = own_steps.with_own(facts, images.remembering(facts, [*found, *health.steps(facts, users)]))
     if not facts.owns_cluster:
         return fitted(found)
     found += components.deferral_steps(facts, found)

@@ -12,15 +12,25 @@ from tasks import manifests
 from tasks.engine.graph import fitted
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.manifests import BASE, OWN, OWN_CRDS, OWN_READY
+from tasks.manifests import BASE
 from tasks.run.desired import base_objects, user_objects
-from tasks.settings.step_names import API_READY, BASE_LEFT_OUT, NAMESPACES, QUOTAS, SYSTEM_READY
+from tasks.settings.step_names import (
+    API_READY,
+    BASE_LEFT_OUT,
+    NAMESPACES,
+    OWN_CRDS,
+    OWN_READY,
+    QUOTAS,
+    SYSTEM_READY,
+    manifests_name,
+)
 from tests import given
 from tests.given import launch
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, Object, created, eager, holding, named, obj, reached
 from tests.programs import FakePrograms
 
+OWN = manifests_name(())
 CRD = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.core.files import write_whole
 from tasks.core.lock import locked
 from tasks.core.paths import state_folder
-from tasks.engine.step import Result, State
+from tasks.engine.step import Result, State, Step
+from tasks.engine.work import RunOwn
 
 _KEPT = 5
 """Runs a step is remembered for: enough for a median, few enough to follow a change of the machine."""
@@ -31,6 +33,14 @@ def load(path: Path, engine: str) -> dict[str, float]:
     """For each step that ran on this engine the median of its last seconds."""
     prefix = f"{engine}/"
     return {key.removeprefix(prefix): _median(past) for key, past in _read(path).items() if key.startswith(prefix)}
+
+
+def expecting(steps: Sequence[Step], seconds: Mapping[str, float]) -> list[Step]:
+    """The same, those that only the user knows with the seconds that they took before: no model knows of them."""
+    return [
+        replace(step, expected=seconds.get(step.name, step.expected)) if isinstance(step.work, RunOwn) else step
+        for step in steps
+    ]
 
 
 def remember(path: Path, engine: str, results: Sequence[Result]) -> None:

@@ -147,6 +147,14 @@ class RunCommand(Work):
     program: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOwn(Work):
+    """A command of the user's own."""
+
+    kind = "run-own"
+    step: str
+
+
 KINDS: Mapping[str, type[Work]] = {each.kind: each for each in Work.__subclasses__()}
 
 

@@ -50,6 +50,15 @@ def own_objects(facts: Facts, paths: Sequence[str] | None = None) -> list[dict[s
     return facts.outputs.own[files]
 
 
+def needs_by_object(facts: Facts) -> dict[Key, tuple[str, ...]]:
+    """Releases that an object's files need, of those that need any."""
+    found: dict[Key, tuple[str, ...]] = {}
+    for file in facts.settings.manifests.files:
+        for each in own_objects(facts, [file.path]) if file.needs else ():
+            found[key(each)] = tuple(dict.fromkeys((*found.get(key(each), ()), *file.needs)))
+    return found
+
+
 def kustomized(settings: Settings, root: Path, programs: Programs, parts: Collection[str]) -> dict[Path, str]:
     """The text of each such folder, for a task that works in a cluster. Raises `BadInput` for one that cannot be."""
     found = kustomizations([file.path for file in settings.manifests.files], root)

@@ -51,7 +51,7 @@ def read_secrets(
     settings: Settings, environ: Mapping[str, str], root: Path, programs: Programs, parts: Collection[str]
 ) -> tuple[list[dict[str, Any]], list[Skipped]]:
     """As `secret_objects`, from files and commands of this machine, paths seen from `root`; nothing for other parts."""
-    if "secrets" not in parts:
+    if "secrets" not in parts and not ("steps" in parts and settings.steps):
         return [], []
 
     return secret_objects(settings, sources(environ, root, programs, settings.timeouts.command))

@@ -35,6 +35,8 @@ class Command:
     deadline: float = 60.0
     """Seconds."""
     ok: tuple[int, ...] = (0,)
+    kept: int | None = None
+    """Bytes of what it writes at the end that are kept, of either stream; None: all."""
 
     def paste(self) -> str:
         """The command for a shell, without secrets."""

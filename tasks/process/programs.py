@@ -73,7 +73,7 @@ class Programs:
         begin = time.monotonic()
         if context is not None and context.cancelled.is_set():
             raise Stopped(context.step)
-        out, err = Sink(listen), Sink(listen)
+        out, err = Sink(listen, command.kept), Sink(listen, command.kept)
         with _stdin(command) as stdin:
             code, late = run_process(
                 path,

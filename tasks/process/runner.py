@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,14 +51,20 @@ class CannotStart(LaunchError):
 class Sink:
     """Gathers one stream; hands on its lines if someone listens."""
 
-    def __init__(self, listen: Callable[[str], None] | None = None) -> None:
-        self._parts: list[bytes] = []
+    def __init__(self, listen: Callable[[str], None] | None = None, kept: int | None = None) -> None:
+        """`kept`: at most about so many bytes of the end are; whole lines, since half of one may be half a secret."""
+        self._parts: deque[bytes] = deque()
+        self._kept, self._size, self._lost = kept, 0, False
         self._line: list[bytes] = []
         self._listen = listen
 
     def feed(self, data: bytes) -> None:
         """The next bytes."""
         self._parts.append(data)
+        self._size += len(data)
+        while self._kept is not None and self._size > self._kept:
+            self._size -= len(self._parts.popleft())
+            self._lost = True
         if self._listen is None:
             return
         *ended, rest = data.split(b"\n")
@@ -73,8 +80,9 @@ class Sink:
             self._tell(self._listen)
 
     def data(self) -> bytes:
-        """Everything that came."""
-        return b"".join(self._parts)
+        """Everything that came, or what is kept of it."""
+        whole = b"".join(self._parts)
+        return b"[...]\n" + whole.partition(b"\n")[2] if self._lost else whole
 
     def _tell(self, listen: Callable[[str], None]) -> None:
         text = b"".join(self._line).decode("utf-8", "replace")

@@ -24,6 +24,7 @@ from tasks.engine.work import (
     PullAhead,
     PullImage,
     RunCommand,
+    RunOwn,
     StartRegistry,
     UpdateRepositories,
 )
@@ -160,6 +161,8 @@ class _Builder:
                 return (*_stages(profile.install), *first)
             case FetchChart() | UpdateRepositories():
                 return _stages(profile.chart)
+            case RunOwn():
+                return (Stage(Resource.TIME, step.expected or 1.0),)
             case _:
                 return ()
 

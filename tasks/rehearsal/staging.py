@@ -16,6 +16,7 @@ from tasks.engine.work import (
     FetchImages,
     InstallRelease,
     PullImage,
+    RunOwn,
     StartRegistry,
     UpdateRepositories,
     Work,
@@ -124,6 +125,8 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
                 yield "repo update", took - _OWN
             case FetchChart():
                 charts.append(took)
+            case RunOwn(step=name):
+                yield f"step {name}", step.expected or 1.0
     yield "registry start", max(starts) - _OWN
     yield "kubectl", profile.kubectl.cpu + profile.kubectl.time - _OWN
     yield "fetch", max(fetches)

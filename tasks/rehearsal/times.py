@@ -46,6 +46,7 @@ KEYS: Mapping[str, tuple[float, str]] = {
     "install": (1.0, "`helm upgrade` of NAMESPACE/NAME as a whole"),
     "uninstall": (0.8, "`helm uninstall` of NAMESPACE/NAME"),
     "rollback": (1.0, "`helm rollback` of NAMESPACE/NAME"),
+    "step": (1.0, "the command of the user's own step NAME"),
     "release ready": (5.0, "from the end of NAMESPACE/NAME's installation until its workloads are available"),
 }
 """Seconds by default, and what they are."""

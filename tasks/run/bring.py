@@ -16,6 +16,7 @@ from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import Choosers, choosers, without_cluster
 from tasks.k3d.recorded import differences
 from tasks.run.gather import gather, with_live
+from tasks.run.own_command import refuse_unset
 from tasks.run.session import Session, bounds
 from tasks.settings.step_names import PARTS
 from tasks.view.console import err
@@ -37,24 +38,26 @@ def bring_up(
     plan: Plan,
     start: Callable[[Facts, Choosers], list[Step]],
     *,
-    recreate: bool = False,
+    remove: Callable[[Facts], list[Step]] | None = None,
     rollback: bool = False,
 ) -> int:
     """Run a plan on this project's cluster; `parts` are those it is made of.
 
-    `start` makes the steps until a stopped cluster runs: what it lacks shows only then. `recreate`: it is removed
-    first. `rollback`: what this run created is removed if it fails. Raises `Drifted`, `LaunchError`, `Exit`.
+    `start` makes the steps until a stopped cluster runs: what it lacks shows only then. `remove` makes the steps that
+    remove it first. `rollback`: what this run created is removed if it fails. Raises `Drifted`, `LaunchError`, `Exit`.
     """
     with session.locked():
         session.open_logs()
         session.ensure_programs()
         facts = gather(session, parts)
         if not facts.owns_cluster:
-            session.run(plan(facts, choosers(facts)), bounds(facts), facts=facts)
+            steps = plan(facts, choosers(facts))
+            refuse_unset(facts, steps)
+            session.run(steps, bounds(facts), facts=facts)
             return 0
         removing: list[Step] = []
-        if recreate and facts.cluster.nodes:
-            removing = removal.steps(facts, removal.remains(facts))
+        if remove is not None and facts.cluster.nodes:
+            removing = remove(facts)
             facts = without_cluster(facts)
         else:
             refuse_drift(facts)
@@ -95,6 +98,7 @@ def _run(
         facts = replace(facts, restore=None, cluster=cluster_state(facts.programs, facts.name))
         facts = with_live(facts, parts)
     steps = plan(facts, choosers(facts), started=started)
+    refuse_unset(facts, steps)
     if (lines := kubeconfig.warnings(steps)) and not session.settings.silent:
         err(lines)
     if removing:

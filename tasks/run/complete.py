@@ -152,6 +152,13 @@ def runs(call: Call) -> Iterator[str]:
     yield from (LATEST, *reversed(run_names(folder)))
 
 
+def own_steps(call: Call) -> Iterator[str]:
+    """The user's own steps of a launch."""
+    from tasks.settings.references import own_steps as enabled
+
+    yield from (step.name for step in enabled(call.resolved.settings) if step.when == "up")
+
+
 def snapshots(call: Call) -> Iterator[str]:
     """Snapshots of this user, by the names of their manifests: no engine is asked, and no manifest is read."""
     from tasks.clients.snapshots import Store

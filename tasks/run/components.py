@@ -118,7 +118,9 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
     """The start of metrics-server, deferred until all other steps (`found`) are done; none where that is not to be."""
     if not defers(facts):
         return []
-    before = [step.name for step in found if step.skip is None and step.task in NEEDS_CLUSTER and not step.until]
+    # a step of the user's own may need it
+    waited = NEEDS_CLUSTER - {"steps"}
+    before = [step.name for step in found if step.skip is None and step.task in waited and not step.until]
     return [
         Step(
             name=name,

@@ -31,6 +31,7 @@ from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, 
 from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
+from tasks.run.step_state import marker_keys
 from tasks.settings.derived import host_images, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
@@ -318,7 +319,8 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
         except NotInTime:
             raise _silent(facts) from None
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
-    return replace(facts, live=read_live(RetryingApi(facts.api()), desired_keys(facts, parts), by_release))
+    keys = [*desired_keys(facts, parts), *marker_keys(facts, parts)]
+    return replace(facts, live=read_live(RetryingApi(facts.api()), keys, by_release))
 
 
 def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:

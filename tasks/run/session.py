@@ -23,7 +23,7 @@ from tasks.engine.step import Bounds
 from tasks.facts.backend import BACKENDS
 from tasks.process.children import MARK, mark
 from tasks.process.programs import Programs
-from tasks.settings.step_names import DOWNLOAD, HELM, PULL
+from tasks.settings.step_names import DOWNLOAD, HELM, OWN, PULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -333,6 +333,7 @@ def bounds(facts: Facts) -> Bounds:
             DOWNLOAD: pool.downloads,
             PULL: pool.downloads,
             HELM: min(pool.helm or work, work),
+            OWN: min(pool.steps or work, work),
         },
     )
 

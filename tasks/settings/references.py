@@ -77,22 +77,37 @@ def own_steps(settings: Settings) -> list[OwnStep]:
     return [step for step in settings.steps if step.enabled]
 
 
-def needs_of(step: OwnStep, settings: Settings) -> list[Target]:
-    """What a step needs: where it says nothing, the cluster, but for what comes before that."""
+class References(NamedTuple):
+    """What steps need, and what must wait for them, by the step's name. Names that mean nothing are left out."""
+
+    needs: dict[str, list[Target]]
+    before: dict[str, list[Target]]
+
+
+def references(settings: Settings) -> References:
+    """Of all enabled steps: one that says nothing needs the cluster, but for what comes before that.
+
+    What a step comes before needs it, too, where it is another step.
+    """
     known = spellings(settings)
-    if step.needs is not None:
-        return [target for need in step.needs for target in known[need]]
-    early = any(_is_early(target) for name in step.before for target in known.get(name, ()))
-    return [] if early or step.when == "down" else [CLUSTER]
+    steps = own_steps(settings)
+    before = {step.name: [each for name in step.before for each in known.get(name, ())] for step in steps}
+    needs: dict[str, list[Target]] = {}
+    for step in steps:
+        if step.needs is not None:
+            needs[step.name] = [each for name in step.needs for each in known.get(name, ())]
+        else:
+            early = step.when == "down" or any(map(is_early, before[step.name]))
+            needs[step.name] = [] if early else [CLUSTER]
+    for name, targets in before.items():
+        for target in targets:
+            if target.kind == STEP:
+                needs[target.name].append(Target(STEP, name))
+    return References(needs, before)
 
 
-def before_of(step: OwnStep, settings: Settings) -> list[Target]:
-    """What must wait for a step."""
-    known = spellings(settings)
-    return [target for name in step.before for target in known[name]]
-
-
-def _is_early(target: Target) -> bool:
+def is_early(target: Target) -> bool:
+    """Whether it comes before the cluster, or beside its start."""
     return target.kind == BUILD or target.name in _BEFORE_CLUSTER
 
 
@@ -169,22 +184,20 @@ def graph(settings: Settings) -> dict[Target, set[Target]]:
     releases = wanted(settings)
     found = {Target(TASK, name): {Target(TASK, each) for each in _ORDER.get(name, ())} for name in _TASKS}
     for release in releases:
-        targets = found.setdefault(_of(release), set())
-        targets |= found[Target(TASK, "helm")]
-        targets |= {_of(each) for need in release.needs for each in named_releases(need, releases)}
+        needed = {_of(each) for need in release.needs for each in named_releases(need, releases)}
+        found[_of(release)] = found[Target(TASK, "helm")] | needed
     for file in settings.manifests.files:
-        targets = found.setdefault(Target(MANIFESTS, file.path), set())
-        targets |= found[Target(TASK, "manifests")]
-        targets |= {_of(each) for need in file.needs for each in named_releases(need, releases)}
+        needed = {_of(each) for need in file.needs for each in named_releases(need, releases)}
+        found[Target(MANIFESTS, file.path)] = found[Target(TASK, "manifests")] | needed
     for build in builds(settings):
         found[Target(BUILD, build.name)] = {Target(TASK, "registry")}
-    for step in own_steps(settings):
-        own = Target(STEP, step.name)
-        for need in needs_of(step, settings):
-            found.setdefault(own, set()).update(_whole(need, found))
-        for name in before_of(step, settings):
-            for target in _whole(name, found):
-                found.setdefault(target, set()).add(own)
+    needs, before = references(settings)
+    for name, targets in needs.items():
+        found.setdefault(Target(STEP, name), set()).update(part for each in targets for part in _whole(each, found))
+    for name, waiting in before.items():
+        for each in waiting:
+            for part in _whole(each, found):
+                found.setdefault(part, set()).add(Target(STEP, name))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasks.settings.schema import Build, Cache, OwnStep, Release
 
 PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health", "steps")
@@ -19,6 +21,7 @@ Charts are small, and much waits for them: they have none.
 """
 
 CREATE_CLUSTER, START_CLUSTER = "cluster: create", "cluster: start"
+OWN_CRDS, OWN_READY = "manifests: your CRDs", "manifests: your CRDs are served"
 REMOVE_INCOMPLETE = "cluster: remove what was left half-made"
 API_READY = "cluster: API ready"
 NAMESPACES, SECRETS, QUOTAS = "namespaces: apply", "secrets: apply", "manifests: quotas are counted"
@@ -66,6 +69,11 @@ def install_name(release: Release) -> str:
 def ready_name(release: Release) -> str:
     """The step that waits for a release."""
     return f"helm: {release_name(release)} ready"
+
+
+def manifests_name(needs: Sequence[str]) -> str:
+    """The step that applies those of the user's own manifests that need these releases."""
+    return f"manifests: yours after {', '.join(needs)}" if needs else "manifests: yours"
 
 
 def own_name(step: OwnStep) -> str:

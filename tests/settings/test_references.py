@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.settings.references import Target, before_of, findings, needs_of
+from tasks.settings.references import Target, findings, references
 from tasks.settings.schema import Settings
 from tests.settings.project import project, refused
 
@@ -43,7 +43,7 @@ def given(*steps: dict[str, Any]) -> Settings:
 )
 def test_a_name_alone_is_enough_where_it_is_of_one_thing(name: str, meant: str) -> None:
     settings = given({"needs": [name]}, {"name": "seed"})
-    assert [str(each) for each in needs_of(settings.steps[0], settings)] == [meant]
+    assert [str(each) for each in references(settings).needs["s0"]] == [meant]
     assert list(findings(settings)) == []
 
 
@@ -84,9 +84,9 @@ def test_what_is_possible() -> None:
         {"needs": []},
     )
     assert list(findings(settings)) == []
-    assert needs_of(settings.steps[1], settings) == []
-    assert needs_of(given({}).steps[0], settings) == [Target("task", "cluster")]
-    assert before_of(settings.steps[1], settings) == [Target("task", "cluster")]
+    assert references(settings).needs["s1"] == []
+    assert references(given({})).needs["s0"] == [Target("task", "cluster")]
+    assert references(settings).before["s1"] == [Target("task", "cluster")]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,286 @@
+"""The user's own commands as steps of a launch: what each needs, what waits for it, and whether it has to run.
+
+A step with `inputs` is skipped while its fingerprint is the one that the cluster remembers, and nothing that it needs
+is installed, built or run in this launch, or has been since. One without runs at each launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasks.core.errors import LaunchError
+from tasks.engine.step import Report, Retry, Step
+from tasks.engine.work import RunOwn
+from tasks.facts.cluster import Presence
+from tasks.facts.manifest_files import needs_by_object, own_objects
+from tasks.kube.objects import key
+from tasks.run.own_command import run_own
+from tasks.run.step_state import changed, fingerprint, marker
+from tasks.settings.builds import wanted as builds
+from tasks.settings.references import (
+    BUILD,
+    CLUSTER,
+    MANIFESTS,
+    RELEASE,
+    STEP,
+    TASK,
+    Target,
+    is_early,
+    own_steps,
+    references,
+)
+from tasks.settings.step_names import (
+    API_READY,
+    CREATE_CLUSTER,
+    OWN,
+    OWN_CRDS,
+    OWN_READY,
+    START_CLUSTER,
+    build_name,
+    done_name,
+    install_name,
+    manifests_name,
+    own_name,
+    push_name,
+)
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
+    from tasks.facts.facts import Facts
+    from tasks.settings.schema import OwnStep
+
+PART = "steps"
+EACH_TIME = "it has no `inputs`, so it runs at each launch"
+
+
+class Ends(NamedTuple):
+    """Steps of a plan that a reference stands for."""
+
+    first: tuple[str, ...]
+    """What must not begin before something that comes before it."""
+    done: tuple[str, ...]
+    """After these it is done."""
+    makes: tuple[str, ...]
+    """Where one of these has to act, it changes."""
+
+
+def with_own(facts: Facts, plan: Sequence[Step]) -> list[Step]:
+    """A plan with the user's steps, and with what they come before waiting for them."""
+    found = steps(facts, plan)
+    waiting: dict[str, list[str]] = {}
+    before = references(facts.settings).before
+    for own in _wanted(facts, "up"):
+        for name in (each for target in before[own.name] for each in ends(facts, target, plan).first):
+            waiting.setdefault(name, []).append(own_name(own))
+    whole = [replace(step, needs=(*step.needs, *waiting.get(step.name, ()))) for step in (*plan, *found)]
+    return _without_rings(whole) if waiting else whole
+
+
+def _without_rings(plan: Sequence[Step]) -> list[Step]:
+    """A step awaits, while it acts, none that now needs it: the user's manifests may come before a release."""
+    above: dict[str, set[str]] = {}
+    needs = {step.name: step.needs for step in plan}
+
+    def all_of(name: str) -> set[str]:
+        if name not in above:
+            above[name] = set()
+            above[name] = {each for need in needs.get(name, ()) for each in (need, *all_of(need))}
+        return above[name]
+
+    return [
+        replace(step, awaits=tuple(each for each in step.awaits if step.name not in all_of(each)))
+        if step.awaits
+        else step
+        for step in plan
+    ]
+
+
+def steps(
+    facts: Facts, plan: Sequence[Step], *, only: Collection[str] = (), force: bool = False, when: str = "up"
+) -> list[Step]:
+    """The user's steps, each after what it needs. `only`: those of these names; `force`: whatever is remembered.
+
+    Raises `BadInput` for inputs that cannot be read.
+    """
+    known = {step.name: step for step in plan}
+    wanted = {own.name: own for own in _wanted(facts, when) if not only or own.name in only}
+    needs = references(facts.settings).needs
+    graph = {name: [each.name for each in needs[name] if each.kind == STEP] for name in wanted}
+    found = []
+    for name in TopologicalSorter(graph).static_order():
+        if name in wanted:
+            made = _steps(facts, wanted[name], needs, known, force=force)
+            known |= {step.name: step for step in made}
+            found += made
+    return found
+
+
+def _wanted(facts: Facts, when: str) -> list[OwnStep]:
+    return [own for own in own_steps(facts.settings) if own.when == when]
+
+
+def _steps(
+    facts: Facts, own: OwnStep, needs: Mapping[str, list[Target]], known: Mapping[str, Step], *, force: bool
+) -> list[Step]:
+    """The step, and where it may end before the cluster is there, one that remembers it."""
+    targets = needs[own.name]
+    all_ends = [ends(facts, target, tuple(known.values())) for target in targets]
+    mark = fingerprint(facts, own, targets) if own.inputs is not None else ""
+    why = (
+        "the cluster is to go"
+        if own.when == "down"
+        else EACH_TIME
+        if not mark
+        else "it is to run, whatever is remembered"
+        if force
+        else ""
+    )
+    skip = None
+    if not why:
+        acting = _acting(facts, [name for each in all_ends for name in each.makes], known)
+        why = changed(facts, own, mark, targets) or (f"after '{acting[0]}'" if acting else "")
+        skip = None if why else "its inputs, and what it needs, are as they were when it last ended well"
+    early = own.when == "up" and _is_early(own.name, needs)
+    remember = partial(_remember, facts, own, mark, targets) if mark else None
+    step = Step(
+        name=own_name(own),
+        task=PART,
+        kind=None if own.wait else OWN,
+        action=partial(_act, facts, own, remember if not early else None),
+        needs=tuple(dict.fromkeys(name for each in all_ends for name in each.done)),
+        wait=own.wait,
+        deadline=own.timeout,
+        retry=Retry(attempts=own.retries + 1, first=1.0),
+        why=f"unless {_shown(own.unless)}: {why}" if own.unless is not None and skip is None else why,
+        skip=skip,
+        work=RunOwn(step=own.name),
+    )
+    if remember is None or not early or skip is not None:
+        return [step]
+    later = Step(
+        name=f"{step.name} is remembered",
+        task=PART,
+        action=partial(_later, remember),
+        needs=(step.name, API_READY),
+        wait=True,
+        why="it may have ended before the cluster was there",
+        expected=0.1,
+        optional=True,
+    )
+    return [step, later]
+
+
+def _is_early(name: str, needs: Mapping[str, list[Target]]) -> bool:
+    """Whether a step may end before the cluster's API answers."""
+    return all(
+        _is_early(each.name, needs) if each.kind == STEP else is_early(each) and each != CLUSTER for each in needs[name]
+    )
+
+
+def _shown(argv: Sequence[str]) -> str:
+    import shlex
+
+    return argv[0] if len(argv) == 1 else shlex.join(argv)
+
+
+def _act(facts: Facts, own: OwnStep, remember: partial[tuple[str, ...]] | None, context: Context) -> Report | None:
+    report = facts.backend.own(("step", own.name), partial(run_own, facts, own), context) or Report()
+    if remember is None or report.skipped:
+        return report
+    return replace(report, notes=remember(context))
+
+
+def _later(remember: partial[tuple[str, ...]], context: Context) -> Report:
+    return Report(notes=remember(context))
+
+
+def _remember(facts: Facts, own: OwnStep, mark: str, needs: Sequence[Target], context: Context) -> tuple[str, ...]:
+    """Keep in the cluster that it has ended well. Where that fails it runs again next time: a note says so."""
+    from tasks.run.apply import applying
+
+    try:
+        applying(facts, [marker(facts, own, mark, needs)])(context)
+    except LaunchError as error:
+        return (f"{own_name(own)}: that it has run cannot be remembered, so it will run again: {error.what}",)
+    return ()
+
+
+def each_time(facts: Facts) -> frozenset[str]:
+    """Names of steps that run at each launch: that they would run is no drift."""
+    return frozenset(own_name(own) for own in _wanted(facts, "up") if own.inputs is None or own.unless is not None)
+
+
+def _acting(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
+    """Those of these steps that have something to do; one that runs at each launch changes nothing by that."""
+    always = each_time(facts)
+    return [name for name in names if name in known and known[name].skip is None and name not in always]
+
+
+def ends(facts: Facts, target: Target, plan: Sequence[Step]) -> Ends:
+    """The steps of a reference. Those that this plan does not have are met, or never to be."""
+    if target.kind == TASK:
+        return _of_task(target.name, plan)
+    if target.kind == MANIFESTS:
+        return _of_manifests(facts, target.name)
+    if target.kind == RELEASE:
+        release = next(each for each in facts.releases if f"{each.namespace}/{each.name}" == target.name)
+        return Ends((install_name(release),), (done_name(release),), (install_name(release),))
+    if target.kind == BUILD:
+        build = next(each for each in builds(facts.settings) if each.name == target.name)
+        return Ends((build_name(build),), (push_name(build),), (build_name(build), push_name(build)))
+    own = next(each for each in own_steps(facts.settings) if each.name == target.name)
+    return Ends(*[(own_name(own),)] * 3)
+
+
+def _of_task(name: str, plan: Sequence[Step]) -> Ends:
+    all_of = tuple(step.name for step in plan if step.task == name and not step.until and not step.optional)
+    if name == "cluster":
+        return Ends(all_of, (CREATE_CLUSTER, START_CLUSTER, API_READY), (CREATE_CLUSTER,))
+    if name == "helm":
+        installs = tuple(step.name for step in plan if step.task == name and step.kind is not None)
+        return Ends(installs, all_of, installs)
+    return Ends(all_of, all_of, all_of if name in ("namespaces", "secrets", "manifests") else ())
+
+
+def _of_manifests(facts: Facts, path: str) -> Ends:
+    groups = needs_by_object(facts)
+    names = {manifests_name(groups.get(key(each), ())) for each in own_objects(facts, [path])}
+    found = tuple(sorted({*names, OWN_CRDS} if manifests_name(()) in names else names))
+    return Ends(found, (*found, OWN_READY), found)
+
+
+def down_steps(facts: Facts) -> list[Step]:
+    """Those of `when: down`, skipped with a note where the cluster does not run: they would find nothing there."""
+    wanted = _wanted(facts, "down")
+    if not wanted:
+        return []
+    fault = _unreachable(facts)
+    if not fault:
+        return steps(facts, (), when="down")
+    return [
+        Step(name=own_name(own), task=PART, skip=fault, notes=(f"{own_name(own)} was not run: {fault}",))
+        for own in wanted
+    ]
+
+
+def _unreachable(facts: Facts) -> str:
+    from tasks.run.gather import reach
+
+    if facts.owns_cluster and facts.cluster.presence is not Presence.RUNNING:
+        return "the cluster does not run"
+    try:
+        reach(facts)
+    except LaunchError as error:
+        return f"the cluster's API cannot be reached ({error.what})"
+    return ""
+
+
+def before_removal(facts: Facts, removing: Sequence[Step]) -> list[Step]:
+    """What removes a cluster, after the steps of `when: down`. One that fails keeps it: what it saves may be dear."""
+    own = down_steps(facts)
+    names = tuple(step.name for step in own)
+    return [*own, *(step if step.needs else replace(step, needs=names) for step in removing)]
