@@ -334,32 +334,35 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
 
 def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | None:
     from tasks.facts.registries import explain_pull
+    from tasks.kube.load_balancers import without_address
     from tasks.kube.wait import wait_ready
 
-    refs, fault = _workloads(facts, release)
+    refs, services, fault = _wanted(facts, release)
     told = wait_ready(
         facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain_pull, facts)
     )
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     why = ", ".join(told[:3]) + more if told else "it has no workloads"
-    return Report(why=why, notes=_notes(release, fault))
+    alone = without_address(facts.api(), services) if services else ()
+    return Report(why=why, notes=(*_notes(release, fault), *(f"release {_key(release)}: {each}" for each in alone)))
 
 
-def _workloads(facts: Facts, release: Release) -> tuple[tuple[Key, ...], str]:
+def _wanted(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key, ...], str]:
     """What has to become ready, by the manifest that this run installed, else by what the cluster keeps of it.
 
-    And what of that manifest cannot be read.
+    And its Services of type LoadBalancer, and what of that manifest cannot be read.
     """
-    from tasks.kube.releases import releases, unreadable, wanted_refs
+    from tasks.kube.load_balancers import balanced
+    from tasks.kube.releases import documents, releases, unreadable, wanted_refs
 
-    manifest = facts.outputs.manifests.get(_key(release))
+    manifest, namespace = facts.outputs.manifests.get(_key(release)), release.namespace
     if manifest is not None:
-        return wanted_refs(manifest, release.namespace), unreadable(manifest)
-    live = releases(facts.api()).get((release.namespace, release.name))
+        return wanted_refs(manifest, namespace), balanced(documents(manifest), namespace), unreadable(manifest)
+    live = releases(facts.api()).get((namespace, release.name))
     if live is None:
         raise LaunchError(
             f"the release '{release.name}' is not there",
             why="neither this run nor an earlier one has installed it",
             fix="invoke helm",
         )
-    return live.workloads, live.unreadable
+    return live.workloads, balanced(live.configured.values(), namespace), live.unreadable

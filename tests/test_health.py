@@ -165,11 +165,15 @@ def test_system_services_are_those_that_are_there_and_coredns_in_any_case() -> N
         job("helm-install-traefik"),
         job("somebody-elses"),
         deployment("web", "default"),
+        deployment("traefik", "kube-system", metadata={"annotations": {"meta.helm.sh/release-name": "traefik"}}),
+        deployment("cilium", "kube-system", metadata={"annotations": {"meta.helm.sh/release-name": "cilium"}}),
+        obj("DaemonSet", "svclb-web", "kube-system", labels={"svccontroller.k3s.cattle.io/svcnamespace": "web"}),
     )
     names = [f"{ref.kind}/{ref.name}" for ref in system_refs(api, frozenset())]
     assert names == [
         "Deployment/coredns",
         "Deployment/metrics-server",
+        "Deployment/traefik",
         "DaemonSet/svclb-traefik",
         "Job/helm-install-traefik",
     ]

@@ -15,8 +15,9 @@ from tasks.kube.client import Api, ApiError, endpoints
 from tasks.kube.components import Use, component, in_use
 from tasks.kube.conflicts import conflicts
 from tasks.kube.drift import unheld
+from tasks.kube.load_balancers import SERVICE_NAMESPACE
 from tasks.kube.objects import Key, Resources, live, path, root
-from tasks.kube.ownership import CREATED_BY
+from tasks.kube.ownership import CREATED_BY, RELEASE_NAME
 from tasks.kube.readiness import node_ready, workload_ready
 from tasks.kube.releases import LiveRelease, releases
 
@@ -151,7 +152,11 @@ def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None])
 
 
 def system_items(api: Api) -> list[Mapping[str, Any]]:
-    """Workloads of kube-system as they are: Deployments, DaemonSets, and the jobs that install k3s's own charts."""
+    """What a cluster itself brings to kube-system: Deployments, DaemonSets, and the jobs that install k3s's own charts.
+
+    Neither what a Service of somebody else gets its address by (ServiceLB; it never starts where another Service has
+    the node's port) nor what somebody's Helm has put there: who has put it there waits for it.
+    """
     found: list[Mapping[str, Any]] = []
     for api_version, plural, kind in (
         ("apps/v1", "deployments", "Deployment"),
@@ -161,7 +166,17 @@ def system_items(api: Api) -> list[Mapping[str, Any]]:
         items = api.get(f"/apis/{api_version}/namespaces/kube-system/{plural}")["items"] or ()
         # objects in a list do not say their kind (apimachinery: the list says it for all)
         found += [{**item, "kind": kind, "apiVersion": api_version} for item in items]
-    return [item for item in found if item["kind"] != "Job" or item["metadata"]["name"].startswith("helm-install-")]
+    return [item for item in found if _of_system(item)]
+
+
+def _of_system(item: Mapping[str, Any]) -> bool:
+    meta = item["metadata"]
+    release = (meta.get("annotations") or {}).get(RELEASE_NAME)
+    if release is not None and component(release) is None:
+        return False
+    if (meta.get("labels") or {}).get(SERVICE_NAMESPACE, "kube-system") != "kube-system":
+        return False
+    return item["kind"] != "Job" or str(meta["name"]).startswith("helm-install-")
 
 
 def _system(items: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:

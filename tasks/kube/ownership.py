@@ -20,7 +20,8 @@ CREATED_BY = "openframe.dev/created-by"
 _LONGEST = 63
 """Characters of a label's value (Kubernetes: labels and selectors)."""
 _SHOWN = 10
-_HELM = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
+RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
+"""Annotations of what a release of Helm owns."""
 _NAMING = (
     "argocd.argoproj.io/tracking-id",
     "argocd.argoproj.io/instance",
@@ -117,7 +118,7 @@ def _said(obj: Mapping[str, Any]) -> Iterator[str]:
     other = created_by(obj)
     if other is not None:
         yield f"created by this project for {other}"
-    release, namespace = (named.get(name) for name in _HELM)
+    release, namespace = (named.get(name) for name in (RELEASE_NAME, RELEASE_NAMESPACE))
     if release:
         yield f"Helm release {release} in {namespace or 'its namespace'}"
     for each in metadata.get("ownerReferences") or ():

@@ -22,6 +22,7 @@ from tasks.kube.client import ApiError, Direct
 from tasks.kube.conflicts import conflicts, yielding
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, Resources, decoded, display, is_secret, key, live
+from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
 from tasks.kube.releases import documents
 from tasks.process.command import CommandFailed
 from tasks.run.images import rendered
@@ -154,7 +155,7 @@ class Comparison:
 
     def _placed(self, release: Release, items: Iterable[Item]) -> dict[Key, dict[str, Any]]:
         """Objects as Helm puts them in: with its own marks, in the release's namespace (helm: `setMetadataVisitor`)."""
-        marks = {"meta.helm.sh/release-name": release.name, "meta.helm.sh/release-namespace": release.namespace}
+        marks = {RELEASE_NAME: release.name, RELEASE_NAMESPACE: release.namespace}
         found: dict[Key, dict[str, Any]] = {}
         for item in items:
             given = item.get("metadata")

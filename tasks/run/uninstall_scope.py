@@ -11,13 +11,13 @@ from tasks.facts.facts import Facts
 from tasks.facts.objects import all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
 from tasks.kube.client import RetryingApi
 from tasks.kube.objects import Key, Resources, live
-from tasks.kube.ownership import CREATED_BY, belonging, created_by, foreign_objects
+from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease
 from tasks.run.releases import is_pending
 from tasks.settings.releases import named
 
 Item = Mapping[str, Any]
-_KEEP, _RELEASE = "helm.sh/resource-policy", "meta.helm.sh/release-name"
+_KEEP = "helm.sh/resource-policy"
 _OF_KUBERNETES = ("kubernetes.io", "foregroundDeletion", "orphan")
 """Domains and names of finalizers that need no controller of a release."""
 _DEFINITION, _CLAIM = "CustomResourceDefinition", "PersistentVolumeClaim"
@@ -172,7 +172,7 @@ def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, 
         wanted = [key for key in release.objects if is_custom(key.api_version)]
         for key, item in live(inventory.api, Resources(inventory.api), wanted).items():
             notes = item["metadata"].get("annotations") or {} if item is not None else {}
-            if item is not None and notes.get(_RELEASE) == release.name and notes.get(_KEEP) != "keep":
+            if item is not None and notes.get(RELEASE_NAME) == release.name and notes.get(_KEEP) != "keep":
                 found[key] = item
     return found
 
@@ -187,7 +187,7 @@ def _left_by_hooks(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key
             meta = item["metadata"]
             managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]
             by_helm = any(name.startswith("helm") for name in managers)  # version 3 takes its program's name
-            if by_helm and _since(item, release.begun) and _RELEASE not in (meta.get("annotations") or {}):
+            if by_helm and _since(item, release.begun) and RELEASE_NAME not in (meta.get("annotations") or {}):
                 found[key] = item
     return found
 
