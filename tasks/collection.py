@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from invoke.collection import Collection
 from invoke.tasks import Task
 
 from tasks.run.task import ROOT
 
+_Made = TypeVar("_Made")
 TASKS = (
     "up",
     "down",
@@ -53,14 +54,39 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
     named = [name for name in TASKS if name in arguments and _WHOLE.isdisjoint(arguments)]
     for name in named or TASKS:
         made.add_task(_load(name))
+    for own in _own():
+        made.add_task(own)
     made.configure({"run": {"echo": False}})
     return made
+
+
+def _named(name: str) -> Task[Any] | None:
+    """The task of that name, the user's own among them."""
+    return _load(name) if name in TASKS else next((each for each in _own() if each.name == name), None)
 
 
 def _load(name: str) -> Task[Any]:
     module = name.replace("-", "_")
     made: Task[Any] = getattr(import_module(f"tasks.{module}"), module)
     return made
+
+
+def _own() -> list[Task[Any]]:
+    """The user's own tasks; ends the process with a message for a module that is broken, or for a name that is ours."""
+    if not any((ROOT / name).exists() for name in ("own_tasks.py", "own_tasks")):
+        return []
+    from tasks.core.errors import BadInput
+    from tasks.run.own_tasks import tasks
+
+    def found() -> list[Task[Any]]:
+        made = tasks(ROOT)
+        for each in made:
+            if each.name in TASKS:
+                why = "a task of this project has that name"
+                raise BadInput(f"own_tasks has a task '{each.name}'", why=why, fix="rename it")
+        return made
+
+    return _or_end(found)
 
 
 def _complete(arguments: Sequence[str]) -> None:
@@ -72,10 +98,24 @@ def _complete(arguments: Sequence[str]) -> None:
 
     words = arguments[arguments.index("--complete") + 1 :]
     words = words[1:] if words[:1] == ["--"] else words
-    found = answer(words, lambda name: _load(name) if name in TASKS else None, ROOT, os.environ)
+    found = answer(words, _named, ROOT, os.environ)
     if found is not None:
         sys.stdout.write("".join(f"{each}\n" for each in found))
         raise SystemExit(0)
+
+
+def _or_end(act: Callable[[], _Made]) -> _Made:
+    """End the process with the message of an expected error: invoke would show a traceback."""
+    import sys
+
+    from tasks.core.errors import LaunchError
+    from tasks.core.redact import redact
+
+    try:
+        return act()
+    except LaunchError as error:
+        sys.stderr.write(f"{redact(str(error))}\n")
+        raise SystemExit(error.status) from None
 
 
 def check_settings_file() -> None:
@@ -83,14 +123,7 @@ def check_settings_file() -> None:
     if not (ROOT / "invoke.yaml").exists():
         return
     import os
-    import sys
 
-    from tasks.core.errors import LaunchError
-    from tasks.core.redact import redact
     from tasks.settings.files import check_invoke_yaml
 
-    try:
-        check_invoke_yaml(ROOT, os.environ)
-    except LaunchError as error:
-        sys.stderr.write(f"{redact(str(error))}\n")
-        raise SystemExit(error.status) from None
+    _or_end(lambda: check_invoke_yaml(ROOT, os.environ))

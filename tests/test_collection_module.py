@@ -44,6 +44,7 @@ TASKS = {
     "secrets": set(),
     "manifests": set(),
     "helm": {"clear_pending"},
+    "steps": {"only", "force"},
     "health": set(),
     "docker-tune": {"undo"},
     "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "learn", "recreate", "rollback"},
@@ -58,7 +59,7 @@ TASKS = {
     "bundle": {"action", "file", "images", "exclude", "platform", "format", "settings"},
 }
 COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
-INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "health", "status", "plan", "logs")
+INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "steps", "health", "status", "plan", "logs")
 
 
 @functools.cache

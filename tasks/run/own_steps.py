@@ -12,15 +12,17 @@ from functools import partial
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasks.core.errors import LaunchError
+from tasks.core.errors import LaunchError, PlanError
 from tasks.engine.step import Report, Retry, Step
 from tasks.engine.work import RunOwn
 from tasks.facts.cluster import Presence
 from tasks.facts.manifest_files import needs_by_object, own_objects
 from tasks.kube.objects import key
+from tasks.run import own_tasks
 from tasks.run.own_command import run_own
 from tasks.run.step_state import changed, fingerprint, marker
 from tasks.settings.builds import wanted as builds
+from tasks.settings.origin import nearest
 from tasks.settings.references import (
     BUILD,
     CLUSTER,
@@ -32,6 +34,7 @@ from tasks.settings.references import (
     is_early,
     own_steps,
     references,
+    spellings,
 )
 from tasks.settings.step_names import (
     API_READY,
@@ -69,14 +72,52 @@ class Ends(NamedTuple):
 
 
 def with_own(facts: Facts, plan: Sequence[Step]) -> list[Step]:
-    """A plan with the user's steps, and with what they come before waiting for them."""
-    found = steps(facts, plan)
-    waiting: dict[str, list[str]] = {}
+    """A plan with the user's steps, those of the settings and those in Python, and what they come before waiting."""
     before = references(facts.settings).before
-    for own in _wanted(facts, "up"):
-        for name in (each for target in before[own.name] for each in ends(facts, target, plan).first):
-            waiting.setdefault(name, []).append(own_name(own))
-    whole = [replace(step, needs=(*step.needs, *waiting.get(step.name, ()))) for step in (*plan, *found)]
+    own = steps(facts, plan)
+    targets = {own_name(each): before[each.name] for each in _wanted(facts, "up")}
+    firsts = {name: [each for one in found for each in ends(facts, one, plan).first] for name, found in targets.items()}
+    return woven(facts, _before([*plan, *own], firsts), own_tasks.steps(facts))
+
+
+def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step]) -> list[Step]:
+    """A plan with steps that the user has written in Python. Raises `PlanError` for a name that nothing has.
+
+    In a plan of nothing else the names of a launch's own steps are met.
+    """
+    known = spellings(facts.settings)
+    names = {step.name for step in (*plan, *more)}
+
+    def meant(own: Step, text: str, *, first: bool) -> tuple[str, ...]:
+        found = known.get(text, ())
+        if len(found) == 1:
+            there = ends(facts, found[0], plan)
+            return there.first if first else there.done
+        if text in names or (not plan and not found):
+            return (text,)
+        near = nearest(text, [*known, *names])
+        told = f"did you mean {near}?" if near else "name a task, a release, a build, manifests or a step"
+        why = f"{len(found)} things have that name" if found else "nothing of this launch has that name"
+        raise PlanError(
+            f"the step '{own.name}' names '{text}'",
+            why=why,
+            fix=f"write {' or '.join(map(str, found))}" if found else told,
+        )
+
+    firsts = {own.name: [each for text in own.before for each in meant(own, text, first=True)] for own in more}
+    made = [
+        replace(own, needs=tuple(each for text in own.needs for each in meant(own, text, first=False))) for own in more
+    ]
+    return _before([*plan, *made], firsts)
+
+
+def _before(plan: Sequence[Step], firsts: Mapping[str, Sequence[str]]) -> list[Step]:
+    """The same, what steps come before needing them."""
+    waiting: dict[str, list[str]] = {}
+    for name, found in firsts.items():
+        for each in found:
+            waiting.setdefault(each, []).append(name)
+    whole = [replace(step, needs=(*step.needs, *waiting.get(step.name, ()))) for step in plan]
     return _without_rings(whole) if waiting else whole
 
 

@@ -1,0 +1,66 @@
+"""The interface for tasks of your own, in `own_tasks.py` or a package `own_tasks` beside tasks.py (docs/how-to.md).
+
+What is here stays as it is; all else of this project may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tasks.engine.step import Context, Report, Retry
+from tasks.facts.facts import Facts
+from tasks.process.command import Command, CommandFailed, Completed
+from tasks.run.own_command import environment
+from tasks.run.own_tasks import Step
+from tasks.run.session import Session
+from tasks.run.task import task
+
+__all__ = [
+    "CommandFailed",
+    "Completed",
+    "Context",
+    "Facts",
+    "Report",
+    "Retry",
+    "Session",
+    "Step",
+    "run",
+    "run_steps",
+    "task",
+]
+
+
+def run(
+    facts: Facts,
+    context: Context,
+    *argv: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    quiet: bool = False,
+) -> Completed:
+    """Run a program in a step: with KUBECONFIG, CONTEXT, IP and DOMAIN of the cluster, in a process group of its own.
+
+    It has the step's deadline, is ended at Ctrl-C, and its output goes, masked, into the step's log. `quiet`: it does
+    not, since it may be secret. Raises `CommandFailed`, which fails the step.
+    """
+    command = Command(
+        argv=argv,
+        env={**environment(facts), **(env or {})},
+        cwd=cwd or facts.root,
+        stdin=stdin,
+        deadline=context.deadline,
+    )
+    return facts.programs.run(command, context, quiet=quiet)
+
+
+def run_steps(session: Session, steps: Callable[[Facts], Sequence[Step]]) -> int:
+    """Run steps alone, in a cluster that runs, as one run of the project: locked, shown, recorded. The exit code.
+
+    What they need of a launch is there already.
+    """
+    from tasks.run import own_steps
+    from tasks.run.single import run_part
+
+    return run_part(session, "steps", lambda facts: own_steps.woven(facts, (), steps(facts)))

@@ -1,0 +1,103 @@
+"""`own_tasks`: a module or package of the user's own beside tasks.py. Its tasks and steps join those of the project."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import BadInput, LaunchError, PlanError
+from tasks.engine.step import Step as EngineStep
+from tasks.engine.work import RunOwn
+from tasks.settings.step_names import OWN
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from invoke.tasks import Task
+
+    from tasks.facts.facts import Facts
+
+NAME = "own_tasks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(EngineStep):
+    """A step of the user's own. `needs` and `before` may name what those of the settings name, or steps of the plan."""
+
+    task: str = "steps"
+    kind: str | None = OWN
+    """Bounded by `pool.steps`; None: by the pool alone."""
+    before: tuple[str, ...] = ()
+
+
+def module(root: Path) -> ModuleType | None:
+    """The user's module; None where there is none. Raises `BadInput` for one that cannot be imported."""
+    path = next((each for each in (root / f"{NAME}.py", root / NAME / "__init__.py") if each.is_file()), None)
+    if path is None:
+        return None
+    known = sys.modules.get(NAME)
+    if known is not None and known.__file__ == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(NAME, path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = sys.modules[NAME] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(made)
+    except Exception as error:
+        del sys.modules[NAME]
+        if isinstance(error, LaunchError):
+            raise
+        raise _broken(path, error, "cannot be imported") from error
+    return made
+
+
+def _broken(path: Path, error: Exception, how: str) -> BadInput:
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == str(path) else line
+        trace = trace.tb_next
+    where = f"{path}, line {line}" if line else str(path)
+    return BadInput(f"{where}: {how}", why=f"{type(error).__name__}: {error}", fix="correct it, or take the file away")
+
+
+def tasks(root: Path) -> list[Task[Any]]:
+    """The tasks of the user's module. Raises `BadInput`."""
+    from invoke.tasks import Task
+
+    found = module(root)
+    return [each for each in vars(found).values() if isinstance(each, Task)] if found is not None else []
+
+
+def steps(facts: Facts) -> list[Step]:
+    """What its function `steps(facts)` makes for a launch; in a rehearsal nothing of them runs. Raises `BadInput`."""
+    found = module(facts.root)
+    make = getattr(found, "steps", None)
+    if found is None or make is None:
+        return []
+    try:
+        made = make(facts)
+    except LaunchError:
+        raise
+    except Exception as error:
+        raise _broken(Path(str(found.__file__)), error, "its `steps` failed") from error
+    if not isinstance(made, Sequence) or not all(isinstance(each, EngineStep) for each in made):
+        raise PlanError(
+            f"{found.__file__}: `steps` made no list of steps",
+            why=f"it is {type(made).__name__}",
+            fix="return a list of tasks.api.Step",
+        )
+    return [_guarded(facts, each) for each in made]
+
+
+def _guarded(facts: Facts, step: EngineStep) -> Step:
+    """The step as one that a rehearsal can take the time of, and of the part of a launch that all else waits for."""
+    given = {name: getattr(step, name) for name in EngineStep.__dataclass_fields__}
+    made = step if isinstance(step, Step) else Step(**{**given, "task": "steps"})
+    work = made.work or RunOwn(step=made.name)
+    return replace(made, action=partial(facts.backend.own, ("step", made.name), made.action), work=work)
