@@ -97,11 +97,11 @@ def _save(session: Session, name: str, *, replace: bool) -> int:
         store,
     )
 
-    found = store(session.state)
+    found = store(session)
     check_name(name)
     with session.locked(), name_locked(found, name, "snapshot --save"):
         old = found.find(name)
-        refuse_taken(old, replace=replace)
+        refuse_taken(found, old, replace=replace)
         session.open_logs()
         facts = gather(session, ("helm",), refuse=False)
         require_savable(facts)
@@ -118,18 +118,20 @@ def _delete(session: Session, name: str) -> int:
     from tasks.run.snapshots import clear, name_locked, settle, store
     from tasks.view.console import out
 
-    found = store(session.state)
+    found = store(session)
     manifest = found.get(name)
     programs = session.programs()
     with name_locked(found, name, "snapshot --delete"):
         clear(programs, found)
-        with found.journal(manifest.id, volumes=[node.volume for node in manifest.nodes]) as journal:
+        engine = manifest.engine or found.engine
+        with found.journal(manifest.id, volumes=[node.volume for node in manifest.nodes], engine=engine) as journal:
             found.path(name).unlink(missing_ok=True)
-            settle(programs, found, journal)
-        found.lock(name).unlink(missing_ok=True)
+            if engine == found.engine:
+                settle(programs, found, journal)
     if session.rehearsal is not None:
         session.rehearsal.leave()
-    out([f"The snapshot '{name}' is deleted."])
+    later = "" if engine == found.engine else f" Its data goes with the next call that uses {engine}."
+    out([f"The snapshot '{name}' is deleted.{later}"])
     return 0
 
 
@@ -140,7 +142,7 @@ def _list(session: Session, *, as_json: bool) -> int:
     from tasks.view.console import out, width_of
     from tasks.view.table import table
 
-    found = store(session.state)
+    found = store(session)
     facts = gather(session, (), refuse=False)
     clear(facts.programs, found)
     rows = [(each, missing_settings(facts, each), lost_volumes(facts.programs, each)) for each in found.all()]

@@ -46,24 +46,24 @@ def test_nodes_are_paused_while_they_are_copied_and_go_on(machine: Machine) -> N
     assert verbs[:2] == ["run", "pause"]
     assert verbs.index("unpause") > max(number for number, verb in enumerate(verbs[2:], start=2) if verb == "run")
     assert [each["State"]["Status"] for each in machine.containers] == ["running"] * 3
-    saved = store(machine.session().state).get("one")
+    saved = store(machine.session()).get("one")
     assert [each.place for each in saved.nodes] == ["agent-0", "agent-1", "server-0"] or saved.servers == 1
     assert saved.agents == 2
-    assert list(store(machine.session().state).abandoned()) == []
+    assert list(store(machine.session()).abandoned()) == []
     with pytest.raises(BadInput, match="already"):
         take(machine, save="one")
     assert take(machine, save="one", replace=True) == 0
-    assert store(machine.session().state).get("one").id != saved.id
+    assert store(machine.session()).get("one").id != saved.id
 
 
 def test_a_save_that_fails_lets_the_nodes_go_on_and_leaves_the_old_one(machine: Machine) -> None:
     take(machine, save="one")
-    before = store(machine.session().state).get("one")
+    before = store(machine.session()).get("one")
     machine.fails["docker volume create"] = Answer(code=1, err="no space left on device")
     with pytest.raises(Exit):
         take(machine, save="one", replace=True)
     assert [each["State"]["Status"] for each in machine.containers] == ["running"] * 3
-    assert store(machine.session().state).get("one") == before
+    assert store(machine.session()).get("one") == before
     removed = next(line for line in reversed(machine.acted) if line.startswith("docker volume rm"))
     assert not any(each.volume in removed for each in before.nodes)
 
@@ -76,7 +76,7 @@ def test_no_room_is_told_before_anything_is_paused(machine: Machine) -> None:
 
 
 def test_what_a_killed_save_left_is_settled(machine: Machine) -> None:
-    found = store(machine.session().state)
+    found = store(machine.session())
     with found.journal("a1", volumes=["v1"], paused=["k3d-openframe-dev-server-0"]):
         pass
     (journal,) = found.abandoned()
@@ -95,7 +95,7 @@ def test_there_must_be_a_cluster(machine: Machine) -> None:
 
 
 def test_list_has_nothing_secret(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    store(machine.session().state).put(SAVED)
+    store(machine.session()).put(SAVED)
     assert take(machine, format="json") == 0
     out = capsys.readouterr().out
     (row,) = json.loads(out)
@@ -129,3 +129,29 @@ def test_what_cannot_be_restored_is_told_before(machine: Machine, change: dict[s
     restore = Restore(manifest=replace(SAVED, **change), id="ab" * 8)
     with pytest.raises(BadInput, match=why):
         refuse_misfit(replace(gather(machine.session(), ()), restore=restore))
+
+
+def test_what_another_engine_has_is_left_to_it(machine: Machine) -> None:
+    """DOCKER_HOST has changed since: nothing is done here, and nothing is forgotten."""
+    here = store(machine.session())
+    other = replace(here, engine="ssh://there")
+    other.put(replace(SAVED, engine=other.engine))
+    with other.journal("a1", volumes=["v1"], paused=["n"]):
+        pass
+    assert list(here.abandoned()) == []
+    with pytest.raises(BadInput, match="not on this engine"):
+        take(machine, save="one", replace=True)
+    assert take(machine, delete="one") == 0
+    assert machine.acted == []
+    assert here.find("one") is None
+    assert {each.name: set(each.volumes) for each in other.abandoned()} == {
+        "a1": {"v1"},
+        SAVED.id: {"v-server-0", "v-agent-0"},
+    }
+
+
+def test_a_first_save_that_fails_leaves_nothing(machine: Machine) -> None:
+    machine.fails["docker volume create"] = Answer(code=1, err="no space left on device")
+    with pytest.raises(Exit):
+        take(machine, save="one")
+    assert list(store(machine.session()).folder.iterdir()) == []

@@ -82,6 +82,8 @@ class Manifest:
     images: tuple[str, ...] = ()
     """By digest."""
     nodes: tuple[SavedNode, ...] = ()
+    engine: str = ""
+    """The address of the engine with its volumes."""
 
     @property
     def bytes(self) -> int:
@@ -129,7 +131,7 @@ def parse(text: str, where: str) -> Manifest:
 def _check(found: Manifest) -> None:
     """Raises ValueError, TypeError for what this project would not have written."""
     texts: list[Any] = [found.name, found.id, found.cluster, found.created, found.arch, found.image, found.token]
-    texts += [found.config, found.k3d, *found.labels.values(), *found.releases.values(), *found.images]
+    texts += [found.engine, found.config, found.k3d, *found.labels.values(), *found.releases.values(), *found.images]
     for each in found.nodes:
         texts += [each.place, each.role, each.node, each.volume, each.sha256]
     if any(not isinstance(text, str) for text in texts):
@@ -155,6 +157,8 @@ class Store:
     """The folder of all manifests of a user, mode 0700."""
 
     folder: Path
+    engine: str = ""
+    """The address of the engine in use: what another one has of a journal is left to a call that uses that one."""
 
     def path(self, name: str) -> Path:
         """Of a manifest, mode 0600."""
@@ -215,12 +219,15 @@ class Store:
         return found
 
     @contextlib.contextmanager
-    def journal(self, name: str, *, volumes: Sequence[str], paused: Sequence[str] = ()) -> Iterator[Journal]:
+    def journal(
+        self, name: str, *, volumes: Sequence[str], paused: Sequence[str] = (), engine: str | None = None
+    ) -> Iterator[Journal]:
         """A journal that is held while the block runs, and stays after it: see `Journal.path`."""
+        engine = self.engine if engine is None else engine
         self.make()
         path = self.folder / f"{name}.journal"
         new = path.with_suffix(".new")  # seen by others only when it is held
-        write_whole(new, json.dumps({"volumes": list(volumes), "paused": list(paused)}))
+        write_whole(new, json.dumps({"volumes": list(volumes), "paused": list(paused), "engine": engine}))
         handle = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -230,7 +237,7 @@ class Store:
             os.close(handle)
 
     def abandoned(self) -> Iterator[Journal]:
-        """Journals that nobody holds; each is held while it is looked at. One that cannot be read is left."""
+        """Journals of this engine that nobody holds; each is held while it is looked at. An unreadable one is left."""
         for path in sorted(self.folder.glob("*.journal")):
             try:
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -239,6 +246,8 @@ class Store:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 raw = json.loads(path.read_text(encoding="utf-8"))
+                if raw.get("engine", self.engine) != self.engine:
+                    continue
                 yield Journal(
                     name=path.stem, path=path, volumes=tuple(raw["volumes"]), paused=tuple(raw.get("paused", ()))
                 )

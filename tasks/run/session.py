@@ -157,7 +157,7 @@ class Session:
             from tasks.run.snapshots import clear, store
 
             self.cancel_queries()
-            self.attempt("what a killed snapshot has left stays", lambda: clear(self.programs(), store(self.state)))
+            self.attempt("what a killed snapshot has left stays", lambda: clear(self.programs(), store(self)))
 
     def _clear_after_kill(self) -> None:
         """End the programs of a run that was killed, and remove the files that it had not finished."""

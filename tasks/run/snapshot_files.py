@@ -48,7 +48,7 @@ def export(session: Session, name: str, target: Path) -> int:
     from tasks.run.session import bounds
     from tasks.view.console import err
 
-    found = store(session.state)
+    found = store(session)
     if not target.parent.is_dir():
         raise BadInput(f"the folder {target.parent} is not there", why="the file goes into it", fix="make it first")
     manifest = found.get(name)
@@ -105,7 +105,7 @@ def _pack(transfer: Transfer, node: SavedNode, context: Context) -> Report:
 
 def _write(transfer: Transfer, manifest: Manifest, target: Path, _context: Context) -> Report:
     nodes = tuple(replace(each, sha256=_digest(transfer.folder / each.place)) for each in manifest.nodes)
-    text = replace(manifest, nodes=nodes).text().encode()
+    text = replace(manifest, nodes=nodes, engine="").text().encode()
     checked = json.dumps({"manifest": text.decode(), "sha256": hashlib.sha256(text).hexdigest()}).encode()
     with replacing(target) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         entry = tarfile.TarInfo(_MANIFEST)
@@ -134,12 +134,12 @@ def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> in
     from tasks.run.gather import gather
     from tasks.run.session import bounds
 
-    found = store(session.state)
+    found = store(session)
     with _opened(path) as (read, members):
-        saved = replace(read, name=check_name(name or read.name), id=new_id())
+        saved = replace(read, name=check_name(name or read.name), id=new_id(), engine=found.engine)
         with name_locked(found, saved.name, "snapshot --import"):
             old = found.find(saved.name)
-            refuse_taken(old, replace=replace_old)
+            refuse_taken(found, old, replace=replace_old)
             session.open_logs()
             facts = gather(session, (), refuse=False)
             if facts.host is not None and facts.host.arch != saved.arch:

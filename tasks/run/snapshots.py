@@ -19,12 +19,11 @@ from tasks.core.units import KIB, megabytes
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence, refuse_foreign
+from tasks.facts.endpoint import endpoint
 from tasks.k3d.recorded import recall
 from tasks.process.command import Command
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tasks.facts.cluster import Node
     from tasks.facts.facts import Facts
     from tasks.process.programs import Programs
@@ -36,9 +35,10 @@ _SLACK = 64 * 1024
 """Kilobytes that stay free on the engine's disk."""
 
 
-def store(state: Path) -> Store:
+def store(session: Session) -> Store:
     """The user's snapshots."""
-    return Store(state / "snapshots")
+    point = endpoint(session.environ)
+    return Store(session.state / "snapshots", engine=point.host or point.context)
 
 
 def new_id() -> str:
@@ -53,7 +53,11 @@ def name_locked(found: Store, name: str, task: str) -> Iterator[None]:
 
     found.make()
     with held(found.lock(name), f"{task} of the snapshot '{name}'", 0.0):
-        yield
+        try:
+            yield
+        finally:
+            if not found.path(name).exists():
+                found.lock(name).unlink(missing_ok=True)
 
 
 def clear(programs: Programs, found: Store) -> None:
@@ -257,6 +261,7 @@ def _record(saving: Saving, _context: Context) -> Report:
         servers=len(cluster.of("server")),
         agents=len(cluster.of("agent")),
         token=saving.token,
+        engine=saving.store.engine,
         config=cluster.label,
         k3d=remembered(facts.paths.k3d_config) or "",
         ports=published,
@@ -293,7 +298,7 @@ def restoring(session: Session, name: str, *, acts: bool = True) -> Iterator[Non
             why="that cluster is not this project's to make",
             fix="leave it out",
         )
-    found, programs = store(session.state), session.programs()
+    found, programs = store(session), session.programs()
     manifest = found.get(check_name(name))
     restore = Restore(manifest=manifest, id=new_id())
     session.restore = restore
@@ -334,8 +339,14 @@ def no_data(name: str, lost: Sequence[str]) -> BadInput:
     )
 
 
-def refuse_taken(old: Manifest | None, *, replace: bool) -> None:
+def refuse_taken(found: Store, old: Manifest | None, *, replace: bool) -> None:
     """Raises `BadInput` for a name that is taken."""
+    if old is not None and replace and old.engine not in ("", found.engine):
+        raise BadInput(
+            f"the snapshot '{old.name}' is not on this engine",
+            why=f"its data is on {old.engine}, and this one is {found.engine}",
+            fix="choose another name, or delete it first (invoke snapshot --delete)",
+        )
     if old is not None and not replace:
         raise BadInput(
             f"there is a snapshot '{old.name}' already",
