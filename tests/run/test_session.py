@@ -293,7 +293,8 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
 def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int) -> None:
     shape = Shape(image="", agents=0, concurrency=concurrency)
     found = bounds(given.facts(tmp_path, settings=given.settings(pool={"downloads": 5, **pool}), shape=shape))
-    assert (found.work, found.waits, dict(found.kinds)) == (work, 16, {"download": 5, "pull ahead": 5, "helm": helm})
+    kinds = {"download": 5, "pull ahead": 5, "helm": helm, "own steps": work}
+    assert (found.work, found.waits, dict(found.kinds)) == (work, 16, kinds)
 
 
 # -- programs that are missing --------------------------------------------------------------------------
