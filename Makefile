@@ -9,7 +9,7 @@ ARGS ?=
 BUNDLE ?=
 export PYTHONDONTWRITEBYTECODE :=
 
-TASKS := up down plan status doctor prepull registry cluster namespaces secrets manifests helm health docker-tune rehearse report logs bundle snapshot config
+TASKS := up down plan status doctor prepull registry build cluster namespaces secrets manifests helm health docker-tune rehearse report logs bundle snapshot config
 .PHONY: help bench $(TASKS) tools test lint support check test-cluster clean
 
 help: ## this list

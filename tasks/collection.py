@@ -20,6 +20,7 @@ TASKS = (
     "doctor",
     "prepull",
     "registry",
+    "build",
     "cluster",
     "namespaces",
     "secrets",

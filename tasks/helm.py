@@ -52,11 +52,14 @@ def helm(session: Session, clear_pending: bool = False) -> int:
 
 
 def single_steps(facts: Facts) -> list[Step]:
-    """The steps of this task alone: with the namespaces that it needs and that are missing."""
+    """The steps of this task alone: with the namespaces and images that it needs and that are missing."""
+    from tasks.run import builds
     from tasks.run.images import remembering
+    from tasks.run.releases import values_of
 
     homes = {release.namespace for release in facts.releases}
-    return [*namespaces.missing(facts, homes), *remembering(facts, steps(facts))]
+    images = builds.steps(facts, builds.used(facts, [values_of(facts, each) for each in facts.releases]))
+    return [*namespaces.missing(facts, homes), *images, *remembering(facts, steps(facts))]
 
 
 def steps(facts: Facts) -> list[Step]:
@@ -113,7 +116,7 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
 
     found: list[Step] = []
     live = _live(facts, release)
-    before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs)
+    before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs, *_images(facts, release))
     if why is not None and live is not None and _left_behind(facts, live):
         clear = _clear(facts, release, live)
         found.append(clear)
@@ -135,6 +138,14 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
     )
     found.append(_ready(facts, release, changed=why is not None))
     return found
+
+
+def _images(facts: Facts, release: Release) -> tuple[str, ...]:
+    """The steps after which the images of builds that it uses can be pulled."""
+    from tasks.run.builds import pushed
+    from tasks.run.releases import values_of
+
+    return pushed(facts, values_of(facts, release)) if facts.builds else ()
 
 
 def _left_behind(facts: Facts, live: LiveRelease) -> bool:

@@ -84,12 +84,13 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster of those inside it. See `tasks.run.bring.Plan`."""
     from tasks.engine.graph import fitted
-    from tasks.run import components, images, own_steps
+    from tasks.run import builds, components, images, own_steps
 
     with_images = facts.owns_cluster and not started
     found = cluster.creation_steps(facts, choosers, started=started) if facts.owns_cluster else []
     if with_images:
         found += images.fetch_steps(facts)
+    found += builds.steps(facts)
     found += namespaces.steps(facts)
     found += secrets.steps(facts)
     found += manifests.steps(facts)

@@ -39,6 +39,7 @@ TASKS = {
     "doctor": {"fix", "format"},
     "prepull": set(),
     "registry": {"purge", "status"},
+    "build": set(),
     "cluster": {"recreate"},
     "namespaces": set(),
     "secrets": set(),

@@ -67,6 +67,20 @@ def fault(port: int, repository: str) -> str:
     return f"it cannot ask its upstream, and answers {status}" if status >= 500 else ""
 
 
+def digest(port: int, image: Reference, seconds: float) -> str:
+    """The digest of what a tag stands for in the registry at 127.0.0.1:`port`; empty if it has none, or is silent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        headers = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
+        connection.request("HEAD", f"/v2/{image.repository}/manifests/{image.version}", headers=headers)
+        with connection.getresponse() as response:
+            return (response.getheader("Docker-Content-Digest") or "") if response.status == 200 else ""
+    except (OSError, http.client.HTTPException):
+        return ""
+    finally:
+        connection.close()
+
+
 class NotFetched(LaunchError):
     """A cache could not bring an image: whoever needs it asks again, and is told why."""
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -56,6 +57,16 @@ def replacing(
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise
+
+
+@contextlib.contextmanager
+def private_file(folder: Path, name: str, content: bytes, *, suffix: str = "", mode: int = 0o600) -> Iterator[str]:
+    """The path of a file in a folder of this user's alone, gone afterwards: `name` begins its own. Raises OSError."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix(name), suffix=suffix) as file:
+        file.write(content)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        yield file.name
 
 
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:

@@ -15,7 +15,7 @@ from tasks.core.files import write_whole
 from tasks.core.lock import locked
 from tasks.core.paths import state_folder
 from tasks.engine.step import Result, State, Step
-from tasks.engine.work import RunOwn
+from tasks.engine.work import BuildImage, PushImage, RunOwn
 
 _KEPT = 5
 """Runs a step is remembered for: enough for a median, few enough to follow a change of the machine."""
@@ -38,7 +38,9 @@ def load(path: Path, engine: str) -> dict[str, float]:
 def expecting(steps: Sequence[Step], seconds: Mapping[str, float]) -> list[Step]:
     """The same, those that only the user knows with the seconds that they took before: no model knows of them."""
     return [
-        replace(step, expected=seconds.get(step.name, step.expected)) if isinstance(step.work, RunOwn) else step
+        replace(step, expected=seconds.get(step.name, step.expected))
+        if isinstance(step.work, RunOwn | BuildImage | PushImage)
+        else step
         for step in steps
     ]
 

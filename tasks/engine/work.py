@@ -140,6 +140,22 @@ class AwaitRelease(Work):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BuildImage(Work):
+    """The engine builds an image of the user's own."""
+
+    kind = "build-image"
+    build: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushImage(Work):
+    """The engine uploads the image of a build."""
+
+    kind = "push-image"
+    build: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunCommand(Work):
     """One short command of a program."""
 

@@ -47,6 +47,9 @@ class Backend(Protocol):
     def cache_fault(self, port: int, image: Reference) -> str:
         """What keeps a cache from bringing what it does not have; "" if nothing does."""
 
+    def digest(self, port: int, image: Reference) -> str:
+        """The digest of a tag that a registry has; empty where it has none, or is silent."""
+
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
         """Bytes of an image's layers by their digests. Raises `tasks.clients.registry_http.NotFetched`."""
 
@@ -99,6 +102,12 @@ class Network:
 
         return fault(port, image.repository)
 
+    def digest(self, port: int, image: Reference) -> str:
+        """By a HEAD of 1.5 s at most: a cache asks its upstream."""
+        from tasks.clients.registry_http import digest
+
+        return digest(port, image, 1.5)
+
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
         """By its manifest."""
         from tasks.clients.registry_http import layers
@@ -131,7 +140,7 @@ class Existing(Network):
 
     name = "existing"
     owns_cluster = False
-    parts: tuple[str, ...] = tuple(part for part in PARTS if part in NEEDS_CLUSTER)
+    parts: tuple[str, ...] = tuple(part for part in PARTS if part in NEEDS_CLUSTER or part == "build")
     needs_programs: tuple[str, ...] = ("kubectl", "helm")
 
 

@@ -78,6 +78,10 @@ class Engine:
     subnets: tuple[str, ...] = ()
     """Networks from which it takes subnets, where that is configured; empty: Docker's own."""
     warnings: tuple[str, ...] = ()
+    buildx: bool = False
+    """docker has this plugin, which works."""
+    client: str = ""
+    """Version of docker itself; it says nothing of it before 23."""
     files: bool = True
     """It sees this machine's files: they can be mounted into nodes."""
     host: str = ""
@@ -146,6 +150,7 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = 
     local = same and files and not machine
     bound = _limits(info, here) if local else Limits()
     ncpu, memory = int(info.get("NCPU") or 1), int(info.get("MemTotal") or 0)
+    client = info.get("ClientInfo") or {}
     return Engine(
         cpus=bounded_cpus(ncpu, bound),
         memory_bytes=bounded_memory(memory, bound),
@@ -169,7 +174,9 @@ def read(info: Mapping[str, Any], point: Endpoint, here: Here, *, files: bool = 
         warnings=tuple(str(text) for text in info.get("Warnings") or ()),
         host=point.host,
         time=_utc(str(info.get("SystemTime", ""))),
-        context=str((info.get("ClientInfo") or {}).get("Context") or point.context),
+        context=str(client.get("Context") or point.context),
+        buildx=any(each.get("Name") == "buildx" and not each.get("Err") for each in client.get("Plugins") or ()),
+        client=str(client.get("Version") or ""),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.clients.snapshots import Restore
     from tasks.core.paths import ClusterPaths
     from tasks.facts.backend import Backend
+    from tasks.facts.builds import BuildState
     from tasks.facts.cluster import ClusterState
     from tasks.facts.engine import Engine
     from tasks.facts.network import Network as Proxies
@@ -135,6 +136,8 @@ class Facts:
     """What has everything that would be downloaded: nothing else is asked for it."""
     rendered: Mapping[Path, str] = field(default_factory=dict, repr=False)
     """The user's folders of manifests that have a kustomization, as kubectl renders them: secrets may be in them."""
+    builds: tuple[BuildState, ...] = ()
+    """The user's own images; none for parts that need not know them."""
     outputs: Outputs = field(default_factory=Outputs)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _api: list[Api] = field(default_factory=list)
@@ -154,6 +157,15 @@ class Facts:
     def platform(self) -> str:
         """The engine's own platform, such as `linux/amd64`; empty where it is not known."""
         return self.host.platform if self.host is not None else ""
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What `${NAME}` stands for in values and manifests."""
+        cluster = self.settings.cluster
+        found = {"IP": cluster.bind_address, "DOMAIN": cluster.domain}
+        for build in self.builds:
+            found |= build.placeholders
+        return found
 
     def namespace_ends(self, namespace: str | None) -> bool:
         """Whether a namespace is known to be being deleted."""

@@ -1,12 +1,14 @@
-"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}` and `${DOMAIN}` filled in.
+"""The user's own manifests: files and folders, read as kubectl reads them, with `${IP}`, `${DOMAIN}` and images of
+builds filled in.
 
 Folders with a kustomization are rendered by kubectl.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from tasks.core.redact import WORTH_HIDING, conceal
 from tasks.kube.objects import Key, decoded, fill, finish, is_secret, key, opened, refused
 from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
+from tasks.settings.builds import refuse_unknown
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -45,8 +48,8 @@ def own_objects(facts: Facts, paths: Sequence[str] | None = None) -> list[dict[s
     """The user's own objects, of all their files or of these; each file is read once. Raises `BadInput`."""
     files = tuple([file.path for file in facts.settings.manifests.files] if paths is None else paths)
     if files not in facts.outputs.own:
-        values = {"IP": facts.settings.cluster.bind_address, "DOMAIN": facts.settings.cluster.domain}
-        facts.outputs.own[files] = user_objects(files, facts.root, values, facts.rendered)
+        check = partial(refuse_unknown, facts.settings)
+        facts.outputs.own[files] = user_objects(files, facts.root, facts.placeholders, facts.rendered, check)
     return facts.outputs.own[files]
 
 
@@ -82,11 +85,15 @@ def _rendered(programs: Programs, folder: Path, deadline: float) -> str:
 
 
 def user_objects(
-    files: Sequence[str], root: Path, values: Mapping[str, str], rendered: Mapping[Path, str] = MappingProxyType({})
+    files: Sequence[str],
+    root: Path,
+    values: Mapping[str, str],
+    rendered: Mapping[Path, str] = MappingProxyType({}),
+    check: Callable[[Any, str], None] = lambda _object, _place: None,
 ) -> list[dict[str, Any]]:
     """Objects of all files in their order, a folder's files by name; lists are opened, empty documents dropped.
 
-    `rendered` has the texts of the folders that `kustomizations` names.
+    `rendered` has the texts of the folders that `kustomizations` names; `check` refuses an object, with its place.
 
     Paths are seen from `root`. An object that two files hold, and hold equally, comes once. Raises `BadInput` that
     names file, document and line, also for one that they hold differently.
@@ -101,6 +108,7 @@ def user_objects(
             text = read_text(path, "one of manifests.files")
         for document in documents(text, shown):
             for place, given in opened(document.value, document.place):
+                check(given, place)
                 cleaned = _cleaned(fill(given, values))
                 obj, compared = finish(cleaned), _compared(cleaned)
                 first, before = known.setdefault(key(compared), (place, compared))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import prefix
+from tasks.core.files import private_file
 from tasks.core.lock import held
 from tasks.core.redact import conceal
 from tasks.diagnose.command import run_command
@@ -93,7 +93,9 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
         with contextlib.ExitStack() as files:
 
             def private(text: str, suffix: str, mode: int = 0o600) -> str:
-                return files.enter_context(_private_file(facts, name, text, suffix, mode))
+                return files.enter_context(
+                    private_file(facts.paths.state.parent, name, text.encode(), suffix=suffix, mode=mode)
+                )
 
             variables = "".join(f"{key}={value}\n" for key, value in network.environment().items())
             spec = docker.RegistrySpec(
@@ -120,20 +122,6 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
         return made
 
     return make
-
-
-@contextlib.contextmanager
-def _private_file(facts: Facts, name: str, text: str, suffix: str, mode: int) -> Iterator[str]:
-    """A file in a folder of this user's alone, and that is gone afterwards; `docker cp` keeps its mode."""
-    import os
-    import tempfile
-
-    place = facts.paths.state.parent
-    with tempfile.NamedTemporaryFile("w", dir=place, prefix=prefix(name), suffix=suffix) as file:  # mode 0600
-        file.write(text)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        yield file.name
 
 
 def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
@@ -227,7 +215,7 @@ def _revive(facts: Facts, found: Registry, context: Context) -> str:
     programs, name = facts.programs, found.name
     if found.upstream != PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
         run_command(programs, docker.stop([name], 0), context)
-        with _private_file(facts, name, "{}", ".json", 0o644) as empty:
+        with private_file(facts.paths.state.parent, name, b"{}", suffix=".json", mode=0o644) as empty:
             run_command(programs, docker.copy_in(empty, name, _EXPIRY), context)
         run_command(programs, docker.start([name]), context)
         return "its list of expiry times was cut off and is empty now; all that it keeps stays"

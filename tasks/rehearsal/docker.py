@@ -51,6 +51,13 @@ _COMMANDS = {
     "volume create": ("docker_resources", "driver,d=s label=l opt,o=l", 0),
     "volume ls": ("docker_resources", "filter,f=l format=s quiet,q", 0),
     "volume rm": ("docker_resources", "force,f", 1),
+    "build": (
+        "docker_resources",
+        "tag,t=l file,f=s label=l target=s platform=s build-arg=l secret=l cache-from=l progress=s load",
+        1,
+    ),
+    "push": ("docker_resources", "all-tags,a quiet,q", 1),
+    "manifest inspect": ("docker_resources", "insecure verbose,v", 1),
     "pull": ("docker_resources", "all-tags,a platform=s quiet,q", 1),
     "tag": ("docker_resources", "", 2),
     "rmi": ("docker_resources", "force,f no-prune", 1),
@@ -59,7 +66,7 @@ _COMMANDS = {
 """Those that the tasks call: module, flags, least number of arguments."""
 _FIRST_IS_LAST = ("run", "create", "exec")
 """Flags end at their first argument: what follows belongs to the container."""
-_WAITS = ("events", "logs", "pull", "run")
+_WAITS = ("build", "events", "logs", "pull", "push", "run")
 """They take a time of their own."""
 _SYSTEM = "REHEARSAL (nothing here is real)"
 _PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -160,7 +167,12 @@ def _info(call: Call, given: Parsed) -> None:
         "ServerVersion": VERSIONS["docker"],
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
         "Warnings": None,
-        "ClientInfo": {"Version": VERSIONS["docker"], "Context": "default", "Plugins": [], "Warnings": None},
+        "ClientInfo": {
+            "Version": VERSIONS["docker"],
+            "Context": "default",
+            "Plugins": [{"Name": "buildx"}],
+            "Warnings": None,
+        },
         **call.folder.read("machine.json", {}),
     }
     call.say(render(given.get("format") or "json", facts))

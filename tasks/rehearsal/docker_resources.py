@@ -82,6 +82,41 @@ def _pull(call: Call, given: Parsed) -> None:
     pull(call, given.args[0], platform=given.get("platform") or call.environ.get("DOCKER_DEFAULT_PLATFORM", ""))
 
 
+def _build(call: Call, given: Parsed) -> None:
+    """Nothing is built: only the image is there afterwards."""
+    name = next((row.partition("=")[2] for row in given.all("label") if row.startswith("openframe.build=")), "")
+    call.checkpoint()
+    call.wait("build", name)
+    with call.engine.change() as doc:
+        for ref in given.all("tag"):
+            images.add(doc, ref, parse(ref).full, call.now())["build"] = name
+    call.warn("#1 naming to " + " ".join(given.all("tag")))
+
+
+def _push(call: Call, given: Parsed) -> None:
+    ref = given.args[0]
+    doc = call.engine.read()
+    identity = images.find(doc, ref)
+    if identity is None:
+        raise Exit(1, f"An image does not exist locally with the tag: {parse(ref).name}")
+    call.wait("push", doc["images"][identity].get("build", ""))
+    with call.engine.change() as doc:
+        registry = _registry(call, doc, ref)
+        if registry is not None:
+            images.hold(registry, ref)
+        elif parse(ref).registry.startswith(images.LOOPBACK):
+            raise Exit(1, f'Get "http://{parse(ref).registry}/v2/": dial tcp: connect: connection refused')
+        else:
+            doc.setdefault("pushed", []).append(parse(ref).full)
+    call.say(f"{parse(ref).version}: digest: sha256:{images.fake_digest(ref)} size: 1234")
+
+
+def _manifest(call: Call, given: Parsed) -> None:
+    if parse(given.args[0]).full not in call.engine.read().get("pushed", ()):
+        raise Exit(1, "manifest unknown")
+    call.say("{}")
+
+
 def _tag(call: Call, given: Parsed) -> None:
     source, name = given.args
     with call.engine.change() as doc:
@@ -236,6 +271,9 @@ def _remove_volumes(call: Call, given: Parsed) -> None:
 
 
 COMMANDS = {
+    "build": _build,
+    "push": _push,
+    "manifest inspect": _manifest,
     "pull": _pull,
     "tag": _tag,
     "rmi": _remove_images,

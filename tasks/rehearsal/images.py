@@ -89,6 +89,14 @@ def hold(registry: Container, ref: str) -> None:
         registry.setdefault("holds", []).append(parse(ref).full)
 
 
+def pushed(folder: Folder, port: int, image: Reference) -> bool:
+    """Whether the registry at a host port has what was pushed under that port's name."""
+    doc = Store(folder.engine, containers.blank).read()
+    registry = containers.port_owner(doc, port, time.time())
+    names = (image._replace(registry=f"{host}{port}").full for host in LOOPBACK)
+    return registry is not None and any(holds(registry, name) for name in names)
+
+
 def fetch(folder: Folder, port: int, image: Reference) -> tuple[float | None, int]:
     """Have the cache at a host port fetch an image: scaled seconds, None if none runs there; and bytes."""
     times = Times(folder.read("times.json", {}))

@@ -15,6 +15,7 @@ from tasks.engine.work import (
     ApplyObjects,
     AwaitCluster,
     AwaitRelease,
+    BuildImage,
     CreateCluster,
     FetchChart,
     FetchImages,
@@ -23,6 +24,7 @@ from tasks.engine.work import (
     Milestone,
     PullAhead,
     PullImage,
+    PushImage,
     RunCommand,
     RunOwn,
     StartRegistry,
@@ -161,7 +163,7 @@ class _Builder:
                 return (*_stages(profile.install), *first)
             case FetchChart() | UpdateRepositories():
                 return _stages(profile.chart)
-            case RunOwn():
+            case RunOwn() | BuildImage() | PushImage():
                 return (Stage(Resource.TIME, step.expected or 1.0),)
             case _:
                 return ()

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from tasks.engine.work import (
     AwaitRelease,
+    BuildImage,
     FetchChart,
     FetchImages,
     InstallRelease,
     PullImage,
+    PushImage,
     RunOwn,
     StartRegistry,
     UpdateRepositories,
@@ -119,6 +121,10 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
                 yield f"pull cached {image}", took - _OWN
             case FetchImages(images=images):
                 fetches.append(took / max(1, images))
+            case BuildImage(build=name):
+                yield f"build {name}", took - _OWN
+            case PushImage(build=name):
+                yield f"push {name}", took - _OWN
             case StartRegistry():
                 starts.append(took)
             case UpdateRepositories():

@@ -17,6 +17,8 @@ KEYS: Mapping[str, tuple[float, str]] = {
     "docker": (0.0, "any other command of docker"),
     "pull": (4.0, "`docker pull IMAGE`; through a cache the image counts by its upstream's name"),
     "pull cached": (1.0, "`docker pull IMAGE` through a cache that has it"),
+    "build": (10.0, "`docker build` of the build NAME"),
+    "push": (1.0, "`docker push` of the build NAME"),
     "fetch": (3.0, "a cache told to bring IMAGE; 0 where it has it"),
     "registry start": (0.4, "`docker run` or `docker start` of a registry"),
     "stop": (1.0, "`docker stop`, `k3d cluster stop`"),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,6 @@ from tasks.facts.facts import Facts, Shape
 from tasks.facts.machine import Machine, machine, size
 from tasks.facts.manifest_files import kustomized
 from tasks.facts.network import network
-from tasks.facts.ports import docker_ports
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.facts.registries import Registry, registries
 from tasks.facts.secrets import read_secrets
@@ -31,16 +28,17 @@ from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, 
 from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
+from tasks.run.engine_queries import engine_queries
 from tasks.run.step_state import marker_keys
-from tasks.settings.derived import host_images, k3s_image, push_container, registries_in_use
+from tasks.settings.derived import k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import NEEDS_CLUSTER
 
 if TYPE_CHECKING:
+    from tasks.facts.builds import BuildState
     from tasks.run.session import Session
 
-_CONCURRENT = 6
 _API_START = 10.0
 """Seconds for the API of a cluster whose containers run."""
 
@@ -53,7 +51,8 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     """
     settings: Settings = session.settings
     programs = session.programs()
-    observed = _of_engine(session, programs) if session.options.owns_cluster else _of_context(session, programs)
+    observe = _of_engine if session.options.owns_cluster else _of_context
+    observed = observe(session, programs, parts)
     secrets, left_out = read_secrets(settings, session.environ, session.root, programs, parts)
     facts = Facts(
         settings=settings,
@@ -74,6 +73,10 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         secrets_left_out=tuple(left_out),
         **observed,
     )
+    if facts.builds:
+        from tasks.facts.builds import located
+
+        facts = replace(facts, builds=located(facts, facts.builds))
     if facts.owns_cluster:
         if refuse:
             refuse_foreign(facts.cluster)
@@ -136,72 +139,24 @@ def reach(facts: Facts) -> None:
         raise ApiError(0, f"the API of the cluster '{facts.cluster.name}' does not answer", "/readyz fails")
 
 
-class EngineQueries:
-    """Queries to the engine and the programs, each once, in threads; an answer is as old as its query."""
+def _builds(session: Session, parts: Collection[str], host: Callable[[], Engine]) -> tuple[BuildState, ...]:
+    """The builds that these parts need to know, with the digests of their files. Raises `BadInput`, `NoEngine`."""
+    if not session.settings.builds:
+        return ()
+    from tasks.facts.builds import read_inputs  # most launches build nothing
 
-    def __init__(self, session: Session) -> None:
-        """Start them."""
-        session.check_folders()
-        self.started = time.time()
-        """Seconds of the epoch."""
-        settings, programs, paths = session.settings, session.programs(), session.paths
-        claim = Claim(owner=session.owner, known=paths.kubeconfig.exists() or paths.k3d_config.exists())
-        complete = remembered(paths.complete)
-        self._pool = pool = ThreadPoolExecutor(max_workers=_CONCURRENT)
-        self.engine = pool.submit(engine, programs)
-        self.cluster = pool.submit(cluster_state, programs, settings.cluster.name, complete, claim=claim)
-        self.registries = pool.submit(registries, programs)
-        self.versions = pool.submit(versions, programs, session.state)
-        self.published = pool.submit(lambda: _published(programs, self.cluster.result().presence))
-        self.images = pool.submit(
-            lambda: _platforms(
-                programs, host_images(settings, session.environ, self.versions.result().k3d or _pinned_k3d(session))
-            )
-        )
-
-    def cancel(self) -> None:
-        """Stop waiting for answers, which an engine that hangs never gives; its programs are ended with the call."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    paths, owns = session.paths, session.options.owns_cluster
+    return read_inputs(session.settings, parts, session.root, paths.cache, session.environ, host, owns_cluster=owns)
 
 
-def _published(programs: Programs, presence: Presence) -> frozenset[int]:
-    """Ports that containers publish, where a cluster has yet to be created."""
-    if presence not in (Presence.ABSENT, Presence.INCOMPLETE):
-        return frozenset()
-    return docker_ports(programs.run(docker.published()).out)
-
-
-def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]:
-    """The platform of each image that the engine has; None: it does not have it."""
-    there = docker.platforms(programs.run(docker.images(refs)).out, refs) if refs else {}
-    return {ref: there.get(ref) for ref in refs}
-
-
-def _pinned_k3d(session: Session) -> str:
-    """The version of k3d that will be fetched: the images that it will use are known without it."""
-    from tasks.host import programs as pins
-
-    return pins.read(session.root / "config" / "pins.yaml").of("k3d").version
-
-
-@contextlib.contextmanager
-def _queries(session: Session) -> Iterator[EngineQueries]:
-    """Those that were started ahead, or new ones; after an error nobody waits for the others."""
-    started = session.queries or EngineQueries(session)
-    session.queries = None
-    try:
-        yield started
-    finally:
-        started.cancel()
-
-
-def _of_engine(session: Session, programs: Programs) -> dict[str, Any]:
+def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:
     """Fields of `Facts` that the engine gives. Raises `NoEngine` before what follows from it, `BadInput`."""
     settings: Settings = session.settings
-    with _queries(session) as queries:
+    with engine_queries(session) as queries:
+        builds = queries.ask(lambda: _builds(session, parts, queries.engine.result))
         host = queries.engine.result()
         cluster, existing, version = queries.cluster.result(), queries.registries.result(), queries.versions.result()
-        images, published = queries.images.result(), queries.published.result()
+        images, published, inputs = queries.images.result(), queries.published.result(), builds.result()
     sized = size(host.cpus, host.memory_bytes)
     image = k3s_image(settings)
     _record_system(session, host, version, docker=host.version, k3s_image=image)
@@ -227,13 +182,14 @@ def _of_engine(session: Session, programs: Programs) -> dict[str, Any]:
             ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)
         },
         "registries": existing,
+        "builds": inputs,
         "helm_version": version.helm or "",
         "helm_major": _helm_major(version),
     }
 
 
-def _of_context(session: Session, programs: Programs) -> dict[str, Any]:
-    """Fields of `Facts` of a cluster that exists already; no engine is queried.
+def _of_context(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:
+    """Fields of `Facts` of a cluster that exists already; no engine is queried, unless there are builds.
 
     Its context becomes the private kubeconfig. Raises `BadInput` for a context that is not there.
     """
@@ -249,6 +205,7 @@ def _of_context(session: Session, programs: Programs) -> dict[str, Any]:
         "k3d_programs": programs,
         "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),
         "shape": Shape(image="", agents=0, concurrency=concurrency),
+        "builds": _builds(session, parts, lambda: engine(programs)),
         "environment": environment(session.owner.name, session.owner.id, settings.cluster.name),
         "helm_major": _helm_major(version),
     }

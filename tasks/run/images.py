@@ -104,7 +104,9 @@ def known(facts: Facts, key: str) -> tuple[str, ...] | None:
 
 def remember(facts: Facts, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
     """Keep the images of these objects under a key. Raises OSError where later launches cannot have them."""
-    images = facts.outputs.images[key] = images_of(objects)
+    built = {each.repository for each in facts.builds}  # they are pushed, and no cache has them
+    found = tuple(each for each in images_of(objects) if each.rpartition(":")[0] not in built)
+    images = facts.outputs.images[key] = found
     _write(facts.paths.images / digest(key), json.dumps(images))
 
 

@@ -23,6 +23,7 @@ from tasks.kube.objects import Key, Resources, digest, display, fill, key, live
 from tasks.kube.ownership import CREATED_BY, Foreign, owner_of, refused
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
+from tasks.settings.builds import refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -50,8 +51,10 @@ def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
 
 def values_of(facts: Facts, release: Release) -> dict[str, Any]:
     """The values of a release as Helm gets them."""
-    cluster = facts.settings.cluster
-    return merged_values(release, facts.root, {"IP": cluster.bind_address, "DOMAIN": cluster.domain})
+    found = merged_values(release, facts.root, {})
+    refuse_unknown(facts.settings, found, f"the values of release '{release.name}'")
+    filled: dict[str, Any] = fill(found, facts.placeholders)
+    return filled
 
 
 def merged_values(release: Release, root: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tasks.engine.step import Bounds
 from tasks.facts.backend import BACKENDS
 from tasks.process.children import MARK, mark
 from tasks.process.programs import Programs
-from tasks.settings.step_names import DOWNLOAD, HELM, OWN, PULL
+from tasks.settings.step_names import BUILD, DOWNLOAD, HELM, OWN, PULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.facts.owner import Owner
     from tasks.rehearsal.backend import Rehearsal
-    from tasks.run.gather import EngineQueries
+    from tasks.run.engine_queries import EngineQueries
     from tasks.run.task import Options
     from tasks.settings.resolve import Resolved
 
@@ -333,6 +333,7 @@ def bounds(facts: Facts) -> Bounds:
             DOWNLOAD: pool.downloads,
             PULL: pool.downloads,
             HELM: min(pool.helm or work, work),
+            BUILD: pool.builds or max(1, (facts.host.cpus if facts.host is not None else work) // 2),
             OWN: min(pool.steps or work, work),
         },
     )

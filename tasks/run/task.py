@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINES = ("k3d", "existing", "rehearsal")
 REHEARSAL_NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
 """What every screen of a rehearsal says."""
-_OWN_CLUSTERS_ONLY = ("prepull", "registry", "cluster", "rehearse")
+_OWN_CLUSTERS_ONLY = ("prepull", "registry", "build", "cluster", "rehearse")
 """Tasks about what a cluster is made from."""
 _READ_ONLY = ("plan", "status", "doctor")
 """Tasks that run no plan, so that no view of a run shows the session's note."""
@@ -132,7 +132,7 @@ def task(
 
             def act(session: Session) -> int | None:
                 if query_ahead and options.engine == "k3d":  # a call that was refused has queried nothing
-                    from tasks.run.gather import EngineQueries
+                    from tasks.run.engine_queries import EngineQueries
 
                     session.queries = EngineQueries(session)
                 return body(session, **given)

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tasks.core.errors import BadInput
 from tasks.core.imageref import registry_of
 from tasks.settings.derived import push_container
-from tasks.settings.origin import Finding
+from tasks.settings.origin import Finding, nearest
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Build, Settings
+
+_PLACEHOLDER = re.compile(r"(\$?)\$\{((?:image|repository|tag):([^}]*))\}")
 
 
 def wanted(settings: Settings) -> list[Build]:
     """Those that are enabled."""
     return [build for build in settings.builds if build.enabled]
+
+
+def refuse_unknown(settings: Settings, value: Any, where: str) -> None:  # noqa: ANN401 - any JSON value
+    """Raises `BadInput` for a placeholder of a build that there is not."""
+    names = [build.name for build in wanted(settings)]
+    for match in _PLACEHOLDER.finditer(json.dumps(value, ensure_ascii=False)):
+        if match[1] or match[3] in names:
+            continue
+        near = nearest(match[3], names)
+        off = any(build.name == match[3] for build in settings.builds)
+        raise BadInput(
+            f"{where}: ${{{match[2]}}} is of no build",
+            why="that build is not enabled" if off else f"there are: {', '.join(names) or 'none'} (settings: builds)",
+            fix=f"did you mean {near}?" if near else "correct it, or add that build",
+        )
 
 
 def on_push_registry(build: Build) -> bool:

@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 
 CLUSTER = Target(TASK, "cluster")
-_TASKS = tuple(part for part in PARTS if part not in ("steps", "builds"))
+_TASKS = tuple(part for part in PARTS if part not in ("steps", "build"))
 """Those that can be named: the others are the user's own steps and builds, each with a name."""
 _BEFORE_CLUSTER = frozenset({"prepull", "registry", "cluster"})
 _ORDER: Mapping[str, tuple[str, ...]] = {

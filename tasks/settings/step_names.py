@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from tasks.settings.schema import Build, Cache, OwnStep, Release
 
-PARTS = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health", "steps")
+PARTS = ("prepull", "registry", "build", "cluster", "namespaces", "secrets", "manifests", "helm", "health", "steps")
 NEEDS_CLUSTER = frozenset({"namespaces", "secrets", "manifests", "helm", "health", "steps"})
 """Parts that work in a cluster that is there, and never make one."""
 

@@ -28,7 +28,7 @@ def test_only_where_this_project_makes_the_cluster_there_are_parts_that_make_one
     assert backend.name == name
     assert backend.owns_cluster is Options(task="up", engine=name).owns_cluster
     assert backend.owns_cluster is (name != "existing")
-    assert set(backend.parts) == (set(PARTS) if backend.owns_cluster else NEEDS_CLUSTER)
+    assert set(backend.parts) == (set(PARTS) if backend.owns_cluster else {*NEEDS_CLUSTER, "build"})
     assert backend.rehearsed is (name == "rehearsal")
     assert given.session(ROOT, engine="existing", context="c").backend.owns_cluster is False
 

@@ -13,7 +13,8 @@ from tasks.core.errors import BadInput, NoEngine
 from tasks.core.lock import held
 from tasks.facts.cluster import Presence
 from tasks.process.children import CHILDREN
-from tasks.run.gather import EngineQueries, gather
+from tasks.run.engine_queries import EngineQueries
+from tasks.run.gather import gather
 from tasks.run.session import Session
 from tasks.run.task import Options, run_task, task
 from tests.given_engine import Machine

@@ -273,7 +273,7 @@ def test_only_the_default_log_folder_follows_its_user(
 def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    from tasks.run.gather import EngineQueries
+    from tasks.run.engine_queries import EngineQueries
 
     made = given.session(tmp_path, task=task)
     made.paths.state.mkdir(parents=True)
@@ -287,13 +287,19 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("pool", "concurrency", "work", "helm"),
-    [({}, 4, 4, 4), ({"helm": 2}, 4, 4, 2), ({"helm": 9}, 4, 4, 4), ({}, 2, 2, 2)],
+    ("pool", "concurrency", "work", "helm", "builds"),
+    [
+        ({}, 4, 4, 4, 2),
+        ({"helm": 2}, 4, 4, 2, 2),
+        ({"helm": 9}, 4, 4, 4, 2),
+        ({"builds": 3}, 2, 2, 2, 3),
+        ({}, 1, 1, 1, 1),
+    ],
 )
-def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int) -> None:
+def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: int, helm: int, builds: int) -> None:
     shape = Shape(image="", agents=0, concurrency=concurrency)
     found = bounds(given.facts(tmp_path, settings=given.settings(pool={"downloads": 5, **pool}), shape=shape))
-    kinds = {"download": 5, "pull ahead": 5, "helm": helm, "own steps": work}
+    kinds = {"download": 5, "pull ahead": 5, "helm": helm, "build": builds, "own steps": work}
     assert (found.work, found.waits, dict(found.kinds)) == (work, 16, kinds)
 
 

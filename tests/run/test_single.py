@@ -35,7 +35,7 @@ class Around:
         monkeypatch.setattr(FakeSession, "run", self._run)
 
     def _gather(self, _session: FakeSession, parts: tuple[str, ...], *, refuse: bool) -> Facts:
-        assert refuse is (parts[0] not in ("prepull", "registry"))
+        assert refuse is (parts[0] not in ("prepull", "registry", "build"))
         self.happened.append("gather")
         self.looked_at.append(parts)
         return self.given
@@ -94,7 +94,7 @@ def test_without_a_cluster_that_runs_nothing_is_done(
     assert fix in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["prepull", "registry"])
+@pytest.mark.parametrize("name", ["prepull", "registry", "build"])
 @pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.INCOMPLETE, Presence.STOPPED])
 def test_images_and_registries_need_no_cluster(around: Around, tmp_path: Path, name: str, presence: Presence) -> None:
     stands(around, tmp_path, presence)
@@ -111,19 +111,19 @@ def test_somebody_elses_cluster_is_there(around: Around, tmp_path: Path) -> None
 def test_what_changes_the_cluster_holds_it_meanwhile(around: Around, tmp_path: Path, name: str) -> None:
     stands(around, tmp_path, Presence.RUNNING)
     alone(around, name)
-    assert around.held == [name not in ("health", "prepull")]
+    assert around.held == [name not in ("health", "prepull", "build")]
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_while_another_run_holds_it(around: Around, tmp_path: Path, name: str) -> None:
     stands(around, tmp_path, Presence.RUNNING)
     with held(around.session.lock, "up"):
-        if name in ("health", "prepull"):
+        if name in ("health", "prepull", "build"):
             alone(around, name)
         else:
             with pytest.raises(Held, match="runs 'up'"):
                 alone(around, name)
-    assert bool(around.happened) is (name in ("health", "prepull"))
+    assert bool(around.happened) is (name in ("health", "prepull", "build"))
 
 
 def test_health_only_looks(around: Around, tmp_path: Path) -> None:

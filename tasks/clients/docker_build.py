@@ -1,0 +1,154 @@
+"""docker's command lines that build and push images, and what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+
+from tasks.clients.dockerfile import instructions
+from tasks.core.imageref import parse
+from tasks.process.command import Command, CommandFailed, last_line
+
+LABEL = "openframe.build"
+"""On images that this project builds: the build's name."""
+_STEP = re.compile(r"Step (\d+)/(\d+) : (.+)")
+"""The classic builder: which instruction it is at."""
+_STAGE = re.compile(r"#\d+ (\[[^\]]+\] .+)")
+"""BuildKit with plain progress: what begins, or goes on."""
+_RESOLVED = re.compile(r"#\d+ (?:\[[^\]]+\] )?FROM (\S+?)@(sha256:[0-9a-f]{64})")
+_AT_LINE = re.compile(r"^\S+:(\d+)\n-{5,}$", re.MULTILINE)
+"""BuildKit's client, above the lines that it shows of the Dockerfile."""
+_DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
+_LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
+_PUSHED = ("Pushed", "Layer already exists")
+
+
+class Builder(Enum):
+    """What builds images behind `docker build`."""
+
+    CLASSIC = "the classic builder"
+    BUILDKIT = "BuildKit"
+    """Built into docker before version 23."""
+    BUILDX = "BuildKit by buildx"
+
+    @property
+    def is_buildkit(self) -> bool:
+        """Whether it knows secrets, other platforms and caches in registries."""
+        return self is not Builder.CLASSIC
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSpec:
+    """What an image is built from."""
+
+    name: str
+    image: str
+    context: Path
+    dockerfile: Path
+    builder: Builder
+    target: str | None = None
+    platform: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    cache_from: tuple[str, ...] = ()
+
+
+def build(spec: BuildSpec, secrets: Mapping[str, str], deadline: float) -> Command:
+    """Build an image into the engine. `secrets`: a file by id."""
+    options = ["--tag", spec.image, "--file", str(spec.dockerfile), "--label", f"{LABEL}={spec.name}"]
+    if spec.target:
+        options += ["--target", spec.target]
+    if spec.platform:
+        options += ["--platform", spec.platform]
+    for name, value in sorted(spec.args.items()):
+        options += ["--build-arg", f"{name}={value}"]
+    for name, path in sorted(secrets.items()):
+        options += ["--secret", f"id={name},src={path}"]
+    for image in spec.cache_from:
+        options += ["--cache-from", image]
+    if spec.builder.is_buildkit:
+        options += ["--progress", "plain"]
+    if spec.builder is Builder.BUILDX:
+        options.append("--load")  # a builder of the user's own would keep the image to itself
+    return Command(
+        argv=("docker", "build", *options, str(spec.context)),
+        env={"DOCKER_BUILDKIT": "1" if spec.builder.is_buildkit else "0"},
+        deadline=deadline,
+    )
+
+
+def push(image: str, deadline: float) -> Command:
+    """Upload what a registry does not have of an image."""
+    return Command(argv=("docker", "push", image), deadline=deadline)
+
+
+def remote_manifest(image: str, *, insecure: bool) -> Command:
+    """Whether a registry has a tag, asked with docker's login: code 0 if it has."""
+    flag = ("--insecure",) if insecure else ()
+    return Command(argv=("docker", "manifest", "inspect", *flag, image), deadline=5.0, ok=(0, 1))
+
+
+def known_images(refs: tuple[str, ...]) -> Command:
+    """Ids, names and digests of those images that the engine has; missing ones only change the code."""
+    shown = '{"id":{{json .Id}},"tags":{{json .RepoTags}},"digests":{{json .RepoDigests}}}'
+    return Command(argv=("docker", "image", "inspect", "--format", shown, *refs), ok=(0, 1))
+
+
+class Progress:
+    """Tells what a build is at, and keeps what its failure is explained by."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.step = 0
+        """Of the classic builder: the number of the instruction."""
+        self.resolved: dict[str, str] = {}
+        """Digests of base images that BuildKit asked a registry for, by their full names."""
+
+    def line(self, text: str) -> None:
+        """One line of its output."""
+        if match := _STEP.match(text):
+            self.step = int(match[1])
+            self._say(f"{match[1]}/{match[2]} {match[3]}")
+        elif match := _STAGE.match(text):
+            self._say(match[1])
+        if match := _RESOLVED.match(text):
+            self.resolved[parse(match[1]).full] = match[2]
+
+
+class Layers:
+    """Counts the layers of a push."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._states: dict[str, str] = {}
+
+    def line(self, text: str) -> None:
+        """One line of its output."""
+        if match := _LAYER.match(text.strip()):
+            self._states[match[1]] = match[2]
+            done = sum(state.startswith(_PUSHED) for state in self._states.values())
+            self._say(f"{done} of {len(self._states)} layers")
+
+
+def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
+    """The failure of a build with the line of its Dockerfile, and the last lines of what that instruction wrote.
+
+    `step`: the instruction at which the classic builder was. That one tells on stdout what failed, on stderr that it
+    did; BuildKit tells all on stderr.
+    """
+    done, said = error.done, error.done.err
+    line = None
+    if spec.builder.is_buildkit:
+        match = _AT_LINE.search(said)
+        line = int(match[1]) if match else None
+    else:
+        said = f"{done.out}\n{_DEPRECATED.sub('', said)}"
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            line = instructions(spec.dockerfile.read_text(encoding="utf-8"))[step - 1].line if step else None
+    found = CommandFailed(replace(done, out="", err=said))
+    found.diagnosis = error.diagnosis
+    at = f" at {spec.dockerfile.name}:{line}" if line else ""
+    return found.amend(what=f"the build of '{spec.name}' failed{at}: {last_line(found.done)}")

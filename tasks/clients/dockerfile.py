@@ -1,0 +1,233 @@
+"""Dockerfiles and .dockerignore files, as docker reads them (docs: Dockerfile reference; moby/patternmatcher)."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+_ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"#\s*\w+\s*=.*")
+_HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
+_HEREDOCS = ("RUN", "COPY", "ADD")
+"""Instructions that may hold texts of several lines."""
+_FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
+_OTHER_STAGE = re.compile(r"--from=(\S+)|--mount=\S*\bfrom=([^\s,]+)")
+_MOUNT = re.compile(r"--mount=(\S+)")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::([-+])([^}]*))?\})")
+
+
+class Instruction(NamedTuple):
+    """One instruction of a Dockerfile."""
+
+    line: int
+    """The number of its first line."""
+    name: str
+    """In capital letters."""
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.rest}".strip()
+
+
+def instructions(text: str) -> list[Instruction]:
+    """Those of a Dockerfile in their order; what is no instruction is docker's to tell."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    escape = next((match[1] for row in _head(lines) if (match := _ESCAPE.fullmatch(row.strip()))), "\\")
+    found: list[Instruction] = []
+    number = 0
+    while number < len(lines):
+        first, whole = 0, ""
+        while number < len(lines):
+            row = lines[number]
+            number += 1
+            if row.lstrip().startswith("#") or (whole and not row.strip()):
+                continue
+            first = first or number
+            body = row.rstrip()
+            whole += body.removesuffix(escape)
+            if not body.endswith(escape):
+                break
+        name, _, rest = whole.strip().partition(" ")
+        if not name:
+            continue
+        found.append(Instruction(first, name.upper(), rest.strip()))
+        if name.upper() in _HEREDOCS:
+            for match in _HEREDOC.finditer(rest):
+                while number < len(lines) and lines[number].strip() != match[2]:
+                    number += 1
+                number += 1
+    return found
+
+
+def _head(lines: Sequence[str]) -> Iterator[str]:
+    """The parser directives: comments before anything else."""
+    for row in lines:
+        if not _DIRECTIVE.fullmatch(row.strip()):
+            return
+        yield row
+
+
+def bases(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
+    """The images that a Dockerfile begins from or copies from, each once, with `args` over the defaults of its ARGs."""
+    values: dict[str, str] = {}
+    stages: list[str] = []
+    found: list[str] = []
+    for each in instructions(text):
+        if each.name == "ARG" and not stages:
+            name, _, default = each.rest.partition("=")
+            values[name] = args.get(name, _filled(default.strip("\"'"), values))
+        elif each.name == "FROM" and (match := _FROM.fullmatch(each.rest)):
+            found.append(_filled(match[1], values))
+            found = found if found[-1].lower() not in stages else found[:-1]
+            stages.append((match[2] or "").lower())
+        else:
+            others = [first or second for first, second in _OTHER_STAGE.findall(each.rest)]
+            found += [name for name in others if not name.isdigit() and name.lower() not in stages]
+    return tuple(dict.fromkeys(each for each in found if each and each != "scratch" and "$" not in each))
+
+
+def copied(text: str) -> tuple[str, ...] | None:
+    """The parts of its context that a Dockerfile copies or mounts, as patterns; None: nobody can tell, so all of it.
+
+    What a base image copies by ONBUILD does not show here.
+    """
+    found: list[str] = []
+    for each in instructions(text):
+        if each.name in ("COPY", "ADD") and not _OTHER_STAGE.search(each.rest):
+            given = _sources(each.rest)
+            if given is None:
+                return None
+            found += given
+        elif each.name == "RUN":
+            for mount in _MOUNT.findall(each.rest):
+                fields = dict(part.partition("=")[::2] for part in mount.split(","))
+                if fields.get("type", "bind") == "bind" and "from" not in fields:
+                    found.append(fields.get("source") or fields.get("src") or ".")
+    return None if any("$" in name for name in found) else tuple(posixpath.normpath(f"/{name}")[1:] for name in found)
+
+
+def _sources(rest: str) -> list[str] | None:
+    """What a COPY or an ADD takes out of the context; None where that cannot be read."""
+    words = rest.split()
+    while words and words[0].startswith("--"):
+        words.pop(0)
+    plain = " ".join(words)
+    if plain.startswith("["):
+        try:
+            words = [str(each) for each in json.loads(plain)]
+        except (ValueError, TypeError):
+            return None
+    elif '"' in plain or "'" in plain:
+        return None
+    return [
+        name for name in words[:-1] if not name.startswith("<<") and "://" not in name and not name.startswith("git@")
+    ]
+
+
+def only(patterns: Sequence[str], left_out: Ignored) -> Ignored:
+    """The same, with all that is not of these parts left out, too."""
+    made = [_pattern(each) for each in patterns]
+    if any(not each.text for each in made):
+        return left_out
+
+    def out(path: str, folder: bool) -> bool:
+        if not any(each.matches.fullmatch(path) or (folder and _may_be_below(each.text, path)) for each in made):
+            return True
+        return left_out(path, folder)
+
+    return out
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        given = values.get(match[1] or match[2], "")
+        if match[3] == "+":
+            return str(match[4]) if given else ""
+        return given or str(match[4] or "")
+
+    return _VARIABLE.sub(value, text)
+
+
+Ignored = Callable[[str, bool], bool]
+"""Whether a path, seen from the context, is left out; for a folder (True): with all that is below it."""
+
+
+class _Pattern(NamedTuple):
+    text: str
+    matches: re.Pattern[str]
+    """The path itself, and all that is below it."""
+    again: bool
+    """It begins with `!`: what it matches comes in again."""
+
+
+def ignored(text: str) -> Ignored:
+    """What a .dockerignore leaves out: of the patterns that match a path, or a folder around it, the last counts."""
+    patterns = [_pattern(each) for each in _lines(text)]
+    if not any(each.again for each in patterns):
+        if not patterns:
+            return lambda _path, _folder: False
+        one = re.compile("|".join(f"(?:{each.matches.pattern})" for each in patterns))
+        return lambda path, _folder: one.fullmatch(path) is not None
+
+    def left_out(path: str, folder: bool) -> bool:
+        out = False
+        for each in patterns:
+            if each.again == out and each.matches.fullmatch(path):
+                out = not each.again
+        return out and not (folder and any(each.again and _may_be_below(each.text, path) for each in patterns))
+
+    return left_out
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in text.removeprefix("\ufeff").splitlines():
+        row = line.strip()
+        if line.startswith("#") or not row:
+            continue
+        sign, name = ("!", row[1:].strip()) if row[0] == "!" else ("", row)
+        if name:
+            yield sign + posixpath.normpath(name).lstrip("/")
+
+
+def _may_be_below(pattern: str, folder: str) -> bool:
+    """Whether something in a folder may match: not, where the parts without wildcards name other folders."""
+    for wanted, there in zip(pattern.split("/"), folder.split("/"), strict=False):
+        if set(wanted) & set("*?[\\"):
+            return True
+        if wanted != there:
+            return False
+    return True
+
+
+def _pattern(text: str) -> _Pattern:
+    again = text.startswith("!")
+    name = text.removeprefix("!")
+    regex, at = "", 0
+    while at < len(name):
+        sign = name[at]
+        at += 1
+        if name.startswith("*", at) and sign == "*":
+            at += 1
+            if name.startswith("/", at):
+                at += 1
+            regex += ".*" if at == len(name) else "(?:.*/)?"
+        elif sign == "*":
+            regex += "[^/]*"
+        elif sign == "?":
+            regex += "[^/]"
+        elif sign == "\\" and at < len(name):
+            regex += re.escape(name[at])
+            at += 1
+        elif sign == "[" and (end := name.find("]", at + 1)) > 0:
+            regex += f"[{name[at:end]}]"
+            at = end + 1
+        else:
+            regex += re.escape(sign)
+    try:
+        made = re.compile(f"(?:{regex})(?:/.*)?", re.DOTALL)
+    except re.error:  # docker says what is wrong with it
+        made = re.compile(f"{re.escape(name)}(?:/.*)?")
+    return _Pattern(name, made, again)

@@ -1,0 +1,277 @@
+"""The user's builds: what their images will be called, and which of them a registry or the engine has.
+
+A tag is the digest of all that an image is made from, so it is known before anything is built: the parts of the context
+that its Dockerfile copies, the Dockerfile, target, arguments, platform, and the digests of its base images. These are
+asked of the engine, else of the pull-through cache; where neither knows one, it counts as it was when it was built.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.clients import docker_build
+from tasks.clients.docker_build import Builder
+from tasks.clients.dockerfile import bases, copied, ignored, only
+from tasks.core.digest import sha256
+from tasks.core.errors import BadInput
+from tasks.core.files import remembered, write_whole
+from tasks.core.imageref import parse, registry_of
+from tasks.facts.build_context import context_digest
+from tasks.facts.endpoint import on_this_machine
+from tasks.facts.registries import cache_of, port_of
+from tasks.process.command import CommandFailed
+from tasks.settings.builds import on_push_registry, repository, wanted
+from tasks.settings.derived import push_container
+
+if TYPE_CHECKING:
+    from tasks.facts.engine import Engine
+    from tasks.facts.facts import Facts
+    from tasks.settings.schema import Build, Settings
+
+_PARTS = frozenset({"build", "helm", "manifests"})
+"""Parts of a launch that must know the images."""
+_FORM = 1
+"""Of what a tag is made from: another one makes other tags."""
+_DIGITS = 16
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildState:
+    """A build, the image that it is to make, and where that is."""
+
+    build: Build
+    repository: str
+    """As nodes know it."""
+    context: Path
+    dockerfile: Path
+    inputs: str
+    """Digest of all that it is made from, but for base images."""
+    bases: tuple[str, ...]
+    builder: Builder
+    tag: str = ""
+    built: bool = False
+    """The engine has it."""
+    pushed: bool = False
+    """Its registry has it."""
+
+    @property
+    def name(self) -> str:
+        """Of the build."""
+        return self.build.name
+
+    @property
+    def image(self) -> str:
+        """As pods name it."""
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What is filled in for it, in values and manifests."""
+        name = self.name
+        return {f"image:{name}": self.image, f"repository:{name}": self.repository, f"tag:{name}": self.tag}
+
+    def used_in(self, text: str) -> bool:
+        """Whether a text that is filled in names it."""
+        return self.repository in text or self.tag in text
+
+
+def read_inputs(
+    settings: Settings,
+    parts: Collection[str],
+    root: Path,
+    cache: Path,
+    environ: Mapping[str, str],
+    host: Callable[[], Engine],
+    *,
+    owns_cluster: bool,
+) -> tuple[BuildState, ...]:
+    """The enabled builds with the digests of their files, where these parts need them; the engine is asked then alone.
+
+    Raises `BadInput` for files that are not there, for what the engine cannot do, and for an image that nodes could
+    pull from nowhere.
+    """
+    builds = wanted(settings) if set(parts) & _PARTS else []
+    if not builds:
+        return ()
+    there, found = host(), list[BuildState]()
+    builder, platform = builder_of(there, environ.get("DOCKER_BUILDKIT", "")), there.platform
+    for build in builds:
+        _refuse_unable(build, builder, platform)
+        if on_push_registry(build) and not owns_cluster:
+            raise BadInput(
+                f"the build '{build.name}' names no registry: its image is '{build.repository}'",
+                why="the push registry is reached by clusters of this project alone",
+                fix=f"--set builds.{build.name}.image=REGISTRY/{build.repository}: one that you can push to, and the "
+                "cluster can pull from",
+            )
+        context = root / Path(build.context)
+        dockerfile = context / build.dockerfile
+        text = _dockerfile(build, context, dockerfile)
+        found.append(
+            BuildState(
+                build=build,
+                repository=repository(settings, build),
+                context=context,
+                dockerfile=dockerfile,
+                inputs=_inputs(build, context, dockerfile, text, cache, builder, build.platform or platform),
+                bases=bases(text, build.args),
+                builder=builder,
+            )
+        )
+    return tuple(found)
+
+
+def builder_of(host: Engine, wish: str = "") -> Builder:
+    """What docker builds with; since version 23 BuildKit needs the plugin buildx. `wish`: DOCKER_BUILDKIT."""
+    if wish.strip().lower() in ("0", "false"):
+        return Builder.CLASSIC
+    if host.buildx:
+        return Builder.BUILDX
+    return Builder.CLASSIC if host.client else Builder.BUILDKIT
+
+
+def _refuse_unable(build: Build, builder: Builder, platform: str) -> None:
+    if builder.is_buildkit:
+        return
+    foreign = build.platform is not None and platform and build.platform != platform
+    wish = "secrets" if build.secrets else f"the platform {build.platform}" if foreign else ""
+    if wish:
+        raise BadInput(
+            f"the build '{build.name}' wants {wish}, and docker builds with the classic builder here",
+            why="that one cannot do it: BuildKit can, which comes with docker's plugin buildx",
+            fix="install buildx (the package docker-buildx-plugin; Docker Desktop has it), and do not set "
+            "DOCKER_BUILDKIT=0",
+        )
+
+
+def _dockerfile(build: Build, context: Path, path: Path) -> str:
+    if not context.is_dir():
+        raise _refused(build, f"{context} is no folder", "context", f"builds names it as {build.context}")
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise _refused(
+            build, f"{path}: {error.strerror or error}", "dockerfile", "it is seen from the context"
+        ) from None
+
+
+def _refused(build: Build, what: str, field: str, why: str) -> BadInput:
+    return BadInput(
+        f"the build '{build.name}' cannot be read: {what}",
+        why=why,
+        fix=f"correct builds.{build.name}.{field}, or the modes of its files",
+    )
+
+
+def _inputs(
+    build: Build, context: Path, dockerfile: Path, text: str, cache: Path, builder: Builder, platform: str
+) -> str:
+    special = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    listed = special if builder.is_buildkit and special.is_file() else context / ".dockerignore"
+    parts = copied(text)
+    try:
+        rules = listed.read_text(encoding="utf-8", errors="surrogateescape") if listed.exists() else ""
+        left_out = ignored(rules) if parts is None else only(parts, ignored(rules))
+        files = context_digest(context, left_out, cache / "contexts" / sha256(f"{context} {build.name}", _DIGITS))
+    except OSError as error:
+        raise _refused(
+            build, f"{error.filename}: {error.strerror or error}", "context", "docker gets all of it"
+        ) from None
+    made = [_FORM, build.target, sorted(build.args.items()), platform, sorted(build.secrets), text, files]
+    return sha256(json.dumps(made))
+
+
+def located(facts: Facts, found: Sequence[BuildState]) -> tuple[BuildState, ...]:
+    """The same with their tags, and where their images are: asked of registries and the engine."""
+    if not found:
+        return ()
+    known = base_digests(facts, {base for each in found for base in each.bases})
+    tagged = [replace(each, tag=_tag(facts, each, known)) for each in found]
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        pushed = list(pool.map(lambda each: in_registry(facts, each), tagged))
+    absent = [each.image for each, there in zip(tagged, pushed, strict=True) if not there]
+    built = _inspected(facts, absent)
+    return tuple(
+        replace(each, pushed=there, built=each.image in built) for each, there in zip(tagged, pushed, strict=True)
+    )
+
+
+def _tag(facts: Facts, state: BuildState, known: Mapping[str, str]) -> str:
+    """As it was built last from the same, if its base images are the same, too."""
+    before = _remembered(facts, state)
+    bases_before = before.get("bases", {})
+    now = {base: known.get(base) or bases_before.get(base, "") for base in state.bases}
+    if before and all(now[base] == bases_before.get(base, "") for base in state.bases):
+        return str(before["tag"])
+    return f"sha256-{sha256(json.dumps([state.inputs, sorted(now.items())]), _DIGITS)}"
+
+
+def remember_built(facts: Facts, state: BuildState, resolved: Mapping[str, str]) -> None:
+    """Keep with which base images it was built; `resolved`: what BuildKit told of them. Raises OSError."""
+    known = base_digests(facts, state.bases)
+    kept = {base: known.get(base) or resolved.get(parse(base).full, "") for base in state.bases}
+    path = _memory(facts, state)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(path, json.dumps({"tag": state.tag, "bases": kept}))
+
+
+def _remembered(facts: Facts, state: BuildState) -> Mapping[str, Any]:
+    try:
+        found = json.loads(remembered(_memory(facts, state)) or "{}")
+        return found if isinstance(found["tag"], str) and isinstance(found["bases"], dict) else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _memory(facts: Facts, state: BuildState) -> Path:
+    return facts.paths.cache / "builds" / state.inputs[:32]
+
+
+def base_digests(facts: Facts, refs: Collection[str]) -> dict[str, str]:
+    """Digests of images: by their references, by the engine, else by the cache that they come through."""
+    found = {ref: parse(ref).digest for ref in refs if parse(ref).digest}
+    found |= _inspected(facts, [ref for ref in refs if ref not in found])
+
+    def asked(ref: str) -> str:
+        name = cache_of(facts, ref)
+        port = port_of(facts, name) if name is not None and facts.registries.get(name) else None
+        return facts.backend.digest(port, parse(ref)) if port is not None else ""
+
+    others = [ref for ref in refs if ref not in found]
+    if others:
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            found |= {ref: digest for ref, digest in zip(others, pool.map(asked, others), strict=True) if digest}
+    return found
+
+
+def _inspected(facts: Facts, refs: Iterable[str]) -> dict[str, str]:
+    """Digests, or else ids, of those images that the engine has."""
+    names = tuple(refs)
+    if not names:
+        return {}
+    rows = [json.loads(row) for row in facts.programs.run(docker_build.known_images(names)).out.splitlines() if row]
+    by_name: dict[str, str] = {}
+    for row in rows:
+        digests = sorted(each.partition("@")[2] for each in row["digests"] or ())
+        by_name |= dict.fromkeys(row["tags"] or (), digests[0] if digests else row["id"])
+    return {ref: by_name[name] for ref in names if (name := parse(ref).listed) in by_name}
+
+
+def in_registry(facts: Facts, state: BuildState) -> bool:
+    """Whether the registry of an image has it: the push registry by HTTP, another one by docker and its login."""
+    if on_push_registry(state.build):
+        name = push_container(facts.settings)
+        there, port = facts.registries.get(name), port_of(facts, name)
+        runs = there is not None and there.running
+        return runs and port is not None and bool(facts.backend.digest(port, parse(state.image)))
+    ask = docker_build.remote_manifest(state.image, insecure=on_this_machine(registry_of(state.repository)))
+    try:
+        return facts.programs.run(ask, quiet=True).code == 0
+    except CommandFailed:  # it is silent: a push tells why
+        return False

@@ -1,0 +1,152 @@
+"""The user's own images: built while the cluster starts, and pushed to where its nodes pull them from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tasks.clients import docker, docker_build
+from tasks.clients.docker_build import BuildSpec, Layers, Progress
+from tasks.core.errors import BadInput, LaunchError, attempt
+from tasks.core.files import private_file
+from tasks.diagnose.command import run_command
+from tasks.engine.step import Context, Report, Retry, Step
+from tasks.engine.work import BuildImage, PushImage
+from tasks.facts.builds import BuildState, remember_built
+from tasks.facts.registries import port_of
+from tasks.facts.secret_source import Empty, sources, value_of
+from tasks.process.command import CommandFailed, DeadlinePassed
+from tasks.settings.builds import on_push_registry
+from tasks.settings.derived import push_container
+from tasks.settings.step_names import BUILD, PUSH_REGISTRY, build_name, push_name
+
+if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
+
+TASK = "build"
+_RETRY = Retry(attempts=3, first=1.0, cap=8.0)
+
+
+def steps(facts: Facts, only: Collection[BuildState] | None = None) -> list[Step]:
+    """Build and push each image that its registry does not have; `only` these."""
+    return [step for each in facts.builds if only is None or each in only for step in _steps(facts, each)]
+
+
+def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
+    there = f"{state.image} is there: nothing that it is made from has changed"
+    yield Step(
+        name=build_name(state.build),
+        task=TASK,
+        kind=BUILD,
+        wait=True,  # the engine works; the bound of builds holds
+        action=partial(_build, facts, state),
+        deadline=state.build.timeout,
+        retry=_RETRY,
+        skip=there if state.pushed else f"the engine has {state.image}" if state.built else None,
+        why=f"{state.image} is new: what it is made from has changed, or was never built here",
+        expected=10.0,
+        work=BuildImage(build=state.name),
+    )
+    yield Step(
+        name=push_name(state.build),
+        task=TASK,
+        wait=True,  # for the engine and the network
+        action=partial(_push, facts, state),
+        needs=(build_name(state.build), *((PUSH_REGISTRY,) if on_push_registry(state.build) else ())),
+        deadline=facts.settings.timeouts.pull,
+        retry=_RETRY,
+        skip=there if state.pushed else None,
+        why=f"its registry does not have {state.image}",
+        expected=1.0,
+        work=PushImage(build=state.name),
+    )
+
+
+def used(facts: Facts, value: Any) -> list[BuildState]:  # noqa: ANN401 - any JSON value
+    """The builds whose images values or objects name, once they are filled in."""
+    text = json.dumps(value, ensure_ascii=False, default=str) if facts.builds else ""
+    return [each for each in facts.builds if each.used_in(text)]
+
+
+def pushed(facts: Facts, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
+    """The steps after which the images that values or objects name can be pulled."""
+    return tuple(push_name(each.build) for each in used(facts, value))
+
+
+def _spec(state: BuildState) -> BuildSpec:
+    build = state.build
+    return BuildSpec(
+        name=build.name,
+        image=state.image,
+        context=state.context,
+        dockerfile=state.dockerfile,
+        builder=state.builder,
+        target=build.target,
+        platform=build.platform,
+        args=build.args,
+        cache_from=build.cache_from,
+    )
+
+
+def _build(facts: Facts, state: BuildState, context: Context) -> Report:
+    spec, progress = _spec(state), Progress(context.say)
+    folder = facts.paths.state.parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.ExitStack() as files:
+        secrets = {
+            name: files.enter_context(private_file(folder, "secret", _secret(facts, state, name)))
+            for name in state.build.secrets
+        }
+        try:
+            done = run_command(
+                facts.programs, docker_build.build(spec, secrets, state.build.timeout), context, listen=progress.line
+            )
+        except DeadlinePassed as error:
+            raise error.amend(fix=f"raise builds.{state.name}.timeout, or see where it hangs in its log") from None
+        except CommandFailed as error:
+            raise docker_build.failed(spec, error, progress.step) from None
+    keep = partial(remember_built, facts, state, progress.resolved)
+    notes = attempt(f"base images of the build '{state.name}' are not remembered", keep)
+    return Report(why=state.image, exit_code=done.code, notes=notes)
+
+
+def _secret(facts: Facts, state: BuildState, name: str) -> bytes:
+    """Its value; nothing in a rehearsal. Raises `BadInput`."""
+    if facts.backend.rehearsed:
+        return b""
+    what = f"the secret '{name}' of the build '{state.name}'"
+    given = sources(facts.environ, facts.root, facts.programs, facts.settings.timeouts.command)
+    try:
+        return value_of(state.build.secrets[name], given, what, "builds")
+    except Empty as empty:
+        why = str(empty)
+    raise BadInput(f"{what} has no value", why=why, fix="give it one, or take it out (settings: builds)")
+
+
+def _push(facts: Facts, state: BuildState, context: Context) -> Report:
+    if not on_push_registry(state.build):
+        return _pushed(facts, state.image, context)
+    port = port_of(facts, push_container(facts.settings))
+    if port is None:
+        raise LaunchError(
+            f"{state.image} cannot be pushed: the push registry does not run",
+            why="it is started by `invoke registry`, and by `invoke up`",
+            fix="invoke registry",
+        )
+    # nodes know the registry by its container's name, the engine by its port on loopback
+    name = state.image.replace(f"{push_container(facts.settings)}:5000", f"127.0.0.1:{port}", 1)
+    run_command(facts.programs, docker.tag(state.image, name), context)
+    try:
+        return _pushed(facts, name, context)
+    finally:
+        with contextlib.suppress(LaunchError):
+            facts.programs.run(docker.untag(name))
+
+
+def _pushed(facts: Facts, name: str, context: Context) -> Report:
+    command = docker_build.push(name, facts.settings.timeouts.pull)
+    done = run_command(facts.programs, command, context, listen=Layers(context.say).line)
+    return Report(why=f"to {name.partition('/')[0]}", exit_code=done.code)

@@ -1,0 +1,88 @@
+"""Queries to the engine and the programs, concurrently, and started before they are needed where that is known."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from tasks.clients import docker
+from tasks.core.files import remembered
+from tasks.facts.cluster import Claim, Presence, cluster_state
+from tasks.facts.engine import engine
+from tasks.facts.ports import docker_ports
+from tasks.facts.programs import versions
+from tasks.facts.registries import registries
+from tasks.process.programs import Programs
+from tasks.settings.derived import host_images
+
+if TYPE_CHECKING:
+    from tasks.run.session import Session
+
+Answer = TypeVar("Answer")
+_CONCURRENT = 7
+
+
+class EngineQueries:
+    """Queries to the engine and the programs, each once, in threads; an answer is as old as its query."""
+
+    def __init__(self, session: Session) -> None:
+        """Start them."""
+        session.check_folders()
+        self.started = time.time()
+        """Seconds of the epoch."""
+        settings, programs, paths = session.settings, session.programs(), session.paths
+        claim = Claim(owner=session.owner, known=paths.kubeconfig.exists() or paths.k3d_config.exists())
+        complete = remembered(paths.complete)
+        self._pool = pool = ThreadPoolExecutor(max_workers=_CONCURRENT)
+        self.engine = pool.submit(engine, programs)
+        self.cluster = pool.submit(cluster_state, programs, settings.cluster.name, complete, claim=claim)
+        self.registries = pool.submit(registries, programs)
+        self.versions = pool.submit(versions, programs, session.state)
+        self.published = pool.submit(lambda: _published(programs, self.cluster.result().presence))
+        self.images = pool.submit(
+            lambda: _platforms(
+                programs, host_images(settings, session.environ, self.versions.result().k3d or _pinned_k3d(session))
+            )
+        )
+
+    def ask(self, question: Callable[[], Answer]) -> Future[Answer]:
+        """Start one more, which may wait for the others."""
+        return self._pool.submit(question)
+
+    def cancel(self) -> None:
+        """Stop waiting for answers, which an engine that hangs never gives; its programs are ended with the call."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _published(programs: Programs, presence: Presence) -> frozenset[int]:
+    """Ports that containers publish, where a cluster has yet to be created."""
+    if presence not in (Presence.ABSENT, Presence.INCOMPLETE):
+        return frozenset()
+    return docker_ports(programs.run(docker.published()).out)
+
+
+def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]:
+    """The platform of each image that the engine has; None: it does not have it."""
+    there = docker.platforms(programs.run(docker.images(refs)).out, refs) if refs else {}
+    return {ref: there.get(ref) for ref in refs}
+
+
+def _pinned_k3d(session: Session) -> str:
+    """The version of k3d that will be fetched: the images that it will use are known without it."""
+    from tasks.host import programs as pins
+
+    return pins.read(session.root / "config" / "pins.yaml").of("k3d").version
+
+
+@contextlib.contextmanager
+def engine_queries(session: Session) -> Iterator[EngineQueries]:
+    """Those that were started ahead, or new ones; after an error nobody waits for the others."""
+    started = session.queries or EngineQueries(session)
+    session.queries = None
+    try:
+        yield started
+    finally:
+        started.cancel()

@@ -1,0 +1,231 @@
+"""Steps of builds: what they call, what needs them, and that no secret is seen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.clients.docker_build import Builder
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.redact import redact
+from tasks.facts.builds import BuildState
+from tasks.facts.facts import Facts
+from tasks.facts.registries import Registry
+from tasks.k3d.ports import Choosers
+from tasks.process.command import CommandFailed
+from tasks.run import builds
+from tasks.run.images import known, remember
+from tasks.run.releases import values_of
+from tasks.settings.step_names import PUSH_REGISTRY, build_name, install_name, push_name
+from tests import given
+from tests.given import act, by_name
+from tests.programs import Answer, FakePrograms, seen
+
+PUSH = Registry(name="k3d-openframe-registry", id="1", upstream="push", port=5055, networks=())
+CHOOSERS = Choosers(next_ports=lambda ports, _told: ports, free_port=lambda wish: wish or 5055)
+IMAGE = "k3d-openframe-registry:5000/shop/api:sha256-0123456789abcdef"
+CHART = {"name": "api", "namespace": "shop"}
+VALUES = {"image": {"repository": "${repository:api}", "tag": "${tag:api}"}, "other": "${image:api}"}
+CLASSIC_FAILS = """Sending build context to Docker daemon  3.072kB
+Step 1/3 : FROM busybox
+ ---> 0d0c06e43bca
+Step 2/3 : ARG A
+Step 3/3 : RUN make
+ ---> Running in 1
+make: *** No rule to make target 'all'.  Stop.
+"""
+BUILDKIT_FAILS = """#6 [2/2] RUN make
+#6 0.1 make: *** No rule to make target 'all'.  Stop.
+#6 ERROR: process "/bin/sh -c make" did not complete successfully: exit code: 2
+------
+ > [2/2] RUN make:
+------
+Dockerfile:4
+--------------------
+   4 | >>> RUN make
+--------------------
+ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 2
+"""
+
+
+def made(folder: Path, programs: FakePrograms | None = None, build: dict[str, Any] | None = None, **more: Any) -> Facts:
+    (folder / "ctx").mkdir(exist_ok=True)
+    (folder / "ctx" / "Dockerfile").write_text("# a comment\nFROM busybox\nARG A\nRUN make\n")
+    (folder / "chart").mkdir(exist_ok=True)
+    (folder / "chart" / "Chart.yaml").write_text("apiVersion: v2\nname: api\nversion: 0.1.0\n")
+    chart = {**CHART, "chart": str(folder / "chart")}
+    settings = given.settings(
+        builds=[{"name": "api", "image": "shop/api", "context": "ctx", **(build or {})}],
+        helm={"releases": [{**chart, "values": VALUES}, {**chart, "name": "web", "values": {}}]},
+        registries={"caches": []},
+    )
+    (own,) = settings.builds
+    repository = own.repository if "." in own.repository else f"k3d-openframe-registry:5000/{own.repository}"
+    state = BuildState(
+        build=own,
+        repository=repository,
+        context=folder / "ctx",
+        dockerfile=folder / "ctx" / "Dockerfile",
+        inputs="0" * 64,
+        bases=("busybox",),
+        builder=more.pop("builder", Builder.BUILDX),
+        tag="sha256-0123456789abcdef",
+        **more.pop("state", {}),
+    )
+    return given.facts(
+        folder,
+        programs,
+        **{"settings": settings, "builds": (state,), "registries": {PUSH.name: PUSH}, **more},
+    )
+
+
+def steps(facts: Facts) -> dict[str, Any]:
+    return {step.name: step for step in builds.steps(facts)}
+
+
+def test_a_release_that_uses_an_image_needs_its_push_without_being_told(tmp_path: Path) -> None:
+    facts = made(tmp_path)
+    plan = by_name(given.launch(facts, ("helm", "cluster"), CHOOSERS))
+    api, web = facts.releases
+    assert values_of(facts, api) == {
+        "image": {"repository": IMAGE.rpartition(":")[0], "tag": IMAGE[-23:]},
+        "other": IMAGE,
+    }
+    assert push_name(facts.builds[0].build) in plan[install_name(api)].needs
+    assert push_name(facts.builds[0].build) not in plan[install_name(web)].needs
+    build = plan[build_name(facts.builds[0].build)]
+    assert build.needs == ()
+    assert build.kind == "build"
+    assert {build.name, PUSH_REGISTRY} == set(plan[push_name(facts.builds[0].build)].needs)
+
+
+def test_a_release_alone_brings_the_images_that_it_lacks(tmp_path: Path) -> None:
+    names = {step.name for step in given.launch(made(tmp_path), ("helm",), CHOOSERS)}
+    assert {"build: api", "build: push api"} <= names
+
+
+def test_manifests_use_images_too(tmp_path: Path) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"image": "${image:api}"}]},
+    }
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+    facts = made(tmp_path)
+    settings = facts.settings.model_copy(
+        update={"manifests": given.settings(manifests={"files": [str(tmp_path / "pod.json")]}).manifests}
+    )
+    facts = replace(facts, settings=settings)
+    plan = by_name(given.launch(facts, ("helm", "cluster"), CHOOSERS))
+    assert "build: push api" in plan["manifests: yours"].needs
+
+
+@pytest.mark.parametrize("name", ["image:apo", "tag:web", "repository:"])
+def test_a_placeholder_of_no_build_is_refused(tmp_path: Path, name: str) -> None:
+    facts = made(tmp_path)
+    release = facts.releases[0].model_copy(update={"values": {"a": f"${{{name}}}"}})
+    with pytest.raises(BadInput, match="is of no build"):
+        values_of(facts, release)
+    literal = facts.releases[0].model_copy(update={"values": {"b": "$${image:api}"}})
+    assert values_of(facts, literal) == {"b": "${image:api}"}
+
+
+@pytest.mark.parametrize(("state", "acting"), [({}, 2), ({"built": True}, 1), ({"pushed": True}, 0)])
+def test_what_is_there_is_not_made_again(tmp_path: Path, state: dict[str, bool], acting: int) -> None:
+    assert sum(step.skip is None for step in steps(made(tmp_path, state=state)).values()) == acting
+
+
+def test_what_docker_is_told(tmp_path: Path) -> None:
+    programs = FakePrograms(otherwise=Answer())
+    build = {"target": "prod", "args": {"B": "2", "A": "1"}, "platform": "linux/arm64", "cache_from": ["ghcr.io/a/b:c"]}
+    act(steps(made(tmp_path, programs, build))["build: api"])
+    command = programs.asked[0]
+    assert command.env == {"DOCKER_BUILDKIT": "1"}
+    assert command.argv == (
+        "docker", "build", "--tag", IMAGE, "--file", str(tmp_path / "ctx/Dockerfile"), "--label", "openframe.build=api",
+        "--target", "prod", "--platform", "linux/arm64", "--build-arg", "A=1", "--build-arg", "B=2",
+        "--cache-from", "ghcr.io/a/b:c", "--progress", "plain", "--load", str(tmp_path / "ctx"),
+    )  # fmt: skip
+
+
+def test_it_is_pushed_by_the_port_of_this_machine_under_no_name_that_stays(tmp_path: Path) -> None:
+    programs = FakePrograms(otherwise=Answer())
+    act(steps(made(tmp_path, programs))["build: push api"])
+    local = IMAGE.replace("k3d-openframe-registry:5000", "127.0.0.1:5055")
+    assert programs.lines == [f"docker tag {IMAGE} {local}", f"docker push {local}", f"docker rmi --no-prune {local}"]
+
+
+def test_without_the_push_registry_it_says_what_starts_it(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="the push registry does not run"):
+        act(steps(made(tmp_path, FakePrograms(otherwise=Answer()), registries={}))["build: push api"])
+
+
+def test_another_registry_gets_it_under_its_own_name(tmp_path: Path) -> None:
+    programs = FakePrograms(otherwise=Answer())
+    facts = made(tmp_path, programs, {"image": "ghcr.io/me/api"})
+    push = steps(facts)["build: push api"]
+    assert push.needs == ("build: api",)
+    act(push)
+    assert programs.lines == [f"docker push {facts.builds[0].image}"]
+
+
+@pytest.mark.parametrize(
+    ("builder", "out", "err", "line"),
+    [
+        (Builder.CLASSIC, CLASSIC_FAILS, "DEPRECATED: The legacy builder is old\n     more\n\nit returned 2\n", 4),
+        (Builder.BUILDX, "", BUILDKIT_FAILS, 4),
+    ],
+)
+def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
+    tmp_path: Path, builder: Builder, out: str, err: str, line: int
+) -> None:
+    programs = FakePrograms(answers={"docker build": Answer(code=1, out=out, err=err)}, otherwise=Answer())
+    with pytest.raises(CommandFailed) as caught:
+        act(steps(made(tmp_path, programs, builder=builder))["build: api"])
+    assert caught.value.what.startswith(f"the build of 'api' failed at Dockerfile:{line}: ")
+    assert any("No rule to make target" in row for row in caught.value.tail())
+    assert "DEPRECATED" not in "\n".join(caught.value.tail())
+
+
+def test_a_secret_is_in_a_file_while_it_is_built_and_nowhere_else(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+
+    def build(asked: Any) -> Answer:
+        option = asked.command.argv[asked.command.argv.index("--secret") + 1]
+        path = Path(option.partition("src=")[2])
+        files[str(path)] = path.read_bytes()
+        assert path.stat().st_mode & 0o777 == 0o600
+        return Answer(err="#5 0.1 the token is canary-token-1\n", code=1)
+
+    programs = FakePrograms(answers={"docker build": build}, otherwise=Answer())
+    facts = made(
+        tmp_path,
+        programs,
+        {"secrets": {"npm": {"env": "TOKEN"}}},
+        environ={"HOME": str(tmp_path), "TOKEN": "canary-token-1"},
+    )
+    with pytest.raises(CommandFailed) as caught:
+        act(steps(facts)["build: api"])
+    assert list(files.values()) == [b"canary-token-1"]
+    assert not Path(next(iter(files))).exists()
+    assert "canary" not in seen(programs.calls)
+    assert "canary" not in redact(f"{caught.value}\n{caught.value.tail()}")
+
+
+def test_a_secret_without_a_value_is_told(tmp_path: Path) -> None:
+    facts = made(tmp_path, FakePrograms(otherwise=Answer()), {"secrets": {"npm": {"env": "TOKEN"}}})
+    with pytest.raises(BadInput, match="secret 'npm' of the build 'api' has no value") as caught:
+        act(steps(facts)["build: api"])
+    assert caught.value.why == "TOKEN is not set"
+
+
+def test_no_cache_is_asked_for_what_is_built(tmp_path: Path) -> None:
+    facts = made(tmp_path)
+    pod = {"spec": {"containers": [{"image": IMAGE}, {"image": "docker.io/library/redis:7"}]}}
+    remember(facts, "key", [pod])
+    assert known(facts, "key") == ("docker.io/library/redis:7",)
