@@ -63,4 +63,4 @@ def run_steps(session: Session, steps: Callable[[Facts], Sequence[Step]]) -> int
     from tasks.run import own_steps
     from tasks.run.single import run_part
 
-    return run_part(session, "steps", lambda facts: own_steps.woven(facts, (), steps(facts)))
+    return run_part(session, "steps", lambda facts: own_steps.woven(facts, (), steps(facts), alone=True))

@@ -50,9 +50,9 @@ def _check(session: Session, only: Sequence[str]) -> None:
 
 def single_steps(facts: Facts, only: Sequence[str] = (), *, force: bool = False) -> list[Step]:
     """The steps of this task alone: what they need of other tasks is there already."""
-    from tasks.run import own_steps
+    from tasks.run import own_steps, own_tasks
     from tasks.run.own_command import refuse_unset
 
     found = own_steps.steps(facts, (), only=only, force=force)
     refuse_unset(facts, found)
-    return found
+    return found if only else own_steps.woven(facts, found, own_tasks.steps(facts), alone=True)

@@ -57,7 +57,7 @@ def test_the_example_joins_a_launch_and_is_a_task(tmp_path: Path) -> None:
 
 
 def test_steps_alone_need_nothing_of_a_launch(tmp_path: Path) -> None:
-    (step,) = own_steps.woven(facts(tmp_path), (), own_tasks.steps(facts(tmp_path / "again")))
+    (step,) = own_steps.woven(facts(tmp_path), (), own_tasks.steps(facts(tmp_path / "again")), alone=True)
     assert step.name == "warm: certificates"
 
 

@@ -22,6 +22,7 @@ from tasks.process.children import CHILDREN
 from tasks.run.apply import difference
 from tasks.run.charts import Chart, chart_of, fetch_steps
 from tasks.run.desired import contents, desired_namespaces, is_foreign, is_unchanged_namespace
+from tasks.run.own_steps import each_time
 from tasks.run.preview import Comparison, Preview
 from tasks.run.session import bounds
 from tasks.settings.step_names import HELM, install_name, release_name
@@ -98,7 +99,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
 
     Raises `ApiError`.
     """
-    wanted = {step.name: step for step in steps if step.skip is None}
+    wanted = {step.name: step for step in steps if step.skip is None and step.name != kubeconfig.SWITCH}
     installs = [each for each in facts.releases if install_name(each) in wanted]
     if facts.owns_cluster and (recreate or facts.cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE)):
         return Changes(
@@ -116,6 +117,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         return Changes(cluster=facts.name, presence="stopped", settings=settings)
     charts = {release_name(each): chart_of(facts, each) for each in installs}
     objects = difference(facts, _objects(facts)).objects
+    own = {step.name for step in wanted.values() if step.task == "steps"} - each_time(facts)
     previews, results = _previews(facts, objects, installs, charts)
     return Changes(
         cluster=facts.name,
@@ -124,7 +126,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         steps=tuple(
             (step.name, step.why)
             for step in wanted.values()
-            if step.task in _TASKS and not step.until and not step.wait and step.name != kubeconfig.SWITCH
+            if step.name in own or (step.task in _TASKS and not step.until and not step.wait)
         ),
         objects=_changed(previews.get(_OBJECTS, ())),
         releases=tuple(

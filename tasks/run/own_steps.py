@@ -6,6 +6,7 @@ is installed, built or run in this launch, or has been since. One without runs a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from tasks.engine.step import Report, Retry, Step
 from tasks.engine.work import RunOwn
 from tasks.facts.cluster import Presence
 from tasks.facts.manifest_files import needs_by_object, own_objects
+from tasks.facts.secrets import read_secrets
 from tasks.kube.objects import key
 from tasks.run import own_tasks
 from tasks.run.own_command import run_own
@@ -80,10 +82,10 @@ def with_own(facts: Facts, plan: Sequence[Step]) -> list[Step]:
     return woven(facts, _before([*plan, *own], firsts), own_tasks.steps(facts))
 
 
-def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step]) -> list[Step]:
+def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step], *, alone: bool = False) -> list[Step]:
     """A plan with steps that the user has written in Python. Raises `PlanError` for a name that nothing has.
 
-    In a plan of nothing else the names of a launch's own steps are met.
+    `alone`: the names of a launch's own steps are met.
     """
     known = spellings(facts.settings)
     names = {step.name for step in (*plan, *more)}
@@ -93,7 +95,7 @@ def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step]) ->
         if len(found) == 1:
             there = ends(facts, found[0], plan)
             return there.first if first else there.done
-        if text in names or (not plan and not found):
+        if text in names or (alone and not found):
             return (text,)
         near = nearest(text, [*known, *names])
         told = f"did you mean {near}?" if near else "name a task, a release, a build, manifests or a step"
@@ -230,9 +232,7 @@ def _shown(argv: Sequence[str]) -> str:
 
 def _act(facts: Facts, own: OwnStep, remember: partial[tuple[str, ...]] | None, context: Context) -> Report | None:
     report = facts.backend.own(("step", own.name), partial(run_own, facts, own), context) or Report()
-    if remember is None or report.skipped:
-        return report
-    return replace(report, notes=remember(context))
+    return report if remember is None else replace(report, notes=remember(context))
 
 
 def _later(remember: partial[tuple[str, ...]], context: Context) -> Report:
@@ -252,7 +252,7 @@ def _remember(facts: Facts, own: OwnStep, mark: str, needs: Sequence[Target], co
 
 def each_time(facts: Facts) -> frozenset[str]:
     """Names of steps that run at each launch: that they would run is no drift."""
-    return frozenset(own_name(own) for own in _wanted(facts, "up") if own.inputs is None or own.unless is not None)
+    return frozenset(own_name(own) for own in _wanted(facts, "up") if own.inputs is None)
 
 
 def _acting(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
@@ -301,6 +301,8 @@ def down_steps(facts: Facts) -> list[Step]:
         return []
     fault = _unreachable(facts)
     if not fault:
+        with contextlib.suppress(LaunchError):  # for their values to be masked: none of them is needed here
+            read_secrets(facts.settings, facts.environ, facts.root, facts.programs, ("secrets",))
         return steps(facts, (), when="down")
     return [
         Step(name=own_name(own), task=PART, skip=fault, notes=(f"{own_name(own)} was not run: {fault}",))

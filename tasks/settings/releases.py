@@ -114,6 +114,13 @@ def _of_needs(
         else:
             names = [each.name for each in others]
             near = nearest(need, names)
+            own = need.removeprefix("step:")
+            if any(own == each.name for each in settings.steps):
+                why = "releases and manifests need releases; that is a step of yours"
+                yield Finding(
+                    path=path, text=text, why=why, fix=f"name this release, or its file, in steps.{own}.before"
+                )
+                continue
             why = f"no release has that name; there are: {', '.join(names) or 'no others'}"
             yield Finding(path=path, text=text, why=why, fix=f"did you mean {near}?" if near else "")
 

@@ -48,12 +48,13 @@ def test_needs_are_told_by_the_name_alone_where_it_is_enough() -> None:
         ([release("a", "bb"), release("bbb")], "did you mean bbb?"),
         ([release("a", "b"), release("b", enabled=False)], "that release is not enabled"),
         ([release("a", "b"), release("b", namespace="m"), release("b")], "write m/b or n/b"),
+        ([release("a", "step:own")], "steps.own.before"),
         ([release("a"), release("a")], "goes to namespace 'n'"),
     ],
 )
 def test_needs_that_cannot_be_met(tmp_path: Path, given: list[dict[str, Any]], told: str) -> None:
     with pytest.raises(BadInput) as caught:
-        order(*given)
+        order(*given, steps=[{"name": "own", "command": ["x"]}])
     message = str(caught.value)
     if "ring" in told:  # where it begins does not matter
         assert "→" in message
