@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.settings.schema import Build, Settings
 
-_PARTS = frozenset({"build", "helm", "manifests"})
+_PARTS = frozenset({"build", "helm", "manifests", "steps"})
 """Parts of a launch that must know the images."""
 _FORM = 1
 """Of what a tag is made from: another one makes other tags."""

@@ -12,7 +12,7 @@ from tasks.engine.step import Report
 from tasks.facts.secret_source import Empty, sources, value_of
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
-from tasks.run.step_state import folder
+from tasks.run.step_state import folder, variables
 from tasks.settings.derived import context_name
 from tasks.settings.references import own_steps
 from tasks.settings.step_names import own_name
@@ -103,7 +103,7 @@ def _command(facts: Facts, own: OwnStep, argv: Sequence[str]) -> Command:
         argv = (str(cwd / argv[0]), *argv[1:])
     if not cwd.is_dir():
         raise BadInput(f"step '{own.name}' cannot run in {cwd}", why="there is no such folder", fix="correct its `dir`")
-    env = {**environment(facts), **own.env}
+    env = {**environment(facts), **variables(facts, own)}
     return Command(argv=tuple(argv), env=env, cwd=cwd, deadline=own.timeout, kept=_KEPT)
 
 

@@ -21,8 +21,9 @@ from tasks.facts.manifest_files import needs_by_object, own_objects
 from tasks.facts.secrets import read_secrets
 from tasks.kube.objects import key
 from tasks.run import own_tasks
+from tasks.run.builds import pushed
 from tasks.run.own_command import run_own
-from tasks.run.step_state import changed, fingerprint, marker
+from tasks.run.step_state import changed, fingerprint, marker, variables
 from tasks.settings.builds import wanted as builds
 from tasks.settings.origin import nearest
 from tasks.settings.references import (
@@ -189,12 +190,13 @@ def _steps(
         skip = None if why else "its inputs, and what it needs, are as they were when it last ended well"
     early = own.when == "up" and _is_early(own.name, needs)
     remember = partial(_remember, facts, own, mark, targets) if mark else None
+    images = pushed(facts, variables(facts, own))
     step = Step(
         name=own_name(own),
         task=PART,
         kind=None if own.wait else OWN,
         action=partial(_act, facts, own, remember if not early else None),
-        needs=tuple(dict.fromkeys(name for each in all_ends for name in each.done)),
+        needs=tuple(dict.fromkeys([*(name for each in all_ends for name in each.done), *images])),
         wait=own.wait,
         deadline=own.timeout,
         retry=Retry(attempts=own.retries + 1, first=1.0),

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.facts.manifest_files import own_objects
-from tasks.kube.objects import Key, digest, finish, is_secret
+from tasks.kube.objects import Key, digest, fill, finish, is_secret
 from tasks.kube.releases import releases
+from tasks.settings.builds import refuse_unknown
 from tasks.settings.origin import masked
-from tasks.settings.references import MANIFESTS, RELEASE, STEP, TASK, Target, own_steps
+from tasks.settings.references import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -42,6 +43,13 @@ def _path(base: Path, step: OwnStep, name: str) -> Path:
     raise BadInput(f"steps.{step.name} names {name}", why=why, fix="correct the path")
 
 
+def variables(facts: Facts, step: OwnStep) -> dict[str, str]:
+    """Those of its `env`, with placeholders filled in. Raises `BadInput` for one of a build that there is not."""
+    refuse_unknown(facts.settings, dict(step.env), f"steps.{step.name}.env")
+    filled: dict[str, str] = fill(dict(step.env), facts.placeholders)
+    return filled
+
+
 def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
     """What a step would do, with what, and after which manifests. Raises `BadInput` for an input that is none."""
     values = [each for each in step.inputs or () if not isinstance(each, str)]
@@ -50,10 +58,11 @@ def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
         "command": step.command,
         "shell": step.shell,
         "dir": step.dir,
-        "env": masked((), dict(step.env)),
+        "env": masked((), variables(facts, step)),
         "secrets": {name: source.model_dump() for name, source in step.secrets.items()},
         "values": masked((), values),
         "files": dict(_digests(facts, step)),
+        "builds": [each.image for each in facts.builds if Target(BUILD, each.name) in needs],
         "manifests": [each for each in own_objects(facts, manifests) if not is_secret(each)] if manifests else [],
     }
     return digest(made)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from tasks import up
+from tasks.clients.docker_build import Builder
 from tasks.core.errors import BadInput
 from tasks.engine.step import Report, Step
+from tasks.facts.builds import BuildState
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.run import apply, own_steps
+from tasks.run import apply, builds, own_steps
 from tasks.run.own_command import refuse_unset
 from tasks.run.step_state import fingerprint, marker, marker_key, marker_keys
 from tasks.settings.references import references
@@ -23,9 +25,11 @@ from tasks.settings.step_names import (
     CREATE_CLUSTER,
     OWN,
     SYSTEM_READY,
+    build_name,
     install_name,
     manifests_name,
     own_name,
+    push_name,
     ready_name,
 )
 from tests import given
@@ -246,3 +250,38 @@ def test_a_secret_that_is_not_set_is_told_before_anything_starts(tmp_path: Path)
     with pytest.raises(BadInput, match="lacks its secret T"):
         refuse_unset(made, own_steps.steps(made, ()))
     refuse_unset(made, [])
+
+
+def test_one_that_uses_an_image_needs_its_push_and_runs_again_with_another(tmp_path: Path) -> None:
+    steps: list[dict[str, Any]] = [
+        {"name": "a", "command": ["x"], "inputs": [], "env": {"IMAGE": "${image:web}"}},
+        {"name": "b", "command": ["x"], "inputs": [], "needs": ["build:web"]},
+        {"name": "c", "command": ["x"], "before": ["build:web"]},
+    ]
+    chosen = given.settings(builds=[{"name": "web", "context": "."}], steps=steps)
+    build = chosen.builds[0]
+
+    def made(tag: str, **state: Any) -> Facts:
+        image = BuildState(
+            build=build,
+            repository="registry:5000/web",
+            context=tmp_path,
+            dockerfile=tmp_path / "Dockerfile",
+            inputs="",
+            bases=(),
+            builder=Builder.BUILDX,
+            tag=tag,
+            **state,
+        )
+        return replace(given.facts(tmp_path, settings=chosen, builds=(image,)), root=tmp_path)
+
+    new = made("1")
+    found = {step.name: step for step in own_steps.with_own(new, builds.steps(new))}
+    assert push_name(build) in found["steps: a"].needs
+    assert found["steps: b"].needs == (push_name(build),)
+    assert "steps: c" in found[build_name(build)].needs
+    needs = references(chosen).needs
+    for number, name in enumerate("ab"):
+        own = chosen.steps[number]
+        one, other = (fingerprint(made(tag), own, needs[name]) for tag in "12")
+        assert one != other
