@@ -92,7 +92,6 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     from tasks.k3d.recorded import differences
     from tasks.run import components, own_steps
 
-    always = own_steps.each_time(facts)
     presence = facts.cluster.presence
     if facts.owns_cluster:
         if presence in (Presence.ABSENT, Presence.INCOMPLETE):
@@ -105,7 +104,9 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     rows = [_cluster(facts, name)]
     rows += [Row(what="setting", state="changed", detail=text) for text in differences(facts)]
     rows += _starting(facts)
-    for step in up.steps(facts, choosers(facts)):
+    steps = up.steps(facts, choosers(facts))
+    always = own_steps.each_time(facts, steps)
+    for step in steps:
         if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
             continue
         waits = "starting" if step.name == components.IN_USE else "not as configured"

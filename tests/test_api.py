@@ -46,6 +46,7 @@ def test_the_example_joins_a_launch_and_is_a_task(tmp_path: Path) -> None:
     step = plan(made)["warm: certificates"]
     assert step.needs == (done_name(made.releases[0]),)
     assert (step.task, step.kind) == ("steps", "own steps")
+    assert own_steps.each_time(made, list(plan(made).values())) == {"warm: certificates"}
     assert "warm: certificates" in given.above(list(plan(made).values()), "cluster: switch your kubeconfig to it")
     assert given.act(step) == Report(why="2 deployments", exit_code=0)
     (call,) = made.programs.calls  # type: ignore[attr-defined]

@@ -117,7 +117,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         return Changes(cluster=facts.name, presence="stopped", settings=settings)
     charts = {release_name(each): chart_of(facts, each) for each in installs}
     objects = difference(facts, _objects(facts)).objects
-    own = {step.name for step in wanted.values() if step.task == "steps"} - each_time(facts)
+    own = {step.name for step in wanted.values() if step.task == "steps"} - each_time(facts, steps)
     previews, results = _previews(facts, objects, installs, charts)
     return Changes(
         cluster=facts.name,

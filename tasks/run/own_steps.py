@@ -252,9 +252,10 @@ def _remember(facts: Facts, own: OwnStep, mark: str, needs: Sequence[Target], co
     return ()
 
 
-def each_time(facts: Facts) -> frozenset[str]:
-    """Names of steps that run at each launch: that they would run is no drift."""
-    return frozenset(own_name(own) for own in _wanted(facts, "up") if own.inputs is None)
+def each_time(facts: Facts, plan: Sequence[Step] = ()) -> frozenset[str]:
+    """Names of steps that run at each launch, those in Python of a plan among them: that they would run is no drift."""
+    python = (step.name for step in plan if isinstance(step, own_tasks.Step))
+    return frozenset([*(own_name(own) for own in _wanted(facts, "up") if own.inputs is None), *python])
 
 
 def _acting(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
