@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
+from tasks.facts.cluster import Presence
 from tasks.facts.manifest_files import own_objects
 from tasks.kube.objects import Key, digest, fill, finish, is_secret
 from tasks.kube.releases import releases
@@ -134,10 +135,12 @@ def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
 
 def marker(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> dict[str, Any]:
     """The object, of a step that has just ended well. Raises `ApiError`."""
-    found = {each: state for each in _releases(facts, needs) if (state := _state(_live(facts, each)))}
+    wanted = _releases(facts, needs)
+    there = releases(facts.api(), _place(wanted[0]) if len(wanted) == 1 else None) if wanted else {}
+    found = {each: state for each in wanted if (state := _state(there.get(_place(each))))}
     for target in needs:
-        if target.kind == STEP and (there := _read(facts, marker_key(facts, target.name))) is not None:
-            found[target] = there.get("ended", "")
+        if target.kind == STEP and (other := _read(facts, marker_key(facts, target.name))) is not None:
+            found[target] = other.get("ended", "")
     own = marker_key(facts, step.name)
     data = {
         "step": step.name,
@@ -160,11 +163,6 @@ def _place(target: Target) -> tuple[str, str]:
     return namespace, name
 
 
-def _live(facts: Facts, target: Target) -> LiveRelease | None:
-    place = _place(target)
-    return releases(facts.api(), place).get(place)
-
-
 def _state(release: LiveRelease | None) -> str:
     return f"revision {release.revision} since {release.begun}" if release is not None else ""
 
@@ -178,10 +176,10 @@ def _read(facts: Facts, place: Key) -> Mapping[str, str] | None:
 
 def changed(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> str:
     """Why a step has to run, by what the cluster remembers; empty where nothing has changed since it last did."""
-    if facts.live is None:
-        return "it has not run in this cluster"
-    there = facts.live.objects.get(marker_key(facts, step.name))
-    if there is None:
+    if facts.live is None and facts.cluster.presence is Presence.STOPPED:
+        return "the cluster does not run: whether it has to shows then"
+    there = facts.live.objects.get(marker_key(facts, step.name)) if facts.live is not None else None
+    if facts.live is None or there is None:
         return "it has not run in this cluster"
     data = there.get("data") or {}
     if data.get("fingerprint") != mark:
