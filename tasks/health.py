@@ -186,7 +186,7 @@ def _endpoints(facts: Facts, context: Context) -> Report | None:
 
 def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = lambda _name: True) -> tuple[Key, ...]:
     """Workloads of kube-system that are waited for, by their names, and CoreDNS among them unless it is disabled."""
-    from tasks.facts.objects import system_items
+    from tasks.facts.running import system_items
     from tasks.kube.objects import Key
 
     dns = [] if "coredns" in off else [Key(_APPS, "Deployment", "kube-system", "coredns")]

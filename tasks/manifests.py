@@ -56,7 +56,8 @@ def single_steps(facts: Facts) -> list[Step]:
 
 def _left_out(facts: Facts) -> str:
     """Base resources that are switched on, and do not go into a cluster that is not this project's."""
-    from tasks.run.desired import NODE_LOCAL_DNS, STORAGE, is_foreign
+    from tasks.run.base_resources import NODE_LOCAL_DNS, STORAGE
+    from tasks.run.desired import is_foreign
 
     if facts.owns_cluster:
         return ""

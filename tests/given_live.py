@@ -15,7 +15,7 @@ from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
 from tasks.facts.facts import Facts
-from tasks.facts.objects import Live
+from tasks.facts.live import Live
 from tasks.kube.client import ApiError, content
 from tasks.kube.objects import Key, key
 from tasks.kube.ownership import CREATED_BY, marked

@@ -15,7 +15,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.graph import fitted
 from tasks.engine.step import State
 from tasks.facts.facts import Facts
-from tasks.facts.objects import Live
+from tasks.facts.live import Live
 from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
 from tasks.run.charts import chart_of

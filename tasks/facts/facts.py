@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tasks.facts.builds import BuildState
     from tasks.facts.cluster import ClusterState
     from tasks.facts.engine import Engine
+    from tasks.facts.live import Live
     from tasks.facts.network import Network as Proxies
-    from tasks.facts.objects import Live
     from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.watch import Watched

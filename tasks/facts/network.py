@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
-from tasks.kube.addresses import DOCKER_NETWORKS
-from tasks.settings import k3s_arguments as k3s
 
 if TYPE_CHECKING:
     from tasks.core.proxies import Proxy
@@ -101,27 +99,6 @@ def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Netwo
     certificates = [each for name, place in files for each in _certificates(root, name, place)]
     text = "".join(f"{each}\n" for each in dict.fromkeys(certificates))
     return Network(http=found.http, https=found.https, direct=found.direct, authorities=text)
-
-
-def reached_directly(
-    settings: Settings, agents: int, registries: Sequence[str], subnets: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """What nodes reach without a proxy: addresses of pods, Services and nodes, and names of nodes and registries."""
-    cluster = settings.cluster
-    engine = (cluster.subnet,) if cluster.subnet not in (None, "auto") else subnets or DOCKER_NETWORKS
-    names = [f"k3d-{cluster.name}-server-{number}" for number in range(cluster.servers)]
-    names += [f"k3d-{cluster.name}-agent-{number}" for number in range(agents)]
-    return (
-        *k3s.pod_ranges(cluster),
-        *k3s.service_ranges(cluster),
-        *(str(each) for each in engine),
-        ".svc",
-        f".{k3s.domain(cluster)}",
-        *names,
-        f"k3d-{cluster.name}-serverlb",
-        *(each.rpartition(":")[0] or each for each in registries),
-        "host.k3d.internal",
-    )
 
 
 def proxies(settings: Settings, environ: Mapping[str, str]) -> Network:

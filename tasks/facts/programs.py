@@ -35,6 +35,11 @@ class Versions:
     kubectl: str | None = None
     helm: str | None = None
 
+    @property
+    def helm_major(self) -> int:
+        """Helm's major version; that of the pinned one where it is not known."""
+        return (numbers(self.helm) or (4,))[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class _File:

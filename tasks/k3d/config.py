@@ -12,10 +12,12 @@ from tasks.clients.docker import CONFIG_LABEL, OURS, OWNER
 from tasks.clients.k3d import DOLLAR
 from tasks.core.errors import BadInput
 from tasks.facts.facts import Ports, Shape
-from tasks.facts.network import AUTHORITIES, reached_directly
+from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments
 from tasks.k3d.recorded import remembered
+from tasks.kube.addresses import DOCKER_NETWORKS
 from tasks.process.command import duration
+from tasks.settings import k3s_arguments as k3s
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.node_filters import nodes, split
 from tasks.settings.schema import Settings
@@ -169,7 +171,7 @@ def _proxies(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
     With k3s's own network in NO_PROXY: agents reach servers by it, and the API server its webhooks.
     """
     own = {split(text).value.partition("=")[0] for text in settings.cluster.env}
-    given = shape.network.environment(reached_directly(settings, shape.agents, shape.registries, shape.subnets))
+    given = shape.network.environment(_reached_directly(settings, shape.agents, shape.registries, shape.subnets))
     filters = _present(_NODES, shape)
     return [{"envVar": f"{name}={value}", "nodeFilters": filters} for name, value in given.items() if name not in own]
 
@@ -259,3 +261,24 @@ def render(config: Mapping[str, Any]) -> str:
     """The file's text: JSON, which is YAML. Each `$` is written as a variable that `k3d.environment` sets to `$`."""
     text = json.dumps(config, indent=1, ensure_ascii=False)
     return text.replace("$", f"${{{DOLLAR}}}") + "\n"
+
+
+def _reached_directly(
+    settings: Settings, agents: int, registries: Sequence[str], subnets: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """What nodes reach without a proxy: addresses of pods, Services and nodes, and names of nodes and registries."""
+    cluster = settings.cluster
+    engine = (cluster.subnet,) if cluster.subnet not in (None, "auto") else subnets or DOCKER_NETWORKS
+    names = [f"k3d-{cluster.name}-server-{number}" for number in range(cluster.servers)]
+    names += [f"k3d-{cluster.name}-agent-{number}" for number in range(agents)]
+    return (
+        *k3s.pod_ranges(cluster),
+        *k3s.service_ranges(cluster),
+        *(str(each) for each in engine),
+        ".svc",
+        f".{k3s.domain(cluster)}",
+        *names,
+        f"k3d-{cluster.name}-serverlb",
+        *(each.rpartition(":")[0] or each for each in registries),
+        "host.k3d.internal",
+    )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.documents import documents, read_text
 from tasks.core.errors import BadInput
 from tasks.core.redact import conceal
 from tasks.settings.derived import mirrors, push_container
-from tasks.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from tasks.settings.schema import Settings
 
 TEMPLATE = "files/registries.yaml"
 _PARTS = ("auths", "configs", "mirrors")

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.kube.objects import MANAGED_BY, Key
+
+if TYPE_CHECKING:
+    from tasks.kube.releases import LiveRelease
 
 CREATED_BY = "openframe.dev/created-by"
 """Label of objects and of Helm releases: the environment for which this project created them."""
@@ -131,6 +134,13 @@ def _said(obj: Mapping[str, Any]) -> Iterator[str]:
     )
     if managers and other is None:
         yield f"field manager {', '.join(managers)}"
+
+
+def installed_by(live: LiveRelease) -> str:
+    """Whose a release is, for a message."""
+    other = live.labels.get(CREATED_BY)
+    how = f"installed by this project for {other}" if other else "not installed by this project"
+    return f"{how} ({live.status}, revision {live.revision}: see helm list)"
 
 
 def refused(place: str, found: Mapping[str, str]) -> Foreign:

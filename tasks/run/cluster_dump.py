@@ -17,7 +17,8 @@ from tasks.core.units import MIB
 from tasks.diagnose.node import is_last, node_death
 from tasks.diagnose.pods import condition, diagnose_pod
 from tasks.facts.cluster import ContainerState
-from tasks.facts.objects import all_of, concurrently, in_namespaces, kinds
+from tasks.facts.live import concurrently
+from tasks.facts.objects import all_of, in_namespaces, kinds
 from tasks.kube.client import NoAnswer, RetryingApi
 from tasks.kube.readiness import node_ready
 from tasks.run.export import conceal_cluster, conceal_settings, without_secrets

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.facts.objects import Live, system_items
+from tasks.facts.live import Live
 from tasks.facts.registries import explain_pull
+from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled
 from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
 from tasks.kube.objects import Key
@@ -90,7 +91,7 @@ def _settled(facts: Facts, waits: Callable[[str], bool]) -> tuple[str | None, tu
     if live is None:
         return None, ()
     late = starting(live, waits)
-    used = [each for each in late if each in live.use.needed]
+    used = [each for each in late if live.use is not None and each in live.use.needed]
     if used:
         return None, ()
     return ("nothing uses what still starts" if late else "all that are there are ready"), _note(late)

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from tasks.clients import docker
 from tasks.core.files import remembered
 from tasks.facts.cluster import Claim, Presence, cluster_state
 from tasks.facts.engine import engine
-from tasks.facts.ports import docker_ports
 from tasks.facts.programs import versions
-from tasks.facts.registries import registries
-from tasks.process.programs import Programs
 from tasks.settings.derived import host_images
 
 if TYPE_CHECKING:
+    from tasks.facts.cluster import ClusterState
+    from tasks.facts.programs import Versions
+    from tasks.process.programs import Programs
     from tasks.run.session import Session
 
 Answer = TypeVar("Answer")
+_INSIDE = frozenset({"namespaces", "secrets", "manifests"})
+"""Parts that neither make a cluster nor bring images."""
 _CONCURRENT = 7
 
 
 class EngineQueries:
     """Queries to the engine and the programs, each once, in threads; an answer is as old as its query."""
 
-    def __init__(self, session: Session) -> None:
-        """Start them."""
+    def __init__(self, session: Session, parts: Collection[str] = ()) -> None:
+        """Start those that these parts of a launch need; none given: all."""
         session.check_folders()
         self.started = time.time()
         """Seconds of the epoch."""
@@ -39,14 +41,10 @@ class EngineQueries:
         self._pool = pool = ThreadPoolExecutor(max_workers=_CONCURRENT)
         self.engine = pool.submit(engine, programs)
         self.cluster = pool.submit(cluster_state, programs, settings.cluster.name, complete, claim=claim)
-        self.registries = pool.submit(registries, programs)
         self.versions = pool.submit(versions, programs, session.state)
-        self.published = pool.submit(lambda: _published(programs, self.cluster.result().presence))
-        self.images = pool.submit(
-            lambda: _platforms(
-                programs, host_images(settings, session.environ, self.versions.result().k3d or _pinned_k3d(session))
-            )
-        )
+        self.creation: CreationQueries | None = None
+        if not parts or not _INSIDE.issuperset(parts):
+            self.creation = CreationQueries(session, pool, self.cluster, self.versions)
 
     def ask(self, question: Callable[[], Answer]) -> Future[Answer]:
         """Start one more, which may wait for the others."""
@@ -57,10 +55,32 @@ class EngineQueries:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+class CreationQueries:
+    """Queries that only plans need which make or change a cluster, or bring images."""
+
+    def __init__(
+        self, session: Session, pool: Executor, cluster: Future[ClusterState], version: Future[Versions]
+    ) -> None:
+        """Start them."""
+        from tasks.facts.registries import registries
+
+        programs = session.programs()
+        self.registries = pool.submit(registries, programs)
+        self.published = pool.submit(lambda: _published(programs, cluster.result().presence))
+        self.images = pool.submit(
+            lambda: _platforms(
+                programs,
+                host_images(session.settings, session.environ, version.result().k3d or _pinned_k3d(session)),
+            )
+        )
+
+
 def _published(programs: Programs, presence: Presence) -> frozenset[int]:
     """Ports that containers publish, where a cluster has yet to be created."""
     if presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         return frozenset()
+    from tasks.facts.ports import docker_ports
+
     return docker_ports(programs.run(docker.published()).out)
 
 
@@ -78,9 +98,9 @@ def _pinned_k3d(session: Session) -> str:
 
 
 @contextlib.contextmanager
-def engine_queries(session: Session) -> Iterator[EngineQueries]:
+def engine_queries(session: Session, parts: Collection[str]) -> Iterator[EngineQueries]:
     """Those that were started ahead, or new ones; after an error nobody waits for the others."""
-    started = session.queries or EngineQueries(session)
+    started = session.queries or EngineQueries(session, parts)
     session.queries = None
     try:
         yield started

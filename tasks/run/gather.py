@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients import docker, helm, k3d, kubectl
-from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError
+from tasks.clients import docker
+from tasks.core.errors import ClusterAbsent, ClusterStopped, LaunchError
 from tasks.core.files import remembered
-from tasks.core.units import GIB
 from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
-from tasks.facts.engine import Engine, engine
+from tasks.facts.engine import engine
 from tasks.facts.facts import Facts, Shape
-from tasks.facts.machine import Machine, machine, size
-from tasks.facts.manifest_files import kustomized
-from tasks.facts.network import network
-from tasks.facts.programs import Versions, numbers, versions
-from tasks.facts.registries import Registry, registries
+from tasks.facts.live import read_objects
+from tasks.facts.machine import size
 from tasks.facts.secrets import read_secrets
-from tasks.k3d.ports import ports_for
-from tasks.k3d.registries_yaml import nodes_file
+from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import display, key
-from tasks.kube.ownership import CREATED_BY, created_by, environment, owner_of, refused
-from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
 from tasks.run.engine_queries import engine_queries
-from tasks.run.step_state import marker_keys
-from tasks.settings.derived import k3s_image, push_container, registries_in_use
+from tasks.settings.derived import k3s_image
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import NEEDS_CLUSTER
 
 if TYPE_CHECKING:
     from tasks.facts.builds import BuildState
+    from tasks.facts.engine import Engine
+    from tasks.facts.registries import Registry
     from tasks.run.session import Session
 
+_OBJECTS = frozenset({"namespaces", "secrets"})
+"""Parts whose plans follow from settings and from the objects in the cluster."""
 _API_START = 10.0
 """Seconds for the API of a cluster whose containers run."""
 
@@ -51,8 +48,18 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     """
     settings: Settings = session.settings
     programs = session.programs()
-    observe = _of_engine if session.options.owns_cluster else _of_context
-    observed = observe(session, programs, parts)
+    if session.options.owns_cluster:
+        observed = _of_engine(session, programs, parts)
+    else:
+        from tasks.run.existing import of_context
+
+        observed = of_context(session, programs)
+        observed["builds"] = _builds(session, parts, lambda: engine(programs))
+    rendered: Mapping[Path, str] = {}
+    if settings.manifests.files:
+        from tasks.facts.manifest_files import kustomized
+
+        rendered = kustomized(settings, session.root, programs, parts)
     secrets, left_out = read_secrets(settings, session.environ, session.root, programs, parts)
     facts = Facts(
         settings=settings,
@@ -60,18 +67,15 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         environ=session.environ,
         backend=session.backend,
         programs=programs,
-        helm_programs=programs.with_env(
-            helm.environment(session.paths.cache, session.paths.repositories(settings.helm.repositories))
-        ),
         paths=session.paths,
         releases=releases(settings),
         clear_pending=session.clear_pending,
         bundle=session.bundle,
         restore=session.restore,
-        rendered=kustomized(settings, session.root, programs, parts),
+        rendered=rendered,
         secrets=tuple(secrets),
         secrets_left_out=tuple(left_out),
-        **observed,
+        **{"k3d_programs": programs, "helm_programs": programs, **observed},
     )
     if facts.builds:
         from tasks.facts.builds import located
@@ -84,7 +88,8 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
             return facts
     facts = with_live(facts, parts)
     if refuse:
-        _refuse_taken(facts, parts)
+        if not facts.owns_cluster:
+            _refuse_taken(facts, parts)
         if "helm" in parts:
             from tasks.run.releases import refuse_pending  # with charts and images: most single tasks need none of it
 
@@ -97,20 +102,23 @@ def gather_state(session: Session) -> Facts:
 
     Raises `NoEngine`, `BadInput` for a context that is not there or a cluster that is another's.
     """
-    from tasks.clients.kubeconfig import write_private
-
     settings: Settings = session.settings
     programs, paths = session.programs(), session.paths
     session.check_folders()
-    cluster, existing = ClusterState(name=session.name, presence=Presence.RUNNING), dict[str, Registry]()
+    cluster = ClusterState(name=session.name, presence=Presence.RUNNING)
+    existing: dict[str, Registry] = {}
     if session.options.owns_cluster:
+        from tasks.facts.registries import registries
+
         engine(programs)
         claim = Claim(owner=session.owner, known=paths.kubeconfig.exists() or paths.k3d_config.exists())
         cluster = cluster_state(programs, settings.cluster.name, remembered(paths.complete), claim=claim)
         refuse_foreign(cluster)
         existing = registries(programs)
     else:
-        write_private(paths.kubeconfig, _flattened(programs, session.name))
+        from tasks.run.existing import write_kubeconfig
+
+        write_kubeconfig(programs, paths.kubeconfig, session.name)
     return Facts(
         settings=settings,
         root=session.root,
@@ -129,8 +137,6 @@ def gather_state(session: Session) -> Facts:
 
 def reach(facts: Facts) -> None:
     """Have the private kubeconfig lead to the cluster's API. Raises `LaunchError` where that does not answer."""
-    from tasks.kube.client import ApiError, ready
-
     if facts.owns_cluster and not _reachable(facts):
         from tasks.k3d.kubeconfig import fetch_kubeconfig
 
@@ -152,140 +158,66 @@ def _builds(session: Session, parts: Collection[str], host: Callable[[], Engine]
 def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:
     """Fields of `Facts` that the engine gives. Raises `NoEngine` before what follows from it, `BadInput`."""
     settings: Settings = session.settings
-    with engine_queries(session) as queries:
+    with engine_queries(session, parts) as queries:
         builds = queries.ask(lambda: _builds(session, parts, queries.engine.result))
-        host = queries.engine.result()
-        cluster, existing, version = queries.cluster.result(), queries.registries.result(), queries.versions.result()
-        images, published, inputs = queries.images.result(), queries.published.result(), builds.result()
-    sized = size(host.cpus, host.memory_bytes)
-    image = k3s_image(settings)
-    _record_system(session, host, version, docker=host.version, k3s_image=image)
-    return {
-        "k3d_programs": replace(programs, env=_k3d_environment(programs, session, settings)),
-        "host": host,
-        "cluster": cluster,
-        "shape": Shape(
+        host, cluster, version = queries.engine.result(), queries.cluster.result(), queries.versions.result()
+        sized = size(host.cpus, host.memory_bytes)
+        image = k3s_image(settings)
+        shape = Shape(
             image=image,
             agents=settings.cluster.agents if settings.cluster.agents is not None else sized.agents,
             concurrency=settings.pool.concurrency or sized.concurrency,
-            parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
-            registries=registries_in_use(settings),
-            registries_yaml=nodes_file(settings, session.root, _push_port(settings, existing)),
-            network=network(settings, session.environ, session.root),
             cgroup_v1=host.cgroup_version == 1,
             owner=session.owner.label,
             subnets=host.subnets,
-        ),
-        "ports": ports_for(programs, settings, cluster, host, published),
-        "images": {ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
-        "other_platforms": {
-            ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)
-        },
-        "registries": existing,
-        "builds": inputs,
-        "helm_version": version.helm or "",
-        "helm_major": _helm_major(version),
-    }
+        )
+        more: dict[str, Any] = {"shape": shape}
+        if (creation := queries.creation) is not None:
+            from tasks.k3d.ports import ports_for
+            from tasks.run.creation import creation_facts
 
-
-def _of_context(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:
-    """Fields of `Facts` of a cluster that exists already; no engine is queried, unless there are builds.
-
-    Its context becomes the private kubeconfig. Raises `BadInput` for a context that is not there.
-    """
-    from tasks.clients.kubeconfig import write_private
-
-    settings: Settings = session.settings
-    session.check_folders()
-    write_private(session.paths.kubeconfig, _flattened(programs, session.name))
-    here, version = machine(), versions(programs, session.state)
-    _record_system(session, here, replace(version, k3d=None), docker=None, k3s_image=None)
-    concurrency = settings.pool.concurrency or size(here.cpus, here.memory_bytes).concurrency
+            more = creation_facts(session, programs, creation, host, shape)
+            more["ports"] = ports_for(programs, settings, cluster, host, creation.published.result())
+        inputs = builds.result()
+    session.record_system(host, version, docker=host.version, k3s_image=image)
     return {
-        "k3d_programs": programs,
-        "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),
-        "shape": Shape(image="", agents=0, concurrency=concurrency),
-        "builds": _builds(session, parts, lambda: engine(programs)),
-        "environment": environment(session.owner.name, session.owner.id, settings.cluster.name),
-        "helm_major": _helm_major(version),
+        "host": host,
+        "builds": inputs,
+        "cluster": cluster,
+        "helm_version": version.helm or "",
+        "helm_major": version.helm_major,
+        **more,
     }
-
-
-def _record_system(
-    session: Session, host: Engine | Machine, version: Versions, *, docker: str | None, k3s_image: str | None
-) -> None:
-    """Add the machine and the versions to what the run's record says."""
-    session.system.update(
-        cpus=host.cpus,
-        memory_gib=round(host.memory_bytes / GIB, 1),
-        arch=host.arch,
-        os=host.os,
-        docker=docker,
-        k3d=version.k3d,
-        kubectl=version.kubectl,
-        helm=version.helm,
-        k3s_image=k3s_image,
-    )
-
-
-def _helm_major(version: Versions) -> int:
-    return (numbers(version.helm) or (4,))[0]
-
-
-def _k3d_environment(programs: Programs, session: Session, settings: Settings) -> dict[str, str]:
-    """K3D_IMAGE_… from the settings, where another layer than the environment set them."""
-    own = {
-        "K3D_IMAGE_TOOLS": settings.cluster.tools_image,
-        "K3D_IMAGE_LOADBALANCER": settings.cluster.loadbalancer_image,
-    }
-    given = {key: value for key, value in own.items() if value}
-    return k3d.environment({**session.environ, **programs.env, **given}, session.paths.state)
-
-
-def _push_port(settings: Settings, existing: dict[str, Registry]) -> int:
-    """The host port of the push registry, by which images are named too. A new one gets the desired one, if free."""
-    found = existing.get(push_container(settings))
-    return found.port if found is not None and found.port is not None else settings.registries.port
-
-
-def _flattened(programs: Programs, context: str) -> str:
-    """One context of the user's kubeconfig, by its name; the current one is never used."""
-    try:
-        return programs.run(kubectl.flattened(context), quiet=True).out
-    except CommandFailed as error:
-        names = programs.run(kubectl.contexts()).out.split()
-        raise BadInput(
-            f"your kubeconfig has no context '{context}'",
-            why=error.tail()[-1] if error.tail() else error.what,
-            fix=f"use one of: {', '.join(names) or 'there are none'}",
-        ) from None
 
 
 def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
-    from tasks.facts.objects import read_live
-    from tasks.kube.client import RetryingApi
-    from tasks.kube.wait import NotInTime, api_ready
-
     if facts.owns_cluster and not _reachable(facts):
         from tasks.k3d.kubeconfig import fetch_kubeconfig  # only where an earlier one is missing
+        from tasks.kube.wait import NotInTime, api_ready
 
         fetch_kubeconfig(facts, port=_first_api(facts.cluster))
         try:  # one that was started a moment ago needs a little; one that is dead never answers
             api_ready(facts.api, Context(step="the cluster's API", deadline=_API_START), cap=0.25)
         except NotInTime:
             raise _silent(facts) from None
+    api, keys = RetryingApi(facts.api()), desired_keys(facts, parts)
+    if _OBJECTS.issuperset(parts):
+        return replace(facts, live=read_objects(api, keys))
+    from tasks.facts.running import read_live
+    from tasks.run.step_state import marker_keys
+
+    keys += marker_keys(facts, parts)
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
-    keys = [*desired_keys(facts, parts), *marker_keys(facts, parts)]
-    return replace(facts, live=read_live(RetryingApi(facts.api()), keys, by_release))
+    return replace(facts, live=read_live(api, keys, by_release))
 
 
 def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
     """Nothing is taken over in a foreign cluster: raises `Foreign` with the owner of each object and release that a
     launch would change and that is not of this environment.
     """
-    if facts.owns_cluster:
-        return
+    from tasks.kube.ownership import CREATED_BY, created_by, installed_by, owner_of, refused
+
     assert facts.live is not None
     live, found = facts.live, dict[str, str]()
     for each in contents(facts, parts):
@@ -294,8 +226,6 @@ def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
             continue
         if created_by(there) != facts.environment:
             found[display(each)] = owner_of(there)
-    if "helm" in parts:
-        from tasks.run.releases import installed_by
     for release in facts.releases if "helm" in parts else ():
         installed = live.releases.get((release.namespace, release.name))
         if installed is not None and installed.labels.get(CREATED_BY) != facts.environment:
@@ -306,8 +236,6 @@ def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
 
 def _reachable(facts: Facts) -> bool:
     """Whether the private kubeconfig of an earlier run is still right."""
-    from tasks.kube.client import ApiError, credentials, ready
-
     path = facts.paths.kubeconfig
     if not path.exists():
         return False

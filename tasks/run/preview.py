@@ -15,7 +15,7 @@ from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
 from tasks.core.redact import conceal, conceal_found
 from tasks.diagnose.command import run_command
-from tasks.facts.objects import concurrently
+from tasks.facts.live import concurrently
 from tasks.kube.apply import line, preview
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
 from tasks.kube.client import ApiError, Direct

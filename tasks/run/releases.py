@@ -20,7 +20,7 @@ from tasks.kube.apply import stream
 from tasks.kube.client import ApiError
 from tasks.kube.conflicts import conflicts, notes, yielding
 from tasks.kube.objects import Key, Resources, digest, display, fill, key, live
-from tasks.kube.ownership import CREATED_BY, Foreign, owner_of, refused
+from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
 from tasks.settings.builds import refuse_unknown
@@ -119,13 +119,6 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def is_pending(live: LiveRelease) -> bool:
     """Whether a Helm is at work on it, or was killed at that."""
     return live.status.startswith("pending-") or live.status == "uninstalling"
-
-
-def installed_by(live: LiveRelease) -> str:
-    """Whose a release is, for a message."""
-    other = live.labels.get(CREATED_BY)
-    how = f"installed by this project for {other}" if other else "not installed by this project"
-    return f"{how} ({live.status}, revision {live.revision}: see helm list)"
 
 
 def refuse_pending(facts: Facts, parts: Collection[str]) -> None:

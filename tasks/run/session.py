@@ -19,6 +19,7 @@ from tasks.core.digest import sha256
 from tasks.core.errors import attempt
 from tasks.core.lock import held
 from tasks.core.paths import ClusterPaths, cache_folder, state_folder
+from tasks.core.units import GIB
 from tasks.engine.step import Bounds
 from tasks.facts.backend import BACKENDS
 from tasks.process.children import MARK, mark
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
     from tasks.clients.snapshots import Restore
     from tasks.engine.step import Result, Step
     from tasks.facts.backend import Backend
+    from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
+    from tasks.facts.machine import Machine
     from tasks.facts.owner import Owner
+    from tasks.facts.programs import Versions
     from tasks.rehearsal.backend import Rehearsal
     from tasks.run.engine_queries import EngineQueries
     from tasks.run.task import Options
@@ -180,6 +184,29 @@ class Session:
         env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock)}
         env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
+
+    def helm_programs(self) -> Programs:
+        """Programs with Helm's folders in those of this project."""
+        from tasks.clients import helm
+
+        folder = self.paths.repositories(self.settings.helm.repositories)
+        return self.programs().with_env(helm.environment(self.paths.cache, folder))
+
+    def record_system(
+        self, host: Engine | Machine, version: Versions, *, docker: str | None, k3s_image: str | None
+    ) -> None:
+        """Add the machine and the versions to what the run's record says."""
+        self.system.update(
+            cpus=host.cpus,
+            memory_gib=round(host.memory_bytes / GIB, 1),
+            arch=host.arch,
+            os=host.os,
+            docker=docker,
+            k3d=version.k3d,
+            kubectl=version.kubectl,
+            helm=version.helm,
+            k3s_image=k3s_image,
+        )
 
     def queried_before(self, moment: float) -> bool:
         """Whether queries were started before this moment (seconds of the epoch): their answers may be older, too."""

@@ -21,6 +21,7 @@ from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
 from tasks.core.errors import BadInput, Interrupted, LaunchError
+from tasks.settings.step_names import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,7 +135,7 @@ def task(
                 if query_ahead and options.engine == "k3d":  # a call that was refused has queried nothing
                     from tasks.run.engine_queries import EngineQueries
 
-                    session.queries = EngineQueries(session)
+                    session.queries = EngineQueries(session, (title,) if title in PARTS else PARTS)
                 return body(session, **given)
 
             status = run_task(options, act)

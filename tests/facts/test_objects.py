@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from tasks.facts.objects import concurrently, kinds, read_live
+from tasks.facts.live import concurrently
+from tasks.facts.objects import kinds
+from tasks.facts.running import read_live
 from tasks.kube.client import ApiError
 from tasks.kube.objects import Key
 from tests.given_live import FakeApi, deployment, job, manifest, node, obj, stored

@@ -28,11 +28,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def asked(session: Session) -> EngineQueries:
     """Asked, and answered."""
-    session.queries = EngineQueries(session)
-    for each in (session.queries.engine, session.queries.registries, session.queries.published):
+    session.queries = queries = EngineQueries(session)
+    assert queries.creation is not None
+    for each in (queries.engine, queries.creation.registries, queries.creation.published, queries.creation.images):
         each.result(5)
-    session.queries.images.result(5)
-    return session.queries
+    return queries
 
 
 def left(session: Session) -> EngineQueries | None:
@@ -64,6 +64,17 @@ def test_ports_are_asked_only_for_a_cluster_that_has_yet_to_be_made(machine: Mac
     machine.programs.calls.clear()
     assert gather(machine.session(), ()).cluster.presence is Presence.RUNNING
     assert "docker ps --no-trunc" not in lines(machine)
+
+
+def test_parts_inside_a_cluster_query_only_what_they_use(machine: Machine) -> None:
+    machine.make()
+    everything = len(lines(machine))
+    gather(machine.session(), ())
+    everything = len(lines(machine)) - everything
+    machine.programs.calls.clear()
+    gather(machine.session(), ("secrets",))
+    assert not [line for line in lines(machine) if line.startswith("docker image")]
+    assert len(lines(machine)) < everything
 
 
 # -- how long an answer holds -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.facts.facts import Facts
-from tasks.facts.objects import Live
+from tasks.facts.live import Live
 from tasks.kube.client import ApiError
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY

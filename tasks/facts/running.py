@@ -1,0 +1,134 @@
+"""What runs in a cluster: releases and their workloads, nodes, the API's endpoints, and what is in kube-system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.clients.helm import MANAGER as HELM
+from tasks.clients.kubectl import FIELD_MANAGER
+from tasks.facts.live import Live, concurrently
+from tasks.kube.addresses import of_nodes
+from tasks.kube.client import Api, endpoints
+from tasks.kube.components import Use, component, in_use
+from tasks.kube.conflicts import conflicts
+from tasks.kube.drift import unheld
+from tasks.kube.load_balancers import SERVICE_NAMESPACE
+from tasks.kube.objects import Key, Resources, live
+from tasks.kube.ownership import RELEASE_NAME
+from tasks.kube.readiness import node_ready, workload_ready
+from tasks.kube.releases import LiveRelease, releases
+
+
+def read_live(api: Api, desired: Sequence[Key], by_release: Mapping[tuple[str, str], bool]) -> Live:
+    """Read the desired objects, and the releases of these namespaces and names with all that they hold.
+
+    By release: whether its Jobs are waited for until they are done.
+    """
+    resources = Resources(api)
+    with concurrently(6) as pool:
+        objects = pool.submit(live, api, resources, desired)
+        found = pool.submit(releases, api)
+        nodes = pool.submit(api.get, "/api/v1/nodes")
+        answers = pool.submit(endpoints, api)
+        system = pool.submit(system_items, api)
+        installed = {key: each for key, each in found.result().items() if key in by_release}
+        refs = [ref for each in installed.values() for ref in each.objects]
+        there = live(api, resources, refs)
+        items = nodes.result()["items"]
+        workloads = _system(system.result(), items)
+        starting = any(text != "" and component(key.partition("/")[2]) for key, text in workloads.items())
+        homes = {key.namespace for key in desired if key.namespace} | {namespace for namespace, _ in by_release}
+        return Live(
+            objects=objects.result(),
+            releases=found.result(),
+            gone={
+                name: missing
+                for name, each in installed.items()
+                if (missing := tuple(ref for ref in each.objects if there[ref] is None))
+            },
+            edited={name: fields for name, each in installed.items() if (fields := _edited(each, there))},
+            unready={
+                name: late
+                for name, each in installed.items()
+                if (late := _late(each, there, items, jobs=by_release[name]))
+            },
+            nodes=tuple(sorted(item["metadata"]["name"] for item in items if node_ready(item))),
+            nodes_unready=tuple(sorted(item["metadata"]["name"] for item in items if not node_ready(item))),
+            node_blocks=of_nodes(items),
+            failing=tuple(f"{each.name}: {each.detail}" for each in answers.result() if each.state == "failing"),
+            served=tuple(each.name for each in answers.result() if each.state == "ok"),
+            system=workloads,
+            use=in_use(api, homes - {"kube-system"}) if starting else Use(),
+        )
+
+
+def _late(
+    release: LiveRelease,
+    there: Mapping[Key, Mapping[str, Any] | None],
+    nodes: Sequence[Mapping[str, Any]],
+    *,
+    jobs: bool,
+) -> tuple[str, ...]:
+    late = []
+    for ref in release.workloads:
+        item = there.get(ref)
+        if item is None:
+            continue  # reported as gone
+        good, detail = workload_ready(item, jobs=jobs, nodes=lambda: nodes)
+        if not good:
+            late.append(f"{ref.kind.lower()}/{ref.name}: {detail}")
+    return tuple(late)
+
+
+def _edited(release: LiveRelease, there: Mapping[Key, Mapping[str, Any] | None]) -> tuple[str, ...]:
+    """What kubectl has set: a controller would set its fields again after each upgrade, a person does not."""
+    rows = []
+    for ref, desired in release.configured.items():
+        item = there.get(ref)
+        if item is None:
+            continue
+        found = [
+            f"{each.shown} was set by {' and '.join(each.managers)}"
+            for each in conflicts(desired, item, (HELM, FIELD_MANAGER))
+            if all(manager.startswith("kubectl") for manager in each.managers)
+        ]
+        found += [f"{each} is not as it was installed" for each in unheld(desired, item)]
+        rows += [f"{ref.kind.lower()}/{ref.name}: {each}" for each in found]
+    return tuple(rows)
+
+
+def system_items(api: Api) -> list[Mapping[str, Any]]:
+    """What a cluster itself brings to kube-system: Deployments, DaemonSets, and the jobs that install k3s's own charts.
+
+    Neither what a Service of somebody else gets its address by (ServiceLB; it never starts where another Service has
+    the node's port) nor what somebody's Helm has put there: who has put it there waits for it.
+    """
+    found: list[Mapping[str, Any]] = []
+    for api_version, plural, kind in (
+        ("apps/v1", "deployments", "Deployment"),
+        ("apps/v1", "daemonsets", "DaemonSet"),
+        ("batch/v1", "jobs", "Job"),
+    ):
+        items = api.get(f"/apis/{api_version}/namespaces/kube-system/{plural}")["items"] or ()
+        # objects in a list do not say their kind (apimachinery: the list says it for all)
+        found += [{**item, "kind": kind, "apiVersion": api_version} for item in items]
+    return [item for item in found if _of_system(item)]
+
+
+def _of_system(item: Mapping[str, Any]) -> bool:
+    meta = item["metadata"]
+    release = (meta.get("annotations") or {}).get(RELEASE_NAME)
+    if release is not None and component(release) is None:
+        return False
+    if (meta.get("labels") or {}).get(SERVICE_NAMESPACE, "kube-system") != "kube-system":
+        return False
+    return item["kind"] != "Job" or str(meta["name"]).startswith("helm-install-")
+
+
+def _system(items: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    found = {}
+    for item in items:
+        good, detail = workload_ready(item, nodes=lambda: nodes)
+        found[f"{item['kind'].lower()}/{item['metadata']['name']}"] = "" if good else detail or "not ready"
+    return found
