@@ -86,16 +86,8 @@ def _save(session: Session, name: str, *, replace: bool) -> int:
     from tasks.clients.snapshots import check_name
     from tasks.run.gather import gather
     from tasks.run.session import bounds
-    from tasks.run.snapshots import (
-        Saving,
-        name_locked,
-        new_id,
-        refuse_taken,
-        require_savable,
-        save_steps,
-        settle,
-        store,
-    )
+    from tasks.run.snapshot_save import Saving, require_savable, save_steps
+    from tasks.run.snapshots import name_locked, new_id, refuse_taken, settle, store
 
     found = store(session)
     check_name(name)

@@ -19,6 +19,7 @@ from tasks.snapshot import snapshot
 from tests.clients.test_snapshots import SAVED
 from tests.given import call
 from tests.given_engine import Machine
+from tests.given_live import obj
 from tests.programs import Answer
 
 SIZES = "docker run --rm --interactive --network none --label openframe.snapshot="
@@ -66,6 +67,17 @@ def test_a_save_that_fails_lets_the_nodes_go_on_and_leaves_the_old_one(machine: 
     assert store(machine.session()).get("one") == before
     removed = next(line for line in reversed(machine.acted) if line.startswith("docker volume rm"))
     assert not any(each.volume in removed for each in before.nodes)
+
+
+def test_what_starts_late_is_pulled_before_it_is_saved(machine: Machine) -> None:
+    late = obj("Deployment", "late", "kube-system", spec={"template": {"spec": {"containers": [{"image": "late:1"}]}}})
+    machine.api.put(late)
+    listed = {"images": [{"repoTags": ["docker.io/rancher/pause:3.6"], "repoDigests": ["rancher/pause@sha256:1"]}]}
+    machine.fails["docker exec k3d-openframe-dev-"] = Answer(out=json.dumps(listed))
+    assert take(machine, save="one") == 0
+    pulled = [line.split()[2] for line in machine.programs.lines if line.endswith(" late:1")]
+    assert sorted(pulled) == [f"k3d-openframe-dev-{node}" for node in ("agent-0", "agent-1", "server-0")]
+    assert store(machine.session()).get("one").images == ("rancher/pause@sha256:1",)
 
 
 def test_no_room_is_told_before_anything_is_paused(machine: Machine) -> None:
