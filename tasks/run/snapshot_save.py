@@ -18,7 +18,7 @@ from tasks.core.units import KIB, megabytes
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence, refuse_foreign
-from tasks.facts.objects import system_items
+from tasks.facts.running import system_items
 from tasks.k3d.recorded import recall
 from tasks.run.snapshots import TASK
 
