@@ -14,7 +14,7 @@ from tasks.process.command import Command, CommandFailed, Completed
 from tasks.run.own_command import environment
 from tasks.run.own_tasks import Step
 from tasks.run.session import Session
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 
 __all__ = [
     "CommandFailed",
@@ -61,6 +61,5 @@ def run_steps(session: Session, steps: Callable[[Facts], Sequence[Step]]) -> int
     What they need of a launch is there already.
     """
     from tasks.run import own_steps
-    from tasks.run.single import run_part
 
     return run_part(session, "steps", lambda facts: own_steps.woven(facts, (), steps(facts), alone=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks import prepull
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import PUSH_REGISTRY, pull_name
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ TASK = "build"
 @task("profile", "set", "engine", "keep_going", query_ahead=True)
 def build(session: Session) -> int:
     """Build your own images and push them: only what is new or changed."""
-    from tasks.run.single import run_part
-
     return run_part(session, TASK, steps, lock=False, shared=True)
 
 

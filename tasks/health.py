@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, START_CLUSTER, SYSTEM_READY
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _APPS = "apps/v1"
 @task("profile", "set", "engine", "context", query_ahead=True)
 def health(session: Session) -> int:
     """Ask the API's endpoints, nodes, system and base services until all are well."""
-    from tasks.run.single import run_part
-
     return run_part(session, TASK, single_steps, lock=False, acts=False)
 
 

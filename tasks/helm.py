@@ -13,7 +13,7 @@ from tasks import namespaces
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import AwaitRelease, InstallRelease
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import (
     API_READY,
     HELM,
@@ -45,8 +45,6 @@ TASK = "helm"
 )
 def helm(session: Session, clear_pending: bool = False) -> int:
     """Install or upgrade the releases by their needs, and wait until they are ready."""
-    from tasks.run.single import run_part
-
     session.clear_pending = clear_pending
     return run_part(session, TASK, single_steps)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks import namespaces
 from tasks.engine.step import Context, Step
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import (
     API_READY,
     BASE_LEFT_OUT,
@@ -39,8 +39,6 @@ _MAKERS = frozenset(
 @task(query_ahead=True)
 def manifests(session: Session) -> int:
     """Apply the base resources and your own manifests."""
-    from tasks.run.single import run_part
-
     return run_part(session, TASK, single_steps)
 
 

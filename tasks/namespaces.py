@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import API_READY, NAMESPACES, NAMESPACES_LEFT
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ GONE = "namespaces: those being deleted are gone"
 @task(query_ahead=True)
 def namespaces(session: Session) -> int:
     """Create all namespaces at once."""
-    from tasks.run.single import run_part
-
     return run_part(session, TASK, steps)
 
 

@@ -52,7 +52,7 @@ def plan(
     snapshot: str = "",
 ) -> int:
     """Show what `up` would do, step by step, and why. Changes nothing."""
-    from tasks.engine.history import history_file, load
+    from tasks.engine.estimate import history_file, load
     from tasks.rehearsal.what_if import what_if
     from tasks.run.gather import gather
     from tasks.run.session import bounds

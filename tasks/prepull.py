@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import PullImage
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import DOWNLOAD, pull_name
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ TASK = "prepull"
 @task("profile", "set", "engine", "keep_going", query_ahead=True)
 def prepull(session: Session) -> int:
     """Pull the images that the engine will ask for, at the same time."""
-    from tasks.run.single import run_part
-
     return run_part(session, TASK, single_steps, lock=False, shared=True)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tasks import docker_tune, prepull
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report, Step
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import pull_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ def registry(session: Session, purge: bool = False, status: bool = False) -> int
     from tasks.k3d.registry_container import lock
     from tasks.run.gather import gather
     from tasks.run.session import bounds
-    from tasks.run.single import run_part
 
     if status:
         return _show(gather(session, (), refuse=False))

@@ -83,7 +83,7 @@ def _one(session: Session, name: str, against: str, html: str, trace: str, *, fo
 
 
 def _history(session: Session, name: str, html: str, *, form: str) -> int:
-    from tasks.engine.history import history_file, load
+    from tasks.engine.estimate import history_file, load
     from tasks.runs.catalogue import every, find
     from tasks.runs.document import history
     from tasks.runs.history import past_text, trend

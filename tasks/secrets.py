@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks import namespaces
 from tasks.engine.step import Step
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 from tasks.settings.step_names import API_READY, LEAVE_OUT, NAMESPACES, SECRETS
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ TASK = "secrets"
 @task(query_ahead=True)
 def secrets(session: Session) -> int:
     """Put each secret into each of its namespaces."""
-    from tasks.run.single import run_part
-
     return run_part(session, TASK, single_steps)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
-from tasks.run.task import task
+from tasks.run.task import run_part, task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 )
 def steps(session: Session, only: Sequence[str] = [], force: bool = False) -> int:
     """Run your own commands (settings: steps): what is missing or changed, in a cluster that runs."""
-    from tasks.run.single import run_part
-
     _check(session, only)
     return run_part(session, "steps", partial(single_steps, only=only, force=force))
 

@@ -185,7 +185,7 @@ def test_without_a_switch_it_is_the_part_of_the_launch(
         parts.append(name)
         return int(not shared)
 
-    monkeypatch.setattr("tasks.run.single.run_part", run_part)
+    monkeypatch.setattr("tasks.registry.run_part", run_part)
     assert call(registry, called(tmp_path, looked_at), purge=False, status=False) == 0
     assert parts == ["registry"]
 

@@ -11,8 +11,7 @@ from tasks.facts.live import Live, concurrently
 from tasks.kube.addresses import of_nodes
 from tasks.kube.client import Api, endpoints
 from tasks.kube.components import Use, component, in_use
-from tasks.kube.conflicts import conflicts
-from tasks.kube.drift import unheld
+from tasks.kube.drift import conflicts, unheld
 from tasks.kube.load_balancers import SERVICE_NAMESPACE
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.ownership import RELEASE_NAME

@@ -163,11 +163,12 @@ def fetch_plan(call: Call) -> list[Step]:
     names = call.backend.needs_programs
     if not names:
         return []
-    from tasks.host.published import target
+    wanted, here = needs(call, names), None
+    if any(each.fetch for each in wanted.values()):
+        from tasks.host.published import target
 
-    wanted = needs(call, names)
-    machine = os.uname()
-    here = target(machine.sysname, machine.machine) if any(each.fetch for each in wanted.values()) else None
+        machine = os.uname()
+        here = target(machine.sysname, machine.machine)
     return _steps(call, read(call.root / "config" / "pins.yaml"), wanted, here)
 
 

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
 from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, Credentials, NoAnswer, content, credentials, explained
-from tasks.kube.kubectl_api import KubectlApi
 from tasks.process.programs import Programs
 
 _CONNECT = 5.0
@@ -238,4 +237,6 @@ def open_api(kubeconfig: Path, programs: Programs) -> Api:
             return CertApi(access)
         except (ValueError, ssl.SSLError):
             pass  # kubectl says what is wrong with its certificates
+    from tasks.kube.kubectl_api import KubectlApi
+
     return KubectlApi(programs, kubeconfig)

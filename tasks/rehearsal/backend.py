@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients.registry_http import NotFetched
 from tasks.clients.volumes import LABEL
-from tasks.engine.history import expecting, history_file, load
+from tasks.engine.estimate import expecting, history_file, load
 from tasks.kube.client import ApiError
 from tasks.rehearsal import images
 from tasks.rehearsal.api import recognise

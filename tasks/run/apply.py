@@ -11,9 +11,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import ApplyObjects
 from tasks.facts.facts import Facts
-from tasks.kube.apply import ordered
-from tasks.kube.conflicts import Conflict, conflicts, notes
-from tasks.kube.drift import same
+from tasks.kube.drift import Conflict, conflicts, notes, same
 from tasks.kube.objects import display, key
 
 
@@ -104,6 +102,7 @@ def applying(
     """
 
     def act(context: Context) -> Report | None:
+        from tasks.kube.apply import ordered
         from tasks.kube.client import Direct
         from tasks.run.sending import DirectTransport, KubectlTransport, Prerequisites, definer, send
 

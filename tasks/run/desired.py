@@ -9,7 +9,6 @@ from tasks.core.errors import BadInput
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, finish, is_namespace, key, unmarked
-from tasks.kube.ownership import created_by
 from tasks.settings.words import dns_label
 
 
@@ -81,6 +80,8 @@ def is_foreign(facts: Facts, name: str) -> bool:
     """Whether a namespace was there before, in a cluster that is not this project's: used, and never changed."""
     if facts.owns_cluster or facts.live is None:
         return False
+    from tasks.kube.ownership import created_by
+
     there = facts.live.objects.get(Key("v1", "Namespace", None, name))
     if there is None or there["metadata"].get("deletionTimestamp"):
         return False

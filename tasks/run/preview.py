@@ -19,8 +19,7 @@ from tasks.facts.live import concurrently
 from tasks.kube.apply import line, preview
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
 from tasks.kube.client import ApiError, Direct
-from tasks.kube.conflicts import conflicts, yielding
-from tasks.kube.drift import differences
+from tasks.kube.drift import conflicts, differences, yielding
 from tasks.kube.objects import Key, Resources, decoded, display, is_secret, key, live
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
 from tasks.kube.releases import documents

@@ -18,7 +18,7 @@ from tasks.diagnose.command import run_command
 from tasks.engine.step import Report
 from tasks.kube.apply import stream
 from tasks.kube.client import ApiError
-from tasks.kube.conflicts import conflicts, notes, yielding
+from tasks.kube.drift import conflicts, notes, yielding
 from tasks.kube.objects import Key, Resources, digest, display, fill, key, live
 from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused
 from tasks.kube.releases import documents, releases
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tasks.clients.postrender import PostRenderer
     from tasks.engine.step import Context
     from tasks.facts.facts import Facts
-    from tasks.kube.conflicts import Conflict
+    from tasks.kube.drift import Conflict
     from tasks.kube.releases import LiveRelease
     from tasks.process.command import Command, Completed
     from tasks.run.charts import Chart

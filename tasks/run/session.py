@@ -271,7 +271,7 @@ class Session:
         `earlier`: steps of this call that ran before, in a plan of their own: needs of them are met. `last`: no
         other plan follows. `acts`: the record becomes latest.json. `launch`: it goes into the benchmark log.
         """
-        from tasks.engine.history import history_file, load, remember
+        from tasks.engine.estimate import history_file, load, remember
         from tasks.engine.record import RunRecord
         from tasks.engine.scheduler import Run
         from tasks.process.children import CHILDREN

@@ -21,12 +21,14 @@ from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
 from tasks.core.errors import BadInput, Interrupted, LaunchError
-from tasks.settings.step_names import PARTS
+from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
+    from tasks.engine.step import Step
+    from tasks.facts.facts import Facts
     from tasks.run.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,3 +257,31 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
         entered: Session = import_module(f"tasks.{options.engine}.backend").enter(session)
         return entered
     return session
+
+
+def run_part(
+    session: Session,
+    part: str,
+    plan: Callable[[Facts], list[Step]],
+    *,
+    lock: bool = True,
+    shared: bool = False,
+    acts: bool = True,
+) -> int:
+    """Run one part of a launch: what is missing of it, and nothing else; a need that is not in its plan is met already.
+
+    `lock`: it changes the cluster. `shared`: it is about what all clusters of the engine share. `acts`: its record
+    becomes latest.json. Raises `ClusterAbsent`, `ClusterStopped` where it needs a cluster that runs.
+    """
+    from tasks.engine.graph import fitted
+    from tasks.run.gather import gather, require_running
+    from tasks.run.session import bounds
+
+    with session.locked() if lock else contextlib.nullcontext():
+        session.open_logs()
+        session.ensure_programs()
+        facts = gather(session, (part,), refuse=not shared)
+        if part in NEEDS_CLUSTER:
+            require_running(facts)
+        session.run(fitted(plan(facts)), bounds(facts), facts=facts, acts=acts)
+    return 0

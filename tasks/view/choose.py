@@ -11,9 +11,7 @@ from tasks.core.errors import attempt
 from tasks.engine.step import Result, Step, Watcher
 from tasks.view.console import err
 from tasks.view.ending import Ending
-from tasks.view.github import GitHub
 from tasks.view.launch import Launch, Plain, Silent, View
-from tasks.view.live import Live
 
 
 def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, silent: bool) -> View:
@@ -25,9 +23,13 @@ def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, s
     if silent:
         return Silent(launch)
     if environ.get("GITHUB_ACTIONS") == "true":
+        from tasks.view.github import GitHub
+
         file = environ.get("GITHUB_STEP_SUMMARY")
         return GitHub(launch, summary_file=Path(file) if file else None)
     if stdout_isatty and environ.get("TERM", "") != "dumb" and environ.get("CI", "").lower() not in ("true", "1"):
+        from tasks.view.live import Live
+
         return Live(launch)
     return Plain(launch)
 

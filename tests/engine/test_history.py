@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tasks.engine import history
-from tasks.engine.history import history_file, load, remember
+from tasks.engine import estimate
+from tasks.engine.estimate import history_file, load, remember
 from tasks.engine.step import Result, State
 
 
@@ -76,7 +76,7 @@ def test_a_missing_or_unreadable_file_is_no_history(tmp_path: Path) -> None:
 
 
 def test_the_names_not_used_for_longest_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "_NAMES", 2)
+    monkeypatch.setattr(estimate, "_NAMES", 2)
     path = tmp_path / "d.json"
     remember(path, "k3d", [ran("a", 1), ran("b", 1)])
     remember(path, "k3d", [ran("a", 1), ran("c", 1)])
@@ -96,7 +96,7 @@ def test_two_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
 def test_a_lock_that_is_held_costs_the_history_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "_PATIENCE", 0.0)
+    monkeypatch.setattr(estimate, "_PATIENCE", 0.0)
     path = tmp_path / "d.json"
     with (tmp_path / "d.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

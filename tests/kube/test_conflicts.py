@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.kube.conflicts import conflicts, yielding
+from tasks.kube.drift import conflicts, yielding
 
 OWN = ("helm",)
 APP = 'k:{"name":"app"}'

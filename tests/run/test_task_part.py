@@ -12,7 +12,6 @@ from tasks.core.errors import ABSENT, STOPPED, ClusterAbsent, ClusterStopped
 from tasks.core.lock import Held, held
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
-from tasks.run import single as module
 from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
 from tests.given import FakeSession, call, facts, session
 from tests.programs import Answer, FakePrograms
@@ -30,7 +29,7 @@ class Around:
         self.looked_at: list[tuple[str, ...]] = []
         self.runs: list[dict[str, Any]] = []
         self.held: list[bool] = []
-        monkeypatch.setattr(module, "gather", self._gather)
+        monkeypatch.setattr("tasks.run.gather.gather", self._gather)
         monkeypatch.setattr(FakeSession, "ensure_programs", lambda _session: self.happened.append("programs"))
         monkeypatch.setattr(FakeSession, "run", self._run)
 
