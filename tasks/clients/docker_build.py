@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
-from tasks.clients.dockerfile import instructions
+from tasks.clients.dockerfile import Instruction, instructions
 from tasks.core.imageref import parse
 from tasks.process.command import Command, CommandFailed, last_line
 
@@ -22,6 +22,8 @@ _STAGE = re.compile(r"#\d+ (\[[^\]]+\] .+)")
 _RESOLVED = re.compile(r"#\d+ (?:\[[^\]]+\] )?FROM (\S+?)@(sha256:[0-9a-f]{64})")
 _AT_LINE = re.compile(r"^\S+:(\d+)\n-{5,}$", re.MULTILINE)
 """BuildKit's client, above the lines that it shows of the Dockerfile."""
+_FAILED = re.compile(r"^ > \[[^\]]+\] (.+):$", re.MULTILINE)
+"""BuildKit, before what the instruction wrote; engines before 23 tell no line."""
 _DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 _LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
 _PUSHED = ("Pushed", "Layer already exists")
@@ -69,8 +71,7 @@ def build(spec: BuildSpec, secrets: Mapping[str, str], deadline: float) -> Comma
         options += ["--secret", f"id={name},src={path}"]
     for image in spec.cache_from:
         options += ["--cache-from", image]
-    if spec.builder.is_buildkit:
-        options += ["--progress", "plain"]
+    options += ["--progress", "plain"] if spec.builder.is_buildkit else ["--force-rm"]  # nothing of a failed one stays
     if spec.builder is Builder.BUILDX:
         options.append("--load")  # a builder of the user's own would keep the image to itself
     return Command(
@@ -133,6 +134,17 @@ class Layers:
             self._say(f"{done} of {len(self._states)} layers")
 
 
+def _line(all_of: Sequence[Instruction], said: str, step: int) -> int | None:
+    """The line of the instruction that failed: of the classic builder its number tells, of BuildKit its text."""
+    if step:
+        return all_of[step - 1].line
+    if match := _AT_LINE.search(said):
+        return int(match[1])
+    match = _FAILED.search(said)
+    found = [each.line for each in all_of if match and str(each).split() == match[1].split()]
+    return found[0] if len(found) == 1 else None
+
+
 def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
     """The failure of a build with the line of its Dockerfile, and the last lines of what that instruction wrote.
 
@@ -140,14 +152,11 @@ def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
     did; BuildKit tells all on stderr.
     """
     done, said = error.done, error.done.err
-    line = None
-    if spec.builder.is_buildkit:
-        match = _AT_LINE.search(said)
-        line = int(match[1]) if match else None
-    else:
+    if not spec.builder.is_buildkit:
         said = f"{done.out}\n{_DEPRECATED.sub('', said)}"
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            line = instructions(spec.dockerfile.read_text(encoding="utf-8"))[step - 1].line if step else None
+    line = None
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        line = _line(instructions(spec.dockerfile.read_text(encoding="utf-8")), said, step)
     found = CommandFailed(replace(done, out="", err=said))
     found.diagnosis = error.diagnosis
     at = f" at {spec.dockerfile.name}:{line}" if line else ""

@@ -36,7 +36,6 @@ def steps(facts: Facts, only: Collection[BuildState] | None = None) -> list[Step
 
 
 def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
-    there = f"{state.image} is there: nothing that it is made from has changed"
     yield Step(
         name=build_name(state.build),
         task=TASK,
@@ -45,7 +44,9 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
         action=partial(_build, facts, state),
         deadline=state.build.timeout,
         retry=_RETRY,
-        skip=there if state.pushed else f"the engine has {state.image}" if state.built else None,
+        skip=f"{'its registry' if state.pushed else 'the engine'} has {state.image}"
+        if state.pushed or state.built
+        else None,
         why=f"{state.image} is new: what it is made from has changed, or was never built here",
         expected=10.0,
         work=BuildImage(build=state.name),
@@ -58,7 +59,7 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
         needs=(build_name(state.build), *((PUSH_REGISTRY,) if on_push_registry(state.build) else ())),
         deadline=facts.settings.timeouts.pull,
         retry=_RETRY,
-        skip=there if state.pushed else None,
+        skip="it is there: nothing that it is made from has changed" if state.pushed else None,
         why=f"its registry does not have {state.image}",
         expected=1.0,
         work=PushImage(build=state.name),

@@ -179,6 +179,7 @@ def test_another_registry_gets_it_under_its_own_name(tmp_path: Path) -> None:
     [
         (Builder.CLASSIC, CLASSIC_FAILS, "DEPRECATED: The legacy builder is old\n     more\n\nit returned 2\n", 4),
         (Builder.BUILDX, "", BUILDKIT_FAILS, 4),
+        (Builder.BUILDX, "", BUILDKIT_FAILS.replace("Dockerfile:4\n", ""), 4),
     ],
 )
 def test_a_build_that_fails_tells_the_line_and_what_it_wrote(
