@@ -167,6 +167,10 @@ class Facts:
             found |= build.placeholders
         return found
 
+    def builds_image(self, image: str) -> bool:
+        """Whether an image is one of the user's builds: it is pushed, and nobody else has it."""
+        return any(image.startswith(f"{each.repository}:") for each in self.builds)
+
     def namespace_ends(self, namespace: str | None) -> bool:
         """Whether a namespace is known to be being deleted."""
         return bool(namespace) and self.live is not None and self.live.namespace_ends(namespace or "")

@@ -130,7 +130,7 @@ def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
     found.releases[key_digest(images.system_key(facts))] = system
     names = {
         *(name for each in found.releases.values() for name in each),
-        *images_of(contents(facts, ("manifests",))),
+        *(each for each in images_of(contents(facts, ("manifests",))) if not facts.builds_image(each)),
         *wish.add,
     }
     nodes = {name for name in names if not _excluded(name, wish)}
@@ -174,7 +174,9 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
             out = facts.programs.run(docker.images_inside(node.name), context, quiet=True).out
             names |= _listed(out)
     upstreams = {each.upstream for each in facts.settings.registries.caches}
-    through = sorted({_short(name) for name in names if parse(name).registry in upstreams})
+    through = sorted(
+        {_short(name) for name in names if parse(name).registry in upstreams and not facts.builds_image(name)}
+    )
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(kept, json.dumps(through))
     return tuple(through)

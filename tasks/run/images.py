@@ -104,9 +104,7 @@ def known(facts: Facts, key: str) -> tuple[str, ...] | None:
 
 def remember(facts: Facts, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
     """Keep the images of these objects under a key. Raises OSError where later launches cannot have them."""
-    built = {each.repository for each in facts.builds}  # they are pushed, and no cache has them
-    found = tuple(each for each in images_of(objects) if each.rpartition(":")[0] not in built)
-    images = facts.outputs.images[key] = found
+    images = facts.outputs.images[key] = tuple(each for each in images_of(objects) if not facts.builds_image(each))
     _write(facts.paths.images / digest(key), json.dumps(images))
 
 

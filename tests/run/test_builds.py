@@ -230,3 +230,5 @@ def test_no_cache_is_asked_for_what_is_built(tmp_path: Path) -> None:
     pod = {"spec": {"containers": [{"image": IMAGE}, {"image": "docker.io/library/redis:7"}]}}
     remember(facts, "key", [pod])
     assert known(facts, "key") == ("docker.io/library/redis:7",)
+    assert facts.builds_image(IMAGE)
+    assert not facts.builds_image(IMAGE.replace("shop/api", "shop/api2"))
