@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks.core.units import count
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
 from tasks.run.task import run_part, task
@@ -95,7 +96,7 @@ def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     waits = components.waited_for(facts, everything=everything)
     system = {key: text for key, text in live.system.items() if waits(key.partition("/")[2])}
     if complete and not any(system.values()):
-        found[SYSTEM_READY] = f"{len(system)} workloads are ready"
+        found[SYSTEM_READY] = f"{count(len(system), 'workload')} ready"
     return found
 
 
@@ -140,7 +141,7 @@ def _reporting(facts: Facts, context: Context) -> Report | None:
         return None if silent else True
 
     poll(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
-    return Report(why=f"{len(since)} nodes")
+    return Report(why=count(len(since), "node"))
 
 
 def _later(time: str, start: str) -> bool:
@@ -164,7 +165,7 @@ def _nodes(facts: Facts, context: Context) -> Report | None:
 
     telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
     ready = watch(facts.watched(), look, context, telling=telling)
-    return Report(why=f"{len(ready)} nodes")
+    return Report(why=count(len(ready), "node"))
 
 
 def _endpoints(facts: Facts, context: Context) -> Report | None:
@@ -204,4 +205,4 @@ def _system(facts: Facts, everything: bool, context: Context) -> Report | None:
     off, waits = components.off(facts), components.waited_for(facts, everything=everything)
     keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
     told = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
-    return Report(why=f"{len(told)} workloads")
+    return Report(why=count(len(told), "workload"))

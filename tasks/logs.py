@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import LaunchError
+from tasks.core.units import count
 from tasks.engine.step import Bounds, Context, Report, Step
 from tasks.run.task import task
 
@@ -89,7 +90,7 @@ def _export(session: Session, folder: Path, run: Run | None) -> int:
     cluster = ClusterDump.begin(session, export)
     session.run(steps(session, export, cluster, run), Bounds(work=_AT_ONCE), acts=False)
     _index(session, export, cluster, run)
-    out([f"{export.files} files, {export.bytes / 1e6:.1f} MB; begin with {folder / 'index.txt'}"])
+    out([f"{count(export.files, 'file')}, {export.bytes / 1e6:.1f} MB; begin with {folder / 'index.txt'}"])
     return 0
 
 

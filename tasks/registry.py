@@ -151,7 +151,7 @@ def _show(facts: Facts) -> int:
         for each, size, rate in zip(found, sizes, rates, strict=True)
     ]
     head = ("registry", "stands before", "address", "size", "hits", "clusters")
-    out(table(rows, head=head, width=width_of(sys.stdout)) if rows else ["There are no registries."])
+    out(table(rows, head=head, width=width_of(sys.stdout), whole=(0, 2)) if rows else ["There are no registries."])
     ending = [f"{each.name} {each.condition}" for each in found if each.last]
     if ending:
         out(["", *ending, "`invoke registry` starts them, and mends what can be mended."])

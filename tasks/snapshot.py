@@ -155,7 +155,7 @@ def _list(session: Session, *, as_json: bool) -> int:
         for each, differs, lost in rows
     ]
     head = ("snapshot", "cluster", "age", "size", "Kubernetes", "nodes", "releases", "settings that differ")
-    out(table(cells, head=head, width=width_of(sys.stdout)) if cells else ["There are no snapshots."])
+    out(table(cells, head=head, width=width_of(sys.stdout), whole=(0, 1)) if cells else ["There are no snapshots."])
     return 0
 
 

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any
 
 from tasks.core.errors import LaunchError
-from tasks.view.console import Line, count, line, wrap
+from tasks.core.units import count
+from tasks.view.console import Line, line, wrap
 from tasks.view.table import table
 
 
@@ -82,7 +83,7 @@ class Unfit(LaunchError):
             super().__init__(f"{only.check}: {only.what}", why=only.why, fix=only.fix)
         else:
             super().__init__(
-                f"{len(problems)} things would stop this launch: {', '.join(each.check for each in problems)}",
+                f"{count(len(problems), 'thing')} would stop this launch: {', '.join(each.check for each in problems)}",
                 why="\n".join(
                     f"{each.check}: {each.what}" + (f"; {each.why}" if each.why else "") for each in problems
                 ),

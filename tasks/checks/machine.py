@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Remedy, ok, problem, unknown, warning
-from tasks.core.units import GIB, MIB, gib, memory_bytes
+from tasks.core.units import GIB, MIB, count, gib, memory_bytes
 from tasks.settings.k3s_arguments import value_of
 from tasks.settings.releases import wanted
 
@@ -39,7 +39,7 @@ def cpus(facts: HostFacts) -> Iterator[Finding]:
     engine = facts.engine
     if engine is None:
         return
-    what = f"{_count(engine.cpus, 'CPU')} for {_nodes(facts)}"
+    what = f"{count(engine.cpus, 'CPU')} for {_nodes(facts)}"
     if engine.cpus >= 2:
         yield ok(what)
         return
@@ -197,11 +197,11 @@ def _images_size(facts: HostFacts, missing: Sequence[str]) -> int:
 
 
 def _images_shown(facts: HostFacts, missing: Sequence[str]) -> str:
-    pulled = f"{_count(len(missing), 'image')} to pull"
+    pulled = f"{count(len(missing), 'image')} to pull"
     if facts.cluster_exists:
         return f"{pulled}, and the cluster has its own"
-    releases = _count(len(wanted(facts.settings)), "release")
-    return f"{pulled}, and those of {_node_count(facts)} nodes and {releases}"
+    releases = count(len(wanted(facts.settings)), "release")
+    return f"{pulled}, and those of {count(_node_count(facts), 'node')} and {releases}"
 
 
 def _node_count(facts: HostFacts) -> int:
@@ -220,8 +220,4 @@ def _unseen(facts: HostFacts) -> str:
 
 
 def _nodes(facts: HostFacts) -> str:
-    return f"{_count(facts.settings.cluster.servers, 'server')} and {_count(facts.agents, 'agent')}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{count(facts.settings.cluster.servers, 'server')} and {count(facts.agents, 'agent')}"

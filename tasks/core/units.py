@@ -1,4 +1,4 @@
-"""Sizes: quantities of Kubernetes (500m, 16Gi, 1e3), memory as Docker writes it (1.5G), and bytes for people."""
+"""Quantities of Kubernetes (500m, 16Gi, 1e3), memory as Docker writes it (1.5G); bytes and numbers for people."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def memory_bytes(text: str) -> int:
     if match is None:
         raise ValueError("must be a size such as 512M or 1.5G (2G is 2 GiB)")
     return int(float(match[1]) * 1024 ** (" kmgt".index(match[2].lower() or " ")))
+
+
+def count(number: float, thing: str) -> str:
+    """`1 step`, `2 steps`, `0.5 CPUs`."""
+    shown = f"{number:g}" if isinstance(number, float) else number
+    return f"{shown} {thing}" + ("" if number == 1 else "s")
 
 
 def mib(size: float, whole: float | None = None) -> str:

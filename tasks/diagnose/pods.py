@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.core.errors import Diagnosis
-from tasks.core.units import GIB, quantity
+from tasks.core.units import GIB, count, quantity
 from tasks.diagnose.rules import Rule, clean, recognise, rules, short
 
 Item = Mapping[str, Any]
@@ -267,4 +267,4 @@ def _requested(pod: Item, name: str) -> Decimal:
 
 
 def _shown(amount: Decimal, name: str) -> str:
-    return f"{amount / GIB:.2g} GiB of memory" if name == "memory" else f"{amount:.2g} CPUs"
+    return f"{amount / GIB:.2g} GiB of memory" if name == "memory" else count(float(f"{amount:.2g}"), "CPU")

@@ -9,6 +9,7 @@ from functools import partial
 
 from tasks.clients import docker
 from tasks.clients.kubeconfig import NotWritten, Unfit, names_context, remove, target
+from tasks.core.units import count
 from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
@@ -80,7 +81,7 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
             task=TASK,
             action=run(docker.remove(found.containers)),
             skip=None if found.containers else "there are none",
-            why=f"{len(found.containers)} containers with the label {label}",
+            why=f"{count(len(found.containers), 'container')} with the label {label}",
             expected=1.5,
         )
     ]

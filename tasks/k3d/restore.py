@@ -8,7 +8,7 @@ from typing import Any
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import SavedNode
 from tasks.core.errors import BadInput
-from tasks.core.units import KIB, megabytes
+from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
@@ -26,9 +26,11 @@ def refuse_misfit(facts: Facts) -> None:
     saved, settings = facts.restore.manifest, facts.settings
     found = []
     if settings.cluster.servers != saved.servers:
-        found.append(f"it has {saved.servers} servers, and cluster.servers is {settings.cluster.servers}")
+        found.append(f"it has {count(saved.servers, 'server')}, and cluster.servers is {settings.cluster.servers}")
     if facts.shape.agents < saved.agents:
-        found.append(f"it has {saved.agents} agents, and cluster.agents is {facts.shape.agents}: pods live there")
+        found.append(
+            f"it has {count(saved.agents, 'agent')}, and cluster.agents is {facts.shape.agents}: pods live there"
+        )
     if facts.host is not None and facts.host.arch != saved.arch:
         found.append(f"it is of {saved.arch}, and this engine of {facts.host.arch}")
     if any(_target(text) in (volumes.DATA, volumes.IDENTITY) for text in settings.cluster.volumes):

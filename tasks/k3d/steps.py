@@ -8,7 +8,7 @@ from functools import partial
 
 from tasks.clients import docker, k3d
 from tasks.core.files import write_whole
-from tasks.core.units import memory_bytes
+from tasks.core.units import count, memory_bytes
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
@@ -232,7 +232,7 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
             needs=(API_READY, *needs),
             wait=True,
             deadline=settings.cluster.timeout + 30,
-            why=f"{wanted} agents are configured, {len(have)} are there",
+            why=f"{count(wanted, 'agent')} configured, {len(have)} there",
             expected=6.0,
         )
         for number, name in list(enumerate(free))[: max(0, wanted - len(have))]
@@ -265,14 +265,14 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         ("agent", limits.agent_cpus, limits.agent_memory),
     ):
         cpus, memory = min(wish, most), memory_bytes(docker_memory(size))
-        count = facts.settings.cluster.servers if role == "server" else facts.shape.agents
-        if not count:
+        number = facts.settings.cluster.servers if role == "server" else facts.shape.agents
+        if not number:
             continue
-        told = f"{cpus:g} CPUs and {size} each"
+        told = f"{count(cpus, 'CPU')} and {size} each"
         step = Step(
             name=f"cluster: limits of {role}s",
             task=TASK,
-            action=partial(_limit, facts, role, cpus, memory, count),
+            action=partial(_limit, facts, role, cpus, memory, number),
             needs=needs,
             why=told,
             expected=0.1,
@@ -282,7 +282,7 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
         if not limits.enabled:
             step = replace(step, skip="cluster.limits.enabled is false")
-        elif len(nodes) >= count and limited:
+        elif len(nodes) >= number and limited:
             step = replace(step, skip=f"{told} already")
         steps.append(step)
     return steps
@@ -310,7 +310,4 @@ def _mark(facts: Facts, context: Context) -> None:
 
 
 def _nodes(servers: int, agents: int) -> str:
-    def some(count: int, what: str) -> str:
-        return f"{count} {what}" + ("" if count == 1 else "s")
-
-    return f"{some(servers, 'server')} and {some(agents, 'agent')}"
+    return f"{count(servers, 'server')} and {count(agents, 'agent')}"

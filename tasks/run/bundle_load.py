@@ -11,7 +11,7 @@ from tasks.clients.bundle import Bundle
 from tasks.clients.bundle_archives import engine_archive, registry_archive
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.imageref import images_of, parse
-from tasks.core.units import megabytes
+from tasks.core.units import count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
@@ -138,7 +138,7 @@ def fill_steps(facts: Facts) -> list[Step]:
                 needs=(cache_name(cache),),
                 skip=None if late else f"{name} has them",
                 deadline=facts.settings.timeouts.pull,
-                why=f"{len(late)} images into {name}",
+                why=f"{count(len(late), 'image')} into {name}",
                 expected=2.0,
             )
         )
@@ -158,7 +158,7 @@ def _fill(facts: Facts, name: str, late: list[str], context: Context) -> Report:
     run_command(facts.programs, command, context)
     for each in late:
         images.mark_fetched(facts, each)
-    return Report(why=f"{len(late)} images, {megabytes(size)}", exit_code=0)
+    return Report(why=f"{count(len(late), 'image')}, {megabytes(size)}", exit_code=0)
 
 
 def load_steps(facts: Facts) -> list[Step]:

@@ -21,7 +21,7 @@ from tasks.clients.bundle_archives import Writer
 from tasks.core.errors import BadInput, LaunchError, attempt
 from tasks.core.files import remembered, replacing, write_whole
 from tasks.core.imageref import Reference, images_of, parse
-from tasks.core.units import MIB, megabytes
+from tasks.core.units import MIB, count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.facts.cluster import Presence
@@ -145,7 +145,7 @@ def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
         }
         for name, asked in running.items():
             found.images[name] = asked.result()
-    return Report(why=f"{len(found.images)} images, {len(found.charts)} charts")
+    return Report(why=f"{count(len(found.images), 'image')}, {count(len(found.charts), 'chart')}")
 
 
 def _excluded(name: str, wish: Wish) -> bool:
@@ -289,7 +289,7 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
     )
     lock = replace(lock, blobs={digest: size for digest, (size, _) in sorted(found.blobs.items())})
     if wish.old is not None and wish.old.lock == lock:
-        return Report(why=f"unchanged: {len(lock.images)} images, {lock.digest}", skipped=True)
+        return Report(why=f"unchanged: {count(len(lock.images), 'image')}, {lock.digest}", skipped=True)
     progress = _Progress(context, sum(lock.blobs.values()))
     try:
         with replacing(wish.path, 0o644) as file:
@@ -308,7 +308,7 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
             why=error.strerror or str(error),
             fix=f"it needs {megabytes(progress.whole)} and a folder that you may write to",
         ) from None
-    return Report(why=f"{megabytes(progress.whole)}, {len(lock.images)} images, {lock.digest}", exit_code=0)
+    return Report(why=f"{megabytes(progress.whole)}, {count(len(lock.images), 'image')}, {lock.digest}", exit_code=0)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tasks.clients.registry_http import NotFetched
 from tasks.core.errors import LaunchError, attempt
 from tasks.core.files import write_whole
 from tasks.core.imageref import Reference, architecture, images_of, parse
-from tasks.core.units import megabytes
+from tasks.core.units import count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import FetchImages, FindImages, PullAhead
@@ -50,7 +50,6 @@ from tasks.settings.step_names import (
     install_name,
     release_name,
 )
-from tasks.view.console import count
 
 TASK = "registry"
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")

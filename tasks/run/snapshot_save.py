@@ -14,7 +14,7 @@ from tasks.clients.snapshots import FORMAT, Manifest, SavedNode, Store
 from tasks.core.errors import ClusterAbsent, LaunchError
 from tasks.core.files import remembered
 from tasks.core.imageref import images_of, parse
-from tasks.core.units import KIB, megabytes
+from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import Presence, refuse_foreign
@@ -166,7 +166,7 @@ def _look(saving: Saving, context: Context) -> Report:
             why=f"{megabytes(free * KIB)} are free where the engine keeps its volumes",
             fix="invoke snapshot --delete NAME, or docker system prune; nothing was changed",
         )
-    return Report(why=f"{megabytes(sum(sizes) * KIB)} of {len(nodes)} nodes")
+    return Report(why=f"{megabytes(sum(sizes) * KIB)} of {count(len(nodes), 'node')}")
 
 
 def _images(saving: Saving, context: Context) -> Report:
@@ -254,4 +254,4 @@ def _record(saving: Saving, _context: Context) -> Report:
         ),
     )
     saving.store.put(manifest)
-    return Report(why=f"{megabytes(manifest.bytes)}, {len(manifest.nodes)} nodes")
+    return Report(why=f"{megabytes(manifest.bytes)}, {count(len(manifest.nodes), 'node')}")

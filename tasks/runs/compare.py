@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result
 from tasks.runs.figures import signed, signed_percent
-from tasks.view.console import count, seconds
+from tasks.view.console import seconds
 
 _LEAST = 0.2
 """Seconds that a step must differ by to count: what starting a program varies by on a busy machine."""

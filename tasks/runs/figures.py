@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
-from tasks.view.console import UNICODE, Marks, count, seconds
+from tasks.view.console import UNICODE, Marks, seconds
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import State
 from tasks.runs.figures import fine, note, signed_percent, spelled, when
-from tasks.view.console import UNICODE, Line, Marks, count, line, seconds
+from tasks.view.console import UNICODE, Line, Marks, line, seconds
 from tasks.view.table import table
 
 _SPLIT, _STRETCH = 3.0, 3.6

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
 from tasks.runs.catalogue import Log
 from tasks.runs.compare import Change, Comparison, Pair, headline, verdict
 from tasks.runs.figures import Scale, facts, fine, note, reading, signed, spelled, tick, when
-from tasks.view.console import UNICODE, Line, Marks, cells, count, cut, line, pad, seconds, wrap
+from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, pad, seconds, wrap
 from tasks.view.table import table
 
 _WIDTH = 100

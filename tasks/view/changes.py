@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.redact import redact
+from tasks.core.units import count
 from tasks.kube.changes import CHANGE, CREATE, DELETE
-from tasks.view.console import UNICODE, Line, Marks, count, line, wrap
+from tasks.view.console import UNICODE, Line, Marks, line, wrap
 
 if TYPE_CHECKING:
     from tasks.kube.changes import Change, FieldChange

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _QUOTED = re.compile(r"`[^`]*`")
+PIPED = 160
+"""Columns that lines keep to where no terminal wraps them: a plan's rows, for grep, and critical paths."""
 LEAST = 8
 """Columns of a cut text that still tell something; in fewer it is left out."""
 _GLUE = "\ufdd0"
@@ -102,11 +104,6 @@ def seconds(value: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def count(number: int, thing: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def listed(names: Sequence[str], room: int, more: str = "…") -> str:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import LaunchError
 from tasks.core.files import file_name
 from tasks.core.redact import redact
+from tasks.core.units import count
 from tasks.engine.step import Result, State
 from tasks.process.command import CommandFailed
 from tasks.settings.step_names import setting_of
-from tasks.view.console import UNICODE, Line, Marks, cells, chain, count, line, seconds, some, wrap
+from tasks.view.console import PIPED, UNICODE, Line, Marks, cells, chain, line, seconds, some, wrap
 
 if TYPE_CHECKING:
     from tasks.engine.record import RunRecord
@@ -59,7 +60,7 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
         return [*lines, *entries(ending.access, width)]
     share = f"{min(1.0, run.floor_s / run.wall_s):.0%}" if run.wall_s > 0 else "all"
     lines += _entry("longest chain", f"{seconds(run.floor_s)}, {share} of the total", width)
-    lines += _path(timed(run.path), width, marks)
+    lines += _path(timed(run.path), width or PIPED, marks)
     lines += _entry("took longest", chain(timed(run.busy[:3]), ", ", _room(width)), width)
     work = f"{run.concurrently:.1f} steps on the average ({seconds(run.busy_s)} in {seconds(run.wall_s)})"
     lines += _entry("concurrently", work, width)
@@ -121,13 +122,13 @@ def _head(marks: Marks, what: str, more: str, width: int | None) -> list[Line]:
     return [line((part[: len(mark)], "good"), (part[len(mark) :], "strong")) for part in parts]
 
 
-def _path(pairs: list[tuple[str, float]], width: int | None, marks: Marks) -> Sequence[Line]:
+def _path(pairs: list[tuple[str, float]], width: int, marks: Marks) -> Sequence[Line]:
     for kept in range(len(pairs), 0, -1):
         least = sorted(took for _, took in pairs)[len(pairs) - kept]
         shown = [pair for pair in pairs if pair[1] >= least]
         left = f" ({count(len(pairs) - len(shown), 'shorter step')} left out)" if len(shown) < len(pairs) else ""
         lines = _entry("critical path", chain(shown, f" {marks.arrow} ", _room(width)) + left, width)
-        if width is None or len(lines) <= _PATH_LINES or len(shown) <= 3:
+        if len(lines) <= _PATH_LINES or len(shown) <= 3:
             return lines
     return ()
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from tasks.core.units import count
 from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
 from tasks.engine.step import Bounds, Result, State, Step
-from tasks.view.console import UNICODE, Line, Marks, cells, count, err, line, out, pad, seconds, width_of
+from tasks.view.console import UNICODE, Line, Marks, cells, err, line, out, pad, seconds, width_of
 from tasks.view.ending import Ending, failure, summary
 from tasks.view.state import Board, Screen
 

@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.redact import clean
+from tasks.core.units import count
 from tasks.engine.estimate import Estimate, estimate
 from tasks.engine.step import Bounds, Step
-from tasks.view.console import cells, chain, count, seconds, wrap
+from tasks.view.console import PIPED, cells, chain, seconds, wrap
 from tasks.view.table import table
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def text(
     if not steps:
         return ["The plan is empty: there is nothing to do."]
     expected = estimate(steps, history, bounds)
-    room = _PIPED - max(cells(step.name) for step in steps) - _BEFORE if width is None else None
+    room = PIPED - max(cells(step.name) for step in steps) - _BEFORE if width is None else None
     rows = [
         [
             "skip" if step.skip is not None else "run",
@@ -139,8 +140,6 @@ FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "mermaid": mer
 """The forms that a plan can be shown in, by name."""
 
 
-_PIPED = 160
-"""Columns that a row keeps to, needs included, where no terminal wraps it: it stays one line, for grep."""
 _BEFORE = len("skip  ~999.9 s    ")
 """Columns that a row gives to the rest: what is done, its time, and the gaps around the name."""
 
@@ -174,14 +173,14 @@ def _totals(steps: Sequence[Step], expected: Estimate, bounds: Bounds, width: in
     at_once = f"{count(bounds.work, 'command')} at once"
     took = dict(expected.times)
     pairs = [(name, took[name][1] - took[name][0]) for name in expected.critical_path]
-    path = chain(pairs, f" {arrow} ", None if width is None else width - 16)
+    path = chain(pairs, f" {arrow} ", (width or PIPED) - 16)
     lines = wrap(f"{count(runs, 'step')} would run, {len(steps) - runs} would be skipped; {at_once}.", width)
     total = f"expected total  {seconds(expected.total_s)}"
     if expected.unknown:
         total += f", of which {count(expected.unknown, 'step')} (?) counted as 1 s each: no earlier run tells"
     lines += wrap(total, width, rest=" " * 16)
     lines.append(f"longest chain   {seconds(expected.floor_s)}")
-    lines += [part.replace("`", "") for part in wrap(path, width, first="critical path   ")]
+    lines += [part.replace("`", "") for part in wrap(path, width or PIPED, first="critical path   ")]
     return lines
 
 
@@ -203,8 +202,9 @@ def predicted_text(found: Answer, steps: Sequence[Step], width: int | None) -> l
     lines += ["", f"expected total  {seconds(found.total_s)}"]
     floor = f"floor           {seconds(found.floor_s)}: with endless cores, places and line"
     lines += wrap(floor, width, rest=" " * 16)
-    arrow, inner = " → ", None if width is None else width - 16
-    lines += [part.replace("`", "") for part in wrap(chain(path, arrow, inner), width, first="critical path   ")]
+    room = width or PIPED
+    chained = chain(path, " → ", room - 16)
+    lines += [part.replace("`", "") for part in wrap(chained, room, first="critical path   ")]
     if found.changes:
         best = found.changes[0]
         said = f"helps most      {best.what}: {seconds(best.total_s)}"

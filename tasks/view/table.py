@@ -19,8 +19,10 @@ def table(
     head: Sequence[str] = (),
     width: int | None = None,
     right: Collection[int] = (),
+    whole: Collection[int] = (),
 ) -> list[str]:
-    """Rows as lines of at most `width` columns; `right` names the columns that are set to the right.
+    """Rows as lines of at most `width` columns; `right` names the columns that are set to the right, and `whole` those
+    that are not wrapped: names that are copied.
 
     All rows have as many cells as `head`, or as the first row; raises ValueError otherwise.
     """
@@ -31,7 +33,7 @@ def table(
     columns = len(every[0])
     if any(len(row) != columns for row in every):
         raise ValueError(f"every row of this table needs {columns} cells")
-    widths = _widths([max(cells(row[i]) for row in every) for i in range(columns)], width)
+    widths = _widths([max(cells(row[i]) for row in every) for i in range(columns)], width, whole)
     if widths is None:
         return _blocks(tidy, head, width or 0)
     lines: list[str] = []
@@ -42,13 +44,14 @@ def table(
     return lines
 
 
-def _widths(natural: list[int], width: int | None) -> list[int] | None:
+def _widths(natural: list[int], width: int | None, whole: Collection[int]) -> list[int] | None:
     """Take from the widest column until all fit; None if they cannot."""
     widths = list(natural)
     if width is None:
         return widths
+    wrapped = [i for i in range(len(widths)) if i not in whole]
     for _ in range(sum(widths) + _GAP * (len(widths) - 1) - width):
-        widest = max(range(len(widths)), key=lambda i: (widths[i], i))
+        widest = max(wrapped, key=lambda i: (widths[i], i))
         if widths[widest] <= _NARROWEST:
             return None
         widths[widest] -= 1

@@ -61,6 +61,12 @@ def test_of_many_needs_the_last_to_end_is_named_and_a_piped_row_stays_one_short_
             assert table[-1].endswith("w; needs 5 steps")
 
 
+def test_a_piped_critical_path_is_wrapped() -> None:
+    names = [f"helm: application-{n} in integrated-tools-datasources ready" for n in range(9)]
+    chained = [step(name, *names[:n][-1:]) for n, name in enumerate(names)]
+    assert max(map(cells, text(chained, dict.fromkeys(names, 9.0), BOUNDS))) <= 160
+
+
 def test_plans_with_nothing_to_do() -> None:
     assert text([], {}, BOUNDS) == ["The plan is empty: there is nothing to do."]
     assert text([step("a", skip="is there")], {}, BOUNDS)[-1] == "Nothing to do: 1 step would be skipped."

@@ -43,6 +43,12 @@ def test_long_words_are_broken_and_control_characters_dropped() -> None:
     assert table([["x", "y" * 25 + "\x1b[31m"]], width=20) == ["x  " + "y" * 17, "   " + "y" * 8]
 
 
+def test_a_name_that_is_copied_is_never_broken() -> None:
+    row = ["n" * 15, "b" * 15]
+    assert table([row], width=27, whole=(0,)) == ["n" * 15 + "  " + "b" * 10, " " * 17 + "b" * 5]
+    assert table([row], head=("name", "b"), width=24, whole=(0,)) == ["name: " + "n" * 15, "b: " + "b" * 15]
+
+
 def test_odd_tables() -> None:
     assert table([]) == []
     assert table([], head=("a",)) == ["a", "-"]
