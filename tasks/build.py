@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks import prepull
-from tasks.run.task import run_part, task
+from tasks.run.task import check_names, run_part, task
 from tasks.settings.step_names import PUSH_REGISTRY, pull_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasks.engine.step import Step
     from tasks.facts.facts import Facts
     from tasks.run.session import Session
@@ -16,18 +19,29 @@ if TYPE_CHECKING:
 TASK = "build"
 
 
-@task("profile", "set", "engine", "keep_going", query_ahead=True)
-def build(session: Session) -> int:
+@task(
+    "profile",
+    "set",
+    "engine",
+    "keep_going",
+    help={"only": "only the build of this name; can be given again"},
+    values={"only": "tasks.run.complete:builds"},
+    query_ahead=True,
+)
+def build(session: Session, only: Sequence[str] = []) -> int:
     """Build your own images and push them: only what is new or changed."""
-    return run_part(session, TASK, steps, lock=False, shared=True)
+    from tasks.settings.builds import wanted
+
+    check_names(only, [each.name for each in wanted(session.settings)], "build")
+    return run_part(session, TASK, partial(steps, only=only), lock=False, shared=True)
 
 
-def steps(facts: Facts) -> list[Step]:
+def steps(facts: Facts, only: Sequence[str] = ()) -> list[Step]:
     """The builds, with the push registry and its image where a push needs them."""
     from tasks.k3d.ports import choosers
     from tasks.run import builds, registries
 
-    found = builds.steps(facts)
+    found = builds.steps(facts, [each for each in facts.builds if not only or each.name in only])
     if not any(PUSH_REGISTRY in step.needs for step in found if step.skip is None):
         return found
     image = pull_name(facts.settings.registries.image)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.core.errors import BadInput
-from tasks.run.task import run_part, task
+from tasks.run.task import check_names, run_part, task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,24 +25,10 @@ if TYPE_CHECKING:
 )
 def steps(session: Session, only: Sequence[str] = [], force: bool = False) -> int:
     """Run your own commands (settings: steps): what is missing or changed, in a cluster that runs."""
-    _check(session, only)
-    return run_part(session, "steps", partial(single_steps, only=only, force=force))
-
-
-def _check(session: Session, only: Sequence[str]) -> None:
-    """Raises `BadInput` for a name that no step has."""
-    from tasks.settings.origin import nearest
     from tasks.settings.references import own_steps
 
-    names = [own.name for own in own_steps(session.settings) if own.when == "up"]
-    for name in only:
-        if name not in names:
-            near = nearest(name, names)
-            raise BadInput(
-                f"there is no step '{name}'",
-                why=f"the settings have {', '.join(names) or 'none'}",
-                fix=f"did you mean {near}?" if near else "name one of these, or add it to `steps`",
-            )
+    check_names(only, [own.name for own in own_steps(session.settings) if own.when == "up"], "step")
+    return run_part(session, "steps", partial(single_steps, only=only, force=force))
 
 
 def single_steps(facts: Facts, only: Sequence[str] = (), *, force: bool = False) -> list[Step]:

@@ -39,7 +39,7 @@ TASKS = {
     "doctor": {"fix", "format"},
     "prepull": set(),
     "registry": {"purge", "status"},
-    "build": set(),
+    "build": {"only"},
     "cluster": {"recreate"},
     "namespaces": set(),
     "secrets": set(),

@@ -152,6 +152,13 @@ def runs(call: Call) -> Iterator[str]:
     yield from (LATEST, *reversed(run_names(folder)))
 
 
+def builds(call: Call) -> Iterator[str]:
+    """The user's own images."""
+    from tasks.settings.builds import wanted
+
+    yield from (each.name for each in wanted(call.resolved.settings))
+
+
 def own_steps(call: Call) -> Iterator[str]:
     """The user's own steps of a launch."""
     from tasks.settings.references import own_steps as enabled

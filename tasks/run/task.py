@@ -96,6 +96,20 @@ class Options:
             )
 
 
+def check_names(given: Sequence[str], names: Sequence[str], what: str) -> None:
+    """Raises `BadInput` for one that is none of the names that the settings have."""
+    from tasks.settings.origin import nearest
+
+    for name in given:
+        if name not in names:
+            near = nearest(name, names)
+            raise BadInput(
+                f"there is no {what} '{name}'",
+                why=f"the settings have {', '.join(names) or 'none'}",
+                fix=f"did you mean {near}?" if near else f"name one of these, or add it to `{what}s`",
+            )
+
+
 def check_format(given: str) -> None:
     """Raises `BadInput` for a value of `--format` that is neither text nor json."""
     if given not in ("text", "json"):
