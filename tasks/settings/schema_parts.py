@@ -225,7 +225,9 @@ class OwnStep(Tree):
     )
     before: Words = setting((), "What must not begin before it has ended well; names as in `needs`.")
     env: Variables = setting(
-        {}, "Variables, beside those of this process and KUBECONFIG, CONTEXT, IP and DOMAIN of the cluster."
+        {},
+        "Variables, beside those of this process and KUBECONFIG, CONTEXT, IP and DOMAIN of the cluster; `${IP}`, "
+        "`${DOMAIN}` and, of a build, `${image:NAME}` are filled in.",
     )
     secrets: Sources = setting({}, "Variables whose values are secret, by their sources; masked wherever they show.")
     dir: Text = setting(".", "Folder that it runs in, seen from the project's.")
@@ -235,8 +237,9 @@ class OwnStep(Tree):
     unless: Argv | None = setting(None, "A command, run first: when it ends well, there is nothing to do.")
     inputs: Inputs | None = setting(
         None,
-        "Files, folders, patterns (`**` for any folders) and mappings of values. While these, the step itself and what "
-        "it needs are unchanged since it last ended well in this cluster, it is skipped. null: it runs at each launch.",
+        "Files, folders and patterns (`**` for any folders), seen from `dir`, and mappings of values. While these, the "
+        "step itself and what it needs are unchanged since it last ended well in this cluster, it is skipped. null: it "
+        "runs at each launch.",
     )
     when: Literal["up", "down"] = setting("up", "down: before `invoke down` removes the cluster.")
     enabled: Bool = setting(True, "Leave it out with false.")
