@@ -127,6 +127,13 @@ def listed_images(out: str) -> list[Mapping[str, Any]]:
     return [each for each in found or () if isinstance(each, dict)]
 
 
+def image_names(out: str) -> set[str]:
+    """Names that `images_inside` printed; a crictl that knows no JSON has them first in each line."""
+    found = listed_images(out)
+    names = {str(name) for each in found for name in each.get("repoTags") or each.get("repoDigests") or ()}
+    return names if found else {line.split()[0] for line in out.splitlines() if "/" in line and line[:1] != "{"}
+
+
 def tag(ref: str, name: str) -> Command:
     """Give an image another name."""
     return Command(argv=("docker", "tag", ref, name))

@@ -171,8 +171,7 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
     names = set(images_of(system_items(facts.api())))  # of what starts late, nodes have none yet
     for node in facts.cluster.nodes:
         if node.role in ("server", "agent"):
-            out = facts.programs.run(docker.images_inside(node.name), context, quiet=True).out
-            names |= _listed(out)
+            names |= docker.image_names(facts.programs.run(docker.images_inside(node.name), context, quiet=True).out)
     upstreams = {each.upstream for each in facts.settings.registries.caches}
     through = sorted(
         {_short(name) for name in names if parse(name).registry in upstreams and not facts.builds_image(name)}
@@ -180,13 +179,6 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(kept, json.dumps(through))
     return tuple(through)
-
-
-def _listed(out: str) -> set[str]:
-    """Names that crictl printed; one that knows no JSON has them first in each line."""
-    found = docker.listed_images(out)
-    names = {str(name) for each in found for name in each.get("repoTags") or each.get("repoDigests") or ()}
-    return names if found else {line.split()[0] for line in out.splitlines() if "/" in line and line[:1] != "{"}
 
 
 def _short(name: str) -> str:

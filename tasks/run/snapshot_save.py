@@ -176,13 +176,10 @@ def _images(saving: Saving, context: Context) -> Report:
     """
     facts, nodes = saving.facts, [node.name for node in saving.nodes if node.running]
     programs = facts.programs
-    rows = [
-        row
-        for name in nodes
-        for row in docker.listed_images(programs.run(docker.images_inside(name), context, quiet=True).out)
-    ]
+    told = [programs.run(docker.images_inside(name), context, quiet=True).out for name in nodes]
+    rows = [row for out in told for row in docker.listed_images(out)]
     saving.images = tuple(sorted({str(text) for each in rows for text in each.get("repoDigests") or ()}))
-    there = {parse(str(text)).listed for each in rows for text in each.get("repoTags") or ()}
+    there = {parse(name).listed for out in told for name in docker.image_names(out)}
     named = images_of(each for each in system_items(facts.api()) if each["kind"] != "Job") if there else ()
     late = [name for name in named if parse(name).listed not in there]
     if not late:
