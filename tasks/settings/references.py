@@ -191,6 +191,7 @@ def graph(settings: Settings) -> dict[Target, set[Target]]:
         found[Target(MANIFESTS, file.path)] = found[Target(TASK, "manifests")] | needed
     for build in builds(settings):
         found[Target(BUILD, build.name)] = {Target(TASK, "registry")}
+    found[Target(TASK, "health")] |= {each for each in found if each.kind in (RELEASE, MANIFESTS)}
     needs, before = references(settings)
     for name, targets in needs.items():
         found.setdefault(Target(STEP, name), set()).update(part for each in targets for part in _whole(each, found))

@@ -65,6 +65,7 @@ def test_a_name_alone_is_enough_where_it_is_of_one_thing(name: str, meant: str) 
         ({"before": ["registry"], "needs": ["cluster"]}, "cluster → registry → step:s0"),
         ({"needs": ["helm"], "before": ["apps/api"]}, "in a ring"),
         ({"needs": ["late"], "before": ["db"]}, "in a ring"),
+        ({"needs": ["health"], "before": ["db"]}, "in a ring"),
         ({"needs": ["db"], "before": ["secrets"]}, "in a ring"),
         ({"needs": ["step:seed"], "before": ["step:seed"]}, "step:seed"),
     ],
