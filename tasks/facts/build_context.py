@@ -37,13 +37,13 @@ def context_digest(folder: Path, left_out: Ignored, index: Path) -> str:
             for entry in entries:
                 path = f"{inside}/{entry.name}" if inside else entry.name
                 directory = entry.is_dir(follow_symlinks=False)
-                out = left_out(path, directory)
-                if out:
+                if left_out(path, directory):
                     continue
                 if directory:
                     pending.append(path)
-                what = entry.stat(follow_symlinks=False)
-                rows.append(f"{path}\0{what.st_mode:o}\0{_content(entry, path, what, known, found, now)}")
+                with contextlib.suppress(FileNotFoundError):  # an editor's, and gone again
+                    what = entry.stat(follow_symlinks=False)
+                    rows.append(f"{path}\0{what.st_mode:o}\0{_content(entry, path, what, known, found, now)}")
     if found != known:
         with contextlib.suppress(OSError):  # it is read again
             index.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

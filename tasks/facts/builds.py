@@ -8,6 +8,7 @@ asked of the engine, else of the pull-through cache; where neither knows one, it
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ class BuildState:
 
     def used_in(self, text: str) -> bool:
         """Whether a text that is filled in names it."""
-        return self.repository in text or self.tag in text
+        return self.tag in text or re.search(rf"{re.escape(self.repository)}(?![\w./-])", text) is not None
 
 
 def read_inputs(

@@ -103,6 +103,14 @@ def test_a_release_that_uses_an_image_needs_its_push_without_being_told(tmp_path
     assert {build.name, PUSH_REGISTRY} == set(plan[push_name(facts.builds[0].build)].needs)
 
 
+def test_an_image_is_no_other_one_whose_name_is_longer(tmp_path: Path) -> None:
+    facts = made(tmp_path)
+    repository = facts.builds[0].repository
+    assert [bool(builds.pushed(facts, {"a": f"{repository}{more}"})) for more in ("", ":1", "2", "-x", "/x")] == [
+        True, True, False, False, False
+    ]  # fmt: skip
+
+
 def test_a_release_alone_brings_the_images_that_it_lacks(tmp_path: Path) -> None:
     names = {step.name for step in given.launch(made(tmp_path), ("helm",), CHOOSERS)}
     assert {"build: api", "build: push api"} <= names
