@@ -1,17 +1,25 @@
-"""Modules import in one direction, and not through many hands; which layers there are: pyproject.toml, importlinter."""
+"""Modules import in one direction, not through many hands, and no more than a task needs; layers: pyproject.toml."""
 
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import ABSENT
+from tests.facts.docker_info import LINUX
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 12
 """Modules, one importing the next; imports inside functions count, those for types alone do not."""
+LOADED = 64
+"""Modules of this project that `invoke secrets` loads until it is told that there is no cluster."""
 
 
 def typing_only(node: ast.AST) -> bool:
@@ -62,3 +70,27 @@ def test_a_change_is_not_seen_through_many_modules(graph: Mapping[str, set[str]]
         chains[name] = (name, *longest)
     chain = max(chains.values(), key=len)
     assert len(chain) <= LONGEST, " → ".join(chain)
+
+
+def test_a_part_of_a_launch_loads_only_what_it_needs(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (tmp_path / "info").write_text(json.dumps(LINUX))
+    answers = {
+        "docker": f'if [ "$1" = info ]; then cat "{tmp_path}/info"; fi',
+        "k3d": "echo 'k3d version v99.0.0'",
+        "kubectl": """echo '{"clientVersion": {"gitVersion": "v1.99.0"}}'""",
+        "helm": "echo v4.99.0",
+    }
+    for name, script in answers.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    environ = {"HOME": str(tmp_path), "PATH": f"{folder}:/usr/bin:/bin", "DEPLOY_LOG_DIR": str(tmp_path / "logs")}
+    command = (sys.executable, "-X", "importtime", "-m", "invoke", "secrets")
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == ABSENT, done.stderr
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    modules = {
+        each for each in loaded if (ROOT / f"{each.replace('.', '/')}.py").exists() and each.startswith("tasks.")
+    }
+    assert len(modules) <= LOADED, sorted(modules)

@@ -13,6 +13,8 @@ from tests.real.world import World
 
 INSIDE = ("namespaces", "secrets", "manifests", "helm", "health")
 CLUSTER = "openframe-single"
+LOADED = 68
+"""Modules below the folders of `tasks/` that `invoke secrets` loads where nothing is left to do."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,13 @@ def test_what_each_has_done_is_there(project: Project) -> None:
     deployed = [d for d in project.objects("deployments") if d["metadata"]["namespace"] == "apps"]
     assert deployed
     assert all(d["status"].get("availableReplicas") for d in deployed)
+
+
+def test_a_part_loads_only_what_it_needs(project: Project) -> None:
+    done = project.invoke("secrets", PYTHONPROFILEIMPORTTIME="1")
+    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
+    modules = {each for each in loaded if each.count(".") == 2 and each.startswith("tasks.")}
+    assert 50 < len(modules) <= LOADED, sorted(modules)
 
 
 def test_up_after_all_of_them_finds_nothing_to_do(project: Project) -> None:
