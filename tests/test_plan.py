@@ -87,6 +87,14 @@ def test_only_what_is_missing_would_run(machine: Machine, capsys: pytest.Capture
     assert {name for name, do in found.items() if do == "run"} == {"namespaces: apply", "cluster: watch the nodes"}
 
 
+def test_an_agent_that_would_be_added_is_a_difference(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    call(up, machine.session())
+    machine.settings = given.settings(**{**SMALL, "cluster": {**SMALL.get("cluster", {}), "agents": 3}})
+    capsys.readouterr()
+    call(task, machine.session("plan"), format="text", recreate=False, diff=True)
+    assert "cluster: add agent openframe-dev-agent-2: 3 agents configured, 2 there" in capsys.readouterr().out
+
+
 def test_recreate_removes_first(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.make(settings=given.settings(**{**SMALL, "cluster": {"servers": 3}}))
     document = plan(machine, capsys, recreate=True)

@@ -123,11 +123,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         cluster=facts.name,
         presence="running",
         settings=settings,
-        steps=tuple(
-            (step.name, step.why)
-            for step in wanted.values()
-            if step.name in own or (step.task in _TASKS and not step.until and not step.wait)
-        ),
+        steps=tuple((step.name, step.why) for step in wanted.values() if step.name in own or _changes(step)),
         objects=_changed(previews.get(_OBJECTS, ())),
         releases=tuple(
             ReleaseChange(
@@ -141,6 +137,11 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
             for name in [release_name(each)]
         ),
     )
+
+
+def _changes(step: Step) -> bool:
+    """Whether it changes what is outside the API; of steps that wait, only a new agent's."""
+    return step.task in _TASKS and not step.until and (not step.wait or step.task == "cluster")
 
 
 def _render(release: Release) -> str:

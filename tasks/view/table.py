@@ -33,7 +33,7 @@ def table(
     columns = len(every[0])
     if any(len(row) != columns for row in every):
         raise ValueError(f"every row of this table needs {columns} cells")
-    widths = _widths([max(cells(row[i]) for row in every) for i in range(columns)], width, whole)
+    widths = _widths([[row[i] for row in every] for i in range(columns)], width, whole)
     if widths is None:
         return _blocks(tidy, head, width or 0)
     lines: list[str] = []
@@ -44,14 +44,15 @@ def table(
     return lines
 
 
-def _widths(natural: list[int], width: int | None, whole: Collection[int]) -> list[int] | None:
-    """Take from the widest column until all fit; None if they cannot."""
-    widths = list(natural)
+def _widths(columns: Sequence[Sequence[str]], width: int | None, whole: Collection[int]) -> list[int] | None:
+    """Take from the widest column until all fit, before from one that breaks no word by it; None if they cannot."""
+    widths = [max(map(cells, column)) for column in columns]
     if width is None:
         return widths
     wrapped = [i for i in range(len(widths)) if i not in whole]
+    words = [max((cells(word) for text in column for word in text.split()), default=0) for column in columns]
     for _ in range(sum(widths) + _GAP * (len(widths) - 1) - width):
-        widest = max(wrapped, key=lambda i: (widths[i], i))
+        widest = max(wrapped, key=lambda i: (widths[i] > max(words[i], _NARROWEST), widths[i], i))
         if widths[widest] <= _NARROWEST:
             return None
         widths[widest] -= 1

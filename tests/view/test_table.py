@@ -54,3 +54,8 @@ def test_odd_tables() -> None:
     assert table([], head=("a",)) == ["a", "-"]
     with pytest.raises(ValueError, match="2 cells"):
         table([["a", "b"], ["c"]])
+
+
+def test_words_are_broken_only_where_nothing_else_gives_way() -> None:
+    row = ["a name of many words here", "k3d-openframe-cache-docker"]
+    assert table([row], width=40) == ["a name of     k3d-openframe-cache-docker", "many words", "here"]
