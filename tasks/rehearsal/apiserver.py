@@ -7,12 +7,11 @@ import re
 import time
 from urllib.parse import parse_qs, unquote
 
-from tasks.rehearsal import apply, containers, controllers, kinds, objects
+from tasks.rehearsal import apply, controllers, engine, kinds, objects
 from tasks.rehearsal.apply import Refusal
 from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.faults import Faults
 from tasks.rehearsal.objects import Objects
-from tasks.rehearsal.store import Store
 from tasks.rehearsal.times import Times, stamp
 
 TYPE_CHECKING = False
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from tasks.rehearsal.containers import Container, Document
+    from tasks.rehearsal.engine import Container, Document
     from tasks.rehearsal.folder import Folder
     from tasks.rehearsal.kinds import Kind
     from tasks.rehearsal.objects import View
@@ -72,7 +71,6 @@ class ApiServer:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._engine = Store(folder.engine, containers.blank)
         self._stores: dict[str, Objects] = {}
 
     def answers(self, port: int) -> bool:
@@ -85,19 +83,19 @@ class ApiServer:
 
     def server(self, port: int) -> Container:
         """The server behind a host port: it publishes that itself, or the load balancer before it. Raises `Silent`."""
-        now, doc = time.time(), self._engine.read()
-        found = containers.port_owner(doc, port, now)
+        now, doc = time.time(), self._folder.engine.read()
+        found = engine.port_owner(doc, port, now)
         if found is not None and found["labels"].get("k3d.role") == "loadbalancer":
-            servers = containers.labelled(doc, cluster=found["labels"].get("k3d.cluster", ""), role="server")
-            up = containers.reached(found, "answers", now)
-            found = next((each for each in servers if up and containers.reached(each, "answers", now)), None)
-        if found is None or not containers.reached(found, "answers", now):
+            servers = engine.labelled(doc, cluster=found["labels"].get("k3d.cluster", ""), role="server")
+            up = engine.reached(found, "answers", now)
+            found = next((each for each in servers if up and engine.reached(each, "answers", now)), None)
+        if found is None or not engine.reached(found, "answers", now):
             raise Silent(_REFUSED)
         return found
 
     def served(self, view: View, now: float) -> list[kinds.Kind]:
         """The kinds that a cluster serves."""
-        return kinds.served(view, now, self._folder.read("kinds.json", {}))
+        return kinds.served(view, now, self._folder.read("kinds.json"))
 
     def objects(self, cluster: str) -> Objects:
         """The objects of a cluster."""
@@ -109,12 +107,12 @@ class ApiServer:
         """Code and text. Raises `Silent`."""
         server, now = self.server(port), time.time()
         cluster = server["labels"]["k3d.cluster"]
-        times, faults = Times(self._folder.read("times.json", {})), Faults(self._folder)
+        times, faults = Times.of(self._folder), Faults(self._folder)
         down = _outage(server, faults, times, now)
         if down == _SILENT:
             raise Silent(_REFUSED)
         bare, _, query = path.partition("?")
-        if down or not containers.reached(server, "ready", now):
+        if down or not engine.reached(server, "ready", now):
             if bare in _HEALTH:
                 return _unready(bare)
             return self._refuse(Refusal(503, "ServiceUnavailable", "apiserver not ready"))
@@ -170,7 +168,7 @@ class ApiServer:
         if target.kind[1] == "Lease":
             return [
                 each
-                for each in _leases(self._engine.read(), cluster, now)
+                for each in _leases(self._folder.engine.read(), cluster, now)
                 if target.namespace in ("", each["metadata"]["namespace"])
             ]
         return [
@@ -241,13 +239,13 @@ def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
     """How the API is down now by a fault; empty if it is not."""
     cluster = server["labels"].get("k3d.cluster", "")
     fault = faults.find("api-flaps", cluster, server["name"])
-    life = containers.life(server, now)
+    life = engine.life(server, now)
     if fault is None or life is None:
         return ""
     if times.scale == 0:  # no time passes: by requests
         return _BUSY if faults.strike("api-flaps", cluster, server["name"]) is not None else ""
     length = float(fault.get("seconds") or _FLAP) * times.scale
-    since = now - life[4].get("ready", now) - float(fault.get("after") or 0.0) * times.scale
+    since = now - life["at"].get("ready", now) - float(fault.get("after") or 0.0) * times.scale
     number = int(since // (2 * length)) if since >= 0 and length > 0 else -1
     if number < 0 or since % (2 * length) >= length:
         return ""
@@ -275,7 +273,7 @@ def _answer_health(path: str, server: Container) -> tuple[int, str] | None:
             known = bare.removeprefix(f"{start}/") in _CHECKS
             return (200, "ok") if known else (404, "404 page not found\n")
     if bare == "/version":
-        version = containers.version(server["image"])
+        version = engine.version(server["image"])
         major, _, rest = version.lstrip("v").partition(".")
         found = {"major": major, "minor": rest.partition(".")[0], "gitVersion": version, "platform": "linux/amd64"}
         return 200, json.dumps(found)
@@ -311,17 +309,19 @@ def _discovery(path: str, known: list[Kind]) -> dict[str, Any] | None:
 def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:
     """One for each node, renewed as long as its kubelet runs; first a second after it has started."""
     found = []
-    for each in containers.labelled(doc, cluster=cluster):
+    for each in engine.labelled(doc, cluster=cluster):
         if each["labels"].get("k3d.role") not in ("server", "agent"):
             continue
-        begun = [life for life in each["lives"] if life[4].get("ready", now + 1) <= now]
+        begun = [life for life in each["lives"] if life["at"].get("ready", now + 1) <= now]
         if not begun:
             continue
-        start, end = begun[-1][4]["ready"], begun[-1][1]
+        start, end = begun[-1]["at"]["ready"], begun[-1]["end"]
         last = now if end is None or end > now else end
-        resumed = each.get("resumed", 0.0) + 1.0
+        resumed = each["resumed"] + 1.0
         renewed = max(
-            resumed if resumed <= last else 0.0, begun[-1][0] + 1.0, start + _RENEWED * ((last - start) // _RENEWED)
+            resumed if resumed <= last else 0.0,
+            begun[-1]["start"] + 1.0,
+            start + _RENEWED * ((last - start) // _RENEWED),
         )
         meta = {"name": each["name"], "namespace": "kube-node-lease", "resourceVersion": str(round(renewed * 1e6))}
         spec = {"holderIdentity": each["name"], "leaseDurationSeconds": 40, "renewTime": stamp(renewed, 6)}

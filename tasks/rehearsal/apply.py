@@ -6,7 +6,7 @@ import base64
 import json
 
 from tasks.rehearsal import controllers, objects
-from tasks.rehearsal.images import fake_digest
+from tasks.rehearsal.engine import fake_digest
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False

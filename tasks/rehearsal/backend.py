@@ -14,16 +14,14 @@ from tasks.clients.registry_http import NotFetched
 from tasks.clients.volumes import LABEL
 from tasks.engine.estimate import expecting, history_file, load
 from tasks.kube.client import ApiError
-from tasks.rehearsal import images
+from tasks.rehearsal import engine
 from tasks.rehearsal.api import recognise
 from tasks.rehearsal.apiserver import ApiServer
-from tasks.rehearsal.containers import blank
 from tasks.rehearsal.controllers import ControlPlane, heal
 from tasks.rehearsal.faults import Faults, write
 from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
 from tasks.rehearsal.objects import Objects
 from tasks.rehearsal.staging import staged
-from tasks.rehearsal.store import Store
 from tasks.rehearsal.times import Times
 from tasks.rehearsal.what_if import WhatIf
 from tasks.run.task import REHEARSAL_NOTE
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
 
 FOLDER = "rehearsal"
 """Below DEPLOY_LOG_DIR."""
+_SIZE = 20_000_000
+"""Bytes of an image of which nothing is known."""
 _DROPPED = ("DOCKER_", "HELM_", "KUBECONFIG", "KUBERNETES_", "K3D_HELPER")
 """Variables by which real programs are led to real things: stand-ins need none of them."""
 
@@ -85,7 +85,10 @@ class Rehearsed:
 
     def digest(self, port: int, image: Reference) -> str:
         """Of what was pushed there; what a cache has, it does not tell."""
-        return f"sha256:{images.fake_digest(image.full)}" if images.pushed(self._folder, port, image) else ""
+        registry = engine.port_owner(self._folder.engine.read(), port, time.time())
+        names = {image._replace(registry=f"{host}{port}").full for host in engine.LOOPBACK}
+        pushed = registry is not None and names & set(registry["holds"])
+        return f"sha256:{engine.fake_digest(image.full)}" if pushed else ""
 
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
         """None: of a rehearsed image only the whole has a size."""
@@ -95,16 +98,19 @@ class Rehearsed:
     def fetch(self, port: int, image: Reference, arch: str, context: Context) -> int:
         """Takes its time, once for each image. Raises `NotFetched` where no registry runs at that port."""
         del arch
-        seconds, size = images.fetch(self._folder, port, image)
-        if seconds is None:
-            raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why="it does not run")
-        context.wait(seconds)
-        return size
+        with self._folder.engine.change() as doc:
+            registry = engine.port_owner(doc, port, time.time())
+            if registry is None:
+                raise NotFetched(f"the cache at 127.0.0.1:{port} does not answer", why="it does not run")
+            if engine.hold(registry, image.full):
+                return 0
+        context.wait(Times.of(self._folder).seconds("fetch", image.full, image.listed))
+        return _SIZE
 
     def own(self, key: tuple[str, str], act: Action, context: Context) -> Report | None:
         """Takes its time; nothing of it runs."""
         del act
-        context.wait(Times(self._folder.read("times.json", {})).seconds(*key))
+        context.wait(Times.of(self._folder).seconds(*key))
         return None
 
 
@@ -142,8 +148,8 @@ class Rehearsal:
         """Clear all of it, when the last of its clusters is gone and no snapshot is left."""
 
         def unused() -> bool:
-            doc = Store(self.folder.engine, blank).read()
-            saved = any(LABEL in each["labels"] for each in doc["volumes"].values())
+            doc = self.folder.engine.read()
+            saved = any(LABEL in labels for labels in doc["volumes"].values())
             there = doc["containers"].values()
             return not saved and not any(each["labels"].get("k3d.role") == "server" for each in there)
 
@@ -183,7 +189,7 @@ def _heal(folder: Folder) -> None:
     """Faults have changed: what would have failed by the ones before may become ready."""
     for path in folder.state.glob("cluster-*.db"):
         with Objects(path).change() as doc:
-            heal(ControlPlane(doc, time.time(), Times(folder.read("times.json", {})), Faults(folder)))
+            heal(ControlPlane(doc, time.time(), Times.of(folder), Faults(folder)))
 
 
 def environment(environ: Mapping[str, str], folder: Folder) -> dict[str, str]:

@@ -1,75 +1,38 @@
-"""The stand-in for docker: which command it is, facts of the engine, and containers listed, inspected and watched."""
+"""The stand-in for docker: the engine and its containers."""
 
 from __future__ import annotations
 
 import json
 import os
-from importlib import import_module
+from pathlib import Path
 
 from tasks.clients.volumes import DATA
-from tasks.rehearsal import containers, images, volumes
-from tasks.rehearsal.flags import compact, parse, render
+from tasks.core.units import memory_bytes
+from tasks.rehearsal import docker_resources, engine, lifecycle
+from tasks.rehearsal.docker_resources import (
+    copy_volume,
+    daemon_error,
+    data_volume,
+    filters,
+    find,
+    fits,
+    labels,
+    pull,
+    render,
+    show,
+)
 from tasks.rehearsal.folder import VERSIONS
-from tasks.rehearsal.program import Exit
+from tasks.rehearsal.program import Exit, dispatch
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable
     from typing import Any
 
-    from tasks.rehearsal.containers import Container, Document
-    from tasks.rehearsal.flags import Parsed
-    from tasks.rehearsal.program import Call
+    from tasks.rehearsal.engine import Container, Document
+    from tasks.rehearsal.program import Call, Commands, Given
 
-_MAKING = (
-    "name=s restart=s publish,p=l volume,v=l label,l=l env,e=l env-file=l network=s detach,d rm interactive,i tty,t "
-    "memory,m=s memory-swap=s cpus=s user,u=s platform=s pull=s entrypoint=s"
-)
-_COMMANDS = {
-    "info": ("docker", "format,f=s", 0),
-    "version": ("docker", "format,f=s", 0),
-    "ps": ("docker", "all,a filter,f=l format=s no-trunc quiet,q", 0),
-    "container inspect": ("docker", "format,f=s size,s", 1),
-    "events": ("docker", "filter,f=l format=s since=s until=s", 0),
-    "logs": ("docker", "follow,f since=s until=s tail,n=s timestamps,t details", 1),
-    "run": ("docker_containers", _MAKING, 1),
-    "create": ("docker_containers", _MAKING, 1),
-    "start": ("docker_containers", "attach,a interactive,i", 1),
-    "stop": ("docker_containers", "signal,s=s timeout,t=s time=s", 1),
-    "pause": ("docker_containers", "", 1),
-    "unpause": ("docker_containers", "", 1),
-    "restart": ("docker_containers", "signal,s=s timeout,t=s time=s", 1),
-    "rm": ("docker_containers", "force,f link,l volumes,v", 1),
-    "update": ("docker_containers", "cpus=s memory,m=s memory-swap=s restart=s", 1),
-    "cp": ("docker_containers", "archive,a follow-link,L quiet,q", 2),
-    "exec": ("docker_containers", "detach,d env,e=l interactive,i tty,t user,u=s", 2),
-    "network inspect": ("docker_resources", "format,f=s verbose,v", 1),
-    "network connect": ("docker_resources", "alias=l ip=s", 2),
-    "network disconnect": ("docker_resources", "force,f", 2),
-    "network rm": ("docker_resources", "force,f", 1),
-    "volume create": ("docker_resources", "driver,d=s label=l opt,o=l", 0),
-    "volume ls": ("docker_resources", "filter,f=l format=s quiet,q", 0),
-    "volume rm": ("docker_resources", "force,f", 1),
-    "build": (
-        "docker_resources",
-        "tag,t=l file,f=s label=l target=s platform=s build-arg=l secret=l cache-from=l progress=s load",
-        1,
-    ),
-    "push": ("docker_resources", "all-tags,a quiet,q", 1),
-    "manifest inspect": ("docker_resources", "insecure verbose,v", 1),
-    "pull": ("docker_resources", "all-tags,a platform=s quiet,q", 1),
-    "tag": ("docker_resources", "", 2),
-    "rmi": ("docker_resources", "force,f no-prune", 1),
-    "image inspect": ("docker_resources", "format,f=s", 1),
-}
-"""Those that the tasks call: module, flags, least number of arguments."""
-_FIRST_IS_LAST = ("run", "create", "exec")
-"""Flags end at their first argument: what follows belongs to the container."""
-_WAITS = ("build", "events", "logs", "pull", "push", "run")
-"""They take a time of their own."""
-_SYSTEM = "REHEARSAL (nothing here is real)"
-_PLATFORMS = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _EARLIER = 1.0
 """Seconds before `docker events` begins whose starts it reports: where nothing takes time k3d may be faster."""
 _LOOK = 0.02
@@ -77,286 +40,279 @@ _LOOK = 0.02
 
 
 def main(call: Call) -> None:
-    """Raises `Exit`, `UsageError`."""
-    head = parse(call.args, "context,c=s host,H=s debug,D version,v config=s", mixed=False)
-    if head.on("version"):
+    """Raises `Exit`, `getopt.GetoptError`."""
+    if call.args == ["--version"]:
         call.say(f"Docker version {VERSIONS['docker']}, build REHEARSAL")
         return
-    words = 2 if " ".join(head.args[:2]) in _COMMANDS else 1
-    name = " ".join(head.args[:words])
-    if name not in _COMMANDS:
-        raise Exit(1, f"docker: unknown command: docker {name}\n\nRun 'docker --help' for more information")
-    module, known, least = _COMMANDS[name]
-    given = parse(head.args[words:], known, mixed=name not in _FIRST_IS_LAST)
-    if len(given.args) < least:
-        raise Exit(1, f"docker: 'docker {name}' requires at least {least} argument{'s' if least > 1 else ''}")
-    if name not in _WAITS:
+    act, given = dispatch(call, {**_COMMANDS, **docker_resources.COMMANDS}, last=("run", "create", "exec"))
+    if call.args[0] not in ("build", "events", "logs", "pull", "push", "run"):  # they take a time of their own
         call.wait("docker")
-    import_module(f"tasks.rehearsal.{module}").COMMANDS[name](call, given)
+    act(call, given)
 
 
-def daemon_error(text: str, code: int = 1) -> Exit:
-    """An error that the engine reports."""
-    return Exit(code, f"Error response from daemon: {text}")
+# -- the engine, and containers as they are ---------------------------------------------------------------
 
 
-def found(doc: Document, ref: str) -> Container:
-    """A container by its name or id. Raises `Exit`."""
-    container = containers.find(doc, ref)
-    if container is None:
-        raise daemon_error(f"No such container: {ref}")
-    return container
-
-
-def show(call: Call, given: Parsed, rows: Sequence[Mapping[str, Any]], missing: Sequence[str]) -> None:
-    """What was found on stdout, what was not on stderr. Raises `Exit`."""
-    template = given.get("format")
-    if not template:
-        call.say(json.dumps(rows, indent=4, ensure_ascii=False))
-    elif template == "json":
-        call.say(compact(list(rows)))
-    else:
-        for each in rows:
-            call.say(render(template, each))
-    if missing:
-        raise Exit(1, "\n".join(f"Error response from daemon: {each}" for each in missing))
-
-
-def matches(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
-    """Whether labels fit all filters of the form `KEY` or `KEY=VALUE`."""
-    for text in filters:
-        name, sign, value = text.partition("=")
-        if not (labels.get(name) == value if sign else name in labels):
-            return False
-    return True
-
-
-# -- the engine -------------------------------------------------------------------------------------------
-
-
-def _info(call: Call, given: Parsed) -> None:
+def _info(call: Call, given: Given) -> None:
     """As Docker 28 describes itself; machine.json holds what is to differ from this machine."""
-    doc, now, system = call.engine.read(), call.now(), os.uname()
-    running = sum(1 for each in doc["containers"].values() if containers.running(each, now))
+    system = os.uname()
     facts: dict[str, Any] = {
         "ID": "REHEARSAL",
-        "Containers": len(doc["containers"]),
-        "ContainersRunning": running,
-        "ContainersPaused": 0,
-        "ContainersStopped": len(doc["containers"]) - running,
-        "Images": len(doc["images"]),
+        "Name": "rehearsal",
         "Driver": "overlay2",
-        "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"]],
-        **dict.fromkeys(("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUSet", "PidsLimit"), True),
+        "DriverStatus": [["Backing Filesystem", "extfs"]],
         "CgroupDriver": "systemd",
         "CgroupVersion": "2",
         "KernelVersion": system.release,
-        "OperatingSystem": _SYSTEM,
+        "OperatingSystem": "REHEARSAL (nothing here is real)",
         "OSType": "linux",
         "Architecture": "aarch64" if system.machine == "arm64" else system.machine,
         "IndexServerAddress": "https://index.docker.io/v1/",
         "NCPU": os.cpu_count() or 1,
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "DockerRootDir": "/var/lib/docker",
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
-        "Name": "rehearsal",
-        "Labels": [],
-        "SystemTime": stamp(now),
+        "SystemTime": stamp(call.now()),
         "ServerVersion": VERSIONS["docker"],
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-        "Warnings": None,
-        "ClientInfo": {
-            "Version": VERSIONS["docker"],
-            "Context": "default",
-            "Plugins": [{"Name": "buildx"}],
-            "Warnings": None,
-        },
-        **call.folder.read("machine.json", {}),
+        "ClientInfo": {"Version": VERSIONS["docker"], "Context": "default", "Plugins": [{"Name": "buildx"}]},
+        **call.folder.read("machine.json"),
     }
-    call.say(render(given.get("format") or "json", facts))
+    call.say(render(given.get("format") or "{{json .}}", facts))
 
 
-def _version(call: Call, given: Parsed) -> None:
-    arch = _PLATFORMS.get(os.uname().machine, os.uname().machine)
-    half = {"Version": VERSIONS["docker"], "ApiVersion": "1.50", "Os": "linux", "Arch": arch, "GitCommit": "REHEARSAL"}
-    call.say(render(given.get("format") or "json", {"Client": half, "Server": half}))
-
-
-# -- containers -------------------------------------------------------------------------------------------
-
-
-def _ps(call: Call, given: Parsed) -> None:
-    doc, now = call.engine.read(), call.now()
-    filters = [part.partition("=")[::2] for part in given.all("filter")]
-    labels = [value for key, value in filters if key == "label"]
-    names = [value for key, value in filters if key == "name"]
-    if len(labels) + len(names) < len(filters):
-        raise daemon_error("REHEARSAL: containers are filtered by label and name only")
-    rows = [
-        each
-        for each in doc["containers"].values()
-        if (given.on("all") or containers.status(each, now)["Running"])
-        and matches(each["labels"], labels)
-        and (not names or any(name in f"/{each['name']}" for name in names))
-    ]
-    rows.sort(key=lambda each: -float(each["created"]))
-    for each in rows:
-        row = _row(each, now, whole=given.on("no-trunc"))
-        template = given.get("format")
-        if template:
-            call.say(render(template, row))
-        elif given.on("quiet"):
-            call.say(row["ID"])
-        else:
-            call.say("   ".join(row[name] for name in ("ID", "Image", "Status", "Ports", "Names")))
-
-
-def _row(container: Container, now: float, *, whole: bool) -> dict[str, str]:
-    """One line of `docker ps`, as its formats name it."""
-    state, life = containers.status(container, now), containers.life(container, now)
-    since = f"{int(now - (life[1] or life[0] if life else now))} seconds"
-    words = {"running": f"Up {since}", "created": "Created", "restarting": f"Restarting ({state['ExitCode']})"}
-    published = containers.published(container) if state["Status"] == "running" else ()
-    return {
-        "ID": container["id"] if whole else container["id"][:12],
-        "Image": container["image"],
-        "Labels": ",".join(f"{key}={value}" for key, value in sorted(container["labels"].items())),
-        "Mounts": ",".join(bind.split(":")[0] for bind in container["binds"]),
-        "Names": container["name"],
-        "Networks": ",".join(sorted(container["networks"])),
-        "Ports": ", ".join(sorted(f"{address or '0.0.0.0'}:{port}->{inside}" for inside, address, port in published)),  # noqa: S104 - as Docker writes it
-        "RunningFor": f"{int(now - container['created'])} seconds ago",
-        "State": state["Status"],
-        "Status": words.get(state["Status"], f"Exited ({state['ExitCode']}) {since} ago"),
-    }
-
-
-def _inspect(call: Call, given: Parsed) -> None:
-    doc, now = call.engine.read(), call.now()
-    by_ref = {ref: containers.find(doc, ref) for ref in given.args}
-    rows = [_inspected(doc, each, now) for each in by_ref.values() if each is not None]
-    show(call, given, rows, [f"No such container: {ref}" for ref, each in by_ref.items() if each is None])
-
-
-def _inspected(doc: Document, container: Container, now: float) -> dict[str, Any]:
-    """What is read of `docker inspect`, in the form of Docker 28."""
-    running = containers.running(container, now)
-    networks = {
-        name: {
-            "NetworkID": doc["networks"].get(name, {}).get("id", ""),
-            "EndpointID": each["endpoint"] if running else "",
-            "Gateway": f"172.{doc['networks'].get(name, {}).get('net', 0)}.0.1",
-            "IPAddress": each["ip"] if running else "",
-            "IPPrefixLen": 16,
-            "Aliases": None,
+def _ps(call: Call, given: Given) -> None:
+    now, wanted = call.now(), filters(given).get("label", ())
+    for each in sorted(call.engine.read()["containers"].values(), key=lambda each: -float(each["created"])):
+        state = engine.status(each, now)
+        if not (given.on("all") or state["Running"]) or not fits(each["labels"], wanted):
+            continue
+        ports = engine.published(each) if state["Running"] else ()
+        row = {
+            "ID": each["id"] if given.on("no-trunc") else each["id"][:12],
+            "Image": each["image"],
+            "Names": each["name"],
+            "Status": state["Status"],
+            "Ports": ", ".join(f"{address or '0.0.0.0'}:{port}->{inside}" for inside, address, port in ports),  # noqa: S104 - as Docker writes it
+            "Labels": ",".join(f"{key}={value}" for key, value in each["labels"].items()),
         }
-        for name, each in container["networks"].items()
-    }
-    ports = {inside: bindings or None for inside, bindings in container["ports"].items()}
+        usual = "{{.ID}}" if given.on("quiet") else "{{.ID}}   {{.Image}}   {{.Status}}   {{.Ports}}   {{.Names}}"
+        call.say(render(given.get("format") or usual, row))
+
+
+def _inspect(call: Call, given: Given) -> None:
+    doc, now = call.engine.read(), call.now()
+    found = {ref: engine.find(doc, ref) for ref in given.args}
+    show(call, given, "container", {ref: each and _inspected(each, now) for ref, each in found.items()})
+
+
+def _inspected(container: Container, now: float) -> dict[str, Any]:
+    """What is read of `docker container inspect`, in the form of Docker 28."""
+    ports = {inside: rows for inside, rows in container["ports"].items() if rows}
+    mounts = [{"Type": "volume", "Name": data_volume(container), "Destination": DATA}]
     return {
         "Id": container["id"],
         "Created": stamp(container["created"]),
-        "State": containers.status(container, now),
-        "Image": images.find(doc, container["image"]) or "",
+        "State": engine.status(container, now),
         "Name": f"/{container['name']}",
-        "RestartCount": containers.restarts(container, now),
-        "Platform": "linux",
-        "Mounts": [
-            {"Type": "bind" if "/" in bind.split(":")[0] else "volume", "Name": bind.split(":")[0]}
-            for bind in container["binds"]
-        ]
-        + [{"Type": "volume", "Name": volumes.data_volume(container), "Destination": DATA}],
+        "RestartCount": engine.restarts(container, now),
+        "Mounts": [*({"Name": bind.split(":")[0]} for bind in container["binds"]), *mounts],
         "HostConfig": {
             "Binds": container["binds"] or None,
-            "NetworkMode": next(iter(container["networks"]), "bridge"),
-            "PortBindings": {inside: bindings for inside, bindings in container["ports"].items() if bindings},
-            "RestartPolicy": {"Name": container["restart"], "MaximumRetryCount": 0},
+            "PortBindings": ports,
             "NanoCpus": container["cpus"],
             "Memory": container["memory"],
-            "MemorySwap": container["swap"],
         },
         "Config": {
-            "Hostname": container["id"][:12],
             "Env": container["env"],
             "Cmd": container["cmd"] or None,
             "Image": container["image"],
-            "Entrypoint": container["entrypoint"] or None,
-            "ExposedPorts": {inside: {} for inside in container["ports"]},
             "Labels": container["labels"],
         },
-        "NetworkSettings": {"Ports": ports if running else {}, "Networks": networks},
+        "NetworkSettings": {
+            "Ports": ports if engine.running(container, now) else {},
+            "Networks": {name: {"IPAddress": address} for name, address in container["networks"].items()},
+        },
     }
 
 
-# -- what happens -----------------------------------------------------------------------------------------
-
-
-def _moment(text: str, default: float) -> float:
-    """Of a Unix time."""
-    return float(text) if text else default
-
-
-def _passes(event: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
-    wanted = filters.get("event")
-    return (not wanted or event["Action"] in wanted) and matches(event["Actor"]["Attributes"], filters.get("label", ()))
-
-
-def _events(call: Call, given: Parsed) -> None:
-    filters: dict[str, list[str]] = {}
-    for row in given.all("filter"):
-        key, _, value = row.partition("=")
-        filters.setdefault(key, []).append(value)
-    began, until = _moment(given.get("since"), call.now()), _moment(given.get("until"), float("inf"))
+def _events(call: Call, given: Given) -> None:
+    """Until it is ended."""
+    wanted, began = filters(given), call.now()
     last = began if call.times.scale else began - _EARLIER
     fault = call.faults.strike("engine-restarts", "engine")
-    breaks = call.now() + call.times.scale * float(fault.get("after") or 0.0) if fault is not None else float("inf")
+    breaks = began + call.times.scale * float(fault.get("after") or 0.0) if fault is not None else float("inf")
     while True:
-        now = min(call.now(), until)
-        if now >= breaks and containers.labelled(call.engine.read(), role="server"):
+        doc, now = call.engine.read(), call.now()
+        if now >= breaks and engine.labelled(doc, role="server"):
             raise daemon_error("unexpected EOF")
-        for event in containers.events(call.engine.read(), last, now):
+        for event in engine.events(doc, last, now):
             late = event["Action"] == "start" or event["timeNano"] > began * 1e9
-            if late and _passes(event, filters):
+            ours = fits(event["Actor"]["Attributes"], wanted.get("label", ()))
+            if late and ours and event["Action"] in wanted.get("event", ("start", "die")):
                 call.say(json.dumps(event))
         last = now
-        if now >= until:
-            return
         call.times.wait(_LOOK)
 
 
-def _logs(call: Call, given: Parsed) -> None:
-    ref = given.args[0]
-    container = found(call.engine.read(), ref)
-    since, last = _moment(given.get("since"), 0.0), call.now()
-    first = [row for row in containers.lines(container, last) if row[0] >= since]
-    tail = given.get("tail", "all")
-    if tail.isdigit():
-        first = first[-int(tail) :] if int(tail) else []
-    _print(call, first)
-    while given.on("follow"):
-        current = containers.find(call.engine.read(), ref)
-        if current is None:
-            return
+def _logs(call: Call, given: Given) -> None:
+    """On stderr, where k3s and registries write."""
+    container: Container | None = find(call.engine.read(), given.args[0])
+    last, tail = float(given.get("since") or 0.0) - 1e-6, given.get("tail")
+    while container is not None:
         now = call.now()
-        _print(call, [row for row in containers.lines(current, now) if last < row[0] <= now and row[0] >= since])
-        last = now
-        if not containers.running(current, now) and not containers.restarting(current, now):
+        lines = [line for moment, line in sorted(container["log"]) if last < moment <= now]
+        for line in lines[-int(tail) :] if tail.isdigit() else lines:
+            call.warn(line)
+        last, ended = now, not (engine.running(container, now) or engine.restarting(container, now))
+        if ended or not given.on("follow"):
             return
         call.times.wait(_LOOK)
+        container = engine.find(call.engine.read(), container["id"])
 
 
-def _print(call: Call, rows: Iterable[Sequence[Any]]) -> None:
-    for _, stream, text in rows:
-        (call.say if stream == "stdout" else call.warn)(text)
+# -- containers made, started, stopped, changed and removed -----------------------------------------------
 
 
-COMMANDS = {
-    "info": _info,
-    "version": _version,
-    "ps": _ps,
-    "container inspect": _inspect,
-    "events": _events,
-    "logs": _logs,
+def _create(call: Call, given: Given) -> None:
+    call.say(_make(call, given))
+
+
+def _run(call: Call, given: Given) -> None:
+    if given.on("rm"):
+        copy_volume(call, given)
+        return
+    made = _make(call, given)
+    call.checkpoint()
+    with call.engine.change() as doc:
+        why = lifecycle.start(call, doc, doc["containers"][made], call.now())
+    if why:
+        raise Exit(125, f"docker: {daemon_error(why).text}")
+    call.wait("registry start", given.get("name"))
+    call.say(made)
+
+
+def _make(call: Call, given: Given) -> str:
+    """Make a container; its id. Raises `Exit`."""
+    ref, *words = given.args
+    if engine.find_image(call.engine.read(), ref) is None:
+        try:
+            pull(call, ref, call.warn)
+        except Exit as end:
+            raise Exit(125, f"docker: {end.text}") from None
+    name = given.get("name") or f"rehearsed_{engine.identity()[:8]}"
+    files = (Path(path).read_text(encoding="utf-8").splitlines() for path in given.all("env-file"))
+    ports: dict[str, list[dict[str, str]]] = {}
+    for *address, host, inside in (row.split(":") for row in given.all("publish")):
+        ports[f"{inside}/tcp"] = [{"HostIp": "".join(address), "HostPort": host}]
+    with call.engine.change() as doc:
+        refused = lifecycle.create_refused(call, doc, name, ref)
+        if refused:
+            raise Exit(125, f"docker: {daemon_error(refused).text}")
+        made = engine.make(
+            doc,
+            name,
+            ref,
+            call.now(),
+            labels=labels(given),
+            env=[*(row for rows in files for row in rows), *given.all("env")],
+            cmd=words,
+            ports=ports,
+            binds=given.all("volume"),
+        )
+        return str(made["id"])
+
+
+def _each(call: Call, given: Given, act: Callable[[Document, Container], str], *, forced: bool = False) -> None:
+    """Do something to each container; names on stdout, what was wrong on stderr. Raises `Exit`.
+
+    `forced`: a container that does not exist is no failure.
+    """
+    wrong, failed = [], False
+    with call.engine.change() as doc:
+        for ref in given.args:
+            container = engine.find(doc, ref)
+            why = f"No such container: {ref}" if container is None else act(doc, container)
+            if why:
+                wrong.append(daemon_error(why).text)
+                failed = failed or container is not None or not forced
+            else:
+                call.say(ref)
+    if failed:
+        raise Exit(1, "\n".join(wrong))
+
+
+def _start(call: Call, given: Given) -> None:
+    call.checkpoint()
+    _each(call, given, lambda doc, each: lifecycle.start(call, doc, each, call.now()))
+    if any("registry" in ref for ref in given.args):
+        call.wait("registry start", *given.args)
+
+
+def _stop(call: Call, given: Given) -> None:
+    call.checkpoint()
+    call.wait("stop", *given.args)
+    _each(call, given, lambda _, each: lifecycle.stop(call, each, call.now()))
+
+
+def _restart(call: Call, given: Given) -> None:
+    def act(doc: Document, each: Container) -> str:
+        lifecycle.stop(call, each, call.now())
+        return lifecycle.start(call, doc, each, call.now())
+
+    call.wait("stop", *given.args)
+    _each(call, given, act)
+
+
+def _pause(call: Call, given: Given) -> None:
+    """`docker pause` and `docker unpause`."""
+    on = call.args[0] == "pause"
+
+    def act(_doc: Document, each: Container) -> str:
+        if not engine.running(each, call.now()):
+            return f"container {each['id']} is not running"
+        each["paused"], each["resumed"] = on, 0.0 if on else call.now()
+        return ""
+
+    _each(call, given, act)
+
+
+def _remove(call: Call, given: Given) -> None:
+    force = given.on("force")
+    call.checkpoint()
+    if force:
+        call.wait("rm", *given.args)
+
+    def act(doc: Document, each: Container) -> str:
+        if engine.running(each, call.now()) and not force:
+            return f'cannot remove container "{each["name"]}": container is running: stop it or force remove'
+        lifecycle.remove(call, doc, each)
+        return ""
+
+    _each(call, given, act, forced=force)
+
+
+def _update(call: Call, given: Given) -> None:
+    limits = {"cpus": round(float(given.get("cpus") or 0) * 1e9), "memory": memory_bytes(given.get("memory") or "0")}
+    _each(call, given, lambda _, each: each.update({key: value for key, value in limits.items() if value}) or "")
+
+
+_MAKING = (
+    "name= restart= publish=,p volume=,v label=,l env=,e env-file= network= detach,d rm interactive,i tty,t "
+    "user=,u platform= pull= entrypoint="
+)
+_COMMANDS: Commands = {
+    "info": (_info, "format=,f", 0),
+    "ps": (_ps, "all,a filter=,f format= no-trunc quiet,q", 0),
+    "container inspect": (_inspect, "format=,f", 1),
+    "events": (_events, "filter=,f format=", 0),
+    "logs": (_logs, "follow,f since= tail=,n", 1),
+    "run": (_run, _MAKING, 1),
+    "create": (_create, _MAKING, 1),
+    "start": (_start, "", 1),
+    "stop": (_stop, "timeout=,t", 1),
+    "pause": (_pause, "", 1),
+    "unpause": (_pause, "", 1),
+    "restart": (_restart, "timeout=,t", 1),
+    "rm": (_remove, "force,f volumes,v", 1),
+    "update": (_update, "cpus= memory=,m memory-swap=", 1),
 }

@@ -1,288 +1,389 @@
-"""The stand-in for docker: images, networks and volumes."""
+"""The stand-in for docker: images, networks, volumes, and what is in containers; how it answers."""
 
 from __future__ import annotations
 
+import io
+import json
+import re
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+from tasks.clients.volumes import DATA, IDENTITY
 from tasks.core.imageref import parse
-from tasks.rehearsal import containers, images, volumes
-from tasks.rehearsal.docker import daemon_error, found, matches, show
-from tasks.rehearsal.flags import render
+from tasks.rehearsal import engine, k3s
+from tasks.rehearsal.engine import fake_digest
 from tasks.rehearsal.program import Exit
-from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from tasks.rehearsal.containers import Container, Document
-    from tasks.rehearsal.flags import Parsed
-    from tasks.rehearsal.program import Call
+    from tasks.rehearsal.engine import Container, Document
+    from tasks.rehearsal.program import Call, Commands, Given
 
 _LIMITED = (
     "toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
 )
+_KUBECONFIG, _PASSWORD = "/output/kubeconfig.yaml", f"{IDENTITY}/password"
+"""Where k3d has k3s write it, and what a node is let in again with."""
+_KILOBYTES, _FREE = 131_072, 100_000_000
+"""Of a node's volume and a registry's, and of the disk."""
+_ACTION = re.compile(r"\{\{(json )?(\.[\w.]*)\}\}")
+
+
+def daemon_error(text: str, code: int = 1) -> Exit:
+    """An error that the engine reports."""
+    return Exit(code, f"Error response from daemon: {text}")
+
+
+def find(doc: Document, ref: str) -> Container:
+    """A container by name or id. Raises `Exit`."""
+    container = engine.find(doc, ref)
+    if container is None:
+        raise daemon_error(f"No such container: {ref}")
+    return container
+
+
+def render(template: str, row: Mapping[str, Any]) -> str:
+    """A row by a Go template of fields, with `json` or without."""
+
+    def fill(match: re.Match[str]) -> str:
+        value: Any = row
+        for name in filter(None, match[2].split(".")):
+            value = value[name]
+        return json.dumps(value) if match[1] else str(value)
+
+    return _ACTION.sub(fill, template)
+
+
+def show(call: Call, given: Given, kind: str, rows: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """What was found by its name on stdout, what was not on stderr. Raises `Exit`."""
+    found = [row for row in rows.values() if row is not None]
+    if not given.get("format"):
+        call.say(json.dumps(found))
+    for row in found if given.get("format") else ():
+        call.say(render(given.get("format"), row))
+    missing = [daemon_error(f"No such {kind}: {name}").text for name, row in rows.items() if row is None]
+    if missing:
+        raise Exit(1, "\n".join(missing))
+
+
+def labels(given: Given) -> dict[str, str]:
+    """What is given as `--label KEY=VALUE`."""
+    return dict(row.partition("=")[::2] for row in given.all("label"))
+
+
+def filters(given: Given) -> dict[str, list[str]]:
+    """What is given as `--filter KEY=VALUE`, by key."""
+    found: dict[str, list[str]] = {}
+    for key, _, value in (row.partition("=") for row in given.all("filter")):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def fits(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
+    """Whether labels fit all filters of the form `KEY` or `KEY=VALUE`."""
+    return all(
+        labels.get(key) == value if sign else key in labels for key, sign, value in (f.partition("=") for f in filters)
+    )
 
 
 # -- images -----------------------------------------------------------------------------------------------
 
 
-def pull(call: Call, ref: str, *, shown: bool = True, platform: str = "") -> None:
-    """Pull an image, as `docker pull` does. Raises `Exit`."""
-    say = call.say if shown else call.warn
-    image = parse(ref)
-    origin, cached = _origin(call, ref)
-    if call.faults.strike("pull-rate-limited", origin, ref):
+def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -> None:
+    """Pull an image, through a cache where its name is one's. Raises `Exit`."""
+    image, doc = parse(ref), call.engine.read()
+    registry = engine.registry_of(doc, ref, call.now())
+    if registry is None and _is_published(doc, ref):  # a registry that is not rehearsed has every image
+        raise daemon_error(f'Get "http://{image.registry}/v2/": dial tcp {image.registry}: connect: connection refused')
+    cached_for = engine.upstream(registry) if registry is not None else ""
+    origin = image._replace(registry=cached_for) if cached_for else image
+    names = (origin.listed, origin.full, ref)
+    if call.faults.strike("pull-rate-limited", *names):
         raise daemon_error(_LIMITED)
-    if call.faults.strike("image-missing", origin, ref):
+    if call.faults.strike("image-missing", *names):
         raise daemon_error(f"manifest for {image.listed} not found: manifest unknown: manifest unknown")
     say(f"{image.version}: Pulling from {image.repository}")
     call.checkpoint()
-    if call.faults.strike("pull-stalls", origin, ref):
-        say(f"{images.fake_digest(origin)[:12]}: Pulling fs layer")
+    if call.faults.strike("pull-stalls", *names):
         call.times.wait(3600.0)
-    call.wait("pull cached" if cached else "pull", parse(origin).listed, parse(origin).full, ref)
-    if call.faults.strike("disk-full", origin, ref):
+    call.wait("pull cached" if registry is not None and origin.full in registry["holds"] else "pull", *names)
+    if call.faults.strike("disk-full", *names):
         raise Exit(1, "failed to register layer: write /usr/bin/k3s: no space left on device")
     with call.engine.change() as doc:
-        had = images.find(doc, ref) is not None
-        made = images.add(doc, ref, parse(origin).listed, call.now())
-        made["architecture"] = platform.partition("/")[2].partition("/")[0]
-        registry = _registry(call, doc, ref)
-        if registry is not None and images.upstream(registry):  # what came through a cache is in it
-            images.hold(registry, origin)
-    say(f"Digest: {made['digests'][-1].partition('@')[2]}")
-    say(f"Status: {'Image is up to date' if had else 'Downloaded newer image'} for {image.listed}")
-    say(image.full)
+        engine.add_image(doc, ref, origin.listed)["architecture"] = platform.partition("/")[2].partition("/")[0]
+        cache = engine.registry_of(doc, ref, call.now())
+        if cache is not None and cached_for:  # what came through it is in it
+            engine.hold(cache, origin.full)
+    say(f"Status: Downloaded newer image for {image.listed}")
 
 
-def _registry(call: Call, doc: Document, ref: str) -> Container | None:
-    """The container that serves the registry of an image, where that is a port of this machine."""
-    host = parse(ref).registry
-    if not host.startswith(images.LOOPBACK):
-        return None
-    return containers.port_owner(doc, int(host.partition(":")[2]), call.now())
+def _is_published(doc: Document, ref: str) -> bool:
+    """Whether the registry of an image is a port of a container; it may not run."""
+    host, _, port = parse(ref).registry.partition(":")
+    known = (str(number) for each in doc["containers"].values() for _, _, number in engine.published(each))
+    return f"{host}:" in engine.LOOPBACK and port in known
 
 
-def _origin(call: Call, ref: str) -> tuple[str, bool]:
-    """An image's name at its own registry, and whether a cache in between has it. Raises `Exit`."""
-    host, doc = parse(ref).registry, call.engine.read()
-    registry = _registry(call, doc, ref)
-    if registry is not None:
-        cached_for = images.upstream(registry)
-        origin = images.origin(ref, cached_for) if cached_for else ref
-        return origin, images.holds(registry, origin)
-    port = host.partition(":")[2]
-    if host.startswith(images.LOOPBACK) and port.isdigit():
-        known = (number for each in doc["containers"].values() for _, _, number in containers.published(each))
-        if int(port) in known:  # its container does not run; a registry that is not rehearsed has every image
-            raise daemon_error(f'Get "http://{host}/v2/": dial tcp {host}: connect: connection refused')
-    return ref, False
+def _pull(call: Call, given: Given) -> None:
+    pull(call, given.args[0], call.say, given.get("platform") or call.environ.get("DOCKER_DEFAULT_PLATFORM", ""))
 
 
-def _pull(call: Call, given: Parsed) -> None:
-    pull(call, given.args[0], platform=given.get("platform") or call.environ.get("DOCKER_DEFAULT_PLATFORM", ""))
-
-
-def _build(call: Call, given: Parsed) -> None:
+def _build(call: Call, given: Given) -> None:
     """Nothing is built: only the image is there afterwards."""
-    name = next((row.partition("=")[2] for row in given.all("label") if row.startswith("openframe.build=")), "")
+    name = labels(given).get("openframe.build", "")
     call.checkpoint()
     call.wait("build", name)
     with call.engine.change() as doc:
         for ref in given.all("tag"):
-            images.add(doc, ref, parse(ref).full, call.now())["build"] = name
+            engine.add_image(doc, ref, parse(ref).full)["build"] = name
     call.warn("#1 naming to " + " ".join(given.all("tag")))
 
 
-def _push(call: Call, given: Parsed) -> None:
-    ref = given.args[0]
-    doc = call.engine.read()
-    identity = images.find(doc, ref)
-    if identity is None:
+def _push(call: Call, given: Given) -> None:
+    ref, doc = given.args[0], call.engine.read()
+    key = engine.find_image(doc, ref)
+    if key is None:
         raise Exit(1, f"An image does not exist locally with the tag: {parse(ref).name}")
-    call.wait("push", doc["images"][identity].get("build", ""))
+    call.wait("push", doc["images"][key]["build"])
     with call.engine.change() as doc:
-        registry = _registry(call, doc, ref)
+        registry = engine.registry_of(doc, ref, call.now())
         if registry is not None:
-            images.hold(registry, ref)
-        elif parse(ref).registry.startswith(images.LOOPBACK):
+            engine.hold(registry, ref)
+        elif parse(ref).registry.startswith(engine.LOOPBACK):
             raise Exit(1, f'Get "http://{parse(ref).registry}/v2/": dial tcp: connect: connection refused')
         else:
-            doc.setdefault("pushed", []).append(parse(ref).full)
-    call.say(f"{parse(ref).version}: digest: sha256:{images.fake_digest(ref)} size: 1234")
+            doc["pushed"].append(parse(ref).full)
+    call.say(f"{parse(ref).version}: digest: sha256:{fake_digest(ref)} size: 1234")
 
 
-def _manifest(call: Call, given: Parsed) -> None:
-    if parse(given.args[0]).full not in call.engine.read().get("pushed", ()):
+def _manifest(call: Call, given: Given) -> None:
+    if parse(given.args[0]).full not in call.engine.read()["pushed"]:
         raise Exit(1, "manifest unknown")
     call.say("{}")
 
 
-def _tag(call: Call, given: Parsed) -> None:
+def _tag(call: Call, given: Given) -> None:
     source, name = given.args
     with call.engine.change() as doc:
-        identity = images.find(doc, source)
-        if identity is None:
+        key = engine.find_image(doc, source)
+        if key is None:
             raise daemon_error(f"No such image: {parse(source).listed}")
-        images.tag(doc, identity, name)
+        engine.tag_image(doc, key, name)
 
 
-def _remove_images(call: Call, given: Parsed) -> None:
+def _untag(call: Call, given: Given) -> None:
+    """`docker rmi`: an image that has no name any more is gone."""
     wrong = []
     with call.engine.change() as doc:
+        used = {parse(each["image"]).listed for each in doc["containers"].values()}
         for ref in given.args:
-            listed, identity = parse(ref).listed, images.find(doc, ref)
-            if identity is None:
-                wrong.append(f"Error response from daemon: No such image: {listed}")
+            listed, key = parse(ref).listed, engine.find_image(doc, ref)
+            if key is None:
+                wrong.append(daemon_error(f"No such image: {listed}").text)
                 continue
-            image = doc["images"][identity]
-            rest = [tag for tag in image["tags"] if tag != listed and identity != ref]
-            used = any(parse(each["image"]).listed == listed for each in doc["containers"].values())
-            if not rest and used and not given.on("force"):
+            rest = [tag for tag in doc["images"][key]["tags"] if tag != listed]
+            if not rest and listed in used:
                 said = f'conflict: unable to remove repository reference "{ref}" (must force)'
-                wrong.append(f"Error response from daemon: {said} - a container is using its referenced image")
+                wrong.append(daemon_error(f"{said} - a container is using its referenced image").text)
                 continue
-            image["tags"] = rest
+            doc["images"][key]["tags"] = rest
             call.say(f"Untagged: {listed}")
             if not rest:
-                del doc["images"][identity]
-                call.say(f"Deleted: {identity}")
+                del doc["images"][key]
     if wrong:
         raise Exit(1, "\n".join(wrong))
 
 
-def _inspect_images(call: Call, given: Parsed) -> None:
+def _inspect_images(call: Call, given: Given) -> None:
     doc = call.engine.read()
-    by_ref = {ref: images.find(doc, ref) for ref in given.args}
-    rows = [_inspected_image(key, doc["images"][key]) for key in by_ref.values() if key is not None]
-    show(call, given, rows, [f"No such image: {ref}" for ref, key in by_ref.items() if key is None])
+    found = {ref: engine.find_image(doc, ref) for ref in given.args}
+    show(call, given, "image", {ref: _inspected(doc, key) for ref, key in found.items()})
 
 
-def _inspected_image(identity: str, image: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "Id": identity,
-        "RepoTags": image["tags"],
-        "RepoDigests": image["digests"],
-        "Created": stamp(image["created"]),
-        "Size": image["size"],
-        "Os": "linux",
-        "Architecture": image.get("architecture", ""),
-    }
+def _inspected(doc: Document, key: str | None) -> dict[str, Any] | None:
+    if key is None:
+        return None
+    image = doc["images"][key]
+    names = {"RepoTags": image["tags"], "RepoDigests": image["digests"]}
+    return {"Id": key, **names, "Os": "linux", "Architecture": image["architecture"]}
 
 
-# -- networks ---------------------------------------------------------------------------------------------
+# -- networks and volumes ---------------------------------------------------------------------------------
 
 
-def _inspect_networks(call: Call, given: Parsed) -> None:
+def _inspect_networks(call: Call, given: Given) -> None:
     doc, now = call.engine.read(), call.now()
-    rows = [_inspected_network(doc, name, now) for name in given.args if name in doc["networks"]]
-    show(call, given, rows, [f"network {name} not found" for name in given.args if name not in doc["networks"]])
+    found: dict[str, dict[str, Any] | None] = dict.fromkeys(given.args)
+    for name in found.keys() & doc["networks"].keys():
+        members = {
+            each["id"]: {"Name": each["name"]}
+            for each in doc["containers"].values()
+            if name in each["networks"] and engine.running(each, now)
+        }
+        net = doc["networks"][name]
+        found[name] = {"Name": name, "Id": net["id"], "Containers": members, "Labels": net["labels"]}
+    show(call, given, "network", found)
 
 
-def _inspected_network(doc: Document, name: str, now: float) -> dict[str, Any]:
-    net = doc["networks"][name]
-    members = {
-        each["id"]: {"Name": each["name"], "IPv4Address": f"{each['networks'][name]['ip']}/16"}
-        for each in doc["containers"].values()
-        if name in each["networks"] and containers.running(each, now)
-    }
-    subnet = [{"Subnet": f"172.{net['net']}.0.0/16", "Gateway": f"172.{net['net']}.0.1"}]
-    return {
-        "Name": name,
-        "Id": net["id"],
-        "Created": stamp(net["created"]),
-        "Scope": "local",
-        "Driver": net["driver"],
-        "IPAM": {"Driver": "default", "Config": subnet},
-        "Containers": members,
-        "Labels": net["labels"],
-    }
-
-
-def _member(doc: Document, given: Parsed) -> tuple[str, Container]:
-    """Network and container of a command. Raises `Exit`."""
-    name, container = given.args[0], found(doc, given.args[1])
-    if name not in doc["networks"]:
-        raise daemon_error(f"network {name} not found")
-    return name, container
-
-
-def _connect(call: Call, given: Parsed) -> None:
+def _disconnect(call: Call, given: Given) -> None:
+    name, ref = given.args
     with call.engine.change() as doc:
-        name, container = _member(doc, given)
-        if name in container["networks"]:
-            raise daemon_error(f"endpoint with name {container['name']} already exists in network {name}")
-        containers.connect(doc, container, name)
-
-
-def _disconnect(call: Call, given: Parsed) -> None:
-    with call.engine.change() as doc:
-        name, container = _member(doc, given)
+        container = find(doc, ref)
         if name not in container["networks"]:
             raise daemon_error(f"container {container['id']} is not connected to network {name}")
         del container["networks"][name]
 
 
-def _remove_networks(call: Call, given: Parsed) -> None:
+def _connect(call: Call, given: Given) -> None:
+    name, ref = given.args
     with call.engine.change() as doc:
-        for name in given.args:
-            if name not in doc["networks"]:
-                raise daemon_error(f"network {name} not found")
-            if any(name in each["networks"] for each in doc["containers"].values()):
-                raise daemon_error(f"error while removing network: network {name} has active endpoints")
-            del doc["networks"][name]
-            call.say(name)
+        container = find(doc, ref)
+        if name not in doc["networks"]:
+            raise daemon_error(f"network {name} not found")
+        if name not in container["networks"]:
+            engine.connect(doc, container, name)
 
 
-# -- volumes ----------------------------------------------------------------------------------------------
-
-
-def _create_volume(call: Call, given: Parsed) -> None:
-    name = given.args[0] if given.args else containers.identity()
-    labels = dict(row.partition("=")[::2] for row in given.all("label"))
+def _remove_network(call: Call, given: Given) -> None:
+    name = given.args[0]
     with call.engine.change() as doc:
-        doc["volumes"].setdefault(name, {"created": call.now(), "labels": labels})
+        if name not in doc["networks"]:
+            raise daemon_error(f"network {name} not found")
+        if any(name in each["networks"] for each in doc["containers"].values()):
+            raise daemon_error(f"error while removing network: network {name} has active endpoints")
+        del doc["networks"][name]
     call.say(name)
 
 
-def _list_volumes(call: Call, given: Parsed) -> None:
-    filters = [row.removeprefix("label=") for row in given.all("filter")]
-    for name, volume in sorted(call.engine.read()["volumes"].items()):
-        if matches(volume["labels"], filters):
-            labels = ",".join(f"{key}={value}" for key, value in volume["labels"].items())
-            row = {"Driver": "local", "Name": name, "Labels": labels}
+def _create_volume(call: Call, given: Given) -> None:
+    with call.engine.change() as doc:
+        doc["volumes"].setdefault(given.args[0], labels(given))
+    call.say(given.args[0])
+
+
+def _list_volumes(call: Call, given: Given) -> None:
+    for name, own in sorted(call.engine.read()["volumes"].items()):
+        if fits(own, filters(given).get("label", ())):
+            row = {"Name": name, "Labels": ",".join(f"{key}={value}" for key, value in own.items())}
             call.say(render(given.get("format") or "{{.Name}}", row))
 
 
-def _remove_volumes(call: Call, given: Parsed) -> None:
+def _remove_volumes(call: Call, given: Given) -> None:
     wrong = []
     with call.engine.change() as doc:
         used = {bind.split(":")[0] for each in doc["containers"].values() for bind in each["binds"]}
         for name in given.args:
             if name in used:
-                wrong.append(f"Error response from daemon: remove {name}: volume is in use")
-            elif name not in doc["volumes"] and not given.on("force"):
-                wrong.append(f"Error response from daemon: get {name}: no such volume")
+                wrong.append(daemon_error(f"remove {name}: volume is in use").text)
             else:
                 doc["volumes"].pop(name, None)
-                volumes.kept(call.folder, name).unlink(missing_ok=True)
+                call.folder.volume(name).unlink(missing_ok=True)
                 call.say(name)
     if wrong:
         raise Exit(1, "\n".join(wrong))
 
 
-COMMANDS = {
-    "build": _build,
-    "push": _push,
-    "manifest inspect": _manifest,
-    "pull": _pull,
-    "tag": _tag,
-    "rmi": _remove_images,
-    "image inspect": _inspect_images,
-    "network inspect": _inspect_networks,
-    "network connect": _connect,
-    "network disconnect": _disconnect,
-    "network rm": _remove_networks,
-    "volume create": _create_volume,
-    "volume ls": _list_volumes,
-    "volume rm": _remove_volumes,
+# -- what is in volumes and containers ---------------------------------------------------------------------
+
+
+def data_volume(container: Container) -> str:
+    """The volume with a node's data: an anonymous one unless another is mounted there."""
+    named = (bind.split(":")[0] for bind in container["binds"] if bind.split(":")[1:2] == [DATA])
+    return next(named, str(container["id"]))
+
+
+def copy_volume(call: Call, given: Given) -> None:
+    """`docker run --rm` of a snapshot: sizes, a save or a restore (`tasks.clients.volumes`). Raises `Exit`."""
+    mounts = {target: source for source, target, *_ in (row.split(":") for row in given.all("volume"))}
+    if "/from/000" in mounts:
+        call.say("\n".join([*(str(_KILOBYTES) for _ in mounts), str(_FREE)]))
+        return
+    source, target = mounts.get("/from", ""), mounts.get("/to/data") or mounts.get("/to", "")
+    if not source or not target:
+        raise Exit(125, "docker: this container is not rehearsed")
+    call.wait("registry start")
+    servers = (each for each in call.engine.read()["containers"].values() if each["name"].endswith("-server-0"))
+    cluster = next((each["labels"]["k3d.cluster"] for each in servers if data_volume(each) == source), None)
+    saved = call.folder.volume(source) if cluster is None else call.folder.cluster(cluster)
+    copy_database(saved, call.folder.volume(target))
+    call.say(str(_KILOBYTES))
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """The objects of a cluster, where there are any."""
+    if source.exists():
+        with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+            old.backup(new)
+
+
+def _copy(call: Call, given: Given) -> None:
+    """`docker cp` of a file into a container, or out of one as an archive on stdout. Raises `Exit`."""
+    source, target = given.args
+    if source.startswith("/"):
+        ref, _, path = target.partition(":")
+        text = Path(source).read_text(encoding="utf-8", errors="surrogateescape")
+        with call.engine.change() as doc:
+            find(doc, ref)["files"][path] = text
+        return
+    ref, _, path = source.partition(":")
+    container = find(call.engine.read(), ref)
+    found = container["files"].get(path)
+    if path == _KUBECONFIG and engine.reached(container, "apiserver", call.now()):
+        found = k3s.kubeconfig(call.folder.root, container["name"])
+    elif path == _PASSWORD:
+        found = f"{container['id']}\n"
+    if found is None:
+        raise daemon_error(f"Could not find the file {path} in container {ref}")
+    data, made = found.encode(errors="surrogateescape"), io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        info = tarfile.TarInfo(path.rpartition("/")[2])
+        info.size, info.mode, info.mtime = len(data), 0o600, int(call.now())
+        archive.addfile(info, io.BytesIO(data))
+    call.write(made.getvalue())
+
+
+def _exec(call: Call, given: Given) -> None:
+    """Those commands that the tasks run in nodes and registries."""
+    ref, *words = given.args
+    container = find(call.engine.read(), ref)
+    if not engine.running(container, call.now()):
+        raise daemon_error(f"container {container['id']} is not running")
+    if words[0] == "du":
+        call.say(f"{_KILOBYTES}\t{words[-1]}")
+    elif words[0] == "wget":
+        held = len(container["holds"])
+        counts = {"Requests": 10 * held, "Hits": 9 * held, "Misses": held, "BytesPulled": held, "BytesPushed": 9 * held}
+        call.say(json.dumps({"registry": {"proxy": {"blobs": counts, "manifests": counts}}}))
+    elif words[:2] == ["sh", "-c"] and "crictl pull" in words[2]:
+        call.say("\n".join(words[4:]))
+    else:
+        raise Exit(127, f'OCI runtime exec failed: exec: "{words[0]}": executable file not found in $PATH')
+
+
+COMMANDS: Commands = {
+    "build": (
+        _build,
+        "tag=,t file=,f label= target= platform= build-arg= secret= cache-from= progress= load",
+        1,
+    ),
+    "push": (_push, "quiet,q", 1),
+    "manifest inspect": (_manifest, "insecure", 1),
+    "pull": (_pull, "platform= quiet,q", 1),
+    "tag": (_tag, "", 2),
+    "rmi": (_untag, "no-prune", 1),
+    "image inspect": (_inspect_images, "format=,f", 1),
+    "network inspect": (_inspect_networks, "format=,f", 1),
+    "network connect": (_connect, "", 2),
+    "network disconnect": (_disconnect, "force,f", 2),
+    "network rm": (_remove_network, "", 1),
+    "volume create": (_create_volume, "label=", 1),
+    "volume ls": (_list_volumes, "filter=,f format= quiet,q", 0),
+    "volume rm": (_remove_volumes, "force,f", 1),
+    "cp": (_copy, "", 2),
+    "exec": (_exec, "", 2),
 }

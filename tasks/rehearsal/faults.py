@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import re
 
-from tasks.rehearsal.folder import Folder
-from tasks.rehearsal.store import Store
+from tasks.rehearsal.folder import Document, Folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,12 +109,8 @@ def write(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
     """Set what is to fail from now on; what has struck before is forgotten. Raises `BadInput`."""
     checked = check(rows)
     folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _struck(folder).remove()
+    (folder.state / "struck.json").unlink(missing_ok=True)
     (folder.root / "faults.json").write_text(json.dumps(checked, indent=1) + "\n", encoding="utf-8")
-
-
-def _struck(folder: Folder) -> Store:
-    return Store(folder.state / "struck.json", dict)
 
 
 class Faults:
@@ -125,7 +120,7 @@ class Faults:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self.rows: list[Fault] = folder.read("faults.json", [])
+        self.rows: list[Fault] = folder.read("faults.json", list)
 
     def find(self, name: str, *subjects: str) -> Fault | None:
         """The first fault of that name about one of these; it is not counted."""
@@ -139,7 +134,7 @@ class Faults:
             most = row.get("times")
             if most is None:
                 return row
-            with _struck(self._folder).change() as counts:
+            with Document(self._folder.state / "struck.json").change() as counts:
                 if counts.get(str(number), 0) < most:
                     counts[str(number)] = counts.get(str(number), 0) + 1
                     return row

@@ -1,8 +1,7 @@
 """The folder of a rehearsal: its programs, its state, and what it is to know of times and faults.
 
 bin/            docker, k3d, kubectl and helm: stand-ins, each a process of its own
-state/          what they have made: engine.json (`tasks.rehearsal.store`), and a database for each cluster
-                (`tasks.rehearsal.objects`)
+state/          what they have made: engine.json, and a database for each cluster (`tasks.rehearsal.objects`)
 times.json      how long things take: see `tasks.rehearsal.times`
 faults.json     what is to fail: see `tasks.rehearsal.faults`
 machine.json    fields of `docker info` that differ from this machine (optional)
@@ -11,20 +10,23 @@ versions.json   which version helm is, if not the one of `VERSIONS` (optional)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from tasks.core.files import replacing
-from tasks.core.lock import open_lock, release, take
+from tasks.core.lock import locked, open_lock, release, take
+from tasks.rehearsal.engine import blank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 VARIABLE = "OPENFRAME_REHEARSAL"
@@ -46,15 +48,61 @@ bin/ holds stand-ins for docker, k3d, kubectl and helm. They make no container a
 """
 
 
+class NoJson(Exception):
+    """A file of a rehearsal is no JSON document."""
+
+
+class Document:
+    """One JSON document in one file, which several processes change. Thread-safe.
+
+    A writer holds a lock beside the file and puts a whole new one in its place: a reader needs no lock, and a writer
+    that is killed leaves the file of before.
+    """
+
+    __slots__ = ("_blank", "_read", "path")
+
+    def __init__(self, path: Path, blank: Callable[[], Any] = dict) -> None:
+        self.path = path
+        self._blank = blank
+        self._read: tuple[object, Any] = (None, None)
+        """What tells one state of the file from all others, and what it held."""
+
+    def read(self) -> Any:  # noqa: ANN401 - any JSON document
+        """As it is now; it may be shared: whoever wants to change it uses `change`. Raises `NoJson`."""
+        try:
+            with self.path.open(encoding="utf-8") as file:
+                found = os.fstat(file.fileno())
+                mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+                last = self._read
+                if last[0] != mark:
+                    text = file.read()
+                    last = self._read = mark, json.loads(text) if text.strip() else self._blank()
+                return last[1]
+        except FileNotFoundError:
+            return self._blank()
+        except ValueError as error:
+            raise NoJson(f"{self.path} is no JSON: {error}") from None
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Any]:
+        """The document, alone; written when the block ends well."""
+        with locked(self.path.with_name(f"{self.path.name}.lock"), math.inf, wait=lambda _: time.sleep(0.002)):
+            found = json.loads(self.path.read_bytes()) if self.path.exists() else self._blank()
+            yield found
+            with replacing(self.path, sync=False) as file:
+                file.write(json.dumps(found, separators=(",", ":")).encode())
+
+
 class Folder:
     """Paths and files of a rehearsal."""
 
-    __slots__ = ("_read", "root")
+    __slots__ = ("_files", "engine", "root")
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._read: dict[str, tuple[int, Any]] = {}
-        """Files that were read: when they were last written, and what they held."""
+        self._files: dict[str, Document] = {}
+        self.engine = Document(self.state / "engine.json", blank)
+        """The engine's own: images, containers, volumes, networks."""
 
     @property
     def bin(self) -> Path:
@@ -66,30 +114,21 @@ class Folder:
         """What was made."""
         return self.root / "state"
 
-    @property
-    def engine(self) -> Path:
-        """The engine's own: images, containers, volumes, networks."""
-        return self.state / "engine.json"
-
     def cluster(self, name: str) -> Path:
         """The objects of a cluster."""
         return self.state / f"cluster-{name}.db"
 
+    def volume(self, name: str) -> Path:
+        """The objects of the cluster whose server's data is in a volume."""
+        return self.state / f"volume-{name}.db"
+
     def version(self, program: str) -> str:
         """What a stand-in says it is."""
-        return str(self.read("versions.json", {}).get(program, VERSIONS[program]))
+        return str(self.read("versions.json").get(program, VERSIONS[program]))
 
-    def read(self, name: str, otherwise: Any) -> Any:  # noqa: ANN401 - any JSON document
-        """A file of this folder; the default if it is not there. Raises `ValueError` for what is no JSON."""
-        path = self.root / name
-        try:
-            written = path.stat().st_mtime_ns
-            if name not in self._read or self._read[name][0] != written:
-                text = path.read_text(encoding="utf-8")
-                self._read[name] = written, json.loads(text) if text.strip() else otherwise
-        except FileNotFoundError:
-            return otherwise
-        return self._read[name][1]
+    def read(self, name: str, blank: Callable[[], Any] = dict) -> Any:  # noqa: ANN401 - any JSON document
+        """A file of this folder; blank if it is not there. Raises `NoJson`."""
+        return self._files.setdefault(name, Document(self.root / name, blank)).read()
 
 
 def of(environ: Mapping[str, str]) -> Folder | None:

@@ -11,36 +11,21 @@ from pathlib import Path
 
 from tasks.rehearsal import helm_charts
 from tasks.rehearsal.controllers import RELEASE
-from tasks.rehearsal.flags import UsageError, parse
 from tasks.rehearsal.helm_charts import find, manifest, rendered, values
 from tasks.rehearsal.kubectl import Cluster, Refused, objects_of
-from tasks.rehearsal.program import Exit
+from tasks.rehearsal.program import Exit, dispatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tasks.rehearsal.flags import Parsed
-    from tasks.rehearsal.program import Call
+    from tasks.rehearsal.program import Call, Commands, Given
 
-_GLOBAL = "kubeconfig=s namespace,n=s registry-config=s debug"
-_CHART = f"version=s plain-http {_GLOBAL}"
+_CHART = "version= plain-http registry-config= kubeconfig= namespace=,n"
 _INSTALL = (
-    f"{_CHART} values,f=l install,i labels,l=l timeout=s disable-openapi-validation post-renderer=s "
-    "post-renderer-args=l output,o=s dry-run=s"
+    f"{_CHART} values=,f install,i labels=,l timeout= disable-openapi-validation post-renderer= "
+    "post-renderer-args= output=,o dry-run="
 )
-_COMMANDS = {
-    "repo update": (_GLOBAL, 0),
-    "pull": (f"{_CHART} destination,d=s", 1),
-    "template": (f"{_CHART} values,f=l include-crds kube-version=s", 2),
-    "package": (f"{_GLOBAL} destination,d=s", 1),
-    "dependency list": (_GLOBAL, 1),
-    "upgrade": (_INSTALL, 2),
-    "install": (_INSTALL, 2),
-    "uninstall": (f"{_GLOBAL} ignore-not-found timeout=s", 1),
-    "rollback": (f"{_GLOBAL} timeout=s", 1),
-}
-"""Those that the tasks call: flags of both versions, least number of arguments."""
 _ONLY = {
     3: {"repo update": "fail-on-repo-update-fail"},
     4: dict.fromkeys(("upgrade", "install", "rollback"), "force-conflicts"),
@@ -53,21 +38,18 @@ _OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt
 
 
 def main(call: Call) -> None:
-    """Raises `Exit`, `UsageError`."""
-    version, args = call.folder.version("helm"), list(call.args)
-    if args[:1] == ["version"]:
+    """Raises `Exit`, `getopt.GetoptError`."""
+    version = call.folder.version("helm")
+    if call.args[:1] == ["version"]:
         call.say(f"{version}+gREHEARSAL")
         return
-    words = 2 if " ".join(args[:2]) in _COMMANDS else 1
-    name = " ".join(args[:words])
-    if name not in _COMMANDS:
-        raise UsageError(f'unknown command "{name}" for "helm"\nRun \'helm --help\' for usage.')
-    known, least = _COMMANDS[name]
-    given = parse(args[words:], f"{known} {_ONLY[3 if version.startswith('v3.') else 4].get(name, '')}")
-    if len(given.args) < least:
-        raise UsageError(f'"helm {name}" requires at least {least} argument{"s" if least > 1 else ""}')
+    only = _ONLY[3 if version.startswith("v3.") else 4]
+    known = {**helm_charts.COMMANDS, **_COMMANDS}
+    act, given = dispatch(
+        call, {name: (act, f"{flags} {only.get(name, '')}", least) for name, (act, flags, least) in known.items()}
+    )
     try:
-        {**helm_charts.COMMANDS, **_RELEASES}[name](call, given)
+        act(call, given)
     except Refused as refused:
         raise Exit(1, f"Error: {refused.message}") from None
 
@@ -93,7 +75,7 @@ class Revision:
 class Release:
     """The release that a command is about, in its cluster."""
 
-    def __init__(self, call: Call, given: Parsed) -> None:
+    def __init__(self, call: Call, given: Given) -> None:
         self.call, self.name, self.namespace = call, given.args[0], given.get("namespace") or "default"
         self.cluster = Cluster(call, given.get("kubeconfig"))
 
@@ -140,7 +122,7 @@ class Release:
                 self.store(each.payload, "superseded", each.labels)
 
 
-def _upgrade(call: Call, given: Parsed) -> None:
+def _upgrade(call: Call, given: Given) -> None:
     """`helm upgrade`, and `helm install`, which takes only a name that is not used yet."""
     began, release, installs = call.now(), Release(call, given), call.args[0] == "install"
     chart, own = find(call, given.args[1], given.get("version")), values(call, given)
@@ -187,7 +169,7 @@ def _apply_method(call: Call, last: dict[str, Any] | None) -> dict[str, str]:
     return {"apply_method": _SERVER_SIDE if last is None else last.get("apply_method", "csa")}
 
 
-def _uninstall(call: Call, given: Parsed) -> None:
+def _uninstall(call: Call, given: Given) -> None:
     release = Release(call, given)
     rows = release.revisions()
     if not rows:
@@ -204,7 +186,7 @@ def _uninstall(call: Call, given: Parsed) -> None:
     call.say(f'release "{release.name}" uninstalled')
 
 
-def _rollback(call: Call, given: Parsed) -> None:
+def _rollback(call: Call, given: Given) -> None:
     """To the revision before."""
     release = Release(call, given)
     rows = release.revisions()
@@ -222,7 +204,7 @@ def _rollback(call: Call, given: Parsed) -> None:
     call.say("Rollback was a success! Happy Helming!")
 
 
-def _post_rendered(call: Call, given: Parsed, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _post_rendered(call: Call, given: Given, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The objects as the post-renderer leaves them: a program for version 3, a plugin for version 4. Raises `Exit`."""
     name = given.get("post-renderer")
     if not name:
@@ -260,4 +242,9 @@ def _filled(word: str, env: dict[str, str]) -> str:
     return word
 
 
-_RELEASES = {"upgrade": _upgrade, "install": _upgrade, "uninstall": _uninstall, "rollback": _rollback}
+_COMMANDS: Commands = {
+    "upgrade": (_upgrade, _INSTALL, 2),
+    "install": (_upgrade, _INSTALL, 2),
+    "uninstall": (_uninstall, "kubeconfig= namespace=,n ignore-not-found timeout=", 1),
+    "rollback": (_rollback, "kubeconfig= namespace=,n timeout=", 1),
+}

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from tasks.rehearsal.flags import Parsed
-    from tasks.rehearsal.program import Call
+    from tasks.rehearsal.program import Call, Commands, Given
 
 _NEWEST = "1.0.0"
 _EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
@@ -103,7 +102,7 @@ def _packed(chart: Chart) -> bytes:
     return made.getvalue()
 
 
-def values(call: Call, given: Parsed) -> dict[str, Any]:
+def values(call: Call, given: Given) -> dict[str, Any]:
     """All values that are given, the last one winning. Raises `Exit`."""
     made: dict[str, Any] = {}
     for name in given.all("values"):
@@ -151,7 +150,7 @@ def _repositories(call: Call) -> dict[str, str]:
     return {str(each["name"]): str(each["url"]) for each in (found or {}).get("repositories") or ()}
 
 
-def _update(call: Call, given: Parsed) -> None:
+def _update(call: Call, given: Given) -> None:
     known = _repositories(call)
     missing = [name for name in given.args if name not in known]
     if missing or not known:
@@ -172,7 +171,7 @@ def _update(call: Call, given: Parsed) -> None:
     call.say("Update Complete. ⎈Happy Helming!⎈")
 
 
-def _pull(call: Call, given: Parsed) -> None:
+def _pull(call: Call, given: Given) -> None:
     reference = given.args[0]
     chart = find(call, reference, given.get("version"))
     call.checkpoint()
@@ -180,14 +179,14 @@ def _pull(call: Call, given: Parsed) -> None:
     (Path(given.get("destination") or ".") / f"{chart.name}-{chart.version}.tgz").write_bytes(_packed(chart))
 
 
-def _template(call: Call, given: Parsed) -> None:
+def _template(call: Call, given: Given) -> None:
     release, reference = given.args
     chart = find(call, reference, given.get("version"))
     call.wait("template", release)
     call.write(manifest(rendered(chart, release, given.get("namespace") or "default", values(call, given))).encode())
 
 
-def _package(call: Call, given: Parsed) -> None:
+def _package(call: Call, given: Given) -> None:
     chart = _read(Path(given.args[0]))
     target = Path(given.get("destination") or ".") / f"{chart.name}-{chart.version}.tgz"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +194,7 @@ def _package(call: Call, given: Parsed) -> None:
     call.say(f"Successfully packaged chart and saved it to: {target}")
 
 
-def _dependencies(call: Call, given: Parsed) -> None:
+def _dependencies(call: Call, given: Given) -> None:
     """Of a chart's folder; versions are not compared."""
     folder = Path(given.args[0])
     if not (folder / "Chart.yaml").is_file():
@@ -208,10 +207,11 @@ def _dependencies(call: Call, given: Parsed) -> None:
         call.say("\t".join((name, str(row.get("version") or ""), str(row.get("repository") or ""), state)))
 
 
-COMMANDS = {
-    "repo update": _update,
-    "pull": _pull,
-    "template": _template,
-    "package": _package,
-    "dependency list": _dependencies,
+_CHART = "version= plain-http registry-config= namespace=,n"
+COMMANDS: Commands = {
+    "repo update": (_update, "", 0),
+    "pull": (_pull, f"{_CHART} destination=,d", 1),
+    "template": (_template, f"{_CHART} values=,f include-crds kube-version=", 2),
+    "package": (_package, "destination=,d", 1),
+    "dependency list": (_dependencies, "", 1),
 }

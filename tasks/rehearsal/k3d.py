@@ -1,52 +1,47 @@
-"""The stand-in for k3d: clusters created from a config file, started and deleted, and agents added."""
+"""The stand-in for k3d: clusters created from a config file (v1alpha5), started and deleted, and agents added."""
 
 from __future__ import annotations
 
-import os
+import re
 import time
 from pathlib import Path
 
-from tasks.rehearsal import containers, images, lifecycle, volumes
-from tasks.rehearsal.docker_containers import kubeconfig
-from tasks.rehearsal.docker_resources import pull
-from tasks.rehearsal.flags import parse, seconds, size
-from tasks.rehearsal.folder import MARK, VERSIONS
-from tasks.rehearsal.k3d_config import Config, fatal, load
-from tasks.rehearsal.program import Exit
+from tasks.core.units import memory_bytes
+from tasks.rehearsal import engine, lifecycle
+from tasks.rehearsal.docker_resources import copy_database, data_volume, pull
+from tasks.rehearsal.folder import VERSIONS
+from tasks.rehearsal.program import Exit, dispatch
+from tasks.settings import node_filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tasks.rehearsal.flags import Parsed
-    from tasks.rehearsal.program import Call
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
-_FLAGS = {
-    "cluster create": "config,c=s",
-    "cluster start": "wait timeout=s",
-    "cluster delete": "all,a",
-    "node create": "role=s cluster,c=s memory=s timeout=s k3s-node-label=l k3s-arg=l",
-}
-"""Commands that the tasks call."""
+    from tasks.rehearsal.program import Call, Commands, Given
+
 _NODES = ("server", "agent", "loadbalancer")
-_HELPERS = {
-    "tools": ("K3D_IMAGE_TOOLS", "ghcr.io/k3d-io/k3d-tools"),
-    "proxy": ("K3D_IMAGE_LOADBALANCER", "ghcr.io/k3d-io/k3d-proxy"),
-}
+_TOOLS = ("K3D_IMAGE_TOOLS", "ghcr.io/k3d-io/k3d-tools")
+_PROXY = ("K3D_IMAGE_LOADBALANCER", "ghcr.io/k3d-io/k3d-proxy")
 """Variables that name k3d's own images, and those images (k3d: `pkg/types/images.go`)."""
+_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+))")
 _LOOK = 0.02
-_ENDLESS = 3600.0
-"""Seconds of a time-out where none is given."""
+_ENDLESS = "3600s"
+"""The time-out where none is given."""
 
 
 def main(call: Call) -> None:
-    """Raises `Exit`, `UsageError`."""
-    args = list(call.args)
-    if args == ["version"]:
+    """Raises `Exit`, `getopt.GetoptError`."""
+    if call.args == ["version"]:
         call.say(f"k3d version {VERSIONS['k3d']} (REHEARSAL)\nk3s version v1.35.5-k3s1 (default)")
         return
-    name = " ".join(args[:2])
-    if name not in _FLAGS:
-        raise fatal(f'unknown command "{args[0] if args else ""}" for "k3d"')
-    _COMMANDS[name](call, parse(args[2:], _FLAGS[name]))
+    act, given = dispatch(call, _COMMANDS)
+    act(call, given)
+
+
+def _fatal(text: str) -> Exit:
+    """The end of k3d, with its last line (logrus)."""
+    return Exit(1, f"FATA[0000] {text}")
 
 
 def _info(call: Call, text: str) -> None:
@@ -54,142 +49,188 @@ def _info(call: Call, text: str) -> None:
     call.warn(f"INFO[{int(call.now() - call.began):04d}] {text}")
 
 
+def _end(call: Call, timeout: str) -> float:
+    """When a command's time is over."""
+    return call.began + float((timeout or _ENDLESS).rstrip("s"))
+
+
+# -- the config file --------------------------------------------------------------------------------------
+
+
+def load(path: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """A config file, in which variables are expanded as k3d does it. Raises `Exit`."""
+    from tasks.core import yaml
+
+    text = Path(path).read_text(encoding="utf-8")
+    found = yaml.load(_VARIABLE.sub(lambda match: environ.get(match[1] or match[2], ""), text))
+    if not isinstance(found, dict) or found.get("apiVersion") != "k3d.io/v1alpha5":
+        raise _fatal(f"Schema Validation failed for config file {path}: it is no v1alpha5 config")
+    return found
+
+
+class _Config:
+    """What a config file says of a cluster and of each node's container."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document, self.name = document, str(document["metadata"]["name"])
+        self.options: Mapping[str, Mapping[str, Any]] = document["options"]
+        self.balanced = not self.options["k3d"].get("disableLoadbalancer")
+        self._counts = {"server": document.get("servers", 1), "agent": document.get("agents", 0)}
+        self._counts["loadbalancer"] = int(self.balanced)
+        self.nodes = [(role, number) for role, count in self._counts.items() for number in range(count)]
+
+    def _chosen(self, filters: Sequence[str]) -> frozenset[tuple[str, int]]:
+        """The nodes that filters mean. Raises `Exit`."""
+        try:
+            chosen = frozenset(node_filters.nodes(tuple(filters), self._counts))
+        except ValueError as error:
+            raise _fatal(f"failed to filter nodes: {error}") from None
+        if not chosen:
+            raise _fatal(f"failed to filter nodes: {', '.join(filters)} targets a node that does not exist (disabled?)")
+        return chosen
+
+    def _of(self, rows: Sequence[Mapping[str, Any]] | None, key: str, node: tuple[str, int]) -> list[str]:
+        """Values of a list that hold for a node."""
+        return [str(row[key]) for row in rows or () if node in self._chosen(row["nodeFilters"])]
+
+    def container(self, node: tuple[str, int]) -> dict[str, Any]:
+        """What a node's container is made with."""
+        role, first = node[0], node == ("server", 0)
+        runtime, k3s = self.options.get("runtime", {}), self.options.get("k3s", {})
+        cmd, env = [], []
+        if role != "loadbalancer":
+            labels = self._of(k3s.get("nodeLabels"), "label", node)
+            args = [
+                *self._of(k3s.get("extraArgs"), "arg", node),
+                *(part for each in labels for part in ("--node-label", each)),
+            ]
+            cmd = [role, *args, *(["--cluster-init"] if first and self._counts["server"] > 1 else [])]
+            url = [] if first else [f"K3S_URL=https://k3d-{self.name}-server-0:6443"]
+            env = [*self._of(self.document.get("env"), "envVar", node), "K3S_TOKEN=rehearsal", *url]
+        memory = runtime.get(f"{role}sMemory")
+        return {
+            "labels": {
+                "app": "k3d",
+                "k3d.cluster": self.name,
+                "k3d.cluster.network": f"k3d-{self.name}",
+                "k3d.role": role,
+                "k3d.version": VERSIONS["k3d"],
+                **dict(each.partition("=")[::2] for each in self._of(runtime.get("labels"), "label", node)),
+            },
+            "env": env,
+            "cmd": cmd,
+            "ports": self._ports(node),
+            "binds": [f"k3d-{self.name}-images:/k3d/images", *self._of(self.document.get("volumes"), "volume", node)],
+            "memory": memory_bytes(memory) if memory else 0,
+            "files": {
+                row["destination"]: row["source"]
+                for row in self.document.get("files") or ()
+                if node in self._chosen(row["nodeFilters"])
+            },
+        }
+
+    def _ports(self, node: tuple[str, int]) -> dict[str, list[dict[str, str]]]:
+        """Those that the load balancer publishes for others are its own."""
+        entry = ("loadbalancer" if self.balanced else "server", 0)
+        found: dict[str, list[dict[str, str]]] = {}
+        if node == entry:
+            api = self.document["kubeAPI"]
+            found["6443/tcp"] = [{"HostIp": api["hostIP"], "HostPort": str(api["hostPort"])}]
+        for row in self.document.get("ports") or ():
+            filters = row.get("nodeFilters") or ["loadbalancer"]
+            direct = all(each.endswith(":direct") for each in filters)
+            chosen = self._chosen([each.removesuffix(":direct") for each in filters]) if direct else {entry}
+            if node in chosen:
+                *address, host, inside = row["port"].split(":")
+                rows = found.setdefault(inside if "/" in inside else f"{inside}/tcp", [])
+                rows.append({"HostIp": "".join(address), "HostPort": host})
+        return found
+
+
 # -- clusters ---------------------------------------------------------------------------------------------
 
 
-def _create(call: Call, given: Parsed) -> None:
-    config = Config(load(given.get("config"), call.environ))
-    name = config.name
+def _create(call: Call, given: Given) -> None:
+    config = _Config(load(given.get("config"), call.environ))
+    name, network = config.name, f"k3d-{config.name}"
+    made = {
+        "serverlb" if role == "loadbalancer" else f"{role}-{number}": config.container((role, number))
+        for role, number in config.nodes
+    }
     with call.engine.change() as doc:
-        if containers.labelled(doc, cluster=name):
-            raise fatal(f"Failed to create cluster '{name}' because a cluster with that name already exists")
-        for node in config.all_nodes:
-            config.container(node, config.image)  # every filter is checked before anything is made
-        network, exists = f"k3d-{name}", f"k3d-{name}" in doc["networks"]
-        if not exists:
-            containers.network(doc, network, {"app": "k3d"}, call.now())
-        labels = {
-            "k3d.cluster.network": network,
-            "k3d.cluster.network.id": doc["networks"][network]["id"],
-            "k3d.cluster.network.external": str(exists).lower(),  # k3d calls one that exists so, whoever made it
-        }
-        volume = {"created": call.now(), "labels": {"app": "k3d", "k3d.cluster": name}}
-        doc["volumes"][f"k3d-{name}-images"] = volume
+        if engine.labelled(doc, cluster=name):
+            raise _fatal(f"Failed to create cluster '{name}' because a cluster with that name already exists")
+        if network not in doc["networks"]:
+            engine.add_network(doc, network, {"app": "k3d"})
+        doc["volumes"][f"{network}-images"] = {"app": "k3d", "k3d.cluster": name}
     _info(call, f"Created network '{network}'")
     call.checkpoint()
     try:
-        _make_nodes(call, config, labels)
-        _start_nodes(call, name, call.began + (seconds(str(config.at("options.k3d.timeout") or "")) or _ENDLESS))
+        _make_nodes(call, config, made)
+        call.wait_until(call.began + call.times.seconds("create prepare"))
+        _start_nodes(call, name, _end(call, config.options["k3d"].get("timeout", "")))
     except Exit as end:
-        took, error = call.now() - call.began, end.text.partition("] ")[2] or end.text
-        said = f"ERRO[{int(took):04d}] Failed Cluster Start: {error}"
-        if not config.at("options.k3d.disableRollback"):
-            _remove(call, name)
-        raise Exit(1, f"{said}\nFATA[{int(took):04d}] Cluster creation FAILED, rollback deactivated.") from None
+        raise Exit(1, f"{end.text}\nFATA[0000] Cluster creation FAILED, rollback deactivated.") from None
     call.wait_until(call.began + call.times.seconds("create returns"))
-    _update_kubeconfig(call, config)
     _info(call, f"Cluster '{name}' created successfully!")
     call.say(f"kubectl cluster-info --context k3d-{name}")
 
 
-def _make_nodes(call: Call, config: Config, labels: dict[str, str]) -> None:
+def _make_nodes(call: Call, config: _Config, nodes: Mapping[str, dict[str, Any]]) -> None:
     """All containers, none of them started. Raises `Exit`."""
-    helpers = {
-        what: call.environ.get(variable) or f"{image}:{VERSIONS['k3d'].removeprefix('v')}"
-        for what, (variable, image) in _HELPERS.items()
-    }
-    needed = [helpers["tools"], config.image, *([helpers["proxy"]] if config.balanced else [])]
-    for ref in needed:
-        _ensure_image(call, ref)
-    network = f"k3d-{config.name}"
+    tools, proxy = (
+        call.environ.get(variable) or f"{image}:{VERSIONS['k3d'].removeprefix('v')}"
+        for variable, image in (_TOOLS, _PROXY)
+    )
+    network, image = f"k3d-{config.name}", config.document["image"]
+    for ref in (tools, image, *([proxy] if config.balanced else ())):
+        if engine.find_image(call.engine.read(), ref) is None:
+            _info(call, f"Pulling image '{ref}'")
+            try:
+                pull(call, ref, call.warn)
+            except Exit as end:
+                raise _fatal(f"Failed to pull image '{ref}': {end.text}") from None
     with call.engine.change() as doc:
-        for registry in config.at("registries.use") or ():
-            used = containers.find(doc, registry.partition(":")[0])
+        for registry in (config.document.get("registries") or {}).get("use") or ():
+            used = engine.find(doc, registry.partition(":")[0])
             if used is None:
-                raise fatal(f"Failed to find registry {registry}: No nodes found for given name")
+                raise _fatal(f"Failed to find registry {registry}: No nodes found for given name")
             if network not in used["networks"]:
-                containers.connect(doc, used, network)
-        for node in config.all_nodes:
-            own = f"k3d-{config.name}-{node}"
+                engine.connect(doc, used, network)
+        for node, made in nodes.items():
+            own, ref = f"{network}-{node}", proxy if node == "serverlb" else image
             _info(call, f"Creating node '{own}'")
-            made = config.container(node, helpers["proxy"] if node == "serverlb" else config.image)
-            refused = lifecycle.create_refused(call, doc, own, made["image"])
+            refused = lifecycle.create_refused(call, doc, own, ref)
             if refused:
-                raise fatal(f"Failed to create node '{own}': Error response from daemon: {refused}")
-            made["labels"] |= labels
-            there = containers.make(doc, own, made.pop("image"), call.now(), **made)
-            if node == config.servers[0]:
-                volumes.restore(call.folder, config.name, there)
-    call.wait_until(call.began + call.times.seconds("create prepare"))
+                raise _fatal(f"Failed to create node '{own}': Error response from daemon: {refused}")
+            there = engine.make(doc, own, ref, call.now(), networks=[network], **made)
+            if node == "server-0":  # it finds what a snapshot has put into its volume
+                copy_database(call.folder.volume(data_volume(there)), call.folder.cluster(config.name))
 
 
-def _ensure_image(call: Call, ref: str) -> None:
-    """Have the engine pull an image that it lacks. Raises `Exit`."""
-    if images.find(call.engine.read(), ref) is not None:
-        return
-    _info(call, f"Pulling image '{ref}'")
-    try:
-        pull(call, ref, shown=False)
-    except Exit as end:
-        said = end.text.removeprefix("Error response from daemon: ")
-        raise fatal(f"Failed to pull image '{ref}': Error response from daemon: {said}") from None
-
-
-def _start(call: Call, given: Parsed) -> None:
+def _start(call: Call, given: Given) -> None:
     name = given.args[0]
-    if not containers.labelled(call.engine.read(), cluster=name):
-        raise fatal(f"No nodes found for given cluster: {name}")
-    _start_nodes(call, name, call.began + (seconds(given.get("timeout")) or _ENDLESS))
+    if not engine.labelled(call.engine.read(), cluster=name):
+        raise _fatal(f"No nodes found for given cluster: {name}")
+    _start_nodes(call, name, _end(call, given.get("timeout")))
     call.wait_until(call.began + call.times.seconds("start returns"))
     _info(call, f"Started cluster '{name}'")
 
 
-def _delete(call: Call, given: Parsed) -> None:
-    doc = call.engine.read()
-    clusters = {each["labels"].get("k3d.cluster", "") for each in doc["containers"].values()} - {""}
-    for name in sorted(clusters) if given.on("all") else given.args:
-        if name not in clusters:
-            _info(call, f"No nodes found for cluster '{name}', nothing to delete.")
-            continue
-        _info(call, f"Deleting cluster '{name}'")
-        call.checkpoint()
-        call.wait("delete", name)
-        _remove(call, name)
-        _info(call, f"Successfully deleted cluster {name}!")
-
-
-def _remove(call: Call, name: str) -> None:
-    """Take away containers, network and volumes; registries only leave the network."""
+def _delete(call: Call, given: Given) -> None:
+    """Containers, network and volumes; registries only leave the network."""
+    name = given.args[0]
+    call.checkpoint()
+    call.wait("delete", name)
     with call.engine.change() as doc:
-        for role in _NODES:
-            for each in containers.labelled(doc, cluster=name, role=role):
-                lifecycle.remove(call, doc, each, call.now())
+        for each in engine.labelled(doc, cluster=name):
+            if each["labels"].get("k3d.role") in _NODES:
+                lifecycle.remove(call, doc, each)
         for each in doc["containers"].values():
             each["networks"].pop(f"k3d-{name}", None)
         doc["networks"].pop(f"k3d-{name}", None)
-        for volume in [key for key, each in doc["volumes"].items() if each["labels"].get("k3d.cluster") == name]:
-            del doc["volumes"][volume]
-
-
-def _update_kubeconfig(call: Call, config: Config) -> None:
-    """The entry that k3d puts into the first file of KUBECONFIG, unless that is off.
-
-    A file that does not come from a rehearsal is left alone.
-    """
-    path = call.environ.get("KUBECONFIG", "").split(":")[0]
-    if not path or config.at("options.kubeconfig.updateDefaultKubeconfig") is False:
-        return
-    file = Path(path)
-    if file.exists() and MARK not in file.read_text(encoding="utf-8"):
-        return
-    nodes = containers.labelled(call.engine.read(), cluster=config.name)
-    port = min(rows[0]["HostPort"] for each in nodes if (rows := each["ports"].get("6443/tcp")))
-    server = next(each for each in nodes if each["labels"].get("k3d.role") == "server")
-    text = kubeconfig(call, server).replace("127.0.0.1:6443", f"127.0.0.1:{port}")
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    fresh.write_text(text.replace(": default\n", f": k3d-{config.name}\n"), encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(file)
+        doc["volumes"].pop(f"k3d-{name}-images", None)
+    _info(call, f"Successfully deleted cluster {name}!")
 
 
 # -- nodes ------------------------------------------------------------------------------------------------
@@ -198,15 +239,15 @@ def _update_kubeconfig(call: Call, config: Config) -> None:
 def _start_nodes(call: Call, name: str, end: float) -> None:
     """Start servers, agents and the load balancer, each when those before are up. Raises `Exit`."""
     _info(call, f"Starting cluster '{name}'")
-    for each in containers.labelled(call.engine.read(), cluster=name, role="server"):
+    servers, agents, balancers = (engine.labelled(call.engine.read(), cluster=name, role=role) for role in _NODES)
+    for each in servers:
         _start_node(call, each["name"])
         _await(call, each["name"], "up", lifecycle.UP, end)
-    agents = containers.labelled(call.engine.read(), cluster=name, role="agent")
     for each in agents:
         _start_node(call, each["name"])
     for each in agents:
         _await(call, each["name"], "ready", lifecycle.REGISTERED, end)
-    for each in containers.labelled(call.engine.read(), cluster=name, role="loadbalancer"):
+    for each in balancers:
         _start_node(call, each["name"])
         _await(call, each["name"], "answers", lifecycle.BALANCING, end)
 
@@ -215,66 +256,62 @@ def _start_node(call: Call, name: str) -> None:
     """Raises `Exit` for what the engine refuses."""
     _info(call, f"Starting node '{name}'")
     with call.engine.change() as doc:
-        container = containers.find(doc, name)
-        if container is None:
-            raise fatal(f"Failed to start node {name}: docker failed to get container for node '{name}'")
-        why = lifecycle.start(call, doc, container, call.now())
+        container = engine.find(doc, name)
+        why = lifecycle.start(call, doc, container, call.now()) if container else f"No such container: {name}"
     if why:
         said = f"runtime failed to start node '{name}': Error response from daemon: {why}"
-        raise fatal(f"Failed to start node {name}: {said}")
+        raise _fatal(f"Failed to start node {name}: {said}")
 
 
 def _await(call: Call, name: str, stage: str, line: str, end: float) -> None:
     """Wait for a line in a node's log, as k3d does: for a stage of its life. Raises `Exit` when the time is over."""
     while True:
-        container = containers.find(call.engine.read(), name)
+        container = engine.find(call.engine.read(), name)
         if container is None:
-            raise fatal(f"Node {name} failed to get ready: Failed to get container for node '{name}'")
-        if containers.reached(container, stage, call.now()):
+            raise _fatal(f"Node {name} failed to get ready: Failed to get container for node '{name}'")
+        if engine.reached(container, stage, call.now()):
             return
         if call.now() >= end:
             said = f"error waiting for log line `{line}` from node '{name}': stopped returning log lines"
-            raise fatal(f"Node {name} failed to get ready: {said}: context deadline exceeded")
+            raise _fatal(f"Node {name} failed to get ready: {said}: context deadline exceeded")
         time.sleep(_LOOK)
 
 
-def _add_agent(call: Call, given: Parsed) -> None:
+def _add_agent(call: Call, given: Given) -> None:
     """`k3d node create`: it copies an agent; where there is none, a server, less what is the server's own."""
     own, name = f"k3d-{given.args[0]}-0", given.get("cluster")
     _info(call, f"Adding 1 node(s) to the runtime local cluster '{name}'...")
     with call.engine.change() as doc:
-        agents = containers.labelled(doc, cluster=name, role="agent")
-        model = next(iter([*agents, *containers.labelled(doc, cluster=name, role="server")]), None)
-        if model is None:
-            raise fatal(f"failed to add 1 node(s) to the runtime local cluster '{name}': Failed to find it")
-        url = [f"K3S_URL=https://k3d-{name}-server-0:6443"]
-        labels = [word for row in given.all("k3s-node-label") for word in ("--node-label", row)]
-        containers.make(
+        agents, servers = (engine.labelled(doc, cluster=name, role=role) for role in ("agent", "server"))
+        if not servers:
+            raise _fatal(f"failed to add 1 node(s) to the runtime local cluster '{name}': Failed to find it")
+        model = (agents or servers)[0]
+        labels = [part for each in given.all("k3s-node-label") for part in ("--node-label", each)]
+        memory = given.get("memory")
+        engine.make(
             doc,
             own,
             model["image"],
             call.now(),
-            labels={**model["labels"], "k3d.role": "agent"},
-            env=list(model["env"]) if agents else ["K3S_TOKEN=rehearsal", *url],
-            cmd=[*(model["cmd"] if agents else ["agent"]), *given.all("k3s-arg"), *labels],
-            entrypoint=["/bin/k3d-entrypoint.sh"],
-            binds=[bind for bind in model["binds"] if agents or "images" in bind],
             networks=[f"k3d-{name}"],
-            restart="unless-stopped",
-            memory=size(given.get("memory")) if given.get("memory") else model["memory"] if agents else 0,
+            labels={**model["labels"], "k3d.role": "agent"},
+            env=list(model["env"]) if agents else ["K3S_TOKEN=rehearsal", f"K3S_URL=https://k3d-{name}-server-0:6443"],
+            cmd=[*(model["cmd"] if agents else ["agent"]), *given.all("k3s-arg"), *labels],
+            binds=[bind for bind in model["binds"] if agents or "images" in bind],
+            memory=memory_bytes(memory) if memory else model["memory"] if agents else 0,
             files=dict(model["files"]) if agents else {},
         )
     call.checkpoint()
     _start_node(call, own)
-    end = call.began + (seconds(given.get("timeout")) or _ENDLESS)
-    _await(call, own, "ready", lifecycle.REGISTERED, end)
+    _await(call, own, "ready", lifecycle.REGISTERED, _end(call, given.get("timeout")))
     call.wait_until(call.began + call.times.seconds("add agent"))
     _info(call, "Successfully created 1 node(s)!")
 
 
-_COMMANDS = {
-    "cluster create": _create,
-    "cluster start": _start,
-    "cluster delete": _delete,
-    "node create": _add_agent,
+_COMMANDS: Commands = {
+    "cluster create": (_create, "config=,c", 0),
+    "cluster start": (_start, "wait timeout=", 1),
+    "cluster delete": (_delete, "", 1),
+    "node create": (_add_agent, "role= cluster=,c memory= timeout= k3s-node-label= k3s-arg=", 1),
 }
+"""Those that the tasks call."""

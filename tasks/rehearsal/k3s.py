@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from tasks.rehearsal import containers, controllers, objects
+import base64
+import json
+
+from tasks.rehearsal import controllers, engine, objects
 from tasks.rehearsal.controllers import ControlPlane
+from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.objects import Objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
-    from tasks.rehearsal.containers import Container, Document
+    from tasks.rehearsal.engine import Container, Document
     from tasks.rehearsal.objects import Object, View
     from tasks.rehearsal.program import Call
 
@@ -24,14 +29,43 @@ _SYSTEM = {
 """Deployments of k3s 1.32, with their images, and what `--disable` calls them."""
 
 
+def kubeconfig(folder: Path, server: str) -> str:
+    """As k3s writes it, but with a mark that this cluster is rehearsed, and certificates that are none."""
+    pem = f"-----BEGIN CERTIFICATE-----\nREHEARSAL of {server}\n-----END CERTIFICATE-----\n"
+    text = base64.b64encode(pem.encode()).decode()
+    return f"""\
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: {text}
+    extensions:
+    - extension: {{folder: {json.dumps(str(folder))}}}
+      name: {MARK}
+    server: https://127.0.0.1:6443
+  name: default
+contexts:
+- context:
+    cluster: default
+    user: default
+  name: default
+current-context: default
+kind: Config
+users:
+- name: default
+  user:
+    client-certificate-data: {text}
+    client-key-data: {text}
+"""
+
+
 def node_up(call: Call, doc: Document, container: Container) -> None:
     """A node's container has been started: when it will be registered and ready is known, unless it is to end."""
     labels = container["labels"]
     cluster = labels.get("k3d.cluster", "")
-    registered = next((life[4]["ready"] for life in container["lives"] if "ready" in life[4]), None)
+    registered = next((life["at"]["ready"] for life in container["lives"] if "ready" in life["at"]), None)
     if labels.get("k3d.role") not in ("server", "agent") or registered is None:
         return
-    api = containers.ready_at(doc, cluster, call.now())
+    api = engine.ready_at(doc, cluster, call.now())
     ready = max(
         (registered if api is None else api) + call.times.seconds("nodes ready"),
         registered + call.times.seconds("agent registers"),
@@ -69,7 +103,7 @@ def node_down(call: Call, container: Container) -> None:
 def forget(call: Call, doc: Document, container: Container) -> None:
     """The last server's container was removed, and with it all objects."""
     cluster = container["labels"].get("k3d.cluster", "")
-    if container["labels"].get("k3d.role") == "server" and not containers.labelled(doc, cluster=cluster, role="server"):
+    if container["labels"].get("k3d.role") == "server" and not engine.labelled(doc, cluster=cluster, role="server"):
         with Objects(call.folder.cluster(cluster)).change() as there:
             there.clear()
 
@@ -84,8 +118,8 @@ def _node(there: View, container: Container) -> Object:
     server = container["labels"]["k3d.role"] == "server"
     roles = {f"node-role.kubernetes.io/{role}": "true" for role in ("control-plane", "master") if server}
     name = container["name"]
-    version = containers.version(container["image"])
-    address = next(iter(container["networks"].values()), {"ip": ""})["ip"]
+    version = engine.version(container["image"])
+    address = next(iter(container["networks"].values()), "")
     block = f"10.42.{count}.0/24"
     size = {"cpu": "2", "memory": "2097152Ki", "pods": "110"}
     return {
@@ -98,7 +132,7 @@ def _node(there: View, container: Container) -> Object:
                 "kubernetes.io/os": "linux",
                 "node.kubernetes.io/instance-type": "k3s",
                 **roles,
-                **dict(part.partition("=")[::2] for part in containers.argument(container, "node-label")),
+                **dict(part.partition("=")[::2] for part in engine.argument(container, "node-label")),
             },
         },
         "spec": {"podCIDR": block, "podCIDRs": [block], "providerID": f"k3s://{name}"},
@@ -114,7 +148,7 @@ def _node(there: View, container: Container) -> Object:
 
 def _seed(plane: ControlPlane, server: Container) -> None:
     """What is there when the API is ready, or comes by itself."""
-    disabled = containers.argument(server, "disable")
+    disabled = engine.argument(server, "disable")
     for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
         more = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
         _put(plane, _object("v1", "Namespace", name, "", **more))

@@ -10,34 +10,25 @@ from urllib.parse import urlsplit
 
 from tasks.rehearsal import kinds
 from tasks.rehearsal.apiserver import ApiServer, Silent
-from tasks.rehearsal.flags import parse
 from tasks.rehearsal.folder import MARK, VERSIONS
-from tasks.rehearsal.program import Exit
+from tasks.rehearsal.program import Exit, dispatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tasks.rehearsal.flags import Parsed
-    from tasks.rehearsal.program import Call
+    from tasks.rehearsal.program import Call, Commands, Given
 
-_FLAGS = (
-    "kubeconfig=s context=s namespace,n=s request-timeout=s client output,o=s raw=s all-namespaces,A "
-    "selector,l=s enable-helm load-restrictor=s"
-)
 _GROUPS = ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "storage.k8s.io/v1")
 """Where `get` looks for a kind that is named without its group."""
 _ONE_SERVER = re.compile(r"^\s*server: https?://[^\s/]+:(\d+)\s*$", re.MULTILINE)
 
 
 def main(call: Call) -> None:
-    """Raises `Exit`, `UsageError`."""
-    given = parse(call.args, _FLAGS)
-    name, *given.args = given.args or [""]
-    if name not in _COMMANDS:
-        raise Exit(1, f'error: REHEARSAL: unknown command "{name}" for "kubectl"')
+    """Raises `Exit`, `getopt.GetoptError`."""
+    act, given = dispatch(call, _COMMANDS)
     try:
-        _COMMANDS[name](call, given)
+        act(call, given)
     except Refused as refused:
         raise Exit(1, f"Error from server ({refused.reason}): {refused.message}") from None
 
@@ -129,11 +120,11 @@ def objects_of(text: str) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _version(call: Call, _given: Parsed) -> None:
+def _version(call: Call, _given: Given) -> None:
     call.say(json.dumps({"clientVersion": {"gitVersion": VERSIONS["kubectl"], "platform": "REHEARSAL"}}))
 
 
-def _get(call: Call, given: Parsed) -> None:
+def _get(call: Call, given: Given) -> None:
     """What looks around in a cluster: objects of a kind, or a path of the API."""
     call.wait("kubectl")
     cluster, path = Cluster(call, given.get("kubeconfig")), given.get("raw")
@@ -161,7 +152,7 @@ def _path(cluster: Cluster, kind: str, namespace: str) -> str:
     raise Exit(1, f'error: the server doesn\'t have a resource type "{kind}"')
 
 
-def _kustomize(call: Call, given: Parsed) -> None:
+def _kustomize(call: Call, given: Given) -> None:
     """By the real kubectl, where there is one: rendering reaches no cluster."""
     import shutil
     import subprocess
@@ -179,4 +170,8 @@ def _kustomize(call: Call, given: Parsed) -> None:
         raise Exit(done.returncode, done.stderr.decode("utf-8", "replace").strip())
 
 
-_COMMANDS = {"version": _version, "get": _get, "kustomize": _kustomize}
+_COMMANDS: Commands = {
+    "version": (_version, "client output=,o", 0),
+    "get": (_get, "kubeconfig= namespace=,n output=,o raw= all-namespaces,A", 0),
+    "kustomize": (_kustomize, "enable-helm load-restrictor=", 1),
+}

@@ -19,7 +19,6 @@ import weakref
 
 from tasks.core.files import unfinished
 from tasks.rehearsal.kinds import bucket
-from tasks.rehearsal.store import Busy
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
@@ -142,15 +141,10 @@ class Objects:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Transaction]:
-        """What is in it, to be changed; stored when the block ends well. Raises `Busy`."""
-        import sqlite3
-
+        """What is in it, to be changed; stored when the block ends well."""
         with self._lock:
             connection = self._connection()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                raise Busy(f"{self.path} is locked since {_PATIENCE:g} s") from None
+            connection.execute("BEGIN IMMEDIATE")
             made = Transaction(connection)
             try:
                 yield made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.core.imageref import parse
-from tasks.rehearsal.images import fake_digest
+from tasks.rehearsal.engine import fake_digest
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False

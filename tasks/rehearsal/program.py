@@ -5,6 +5,7 @@ It imports little: a launch starts hundreds of them.
 
 from __future__ import annotations
 
+import getopt
 import os
 import signal
 import sys
@@ -12,19 +13,18 @@ import time
 from importlib import import_module
 
 from tasks.rehearsal import folder as folders
-from tasks.rehearsal.containers import blank
 from tasks.rehearsal.faults import Faults
-from tasks.rehearsal.flags import UsageError
-from tasks.rehearsal.store import Store
 from tasks.rehearsal.times import Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
     from tasks.rehearsal.faults import Fault
     from tasks.rehearsal.folder import Folder
+
+    Commands = Mapping[str, tuple[Callable[["Call", "Given"], object], str, int]]
 
 _FOR_EVER = 3600.0
 
@@ -36,6 +36,37 @@ class Exit(Exception):
         super().__init__(code, text)
         self.code = code
         self.text = text
+
+
+class Given:
+    """Options by their long names, and arguments. Raises `getopt.GetoptError` for an option that is not known.
+
+    `known` are words: `all,a` has a short form and no value, `filter=,f` has one; each may be given several times.
+    Without `mixed` everything after the first argument is an argument.
+    """
+
+    def __init__(self, args: Sequence[str], known: str, *, mixed: bool = True) -> None:
+        names = dict(word.partition(",")[::2] for word in known.split())
+        short = {letter: name for name, letter in names.items() if letter}
+        letters = "".join(letter + ":" * name.endswith("=") for letter, name in short.items())
+        pairs, self.args = (getopt.gnu_getopt if mixed else getopt.getopt)(list(args), letters, list(names))
+        self._values: dict[str, list[str]] = {}
+        for option, value in pairs:
+            name = option.lstrip("-")
+            name = name if option.startswith("--") else short[name].rstrip("=")
+            self._values.setdefault(name, []).append(value)
+
+    def on(self, name: str) -> bool:
+        """Whether an option is there."""
+        return name in self._values
+
+    def get(self, name: str) -> str:
+        """The last value; empty without one."""
+        return self._values.get(name, [""])[-1]
+
+    def all(self, name: str) -> list[str]:
+        """Every value."""
+        return self._values.get(name, [])
 
 
 class Call:
@@ -51,12 +82,10 @@ class Call:
         out: IO[bytes],
         err: IO[bytes],
     ) -> None:
-        self.folder, self.program, self.args, self.environ = folder, program, tuple(args), environ
+        self.folder, self.program, self.args, self.environ = folder, program, list(args), environ
         self.stdin, self._out, self._err = stdin, out, err
         self.began = time.time()
-        self.times = Times(folder.read("times.json", {}))
-        self.faults = Faults(folder)
-        self.engine = Store(folder.engine, blank)
+        self.times, self.faults, self.engine = Times.of(folder), Faults(folder), folder.engine
         self._pending: Fault | None = None
 
     @property
@@ -137,7 +166,7 @@ def run(
     out: IO[bytes],
     err: IO[bytes],
 ) -> int:
-    """Its exit code."""
+    """Its exit code. `docker` ends with 125 where it does not understand its options, as Docker does."""
     folder = folders.of(environ)
     if folder is None or not folder.state.is_dir():
         err.write(f"REHEARSAL: {folders.VARIABLE} names no rehearsal; nothing real is done here\n".encode())
@@ -150,12 +179,29 @@ def run(
         if end.text:
             err.write(f"{end.text}\n".encode())
         return end.code
-    except UsageError as error:
+    except getopt.GetoptError as error:
         err.write(f"Error: {error}\n".encode())
         return 125 if program == "docker" else 1
-    except ValueError as error:
-        if type(error).__name__ != "JSONDecodeError":
-            raise
-        err.write(f"REHEARSAL: a file in {folder.root} is no JSON: {error}\n".encode())
+    except folders.NoJson as error:
+        err.write(f"REHEARSAL: {error}\n".encode())
         return 1
     return 0
+
+
+def dispatch(
+    call: Call, commands: Commands, *, last: Sequence[str] = ()
+) -> tuple[Callable[[Call, Given], object], Given]:
+    """What does it, and what it was given. Raises `Exit`, `getopt.GetoptError`.
+
+    `commands`: by name, of one word or two, what does it, its options, and the least number of arguments; of those in
+    `last` the options end at the first argument: what follows belongs to a container.
+    """
+    words = 2 if " ".join(call.args[:2]) in commands else 1
+    name = " ".join(call.args[:words])
+    if name not in commands:
+        raise Exit(1, f'Error: unknown command "{name}" for "{call.program}"')
+    act, known, least = commands[name]
+    given = Given(call.args[words:], known, mixed=name not in last)
+    if len(given.args) < least:
+        raise Exit(1, f'Error: "{call.program} {name}" requires at least {least} argument{"s" if least > 1 else ""}')
+    return act, given

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tasks.rehearsal.folder import Folder
+
 KEYS: Mapping[str, tuple[float, str]] = {
     "docker": (0.0, "any other command of docker"),
     "pull": (4.0, "`docker pull IMAGE`; through a cache the image counts by its upstream's name"),
@@ -62,6 +64,11 @@ class Times:
     def __init__(self, document: Mapping[str, float]) -> None:
         self._given = {str(key).lower(): float(value) for key, value in document.items()}
         self.scale = self._given.get("scale", 1.0)
+
+    @classmethod
+    def of(cls, folder: Folder) -> Times:
+        """Those of a rehearsal."""
+        return cls(folder.read("times.json"))
 
     def seconds(self, key: str, *names: str) -> float:
         """Scaled seconds of a key of the table, about the first of these names that is known."""

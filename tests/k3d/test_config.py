@@ -16,7 +16,7 @@ from tasks.core.errors import BadInput
 from tasks.facts.facts import Ports, Shape
 from tasks.facts.network import network
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
-from tasks.rehearsal.k3d_config import load
+from tasks.rehearsal.k3d import load
 from tasks.settings.derived import KUBELET_DROP_IN, balanced, docker_memory
 from tests.given import settings
 

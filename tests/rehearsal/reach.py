@@ -10,7 +10,7 @@ from tasks.rehearsal.folder import Folder
 
 def port(place: Folder, cluster: str = "openframe-dev") -> int:
     """Where its API answers."""
-    doc = json.loads(place.engine.read_text())
+    doc = json.loads(place.engine.path.read_text())
     server = next(each for each in doc["containers"].values() if each["name"] == f"k3d-{cluster}-server-0")
     return int(server["ports"]["6443/tcp"][0]["HostPort"])
 

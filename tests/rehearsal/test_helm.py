@@ -18,10 +18,10 @@ from tasks.rehearsal.program import run
         ("upgrade --install", "v4.1.4", '"helm upgrade" requires at least 2 arguments'),
         ("dependency list nowhere", "v4.1.4", "Chart.yaml file is missing"),
         ("pull shop/web", "v4.1.4", "repo shop not found"),
-        ("pull --no-such-flag", "v4.1.4", "unknown flag: --no-such-flag"),
+        ("pull --no-such-flag", "v4.1.4", "option --no-such-flag not recognized"),
         ("nonsense", "v4.1.4", 'unknown command "nonsense" for "helm"'),
-        ("repo update --fail-on-repo-update-fail", "v4.1.4", "unknown flag: --fail-on-repo-update-fail"),
-        ("upgrade web shop/web --force-conflicts", "v3.19.0", "unknown flag: --force-conflicts"),
+        ("repo update --fail-on-repo-update-fail", "v4.1.4", "option --fail-on-repo-update-fail not recognized"),
+        ("upgrade web shop/web --force-conflicts", "v3.19.0", "option --force-conflicts not recognized"),
     ],
 )
 def test_what_helm_would_refuse_is_refused(words: str, version: str, said: str, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_eight_at_once(tmp_path: Path) -> None:
     for code, text in together(tmp_path, "rehearse"):
         assert code == 0, text
     place = Folder(tmp_path / "openframe-logs" / "rehearsal")
-    engine = json.loads(place.engine.read_text())
+    engine = json.loads(place.engine.path.read_text())
     names = {each["name"] for each in engine["containers"].values()}
     assert {f"k3d-{name}-server-0" for name in NAMES} <= names
     assert sum("cache-docker-io" in name for name in names) == 1
