@@ -170,7 +170,8 @@ def _create(call: Call, given: Given) -> None:
         call.wait_until(call.began + call.times.seconds("create prepare"))
         _start_nodes(call, name, _end(call, config.options["k3d"].get("timeout", "")))
     except Exit as end:
-        raise Exit(1, f"{end.text}\nFATA[0000] Cluster creation FAILED, rollback deactivated.") from None
+        failed = f"ERRO[0000] Failed Cluster Start: {end.text.removeprefix('FATA[0000] ')}"
+        raise Exit(1, f"{failed}\nFATA[0000] Cluster creation FAILED, rollback deactivated.") from None
     call.wait_until(call.began + call.times.seconds("create returns"))
     _info(call, f"Cluster '{name}' created successfully!")
     call.say(f"kubectl cluster-info --context k3d-{name}")

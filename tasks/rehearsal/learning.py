@@ -20,8 +20,8 @@ from tasks.engine.step import Bounds, Result, State, Step
 from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes, Work
 from tasks.rehearsal.model import AFTER, Scene, activities
 from tasks.rehearsal.profile import FOLDER, Cost, Profile, dump, load
-from tasks.rehearsal.simulate import Machine, simulate
-from tasks.rehearsal.what_if import DEFAULT
+from tasks.rehearsal.simulate import simulate
+from tasks.rehearsal.what_if import DEFAULT, WhatIf
 
 if TYPE_CHECKING:
     from tasks.run.session import Session
@@ -88,16 +88,10 @@ def _kind(work: Work | None) -> str | None:
     return "helm" if isinstance(work, InstallRelease) else None
 
 
-def machine(profile: Profile) -> Machine:
-    """The machine that a profile was recorded on."""
-    connection = profile.connection_mb * 1e6 if profile.connection_mb else None
-    return Machine(cores=profile.cores, connection=connection)
-
-
-def predicted(profile: Profile, launch: Recorded, on: Machine | None = None) -> dict[str, float]:
-    """When each step ends, by the model; the wall under `~after`."""
+def predicted(profile: Profile, launch: Recorded) -> dict[str, float]:
+    """When each step ends, by the model, on the machine that the profile is of; the wall under `~after`."""
     found = activities(launch.steps, launch.scene, profile)
-    return {name: end for name, (_, end) in simulate(found, on or machine(profile), launch.bounds).items()}
+    return {name: end for name, (_, end) in simulate(found, WhatIf().machine(profile), launch.bounds).items()}
 
 
 def fit(launches: Sequence[Recorded], start: Profile) -> Profile:

@@ -6,13 +6,19 @@ compute share the cores, those that download share the line, the others wait for
 
 from __future__ import annotations
 
-import heapq
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Bounds
 
 _EPSILON = 1e-9
+_AT_ONCE = 1e15
+"""The rate of what nothing limits."""
 
 
 class Resource(Enum):
@@ -52,22 +58,6 @@ class Activity:
     """What people read of it where it decides how long a launch takes; empty: it is the sum of others."""
 
 
-class Limits(Protocol):
-    """Places of the pool."""
-
-    @property
-    def work(self) -> int:
-        """Commands at once."""
-
-    @property
-    def waits(self) -> int:
-        """Waits at once."""
-
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """Smaller bounds, by kind."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """What activities share."""
@@ -81,116 +71,75 @@ class Machine:
 
 @dataclass
 class _Running:
-    activity: Activity
-    stage: int = 0
-    left: float = 0.0
+    """What is left of an activity: seconds or bytes of its first stage, and the stages after it."""
+
+    stages: list[Stage]
+    left: float
 
 
-@dataclass
-class _Play:
-    activities: Mapping[str, Activity]
-    machine: Machine
-    limits: Limits
-    now: float = 0.0
-    start: dict[str, float] = field(default_factory=dict)
-    end: dict[str, float] = field(default_factory=dict)
-    running: dict[str, _Running] = field(default_factory=dict)
-    used: dict[str, int] = field(default_factory=dict)
-
-
-def simulate(activities: Sequence[Activity], machine: Machine, limits: Limits) -> dict[str, tuple[float, float]]:
+def simulate(activities: Sequence[Activity], machine: Machine, bounds: Bounds) -> dict[str, tuple[float, float]]:
     """Begin and end of each activity, in seconds. Raises `ValueError` for needs that are never met."""
-    play = _Play({each.name: each for each in activities}, machine, limits)
-    unmet = {each.name: set(each.needs) for each in activities}
-    followers: dict[str, list[str]] = {each.name: [] for each in activities}
-    for each in activities:
-        for need in each.needs:
-            followers[need].append(each.name)
+    known = {each.name: each for each in activities}
     order = {each.name: (-each.rank, number) for number, each in enumerate(activities)}
-    ready = [(order[name], name) for name, needs in unmet.items() if not needs]
-    heapq.heapify(ready)
-    while ready or play.running:
-        waiting = []
-        while ready:
-            entry = heapq.heappop(ready)
-            if not _begin(play, play.activities[entry[1]]):
-                waiting.append(entry)
-        ready = waiting
-        heapq.heapify(ready)
-        if not play.running:
-            raise ValueError(f"no place for {', '.join(name for _, name in ready)}")
-        for name in _advance(play):
-            for follower in followers[name]:
-                unmet[follower].discard(name)
-                if not unmet[follower]:
-                    heapq.heappush(ready, (order[follower], follower))
-    if len(play.end) < len(activities):
-        raise ValueError(f"never ready: {', '.join(sorted(set(play.activities) - set(play.end)))}")
-    return {name: (play.start[name], play.end[name]) for name in play.activities}
+    unmet = TopologicalSorter({each.name: each.needs for each in activities})
+    try:
+        unmet.prepare()
+    except CycleError as error:
+        raise ValueError(f"never ready: {', '.join(sorted(set(error.args[1])))}") from None
+    used, now, waiting = Counter[str](), 0.0, list[str]()
+    start, end, running = dict[str, float](), dict[str, float](), dict[str, _Running]()
+    while unmet.is_active():
+        ready, waiting = sorted([*waiting, *unmet.get_ready()], key=order.__getitem__), []
+        for name in ready:
+            places = _places(known[name], bounds)
+            if any(used[place] >= most for place, most in places.items()):
+                waiting.append(name)
+                continue
+            used.update(places.keys())
+            stages = list(known[name].stages) or [Stage(Resource.TIME, 0.0)]
+            start[name], running[name] = now, _Running(stages, stages[0].amount)
+        now, ended = _advance(now, running, machine)
+        for name in ended:
+            end[name] = now
+            used.subtract(_places(known[name], bounds).keys())
+        unmet.done(*ended)
+    return {name: (start[name], end[name]) for name in known}
 
 
-def _bounds(play: _Play, activity: Activity) -> list[tuple[str, int]]:
-    found = []
-    if activity.pool is not None:
-        found.append((activity.pool, play.limits.work if activity.pool == "work" else play.limits.waits))
-        if activity.kind is not None:
-            found.append((f"kind {activity.kind}", play.limits.kinds.get(activity.kind, play.limits.work)))
+def _places(activity: Activity, bounds: Bounds) -> dict[str, int]:
+    """The bounds that it takes a place of, each with how many places there are."""
+    if activity.pool is None:
+        return {}
+    found = {activity.pool: bounds.work if activity.pool == "work" else bounds.waits}
+    if activity.kind is not None:
+        found[f"kind {activity.kind}"] = bounds.kinds.get(activity.kind, bounds.work)
     return found
 
 
-def _begin(play: _Play, activity: Activity) -> bool:
-    """Take the places and begin; False if one is not free."""
-    bounds = _bounds(play, activity)
-    if any(play.used.get(name, 0) >= most for name, most in bounds):
-        return False
-    for name, _ in bounds:
-        play.used[name] = play.used.get(name, 0) + 1
-    play.start[activity.name] = play.now
-    first = activity.stages[0].amount if activity.stages else 0.0
-    play.running[activity.name] = _Running(activity, 0, first)
-    return True
-
-
-def _advance(play: _Play) -> list[str]:
-    """Go on to the next end of a stage; the activities that have ended with it."""
-    rates = _rates(play)
-    pause = min(each.left / rates[name] if each.left > _EPSILON else 0.0 for name, each in play.running.items())
-    play.now += pause
+def _advance(now: float, running: dict[str, _Running], machine: Machine) -> tuple[float, list[str]]:
+    """Go on to the next end of a stage: when that is, and the activities that have ended with it."""
+    rates = _rates(running, machine)
+    pause = min(each.left / rates[name] if each.left > _EPSILON else 0.0 for name, each in running.items())
     ended = []
-    for name, each in list(play.running.items()):
+    for name, each in running.items():
         each.left -= rates[name] * pause
-        while each.left <= _EPSILON:
-            each.stage += 1
-            if each.stage >= len(each.activity.stages):
-                ended.append(name)
-                break
-            each.left = each.activity.stages[each.stage].amount
+        while each.stages and each.left <= _EPSILON:
+            each.stages.pop(0)
+            each.left = each.stages[0].amount if each.stages else 0.0
+        if not each.stages:
+            ended.append(name)
     for name in ended:
-        activity = play.running.pop(name).activity
-        play.end[name] = play.now
-        for bound, _ in _bounds(play, activity):
-            play.used[bound] -= 1
-    return ended
+        del running[name]
+    return now + pause, ended
 
 
-def _rates(play: _Play) -> dict[str, float]:
+def _rates(running: Mapping[str, _Running], machine: Machine) -> dict[str, float]:
     """How fast each activity goes on now."""
-    now = {
-        name: each.activity.stages[each.stage] if each.activity.stages else Stage(Resource.TIME, 0.0)
-        for name, each in play.running.items()
-    }
-    rates = dict.fromkeys(now, 1.0)
-    cpu = {name: stage.width for name, stage in now.items() if stage.resource is Resource.CPU}
-    rates |= shared(cpu, play.machine.cores)
-    each = play.machine.connection
-    line = {
-        name: stage.width * each if each is not None else float("inf")
-        for name, stage in now.items()
-        if stage.resource is Resource.LINE
-    }
-    rates |= shared(line, play.machine.line if play.machine.line is not None else float("inf"))
-    # without any limit a download takes no time
-    return {name: min(rate, 1e15) for name, rate in rates.items()}
+    now = {name: each.stages[0] for name, each in running.items()}
+    connection = machine.connection or _AT_ONCE
+    cores = {name: stage.width for name, stage in now.items() if stage.resource is Resource.CPU}
+    line = {name: stage.width * connection for name, stage in now.items() if stage.resource is Resource.LINE}
+    return dict.fromkeys(now, 1.0) | shared(cores, machine.cores) | shared(line, machine.line or _AT_ONCE)
 
 
 def shared(wishes: Mapping[str, float], total: float) -> dict[str, float]:
