@@ -14,6 +14,14 @@ _PLAIN: Mapping[str, str] = MappingProxyType({"KUBERC": "off"})
 are its examples, and both would break what is asked here (Kubernetes: reference of kuberc)."""
 
 
+def _call(kubeconfig: Path, *words: str, deadline: float, stdin: str | None = None, shown: str = "OBJECTS") -> Command:
+    """One call; what it reads from `stdin` is named by `--filename -`, and `shown` stands for it."""
+    argv = ("kubectl", "--kubeconfig", str(kubeconfig), *words)
+    if stdin is None:
+        return Command(argv=argv, env=_PLAIN, deadline=deadline)
+    return Command(argv=(*argv, "--filename", "-"), env=_PLAIN, stdin=stdin, shown_stdin=shown, deadline=deadline)
+
+
 def apply(
     kubeconfig: Path, stream: str, *, dry_run: bool = False, manager: str = FIELD_MANAGER, deadline: float = 60.0
 ) -> Command:
@@ -21,51 +29,20 @@ def apply(
 
     `dry_run`: the server answers with what they would become, and keeps nothing.
     """
-    return Command(
-        argv=(
-            "kubectl",
-            "--kubeconfig",
-            str(kubeconfig),
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            f"--field-manager={manager}",
-            *(("--dry-run=server", "--output=json") if dry_run else ()),
-            "--filename",
-            "-",
-        ),
-        env=_PLAIN,
-        stdin=stream,
-        shown_stdin="OBJECTS",
-        deadline=deadline,
-    )
+    words = ["apply", "--server-side", "--force-conflicts", f"--field-manager={manager}"]
+    if dry_run:
+        words += ["--dry-run=server", "--output=json"]
+    return _call(kubeconfig, *words, stdin=stream, deadline=deadline)
 
 
 def delete(kubeconfig: Path, stream: str, *, deadline: float = 120.0) -> Command:
     """Remove objects; ones that are gone are no failure."""
-    return Command(
-        argv=(
-            "kubectl",
-            "--kubeconfig",
-            str(kubeconfig),
-            "delete",
-            "--ignore-not-found",
-            "--wait=false",
-            "--filename",
-            "-",
-        ),
-        env=_PLAIN,
-        stdin=stream,
-        shown_stdin="OBJECTS",
-        deadline=deadline,
-    )
+    return _call(kubeconfig, "delete", "--ignore-not-found", "--wait=false", stdin=stream, deadline=deadline)
 
 
 def raw(kubeconfig: Path, path: str, *, deadline: float = 30.0) -> Command:
     """What the API answers to a path."""
-    return Command(
-        argv=("kubectl", "--kubeconfig", str(kubeconfig), "get", "--raw", path), env=_PLAIN, deadline=deadline
-    )
+    return _call(kubeconfig, "get", "--raw", path, deadline=deadline)
 
 
 _VERBS = {"POST": "create", "PUT": "replace", "DELETE": "delete"}
@@ -73,13 +50,7 @@ _VERBS = {"POST": "create", "PUT": "replace", "DELETE": "delete"}
 
 def send(kubeconfig: Path, method: str, path: str, body: str, *, deadline: float = 60.0) -> Command:
     """One request with a body, as it is: without discovery, and with at most one effect."""
-    return Command(
-        argv=("kubectl", "--kubeconfig", str(kubeconfig), _VERBS[method], "--raw", path, "--filename", "-"),
-        env=_PLAIN,
-        stdin=body,
-        shown_stdin="OBJECT",
-        deadline=deadline,
-    )
+    return _call(kubeconfig, _VERBS[method], "--raw", path, stdin=body, shown="OBJECT", deadline=deadline)
 
 
 def kustomize(folder: Path, *, deadline: float) -> Command:
@@ -90,9 +61,7 @@ def kustomize(folder: Path, *, deadline: float) -> Command:
 def describe(kubeconfig: Path, kind: str, namespace: str = "", *, deadline: float = 60.0) -> Command:
     """All objects of a kind in words, with their events; `namespace` for a kind that has one."""
     where = ("--namespace", namespace) if namespace else ()
-    return Command(
-        argv=("kubectl", "--kubeconfig", str(kubeconfig), "describe", kind, *where), env=_PLAIN, deadline=deadline
-    )
+    return _call(kubeconfig, "describe", kind, *where, deadline=deadline)
 
 
 def flattened(context: str) -> Command:

@@ -17,22 +17,11 @@ from tasks.k3d.recorded import changed, immutable, recall, remembered
 from tasks.settings.derived import registries_in_use
 from tasks.settings.schema import Settings
 from tests.given import node, settings
+from tests.k3d.test_config import RICH
 
 
 def shape(**changes: Any) -> Shape:
     return Shape(**{"image": "rancher/k3s:v1.32.3-k3s1", "agents": 2, "concurrency": 4, **changes})
-
-
-RICH: dict[str, Any] = {
-    "servers": 3,
-    "subnet": "172.28.0.0/16",
-    "volumes": ["/data:/data@server:0;agent:*"],
-    "env": ["A=b@server:*"],
-    "ports": {"extra": ["30000:30000@server:0:direct"]},
-    "scheduler_verbosity": 2,
-    "kubelet_config": {"maxPods": 50},
-    "timeout": 90.5,
-}
 
 
 def test_both_labels_are_on_every_node() -> None:

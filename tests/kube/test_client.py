@@ -27,8 +27,8 @@ from tasks.kube.client import (
 )
 from tasks.kube.https import CertApi, open_api
 from tasks.kube.kubectl_api import KubectlApi
-from tasks.process.command import Command, Completed, DeadlinePassed
-from tests.fake_kubectl import FakeApi, FakePrograms
+from tests.given_live import FakeApi
+from tests.programs import Answer, FakePrograms
 from tests.tls import Certificates, Served, access, kubeconfig
 
 HELD = Credentials(server="https://127.0.0.1:6550", ca=b"CA", certificate=b"CERT", key=b"KEY")
@@ -93,15 +93,15 @@ def test_what_is_no_kubeconfig_has_no_credentials(text: str) -> None:
 
 
 def kubectl_says(out: str, err: str = "", code: int = 0) -> FakePrograms:
-    return FakePrograms(lambda _command: (out, err, code))
+    return FakePrograms(otherwise=Answer(out=out, err=err, code=code))
 
 
 def test_kubectl_is_asked_quietly() -> None:
     programs = kubectl_says('{"kind": "X"}')
     assert KubectlApi(programs, Path("/k")).get("/api/v1/secrets") == {"kind": "X"}
-    ((command, quiet),) = programs.ran
-    assert command.argv == ("kubectl", "--kubeconfig", "/k", "get", "--raw", "/api/v1/secrets")
-    assert quiet
+    (asked,) = programs.calls
+    assert asked.command.argv == ("kubectl", "--kubeconfig", "/k", "get", "--raw", "/api/v1/secrets")
+    assert asked.quiet
 
 
 # as kubectl 1.32 writes them
@@ -166,12 +166,9 @@ def test_what_kubectl_says_of_a_certificate_or_a_login_is_no_silence(err: str, c
 
 
 def test_a_kubectl_that_hangs_is_no_answer() -> None:
-    class Slow(FakePrograms):
-        def run(self, command: Command, *_args: Any, **_more: Any) -> Completed:
-            raise DeadlinePassed(Completed(command=command, code=-15, out="", err="", seconds=30.0), 30)
-
-    with pytest.raises(NoAnswer, match="kubectl did not end within 30 s"):
-        KubectlApi(Slow(lambda _command: ("", "", 0)), Path("/k")).raw("/x")
+    slow = FakePrograms(otherwise=Answer(code=-15, late=True))
+    with pytest.raises(NoAnswer, match="kubectl did not end within 35 s"):
+        KubectlApi(slow, Path("/k")).raw("/x")
 
 
 def test_an_answer_of_kubectl_that_is_no_json_is_told() -> None:
@@ -224,14 +221,14 @@ def test_a_port_answers_if_it_speaks_tls(served: Served) -> None:
     ],
 )
 def test_ready_is_200_of_readyz(answer: Any, good: bool) -> None:
-    assert ready(FakeApi({"/readyz": answer})) is good
+    assert ready(FakeApi(answers={"/readyz": answer})) is good
 
 
 class Slow(FakeApi):
     """Answers one after another at one path."""
 
     def __init__(self, *answers: Any) -> None:
-        super().__init__({})
+        super().__init__()
         self.left = list(answers)
 
     def get(self, path: str) -> Any:
@@ -299,7 +296,7 @@ def answers(more: Mapping[str, Any] = MappingProxyType({}), hook: str = NOW) -> 
     found: dict[str, Any] = dict.fromkeys(PLAIN, (200, "ok"))
     found["/readyz?verbose"] = (200, WELL.format(hook=hook))
     found[f"/healthz/poststarthook/{hook}"] = (200, "ok")
-    return FakeApi({**found, **more})
+    return FakeApi(answers={**found, **more})
 
 
 @pytest.mark.parametrize("hook", [NOW, THEN])
@@ -337,7 +334,7 @@ def test_one_endpoint_alone(answer: Any, state: str, detail: str) -> None:
 
 
 def test_a_server_that_does_not_answer_is_asked_once() -> None:
-    api = FakeApi({"/readyz?verbose": ApiError(0, "no answer", "refused")})
+    api = FakeApi(answers={"/readyz?verbose": ApiError(0, "no answer", "refused")})
     found = endpoints(api)
     assert [(each.name, each.state, each.detail) for each in found] == [(path, "failing", "refused") for path in PLAIN]
     assert api.asked == ["/readyz?verbose"]

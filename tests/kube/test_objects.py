@@ -10,7 +10,7 @@ import pytest
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.kube.client import ApiError
 from tasks.kube.objects import FINGERPRINT, MANAGED_BY, Key, Resources, digest, fill, finish, key, live, repeat
-from tests.fake_kubectl import FakeApi
+from tests.given_live import FakeApi
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}
 
@@ -110,7 +110,7 @@ SECRETS = "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
 
 
 def api(**answers: Any) -> FakeApi:
-    return FakeApi({"/api/v1": CORE, "/apis/apps/v1": APPS, **answers})
+    return FakeApi(answers={"/api/v1": CORE, "/apis/apps/v1": APPS, **answers})
 
 
 def known(kind: str, name: str, namespace: str | None = "a", version: str = "v1") -> Key:
@@ -152,7 +152,7 @@ def test_a_kind_that_comes_later_is_found_then(before: Any) -> None:
 @pytest.mark.parametrize("error", [ApiError(0, "no answer"), (401, "no"), (500, "no")])
 def test_an_api_that_does_not_answer_is_not_one_without_kinds(error: Any) -> None:
     with pytest.raises(ApiError):
-        Resources(FakeApi({"/api/v1": error})).find("v1", "ConfigMap")
+        Resources(FakeApi(answers={"/api/v1": error})).find("v1", "ConfigMap")
 
 
 def test_several_of_many_namespaces_are_asked_for_by_one_list() -> None:

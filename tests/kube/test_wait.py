@@ -15,7 +15,7 @@ from tasks.engine.step import Cancel, Context, Stopped
 from tasks.kube.client import Api, ApiError
 from tasks.kube.wait import NotInTime, api_ready, poll, watch
 from tasks.kube.watch import Watched
-from tests.fake_kubectl import FakeApi
+from tests.given_live import FakeApi
 from tests.given_watch import Object, Scripted, until, watching
 
 PODS = "/api/v1/pods"
@@ -250,7 +250,7 @@ REFUSALS = [
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.kube.wait._SETTLES", 0.2)
-    api, began = FakeApi({"/readyz": answer}), time.monotonic()
+    api, began = FakeApi(answers={"/readyz": answer}), time.monotonic()
     with pytest.raises(ApiError) as caught:
         api_ready(lambda: api, waiting(60), pause=0.01, cap=0.05)
     assert 0.15 < time.monotonic() - began < 5
@@ -260,14 +260,14 @@ def test_a_refusal_ends_the_wait_for_an_api_once_it_lasts(answer: Any, monkeypat
 
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_a_refusal_is_told_where_time_is_over_before(answer: Any) -> None:
-    api = FakeApi({"/readyz": answer})
+    api = FakeApi(answers={"/readyz": answer})
     with pytest.raises(ApiError):
         api_ready(lambda: api, waiting(0.1), pause=0.01)
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_a_server_that_starts_may_refuse_for_a_moment(answer: Any) -> None:
-    api = FakeApi({"/readyz": answer})
+    api = FakeApi(answers={"/readyz": answer})
     looks = iter(range(4))
 
     def asked() -> FakeApi:
