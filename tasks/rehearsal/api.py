@@ -7,17 +7,15 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from tasks.kube.client import ApiError, content
-from tasks.rehearsal import folder as folders
 from tasks.rehearsal import kinds, objects
 from tasks.rehearsal.apiserver import ApiServer, Silent, find
-from tasks.rehearsal.folder import MARK, Folder
 
 if TYPE_CHECKING:
+    from tasks.rehearsal.folder import Folder
     from tasks.rehearsal.objects import Record
 
 Place = tuple[str, str]
@@ -31,9 +29,9 @@ _OVERLAP = 1_000_000
 class RehearsalApi:
     """An API at a port of this machine. Thread-safe."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
-        self._server = ApiServer(Folder(folder))
+    def __init__(self, folder: Folder, port: int) -> None:
+        self.port = port
+        self._server = ApiServer(folder)
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
@@ -155,30 +153,3 @@ class Changes:
 
 def _place(obj: dict[str, Any]) -> Place:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-
-
-def recognise(kubeconfig: str) -> RehearsalApi | None:
-    """The API of a kubeconfig that a rehearsed cluster has written; None for any other."""
-    if MARK not in kubeconfig:
-        return None
-    from tasks.core import yaml
-
-    document = yaml.load(kubeconfig)
-    current = document.get("current-context")
-    context: dict[str, Any] = next(
-        (each["context"] for each in document.get("contexts") or () if each["name"] == current), {}
-    )
-    for each in document.get("clusters") or ():
-        if each.get("name") != context.get("cluster"):
-            continue
-        for row in each["cluster"].get("extensions") or ():
-            if row.get("name") == MARK:
-                port = urlsplit(str(each["cluster"].get("server"))).port or 443
-                return RehearsalApi(Path(row["extension"]["folder"]), port)
-    return None
-
-
-def port_answers(environ: dict[str, str], port: int) -> bool | None:
-    """Whether a rehearsed server speaks at a port of this machine; None if nothing is rehearsed."""
-    where = folders.of(environ)
-    return None if where is None else ApiServer(where).answers(port)

@@ -11,6 +11,7 @@ from tasks.rehearsal import apply, controllers, engine, kinds, objects
 from tasks.rehearsal.apply import Refusal
 from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.faults import Faults
+from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.objects import Objects
 from tasks.rehearsal.times import Times, stamp
 
@@ -24,20 +25,8 @@ if TYPE_CHECKING:
     from tasks.rehearsal.kinds import Kind
     from tasks.rehearsal.objects import View
 
-_CHECKS = (
-    "ping",
-    "log",
-    "etcd",
-    "informer-sync",
-    "poststarthook/start-apiserver-admission-initializer",
-    "poststarthook/generic-apiserver-start-informers",
-    "poststarthook/rbac/bootstrap-roles",
-    "poststarthook/scheduling/bootstrap-system-priority-classes",
-    "poststarthook/apiservice-registration-controller",
-    "shutdown",
-)
-"""Checks of an API server 1.33, some of them."""
-_HOOK = "poststarthook/rbac/bootstrap-roles"
+_CHECKS = ("ping", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/rbac/bootstrap-roles")
+"""Some checks of an API server."""
 _HEALTH = frozenset({"/readyz", "/healthz", "/livez"})
 _SILENT, _BUSY = "silent", "busy"
 """How an API is down: nothing answers, or it says that it is not ready."""
@@ -45,12 +34,18 @@ _FLAP = 1.5
 """Seconds of one outage, without another figure."""
 _RENEWED = 10.0
 """Seconds between two renewals of a node's lease (Kubernetes: Leases)."""
-_SET = re.compile(r"(\S+)\s+(in|notin)\s+\(([^)]*)\)")
+_SERVER = re.compile(r"^\s*server: https?://[^\s/]+:(\d+)\s*$", re.MULTILINE)
 _REFUSED = "connect: connection refused"
 
 
 class Silent(Exception):
     """Nothing answers there."""
+
+
+def port_of(kubeconfig: str) -> int | None:
+    """Where the API of a rehearsed cluster is, by its kubeconfig; None for that of any other, or of several."""
+    ports = _SERVER.findall(kubeconfig) if MARK in kubeconfig else []
+    return int(ports[0]) if len(ports) == 1 else None
 
 
 class Target:
@@ -144,37 +139,24 @@ class ApiServer:
             if listed is not None:
                 return listed
             target = find(path, known)
-            if target.name and target.kind[1] != "Lease":
+            if target.kind[1] == "Lease":
+                items = _leases(self._folder.engine.read(), cluster, now)
+            elif target.name:
                 record = view.get(target.kind[0], target.kind[1], target.namespace, target.name, now)
                 if record is None:
                     raise target.missing()
                 return _typed(objects.seen(record, now), target.kind)
-            items = self._list(view, cluster, target, now)
-        if target.name:
-            one = next((each for each in items if each["metadata"]["name"] == target.name), None)
-            if one is None:
-                raise target.missing()
-            return one
+            else:
+                rows = view.existing(target.kind[0], target.kind[1], now, target.namespace)
+                items = [objects.seen(each, now) for each in rows]
+        labels, fields = given.get("labelSelector", ""), given.get("fieldSelector", "")
         chosen = [
             {key: value for key, value in each.items() if key not in ("apiVersion", "kind")}
             for each in items
-            if _fits_labels(given.get("labelSelector", ""), each) and _fits_fields(given.get("fieldSelector", ""), each)
+            if _fits(each["metadata"].get("labels") or {}, labels) and _fits(each, fields)
         ]
         meta = {"resourceVersion": str(objects.micro(now))}
         return {"kind": f"{target.kind[1]}List", "apiVersion": target.kind[0], "metadata": meta, "items": chosen}
-
-    def _list(self, view: View, cluster: str, target: Target, now: float) -> list[dict[str, Any]]:
-        """Objects of a kind, in one namespace or all."""
-        if target.kind[1] == "Lease":
-            return [
-                each
-                for each in _leases(self._folder.engine.read(), cluster, now)
-                if target.namespace in ("", each["metadata"]["namespace"])
-            ]
-        return [
-            _typed(objects.seen(each, now), target.kind)
-            for each in view.existing(target.kind[0], target.kind[1], now, target.namespace)
-        ]
 
     # -- changing -------------------------------------------------------------------------------------
 
@@ -211,6 +193,19 @@ class ApiServer:
         )
 
 
+def _fits(values: Mapping[str, Any], selector: str) -> bool:
+    """Whether labels, or fields, fit: `KEY`, `KEY=VALUE` and `KEY!=VALUE`, with commas between them."""
+    for part in filter(None, selector.split(",")):
+        key, sign, value = part.partition("=")
+        if key.endswith("!"):
+            fits = values.get(key[:-1]) != value
+        else:
+            fits = values.get(key) == value if sign else key in values
+        if not fits:
+            return False
+    return True
+
+
 def _typed(obj: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """As the version of the path has it."""
     return {**obj, "apiVersion": kind[0], "kind": kind[1]}
@@ -232,7 +227,7 @@ def find(path: str, known: list[Kind]) -> Target:
     raise Refusal(404, "NotFound", "the server could not find the requested resource")
 
 
-# -- health, discovery and leases --------------------------------------------------------------------------
+# -- health and discovery --------------------------------------------------------------------------
 
 
 def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
@@ -257,21 +252,17 @@ def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
 
 def _unready(path: str) -> tuple[int, str]:
     """The answer to a question for its health before it is ready."""
-    rows = [f"[-]{each} failed: reason withheld" if each == _HOOK else f"[+]{each} ok" for each in _CHECKS]
-    return 500, "\n".join([*rows, f"{path.strip('/')} check failed", ""])
+    return 500, f"[-]{_CHECKS[-1]} failed: reason withheld\n{path.strip('/')} check failed\n"
 
 
 def _answer_health(path: str, server: Container) -> tuple[int, str] | None:
     """To questions for its health and version; None to all others."""
     bare, _, query = path.partition("?")
     if bare in _HEALTH:
-        rows = [f"[+]{each} ok" for each in _CHECKS]
-        verbose = "verbose" in query.split("&") or "verbose=" in query
-        return 200, "\n".join([*rows, f"{bare.strip('/')} check passed", ""]) if verbose else "ok"
-    for start in _HEALTH:
-        if bare.startswith(f"{start}/"):
-            known = bare.removeprefix(f"{start}/") in _CHECKS
-            return (200, "ok") if known else (404, "404 page not found\n")
+        return 200, "\n".join([f"[+]{each} ok" for each in _CHECKS] if query else ["ok"])
+    root, _, check = bare.removeprefix("/").partition("/")
+    if f"/{root}" in _HEALTH:
+        return (200, "ok") if check in _CHECKS else (404, "404 page not found\n")
     if bare == "/version":
         version = engine.version(server["image"])
         major, _, rest = version.lstrip("v").partition(".")
@@ -310,55 +301,14 @@ def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:
     """One for each node, renewed as long as its kubelet runs; first a second after it has started."""
     found = []
     for each in engine.labelled(doc, cluster=cluster):
-        if each["labels"].get("k3d.role") not in ("server", "agent"):
-            continue
         begun = [life for life in each["lives"] if life["at"].get("ready", now + 1) <= now]
-        if not begun:
+        if each["labels"].get("k3d.role") not in ("server", "agent") or not begun:
             continue
         start, end = begun[-1]["at"]["ready"], begun[-1]["end"]
         last = now if end is None or end > now else end
-        resumed = each["resumed"] + 1.0
-        renewed = max(
-            resumed if resumed <= last else 0.0,
-            begun[-1]["start"] + 1.0,
-            start + _RENEWED * ((last - start) // _RENEWED),
-        )
-        meta = {"name": each["name"], "namespace": "kube-node-lease", "resourceVersion": str(round(renewed * 1e6))}
+        moments = [begun[-1]["start"] + 1.0, start + _RENEWED * ((last - start) // _RENEWED), each["resumed"] + 1.0]
+        renewed = max(moment for moment in moments if moment <= last or moment == moments[0])
+        meta = {"name": each["name"], "namespace": "kube-node-lease", "resourceVersion": str(objects.micro(renewed))}
         spec = {"holderIdentity": each["name"], "leaseDurationSeconds": 40, "renewTime": stamp(renewed, 6)}
         found.append({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec})
     return found
-
-
-# -- selectors ---------------------------------------------------------------------------------------------
-
-
-def _fits_labels(selector: str, obj: Mapping[str, Any]) -> bool:
-    """Whether an object's labels fit."""
-    have = obj["metadata"].get("labels") or {}
-    for found in _SET.finditer(selector):
-        wanted = {part.strip() for part in found[3].split(",")}
-        if (have.get(found[1].lstrip(",").strip()) in wanted) != (found[2] == "in"):
-            return False
-    return all(_fits_requirement(part.strip(), have) for part in _SET.sub("", selector).split(",") if part.strip())
-
-
-def _fits_requirement(part: str, have: Mapping[str, str]) -> bool:
-    if "!=" in part:
-        key, _, value = part.partition("!=")
-        return have.get(key.strip()) != value.strip()
-    if "=" in part:
-        key, _, value = part.replace("==", "=").partition("=")
-        return have.get(key.strip()) == value.strip()
-    return (part.lstrip("!") in have) != part.startswith("!")
-
-
-def _fits_fields(selector: str, obj: Mapping[str, Any]) -> bool:
-    """Whether an object's fields fit."""
-    for part in filter(None, selector.split(",")):
-        key, sign, value = re.split(r"(!=|==|=)", part, maxsplit=1)
-        found: Any = obj
-        for name in key.strip().split("."):
-            found = found.get(name) if isinstance(found, dict) else None
-        if (str(found if found is not None else "") == value.strip()) != (sign != "!="):
-            return False
-    return True

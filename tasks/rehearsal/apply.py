@@ -6,12 +6,11 @@ import base64
 import json
 
 from tasks.rehearsal import controllers, objects
-from tasks.rehearsal.engine import fake_digest
 from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from tasks.rehearsal.controllers import ControlPlane
@@ -64,20 +63,19 @@ def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dr
         _open(plane, namespace, body)
     old = doc.get(body["apiVersion"], body["kind"], namespace, name, now)
     if part:
-        return _status(plane, old, body, part)
+        return _status(plane, old, body)
     before = objects.settle(old, now) if old is not None else None
     applied: dict[str, Object] = dict((old or {}).get("applied") or {})
     mine = _own(_encoded(body))
-    made = _merged(before, mine, applied.get(manager), [each for who, each in applied.items() if who != manager])
-    made = _filled(made)
-    _refuse_invalid(made, before)
+    others = [each for who, each in applied.items() if who != manager]
+    made = _filled(_merged(before, mine, applied.get(manager), others))
     applied[manager] = mine
-    if before is not None and _same(before, made) and (old or {}).get("applied") == applied:
-        return 200, objects.seen(old, now) if old is not None else made
+    if old is not None and before is not None and _own(before) == _own(made) and old.get("applied") == applied:
+        return 200, objects.seen(old, now)
     _sign(made, before, applied, now)
     if dry:
         return (200 if old is not None else 201), made
-    record = _keep(plane, made, old, applied)
+    record = doc.put(made, now, **{**_kept(old or {}, now), "applied": applied})
     controllers.follow(plane, record, before)
     return (200 if old is not None else 201), objects.seen(record, now)
 
@@ -92,16 +90,20 @@ def _open(plane: ControlPlane, namespace: str, body: Object) -> None:
         raise Refusal(403, "Forbidden", f'{plural} "{name}" is forbidden: {why}')
 
 
-def _status(plane: ControlPlane, old: Record | None, body: Object, part: str) -> tuple[int, Object]:
+def _status(plane: ControlPlane, old: Record | None, body: Object) -> tuple[int, Object]:
     if old is None:
         name = body["metadata"]["name"]
         raise Refusal(404, "NotFound", f'{body["kind"].lower()}s "{name}" not found')
     made = objects.settle(old, plane.now)
-    made[part] = objects.merged(made.get(part), body.get(part))
-    later = [each for each in old.get("stages", ()) if each[0] > plane.now]
-    rest = {key: value for key, value in old.items() if key in ("from", "until", "applied", "served", "ready")}
-    record = plane.doc.put(made, plane.now, stages=later, **rest)
+    made["status"] = objects.merged(made.get("status"), body.get("status"))
+    record = plane.doc.put(made, plane.now, **_kept(old, plane.now))
     return 200, objects.seen(record, plane.now)
+
+
+def _kept(old: Record, now: float) -> Record:
+    """What of a record outlives a change of its object: among it what is still to come."""
+    kept = {key: value for key, value in old.items() if key not in ("object", "stamp")}
+    return {**kept, "stages": [each for each in old.get("stages", ()) if each[0] > now]}
 
 
 def _own(body: Object) -> Object:
@@ -113,7 +115,7 @@ def _own(body: Object) -> Object:
 def _merged(before: Object | None, mine: Object, last: Object | None, others: list[Object]) -> Object:
     """Ours over what is there, less what we had set before and do not any more."""
     if before is None:
-        return {**mine, "metadata": dict(mine["metadata"])}
+        return mine
     cleared = _without(before, last, mine, others) if last is not None else before
     found: Object = _over(cleared, mine, "")
     return found
@@ -147,14 +149,6 @@ def _without(there: Any, last: Any, mine: Any, others: list[Any], name: str = ""
         gone = {_key(each, name) for each in last} - {_key(each, name) for each in mine}
         return [each for each in there if _key(each, name) not in gone]
     return there
-
-
-def _same(before: Object, made: Object) -> bool:
-    def bare(obj: Object) -> Object:
-        meta = {key: value for key, value in obj["metadata"].items() if key not in _SERVERS}
-        return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": meta}
-
-    return bare(before) == bare(made)
 
 
 def _sign(made: Object, before: Object | None, applied: Mapping[str, Object], now: float) -> None:
@@ -201,87 +195,18 @@ def _contains(there: Any, item: Any) -> bool:  # noqa: ANN401 - any JSON values
     return bool(there == item)
 
 
-def _keep(plane: ControlPlane, made: Object, old: Record | None, applied: Mapping[str, Object]) -> Record:
-    later = [each for each in (old or {}).get("stages", ()) if each[0] > plane.now]
-    more = {key: (old or {})[key] for key in ("served", "ready") if key in (old or {})}
-    return plane.doc.put(made, plane.now, stages=later, applied=dict(applied), **more)
-
-
-# -- what is refused, and what is filled in ----------------------------------------------------------------
-
-
-def _refuse_invalid(obj: Object, before: Object | None) -> None:
-    """Raises `Refusal` for a workload without a fitting selector or an image, and for a change of what is immutable."""
-    wrong = [*_workload(obj), *(_changes(obj, before) if before is not None else ())]
-    if wrong:
-        group = obj["apiVersion"].rpartition("/")[0]
-        kind = f"{obj['kind']}.{group}" if group else obj["kind"]
-        said = wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]"
-        raise Refusal(422, "Invalid", f'{kind} "{obj["metadata"]["name"]}" is invalid: {said}')
-
-
-def _workload(obj: Object) -> Iterator[str]:
-    if obj["kind"] not in ("Deployment", "DaemonSet", "StatefulSet"):
-        return
-    template = obj["spec"].get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if not obj["spec"].get("selector"):
-        yield "spec.selector: Required value"
-    elif not ((obj["spec"]["selector"].get("matchLabels") or {}).items() <= labels.items()):
-        yield "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`"
-    for number, each in enumerate((template.get("spec") or {}).get("containers") or ()):
-        if not each.get("image"):
-            yield f"spec.template.spec.containers[{number}].image: Required value"
-
-
-def _changes(obj: Object, before: Object) -> Iterator[str]:
-    kind = obj["kind"]
-    if kind in ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet"):
-        selector = obj["spec"].get("selector") or {}
-        if selector != (before["spec"].get("selector") or {}):
-            shown = ", ".join(
-                f'"{key}":"{value}"' for key, value in sorted((selector.get("matchLabels") or {}).items())
-            )
-            value = f"v1.LabelSelector{{MatchLabels:map[string]string{{{shown}}}}}"
-            yield f"spec.selector: Invalid value: {value}: field is immutable"
-    elif kind == "StorageClass":
-        for name in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
-            if obj.get(name) != before.get(name):
-                if name in ("parameters", "provisioner"):
-                    yield f"{name}: Forbidden: updates to {name} are forbidden."
-                else:
-                    yield f'{name}: Invalid value: "{obj.get(name)}": field is immutable'
-    elif kind == "Secret" and (obj.get("type") or "Opaque") != (before.get("type") or "Opaque"):
-        yield f'type: Invalid value: "{obj.get("type") or "Opaque"}": field is immutable'
-    elif kind in ("RoleBinding", "ClusterRoleBinding") and obj.get("roleRef") != before.get("roleRef"):
-        yield f"roleRef: Invalid value: {obj.get('roleRef')}: cannot change roleRef"
-    elif kind == "Job" and obj["spec"].get("template") != before["spec"].get("template"):
-        yield "spec.template: Invalid value: core.PodTemplateSpec{}: field is immutable"
-    if kind in ("ConfigMap", "Secret") and before.get("immutable") and obj.get("data") != before.get("data"):
-        yield "data: Forbidden: field is immutable when `immutable` is set"
-
-
 def _filled(obj: Object) -> Object:
-    """What the API adds: the defaults that are looked at."""
-    kind, made = obj["kind"], dict(obj)
-    if kind == "Secret":
+    """With what the API adds and others look at."""
+    made = dict(obj)
+    if obj["kind"] == "Secret":
         made.setdefault("type", "Opaque")
-    elif kind == "Namespace":
-        name = made["metadata"]["name"]
-        labels = {"kubernetes.io/metadata.name": name, **(made["metadata"].get("labels") or {})}
-        made["metadata"] = {**made["metadata"], "labels": labels}
-        made.setdefault("spec", {"finalizers": ["kubernetes"]})
+    elif obj["kind"] == "Namespace":
+        meta = made["metadata"]
+        made["metadata"] = {
+            **meta,
+            "labels": {"kubernetes.io/metadata.name": meta["name"], **(meta.get("labels") or {})},
+        }
         made.setdefault("status", {"phase": "Active"})
-    elif kind in ("Deployment", "StatefulSet"):
-        made["spec"] = {"replicas": 1, **made["spec"]}
-    elif kind == "Service":
-        spec = {"type": "ClusterIP", **made["spec"]}
-        if spec["type"] != "ExternalName":
-            number = int(fake_digest(made["metadata"]["name"])[:4], 16)
-            spec.setdefault("clusterIP", f"10.43.{number // 256}.{number % 256}")
-        made["spec"] = spec
-    elif kind == "StorageClass":
-        made = {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", **made}
     return made
 
 

@@ -15,8 +15,8 @@ from tasks.clients.volumes import LABEL
 from tasks.engine.estimate import expecting, history_file, load
 from tasks.kube.client import ApiError
 from tasks.rehearsal import engine
-from tasks.rehearsal.api import recognise
-from tasks.rehearsal.apiserver import ApiServer
+from tasks.rehearsal.api import RehearsalApi
+from tasks.rehearsal.apiserver import ApiServer, port_of
 from tasks.rehearsal.controllers import ControlPlane, heal
 from tasks.rehearsal.faults import Faults, write
 from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
@@ -58,10 +58,10 @@ class Rehearsed:
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """Of a rehearsed cluster. Raises `ApiError` for a kubeconfig of any other: a rehearsal touches nothing real."""
         del programs
-        found = recognise(kubeconfig.read_text(encoding="utf-8"))
-        if found is None:
+        port = port_of(kubeconfig.read_text(encoding="utf-8"))
+        if port is None:
             raise ApiError(0, f"{kubeconfig} is of no rehearsed cluster", "a rehearsal reaches nothing real")
-        return found
+        return RehearsalApi(self._folder, port)
 
     def server_answers(self, host: str, port: int) -> bool:
         """Whether a rehearsed server has come so far."""

@@ -103,17 +103,25 @@ def heal(plane: ControlPlane) -> None:
             status = objects.seen(record, float("inf")).get("status") or {}
             if any(status.get(name) for name in ("readyReplicas", "numberAvailable")):
                 continue
-            for each in plane.doc.owned(record["object"]):
-                delete(plane, each["object"], plane.now)
-            plane.doc.sweep(plane.now)
             follow(plane, record, None)
+            plane.doc.sweep(plane.now)
 
 
 # -- workloads --------------------------------------------------------------------------------------------
 
+_COUNTS = {
+    "Deployment": ("replicas updatedReplicas unavailableReplicas", "readyReplicas availableReplicas"),
+    "StatefulSet": ("replicas updatedReplicas", "readyReplicas availableReplicas currentReplicas"),
+    "DaemonSet": (
+        "desiredNumberScheduled currentNumberScheduled updatedNumberScheduled",
+        "numberReady numberAvailable",
+    ),
+}
+"""Fields of a status that count all pods, and those that are ready."""
 
-def _template(obj: Object) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = obj["spec"].get("template") or {}
+
+def _template(obj: Object) -> dict[str, Any]:
+    found: dict[str, Any] = obj["spec"].get("template") or {}
     return found
 
 
@@ -122,21 +130,47 @@ def _count(obj: Object) -> int:
     return 1 if found is None else int(found)
 
 
-def _deployment(plane: ControlPlane, record: Record, before: Object | None) -> None:
-    """A ReplicaSet for each version of its pods; the newest has them."""
-    obj, count = record["object"], _count(record["object"])
-    meta = obj["metadata"]
-    same = before is not None and _template(before) == _template(obj) and _count(before) == count
-    if before is not None and same:
-        record["stages"] = [
-            [plane.now, {"status": {"observedGeneration": meta["generation"]}}],
-            *record.get("stages", []),
-        ]
+def _workload(plane: ControlPlane, record: Record, before: Object | None) -> None:
+    """Pods for each version of their template; those of a Deployment belong to a ReplicaSet."""
+    obj = record["object"]
+    kind, meta, template = obj["kind"], obj["metadata"], _template(obj)
+    same = before is not None and _template(before) == template and _count(before) == _count(obj)
+    if same and kind != "DaemonSet":
+        seen = [plane.now, {"status": {"observedGeneration": meta["generation"]}}]
+        record["stages"] = [seen, *record.get("stages", [])]
         return
-    revision = int(((before or obj)["metadata"].get("annotations") or {}).get(_REVISION, "0")) + 1
-    meta.setdefault("annotations", {})[_REVISION] = str(revision)
-    mark = pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)
-    template = _labelled(_template(obj), "pod-template-hash", mark)
+    mark = pods.suffix(json.dumps(template, sort_keys=True), 10)
+    template = _labelled(template, "pod-template-hash" if kind == "Deployment" else "controller-revision-hash", mark)
+    for each in plane.doc.owned(obj):
+        delete(plane, each["object"], plane.now)
+    owner = _replica_set(plane, obj, template, mark) if kind == "Deployment" else obj
+    seconds, outcome = plane.outcome(obj)
+    placed, due = _places(plane, owner, mark), plane.active
+    for number, (name, start, node) in enumerate(placed):
+        times: dict[str, Any] = {"now": start, "seconds": seconds, "outcome": outcome}
+        due = max(due, pods.put(plane.doc, owner, name, template, number=number, node=node, **times))
+    _report(plane, record, len(placed), due)
+
+
+def _places(plane: ControlPlane, owner: Object, mark: str) -> list[tuple[str, float, str]]:
+    """Names of an owner's pods, from when on each is there, and the node that it is bound to."""
+    own = owner["metadata"]["name"]
+    if owner["kind"] == "DaemonSet":
+        return [
+            (f"{own}-{pods.suffix(f'{node} {mark}')}", max(plane.active, ready), node)
+            for node, ready in pods.nodes(plane.doc, plane.now)
+        ]
+    numbered = [str(number) for number in range(_count(owner))]
+    if owner["kind"] == "ReplicaSet":
+        numbered = [pods.suffix(f"{number} {owner['metadata']['uid']}") for number in numbered]
+    return [(f"{own}-{each}", plane.active, "") for each in numbered]
+
+
+def _replica_set(plane: ControlPlane, obj: Object, template: Mapping[str, Any], mark: str) -> Object:
+    """Of a Deployment, for this version of its pods."""
+    meta, count = obj["metadata"], _count(obj)
+    notes = meta["annotations"] = dict(meta.get("annotations") or {})
+    notes[_REVISION] = str(int(notes.get(_REVISION, "0")) + 1)
     owner: Object = {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -144,113 +178,34 @@ def _deployment(plane: ControlPlane, record: Record, before: Object | None) -> N
             "name": f"{meta['name']}-{mark}",
             "namespace": meta["namespace"],
             "labels": dict(template["metadata"]["labels"]),
-            "annotations": {_REVISION: str(revision)},
+            "annotations": {_REVISION: notes[_REVISION]},
             "ownerReferences": [pods.reference(obj)],
             "generation": 1,
         },
         "spec": {"replicas": count, "selector": obj["spec"].get("selector") or {}, "template": template},
+        "status": {"replicas": count, "observedGeneration": 1},
     }
-    due = _pods(plane, obj, owner, template, count)
-    old = [
-        each["object"]
-        for each in plane.doc.owned(obj)
-        if objects.exists(each, plane.now) and each["object"]["metadata"]["name"] != owner["metadata"]["name"]
-    ]
-    leaving = sum(_count(each) for each in old)
-    for each in old:
-        delete(plane, each, due)
-    status = {"observedGeneration": meta["generation"], "updatedReplicas": count}
-    soon = {**status, "replicas": count + leaving, "availableReplicas": leaving, "unavailableReplicas": count}
-    _stages(
-        plane, record, due, soon, {**status, **_all("replicas readyReplicas availableReplicas", count)}, "Available"
-    )
+    made: Object = plane.doc.put(owner, plane.now)["object"]
+    return made
 
 
-def _pods(plane: ControlPlane, obj: Object, owner: Object, template: Mapping[str, Any], count: int) -> float:
-    """The owner with its pods; when the last of them is ready."""
-    seconds, outcome = plane.outcome(obj)
-    record = plane.doc.put(owner, plane.now)
-    due = plane.active if count == 0 else 0.0
-    for number in range(count):
-        name = f"{owner['metadata']['name']}-{pods.suffix(f'{number} {owner}')}"
-        made = pods.put(
-            plane.doc, owner, name, template, now=plane.active, seconds=seconds, number=number, outcome=outcome
-        )
-        due = max(due, made)
-    replicas = {**_all("replicas", count), "observedGeneration": 1}
-    _stages(plane, record, due, replicas, {**replicas, **_all("readyReplicas availableReplicas", count)}, "")
-    return due
-
-
-def _stages(
-    plane: ControlPlane, record: Record, due: float, soon: Mapping[str, Any], then: Mapping[str, Any], condition: str
-) -> None:
-    """What a workload tells when its controller has seen it, and when all of it is ready."""
-
-    def shown(status: Mapping[str, Any], word: str) -> dict[str, Any]:
-        if not condition:
-            return {"status": dict(status)}
-        rows = [{"type": condition, "status": word}, {"type": "Progressing", "status": "True"}]
-        return {"status": {**status, "conditions": rows, "unavailableReplicas": status.get("unavailableReplicas")}}
-
-    record["object"].pop("status", None)
-    stages: list[list[Any]] = [[plane.active, shown(soon, "False")]]
+def _report(plane: ControlPlane, record: Record, count: int, due: float) -> None:
+    """What a workload's status is when its controller has seen it, and when all of it is ready."""
+    obj = record["object"]
+    every, ready = (dict.fromkeys(names.split(), count) for names in _COUNTS[obj["kind"]])
+    conditions = [{"type": "Available", "status": "False"}, {"type": "Progressing", "status": "True"}]
+    soon = {"observedGeneration": obj["metadata"]["generation"], "conditions": conditions, **every}
+    available = [{"type": "Available", "status": "True"}, conditions[1]]
+    obj.pop("status", None)
+    record["stages"] = [[plane.active, {"status": soon}]]
     if due != float("inf"):
-        stages.append([due, shown(then, "True")])
-    record["stages"] = stages
-
-
-def _all(names: str, count: int) -> dict[str, int]:
-    return dict.fromkeys(names.split(), count)
+        then = {**soon, **ready, "conditions": available, "unavailableReplicas": None}
+        record["stages"].append([due, {"status": then}])
 
 
 def _labelled(template: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:
     meta = template.get("metadata") or {}
     return {**template, "metadata": {**meta, "labels": {**(meta.get("labels") or {}), key: value}}}
-
-
-def _stateful_set(plane: ControlPlane, record: Record, before: Object | None) -> None:
-    obj, count = record["object"], _count(record["object"])
-    meta = obj["metadata"]
-    seconds, outcome = plane.outcome(obj)
-    revision = f"{meta['name']}-{pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)}"
-    template = _labelled(_template(obj), "controller-revision-hash", revision)
-    if before is not None:
-        _clear_pods(plane, obj)
-    due = plane.active
-    for number in range(count):
-        name = f"{meta['name']}-{number}"
-        due = max(
-            due,
-            pods.put(plane.doc, obj, name, template, now=plane.active, seconds=seconds, number=number, outcome=outcome),
-        )
-    status = {"observedGeneration": meta["generation"], "updateRevision": revision, "currentRevision": revision}
-    soon = {**status, **_all("replicas updatedReplicas", count)}
-    _stages(plane, record, due, soon, {**soon, **_all("readyReplicas availableReplicas currentReplicas", count)}, "")
-
-
-def _daemon_set(plane: ControlPlane, record: Record, before: Object | None) -> None:
-    obj = record["object"]
-    meta = obj["metadata"]
-    seconds, outcome = plane.outcome(obj)
-    mark = pods.suffix(json.dumps(_template(obj), sort_keys=True), 10)
-    template = _labelled(_template(obj), "controller-revision-hash", mark)
-    if before is not None:
-        _clear_pods(plane, obj)
-    due, there = plane.active, pods.nodes(plane.doc, plane.now)
-    for node, ready in there:
-        start = max(plane.active, ready)
-        name = f"{meta['name']}-{pods.suffix(f'{node} {mark}')}"
-        due = max(due, pods.put(plane.doc, obj, name, template, now=start, seconds=seconds, outcome=outcome, node=node))
-    status = {"observedGeneration": meta["generation"], "numberMisscheduled": 0}
-    soon = {**status, **_all("desiredNumberScheduled currentNumberScheduled updatedNumberScheduled", len(there))}
-    soon["numberReady"] = 0
-    _stages(plane, record, due, soon, {**soon, **_all("numberReady numberAvailable", len(there))}, "")
-
-
-def _clear_pods(plane: ControlPlane, owner: Object) -> None:
-    for each in plane.doc.owned(owner):
-        plane.doc.remove(each["object"], plane.now)
 
 
 def _job(plane: ControlPlane, record: Record, before: Object | None) -> None:
@@ -331,9 +286,9 @@ def _volume_claim(plane: ControlPlane, record: Record, before: Object | None) ->
 
 
 _CONTROLLERS: dict[str, Callable[[ControlPlane, Record, Object | None], None]] = {
-    "Deployment": _deployment,
-    "StatefulSet": _stateful_set,
-    "DaemonSet": _daemon_set,
+    "Deployment": _workload,
+    "StatefulSet": _workload,
+    "DaemonSet": _workload,
     "Job": _job,
     "Pod": _pod,
     "Service": _service,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tasks.rehearsal import kinds
-from tasks.rehearsal.apiserver import ApiServer, Silent
-from tasks.rehearsal.folder import MARK, VERSIONS
+from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
+from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Exit, dispatch
 
 TYPE_CHECKING = False
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 _GROUPS = ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "storage.k8s.io/v1")
 """Where `get` looks for a kind that is named without its group."""
-_ONE_SERVER = re.compile(r"^\s*server: https?://[^\s/]+:(\d+)\s*$", re.MULTILINE)
 
 
 def main(call: Call) -> None:
@@ -91,22 +88,12 @@ def _port(call: Call, kubeconfig: str) -> int:
     """Raises `Exit`; a cluster that is not rehearsed is never reached."""
     path = Path(kubeconfig or call.environ.get("KUBECONFIG", "").split(":")[0] or "/nonexistent")
     try:
-        text = path.read_text(encoding="utf-8")
+        found = port_of(path.read_text(encoding="utf-8"))
     except OSError:
         raise Exit(1, f"error: stat {path}: no such file or directory") from None
-    ports = _ONE_SERVER.findall(text)
-    if MARK in text and len(ports) == 1:  # a file of one cluster, as tasks have them: YAML costs more than all the rest
-        return int(ports[0])
-    from tasks.core import yaml
-
-    document = yaml.load(text)
-    current = document.get("current-context")
-    contexts = {each["name"]: each["context"] for each in document.get("contexts") or ()}
-    clusters = {each["name"]: each["cluster"] for each in document.get("clusters") or ()}
-    cluster = clusters.get(contexts.get(current, {}).get("cluster")) or {}
-    if MARK not in json.dumps(cluster):
+    if found is None:
         raise Exit(1, f"REHEARSAL: {path} leads to a cluster that is not rehearsed; nothing real is reached")
-    return urlsplit(str(cluster.get("server"))).port or 443
+    return found
 
 
 def objects_of(text: str) -> list[dict[str, Any]]:
