@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.clients import registry_http
-from tasks.clients.registry_http import NotFetched, fault, fetch, layers
+from tasks.clients.registry_http import NotFetched, digest, fault, fetch, layers
 from tasks.core.imageref import parse
 from tasks.engine.step import Cancel, Stopped
 from tests.given import context
@@ -56,6 +56,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._give(CONFIG)
 
+    def do_HEAD(self) -> None:
+        self.send_response(200 if self.path == "/v2/shop/web/manifests/1" else 404)
+        self.send_header("Docker-Content-Digest", "sha256:d")
+        self.end_headers()
+
     def _give(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -87,6 +92,12 @@ def test_everything_of_an_image_is_read(registry: Registry) -> None:
     assert fetch(registry.server_port, IMAGE, "amd64", context()) > manifest
     assert registry.asked[0] == "/v2/shop/web/manifests/1"
     assert sorted(registry.asked[1:]) == ["/v2/shop/web/blobs/sha256:c", "/v2/shop/web/blobs/sha256:l"]
+
+
+def test_the_digest_of_a_tag_that_it_has(registry: Registry) -> None:
+    assert digest(registry.server_port, IMAGE, 2.0) == "sha256:d"
+    assert digest(registry.server_port, parse("shop/web:2"), 2.0) == ""
+    assert digest(1, IMAGE, 2.0) == ""
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
