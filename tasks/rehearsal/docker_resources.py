@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import sqlite3
-import tarfile
-from contextlib import closing
 from pathlib import Path
 
 from tasks.clients.volumes import DATA, IDENTITY
@@ -316,6 +312,9 @@ def copy_volume(call: Call, given: Given) -> None:
 
 def copy_database(source: Path, target: Path) -> None:
     """The objects of a cluster, where there are any."""
+    import sqlite3
+    from contextlib import closing
+
     if source.exists():
         with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
             old.backup(new)
@@ -323,6 +322,9 @@ def copy_database(source: Path, target: Path) -> None:
 
 def _copy(call: Call, given: Given) -> None:
     """`docker cp` of a file into a container, or out of one as an archive on stdout. Raises `Exit`."""
+    import io
+    import tarfile
+
     source, target = given.args
     if source.startswith("/"):
         ref, _, path = target.partition(":")
