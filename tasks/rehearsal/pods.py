@@ -63,32 +63,30 @@ def put(
     """One pod; the moment when it has come to its end or is ready. `seconds` count from now, or from its node's."""
     where, placed = (node, now) if node else assign(doc, number, now)
     meta = template.get("metadata") or {}
-    spec = {**(template.get("spec") or {}), "nodeName": where}
+    made = {
+        "name": name,
+        "namespace": owner["metadata"]["namespace"],
+        "labels": dict(meta.get("labels") or {}),
+        **({"annotations": meta["annotations"]} if meta.get("annotations") else {}),
+        "ownerReferences": [reference(owner)],
+    }
+    spec = dict(template.get("spec") or {})
     obj: Object = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": owner["metadata"]["namespace"],
-            "labels": dict(meta.get("labels") or {}),
-            **({"annotations": meta["annotations"]} if meta.get("annotations") else {}),
-            "ownerReferences": [reference(owner)] if owner["kind"] != "Pod" else [],
-        },
+        "metadata": {**owner["metadata"]} if owner["kind"] == "Pod" else made,
         "spec": spec,
-        "status": _pending(placed <= now),
+        "status": _pending(False),
     }
-    if owner["kind"] == "Pod":
-        obj["metadata"] = {**owner["metadata"]}
     due = max(now + seconds, placed)
-    stages = [] if placed <= now else [[placed, {"status": _pending(True), "spec": {"nodeName": where}}]]
-    stages += [[moment, {"status": status}] for moment, status in _outcome(spec, obj, outcome, placed, due, number)]
-    if placed > now:
-        obj["spec"] = {key: value for key, value in spec.items() if key != "nodeName"}
+    stages = [(placed, {"status": _pending(True), "spec": {"nodeName": where}})]
+    stages += [(moment, {"status": status}) for moment, status in _outcome(obj, outcome, placed, due, number)]
     doc.put(obj, now, stages=[each for each in stages if each[0] != float("inf")])
-    if outcome in (NEVER_READY, NO_IMAGE):
-        _event(doc, obj, outcome, spec, due)
-        return float("inf")
-    return due
+    if outcome not in (NEVER_READY, NO_IMAGE):
+        return due
+    if due != float("inf"):
+        _event(doc, obj, outcome, due)
+    return float("inf")
 
 
 def reference(owner: Object) -> dict[str, Any]:
@@ -114,11 +112,9 @@ def _condition(kind: str, value: str) -> dict[str, Any]:
     return {"type": kind, "status": value}
 
 
-def _outcome(
-    spec: Mapping[str, Any], obj: Object, outcome: str, placed: float, due: float, number: int
-) -> list[tuple[float, dict[str, Any]]]:
+def _outcome(obj: Object, outcome: str, placed: float, due: float, number: int) -> list[tuple[float, dict[str, Any]]]:
     """Moments and what the pod's status is from then on."""
-    named = spec.get("containers") or []
+    named = obj["spec"].get("containers") or []
     if outcome == NO_IMAGE:
         again = placed + (due - placed) / 2
         return [(again, _waiting(named, "ErrImagePull")), (due, _waiting(named, "ImagePullBackOff"))]
@@ -173,12 +169,10 @@ def _waiting(named: Sequence[Mapping[str, Any]], reason: str) -> dict[str, Any]:
     return {"phase": "Pending", "conditions": conditions, "containerStatuses": rows}
 
 
-def _event(doc: Transaction, pod: Object, outcome: str, spec: Mapping[str, Any], at: float) -> None:
+def _event(doc: Transaction, pod: Object, outcome: str, at: float) -> None:
     """A warning, as the kubelet tells it."""
-    if at == float("inf"):
-        return
     meta = pod["metadata"]
-    image = str((spec.get("containers") or [{}])[0].get("image", ""))
+    image = str((pod["spec"].get("containers") or [{}])[0].get("image", ""))
     reason, message = ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
     if outcome == NO_IMAGE:
         reason, message = ("Failed", f'Failed to pull image "{image}": {not_found(image)}')

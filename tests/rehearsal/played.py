@@ -52,11 +52,10 @@ class Played:
     def place(self) -> Path:
         return self.folder / "logs" / "rehearsal"
 
-    def run(self, task: str = "rehearse", *sets: str, fault: tuple[str, ...] = (), scale: str = "0") -> int:
-        """Its exit code. Times are scaled to nothing."""
+    def run(self, task: str = "rehearse", *sets: str, fault: tuple[str, ...] = (), scale: str = "0", **own: Any) -> int:
+        """Its exit code. Times are scaled to nothing. `own`: the task's own options."""
         options = Options(task=task, engine="rehearsal", sets=(*QUIET, *RELEASES, *sets))
-
-        own = {"time_scale": scale, "fault": [*fault]} if task == "rehearse" else {}
+        own |= {"time_scale": scale, "fault": [*fault]} if task == "rehearse" else {}
         module = import_module(f"tasks.{task}")
         return run_task(options, lambda session: call(getattr(module, task), session, **own))
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
-from tasks.down import down
-from tasks.plan import plan
 from tasks.rehearsal.folder import Folder
-from tasks.run.task import Options, run_task
-from tasks.status import status
-from tests.given import call
-from tests.rehearsal.played import QUIET, RELEASES, Played, played
+from tests.rehearsal.played import Played, played
 from tests.rehearsal.reach import delete, scale
 
 pytestmark = pytest.mark.whole
@@ -21,21 +15,16 @@ pytestmark = pytest.mark.whole
 __all__ = ["played"]
 
 
-def asked(task: Any, name: str, *sets: str, **own: Any) -> int:
-    options = Options(task=name, engine="rehearsal", sets=(*QUIET, *RELEASES, *sets))
-    return run_task(options, lambda session: call(task, session, diff=True, **own))
-
-
 def test_each_difference_is_named_and_nothing_else(
     played: Played, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert asked(plan, "plan", exit_code=True) == 5
+    assert played.run("plan", exit_code=True, diff=True) == 5
     absent = capsys.readouterr().out
     assert "+ cluster openframe-dev" in absent
     assert "+ release db in client-tools: shop/db 2.0.0" in absent
     assert played.run() == 0
     capsys.readouterr()
-    assert asked(plan, "plan", exit_code=True) == 0
+    assert played.run("plan", exit_code=True, diff=True) == 0
     assert capsys.readouterr().out == "✓ no differences: everything is as configured\n"
 
     place = Folder(played.place)
@@ -43,7 +32,7 @@ def test_each_difference_is_named_and_nothing_else(
     scale(place, "platform", "web", 3)
     monkeypatch.setenv("GITHUB_TOKEN_CLASSIC", "ghp_another0123456789")
     sets = ("helm.releases.db.values.image=shop/db:3", 'cluster.args.kubelet=["max-pods=120"]')
-    assert asked(plan, "plan", *sets, exit_code=True, format="json") == 5
+    assert played.run("plan", *sets, exit_code=True, format="json", diff=True) == 5
     out = capsys.readouterr().out
     assert "ghp_" not in out
     found = json.loads(out)["diff"]
@@ -62,16 +51,15 @@ def test_each_difference_is_named_and_nothing_else(
             {"path": image, "before": "docker.io/library/db:2.0.0", "after": "shop/db:3", "secret": False}
         ],
     }
-    assert asked(status, "status", *sets) == 5
+    assert played.run("status", *sets, diff=True) == 5
     assert played.run("rehearse", sets[0]) == 0
-    assert asked(plan, "plan", sets[0], exit_code=True) == 0
+    assert played.run("plan", sets[0], exit_code=True, diff=True) == 0
 
 
 def test_a_stopped_cluster(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
     assert played.run() == 0
-    options = Options(task="down", engine="rehearsal", sets=(*QUIET, *RELEASES))
-    assert run_task(options, lambda session: call(down, session, stop=True)) == 0
+    assert played.run("down", stop=True) == 0
     capsys.readouterr()
-    assert asked(status, "status") == 3
+    assert played.run("status", diff=True) == 3
     assert "stopped" in capsys.readouterr().out
-    assert asked(plan, "plan", exit_code=True) == 5
+    assert played.run("plan", exit_code=True, diff=True) == 5
