@@ -126,3 +126,20 @@ def critical_path(results: Sequence[Result], guards: frozenset[str] = frozenset(
         needs = [by_name[n] for n in current.needs if by_name[n].end_s is not None]
         current = max(needs, key=lambda r: r.end_s or 0.0, default=None)
     return tuple(reversed(chain))
+
+
+def joined(
+    earlier: tuple[Sequence[Step], Sequence[Result]], later: tuple[Sequence[Step], Sequence[Result]]
+) -> tuple[list[Step], list[Result]]:
+    """Two plans of one run: the later one began when all of the earlier one had ended, also what needs none of it."""
+    guards = {step.name for step in earlier[0] if step.until}
+    last = max((each for each in earlier[1] if each.name not in guards), key=lambda each: each.ended, default=None)
+    acted = {each.name for each in later[1] if each.acted}
+
+    def after(needs: tuple[str, ...]) -> tuple[str, ...]:
+        return needs if last is None or last.name in needs or acted.intersection(needs) else (*needs, last.name)
+
+    return (
+        [*earlier[0], *(replace(each, needs=after(each.needs)) for each in later[0])],
+        [*earlier[1], *(replace(each, needs=after(each.needs)) for each in later[1])],
+    )

@@ -272,6 +272,7 @@ class Session:
         other plan follows. `acts`: the record becomes latest.json. `launch`: it goes into the benchmark log.
         """
         from tasks.engine.estimate import history_file, load, remember
+        from tasks.engine.graph import joined
         from tasks.engine.record import RunRecord
         from tasks.engine.scheduler import Run
         from tasks.process.children import CHILDREN
@@ -310,8 +311,7 @@ class Session:
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
         self.attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
         over = RunRecord.of(
-            [*earlier[0], *steps],
-            [*earlier[1], *results],
+            *joined(earlier, (steps, results)),
             task=self.options.task,
             engine=self.options.engine,
             started=self.started,

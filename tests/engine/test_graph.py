@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.errors import PlanError
-from tasks.engine.graph import check, critical_path, fitted, longest_chain, reduced, remaining
+from tasks.engine.graph import check, critical_path, fitted, joined, longest_chain, reduced, remaining
 from tasks.engine.step import Result, State, Step
 
 
@@ -66,3 +66,19 @@ def test_needs_of_other_plans_are_met_already() -> None:
         "c": (("b",), ()),  # a follows from b
         "w": ((), ("c",)),
     }
+
+
+def test_a_later_plan_of_a_run_comes_after_all_of_the_earlier_one() -> None:
+    """A restored or resumed cluster: its nodes first, then what is in it."""
+
+    def plan(*rows: tuple[str, tuple[str, ...], float, float]) -> tuple[list[Step], list[Result]]:
+        return [Step(name=name, task="t", needs=needs) for name, needs, _, _ in rows], [
+            Result(name=name, task="t", needs=needs, state=State.RAN, start_s=start, end_s=end)
+            for name, needs, start, end in rows
+        ]
+
+    steps, results = joined(
+        plan(("api", (), 0.0, 4.0), ("create", (), 0.0, 10.0)), plan(("ready", ("api",), 11.0, 12.0))
+    )
+    assert critical_path(results) == ("create", "ready")
+    assert longest_chain(steps, {each.name: each.seconds for each in results}) == (11.0, ("create", "ready"))
