@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _LONG = 86400.0
 """Seconds that `--wait-lock` waits."""
+_BUILDS = 4
+"""Builds at once at most, unless the settings say otherwise."""
 _LAUNCHES = ("up", "rehearse")
 """Tasks after which there is a whole environment."""
 _TICK = 0.05
@@ -360,7 +362,7 @@ def bounds(facts: Facts) -> Bounds:
             DOWNLOAD: pool.downloads,
             PULL: pool.downloads,
             HELM: min(pool.helm or work, work),
-            BUILD: pool.builds or max(1, (facts.host.cpus if facts.host is not None else work) // 2),
+            BUILD: pool.builds or min(_BUILDS, facts.host.cpus if facts.host is not None else work),
             OWN: min(pool.steps or work, work),
         },
     )

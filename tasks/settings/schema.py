@@ -257,7 +257,7 @@ class Pool(Tree):
         le=64,
     )
     builds: Whole | None = setting(
-        None, "Builds of images at once; null: one for every two CPUs of the engine.", ge=1, le=64
+        None, "Builds of images at once; null: as many as the engine has CPUs, at most 4.", ge=1, le=64
     )
     helm: Whole | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
     steps: Whole | None = setting(None, "Commands of yours at once (`steps`); null: as many as commands.", ge=1, le=256)

@@ -289,9 +289,9 @@ def test_a_state_folder_of_another_user_is_told_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("pool", "concurrency", "work", "helm", "builds"),
     [
-        ({}, 4, 4, 4, 2),
-        ({"helm": 2}, 4, 4, 2, 2),
-        ({"helm": 9}, 4, 4, 4, 2),
+        ({}, 4, 4, 4, 4),
+        ({"helm": 2}, 4, 4, 2, 4),
+        ({"helm": 9}, 8, 8, 8, 4),
         ({"builds": 3}, 2, 2, 2, 3),
         ({}, 1, 1, 1, 1),
     ],
