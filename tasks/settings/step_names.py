@@ -94,9 +94,12 @@ def release_name(release: Release) -> str:
 _SETTINGS = {
     "work": "CONCURRENCY_LEVEL",
     "waits": "pool.waits",
-    "download": "K3D_CONCURRENT_DOWNLOADS",
     "downloads": "K3D_CONCURRENT_DOWNLOADS",
-    "helm": "pool.helm",
+    DOWNLOAD: "K3D_CONCURRENT_DOWNLOADS",
+    PULL: "K3D_CONCURRENT_DOWNLOADS",
+    HELM: "pool.helm",
+    BUILD: "pool.builds",
+    OWN: "pool.steps",
 }
 """The setting behind each bound."""
 

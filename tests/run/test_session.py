@@ -19,6 +19,7 @@ from tasks.facts.facts import Shape
 from tasks.host import programs as fetching_module
 from tasks.run.session import Session, bounds
 from tasks.run.task import Options, begin
+from tasks.settings.step_names import setting_of
 from tests import given
 from tests.engine.schema import problems
 from tests.given import FakeSession
@@ -301,6 +302,11 @@ def test_bounds(tmp_path: Path, pool: dict[str, Any], concurrency: int, work: in
     found = bounds(given.facts(tmp_path, settings=given.settings(pool={"downloads": 5, **pool}), shape=shape))
     kinds = {"download": 5, "pull ahead": 5, "helm": helm, "build": builds, "own steps": work}
     assert (found.work, found.waits, dict(found.kinds)) == (work, 16, kinds)
+
+
+def test_each_bound_is_told_by_its_setting(tmp_path: Path) -> None:
+    kinds = bounds(given.facts(tmp_path)).kinds
+    assert not [kind for kind in ("work", "waits", *kinds) if setting_of(kind).startswith("bound for")]
 
 
 # -- programs that are missing --------------------------------------------------------------------------
