@@ -44,7 +44,7 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
     assert [(step.name, step.skip) for step in health.steps(facts)] == [
         (NODES, "all 2 are"),
         (ENDPOINTS, "2 answer"),
-        (SYSTEM_READY, "1 workloads are ready"),
+        (SYSTEM_READY, "1 workload ready"),
         (IN_USE, "all that are there are ready"),
     ]
 
@@ -98,7 +98,7 @@ def test_coredns_is_not_missed_where_it_need_not_be(tmp_path: Path, sections: di
     made, _api = of(tmp_path, deployment("kube-dns", "kube-system"), settings=settings, engine=engine)
     report = named(health.steps(made))[SYSTEM_READY].action(eager())
     assert report is not None
-    assert report.why == "1 workloads"
+    assert report.why == "1 workload"
 
 
 def test_nodes_are_waited_for_until_all_are_ready(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MIB = 1024**2
 Limits = tuple[float, int]
 """CPUs and MiB; 0: none."""
 NONE, SERVER, AGENT = (0.0, 0), (2.0, 2048), (1.0, 1536)
-SERVERS_SAID, AGENTS_SAID = "2 CPUs and 2G each already", "1 CPUs and 1.5G each already"
+SERVERS_SAID, AGENTS_SAID = "2 CPUs and 2G each already", "1 CPU and 1.5G each already"
 
 
 def shape(agents: int) -> Shape:
@@ -80,7 +80,7 @@ def test_they_are_set_by_exact_label_and_with_swap_twice_the_memory(tmp_path: Pa
     fake = FakePrograms(answers={"docker ps": "one\ntwo\n", "docker update": ""})
     given = facts(tmp_path, fake, shape=shape(1), cluster=cluster_state(Presence.RUNNING, *limited(NONE, NONE)))
     (step,) = (step for step in limit_steps(given, ()) if step.name.endswith(f"{role}s"))
-    assert step.why == ("2 CPUs and 2G each" if role == "server" else "1 CPUs and 1.5G each")
+    assert step.why == ("2 CPUs and 2G each" if role == "server" else "1 CPU and 1.5G each")
     act(step)
     label = f"--filter label=k3d.cluster=openframe-dev --filter label=k3d.role={role}"
     cpus = 2 if role == "server" else 1
@@ -100,7 +100,7 @@ def test_no_more_cpus_are_given_than_the_engine_has(tmp_path: Path, ncpu: int, c
     assert fake.told("docker update")[0].line.startswith(f"docker update --cpus {cpus} --memory")
 
 
-@pytest.mark.parametrize(("ncpu", "skip"), [(1, "1 CPUs and 2G each already"), (2, None)])
+@pytest.mark.parametrize(("ncpu", "skip"), [(1, "1 CPU and 2G each already"), (2, None)])
 def test_as_many_as_it_has_are_enough_the_next_time(tmp_path: Path, ncpu: int, skip: str | None) -> None:
     stands = cluster_state(Presence.RUNNING, *limited((1.0, 2048), AGENT))
     given = facts(tmp_path, cluster=stands, host=engine(NCPU=ncpu), shape=shape(1))

@@ -176,7 +176,7 @@ def test_its_record_is_one_of_both_plans(stopped: Machine) -> None:
     names = [step["name"] for step in record["steps"]]
     assert len(names) == len(set(names))
     needs = {step["name"]: step["needs"] for step in record["steps"]}
-    assert needs["namespaces: apply"] == ["cluster: API ready"], "what the first plan did is a need of the second"
+    assert "cluster: API ready" in needs["namespaces: apply"], "what the first plan did is a need of the second"
     assert names.index("cluster: API ready") < names.index("namespaces: apply")
     assert {"cluster: watch the nodes", "cluster: watch the nodes, again"} <= set(names), "nodes are watched throughout"
 
