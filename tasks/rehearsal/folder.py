@@ -1,7 +1,7 @@
 """The folder of a rehearsal: its programs, its state, and what it is to know of times and faults.
 
 bin/            docker, k3d, kubectl and helm: stand-ins, each a process of its own
-state/          what they have made: engine.json, and a database for each cluster (`tasks.rehearsal.objects`)
+state/          what they have made: engine-2.json, and a database for each cluster (`tasks.rehearsal.objects`)
 times.json      how long things take: see `tasks.rehearsal.times`
 faults.json     what is to fail: see `tasks.rehearsal.faults`
 machine.json    fields of `docker info` that differ from this machine (optional)
@@ -37,6 +37,8 @@ PROGRAMS = ("docker", "k3d", "kubectl", "helm")
 VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.35.5", "helm": "v4.3.1"}
 """What the stand-ins say they are: those that are pinned (config/pins.yaml), and the engine that they were compared
 with."""
+ENGINE = "engine-2.json"
+"""The number is that of its form: what was left in another form is not there."""
 _SIGN = "REHEARSAL"
 _IN_USE = "in-use.lock"
 _HANDLES: dict[Path, int] = {}
@@ -101,7 +103,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._files: dict[str, Document] = {}
-        self.engine = Document(self.state / "engine.json", blank)
+        self.engine = Document(self.state / ENGINE, blank)
         """The engine's own: images, containers, volumes, networks."""
 
     @property

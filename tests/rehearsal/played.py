@@ -14,6 +14,7 @@ import pytest
 
 from tasks.process.command import Command, Completed
 from tasks.process.programs import Programs
+from tasks.rehearsal.folder import ENGINE
 from tasks.run.task import Options, run_task
 from tests.given import call
 
@@ -69,7 +70,7 @@ class Played:
 
     def state(self) -> dict[str, Any]:
         """What the engine has."""
-        found: dict[str, Any] = json.loads((self.place / "state" / "engine.json").read_text())
+        found: dict[str, Any] = json.loads((self.place / "state" / ENGINE).read_text())
         return found
 
     def objects(self, cluster: str = "openframe-dev") -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.rehearsal.folder import Folder
+from tasks.rehearsal.folder import ENGINE, Folder
 from tests.rehearsal.played import Played, played
 from tests.rehearsal.reach import delete
 
@@ -33,4 +33,4 @@ def test_a_restored_cluster_is_as_it_was_saved(played: Played, capsys: pytest.Ca
     assert played.run("status") == 0
     assert played.run("down") == 0
     assert played.run("snapshot", delete="one") == 0
-    assert not (played.place / "state" / "engine.json").exists()
+    assert not (played.place / "state" / ENGINE).exists()
