@@ -346,6 +346,7 @@ def test_stopping_all_ends_programs_of_no_step(tmp_path: Path) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     pid = pid_in(tmp_path / "pid")
+    assert until(lambda: bool(CHILDREN.alive()), 2), "a program may write before who has started it knows its number"
     began = time.monotonic()
     assert not CHILDREN.stop(0.4)
     thread.join(5)
