@@ -14,8 +14,9 @@ from tests.tls import Certificates, Served, certificates, serving
 @pytest.fixture(autouse=True)
 def _on_a_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run in a container: what is asked there is not part of what they are about."""
-    if request.node.get_closest_marker("cluster") is None and request.module.__name__ != "tests.facts.test_enclosure":
-        monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: False)
+    if request.node.get_closest_marker("cluster") is None:
+        for module in ("endpoint", "engine"):  # each has its own name for it
+            monkeypatch.setattr(f"tasks.facts.{module}.outside", lambda *_: False)
 
 
 @pytest.fixture(scope="session")
