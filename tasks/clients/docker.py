@@ -336,6 +336,12 @@ def connect(network: str, container: str) -> Command:
     return Command(argv=("docker", "network", "connect", network, container))
 
 
+def create_network(name: str, subnet: str | None = None) -> Command:
+    """A network as k3d makes it; one that exists is no failure."""
+    chosen = ("--subnet", subnet) if subnet else ()
+    return Command(argv=("docker", "network", "create", "--label", "app=k3d", *chosen, name), ok=(0, 1))
+
+
 def remove_network(name: str) -> Command:
     """Remove a network; code 1 if it is gone."""
     return Command(argv=("docker", "network", "rm", name), ok=(0, 1))

@@ -190,6 +190,11 @@ class ClusterState:
         return servers[0] if servers else None
 
     @property
+    def network(self) -> str:
+        """The network of its nodes, by name."""
+        return self.nodes[0].labels.get("k3d.cluster.network", f"k3d-{self.name}")
+
+    @property
     def label(self) -> str:
         """What the cluster was made with, as its first server remembers it; empty if it does not."""
         return self.first.labels.get(docker.CONFIG_LABEL, "") if self.first else ""

@@ -25,6 +25,7 @@ from tasks.facts.network import AUTHORITIES, NONE, Network
 from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry, read
 from tasks.facts.secrets import login_text
+from tasks.k3d.networks import join, named, start_container
 from tasks.process.command import CommandFailed, Completed
 from tasks.settings.derived import upstream_url
 from tasks.settings.schema import Cache
@@ -35,9 +36,6 @@ _STARTS = 5.0
 """Seconds that a registry may need until it answers; it takes 0.3 (measured)."""
 _CONFIGURATION = "/etc/docker/registry/config.yml"
 """Of the image registry:2, where a container does not tell."""
-_DEFAULT_NETWORK = "bridge"
-"""The network in which Docker puts a container that names none."""
-
 
 _EXPIRY = "/var/lib/registry/scheduler-state.json"
 """When a cache removes what it keeps (distribution: `registry/proxy/scheduler`)."""
@@ -177,10 +175,10 @@ def ensured(
             if found is not None and not found.running:
                 mended = _revive(facts, found, context)
             chosen = fresh(context) if found is None else found.port
-            before = {each for one in replaced for each in one.networks if each != _DEFAULT_NETWORK}
+            before = {each for one in replaced for each in named(one.networks)}
             joins = {network} if network is not None and (found is None or network not in found.networks) else set()
             for each in sorted(joins | (before if found is None else set())):
-                run_command(facts.programs, docker.connect(each, name), context)
+                join(facts, each, name, context, make=each == network)
         notes: tuple[str, ...] = ()
         if chosen is not None:
             facts.outputs.registry_ports[name] = chosen
@@ -217,10 +215,10 @@ def _revive(facts: Facts, found: Registry, context: Context) -> str:
         run_command(programs, docker.stop([name], 0), context)
         with private_file(facts.paths.state.parent, name, b"{}", suffix=".json", mode=0o644) as empty:
             run_command(programs, docker.copy_in(empty, name, _EXPIRY), context)
-        run_command(programs, docker.start([name]), context)
+        start_container(programs, name, found.networks, docker.start([name]), context)
         return "its list of expiry times was cut off and is empty now; all that it keeps stays"
     commands = {ContainerState.PAUSED: docker.unpause([name]), ContainerState.LOOPING: docker.restart(name)}
-    run_command(programs, commands.get(found.state, docker.start([name])), context)
+    start_container(programs, name, found.networks, commands.get(found.state, docker.start([name])), context)
     return ""
 
 

@@ -19,6 +19,7 @@ from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, creation, first_answer, wait_api_ready
 from tasks.k3d.kubeconfig import fetch_kubeconfig
+from tasks.k3d.networks import start_cluster
 from tasks.k3d.registry_hosting import names_a_cache, withdraw
 from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
@@ -193,7 +194,7 @@ def _start(facts: Facts, context: Context) -> Report | None:
         if facts.cluster.only_paused:
             return Report(exit_code=done.code)
     command = k3d.start(facts.name, facts.settings.cluster.timeout)
-    return Report(exit_code=run_command(facts.k3d_programs, command, context).code)
+    return Report(exit_code=start_cluster(facts, command, context).code)
 
 
 def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:

@@ -60,10 +60,9 @@ def missing(facts: Facts, *, required: bool = False) -> bool:
 
 def _network(facts: Facts) -> str | None:
     """The network of a cluster that stands; k3d itself puts registries into that of one that it makes."""
-    first = facts.cluster.first
-    if first is None or facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
+    if not facts.cluster.nodes or facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
         return None
-    return first.labels.get("k3d.cluster.network", f"k3d-{facts.name}")
+    return facts.cluster.network
 
 
 def _made(
