@@ -39,7 +39,7 @@ def status(
 ) -> int:
     """Compare what stands with what is configured; the exit code tells."""
     from tasks.k3d.ports import choosers
-    from tasks.run.access import access
+    from tasks.run.finish import access
     from tasks.run.gather import gather
     from tasks.view.console import line, out, width_of
     from tasks.view.ending import entries

@@ -1,22 +1,35 @@
-"""The end of a run: its record, its summary, its exit code."""
+"""The end of a run: its record, its summary, its exit code, and how to reach the cluster."""
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError, attempt
 from tasks.core.redact import redact
 from tasks.engine import record
+from tasks.settings.derived import context_name, push_container
+from tasks.settings.step_names import LEAVE_OUT, LEFT_OUT
+from tasks.settings.words import host_ports
 from tasks.view.console import err, marks, width_of
 from tasks.view.ending import refusal
 
 if TYPE_CHECKING:
     from tasks.engine.record import RunRecord
+    from tasks.engine.step import Step
+    from tasks.facts.facts import Facts
     from tasks.run.session import Session
+    from tasks.run.task import Options
     from tasks.view.choose import Steady
     from tasks.view.ending import Ending
+
+_USUAL = {"http": 80, "https": 443}
+_EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared with
+_LOOPBACK = ("127.0.0.1", "::1", *_EVERY)
 
 
 def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents: int | None) -> int:
@@ -55,3 +68,115 @@ def _status(run: RunRecord) -> int:
     if run.good:
         return OK
     return int(getattr(run.failed[0].error, "status", FAILED)) if run.failed else FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How to reach what there is; empty where there is nothing to reach."""
+
+    context: str = ""
+    kubectl: str = ""
+    """The command that speaks to the cluster, to be continued."""
+    addresses: tuple[str, ...] = ()
+    push: str = ""
+    """Host and port of the push registry, as docker and pods name it."""
+    left_out: tuple[str, ...] = ()
+    """What was skipped on purpose, each with the reason."""
+    next: str = ""
+    """The command to go on with."""
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Labels and texts; nothing that is empty."""
+        push = f"`docker push {self.push}/NAME`; pods name the image so, too" if self.push else ""
+        command, comma, when = self.next.partition(", when ")
+        found = (
+            ("context", f"{self.context}: `{self.kubectl} get pods --all-namespaces`" if self.context else ""),
+            ("open", "  ".join(self.addresses)),
+            ("push images", push),
+            ("left out", "; ".join(self.left_out)),
+            ("go on with", f"`{command}`{comma}{when}"),
+        )
+        return tuple((label, text) for label, text in found if text)
+
+
+def access(facts: Facts, steps: Sequence[Step], options: Options, *, exists: bool, as_configured: bool) -> Access:
+    """How to reach the cluster; `exists`: it runs by now, `as_configured`: nothing of the plan is left to do.
+
+    `steps` are those of the plan: what they leave out is named.
+    """
+    more = _same_options(options)
+    if not exists:
+        return Access(next=f"invoke up{more}")
+    context = context_name(facts.name) if facts.owns_cluster else str(options.context)
+    left = [step for step in steps if step.name.startswith(LEFT_OUT) and step.skip is not None]
+    unset = any(step.task == "secrets" for step in left)
+    if not as_configured:
+        go_on = f"invoke plan --diff{more}"
+    elif unset:
+        go_on = f"invoke secrets{more}, when the secrets that were left out have values"
+    else:
+        go_on = f"invoke health{more}"
+    return Access(
+        context=context,
+        kubectl=_kubectl(facts, context),
+        addresses=_addresses(facts),
+        push=_push(facts),
+        left_out=tuple(f"{_left(step)}: {step.skip}" for step in left),
+        next=go_on,
+    )
+
+
+def _left(step: Step) -> str:
+    """What a step leaves out, for people."""
+    secret = step.name.removeprefix(LEAVE_OUT)
+    return f"secret {secret}" if secret != step.name else step.task
+
+
+def _kubectl(facts: Facts, context: str) -> str:
+    """By the user's kubeconfig where it has the cluster, else by the private one."""
+    from tasks.clients.kubeconfig import current_context, has_entry, target
+
+    if not facts.owns_cluster:
+        return f"kubectl --context {shlex.quote(context)}"
+    private = facts.paths.kubeconfig
+    entry = private.read_text(encoding="utf-8") if private.exists() else ""
+    path = target(facts.environ)
+    if not entry or not has_entry(path, entry):
+        return f"kubectl --kubeconfig {shlex.quote(str(private))}"
+    return "kubectl" if current_context(path) == context else f"kubectl --context {context}"
+
+
+def _addresses(facts: Facts) -> tuple[str, ...]:
+    """Of published ports, as a person opens them."""
+    ports = facts.outputs.ports or facts.ports
+    if not facts.owns_cluster or ports is None:
+        return ()
+    cluster = facts.settings.cluster
+    bound = cluster.bind_address
+    host = cluster.domain if cluster.domain != "localhost" else "localhost" if bound in _LOOPBACK else _host(bound)
+    found = []
+    for scheme, port in (("http", ports.http), ("https", ports.https)):
+        if port is not None:
+            found.append(f"{scheme}://{host}" + ("" if port == _USUAL[scheme] else f":{port}"))
+    found += [f"{host}:{port}" for text in cluster.ports.extra for port in host_ports(text)]
+    return tuple(found)
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _push(facts: Facts) -> str:
+    if not facts.owns_cluster or not facts.settings.registries.push:
+        return ""
+    name = push_container(facts.settings)
+    there = facts.registries.get(name)
+    port = facts.outputs.registry_ports.get(name) or (there.port if there is not None else None)
+    return f"localhost:{port}" if port else ""
+
+
+def _same_options(options: Options) -> str:
+    """The options of this call that lead to the same cluster with the same settings."""
+    given = [("--profile", options.profile), *(("--set", each) for each in options.sets)]
+    given += [("--engine", options.engine if options.engine != "k3d" else None), ("--context", options.context)]
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import docker
-from tasks.core.errors import ClusterAbsent, ClusterStopped, LaunchError
+from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError
 from tasks.core.files import remembered
 from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
@@ -22,7 +22,7 @@ from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import display, key
 from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
-from tasks.run.engine_queries import engine_queries
+from tasks.run.engine_queries import creation_facts, engine_queries
 from tasks.settings.derived import k3s_image
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
@@ -51,8 +51,6 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
     if session.options.owns_cluster:
         observed = _of_engine(session, programs, parts)
     else:
-        from tasks.run.existing import of_context
-
         observed = of_context(session, programs)
         observed["builds"] = _builds(session, parts, lambda: engine(programs))
     rendered: Mapping[Path, str] = {}
@@ -116,8 +114,6 @@ def gather_state(session: Session) -> Facts:
         refuse_foreign(cluster)
         existing = registries(programs)
     else:
-        from tasks.run.existing import write_kubeconfig
-
         write_kubeconfig(programs, paths.kubeconfig, session.name)
     return Facts(
         settings=settings,
@@ -174,7 +170,6 @@ def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> 
         more: dict[str, Any] = {"shape": shape}
         if (creation := queries.creation) is not None:
             from tasks.k3d.ports import ports_for
-            from tasks.run.creation import creation_facts
 
             more = creation_facts(session, programs, creation, host, shape)
             more["ports"] = ports_for(programs, settings, cluster, host, creation.published.result())
@@ -205,7 +200,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     if _OBJECTS.issuperset(parts):
         return replace(facts, live=read_objects(api, keys))
     from tasks.facts.running import read_live
-    from tasks.run.step_state import marker_keys
+    from tasks.run.own_command import marker_keys
 
     keys += marker_keys(facts, parts)
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
@@ -284,3 +279,48 @@ def require_running(facts: Facts) -> None:
         why="this task works in a cluster that runs, and never makes one",
         fix="invoke cluster makes it; invoke up makes it and does the rest",
     )
+
+
+def of_context(session: Session, programs: Programs) -> dict[str, Any]:
+    """Fields of `Facts` of a cluster that exists already; no engine is queried.
+
+    Its context becomes the private kubeconfig. Raises `BadInput` for a context that is not there.
+    """
+    from tasks.facts.machine import machine
+    from tasks.facts.programs import versions
+    from tasks.kube.ownership import environment
+
+    settings: Settings = session.settings
+    session.check_folders()
+    write_kubeconfig(programs, session.paths.kubeconfig, session.name)
+    here, version = machine(), versions(programs, session.state)
+    session.record_system(here, replace(version, k3d=None), docker=None, k3s_image=None)
+    concurrency = settings.pool.concurrency or size(here.cpus, here.memory_bytes).concurrency
+    return {
+        "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),
+        "shape": Shape(image="", agents=0, concurrency=concurrency),
+        "environment": environment(session.owner.name, session.owner.id, settings.cluster.name),
+        "helm_major": version.helm_major,
+        "helm_programs": session.helm_programs(),
+    }
+
+
+def write_kubeconfig(programs: Programs, path: Path, context: str) -> None:
+    """Make one context of the user's kubeconfig, by its name, the private one; the current one is never used.
+
+    Raises `BadInput` for a context that is not there.
+    """
+    from tasks.clients import kubectl
+    from tasks.clients.kubeconfig import write_private
+    from tasks.process.command import CommandFailed
+
+    try:
+        flattened = programs.run(kubectl.flattened(context), quiet=True).out
+    except CommandFailed as error:
+        names = programs.run(kubectl.contexts()).out.split()
+        raise BadInput(
+            f"your kubeconfig has no context '{context}'",
+            why=error.tail()[-1] if error.tail() else error.what,
+            fix=f"use one of: {', '.join(names) or 'there are none'}",
+        ) from None
+    write_private(path, flattened)

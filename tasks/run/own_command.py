@@ -1,25 +1,40 @@
-"""One command of the user's own: its environment, its secrets, and what is said of its failure."""
+"""One command of the user's own: its environment, what is said of its failure, and what is remembered of it.
+
+The cluster remembers of each the fingerprint with which it last ended well: in a ConfigMap for each step, so that a
+cluster which is removed, or restored from a snapshot, takes its memory along. Secrets are no part of a fingerprint,
+only their sources are: a digest of a short one gives it away.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Report
+from tasks.facts.cluster import Presence
+from tasks.facts.manifest_files import own_objects
 from tasks.facts.secret_source import Empty, sources, value_of
+from tasks.kube.objects import Key, Resources, digest, fill, finish, is_secret, live
+from tasks.kube.releases import releases
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
-from tasks.run.step_state import folder, variables
+from tasks.settings.builds import refuse_unknown
 from tasks.settings.derived import context_name
-from tasks.settings.references import own_steps
+from tasks.settings.origin import masked
+from tasks.settings.references import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps
 from tasks.settings.step_names import own_name
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context, Step
     from tasks.facts.facts import Facts
+    from tasks.kube.releases import LiveRelease
     from tasks.settings.schema import OwnStep
 
 _SHELL = "/bin/sh"
@@ -27,11 +42,13 @@ _KEPT = 4 << 20
 """Bytes of each stream that are kept: a command may write for as long as it runs."""
 _NOT_FOUND = 127
 """Code of a shell that has not found a program (POSIX: 2.8.2)."""
+_CHUNK = 1 << 20
+_SPECIAL = frozenset("*?[")
 
 
 def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
     """Run it, unless its `unless` ends well. Raises `CommandFailed`, `ProgramMissing`, `BadInput`, `Stopped`."""
-    programs = facts.programs.with_env(secrets(facts, own)).with_env(_path(facts))
+    programs = facts.programs.with_env(secrets(facts, own)).with_env(_programs_path(facts))
     try:
         if own.unless is not None and _holds(programs, _command(facts, own, own.unless), context):
             return Report(skipped=True, why="`unless` ended well")
@@ -88,7 +105,7 @@ def _no_secret(own: OwnStep, name: str, why: str) -> BadInput:
     )
 
 
-def _path(facts: Facts) -> Mapping[str, str]:
+def _programs_path(facts: Facts) -> Mapping[str, str]:
     """The project's own programs first, as everywhere in a launch."""
     if facts.programs.folder is None:
         return {}
@@ -131,3 +148,167 @@ def _told(own: OwnStep, error: CommandFailed | ProgramMissing) -> CommandFailed 
     if own.when == "down":
         fix += f". To remove the cluster without it: invoke down --set steps.{own.name}.enabled=false"
     return error.amend(fix=fix, why=why, transient=own.retries > 0)
+
+
+def folder(facts: Facts, step: OwnStep) -> Path:
+    """The folder that a step runs in."""
+    return _path(facts.root, step, step.dir)
+
+
+def _path(base: Path, step: OwnStep, name: str) -> Path:
+    try:
+        return base / Path(name).expanduser()
+    except RuntimeError:
+        why = "there is no home folder of that user"
+    raise BadInput(f"steps.{step.name} names {name}", why=why, fix="correct the path")
+
+
+def variables(facts: Facts, step: OwnStep) -> dict[str, str]:
+    """Those of its `env`, with placeholders filled in. Raises `BadInput` for one of a build that there is not."""
+    refuse_unknown(facts.settings, dict(step.env), f"steps.{step.name}.env")
+    filled: dict[str, str] = fill(dict(step.env), facts.placeholders)
+    return filled
+
+
+def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
+    """What a step would do, with what, and after which manifests. Raises `BadInput` for an input that is none."""
+    values = [each for each in step.inputs or () if not isinstance(each, str)]
+    manifests = [each.name for each in needs if each.kind == MANIFESTS]
+    made = {
+        "command": step.command,
+        "shell": step.shell,
+        "dir": step.dir,
+        "env": masked((), variables(facts, step)),
+        "secrets": {name: source.model_dump() for name, source in step.secrets.items()},
+        "values": masked((), values),
+        "files": dict(_digests(facts, step)),
+        "builds": [each.image for each in facts.builds if Target(BUILD, each.name) in needs],
+        "manifests": [each for each in own_objects(facts, manifests) if not is_secret(each)] if manifests else [],
+    }
+    return digest(made)
+
+
+def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
+    """Each file that is an input, or that the command names, by its path as it is found."""
+    base = folder(facts, step)
+    named = [base / each for each in step.command] if not step.shell else []
+    found = [path for path in named if _is_file(path)]
+    for pattern in step.inputs or ():
+        if isinstance(pattern, str):
+            found += _matching(base, step, pattern)
+    for path in sorted(set(found)):
+        yield str(path.relative_to(base)) if path.is_relative_to(base) else str(path), _digest(step, path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _matching(base: Path, step: OwnStep, pattern: str) -> list[Path]:
+    """Files by a path, a folder's path, or a pattern."""
+    path = _path(base, step, pattern)
+    if _SPECIAL.isdisjoint(pattern):
+        if not path.exists():
+            why, fix = f"{path} does not exist", "correct the path; a pattern may match nothing"
+            raise BadInput(f"steps.{step.name}.inputs names {pattern}", why=why, fix=fix)
+        return [each for each in path.rglob("*") if _is_file(each)] if path.is_dir() else [path]
+    whole = pattern != str(Path(pattern).expanduser()) or Path(pattern).is_absolute()
+    try:
+        found = list(Path(path.anchor).glob(str(path.relative_to(path.anchor))) if whole else base.glob(pattern))
+    except (ValueError, NotImplementedError, IndexError) as error:
+        raise BadInput(
+            f"steps.{step.name}.inputs has the pattern {pattern}", why=str(error), fix="`**` stands for whole folders"
+        ) from None
+    inner = [each for path in found if path.is_dir() for each in path.rglob("*")]
+    return [each for each in [*found, *inner] if _is_file(each)]
+
+
+def _digest(step: OwnStep, path: Path) -> str:
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_CHUNK):
+                found.update(data)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise BadInput(f"{path} is an input of steps.{step.name}", why=why, fix="make it readable") from None
+    return found.hexdigest()
+
+
+def marker_key(facts: Facts, name: str) -> Key:
+    """Of the object that remembers a step. In a foreign cluster several environments may have one of that name."""
+    if facts.owns_cluster:
+        return Key("v1", "ConfigMap", "kube-system", f"openframe-step-{name}")
+    return Key("v1", "ConfigMap", "default", f"openframe-step-{name}-{digest(facts.environment)}")
+
+
+def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
+    """Of all that a launch of these parts reads."""
+    if "steps" not in parts:
+        return []
+    return [marker_key(facts, step.name) for step in own_steps(facts.settings) if step.inputs is not None]
+
+
+def marker(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> dict[str, Any]:
+    """The object, of a step that has just ended well. Raises `ApiError`."""
+    wanted = _releases(facts, needs)
+    there = releases(facts.api(), _place(wanted[0]) if len(wanted) == 1 else None) if wanted else {}
+    found = {each: state for each in wanted if (state := _state(there.get(_place(each))))}
+    for target in needs:
+        if target.kind == STEP and (other := _read(facts, marker_key(facts, target.name))) is not None:
+            found[target] = other.get("ended", "")
+    own = marker_key(facts, step.name)
+    data = {
+        "step": step.name,
+        "fingerprint": mark,
+        "ended": datetime.now(UTC).isoformat(),
+        "after": json.dumps({str(target): state for target, state in found.items()}, sort_keys=True),
+    }
+    metadata = {"name": own.name, "namespace": own.namespace}
+    return finish({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+def _releases(facts: Facts, needs: Sequence[Target]) -> list[Target]:
+    if Target(TASK, "helm") in needs:
+        return [Target(RELEASE, f"{each.namespace}/{each.name}") for each in facts.releases]
+    return [each for each in needs if each.kind == RELEASE]
+
+
+def _place(target: Target) -> tuple[str, str]:
+    namespace, _, name = target.name.partition("/")
+    return namespace, name
+
+
+def _state(release: LiveRelease | None) -> str:
+    return f"revision {release.revision} since {release.begun}" if release is not None else ""
+
+
+def _read(facts: Facts, place: Key) -> Mapping[str, str] | None:
+    found = live(facts.api(), Resources(facts.api()), [place])[place]
+    return (found.get("data") or {}) if found is not None else None
+
+
+def changed(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> str:
+    """Why a step has to run, by what the cluster remembers; empty where nothing has changed since it last did."""
+    if facts.live is None and facts.cluster.presence is Presence.STOPPED:
+        return "the cluster does not run: whether it has to shows then"
+    there = facts.live.objects.get(marker_key(facts, step.name)) if facts.live is not None else None
+    if facts.live is None or there is None:
+        return "it has not run in this cluster"
+    data = there.get("data") or {}
+    if data.get("fingerprint") != mark:
+        return "its command, its variables or its inputs have changed"
+    now = {str(each): _state(facts.live.releases.get(_place(each))) for each in _releases(facts, needs)}
+    for target in needs:
+        other = facts.live.objects.get(marker_key(facts, target.name)) if target.kind == STEP else None
+        if other is not None:
+            now[str(target)] = (other.get("data") or {}).get("ended", "")
+    try:
+        then = json.loads(data.get("after") or "{}")
+    except ValueError:
+        then = {}
+    new = [name for name, state in now.items() if state != then.get(name)]
+    return f"{new[0]} has changed since it last ran" if new else ""

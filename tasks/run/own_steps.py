@@ -22,8 +22,7 @@ from tasks.facts.secrets import read_secrets
 from tasks.kube.objects import key
 from tasks.run import own_tasks
 from tasks.run.builds import pushed
-from tasks.run.own_command import run_own
-from tasks.run.step_state import changed, fingerprint, marker, variables
+from tasks.run.own_command import changed, fingerprint, marker, run_own, variables
 from tasks.settings.builds import wanted as builds
 from tasks.settings.origin import nearest
 from tasks.settings.references import (

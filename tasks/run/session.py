@@ -341,7 +341,7 @@ class Session:
         """What there is after a launch, and how to reach it; nothing of another run."""
         if facts is None or self.options.task not in _LAUNCHES:
             return ()
-        from tasks.run.access import access
+        from tasks.run.finish import access
 
         rows: list[tuple[str, str]] = []
         self.attempt(

@@ -1,36 +1,244 @@
-"""Steps that remove from a foreign cluster what this project created there, in reverse order of needs.
+"""What `down` removes from a foreign cluster: what this project created there, less what others use.
 
-Custom resources first, while their controllers can still finalise them; then releases, those that others need last;
-then other objects, CRDs that nobody uses, and namespaces in which nobody else has anything.
+In reverse order of needs: custom resources first, while their controllers can still finalise them; then releases,
+those that others need last; then other objects, CRDs that nobody uses, and namespaces where nobody else has anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from tasks.clients import helm
 from tasks.core.errors import LaunchError
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.facts import Facts
-from tasks.facts.objects import Found, all_of, in_namespaces, kinds, kinds_of
+from tasks.facts.objects import Found, all_of, created_for, in_namespaces, is_custom, kinds, kinds_of
 from tasks.k3d.removal import TASK
-from tasks.kube.objects import Resources, deletion_blockers, live
-from tasks.kube.ownership import CREATED_BY, belonging, foreign_objects
+from tasks.kube.client import RetryingApi
+from tasks.kube.objects import Key, Resources, deletion_blockers, live
+from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.wait import poll
-from tasks.run.foreign_objects import delete
 from tasks.run.releases import is_pending
-from tasks.run.uninstall_scope import Inventory, Scope, Target, few, needs_of, shown, uid
+from tasks.run.sending import delete
+from tasks.settings.releases import named
 from tasks.settings.step_names import HELM
 
+Item = Mapping[str, Any]
+_KEEP = "helm.sh/resource-policy"
+_OF_KUBERNETES = ("kubernetes.io", "foregroundDeletion", "orphan")
+"""Domains and names of finalizers that need no controller of a release."""
+_DEFINITION, _CLAIM = "CustomResourceDefinition", "PersistentVolumeClaim"
 CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project created"
 DEFINITIONS, NAMESPACES = "down: CRDs that this project created", "down: namespaces that this project created"
 _TIMEOUT = 300.0
 _SETTLE = 30.0
 """Seconds until what was made for things that are gone must be gone, too: the garbage collector needs a moment."""
+
+
+class Target(NamedTuple):
+    """One object, and no later one of the same name."""
+
+    key: Key
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What goes, and what stays."""
+
+    custom: tuple[Target, ...] = ()
+    """Custom resources, those of releases among them, and what else a controller that is no part of Kubernetes
+    finalises."""
+    releases: tuple[LiveRelease, ...] = ()
+    objects: tuple[Target, ...] = ()
+    definitions: tuple[Target, ...] = ()
+    namespaces: tuple[Target, ...] = ()
+    claims: tuple[str, ...] = ()
+    """Volumes' claims in these namespaces, whose data go with them."""
+    staying: Mapping[str, str] = field(default_factory=dict)
+    """What stays, and why."""
+    known: frozenset[str] = frozenset()
+    """Uids of all that was seen in these namespaces, and belongs to this project."""
+    parts: tuple[Key, ...] = ()
+    """What its releases hold, hooks too."""
+
+
+class Inventory:
+    """What exists in the cluster, read once for one decision."""
+
+    def __init__(self, facts: Facts) -> None:
+        assert facts.live is not None
+        self.facts, self.api, self.environment = facts, RetryingApi(facts.api()), facts.environment
+        self.all = facts.live.releases
+        self.own = {name: each for name, each in self.all.items() if each.labels.get(CREATED_BY) == self.environment}
+        self.kinds, self.silent = kinds(self.api)
+        homes = [key.name for key, there in facts.live.objects.items() if key.kind == "Namespace" and there]
+        self.labelled = created_for(self.api, self.kinds, self.environment, homes)
+        self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
+        self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
+        self.parts = [ref for each in self.own.values() for ref in (*each.objects, *each.hook_objects)]
+        self.uids = {uid(item) for item in self.created.values()}
+        self.inside = in_namespaces(self.api, self.kinds, self.spaces)
+        self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
+
+    def guests(self) -> dict[str, list[str]]:
+        """By namespace that this project created: what others have in it, or what cannot be listed."""
+        found = foreign_objects(self.inside.items, self.belongs)
+        for namespace, name in self.all:
+            if namespace in self.spaces and (namespace, name) not in self.own:
+                found.setdefault(namespace, []).insert(0, f"release {name}")
+        unseen = [*self.silent, *self.inside.unseen]
+        return {name: [f"what cannot be listed: {few(unseen)}"] for name in self.spaces} if unseen else found
+
+    def users(self, definitions: Iterable[str]) -> list[str]:
+        """Custom resources of these CRDs that others have made, or what cannot be seen."""
+        found = all_of(self.api, [kind for name in definitions for kind in kinds_of(self.kinds, name)])
+        own = belonging(found.items, self.environment, self.parts, {*self.uids, *self.belonging_uids()})
+        others = [key for key in found.items if key not in own and key not in self.belongs]
+        return [
+            *(f"{key.kind.lower()} {shown(key)}" for key in others),
+            *(f"what cannot be listed: {each}" for each in found.unseen),
+        ]
+
+    def belonging_uids(self) -> set[str]:
+        """Uids of what belongs to this project in its namespaces."""
+        return {uid(self.inside.items[key]) for key in self.belongs}
+
+
+def read(facts: Facts) -> Scope:
+    """Decide what is removed and what stays, by what the cluster holds now."""
+    inventory = Inventory(facts)
+    staying: dict[str, str] = {}
+    for key, item in inventory.labelled.items.items():
+        # controllers copy a Service's labels to what they make for it
+        if key not in inventory.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
+            staying[f"{key.kind.lower()} {shown(key)}"] = "it carries the label, but this project did not create it"
+    held = _held_releases(facts, inventory)
+    for (namespace, name), why in held.items():
+        staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
+    guests = inventory.guests()
+    for namespace, name in held:
+        guests.setdefault(namespace, []).append(f"release {name}")
+    for name in inventory.spaces:
+        if name in guests:
+            staying[f"namespace {name}"] = f"this project did not create all that is in it: {few(guests[name])}"
+    occupied = {namespace for namespace, _ in held}
+    going = {key: item for key, item in inventory.created.items() if key.namespace not in occupied}
+    definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
+    used = {key: users for key in definitions if (users := inventory.users([key.name]))}
+    staying |= {f"CRD {key.name}": f"others use it: {few(users)}" for key, users in used.items()}
+    spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
+    first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
+    rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
+    own = tuple(each for name, each in inventory.own.items() if name not in held)
+    first |= _of_releases(inventory, own)
+    hooks = {each: item for each, item in _left_by_hooks(inventory, own).items() if each.namespace not in occupied}
+    going |= hooks
+    rest += [each for each in hooks if each not in rest and each not in first]
+    free = {key.name for key in spaces}
+    return Scope(
+        custom=_targets(first),
+        releases=own,
+        objects=_targets({key: going[key] for key in rest}),
+        definitions=_targets({key: going[key] for key in definitions if key not in used}),
+        namespaces=_targets({key: going[key] for key in spaces}),
+        claims=tuple(sorted(shown(key) for key in inventory.belongs if key.kind == _CLAIM and key.namespace in free)),
+        staying=staying,
+        known=frozenset(inventory.belonging_uids()),
+        parts=tuple(inventory.parts),
+    )
+
+
+def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], str]:
+    """Own releases that stay: a Helm is at work on them, others use their CRDs, or one that stays needs them."""
+    held: dict[tuple[str, str], str] = {}
+    for name, each in inventory.own.items():
+        if is_pending(each):
+            held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
+        elif users := inventory.users(each.definitions):
+            held[name] = f"others use its custom resources: {few(users)}"
+    needs = needs_of(facts)
+    waiting = list(held)
+    while waiting:
+        for need in needs.get(waiting.pop(), ()):
+            if need in inventory.own and need not in held:
+                held[need] = "a release that stays needs it"
+                waiting.append(need)
+    return held
+
+
+def needs_of(facts: Facts) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """By release: those that it needs, as configured."""
+    return {
+        (each.namespace, each.name): [
+            (other.namespace, other.name) for need in each.needs for other in named(need, facts.releases)
+        ]
+        for each in facts.releases
+    }
+
+
+def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+    """Custom resources of these releases: Helm would remove them and their controllers at the same time."""
+    found: dict[Key, Item] = {}
+    for release in own:
+        wanted = [key for key in release.objects if is_custom(key.api_version)]
+        for key, item in live(inventory.api, Resources(inventory.api), wanted).items():
+            notes = item["metadata"].get("annotations") or {} if item is not None else {}
+            if item is not None and notes.get(RELEASE_NAME) == release.name and notes.get(_KEEP) != "keep":
+                found[key] = item
+    return found
+
+
+def _left_by_hooks(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:
+    """What hooks of these releases made and Helm leaves behind: not what was there before, or is another release's."""
+    found: dict[Key, Item] = {}
+    for release in own:
+        for key, item in live(inventory.api, Resources(inventory.api), release.hook_objects).items():
+            if item is None or key.namespace in inventory.spaces:
+                continue
+            meta = item["metadata"]
+            managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]
+            by_helm = any(name.startswith("helm") for name in managers)  # version 3 takes its program's name
+            if by_helm and _since(item, release.begun) and RELEASE_NAME not in (meta.get("annotations") or {}):
+                found[key] = item
+    return found
+
+
+def _since(item: Item, begun: str) -> bool:
+    try:
+        first = datetime.fromisoformat(begun).replace(microsecond=0)
+        return datetime.fromisoformat(str(item["metadata"]["creationTimestamp"])) >= first
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _is_finalised(key: Key, item: Item) -> bool:
+    domains = [str(each).partition("/")[0] for each in item["metadata"].get("finalizers") or ()]
+    return is_custom(key.api_version) or not all(each.endswith(_OF_KUBERNETES) for each in domains)
+
+
+def uid(item: Item) -> str:
+    """Its uid; empty where it has none."""
+    return str(item["metadata"].get("uid") or "")
+
+
+def _targets(items: Mapping[Key, Item]) -> tuple[Target, ...]:
+    return tuple(Target(key, uid(item)) for key, item in items.items())
+
+
+def shown(key: Key) -> str:
+    """namespace/name."""
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def steps(facts: Facts, scope: Scope) -> list[Step]:

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.engine.step import Step
 from tasks.facts.facts import Ports
-from tasks.run.access import Access, access
+from tasks.run.finish import Access, access
 from tasks.run.task import Options
 from tests import given
 

@@ -11,7 +11,7 @@ import pytest
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.kube.objects import FINGERPRINT, MANAGED_BY, key
-from tasks.run.base_resources import NODE_LOCAL_DNS, POLICIES, QUOTAS_FILE, STORAGE, base_resources, ingress_namespace
+from tasks.run.desired import NODE_LOCAL_DNS, POLICIES, QUOTAS_FILE, STORAGE, base_resources, ingress_namespace
 from tasks.settings.schema import Settings
 
 ROOT = Path(__file__).parents[2]

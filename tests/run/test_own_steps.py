@@ -17,8 +17,7 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import apply, builds, own_steps
-from tasks.run.own_command import refuse_unset
-from tasks.run.step_state import fingerprint, marker, marker_key, marker_keys
+from tasks.run.own_command import fingerprint, marker, marker_key, marker_keys, refuse_unset
 from tasks.settings.references import references
 from tasks.settings.step_names import (
     API_READY,

@@ -13,7 +13,7 @@ from tasks.facts.facts import Facts
 from tasks.kube.client import ApiError
 from tasks.kube.wait import NotInTime
 from tasks.kube.watch import Watched
-from tasks.run.quotas import counted_step
+from tasks.manifests import counted_step
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, Object, eager, obj, reached

@@ -1,25 +1,232 @@
-"""The order in which things go, and the second look at each before it does."""
+"""What goes and what stays when a cluster that is not this project's is left: nothing of others is harmed."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.facts.facts import Facts
+from tasks.facts.live import Live
+from tasks.kube.client import ApiError
 from tasks.kube.objects import finish, key
+from tasks.kube.ownership import CREATED_BY
+from tasks.kube.releases import LiveRelease
 from tasks.kube.wait import NotInTime
-from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, steps
-from tasks.run.uninstall_scope import Scope, Target, read
+from tasks.run.uninstall import CUSTOM, DEFINITIONS, NAMESPACES, OBJECTS, Scope, Target, read, steps
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import Object, created, deployment, eager, named, obj, stored, uid_given
+from tests.given_live import Object, created, deployment, eager, named, obj, reached, stored, uid_given
+from tests.given_live import release as installed
 from tests.programs import FakePrograms
-from tests.run.test_uninstall_scope import CRD, EVERYWHERE, POLICY, SECRET, SPACE, of, release
 
+SPACE = created(finish(obj("Namespace", "platform")))
+THEIRS = uid_given(obj("Namespace", "shared"))
+POLICY = created(finish(obj("NetworkPolicy", "p", "platform", spec={})))
+SECRET = created(finish(obj("Secret", "s", "shared", type="Opaque", data={})))
+CRD = obj("CustomResourceDefinition", "databases.data.example.com")
+DATABASE = obj("Database", "db", "platform")
+EVERYWHERE = (
+    obj("ServiceAccount", "default", "platform"),
+    obj("ConfigMap", "kube-root-ca.crt", "platform"),
+    obj("Event", "e", "platform"),
+)
 OWN = created(obj("Database", "own", "platform"))
 PLACE = "/apis/data.example.com/v1/namespaces/platform/databases/own"
+
+
+def release(name: str = "web", namespace: str = "platform", environment: str = "me.dev", **changes: Any) -> LiveRelease:
+    return installed("1", **{"name": name, "namespace": namespace, "labels": {CREATED_BY: environment}, **changes})
+
+
+def of(
+    folder: Path, *there: Object, releases: tuple[LiveRelease, ...] = (), needs: dict[str, list[str]] | None = None
+) -> tuple[Facts, DirectApi]:
+    """A cluster in which these objects are; releases need each other as said."""
+    configured = [
+        {"name": name, "namespace": "platform", "chart": "r/c", "needs": each} for name, each in (needs or {}).items()
+    ]
+    settings = given.settings(helm={"repositories": {"r": "https://charts.example.com"}, "releases": configured})
+    live = Live(objects={}, releases={(each.namespace, each.name): each for each in releases})
+    facts = given.facts(folder, settings=settings, engine="existing", live=live)
+    return facts, reached(facts, DirectApi(*map(uid_given, there)))
+
+
+def looked(folder: Path, *there: Object, **more: Any) -> Scope:
+    return read(of(folder, *there, **more)[0])
+
+
+def names(targets: Any) -> list[str]:
+    return sorted(f"{key.kind} {key.name}" for key, _uid in targets)
+
+
+def test_only_what_this_environment_created_goes(tmp_path: Path) -> None:
+    applied = finish(obj("ConfigMap", "node-local-dns", "kube-system"))
+    other = created(obj("ConfigMap", "bobs", "shared"), "bob.dev")
+    left = looked(tmp_path, SPACE, THEIRS, POLICY, SECRET, applied, other, *EVERYWHERE)
+    assert names(left.namespaces) == ["Namespace platform"]
+    assert names(left.objects) == ["NetworkPolicy p", "Secret s"]
+    assert (left.custom, left.definitions, left.releases, left.staying) == ((), (), (), {})
+
+
+def test_a_copy_of_one_of_ours_stays_and_is_named(tmp_path: Path) -> None:
+    copy = created(obj("Secret", "s", "shared"), managedFields=[{"manager": "kubectl-create", "operation": "Update"}])
+    left = looked(tmp_path, copy)
+    assert left.objects == ()
+    assert left.staying == {"secret shared/s": "it carries the label, but this project did not create it"}
+
+
+@pytest.mark.parametrize(
+    ("there", "guest"),
+    [
+        ([deployment("web", "platform")], "deployment web"),
+        ([deployment("web", "elsewhere")], None),
+        ([created(deployment("mine", "platform")), obj("Pod", "p", "platform", owner=("Deployment", "mine"))], None),
+        ([obj("Pod", "p", "platform", owner=("ReplicaSet", "that-is-gone"))], "pod p"),
+        ([DATABASE, obj("StatefulSet", "s", "platform", owner=("Database", "db"))], "database db"),
+        ([obj("PersistentVolumeClaim", "data", "platform")], "persistentvolumeclaim data"),
+        ([obj("ConfigMap", "notes", "platform")], "configmap notes"),
+        (
+            [obj("StatefulSet", f"s{n}", "platform") for n in range(5)],
+            "statefulset s0, statefulset s1, statefulset s2 and 2 more",
+        ),
+        ([created(obj("Service", "x", "platform")), obj("Endpoints", "x", "platform")], None),
+        ([obj("Endpoints", "by-hand", "platform")], "endpoints by-hand"),
+        ([created(obj("Pod", "p", "platform")), obj("Lease", "l", "platform", spec={"holderIdentity": "p_1"})], None),
+        ([obj("Lease", "l", "platform", spec={"holderIdentity": "other_1"})], "lease l"),
+    ],
+)
+def test_whatever_others_have_in_a_namespace_makes_it_stay(
+    tmp_path: Path, there: list[Object], guest: str | None
+) -> None:
+    left = looked(tmp_path, SPACE, POLICY, *EVERYWHERE, *there)
+    why = f"this project did not create all that is in it: {guest}"
+    assert left.staying == ({"namespace platform": why} if guest else {})
+    assert names(left.namespaces) == ([] if guest else ["Namespace platform"])
+    assert "NetworkPolicy p" in names(left.objects)
+
+
+def test_claims_of_our_stateful_sets_go_and_are_named_beforehand(tmp_path: Path) -> None:
+    own = deployment("db", "platform")
+    sets = obj("StatefulSet", "db", "platform", spec={"volumeClaimTemplates": [{"metadata": {"name": "data"}}]})
+    claims = [obj("PersistentVolumeClaim", name, "platform") for name in ("data-db-0", "data-db-old")]
+    part = release(objects=[sets])
+    left = looked(tmp_path, SPACE, sets, claims[0], releases=(part,))
+    assert left.claims == ("platform/data-db-0",)
+    assert names(left.namespaces) == ["Namespace platform"]
+    left = looked(tmp_path, SPACE, own, sets, *claims, releases=(part,))
+    assert left.claims == ()
+    assert "persistentvolumeclaim data-db-old" in left.staying["namespace platform"]
+
+
+def test_what_a_release_of_ours_and_its_hooks_hold_is_no_guest_but_another_release_is(tmp_path: Path) -> None:
+    hook = obj("Job", "migrate", "platform")
+    own = release(objects=[deployment("web", "platform")], hooks=(hook,))
+    left = looked(tmp_path, SPACE, deployment("web", "platform"), hook, releases=(own,))
+    assert left.staying == {}
+    assert [each.name for each in left.releases] == ["web"]
+    for environment in ("bob.dev", ""):
+        left = looked(tmp_path, SPACE, releases=(release(environment=environment),))
+        assert left.releases == ()
+        assert left.staying["namespace platform"].endswith("release web")
+
+
+def test_a_release_that_somebody_is_at_work_on_stays_with_all_beside_it(tmp_path: Path) -> None:
+    left = looked(tmp_path, SPACE, POLICY, releases=(release(status="pending-upgrade"),))
+    assert (left.releases, left.namespaces, left.objects) == ((), (), ())
+    assert left.staying["release web in platform"].startswith("pending-upgrade: a Helm is at work on it")
+
+
+def test_an_operator_stays_while_others_use_its_custom_resources_and_so_does_what_it_needs(tmp_path: Path) -> None:
+    operator, base = release("operator", objects=[CRD]), release("base")
+    stranger = obj("Database", "db", "shared")
+    given_needs = {"base": [], "operator": ["base"], "web": []}
+    there = (SPACE, POLICY, CRD, stranger)
+    left = looked(tmp_path, *there, releases=(operator, base, release()), needs=given_needs)
+    assert [each.name for each in left.releases] == ["web"]
+    assert left.staying["release operator in platform"].startswith(
+        "others use its custom resources: database shared/db"
+    )
+    assert left.staying["release base in platform"].startswith("a release that stays needs it")
+    assert "namespace platform" in left.staying
+    alone = looked(tmp_path, SPACE, CRD, releases=(operator,))
+    assert [each.name for each in alone.releases] == ["operator"]
+
+
+def test_an_operator_whose_crds_lie_in_the_charts_own_folder_stays_too(tmp_path: Path) -> None:
+    left = looked(tmp_path, CRD, obj("Database", "db", "shared"), releases=(release(crds=(CRD,)),))
+    assert left.releases == ()
+    assert "database shared/db" in left.staying["release web in platform"]
+
+
+def test_custom_resources_go_first_those_of_releases_too_but_not_what_is_to_be_kept(tmp_path: Path) -> None:
+    own = created(obj("Database", "own", "platform"))
+    notes = {"meta.helm.sh/release-name": "web"}
+    helms = obj("Database", "helms", "platform", metadata={"annotations": notes})
+    kept = obj("Database", "kept", "platform", metadata={"annotations": {**notes, "helm.sh/resource-policy": "keep"}})
+    held = created(obj("ConfigMap", "held", "platform"), finalizers=["example.com/wait"])
+    bound = created(obj("PersistentVolumeClaim", "v", "platform"), finalizers=["kubernetes.io/pvc-protection"])
+    part = release(objects=[helms, kept])
+    left = looked(tmp_path, SPACE, own, helms, kept, held, bound, releases=(part,))
+    assert names(left.custom) == ["ConfigMap held", "Database helms", "Database own"]
+    assert names(left.objects) == ["PersistentVolumeClaim v"]
+
+
+def test_a_crd_of_ours_stays_while_others_have_resources_of_it(tmp_path: Path) -> None:
+    own = created(CRD)
+    assert names(looked(tmp_path, own).definitions) == ["CustomResourceDefinition databases.data.example.com"]
+    assert looked(tmp_path, own, created(obj("Database", "own", "platform"))).staying == {}
+    left = looked(tmp_path, own, obj("Database", "db", "shared"))
+    assert left.definitions == ()
+    assert left.staying == {"CRD databases.data.example.com": "others use it: database shared/db"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/apis/data.example.com/v1", "/apis/data.example.com/v1/namespaces/platform/databases"]
+)
+def test_a_namespace_of_which_not_everything_can_be_seen_stays(tmp_path: Path, path: str) -> None:
+    facts, api = of(tmp_path, SPACE)
+    api.answers[path] = ApiError(403, "the API answered 403")
+    left = read(facts)
+    assert left.namespaces == ()
+    assert "what cannot be listed: " in left.staying["namespace platform"]
+
+
+def test_who_may_list_only_some_namespaces_leaves_those(tmp_path: Path) -> None:
+    facts, api = of(tmp_path, SECRET)
+    query = "labelSelector=openframe.dev%2Fcreated-by%3Dme.dev&fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
+    api.answers[f"/api/v1/secrets?{query}"] = ApiError(403, "the API answered 403")
+    assert read(facts).objects == ()
+    live = given.live(objects={tuple_key("shared"): THEIRS})
+    seen = given.facts(tmp_path, engine="existing", live=live)
+    reached(seen, api)
+    assert names(read(seen).objects) == ["Secret s"]
+
+
+def tuple_key(name: str) -> Any:
+    from tasks.kube.objects import Key
+
+    return Key("v1", "Namespace", None, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes"),
+    [
+        ({}, True),
+        ({"creationTimestamp": "2026-11-24T02:30:59Z"}, False),
+        ({"managedFields": [{"manager": "kubectl-create"}]}, False),
+        ({"annotations": {"meta.helm.sh/release-name": "other"}}, False),
+    ],
+    ids=["Helm's own", "from before", "somebody's", "of another release"],
+)
+def test_what_hooks_left_in_namespaces_of_others_goes_too(tmp_path: Path, changes: Object, goes: bool) -> None:
+    """Helm itself leaves it (Helm: hook deletion policies)."""
+    meta = {"creationTimestamp": "2026-11-24T02:31:00Z", "managedFields": [{"manager": "helm"}], **changes}
+    own = release(namespace="shared", hooks=[obj("Job", "migrate", "shared")])
+    left = looked(tmp_path, obj("Job", "migrate", "shared", metadata=meta), releases=(own,))
+    assert names(left.objects) == (["Job migrate"] if goes else [])
 
 
 def target(item: Object) -> Target:
