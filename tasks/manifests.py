@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from tasks import namespaces
 from tasks.core.units import quantity
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.facts import Facts
 from tasks.run.task import run_part, task
 from tasks.settings.step_names import (
     API_READY,
@@ -29,6 +28,7 @@ from tasks.settings.step_names import (
 )
 
 if TYPE_CHECKING:
+    from tasks.facts.facts import Facts
     from tasks.kube.client import Api, Direct
     from tasks.run.session import Session
 

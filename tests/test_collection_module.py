@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import subprocess
@@ -28,88 +27,21 @@ HEAVY = (
     "platformdirs",
     "concurrent.futures",
 )
-TASKS = {
-    "up": {"recreate", "rollback", "clear_pending", "bundle", "snapshot"},
-    "down": {"pause", "stop", "purge", "yes"},
-    "plan": {
-        *("format", "recreate", "line", "cores", "no_cache", "timing", "clear_pending", "diff", "exit_code"),
-        "snapshot",
-    },
-    "status": {"format", "diff", "exit_code"},
-    "doctor": {"fix", "format"},
-    "prepull": set(),
-    "registry": {"purge", "status"},
-    "build": {"only"},
-    "cluster": {"recreate"},
-    "namespaces": set(),
-    "secrets": set(),
-    "manifests": set(),
-    "helm": {"clear_pending"},
-    "steps": {"only", "force"},
-    "health": set(),
-    "docker-tune": {"undo"},
-    "rehearse": {"time_scale", "line", "cores", "no_cache", "timing", "fault", "learn", "recreate", "rollback"},
-    "report": {"run", "against", "html", "trace", "history", "format"},
-    "logs": {"export", "run"},
-    "bench": {
-        *("modes", "state", "runs", "warmups", "against", "against_set", "before", "rest", "cluster", "out"),
-        *("compare", "baseline", "fail_over", "script", "purge", "cores", "line", "timing", "time_scale"),
-    },
-    "config": {"format", "only"},
-    "snapshot": {"save", "delete", "export", "import_", "replace", "file", "name", "format"},
-    "bundle": {"action", "file", "images", "exclude", "platform", "format", "settings"},
-}
-COMMON = {"profile", "set", "engine", "context", "keep_going", "wait_lock"}
-INSIDE = ("up", "down", "namespaces", "secrets", "manifests", "helm", "steps", "health", "status", "plan", "logs")
-
-
-@functools.cache
-def arguments(name: str) -> dict[str, str]:
-    """Its options with their help; asked once, since invoke gives each help away but once."""
-    return {str(argument.name): argument.help or "" for argument in ns[name].get_arguments()}
-
-
-def options(name: str) -> set[str]:
-    return set(arguments(name))
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_each_task_has_its_options_and_help_for_each(name: str) -> None:
-    task = ns[name]
-    assert options(name) - COMMON == TASKS[name]
-    assert {"profile", "set"} <= options(name)
-    assert (task.__doc__ or "").split("\n")[0].endswith(".")
-    assert all(arguments(name).values())
 
 
 @pytest.mark.parametrize(
     ("arguments", "loaded"),
     [
-        ([], set(TASKS)),
+        ([], set(ns.task_names)),
         (["docker-tune", "--undo"], {"docker-tune"}),
         (["secrets", "--set", "silent=true", "health"], {"secrets", "health"}),
         (["--help", "up"], {"up"}),
-        (["nonsense"], set(TASKS)),
-        (["--complete", "--", "invoke", "up", "he"], set(TASKS)),
+        (["nonsense"], set(ns.task_names)),
+        (["--complete", "--", "invoke", "up", "he"], set(ns.task_names)),
     ],
 )
 def test_only_tasks_that_are_named_are_loaded(arguments: list[str], loaded: set[str]) -> None:
     assert set(collection(arguments).task_names) == loaded
-
-
-def test_there_are_no_tasks_without_a_test() -> None:
-    assert TASKS.keys() <= set(ns.task_names)
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_what_works_inside_a_cluster_works_on_any(name: str) -> None:
-    assert ({"engine", "context"} <= options(name)) is (name in INSIDE or name == "doctor")
-
-
-@pytest.mark.parametrize("name", ["prepull", "registry", "cluster"])
-def test_what_makes_a_cluster_can_be_rehearsed(name: str) -> None:
-    assert "engine" in options(name)
-    assert "context" not in options(name)
 
 
 # -- processes ----------------------------------------------------------------------------------------------
@@ -124,8 +56,6 @@ def process(*argv: str, cwd: Path = given.ROOT, **environ: str) -> subprocess.Co
 
 LIST = ("tasks.core.", "tasks.engine.", "tasks.run.task", "tasks.settings.")
 """What a list of tasks may load, beside the task files and packages themselves."""
-MOST = 115
-"""Modules of this project that a single task may load, those of the embedded engine apart."""
 
 
 def test_a_list_of_tasks_imports_nothing_heavy() -> None:
@@ -139,21 +69,6 @@ def test_a_list_of_tasks_imports_nothing_heavy() -> None:
     assert new.isdisjoint(HEAVY), new & set(HEAVY)
     inner = {name for name in new if name.count(".") > 1}
     assert not {name for name in inner if not name.startswith(LIST)}
-
-
-@pytest.mark.parametrize("task", ["secrets"])
-def test_a_single_task_loads_what_it_needs(tmp_path: Path, task: str) -> None:
-    """Reading modules is a fifth of the time that a task takes which finds everything as configured."""
-    logs = str(tmp_path / "openframe-logs")
-    options = ["--engine", "rehearsal", "--set", "silent=true"]
-    assert process("-m", "invoke", "rehearse", "--time-scale", "0", *options[2:], DEPLOY_LOG_DIR=logs).returncode == 0
-    code = f"import sys, invoke.main; sys.argv = ['invoke', {task!r}, *{options!r}]\n"
-    code += "try: invoke.main.program.run()\n"
-    code += "finally: print(*sorted(name for name in sys.modules if name.startswith('tasks.')))"
-    done = process("-c", code, DEPLOY_LOG_DIR=logs)
-    loaded = [name for name in done.stdout.split() if not name.startswith("tasks.rehearsal")]
-    assert f"tasks.{task}" in loaded, done.stderr
-    assert len(loaded) <= MOST, loaded
 
 
 @pytest.fixture

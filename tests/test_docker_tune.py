@@ -15,7 +15,7 @@ from invoke.exceptions import Exit
 from tasks import docker_tune as tuning
 from tasks.core.errors import BadInput, NoEngine
 from tasks.engine.step import Step
-from tasks.facts.cluster import ContainerState, Presence
+from tasks.facts.cluster import ContainerState
 from tasks.facts.facts import Facts
 from tasks.facts.host import Rights
 from tasks.facts.registries import Registry
@@ -199,18 +199,6 @@ def test_everything_else_waits_for_the_first_step(tmp_path: Path, engine: Docker
     assert tuning.first(others) == others
     skipped = [*others, Step(name=tuning.FILE, task="docker-tune", skip="as configured")]
     assert tuning.first(skipped) == skipped
-
-
-def test_the_steps_fit_into_a_launch(tmp_path: Path, engine: Dockerd) -> None:
-    from tasks.engine.graph import fitted
-    from tasks.k3d.ports import Choosers
-    from tasks.run.registries import steps as registries
-
-    made = given(tmp_path, engine, presence=Presence.ABSENT)
-    chooser = Choosers(next_ports=lambda each, _told: each, free_port=ports(5051))
-    plan = by_name(tuning.first(fitted([*registries(made, chooser.free_port), *tuning.steps(made)])))
-    assert plan[tuning.MIRROR].needs == ("registry: cache of docker.io",)
-    assert plan["registry: push"].needs == (tuning.FILE,)
 
 
 def test_who_removes_the_caches_takes_the_mirror_out(tmp_path: Path, engine: Dockerd) -> None:

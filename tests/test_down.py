@@ -108,18 +108,14 @@ def test_nothing_is_there(machine: Machine) -> None:
     assert set(machine.states().values()) <= {"skipped", "ran"}
 
 
-def test_a_cluster_of_somebody_else_is_never_touched(machine: Machine) -> None:
-    machine.make(ours=False)
-    with pytest.raises(BadInput, match="did not make"):
-        take(machine)
-    assert machine.acted == []
-
-
 @pytest.mark.parametrize("options", [{}, {"stop": True}, {"purge": True}])
-def test_a_cluster_of_another_user_is_never_touched(machine: Machine, options: dict[str, bool]) -> None:
+@pytest.mark.parametrize(("ours", "told"), [(True, "'openframe-dev' belongs to alice@laptop"), (False, "did not make")])
+def test_a_cluster_of_others_is_never_touched(
+    machine: Machine, options: dict[str, bool], ours: bool, told: str
+) -> None:
     machine.owner = OTHER
-    machine.make()
-    with pytest.raises(BadInput, match="'openframe-dev' belongs to alice@laptop"):
+    machine.make(ours=ours)
+    with pytest.raises(BadInput, match=told):
         take(machine, **options)
     assert machine.acted == []
 

@@ -111,30 +111,6 @@ def test_a_release_is_skipped_only_if_its_chart_and_values_have_not_changed(
         assert step.skip == "r/app 1.0.0 and its values have not changed"
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "same"),
-    [
-        ({"version": "1.0.0"}, {"version": "1.0.1"}, False),
-        ({"values": {"a": 1}}, {"values": {"a": 2}}, False),
-        ({"values": {"at": "${DOMAIN}"}}, {"values": {"at": "localhost"}}, True),
-        ({"values": {"a": 1, "b": 2}}, {"values": {"b": 2, "a": 1}}, True),
-        ({"timeout": 100}, {"timeout": 200}, True),
-        ({"wait": True}, {"wait": False}, True),
-    ],
-)
-def test_what_counts_as_a_change(tmp_path: Path, before: dict[str, Any], now: dict[str, Any], same: bool) -> None:
-    there = cluster_state(tmp_path, configured(before))
-    step = named(helm.steps(of(tmp_path, configured(now), live=there)))[INSTALL]
-    assert (step.skip is not None) is same
-
-
-def test_the_domain_is_a_value_like_others(tmp_path: Path) -> None:
-    values = {"values": {"at": "https://${DOMAIN}"}}
-    there = cluster_state(tmp_path, configured(values))
-    moved = configured(values, cluster={"domain": "example.test"})
-    assert named(helm.steps(of(tmp_path, moved, live=there)))[INSTALL].why == "its chart or values have changed"
-
-
 def test_an_object_that_is_gone_brings_the_release_again(tmp_path: Path) -> None:
     gone = (Key("v1", "Service", "web", "front"), Key("v1", "ConfigMap", "web", "c"))
     there = live(release(print_of(of(tmp_path))), gone={("web", "web"): gone})
@@ -332,8 +308,3 @@ def test_what_cannot_be_read_of_its_manifest_is_a_note(tmp_path: Path) -> None:
 def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path) -> None:
     there = cluster_state(tmp_path, labels={})
     assert named(helm.steps(of(tmp_path, live=there)))[READY].skip is None
-
-
-def test_a_release_whose_namespace_has_another_name_says_so(tmp_path: Path) -> None:
-    steps = named(helm.steps(of(tmp_path, configured({"namespace": "shop"}))))
-    assert {"helm: install web in shop", "helm: web in shop ready"} <= steps.keys()

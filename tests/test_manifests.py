@@ -56,12 +56,6 @@ def applied(programs: FakePrograms) -> list[tuple[str, str]]:
     return [(each["kind"], each["metadata"]["name"]) for each in map(json.loads, lines)]
 
 
-def counted(namespace: str) -> Object:
-    """The quota of a namespace as its controller leaves it."""
-    hard = {"pods": "100"}
-    return obj("ResourceQuota", "openframe-quota", namespace, spec={"hard": hard}, status={"hard": hard, "used": hard})
-
-
 def test_base_resources_go_in_by_one_apply_after_the_namespaces(tmp_path: Path) -> None:
     facts = of(tmp_path)
     api = reached(facts, DirectApi())
@@ -102,19 +96,6 @@ def test_a_template_without_a_quota_is_not_waited_for(tmp_path: Path) -> None:
     ranges = (root / "files" / "resource-quotas.yaml").read_text().split("---")[0]
     (root / "files" / "resource-quotas.yaml").write_text(ranges)
     assert [step.name for step in manifests.steps(of(tmp_path, root=root))] == [BASE]
-
-
-def test_quotas_are_waited_for_until_each_is_counted(tmp_path: Path) -> None:
-    facts = of(tmp_path)
-    api = reached(facts, FakeApi())
-    path = "/api/v1/resourcequotas"
-    api.at(path, 2, counted("one"))
-    api.at(path, 3, counted("two"))
-    said: list[str] = []
-    step = named(manifests.steps(facts))[QUOTAS]
-    assert (step.needs, step.wait) == ((BASE,), True)
-    step.action(eager(said=said))
-    assert said == ["0 of 2 quotas", "1 of 2 quotas", "2 of 2 quotas"]
 
 
 def test_the_users_crds_come_first_then_they_are_served_then_the_rest(tmp_path: Path) -> None:
@@ -193,15 +174,6 @@ def test_needs_of_a_file_hold_for_its_objects_though_its_folder_is_named_too(tmp
     files = [str(folder), {"path": str(folder / "widget.yaml"), "needs": "cert-manager"}]
     steps = manifests.steps(of(tmp_path, None, sections={"manifests": {"files": files}}))
     assert [step.name for step in steps] == [BASE, QUOTAS, f"{OWN} after cert-manager"]
-
-
-def test_on_a_cluster_of_somebody_else_policies_let_in_its_own_nodes(tmp_path: Path) -> None:
-    live = given.live(node_blocks=("10.9.8.7/32",))
-    blocks = {
-        here: "10.9.8.7/32" in json.dumps(base_objects(of(tmp_path, engine=here, live=live)))
-        for here in ("existing", "k3d")
-    }
-    assert blocks == {"existing": True, "k3d": False}
 
 
 def test_on_a_cluster_of_somebody_else_base_resources_go_only_into_namespaces_that_we_created(tmp_path: Path) -> None:

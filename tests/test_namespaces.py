@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tasks import namespaces
-from tasks.engine.step import Stopped
 from tasks.kube.wait import NotInTime
 from tasks.namespaces import GONE
 from tasks.run.desired import desired_namespaces, is_foreign, namespace_names, user_objects
@@ -42,11 +41,6 @@ def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, o
 
 def test_those_of_releases_and_secrets_are_made_too_but_none_of_kubernetes_own(tmp_path: Path) -> None:
     assert namespace_names(given.facts(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
-
-
-def test_a_single_task_makes_only_those_that_it_puts_things_into(tmp_path: Path) -> None:
-    found = desired_namespaces(given.facts(tmp_path, settings=SETTINGS), {"four", "elsewhere"})
-    assert [each["metadata"]["name"] for each in found] == ["four"]
 
 
 def test_all_go_in_at_once(tmp_path: Path) -> None:
@@ -104,15 +98,6 @@ def test_what_holds_it_is_told_when_time_is_over(tmp_path: Path) -> None:
     with pytest.raises(NotInTime) as caught:
         namespaces.steps(facts)[0].action(eager(deadline=0))
     assert caught.value.why == f"one: {message}"
-
-
-def test_a_cancelled_wait_ends(tmp_path: Path) -> None:
-    facts = given.facts(tmp_path, settings=SETTINGS, live=holding([made("one", deleting=True)]))
-    reached(facts, FakeApi(made("one", deleting=True)))
-    context = eager()
-    context.cancelled.set()
-    with pytest.raises(Stopped):
-        namespaces.steps(facts)[0].action(context)
 
 
 def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp_path: Path) -> None:

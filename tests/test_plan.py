@@ -14,7 +14,6 @@ from tasks.up import up
 from tests import given
 from tests.given import call
 from tests.given_engine import SMALL, Machine
-from tests.given_live import obj
 from tests.programs import Answer
 
 
@@ -80,13 +79,6 @@ def test_it_knows_how_long_steps_took(machine: Machine, capsys: pytest.CaptureFi
     assert steps["cluster: create"]["last_s"] is not None
 
 
-def test_only_what_is_missing_would_run(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    call(up, machine.session())
-    machine.api.remove(obj("Namespace", "platform"))
-    found = doing(plan(machine, capsys))
-    assert {name for name, do in found.items() if do == "run"} == {"namespaces: apply", "cluster: watch the nodes"}
-
-
 def test_an_agent_that_would_be_added_is_a_difference(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     call(up, machine.session())
     machine.settings = given.settings(**{**SMALL, "cluster": {**SMALL.get("cluster", {}), "agents": 3}})
@@ -128,11 +120,6 @@ def test_of_a_stopped_cluster_it_says_what_it_cannot_know(machine: Machine, caps
     out = plan(machine, capsys, "text")
     assert "The cluster is stopped" in out
     assert "cluster: start" in out
-
-
-def test_a_plan_without_anything_to_say_has_no_notes(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not plan(machine, capsys, "text").rstrip("\n").endswith("\n")
-    assert "The cluster is stopped" not in plan(machine, capsys, "text")
 
 
 def test_programs_that_are_missing_come_first(

@@ -16,7 +16,6 @@ from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
 from tasks.k3d.steps import ANSWER, MARK, WATCH
 from tasks.run import charts
-from tasks.run.desired import desired_namespaces
 from tasks.settings.step_names import (
     API_READY,
     CREATE_CLUSTER,
@@ -26,11 +25,10 @@ from tasks.settings.step_names import (
     REMOVE_INCOMPLETE,
     START_CLUSTER,
 )
-from tests.given import above, act, by_name, cluster_state, facts, launch, live, node, settings
+from tests.given import above, act, by_name, facts, launch, settings
 from tests.given_direct import DirectApi
 from tests.given_live import reached
 from tests.kept import PUSHED, there
-from tests.programs import Answer, FakePrograms
 
 MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
 EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)
@@ -123,15 +121,6 @@ def test_a_part_makes_the_namespaces_that_it_puts_things_into(tmp_path: Path, pa
     assert set(api.names) == {f"Namespace/{home}" for home in homes}
     others = [step for step in plan.values() if step.task == part and part not in ("namespaces", "helm")]
     assert all(NAMESPACES in above(list(plan.values()), step.name) for step in others)
-
-
-def test_namespaces_that_are_there_are_no_step_of_another_part(tmp_path: Path) -> None:
-    from tasks.kube.objects import key
-
-    made = given(tmp_path, Presence.RUNNING)
-    there = {key(each): each for each in desired_namespaces(made)}
-    plan = steps(given(tmp_path, Presence.RUNNING, live=live(objects=there)), ("secrets",))
-    assert [step.task for step in plan] == ["secrets"]
 
 
 @pytest.mark.parametrize(
@@ -257,14 +246,6 @@ def test_releases_by_their_needs(tmp_path: Path) -> None:
     assert "helm: install app in platform" not in above(plan, "helm: install db in data")
 
 
-def test_a_plan_asks_nobody(tmp_path: Path) -> None:
-    """Pure: from settings and facts that were read before."""
-    fake = FakePrograms(otherwise=Answer())
-    for presence in EVERY:
-        steps(given(tmp_path, presence, programs=fake))
-    assert fake.calls == []
-
-
 def test_on_somebody_elses_cluster_only_what_works_inside_it(tmp_path: Path) -> None:
     made = given(tmp_path, Presence.RUNNING, engine="existing", host=None)
     plan = by_name(steps(made, INSIDE))
@@ -288,54 +269,6 @@ def test_on_a_cluster_that_runs_nothing_is_made_or_started(tmp_path: Path) -> No
     assert plan[CREATE_CLUSTER].skip
     assert plan[API_READY].skip == "the API answers"
     assert not {START_CLUSTER, REMOVE_INCOMPLETE, MARK, ANSWER} & set(plan)
-
-
-def settled(folder: Path) -> Facts:
-    """A cluster in which everything is as configured."""
-    from tasks.clients.kubeconfig import merge, private, switch
-    from tasks.kube.objects import key
-
-    chosen = settings(helm={"releases": []}, registries={"caches": []}, secrets=[])
-    stands = cluster_state(
-        Presence.RUNNING,
-        node("server-0", nano_cpus=2_000_000_000, memory=2048 * 1024**2),
-        node("agent-0", nano_cpus=1_000_000_000, memory=1536 * 1024**2),
-    )
-    text = "clusters: [{cluster: {server: x}}]\nusers: [{user: {client-key-data: S0VZ}}]\n"
-    entry = private(text, "openframe-dev", "https://127.0.0.1:6550")
-    merge(folder / ".kube" / "config", entry)
-    switch(folder / ".kube" / "config", "k3d-openframe-dev")
-    made = facts(
-        folder,
-        settings=chosen,
-        presence=Presence.RUNNING,
-        cluster=stands,
-        registries={PUSHED: there()},
-        releases=(),
-        live=live(nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""}),
-    )
-    made.paths.state.mkdir(parents=True, exist_ok=True)
-    made.paths.kubeconfig.write_text(entry, encoding="utf-8")
-    from tasks.run.desired import desired_objects
-
-    objects = {key(each): each for each in desired_objects(made, PARTS)}
-    alive = live(objects=objects, nodes=("a", "b"), served=("/readyz",), system={"deployment/coredns": ""})
-    return facts(
-        folder,
-        settings=chosen,
-        presence=Presence.RUNNING,
-        cluster=stands,
-        registries={PUSHED: there()},
-        releases=(),
-        live=alive,
-    )
-
-
-def test_where_all_is_as_configured_nothing_acts(tmp_path: Path) -> None:
-    plan = steps(settled(tmp_path))
-    assert acting(plan) == []
-    assert WATCH not in by_name(plan)  # a plan that does nothing needs no guard
-    assert all(step.skip for step in plan)
 
 
 @pytest.mark.parametrize(

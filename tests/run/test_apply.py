@@ -9,7 +9,7 @@ import pytest
 
 from tasks.engine.step import State, Step
 from tasks.kube.client import WRITE
-from tasks.kube.objects import display, finish
+from tasks.kube.objects import finish
 from tasks.run.apply import apply_step, difference
 from tests import given
 from tests.given_live import FakeApi, holding, obj, ran, reached
@@ -130,15 +130,3 @@ def test_only_what_can_pass_is_tried_again(
     assert result.state is (State.RAN if times == 2 else State.FAILED)
     if result.error is not None:
         assert result.exit_code == 1
-
-
-def test_the_deadline_is_a_setting(tmp_path: Path) -> None:
-    facts = given.facts(tmp_path, settings=given.settings(timeouts={"command": 7}))
-    assert apply_step(facts, "apply", "task", [ONE], needs=()).deadline == 7
-
-
-@pytest.mark.parametrize(
-    ("thing", "shown"), [(ONE, "platform/configmap/one"), (obj("StorageClass", "fast"), "storageclass/fast")]
-)
-def test_objects_are_named_in_short(thing: dict[str, Any], shown: str) -> None:
-    assert display(thing) == shown

@@ -36,8 +36,9 @@ def bring(machine: Machine, **options: Any) -> int:
     return call(up, machine.session(**options), recreate=recreate, rollback=rollback)
 
 
-def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
-    assert bring(machine) == 0
+@pytest.mark.parametrize("recreate", [False, True])
+def test_where_nothing_is_everything_is_made(machine: Machine, recreate: bool) -> None:
+    assert bring(machine, recreate=recreate) == 0
     states = machine.states()
     for name in (
         "cluster: create",
@@ -59,20 +60,20 @@ def test_where_nothing_is_everything_is_made(machine: Machine) -> None:
         "docker update",
         "docker update",
     ]
+    assert "  Agents: 2" in benchmark(machine).read_text()
 
 
-def test_the_second_time_nothing_is_done(machine: Machine) -> None:
+def benchmark(machine: Machine) -> Path:
+    return machine.folder / "openframe-logs" / "cluster_setup_benchmark.log"
+
+
+def test_the_second_time_nothing_is_done_and_only_what_is_missing_goes_in(machine: Machine) -> None:
     bring(machine)
     machine.programs.calls.clear()
     assert bring(machine) == 0
     assert machine.acted == []
     assert set(machine.states().values()) == {"skipped"}
     assert machine.programs.told("docker events") == [], "a plan that does nothing needs no guard"
-
-
-def test_only_what_is_missing_goes_in(machine: Machine) -> None:
-    bring(machine)
-    machine.programs.calls.clear()
     machine.api.remove(obj("Namespace", "platform"))
     assert bring(machine) == 0
     assert [line.split()[0] for line in machine.acted] == ["kubectl"]
@@ -105,12 +106,6 @@ def test_recreate_removes_first_and_takes_what_is_configured_now(
     assert "127.0.0.1:9090:80" in config
     assert "127.0.0.1:80:80" not in config
     assert '"hostPort": "6550"' in config, "a port that the old nodes hold is free when they are gone"
-
-
-def test_recreate_of_nothing_is_a_launch(machine: Machine) -> None:
-    assert bring(machine, recreate=True) == 0
-    assert not any("docker rm" in line for line in machine.acted)
-    assert machine.states()["cluster: create"] == "ran"
 
 
 def test_a_creation_that_was_not_completed_is_removed_and_made_again(machine: Machine) -> None:
@@ -166,12 +161,7 @@ def test_a_stopped_cluster_is_started_and_then_looked_at(stopped: Machine) -> No
     assert states["namespaces: apply"] == "ran"
     assert states["health: nodes are ready"] == "skipped"
     assert states["cluster: limits of servers"] == "skipped"
-
-
-def test_its_record_is_one_of_both_plans(stopped: Machine) -> None:
-    stopped.api.remove(obj("Namespace", "platform"))
-    bring(stopped)
-    record = stopped.latest()
+    record = stopped.latest()  # one of both plans
     assert problems(record, SCHEMA) == []
     names = [step["name"] for step in record["steps"]]
     assert len(names) == len(set(names))
@@ -214,18 +204,7 @@ def test_cluster_alone_puts_nothing_in(machine: Machine) -> None:
     assert "namespaces: apply" not in machine.states()
     assert machine.states()["cluster: create"] == "ran"
     assert not any(line.startswith("kubectl") for line in machine.acted)
-
-
-@pytest.mark.parametrize(("task", "blocks"), [("up", 1), ("cluster", 0)])
-def test_only_a_whole_launch_is_in_the_benchmark_log(machine: Machine, task: str, blocks: int) -> None:
-    if task == "up":
-        bring(machine)
-    else:
-        call(cluster, machine.session("cluster"))
-    file = machine.folder / "openframe-logs" / "cluster_setup_benchmark.log"
-    text = file.read_text() if file.exists() else ""
-    assert text.count("Cluster setup completed in ") == blocks
-    assert text.count("  Agents: 2") == blocks
+    assert not benchmark(machine).exists(), "only a whole launch is in it"
 
 
 def test_the_server_that_was_recorded_as_complete_is_remembered(machine: Machine) -> None:
@@ -272,22 +251,17 @@ def test_a_failure_leaves_the_cluster_and_the_next_run_goes_on(machine: Machine)
     assert not any(line.startswith("k3d") for line in machine.acted)
 
 
-def test_rollback_removes_what_this_run_made(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_rollback_removes_what_this_run_made(machine: Machine, capsys: pytest.CaptureFixture[str], half: bool) -> None:
+    if half:  # removed, and made again
+        machine.make(agents=0)
+        machine.complete = False
     machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
     with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert machine.containers == []
     assert not (machine.folder / "state" / "openframe" / "clusters" / "openframe-dev").exists()
     assert "what this run made is removed" in capsys.readouterr().err
-
-
-def test_rollback_removes_a_half_made_cluster_that_was_made_again(machine: Machine) -> None:
-    machine.make(agents=0)
-    machine.complete = False
-    machine.fails["kubectl --kubeconfig"] = Answer(code=1, err="Error from server (Forbidden): no")
-    with pytest.raises(Exit):
-        bring(machine, rollback=True)
-    assert machine.containers == []
 
 
 def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,10 +284,13 @@ def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, caps
 
 
 @pytest.mark.parametrize("recreate", [False, True])
-def test_a_cluster_of_another_user_is_neither_changed_nor_replaced(machine: Machine, recreate: bool) -> None:
+@pytest.mark.parametrize(("ours", "told"), [(True, "belongs to alice@laptop"), (False, "this project did not make")])
+def test_a_cluster_of_others_is_neither_changed_nor_replaced(
+    machine: Machine, recreate: bool, ours: bool, told: str
+) -> None:
     machine.owner = OTHER
-    machine.make()
-    with pytest.raises(BadInput, match="belongs to alice@laptop"):
+    machine.make(ours=ours)
+    with pytest.raises(BadInput, match=told):
         bring(machine, recreate=recreate)
     assert machine.acted == []
 
@@ -332,13 +309,6 @@ def test_rollback_that_fails_says_what_is_left(machine: Machine, capsys: pytest.
     with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert "--rollback: not removed: down: nodes" in capsys.readouterr().err
-
-
-def test_a_cluster_of_somebody_else_is_never_touched(machine: Machine) -> None:
-    machine.make(ours=False)
-    with pytest.raises(BadInput, match="that this project did not make"):
-        bring(machine)
-    assert machine.acted == []
 
 
 @pytest.mark.parametrize("option", ["recreate", "rollback"])

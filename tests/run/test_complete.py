@@ -122,8 +122,6 @@ def test_settings_that_are_wrong_are_no_error(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("words", "current", "expected"),
     [
-        ("invoke stat", "stat", ["status"]),
-        ("invoke up --profile c", "c", ["ci"]),
         ("invoke up --context k", "k", ["k3d-dev"]),
         ("invoke plan --set cluster.pull_", "cluster.pull_", [f"cluster.pull_ahead={each}" for each in PULL]),
         ("invoke up --rol", "--rol", ["--rollback"]),

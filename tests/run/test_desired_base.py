@@ -49,10 +49,6 @@ def test_every_object_is_there_once_and_is_ours() -> None:
     assert found == made(TWELVE) == made((*TWELVE, "ns-3"))
 
 
-def test_no_placeholder_is_left() -> None:
-    assert "${" not in str(made())
-
-
 def test_what_is_switched_off_is_left_out() -> None:
     off = {"storage_class": False, "network_policies": False, "node_local_dns": False, "quota": {"enabled": False}}
     assert made(manifests=off) == []
@@ -121,15 +117,6 @@ def test_nodes_that_are_known_are_taken_as_they_are() -> None:
     found = peers(one(made(nodes=("10.0.0.1/32",)), "NetworkPolicy"))
     assert [peer["ipBlock"]["cidr"] for peer in found if "ipBlock" in peer] == ["10.0.0.1/32"]
     assert len(peers(one(made(nodes=()), "NetworkPolicy"))) == 3
-
-
-def test_namespaces_are_let_in_by_name_whatever_their_labels() -> None:
-    found = base_resources(Settings(), ROOT, managed=("platform",), admitted=("platform", "default", "platform"))
-    names = [
-        (peer.get("namespaceSelector") or {}).get("matchLabels", {}).get("kubernetes.io/metadata.name")
-        for peer in peers(one(found, "NetworkPolicy"))
-    ]
-    assert [name for name in names if name] == ["platform", "default", "kube-system"]
 
 
 def test_outside_the_managed_namespaces_nothing_is_made_where_the_cluster_is_not_ours(tmp_path: Path) -> None:

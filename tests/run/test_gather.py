@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, LaunchError, NoEngine
+from tasks.core.errors import BadInput, LaunchError, NoEngine
 from tasks.facts.cluster import Presence
-from tasks.run.gather import gather, require_running
-from tests import given
+from tasks.run.gather import gather
 from tests.given_engine import INFO, OTHER, Machine
 from tests.given_live import obj
 from tests.programs import Answer
@@ -107,19 +106,6 @@ def test_whose_cluster_it_is_matters_but_for_what_all_share(machine: Machine, sh
         assert gather(machine.session(), (), refuse=not shared).cluster.presence is Presence.FOREIGN
 
 
-@pytest.mark.parametrize(("kept", "presence"), [(True, Presence.RUNNING), (False, Presence.FOREIGN)])
-def test_a_cluster_of_an_earlier_version_is_whose_state_folder_knows_it(
-    machine: Machine, kept: bool, presence: Presence
-) -> None:
-    machine.owner = ""
-    machine.make()
-    session = machine.session()
-    if kept:
-        session.paths.state.mkdir(parents=True)
-        session.paths.k3d_config.touch()
-    assert gather(session, (), refuse=False).cluster.presence is presence
-
-
 @pytest.mark.parametrize(
     ("parts", "looked"),
     [((), False), (("prepull", "registry"), False), (("cluster",), True), (("helm",), True), (ALL, True)],
@@ -207,41 +193,7 @@ def test_helms_flags_follow_its_version(machine: Machine, told: str, major: int)
     assert gather(machine.session(), ()).helm_major == major
 
 
-@pytest.mark.parametrize(("parts", "read"), [(("manifests", "helm"), 0), (("secrets",), 1)])
-def test_values_of_secrets_are_read_only_where_they_are_put_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: tuple[str, ...], read: int
-) -> None:
-    secret = {"name": "s", "values": {"k": {"command": ["vault", "read"]}}}
-    machine = Machine(tmp_path, monkeypatch, secrets=[secret])
-    machine.fails["vault"] = Answer(out="a-long-value")
-    found = gather(machine.session(), parts)
-    assert len(machine.programs.told("vault")) == read
-    assert len(found.secrets) == read
-
-
 # -- single tasks -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("presence", "error", "status", "what"),
-    [
-        (Presence.ABSENT, ClusterAbsent, 4, "there is no cluster 'openframe-dev'"),
-        (Presence.INCOMPLETE, ClusterAbsent, 4, "there is no cluster 'openframe-dev' whose creation was completed"),
-        (Presence.STOPPED, ClusterStopped, 3, "the cluster 'openframe-dev' is stopped"),
-    ],
-)
-def test_a_single_task_never_makes_a_cluster_and_names_the_one_that_does(
-    tmp_path: Path, presence: Presence, error: type[LaunchError], status: int, what: str
-) -> None:
-    with pytest.raises(error) as caught:
-        require_running(given.facts(tmp_path, presence=presence))
-    assert (caught.value.status, caught.value.what) == (status, what)
-    assert "invoke cluster" in caught.value.fix
-
-
-def test_a_cluster_that_runs_is_enough(tmp_path: Path) -> None:
-    require_running(given.facts(tmp_path, presence=Presence.RUNNING))
-    require_running(given.facts(tmp_path, engine="existing"))
 
 
 # -- the API ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from invoke.context import Context as Invoked
 
-from tasks.core.errors import BadInput, NoEngine
+from tasks.core.errors import BadInput
 from tasks.core.lock import held
 from tasks.facts.cluster import Presence
 from tasks.process.children import CHILDREN
@@ -18,7 +18,6 @@ from tasks.run.gather import gather
 from tasks.run.session import Session
 from tasks.run.task import Options, run_task, task
 from tests.given_engine import Machine
-from tests.programs import Answer
 
 
 @pytest.fixture
@@ -108,16 +107,6 @@ def test_the_first_run_of_all_keeps_them(machine: Machine) -> None:
     with session.locked():
         assert left(session) is not None
     session.cancel_queries()
-
-
-def test_an_engine_that_does_not_answer_is_reported_by_gather(machine: Machine) -> None:
-    said = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
-    machine.fails["docker"] = Answer(code=1, err=said)
-    session = machine.session()
-    session.queries = EngineQueries(session)
-    with pytest.raises(NoEngine):
-        gather(session, ())
-    assert left(session) is None
 
 
 # -- by a task ----------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import images as known_images
-from tasks.run.session import bounds
 from tasks.settings.step_names import (
     API_READY,
     FETCH_IMAGES,
@@ -60,6 +59,7 @@ def test_each_release_waits_for_its_images_and_ends_with_its_pods(tmp_path: Path
     found = ahead(facts)
     web, later = facts.releases
     assert list(found) == ["web in platform", "later"]
+    assert {step.kind for step in found.values()} == {PULL}
     assert {API_READY, f"{FETCH_IMAGES}web in platform"} >= set(found["web in platform"].needs)
     assert found["web in platform"].until == (ready_name(web),)
     assert found["later"].until == (install_name(later),)
@@ -92,12 +92,6 @@ def test_nobody_waits_for_them(tmp_path: Path) -> None:
     facts = made(tmp_path)
     plan = launch(facts, PARTS, choosers(facts))
     assert not [step.name for step in plan if any(need.startswith(PULL_AHEAD) for need in (*step.needs, *step.until))]
-
-
-def test_more_than_downloads_at_once_bring_nothing(tmp_path: Path) -> None:
-    facts = made(tmp_path)
-    assert all(step.kind == PULL for step in ahead(facts).values())
-    assert bounds(facts).kinds[PULL] == facts.settings.pool.downloads
 
 
 def test_they_are_pulled_inside_of_server_0(tmp_path: Path) -> None:

@@ -56,12 +56,6 @@ def wait(facts: Facts, *quotas: Object, deadline: float = 20.0, said: list[str] 
     return report
 
 
-def test_it_is_a_wait_after_they_were_applied(facts: Facts) -> None:
-    step = counted_step(facts, "counted", [quota("a")], needs=("applied",), skip="they are as configured")
-    assert (step.task, step.wait, step.needs, step.skip) == ("manifests", True, ("applied",), "they are as configured")
-    assert step.deadline == facts.settings.timeouts.command
-
-
 def test_of_namespaces_without_pods_the_use_is_written(facts: Facts) -> None:
     api = DirectApi(quota("a"), quota("b"), pod("kube-system"))
     reached(facts, api)

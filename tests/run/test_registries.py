@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.registries import Registry, read
-from tasks.k3d.registries_yaml import nodes_file
 from tasks.run.registries import steps
 from tasks.settings.derived import (
     cache_container,
@@ -91,19 +89,7 @@ def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any])
     usual = cache_container(Cache(upstream=cache["upstream"]))
     assert made.startswith(f"{usual}-")
     assert len(made) == len(usual) + 7
-
-
-def test_all_of_those_are_different() -> None:
-    caches = [{"upstream": "ghcr.io", "url": f"http://{name}.example.com"} for name in "ab"]
-    caches += [LOGIN, {**LOGIN, "username_env": "ANOTHER"}, {**LOGIN, "url": "http://a.example.com"}]
-    assert len({cache_container(Cache(**each)) for each in caches}) == 5
-
-
-def test_the_nodes_file_names_them() -> None:
-    text = yaml.safe_load(nodes_file(settings(), facts(Path("/nowhere")).root, 5055))
-    assert text["mirrors"]["ghcr.io"]["endpoint"] == [f"http://{GHCR}:5000"]
-    for name in (f"{PUSHED}:5000", "localhost:5055", "127.0.0.1:5055"):
-        assert text["mirrors"][name]["endpoint"] == [f"http://{PUSHED}:5000"]
+    assert cache_container(Cache(**{**cache, "url": "http://another.example.com"})) != made
 
 
 def test_those_that_are_missing_are_made(tmp_path: Path) -> None:

@@ -67,11 +67,6 @@ def test_placeholders_are_filled_in_texts_of_files_and_settings(tmp_path: Path) 
     }
 
 
-def test_what_is_filled_in_stays_one_text(tmp_path: Path) -> None:
-    found = merged_values(release(values={"a": "${DOMAIN}"}), tmp_path, {"IP": "1", "DOMAIN": "x\nb: ${IP}"})
-    assert found == {"a": "x\nb: ${IP}"}
-
-
 def test_files_are_seen_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, home = tmp_path / "root", tmp_path / "home"
     for folder, number in ((root, 1), (home, 2)):

@@ -27,7 +27,6 @@ from tests.programs import Answer, FakePrograms
 
 SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
 WORK = Bounds(work=2)
-OPTIONS = Options(task="status")
 
 
 def called(folder: Path, **options: Any) -> Session:
@@ -58,21 +57,11 @@ def test_wrong_options_are_bad_input(tmp_path: Path, options: dict[str, Any], wh
     assert fix in caught.value.fix
 
 
-def test_settings_of_the_command_line_are_in_force(tmp_path: Path) -> None:
-    session = called(tmp_path, sets=("cluster.agents=3", "cluster.name=mine", "cluster.agents=4"))
-    assert (session.settings.cluster.agents, session.name) == (4, "mine")
-
-
 def test_folders_are_below_the_users_own(tmp_path: Path) -> None:
     session = called(tmp_path)
     assert session.paths.state == tmp_path / "state" / "openframe" / "clusters" / "openframe-dev"
     assert session.paths.cache == tmp_path / "cache" / "openframe"
     assert session.lock == tmp_path / "state" / "openframe" / "clusters" / "openframe-dev.lock"
-
-
-def test_a_folder_that_is_not_absolute_is_none(tmp_path: Path) -> None:
-    session = begin(OPTIONS, given.ROOT, {"HOME": str(tmp_path), "XDG_STATE_HOME": "relative"})
-    assert session.state.is_absolute()
 
 
 def test_contexts_have_folders_of_their_own_whatever_their_names(tmp_path: Path) -> None:
@@ -330,10 +319,3 @@ def test_without_an_engine_nothing_is_fetched(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(NoEngine):
         given.session(tmp_path, FakePrograms(answers={"docker info": down})).ensure_programs()
     assert done == []
-
-
-def test_where_nothing_is_missing_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetching(monkeypatch, "it is there")
-    programs = FakePrograms()
-    given.session(tmp_path, programs).ensure_programs()
-    assert programs.lines == []

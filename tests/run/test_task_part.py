@@ -113,27 +113,8 @@ def test_what_changes_the_cluster_holds_it_meanwhile(around: Around, tmp_path: P
     assert around.held == [name not in ("health", "prepull", "build")]
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_while_another_run_holds_it(around: Around, tmp_path: Path, name: str) -> None:
-    stands(around, tmp_path, Presence.RUNNING)
-    with held(around.session.lock, "up"):
-        if name in ("health", "prepull", "build"):
-            alone(around, name)
-        else:
-            with pytest.raises(Held, match="runs 'up'"):
-                alone(around, name)
-    assert bool(around.happened) is (name in ("health", "prepull", "build"))
-
-
 def test_health_only_looks(around: Around, tmp_path: Path) -> None:
     stands(around, tmp_path, Presence.RUNNING)
     for name in ALONE:
         alone(around, name)
     assert [run["acts"] for run in around.runs] == [name != "health" for name in ALONE]
-
-
-def test_the_logs_have_a_folder(around: Around, tmp_path: Path) -> None:
-    stands(around, tmp_path, Presence.RUNNING)
-    alone(around, "namespaces")
-    assert around.session.log_dir is not None
-    assert around.session.log_dir.name.endswith("-namespaces")
