@@ -33,6 +33,8 @@ class ClusterPaths:
     """Mode 0700; of this cluster alone."""
     cache: Path
     """Charts and indexes; outlives clusters."""
+    access: str = "kubeconfig"
+    """Name of the private kubeconfig."""
 
     @property
     def images(self) -> Path:
@@ -50,7 +52,7 @@ class ClusterPaths:
     @property
     def kubeconfig(self) -> Path:
         """The private kubeconfig: every kubectl and helm call uses it."""
-        return self.state / "kubeconfig"
+        return self.state / self.access
 
     @property
     def k3d_config(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from tasks.settings.schema import Settings
 from tasks.settings.step_names import NEEDS_CLUSTER
 
 if TYPE_CHECKING:
+    from tasks.core.paths import ClusterPaths
     from tasks.facts.builds import BuildState
     from tasks.facts.engine import Engine
     from tasks.facts.registries import Registry
@@ -38,6 +40,8 @@ _OBJECTS = frozenset({"namespaces", "secrets"})
 """Parts whose plans follow from settings and from the objects in the cluster."""
 _API_START = 10.0
 """Seconds for the API of a cluster whose containers run."""
+_OLD = 2 * 86400.0
+"""Seconds: more than the longest step may take."""
 
 
 def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> Facts:
@@ -65,7 +69,6 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         environ=session.environ,
         backend=session.backend,
         programs=programs,
-        paths=session.paths,
         releases=releases(settings),
         clear_pending=session.clear_pending,
         bundle=session.bundle,
@@ -73,7 +76,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         rendered=rendered,
         secrets=tuple(secrets),
         secrets_left_out=tuple(left_out),
-        **{"k3d_programs": programs, "helm_programs": programs, **observed},
+        **{"paths": session.paths, "k3d_programs": programs, "helm_programs": programs, **observed},
     )
     if facts.builds:
         from tasks.facts.builds import located
@@ -114,7 +117,7 @@ def gather_state(session: Session) -> Facts:
         refuse_foreign(cluster)
         existing = registries(programs)
     else:
-        write_kubeconfig(programs, paths.kubeconfig, session.name)
+        paths = write_kubeconfig(programs, paths, session.name)
     return Facts(
         settings=settings,
         root=session.root,
@@ -292,11 +295,12 @@ def of_context(session: Session, programs: Programs) -> dict[str, Any]:
 
     settings: Settings = session.settings
     session.check_folders()
-    write_kubeconfig(programs, session.paths.kubeconfig, session.name)
+    paths = write_kubeconfig(programs, session.paths, session.name)
     here, version = machine(), versions(programs, session.state)
     session.record_system(here, replace(version, k3d=None), docker=None, k3s_image=None)
     concurrency = settings.pool.concurrency or size(here.cpus, here.memory_bytes).concurrency
     return {
+        "paths": paths,
         "cluster": ClusterState(name=session.name, presence=Presence.RUNNING),
         "shape": Shape(image="", agents=0, concurrency=concurrency),
         "environment": environment(session.owner.name, session.owner.id, settings.cluster.name),
@@ -305,13 +309,16 @@ def of_context(session: Session, programs: Programs) -> dict[str, Any]:
     }
 
 
-def write_kubeconfig(programs: Programs, path: Path, context: str) -> None:
+def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> ClusterPaths:
     """Make one context of the user's kubeconfig, by its name, the private one; the current one is never used.
 
+    The private file is named by its content. A context of this name may lead to another cluster in another KUBECONFIG,
+    or in the same file later: programs that a run has been told to use this one must not be led there by another call.
     Raises `BadInput` for a context that is not there.
     """
     from tasks.clients import kubectl
     from tasks.clients.kubeconfig import write_private
+    from tasks.core.digest import sha256
     from tasks.process.command import CommandFailed
 
     try:
@@ -323,4 +330,10 @@ def write_kubeconfig(programs: Programs, path: Path, context: str) -> None:
             why=error.tail()[-1] if error.tail() else error.what,
             fix=f"use one of: {', '.join(names) or 'there are none'}",
         ) from None
-    write_private(path, flattened)
+    found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
+    write_private(found.kubeconfig, flattened)
+    for each in paths.state.glob("kubeconfig-*"):  # of other content, and used by no run any more: credentials
+        with contextlib.suppress(OSError):
+            if each != found.kubeconfig and each.stat().st_mtime < time.time() - _OLD:
+                each.unlink()
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY, Foreign, environment
-from tasks.run.gather import gather
+from tasks.run.gather import gather, gather_state
 from tests.given_engine import ME, SMALL, Machine
 from tests.given_live import FakeApi, Object, created, node, obj, stored
 from tests.programs import Answer
@@ -43,12 +45,26 @@ def test_its_context_becomes_a_private_kubeconfig(machine: Machine) -> None:
     (call,) = machine.programs.told("kubectl config")
     assert call.line == VIEW
     assert call.quiet, "it holds the user's credentials"
-    assert session.paths.kubeconfig.read_text() == FLAT
-    assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert found.paths.kubeconfig.read_text() == FLAT
+    assert found.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "context-" in session.paths.state.name
     assert (found.owns_cluster, found.cluster.name, found.host) == (False, "team", None)
     assert found.live is not None
     assert found.live.nodes == ("a", "b")
+
+
+def test_a_context_of_the_same_name_elsewhere_leads_no_run_away(machine: Machine) -> None:
+    """Another KUBECONFIG, or the same one edited meanwhile: what a run's programs were told to use stays as it is."""
+    session = machine.session(engine="existing", context="team")
+    running = gather(session, ("namespaces",))
+    os.utime(running.paths.kubeconfig, (0, time.time() - 3600))
+    machine.fails["kubectl config view"] = Answer(out=FLAT + "# another cluster\n")
+    for looked in (gather(session, ()), gather_state(session)):
+        assert looked.paths.kubeconfig.read_text() != FLAT
+    assert running.paths.kubeconfig.read_text() == FLAT
+    os.utime(running.paths.kubeconfig, (0, time.time() - 3 * 86400))
+    gather(session, ())
+    assert not running.paths.kubeconfig.exists(), "credentials that nobody uses are not kept"
 
 
 def test_no_engine_is_asked(machine: Machine) -> None:
