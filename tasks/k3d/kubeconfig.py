@@ -21,8 +21,9 @@ from tasks.clients.kubeconfig import (
 )
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.cluster import no_such_file
+from tasks.facts.cluster import Claim, Presence, no_such_file, read, refuse_foreign
 from tasks.facts.facts import Facts
+from tasks.facts.owner import read as owner_of
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import context_name
 from tasks.settings.step_names import API_READY
@@ -47,8 +48,7 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
     """
     container = f"k3d-{facts.name}-server-0"
     try:
-        copied = facts.programs.run(docker.copy_out(container, _KUBECONFIG), context, quiet=True)
-        text = (docker.extracted(copied.raw) or b"").decode()
+        text = _copied(facts, container, context)
     except CommandFailed as error:
         if not no_such_file(error.done.err):
             raise
@@ -63,6 +63,26 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
         )
     write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
     facts.forget_api()
+
+
+def _copied(facts: Facts, container: str, context: Context | None) -> str:
+    """The kubeconfig that a server has written; empty where the container is not there.
+
+    While a cluster is being made its name may be another's by now: of a user of the same engine, or made by hand. With
+    its kubeconfig all that follows would go into that one. Raises `BadInput` then.
+    """
+    found = facts.cluster.first if facts.cluster.presence in (Presence.RUNNING, Presence.STOPPED) else None
+    server = found.id if found is not None else ""
+    if found is None:
+        inspected = docker.inspected(facts.programs.run(docker.inspect([container]), context, quiet=True).out)
+        mine = owner_of(facts.shape.owner)
+        made = read(facts.name, inspected, complete=True, claim=Claim(owner=mine) if mine is not None else None)
+        refuse_foreign(made)
+        server = made.nodes[0].id if made.nodes else ""
+    if not server:
+        return ""
+    copied = facts.programs.run(docker.copy_out(server, _KUBECONFIG), context, quiet=True)
+    return (docker.extracted(copied.raw) or b"").decode()
 
 
 def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:

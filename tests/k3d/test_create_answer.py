@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import stat
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tasks.core.errors import LaunchError
+from tasks.clients.docker import OWNER
+from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Cancel, Context, Stopped
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.create import first_answer, wait_api_ready
 from tasks.k3d.kubeconfig import address, fetch_kubeconfig
 from tasks.kube import client, https, wait
 from tasks.process.command import CommandFailed
+from tests.facts.inspected import container
 from tests.given import context, facts
+from tests.given_engine import ME, OTHER
 from tests.programs import Answer, FakePrograms
 
 WRITTEN = """apiVersion: v1
@@ -29,7 +35,9 @@ users: [{name: default, user: {client-certificate-data: REVG, client-key-data: S
 contexts: [{name: default, context: {cluster: default, user: default}}]
 current-context: default
 """
-COPY = "docker cp k3d-openframe-dev-server-0:/output/kubeconfig.yaml -"
+INSPECT = "docker container inspect k3d-openframe-dev-server-0"
+SERVER = container("server-0", "server")
+COPY = f"docker cp {SERVER['Id']}:/output/kubeconfig.yaml -"
 
 
 def archive(text: str, **header: object) -> bytes:
@@ -45,7 +53,8 @@ def archive(text: str, **header: object) -> bytes:
 
 
 def programs(*answers: Answer | bytes) -> FakePrograms:
-    return FakePrograms(answers={COPY: [Answer(raw=a) if isinstance(a, bytes) else a for a in answers]})
+    copies = [Answer(raw=a) if isinstance(a, bytes) else a for a in answers]
+    return FakePrograms(answers={INSPECT: json.dumps([SERVER]), COPY: copies})
 
 
 @pytest.mark.parametrize(
@@ -73,7 +82,7 @@ def test_the_private_kubeconfig(tmp_path: Path) -> None:
     assert user["user"]["client-key-data"] == "S0VZ"
     assert (cluster["name"], entry["name"], document["current-context"]) == ("k3d-openframe-dev",) * 3
     assert stat.S_IMODE(given.paths.kubeconfig.stat().st_mode) == 0o600
-    assert [(call.line, call.quiet) for call in fake.calls] == [(COPY, True)]  # the admin's key: not for the log
+    assert [(call.line, call.quiet) for call in fake.calls] == [(INSPECT, True), (COPY, True)]  # the admin's key: not for the log
 
 
 def test_an_archive_is_no_text(tmp_path: Path) -> None:
@@ -98,9 +107,8 @@ def test_another_port_is_taken_as_it_is(tmp_path: Path) -> None:
             code=1, err="Error response from daemon: Could not find the file /output/kubeconfig.yaml in container x"
         ),
         Answer(code=1, err="Error: No such container:path: k3d-openframe-dev-server-0:/output/kubeconfig.yaml"),
-        Answer(code=1, err="Error response from daemon: No such container: k3d-openframe-dev-server-0"),
     ],
-    ids=["empty", "begun", "missing", "missing-20.10", "no-container"],
+    ids=["empty", "begun", "missing", "missing-20.10"],
 )
 def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, answered: Answer | bytes) -> None:
     given = facts(tmp_path, programs(answered, archive(WRITTEN)))
@@ -110,6 +118,38 @@ def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, answered: An
     assert not given.paths.kubeconfig.exists()
     fetch_kubeconfig(given, context())
     assert given.paths.kubeconfig.exists()
+
+
+def test_a_server_that_is_not_made_yet_is_asked_for_again(tmp_path: Path) -> None:
+    fake = programs(archive(WRITTEN))
+    fake.answers[INSPECT] = [Answer(out="[]\n", err="No such container", code=1), json.dumps([SERVER])]
+    given = facts(tmp_path, fake)
+    with pytest.raises(LaunchError, match="has not written its kubeconfig yet") as caught:
+        fetch_kubeconfig(given, context())
+    assert caught.value.transient
+    fetch_kubeconfig(given, context())
+    assert given.paths.kubeconfig.exists()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        (container("server-0", "server", ours=False), "that this project did not make"),
+        (container("server-0", "server", labels={OWNER: OTHER}), "belongs to alice@laptop"),
+    ],
+    ids=["by-hand", "another-user"],
+)
+def test_a_cluster_of_the_same_name_that_another_has_made_meanwhile_is_not_entered(
+    tmp_path: Path, theirs: dict[str, Any], said: str
+) -> None:
+    """Else all that a launch puts in would go there: with --keep-going even after our own creation has failed."""
+    fake = FakePrograms(answers={INSPECT: json.dumps([theirs]), "docker cp": Answer(raw=archive(WRITTEN))})
+    given = facts(tmp_path, fake)
+    given = replace(given, shape=replace(given.shape, owner=ME.label))
+    with pytest.raises(BadInput, match=said):
+        fetch_kubeconfig(given, context())
+    assert not given.paths.kubeconfig.exists()
+    assert fake.lines == [INSPECT]
 
 
 def test_another_failure_of_the_copy_is_told(tmp_path: Path) -> None:

@@ -203,7 +203,9 @@ def test_the_private_kubeconfig_is_read_from_the_server_where_there_is_none(mach
     machine.make()
     session = machine.session()
     gather(session, ("health",))
-    assert "docker cp k3d-openframe-dev-server-0:/output/kubeconfig.yaml -" in machine.programs.lines
+    (copied,) = machine.programs.told("docker cp")[-1:]
+    assert copied.line.endswith("-server-0:/output/kubeconfig.yaml -")
+    assert "docker cp k3d-" not in copied.line, "by its id: who has that name may be another cluster's by now"
     assert session.paths.kubeconfig.stat().st_mode & 0o777 == 0o600
     assert "127.0.0.1:6550" in session.paths.kubeconfig.read_text()
     machine.programs.calls.clear()
