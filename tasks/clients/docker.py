@@ -326,6 +326,12 @@ def networks(cluster: str) -> Command:
     return Command(argv=("docker", "network", "inspect", f"k3d-{cluster}"), ok=(0, 1))
 
 
+def members(network: str) -> Command:
+    """All containers of a network as lines of JSON, those that do not run among them: without it they never would."""
+    shown = ("--filter", f"network={network}", "--format", "{{json .}}")
+    return Command(argv=("docker", "ps", "--all", "--no-trunc", *shown))
+
+
 def disconnect(network: str, container: str) -> Command:
     """Take a container out of a network; one that is not in it is no failure."""
     return Command(argv=("docker", "network", "disconnect", "--force", network, container), ok=(0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,18 +31,12 @@ class Remains:
     network: str | None = None
     """Its name, if it is k3d's own: one that k3d did not make is never removed."""
     guests: tuple[str, ...] = ()
-    """Containers in that network that are not of the cluster: registries, and whatever the user put there.
-
-    The engine tells only of those that run; of registries it is known anyway.
-    """
+    """Registries in that network, running or not: they are taken out of it, as k3d does it."""
+    strangers: tuple[str, ...] = ()
+    """What else is in it, such as nodes of a cluster that was made in this network: with them it stays as it is."""
     volumes: tuple[str, ...] = ()
     entry: bool = False
     files: bool = False
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there is nothing to remove."""
-        return not (self.containers or self.network or self.volumes or self.entry or self.files)
 
 
 def remains(facts: Facts) -> Remains:
@@ -50,21 +45,21 @@ def remains(facts: Facts) -> Remains:
     label = f"{docker.CLUSTER_LABEL}={name}"
     containers = tuple(own_containers(programs, name, facts.shape.owner))
     network: str | None = None
-    guests: tuple[str, ...] = ()
+    others: list[dict[str, str]] = []
     found = docker.inspected(programs.run(docker.networks(name)).out)
     if found and (found[0].get("Labels") or {}).get("app") == "k3d":
         # k3d calls a network external that it found there, as one is whose creation was interrupted before its first
         # node (k3d: `ClusterPrepNetwork`); none of another name is ever asked for, so it is this cluster's all the same
         network = str(found[0]["Name"])
-        inside = found[0].get("Containers") or {}
-        there = {str(each["Name"]) for key, each in inside.items() if key not in containers}
-        stopped = {each.name for each in facts.registries.values() if network in each.networks}
-        guests = tuple(sorted(there | stopped))  # one that is stopped would not start again without its network
+        members = map(json.loads, programs.run(docker.members(network)).out.splitlines())
+        others = [each for each in members if each["ID"] not in containers]
+    guests = sorted(each["Names"] for each in others if "k3d.role=registry" in each["Labels"].split(","))
     volumes = tuple(programs.run(docker.volumes(label)).out.split())
     return Remains(
         containers=containers,
         network=network,
-        guests=guests,
+        guests=tuple(guests),
+        strangers=tuple(sorted({each["Names"] for each in others} - set(guests))),
         volumes=volumes,
         entry=names_context(target(facts.environ), context_name(facts.name)),
         files=facts.paths.state.exists(),
@@ -95,14 +90,15 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
             expected=0.2,
         )
         for guest in found.guests
-        if found.network is not None
+        if found.network is not None and not found.strangers
     ]
+    stays = f"it stays, with what is in it beside this cluster: {', '.join(found.strangers)}" if found.strangers else ""
     network = Step(
         name=NETWORK,
         task=TASK,
         action=run(docker.remove_network(found.network or "")),
         needs=tuple(step.name for step in plan),
-        skip=None if found.network else "k3d made none for it",
+        skip="k3d made none for it" if not found.network else stays or None,
         why=found.network or "",
         expected=0.3,
     )

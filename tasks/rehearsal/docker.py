@@ -81,10 +81,12 @@ def _info(call: Call, given: Given) -> None:
 
 
 def _ps(call: Call, given: Given) -> None:
-    now, wanted = call.now(), filters(given).get("label", ())
+    now, wanted, networks = call.now(), filters(given).get("label", ()), filters(given).get("network", ())
     for each in sorted(call.engine.read()["containers"].values(), key=lambda each: -float(each["created"])):
         state = engine.status(each, now)
         if not (given.on("all") or state["Running"]) or not fits(each["labels"], wanted):
+            continue
+        if not all(name in each["networks"] for name in networks):
             continue
         ports = engine.published(each) if state["Running"] else ()
         row = {

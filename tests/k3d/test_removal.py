@@ -13,14 +13,14 @@ import yaml
 from tasks.clients.kubeconfig import NotWritten, Unfit
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State, Step
-from tasks.facts.cluster import ContainerState, Presence
+from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import removal
 from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
 from tasks.k3d.steps import WATCH
 from tasks.settings.step_names import CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.given import act, by_name, cluster_state, facts, node
-from tests.kept import GHCR, PUSHED, there
+from tests.kept import GHCR, PUSHED
 from tests.programs import Answer, FakePrograms
 
 IDS = ("350d0a6f737f2632d84def53fffbc324", "9f76b2a69da9cfa21b113260e5fa2839")
@@ -28,28 +28,42 @@ LABEL = "label=k3d.cluster=openframe-dev"
 OURS = {"clusters": "k3d-openframe-dev", "contexts": "k3d-openframe-dev", "users": "admin@k3d-openframe-dev"}
 
 
-def network(*inside: str, name: str = "k3d-openframe-dev", label: str | None = "k3d") -> str:
+def network(name: str = "k3d-openframe-dev", label: str | None = "k3d") -> str:
     """As `docker network inspect` prints it."""
-    names = dict(zip(IDS, ("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"), strict=True))
-    there = {**{key: each for key, each in names.items() if each in inside}}
-    there |= {f"id-of-{each}": each for each in inside if each not in names.values()}
-    containers = {key: {"Name": each, "IPv4Address": "172.22.0.2/16"} for key, each in there.items()}
-    labels = {"app": label} if label else {}
-    return json.dumps([{"Name": name, "Id": "8c1e9a719bac", "Containers": containers, "Labels": labels}])
+    return json.dumps([{"Name": name, "Id": "8c1e9a719bac", "Labels": {"app": label} if label else {}}])
 
 
+def members(*names: str) -> str:
+    """As `docker ps` lists who is in it: this cluster's nodes, and others, of which some are registries."""
+    ids = dict(zip(("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"), IDS, strict=True))
+    rows = [
+        {
+            "ID": ids.get(name, f"id-of-{name}"),
+            "Names": name,
+            "Labels": "app=k3d,k3d.cluster=,k3d.role=registry" if name in (PUSHED, GHCR) else "k3d.cluster=other",
+        }
+        for name in names
+    ]
+    return "".join(f"{json.dumps(each)}\n" for each in rows)
+
+
+NODES_INSIDE = ("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0")
 NO_NETWORK = Answer(out="[]\n", err="Error: No such network: k3d-openframe-dev", code=1)
 
 
 def docker(
-    *, ids: tuple[str, ...] = IDS, networks: str | Answer | None = None, volumes: str = "k3d-openframe-dev-images\n"
+    *,
+    ids: tuple[str, ...] = IDS,
+    networks: str | Answer | None = None,
+    inside: tuple[str, ...] = (*NODES_INSIDE, PUSHED),
+    volumes: str = "k3d-openframe-dev-images\n",
 ) -> FakePrograms:
-    nodes = ("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0", PUSHED)
     return FakePrograms(
         answers={
             "docker": "",
             "docker ps": "\n".join(ids),
-            "docker network inspect": network(*nodes) if networks is None else networks,
+            "docker network inspect": network() if networks is None else networks,
+            "docker ps --all --no-trunc --filter network=k3d-openframe-dev ": members(*inside),
             "docker volume ls": volumes,
         }
     )
@@ -83,10 +97,10 @@ def test_what_there_is(tmp_path: Path) -> None:
         entry=True,
         files=True,
     )
-    assert not found.nothing
     assert fake.lines == [
         f"docker ps --all --quiet --no-trunc --filter {LABEL}",
         "docker network inspect k3d-openframe-dev",
+        "docker ps --all --no-trunc --filter network=k3d-openframe-dev --format {{json .}}",
         f"docker volume ls --quiet --filter {LABEL}",
     ]
 
@@ -94,7 +108,6 @@ def test_what_there_is(tmp_path: Path) -> None:
 def test_nothing_is_there(tmp_path: Path) -> None:
     found = remains(facts(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes="")))
     assert found == Remains()
-    assert found.nothing
 
 
 @pytest.mark.parametrize(
@@ -117,22 +130,21 @@ def test_only_a_network_that_k3d_made(
 
 
 def test_a_network_without_any_node_left(tmp_path: Path) -> None:
-    found = remains(facts(tmp_path, docker(ids=(), networks=network(PUSHED), volumes="")))
+    found = remains(facts(tmp_path, docker(ids=(), inside=(PUSHED,), volumes="")))
     assert (found.network, found.guests) == ("k3d-openframe-dev", (PUSHED,))
-    assert not found.nothing
 
 
-def test_guests_are_all_that_are_not_nodes(tmp_path: Path) -> None:
-    """Registries that are stopped are among them: without their network they would not start again."""
-    stopped: dict[str, Any] = {"state": ContainerState.STOPPED}
-    inside = network("k3d-openframe-dev-server-0", PUSHED, "somebodys-database")
-    registries = {
-        PUSHED: there(),
-        GHCR: there(GHCR, **stopped),
-        "k3d-elsewhere": there("k3d-elsewhere", **stopped, networks=("bridge", "k3d-openframe-dev-2")),
-    }
-    given = facts(tmp_path, docker(networks=inside), registries=registries)
-    assert remains(given).guests == (GHCR, PUSHED, "somebodys-database")
+@pytest.mark.parametrize("stranger", ["k3d-other-server-0", "somebodys-database"])
+def test_a_network_in_which_something_of_others_is_stays_as_it_is(tmp_path: Path, stranger: str) -> None:
+    """Nodes of a cluster that was made with `--network k3d-NAME` would lose each other, and their registries."""
+    fake = docker(inside=(*NODES_INSIDE, PUSHED, GHCR, stranger))
+    given = facts(tmp_path, fake)
+    found = remains(given)
+    assert (found.guests, found.strangers) == ((GHCR, PUSHED), (stranger,))
+    plan = by_name(removal.steps(given, found))
+    assert not any(name.startswith("down: take ") for name in plan)
+    assert f"it stays, with what is in it beside this cluster: {stranger}" == plan[NETWORK].skip
+    assert plan[NODES].skip is None
 
 
 ALL = Remains(
