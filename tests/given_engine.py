@@ -1,4 +1,4 @@
-"""An engine from a script: containers that k3d and docker add, start and remove, beside an API that was given."""
+"""An engine from a script: containers that k3d and docker add, start and remove; registries; a given API."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ import pytest
 import yaml
 
 from tasks.core.units import memory_bytes
-from tasks.engine.step import Context, Stopped
+from tasks.engine.step import Context, Step, Stopped
 from tasks.facts.cluster import MARKER
-from tasks.facts.facts import Shape
+from tasks.facts.facts import Facts, Shape
 from tasks.facts.owner import Owner, owner
+from tasks.facts.registries import PUSH, Registry
 from tasks.k3d.recorded import remembered
+from tasks.run.registries import steps
 from tasks.settings.derived import k3s_image, registries_in_use, registry_containers
 from tasks.settings.schema import Settings
 from tests import given
+from tests.facts import inspected
 from tests.facts.docker_info import LINUX
 from tests.facts.inspected import NO_FILE_20, container, registry
-from tests.given import FakeSession
+from tests.given import FakeSession, settings
 from tests.given_live import FakeApi, deployment, node
 from tests.programs import Answer, Asked, FakePrograms
 
@@ -78,6 +81,11 @@ SMALL: Mapping[str, Any] = {
     },
 }
 """A launch of few steps: a cluster with one namespace."""
+PUSHED, HUB = "k3d-openframe-registry", "k3d-openframe-cache-docker-io"
+GHCR = "k3d-openframe-cache-ghcr-io"
+ABSENT = Answer(out="[]\n", err="Error: No such container: x", code=1)
+ONLY_PUSH = settings(registries={"caches": []})
+ONLY_GHCR = settings(registries={"push": False, "caches": [{"upstream": "ghcr.io"}]})
 
 
 class Machine:
@@ -286,3 +294,41 @@ _SCRIPT: Mapping[str, Any] = {
     "kubectl --kubeconfig": Machine._apply,
     "helm version": lambda *_: "v4.1.4\n",
 }
+
+
+def id_of(name: str = PUSHED) -> str:
+    """The id of its container."""
+    return str(inspected.registry(name)["Id"])
+
+
+def there(name: str = PUSHED, **changes: Any) -> Registry:
+    """One of ours that runs, in the network of the cluster of every test."""
+    given = {
+        "id": id_of(name),
+        "upstream": PUSH,
+        "port": 5050,
+        "networks": ("bridge", "k3d-openframe-dev"),
+    }
+    return Registry(**{"name": name, **given, **changes})
+
+
+def ports(*numbers: int) -> Any:
+    left = list(numbers)
+    asked: list[int | None] = []
+
+    def free(wish: int | None) -> int:
+        asked.append(wish)
+        return left.pop(0) if left else 5999
+
+    free.asked = asked  # type: ignore[attr-defined]
+    return free
+
+
+def engine(**answers: Any) -> FakePrograms:
+    """Docker that has no such container, and makes what it is told."""
+    return FakePrograms(answers={"docker": "", "docker container inspect": ABSENT, **answers})
+
+
+def only(given: Facts, free: Any = None) -> Step:
+    (step,) = steps(given, free or ports())
+    return step

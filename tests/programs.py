@@ -1,14 +1,22 @@
-"""Programs that answer from a table, and remember what they were asked."""
+"""Programs that answer from a table, and remember what they were asked; real ones, and who of them is left."""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tasks.engine.step import Context, Stopped
+import psutil
+
+from tasks.engine.step import Cancel, Context, Stopped
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
+
+PATH = os.environ.get("PATH", os.defpath)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +126,50 @@ class FakePrograms(Programs):
 def seen(calls: Iterable[Asked]) -> str:
     """Everything that others on the machine, or readers of a log, could see of these calls."""
     return "\n".join(f"{each.command.argv!r} {dict(each.command.env)!r} {each.command.paste()}" for each in calls)
+
+
+def programs(**env: str) -> Programs:
+    """The machine's programs in an environment of nothing else than PATH."""
+    return Programs(env={"PATH": PATH, **env})
+
+
+def script(text: str, *args: str, deadline: float = 20.0, stdin: str | None = None) -> Command:
+    """A piece of shell as a command."""
+    return Command(argv=("sh", "-c", text, "sh", *args), deadline=deadline, stdin=stdin)
+
+
+def context(step: str = "a step") -> Context:
+    """What an action of a step is given."""
+    return Context(step=step, deadline=20.0, cancelled=Cancel())
+
+
+def until(true: Callable[[], object], seconds: float = 10.0) -> bool:
+    """Look until it is so; says whether it came to be within that time."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def soon(act: Callable[[], object], seconds: float = 0.2) -> threading.Timer:
+    """Do something a little later."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there; one that only waits to be waited for is not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def pid_in(file: Path) -> int:
+    """The number that a script wrote into a file."""
+    assert until(lambda: file.exists() and file.read_text().strip())
+    return int(file.read_text())

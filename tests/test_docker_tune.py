@@ -28,7 +28,7 @@ from tasks.settings.schema import Settings
 from tests.checks.given import engine as host
 from tests.given import act, by_name, facts, session, settings
 from tests.given import call as run
-from tests.kept import HUB, ports, there
+from tests.given_engine import HUB, ports, there
 from tests.programs import Answer, FakePrograms
 from tests.tune.dockerd import Dockerd, running
 

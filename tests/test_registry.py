@@ -19,8 +19,8 @@ from tasks.k3d.registry_container import lock
 from tasks.registry import purge_steps, registry
 from tests.facts import inspected
 from tests.given import FakeSession, act, call, facts, session
+from tests.given_engine import GHCR, PUSHED, there
 from tests.k3d.test_lease import lease
-from tests.kept import GHCR, PUSHED, there
 from tests.programs import Answer, FakePrograms
 
 ALONE = {

@@ -27,8 +27,8 @@ from tasks.settings.step_names import (
 )
 from tests.given import above, act, by_name, facts, launch, settings
 from tests.given_direct import DirectApi
+from tests.given_engine import PUSHED, there
 from tests.given_live import reached
-from tests.kept import PUSHED, there
 
 MAKING = (Presence.ABSENT, Presence.INCOMPLETE)
 EVERY = (*MAKING, Presence.STOPPED, Presence.RUNNING)

@@ -15,7 +15,7 @@ from tasks.facts.cluster import ContainerState
 from tasks.facts.registries import Registry, explain_pull, read
 from tests.facts import inspected
 from tests.given import facts, settings
-from tests.kept import GHCR, ONLY_GHCR, there
+from tests.given_engine import GHCR, ONLY_GHCR, there
 from tests.programs import FakePrograms
 
 

@@ -14,7 +14,7 @@ from tasks.k3d.networks import start_cluster
 from tasks.process.command import Command
 from tests.facts import inspected
 from tests.given import act, cluster_state, context, facts, node, settings
-from tests.kept import ONLY_PUSH, PUSHED, engine, only
+from tests.given_engine import ONLY_PUSH, PUSHED, engine, only
 from tests.programs import Answer, FakePrograms
 
 GONE = Answer(code=1, err="Error response from daemon: network 95c98e4ebfec0736 not found")

@@ -26,7 +26,7 @@ from tasks.settings.derived import cache_container
 from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, context, facts, settings
-from tests.kept import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
+from tests.given_engine import ABSENT, GHCR, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
 from tests.programs import Answer, Asked, FakePrograms, seen
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}

@@ -20,7 +20,7 @@ from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, be
 from tasks.k3d.steps import WATCH
 from tasks.settings.step_names import CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.given import act, by_name, cluster_state, facts, node
-from tests.kept import GHCR, PUSHED
+from tests.given_engine import GHCR, PUSHED
 from tests.programs import Answer, FakePrograms
 
 IDS = ("350d0a6f737f2632d84def53fffbc324", "9f76b2a69da9cfa21b113260e5fa2839")

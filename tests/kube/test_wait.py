@@ -15,8 +15,8 @@ from tasks.engine.step import Cancel, Context, Stopped
 from tasks.kube.client import Api, ApiError
 from tasks.kube.wait import NotInTime, api_ready, poll, watch
 from tasks.kube.watch import Watched
-from tests.given_live import FakeApi
-from tests.given_watch import Object, Scripted, until, watching
+from tests.given_direct import Scripted, until, watching
+from tests.given_live import FakeApi, Object
 
 PODS = "/api/v1/pods"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tasks.process.children import Children
-from tests.processes import until
+from tests.programs import until
 
 
 @pytest.fixture

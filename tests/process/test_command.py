@@ -27,7 +27,7 @@ from tasks.process.command import (
 )
 from tasks.process.programs import Programs
 from tasks.process.runner import CannotStart
-from tests.processes import PATH, context, programs, script
+from tests.programs import PATH, context, programs, script
 
 TOKEN = "ghp_correcthorsebatterystaple"
 

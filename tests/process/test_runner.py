@@ -20,7 +20,7 @@ from tasks.process.children import CHILDREN
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
 from tasks.process.runner import CannotStart, Sink
-from tests.processes import context, lives, pid_in, programs, script, soon, until
+from tests.programs import context, lives, pid_in, programs, script, soon, until
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBBORN = 'trap "" TERM; echo $$ > "$1"; while :; do sleep 0.05; done'

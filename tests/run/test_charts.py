@@ -21,8 +21,8 @@ from tasks.run.charts import REPOSITORIES, Chart, chart_of, fetch_steps
 from tasks.settings.schema import Release
 from tasks.settings.step_names import PUSH_REGISTRY
 from tests import given
+from tests.given_engine import there
 from tests.given_live import named
-from tests.kept import there
 from tests.programs import Answer, Asked, FakePrograms
 
 SETTINGS = given.settings(
