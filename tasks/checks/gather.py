@@ -22,7 +22,7 @@ from tasks.facts.owner import read as owner_of
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.process.command import Command
 from tasks.process.programs import Programs
-from tasks.settings.derived import host_images, k3s_image, kubernetes_minor
+from tasks.settings.derived import context_name, host_images, k3s_image, kubernetes_minor
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -72,7 +72,9 @@ def gather(
         trusted=trusted.result(),
         rights=rights.result(),
         folders=folders,
-        unwritable=unwritable(target(environ)) if settings.kubeconfig.merge else None,
+        unwritable=unwritable(target(environ), context_name(settings.cluster.name))
+        if settings.kubeconfig.merge
+        else None,
     )
     if found is None:
         return facts

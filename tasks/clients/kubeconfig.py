@@ -15,16 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import rewrite, write_whole
 from tasks.core.lock import exclusive_file, locked_itself
 from tasks.core.paths import home
+from tasks.core.redact import bare_address
 from tasks.core.yaml_text import edited
 
 _EXTENSION = "openframe"
 _LISTS = ("clusters", "users", "contexts")
 _TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+_AUTHORITY = "certificate-authority-data"
+_HERE = frozenset({"localhost", "0.0.0.0", "::", "::1", "host.docker.internal"})  # noqa: S104 - as k3d writes it
 _PATIENCE = 10.0
 """Seconds that another program may hold kubectl's lock; it needs milliseconds."""
 
@@ -111,6 +115,8 @@ def merge(path: Path, entry: str) -> bool:
 
     def edit(document: dict[str, Any]) -> None:
         for part, row in new:
+            if fault := _elsewhere(document, row["name"]):
+                raise NotWritten(path, fault)
             _put(document, part, row)
 
     return _update(path, edit)
@@ -165,6 +171,21 @@ def names_context(path: Path, name: str) -> bool:
         return False
 
 
+def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
+    """Whether the file's entry of that name is of the cluster that `own` is the private kubeconfig of.
+
+    The same name may be a cluster's on another engine. Told by the authority; where there is no private one any more,
+    by the port of this machine at which the cluster's API is published.
+    """
+    try:
+        found = _cluster(_read(path)[1], name)
+    except LaunchError:
+        return False
+    with contextlib.suppress(AttributeError, KeyError, ValueError):  # of one that is not whole nothing is known
+        return bool(found.get(_AUTHORITY) == dict(_entry(own))["clusters"]["cluster"][_AUTHORITY])
+    return port is not None and _is_here(found) and urlsplit(str(found.get("server"))).port == port
+
+
 def current_context(path: Path) -> str:
     """The file's current context; empty if it has none."""
     try:
@@ -183,10 +204,11 @@ def has_entry(path: Path, entry: str) -> bool:
     return bool(rows) and all(_same(_row(document, part, row["name"]), row) for part, row in rows)
 
 
-def unwritable(path: Path) -> str:
-    """Why nothing can be put into a kubeconfig, as far as that shows without trying; else ''.
+def unwritable(path: Path, name: str) -> str:
+    """Why no entry of this name can be put into a kubeconfig, as far as that shows without trying; else ''.
 
-    It can be neither replaced nor written in place, or what is there is no kubeconfig, which stays as it is.
+    It can be neither replaced nor written in place, or what is there is no kubeconfig, which stays as it is; or it has
+    one of a cluster elsewhere.
     """
     real = Path(os.path.realpath(path))
     try:
@@ -199,10 +221,9 @@ def unwritable(path: Path) -> str:
     if not os.access(real, os.W_OK) and not os.access(real.parent, os.W_OK):
         return os.strerror(errno.EACCES)
     try:
-        _read(path)
+        return _elsewhere(_read(path)[1], name)
     except Unfit as error:
         return error.reason
-    return ""
 
 
 def _entry(kubeconfig: str) -> list[tuple[str, dict[str, Any]]]:
@@ -243,6 +264,26 @@ def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
 def _row(document: Mapping[str, Any], part: str, name: str) -> dict[str, Any] | None:
     rows = document.get(part)
     return next((row for row in rows if row.get("name") == name), None) if isinstance(rows, list) else None
+
+
+def _cluster(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = (_row(document, "clusters", name) or {}).get("cluster")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_here(cluster: Mapping[str, Any]) -> bool:
+    """Whether an entry leads to this machine, as those of k3d do (k3d: `pkg/client/kubeconfig.go`), or nowhere."""
+    try:
+        name = urlsplit(str(cluster.get("server") or "")).hostname or "localhost"
+    except ValueError:
+        return False
+    return name in _HERE or name.endswith(".localhost") or name.startswith("127.")
+
+
+def _elsewhere(document: Mapping[str, Any], name: str) -> str:
+    """What is said of an entry of that name that is of a cluster on another machine; empty where there is none."""
+    found = _cluster(document, name)
+    return "" if _is_here(found) else f"its {name} is another cluster's, {bare_address(str(found['server']))}"
 
 
 def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:

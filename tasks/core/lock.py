@@ -185,7 +185,7 @@ def _unusable(path: Path, error: OSError) -> BadInput:
 
 
 def _holder(path: Path) -> Held:
-    name = path.stem.lstrip(".")
+    name = path.stem.lstrip(".").partition("@")[0]
     words = path.read_text(encoding="utf-8", errors="replace")[:200].split()
     who = f"process {words[0]} runs '{words[1]}' since {words[2]}" if len(words) >= 3 else "another process holds it"
     return Held(

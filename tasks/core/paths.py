@@ -55,6 +55,11 @@ class ClusterPaths:
         return self.state / self.access
 
     @property
+    def engine(self) -> Path:
+        """Says which engine the cluster is on: another one may have one of this name, too."""
+        return self.state / "engine"
+
+    @property
     def k3d_config(self) -> Path:
         """The generated k3d configuration."""
         return self.state / "k3d.yaml"

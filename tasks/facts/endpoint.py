@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import os
 import re
 import socket
 import struct
@@ -43,6 +44,12 @@ class Endpoint:
         text = self.host if "://" in self.host or self.host.startswith("/") else f"tcp://{self.host}"
         parts = urlsplit(text)
         return bool(self.host) and parts.scheme in _NETWORK and not on_loopback(parts.hostname or "")
+
+    @property
+    def identity(self) -> str:
+        """What tells one engine from another: a socket by where links lead to, as `docker` may be led by them."""
+        path = self.host.removeprefix("unix://")
+        return f"unix://{os.path.realpath(path)}" if path != self.host else self.host or f"context {self.context}"
 
     @property
     def default(self) -> bool:

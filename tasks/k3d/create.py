@@ -16,7 +16,7 @@ from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, container_state, own_containers
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
-from tasks.k3d.kubeconfig import address
+from tasks.k3d.kubeconfig import address, remember_engine
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold_registries
 from tasks.k3d.restore import amend
@@ -47,6 +47,7 @@ def write_config(facts: Facts, ports: Ports) -> None:
     settings, shape, folders = facts.settings, facts.shape, facts.paths
     for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
+    remember_engine(facts)
     registries, drop_in = None, None
     if shape.registries_yaml:
         registries = folders.state / "registries.yaml"

@@ -20,8 +20,10 @@ from tasks.clients.kubeconfig import (
     write_private,
 )
 from tasks.core.errors import LaunchError
+from tasks.core.files import write_whole
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.cluster import Claim, Presence, no_such_file, read, refuse_foreign
+from tasks.facts.endpoint import endpoint
 from tasks.facts.facts import Facts
 from tasks.facts.owner import read as owner_of
 from tasks.process.command import CommandFailed
@@ -62,7 +64,16 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
             transient=True,
         )
     write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
+    remember_engine(facts)
     facts.forget_api()
+
+
+def remember_engine(facts: Facts) -> None:
+    """Write down which engine the files of this cluster belong to: `down` on another one must leave them.
+
+    Running nodes have some of them mounted, and would not start again without.
+    """
+    write_whole(facts.paths.engine, f"{endpoint(facts.environ).identity}\n")
 
 
 def _copied(facts: Facts, container: str, context: Context | None) -> str:
@@ -98,7 +109,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
         merge_skip = f"{target(facts.environ)} has it" if merged else None
         if switch_skip is None and current:
             switch_skip = "it is the current context"
-    if wishes.merge and not (merged and (current or switch_skip)) and (fault := unwritable(target(facts.environ))):
+    if wishes.merge and not (merged and (current or switch_skip)) and (fault := _fault(facts)):
         left = _left(facts, fault)
         merge_skip, switch_skip, notes = merge_skip or left, switch_skip or left, (left,)
     return [
@@ -122,6 +133,10 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
             expected=0.05,
         ),
     ]
+
+
+def _fault(facts: Facts) -> str:
+    return unwritable(target(facts.environ), context_name(facts.name))
 
 
 def _state(facts: Facts) -> tuple[bool, bool]:
@@ -155,4 +170,6 @@ def _merge(facts: Facts, path: Path) -> Report:
 
 
 def _switch(facts: Facts, path: Path) -> Report:
+    if fault := _fault(facts):
+        raise NotWritten(path, fault)
     return Report(why=context_name(facts.name), skipped=not switch(path, context_name(facts.name)))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tasks.clients import docker
-from tasks.clients.kubeconfig import NotWritten, Unfit, names_context, remove, target
+from tasks.clients.kubeconfig import NotWritten, Unfit, leads_to, names_context, remove, target
+from tasks.core.files import remembered
 from tasks.core.units import count
 from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
@@ -36,6 +37,8 @@ class Remains:
     """What else is in it, such as nodes of a cluster that was made in this network: with them it stays as it is."""
     volumes: tuple[str, ...] = ()
     entry: bool = False
+    other_entry: bool = False
+    """The user's kubeconfig has one of this name, of another cluster."""
     files: bool = False
 
 
@@ -55,13 +58,17 @@ def remains(facts: Facts) -> Remains:
         others = [each for each in members if each["ID"] not in containers]
     guests = sorted(each["Names"] for each in others if "k3d.role=registry" in each["Labels"].split(","))
     volumes = tuple(programs.run(docker.volumes(label)).out.split())
+    path, entry = target(facts.environ), context_name(facts.name)
+    listed = names_context(path, entry)
+    ours = listed and leads_to(path, entry, remembered(facts.paths.kubeconfig) or "", facts.cluster.port(6443))
     return Remains(
         containers=containers,
         network=network,
         guests=tuple(guests),
         strangers=tuple(sorted({each["Names"] for each in others} - set(guests))),
         volumes=volumes,
-        entry=names_context(target(facts.environ), context_name(facts.name)),
+        entry=ours,
+        other_entry=listed and not ours,
         files=facts.paths.state.exists(),
     )
 
@@ -103,9 +110,10 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         expected=0.3,
     )
     volumes, entry, files = ", ".join(found.volumes), str(target(facts.environ)), str(facts.paths.state)
+    no_entry = f"its {context_name(facts.name)} is another cluster's" if found.other_entry else "it has none"
     rows: tuple[tuple[str, Action, bool, str, str, float], ...] = (
         (VOLUMES, run(docker.remove_volumes(found.volumes)), bool(found.volumes), "there are none", volumes, 0.1),
-        (ENTRY, partial(_remove_entry, facts), found.entry, "it has none", entry, 0.05),
+        (ENTRY, partial(_remove_entry, facts), found.entry, no_entry, entry, 0.05),
         (FILES, partial(_remove_files, facts), found.files, "there are none", files, 0.05),
     )
     rest = [

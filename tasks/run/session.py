@@ -115,11 +115,18 @@ class Session:
 
         return owner(self.environ, self.state, self.settings.cluster.owner)
 
-    @property
+    @cached_property
     def _stem(self) -> str:
-        if self.options.owns_cluster:
-            return self.name
-        return "context-" + sha256(self.name, 16)
+        """By the cluster's name; where another engine has one of this name already, with a mark of this engine."""
+        if not self.options.owns_cluster:
+            return "context-" + sha256(self.name, 16)
+        from tasks.core.files import remembered
+        from tasks.facts.endpoint import endpoint
+
+        engine, clusters = endpoint(self.environ).identity, self.state / "clusters"
+        beside = f"{self.name}@{sha256(engine, 8)}"
+        first = remembered(ClusterPaths(state=clusters / self.name, cache=clusters).engine)
+        return beside if first not in (None, engine) or (clusters / beside).is_dir() else self.name
 
     @property
     def note(self) -> str:

@@ -426,14 +426,14 @@ def test_kubectl_takes_the_file_and_ours_takes_kubectls(config: Path) -> None:
 
 def test_whether_a_file_can_be_written_shows_without_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "none" / "config"
-    assert unwritable(config) == ""
+    assert unwritable(config, "k3d-dev") == ""
     allowed = {"file": True, "folder": True}
     monkeypatch.setattr(os, "access", lambda path, _mode: allowed["file" if Path(path).is_file() else "folder"])
     config.parent.mkdir()
     config.touch()
     for file, folder, said in ((True, False, ""), (False, True, ""), (False, False, os.strerror(errno.EACCES))):
         allowed.update(file=file, folder=folder)
-        assert unwritable(config) == said
+        assert unwritable(config, "k3d-dev") == said
 
 
 def test_where_only_the_file_may_be_written_kubectls_lock_is_not_made(

@@ -49,6 +49,17 @@ def test_without_any_wish_it_is_the_systems_socket(tmp_path: Path) -> None:
     assert endpoint({}).host == SOCKET
 
 
+def test_an_engine_is_told_from_others_by_where_its_socket_really_is(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.sock", tmp_path / "docker.sock"
+    real.touch()
+    link.symlink_to(real)
+    assert Endpoint(host=f"unix://{link}").identity == Endpoint(host=f"unix://{real}").identity == f"unix://{real}"
+    found = {
+        Endpoint(host=host, context=name).identity for host, name in (("", "a"), ("", "b"), ("tcp://[::1]:1", "a"))
+    }
+    assert found == {"context a", "context b", "tcp://[::1]:1"}
+
+
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"currentContext": 3}', '{"currentContext": "default"}'])
 def test_a_strange_file_is_no_wish(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)

@@ -191,7 +191,7 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:
     mine(tmp_path)
-    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda _path: "Read-only file system")
+    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
     made = given(tmp_path, runs=runs)
     steps = kubeconfig.steps(made, ())
     told = f"{tmp_path}/.kube/config cannot be written (Read-only file system): export KUBECONFIG="
@@ -227,7 +227,26 @@ def test_one_that_has_everything_need_not_be_written(tmp_path: Path, monkeypatch
     path = mine(tmp_path)
     merge(path, ADMIN)
     switch(path, "k3d-openframe-dev")
-    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda _path: "Read-only file system")
+    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
     steps = kubeconfig.steps(given(tmp_path, runs=True), ())
     assert [step.skip for step in steps] == [f"{path} has it", "it is the current context"]
     assert kubeconfig.warnings(steps) == []
+
+
+def test_an_entry_of_a_cluster_elsewhere_is_neither_replaced_nor_made_current(tmp_path: Path) -> None:
+    """k3d on another machine calls its cluster the same."""
+    path = mine(tmp_path)
+    theirs = {"name": "k3d-openframe-dev", "cluster": {"server": "https://me:t@10.0.0.5:6443", "x": "y"}}
+    path.write_text(yaml.safe_dump({**THEIRS, "clusters": [theirs]}), encoding="utf-8")
+    before = path.read_text(encoding="utf-8")
+    said = "its k3d-openframe-dev is another cluster's, https://10.0.0.5:6443"
+    merging, switching = kubeconfig.steps(given(tmp_path), ())
+    assert merging.skip == switching.skip
+    assert merging.skip is not None
+    assert said in merging.skip
+    path.unlink()
+    steps = kubeconfig.steps(given(tmp_path), ())
+    path.write_text(before, encoding="utf-8")
+    for step in steps:  # it has come since
+        assert said in act(step).why
+    assert path.read_text(encoding="utf-8") == before

@@ -69,18 +69,20 @@ def docker(
     )
 
 
-def with_entry(folder: Path) -> Path:
+def with_entry(folder: Path, authority: str = "QUJD", server: str = "https://127.0.0.1:6550") -> Path:
     """The user's kubeconfig, with the cluster's entry and another one."""
     path = folder / ".kube" / "config"
     path.parent.mkdir(exist_ok=True)
     rows = {part: [{"name": name, part[:-1]: {}}, {"name": "other", part[:-1]: {}}] for part, name in OURS.items()}
+    rows["clusters"][0]["cluster"] = {"server": server, "certificate-authority-data": authority}
     path.write_text(yaml.safe_dump({"current-context": "other", **rows}), encoding="utf-8")
     return path
 
 
 def with_files(given: Facts) -> None:
     (given.paths.state / "config" / "k3d").mkdir(parents=True)
-    given.paths.kubeconfig.write_text("the admin's key", encoding="utf-8")
+    own = {"name": OURS["clusters"], "cluster": {"certificate-authority-data": "QUJD"}}
+    given.paths.kubeconfig.write_text(yaml.safe_dump({"clusters": [own]}), encoding="utf-8")
 
 
 def test_what_there_is(tmp_path: Path) -> None:
@@ -213,7 +215,37 @@ def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:
     path = with_entry(tmp_path)
     moved = path.rename(tmp_path / "mine")
     given = facts(tmp_path, environ={"HOME": "/nowhere", "KUBECONFIG": f"{moved}:/other"})
+    with_files(given)
     assert by_name(removal.steps(given, remains(given)))[ENTRY].skip is None
+
+
+@pytest.mark.parametrize(
+    ("known", "runs", "authority", "server", "goes"),
+    [
+        (True, True, "QUJD", "https://127.0.0.1:6550", True),
+        (True, False, "QUJD", "https://127.0.0.1:6550", True),
+        (True, True, "REVG", "https://127.0.0.1:6550", False),
+        (False, True, "REVG", "https://0.0.0.0:6550", True),  # the private one is lost: by the port that its API has
+        (False, True, "REVG", "https://127.0.0.1:6551", False),
+        (False, True, "REVG", "https://10.0.0.5:6550", False),
+        (False, False, "REVG", "https://127.0.0.1:6550", False),
+    ],
+)
+def test_an_entry_of_another_cluster_of_that_name_stays(
+    tmp_path: Path, known: bool, runs: bool, authority: str, server: str, goes: bool
+) -> None:
+    """It may be one of another engine, or on another machine: with the entry its login would be lost."""
+    path = with_entry(tmp_path, authority, server)
+    given = facts(tmp_path, presence=Presence.RUNNING if runs else Presence.ABSENT)
+    if known:
+        with_files(given)
+    before = path.read_text(encoding="utf-8")
+    step = by_name(removal.steps(given, remains(given)))[ENTRY]
+    if goes:
+        assert not act(step).skipped
+    else:
+        assert step.skip == "its k3d-openframe-dev is another cluster's"
+        assert path.read_text(encoding="utf-8") == before
 
 
 def test_private_files(tmp_path: Path) -> None:

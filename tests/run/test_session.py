@@ -35,6 +35,28 @@ def called(folder: Path, **options: Any) -> Session:
     return begin(Options(**{"task": "up", **options}), given.ROOT, environ)
 
 
+def on_engine(folder: Path, socket: str, **options: Any) -> Session:
+    environ = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "DOCKER_HOST": f"unix://{socket}"}
+    return begin(Options(**{"task": "up", **options}), given.ROOT, environ)
+
+
+def test_clusters_of_one_name_on_two_engines_have_files_of_their_own(tmp_path: Path) -> None:
+    """Nodes have some of them mounted: `down` on the other engine would keep them from starting again."""
+    first, second = (on_engine(tmp_path, f"/run/{name}.sock") for name in ("a", "b"))
+    assert first.paths == second.paths, "nothing is there yet"
+    first.paths.state.mkdir(parents=True)
+    first.paths.engine.write_text("unix:///run/a.sock\n")
+    again, second = (on_engine(tmp_path, f"/run/{name}.sock") for name in ("a", "b"))
+    assert again.paths.state.name == "openframe-dev"
+    assert second.paths.state.name.startswith("openframe-dev@")
+    assert (again.lock.name, second.lock.name) == ("openframe-dev.lock", f"{second.paths.state.name}.lock")
+    second.paths.state.mkdir()
+    first.paths.engine.unlink()
+    first.paths.state.rmdir()
+    assert on_engine(tmp_path, "/run/b.sock").paths == second.paths, "also when the first one is gone"
+    assert on_engine(tmp_path, "/run/a.sock").paths == first.paths
+
+
 # -- options -------------------------------------------------------------------------------------------
 
 
