@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,15 +34,27 @@ BUNDLE_LABEL = "openframe.bundle"
 NETWORK_LABEL = "openframe.network"
 """On caches of ours: changes with their proxies and certificate authorities; not there if they have none."""
 
-
 REGISTRY_DEBUG = "127.0.0.1:5001"
 """Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
 
 
+def repeated(option: str, values: Iterable[str]) -> tuple[str, ...]:
+    """An option given once for each value."""
+    return tuple(part for value in values for part in (option, value))
+
+
+def _labels(labels: Mapping[str, str]) -> tuple[str, ...]:
+    return repeated("--label", (f"{key}={value}" for key, value in labels.items()))
+
+
+def _with(labels: Iterable[str]) -> tuple[str, ...]:
+    """A filter for what carries all of them."""
+    return repeated("--filter", (f"label={label}" for label in labels))
+
+
 def containers(*labels: str) -> Command:
     """Ids of containers, running or not, that carry all these labels."""
-    filters = [part for label in labels for part in ("--filter", f"label={label}")]
-    return Command(argv=("docker", "ps", "--all", "--quiet", "--no-trunc", *filters))
+    return Command(argv=("docker", "ps", "--all", "--quiet", "--no-trunc", *_with(labels)))
 
 
 def published() -> Command:
@@ -108,9 +120,8 @@ def save(ref: str, path: Path, deadline: float) -> Command:
 
 def fill_registry(name: str, feed: Callable[[BinaryIO], None], deadline: float) -> Command:
     """An archive of a registry's files onto its disk."""
-    return Command(
-        argv=("docker", "cp", "-", f"{name}:/var/lib/registry"), feed=feed, shown_stdin="BUNDLE", deadline=deadline
-    )
+    argv = ("docker", "cp", "-", f"{name}:/var/lib/registry")
+    return Command(argv=argv, feed=feed, shown_stdin="BUNDLE", deadline=deadline)
 
 
 def images_inside(node: str) -> Command:
@@ -162,10 +173,7 @@ class RegistrySpec:
 
 
 def run_registry(spec: RegistrySpec) -> Command:
-    """Start a registry on loopback.
-
-    k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`).
-    """
+    """Start a registry on loopback."""
     return Command(argv=("docker", "run", "--detach", *_for(spec.platform), *_registry(spec)))
 
 
@@ -175,6 +183,7 @@ def create_registry(spec: RegistrySpec) -> Command:
 
 
 def _registry(spec: RegistrySpec) -> tuple[str, ...]:
+    """k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`)."""
     own = {
         "app": "k3d",
         CLUSTER_LABEL: "",
@@ -185,22 +194,12 @@ def _registry(spec: RegistrySpec) -> tuple[str, ...]:
         "k3s.registry.port.internal": "5000",
         **spec.labels,
     }
-    remote = (
-        ("--env", f"REGISTRY_PROXY_REMOTEURL={spec.upstream}", "--env", f"REGISTRY_HTTP_DEBUG_ADDR={REGISTRY_DEBUG}")
-        if spec.upstream
-        else ()
-    )
+    remote = (f"REGISTRY_PROXY_REMOTEURL={spec.upstream}", f"REGISTRY_HTTP_DEBUG_ADDR={REGISTRY_DEBUG}")
     return (
-        "--name",
-        spec.name,
-        "--restart",
-        "unless-stopped",
-        "--publish",
-        f"127.0.0.1:{spec.port}:5000",
-        "--volume",
-        f"{spec.volume}:/var/lib/registry",
-        *(part for key, value in own.items() for part in ("--label", f"{key}={value}")),
-        *remote,
+        *("--name", spec.name, "--restart", "unless-stopped"),
+        *("--publish", f"127.0.0.1:{spec.port}:5000", "--volume", f"{spec.volume}:/var/lib/registry"),
+        *_labels(own),
+        *repeated("--env", remote if spec.upstream else ()),
         *(("--env-file", spec.env_file) if spec.env_file else ()),
         spec.image,
     )
@@ -237,7 +236,7 @@ def remove(names: Sequence[str]) -> Command:
 
 
 def copy_out(container: str, path: str) -> Command:
-    """A file out of a container as a tar archive on stdout; works without a process in it."""
+    """A file out of a container, running or not, as a tar archive on stdout."""
     return Command(argv=("docker", "cp", f"{container}:{path}", "-"))
 
 
@@ -263,7 +262,7 @@ def containers_inside(node: str) -> Command:
 
 def has_file(container: str, path: str) -> Command:
     """Whether a file is in a container, running or not: code 0 if it is."""
-    return Command(argv=("docker", "cp", f"{container}:{path}", "-"), ok=(0, 1))
+    return replace(copy_out(container, path), ok=(0, 1))
 
 
 def copy_in(source: str, container: str, path: str) -> Command:
@@ -282,33 +281,15 @@ def limit(containers: Sequence[str], cpus: float, memory: int) -> Command:
 
 def events(cluster: str) -> Command:
     """What happens to a cluster's containers from now on, one JSON a line."""
-    return Command(
-        argv=(
-            "docker",
-            "events",
-            "--filter",
-            "type=container",
-            "--filter",
-            f"label={CLUSTER_LABEL}={cluster}",
-            "--filter",
-            "event=start",
-            "--filter",
-            "event=die",
-            "--filter",
-            "event=oom",
-            "--format",
-            "{{json .}}",
-        ),
-        deadline=86400.0,
-        ok=(0, -15, 143),
-    )
+    chosen = ("type=container", f"label={CLUSTER_LABEL}={cluster}", "event=start", "event=die", "event=oom")
+    argv = ("docker", "events", *repeated("--filter", chosen), "--format", "{{json .}}")
+    return Command(argv=argv, deadline=86400.0, ok=(0, -15, 143))
 
 
 def follow(container: str, since: str) -> Command:
     """A container's log from a time (the engine's, seconds of the epoch) on, as it grows."""
-    return Command(
-        argv=("docker", "logs", "--follow", "--since", since, container), deadline=86400.0, ok=(0, 1, -15, 143)
-    )
+    argv = ("docker", "logs", "--follow", "--since", since, container)
+    return Command(argv=argv, deadline=86400.0, ok=(0, 1, -15, 143))
 
 
 def top(container: str) -> Command:
@@ -355,19 +336,17 @@ def remove_network(name: str) -> Command:
 
 def volumes(*labels: str) -> Command:
     """Names of volumes that carry all these labels."""
-    filters = [part for label in labels for part in ("--filter", f"label={label}")]
-    return Command(argv=("docker", "volume", "ls", "--quiet", *filters))
+    return Command(argv=("docker", "volume", "ls", "--quiet", *_with(labels)))
 
 
 def leases() -> Command:
     """Volumes that are leases, as lines of JSON with their labels."""
-    return Command(argv=("docker", "volume", "ls", "--filter", f"label={LEASE}", "--format", "{{json .}}"))
+    return Command(argv=("docker", "volume", "ls", *_with((LEASE,)), "--format", "{{json .}}"))
 
 
 def create_volume(name: str, labels: Mapping[str, str]) -> Command:
     """A named volume; one that exists is no failure."""
-    added = [part for key, value in labels.items() for part in ("--label", f"{key}={value}")]
-    return Command(argv=("docker", "volume", "create", *added, name))
+    return Command(argv=("docker", "volume", "create", *_labels(labels), name))
 
 
 def remove_volumes(names: Sequence[str]) -> Command:

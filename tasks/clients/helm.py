@@ -6,8 +6,11 @@ for by a step of its own, without a process.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -113,6 +116,14 @@ def dependencies(chart: Path, deadline: float) -> Command:
     return Command(argv=("helm", "dependency", "list", str(chart)), deadline=deadline)
 
 
+def _on(
+    kubeconfig: Path, namespace: str, words: Sequence[str], *more: str, timeout: float, stdin: str | None = None
+) -> Command:
+    """A command on a release of a cluster; `more` follows its place. It has ten seconds more than Helm's own waits."""
+    place = ("--kubeconfig", str(kubeconfig), "--namespace", namespace)
+    return Command(argv=("helm", *words, *place, *more), stdin=stdin, shown_stdin="VALUES", deadline=timeout + 10)
+
+
 def upgrade(
     kubeconfig: Path,
     release: str,
@@ -146,34 +157,24 @@ def upgrade(
     The result is JSON with the manifest and the values: it may hold secrets. `timeout` (seconds) bounds each wait
     of Helm's, which without `--wait` are those for hooks (in version 4: the strategy `hookOnly`).
     """
-    return Command(
-        argv=(
-            "helm",
-            *verb.split(),
-            release,
-            chart,
-            "--kubeconfig",
-            str(kubeconfig),
-            "--namespace",
-            namespace,
-            "--values",
-            "-",
-            "--labels",
-            ",".join(f"{name}={text}" for name, text in {FINGERPRINT: fingerprint, **labels}.items()),
-            "--timeout",
-            duration(timeout),
-            *(() if validate else ("--disable-openapi-validation",)),
-            *(("--force-conflicts",) if force_conflicts else ()),
-            *(post_renderer.flags if post_renderer is not None else ()),
-            *(("--dry-run=server",) if dry_run else ()),
-            "--output",
-            "json",
-        ),
-        env=post_renderer.env if post_renderer is not None else {},
+    labelled = ",".join(f"{name}={text}" for name, text in {FINGERPRINT: fingerprint, **labels}.items())
+    made = _on(
+        kubeconfig,
+        namespace,
+        (*verb.split(), release, chart),
+        *("--values", "-", "--labels", labelled, "--timeout", duration(timeout)),
+        *(() if validate else ("--disable-openapi-validation",)),
+        *(("--force-conflicts",) if force_conflicts else ()),
+        *(post_renderer.flags if post_renderer is not None else ()),
+        *(("--dry-run=server",) if dry_run else ()),
+        *("--output", "json"),
+        timeout=timeout,
         stdin=values,
-        shown_stdin="VALUES",
-        deadline=timeout + 10,
     )
+    return made if post_renderer is None else replace(made, env=post_renderer.env)
+
+
+_TESTS = frozenset({"test", "test-success", "test-failure"})
 
 
 def manifest_of(out: str) -> str | None:
@@ -188,13 +189,7 @@ def hooks_of(out: str) -> list[str]:
     return [str(row.get("manifest") or "") for row in rows if not set(row.get("events") or ()) <= _TESTS]
 
 
-_TESTS = frozenset({"test", "test-success", "test-failure"})
-
-
 def _release_of(out: str) -> dict[str, Any] | None:
-    import json
-    import re
-
     for begin in re.finditer(r"^\{", out, re.MULTILINE):
         try:
             document, _end = json.JSONDecoder().raw_decode(out, begin.start())
@@ -212,21 +207,8 @@ def record_name(release: str, revision: int) -> str:
 
 def uninstall(kubeconfig: Path, release: str, namespace: str, timeout: float) -> Command:
     """Remove a release; one that is gone is no failure."""
-    return Command(
-        argv=(
-            "helm",
-            "uninstall",
-            release,
-            "--kubeconfig",
-            str(kubeconfig),
-            "--namespace",
-            namespace,
-            "--ignore-not-found",
-            "--timeout",
-            duration(timeout),
-        ),
-        deadline=timeout + 10,
-    )
+    more = ("--ignore-not-found", "--timeout", duration(timeout))
+    return _on(kubeconfig, namespace, ("uninstall", release), *more, timeout=timeout)
 
 
 def rollback(
@@ -236,40 +218,12 @@ def rollback(
 
     `force_conflicts`: as for `upgrade`, by how the revision before was applied.
     """
-    return Command(
-        argv=(
-            "helm",
-            "rollback",
-            release,
-            "--kubeconfig",
-            str(kubeconfig),
-            "--namespace",
-            namespace,
-            "--timeout",
-            duration(timeout),
-            *(("--force-conflicts",) if force_conflicts else ()),
-        ),
-        deadline=timeout + 10,
-    )
+    more = ("--timeout", duration(timeout), *(("--force-conflicts",) if force_conflicts else ()))
+    return _on(kubeconfig, namespace, ("rollback", release), *more, timeout=timeout)
 
 
 def template(release: str, namespace: str, chart: str, *, values: str, kube_version: str, deadline: float) -> Command:
     """Render a chart without a cluster."""
-    return Command(
-        argv=(
-            "helm",
-            "template",
-            release,
-            chart,
-            "--namespace",
-            namespace,
-            "--values",
-            "-",
-            "--include-crds",
-            "--kube-version",
-            kube_version,
-        ),
-        stdin=values,
-        shown_stdin="VALUES",
-        deadline=deadline,
-    )
+    options = ("--namespace", namespace, "--values", "-", "--include-crds", "--kube-version", kube_version)
+    argv = ("helm", "template", release, chart, *options)
+    return Command(argv=argv, stdin=values, shown_stdin="VALUES", deadline=deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.clients.docker import DEFAULT_PLATFORM
+from tasks.clients.docker import DEFAULT_PLATFORM, repeated
 from tasks.process.command import Command, duration
 
 DOLLAR = "OPENFRAME_DOLLAR"
@@ -55,23 +55,12 @@ def add_agent(
     It copies arguments and labels of an agent that exists. Where there is none yet, it copies a server, less what
     is the server's own: then `labels` of the node and `args` of k3s must be given (k3d: `client.NodeAddToCluster`).
     """
-    limit = ("--memory", memory) if memory else ()
-    own = [part for key, value in (labels or {}).items() for part in ("--k3s-node-label", f"{key}={value}")]
-    own += [part for arg in args for part in ("--k3s-arg", arg)]
-    return Command(
-        argv=(
-            "k3d",
-            "node",
-            "create",
-            node,
-            "--cluster",
-            cluster,
-            "--role",
-            "agent",
-            *limit,
-            *own,
-            "--timeout",
-            duration(timeout),
-        ),
-        deadline=timeout + 15,
+    own = repeated("--k3s-node-label", (f"{key}={value}" for key, value in (labels or {}).items()))
+    argv = (
+        *("k3d", "node", "create", node, "--cluster", cluster, "--role", "agent"),
+        *(("--memory", memory) if memory else ()),
+        *own,
+        *repeated("--k3s-arg", args),
+        *("--timeout", duration(timeout)),
     )
+    return Command(argv=argv, deadline=timeout + 15)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.clients.docker import repeated
 from tasks.core.units import KIB, megabytes
 from tasks.engine.step import Context
 from tasks.process.command import Command
@@ -92,29 +93,12 @@ def _run(
     *words: str,
     feed: Callable[[BinaryIO], None] | None = None,
 ) -> Command:
-    return Command(
-        argv=(
-            "docker",
-            "run",
-            "--rm",
-            "--interactive",
-            "--network",
-            "none",
-            "--label",
-            f"{LABEL}={owner}",
-            *(part for each in mounts for part in ("--volume", each)),
-            "--entrypoint",
-            "sh",
-            image,
-            "-c",
-            script,
-            "sh",
-            *words,
-        ),
-        feed=feed,
-        shown_stdin="DATA",
-        deadline=_DEADLINE,
+    argv = (
+        *("docker", "run", "--rm", "--interactive", "--network", "none", "--label", f"{LABEL}={owner}"),
+        *repeated("--volume", mounts),
+        *("--entrypoint", "sh", image, "-c", script, "sh", *words),
     )
+    return Command(argv=argv, feed=feed, shown_stdin="DATA", deadline=_DEADLINE)
 
 
 def sizes(image: str, owner: str, sources: Sequence[str]) -> Command:
@@ -150,8 +134,8 @@ def unpack(image: str, owner: str, volume: str, size: int, feed: Callable[[Binar
 
 def holder(image: str, owner: str, volume: str) -> Command:
     """A container that never runs, out of which `docker cp` takes what is in a volume; prints its id."""
-    label = ("--label", f"{LABEL}={owner}")
-    return Command(argv=("docker", "create", *label, "--volume", f"{volume}:/to", "--entrypoint", "sh", image))
+    options = ("--label", f"{LABEL}={owner}", "--volume", f"{volume}:/to", "--entrypoint", "sh")
+    return Command(argv=("docker", "create", *options, image))
 
 
 def fetch(container: str, path: Path) -> Command:
