@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         "recreate": "make the rehearsed cluster anew",
         "rollback": "if it fails, remove what this run made",
     },
-    values={"fault": "tasks.rehearsal.faults:NAMES", "learn": "tasks.run.complete:runs"},
+    values={"fault": "tasks.rehearsal.conditions:NAMES", "learn": "tasks.run.complete:runs"},
 )
 def rehearse(
     session: Session,

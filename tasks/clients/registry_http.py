@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tasks.core.errors import LaunchError
@@ -36,15 +37,24 @@ def answers(port: int, context: Context, seconds: float) -> bool:
     """Wait until a registry that was started answers; False if it does not within those seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
         try:
-            connection.request("GET", "/v2/")
-            return connection.getresponse().status < 500
+            return _ask(port, "GET", "/v2/", seconds).status < 500
         except (OSError, http.client.HTTPException):
             context.wait(_NOT_YET)
-        finally:
-            connection.close()
     return False
+
+
+def _ask(
+    port: int, method: str, path: str, seconds: float, headers: Mapping[str, str] = MappingProxyType({})
+) -> http.client.HTTPResponse:
+    """An answer's status and headers. Raises OSError, `HTTPException`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request(method, path, headers=dict(headers))
+        with connection.getresponse() as response:
+            return response
+    finally:
+        connection.close()
 
 
 def fault(port: int, repository: str) -> str:
@@ -53,32 +63,23 @@ def fault(port: int, repository: str) -> str:
     Asked for a layer that nobody has, a cache asks its upstream: where that answers, it says 404
     (distribution: `registry/proxy/proxyblobstore.go`).
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ASKED)
     try:
-        connection.request("GET", f"/v2/{repository}/blobs/sha256:{'0' * 64}")
-        with connection.getresponse() as response:
-            status = response.status
+        status = _ask(port, "GET", f"/v2/{repository}/blobs/sha256:{'0' * 64}", _ASKED).status
     except TimeoutError:
         return f"its upstream has not answered for {_ASKED:g} s"
     except (OSError, http.client.HTTPException):
         return "it does not run"
-    finally:
-        connection.close()
     return f"it cannot ask its upstream, and answers {status}" if status >= 500 else ""
 
 
 def digest(port: int, image: Reference, seconds: float) -> str:
     """The digest of what a tag stands for in the registry at 127.0.0.1:`port`; empty if it has none, or is silent."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    headers = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
     try:
-        headers = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
-        connection.request("HEAD", f"/v2/{image.repository}/manifests/{image.version}", headers=headers)
-        with connection.getresponse() as response:
-            return (response.getheader("Docker-Content-Digest") or "") if response.status == 200 else ""
+        answer = _ask(port, "HEAD", f"/v2/{image.repository}/manifests/{image.version}", seconds, headers)
     except (OSError, http.client.HTTPException):
         return ""
-    finally:
-        connection.close()
+    return (answer.getheader("Docker-Content-Digest") or "") if answer.status == 200 else ""
 
 
 class NotFetched(LaunchError):
@@ -115,7 +116,10 @@ class Resolved:
 
 def resolve(port: int, image: Reference, arch: str, context: Context) -> Resolved:
     """Ask for the manifests of an image. Raises `NotFetched`."""
-    counter = _Counter(context, time.monotonic() + context.deadline)
+    return _resolve(port, image, arch, _Counter(context, time.monotonic() + context.deadline))
+
+
+def _resolve(port: int, image: Reference, arch: str, counter: _Counter) -> Resolved:
     top = _read(port, image, f"manifests/{image.version}", (*_INDEXES, *_MANIFESTS), counter)
     found = _parsed(top, image)
     if "manifests" not in found:
@@ -133,10 +137,7 @@ def blob(port: int, image: Reference, digest: str, context: Context, sink: Calla
 
 def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapping[str, Any]:
     """Of the image for this machine's architecture."""
-    found = _json(port, image, image.version, (*_INDEXES, *_MANIFESTS), counter)
-    if "manifests" in found:
-        found = _json(port, image, _of_platform(found, arch, image), _MANIFESTS, counter)
-    return found
+    return _parsed(_resolve(port, image, arch, counter).manifest, image)
 
 
 class _Counter:
@@ -179,10 +180,6 @@ def _of_platform(index: Mapping[str, Any], arch: str, image: Reference) -> str:
         if platform.get("os") == "linux" and platform.get("architecture") == arch:
             return str(each["digest"])
     raise NotFetched(f"{image.repository} has no image for linux/{arch}")
-
-
-def _json(port: int, image: Reference, version: str, accepted: tuple[str, ...], counter: _Counter) -> Mapping[str, Any]:
-    return _parsed(_read(port, image, f"manifests/{version}", accepted, counter), image)
 
 
 def _parsed(text: bytes, image: Reference) -> Mapping[str, Any]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
-from tasks.rehearsal import apply, controllers, engine, kinds, objects
-from tasks.rehearsal.apply import Refusal
+from tasks.rehearsal import apply, controllers, engine, objects
+from tasks.rehearsal.conditions import Faults, Times
 from tasks.rehearsal.controllers import ControlPlane
-from tasks.rehearsal.faults import Faults
+from tasks.rehearsal.engine import stamp
 from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.objects import Objects
-from tasks.rehearsal.times import Times, stamp
+from tasks.rehearsal.resources import Kind, Refusal, discovery, find, served
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from tasks.rehearsal.engine import Container, Document
     from tasks.rehearsal.folder import Folder
-    from tasks.rehearsal.kinds import Kind
     from tasks.rehearsal.objects import View
 
 _CHECKS = ("ping", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/rbac/bootstrap-roles")
@@ -46,19 +45,6 @@ def port_of(kubeconfig: str) -> int | None:
     """Where the API of a rehearsed cluster is, by its kubeconfig; None for that of any other, or of several."""
     ports = _SERVER.findall(kubeconfig) if MARK in kubeconfig else []
     return int(ports[0]) if len(ports) == 1 else None
-
-
-class Target:
-    """What a path names: a kind, objects of a namespace or one of them, or a part of it."""
-
-    def __init__(self, kind: Kind, namespace: str, name: str, part: str) -> None:
-        self.kind, self.namespace, self.name, self.part = kind, namespace, name, part
-
-    def missing(self) -> Refusal:
-        """It is not there."""
-        group = self.kind[0].rpartition("/")[0]
-        plural = f"{self.kind[2]}.{group}" if group else self.kind[2]
-        return Refusal(404, "NotFound", f'{plural} "{self.name}" not found')
 
 
 class ApiServer:
@@ -88,9 +74,9 @@ class ApiServer:
             raise Silent(_REFUSED)
         return found
 
-    def served(self, view: View, now: float) -> list[kinds.Kind]:
+    def served(self, view: View, now: float) -> list[Kind]:
         """The kinds that a cluster serves."""
-        return kinds.served(view, now, self._folder.read("kinds.json"))
+        return served(view, now, self._folder.read("kinds.json"))
 
     def objects(self, cluster: str) -> Objects:
         """The objects of a cluster."""
@@ -135,19 +121,19 @@ class ApiServer:
     def _get(self, cluster: str, path: str, given: dict[str, str], now: float) -> Any:  # noqa: ANN401 - any JSON
         with self.objects(cluster).read() as view:
             known = self.served(view, now)
-            listed = _discovery(path, known)
+            listed = discovery(path, known)
             if listed is not None:
                 return listed
             target = find(path, known)
-            if target.kind[1] == "Lease":
+            if target.kind == "Lease":
                 items = _leases(self._folder.engine.read(), cluster, now)
             elif target.name:
-                record = view.get(target.kind[0], target.kind[1], target.namespace, target.name, now)
+                record = view.get(target.api_version, target.kind, target.namespace, target.name, now)
                 if record is None:
                     raise target.missing()
-                return _typed(objects.seen(record, now), target.kind)
+                return {**objects.seen(record, now), "apiVersion": target.api_version, "kind": target.kind}
             else:
-                rows = view.existing(target.kind[0], target.kind[1], now, target.namespace)
+                rows = view.existing(target.api_version, target.kind, now, target.namespace)
                 items = [objects.seen(each, now) for each in rows]
         labels, fields = given.get("labelSelector", ""), given.get("fieldSelector", "")
         chosen = [
@@ -156,7 +142,7 @@ class ApiServer:
             if _fits(each["metadata"].get("labels") or {}, labels) and _fits(each, fields)
         ]
         meta = {"resourceVersion": str(objects.micro(now))}
-        return {"kind": f"{target.kind[1]}List", "apiVersion": target.kind[0], "metadata": meta, "items": chosen}
+        return {"kind": f"{target.kind}List", "apiVersion": target.api_version, "metadata": meta, "items": chosen}
 
     # -- changing -------------------------------------------------------------------------------------
 
@@ -165,7 +151,7 @@ class ApiServer:
     ) -> tuple[int, dict[str, Any]]:
         target = find(path, self.served(plane.doc, plane.now))
         if method == "DELETE":
-            record = plane.doc.get(target.kind[0], target.kind[1], target.namespace, target.name, plane.now)
+            record = plane.doc.get(target.api_version, target.kind, target.namespace, target.name, plane.now)
             if record is None:
                 raise target.missing()
             controllers.delete(plane, record["object"], plane.now)
@@ -175,22 +161,16 @@ class ApiServer:
         except ValueError:
             raise Refusal(400, "BadRequest", "error decoding YAML: the body is no JSON document") from None
         meta = obj.setdefault("metadata", {})
-        if (obj.get("kind"), obj.get("apiVersion")) != (target.kind[1], target.kind[0]):
+        if (obj.get("kind"), obj.get("apiVersion")) != (target.kind, target.api_version):
             raise Refusal(400, "BadRequest", "the object's kind is not the one of its path")
         if meta.setdefault("name", target.name) != target.name:
-            said = f"name in URL does not match name in {target.kind[1]} object"
-            raise Refusal(400, "BadRequest", said)
-        if target.kind[3]:
+            raise Refusal(400, "BadRequest", f"name in URL does not match name in {target.kind} object")
+        if target.namespaced:
             meta["namespace"] = target.namespace or "default"
         else:
             meta.pop("namespace", None)
-        return apply.apply(
-            plane,
-            obj,
-            given.get("fieldManager", "unknown"),
-            part=target.part,
-            dry=given.get("dryRun") == "All",
-        )
+        manager, dry = given.get("fieldManager", "unknown"), given.get("dryRun") == "All"
+        return apply.apply(plane, obj, manager, part=target.part, dry=dry)
 
 
 def _fits(values: Mapping[str, Any], selector: str) -> bool:
@@ -206,28 +186,7 @@ def _fits(values: Mapping[str, Any], selector: str) -> bool:
     return True
 
 
-def _typed(obj: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    """As the version of the path has it."""
-    return {**obj, "apiVersion": kind[0], "kind": kind[1]}
-
-
-def find(path: str, known: list[Kind]) -> Target:
-    """What a path means. Raises `Refusal`."""
-    for api_version in dict.fromkeys(kind[0] for kind in known):
-        root = kinds.root(api_version)
-        if not path.startswith(f"{root}/"):
-            continue
-        parts = [unquote(part) for part in path[len(root) + 1 :].split("/")]
-        namespace = ""
-        of = {kind[2]: kind for kind in known if kind[0] == api_version}
-        if len(parts) > 2 and parts[0] == "namespaces" and parts[2] in of and of[parts[2]][3]:
-            namespace, parts = parts[1], parts[2:]
-        if parts[0] in of and len(parts) <= 3:
-            return Target(of[parts[0]], namespace, *[*parts[1:], "", ""][:2])
-    raise Refusal(404, "NotFound", "the server could not find the requested resource")
-
-
-# -- health and discovery --------------------------------------------------------------------------
+# -- health --------------------------------------------------------------------------
 
 
 def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
@@ -269,32 +228,6 @@ def _answer_health(path: str, server: Container) -> tuple[int, str] | None:
         found = {"major": major, "minor": rest.partition(".")[0], "gitVersion": version, "platform": "linux/amd64"}
         return 200, json.dumps(found)
     return None
-
-
-def _discovery(path: str, known: list[Kind]) -> dict[str, Any] | None:
-    """What is served, for a path that asks for that."""
-    versions = list(dict.fromkeys(kind[0] for kind in known))
-    if path == "/api":
-        return {"kind": "APIVersions", "versions": ["v1"]}
-    if path == "/apis":
-        groups: dict[str, list[str]] = {}
-        for each in versions:
-            if "/" in each:
-                groups.setdefault(each.rpartition("/")[0], []).append(each)
-        rows = [
-            {"name": group, "versions": [{"groupVersion": each, "version": each.rpartition("/")[2]} for each in found]}
-            for group, found in groups.items()
-        ]
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": rows}
-    version = next((each for each in versions if kinds.root(each) == path.rstrip("/")), None)
-    if version is None:
-        return None
-    resources = [
-        {"name": plural, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]}
-        for of, kind, plural, namespaced in known
-        if of == version
-    ]
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
 
 
 def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 
 from tasks.rehearsal import objects, pods
-from tasks.rehearsal.times import stamp
+from tasks.rehearsal.engine import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from tasks.rehearsal.faults import Faults
+    from tasks.rehearsal.conditions import Faults, Times
     from tasks.rehearsal.objects import Object, Record, Transaction
-    from tasks.rehearsal.times import Times
 
 RELEASE = "meta.helm.sh/release-name"
 """Helm's annotation on all that belongs to a release."""

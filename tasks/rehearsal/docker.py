@@ -21,9 +21,9 @@ from tasks.rehearsal.docker_resources import (
     render,
     show,
 )
+from tasks.rehearsal.engine import stamp
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Exit, dispatch
-from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

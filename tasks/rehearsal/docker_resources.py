@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.clients.volumes import DATA, IDENTITY
 from tasks.core.imageref import parse
-from tasks.rehearsal import engine, k3s
+from tasks.rehearsal import engine, lifecycle
 from tasks.rehearsal.engine import fake_digest
 from tasks.rehearsal.program import Exit
 
@@ -336,7 +336,7 @@ def _copy(call: Call, given: Given) -> None:
     container = find(call.engine.read(), ref)
     found = container["files"].get(path)
     if path == _KUBECONFIG and engine.reached(container, "apiserver", call.now()):
-        found = k3s.kubeconfig(call.folder.root, container["name"])
+        found = lifecycle.kubeconfig(call.folder.root, container["name"])
     elif path == _PASSWORD:
         found = f"{container['id']}\n"
     if found is None:

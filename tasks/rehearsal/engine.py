@@ -7,11 +7,11 @@ future, and whoever reads sees those whose time has come. So no process has to s
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from itertools import pairwise
 
 from tasks.core.imageref import parse
-from tasks.rehearsal.times import stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ def blank() -> Document:
     """An engine that has nothing."""
     networks = {name: _network(number) for number, name in enumerate(("bridge", "host", "none"), 17)}
     return {"images": {}, "containers": {}, "networks": networks, "volumes": {}, "pushed": []}
+
+
+def stamp(moment: float, digits: int = 9) -> str:
+    """A moment as engines write it: RFC 3339 in UTC, with so many digits of a second."""
+    whole, rest = divmod(round(moment * 1e9), 10**9)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{text}.{rest:09d}"[: len(text) + 1 + digits] + "Z" if digits else f"{text}Z"
 
 
 def identity() -> str:

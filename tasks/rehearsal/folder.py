@@ -2,8 +2,8 @@
 
 bin/            docker, k3d, kubectl and helm: stand-ins, each a process of its own
 state/          what they have made: engine-2.json, and a database for each cluster (`tasks.rehearsal.objects`)
-times.json      how long things take: see `tasks.rehearsal.times`
-faults.json     what is to fail: see `tasks.rehearsal.faults`
+times.json      how long things take: see `tasks.rehearsal.conditions`
+faults.json     what is to fail: see `tasks.rehearsal.conditions`
 machine.json    fields of `docker info` that differ from this machine (optional)
 versions.json   which version helm is, if not the one of `VERSIONS` (optional)
 """

@@ -6,10 +6,10 @@ import json
 import os
 from pathlib import Path
 
-from tasks.rehearsal import kinds
 from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Exit, dispatch
+from tasks.rehearsal.resources import root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Cluster:
     def path(self, obj: dict[str, Any], namespace: str) -> str:
         """Of an object, by the kinds that are served. Raises `Exit` for a kind that is not."""
         api_version, kind, name = obj["apiVersion"], obj["kind"], obj["metadata"]["name"]
-        rows = (self.get(kinds.root(api_version)) or {}).get("resources") or ()
+        rows = (self.get(root(api_version)) or {}).get("resources") or ()
         row = next((each for each in rows if each["kind"] == kind), None)
         if row is None:
             said = f'no matches for kind "{kind}" in version "{api_version}"'
@@ -74,7 +74,7 @@ class Cluster:
                 1, f'error: resource mapping not found for name: "{name}": {said}\nensure CRDs are installed first'
             )
         housed = f"/namespaces/{namespace}" if row["namespaced"] else ""
-        return f"{kinds.root(api_version)}{housed}/{row['name']}/{name}"
+        return f"{root(api_version)}{housed}/{row['name']}/{name}"
 
     def apply(self, obj: dict[str, Any], namespace: str, manager: str) -> None:
         """Server-side apply of one object. Raises `Refused`, `Exit`."""
@@ -132,10 +132,10 @@ def _get(call: Call, given: Given) -> None:
 
 def _path(cluster: Cluster, kind: str, namespace: str) -> str:
     for version in _GROUPS:
-        for row in (cluster.get(kinds.root(version)) or {}).get("resources") or ():
+        for row in (cluster.get(root(version)) or {}).get("resources") or ():
             if kind.lower() in (row["name"], row["kind"].lower()):
                 housed = f"/namespaces/{namespace}" if namespace and row["namespaced"] else ""
-                return f"{kinds.root(version)}{housed}/{row['name']}"
+                return f"{root(version)}{housed}/{row['name']}"
     raise Exit(1, f'error: the server doesn\'t have a resource type "{kind}"')
 
 

@@ -1,18 +1,27 @@
 """Containers from their start to their removal, and what happens in them meanwhile, written down when they are started.
 
-Stages of a server: `start`, `apiserver`, `answers` (its port speaks), `components` (all the others are started),
-`ready` (/readyz is 200), `up` (k3d goes on). Of an agent: `start`, `components`, `ready` (it is registered).
+Stages of a server: `apiserver`, `answers` (its port speaks), `ready` (/readyz is 200), `up` (k3d goes on). Of an agent:
+`ready` (it is registered). What a new cluster has without anybody applying it is in k3s.json (k3s 1.32), each object
+with what `--disable` calls it; what is `later` comes when k3s's jobs that run Helm are done.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+from pathlib import Path
+
 from tasks.core.imageref import parse
-from tasks.rehearsal import engine, k3s
-from tasks.rehearsal.times import stamp
+from tasks.rehearsal import controllers, engine, objects
+from tasks.rehearsal.controllers import ControlPlane
+from tasks.rehearsal.engine import stamp
+from tasks.rehearsal.folder import MARK
+from tasks.rehearsal.objects import Objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tasks.rehearsal.engine import Container, Document
+    from tasks.rehearsal.objects import Object
     from tasks.rehearsal.program import Call
 
     Plan = list[tuple[str, float, str]]
@@ -24,6 +33,8 @@ _LIVES = 10
 """Starts of a node that ends again and again, as far ahead as they are written down."""
 _BACK_OFF, _LONGEST, _LEAST = 0.1, 10.0, 0.02
 """Seconds until the engine starts it again: first, then twice as many each time; at most; and where no time passes."""
+_GRACE = 40.0
+"""Seconds after which a node that is silent counts as lost (kube-controller-manager: `node-monitor-grace-period`)."""
 _NO_SPACE = "no space left on device"
 _PANIC = "panic: runtime error: invalid memory address or nil pointer dereference"
 
@@ -58,7 +69,7 @@ def start(call: Call, doc: Document, container: Container, at: float) -> str:
     _live(call, doc, container, at)
     if container["labels"].get("k3d.role") == "server":
         _wake(call, doc, container)
-    k3s.node_up(call, doc, container)
+    _node_up(call, doc, container)
     return ""
 
 
@@ -66,15 +77,15 @@ def stop(call: Call, container: Container, at: float) -> str:
     """End it on demand: it is not started again. Nothing is ever in its way: an empty text."""
     if engine.running(container, at) or engine.restarting(container, at):
         engine.end(container, at, 143)
-        k3s.node_down(call, container)
+        _node_down(call, container)
     return ""
 
 
 def remove(call: Call, doc: Document, container: Container) -> None:
     """Take it away."""
     del doc["containers"][container["id"]]
-    k3s.node_down(call, container)
-    k3s.forget(call, doc, container)
+    _node_down(call, container)
+    _forget(call, doc, container)
 
 
 # -- what will happen -------------------------------------------------------------------------------------
@@ -114,36 +125,30 @@ def _wake(call: Call, doc: Document, server: Container) -> None:
 
 def _plan(call: Call, doc: Document, container: Container, at: float) -> Plan:
     role, name, seconds = container["labels"].get("k3d.role"), container["name"], call.times.seconds
-    k3s_version = f"{engine.version(container['image'])} (REHEARSAL)"
+    version = f"{engine.version(container['image'])} (REHEARSAL)"
     if role == "server":
         answers = at + seconds("server answers")
         ready = answers + seconds("api ready")
         joins = any(each.startswith("K3S_URL=") for each in container["env"])
         up = max(ready, at + seconds("server joins")) if joins else ready
-        early, later = at + 0.25 * (answers - at), (answers + ready) / 2
         return [
-            ("start", at, _info(at, f"Starting k3s {k3s_version}")),
-            ("apiserver", early, _info(early, "Running kube-apiserver --advertise-port=6443 --secure-port=6444")),
-            ("answers", answers, _info(answers, "Containerd is now running", "Kube API server is now running")),
-            ("components", later, _info(later, f"Running kubelet --hostname-override={name}")),
-            ("ready", ready, _info(ready, "Cluster dns configmap has been set successfully")),
+            ("", at, _info(at, f"Starting k3s {version}")),
+            ("apiserver", at + 0.25 * (answers - at), ""),
+            ("answers", answers, ""),
+            ("ready", ready, ""),
             ("up", up, _info(up, f"{REGISTERED} {name}", UP)),
         ]
     if role == "agent":
         api = engine.ready_at(doc, container["labels"].get("k3d.cluster", ""), at)
-        first = ("start", at, _info(at, f"Starting k3s agent {k3s_version}"))
+        first = ("", at, _info(at, f"Starting k3s agent {version}"))
         if api is None:
-            return [first, ("waits", at, _info(at, "Waiting to retrieve agent configuration; server is not ready"))]
-        begun, registered = max(at, api), max(at + seconds("agent registers"), api)
-        return [
-            first,
-            ("components", begun, _info(begun, f"Running kubelet --hostname-override={name}")),
-            ("ready", registered, _info(registered, f"{REGISTERED} {name}")),
-        ]
+            return [first]
+        registered = max(at + seconds("agent registers"), api)
+        return [first, ("ready", registered, _info(registered, f"{REGISTERED} {name}"))]
     if role == "loadbalancer":
         up = at + seconds("loadbalancer")
-        return [("start", at, ""), ("answers", up, f"[notice] 12#12: {BALANCING}")]
-    return [("start", at, ""), ("answers", at, _info(at, "listening on [::]:5000"))]
+        return [("answers", up, f"[notice] 12#12: {BALANCING}")]
+    return [("", at, _info(at, "listening on [::]:5000"))]
 
 
 def _death(call: Call, container: Container, plan: Plan) -> tuple[int, float, int, str] | None:
@@ -173,3 +178,103 @@ def _info(at: float, *texts: str) -> str:
 
 def _fatal(at: float, text: str) -> str:
     return f'time="{stamp(at, 0)}" level=fatal msg="{text}"'
+
+
+# -- nodes, and what is in a cluster -----------------------------------------------------------------------
+
+
+def kubeconfig(folder: Path, server: str) -> str:
+    """As k3s writes it, but with a mark that this cluster is rehearsed, and certificates that are none."""
+    pem = f"-----BEGIN CERTIFICATE-----\nREHEARSAL of {server}\n-----END CERTIFICATE-----\n"
+    text = base64.b64encode(pem.encode()).decode()
+    mark = {"name": MARK, "extension": {"folder": str(folder)}}
+    at = {"server": "https://127.0.0.1:6443", "certificate-authority-data": text, "extensions": [mark]}
+    user = {"client-certificate-data": text, "client-key-data": text}
+    clusters, users = f"- name: default\n  cluster: {json.dumps(at)}", f"- name: default\n  user: {json.dumps(user)}"
+    return f"apiVersion: v1\nkind: Config\nclusters:\n{clusters}\nusers:\n{users}\n"
+
+
+def _node_up(call: Call, doc: Document, container: Container) -> None:
+    """A node's container has been started: when it will be registered and ready is known, unless it is to end."""
+    labels = container["labels"]
+    cluster = labels.get("k3d.cluster", "")
+    registered = next((life["at"]["ready"] for life in container["lives"] if "ready" in life["at"]), None)
+    if labels.get("k3d.role") not in ("server", "agent") or registered is None:
+        return
+    api = engine.ready_at(doc, cluster, call.now())
+    ready = max(
+        (registered if api is None else api) + call.times.seconds("nodes ready"),
+        registered + call.times.seconds("agent registers"),
+    )
+    with Objects(call.folder.cluster(cluster)).change() as there:
+        now = call.now()
+        old = there.get("v1", "Node", "", container["name"], call.now())
+        obj = objects.settle(old, now) if old is not None else _node(container)
+        stages = [[ready, {"status": {"conditions": [_ready("True")]}}]]
+        there.put(obj, now, stages=stages, ready=ready, **{"from": registered if old is None else now})
+        plane = ControlPlane(there, now, call.times, call.faults)
+        if not there.fact("seeded") and labels["k3d.role"] == "server":
+            there.set_fact("seeded", True)
+            there.set_fact("ready", registered)
+            there.set_fact("controllers", registered + call.times.seconds("controllers"))
+            _seed(ControlPlane(there, registered, call.times, call.faults), container)
+        elif old is None:
+            for each in there.existing("apps/v1", "DaemonSet", now):
+                controllers.follow(plane, each, each["object"])
+
+
+def _node_down(call: Call, container: Container) -> None:
+    """It was stopped: after a while its node counts as lost."""
+    cluster = container["labels"].get("k3d.cluster", "")
+    if container["labels"].get("k3d.role") not in ("server", "agent") or not call.folder.cluster(cluster).exists():
+        return
+    with Objects(call.folder.cluster(cluster)).change() as there:
+        record = there.get("v1", "Node", "", container["name"], call.now())
+        if record is not None:
+            lost = call.now() + _GRACE * call.times.scale
+            past = [each for each in record["stages"] if each[0] <= call.now()]
+            record["stages"] = [*past, [lost, {"status": {"conditions": [_ready("Unknown")]}}]]
+
+
+def _forget(call: Call, doc: Document, container: Container) -> None:
+    """The last server's container was removed, and with it all objects."""
+    cluster = container["labels"].get("k3d.cluster", "")
+    if container["labels"].get("k3d.role") == "server" and not engine.labelled(doc, cluster=cluster, role="server"):
+        with Objects(call.folder.cluster(cluster)).change() as there:
+            there.clear()
+
+
+def _ready(word: str) -> dict[str, str]:
+    reason = {"True": "KubeletReady", "False": "KubeletNotReady", "Unknown": "NodeStatusUnknown"}[word]
+    return {"type": "Ready", "status": word, "reason": reason}
+
+
+def _node(container: Container) -> Object:
+    name, address = container["name"], next(iter(container["networks"].values()), "")
+    server = container["labels"]["k3d.role"] == "server"
+    labels = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        **{f"node-role.kubernetes.io/{role}": "true" for role in ("control-plane", "master") if server},
+        **dict(part.partition("=")[::2] for part in engine.argument(container, "node-label")),
+    }
+    status = {
+        "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+        "conditions": [_ready("False")],
+        "allocatable": {"cpu": "2", "memory": "2097152Ki", "pods": "110"},
+    }
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "status": status}
+
+
+def _seed(plane: ControlPlane, server: Container) -> None:
+    """What is there when the API is ready, or comes by itself."""
+    disabled, done = engine.argument(server, "disable"), plane.now
+    for row in json.loads(Path(__file__).with_name("k3s.json").read_bytes()):
+        if not {*row.get("unless", ())}.isdisjoint(disabled):
+            continue
+        now = done if row.get("later") else plane.now
+        here = ControlPlane(plane.doc, now, plane.times, plane.faults)
+        record = plane.doc.put(row["object"], now, stages=[], **{"from": now})
+        controllers.follow(here, record, None)
+        if row["object"]["kind"] == "Job":
+            done = max(done, *(moment for moment, _ in record["stages"]))

@@ -18,8 +18,8 @@ import time
 import weakref
 
 from tasks.core.files import unfinished
-from tasks.rehearsal.kinds import bucket
-from tasks.rehearsal.times import stamp
+from tasks.rehearsal.engine import stamp
+from tasks.rehearsal.resources import bucket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tasks.core.imageref import parse
-from tasks.rehearsal.engine import fake_digest
-from tasks.rehearsal.times import stamp
+from tasks.rehearsal.engine import fake_digest, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

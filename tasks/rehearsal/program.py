@@ -13,15 +13,14 @@ import time
 from importlib import import_module
 
 from tasks.rehearsal import folder as folders
-from tasks.rehearsal.faults import Faults
-from tasks.rehearsal.times import Times
+from tasks.rehearsal.conditions import Faults, Times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
-    from tasks.rehearsal.faults import Fault
+    from tasks.rehearsal.conditions import Fault
     from tasks.rehearsal.folder import Folder
 
     Commands = Mapping[str, tuple[Callable[["Call", "Given"], object], str, int]]

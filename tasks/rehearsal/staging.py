@@ -95,7 +95,7 @@ def staged(
     facts: Facts,
     bounds: Bounds,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds by key (see `tasks.rehearsal.times`), and by step. Raises `BadInput` for a profile that is not there."""
+    """Seconds by key (see `Times`), and by step. Raises `BadInput` for a profile that is not there."""
     profile = load(root, what_if.timing)
     seen = scene(steps, facts, what_if)
     spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)

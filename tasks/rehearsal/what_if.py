@@ -65,7 +65,7 @@ def what_if(
     faults: Sequence[str] = (),
 ) -> WhatIf:
     """From the texts of options. Raises `BadInput`."""
-    from tasks.rehearsal.faults import parse
+    from tasks.rehearsal.conditions import parse
 
     return WhatIf(
         cores=_number("--cores", cores, 0.1, _MOST_CORES) if cores else None,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.rehearsal.kinds import builtin
+from tasks.rehearsal.resources import BUILT_IN
 from tests.real.conftest import Make
 from tests.real.project import Project
 from tests.real.world import World
@@ -57,7 +57,7 @@ def _place(kind: str, where: str, name: str) -> str:
 
 
 def _real(project: Project, namespaces: list[str]) -> list[str]:
-    plurals = {f"{plural}.{v.partition('/')[0]}" if "/" in v else plural: kind for v, kind, plural, _ in builtin()}
+    plurals = {f"{plural}.{v.partition('/')[0]}" if "/" in v else plural: kind for v, kind, plural, _ in BUILT_IN}
     served = set(project.kubectl("api-resources", "--verbs=list", "--output=name").split())
     wanted = sorted(name for name, kind in plurals.items() if name in served and kind not in _PASSING)
     found: list[dict[str, Any]] = json.loads(

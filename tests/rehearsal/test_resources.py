@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tasks.rehearsal.backend import _brought
-from tasks.rehearsal.kinds import served
+from tasks.rehearsal.resources import served
 from tasks.rehearsal.objects import Objects
 from tests import given
 

@@ -1,4 +1,11 @@
-"""What is to fail in a rehearsal: faults.json, a list of `{name, target, after, times, seconds}`.
+"""How long things take in a rehearsal, and what is to fail: times.json and faults.json of its folder.
+
+Times are seconds by key; `times.json` beside this module has them by default, each with what it is. A key is a word or
+two, and mostly what it is about: `pull rancher/k3s:v1.35.5-k3s1`. Where a key with that is missing, the one without it
+counts (`pull`), then the default. Upper and lower case are the same. `scale` multiplies all of them; 0: nothing takes
+any time.
+
+Faults are a list of `{name, target, after, times, seconds}`:
 
 `target`  a part of what it is about: an image, a container, a port, NAMESPACE/NAME, a command line; empty: whatever
           comes first
@@ -11,6 +18,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from functools import cache
+from pathlib import Path
 
 from tasks.rehearsal.folder import Document, Folder
 
@@ -20,6 +30,38 @@ if TYPE_CHECKING:
     from typing import Any
 
     Fault = Mapping[str, Any]
+
+
+@cache
+def _usual() -> Mapping[str, tuple[float, str]]:
+    found: Mapping[str, tuple[float, str]] = json.loads(Path(__file__).with_name("times.json").read_bytes())
+    return found
+
+
+class Times:
+    """What a times.json says, over the default."""
+
+    __slots__ = ("_given", "scale")
+
+    def __init__(self, document: Mapping[str, float]) -> None:
+        self._given = {str(key).lower(): float(value) for key, value in document.items()}
+        self.scale = self._given.get("scale", 1.0)
+
+    @classmethod
+    def of(cls, folder: Folder) -> Times:
+        """Those of a rehearsal."""
+        return cls(folder.read("times.json"))
+
+    def seconds(self, key: str, *names: str) -> float:
+        """Scaled seconds of a key, about the first of these names that is known."""
+        known = (self._given.get(each.lower()) for each in (*(f"{key} {name}" for name in names), key))
+        return next((each for each in known if each is not None), _usual()[key][0]) * self.scale
+
+    def wait(self, seconds: float) -> None:
+        """Seconds that are scaled already."""
+        if seconds > 0:
+            time.sleep(seconds)
+
 
 NAMES: Mapping[str, str] = {
     "pull-stalls": "a pull of the image goes on for ever, after its first layers",
@@ -54,28 +96,20 @@ def check(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         name = str(row.get("name", ""))
         if name not in NAMES:
             raise BadInput(
-                f"there is no fault '{name}'",
-                why=_meant(name, NAMES),
-                fix=f"use one of: {', '.join(NAMES)}",
+                f"there is no fault '{name}'", why=_meant(name, NAMES), fix=f"use one of: {', '.join(NAMES)}"
             )
         for key, value in row.items():
             if key not in _FIELDS:
-                raise BadInput(
-                    f"the fault {name} has no '{key}'",
-                    why=_meant(key, _FIELDS),
-                    fix=f"it may have: {', '.join(_FIELDS)}",
-                )
-            if value is not None and (not isinstance(value, _FIELDS[key]) or isinstance(value, bool) or _bad(value)):
+                fix = f"it may have: {', '.join(_FIELDS)}"
+                raise BadInput(f"the fault {name} has no '{key}'", why=_meant(key, _FIELDS), fix=fix)
+            fits = isinstance(value, _FIELDS[key]) and not isinstance(value, bool)
+            if value is not None and not (fits and (isinstance(value, str) or value >= 0)):
                 raise BadInput(
                     f"the fault {name}: {key} is {value!r}",
                     why="after and seconds are seconds, times is a number, and none of them is less than 0",
                     fix=f"correct {key}",
                 )
     return [{key: value for key, value in row.items() if value is not None} for row in rows]
-
-
-def _bad(value: object) -> bool:
-    return isinstance(value, int | float) and value < 0
 
 
 def _meant(word: str, known: Mapping[str, object]) -> str:
