@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tasks.rehearsal.engine import Container, Document
     from tasks.rehearsal.folder import Folder
-    from tasks.rehearsal.objects import View
+    from tasks.rehearsal.objects import Transaction
 
 _CHECKS = ("ping", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/rbac/bootstrap-roles")
 """Some checks of an API server."""
@@ -74,7 +74,7 @@ class ApiServer:
             raise Silent(_REFUSED)
         return found
 
-    def served(self, view: View, now: float) -> list[Kind]:
+    def served(self, view: Transaction, now: float) -> list[Kind]:
         """The kinds that a cluster serves."""
         return served(view, now, self._folder.read("kinds.json"))
 

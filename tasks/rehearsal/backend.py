@@ -116,7 +116,9 @@ class Changes:
                 continue
             if not self._server.answers(self._port):
                 return
-            first, (seq, changed, gone) = seq < 0, self._store.changed(kind, seq)
+            first = seq < 0
+            with self._store.read() as view:
+                seq, changed, gone = view.changed(kind, seq)
             fresh = {_place(record["object"]): record for record in changed}
             self._records |= fresh
             places = dict.fromkeys(fresh)

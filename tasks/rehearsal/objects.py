@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30.0
 """Seconds to wait for other writers; each needs milliseconds."""
+_ONE = "bucket = ? AND namespace = ? AND name = ?"
 _REMEMBERED = 1000
 """Deletions that are remembered for those who watch."""
 _SCHEMA = """
@@ -129,13 +130,13 @@ class Objects:
         return self._open
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[View]:
-        """What is in it, in one state."""
+    def read(self) -> Iterator[Transaction]:
+        """What is in it, in one state; nothing that is changed is stored."""
         with self._lock:
             connection = self._connection()
             connection.execute("BEGIN")
             try:
-                yield View(connection)
+                yield Transaction(connection)
             finally:
                 connection.execute("COMMIT")
 
@@ -158,11 +159,6 @@ class Objects:
         """The number of the last change."""
         with self._lock:
             return _seq(self._connection())
-
-    def changed(self, of_kind: str, since: int) -> tuple[int, list[Record], list[tuple[float, Object]]]:
-        """The number of the last change; records of a kind changed after another; its objects deleted, and when."""
-        with self.read() as view:
-            return _seq(view.connection), *view.changed(of_kind, since)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -191,64 +187,14 @@ def _seq(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-class View:
-    """Questions to the database."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
-
-    def fact(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
-        """What is known of the cluster beside its objects; None if it is not."""
-        row = self.connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
-
-    def get(self, api_version: str, kind: str, namespace: str, name: str, now: float) -> Record | None:
-        """The record of an object that exists now."""
-        key = bucket(api_version, kind), namespace, name
-        found = next(self._records("bucket = ? AND namespace = ? AND name = ?", *key), None)
-        return found if found is not None and exists(found, now) else None
-
-    def records(self, api_version: str, kind: str, namespace: str = "") -> Iterator[Record]:
-        """All of a kind, in one namespace or in all; also those that do not exist yet, or any more."""
-        if namespace:
-            return self._records("bucket = ? AND namespace = ?", bucket(api_version, kind), namespace)
-        return self._records("bucket = ?", bucket(api_version, kind))
-
-    def existing(self, api_version: str, kind: str, now: float, namespace: str = "") -> Iterator[Record]:
-        """All of a kind that exist now, in one namespace or in all."""
-        return (each for each in self.records(api_version, kind, namespace) if exists(each, now))
-
-    def changed(self, of_kind: str, since: int) -> tuple[list[Record], list[tuple[float, Object]]]:
-        """Records of a kind changed after a number; objects of it that were deleted after it, and when."""
-        gone = self.connection.execute(
-            "SELECT moment, object FROM gone WHERE bucket = ? AND seq > ? ORDER BY id", (of_kind, since)
-        )
-        deleted = [(moment, json.loads(text)) for moment, text in gone]
-        return list(self._records("bucket = ? AND seq > ?", of_kind, since)), deleted
-
-    def _records(self, where: str, *values: object) -> Iterator[Record]:
-        query = f"SELECT bucket, namespace, name, record FROM object WHERE {where}"  # noqa: S608 - own conditions
-        for *key, text in self.connection.execute(query, values).fetchall():
-            yield self._record((key[0], key[1], key[2]), text)
-
-    def _record(self, _key: Key, text: str) -> Record:
-        found: Record = json.loads(text)
-        return found
-
-
-class Transaction(View):
+class Transaction:
     """Questions and changes. A record that was read may be changed in place."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
+        self._connection = connection
         self._seq = _seq(connection) + 1
         self._loaded: dict[Key, tuple[Record, str]] = {}
         """With the text that the database has."""
-
-    def _record(self, key: Key, text: str) -> Record:
-        if key not in self._loaded:
-            self._loaded[key] = json.loads(text), text
-        return self._loaded[key][0]
 
     def write(self) -> None:
         """Bring into the database what was changed in place."""
@@ -257,28 +203,36 @@ class Transaction(View):
                 self._store(key, record)
         self.set_fact("seq", self._seq)
 
+    def fact(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
+        """What is known of the cluster beside its objects; None if it is not."""
+        row = self._connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
+
     def set_fact(self, name: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Keep something of the cluster beside its objects."""
-        self.connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
+        self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
 
-    def put(self, obj: Object, now: float, **more: Any) -> Record:
-        """Keep an object. `more`: stages, from, until; what is not given is as if nothing were to come."""
-        meta = obj["metadata"]
-        meta.setdefault("uid", uid())
-        meta.setdefault("creationTimestamp", stamp(max(now, more.get("from", now)), 0))
-        latest = max(micro(time.time()), (self.fact("stamp") or 0) + 1)
-        self.set_fact("stamp", latest)
-        record = {"object": obj, "stamp": latest, **more}
-        self._store((bucket(obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"]), record)
-        return record
+    def get(self, api_version: str, kind: str, namespace: str, name: str, now: float) -> Record | None:
+        """The record of an object that exists now."""
+        key = bucket(api_version, kind), namespace, name
+        return next((each for each in self._records(_ONE, *key) if exists(each, now)), None)
 
-    def remove(self, obj: Mapping[str, Any], at: float) -> None:
-        """It is deleted at a moment."""
-        meta = obj["metadata"]
-        key = bucket(obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"]
-        for record in self._records("bucket = ? AND namespace = ? AND name = ?", *key):
-            record["until"] = min(record.get("until", float("inf")), at)
-            self._store(key, record)
+    def records(self, api_version: str, kind: str, namespace: str = "") -> Iterator[Record]:
+        """All of a kind, in one namespace or in all; also those that do not exist yet, or any more."""
+        more = ("bucket = ? AND namespace = ?", namespace) if namespace else ("bucket = ?",)
+        return self._records(more[0], bucket(api_version, kind), *more[1:])
+
+    def existing(self, api_version: str, kind: str, now: float, namespace: str = "") -> Iterator[Record]:
+        """All of a kind that exist now, in one namespace or in all."""
+        return (each for each in self.records(api_version, kind, namespace) if exists(each, now))
+
+    def changed(self, of_kind: str, since: int) -> tuple[int, list[Record], list[tuple[float, Object]]]:
+        """The number of the last change; records of a kind changed after another; its objects deleted, and when."""
+        gone = self._connection.execute(
+            "SELECT moment, object FROM gone WHERE bucket = ? AND seq > ? ORDER BY id", (of_kind, since)
+        )
+        deleted = [(moment, json.loads(text)) for moment, text in gone]
+        return self._seq - 1, list(self._records("bucket = ? AND seq > ?", of_kind, since)), deleted
 
     def owned(self, owner: Object) -> list[Record]:
         """What was made for an object."""
@@ -288,37 +242,61 @@ class Transaction(View):
         """What is in a namespace."""
         return list(self._records("namespace = ?", namespace))
 
+    def put(self, obj: Object, now: float, **more: Any) -> Record:
+        """Keep an object. `more`: stages, from, until; what is not given is as if nothing were to come."""
+        meta = obj["metadata"]
+        meta.setdefault("uid", uid())
+        meta.setdefault("creationTimestamp", stamp(max(now, more.get("from", now)), 0))
+        latest = max(micro(time.time()), (self.fact("stamp") or 0) + 1)
+        self.set_fact("stamp", latest)
+        record = {"object": obj, "stamp": latest, **more}
+        self._store(_key(obj), record)
+        return record
+
+    def remove(self, obj: Object, at: float) -> None:
+        """It is deleted at a moment."""
+        for record in self._records(_ONE, *_key(obj)):
+            record["until"] = min(record.get("until", float("inf")), at)
+            self._store(_key(obj), record)
+
     def sweep(self, now: float) -> None:
         """Take away what was deleted; watches report it for a while."""
-        gone = self.connection.execute("SELECT bucket, namespace, name, record FROM object WHERE until <= ?", (now,))
-        rows = gone.fetchall()
-        for of_kind, namespace, name, text in rows:
-            record = self._record((of_kind, namespace, name), text)
-            self.connection.execute(
-                "INSERT INTO gone (moment, bucket, seq, object) VALUES (?, ?, ?, ?)",
-                (record["until"], of_kind, self._seq, json.dumps(seen(record, record["until"]))),
-            )
-            self.connection.execute(
-                "DELETE FROM object WHERE bucket = ? AND namespace = ? AND name = ?", (of_kind, namespace, name)
-            )
-            del self._loaded[of_kind, namespace, name]
-        if rows:
-            self.connection.execute("DELETE FROM gone WHERE id <= (SELECT max(id) FROM gone) - ?", (_REMEMBERED,))
+        gone = [(_key(record["object"]), record) for record in self._records("until <= ?", now)]
+        for key, record in gone:
+            row = (record["until"], key[0], self._seq, json.dumps(seen(record, record["until"])))
+            self._connection.execute("INSERT INTO gone (moment, bucket, seq, object) VALUES (?, ?, ?, ?)", row)
+            self._connection.execute(f"DELETE FROM object WHERE {_ONE}", key)  # noqa: S608 - own conditions
+            del self._loaded[key]
+        if gone:
+            self._connection.execute("DELETE FROM gone WHERE id <= (SELECT max(id) FROM gone) - ?", (_REMEMBERED,))
 
     def clear(self) -> None:
         """The cluster is gone, with all that was in it."""
         self._loaded.clear()
         for table in ("object", "gone", "fact"):
-            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608 - own names
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - own names
+
+    def _records(self, where: str, *values: object) -> Iterator[Record]:
+        query = f"SELECT bucket, namespace, name, record FROM object WHERE {where}"  # noqa: S608 - own conditions
+        for *key, text in self._connection.execute(query, values).fetchall():
+            place = (key[0], key[1], key[2])
+            if place not in self._loaded:
+                self._loaded[place] = json.loads(text), text
+            yield self._loaded[place][0]
 
     def _store(self, key: Key, record: Record) -> None:
         text, owners = _text(record), record["object"]["metadata"].get("ownerReferences") or [{}]
         until = record.get("until")
-        self.connection.execute(
+        self._connection.execute(
             "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*key, owners[0].get("uid"), None if until in (None, float("inf")) else until, self._seq, text),
         )
         self._loaded[key] = record, text
+
+
+def _key(obj: Object) -> Key:
+    meta = obj["metadata"]
+    return bucket(obj["apiVersion"], obj["kind"]), meta.get("namespace", ""), meta["name"]
 
 
 def _text(record: Record) -> str:

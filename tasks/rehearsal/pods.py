@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from tasks.rehearsal.objects import Object, Transaction, View
+    from tasks.rehearsal.objects import Object, Transaction
 
 READY, NEVER_READY, NO_IMAGE, DONE = "ready", "never ready", "no image", "done"
 """What becomes of a pod."""
@@ -27,7 +27,7 @@ def suffix(text: str, digits: int = 5) -> str:
     return found
 
 
-def nodes(view: View, now: float) -> list[tuple[str, float]]:
+def nodes(view: Transaction, now: float) -> list[tuple[str, float]]:
     """Nodes that are registered or will be, with the moment from which each is ready; the first ready one first."""
     found = [
         (str(record["object"]["metadata"]["name"]), float(record["ready"]))
@@ -37,7 +37,7 @@ def nodes(view: View, now: float) -> list[tuple[str, float]]:
     return sorted(found, key=lambda each: (each[1], each[0]))
 
 
-def assign(view: View, number: int, now: float) -> tuple[str, float]:
+def assign(view: Transaction, number: int, now: float) -> tuple[str, float]:
     """Where the n-th pod goes, and when: among nodes that are ready now, else to the first that will be."""
     found = nodes(view, now)
     ready = [each for each in found if each[1] <= now]
@@ -79,7 +79,7 @@ def put(
     }
     due = max(now + seconds, placed)
     stages = [(placed, {"status": _pending(True), "spec": {"nodeName": where}})]
-    stages += [(moment, {"status": status}) for moment, status in _outcome(obj, outcome, placed, due, number)]
+    stages += [(moment, {"status": status}) for moment, status in _outcome(obj, outcome, placed, due)]
     doc.put(obj, now, stages=[each for each in stages if each[0] != float("inf")])
     if outcome not in (NEVER_READY, NO_IMAGE):
         return due
@@ -111,61 +111,40 @@ def _condition(kind: str, value: str) -> dict[str, Any]:
     return {"type": kind, "status": value}
 
 
-def _outcome(obj: Object, outcome: str, placed: float, due: float, number: int) -> list[tuple[float, dict[str, Any]]]:
+def _outcome(obj: Object, outcome: str, placed: float, due: float) -> list[tuple[float, dict[str, Any]]]:
     """Moments and what the pod's status is from then on."""
-    named = obj["spec"].get("containers") or []
+    named, at = obj["spec"].get("containers") or [], stamp(due, 0)
     if outcome == NO_IMAGE:
+        pulls, backs = [], []
+        for each in named:
+            image, said = str(each.get("image", "")), not_found(str(each.get("image", "")))
+            pulls.append(_row(each, {"waiting": {"reason": "ErrImagePull", "message": said}}))
+            said = f'Back-off pulling image "{image}": ErrImagePull: {said}'
+            backs.append(_row(each, {"waiting": {"reason": "ImagePullBackOff", "message": said}}))
         again = placed + (due - placed) / 2
-        return [(again, _waiting(named, "ErrImagePull")), (due, _waiting(named, "ImagePullBackOff"))]
-    fine = outcome != NEVER_READY
-    done = outcome == DONE
-    rows = [_row(each, fine=fine, done=done, at=due) for each in named]
-    word = "True" if fine and not done else "False"
-    conditions = [_condition(kind, "True") for kind in ("PodScheduled", "Initialized", "PodReadyToStartContainers")]
-    for kind in ("ContainersReady", "Ready"):
-        more = {} if fine else {"reason": "ContainersNotReady", "message": "containers with unready status"}
-        conditions.append({**_condition(kind, word), **more, "lastTransitionTime": stamp(due, 0)})
-    host = f"10.42.{len(obj['metadata']['name']) % 4}.{2 + number}"
-    phase = "Succeeded" if done else "Running"
-    status = {"phase": phase, "podIP": host, "startTime": stamp(placed, 0) if placed < due else stamp(due, 0)}
-    return [(due, {**status, "conditions": conditions, "containerStatuses": rows})]
+        return [(again, _status("Pending", pulls)), (due, _status("Pending", backs))]
+    if outcome == DONE:
+        ended = {"exitCode": 0, "reason": "Completed", "finishedAt": at}
+        return [(due, _status("Succeeded", [_row(each, {"terminated": ended}) for each in named]))]
+    ready = outcome == READY
+    rows = [_row(each, {"running": {"startedAt": at}}, ready=ready) for each in named]
+    return [(due, _status("Running", rows, ready=ready))]
 
 
-def _row(container: Mapping[str, Any], *, fine: bool, done: bool, at: float) -> dict[str, Any]:
-    state = {"running": {"startedAt": stamp(at, 0)}}
-    if done:
-        state = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": stamp(at, 0)}}  # type: ignore[dict-item]
-    image = str(container.get("image", ""))
-    return {
-        "name": container.get("name"),
-        "image": image,
-        "imageID": f"sha256:{fake_digest(image)}",
-        "ready": fine and not done,
-        "started": not done,
-        "restartCount": 0,
-        "state": state,
-    }
+def _row(container: Mapping[str, Any], state: Mapping[str, Any], *, ready: bool = False) -> dict[str, Any]:
+    about = {"name": container.get("name"), "image": str(container.get("image", ""))}
+    return {**about, "ready": ready, "restartCount": 0, "state": state}
+
+
+def _status(phase: str, rows: Sequence[Mapping[str, Any]], *, ready: bool = False) -> dict[str, Any]:
+    conditions = [_condition("PodScheduled", "True"), _condition("Ready", str(ready))]
+    return {"phase": phase, "conditions": conditions, "containerStatuses": rows}
 
 
 def not_found(image: str) -> str:
     """What containerd says of an image that its registry does not have."""
     whole = parse(image).full
     return f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {whole}: not found'
-
-
-def _waiting(named: Sequence[Mapping[str, Any]], reason: str) -> dict[str, Any]:
-    rows = []
-    for each in named:
-        image = str(each.get("image", ""))
-        said = not_found(image)
-        if reason == "ImagePullBackOff":
-            said = f'Back-off pulling image "{image}": ErrImagePull: {said}'
-        waiting = {"reason": reason, "message": said}
-        rows.append(
-            {"name": each.get("name"), "image": image, "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
-        )
-    conditions = [_condition("PodScheduled", "True"), _condition("Ready", "False")]
-    return {"phase": "Pending", "conditions": conditions, "containerStatuses": rows}
 
 
 def _event(doc: Transaction, pod: Object, outcome: str, at: float) -> None:

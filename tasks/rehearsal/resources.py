@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tasks.rehearsal.objects import View
+    from tasks.rehearsal.objects import Transaction
 
 Kind = tuple[str, str, str, bool]
 """Version, kind, plural, whether it has namespaces."""
@@ -63,7 +63,7 @@ def bucket(api_version: str, kind: str) -> str:
     return f"{api_version} {kind}" if group in _GROUPS else f"{group} {kind}"
 
 
-def served(view: View, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
+def served(view: Transaction, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
     """Those, the kinds of definitions that are established, and what is `brought` by k3s or once a release is there."""
     found = list(BUILT_IN)
     for record in view.records("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
@@ -81,7 +81,7 @@ def served(view: View, now: float, brought: Mapping[str, list[Any]]) -> list[Kin
     return found + [(version, kind, f"{kind.lower()}s", namespaced) for (version, kind), namespaced in more.items()]
 
 
-def _installed(view: View) -> bool:
+def _installed(view: Transaction) -> bool:
     """Whether a release has been installed."""
     rows = (each["object"]["metadata"].get("labels") or {} for each in view.records("v1", "Secret"))
     return any(each.get("owner") == "helm" and each.get("status") == "deployed" for each in rows)

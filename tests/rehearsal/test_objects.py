@@ -58,13 +58,15 @@ def test_what_is_changed_in_place_is_stored_and_reported(tmp_path: Path) -> None
     with there.change() as doc:
         for record in doc.existing("v1", "Pod", 2.0):
             record["stages"] = [[2.0, {"status": {"phase": "Running"}}]]
-    again, changed, gone = other.changed("v1 Pod", seq)
+    with other.read() as view:
+        again, changed, gone = view.changed("v1 Pod", seq)
     assert [objects.seen(each, 2.0)["status"] for each in changed] == [{"phase": "Running"}]
     with there.change() as doc:
         doc.remove(pod(), 3.0)
         doc.sweep(3.0)
     assert (again > seq, gone) == (True, [])
-    assert [moment for moment, _ in other.changed("v1 Pod", again)[2]] == [3.0]
+    with other.read() as view:
+        assert [moment for moment, _ in view.changed("v1 Pod", again)[2]] == [3.0]
 
 
 def test_nobody_else_reads_what_is_in_it(tmp_path: Path) -> None:
