@@ -24,8 +24,7 @@ from tasks.rehearsal.controllers import ControlPlane, heal
 from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
 from tasks.rehearsal.objects import Objects
 from tasks.rehearsal.resources import bucket, find
-from tasks.rehearsal.staging import staged
-from tasks.rehearsal.what_if import WhatIf
+from tasks.rehearsal.what_if import WhatIf, staged
 from tasks.run.task import REHEARSAL_NOTE
 from tasks.settings.step_names import PARTS
 

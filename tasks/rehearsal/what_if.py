@@ -1,23 +1,47 @@
-"""What a launch would take under other circumstances (cores, line, caches, times), and which change would help most."""
+"""What a launch would take under other circumstances (cores, line, caches, times), and which change would help most.
+
+The same answer is what stand-ins take, as their times.json, and what a rehearsal expects of its steps: the
+circumstances of an earlier one may have been others.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
-from tasks.rehearsal.model import AFTER, activities, times
-from tasks.rehearsal.profile import Profile
+from tasks.core.imageref import parse
+from tasks.engine.work import (
+    AwaitRelease,
+    BuildImage,
+    FetchChart,
+    FetchImages,
+    InstallRelease,
+    PullImage,
+    PushImage,
+    RunOwn,
+    StartRegistry,
+    UpdateRepositories,
+    Work,
+)
+from tasks.rehearsal.model import AFTER, Scene, activities, times
+from tasks.rehearsal.profile import Profile, load
 from tasks.rehearsal.simulate import Activity, Machine, simulate
-from tasks.rehearsal.staging import scene, without_cache
+from tasks.run.images import remembered, size_of, sources
+from tasks.settings.derived import balanced
+from tasks.settings.step_names import release_name
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step
     from tasks.facts.facts import Facts
-    from tasks.rehearsal.model import Scene
+    from tasks.settings.schema import Release
 
+Spans = Mapping[str, tuple[float, float]]
+_OWN = 0.04
+"""Seconds that a stand-in needs to start (measured): they pass anyway."""
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(bit|bps|bit/s|B|B/s)?")
 _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _MOST_CORES = 1024
@@ -26,7 +50,7 @@ _ENDLESS = 1e6
 """More cores, places and bytes a second than anything can use."""
 _MATTERS = 0.02
 """A change that gains less of the total is not named."""
-Circumstances = tuple["WhatIf", Sequence["Step"], "Scene", "Bounds"]
+Circumstances = tuple["WhatIf", Scene, "Bounds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +89,7 @@ def what_if(
     faults: Sequence[str] = (),
 ) -> WhatIf:
     """From the texts of options. Raises `BadInput`."""
-    from tasks.rehearsal.conditions import parse
+    from tasks.rehearsal.conditions import parse as parse_fault
 
     return WhatIf(
         cores=_number("--cores", cores, 0.1, _MOST_CORES) if cores else None,
@@ -73,7 +97,7 @@ def what_if(
         cache=not no_cache,
         scale=_number("--time-scale", time_scale, 0.0, 1000.0) if time_scale else 1.0,
         timing=timing or DEFAULT,
-        faults=tuple(parse(each) for each in faults),
+        faults=tuple(parse_fault(each) for each in faults),
     )
 
 
@@ -100,6 +124,49 @@ def _number(option: str, text: str, least: float, most: float) -> float:
             f"{option} is '{text}'", why=f"it is a number from {least:g} to {most:g}", fix="write it as 0.5, 1 or 8"
         )
     return value
+
+
+def scene(steps: Sequence[Step], facts: Facts, what_if: WhatIf) -> Scene:
+    """What of it is not in its steps."""
+    settings, names = facts.settings, remembered(facts)
+    validated = facts.paths.cache / "validated"
+    again = validated.is_dir() and any(validated.iterdir())  # the charts of an earlier launch, most likely these
+    return Scene(
+        servers=settings.cluster.servers,
+        agents=facts.shape.agents,
+        balanced=balanced(settings),
+        images=_images(steps, names),
+        sizes={
+            image: float(size)
+            for image in {*facts.images, *(image for images in names.values() for image in images)}
+            if (size := size_of(facts, image)) is not None
+        },
+        twice=_twice(facts),
+        direct=frozenset(facts.images) - frozenset(sources(facts)),
+        cached=what_if.cache,
+        validated=frozenset(step.work.release for step in steps if again and isinstance(step.work, InstallRelease)),
+    )
+
+
+def _twice(facts: Facts) -> bool:
+    """Version 2 of distribution downloads what it hands on once more for itself: a stream for the engine, one to keep.
+
+    (2.8: `registry/proxy/proxyblobstore.go`, `ServeBlob`. In version 3 they are the same.)
+    """
+    image = parse(facts.settings.registries.image)
+    return image.repository.rpartition("/")[2] == "registry" and image.tag.partition(".")[0] == "2"
+
+
+def _images(steps: Sequence[Step], names: Mapping[str | None, tuple[str, ...]]) -> dict[str | None, tuple[str, ...]]:
+    """Of steps that fetch images those that are known, else as many nameless ones as they count."""
+    fetches = [step.work for step in steps if step.skip is None and isinstance(step.work, FetchImages)]
+    found = {each.release: names.get(each.release) or ("workload",) * each.images for each in fetches}
+    return {release: images for release, images in found.items() if images}
+
+
+def without_cache(steps: Sequence[Step]) -> list[Step]:
+    """The same plan where no image is there yet: what would be skipped as present is fetched."""
+    return [replace(step, skip=None) if isinstance(step.work, PullImage | FetchImages) else step for step in steps]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,19 +196,21 @@ class Answer:
 def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Facts, bounds: Bounds) -> Answer:
     """Play the plan through under these circumstances, and under each single change of them."""
     plan = list(steps) if what_if.cache else without_cache(steps)
+
+    def play(under: WhatIf, scene: Scene, bounds: Bounds) -> dict[str, tuple[float, float]]:
+        return simulate(activities(plan, scene, profile), under.machine(profile), bounds)
+
     seen = scene(plan, facts, what_if)
-    spans = _play(profile, what_if, plan, seen, bounds)
+    spans = play(what_if, seen, bounds)
     total = spans[AFTER][1]
     endless = replace(bounds, work=1000, waits=1000, kinds={})
-    free = _play(profile, replace(what_if, cores=_ENDLESS, line=None), plan, seen, endless)
     changes = [
-        Change(what=what, total_s=_play(profile, *each)[AFTER][1])
-        for what, each in _changes(profile, what_if, plan, seen, bounds)
+        Change(what=what, total_s=play(*each)[AFTER][1]) for what, each in _changes(profile, what_if, seen, bounds)
     ]
     helpful = [each for each in changes if total - each.total_s > _MATTERS * total]
     return Answer(
         total_s=total,
-        floor_s=free[AFTER][1],
+        floor_s=play(replace(what_if, cores=_ENDLESS, line=None), seen, endless)[AFTER][1],
         path=_path(activities(plan, seen, profile), spans),
         times=times(plan, spans),
         changes=tuple(sorted(helpful, key=lambda each: each.total_s)),
@@ -149,32 +218,23 @@ def answer(profile: Profile, what_if: WhatIf, steps: Sequence[Step], facts: Fact
     )
 
 
-def _play(
-    profile: Profile, what_if: WhatIf, steps: Sequence[Step], seen: Scene, bounds: Bounds
-) -> dict[str, tuple[float, float]]:
-    return simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
-
-
-def _changes(
-    profile: Profile, what_if: WhatIf, steps: Sequence[Step], seen: Scene, bounds: Bounds
-) -> Iterator[tuple[str, Circumstances]]:
+def _changes(profile: Profile, what_if: WhatIf, seen: Scene, bounds: Bounds) -> Iterator[tuple[str, Circumstances]]:
     cores = what_if.cores or profile.cores
-    yield f"{2 * cores:g} cores instead of {cores:g}", (replace(what_if, cores=2 * cores), steps, seen, bounds)
+    yield f"{2 * cores:g} cores instead of {cores:g}", (replace(what_if, cores=2 * cores), seen, bounds)
     if what_if.line is not None:
-        faster = replace(what_if, line=2 * what_if.line)
-        yield "a line twice as fast", (faster, steps, seen, bounds)
+        yield "a line twice as fast", (replace(what_if, line=2 * what_if.line), seen, bounds)
     if not seen.cached:
-        yield "caches that have the images", (what_if, steps, replace(seen, cached=True), bounds)
+        yield "caches that have the images", (what_if, replace(seen, cached=True), bounds)
     if seen.balanced:
-        yield "no load balancer (cluster.loadbalancer)", (what_if, steps, replace(seen, balanced=False), bounds)
+        yield "no load balancer (cluster.loadbalancer)", (what_if, replace(seen, balanced=False), bounds)
     if seen.agents:
-        yield f"no agents instead of {seen.agents}", (what_if, steps, replace(seen, agents=0), bounds)
+        yield f"no agents instead of {seen.agents}", (what_if, replace(seen, agents=0), bounds)
     wider = replace(bounds, work=2 * bounds.work)
-    yield f"{2 * bounds.work} commands at once instead of {bounds.work}", (what_if, steps, seen, wider)
+    yield f"{2 * bounds.work} commands at once instead of {bounds.work}", (what_if, seen, wider)
     downloads = bounds.kinds.get("download")
     if downloads:
         more = replace(bounds, kinds={**bounds.kinds, "download": 2 * downloads})
-        yield f"{2 * downloads} downloads at once instead of {downloads}", (what_if, steps, seen, more)
+        yield f"{2 * downloads} downloads at once instead of {downloads}", (what_if, seen, more)
 
 
 def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float], ...]:
@@ -188,16 +248,97 @@ def _path(found: Sequence[Activity], spans: Mapping[str, tuple[float, float]]) -
 
 
 def _rests_on(profile: Profile, what_if: WhatIf) -> str:
-    recorded = profile.recorded
-    launches = recorded.get("launches", "?")
+    launches, date = profile.recorded.get("launches", "?"), profile.recorded.get("date")
     said = f"the time profile '{what_if.timing}': {launches} launches on {profile.cores:g} cores"
-    date = recorded.get("date")
     said += f", recorded {date}" if date else ""
-    changed = []
-    if what_if.cores is not None and what_if.cores != profile.cores:
-        changed.append("other cores")
-    if what_if.line is not None:
-        changed.append("the line")
-    if not what_if.cache:
-        changed.append("missing caches")
+    computed = {
+        "other cores": what_if.cores not in (None, profile.cores),
+        "the line": what_if.line is not None,
+        "missing caches": not what_if.cache,
+    }
+    changed = [what for what, holds in computed.items() if holds]
     return said + (f"; computed, not measured: {', '.join(changed)}" if changed else "")
+
+
+# -- a plan that is about to run on the stand-ins ------------------------------------------------------------
+
+
+def staged(
+    root: Path,
+    what_if: WhatIf,
+    steps: Sequence[Step],
+    facts: Facts,
+    bounds: Bounds,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds by key (see `Times`), and by step. Raises `BadInput` for a profile that is not there."""
+    profile = load(root, what_if.timing)
+    seen = scene(steps, facts, what_if)
+    spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
+    made = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans, seen.servers))}
+    by_work = {step.work: spans[step.name] for step in steps if step.name in spans}
+    for release in facts.releases:
+        made |= dict(_release(release, by_work))
+    expected = {name: end - begin for name, (begin, end) in times(steps, spans).items()}
+    return {key: round(max(0.0, seconds), 4) for key, seconds in made.items()}, expected
+
+
+def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:
+    yield "docker", profile.command.cpu + profile.command.time - _OWN
+    starts, fetches, charts = [0.0], [0.0], [0.0]
+    for step in steps:
+        if step.skip is not None or step.name not in spans:
+            continue
+        took = spans[step.name][1] - spans[step.name][0]
+        match step.work:
+            case PullImage(image=image):
+                yield f"pull {image}", took - _OWN
+                yield f"pull cached {image}", took - _OWN
+            case FetchImages(images=images):
+                fetches.append(took / max(1, images))
+            case BuildImage(build=name):
+                yield f"build {name}", took - _OWN
+            case PushImage(build=name):
+                yield f"push {name}", took - _OWN
+            case StartRegistry():
+                starts.append(took)
+            case UpdateRepositories():
+                yield "repo update", took - _OWN
+            case FetchChart():
+                charts.append(took)
+            case RunOwn(step=name):
+                yield f"step {name}", step.expected or 1.0
+    yield "registry start", max(starts) - _OWN
+    yield "kubectl", profile.kubectl.cpu + profile.kubectl.time - _OWN
+    yield "fetch", max(fetches)
+    yield "chart pull", max(charts) - _OWN
+    yield "template", profile.install.cpu / 4
+
+
+def _cluster(spans: Spans, servers: int) -> Iterator[tuple[str, float]]:
+    """Of a cluster that is made. The stand-ins count from the end of what comes before."""
+    if "~prepare" not in spans:
+        return
+    begin = spans["~prepare"][0]
+    prepared, booted, settled = (spans[name][1] for name in ("~prepare", "~boot", "~settle"))
+    yield "create prepare", prepared - begin - _OWN
+    yield "server answers", booted - prepared
+    yield "api ready", settled - booted
+    yield "nodes ready", spans["~nodes"][1] - settled
+    yield "controllers", spans["~controllers"][1] - settled
+    yield "system ready", spans["~system"][1] - settled
+    yield "create returns", spans["~finish"][1] - begin - _OWN
+    yield "agent starts", settled - prepared
+    joins = [spans[f"~server {number}"] for number in range(1, servers)]
+    yield "server joins", max((end - start for start, end in joins), default=0.0)
+    if "~balancer" in spans:
+        yield "loadbalancer", spans["~balancer"][1] - spans["~balancer"][0]
+
+
+def _release(release: Release, spans: Mapping[Work | None, tuple[float, float]]) -> Iterator[tuple[str, float]]:
+    key, name = f"{release.namespace}/{release.name}", release_name(release)
+    installed, ready = spans.get(InstallRelease(release=name)), spans.get(AwaitRelease(release=name))
+    if installed is None:
+        return
+    yield f"install {key}", installed[1] - installed[0] - _OWN
+    if ready is not None:
+        yield f"release ready {key}", ready[1] - installed[1]

@@ -15,8 +15,7 @@ from tasks.k3d.ports import Choosers
 from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
 from tasks.rehearsal.simulate import Machine, simulate
-from tasks.rehearsal.staging import scene, staged
-from tasks.rehearsal.what_if import WhatIf, answer
+from tasks.rehearsal.what_if import WhatIf, answer, scene, staged
 from tasks.run.images import remember_size
 from tasks.settings.step_names import PARTS
 from tests import given
