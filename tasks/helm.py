@@ -343,7 +343,7 @@ def _notes(release: Release, fault: str) -> tuple[str, ...]:
 
 def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | None:
     from tasks.facts.registries import explain_pull
-    from tasks.kube.load_balancers import without_address
+    from tasks.kube.components import without_address
     from tasks.kube.wait import wait_ready
 
     refs, services, fault = _wanted(facts, release)
@@ -361,7 +361,7 @@ def _wanted(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key,
 
     And its Services of type LoadBalancer, and what of that manifest cannot be read.
     """
-    from tasks.kube.load_balancers import balanced
+    from tasks.kube.components import balanced
     from tasks.kube.releases import documents, releases, unreadable, wanted_refs
 
     manifest, namespace = facts.outputs.manifests.get(_key(release)), release.namespace

@@ -1,12 +1,13 @@
-"""What keeps a pod, or what makes pods, from becoming ready: API objects in, a diagnosis out.
+"""What keeps a pod, or what makes pods, from becoming ready: API objects and events in, a diagnosis out.
 
-Texts are in pods.yaml and scheduling.yaml. `transient` of a diagnosis: waiting on may help.
+Events tell where a pod's own status does not, or where there is no pod at all. Texts are in pods.yaml and
+scheduling.yaml. `transient` of a diagnosis: waiting on may help.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -27,8 +28,18 @@ _CREATING = frozenset({"CreateContainerConfigError", "CreateContainerError", "Ru
 _IMAGE_NAME = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons for which a container waits (Kubernetes: `pkg/kubelet/images/types.go`, `pkg/kubelet/container`)."""
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull)?:?\s*')
+_PULL = re.compile(
+    r"(?:Failed to pull image|failed to get sandbox image|failed to pull image) \"(?P<image>[^\"]+)\":? ?(?P<rest>.*)"
+)
+_IMAGE = re.compile(r"[Ii]mage \"(?P<image>[^\"]+)\"")
 _BODY = re.compile(r"nodes are available: (?P<reasons>.*?)(?:\.? preemption: .*)?$")
 _SPLIT = re.compile(r", (?=\d+ )")
+_REASONS = (
+    *("FailedCreate", "ReplicaSetCreateError", "Failed", "FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume"),
+    *("ProvisioningFailed", "FailedBinding", "FailedScheduling", "FreeDiskSpaceFailed", "ImageGCFailed"),
+    *("EvictionThresholdMet", "Evicted", "BackOff", "Unhealthy"),
+)
+"""Those of warnings that are looked at, the telling ones first (Kubernetes: `pkg/kubelet/events/event.go`)."""
 _MAY_PASS = frozenset({"quota-exceeded"})
 """Refusals that end when other pods do, as those of an old version while a new one comes in."""
 
@@ -63,13 +74,7 @@ def diagnose_workload(item: Item) -> Diagnosis | None:
     failed = condition(item, "Failed")
     if kind == "job" and failed.get("status") == "True":
         message = f"{failed.get('reason', '')}: {failed.get('message', '')}"
-        return known(
-            "JobFailed",
-            message,
-            subject,
-            name=str(meta.get("name")),
-            namespace=str(meta.get("namespace") or "default"),
-        )
+        return known("JobFailed", message, subject, name=str(meta.get("name")), namespace=_namespace(item))
     progress = condition(item, "Progressing")
     if progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded":
         return known("ProgressDeadlineExceeded", str(progress.get("message") or ""), subject)
@@ -174,6 +179,10 @@ def subject_of(item: Item, kind: str = "pod") -> str:
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
+def _namespace(item: Item) -> str:
+    return str(part(item, "metadata").get("namespace") or "default")
+
+
 def _containers(pod: Item) -> list[Item]:
     status = part(pod, "status")
     return rows(status, "initContainerStatuses") + rows(status, "containerStatuses")
@@ -197,7 +206,6 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
     """A container that ends again and again, by how it ended last."""
     ended = part(row, "lastState", "terminated") or part(row, "state", "terminated")
     restarts = int(row.get("restartCount") or 0)
-    meta = part(pod, "metadata")
     said = clean(str(ended.get("message") or "")).strip()
     times = f"restarted {restarts} times" if restarts != 1 else "restarted once"
     if ended.get("reason") == "OOMKilled":
@@ -205,17 +213,14 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
         return replace(found, transient=restarts < _OUT_OF_MEMORY)
     if ended.get("reason") in ("StartError", "ContainerCannotRun"):
         return known(str(ended["reason"]), said, _named(pod, row))
-    found = known(
-        "CrashLoopBackOff",
-        said,
-        _named(pod, row),
-        code=f"code {ended['exitCode']}" if "exitCode" in ended else "a code that is not known",
-        times=f"{times}: {said.splitlines()[-1]}" if said else times,
-        pod=str(meta.get("name")),
-        container=str(row.get("name")),
-        namespace=str(meta.get("namespace") or "default"),
-    )
-    return replace(found, transient=restarts < CRASHES)
+    parts = {
+        "code": f"code {ended['exitCode']}" if "exitCode" in ended else "a code that is not known",
+        "times": f"{times}: {said.splitlines()[-1]}" if said else times,
+        "pod": str(part(pod, "metadata").get("name")),
+        "container": str(row.get("name")),
+        "namespace": _namespace(pod),
+    }
+    return replace(known("CrashLoopBackOff", said, _named(pod, row), **parts), transient=restarts < CRASHES)
 
 
 def _not_ready(pod: Item) -> Diagnosis | None:
@@ -268,3 +273,94 @@ def _requested(pod: Item, name: str) -> Decimal:
 
 def _shown(amount: Decimal, name: str) -> str:
     return f"{amount / GIB:.2g} GiB of memory" if name == "memory" else count(float(f"{amount:.2g}"), "CPU")
+
+
+# -- events -----------------------------------------------------------------------------------------------
+
+
+def diagnose_events(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
+    """The most telling diagnosis of warnings among events.
+
+    `names`: those of the objects in question; what a Deployment or StatefulSet creates has its name and a
+    dash before its own. None: every event counts. Events are v1 or events.k8s.io/v1.
+    """
+    warnings = [each for each in events if each.get("type") == "Warning" and _of(each, names)]
+    newest = sorted(warnings, key=_time, reverse=True)
+    return most_telling(
+        _warning(reason, _subject(each), _message(each))
+        for reason in _REASONS
+        for each in newest
+        if each.get("reason") == reason
+    )
+
+
+def diagnose_pending_pull(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
+    """A pull that has begun and has not ended, by events; of pods whose names are, or begin with, these.
+
+    It is no failure, and worth reporting only when a wait for the pod is over.
+    """
+    last: dict[tuple[str, str], Item] = {}
+    for event in sorted(events, key=_time):
+        match = _IMAGE.search(_message(event))
+        if event.get("reason") in ("Pulling", "Pulled", "Failed") and match is not None and _of(event, names):
+            last[_subject(event), match["image"]] = event
+    for (subject, image), event in last.items():
+        if event.get("reason") == "Pulling":
+            return known("Pulling", "", subject, image=image, since=_time(event))
+    return None
+
+
+def is_outdated(event: Item, scheduled: Collection[str]) -> bool:
+    """Whether it says that a pod cannot be scheduled which has been since; `scheduled`: names of such pods."""
+    return event.get("reason") == "FailedScheduling" and _object(event).get("name") in scheduled
+
+
+def _warning(reason: str, subject: str, message: str) -> Diagnosis | None:
+    """What one warning says; None where it only repeats a state that others explain."""
+    if reason in ("FailedCreate", "ReplicaSetCreateError"):
+        return diagnose_refusal(subject, message)
+    if reason == "FailedScheduling":
+        return diagnose_scheduling(subject, message)
+    pull = _PULL.search(message) if reason in ("Failed", "FailedCreatePodSandBox") else None
+    if pull is not None:
+        return diagnose_pull(subject, pull["image"], pull["rest"])
+    if reason == "Failed":
+        repeated = message.startswith(("Error: ErrImagePull", "Error: ImagePullBackOff"))
+        return None if repeated else known(reason, message.removeprefix("Error: "), subject)
+    if reason == "FailedCreatePodSandBox" and (full := diagnose_full_disk(subject, message)) is not None:
+        return full
+    if reason in ("FailedMount", "FailedAttachVolume"):
+        return known(reason, message, subject, use="one of its volumes is made from it")
+    return known(reason, message, subject)
+
+
+def _of(event: Item, names: Collection[str]) -> bool:
+    name = str(_object(event).get("name", ""))
+    return not names or any(name == each or name.startswith(f"{each}-") for each in names)
+
+
+def _object(event: Item) -> Item:
+    return part(event, "involvedObject") or part(event, "regarding")
+
+
+def _subject(event: Item) -> str:
+    about = _object(event)
+    kind = str(about.get("kind") or "object").lower()
+    namespace = about.get("namespace")
+    return f"{kind} {namespace + '/' if namespace else ''}{about.get('name', '')}"
+
+
+def _message(event: Item) -> str:
+    return clean(str(event.get("message") or event.get("note") or ""))
+
+
+def _time(event: Item) -> str:
+    """RFC 3339 in UTC: sorts as text."""
+    times = (
+        part(event, "series").get("lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("deprecatedLastTimestamp"),
+        event.get("eventTime"),
+        part(event, "metadata").get("creationTimestamp"),
+    )
+    return str(next((each for each in times if each), ""))

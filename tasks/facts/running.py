@@ -10,9 +10,8 @@ from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.facts.live import Live, concurrently
 from tasks.kube.addresses import of_nodes
 from tasks.kube.client import Api, endpoints
-from tasks.kube.components import Use, component, in_use
+from tasks.kube.components import SERVICE_NAMESPACE, Use, component, in_use
 from tasks.kube.drift import conflicts, unheld
-from tasks.kube.load_balancers import SERVICE_NAMESPACE
 from tasks.kube.objects import Key, Resources, live
 from tasks.kube.ownership import RELEASE_NAME
 from tasks.kube.readiness import node_ready, workload_ready

@@ -1,4 +1,4 @@
-"""Components that k3s brings and that only some clusters need: which are in use, and by what.
+"""Components that k3s brings: which of them are in use, and by what; what keeps one back, and what another leaves out.
 
 k3s deploys its packaged components into kube-system (docs.k3s.io: Packaged Components). metrics-server becomes ready
 25 to 40 s after the API answers, since it wants two scrapes; Traefik is installed by a Helm job. Who uses neither
@@ -7,11 +7,15 @@ need not wait for them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tasks.kube.client import ApiError
+from tasks.clients.kubectl import FIELD_MANAGER
+from tasks.kube.client import ApiError, Sender
+from tasks.kube.objects import MANAGED_BY, Key
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api
@@ -21,7 +25,6 @@ Item = Mapping[str, Any]
 METRICS, PROVISIONER, TRAEFIK = "metrics-server", "local-path-provisioner", "traefik"
 OPTIONAL = (METRICS, PROVISIONER, TRAEFIK)
 """Waited for only where something needs them; every other workload of kube-system is always waited for."""
-METRICS_API = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
 _LOCAL_PATH = "rancher.io/local-path"
 _TRAEFIK_CLASS = "traefik.io/ingress-controller"
 _DEFAULT_CLASS, _DEFAULT_INGRESS = (
@@ -48,7 +51,7 @@ class Use:
 def component(name: str) -> str | None:
     """The optional component that a workload of kube-system belongs to, by the workload's name; None for others.
 
-    k3s names the jobs that install a chart helm-install-NAME[-crd], and ServiceLB's DaemonSets svclb-NAME-ID.
+    k3s names the jobs that install a chart helm-install-POLICY[-crd], and ServiceLB's DaemonSets svclb-POLICY-ID.
     """
     bare = name.removeprefix("helm-install-").removeprefix("svclb-")
     return next((each for each in OPTIONAL if bare == each or bare.startswith(f"{each}-")), None)
@@ -138,3 +141,142 @@ def _ingress_class(ingress: Item) -> str:
 def _by_resources(autoscaler: Item) -> bool:
     kinds = {row.get("type") for row in _spec(autoscaler).get("metrics") or ({"type": "Resource"},)}
     return bool(kinds & {"Resource", "ContainerResource"})
+
+
+# -- pods of metrics-server are refused for some seconds, so that it does not compete with what a launch waits for
+#
+# It costs a launch one of its 19 processor seconds, and more on a busy machine (docs/performance.md). A
+# ValidatingAdmissionPolicy (Kubernetes 1.30 and later) refuses its pods until `end_deferral` takes that away, or until
+# a time that the policy itself names, by the API server's own clock: nothing depends on the program that made it being
+# alive then. The ReplicaSet's controller tries again by itself, with pauses that double from 5 ms (Kubernetes:
+# workqueue's default rate limiter).
+
+DEFERRED_S = 20
+"""Seconds after the API server's first start. The controller's next attempt is at most as far away again."""
+POLICY = f"{FIELD_MANAGER}-deferred-start"
+_GROUP = "admissionregistration.k8s.io/v1"
+_POLICIES = f"/apis/{_GROUP}/validatingadmissionpolicies"
+_BINDINGS = f"/apis/{_GROUP}/validatingadmissionpolicybindings"
+_GONE, _EXISTS = 404, 409
+
+
+def policy(end: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The policy that refuses pods of metrics-server until `end` (UTC), and its binding."""
+    metadata = {"name": POLICY, "labels": {MANAGED_BY: FIELD_MANAGER}}
+    text = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    expression = (
+        f"!has(object.metadata.generateName) || !object.metadata.generateName.startsWith('{METRICS}-')"
+        f" || timestamp(object.metadata.creationTimestamp) >= timestamp('{text}')"
+    )
+    spec = {
+        "failurePolicy": "Ignore",
+        "matchConstraints": {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "resourceRules": [rule],
+        },
+        "validations": [
+            {"expression": expression, "message": f"{METRICS} starts when the launch is over, at the latest {text}"}
+        ],
+    }
+    return (
+        {"apiVersion": _GROUP, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": spec},
+        {
+            "apiVersion": _GROUP,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": metadata,
+            "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+        },
+    )
+
+
+def defer(api: Api) -> str | None:
+    """Refuse pods of metrics-server until `DEFERRED_S` seconds after the cluster's first start; else why it cannot be.
+
+    Raises `ApiError`.
+    """
+    if not isinstance(api, Sender):
+        return "this API takes no such request"
+    # this namespace is made when the server first starts, at a time of its own clock
+    began = datetime.fromisoformat(api.get("/api/v1/namespaces/kube-system")["metadata"]["creationTimestamp"])
+    for path, obj in zip((_POLICIES, _BINDINGS), policy(began + timedelta(seconds=DEFERRED_S)), strict=True):
+        code, text = api.send("POST", path, json.dumps(obj))
+        if code == _GONE:
+            return "this Kubernetes has no such policies"
+        if code not in (200, 201, _EXISTS):
+            return text.strip()[:200] or f"the API answered {code}"
+    return None
+
+
+def end_deferral(api: Api) -> bool:
+    """Take the refusal away; False where that could not be done, and it ends by itself. Raises `ApiError`."""
+    if not isinstance(api, Sender):
+        return False
+    codes = [api.send("DELETE", f"{path}/{POLICY}", "{}")[0] for path in (_BINDINGS, _POLICIES)]
+    return all(code in (200, 202, _GONE) for code in codes)
+
+
+# -- Services of type LoadBalancer that get no address, because another one has their ports
+#
+# k3s's ServiceLB gives each such Service a DaemonSet in kube-system whose pods take the Service's ports on the nodes
+# (docs.k3s.io: Networking Services). Of two Services with one port only the first gets it; the pods of the other stay
+# pending.
+
+SERVICE_NAMESPACE, SERVICE_NAME = "svccontroller.k3s.cattle.io/svcnamespace", "svccontroller.k3s.cattle.io/svcname"
+"""Labels of ServiceLB's DaemonSets and of their pods (k3s: pkg/cloudprovider/servicelb.go)."""
+_PODS = f"/api/v1/namespaces/kube-system/pods?labelSelector={SERVICE_NAMESPACE}"
+_SERVICES = "/api/v1/services"
+
+
+def balanced(items: Iterable[Item], namespace: str) -> tuple[Key, ...]:
+    """Those of these objects that are Services of type LoadBalancer; without a namespace they are in this one."""
+    return tuple(
+        Key("v1", "Service", str(meta.get("namespace") or namespace), str(meta.get("name")))
+        for item in items
+        if item.get("kind") == "Service" and (item.get("spec") or {}).get("type") == "LoadBalancer"
+        if (meta := item.get("metadata") or {})
+    )
+
+
+def without_address(api: Api, services: Collection[Key]) -> list[str]:
+    """Which of these Services get no address, and who has their ports; none where that cannot be asked."""
+    try:
+        refused = {
+            (labels.get(SERVICE_NAMESPACE), labels.get(SERVICE_NAME))
+            for pod in api.get(_PODS)["items"]
+            if _ports_taken(pod) and (labels := pod["metadata"].get("labels") or {})
+        }
+        chosen = [key for key in services if (key.namespace, key.name) in refused]
+        every = api.get(_SERVICES)["items"] if chosen else []
+    except ApiError:
+        return []
+    return [_told(key, every) for key in chosen]
+
+
+def _ports_taken(pod: Item) -> bool:
+    """Whether the scheduler finds no node with these ports (Kubernetes: the NodePorts plugin's reason)."""
+    rows = (pod.get("status") or {}).get("conditions") or ()
+    return any(row.get("status") == "False" and "free ports" in str(row.get("message") or "") for row in rows)
+
+
+def _told(key: Key, services: Collection[Item]) -> str:
+    place = f"{key.namespace}/{key.name}"
+    wanted = next((_ports(each) for each in services if _place(each) == place), set())
+    others = {
+        _place(each): ", ".join(map(str, sorted(shared)))
+        for each in services
+        if ((each.get("status") or {}).get("loadBalancer") or {}).get("ingress") and (shared := _ports(each) & wanted)
+    }
+    holders = "; ".join(f"service {other} has {ports}" for other, ports in others.items() if other != place)
+    return (
+        f"service {place} gets no address: {holders or 'its ports are taken on every node'}. "
+        "Give one of them another port, or type ClusterIP"
+    )
+
+
+def _ports(service: Item) -> set[int]:
+    return {int(each["port"]) for each in (service.get("spec") or {}).get("ports") or ()}
+
+
+def _place(item: Item) -> str:
+    return f"{item['metadata'].get('namespace')}/{item['metadata']['name']}"

@@ -15,7 +15,19 @@ from tasks.facts.live import Live
 from tasks.facts.registries import explain_pull
 from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled
-from tasks.kube.components import METRICS, OPTIONAL, PROVISIONER, Item, Use, component, in_use, scales
+from tasks.kube.components import (
+    DEFERRED_S,
+    METRICS,
+    OPTIONAL,
+    PROVISIONER,
+    Item,
+    Use,
+    component,
+    defer,
+    end_deferral,
+    in_use,
+    scales,
+)
 from tasks.kube.objects import Key
 from tasks.settings.step_names import API_READY, NEEDS_CLUSTER
 
@@ -142,28 +154,23 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
 
 
 def _defer(facts: Facts, _context: Context) -> Report:
-    from tasks.kube.deferral import LAST, defer
-
     unable = defer(facts.api())
-    return Report(why=f"not done: {unable}" if unable else f"until the launch is over, at most {LAST} s")
+    return Report(why=f"not done: {unable}" if unable else f"until the launch is over, at most {DEFERRED_S} s")
 
 
 def _release(facts: Facts, _context: Context) -> Report:
-    from tasks.kube.deferral import release
-
-    why = "" if release(facts.api()) else "by itself"
+    why = "" if end_deferral(facts.api()) else "by itself"
     return Report(why=why, notes=_note(_late(facts.api(), waited_for(facts))))
 
 
 def _waiting(facts: Facts, context: Context) -> Report | None:
-    from tasks.kube.deferral import release
     from tasks.kube.wait import wait_ready
 
     use = in_use(facts.api(), _namespaces(facts))
     needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
     done, absent = [], set[str]()
     if METRICS in needed and defers(facts):
-        release(facts.api())
+        end_deferral(facts.api())
     if needed:
         keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
         done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))

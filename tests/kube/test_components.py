@@ -1,13 +1,31 @@
-"""Which optional components of k3s are in use: claims, Ingresses and autoscalers of the launch's own namespaces."""
+"""Components of k3s: which are in use, one that starts late, and Services that get no address."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tasks.kube.client import ApiError
-from tasks.kube.components import METRICS, PROVISIONER, TRAEFIK, component, in_use, scales
+from tasks.kube.components import (
+    METRICS,
+    POLICY,
+    PROVISIONER,
+    SERVICE_NAME,
+    SERVICE_NAMESPACE,
+    TRAEFIK,
+    balanced,
+    component,
+    defer,
+    end_deferral,
+    in_use,
+    policy,
+    scales,
+    without_address,
+)
+from tasks.kube.objects import Key
 from tests.given_live import FakeApi, Object, obj
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -110,3 +128,115 @@ def test_an_autoscaler_that_waiting_cannot_help_is_not_waited_for(
     row = {"type": "ScalingActive", "status": status, "reason": reason, "message": message}
     assert scales({"status": {"conditions": [row]}})[0] is good
     assert scales({})[0] is False
+
+
+# -- pods of metrics-server, refused for a time that the API server's own clock ends
+
+START = "2026-01-02T03:04:05Z"
+
+
+class Recorded:
+    """An API that keeps what it is sent, and answers with these statuses in turn."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes, self.sent = list(codes), list[tuple[str, str, Any]]()
+
+    def get(self, _path: str) -> Any:
+        return {"metadata": {"creationTimestamp": START}}
+
+    def raw(self, _path: str) -> tuple[int, str]:
+        raise AssertionError
+
+    def send(self, method: str, path: str, body: str) -> tuple[int, str]:
+        self.sent.append((method, path.rsplit("/", 1)[-1], json.loads(body)))
+        return self.codes.pop(0), "no\n"
+
+
+def test_it_ends_by_itself_at_a_time_of_the_api_servers_clock() -> None:
+    api = Recorded(201, 201)
+    assert defer(api) is None
+    (_, _, made), (_, _, binding) = api.sent
+    (row,) = made["spec"]["validations"]
+    assert "timestamp('2026-01-02T03:04:25Z')" in row["expression"]
+    assert made["spec"]["failurePolicy"] == "Ignore"
+    assert binding["spec"] == {"policyName": POLICY, "validationActions": ["Deny"]}
+
+
+def test_only_pods_of_metrics_server_in_kube_system_are_refused() -> None:
+    spec = policy(datetime(2026, 1, 1, tzinfo=UTC))[0]["spec"]
+    assert "startsWith('metrics-server-')" in spec["validations"][0]["expression"]
+    matched = spec["matchConstraints"]
+    assert matched["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "kube-system"}
+    assert [each["operations"] for each in matched["resourceRules"]] == [["CREATE"]]
+
+
+@pytest.mark.parametrize(
+    ("codes", "why"),
+    [((404,), "this Kubernetes has no such policies"), ((403,), "no"), ((409, 409), None), ((201, 500), "no")],
+)
+def test_where_it_cannot_be_done_nothing_fails(codes: tuple[int, ...], why: str | None) -> None:
+    assert defer(Recorded(*codes)) == why
+
+
+@pytest.mark.parametrize(("codes", "done"), [((200, 200), True), ((404, 404), True), ((200, 500), False)])
+def test_it_is_taken_away(codes: tuple[int, ...], done: bool) -> None:
+    api = Recorded(*codes)
+    assert end_deferral(api) is done
+    assert [(method, name) for method, name, _ in api.sent] == [("DELETE", POLICY)] * 2
+
+
+# -- Services that get no address, because another one has their ports
+
+PODS = "/api/v1/namespaces/kube-system/pods?labelSelector=svccontroller.k3s.cattle.io/svcnamespace"
+SHOP, BLOG = Key("v1", "Service", "shop", "web"), Key("v1", "Service", "blog", "web")
+
+
+def service(key: Key, *ports: int, address: str = "") -> Any:
+    spec = {"type": "LoadBalancer", "ports": [{"port": each} for each in ports]}
+    return obj(
+        "Service",
+        key.name,
+        key.namespace,
+        spec=spec,
+        status={"loadBalancer": {"ingress": [{"ip": address}] * bool(address)}},
+    )
+
+
+def pod(key: Key, message: str = "") -> Any:
+    labels = {SERVICE_NAMESPACE: key.namespace, SERVICE_NAME: key.name}
+    rows = [{"type": "PodScheduled", "status": "False" if message else "True", "message": message}]
+    return obj("Pod", f"svclb-{key.namespace}", "kube-system", labels=labels, status={"conditions": rows})
+
+
+def served(*pods: Any) -> FakeApi:
+    there = [service(SHOP, 80, 443, address="172.18.0.3"), service(BLOG, 80, 9000)]
+    return FakeApi(*there, answers={PODS: {"items": list(pods)}})
+
+
+def test_the_one_that_has_the_port_is_named() -> None:
+    taken = "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports."
+    (told,) = without_address(served(pod(SHOP), pod(BLOG, taken)), [SHOP, BLOG])
+    assert told.startswith("service blog/web gets no address: service shop/web has 80. Give one of them another port")
+
+
+@pytest.mark.parametrize(
+    ("pods", "services"),
+    [
+        ([pod(SHOP), pod(BLOG)], [SHOP, BLOG]),
+        ([pod(BLOG, "0/1 nodes are available: 1 node(s) had untolerated taint(s).")], [BLOG]),
+        ([pod(BLOG, "didn't have free ports")], [SHOP]),
+    ],
+    ids=["all have theirs", "its node comes", "another's"],
+)
+def test_what_may_come_is_not_told(pods: list[Any], services: list[Key]) -> None:
+    assert without_address(served(*pods), services) == []
+
+
+def test_where_it_cannot_be_asked_nothing_is_told() -> None:
+    assert without_address(FakeApi(answers={PODS: ApiError(403, "no")}), [SHOP]) == []
+
+
+def test_only_load_balancers_of_a_manifest_are_asked_for() -> None:
+    here = {"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer"}}
+    inside = {"kind": "Service", "metadata": {"name": "db"}, "spec": {}}
+    assert balanced([here, inside, {"kind": "Deployment"}], "shop") == (SHOP,)

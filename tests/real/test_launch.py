@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 
-from tasks.kube.deferral import NAME
+from tasks.kube.components import POLICY
 from tasks.run.components import DEFER, RELEASE
 from tasks.settings.step_names import PULL_AHEAD
 from tests.real.conftest import Make
@@ -144,9 +144,9 @@ def test_metrics_server_was_deferred_and_nothing_of_that_is_left(project: Projec
     assert steps[DEFER]["why"].startswith("until the launch is over"), steps[DEFER]
     assert steps[RELEASE]["state"] == "ran"
     kinds = "validatingadmissionpolicies,validatingadmissionpolicybindings"
-    assert NAME not in project.kubectl("get", kinds, "--output=name")
+    assert POLICY not in project.kubectl("get", kinds, "--output=name")
     told = [
-        e["message"] for e in project.objects("events") if e.get("reason") == "FailedCreate" and NAME in e["message"]
+        e["message"] for e in project.objects("events") if e.get("reason") == "FailedCreate" and POLICY in e["message"]
     ]
     there = {item["metadata"]["name"] for item in project.objects("deployments")}
     assert bool(told) == ("metrics-server" in there)
