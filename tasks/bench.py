@@ -137,7 +137,7 @@ def _refuse_rehearsed(session: Session, chosen: Sequence[Variant]) -> None:
 
 def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, LaunchError | None]:
     """What was measured, and what ended it early."""
-    from tasks.benchmark import tables as view
+    from tasks.benchmark import report as view
     from tasks.benchmark.results import Measured
     from tasks.benchmark.rounds import Clock, refuse_existing, remove_cluster
     from tasks.core.lock import held
@@ -189,8 +189,7 @@ def _results(session: Session, rounds: Rounds, runs: Sequence[Measured]) -> Resu
 
 def _write(session: Session, folder_name: str, results: Results, comparisons: Sequence[Comparison]) -> None:
     """Show the tables, and write JSON, Markdown and the plot. Raises `LaunchError`."""
-    from tasks.benchmark import tables as view
-    from tasks.benchmark.plot import plot
+    from tasks.benchmark import report as view
     from tasks.benchmark.results import write
     from tasks.core.files import write_whole
     from tasks.core.paths import log_folder, run_name
@@ -206,7 +205,7 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
         folder.mkdir(parents=True, exist_ok=True)
         write(results, folder / "bench.json")
         write_whole(folder / "bench.md", redact(view.markdown(results, comparisons)))
-        drawn = plot(results, folder)
+        drawn = view.plot(results, folder)
     except OSError as error:
         raise LaunchError(
             f"the results cannot be written to {folder}",
@@ -218,7 +217,7 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
 
 
 def _recorded(compare: Sequence[str], limit: float | None) -> int:
-    from tasks.benchmark import tables as view
+    from tasks.benchmark import report as view
     from tasks.benchmark.compare import between
     from tasks.benchmark.results import read
     from tasks.view.console import out, width_of

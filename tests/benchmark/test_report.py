@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.benchmark.report import beginning, ended, markdown, span, text
 from tasks.benchmark.results import Trial
-from tasks.benchmark.tables import beginning, ended, markdown, span, text
 from tasks.benchmark.variants import Variant
 from tests.benchmark.measured import launches, results
 
