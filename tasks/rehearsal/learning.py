@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.core.units import MB
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Bounds, Result, State, Step
-from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes, Work
+from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes
 from tasks.rehearsal.model import AFTER, Scene, activities
 from tasks.rehearsal.profile import FOLDER, Cost, Profile, dump, load
 from tasks.rehearsal.simulate import simulate
@@ -31,6 +31,7 @@ _STEP = 1.25
 """Factor by which a figure is tried larger and smaller; it comes closer to 1 each round."""
 _PRIOR = 0.02
 """How much a figure is held back that the measurements say little of: as seconds squared for each factor of e."""
+Figure = tuple[str, str]
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -52,40 +53,31 @@ def recorded(run: RunRecord) -> Recorded | None:
     create = next((each.work for each in ran if isinstance(each.work, CreateCluster)), None)
     if not run.good or run.task != "up" or create is None:
         return None
-    steps = tuple(_step(each) for each in run.results)
-    servers, agents = create.servers, create.agents
+    steps, servers, agents = tuple(_step(each) for each in run.results), create.servers, create.agents
+    # a record does not tell whether a chart was validated: most launches are not the first of their charts
+    installed = frozenset(step.work.release for step in steps if isinstance(step.work, InstallRelease))
     return Recorded(
         steps=steps,
-        scene=Scene(servers=servers, agents=agents, balanced=servers > 1, validated=_installed(steps)),
+        scene=Scene(servers=servers, agents=agents, balanced=servers > 1, validated=installed),
         bounds=Bounds(work=run.concurrency, kinds={"download": 3}),
         ends={each.name: each.ended for each in ran},
         wall=run.wall_s,
     )
 
 
-def _installed(steps: tuple[Step, ...]) -> frozenset[str]:
-    """A record does not tell whether a chart was validated: most launches are not the first of their charts."""
-    return frozenset(step.work.release for step in steps if isinstance(step.work, InstallRelease))
-
-
 def _step(result: Result) -> Step:
     work = result.work
+    kind = "download" if isinstance(work, PullImage | FetchImages) else None
     return Step(
         name=result.name,
         task=result.task,
         needs=result.needs,
-        kind=_kind(work),
+        kind="helm" if isinstance(work, InstallRelease) else kind,
         wait=result.waits,
         skip=None if result.state is State.RAN else result.why or "skipped",
         until=(result.name,) if isinstance(work, WatchNodes | PullAhead) else (),  # a guard; of what, no record tells
         work=work,
     )
-
-
-def _kind(work: Work | None) -> str | None:
-    if isinstance(work, PullImage | FetchImages):
-        return "download"
-    return "helm" if isinstance(work, InstallRelease) else None
 
 
 def predicted(profile: Profile, launch: Recorded) -> dict[str, float]:
@@ -99,9 +91,9 @@ def fit(launches: Sequence[Recorded], start: Profile) -> Profile:
     best, error = start, _error(start, start, launches)
     step = _STEP
     for _ in range(_ROUNDS):
-        for name, part in _figures(start):
+        for figure in _figures(start):
             for factor in (step, 1 / step):
-                tried = _scaled(best, name, part, factor)
+                tried = _with(best, figure, _figures(best)[figure] * factor)
                 new = _error(tried, start, launches)
                 if new < error:
                     best, error = tried, new
@@ -110,21 +102,21 @@ def fit(launches: Sequence[Recorded], start: Profile) -> Profile:
     return best
 
 
-def _figures(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Every figure that can be scaled."""
-    for each in fields(profile):
-        value = getattr(profile, each.name)
+def _figures(profile: Profile) -> dict[Figure, float]:
+    """Every figure that can be scaled: by the names of its field and of the part of a cost."""
+    found: dict[Figure, float] = {}
+    for name, value in vars(profile).items():
         if isinstance(value, Cost):
-            yield from ((each.name, part) for part in ("cpu", "time") if getattr(value, part) > 0)
-        elif each.name == "pull_cpu":
-            yield each.name, ""
+            found |= {(name, "cpu"): value.cpu, (name, "time"): value.time}
+        elif name == "pull_cpu":
+            found[name, ""] = value
+    return {figure: value for figure, value in found.items() if value > 0}
 
 
-def _scaled(profile: Profile, name: str, part: str, factor: float) -> Profile:
-    value = getattr(profile, name)
-    changed: dict[str, Any] = {part: getattr(value, part) * factor} if isinstance(value, Cost) else {}
-    scaled: dict[str, Any] = {name: replace(value, **changed) if changed else value * factor}
-    return replace(profile, **scaled)
+def _with(profile: Profile, figure: Figure, value: float) -> Profile:
+    name, part = figure
+    changed: Any = replace(getattr(profile, name), **{part: value}) if part else value
+    return replace(profile, **{name: changed})
 
 
 def _error(profile: Profile, start: Profile, launches: Sequence[Recorded]) -> float:
@@ -132,23 +124,12 @@ def _error(profile: Profile, start: Profile, launches: Sequence[Recorded]) -> fl
     total, count = 0.0, 0
     for launch in launches:
         found = predicted(profile, launch)
-        for name, end in launch.ends.items():
-            if name in found:
-                total += (found[name] - end) ** 2
-                count += 1
-        total += 10 * (found[AFTER] - launch.wall) ** 2
-        count += 10
-    return total / max(1, count) + _PRIOR * _distance(profile, start)
-
-
-def _distance(profile: Profile, start: Profile) -> float:
-    ratios = [math.log(_figure(profile, *figure) / _figure(start, *figure)) for figure in _figures(start)]
-    return sum(ratio**2 for ratio in ratios) / max(1, len(ratios))
-
-
-def _figure(profile: Profile, name: str, part: str) -> float:
-    value = getattr(profile, name)
-    return float(getattr(value, part) if isinstance(value, Cost) else value)
+        wrong = [(found[name] - end) ** 2 for name, end in launch.ends.items() if name in found]
+        total += sum(wrong) + 10 * (found[AFTER] - launch.wall) ** 2
+        count += len(wrong) + 10
+    now, before = _figures(profile), _figures(start)
+    ratios = [math.log(now[figure] / value) for figure, value in before.items()]
+    return total / max(1, count) + _PRIOR * sum(ratio**2 for ratio in ratios) / max(1, len(ratios))
 
 
 def learn(session: Session, runs: Sequence[str], name: str) -> int:
