@@ -60,9 +60,3 @@ def test_objects_are_not_shown() -> None:
     text = kubectl.apply(OURS, "kind: Secret").paste()
     assert text.endswith(" --filename - < OBJECTS")
     assert "Secret" not in text
-
-
-def test_deadlines_can_be_given() -> None:
-    assert kubectl.apply(OURS, "", deadline=7).deadline == 7
-    assert kubectl.delete(OURS, "", deadline=8).deadline == 8
-    assert kubectl.raw(OURS, "/", deadline=9).deadline == 9

@@ -73,44 +73,21 @@ def test_an_object_goes_where_its_kind_lives(thing: dict[str, Any], place: str) 
 
 # -- what the API says -------------------------------------------------------------------------------
 
-# as Kubernetes 1.33 answers
+# as Kubernetes 1.33 answers; the catalogue proves its own examples
 INVALID = 'Deployment.apps "m" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0'
-IMMUTABLE = 'Deployment.apps "m" is invalid: spec.selector: Invalid value: v1.LabelSelector{}: field is immutable'
-STRICT = 'strict decoding error: unknown field "spec.replica"'
 SCHEMA = (
     "failed to create typed patch object (a/m; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema"
 )
-WEBHOOK = 'admission webhook "policy.example.com" denied the request: image tag latest'
-WEBHOOK_DOWN = (
-    'Internal error occurred: failed calling webhook "hook.example.com": failed to call webhook: Post '
-    '"https://hook.a.svc:443/?timeout=10s": dial tcp 10.43.0.9:443: connect: connection refused'
-)
-QUOTA = 'pods "m" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=100, limited: pods=100'
 ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace a because it is being terminated'
-CONFLICT = 'Operation cannot be fulfilled on configmaps "m": the object has been modified'
-NO_RIGHTS = 'configmaps "m" is forbidden: User "u" cannot patch resource "configmaps" in API group ""'
 
 
 @pytest.mark.parametrize(
     ("code", "reason", "said", "transient", "why"),
     [
         (422, "Invalid", INVALID, False, "Deployment m is not valid"),
-        (422, "Invalid", IMMUTABLE, False, "spec.selector of Deployment m cannot be changed"),
-        (400, "BadRequest", STRICT, False, "there is no field spec.replica"),
         (500, "", SCHEMA, False, "there is no field .spec.replica"),
-        (403, "Forbidden", WEBHOOK, False, "policy.example.com refuses an object: image tag latest"),
-        (500, "InternalError", WEBHOOK_DOWN, True, "hook.example.com cannot be asked"),
-        (403, "Forbidden", QUOTA, False, "the quota compute of the namespace is used up"),
         (403, "Forbidden", ENDING, True, "the namespace a is being deleted"),
-        (403, "Forbidden", NO_RIGHTS, False, "the API does not allow it"),
-        (409, "Conflict", CONFLICT, True, "was changed by something else at the same moment"),
-        (404, "NotFound", 'namespaces "a" not found', False, "there is no namespace 'a'"),
-        (401, "Unauthorized", "Unauthorized", False, "the API does not know this login"),
-        (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728", False, "too large for the API"),
-        (429, "TooManyRequests", "too many requests", True, "the API cannot answer for the moment"),
-        (500, "", "etcdserver: leader changed", True, "the API cannot answer for the moment"),
         (503, "ServiceUnavailable", "apiserver not ready", True, "the API cannot answer for the moment"),
-        (504, "Timeout", "request did not complete within the allotted timeout", True, "cannot answer for the moment"),
     ],
 )
 def test_what_is_not_taken_is_told_with_its_cause(code: int, reason: str, said: str, transient: bool, why: str) -> None:

@@ -130,25 +130,6 @@ def test_what_is_no_launch_teaches_nothing(change: dict[str, Any], tmp_path: Pat
     assert not (session.root / "config" / "rehearsal" / "slow.yaml").exists()
 
 
-def renamed(record: dict[str, Any]) -> dict[str, Any]:
-    """The same launch with other names and texts."""
-    names = {row["name"]: f"step {number}" for number, row in enumerate(record["steps"])}
-    rows = [
-        {**row, "name": names[row["name"]], "needs": [names[need] for need in row["needs"]], "why": "none"}
-        for row in record["steps"]
-    ]
-    return {**record, "steps": rows}
-
-
-def test_names_and_texts_of_a_record_mean_nothing(tmp_path: Path, start: Profile) -> None:
-    record = a_record(tmp_path, start)
-    launches = [launch_of(each) for each in (record, renamed(record))]
-    assert launches[0] is not None
-    assert launches[1] is not None
-    assert [*predicted(start, launches[0]).values()] == [*predicted(start, launches[1]).values()]
-    assert fit([launches[0]], slower(start)) == fit([launches[1]], slower(start))
-
-
 def test_a_record_that_tells_no_work_of_its_steps_teaches_nothing(tmp_path: Path, start: Profile) -> None:
     record = a_record(tmp_path, start)
     assert launch_of({**record, "steps": [{**row, "work": None} for row in record["steps"]]}) is None
