@@ -43,16 +43,10 @@ FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "hangs=helm upgrade --install web": (1, ("helm did not end within",)),
 }
 PAIRS: list[tuple[str, str, int, tuple[str, ...]]] = [
-    ("pull-rate-limited=rancher/k3s,times=1", "port-taken=80,times=1", 0, ()),
-    ("port-taken=80,times=1", "port-taken=443,times=1", 0, ()),
-    ("port-taken=6550", "registry-dies=k3d-openframe-registry", 0, ()),
     ("registry-dies=k3d-openframe-cache-docker-io", "pull-rate-limited=rancher/k3s,times=1", 0, ()),
     ("port-taken=443,times=1", "node-crashes=server-0", 1, ("k3d-openframe-dev-server-0 has ended",)),
     ("pull-rate-limited=rancher/k3s,times=1", "release-never-ready=web", 1, ("deployment/web",)),
-    ("pull-rate-limited=rancher/k3s,times=1", "disk-full=k3d-openframe-dev-server-0", 1, ("the disk is full",)),
     ("port-taken=80,times=1", "killed=helm upgrade --install db,times=1", 1, ("helm was ended by SIGKILL",)),
-    ("node-crashes=agent-0", "release-never-ready=web", 1, ("k3d-openframe-dev-agent-0 has ended",)),
-    ("image-missing=platform/web", "registry-dies=k3d-openframe-cache-quay-io", 1, ("image",)),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Eight launches of different clusters at the same time, of one user on one engine: none is in another's way."""
+"""Four launches of different clusters at the same time, of one user on one engine: none is in another's way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.rehearsal.played import objects
 
 pytestmark = pytest.mark.whole
 
-NAMES = tuple(f"crowd-{number}" for number in range(8))
+NAMES = tuple(f"crowd-{number}" for number in range(4))
 
 
 def together(folder: Path, task: str) -> list[tuple[int, str]]:
@@ -52,7 +52,7 @@ def together(folder: Path, task: str) -> list[tuple[int, str]]:
     return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
 
 
-def test_eight_at_once(tmp_path: Path) -> None:
+def test_four_at_once(tmp_path: Path) -> None:
     (tmp_path / "openframe-logs").mkdir(mode=0o700)
     for code, text in together(tmp_path, "rehearse"):
         assert code == 0, text
