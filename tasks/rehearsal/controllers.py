@@ -1,11 +1,14 @@
-"""What controllers make of objects: pods of workloads, states, and what belongs to namespaces, services and others."""
+"""What controllers make of objects: pods of workloads, where those go and what becomes of them, and what belongs to
+namespaces, services and others.
+"""
 
 from __future__ import annotations
 
 import json
 
-from tasks.rehearsal import objects, pods
-from tasks.rehearsal.engine import stamp
+from tasks.core.imageref import parse
+from tasks.rehearsal import objects
+from tasks.rehearsal.engine import fake_digest, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
 RELEASE = "meta.helm.sh/release-name"
 """Helm's annotation on all that belongs to a release."""
 _REVISION = "deployment.kubernetes.io/revision"
+READY, NEVER_READY, NO_IMAGE, DONE = "ready", "never ready", "no image", "done"
+"""What becomes of a pod."""
+_UNSCHEDULABLE = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""What generated names consist of (Kubernetes: `apimachinery/pkg/util/rand`)."""
 
 
 class ControlPlane:
@@ -48,23 +56,18 @@ class ControlPlane:
             due = self.now + self.times.seconds("install", *names) + self.times.seconds("release ready", *names)
         seconds = max(0.0, due - self.active)
         about = [own, *([f"{meta['namespace']}/{release}"] if release else [])]
-        images = [str(each.get("image", "")) for each in _containers(obj)]
+        spec = obj["spec"] if obj["kind"] == "Pod" else _template(obj).get("spec") or {}
+        images = [str(each.get("image", "")) for each in spec.get("containers") or []]
         if self.faults.strike("image-missing", *about, *images):
-            return seconds, pods.NO_IMAGE
+            return seconds, NO_IMAGE
         if self.faults.strike("release-never-ready", *about):
-            return seconds, pods.NEVER_READY
-        return seconds, pods.READY
-
-
-def _containers(obj: Object) -> list[Mapping[str, Any]]:
-    spec = obj["spec"] if obj["kind"] == "Pod" else obj["spec"].get("template", {}).get("spec") or {}
-    return spec.get("containers") or []
+            return seconds, NEVER_READY
+        return seconds, READY
 
 
 def follow(plane: ControlPlane, record: Record, before: Object | None) -> None:
     """What controllers do about an object that was made or changed; `before`: what it was."""
-    obj = record["object"]
-    act = _CONTROLLERS.get(obj["kind"])
+    act = _CONTROLLERS.get(record["object"]["kind"])
     if act is not None:
         act(plane, record, before)
 
@@ -97,8 +100,8 @@ def _empty(plane: ControlPlane, namespace: Object) -> None:
 
 def heal(plane: ControlPlane) -> None:
     """Pods that would never get ready are recreated: what was wrong with them may be over."""
-    for api_version, kind in (("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet")):
-        for record in plane.doc.existing(api_version, kind, plane.now):
+    for kind in _COUNTS:
+        for record in plane.doc.existing("apps/v1", kind, plane.now):
             status = objects.seen(record, float("inf")).get("status") or {}
             if any(status.get(name) for name in ("readyReplicas", "numberAvailable")):
                 continue
@@ -138,7 +141,7 @@ def _workload(plane: ControlPlane, record: Record, before: Object | None) -> Non
         seen = [plane.now, {"status": {"observedGeneration": meta["generation"]}}]
         record["stages"] = [seen, *record.get("stages", [])]
         return
-    mark = pods.suffix(json.dumps(template, sort_keys=True), 10)
+    mark = _suffix(json.dumps(template, sort_keys=True), 10)
     template = _labelled(template, "pod-template-hash" if kind == "Deployment" else "controller-revision-hash", mark)
     for each in plane.doc.owned(obj):
         delete(plane, each["object"], plane.now)
@@ -147,7 +150,7 @@ def _workload(plane: ControlPlane, record: Record, before: Object | None) -> Non
     placed, due = _places(plane, owner, mark), plane.active
     for number, (name, start, node) in enumerate(placed):
         times: dict[str, Any] = {"now": start, "seconds": seconds, "outcome": outcome}
-        due = max(due, pods.put(plane.doc, owner, name, template, number=number, node=node, **times))
+        due = max(due, _put(plane.doc, owner, name, template, number=number, node=node, **times))
     _report(plane, record, len(placed), due)
 
 
@@ -156,13 +159,13 @@ def _places(plane: ControlPlane, owner: Object, mark: str) -> list[tuple[str, fl
     own = owner["metadata"]["name"]
     if owner["kind"] == "DaemonSet":
         return [
-            (f"{own}-{pods.suffix(f'{node} {mark}')}", max(plane.active, ready), node)
-            for node, ready in pods.nodes(plane.doc, plane.now)
+            (f"{own}-{_suffix(f'{node} {mark}')}", max(plane.active, ready), node)
+            for node, ready in _nodes(plane.doc, plane.now)
         ]
-    numbered = [str(number) for number in range(_count(owner))]
+    names = [str(number) for number in range(_count(owner))]
     if owner["kind"] == "ReplicaSet":
-        numbered = [pods.suffix(f"{number} {owner['metadata']['uid']}") for number in numbered]
-    return [(f"{own}-{each}", plane.active, "") for each in numbered]
+        names = [_suffix(f"{number} {owner['metadata']['uid']}") for number in names]
+    return [(f"{own}-{each}", plane.active, "") for each in names]
 
 
 def _replica_set(plane: ControlPlane, obj: Object, template: Mapping[str, Any], mark: str) -> Object:
@@ -170,21 +173,17 @@ def _replica_set(plane: ControlPlane, obj: Object, template: Mapping[str, Any], 
     meta, count = obj["metadata"], _count(obj)
     notes = meta["annotations"] = dict(meta.get("annotations") or {})
     notes[_REVISION] = str(int(notes.get(_REVISION, "0")) + 1)
-    owner: Object = {
-        "apiVersion": "apps/v1",
-        "kind": "ReplicaSet",
-        "metadata": {
-            "name": f"{meta['name']}-{mark}",
-            "namespace": meta["namespace"],
-            "labels": dict(template["metadata"]["labels"]),
-            "annotations": {_REVISION: notes[_REVISION]},
-            "ownerReferences": [pods.reference(obj)],
-            "generation": 1,
-        },
-        "spec": {"replicas": count, "selector": obj["spec"].get("selector") or {}, "template": template},
-        "status": {"replicas": count, "observedGeneration": 1},
+    about = {
+        "name": f"{meta['name']}-{mark}",
+        "namespace": meta["namespace"],
+        "labels": dict(template["metadata"]["labels"]),
+        "annotations": {_REVISION: notes[_REVISION]},
+        "ownerReferences": [_reference(obj)],
+        "generation": 1,
     }
-    made: Object = plane.doc.put(owner, plane.now)["object"]
+    spec = {"replicas": count, "selector": obj["spec"].get("selector") or {}, "template": template}
+    status = {"replicas": count, "observedGeneration": 1}
+    made: Object = plane.doc.put(_object("apps/v1", "ReplicaSet", about, spec=spec, status=status), plane.now)["object"]
     return made
 
 
@@ -192,14 +191,11 @@ def _report(plane: ControlPlane, record: Record, count: int, due: float) -> None
     """What a workload's status is when its controller has seen it, and when all of it is ready."""
     obj = record["object"]
     every, ready = (dict.fromkeys(names.split(), count) for names in _COUNTS[obj["kind"]])
-    conditions = [{"type": "Available", "status": "False"}, {"type": "Progressing", "status": "True"}]
-    soon = {"observedGeneration": obj["metadata"]["generation"], "conditions": conditions, **every}
-    available = [{"type": "Available", "status": "True"}, conditions[1]]
+    late, available = ([_condition("Available", word), _condition("Progressing", "True")] for word in ("False", "True"))
+    soon = {"observedGeneration": obj["metadata"]["generation"], "conditions": late, **every}
+    then = {**soon, **ready, "conditions": available, "unavailableReplicas": None}
     obj.pop("status", None)
-    record["stages"] = [[plane.active, {"status": soon}]]
-    if due != float("inf"):
-        then = {**soon, **ready, "conditions": available, "unavailableReplicas": None}
-        record["stages"].append([due, {"status": then}])
+    record["stages"] = [[plane.active, {"status": soon}], *([[due, {"status": then}]] if due != float("inf") else [])]
 
 
 def _labelled(template: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:
@@ -210,13 +206,11 @@ def _labelled(template: Mapping[str, Any], key: str, value: str) -> dict[str, An
 def _job(plane: ControlPlane, record: Record, before: Object | None) -> None:
     if before is not None:
         return
-    obj = record["object"]
-    meta = obj["metadata"]
-    _, outcome = plane.outcome(obj)
+    obj, meta, (_, outcome) = record["object"], record["object"]["metadata"], plane.outcome(record["object"])
     seconds = plane.times.seconds("job done", f"{meta['namespace']}/{meta['name']}", meta["name"])
-    name = f"{meta['name']}-{pods.suffix(meta['uid'])}"
-    outcome = pods.DONE if outcome == pods.READY else outcome
-    due = pods.put(plane.doc, obj, name, _template(obj), now=plane.active, seconds=seconds, outcome=outcome)
+    name = f"{meta['name']}-{_suffix(meta['uid'])}"
+    outcome = DONE if outcome == READY else outcome
+    due = _put(plane.doc, obj, name, _template(obj), now=plane.active, seconds=seconds, outcome=outcome)
     done = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1, "active": None}
     record["stages"] = [[plane.active, {"status": {"active": 1, "startTime": stamp(plane.active, 0)}}]]
     if due != float("inf"):
@@ -228,7 +222,123 @@ def _pod(plane: ControlPlane, record: Record, before: Object | None) -> None:
     if before is not None or obj["metadata"].get("ownerReferences"):
         return
     seconds, outcome = plane.outcome(obj)
-    pods.put(plane.doc, obj, obj["metadata"]["name"], obj, now=plane.now, seconds=seconds, outcome=outcome)
+    _put(plane.doc, obj, obj["metadata"]["name"], obj, now=plane.now, seconds=seconds, outcome=outcome)
+
+
+# -- pods -------------------------------------------------------------------------------------------------
+
+
+def _suffix(text: str, digits: int = 5) -> str:
+    """Letters for a name, the same each time for the same text."""
+    number, found = int(fake_digest(text)[:24], 16), ""
+    while len(found) < digits:
+        number, letter = divmod(number, len(_LETTERS))
+        found += _LETTERS[letter]
+    return found
+
+
+def _nodes(view: Transaction, now: float) -> list[tuple[str, float]]:
+    """Nodes that are registered or will be, with the moment from which each is ready; the first ready one first."""
+    found = [
+        (str(record["object"]["metadata"]["name"]), float(record["ready"]))
+        for record in view.records("v1", "Node")
+        if record.get("until", float("inf")) > now
+    ]
+    return sorted(found, key=lambda each: (each[1], each[0]))
+
+
+def _assign(view: Transaction, number: int, now: float) -> tuple[str, float]:
+    """Where the n-th pod goes, and when: among nodes that are ready now, else to the first that will be."""
+    found = _nodes(view, now)
+    ready = [each for each in found if each[1] <= now]
+    if ready:
+        name, _ = ready[number % len(ready)]
+        return name, now
+    return found[0] if found else ("", float("inf"))
+
+
+def _put(
+    doc: Transaction,
+    owner: Object,
+    name: str,
+    template: Mapping[str, Any],
+    *,
+    now: float,
+    seconds: float,
+    number: int = 0,
+    outcome: str = READY,
+    node: str = "",
+) -> float:
+    """One pod; the moment when it has come to its end or is ready. `seconds` count from now, or from its node's."""
+    where, placed = (node, now) if node else _assign(doc, number, now)
+    unbound = {**_condition("PodScheduled", "False"), "reason": "Unschedulable", "message": _UNSCHEDULABLE}
+    meta = {key: value for key, value in (template.get("metadata") or {}).items() if key in ("labels", "annotations")}
+    made = {**meta, "name": name, "namespace": owner["metadata"]["namespace"], "ownerReferences": [_reference(owner)]}
+    obj = _object("v1", "Pod", {**owner["metadata"]} if owner["kind"] == "Pod" else made)
+    obj |= {"spec": dict(template.get("spec") or {}), "status": {"phase": "Pending", "conditions": [unbound]}}
+    due = max(now + seconds, placed)
+    bound = {"phase": "Pending", "conditions": [_condition("PodScheduled", "True")]}
+    stages = [(placed, {"status": bound, "spec": {"nodeName": where}})]
+    stages.append((due, {"status": _outcome(obj, outcome, due)} if due != float("inf") else {}))
+    doc.put(obj, now, stages=[each for each in stages if each[0] != float("inf")])
+    if outcome not in (NEVER_READY, NO_IMAGE):
+        return due
+    if due != float("inf"):
+        _event(doc, obj, outcome, due)
+    return float("inf")
+
+
+def _object(api_version: str, kind: str, meta: Mapping[str, Any], **more: Any) -> Object:
+    return {"apiVersion": api_version, "kind": kind, "metadata": meta, **more}
+
+
+def _reference(owner: Object) -> dict[str, Any]:
+    """How an object names who made it."""
+    about = {key: owner[key] for key in ("apiVersion", "kind")}
+    name, uid = owner["metadata"]["name"], owner["metadata"]["uid"]
+    return {**about, "name": name, "uid": uid, "controller": True, "blockOwnerDeletion": True}
+
+
+def _condition(kind: str, value: str) -> dict[str, Any]:
+    return {"type": kind, "status": value}
+
+
+def _outcome(obj: Object, outcome: str, due: float) -> dict[str, Any]:
+    """What the pod's status is in the end."""
+    named, at, ready = obj["spec"].get("containers") or [], stamp(due, 0), outcome == READY
+    phase, states = "Running", [{"running": {"startedAt": at}}] * len(named)
+    if outcome == NO_IMAGE:
+        images = [str(each.get("image", "")) for each in named]
+        said = [f'Back-off pulling image "{image}": ErrImagePull: {_not_found(image)}' for image in images]
+        phase, states = "Pending", [{"waiting": {"reason": "ImagePullBackOff", "message": each}} for each in said]
+    elif outcome == DONE:
+        ended = {"exitCode": 0, "reason": "Completed", "finishedAt": at}
+        phase, states = "Succeeded", [{"terminated": ended}] * len(named)  # type: ignore[dict-item]
+    rows = [
+        {"name": each.get("name"), "image": each.get("image"), "ready": ready, "restartCount": 0, "state": state}
+        for each, state in zip(named, states, strict=True)
+    ]
+    conditions = [_condition("PodScheduled", "True"), _condition("Ready", str(ready))]
+    return {"phase": phase, "conditions": conditions, "containerStatuses": rows}
+
+
+def _not_found(image: str) -> str:
+    """What containerd says of an image that its registry does not have."""
+    whole = parse(image).full
+    return f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {whole}: not found'
+
+
+def _event(doc: Transaction, pod: Object, outcome: str, at: float) -> None:
+    """A warning, as the kubelet tells it."""
+    meta = pod["metadata"]
+    image = str((pod["spec"].get("containers") or [{}])[0].get("image", ""))
+    reason, message = ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+    if outcome == NO_IMAGE:
+        reason, message = ("Failed", f'Failed to pull image "{image}": {_not_found(image)}')
+    name = {"name": f"{meta['name']}.{_suffix(meta['name'], 12)}", "namespace": meta["namespace"]}
+    about = {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "apiVersion": "v1"}
+    said = {"type": "Warning", "reason": reason, "message": message, "count": 1, "lastTimestamp": stamp(at, 0)}
+    doc.put(_object("v1", "Event", name, involvedObject=about, **said), at, **{"from": at})
 
 
 # -- other kinds ------------------------------------------------------------------------------------------
@@ -240,26 +350,19 @@ def _service(plane: ControlPlane, record: Record, before: Object | None) -> None
     if before is not None or not obj["spec"].get("selector"):
         return
     meta = obj["metadata"]
-    own = {"namespace": meta["namespace"], "ownerReferences": [pods.reference(obj)]}
-    ends: dict[str, Any] = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {**own, "name": meta["name"]}}
-    made = {**own, "name": f"{meta['name']}-{pods.suffix(meta['uid'])}", "generateName": f"{meta['name']}-"}
-    part: dict[str, Any] = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {**made, "labels": {"kubernetes.io/service-name": meta["name"]}},
-        "addressType": "IPv4",
-        "endpoints": [],
-        "ports": [],
-    }
-    for each in (ends, part):
-        plane.doc.put(each, plane.active)
+    own = {"namespace": meta["namespace"], "ownerReferences": [_reference(obj)]}
+    made = {**own, "name": f"{meta['name']}-{_suffix(meta['uid'])}", "generateName": f"{meta['name']}-"}
+    made["labels"] = {"kubernetes.io/service-name": meta["name"]}
+    more: dict[str, Any] = {"addressType": "IPv4", "endpoints": [], "ports": []}
+    plane.doc.put(_object("v1", "Endpoints", {**own, "name": meta["name"]}), plane.active)
+    plane.doc.put(_object("discovery.k8s.io/v1", "EndpointSlice", made, **more), plane.active)
 
 
 def _namespace(plane: ControlPlane, record: Record, before: Object | None) -> None:
     if before is None:
         for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
             meta = {"name": name, "namespace": record["object"]["metadata"]["name"]}
-            plane.doc.put({"apiVersion": "v1", "kind": kind, "metadata": meta}, plane.now)
+            plane.doc.put(_object("v1", kind, meta), plane.now)
 
 
 def _resource_quota(plane: ControlPlane, record: Record, before: Object | None) -> None:
@@ -271,12 +374,12 @@ def _resource_quota(plane: ControlPlane, record: Record, before: Object | None) 
 def _definition(plane: ControlPlane, record: Record, before: Object | None) -> None:
     if before is None:
         record["served"] = plane.now + plane.times.seconds("crd established")
-        rows = [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
+        rows = [_condition("NamesAccepted", "True"), _condition("Established", "True")]
         record["stages"] = [[record["served"], {"status": {"conditions": rows}}]]
 
 
 def _api_service(plane: ControlPlane, record: Record, _before: Object | None) -> None:
-    record["stages"] = [[plane.now, {"status": {"conditions": [{"type": "Available", "status": "True"}]}}]]
+    record["stages"] = [[plane.now, {"status": {"conditions": [_condition("Available", "True")]}}]]
 
 
 def _volume_claim(plane: ControlPlane, record: Record, before: Object | None) -> None:
@@ -285,9 +388,7 @@ def _volume_claim(plane: ControlPlane, record: Record, before: Object | None) ->
 
 
 _CONTROLLERS: dict[str, Callable[[ControlPlane, Record, Object | None], None]] = {
-    "Deployment": _workload,
-    "StatefulSet": _workload,
-    "DaemonSet": _workload,
+    **dict.fromkeys(_COUNTS, _workload),
     "Job": _job,
     "Pod": _pod,
     "Service": _service,
