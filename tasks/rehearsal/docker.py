@@ -16,6 +16,7 @@ from tasks.rehearsal.docker_resources import (
     filters,
     find,
     fits,
+    for_each,
     labels,
     pull,
     render,
@@ -225,22 +226,15 @@ def _make(call: Call, given: Given) -> str:
 
 
 def _each(call: Call, given: Given, act: Callable[[Document, Container], str], *, forced: bool = False) -> None:
-    """Do something to each container; names on stdout, what was wrong on stderr. Raises `Exit`.
+    """Do something to each container; one that does not exist is no failure where it is `forced`. Raises `Exit`."""
 
-    `forced`: a container that does not exist is no failure.
-    """
-    wrong, failed = [], False
-    with call.engine.change() as doc:
-        for ref in given.args:
-            container = engine.find(doc, ref)
-            why = f"No such container: {ref}" if container is None else act(doc, container)
-            if why:
-                wrong.append(daemon_error(why).text)
-                failed = failed or container is not None or not forced
-            else:
-                call.say(ref)
-    if failed:
-        raise Exit(1, "\n".join(wrong))
+    def found(doc: Document, ref: str) -> str:
+        container = engine.find(doc, ref)
+        if container is None:
+            return "" if forced else f"No such container: {ref}"
+        return act(doc, container)
+
+    for_each(call, given.args, found)
 
 
 def _start(call: Call, given: Given) -> None:

@@ -30,9 +30,23 @@ _KILOBYTES, _FREE = 131_072, 100_000_000
 _ACTION = re.compile(r"\{\{(json )?(\.[\w.]*)\}\}")
 
 
-def daemon_error(text: str, code: int = 1) -> Exit:
+def daemon_error(text: str) -> Exit:
     """An error that the engine reports."""
-    return Exit(code, f"Error response from daemon: {text}")
+    return Exit(1, f"Error response from daemon: {text}")
+
+
+def for_each(call: Call, refs: Iterable[str], act: Callable[[Document, str], str]) -> None:
+    """Do something to each; its name on stdout, or why it could not be done on stderr. Raises `Exit`."""
+    wrong = []
+    with call.engine.change() as doc:
+        for ref in refs:
+            why = act(doc, ref)
+            if why:
+                wrong.append(daemon_error(why).text)
+            else:
+                call.say(ref)
+    if wrong:
+        raise Exit(1, "\n".join(wrong))
 
 
 def find(doc: Document, ref: str) -> Container:
@@ -174,25 +188,21 @@ def _tag(call: Call, given: Given) -> None:
 
 def _untag(call: Call, given: Given) -> None:
     """`docker rmi`: an image that has no name any more is gone."""
-    wrong = []
-    with call.engine.change() as doc:
-        used = {parse(each["image"]).listed for each in doc["containers"].values()}
-        for ref in given.args:
-            listed, key = parse(ref).listed, engine.find_image(doc, ref)
-            if key is None:
-                wrong.append(daemon_error(f"No such image: {listed}").text)
-                continue
-            rest = [tag for tag in doc["images"][key]["tags"] if tag != listed]
-            if not rest and listed in used:
-                said = f'conflict: unable to remove repository reference "{ref}" (must force)'
-                wrong.append(daemon_error(f"{said} - a container is using its referenced image").text)
-                continue
-            doc["images"][key]["tags"] = rest
-            call.say(f"Untagged: {listed}")
-            if not rest:
-                del doc["images"][key]
-    if wrong:
-        raise Exit(1, "\n".join(wrong))
+
+    def act(doc: Document, ref: str) -> str:
+        listed, key = parse(ref).listed, engine.find_image(doc, ref)
+        if key is None:
+            return f"No such image: {listed}"
+        rest = [tag for tag in doc["images"][key]["tags"] if tag != listed]
+        if not rest and any(parse(each["image"]).listed == listed for each in doc["containers"].values()):
+            said = f'conflict: unable to remove repository reference "{ref}" (must force)'
+            return f"{said} - a container is using its referenced image"
+        doc["images"][key]["tags"] = rest
+        if not rest:
+            del doc["images"][key]
+        return ""
+
+    for_each(call, given.args, act)
 
 
 def _inspect_images(call: Call, given: Given) -> None:
@@ -270,18 +280,14 @@ def _list_volumes(call: Call, given: Given) -> None:
 
 
 def _remove_volumes(call: Call, given: Given) -> None:
-    wrong = []
-    with call.engine.change() as doc:
-        used = {bind.split(":")[0] for each in doc["containers"].values() for bind in each["binds"]}
-        for name in given.args:
-            if name in used:
-                wrong.append(daemon_error(f"remove {name}: volume is in use").text)
-            else:
-                doc["volumes"].pop(name, None)
-                call.folder.volume(name).unlink(missing_ok=True)
-                call.say(name)
-    if wrong:
-        raise Exit(1, "\n".join(wrong))
+    def act(doc: Document, name: str) -> str:
+        if any(bind.split(":")[0] == name for each in doc["containers"].values() for bind in each["binds"]):
+            return f"remove {name}: volume is in use"
+        doc["volumes"].pop(name, None)
+        call.folder.volume(name).unlink(missing_ok=True)
+        return ""
+
+    for_each(call, given.args, act)
 
 
 # -- what is in volumes and containers ---------------------------------------------------------------------
