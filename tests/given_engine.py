@@ -106,7 +106,7 @@ class Machine:
         self.programs = FakePrograms(answers={"": self._answer}, env={"PATH": "/nowhere"}, otherwise=Answer())
         monkeypatch.setattr("tasks.facts.owner.owner", lambda *_: ME)
         monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
-        monkeypatch.setattr("tasks.kube.https.open_api", lambda *_: self.api)
+        monkeypatch.setattr("tasks.kube.transport.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.kube.client.port_answers", lambda *_: bool(self.containers))
         monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: True)
         monkeypatch.setattr("tasks.facts.ports.taken", lambda *_: False)

@@ -67,7 +67,7 @@ class Network:
 
     def api(self, kubeconfig: Path, programs: Programs) -> Api:
         """By certificate, or through kubectl."""
-        from tasks.kube.https import open_api
+        from tasks.kube.transport import open_api
 
         return open_api(kubeconfig, programs)
 

@@ -1,4 +1,4 @@
-"""A cluster's API: what one is, its errors and answers. `tasks.kube.https` opens one."""
+"""A cluster's API: what one is, its errors and answers. `tasks.kube.transport` opens one."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tasks.engine.step import Cancel, Context, Stopped
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.create import first_answer, wait_api_ready
 from tasks.k3d.kubeconfig import address, fetch_kubeconfig
-from tasks.kube import client, https, wait
+from tasks.kube import client, transport, wait
 from tasks.process.command import CommandFailed
 from tests.facts.inspected import container
 from tests.given import context, facts
@@ -160,7 +160,7 @@ def test_another_failure_of_the_copy_is_told(tmp_path: Path) -> None:
 
 def test_the_api_is_opened_anew_with_a_new_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = facts(tmp_path, programs(archive(WRITTEN)))
-    monkeypatch.setattr(https, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
     fetch_kubeconfig(given, None)
     first = given.api()
     assert given.api() is first
@@ -193,7 +193,7 @@ def test_nobody_answers_at_a_closed_port(tmp_path: Path) -> None:
 def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = iter([False, False, True])
     monkeypatch.setattr(wait, "ready", lambda _api: next(said))
-    monkeypatch.setattr(https, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
@@ -207,7 +207,7 @@ def test_a_wait_ends_when_it_is_cancelled(
 ) -> None:
     monkeypatch.setattr(client, "port_answers", lambda _host, _port: False)
     monkeypatch.setattr(wait, "ready", lambda _api: False)
-    monkeypatch.setattr(https, "open_api", lambda _path, _programs: object())
+    monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")

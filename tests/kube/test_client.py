@@ -25,8 +25,7 @@ from tasks.kube.client import (
     port_answers,
     ready,
 )
-from tasks.kube.https import CertApi, open_api
-from tasks.kube.kubectl_api import KubectlApi
+from tasks.kube.transport import CertApi, KubectlApi, open_api
 from tests.given_live import FakeApi
 from tests.programs import Answer, FakePrograms
 from tests.tls import Certificates, Served, access, kubeconfig

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tasks.kube.client import ApiError, Busy, NoAnswer, ready
-from tasks.kube.https import CertApi, Lines
+from tasks.kube.transport import CertApi, Lines
 from tests.tls import Certificates, Served, access, serving, status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,7 +220,7 @@ def test_the_key_is_left_in_no_file(served: Served, made: Certificates, tmp_path
 
 OPENS = """
 import pathlib, ssl, sys
-from tasks.kube.https import CertApi
+from tasks.kube.transport import CertApi
 from tasks.kube.client import Credentials
 ca, certificate, key = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 try:
@@ -387,7 +387,7 @@ def test_another_clusters_server_is_not_watched(served: Served, made: Certificat
 
 def test_a_silent_watch_is_given_up(served: Served, made: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr("tasks.kube.https._QUIET", 0.3)
+    monkeypatch.setattr("tasks.kube.transport._QUIET", 0.3)
     served.stream = pieces(b"{}\n", then=over)
     began = time.monotonic()
     stream = CertApi(access(served.url, made)).watch(WATCH)
