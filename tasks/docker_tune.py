@@ -39,8 +39,8 @@ def docker_tune(session: Session, undo: bool = False) -> int:
 
 def steps(facts: Facts) -> list[Step]:
     """What `up` does of it: one step before all others, and one for a mirror whose cache has yet to be made."""
-    if facts.settings.docker.tune != "auto" or facts.host is None or _rehearsed(facts):
-        return []
+    if facts.settings.docker.tune != "auto" or facts.host is None or facts.backend.rehearsed:
+        return []  # the Docker that runs on this machine is none of a rehearsal's business
     try:
         return _automatic(facts, facts.host)
     except LaunchError as error:  # a launch goes on without
@@ -62,7 +62,7 @@ def unmirrored(facts: Facts) -> list[Step]:
     from tasks.host.writer import NoRights, reader, writer_for
 
     host, look = facts.host, reader(facts.programs)
-    if host is None or away(host) or _rehearsed(facts):
+    if host is None or away(host) or facts.backend.rehearsed:
         return []
     place = locate(host, facts.environ, facts.settings.docker.daemon_json, look)
     recorded = look(record_path(place.file))
@@ -77,11 +77,6 @@ def unmirrored(facts: Facts) -> list[Step]:
     desired = Desired(downloads=ours.get(DOWNLOADS), uploads=ours.get(UPLOADS))
     act = _acting(work, lambda: desired, _lock(facts.paths.state.parent))
     return [_step(UNMIRROR, act, f"{place.file} names {record.changes[MIRRORS].set}")]
-
-
-def _rehearsed(facts: Facts) -> bool:
-    """A rehearsal's engine is a stand-in: the Docker that runs on this machine is none of its business."""
-    return facts.backend.rehearsed
 
 
 def _automatic(facts: Facts, host: Engine) -> list[Step]:

@@ -82,10 +82,6 @@ def _key(release: Release) -> str:
     return f"{release.namespace}/{release.name}"
 
 
-def _live(facts: Facts, release: Release) -> LiveRelease | None:
-    return None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
-
-
 def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
     """Why a release must be installed or upgraded; None if it need not be."""
     from tasks.clients import helm
@@ -93,7 +89,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
 
     if facts.live is None:
         return chart.display
-    live = _live(facts, release)
+    live = facts.installed(release)
     if live is None:
         return "it is missing"
     if facts.namespace_ends(release.namespace):
@@ -113,7 +109,7 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
 def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:
 
     found: list[Step] = []
-    live = _live(facts, release)
+    live = facts.installed(release)
     before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs, *_images(facts, release))
     if why is not None and live is not None and _left_behind(facts, live):
         clear = _clear(facts, release, live)
@@ -238,7 +234,7 @@ def _server_side(facts: Facts, release: Release, context: Context) -> bool:
 
     if facts.helm_major < 4:
         return False
-    live = _live(facts, release)
+    live = facts.installed(release)
     if context.attempt > 1 or (live is not None and _left_behind(facts, live)):  # it was cleared meanwhile
         live = releases(facts.api()).get((release.namespace, release.name))
     return live is None or live.server_side
@@ -310,7 +306,7 @@ def _keep(stamp: Path) -> None:
 
 def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
 
-    skip, live = None, _live(facts, release)
+    skip, live = None, facts.installed(release)
     notes = _notes(release, live.unreadable) if live is not None and not changed else ()
     if not release.wait:
         skip = "its `wait` is false"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -80,7 +79,6 @@ def steps(
 
 
 def _work(facts: Facts, image: str, brought: int = 0) -> PullImage:
-
     return PullImage(image=image, node=image == facts.shape.image, bytes=brought)
 
 
@@ -135,9 +133,10 @@ def _unfit(facts: Facts, image: str, other: str) -> LaunchError:
 def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
     """Layers that were pulled, each by the beginning of its digest."""
     from tasks.clients import docker
+    from tasks.clients.docker_build import Layers
     from tasks.diagnose.command import run_command
 
-    layers = _Layers(context)
+    layers = Layers(context.say)
     run_command(
         facts.programs,
         docker.pull(name, facts.settings.timeouts.pull, facts.platform),
@@ -173,26 +172,3 @@ def _through(facts: Facts, image: str, cache: str, context: Context) -> int | No
     brought = sum(size for digest, size in sizes.items() if digest.removeprefix("sha256:")[:12] in pulled)
     remember_size(facts, image, brought)
     return brought
-
-
-class _Layers:
-    """Counts the layers of a pull: without a terminal docker tells of each only its states."""
-
-    _LINE = re.compile(r"^([0-9a-f]{12}): (.+)$")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._states: dict[str, str] = {}
-
-    @property
-    def pulled(self) -> frozenset[str]:
-        """Those that were not there before."""
-        return frozenset(layer for layer, state in self._states.items() if state == "Pull complete")
-
-    def line(self, text: str) -> None:
-        match = self._LINE.match(text.strip())
-        if match is None:
-            return
-        self._states[match[1]] = match[2]
-        done = sum(state in ("Pull complete", "Already exists") for state in self._states.values())
-        self._context.say(f"{done} of {len(self._states)} layers")

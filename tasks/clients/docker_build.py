@@ -26,7 +26,7 @@ _FAILED = re.compile(r"^ > \[[^\]]+\] (.+):$", re.MULTILINE)
 """BuildKit, before what the instruction wrote; engines before 23 tell no line."""
 _DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 _LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
-_PUSHED = ("Pushed", "Layer already exists")
+_DONE = ("Pushed", "Layer already exists", "Pull complete", "Already exists")
 
 
 class Builder(Enum):
@@ -120,17 +120,22 @@ class Progress:
 
 
 class Layers:
-    """Counts the layers of a push."""
+    """Counts the layers of a push or a pull: without a terminal docker tells of each only its states."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._states: dict[str, str] = {}
 
+    @property
+    def pulled(self) -> frozenset[str]:
+        """Those that were not there before, each by the beginning of its digest."""
+        return frozenset(layer for layer, state in self._states.items() if state == "Pull complete")
+
     def line(self, text: str) -> None:
         """One line of its output."""
         if match := _LAYER.match(text.strip()):
             self._states[match[1]] = match[2]
-            done = sum(state.startswith(_PUSHED) for state in self._states.values())
+            done = sum(state.startswith(_DONE) for state in self._states.values())
             self._say(f"{done} of {len(self._states)} layers")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tasks.facts.network import Network as Proxies
     from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
+    from tasks.kube.releases import LiveRelease
     from tasks.kube.watch import Watched
     from tasks.process.programs import Programs
     from tasks.settings.schema import Release, Settings
@@ -170,6 +171,10 @@ class Facts:
     def builds_image(self, image: str) -> bool:
         """Whether an image is one of the user's builds: it is pushed, and nobody else has it."""
         return any(image.startswith(f"{each.repository}:") for each in self.builds)
+
+    def installed(self, release: Release) -> LiveRelease | None:
+        """A release as it is in the cluster; None where it is not there, or the cluster cannot be asked yet."""
+        return None if self.live is None else self.live.releases.get((release.namespace, release.name))
 
     def namespace_ends(self, namespace: str | None) -> bool:
         """Whether a namespace is known to be being deleted."""

@@ -173,17 +173,12 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
         if node.role in ("server", "agent"):
             names |= docker.image_names(facts.programs.run(docker.images_inside(node.name), context, quiet=True).out)
     upstreams = {each.upstream for each in facts.settings.registries.caches}
-    through = sorted(
-        {_short(name) for name in names if parse(name).registry in upstreams and not facts.builds_image(name)}
+    through = sorted(  # one spelling for an image: containerd writes out what Docker leaves out
+        {parse(name).listed for name in names if parse(name).registry in upstreams and not facts.builds_image(name)}
     )
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(kept, json.dumps(through))
     return tuple(through)
-
-
-def _short(name: str) -> str:
-    """One spelling for an image: containerd writes out what Docker leaves out."""
-    return parse(name).listed
 
 
 def _port(facts: Facts, reference: Reference) -> int | None:

@@ -32,7 +32,6 @@ from tasks.view.console import marks, out, width_of
 if TYPE_CHECKING:
     from tasks.engine.step import Result
     from tasks.facts.facts import Facts
-    from tasks.kube.releases import LiveRelease
     from tasks.settings.schema import Release
 
 _TASKS = frozenset({"registry", "cluster", "docker-tune"})
@@ -128,7 +127,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
         releases=tuple(
             ReleaseChange(
                 release=name,
-                action=CREATE if _installed(facts, each) is None else CHANGE,
+                action=CREATE if facts.installed(each) is None else CHANGE,
                 why=_why(facts, each, charts[name], wanted[install_name(each)].why),
                 objects=_changed(previews.get(_render(each), ())),
                 fault="" if _render(each) in previews else _fault(results, _render(each), charts[name].step),
@@ -165,7 +164,7 @@ def _previews(
         found[_OBJECTS] = compared.objects(objects)
 
     def of_release(release: Release, context: Context) -> None:
-        chart, installed = charts[release_name(release)], _installed(facts, release)
+        chart, installed = charts[release_name(release)], facts.installed(release)
         found[_render(release)] = compared.release(release, installed, chart, context)
 
     seconds = facts.settings.timeouts.command
@@ -219,13 +218,9 @@ def _objects(facts: Facts) -> list[dict[str, Any]]:
     return [*spaces, *(each for each in own if not is_unchanged_namespace(facts, each))]
 
 
-def _installed(facts: Facts, release: Release) -> LiveRelease | None:
-    return None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
-
-
 def _why(facts: Facts, release: Release, chart: Chart, why: str) -> str:
     """With the chart's versions where they differ."""
-    installed = _installed(facts, release)
+    installed = facts.installed(release)
     if installed is None:
         return chart.display
     name, _, version = installed.chart.rpartition(" ")

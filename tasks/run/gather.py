@@ -63,20 +63,16 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
 
         rendered = kustomized(settings, session.root, programs, parts)
     secrets, left_out = read_secrets(settings, session.environ, session.root, programs, parts)
-    facts = Facts(
-        settings=settings,
-        root=session.root,
-        environ=session.environ,
-        backend=session.backend,
-        programs=programs,
-        releases=releases(settings),
+    facts = _facts(
+        session,
+        programs,
         clear_pending=session.clear_pending,
         bundle=session.bundle,
         restore=session.restore,
         rendered=rendered,
         secrets=tuple(secrets),
         secrets_left_out=tuple(left_out),
-        **{"paths": session.paths, "k3d_programs": programs, "helm_programs": programs, **observed},
+        **observed,
     )
     if facts.builds:
         from tasks.facts.builds import located
@@ -118,20 +114,24 @@ def gather_state(session: Session) -> Facts:
         existing = registries(programs)
     else:
         paths = write_kubeconfig(programs, paths, session.name)
-    return Facts(
-        settings=settings,
-        root=session.root,
-        environ=session.environ,
-        backend=session.backend,
-        programs=programs,
-        k3d_programs=programs,
-        helm_programs=programs,
-        paths=paths,
-        cluster=cluster,
-        shape=Shape(image=k3s_image(settings), agents=0, concurrency=1),
-        registries=existing,
-        releases=releases(settings),
-    )
+    shape = Shape(image=k3s_image(settings), agents=0, concurrency=1)
+    return _facts(session, programs, paths=paths, cluster=cluster, shape=shape, registries=existing)
+
+
+def _facts(session: Session, programs: Programs, **observed: Any) -> Facts:
+    """Those of a session, and what was observed."""
+    own = {
+        "settings": session.settings,
+        "root": session.root,
+        "environ": session.environ,
+        "backend": session.backend,
+        "programs": programs,
+        "k3d_programs": programs,
+        "helm_programs": programs,
+        "paths": session.paths,
+        "releases": releases(session.settings),
+    }
+    return Facts(**{**own, **observed})
 
 
 def reach(facts: Facts) -> None:

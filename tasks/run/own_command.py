@@ -7,7 +7,6 @@ only their sources are: a digest of a short one gives it away.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.core.digest import file_digest
 from tasks.core.errors import BadInput
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Report
@@ -42,7 +42,6 @@ _KEPT = 4 << 20
 """Bytes of each stream that are kept: a command may write for as long as it runs."""
 _NOT_FOUND = 127
 """Code of a shell that has not found a program (POSIX: 2.8.2)."""
-_CHUNK = 1 << 20
 _SPECIAL = frozenset("*?[")
 
 
@@ -227,15 +226,11 @@ def _matching(base: Path, step: OwnStep, pattern: str) -> list[Path]:
 
 
 def _digest(step: OwnStep, path: Path) -> str:
-    found = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while data := file.read(_CHUNK):
-                found.update(data)
+        return file_digest(path)
     except OSError as error:
         why = error.strerror or str(error)
         raise BadInput(f"{path} is an input of steps.{step.name}", why=why, fix="make it readable") from None
-    return found.hexdigest()
 
 
 def marker_key(facts: Facts, name: str) -> Key:

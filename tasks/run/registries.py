@@ -35,17 +35,18 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
         what = PUSH_REGISTRY if cache is None else cache_name(cache)
         join = _network(facts) if there is None or _network(facts) not in there.networks else None
         if there is None or not there.started:
-            found.append(_made(facts, what, name, cache, port, required=required, why="it is missing"))
+            why = "it is missing"
         elif not fits(facts, there, cache, required=required):
             why = "it is made anew, and what it keeps stays: its proxies, authorities or its upstream are others by now"
-            found.append(_made(facts, what, name, cache, port, required=required, why=why))
         elif not there.running:
-            found.append(_made(facts, what, name, cache, port, required=required, why=f"{name} {there.condition}"))
+            why = f"{name} {there.condition}"
         elif join:
-            found.append(_made(facts, what, name, cache, port, required=required, why=f"{name} is not in {join}"))
+            why = f"{name} is not in {join}"
         else:
             skip = f"{name} runs at 127.0.0.1:{there.port}"
             found.append(Step(name=what, task=TASK, skip=skip, work=StartRegistry(registry=name)))
+            continue
+        found.append(_made(facts, what, name, cache, port, required=required, why=why))
     return found
 
 
@@ -82,12 +83,7 @@ def _made(
         name=what,
         task=TASK,
         action=ensured(
-            facts,
-            name,
-            cache,
-            lambda: free_port(wish),
-            network=_network(facts),
-            required=required or cache is None,
+            facts, name, cache, lambda: free_port(wish), network=_network(facts), required=required or cache is None
         ),
         needs=(pull_name(settings.registries.image),),
         retry=Retry(attempts=3, first=0.1),

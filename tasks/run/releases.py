@@ -131,7 +131,7 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
         return
     found = {}
     for release in facts.releases:
-        there = facts.live.releases.get((release.namespace, release.name))
+        there = facts.installed(release)
         if there is None or not is_pending(there) or facts.namespace_ends(there.namespace):
             continue
         if not facts.owns_cluster or helm.FINGERPRINT not in there.labels:
@@ -215,7 +215,7 @@ def upgrade_resolving_conflicts(
 
 def objects_before(facts: Facts, release: Release) -> dict[Key, Item]:
     """The objects of the release that is there, as they are now; for notes, without which an upgrade goes on."""
-    installed = None if facts.live is None else facts.live.releases.get((release.namespace, release.name))
+    installed = facts.installed(release)
     if installed is None:
         return {}
     with contextlib.suppress(ApiError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
+from tasks.core.digest import file_digest
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import prefix, replacing
 from tasks.core.units import MIB, megabytes
@@ -104,7 +105,7 @@ def _pack(transfer: Transfer, node: SavedNode, context: Context) -> Report:
 
 
 def _write(transfer: Transfer, manifest: Manifest, target: Path, _context: Context) -> Report:
-    nodes = tuple(replace(each, sha256=_digest(transfer.folder / each.place)) for each in manifest.nodes)
+    nodes = tuple(replace(each, sha256=file_digest(transfer.folder / each.place)) for each in manifest.nodes)
     text = replace(manifest, nodes=nodes, engine="").text().encode()
     checked = json.dumps({"manifest": text.decode(), "sha256": hashlib.sha256(text).hexdigest()}).encode()
     with replacing(target) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -119,11 +120,6 @@ def _write(transfer: Transfer, manifest: Manifest, target: Path, _context: Conte
                 archive.addfile(entry, packed)
             path.unlink()
     return Report(why=megabytes(target.stat().st_size))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # -- import -----------------------------------------------------------------------------------------------
@@ -227,7 +223,7 @@ def _unpack(transfer: Transfer, path: Path, where: tuple[int, int], node: SavedN
         for piece in _pieces(path, *where):
             pipe.write(piece)
             done += len(piece)
-            context.say(f"{megabytes(done)} of {megabytes(where[1])}")
+            context.say(megabytes(done, where[1]))
 
     programs.run(docker.create_volume(node.volume, {volumes.LABEL: transfer.id}), context)
     try:
