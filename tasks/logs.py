@@ -18,8 +18,7 @@ from tasks.run.task import task
 
 if TYPE_CHECKING:
     from tasks.engine.record import RunRecord
-    from tasks.run.cluster_dump import ClusterDump
-    from tasks.run.export import Export
+    from tasks.run.export import ClusterDump, Export
     from tasks.run.session import Session
     from tasks.runs.catalogue import Recorded
 
@@ -81,8 +80,7 @@ def _show(found: Recorded) -> int:
 
 
 def _export(session: Session, folder: Path, run: Run | None) -> int:
-    from tasks.run.cluster_dump import ClusterDump
-    from tasks.run.export import Export
+    from tasks.run.export import ClusterDump, Export
     from tasks.view.console import out
 
     export = Export(folder)
@@ -161,7 +159,7 @@ def _doctor(session: Session, export: Export, _context: Context) -> None:
 
 def _run(export: Export, found: Recorded, record: RunRecord, _context: Context) -> None:
     """The record, the report of it as text and page, and the logs of its steps."""
-    from tasks.run.cluster_dump import read_end
+    from tasks.run.export import read_end
     from tasks.runs.catalogue import logs_of
     from tasks.runs.page import html
     from tasks.runs.text import text

@@ -1,26 +1,38 @@
-"""A folder of logs and objects for whoever looks for a cause: without secrets, each file and all together bounded."""
+"""A folder of logs, objects and events for whoever looks for a cause: without secrets, bounded, as far as readable."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.clients import docker, kubectl
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import file_name, write_whole
 from tasks.core.redact import MASK, conceal_found, redact
 from tasks.core.units import MIB, mib
+from tasks.diagnose.node import is_last, node_death
+from tasks.diagnose.pods import condition, diagnose_pod
+from tasks.facts.cluster import ContainerState
+from tasks.facts.live import concurrently
+from tasks.facts.objects import all_of, in_namespaces, kinds
+from tasks.kube.client import NoAnswer, RetryingApi
 from tasks.kube.objects import decoded, is_secret
-from tasks.kube.releases import releases
-from tasks.run.preview import conceal_secrets, conceal_values
+from tasks.kube.readiness import node_ready
+from tasks.run.gather import gather_state, reach
+from tasks.run.preview import conceal_cluster, conceal_settings
 from tasks.settings.origin import may_be_secret, without_assigned
-from tasks.settings.rules import releases as enabled_releases
 
 if TYPE_CHECKING:
+    from tasks.engine.step import Context
+    from tasks.facts.cluster import Node
     from tasks.facts.facts import Facts
     from tasks.kube.client import Api
     from tasks.run.session import Session
@@ -32,8 +44,10 @@ _STRING = 20_000
 """Characters of one text in an object: charts and certificates may stand in it."""
 _LEFT_OUT = frozenset({"managedFields", "openAPIV3Schema", "kubectl.kubernetes.io/last-applied-configuration"})
 """Fields that repeat the object, or are large and tell nothing of a failure."""
-_ASSIGNED = re.compile(r"[:=][ \t]*[\"']?([^\s\"',;{}]{8,})")
-"""A value in a file that is kept in a Secret: `password=…`, `"auth": "…"`."""
+_CONTAINERD, _POD_LOGS = "/var/lib/rancher/k3s/agent/containerd/containerd.log", "/var/log/pods"
+_SYSTEM = "kube-system"
+_NODE_LOG, _LEAST_LOG, _LARGEST_LOG, _ALL_POD_LOGS = 4 * MIB, MIB // 64, MIB, 48 * MIB
+"""Bytes: of a node's log; of a container's, between the two, so that all of them together have the last."""
 
 
 class Export:
@@ -142,33 +156,226 @@ def _hidden(value: Any) -> Any:  # noqa: ANN401
     return MASK
 
 
-def conceal_settings(session: Session) -> None:
-    """Conceal what the settings' secrets hold, as far as their sources can be read, and secrets among values."""
-    from tasks.facts.secrets import read_secrets
-    from tasks.run.releases import merged_values
+@dataclass(kw_only=True)
+class ClusterDump:
+    """A cluster of which something can be read, and the export that it goes into."""
 
-    settings = session.settings
-    for secret in settings.secrets:
-        with contextlib.suppress(LaunchError):
-            alone = settings.model_copy(update={"secrets": [secret]})
-            read_secrets(alone, session.environ, session.root, session.programs(), ("secrets",))
-    for release in enabled_releases(settings):
-        with contextlib.suppress(LaunchError):
-            conceal_values(merged_values(release, session.root, {"IP": "", "DOMAIN": ""}))
+    export: Export
+    facts: Facts
+    api: Api | None = None
+    """None where it does not answer."""
+    nodes: list[Item] = field(default_factory=list)
+    pods: list[Item] = field(default_factory=list)
+    masked: bool = False
+    """Whether values of Secrets are known, and so masked. If not, of all pods only those of kube-system have their logs
+    written: others may print such values."""
+
+    @classmethod
+    def begin(cls, session: Session, export: Export) -> ClusterDump | None:
+        """Find nodes, API and pods, and conceal all secrets before anything is written. None without an engine.
+
+        Raises `BadInput` for a cluster that is another's, or a context that is not there.
+        """
+        made: ClusterDump | None = None
+        conceal_settings(session)
+        with export.collecting("the cluster"):
+            made = cls(export=export, facts=gather_state(session))
+            made._conceal()
+        if made is not None and not made.masked and (made.facts.cluster.nodes or not made.facts.owns_cluster):
+            export.missing.append("logs of pods outside of kube-system: Secrets, which they may print, cannot be read")
+        return made
+
+    def _conceal(self) -> None:
+        if self.facts.owns_cluster and self.facts.cluster.first is None:
+            return
+        with self.export.collecting("the API"):
+            reach(self.facts)
+            self.api = self.facts.api()
+        if self.api is not None:
+            with self.export.collecting("Secrets"):
+                conceal_cluster(self.api, self.scope, self.facts)
+                self.masked = True
+            self.nodes = self._listed("/api/v1/nodes")
+            self.pods = self._listed(*self._places("pods"))
+            for pod in self.pods:
+                without_secrets(pod)  # conceals what its variables hold
+
+    @property
+    def scope(self) -> tuple[str, ...] | None:
+        """Namespaces that are read; None: all. In a foreign cluster those that the settings name."""
+        if self.facts.owns_cluster:
+            return None
+        homes = [*self.facts.settings.namespaces, *(release.namespace for release in self.facts.releases)]
+        return tuple(dict.fromkeys(homes))
+
+    @cached_property
+    def events(self) -> list[Item]:
+        """The newest last."""
+        return sorted(self._listed(*self._places("events")), key=_moment)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Those that have pods."""
+        return sorted({pod["metadata"]["namespace"] for pod in self.pods})
+
+    def _places(self, plural: str) -> list[str]:
+        root = "/api/v1"
+        return [f"{root}/{plural}"] if self.scope is None else [f"{root}/namespaces/{n}/{plural}" for n in self.scope]
+
+    def _listed(self, *paths: str) -> list[Item]:
+        found: list[Item] = []
+        if self.api is not None:
+            for path in paths:
+                with self.export.collecting(path):
+                    found += self.api.get(path)["items"] or ()
+        return found
+
+    def write_container(self, name: str, path: str, _context: Context) -> None:
+        """The log of a container on the engine."""
+        with self.export.collecting(f"the log of {name}"):
+            self.export.write(path, self._said(name), _NODE_LOG)
+
+    def _said(self, name: str) -> str:
+        done = self.facts.programs.run(docker.logs(name, 20_000), quiet=True)
+        return done.out + done.err
+
+    def write_node(self, node: Node, context: Context) -> None:
+        """The logs of a node's container and its containerd; those of kube-system's pods, where no API serves them."""
+        place, run = f"nodes/{node.name}", partial(self.facts.programs.run, quiet=True)
+        self.write_container(node.name, f"{place}/k3s.log", context)
+        with self.export.collecting(f"{node.name}: docker inspect"):
+            for found in docker.inspected(run(docker.inspect([node.id])).out):
+                found["Config"]["Env"] = [f"{row.partition('=')[0]}=***" for row in found["Config"].get("Env") or ()]
+                self.export.write(f"{place}/inspect.json", json.dumps(found, indent=1))
+        if node.role not in ("server", "agent") or self.facts.backend.rehearsed:
+            return
+        if node.running:
+            with self.export.collecting(f"{node.name}: crictl ps"):
+                self.export.write(f"{place}/containers.txt", run(docker.containers_inside(node.name)).out)
+        with tempfile.TemporaryDirectory(prefix="openframe-export-") as folder:
+            for what in (_CONTAINERD, *((_POD_LOGS,) if self.api is None else ())):
+                with self.export.collecting(f"{node.name}: {what}"):
+                    run(docker.copy_folder_out(node.name, what, folder))
+            for path in sorted(Path(folder).rglob("*.log"), key=lambda each: -each.lstat().st_mtime):
+                pods = path.relative_to(folder).parts[1:]  # pods/NAMESPACE_POD_UID/CONTAINER/0.log
+                if path.is_symlink() or not path.is_file() or (pods and not pods[0].startswith(f"{_SYSTEM}_")):
+                    continue
+                self.export.write(f"{place}/{path.relative_to(folder)}", read_end(path), _LARGEST_LOG)
+
+    def write_objects(self, _context: Context) -> None:
+        """All objects by namespace and kind, without the values of Secrets."""
+        assert self.api is not None
+        with self.export.collecting("objects"):
+            api = RetryingApi(self.api, 20.0)
+            known, silent = kinds(api, "list")
+            found = all_of(api, known) if self.scope is None else in_namespaces(api, known, self.scope)
+            self.export.missing += [*silent, *found.unseen]
+            by_file: dict[str, list[Item]] = {}
+            for key, item in found.items.items():
+                name = ".".join(filter(None, (key.kind.lower(), key.api_version.rpartition("/")[0], "json")))
+                by_file.setdefault(f"objects/{key.namespace or '_cluster'}/{name}", []).append(without_secrets(item))
+            for name, items in by_file.items():
+                self.export.json(name, {"items": items})
+
+    def write_events(self, _context: Context) -> None:
+        """One a line."""
+        self.export.write("events.txt", "".join(f"{_line(each)}\n" for each in self.events))
+
+    def describe(self, kind: str, namespace: str, path: str, _context: Context) -> None:
+        """What kubectl says of all objects of a kind."""
+        with self.export.collecting(f"kubectl describe {kind} {namespace}".rstrip()):
+            command = kubectl.describe(self.facts.paths.kubeconfig, kind, namespace)
+            self.export.write(path, self.facts.programs.run(command, quiet=True).out)
+
+    def write_pods(self, namespace: str, context: Context) -> None:
+        """Descriptions, and the logs of all containers, those of the run before among them; unready pods first."""
+        assert self.api is not None
+        api, end, silent = self.api, time.monotonic() + context.deadline, list[str]()
+        share = max(_LEAST_LOG, min(_LARGEST_LOG, _ALL_POD_LOGS // max(1, len(self.pods))))
+        self.describe("pods", namespace, f"pods/{namespace}/describe.txt", context)
+
+        def write_log(path: str, query: str) -> None:
+            if silent or time.monotonic() > end:
+                self.export.missing.append(f"{path}: time was over")
+                return
+            with self.export.collecting(path):
+                try:
+                    code, text = api.raw(f"/api/v1/namespaces/{namespace}/pods/{query}")
+                except NoAnswer:
+                    silent.append(path)
+                    raise
+                if code == 200:
+                    self.export.write(path, text, share)
+                elif code != 400:  # a container that has not been started has none
+                    raise LaunchError(f"the API answered {code}", why=text.strip()[:200])
+
+        here = [pod for pod in self.pods if pod["metadata"]["namespace"] == namespace]
+        if not self.masked and namespace != _SYSTEM:
+            return
+        here.sort(key=lambda pod: condition(pod, "Ready").get("status") == "True")
+        with concurrently(4) as pool:
+            list(pool.map(lambda each: write_log(*each), [each for pod in here for each in _logs(pod)]))
+
+    def broken_nodes(self) -> Iterator[str]:
+        """Containers of the cluster with their states, why each has ended, and nodes that are not ready."""
+        if self.facts.owns_cluster and not self.facts.cluster.nodes:
+            yield "no container of this cluster is on the engine"
+        for node in self.facts.cluster.nodes:
+            yield f"{node.name}: {node.state.value}{'' if node.running else f', exit code {node.exit_code}'}"
+            said = ""
+            if node.role in ("server", "agent") and not (self.facts.backend.rehearsed and node.running):
+                with self.export.collecting(f"the log of {node.name}"):
+                    said = self._said(node.name)
+            ended = not node.running or (self.api is None and any(is_last(line) for line in said.splitlines()))
+            if said and ended:
+                death = node_death(node.name, node.exit_code, node.state is ContainerState.LOOPING, said)
+                yield from (f"  {line}" for line in str(death).splitlines())
+        for item in self.nodes:
+            if not node_ready(item):
+                yield f"{item['metadata']['name']}: not ready, as the API has it"
+
+    def unready_pods(self) -> Iterator[str]:
+        """What keeps each pod that is not ready, and what to do about it."""
+        for pod in self.pods:
+            found = diagnose_pod(pod, self.nodes)
+            if found is not None:
+                yield found.reason
+                yield f"  do:  {found.fix}"
+                yield f"  see: pods/{pod['metadata']['namespace']}/{pod['metadata']['name']}/"
+
+    def warnings(self) -> list[str]:
+        """The newest."""
+        return [_line(each) for each in self.events if each.get("type") == "Warning"][-30:]
 
 
-def conceal_cluster(api: Api, namespaces: Iterable[str] | None, facts: Facts) -> None:
-    """Conceal what Secrets and Helm's releases in the cluster hold; `namespaces`: None for all. Raises `ApiError`."""
-    places = ["/api/v1/secrets"] if namespaces is None else [f"/api/v1/namespaces/{n}/secrets" for n in namespaces]
-    query = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
-    for place in places:
-        secrets = [{**row, "apiVersion": "v1", "kind": "Secret"} for row in api.get(f"{place}?{query}")["items"] or ()]
-        conceal_secrets(secrets)
-        for each in secrets:
-            for value in decoded(each).values():
-                for found in _ASSIGNED.findall(value.decode("utf-8", "replace")):
-                    conceal_found(found)
-    named = [None] if namespaces is None else [(each.namespace, each.name) for each in facts.releases]
-    for only in named:
-        for installed in releases(api, only).values():
-            conceal_values(installed.values)
+def read_end(path: Path, most: int = 8 * MIB) -> str:
+    """The end of a file; what cannot be read says so."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - most))
+            return file.read().decode("utf-8", "replace")
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}\n"
+
+
+def _logs(pod: Item) -> Iterator[Sequence[str]]:
+    """Of each container of a pod, the file for its log and what it is asked by."""
+    meta, status = pod["metadata"], pod.get("status") or {}
+    for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for row in status.get(kind) or ():
+            path = f"pods/{meta['namespace']}/{meta['name']}/{row['name']}"
+            query = f"{meta['name']}/log?container={row['name']}&timestamps=true&tailLines=5000"
+            yield f"{path}.log", query
+            if row.get("restartCount"):
+                yield f"{path}.previous.log", f"{query}&previous=true"
+
+
+def _moment(event: Item) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
+
+
+def _line(event: Item) -> str:
+    of = event.get("involvedObject") or {}
+    what = "/".join(str(of[part]) for part in ("namespace", "kind", "name") if of.get(part))
+    times = f" (x{event['count']})" if (event.get("count") or 1) > 1 else ""
+    return f"{_moment(event)} {event.get('type')} {event.get('reason')} {what}{times}: {event.get('message') or ''}"

@@ -6,7 +6,9 @@ merges is no difference. A release is rendered as it would be installed, its obj
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,22 +24,27 @@ from tasks.kube.client import ApiError, Direct
 from tasks.kube.drift import conflicts, differences, yielding
 from tasks.kube.objects import Key, Resources, decoded, display, is_secret, key, live
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
-from tasks.kube.releases import documents
+from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
 from tasks.run.images import rendered
-from tasks.run.releases import fingerprint, values_of
+from tasks.run.releases import fingerprint, merged_values, values_of
 from tasks.settings.origin import may_be_secret
+from tasks.settings.rules import releases as enabled_releases
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context
     from tasks.facts.facts import Facts
+    from tasks.kube.client import Api
     from tasks.kube.releases import LiveRelease
     from tasks.run.charts import Chart
+    from tasks.run.session import Session
     from tasks.settings.schema import Release
 
 Item = Mapping[str, Any]
 _AT_ONCE = 4
 """Dry runs at once for one release."""
+_ASSIGNED = re.compile(r"[:=][ \t]*[\"']?([^\s\"',;{}]{8,})")
+"""A value in a file that is kept in a Secret: `password=…`, `"auth": "…"`."""
 _HOOK, _KEEP = "helm.sh/hook", "helm.sh/resource-policy"
 
 
@@ -81,6 +88,37 @@ def conceal_values(values: Any) -> None:  # noqa: ANN401 - any JSON value
             if isinstance(value, str) and may_be_secret(str(name)):
                 conceal(value)
             conceal_values(value)
+
+
+def conceal_settings(session: Session) -> None:
+    """Conceal what the settings' secrets hold, as far as their sources can be read, and secrets among values."""
+    from tasks.facts.secrets import read_secrets
+
+    settings = session.settings
+    for secret in settings.secrets:
+        with contextlib.suppress(LaunchError):
+            alone = settings.model_copy(update={"secrets": [secret]})
+            read_secrets(alone, session.environ, session.root, session.programs(), ("secrets",))
+    for release in enabled_releases(settings):
+        with contextlib.suppress(LaunchError):
+            conceal_values(merged_values(release, session.root, {"IP": "", "DOMAIN": ""}))
+
+
+def conceal_cluster(api: Api, namespaces: Iterable[str] | None, facts: Facts) -> None:
+    """Conceal what Secrets and Helm's releases in the cluster hold; `namespaces`: None for all. Raises `ApiError`."""
+    places = ["/api/v1/secrets"] if namespaces is None else [f"/api/v1/namespaces/{n}/secrets" for n in namespaces]
+    query = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
+    for place in places:
+        secrets = [{**row, "apiVersion": "v1", "kind": "Secret"} for row in api.get(f"{place}?{query}")["items"] or ()]
+        conceal_secrets(secrets)
+        for each in secrets:
+            for value in decoded(each).values():
+                for found in _ASSIGNED.findall(value.decode("utf-8", "replace")):
+                    conceal_found(found)
+    named = [None] if namespaces is None else [(each.namespace, each.name) for each in facts.releases]
+    for only in named:
+        for installed in releases(api, only).values():
+            conceal_values(installed.values)
 
 
 class Comparison:

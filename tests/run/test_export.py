@@ -11,7 +11,8 @@ import pytest
 
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import redact
-from tasks.run.export import Export, conceal_cluster, without_secrets
+from tasks.run.export import Export, without_secrets
+from tasks.run.preview import conceal_cluster
 from tests import given
 from tests.given_live import FakeApi
 
