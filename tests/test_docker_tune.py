@@ -29,7 +29,7 @@ from tests.checks.given import engine as host
 from tests.given import act, by_name, facts, session, settings
 from tests.given import call as run
 from tests.given_engine import HUB, ports, there
-from tests.programs import Answer, FakePrograms
+from tests.programs import FakePrograms
 from tests.tune.dockerd import Dockerd, running
 
 OURS = "http://127.0.0.1:5051"
@@ -70,10 +70,6 @@ def given(
 
 def hub(**changes: Any) -> Registry:
     return there(HUB, **{"port": 5051, **changes})
-
-
-def document(engine: Dockerd) -> Any:
-    return json.loads(engine.file.read_text())
 
 
 # -- up ------------------------------------------------------------------------------------------------
@@ -140,12 +136,6 @@ def test_without_a_mirror(tmp_path: Path, engine: Dockerd, more: Mapping[str, An
     assert engine.values == (10, 8, [])
 
 
-def test_null_leaves_a_number_alone(tmp_path: Path, engine: Dockerd) -> None:
-    chosen = wanted(max_concurrent_downloads=None, max_concurrent_uploads=None)
-    act(tuning.steps(given(tmp_path, engine, settings=chosen, cache=hub()))[0])
-    assert document(engine) == {"debug": True, "registry-mirrors": [OURS]}
-
-
 @pytest.mark.parametrize(
     ("more", "before", "told"),
     [
@@ -169,16 +159,6 @@ def test_without_rights_nothing_is_planned(tmp_path: Path, engine: Dockerd, monk
     monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=False))
     (step,) = tuning.steps(given(tmp_path, engine))
     assert "sudo would ask for a password" in str(step.skip)
-
-
-def test_by_sudo_where_it_asks_for_nothing(tmp_path: Path, engine: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.host.writer.ours", lambda _path: False)
-    monkeypatch.setattr("tasks.host.writer.rights", lambda _programs: Rights(root=False, sudo=True))
-    programs = engine.programs
-    (step,) = tuning.steps(given(tmp_path, engine, programs, hub()))
-    act(step)
-    assert engine.values == (10, 8, [OURS])
-    assert "sudo -n kill -HUP 4711" in programs.lines
 
 
 def test_what_is_left_as_it_is_is_told_and_the_launch_goes_on(tmp_path: Path, engine: Dockerd) -> None:
@@ -276,14 +256,6 @@ def test_without_the_cache_it_is_told_how_to_get_it(
     capsys.readouterr()
 
 
-def test_the_setting_names_the_file(tmp_path: Path, well: Dockerd) -> None:
-    well.file = tmp_path / "etc" / "mine.json"
-    assert call(tmp_path, asked(well, CACHE), daemon_json=str(well.file)) == 0
-    assert document(well)["max-concurrent-downloads"] == 10
-    assert call(tmp_path, asked(well), undo=True, daemon_json=str(well.file)) == 0
-    assert not well.file.exists()
-
-
 def test_on_docker_desktop_the_steps_are_told(tmp_path: Path, well: Dockerd, monkeypatch: pytest.MonkeyPatch) -> None:
     away = replace(host(), desktop=True, here=False, os="Docker Desktop")
     monkeypatch.setattr("tasks.facts.engine.engine", lambda _programs: away)
@@ -351,13 +323,6 @@ def test_by_sudo_no_folder_of_the_users_becomes_roots(
     )
     found = tuning._with_logs_of_its_own(made)
     assert found.settings.log_dir == (str(tmp_path / "state" / "openframe" / "openframe-logs") if own else logs)
-
-
-def test_an_unknown_answer_of_the_cache_is_no_mirror(tmp_path: Path, well: Dockerd) -> None:
-    programs = asked(well)
-    programs.answers["docker container inspect"] = Answer(out="[]", code=1)
-    assert call(tmp_path, programs) == 0
-    assert well.mirrors == []
 
 
 # -- where it is called --------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.kube.client import ApiError
 from tasks.kube.wait import NotInTime
-from tasks.kube.watch import Watched
 from tasks.manifests import BASE, counted_step
 from tasks.run.desired import base_objects, user_objects
 from tasks.settings.step_names import (
@@ -369,26 +368,6 @@ def test_another_quota_of_the_namespace_is_not_ours(facts: Facts) -> None:
     reached(facts, api)
     with pytest.raises(NotInTime, match="not there within"):
         wait(facts, quota("a"), deadline=0)
-
-
-def test_it_ends_when_the_api_tells_of_the_last_one(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.kube.wait._LOOK_ANYWAY", 60.0)
-    api = DirectApi(quota("a"), pod("a"))
-    reached(facts, api)
-    said: list[str] = []
-
-    class Says(list[str]):
-        def append(self, line: str) -> None:
-            said.append(line)
-            if len(said) == 1:
-                api.put(counted("a"))
-
-    watched = facts.watched()
-    assert isinstance(watched, Watched)
-    watched.get(LIST)
-    until(lambda: watched._feeds[LIST].current)
-    wait(facts, quota("a"), said=Says())
-    assert said == ["0 of 1 quotas", "1 of 1 quotas", "1 of 1 quotas"]
 
 
 def test_through_kubectl_nothing_is_written(facts: Facts) -> None:

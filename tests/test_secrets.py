@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tasks import secrets
-from tasks.core.errors import BadInput
 from tasks.engine.step import State
 from tasks.facts.secrets import read_secrets
 from tasks.settings.schema import Settings
@@ -131,12 +130,3 @@ def test_a_command_runs_in_the_projects_folder(argv: list[str], program: str) ->
     assert command.argv == (str(given.ROOT / program) if "/" in program else program, "it")
     assert command.cwd == given.ROOT
     assert command.deadline == 9
-
-
-def test_a_command_that_fails_is_told_without_what_it_wrote() -> None:
-    programs = FakePrograms(answers={"give": Answer(out=CANARY, err=f"no key for {CANARY}", code=3)})
-    settings = given.settings(secrets=[{"name": "s", "values": {"k": {"command": ["give"]}}}])
-    with pytest.raises(BadInput) as caught:
-        read(settings, programs)
-    assert "give ended with code 3" in caught.value.why
-    assert CANARY not in str(caught.value)

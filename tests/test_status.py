@@ -124,12 +124,6 @@ def test_another_format_is_bad_input(machine: Machine) -> None:
     assert machine.programs.calls == []
 
 
-def test_nothing_is_written(launched: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    before = launched.records()
-    rows(launched, capsys)
-    assert launched.records() == before
-
-
 def test_a_cluster_of_somebody_else(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
     machine.api = FakeApi(node("n"))

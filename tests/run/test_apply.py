@@ -89,12 +89,6 @@ def test_many_reasons_are_shortened(tmp_path: Path) -> None:
     assert difference(given.facts(tmp_path, live=holding([])), wanted).why.endswith("m2: missing; and 2 more")
 
 
-def test_values_of_secrets_are_in_no_reason(tmp_path: Path) -> None:
-    wanted = finish(obj("Secret", "s", "platform", type="Opaque", data={"k": "Y2FuYXJ5"}))
-    live = holding([{**wanted, "data": {"k": "b3RoZXI="}}])
-    assert difference(given.facts(tmp_path, live=live), [wanted]).why == "platform/secret/s: changed: data.k"
-
-
 def test_a_step_without_anything_to_do_is_skipped_with_the_reason(tmp_path: Path) -> None:
     facts = given.facts(tmp_path, live=holding([ONE]))
     step = apply_step(facts, "apply", "task", [ONE], needs=("a",))

@@ -97,6 +97,8 @@ def test_a_release_that_uses_an_image_needs_its_push_without_being_told(tmp_path
     }
     assert push_name(facts.builds[0].build) in plan[install_name(api)].needs
     assert push_name(facts.builds[0].build) not in plan[install_name(web)].needs
+    alone = {step.name for step in given.launch(facts, ("helm",), CHOOSERS)}
+    assert {"build: api", "build: push api"} <= alone
     build = plan[build_name(facts.builds[0].build)]
     assert build.needs == ()
     assert build.kind == "build"
@@ -109,11 +111,6 @@ def test_an_image_is_no_other_one_whose_name_is_longer(tmp_path: Path) -> None:
     assert [bool(builds.pushed(facts, {"a": f"{repository}{more}"})) for more in ("", ":1", "2", "-x", "/x")] == [
         True, True, False, False, False
     ]  # fmt: skip
-
-
-def test_a_release_alone_brings_the_images_that_it_lacks(tmp_path: Path) -> None:
-    names = {step.name for step in given.launch(made(tmp_path), ("helm",), CHOOSERS)}
-    assert {"build: api", "build: push api"} <= names
 
 
 def test_manifests_use_images_too(tmp_path: Path) -> None:

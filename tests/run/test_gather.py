@@ -82,15 +82,6 @@ def test_a_cluster_is_found_as_it_stands(machine: Machine, running: bool, comple
     assert (found.live is not None) is (presence is Presence.RUNNING)
 
 
-def test_a_server_that_was_seen_to_be_complete_is_not_asked_again(machine: Machine) -> None:
-    machine.make()
-    session = machine.session()
-    session.paths.state.mkdir(parents=True)
-    session.paths.complete.write_text(machine.containers[0]["Id"] + "\n")
-    gather(session, ())
-    assert "docker cp" not in asked(machine)
-
-
 def test_a_cluster_of_somebody_else_is_refused(machine: Machine) -> None:
     machine.make(ours=False)
     with pytest.raises(BadInput, match="a k3d cluster 'openframe-dev' that this project did not make") as caught:
