@@ -93,7 +93,8 @@ def bench(
             why="it is about what became slower than before",
             fix="add --baseline bench.json, or --against PROFILE, or --compare OLD.json --compare NEW.json",
         )
-    chosen = variants_of(modes or _default_modes(session, there), state, here, there)
+    usual = "sequential,staged,graph" if there is None and session.rehearsal is None else "graph"
+    chosen = variants_of(modes or usual, state, here, there)
     _refuse_rehearsed(session, chosen)
     if script:
         return _script(session, script, here, cluster)
@@ -118,10 +119,6 @@ def bench(
     if broken is not None:
         raise broken
     return _gate(comparisons, limit)
-
-
-def _default_modes(session: Session, there: Setting | None) -> str:
-    return "sequential,staged,graph" if there is None and session.rehearsal is None else "graph"
 
 
 def _refuse_rehearsed(session: Session, chosen: Sequence[Variant]) -> None:

@@ -97,11 +97,17 @@ def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Repo
             _pull_as(facts, image, context)
     except CommandFailed as error:
         if image in facts.other_platforms:
-            error.amend(why="; ".join(part for part in (error.why, _has_other(facts, image)) if part))
+            there = facts.other_platforms[image]
+            known = f"the one that is there is for {there}, and the engine's platform is {facts.platform}"
+            error.amend(why="; ".join(filter(None, (error.why, known))))
         raise
     other = _other_platform(facts, image, context)
     if other and image not in only_listed(facts):
-        raise _unfit(facts, image, other)
+        raise LaunchError(
+            f"{image} is for {other}, and the engine's platform is {facts.platform}",
+            why="containers of this launch are made from it, and k3s does not run under emulation",
+            fix="choose a tag or a digest that is built for it: docker manifest inspect lists those that there are",
+        )
     told = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
     why = f"{told}; it exists for {other} alone" if other else told
     return Report(why=why, exit_code=0, work=_work(facts, image, brought or 0))
@@ -116,18 +122,6 @@ def _other_platform(facts: Facts, image: str, context: Context) -> str:
     out = facts.programs.run(docker.images([image]), context, quiet=True).out
     there = docker.platforms(out, [image]).get(image, "")
     return "" if docker.fits(there, facts.platform) else there
-
-
-def _has_other(facts: Facts, image: str) -> str:
-    return f"the one that is there is for {facts.other_platforms[image]}, and the engine's platform is {facts.platform}"
-
-
-def _unfit(facts: Facts, image: str, other: str) -> LaunchError:
-    return LaunchError(
-        f"{image} is for {other}, and the engine's platform is {facts.platform}",
-        why="containers of this launch are made from it, and k3s does not run under emulation",
-        fix="choose a tag or a digest that is built for it: docker manifest inspect lists those that there are",
-    )
 
 
 def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:

@@ -48,7 +48,8 @@ def snapshot(
 ) -> int:
     """Save the cluster's state for `up --snapshot NAME`; lists what there is if no option says what to do."""
     check_format(format)
-    given = [word for word, value in _given(save=save, delete=delete, export=export, import_=import_) if value]
+    options = {"--save": save, "--delete": delete, "--export": export, "--import": import_}
+    given = [name for name, value in options.items() if value]
     if len(given) > 1:
         raise BadInput(f"{' and '.join(given)} are asked for together", why="each is done alone", fix="name one")
     if replace and not (save or import_):
@@ -76,10 +77,6 @@ def snapshot(
             raise BadInput("--export needs --file FILE", why="the snapshot goes into it", fix="name one")
         return snapshot_files.export(session, export, Path(file).expanduser().absolute())
     return _list(session, as_json=format == "json")
-
-
-def _given(**values: str) -> list[tuple[str, str]]:
-    return [(f"--{name.rstrip('_')}", value) for name, value in values.items()]
 
 
 def _save(session: Session, name: str, *, replace: bool) -> int:

@@ -100,7 +100,7 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
         else:
             synced = _in_sync(declared, locked)
             version = (locked[number] if locked and synced else row)["version"]
-            if name in archives and (not is_exact(version) or _same(version) & archives[name]):
+            if name in archives and (not is_exact(version) or version.removeprefix("v") in archives[name]):
                 continue
             if not synced:
                 raise _out_of_sync(folder)
@@ -220,7 +220,7 @@ def _present(charts: Path) -> tuple[set[str], dict[str, set[str]]]:
             unpacked.add(path.name)
         elif path.suffix == ".tgz" and path.is_file():
             name, version = _of(path)
-            archives.setdefault(name, set()).update(_same(version))
+            archives.setdefault(name, set()).add(version.removeprefix("v"))
     return unpacked, archives
 
 
@@ -228,10 +228,6 @@ def _of(archive: Path) -> tuple[str, str]:
     """Name and version of an archive, by its name."""
     match = _ARCHIVE.fullmatch(archive.name)
     return (match["name"], match["version"]) if match else (archive.stem, "")
-
-
-def _same(version: str) -> set[str]:
-    return {version.removeprefix("v")}
 
 
 def _in_sync(declared: list[dict[str, str]], locked: list[dict[str, str]]) -> bool:

@@ -180,10 +180,6 @@ def _contexts(call: Call) -> Iterator[str]:
     yield from contexts(call.environ)
 
 
-def _timings(call: Call) -> Iterator[str]:
-    yield from sorted(path.stem for path in (call.root / "config" / "rehearsal").glob("*.yaml"))
-
-
 def _paths(call: Call) -> list[str]:
     from tasks.settings.explain import rows
 
@@ -224,6 +220,6 @@ _VALUES: Mapping[str, Callable[[Call], Iterable[str]] | tuple[str, ...]] = {
     "against_set": _settings,
     "only": _paths,
     "format": ("text", "json"),
-    "timing": _timings,
+    "timing": lambda call: sorted(path.stem for path in (call.root / "config" / "rehearsal").glob("*.yaml")),
 }
 """Values by option, for all tasks that have it; a task's own are in its decorator."""

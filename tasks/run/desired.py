@@ -175,7 +175,8 @@ def base_resources(
         for obj in _template(settings, root, name, blocks, admitted):
             namespace = obj["metadata"].get("namespace")
             if everywhere and not namespace:
-                found += [_in(obj, each) for each in dict.fromkeys(managed)]
+                homes = [{**obj["metadata"], "namespace": each} for each in dict.fromkeys(managed)]
+                found += [finish({**obj, "metadata": each}) for each in homes]
             elif whole_cluster or namespace in managed:
                 found.append(finish(obj))
     return found
@@ -203,10 +204,6 @@ def _template(
                 obj = repeat(obj, placeholder, texts)
             found.append(fill(obj, values))
     return found
-
-
-def _in(obj: dict[str, Any], namespace: str) -> dict[str, Any]:
-    return finish({**obj, "metadata": {**obj["metadata"], "namespace": namespace}})
 
 
 def ingress_namespace(settings: Settings) -> str:

@@ -153,17 +153,14 @@ def _addresses(facts: Facts) -> tuple[str, ...]:
         return ()
     cluster = facts.settings.cluster
     bound = cluster.bind_address
-    host = cluster.domain if cluster.domain != "localhost" else "localhost" if bound in _LOOPBACK else _host(bound)
+    address = f"[{bound}]" if ":" in bound else bound
+    host = cluster.domain if cluster.domain != "localhost" or bound in _LOOPBACK else address
     found = []
     for scheme, port in (("http", ports.http), ("https", ports.https)):
         if port is not None:
             found.append(f"{scheme}://{host}" + ("" if port == _USUAL[scheme] else f":{port}"))
     found += [f"{host}:{port}" for text in cluster.ports.extra for port in host_ports(text)]
     return tuple(found)
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _push(facts: Facts) -> str:

@@ -23,7 +23,7 @@ from tasks.core.files import write_whole
 from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.core.units import count, megabytes
 from tasks.diagnose.command import run_command
-from tasks.engine.step import Context, Report, Step
+from tasks.engine.step import Action, Context, Report, Step
 from tasks.engine.work import FetchImages, FindImages, PullAhead
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
@@ -229,14 +229,20 @@ def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Ste
     if not late:
         return replace(step, skip=f"the caches have {count(len(caches), 'image')}")
     steps = _cache_steps(facts)
+    fetch = partial(_fetch, facts, late, FetchImages(release=release, images=len(late)))
+    needs = tuple(dict.fromkeys(steps[caches[image]] for image in late))
+    return _fetching(facts, step, fetch, needs, count(len(late), "image"))
+
+
+def _fetching(facts: Facts, step: Step, action: Action, needs: tuple[str, ...], what: str) -> Step:
     return replace(
         step,
         kind=DOWNLOAD,
         wait=True,  # for the network; the bound of downloads holds
-        action=partial(_fetch, facts, late, FetchImages(release=release, images=len(late))),
-        needs=tuple(dict.fromkeys(steps[caches[image]] for image in late)),
+        action=action,
+        needs=needs,
         deadline=facts.settings.timeouts.pull,
-        why=f"{count(len(late), 'image')}, before a node asks for them",
+        why=f"{what}, before a node asks for them",
         expected=3.0,
         optional=True,
     )
@@ -319,20 +325,9 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
         work=FindImages(release=what),
         optional=True,
     )
-    then = Step(
-        name=f"{FETCH_IMAGES}{what}",
-        task=TASK,
-        kind=DOWNLOAD,
-        wait=True,  # for the network
-        action=fetch,
-        needs=(first.name, *_cache_steps(facts).values()),
-        deadline=facts.settings.timeouts.pull,
-        why="those that its chart names, before a node asks for them",
-        expected=3.0,
-        work=FetchImages(release=what),
-        optional=True,
-    )
-    return [first, then]
+    then = Step(name=f"{FETCH_IMAGES}{what}", task=TASK, work=FetchImages(release=what))
+    needs = (first.name, *_cache_steps(facts).values())
+    return [first, _fetching(facts, then, fetch, needs, "those that its chart names")]
 
 
 def rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:

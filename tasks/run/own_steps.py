@@ -208,7 +208,7 @@ def _steps(
     later = Step(
         name=f"{step.name} is remembered",
         task=PART,
-        action=partial(_later, remember),
+        action=lambda context: Report(notes=remember(context)),
         needs=(step.name, API_READY),
         wait=True,
         why="it may have ended before the cluster was there",
@@ -234,10 +234,6 @@ def _shown(argv: Sequence[str]) -> str:
 def _act(facts: Facts, own: OwnStep, remember: partial[tuple[str, ...]] | None, context: Context) -> Report | None:
     report = facts.backend.own(("step", own.name), partial(run_own, facts, own), context) or Report()
     return report if remember is None else replace(report, notes=remember(context))
-
-
-def _later(remember: partial[tuple[str, ...]], context: Context) -> Report:
-    return Report(notes=remember(context))
 
 
 def _remember(facts: Facts, own: OwnStep, mark: str, needs: Sequence[Target], context: Context) -> tuple[str, ...]:
