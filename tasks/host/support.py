@@ -14,7 +14,7 @@ from pathlib import Path
 from tasks.facts.programs import numbers
 from tasks.host.programs import Pins, read
 from tasks.settings.schema import Cluster
-from tasks.view.console import out
+from tasks.view.console import command, out
 
 SOON = 60
 """Days ahead in which the end of support is a warning: time to move a pin, and to see the tests on it."""
@@ -43,7 +43,10 @@ def main(root: Path, today: dt.date, *, annotate: bool) -> int:
     """Print each judgement; 1 where a pin has left support. `annotate`: as GitHub shows it beside the run."""
     found = list(judged(read(root / "config" / "pins.yaml"), Cluster().kubernetes_version, today))
     for level, text in found:
-        out([f"::{level}::{text}" if annotate and level != "ok" else f"{level:7}  {text}"])
+        if annotate and level != "ok":
+            command(f"::{level}::{text}")
+        else:
+            out([f"{level:7}  {text}"])
     return int(any(level == "error" for level, _ in found))
 
 

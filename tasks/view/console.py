@@ -17,6 +17,10 @@ from tasks.engine.step import State
 if TYPE_CHECKING:
     from rich.text import Text
 
+_COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
+"""The runner looks for commands at the beginning of a line, blanks left out, of either stream."""
+_CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""No terminal obeys what a text from elsewhere holds; those of a line's own (`Line`) are gone already."""
 _QUOTED = re.compile(r"`[^`]*`")
 PIPED = 160
 """Columns that lines keep to where no terminal wraps them: a plan's rows, for grep, and critical paths."""
@@ -239,18 +243,31 @@ def as_text(line: str | Line) -> Text:
     from rich.text import Text
 
     shown = Text(no_wrap=True, overflow="ignore")
-    for text, style in line.parts if isinstance(line, Line) else ((line, ""),):
+    for text, style in line.parts if isinstance(line, Line) else ((line.translate(_CONTROLS), ""),):
         shown.append(text, STYLES[style])
     return shown
 
 
-def _print(lines: Iterable[str | Line], stream: TextIO) -> None:
+def command(text: str) -> None:
+    """Print a command for GitHub's runner, one line, whose parts are escaped as it wants them."""
+    _print([text], sys.stdout, commands=True)
+
+
+def _harmless(text: str) -> str:
+    """The text so that GitHub's runner takes no part of it for a command, in its new or its old form."""
+    text = text.replace("##[", "## [")
+    return _COMMAND.sub(r"\1: :", text)
+
+
+def _print(lines: Iterable[str | Line], stream: TextIO, *, commands: bool = False) -> None:
     safe = [masked(line) for line in lines]
+    guarded = not commands and os.environ.get("GITHUB_ACTIONS") == "true"
     try:
         if stream.isatty() and any(isinstance(line, Line) for line in safe):
             _in_colour(safe, stream)
         else:
-            stream.write("".join(f"{_encodable(str(line), stream)}\n" for line in safe))
+            texts = (_encodable(str(line).translate(_CONTROLS), stream) for line in safe)
+            stream.write("".join(f"{_harmless(text) if guarded else text}\n" for text in texts))
         stream.flush()
     except BrokenPipeError:
         _let_go(stream)

@@ -6,12 +6,11 @@ Workflow commands and their escapes: GitHub's documentation, "Workflow commands 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Result, State
-from tasks.view.console import UNICODE, Line, line, out, seconds
+from tasks.view.console import UNICODE, command, seconds
 from tasks.view.ending import Ending, timed
 from tasks.view.launch import Launch, Plain
 
@@ -23,14 +22,11 @@ class GitHub(Plain):
         super().__init__(launch)
         self._summary_file = summary_file
 
-    def _show(self, lines: Iterable[Line]) -> None:
-        out(line(harmless(shown.text)) for shown in lines)
-
     def conclude(self, ending: Ending) -> None:
         """Summary or failure as text, then annotations and the job's summary."""
         super().conclude(ending)
         for result in ending.run.failed:
-            out([annotation(result, ending.run.task)])
+            command(annotation(result, ending.run.task))
         if self._summary_file is not None:
             text = redact("\n".join(job_summary(ending)) + "\n")
             with contextlib.suppress(OSError), self._summary_file.open("a", encoding="utf-8") as file:
@@ -45,12 +41,6 @@ def annotation(result: Result, task: str) -> str:
     title = escape_property(clean(f"{task}: {result.name} failed"))
     data = escape("\n".join(texts))
     return f"::error title={title}::{data}"
-
-
-def harmless(text: str) -> str:
-    """The text so that the runner takes no part of it for a command, in its new or its old form."""
-    text = text.replace("##[", "## [")
-    return text.replace("::", ": :", 1) if text.lstrip().startswith("::") else text
 
 
 def escape(text: str) -> str:

@@ -17,6 +17,7 @@ from tasks.view.console import (
     UNICODE,
     as_text,
     cells,
+    command,
     cut,
     err,
     line,
@@ -124,6 +125,23 @@ def test_nothing_secret_is_printed_not_even_across_two_parts(capsys: pytest.Capt
     conceal("correct-horse")
     out(["x correct-horse y", line(("corr", "good"), "ect-horse")])
     assert capsys.readouterr().out == "x *** y\n***\n"
+
+
+@pytest.mark.parametrize("github", [True, False])
+def test_what_a_text_from_elsewhere_holds_is_obeyed_by_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], github: bool
+) -> None:
+    """Neither by a terminal nor by GitHub's runner, which reads both streams; its commands have a way of their own."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true" if github else "")
+    text = "a::b\n\t::add-mask::x ##[set-output name=y]z\n\x1b]0;title\x07\x9b2Jb\r"
+    shown = "a::b\n\t: :add-mask::x ## [set-output name=y]z\n" if github else text.partition("\x1b")[0]
+    out([text, line("::stop-commands::t")])
+    err([text])
+    command("::error::a")
+    printed = capsys.readouterr()
+    last = ": :stop-commands::t" if github else "::stop-commands::t"
+    assert printed.out == f"{shown} ]0;title  2Jb \n{last}\n::error::a\n"
+    assert printed.err == f"{shown} ]0;title  2Jb \n"
 
 
 def test_what_an_encoding_lacks_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

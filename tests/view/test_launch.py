@@ -13,7 +13,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Bounds, Context, Report, Retry
 from tasks.view import launch as views
 from tasks.view.choose import choose
-from tasks.view.github import GitHub, annotation, escape_property, harmless, job_summary
+from tasks.view.github import GitHub, annotation, escape_property, job_summary
 from tasks.view.launch import Plain, Silent, View, still
 from tasks.view.live import Live
 from tasks.view.state import Screen
@@ -157,8 +157,6 @@ def test_commands_of_the_runner_are_escaped() -> None:
     assert annotation(result, "up") == wanted
     assert "\n" not in annotation(ran("x", 0, 1, error=bad), "up")
     assert escape_property("a:b,c%\n") == "a%3Ab%2Cc%25%0A"
-    assert harmless("  ::warning::x ##[y]") == "  : :warning::x ## [y]"
-    assert harmless("a::b") == "a::b"
 
 
 def test_the_job_summary_holds_text_and_no_markup() -> None:
