@@ -75,10 +75,19 @@ def create(workspace: Workspace, facts: Facts, *, bare: bool = False) -> Stage:
         *(("--no-lb",) if bare else ()),
         *(part for name in shape.registries for part in ("--registry-use", name)),
         *(("--registry-config", str(registries)) if shape.registries_yaml else ()),
+        *_labels(facts),
         *_arguments(facts),
     ]
     command = Command(argv=tuple(argv), deadline=settings.cluster.timeout + 60)
     return Stage(name="cluster", calls=(Call(name="cluster create", command=command),))
+
+
+def _labels(facts: Facts) -> Iterator[str]:
+    """By which bench knows its own cluster again, when it removes it: they cost nothing."""
+    filters = ["server:*", *(["agent:*"] if facts.shape.agents else [])]
+    for name, value in ((docker.OURS, facts.settings.cluster.name), (docker.OWNER, facts.shape.owner)):
+        if value:
+            yield from ("--runtime-label", _on_nodes(f"{name}={value}", filters))
 
 
 def _arguments(facts: Facts) -> Iterator[str]:

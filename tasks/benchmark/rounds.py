@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 from tasks.benchmark.commands import Call, Stage, create, stages
 from tasks.benchmark.results import Measured, Trial
 from tasks.benchmark.variants import Variant, Workspace
-from tasks.clients import docker
+from tasks.clients import docker, docker_build
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import State
+from tasks.facts.cluster import own_containers
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
 from tasks.runs.catalogue import Recorded, read
@@ -134,32 +136,48 @@ def refuse_existing(workspace: Workspace) -> None:
 
 
 def remove_cluster(workspace: Workspace) -> None:
-    """The cluster of the last launch, whichever way it was made, and its private files."""
-    programs = workspace.session.programs()
-    if programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={workspace.cluster}")).out.split():
+    """The cluster of the last launch, whichever way it was made, and its private files.
+
+    Raises `BadInput` for one that somebody else has made since: between two launches the name is free.
+    """
+    session = workspace.session
+    programs = session.programs()
+    if own_containers(programs, workspace.cluster, session.owner.label):
         argv = ("k3d", "cluster", "delete", workspace.cluster)
         Programs(folder=programs.folder, env=workspace.environ).run(Command(argv=argv, deadline=180.0))
-    shutil.rmtree(workspace.session.paths.state, ignore_errors=True)
+    shutil.rmtree(session.paths.state, ignore_errors=True)
     workspace.kubeconfig.unlink(missing_ok=True)
 
 
 def remove_caches(workspace: Workspace) -> None:
-    """Registries, charts and Helm's files, those of bench alone."""
+    """Registries, charts and Helm's files, those of bench alone: other users of the engine have a bench, too."""
+    from tasks.facts.registries import registries
     from tasks.settings.derived import registry_containers
 
-    programs, names = workspace.session.programs(), tuple(registry_containers(workspace.session.settings))
-    for name in names:
-        programs.run(Command(argv=docker.remove([name]).argv, deadline=120.0, ok=(0, 1)))
-        programs.run(Command(argv=docker.remove_volumes([name]).argv, deadline=120.0, ok=(0, 1)))
-    shutil.rmtree(workspace.session.paths.cache, ignore_errors=True)
+    session = workspace.session
+    programs, names = session.programs(), set(registry_containers(session.settings))
+    there = {name: each for name, each in registries(programs).items() if name in names}
+    theirs = {name for name, each in there.items() if not each.ours or each.owner not in ("", session.owner.label)}
+    found = sorted(there.keys() - theirs)
+    if found:
+        programs.run(docker.remove(found))
+    volumes = names.intersection(programs.run(docker.volumes(docker.CACHE_LABEL)).out.split()) - theirs
+    if volumes:
+        programs.run(docker.remove_volumes(sorted(volumes)))
+    shutil.rmtree(session.paths.cache, ignore_errors=True)
     shutil.rmtree(workspace.helm, ignore_errors=True)
 
 
 def remove_images(workspace: Workspace, images: Iterable[str]) -> None:
-    """Images of the launch from the engine; those that a container uses stay (code 1)."""
+    """Images of the launch from the engine; those that a container uses stay (code 1), and those that nobody else has.
+
+    What was built here, and never pulled or pushed, has no digest of a registry: nothing would bring it back.
+    """
     programs = workspace.session.programs()
     for image in images:
-        programs.run(Command(argv=("docker", "rmi", image), deadline=120.0, ok=(0, 1)))
+        known = programs.run(docker_build.known_images((image,))).out.strip()
+        if known and json.loads(known)["digests"]:
+            programs.run(Command(argv=("docker", "rmi", image), deadline=120.0, ok=(0, 1)))
 
 
 def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:

@@ -11,10 +11,25 @@ from typing import Any, cast
 import pytest
 
 from tasks.benchmark.commands import Call, Stage
-from tasks.benchmark.rounds import Clock, Rounds, recorded, run_stages, timed, up
+from tasks.benchmark.rounds import (
+    Clock,
+    Rounds,
+    recorded,
+    remove_caches,
+    remove_cluster,
+    remove_images,
+    run_stages,
+    timed,
+    up,
+)
 from tasks.benchmark.variants import Setting, Workspace, variants_of
-from tasks.core.errors import LaunchError
+from tasks.clients.docker import OWNER
+from tasks.core.errors import BadInput, LaunchError
 from tasks.process.command import Command, CommandFailed
+from tasks.settings.derived import registry_containers
+from tests import given
+from tests.facts.inspected import container, registry
+from tests.given_engine import OTHER
 from tests.programs import Answer, FakePrograms
 from tests.runs.records import record, skipped, step
 
@@ -127,3 +142,49 @@ def test_a_launch_under_other_circumstances_is_rehearsed(tmp_path: Path) -> None
     programs = FakePrograms(otherwise=Answer())
     up(made, programs)
     assert programs.calls[0].line.partition(" ")[2] == "-m invoke rehearse --cores 8"
+
+
+def _mine(folder: Path, programs: FakePrograms, **settings: Any) -> Workspace:
+    """A workspace whose docker, and all else, is a script."""
+    cluster = {"owner": "me", "name": "openframe-bench"}
+    made = given.session(folder, programs, settings=given.settings(cluster=cluster, **settings))
+    return Workspace(session=made, folder=folder, cluster="openframe-bench")
+
+
+@pytest.mark.parametrize("labels", [None, {OWNER: OTHER}])
+def test_a_cluster_that_another_has_made_between_two_launches_is_not_removed(
+    tmp_path: Path, labels: dict[str, str] | None
+) -> None:
+    theirs = container("server-0", "server", cluster="openframe-bench", ours=labels is not None, labels=labels or {})
+    fake = FakePrograms(answers={"docker ps": theirs["Id"], "docker container inspect": json.dumps([theirs])})
+    with pytest.raises(BadInput):
+        remove_cluster(_mine(tmp_path, fake))
+    assert not fake.told("k3d")
+
+
+def test_registries_of_others_with_the_same_name_stay(tmp_path: Path) -> None:
+    caches = [{"upstream": name} for name in ("docker.io", "ghcr.io", "quay.io")]
+    fake = FakePrograms(otherwise=Answer())
+    made = _mine(tmp_path, fake, registries={"caches": caches, "push": False})
+    mine, alices, by_hand = registry_containers(made.session.settings)
+    rows = [
+        registry(mine, labels={OWNER: made.session.owner.label}),
+        registry(alices, labels={OWNER: OTHER}),
+        registry(by_hand, ours=False),
+    ]
+    fake.answers["docker ps"] = "a b c"
+    fake.answers["docker container inspect"] = json.dumps(rows)
+    fake.answers["docker volume ls"] = f"{mine}\n{alices}\nk3d-openframe-registry\n"
+    remove_caches(made)
+    assert [call.line for call in fake.told("docker rm")] == [f"docker rm --force --volumes {mine}"]
+    assert [call.line for call in fake.told("docker volume rm")] == [f"docker volume rm --force {mine}"]
+
+
+def test_an_image_that_no_registry_has_stays(tmp_path: Path) -> None:
+    known = {"pulled": ["r/pulled@sha256:1"], "built-here": []}
+    fake = FakePrograms(
+        answers={"docker image": lambda call: Answer(out=json.dumps({"digests": known.get(call.command.argv[-1])}))},
+        otherwise=Answer(),
+    )
+    remove_images(_mine(tmp_path, fake), known)
+    assert [call.line for call in fake.told("docker rmi")] == ["docker rmi pulled"]
