@@ -22,7 +22,7 @@ from tasks.process.command import Completed
 _FILE = Path(__file__).with_suffix(".yaml")
 _WORD = re.compile(r"<([a-z0-9-]+)>")
 _MADE_UP = (
-    (re.compile(r"\S+/\.chart\.openframe-[0-9]+-[a-z0-9_]+"), "<downloads>"),
+    (re.compile(r"\S+/\.chart\.openframe-[0-9]+-[a-z0-9_-]+"), "<downloads>"),
     (re.compile(r"(?<=openframe\.dev/fingerprint=)[0-9a-f]{16}$"), "<fingerprint>"),
     (re.compile(r"^[0-9]{10}\.[0-9]+$"), "<moment>"),
     (re.compile(r"openframe-lease-[0-9a-f]{12}$"), "<lease>"),

@@ -7,23 +7,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO
 
-_NAME = re.compile(r"\.(?P<target>.+)\.openframe-(?P<pid>[0-9]+)-[^.]*(\.[a-z]+)?")
+MACHINE = Path("/etc/machine-id")
+"""A number of this machine."""
+_NAME = re.compile(r"\.(?P<target>.+)\.openframe-(?P<pid>[0-9]+)-(?P<place>[0-9a-f]{8})-[^.]*(\.[a-z]+)?")
+_LONG, _LOCK = 2 * 86400.0, 60.0
+"""Seconds after which something of another place is nobody's work any more: a file, and a lock, which needs less."""
 _NOT_REPLACED = frozenset({errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS})
 """A file that is mounted by itself (EBUSY), or whose folder may not be written to: written in place, not replaced."""
 
 
+@cache
+def place() -> str:
+    """Where numbers of processes mean something: a digest of this machine and of its space of process numbers.
+
+    Containers that share a folder, or a home on NFS, have another one each.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(MACHINE.read_text().strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
 def prefix(target: str) -> str:
-    """How the name of an unfinished `target` begins: hidden, and with the number of this process."""
-    return f".{target}.openframe-{os.getpid()}-"
+    """How the name of an unfinished `target` begins: hidden, and with the number and the place of this process."""
+    return f".{target}.openframe-{os.getpid()}-{place()}-"
 
 
 def unfinished(target: Path) -> tuple[int, Path]:
@@ -150,23 +172,28 @@ def sweep(folder: Path, *, below: bool = False) -> list[Path]:
     for at, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             owner = _NAME.fullmatch(name)
-            if owner is None or _alive(int(owner["pid"])):
+            if owner is None or _at_work(Path(at, name), owner):
                 continue
             left, lock = Path(at, name), Path(at, owner["target"])
             with contextlib.suppress(OSError):
                 if left.is_dir() and not left.is_symlink():
                     shutil.rmtree(left)
                 else:
-                    if lock.suffix == ".lock" and lock.samefile(left):
-                        lock.unlink()
+                    with contextlib.suppress(FileNotFoundError):
+                        if lock.suffix == ".lock" and lock.samefile(left):
+                            lock.unlink()
                     left.unlink()
                 found.append(left)
         folders[:] = [name for name in folders if below and _NAME.fullmatch(name) is None]
     return found
 
 
-def _alive(pid: int) -> bool:
-    """A number that another process has by now counts as alive: what is in doubt stays."""
-    import psutil
+def _at_work(path: Path, owner: re.Match[str]) -> bool:
+    """Whether its process may be alive: what is in doubt stays, as where another process has the number by now."""
+    if owner["place"] == place():
+        import psutil
 
-    return psutil.pid_exists(pid)
+        return psutil.pid_exists(int(owner["pid"]))
+    with contextlib.suppress(OSError):
+        return time.time() - path.lstat().st_mtime < (_LOCK if owner["target"].endswith(".lock") else _LONG)
+    return True

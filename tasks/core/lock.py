@@ -25,8 +25,8 @@ class Held(LaunchError):
 class Last(NamedTuple):
     """What a lock tells of those that held it before."""
 
-    killed: bool = False
-    """The last one has not taken its name out."""
+    killed: int = 0
+    """Number of the process that held it last and has not taken its name out; -1: one that it does not tell."""
     changed: float = 0.0
     """When one last took it or gave it back, in seconds of the epoch."""
 
@@ -110,12 +110,15 @@ def exclusive_file(lock: Path, seconds: float) -> Iterator[None]:
         if time.monotonic() >= end:
             raise TimeoutError("another process holds the lock")
         time.sleep(0.05)
+    linked = own.stat().st_nlink > 1
     try:
         yield
     finally:
-        for each in (lock, own):
-            with contextlib.suppress(OSError):
-                each.unlink()
+        with contextlib.suppress(OSError):
+            if not linked or lock.samefile(own):  # else it was taken from us, and is another's by now
+                lock.unlink()
+        with contextlib.suppress(OSError):
+            own.unlink()
 
 
 def _made(lock: Path) -> Path | None:
@@ -155,7 +158,9 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
         if shared:
             yield Last()
             return
-        last = Last() if new else Last(killed=bool(os.pread(handle, 1, 0)), changed=os.fstat(handle).st_mtime)
+        left = os.pread(handle, 20, 0).split()
+        killed = int(left[0]) if left and left[0].isdigit() else -len(left[:1])
+        last = Last() if new else Last(killed=killed, changed=os.fstat(handle).st_mtime)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
         try:

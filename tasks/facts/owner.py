@@ -18,12 +18,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 from tasks.core.digest import sha256
-from tasks.core.files import unfinished
+from tasks.core.files import MACHINE, unfinished
 from tasks.core.paths import user_name
 from tasks.facts import endpoint
 
-MACHINE = Path("/etc/machine-id")
-"""A number of this machine."""
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _IDENTITY = "identity"
 """A file of the state folder."""

@@ -15,18 +15,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 from tasks.clients import docker
-from tasks.core.digest import sha256
 from tasks.core.errors import LaunchError
+from tasks.core.files import place
 from tasks.engine.step import Context
-from tasks.facts.owner import MACHINE
 from tasks.process.programs import Programs
 
 USE, REMOVAL = "use", "removal"
@@ -60,19 +57,8 @@ class Lease:
         """Whether its holder is gone."""
         import psutil
 
-        gone = self.place == here() and not psutil.pid_exists(self.pid)
+        gone = self.place == place() and not psutil.pid_exists(self.pid)
         return gone or time.time() > self.until
-
-
-def here() -> str:
-    """A digest of this machine and of its space of process numbers."""
-    parts = [socket.gethostname()]
-    for path in (MACHINE, Path("/proc/sys/kernel/random/boot_id")):
-        with contextlib.suppress(OSError):
-            parts.append(path.read_text().strip())
-    with contextlib.suppress(OSError):
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return sha256("\n".join(parts), 12)
 
 
 def read(out: str) -> list[Lease]:
@@ -146,7 +132,7 @@ class Leases:
 
     def _write(self, kind: str, who: str, seconds: float, context: Context) -> Lease:
         name = f"openframe-lease-{os.urandom(6).hex()}"
-        lease = Lease(volume=name, kind=kind, who=who, place=here(), pid=os.getpid(), until=time.time() + seconds)
+        lease = Lease(volume=name, kind=kind, who=who, place=place(), pid=os.getpid(), until=time.time() + seconds)
         self._programs.run(docker.create_volume(name, {docker.LEASE: lease.label}), context)
         return lease
 

@@ -121,19 +121,21 @@ _LOOK = 0.02
 """Seconds between two looks whether they are gone: who is nobody's child tells nobody of its end."""
 
 
-def mark(lock: Path) -> str:
-    """The mark of this process's programs, at work under a lock."""
-    return f"{os.getpid()} {lock}"
+def mark(lock: Path, place: str, pid: int) -> str:
+    """The mark of a process's programs, at work under a lock. `place`: where its number means something."""
+    return f"{pid} {place} {lock}"
 
 
-def end_orphans(lock: Path) -> list[int]:
-    """End what processes that are gone have left at work under a lock that we hold; their process groups.
+def end_orphans(marked: str) -> list[int]:
+    """End what a process that was killed has left at work, by its mark, under a lock that we hold; their groups.
 
-    A program of another user, or one whose environment the system does not show, is left alone.
+    What an earlier run has left on purpose (a port-forward of a step of the user's own) goes on, and so does what runs
+    in a container, whose numbers are others. A program of another user, or one whose environment the system does not
+    show, is left alone.
     """
     import psutil
 
-    found = [group for process in psutil.process_iter() if (group := _orphan(process, str(lock))) is not None]
+    found = [group for process in psutil.process_iter() if (group := _orphan(process, marked)) is not None]
     for group in found:
         Children.signal(group, signal.SIGTERM)
     last = time.monotonic() + _PATIENCE
@@ -144,13 +146,12 @@ def end_orphans(lock: Path) -> list[int]:
     return found
 
 
-def _orphan(process: Process, lock: str) -> int | None:
+def _orphan(process: Process, marked: str) -> int | None:
     """The process group that it leads, if it is one."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
-        pid, _, held = process.environ().get(MARK, "").partition(" ")
-        if held != lock or not pid.isdecimal() or psutil.pid_exists(int(pid)):
+        if process.environ().get(MARK, "") != marked:
             return None
         named = {Path(word).name for word in process.cmdline()[:3]}  # a script's own name comes after its interpreter's
         if named & _OURS and os.getpgid(process.pid) == process.pid and process.pid not in CHILDREN.alive():

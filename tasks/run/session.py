@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 import time
@@ -17,6 +18,7 @@ from invoke.exceptions import Exit
 from tasks.clients.docker import DEFAULT_PLATFORM
 from tasks.core.digest import sha256
 from tasks.core.errors import attempt
+from tasks.core.files import place
 from tasks.core.lock import held
 from tasks.core.paths import ClusterPaths, cache_folder, state_folder
 from tasks.core.units import GIB
@@ -157,7 +159,7 @@ class Session:
         self.check_folders()
         with held(self.lock, self.options.task, _LONG if self.options.wait_lock else 0.0) as last:
             if last.killed:
-                self._clear_after_kill()
+                self._clear_after_kill(last.killed)
             if last.killed or self.queried_before(last.changed):
                 self.cancel_queries()
             self.clear_snapshots()
@@ -172,7 +174,7 @@ class Session:
             self.cancel_queries()
             self.attempt("what a killed snapshot has left stays", lambda: clear(self.programs(), store(self)))
 
-    def _clear_after_kill(self) -> None:
+    def _clear_after_kill(self, killed: int) -> None:
         """End the programs of a run that was killed, and remove the files that it had not finished."""
         import tempfile
 
@@ -180,7 +182,7 @@ class Session:
         from tasks.core.files import sweep
         from tasks.process.children import end_orphans
 
-        end_orphans(self.lock)
+        end_orphans(mark(self.lock, place(), killed))
         for folder in (self.state, self.paths.cache):
             sweep(folder, below=True)
         logs = Path(self.settings.log_dir)
@@ -190,7 +192,7 @@ class Session:
     def programs(self) -> Programs:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
         folder = self.rehearsal.folder.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
-        env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock)}
+        env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock, place(), os.getpid())}
         env.pop(DEFAULT_PLATFORM, None)
         return Programs(folder=folder, env=env, log_dir=self.log_dir)
 

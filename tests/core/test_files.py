@@ -7,11 +7,12 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tasks.core.files import prefix, replacing, rewrite, sweep, write_whole
+from tasks.core.files import place, prefix, replacing, rewrite, sweep, write_whole
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,12 @@ def gone() -> int:
 
 
 def of(pid: int, target: str) -> str:
-    return prefix(target).replace(str(os.getpid()), str(pid))
+    return prefix(target).replace(f"-{os.getpid()}-", f"-{pid}-")
+
+
+def elsewhere(target: str) -> str:
+    """As a process in another container, or on another machine, names it; its number is nobody's here."""
+    return of(1 << 30, target).replace(place(), "0a1b2c3d")
 
 
 def test_files_and_folders_of_the_dead_go(tmp_path: Path, gone: int) -> None:
@@ -68,6 +74,18 @@ def test_a_lock_that_another_has_taken_since_stays(tmp_path: Path, gone: int) ->
     lock.touch()
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [lock]
+
+
+@pytest.mark.parametrize(("target", "age", "goes"), [("a", 86400, False), ("a", 3 * 86400, True), ("a.lock", 90, True)])
+def test_what_is_written_elsewhere_stays_for_as_long_as_that_may_take(
+    tmp_path: Path, target: str, age: float, goes: bool
+) -> None:
+    """A dev container has the user's home mounted, and numbers of processes of its own."""
+    left = tmp_path / f"{elsewhere(target)}abcdefgh"
+    left.touch()
+    assert sweep(tmp_path) == []
+    os.utime(left, (0, time.time() - age))
+    assert sweep(tmp_path) == ([left] if goes else [])
 
 
 def test_a_link_is_removed_and_not_followed(tmp_path: Path, gone: int) -> None:

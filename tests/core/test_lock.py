@@ -65,7 +65,7 @@ def test_another_process_holds_it_until_it_is_killed(path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait(5)
         with held(path, "up") as last:  # what it has left in the file is nobody's any more
-            assert last.killed
+            assert last.killed == process.pid
             assert path.read_text(encoding="utf-8").startswith(f"{os.getpid()} up ")
 
 
@@ -234,6 +234,14 @@ def test_a_file_of_a_killed_run_is_nobodys(tmp_path: Path) -> None:
     with exclusive_file(lock, 1.0):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_taken_from_us_is_not_removed(tmp_path: Path) -> None:
+    lock = tmp_path / "config.lock"
+    with exclusive_file(lock, 1.0):
+        lock.unlink()
+        lock.touch()
+    assert list(tmp_path.iterdir()) == [lock]
 
 
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.k3d.lease import REMOVAL, USE, Lease, Leases, here, read
+from tasks.core.files import place
+from tasks.k3d.lease import REMOVAL, USE, Lease, Leases, read
 from tests.given import context
 from tests.programs import Answer, Asked, FakePrograms
 
@@ -121,8 +122,8 @@ def gone() -> int:
     [
         ({}, False),
         ({"until": 1.0}, True),
-        ({"place": here(), "pid": os.getpid()}, False),
-        ({"place": here(), "pid": None}, True),
+        ({"place": place(), "pid": os.getpid()}, False),
+        ({"place": place(), "pid": None}, True),
         ({"pid": None}, False),  # numbers of processes elsewhere mean nothing here
     ],
 )

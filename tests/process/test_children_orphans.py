@@ -14,6 +14,8 @@ import pytest
 
 from tasks.process.children import MARK, end_orphans, mark
 
+HERE = "here"
+
 
 @pytest.fixture(scope="module")
 def gone() -> int:
@@ -59,8 +61,8 @@ def left(tmp_path: Path) -> Iterator[Left]:
 
 def test_it_ends(left: Left, tmp_path: Path, gone: int) -> None:
     lock = tmp_path / "dev.lock"
-    pid = left.start("k3d", f"{gone} {lock}")
-    assert end_orphans(lock) == [pid]
+    pid = left.start("k3d", mark(lock, HERE, gone))
+    assert end_orphans(mark(lock, HERE, gone)) == [pid]
     assert not left.alive(pid)
 
 
@@ -69,22 +71,28 @@ def test_one_that_does_not_listen_is_killed(
 ) -> None:
     monkeypatch.setattr("tasks.process.children._PATIENCE", 0.1)
     lock = tmp_path / "dev.lock"
-    pid = left.start("helm", f"{gone} {lock}", script="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
-    assert end_orphans(lock) == [pid]
+    pid = left.start(
+        "helm", mark(lock, HERE, gone), script="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    )
+    assert end_orphans(mark(lock, HERE, gone)) == [pid]
     end = time.monotonic() + 5
     while left.alive(pid) and time.monotonic() < end:
         time.sleep(0.01)
     assert not left.alive(pid)
 
 
-@pytest.mark.parametrize("case", ["another cluster", "alive", "no mark", "not our program", "no leader"])
+@pytest.mark.parametrize(
+    "case", ["another cluster", "alive", "another run", "another place", "no mark", "not our program", "no leader"]
+)
 def test_others_go_on(left: Left, tmp_path: Path, gone: int, case: str) -> None:
     lock = tmp_path / "dev.lock"
     marked = {
-        "another cluster": f"{gone} {tmp_path / 'dev-2.lock'}",
-        "alive": mark(lock),
+        "another cluster": mark(tmp_path / "dev-2.lock", HERE, gone),
+        "alive": mark(lock, HERE, os.getpid()),
+        "another run": mark(lock, HERE, gone + 1),  # what that has left on purpose, such as a port-forward
+        "another place": mark(lock, "elsewhere", gone),  # a container's numbers are others
         "no mark": None,
-    }.get(case, f"{gone} {lock}")
+    }.get(case, mark(lock, HERE, gone))
     pid = left.start("agent" if case == "not our program" else "kubectl", marked, session=case != "no leader")
-    assert end_orphans(lock) == []
+    assert end_orphans(mark(lock, HERE, gone)) == []
     assert left.alive(pid)
