@@ -15,6 +15,7 @@ from typing import Any
 from tasks.core.errors import BadInput
 
 _BLANK = re.compile(r"\s*")
+_TEMPLATE = "`{{ }}` is a template's: it is YAML only when a program (Helm, for a chart) has filled it in"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,10 @@ def _yaml(text: str, source: str, *, unique: bool, plain: Callable[[str], Any] |
             for each in yaml.documents(text, unique=unique, plain=plain or yaml.scalar)
         ]
     except yaml.YamlError as error:
-        raise _broken(source, error.number, error.line, error.reason) from None
+        lines = text.split("\n")
+        template = "{{" in "".join(lines[max(0, error.line - 2) : error.line])
+        reason = f"{error.reason}; {_TEMPLATE}" if template else error.reason
+        raise _broken(source, error.number, error.line, reason) from None
 
 
 def _broken(source: str, number: int, line: int, reason: str) -> BadInput:

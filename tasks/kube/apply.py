@@ -65,8 +65,12 @@ def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
 
 
 def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
-    """The error for an answer of the API that is no success."""
-    return Refused(code, display(obj), *_told(text))
+    """The error for an answer of the API that is no success. What it calls an error of its own is the object's fault
+    where the object does not fit its schema.
+    """
+    said, reason = _told(text)
+    unfit = code == 500 and said.startswith("failed to create typed patch object")
+    return Refused(422 if unfit else code, display(obj), said, reason)
 
 
 def _told(text: str) -> tuple[str, str]:

@@ -56,8 +56,11 @@ def is_namespace(obj: Mapping[str, Any]) -> bool:
 def opened(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ANN401 - what a file held
     """A document's object, or those of its list, each with its place. Raises `BadInput` for what is none."""
     if _is_list(value):
-        for number, item in enumerate(value["items"], 1):
-            yield from opened(item, f"{place}, item {number}")
+        kind = str(value["kind"]).removesuffix("List")
+        said = {"apiVersion": value.get("apiVersion"), "kind": kind} if kind else {}
+        for number, item in enumerate(value["items"], 1):  # the API's own lists say the kind of all of them once
+            plain = isinstance(item, dict) and not {"apiVersion", "kind"} & item.keys()
+            yield from opened({**said, **item} if plain else item, f"{place}, item {number}")
     else:
         yield place, _checked(value, place)
 

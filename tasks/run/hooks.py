@@ -21,7 +21,7 @@ from tasks.kube.objects import Key
 from tasks.kube.readiness import workload_ready
 from tasks.kube.unready import diagnose_unready
 from tasks.kube.wait import Failed, NotInTime, named, wait_ready
-from tasks.process.command import CommandFailed
+from tasks.process.command import CommandFailed, DeadlinePassed
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -75,19 +75,20 @@ class _Attendant:
                         return
                 look.wait(_AGAIN)
 
-    def running(self, api: Api) -> dict[Key, Item]:
-        """Hooks that this Helm has made and that have not ended well."""
+    def running(self, api: Api, *, left: bool = False) -> dict[Key, Item]:
+        """Hooks that this Helm has made and that have not ended well; `left`: those of an earlier one, too."""
         return {
             key: item
             for key, item in self._hooks(api).items()
-            if str(item["metadata"].get("uid")) not in self.before and not workload_ready(item)[0]
+            if (left or str(item["metadata"].get("uid")) not in self.before) and not workload_ready(item)[0]
         }
 
     def why(self) -> Diagnosis | None:
         """What keeps its hooks from ending, now that Helm has given up."""
         with contextlib.suppress(ApiError):
             api = self.facts.api()
-            found = diagnose_unready(api, self.running(api), events=True)
+            # Helm 4 takes over a hook that is there and that its chart does not have deleted before
+            found = diagnose_unready(api, self.running(api) or self.running(api, left=True), events=True)
             return None if found is None else explain_pull(self.facts, found)
         return None
 
@@ -127,8 +128,9 @@ def attended(facts: Facts, release: Release, context: Context) -> Iterator[Conte
         if failed is not None and not asked:
             failed.amend(what=f"a hook of the chart will not end well: {failed.what}")
             raise failed from None
-        if isinstance(error, CommandFailed) and error.cause in _TIMEOUTS and (found := attendant.why()) is not None:
-            error.amend(why=f"{error.why}. {found.reason}", fix=found.fix or error.fix)
+        late = isinstance(error, DeadlinePassed)
+        if isinstance(error, CommandFailed) and (late or error.cause in _TIMEOUTS) and (found := attendant.why()):
+            error.amend(why=". ".join(filter(None, (error.why, found.reason))), fix=found.fix or error.fix)
         raise
     finally:
         forget()

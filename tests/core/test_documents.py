@@ -81,6 +81,7 @@ def test_merged_keys_may_be_there_already_wherever_the_anchor_stands() -> None:
         ("f.yaml", "? [1]\n: 2", "document 1: line 1", "no text"),
         ("f.yaml", "x\n---\na: &a [*a]", "document 2: line 3", "contains itself"),
         ("f.yaml", "a: .nan", "document 1: line 1", "no number in JSON"),
+        ("f.yaml", "a: 1\nb: {{ .Values.x }}\n", "document 1: line 2", "it is YAML only when a program"),
         ("f.yaml", "a: 1\nnull: 1", "document 1: line 2", "no text"),
         ("f.json", '{"a": 1,\n "b": }', "document 1: line 2", "Expecting value"),
         ("f.json", '["\\ud83d"]', "f.json", "half a character"),

@@ -63,9 +63,11 @@ def test_lists_are_opened(tmp_path: Path, write: Write) -> None:
         f"apiVersion: v1\nkind: List\nitems:\n- {inner % 'a'}\n- kind: ConfigMapList\n  items: [{inner % 'b'}]\n",
     )
     write("own.yaml", "apiVersion: example.com/v1\nkind: AllowList\nmetadata: {name: c}\nitems: [x]\n")
-    found = user_objects(["l.yaml", "own.yaml"], tmp_path, VALUES)
-    assert names(found) == ["a", "b", "c"]
+    write("api.yaml", "apiVersion: v1\nkind: ConfigMapList\nitems: [{metadata: {name: d}}]\n")  # as the API gives it
+    found = user_objects(["l.yaml", "own.yaml", "api.yaml"], tmp_path, VALUES)
+    assert names(found) == ["a", "b", "c", "d"]
     assert found[2]["items"] == ["x"]
+    assert (found[3]["apiVersion"], found[3]["kind"]) == ("v1", "ConfigMap")
 
 
 def test_placeholders_are_filled_in_texts_only(tmp_path: Path, write: Write) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.engine.step import Context, Stopped
 from tasks.kube.wait import Failed
-from tasks.process.command import Command, CommandFailed, Completed
+from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed
 from tasks.run.hooks import attended
 from tests.given_live import FakeApi, job, obj, reached
 from tests.test_helm import of
@@ -118,6 +118,17 @@ def test_the_reason_of_a_failure_is_looked_for_at_its_pods(tmp_path: Path, cause
     with pytest.raises(CommandFailed) as raised:
         beside.helm(ends=beside.yields, error=error)
     assert ("x/migrate:9" in raised.value.why) == told
+
+
+def test_a_hook_of_an_earlier_helm_that_this_one_has_taken_over_is_the_reason_too(tmp_path: Path) -> None:
+    """And a Helm that was stopped at its deadline has said nothing of it."""
+    done = Completed(command=Command(argv=("helm", "upgrade")), code=-15, out="", err="", seconds=1.0)
+    beside = Beside(tmp_path, hook(), pod_without_image())
+    looked = threading.Event()
+    beside.api.changes[JOBS, 3] = looked.set
+    with pytest.raises(DeadlinePassed) as raised:
+        beside.helm(ends=looked, error=DeadlinePassed(done, 75))
+    assert "x/migrate:9" in raised.value.why
 
 
 def test_an_api_that_does_not_answer_is_helms_own_matter(tmp_path: Path) -> None:

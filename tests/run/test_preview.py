@@ -40,14 +40,16 @@ def test_a_secret_is_known_again_in_what_is_no_secret(tmp_path: Path) -> None:
 
 
 def test_what_the_api_would_refuse_is_told_with_its_words(tmp_path: Path) -> None:
-    before = obj("ConfigMap", "c", "a", data={"size": "1"}, immutable=True)
+    rows = [{"name": "x", "default": 1, "size": "1"}]
+    before = obj("ConfigMap", "c", "a", rows=rows, immutable=True)
     facts = given.facts(tmp_path, live=holding([before]))
     api = reached(facts, DirectApi(before))
     api.refused["/api/v1/namespaces/a/configmaps/c"] = [refusal(422, "field is immutable", "Invalid")]
-    (preview,) = Comparison(facts).objects([obj("ConfigMap", "c", "a", data={"size": "2"})])
+    (preview,) = Comparison(facts).objects([obj("ConfigMap", "c", "a", rows=[{"name": "x", "size": "2"}])])
     change = preview.change()
     assert change is not None
     assert change.note == "the API refuses it: field is immutable"
+    assert len(change.fields) == 1, "what the server has added stays"
     assert [(each.before, each.after) for each in change.fields] == [("1", "2")]
 
 
