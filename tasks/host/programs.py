@@ -1,9 +1,10 @@
-"""Which versions of k3d, kubectl and helm are wanted, and the steps that fetch those that are missing or too old."""
+"""Which versions of k3d, kubectl and helm are wanted, and how those that are missing come: fetched, or in a bundle."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,20 +12,26 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.core.errors import BadInput
-from tasks.core.files import remembered
+from tasks.clients import docker
+from tasks.core import yaml
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import remembered, replacing, write_whole
 from tasks.engine.step import Retry, Step
+from tasks.facts.engine import engine
 from tasks.facts.programs import numbers, versions
 
 if TYPE_CHECKING:
+    from tasks.clients.bundle import Bundle
+    from tasks.core.paths import ClusterPaths
     from tasks.facts.backend import Backend
-    from tasks.host.published import Target
     from tasks.process.programs import Programs
     from tasks.settings.schema import Settings
 
 TASK = "tools"
 AT_ONCE = 3
 PROGRAMS = ("k3d", "kubectl", "helm")
+_PLAIN = "; by http without encryption, so neither file nor checksum is proof against forgery"
+
 
 Version = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+$")]
 Minor = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
@@ -74,8 +81,6 @@ class Pins(_Strict):
 
 def read(path: Path) -> Pins:
     """The file's pins. Raises `BadInput`."""
-    from tasks.core import yaml
-
     try:
         return Pins.model_validate(yaml.load(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -160,43 +165,35 @@ def fetch_plan(call: Call) -> list[Step]:
 
     Raises `BadInput` for wrong pins, `LaunchError` where nothing is published for this machine.
     """
-    names = call.backend.needs_programs
-    if not names:
+    if not call.backend.needs_programs:
         return []
-    wanted, here = needs(call, names), None
-    if any(each.fetch for each in wanted.values()):
-        from tasks.host.published import target
-
-        machine = os.uname()
-        here = target(machine.sysname, machine.machine)
-    return _steps(call, read(call.root / "config" / "pins.yaml"), wanted, here)
-
-
-def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
-    """Whether each of the programs must be fetched. Raises `BadInput` for wrong pins."""
-    pins, found = read(call.root / "config" / "pins.yaml"), _found(call, names)
-    return {name: need(pins.of(name), found[name]) for name in names}
+    pins = _pins(call)
+    return [
+        _fetching(call, name, pins.of(name), each.why)
+        if each.fetch
+        else Step(name=f"tools: {name}", task=TASK, action=lambda _context: None, skip=each.why)
+        for name, each in needs(call, pins, call.backend.needs_programs).items()
+    ]
 
 
-def _found(call: Call, names: Sequence[str]) -> dict[str, Found | None]:
-    """The programs that are there, with the versions that they tell."""
+def _pins(call: Call) -> Pins:
+    return read(call.root / "config" / "pins.yaml")
+
+
+def needs(call: Call, pins: Pins, names: Sequence[str]) -> dict[str, Need]:
+    """Whether each of the programs must be fetched."""
     programs = call.programs()
     paths = {name: path for name in names if (path := programs.where(name)) is not None}
-    if not paths:
-        return dict.fromkeys(names)
-
-    reported = versions(programs, call.state)
-    return {
+    reported = versions(programs, call.state) if paths else None
+    found = dict.fromkeys(names, None) | {
         name: Found(
-            path=paths[name],
+            path=path,
             version=getattr(reported, name),
-            ours=Path(paths[name]).parent == programs.folder
-            and remembered(bundled(Path(paths[name]))) != getattr(reported, name),
+            ours=Path(path).parent == programs.folder and remembered(bundled(Path(path))) != getattr(reported, name),
         )
-        if name in paths
-        else None
-        for name in names
+        for name, path in paths.items()
     }
+    return {name: need(pins.of(name), each) for name, each in found.items()}
 
 
 def bundled(program: Path) -> Path:
@@ -204,45 +201,74 @@ def bundled(program: Path) -> Path:
     return program.with_name(f".{program.name}.bundled")
 
 
-def _steps(call: Call, pins: Pins, needs: Mapping[str, Need], here: Target | None) -> list[Step]:
-    skipped = {
-        name: Step(name=_name(name), task=TASK, action=lambda _context: None, skip=each.why)
-        for name, each in needs.items()
-        if here is None or not each.fetch
-    }
-    if here is None or len(skipped) == len(needs):
-        return list(skipped.values())
+def _fetching(call: Call, name: str, pin: Pin, why: str) -> Step:
     from tasks.host.download import Fetch, mark
-    from tasks.host.published import asset
+    from tasks.host.published import asset, target
 
-    folder = call.root / ".tools" / "bin"
-    made = []
-    for name, each in needs.items():
-        if name in skipped:
-            made.append(skipped[name])
-            continue
-        file = asset(name, pins.of(name).version, here, call.settings.tools)
-        plain = "; by http without encryption, so neither file nor checksum is proof against forgery"
-        made.append(
-            Step(
-                name=_name(name),
-                task=TASK,
-                kind="download",
-                action=Fetch(
-                    asset=file,
-                    folder=folder,
-                    downloads=folder.parent / "downloads",
-                    environ=call.environ,
-                    before=mark(folder / name),
-                ),
-                deadline=call.settings.timeouts.pull,
-                retry=Retry(attempts=4, first=1.0, cap=8.0),
-                why=each.why + (plain if file.url.startswith("http://") else ""),
-                expected=10.0,
-            )
+    machine, folder = os.uname(), call.root / ".tools" / "bin"
+    file = asset(name, pin.version, target(machine.sysname, machine.machine), call.settings.tools)
+    return Step(
+        name=f"tools: {name}",
+        task=TASK,
+        kind="download",
+        action=Fetch(
+            asset=file,
+            folder=folder,
+            downloads=folder.parent / "downloads",
+            environ=call.environ,
+            before=mark(folder / name),
+        ),
+        deadline=call.settings.timeouts.pull,
+        retry=Retry(attempts=4, first=1.0, cap=8.0),
+        why=why + (_PLAIN if file.url.startswith("http://") else ""),
+        expected=10.0,
+    )
+
+
+def place_files(call: Call, bundle: Bundle, paths: ClusterPaths) -> None:
+    """Put programs that are missing or too old into the project's folder, charts and names of images into the user's.
+
+    Raises `BadInput` for a bundle of another platform, `NoEngine`, and `LaunchError` for a folder that is not writable.
+    """
+    host, lock = engine(call.programs()), bundle.lock
+    if not docker.fits(lock.platform, host.platform):
+        raise BadInput(
+            f"{bundle.path} is for {lock.platform}, and the engine's platform is {host.platform}",
+            why="k3s and the other programs in it do not run under emulation",
+            fix=f"save one for it: invoke bundle save FILE --platform {host.platform}",
         )
-    return made
+    try:
+        _place_programs(call, bundle)
+        for key, file in lock.charts.items():
+            folder = paths.cache / "charts" / key
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _place(folder / file.file, bundle.pieces(file.digest))
+        paths.images.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for key, names in lock.releases.items():
+            write_whole(paths.images / key, json.dumps(names))
+    except OSError as error:
+        raise LaunchError(
+            f"what is in {bundle.path} cannot be placed",
+            why=f"{error.filename or call.root}: {error.strerror or error}",
+            fix="make room, or correct the modes of the folder",
+        ) from None
 
 
-def _name(program: str) -> str:
-    return f"tools: {program}"
+def _place(path: Path, pieces: Iterable[bytes]) -> None:
+    with replacing(path) as file:
+        file.writelines(pieces)
+
+
+def _place_programs(call: Call, bundle: Bundle) -> None:
+    from tasks.host.published import target
+
+    machine = os.uname()
+    if bundle.lock.target != str(target(machine.sysname, machine.machine)):
+        return  # those that are here are used, or fetched
+    folder = call.root / ".tools" / "bin"
+    for name, need in needs(call, _pins(call), PROGRAMS).items():
+        if need.fetch and name in bundle.lock.programs:
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / name, 0o755) as file:
+                bundle.program(name, file.write)
+            write_whole(bundled(folder / name), bundle.lock.programs[name].name.removeprefix(f"{name} "))

@@ -244,14 +244,12 @@ class Session:
         """
         if not self.backend.needs_programs:
             return
-        if self.bundle is not None:
-            from tasks.host.bundle_files import place_files
+        from tasks.facts.engine import engine
+        from tasks.host.programs import AT_ONCE, fetch_plan, place_files
 
+        if self.bundle is not None:
             place_files(self, self.bundle, self.paths)
             self.cancel_queries()  # they may have found no program
-        from tasks.facts.engine import engine
-        from tasks.host.programs import AT_ONCE, fetch_plan
-
         steps = fetch_plan(self)
         if all(step.skip is not None for step in steps):
             return

@@ -13,7 +13,7 @@ import pytest
 from tasks.clients.bundle import Bundle
 from tasks.core.errors import BadInput
 from tasks.core.paths import ClusterPaths
-from tasks.host import bundle_files
+from tasks.host import programs
 from tests import given
 
 
@@ -36,9 +36,9 @@ class Fake:
 
 
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Fake) -> ClusterPaths:
-    monkeypatch.setattr(bundle_files, "engine", lambda _: SimpleNamespace(platform="linux/amd64"))
+    monkeypatch.setattr(programs, "engine", lambda _: SimpleNamespace(platform="linux/amd64"))
     session = given.session(tmp_path)
-    bundle_files.place_files(session, cast("Bundle", bundle), session.paths)
+    programs.place_files(session, cast("Bundle", bundle), session.paths)
     return session.paths
 
 
