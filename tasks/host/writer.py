@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Self
 
 from tasks.core.errors import LaunchError
 from tasks.core.files import replacing
@@ -33,67 +33,44 @@ class FileState:
     group: int
 
 
-class Writer(Protocol):
-    """Who reads and writes. All raise `LaunchError` where they may not, or cannot."""
-
-    def read(self, path: Path) -> FileState | None:
-        """A file; None if it is not there."""
-
-    def write(self, path: Path, file: FileState) -> None:
-        """Put a file there, over what was there: readers see the old or the new one. Makes its folder."""
-
-    def remove(self, path: Path) -> None:
-        """Remove a file; one that is gone is no error."""
-
-    def signal(self, pid: int) -> None:
-        """Send HUP."""
-
-    def within(self, context: Context) -> Writer:
-        """The same as part of a step."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Own:
-    """With this process's own rights."""
+class Writer:
+    """Reads and writes with this process's own rights. All raise `LaunchError` where they may not, or cannot."""
 
     programs: Programs
     context: Context | None = None
 
     def read(self, path: Path) -> FileState | None:
-        """See `Writer`."""
+        """A file; None if it is not there."""
         with _told(path, "read"):
             return look(path)
 
     def write(self, path: Path, file: FileState) -> None:
-        """See `Writer`."""
+        """Put a file there, over what was there: readers see the old or the new one. Makes its folder."""
         with _told(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path, file.mode, owner=(file.user, file.group)) as opened:
                 opened.write(file.data)
 
     def remove(self, path: Path) -> None:
-        """See `Writer`."""
+        """Remove a file; one that is gone is no error."""
         with _told(path, "removed"):
             path.unlink(missing_ok=True)
 
     def signal(self, pid: int) -> None:
-        """See `Writer`."""
+        """Send HUP."""
         self.programs.run(Command(argv=("kill", "-HUP", str(pid)), deadline=_DEADLINE), self.context)
 
-    def within(self, context: Context) -> Own:
-        """See `Writer`."""
+    def within(self, context: Context) -> Self:
+        """The same as part of a step."""
         return replace(self, context=context)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sudo:
+class Sudo(Writer):
     """By sudo, which asks for nothing: the content goes through a private file, never through an argument."""
 
-    programs: Programs
-    context: Context | None = None
-
     def read(self, path: Path) -> FileState | None:
-        """See `Writer`. Without sudo where everybody may read."""
+        """Without sudo where everybody may read."""
         with contextlib.suppress(PermissionError), _told(path, "read", refused=False):
             return look(path)
         if self._run("test", "-e", str(path), ok=(0, 1)).code:
@@ -103,7 +80,7 @@ class Sudo:
         return FileState(data=data, mode=int(mode, 8), user=int(user), group=int(group))
 
     def write(self, path: Path, file: FileState) -> None:
-        """See `Writer`. Into the same folder first, then over the old one by its name."""
+        """Into the same folder first, then over the old one by its name."""
         stage = path.with_name(f".{path.name}.openframe-{os.getpid()}")
         owner = ("-m", f"{file.mode:04o}", "-o", str(file.user), "-g", str(file.group))
         self._run("mkdir", "-p", "--", str(path.parent))
@@ -120,16 +97,12 @@ class Sudo:
                 raise
 
     def remove(self, path: Path) -> None:
-        """See `Writer`."""
+        """Remove it, as root."""
         self._run("rm", "-f", "--", str(path))
 
     def signal(self, pid: int) -> None:
-        """See `Writer`."""
+        """Send HUP, as root."""
         self._run("kill", "-HUP", str(pid))
-
-    def within(self, context: Context) -> Sudo:
-        """See `Writer`."""
-        return replace(self, context=context)
 
     def _run(self, *argv: str, ok: tuple[int, ...] = (0,)) -> Completed:
         command = Command(argv=("sudo", "-n", *argv), deadline=_DEADLINE, ok=ok)
@@ -186,7 +159,7 @@ class NoRights(LaunchError):
 def writer_for(file: Path, programs: Programs) -> Writer:
     """Who may change that file. Raises `NoRights`."""
     if ours(file):
-        return Own(programs=programs)
+        return Writer(programs=programs)
     if rights(programs).enough:
         return Sudo(programs=programs)
     raise NoRights(

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.host.daemon import NotReloaded, differences, reload, validate
 from tasks.host.daemon_json import parse
-from tasks.host.writer import Own
+from tasks.host.writer import Writer
 from tests.programs import Answer, Asked, FakePrograms
 
 TEXT = '{"max-concurrent-downloads": 10, "registry-mirrors": ["http://127.0.0.1:5051"]}'
@@ -28,7 +28,7 @@ def event(attributes: Any = TOLD) -> str:
 
 def told(events: Any) -> FakePrograms:
     programs = FakePrograms(answers={"kill": "", "docker events": events})
-    reload(programs, Own(programs=programs), 12, TEXT, None)
+    reload(programs, Writer(programs=programs), 12, TEXT, None)
     return programs
 
 

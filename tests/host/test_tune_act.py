@@ -16,7 +16,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.host.daemon import NotReloaded, Place
 from tasks.host.daemon_json import Desired
 from tasks.host.tune import Untouched, dump_record, load_record, record_path, tune
-from tasks.host.writer import FileState, Own, Sudo
+from tasks.host.writer import FileState, Sudo, Writer
 from tests.tune.dockerd import Dockerd, running, work
 
 OURS = "http://127.0.0.1:5051"
@@ -220,7 +220,7 @@ def test_a_failed_second_change_keeps_the_first_one_and_its_memory(engine: Docke
     assert files(engine) == before
 
 
-class Broken(Own):
+class Broken(Writer):
     """A disk that is full from a moment on."""
 
     left: ClassVar[int]

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.writer import FileState, Own, Sudo, Writer, look, ours
+from tasks.host.writer import FileState, Sudo, Writer, look, ours
 from tasks.process.command import CommandFailed
 from tests.programs import Answer, FakePrograms
 from tests.tune.dockerd import as_root
 
 
 def own() -> Writer:
-    return Own(programs=FakePrograms(answers={"kill": ""}))
+    return Writer(programs=FakePrograms(answers={"kill": ""}))
 
 
 def by_sudo() -> Writer:
@@ -108,7 +108,7 @@ def refuse(path: Path) -> None:
 
 def test_signals() -> None:
     mine, other = FakePrograms(answers={"kill": ""}), FakePrograms(answers={"sudo": ""})
-    Own(programs=mine).signal(12)
+    Writer(programs=mine).signal(12)
     Sudo(programs=other).signal(12)
     assert mine.lines == ["kill -HUP 12"]
     assert other.lines == ["sudo -n kill -HUP 12"]

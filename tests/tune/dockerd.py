@@ -16,7 +16,7 @@ from typing import Any
 
 from tasks.host.daemon import Place, Running
 from tasks.host.tune import Work
-from tasks.host.writer import FileState, Own
+from tasks.host.writer import FileState, Writer
 from tests.programs import Answer, Asked, FakePrograms
 
 PID = 4711
@@ -120,7 +120,7 @@ def running(argv: Sequence[str] = ("dockerd",)) -> Running:
 def work(engine: Dockerd, programs: FakePrograms | None = None, **changes: Any) -> Work:
     programs = programs or engine.programs
     place = Place(file=engine.file, running=running(engine.argv))
-    return Work(**{"programs": programs, "writer": Own(programs=programs), "place": place, **changes})
+    return Work(**{"programs": programs, "writer": Writer(programs=programs), "place": place, **changes})
 
 
 def kept(path: Path) -> FileState:
