@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 from tasks.core.digest import file_digest
 from tasks.core.errors import LaunchError
@@ -46,12 +46,20 @@ class Origin:
         return self.modified if not self.etag or self.etag.startswith("W/") else self.etag
 
 
-@dataclass(frozen=True, kw_only=True)
-class Partial:
-    """What there is of a file."""
+class Part:
+    """What there is of a file: `NAME.part`, with its origin in `NAME.part.json`."""
 
-    origin: Origin
-    size: int = 0
+    def __init__(self, folder: Path, name: str, url: str) -> None:
+        """Nothing is there of this address where it came from another one, or its origin is lost."""
+        self.path = folder / f"{name}.part"
+        self._saved = folder / f"{name}.part.json"
+        try:
+            self.origin, self.size = Origin(**json.loads(self._saved.read_text("utf-8"))), self.path.stat().st_size
+            fits = self.origin.url == url and (self.origin.total is None or self.size <= self.origin.total)
+        except (OSError, ValueError, TypeError):
+            fits = False
+        if not fits:
+            self.origin, self.size = Origin(url=url), 0
 
     @property
     def whole(self) -> bool:
@@ -60,37 +68,17 @@ class Partial:
 
     def headers(self) -> dict[str, str]:
         """What asks for the rest of it."""
-        if not self.size:
-            return {}
-        wanted = {"Range": f"bytes={self.size}-"}
-        if self.origin.validator:
+        wanted = {"Range": f"bytes={self.size}-"} if self.size else {}
+        if self.size and self.origin.validator:
             wanted["If-Range"] = self.origin.validator
         return wanted
 
-
-class Part:
-    """The file `NAME.part`, and its origin in `NAME.part.json`."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / f"{name}.part"
-        self._origin = folder / f"{name}.part.json"
-
-    def partial(self, url: str) -> Partial:
-        """What is there of this address; nothing where it came from another one, or its origin is lost."""
-        try:
-            saved: Mapping[str, Any] = json.loads(self._origin.read_text(encoding="utf-8"))
-            origin, size = Origin(**saved), self.path.stat().st_size
-            fits = origin.url == url and (origin.total is None or size <= origin.total)
-        except (OSError, ValueError, TypeError):
-            fits = False
-        return Partial(origin=origin, size=size) if fits else Partial(origin=Origin(url=url))
-
-    def begin(self, origin: Origin, *, go_on: bool) -> BinaryIO:
-        """Open for writing, behind what is there or anew. Raises OSError."""
+    def begin(self, origin: Origin) -> BinaryIO:
+        """Open for writing, behind what is there. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("ab" if go_on else "wb")
+        file = self.path.open("ab" if self.size else "wb")  # first: what is cut off there is of the origin before
         try:
-            write_whole(self._origin, json.dumps(vars(origin)) + "\n")
+            write_whole(self._saved, json.dumps(vars(origin)) + "\n")
         except BaseException:
             file.close()
             raise
@@ -98,16 +86,14 @@ class Part:
 
     def drop(self) -> None:
         """Delete what is there."""
-        for path in (self.path, self._origin):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        self.size = 0
+        for path in (self.path, self._saved):
+            path.unlink(missing_ok=True)
 
     def drop_others(self, program: str) -> None:
         """Delete parts of other versions of a program."""
-        ours = {self.path, self._origin}
-        for path in self.path.parent.glob(f"{program}-v*.part*"):
-            if path not in ours:
-                path.unlink(missing_ok=True)
+        for path in {*self.path.parent.glob(f"{program}-v*.part*")} - {self.path, self._saved}:
+            path.unlink(missing_ok=True)
 
 
 _LARGEST = 512 * MIB
@@ -128,42 +114,47 @@ class Brought:
 
 def download(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought:
     """Bring the file into its part. Raises `LaunchError`, `Stopped`, and OSError of the disk; the part stays."""
-    partial = part.partial(bare_address(asset.url))
-    if partial.whole:
-        return Brought(size=partial.size, sure=False)
-    brought = _ask(asset, part, partial, line, say)
+    if part.whole:
+        return Brought(size=part.size, sure=False)
+    brought = _ask(asset, part, line, say)
     if brought is None:  # the server has another file by now, or takes no such range
         part.drop()
-        brought = _ask(asset, part, Partial(origin=Origin(url=bare_address(asset.url))), line, say)
+        brought = _ask(asset, part, line, say)
     if brought is None:
-        raise _odd(asset, line)
+        raise LaunchError(
+            f"{part.origin.url} answered with a part of the file that was not asked for",
+            why="the server, or a proxy on the way, does not keep to HTTP",
+            fix=line.reach.other,
+        )
     return brought
 
 
-def _ask(asset: Asset, part: Part, partial: Partial, line: Line, say: Callable[[str], None]) -> Brought | None:
+def _ask(asset: Asset, part: Part, line: Line, say: Callable[[str], None]) -> Brought | None:
     """None where the answer does not fit what is kept."""
-    with line.get(asset.url, partial.headers()) as transfer:
+    with line.get(asset.url, part.headers()) as transfer:
         head = transfer.head()
         first, total = _range(head)
-        if head.status == 416 and partial.size:
-            return Brought(size=partial.size, sure=False) if total == partial.size else None
+        if head.status == 416 and part.size:
+            return Brought(size=part.size, sure=False) if total == part.size else None
         if head.status == 206:
-            if not partial.size or first != partial.size or _changed(head, partial):
+            if not part.size or first != part.size or _changed(head, part.origin):
                 return None
-            origin = _origin(asset, head, total)
         elif head.status == 200:
-            partial = Partial(origin=partial.origin)
-            origin = _origin(asset, head, head.length)
+            part.size, total = 0, head.length
         else:
             raise line.reach.refused(asset.url, head.status)
-        return _write(part, partial, origin, transfer, line, say)
+        origin = Origin(
+            url=part.origin.url,
+            etag=head.headers.get("etag", ""),
+            modified=head.headers.get("last-modified", ""),
+            total=total,
+        )
+        return _write(part, origin, transfer, line, say)
 
 
-def _write(
-    part: Part, partial: Partial, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]
-) -> Brought:
-    size, reported = partial.size, 0.0
-    with part.begin(origin, go_on=partial.size > 0) as file:
+def _write(part: Part, origin: Origin, transfer: Transfer, line: Line, say: Callable[[str], None]) -> Brought:
+    size, reported = part.size, 0.0
+    with part.begin(origin) as file:
         for chunk in transfer.chunks():
             file.write(chunk)
             size += len(chunk)
@@ -186,16 +177,7 @@ def _write(
             transient=True,
         )
     say(mib(size))
-    return Brought(size=size, sure=not partial.size and origin.total is not None)
-
-
-def _origin(asset: Asset, head: Head, total: int | None) -> Origin:
-    return Origin(
-        url=bare_address(asset.url),
-        etag=head.headers.get("etag", ""),
-        modified=head.headers.get("last-modified", ""),
-        total=total,
-    )
+    return Brought(size=size, sure=not part.size and origin.total is not None)
 
 
 def _range(head: Head) -> tuple[int | None, int | None]:
@@ -206,17 +188,9 @@ def _range(head: Head) -> tuple[int | None, int | None]:
     return (int(match[1]) if match[1] else None), (int(match[2]) if match[2] != "*" else None)
 
 
-def _changed(head: Head, partial: Partial) -> bool:
+def _changed(head: Head, origin: Origin) -> bool:
     """A server that knows no `If-Range` hands out the rest of another file."""
-    return bool(partial.origin.etag) and head.headers.get("etag", partial.origin.etag) != partial.origin.etag
-
-
-def _odd(asset: Asset, line: Line) -> LaunchError:
-    return LaunchError(
-        f"{bare_address(asset.url)} answered with a part of the file that was not asked for",
-        why="the server, or a proxy on the way, does not keep to HTTP",
-        fix=line.reach.other,
-    )
+    return bool(origin.etag) and head.headers.get("etag", origin.etag) != origin.etag
 
 
 @contextlib.contextmanager
@@ -319,7 +293,7 @@ class Fetch:
             if mark(destination) != self.before:
                 return Report(why="another process has placed it meanwhile", skipped=True)
             wanted = published.published(line.text(asset.checksum_url), asset)
-            part = Part(self.downloads, asset.file)
+            part = Part(self.downloads, asset.file, bare_address(asset.url))
             brought = download(asset, part, line, context.say)
             self._verify(part, wanted, brought)
             with self._program(part) as source:

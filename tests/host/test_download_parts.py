@@ -9,29 +9,29 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.download import Origin, Part, Partial, member
+from tasks.host.download import Origin, Part, member
 from tests.host.server import archive
 
-URL = "https://h/helm"
+URL, NAMED = "https://h/helm", "helm-v1.0.0-linux-amd64"
 
 
-def written(folder: Path, origin: Origin, data: bytes) -> Part:
-    part = Part(folder, "helm-v1.0.0-linux-amd64")
-    with part.begin(origin, go_on=False) as file:
-        file.write(data)
-    return part
+def part_of(folder: Path, origin: Origin, size: int, url: str = URL) -> Part:
+    """A part that was written by an earlier run, found by this one."""
+    with Part(folder, NAMED, origin.url).begin(origin) as file:
+        file.write(b"x" * size)
+    return Part(folder, NAMED, url)
 
 
 def test_what_was_written_is_kept_with_its_origin(tmp_path: Path) -> None:
     origin = Origin(url=URL, etag='"e"', modified="Mon", total=10)
-    part = written(tmp_path / "downloads", origin, b"abc")
-    assert part.partial(URL) == Partial(origin=origin, size=3)
-    with part.begin(origin, go_on=True) as file:
+    part = part_of(tmp_path / "downloads", origin, 3)
+    assert (part.origin, part.size) == (origin, 3)
+    with part.begin(origin) as file:
         file.write(b"de")
-    assert part.path.read_bytes() == b"abcde"
-    with part.begin(origin, go_on=False) as file:
-        file.write(b"x")
-    assert part.partial(URL).size == 1
+    assert part.path.read_bytes() == b"xxxde"
+    part.size = 0
+    part.begin(origin).close()
+    assert part.path.read_bytes() == b""
 
 
 @pytest.mark.parametrize(
@@ -40,54 +40,44 @@ def test_what_was_written_is_kept_with_its_origin(tmp_path: Path) -> None:
     ids=str,
 )
 def test_without_a_readable_origin_nothing_is_kept(tmp_path: Path, told: str | None) -> None:
-    part = written(tmp_path, Origin(url=URL), b"abc")
-    origin = part.path.with_name(part.path.name + ".json")
-    if told is None:
-        origin.unlink()
-    else:
-        origin.write_text(told)
-    assert part.partial(URL) == Partial(origin=Origin(url=URL))
+    origin = part_of(tmp_path, Origin(url=URL), 3).path.with_name(f"{NAMED}.part.json")
+    origin.unlink() if told is None else origin.write_text(told)
+    part = Part(tmp_path, NAMED, URL)
+    assert (part.origin, part.size) == (Origin(url=URL), 0)
 
 
-def test_another_address_or_too_many_bytes_begin_anew(tmp_path: Path) -> None:
-    part = written(tmp_path, Origin(url=URL, total=2), b"abc")
-    assert part.partial(URL).size == 0
-    assert written(tmp_path, Origin(url="https://other/helm"), b"abc").partial(URL).size == 0
+@pytest.mark.parametrize("origin", [Origin(url=URL, total=2), Origin(url="https://other/helm")])
+def test_another_address_or_too_many_bytes_begin_anew(tmp_path: Path, origin: Origin) -> None:
+    assert part_of(tmp_path, origin, 3).size == 0
 
 
 @pytest.mark.parametrize(
-    ("origin", "size", "headers"),
+    ("origin", "size", "headers", "whole"),
     [
-        (Origin(url=URL), 0, {}),
-        (Origin(url=URL), 5, {"Range": "bytes=5-"}),
-        (Origin(url=URL, etag='"e"', modified="Mon"), 5, {"Range": "bytes=5-", "If-Range": '"e"'}),
-        (Origin(url=URL, etag='W/"e"', modified="Mon"), 5, {"Range": "bytes=5-", "If-Range": "Mon"}),
-        (Origin(url=URL, etag='W/"e"'), 5, {"Range": "bytes=5-"}),
+        (Origin(url=URL), 0, {}, False),
+        (Origin(url=URL), 5, {"Range": "bytes=5-"}, False),
+        (Origin(url=URL, etag='"e"', modified="Mon", total=5), 5, {"Range": "bytes=5-", "If-Range": '"e"'}, True),
+        (Origin(url=URL, etag='W/"e"', modified="Mon", total=6), 5, {"Range": "bytes=5-", "If-Range": "Mon"}, False),
+        (Origin(url=URL, etag='W/"e"'), 5, {"Range": "bytes=5-"}, False),
     ],
 )
-def test_what_asks_for_the_rest(origin: Origin, size: int, headers: dict[str, str]) -> None:
-    assert Partial(origin=origin, size=size).headers() == headers
-
-
-def test_whole_means_the_length_that_was_told() -> None:
-    assert Partial(origin=Origin(url=URL, total=5), size=5).whole
-    assert not Partial(origin=Origin(url=URL, total=5), size=4).whole
-    assert not Partial(origin=Origin(url=URL), size=5).whole
+def test_what_asks_for_the_rest(
+    tmp_path: Path, origin: Origin, size: int, headers: dict[str, str], whole: bool
+) -> None:
+    part = part_of(tmp_path, origin, size)
+    assert (part.headers(), part.whole) == (headers, whole)
 
 
 def test_parts_of_other_versions_of_the_same_program_go(tmp_path: Path) -> None:
-    part = written(tmp_path, Origin(url=URL), b"abc")
+    part = part_of(tmp_path, Origin(url=URL), 3)
     for name in ("helm-v0.9.0-linux-amd64.part", "helm-v0.9.0-linux-amd64.part.json", "k3d-v1.0.0-linux-amd64.part"):
         (tmp_path / name).touch()
     part.drop_others("helm")
-    assert sorted(each.name for each in tmp_path.iterdir()) == [
-        "helm-v1.0.0-linux-amd64.part",
-        "helm-v1.0.0-linux-amd64.part.json",
-        "k3d-v1.0.0-linux-amd64.part",
-    ]
+    other = "k3d-v1.0.0-linux-amd64.part"
+    assert sorted(each.name for each in tmp_path.iterdir()) == [f"{NAMED}.part", f"{NAMED}.part.json", other]
     part.drop()
     part.drop()
-    assert [each.name for each in tmp_path.iterdir()] == ["k3d-v1.0.0-linux-amd64.part"]
+    assert [each.name for each in tmp_path.iterdir()] == [other]
 
 
 NAME = "linux-amd64/helm"
