@@ -48,7 +48,7 @@ def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  #
 
 def host_facts(session: Session) -> HostFacts:
     """What the checks are made on."""
-    from tasks.checks.gather import gather, gather_existing
+    from tasks.checks.examine import gather, gather_existing
     from tasks.host.programs import read
     from tasks.host.trust import trust
 

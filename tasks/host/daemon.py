@@ -262,10 +262,6 @@ _CANNOT_TELL = ("unknown flag", "flag provided but not defined", "root privilege
 """dockerd before version 23 does not validate."""
 
 
-class Refused(LaunchError):
-    """dockerd would not start with the file."""
-
-
 class NotReloaded(LaunchError):
     """Docker has not taken the file over."""
 

@@ -1,4 +1,4 @@
-"""The creation of a cluster: with other ports where one is taken, and until its API is ready."""
+"""The creation of a cluster: with other ports where one is taken, until its API is ready; and what k3d writes amiss."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.clients import docker, k3d
+from tasks.clients import docker, k3d, kubectl
+from tasks.core import yaml
 from tasks.core.errors import LaunchError
+from tasks.core.files import write_whole
 from tasks.core.units import KIB, memory_bytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
@@ -33,6 +35,12 @@ _BROKEN_OFF, _ENDED = "stopped returning log lines", "running=false"
 _REFUSED = frozenset({"port-taken", "port-privileged"})
 
 
+NAMESPACE, NAME = "kube-public", "local-registry-hosting"
+_HOSTING = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"
+_HOSTED = "localRegistryHosting.v1"
+_HOSTING_OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}}
+
+
 class PortTaken(LaunchError):
     """The engine refuses to publish a port; the next wish is tried, once."""
 
@@ -42,8 +50,6 @@ class PortTaken(LaunchError):
 
 def write_config(facts: Facts, ports: Ports) -> None:
     """Write the k3d configuration, and the files that it names."""
-    from tasks.core.files import write_whole
-
     settings, shape, folders = facts.settings, facts.shape, facts.paths
     for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
@@ -74,8 +80,6 @@ def write_config(facts: Facts, ports: Ports) -> None:
 
 def _memory_files(facts: Facts) -> dict[str, Any]:
     """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
-    from tasks.core.files import write_whole
-
     limits, folder = facts.settings.cluster.limits, facts.paths.state
     if not limits.enabled or facts.host is None or not facts.host.here:
         return {}
@@ -183,3 +187,36 @@ def first_answer(facts: Facts, context: Context) -> None:
 def wait_api_ready(facts: Facts, context: Context) -> None:
     """Wait until /readyz is 200 with the admin certificate; a refusal of it ends the wait within seconds."""
     api_ready(facts.api, context, pause=0.05, cap=0.1)
+
+
+def names_a_cache(facts: Facts) -> bool:
+    """Whether k3d will name a pull-through cache: it takes the first of `registries.use`, whatever that is.
+
+    Source: k3d, `RegistryGenerateLocalRegistryHostingConfigMapYAML`; it does so when it makes a cluster only.
+    """
+    return bool(facts.shape.registries) and not facts.settings.registries.push
+
+
+def withdraw(facts: Facts, context: Context) -> Report | None:
+    """Remove the ConfigMap where it names a cache, to which nothing can be pushed; one of the user's own stays.
+
+    What fails is a note: images can be pulled all the same.
+    """
+    try:
+        code, text = facts.api().raw(_HOSTING)
+        if code == 404 or (code == 200 and _host(text) not in facts.shape.registries):
+            return Report(why="no cache is named", skipped=True)
+        run_command(facts.programs, kubectl.delete(facts.paths.kubeconfig, json.dumps(_HOSTING_OBJECT) + "\n"), context)
+    except LaunchError as error:
+        by_hand = f"kubectl --namespace {NAMESPACE} delete configmap {NAME}"
+        return Report(notes=(f"tools may take a cache for a registry to push to ({error.what}): {by_hand}",))
+    return None
+
+
+def _host(text: str) -> str:
+    """The registry as nodes reach it; empty where nothing, or nothing that can be read, is said."""
+    try:
+        told: Any = yaml.load(json.loads(text)["data"][_HOSTED])
+        return str(told["hostFromContainerRuntime"])
+    except (ValueError, KeyError, TypeError):
+        return ""

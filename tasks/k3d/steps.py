@@ -17,10 +17,9 @@ from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
-from tasks.k3d.create import NextPorts, creation, first_answer, wait_api_ready
+from tasks.k3d.create import NextPorts, creation, first_answer, names_a_cache, wait_api_ready, withdraw
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
-from tasks.k3d.registry_hosting import names_a_cache, withdraw
 from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command

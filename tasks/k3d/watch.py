@@ -44,7 +44,6 @@ class Watch:
     """What is known of the nodes while they are watched. Thread-safe."""
 
     programs: Programs
-    cluster: str
     deliberate: Any
     """Says whether nodes are being removed on purpose."""
     outer: Context
@@ -219,7 +218,6 @@ def watch_nodes(facts: Facts, context: Context) -> Report | None:
     """Watch until the launch is over; raises what a node died of."""
     watch = Watch(
         programs=facts.programs,
-        cluster=facts.name,
         deliberate=lambda: facts.outputs.removing,
         outer=context,
         ended=facts.outputs.ended,

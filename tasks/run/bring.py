@@ -175,9 +175,8 @@ def refuse_unfit(session: Session, facts: Facts) -> None:
     """
     if facts.cluster.presence not in _MISSING:
         return
-    from tasks.checks.examine import examine, problems
+    from tasks.checks.examine import brief, examine, problems
     from tasks.checks.finding import Unfit
-    from tasks.checks.gather import brief
     from tasks.facts.engine import engine
     from tasks.facts.programs import Versions
     from tasks.host.programs import read

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.checks.examine import brief, gather, gather_existing, server
 from tasks.checks.facts import Authorities, Context, HostFacts
-from tasks.checks.gather import brief, gather, gather_existing, server
 from tasks.core.errors import BadInput
 from tasks.facts import ports
 from tasks.facts.facts import Ports, Shape

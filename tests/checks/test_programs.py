@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.checks.facts import Context
-from tasks.checks.programs import context, helm, helm_window, k3d, kubectl
+from tasks.checks.machine import context, helm, helm_window, k3d, kubectl
 from tasks.facts.programs import Versions
 from tests.checks.given import WELL, one
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.k3d.registry_hosting import NAME, NAMESPACE, names_a_cache, withdraw
+from tasks.k3d.create import NAME, NAMESPACE, names_a_cache, withdraw
 from tasks.k3d.steps import MARK, WITHDRAW, cluster_steps
 from tasks.kube.client import ApiError
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER
