@@ -226,12 +226,23 @@ class RetryingApi:
         return self._api.raw(path)
 
 
-_DISCOVERY = re.compile(r"/apis/[^/?]+/[^/?]+")
+_DISCOVERY = re.compile(r"/apis/([^/?]+/[^/?]+)")
+_BUILT_IN = re.compile(
+    r"[^./]+(?:/.*)?|(?:admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates|"
+    r"coordination|discovery|events|flowcontrol\.apiserver|networking|node|rbac\.authorization|resource|scheduling|"
+    r"storage|storagemigration)\.k8s\.io/.*"
+)
+"""Versions of the groups that are Kubernetes' own: no definition adds a kind to them."""
+
+
+def built_in(api_version: str) -> bool:
+    """Whether a group is Kubernetes' own: no definition adds a kind to it."""
+    return _BUILT_IN.fullmatch(api_version) is not None
 
 
 def _passes(error: ApiError, path: str) -> bool:
-    """Whether a read may succeed in a while. A group that is unavailable has a server of its own, which is not up."""
-    if error.code == 503 and _DISCOVERY.fullmatch(path):
+    """Whether a read may succeed in a while. An unavailable group may have a server of its own, which is not up."""
+    if error.code == 503 and (group := _DISCOVERY.fullmatch(path)) and not built_in(group[1]):
         return False
     return isinstance(error, NoAnswer | Busy) or error.code in (429, 502, 503, 504)
 

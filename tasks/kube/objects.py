@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
-from tasks.kube.client import Api, ApiError
+from tasks.kube.client import Api, ApiError, built_in
 
 Path = tuple[str | int, ...]
 """Names of fields and numbers of items, from the top."""
@@ -229,12 +229,6 @@ _MANY = 2
 _LEFT_OUT = {("v1", "Secret"): "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"}
 """What a list need not hold: Helm keeps each revision of a release in a Secret of up to 1 MiB."""
 
-_BUILT_IN = re.compile(
-    r"[^./]+(?:/.*)?|(?:admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates|"
-    r"coordination|discovery|events|flowcontrol\.apiserver|networking|node|rbac\.authorization|resource|scheduling|"
-    r"storage|storagemigration)\.k8s\.io/.*"
-)
-"""Versions of the groups that are Kubernetes' own: no definition adds a kind to them."""
 _OF_K3S = re.compile(
     r"(?:[^/]+\.)?(?:traefik\.io|containo\.us|cattle\.io|gateway\.networking\.k8s\.io|metrics\.k8s\.io)/.*"
 )
@@ -262,15 +256,11 @@ class Resources:
         try:
             rows = self._api.get(root(api_version))["resources"]
         except ApiError as error:
-            if error.code in (404, 503):  # an aggregated API that is not up yet is none, not a failure (k3s#7021)
+            # an aggregated API that is not up yet is none, not a failure (k3s#7021)
+            if error.code == 404 or (error.code == 503 and not built_in(api_version)):
                 return {}
             raise
         return {row["kind"]: (row["name"], bool(row["namespaced"])) for row in rows or () if "/" not in row["name"]}
-
-
-def built_in(api_version: str) -> bool:
-    """Whether a group is Kubernetes' own: no definition adds a kind to it."""
-    return _BUILT_IN.fullmatch(api_version) is not None
 
 
 def of_k3s(api_version: str) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 from tasks.clients.registry_http import NotFetched
 from tasks.clients.volumes import LABEL
 from tasks.engine.estimate import expecting, history_file, load
-from tasks.kube.client import ApiError, content
+from tasks.kube.client import ApiError, built_in, content
 from tasks.rehearsal import engine, objects
 from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
 from tasks.rehearsal.conditions import Faults, Times, write
@@ -301,7 +301,7 @@ def enter(session: Session) -> Session:
 
 def _brought(facts: Facts) -> dict[str, list[list[object]]]:
     """Kinds of the user's manifests that k3s, or a release, will bring: which of them, a rehearsal cannot know."""
-    from tasks.kube.objects import built_in, of_k3s
+    from tasks.kube.objects import of_k3s
 
     found: dict[str, list[list[object]]] = {"k3s": [], "releases": []}
     if facts.settings.manifests.files:

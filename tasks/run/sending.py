@@ -24,9 +24,9 @@ from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
 from tasks.kube.apply import Refused, line, not_taken, place_of, put, stream
-from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, Sender, explained
+from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, Sender, built_in, explained
 from tasks.kube.drift import same
-from tasks.kube.objects import Key, Resources, built_in, display, key, live, of_k3s
+from tasks.kube.objects import Key, Resources, display, key, live, of_k3s
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.step_names import SYSTEM_READY, install_name

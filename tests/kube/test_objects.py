@@ -142,14 +142,14 @@ def test_kinds_are_found_or_not(version: str, kind: str, found: tuple[str, bool]
 
 @pytest.mark.parametrize("before", [(404, "not found"), (503, "not yet"), {"resources": []}, {"resources": None}])
 def test_a_kind_that_comes_later_is_found_then(before: Any) -> None:
-    fake = api(**{"/apis/x/v1": before})
+    fake = api(**{"/apis/x.dev/v1": before})
     resources = Resources(fake)
-    assert resources.find("x/v1", "X") is None
-    fake.answers["/apis/x/v1"] = {"resources": [{"name": "xs", "kind": "X", "namespaced": True}]}
-    assert resources.find("x/v1", "X") == ("xs", True)
+    assert resources.find("x.dev/v1", "X") is None
+    fake.answers["/apis/x.dev/v1"] = {"resources": [{"name": "xs", "kind": "X", "namespaced": True}]}
+    assert resources.find("x.dev/v1", "X") == ("xs", True)
 
 
-@pytest.mark.parametrize("error", [ApiError(0, "no answer"), (401, "no"), (500, "no")])
+@pytest.mark.parametrize("error", [ApiError(0, "no answer"), (401, "no"), (500, "no"), (503, "apiserver not ready")])
 def test_an_api_that_does_not_answer_is_not_one_without_kinds(error: Any) -> None:
     with pytest.raises(ApiError):
         Resources(FakeApi(answers={"/api/v1": error})).find("v1", "ConfigMap")
