@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tasks.core.imageref import parse
-from tasks.process.command import Command
+from tasks.process.command import Command, repeated
 
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 """docker's variable for the platform of what it pulls and creates; nodes and registries have the engine's own."""
@@ -36,11 +36,6 @@ NETWORK_LABEL = "openframe.network"
 
 REGISTRY_DEBUG = "127.0.0.1:5001"
 """Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
-
-
-def repeated(option: str, values: Iterable[str]) -> tuple[str, ...]:
-    """An option given once for each value."""
-    return tuple(part for value in values for part in (option, value))
 
 
 def _labels(labels: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.clients.docker import DEFAULT_PLATFORM, repeated
-from tasks.process.command import Command, duration
+from tasks.clients.docker import DEFAULT_PLATFORM
+from tasks.process.command import Command, duration, repeated
 
 DOLLAR = "OPENFRAME_DOLLAR"
 """k3d expands `$NAME` in its whole config file (k3d: `InitViperWithConfigFile`): this name stands for a `$` itself."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from tasks.clients.docker import repeated
 from tasks.core.units import KIB, megabytes
-from tasks.engine.step import Context
-from tasks.process.command import Command
+from tasks.process.command import Command, repeated
+
+if TYPE_CHECKING:
+    from tasks.engine.step import Context
 
 LABEL = "openframe.snapshot"
 """On volumes and containers of snapshots: the id of what made them."""

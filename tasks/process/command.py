@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -115,6 +115,11 @@ def last_line(done: Completed) -> str:
 
 def _shown(done: Completed) -> tuple[str, ...]:
     return (done.err,) if done.quiet else (done.err, done.out)
+
+
+def repeated(option: str, values: Iterable[str]) -> tuple[str, ...]:
+    """An option given once for each value."""
+    return tuple(part for value in values for part in (option, value))
 
 
 def duration(seconds: float) -> str:
