@@ -53,23 +53,20 @@ _LONGEST = 7200.0
 Spans = dict[str, tuple[float, float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Launched:
-    """How one launch went; seconds from its start."""
-
-    wall_s: float
-    busy_s: float
-    spans: Spans = field(default_factory=dict)
-    path: tuple[str, ...] = ()
-    """The critical path, by names of steps."""
-
-
-def timed(launch: Callable[[], tuple[Spans, tuple[str, ...]]]) -> Launched:
-    """Do it, and take its time."""
+def timed(trial: Trial, launch: Callable[[], tuple[Spans, tuple[str, ...]]], rest: float) -> Measured:
+    """Do it, and take its time. The launch returns when each of its steps ran, and the names of its critical path."""
     worked, begin = busy(), time.monotonic()
     spans, path = launch()
     wall = time.monotonic() - begin
-    return Launched(wall_s=wall, busy_s=busy() - worked, spans=spans, path=path)
+    return Measured(
+        variant=trial.variant.name,
+        round=trial.round,
+        wall_s=wall,
+        busy_s=busy() - worked,
+        rest=rest,
+        steps=spans,
+        critical_path=path,
+    )
 
 
 def run_stages(programs: Programs, stages: Sequence[Stage], *, together: bool) -> tuple[Spans, tuple[str, ...]]:
@@ -188,14 +185,9 @@ def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:
         shutil.rmtree(workspace.helm, ignore_errors=True)
     if variant.state in ("cold", "second"):
         remove_images(workspace, facts.images)
-    if variant.mode != "graph" and (_has_login(workspace) or facts.shape.network.mark):
+    logins = any(each.username_env or each.password_env for each in workspace.session.settings.registries.caches)
+    if variant.mode == "create" or (variant.mode != "graph" and (logins or facts.shape.network.mark)):
         workspace.session.programs().run(task(workspace, "registry"))
-    if variant.mode == "create":
-        workspace.session.programs().run(task(workspace, "registry"))
-
-
-def _has_login(workspace: Workspace) -> bool:
-    return any(each.username_env or each.password_env for each in workspace.session.settings.registries.caches)
 
 
 @dataclass(kw_only=True)
@@ -236,10 +228,9 @@ class Rounds:
             if variant.state == "noop":
                 up(workspace, workspace.session.programs())
             launch = launch_of(workspace, variant)
-            rest = at_rest(self.rest)
-            done = timed(launch)
+            done = timed(trial, launch, at_rest(self.rest))
             self.filled.add(variant.name)
-            return _measured(trial, done, rest)
+            return done
         finally:
             remove_cluster(workspace)
 
@@ -287,18 +278,6 @@ def launch_of(workspace: Workspace, variant: Variant) -> Callable[[], tuple[Span
 def staged(workspace: Workspace, variant: Variant, facts: Facts) -> tuple[Stage, ...]:
     """The commands of a comparison mode."""
     return (create(workspace, facts, bare=True),) if variant.mode == "create" else stages(workspace, facts)
-
-
-def _measured(trial: Trial, done: Launched, rest: float) -> Measured:
-    return Measured(
-        variant=trial.variant.name,
-        round=trial.round,
-        wall_s=done.wall_s,
-        busy_s=done.busy_s,
-        rest=rest,
-        steps=done.spans,
-        critical_path=done.path,
-    )
 
 
 @dataclass(kw_only=True)

@@ -103,10 +103,12 @@ def test_a_failure_ends_the_launch(together: bool) -> None:
 
 
 def test_time_and_processors_are_taken() -> None:
-    done = timed(lambda: ({"a": (0.0, 1.0)}, ("a",)))
+    trial = next(_rounds("graph").trials())
+    done = timed(trial, lambda: ({"a": (0.0, 1.0)}, ("a",)), 0.5)
+    assert (done.variant, done.round, done.rest) == ("graph", -1, 0.5)
     assert done.wall_s >= 0
     assert done.busy_s >= 0
-    assert (done.spans, done.path) == ({"a": (0.0, 1.0)}, ("a",))
+    assert (done.steps, done.critical_path) == ({"a": (0.0, 1.0)}, ("a",))
 
 
 def _place(folder: Path) -> Workspace:
