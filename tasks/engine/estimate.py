@@ -5,11 +5,13 @@ How long steps took is a hint, never a truth: a file that is missing, broken or 
 
 from __future__ import annotations
 
-import heapq
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +19,6 @@ from tasks.core.files import write_whole
 from tasks.core.lock import locked
 from tasks.core.paths import state_folder
 from tasks.engine.graph import check, critical_path, guessed, longest_chain, remaining
-from tasks.engine.slots import Places
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.engine.work import BuildImage, PushImage, RunOwn
 
@@ -52,105 +53,213 @@ def estimate(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds
     """Play a plan through. Raises `PlanError` for a graph that cannot run."""
     check(steps)
     seconds = guessed(steps, history)
-    results = _Play(steps, seconds, bounds).run()
-    floor, _ = longest_chain(steps, seconds)
-    return Estimate(
-        total_s=max((r.end_s or 0.0 for r in results), default=0.0),
-        floor_s=floor,
-        critical_path=critical_path(results, frozenset(s.name for s in steps if s.until)),
-        unknown=sum(s.skip is None and not s.until and s.name not in history and s.expected is None for s in steps),
-        times=MappingProxyType({r.name: (r.start_s or 0.0, r.end_s or 0.0) for r in results}),
-    )
-
-
-class _Play:
-    """The state of one simulation; time jumps from one end of a step to the next."""
-
-    def __init__(self, steps: Sequence[Step], seconds: Mapping[str, float], bounds: Bounds) -> None:
-        self._steps = {s.name: s for s in steps}
-        self._seconds = seconds
-        self._places = Places(bounds)
-        self._slots: dict[str, int | None] = {}
-        rank = remaining(steps, seconds)
-        self._order = {s.name: (-rank[s.name], i) for i, s in enumerate(steps)}
-        self._unmet = {s.name: set(s.needs) for s in steps}
-        self._followers: dict[str, list[str]] = {s.name: [] for s in steps}
-        for step in steps:
-            for need in step.needs:
-                self._followers[need].append(step.name)
-        self._ready_at: dict[str, float] = {}
-        self._start: dict[str, float] = {}
-        self._end: dict[str, float] = {}
-        self._ready: set[str] = set()
-        self._ends: list[tuple[float, int, str]] = []
-
-    def run(self) -> list[Result]:
-        for name, step in self._steps.items():
-            if not step.needs:
-                self._make_ready(name, 0.0)
-        now = 0.0
-        while True:
-            for name in sorted(self._ready, key=self._order.__getitem__):
-                if name in self._ready and self._places.fit(self._steps[name]):
-                    self._begin(name, now)
-            if not self._ends:
-                break
-            now, _, name = heapq.heappop(self._ends)
-            self._give_back(name)
-            self._finish(name, now)
-        return [self._result(step) for step in self._steps.values()]
-
-    def _make_ready(self, name: str, now: float) -> None:
-        if name in self._end:  # a guard whose work was over before its own needs were met
-            return
-        self._ready_at[name] = now
-        if self._steps[name].skip is not None:
-            self._start[name] = now
-            self._finish(name, now)
-        else:
-            self._ready.add(name)
-
-    def _give_back(self, name: str) -> None:
-        self._places.give_back(self._steps[name], self._slots.pop(name))
-
-    def _begin(self, name: str, now: float) -> None:
-        step = self._steps[name]
-        self._ready.discard(name)
-        self._start[name] = now
-        self._slots[name] = self._places.take(step)
-        if not step.until:
-            heapq.heappush(self._ends, (now + self._seconds[name], self._order[name][1], name))
-        else:
-            self._end_guards(now)
-
-    def _finish(self, name: str, now: float) -> None:
-        self._end[name] = now
-        for follower in self._followers[name]:
-            self._unmet[follower].discard(name)
-            if not self._unmet[follower]:
-                self._make_ready(follower, now)
-        self._end_guards(now)
-
-    def _end_guards(self, now: float) -> None:
-        for step in self._steps.values():
-            over = step.until and step.name not in self._end and all(name in self._end for name in step.until)
-            if over:
-                if step.name in self._start:
-                    self._give_back(step.name)
-                self._ready.discard(step.name)
-                self._start.setdefault(step.name, now)
-                self._finish(step.name, now)
-
-    def _result(self, step: Step) -> Result:
-        return Result(
+    spans = _spans(steps, seconds, bounds)
+    results = [
+        Result(
             name=step.name,
             task=step.task,
             needs=step.needs,
             state=State.SKIPPED if step.skip is not None else State.RAN,
-            ready_s=self._ready_at.get(step.name),
-            start_s=self._start.get(step.name),
-            end_s=self._end.get(step.name),
+            start_s=spans[step.name][0],
+            end_s=spans[step.name][1],
         )
+        for step in steps
+    ]
+    floor, _ = longest_chain(steps, seconds)
+    return Estimate(
+        total_s=max((end for _, end in spans.values()), default=0.0),
+        floor_s=floor,
+        critical_path=critical_path(results, frozenset(s.name for s in steps if s.until)),
+        unknown=sum(s.skip is None and not s.until and s.name not in history and s.expected is None for s in steps),
+        times=MappingProxyType({step.name: spans[step.name] for step in steps}),
+    )
+
+
+def _spans(steps: Sequence[Step], seconds: Mapping[str, float], bounds: Bounds) -> dict[str, tuple[float, float]]:
+    """Start and end of each step. A guard takes no place, and ends with what it guards."""
+    guards, rank = {step.name: step for step in steps if step.until}, remaining(steps, seconds)
+
+    def needs(step: Step) -> tuple[str, ...]:
+        return tuple(name for need in step.needs for name in (guards[need].until if need in guards else (need,)))
+
+    acting = [
+        Activity(
+            name=step.name,
+            needs=needs(step),
+            stages=(Stage(Resource.TIME, seconds[step.name]),) if step.skip is None else (),
+            rank=rank[step.name],
+            pool=None if step.skip is not None else "waits" if step.wait else "work",
+            kind=None if step.skip is not None else step.kind,
+        )
+        for step in steps
+        if not step.until
+    ]
+    spans = simulate(acting, Machine(cores=math.inf), bounds)
+    for name, guard in guards.items():
+        end = max(spans[each][1] for each in guard.until)
+        spans[name] = min(end, max((spans[need][1] for need in guard.needs if need in spans), default=0.0)), end
+    return spans
+
+
+# -- activities played through on a machine of some cores and a line ------------------------------------------
+#
+# Time jumps from one change to the next. Between two changes every activity goes on at a constant rate: those that
+# compute share the cores, those that download share the line, the others wait for their own time to pass.
+
+_EPSILON = 1e-9
+_AT_ONCE = 1e15
+"""The rate of what nothing limits."""
+
+
+class Resource(Enum):
+    """What a stage of an activity needs."""
+
+    TIME = "time"
+    """Seconds that pass whatever else goes on: a pause, an interval, a probe."""
+    CPU = "cpu"
+    """Seconds of a core."""
+    LINE = "line"
+    """Bytes through the line to the Internet."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An amount of one resource. `width`: cores, or connections, that it can use at once."""
+
+    resource: Resource
+    amount: float
+    width: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """Stages one after another, once all needs have ended."""
+
+    name: str
+    needs: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    rank: float = 0.0
+    """Of those that wait for a place the highest goes first."""
+    pool: str | None = None
+    """The bound that it takes a place of: `work` or `waits`; None: it is no step of the plan."""
+    kind: str | None = None
+    """A smaller bound that it takes a place of too."""
+    label: str = ""
+    """What people read of it where it decides how long a launch takes; empty: it is the sum of others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What activities share."""
+
+    cores: float
+    line: float | None = None
+    """Bytes a second through the whole line; None: no limit."""
+    connection: float | None = None
+    """Bytes a second of one connection; None: no limit."""
+
+
+@dataclass
+class _Running:
+    """What is left of an activity: seconds or bytes of its first stage, and the stages after it."""
+
+    stages: list[Stage]
+    left: float
+
+
+def simulate(activities: Sequence[Activity], machine: Machine, bounds: Bounds) -> dict[str, tuple[float, float]]:
+    """Begin and end of each activity, in seconds. Raises `ValueError` for needs that are never met.
+
+    Those that end at the same moment end one after another, and what they leave is given away in between.
+    """
+    known = {each.name: each for each in activities}
+    order = {each.name: (-each.rank, number) for number, each in enumerate(activities)}
+    places = {each.name: _places(each, bounds) for each in activities}
+    unmet = TopologicalSorter({each.name: each.needs for each in activities})
+    try:
+        unmet.prepare()
+    except CycleError as error:
+        raise ValueError(f"never ready: {', '.join(sorted(set(error.args[1])))}") from None
+    used, now, waiting, over = Counter[str](), 0.0, list[str](), list[str]()
+    start, end, running = dict[str, float](), dict[str, float](), dict[str, _Running]()
+    while unmet.is_active():
+        ready, waiting = sorted([*waiting, *unmet.get_ready()], key=order.__getitem__), []
+        at_once = [name for name in ready if not known[name].stages and not places[name]]
+        if at_once:  # before anything else begins: what needs them may go first
+            start |= dict.fromkeys(at_once, now)
+            end |= dict.fromkeys(at_once, now)
+            unmet.done(*at_once)
+            waiting = [name for name in ready if name not in start]
+            continue
+        for name in ready:
+            if any(used[place] >= most for place, most in places[name].items()):
+                waiting.append(name)
+                continue
+            used.update(places[name].keys())
+            stages = list(known[name].stages) or [Stage(Resource.TIME, 0.0)]
+            start[name], running[name] = now, _Running(stages, stages[0].amount)
+        while not over:
+            now, over = _advance(now, running, machine)
+            over.sort(key=lambda name: order[name][1])
+        name = over.pop(0)
+        end[name] = now
+        used.subtract(places[name].keys())
+        unmet.done(name)
+    return {name: (start[name], end[name]) for name in known}
+
+
+def _places(activity: Activity, bounds: Bounds) -> dict[str, int]:
+    """The bounds that it takes a place of, each with how many places there are."""
+    if activity.pool is None:
+        return {}
+    found = {activity.pool: bounds.work if activity.pool == "work" else bounds.waits}
+    if activity.kind is not None:
+        found[f"kind {activity.kind}"] = bounds.kinds.get(activity.kind, bounds.work)
+    return found
+
+
+def _advance(now: float, running: dict[str, _Running], machine: Machine) -> tuple[float, list[str]]:
+    """Go on to the next end of a stage: when that is, and the activities that have ended with it."""
+    rates = _rates(running, machine)
+    pause = min(each.left / rates[name] if each.left > _EPSILON else 0.0 for name, each in running.items())
+    ended = []
+    for name, each in running.items():
+        each.left -= rates[name] * pause
+        while each.stages and each.left <= _EPSILON:
+            each.stages.pop(0)
+            each.left = each.stages[0].amount if each.stages else 0.0
+        if not each.stages:
+            ended.append(name)
+    for name in ended:
+        del running[name]
+    return now + pause, ended
+
+
+def _rates(running: Mapping[str, _Running], machine: Machine) -> dict[str, float]:
+    """How fast each activity goes on now."""
+    now = {name: each.stages[0] for name, each in running.items()}
+    connection = machine.connection or _AT_ONCE
+    cores = {name: stage.width for name, stage in now.items() if stage.resource is Resource.CPU}
+    line = {name: stage.width * connection for name, stage in now.items() if stage.resource is Resource.LINE}
+    return dict.fromkeys(now, 1.0) | shared(cores, machine.cores) | shared(line, machine.line or _AT_ONCE)
+
+
+def shared(wishes: Mapping[str, float], total: float) -> dict[str, float]:
+    """A total divided fairly: nobody gets more than its wish, and what one leaves goes to the others."""
+    got: dict[str, float] = {}
+    left, waiting = total, dict(wishes)
+    while waiting:
+        part = left / len(waiting)
+        content = {name: wish for name, wish in waiting.items() if wish <= part}
+        if not content:
+            return got | dict.fromkeys(waiting, part)
+        got |= content
+        left -= sum(content.values())
+        waiting = {name: wish for name, wish in waiting.items() if name not in content}
+    return got
+
+
+# -- seconds of earlier runs ----------------------------------------------------------------------------------
 
 
 def history_file(environ: Mapping[str, str]) -> Path:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.core.units import MB
+from tasks.engine.estimate import simulate
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes
 from tasks.rehearsal.model import AFTER, Scene, activities
 from tasks.rehearsal.profile import FOLDER, Cost, Profile, dump, load
-from tasks.rehearsal.simulate import simulate
 from tasks.rehearsal.what_if import DEFAULT, WhatIf
 
 if TYPE_CHECKING:

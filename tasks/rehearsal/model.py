@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tasks.engine.estimate import Activity, Resource, Stage
 from tasks.engine.graph import remaining
 from tasks.engine.step import Step
 from tasks.engine.work import (
@@ -31,7 +32,6 @@ from tasks.engine.work import (
     UpdateRepositories,
 )
 from tasks.rehearsal.profile import Cost, Profile
-from tasks.rehearsal.simulate import Activity, Resource, Stage
 
 BEFORE, AFTER = "~before", "~after"
 _ENDS = {

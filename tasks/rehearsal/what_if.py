@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
 from tasks.core.imageref import parse
+from tasks.engine.estimate import Activity, Machine, simulate
 from tasks.engine.work import (
     AwaitRelease,
     BuildImage,
@@ -29,7 +30,6 @@ from tasks.engine.work import (
 )
 from tasks.rehearsal.model import AFTER, Scene, activities, times
 from tasks.rehearsal.profile import Profile, load
-from tasks.rehearsal.simulate import Activity, Machine, simulate
 from tasks.run.images import remembered, size_of, sources
 from tasks.settings.derived import balanced
 from tasks.settings.step_names import release_name

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.engine.estimate import estimate
+from tasks.engine.estimate import Machine, estimate, simulate
 from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import Choosers
 from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
-from tasks.rehearsal.simulate import Machine, simulate
 from tasks.rehearsal.what_if import WhatIf, answer, scene, staged
 from tasks.run.images import remember_size
 from tasks.settings.step_names import PARTS
