@@ -6,6 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from tasks.process.command import Command, Completed
 from tasks.process.programs import Programs
 from tasks.rehearsal.folder import ENGINE
+from tasks.rehearsal.what_if import WhatIf
 from tasks.run.task import Options, run_task
 from tests.given import call
 
@@ -54,7 +56,7 @@ class Played:
         return self.folder / "logs" / "rehearsal"
 
     def run(self, task: str = "rehearse", *sets: str, fault: tuple[str, ...] = (), scale: str = "0", **own: Any) -> int:
-        """Its exit code. Times are scaled to nothing. `own`: the task's own options."""
+        """Its exit code. Times are scaled to nothing, those of `rehearse` by `scale`. `own`: the task's own options."""
         options = Options(task=task, engine="rehearsal", sets=(*QUIET, *RELEASES, *sets))
         own |= {"time_scale": scale, "fault": [*fault]} if task == "rehearse" else {}
         module = import_module(f"tasks.{task}")
@@ -103,6 +105,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("tasks.core.redact._values", ())
+    monkeypatch.setattr("tasks.rehearsal.backend.WhatIf", partial(WhatIf, scale=0.0))
     monkeypatch.setattr("tasks.engine.step.Retry.pause", lambda *_: 0.1)
     real = Programs.run
 
