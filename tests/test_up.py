@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from tasks import health
 from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts, Shape
 from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
-from tasks.k3d.steps import ANSWER, MARK, WATCH
+from tasks.k3d.steps import ANSWER, WATCH
 from tasks.run import charts
 from tasks.settings.step_names import (
     API_READY,
@@ -238,21 +237,6 @@ def test_the_guard_stands_from_the_nodes_first_moment_to_the_last_step_that_need
     assert not any(WATCH in step.needs for step in plan.values())
 
 
-def test_releases_by_their_needs(tmp_path: Path) -> None:
-    plan = steps(given(tmp_path, Presence.ABSENT))
-    before = above(plan, "helm: install app in platform")
-    assert {"helm: db in data ready", "secrets: apply", "manifests: quotas are counted"} <= before
-    assert "helm: fetch oci://ghcr.io/x/app 2.0.0" in before
-    assert "helm: install app in platform" not in above(plan, "helm: install db in data")
-
-
-def test_on_somebody_elses_cluster_only_what_works_inside_it(tmp_path: Path) -> None:
-    made = given(tmp_path, Presence.RUNNING, engine="existing", host=None)
-    plan = by_name(steps(made, INSIDE))
-    assert {step.task for step in plan.values()} == NEEDS_CLUSTER - {"steps"}
-    assert health.NODES in plan
-
-
 def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> None:
     plan = steps(given(tmp_path, Presence.ABSENT))
     for name in ("app in platform", "db in data"):
@@ -262,13 +246,6 @@ def test_images_are_found_in_charts_before_they_are_fetched(tmp_path: Path) -> N
 
 
 # -- where something exists already ---------------------------------------------------------------------
-
-
-def test_on_a_cluster_that_runs_nothing_is_made_or_started(tmp_path: Path) -> None:
-    plan = by_name(steps(given(tmp_path, Presence.RUNNING)))
-    assert plan[CREATE_CLUSTER].skip
-    assert plan[API_READY].skip == "the API answers"
-    assert not {START_CLUSTER, REMOVE_INCOMPLETE, MARK, ANSWER} & set(plan)
 
 
 @pytest.mark.parametrize(
