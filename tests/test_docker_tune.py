@@ -75,11 +75,6 @@ def hub(**changes: Any) -> Registry:
 # -- up ------------------------------------------------------------------------------------------------
 
 
-def test_off_is_the_default_and_no_step(tmp_path: Path, engine: Dockerd) -> None:
-    assert Settings().docker.tune == "off"
-    assert tuning.steps(given(tmp_path, engine, settings=wanted(tune="off"))) == []
-
-
 def test_a_cluster_of_somebody_else_has_no_engine_to_tune(tmp_path: Path, engine: Dockerd) -> None:
     assert tuning.steps(given(tmp_path, engine, host=None)) == []
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.lock import Held, held
 from tasks.down import down
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY, environment
@@ -130,11 +129,6 @@ def test_an_api_that_does_not_answer_does_not_matter(machine: Machine) -> None:
 def test_stop_and_purge_do_not_go_together(machine: Machine) -> None:
     with pytest.raises(BadInput, match="--stop and --purge"):
         take(machine, stop=True, purge=True)
-
-
-def test_another_run_holds_it(machine: Machine) -> None:
-    with held(machine.session("down").lock, "up"), pytest.raises(Held, match="runs 'up'"):
-        take(machine)
 
 
 # -- a cluster of somebody else -----------------------------------------------------------------------

@@ -49,13 +49,6 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
     ]
 
 
-def test_a_cluster_that_is_made_now_is_waited_for(tmp_path: Path) -> None:
-    steps = health.steps(given.facts(tmp_path, settings=given.settings(timeouts={"health": 77})))
-    assert all(step.skip is None and step.wait and step.deadline == 77 for step in steps)
-    assert {step.name for step in steps} == {NODES, ENDPOINTS, SYSTEM_READY, IN_USE}
-    assert {step.needs for step in steps} == {("cluster: API ready",)}
-
-
 @pytest.mark.parametrize(
     ("changes", "waits"),
     [

@@ -79,10 +79,6 @@ def cluster_state(folder: Path, settings: Settings | None = None, **changes: Any
     return live(release(print_of(of(folder, settings)), **changes))
 
 
-def test_where_none_is_configured_there_is_nothing_to_do(tmp_path: Path) -> None:
-    assert helm.steps(given.facts(tmp_path, settings=given.settings(helm={"releases": []}))) == []
-
-
 def test_a_release_goes_in_when_everything_that_it_may_need_is_there(tmp_path: Path) -> None:
     steps = named(helm.steps(of(tmp_path)))
     assert list(steps) == ["helm: update repositories", "helm: fetch r/app 1.0.0", INSTALL, READY]

@@ -9,7 +9,7 @@ import pytest
 from tasks import namespaces
 from tasks.kube.wait import NotInTime
 from tasks.namespaces import GONE
-from tasks.run.desired import desired_namespaces, is_foreign, namespace_names, user_objects
+from tasks.run.desired import desired_namespaces, is_foreign, user_objects
 from tasks.run.desired import namespace_objects as wanted
 from tasks.settings.step_names import NAMESPACES, NAMESPACES_LEFT
 from tests import given
@@ -39,22 +39,12 @@ def made(name: str, *, ours: bool = True, deleting: bool = False) -> dict[str, o
     return found
 
 
-def test_those_of_releases_and_secrets_are_made_too_but_none_of_kubernetes_own(tmp_path: Path) -> None:
-    assert namespace_names(given.facts(tmp_path, settings=SETTINGS)) == ("one", "two", "four", "three")
-
-
 def test_all_go_in_at_once(tmp_path: Path) -> None:
     facts = given.facts(tmp_path, settings=SETTINGS)
     api = reached(facts, DirectApi())
     (step,) = namespaces.steps(facts)
     given.act(step)
     assert api.names == ["Namespace/one", "Namespace/two", "Namespace/four", "Namespace/three"]
-
-
-def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
-    live = holding([made(name) for name in ("one", "two", "three", "four")])
-    (step,) = namespaces.steps(given.facts(tmp_path, settings=SETTINGS, live=live))
-    assert step.skip == "all 4 are as configured"
 
 
 def test_one_that_is_being_deleted_is_waited_for_and_made_again(tmp_path: Path) -> None:

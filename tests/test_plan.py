@@ -14,7 +14,6 @@ from tasks.up import up
 from tests import given
 from tests.given import call
 from tests.given_engine import SMALL, Machine
-from tests.programs import Answer
 
 
 @pytest.fixture
@@ -132,15 +131,3 @@ def test_programs_that_are_missing_come_first(
     assert "tools: kubectl" not in doing(document)
     assert "tools: helm" in given_above(document, "cluster: create")
     assert machine.acted == []
-
-
-@pytest.mark.parametrize("recreate", [False, True])
-def test_a_cluster_of_somebody_else(machine: Machine, capsys: pytest.CaptureFixture[str], recreate: bool) -> None:
-    machine.fails["kubectl config view"] = Answer(out="apiVersion: v1\nkind: Config\n")
-    if recreate:
-        with pytest.raises(BadInput, match="--recreate has no meaning"):
-            plan(machine, capsys, recreate=True, engine="existing", context="team")
-    else:
-        found = doing(plan(machine, capsys, engine="existing", context="team"))
-        assert found["namespaces: apply"] == "run"
-        assert not any(name.startswith("cluster") for name in found)

@@ -16,7 +16,7 @@ from tasks.settings.schema import Settings
 from tasks.settings.step_names import NAMESPACES, SECRETS
 from tests import given
 from tests.given_direct import DirectApi, refusal
-from tests.given_live import FakeApi, holding, ran, reached
+from tests.given_live import FakeApi, ran, reached
 from tests.programs import Answer, FakePrograms, seen
 
 CANARY = "canary-4711-in-a-secret"
@@ -99,17 +99,6 @@ def test_one_that_is_left_out_stops_no_other(tmp_path: Path) -> None:
     )
     steps = secrets.steps(given.facts(tmp_path, settings=settings, **read(settings, environ={"B": "value-of-b"})))
     assert [(step.name, step.skip is None) for step in steps] == [("secrets: leave out apply", False), (SECRETS, True)]
-
-
-def test_where_none_is_configured_the_step_says_so(tmp_path: Path) -> None:
-    (step,) = secrets.steps(of(tmp_path, environ={}))
-    assert (step.name, step.skip) == (SECRETS, "nothing is configured")
-
-
-def test_one_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    facts = of(tmp_path, environ={"PASSWORD": CANARY}, values={"k": {"env": "PASSWORD"}})
-    again = given.facts(tmp_path, secrets=facts.secrets, live=holding(facts.secrets))
-    assert secrets.steps(again)[0].skip == "all 2 are as configured"
 
 
 def test_values_are_read_only_where_secrets_are_put_in() -> None:

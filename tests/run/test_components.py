@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks import health, up
-from tasks.engine.step import Report, Step
+from tasks.engine.step import Report
 from tasks.facts.backend import K3d
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
@@ -19,7 +19,7 @@ from tasks.kube.wait import NotInTime
 from tasks.run import components
 from tasks.run.components import IN_USE
 from tasks.settings.schema import Settings
-from tasks.settings.step_names import API_READY, PARTS, SYSTEM_READY
+from tasks.settings.step_names import SYSTEM_READY
 from tasks.status import judge
 from tests import given
 from tests.given import launch
@@ -151,16 +151,6 @@ def test_the_task_health_waits_for_everything(tmp_path: Path) -> None:
     assert steps[SYSTEM_READY].skip is None
 
 
-def of_launch(facts: Facts) -> Step:
-    return named(launch(facts, PARTS, choosers()))[IN_USE]
-
-
-def test_it_begins_when_the_objects_are_there_and_ends_with_what_uses_them(tmp_path: Path) -> None:
-    step = of_launch(given.facts(tmp_path))
-    assert step.needs == ("helm: install cert-manager",)  # the last of those that put objects in
-    assert step.skip is None
-
-
 @pytest.mark.parametrize(
     ("use", "skip", "state"),
     [
@@ -180,16 +170,6 @@ def test_what_still_starts_is_no_drift(tmp_path: Path, use: Use, skip: str | Non
         assert rows[SYSTEM_READY] == "ok"
 
 
-def test_metrics_server_starts_when_all_else_is_done(tmp_path: Path) -> None:
-    facts = given.facts(tmp_path)
-    plan = named(up.steps(facts, choosers()))
-    assert plan[components.DEFER].needs == (API_READY,)
-    last = plan[components.RELEASE]
-    assert {IN_USE, SYSTEM_READY, components.DEFER} <= set(last.needs)
-    assert last.optional
-    assert plan[components.DEFER].optional
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -202,9 +182,4 @@ def test_metrics_server_is_not_deferred_where_it_is_waited_for_or_absent(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     facts = given.facts(tmp_path, settings=Settings.model_validate(changes))
-    assert components.DEFER not in named(up.steps(facts, choosers()))
-
-
-def test_on_a_cluster_that_is_there_nothing_is_deferred(tmp_path: Path) -> None:
-    facts, _ = of(tmp_path)
     assert components.DEFER not in named(up.steps(facts, choosers()))

@@ -102,21 +102,6 @@ def test_a_cache_that_asks_elsewhere_is_another_container(cache: dict[str, Any])
     assert cache_container(Cache(**{**cache, "url": "http://another.example.com"})) != made
 
 
-def test_those_that_are_missing_are_made(tmp_path: Path) -> None:
-    made = steps(facts(tmp_path), ports())
-    assert [step.name for step in made] == [
-        "registry: push",
-        "registry: cache of docker.io",
-        "registry: cache of ghcr.io",
-        "registry: cache of quay.io",
-        "registry: cache of registry.k8s.io",
-    ]
-    for step in made:
-        assert (step.skip, step.task, step.why) == (None, "registry", "it is missing")
-        assert step.needs == ("prepull: docker.io/library/registry:2",)
-        assert step.retry.attempts > 1
-
-
 @pytest.mark.parametrize(
     ("found", "presence", "skip", "why"),
     [

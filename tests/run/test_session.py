@@ -212,17 +212,6 @@ def test_keep_going_lets_the_rest_end(tmp_path: Path) -> None:
     assert states == {"a": "failed", "b": "ran", "c": "ran"}
 
 
-def test_a_second_plan_goes_on_from_the_first_and_both_are_one_record(tmp_path: Path) -> None:
-    session = given.session(tmp_path)
-    first = [step("a")]
-    done = session.run(first, WORK, last=False)
-    assert records(session) == []
-    session.run([step("b", needs=("a",))], WORK, earlier=(first, done))
-    (record,) = records(session)
-    assert problems(record, SCHEMA) == []
-    assert [(each["name"], each["needs"]) for each in record["steps"]] == [("a", []), ("b", ["a"])]
-
-
 def test_a_first_plan_that_fails_is_the_end(tmp_path: Path) -> None:
     session = given.session(tmp_path)
     with pytest.raises(Exit):
@@ -256,12 +245,6 @@ def test_what_is_secret_is_in_no_record(tmp_path: Path, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert "canary" not in json.dumps(records(session)) + out + err
     assert "it said ***" in err
-
-
-def test_durations_are_remembered_for_the_next_plan(tmp_path: Path) -> None:
-    given.session(tmp_path).run([step("a"), step("b", skip="no")], WORK)
-    kept = json.loads((tmp_path / "state" / "openframe" / "durations.json").read_text())
-    assert list(kept["seconds"]) == ["k3d/a"]
 
 
 def test_programs_are_given_proxies_in_the_form_that_all_read_alike(tmp_path: Path) -> None:
