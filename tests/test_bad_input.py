@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.facts.secret_source import Sources
-from tasks.facts.secrets import secret_objects
 from tasks.run.task import Options, begin
 from tasks.settings.files import check_invoke_yaml
 from tasks.settings.schema import Settings
@@ -127,28 +125,3 @@ def test_each_broken_file(tmp_path: Path, name: str) -> None:
 )
 def test_an_option(project: Path, tmp_path: Path, argv: list[str], told: str) -> None:
     assert told in refused(project, tmp_path, *argv)
-
-
-TOKENS = ["", " ", "\n", "a", "ghp_" + "a" * 36, "--help", "$(id)", "ä💥", "{}", "null", "a" * 5000]
-
-
-def _sources(token: str) -> Sources:
-    def nothing(_given: object) -> bytes:
-        raise AssertionError("only the environment is asked")
-
-    return Sources(environ={"GITHUB_TOKEN_CLASSIC": token}, read_file=nothing, run_command=nothing)
-
-
-@pytest.mark.parametrize("token", TOKENS)
-def test_a_token_is_anything_and_is_never_told(token: str) -> None:
-    made, left_out = secret_objects(Settings(), _sources(token))
-    namespaces = len(Settings().namespaces)
-    assert len(made) == (namespaces if token.strip() else 0)
-    assert not any(len(token) > 3 and token in each.why for each in left_out)
-
-
-def test_a_token_that_is_no_text_is_refused_and_not_told() -> None:
-    with pytest.raises(BadInput, match="github-pat-secret") as caught:
-        secret_objects(Settings(), _sources("canary\udcff"))
-    assert "canary" not in str(caught.value)
-    assert "UTF-8" in caught.value.why
