@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.errors import BadInput
 from tasks.core.files import write_whole
 from tasks.core.redact import redact
+from tasks.settings.origin import shown_option
 
 if TYPE_CHECKING:
     from tasks.benchmark.variants import Variant
 
 SCHEMA = 1
-_PRIVATE = ("helm.", "secrets", "cluster.env")
-"""Paths of settings whose values may be private."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +82,12 @@ class Results:
 
 def described(variant: Variant, settings_hash: str) -> dict[str, Any]:
     """A variant as results show it; values that may be private are left out."""
-    sets = [each.partition("=")[0] + "=…" if each.startswith(_PRIVATE) else each for each in variant.setting.sets]
     return {
         "name": variant.name,
         "mode": variant.mode,
         "state": variant.state,
         "profile": variant.setting.profile,
-        "sets": sets,
+        "sets": [shown_option(each) for each in variant.setting.sets],
         "settings_hash": settings_hash,
     }
 

@@ -13,6 +13,7 @@ from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError, attempt
 from tasks.core.redact import redact
 from tasks.engine import record
 from tasks.settings.derived import context_name, push_container
+from tasks.settings.origin import shown_option
 from tasks.settings.step_names import LEAVE_OUT, LEFT_OUT
 from tasks.settings.words import host_ports
 from tasks.view.console import err, marks, width_of
@@ -174,6 +175,6 @@ def _push(facts: Facts) -> str:
 
 def _same_options(options: Options) -> str:
     """The options of this call that lead to the same cluster with the same settings."""
-    given = [("--profile", options.profile), *(("--set", each) for each in options.sets)]
+    given = [("--profile", options.profile), *(("--set", shown_option(each)) for each in options.sets)]
     given += [("--engine", options.engine if options.engine != "k3d" else None), ("--context", options.context)]
     return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)

@@ -24,6 +24,7 @@ from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, re
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
 from tasks.settings.builds import refuse_unknown
+from tasks.settings.origin import conceal_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -101,6 +102,7 @@ def _file(release: Release, root: Path, name: str) -> dict[str, Any]:
                 fix="write names and values as `name: value`",
             )
         merged = _merge(merged, document.value)
+    conceal_named(merged)  # a chart may repeat it in an error
     return merged
 
 

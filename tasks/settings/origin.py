@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
-from tasks.core.redact import MASK, conceal, conceal_proxy, without_logins
+from tasks.core.redact import MASK, conceal, conceal_found, conceal_proxy, without_logins
 from tasks.settings.node_filters import Filtered, split
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ _NAMED = re.compile(r"([^\s=]+)(=|\s+)(.*)", re.DOTALL)
 
 
 def conceal_values(settings: Settings) -> None:
-    """Conceal what is secret by its name: in the nodes' environment and in arguments; logins of proxies there, too."""
+    """Conceal what is secret by its name: in the nodes' environment and in arguments, logins of proxies there, too; and
+    in releases' values and arguments of builds.
+    """
     from tasks.settings.k3s_arguments import arguments_of  # `invoke --list` needs only the rest of this module
 
     args = settings.cluster.args
@@ -114,8 +116,24 @@ def conceal_values(settings: Settings) -> None:
             conceal(value)
         elif _PROXY_NAME.search(name):
             conceal_proxy(value)
+    for release in settings.helm.releases:
+        conceal_named(release.values)
+    for build in settings.builds:
+        conceal_named(build.args)
     for address in (settings.network.proxy.http, settings.network.proxy.https):
         conceal_proxy(address or "")
+
+
+def conceal_named(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Conceal what is secret by its name within a value, unless it may be a word of any text."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if isinstance(part, str) and may_be_secret(str(name)):
+                conceal_found(part)
+            conceal_named(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            conceal_named(part)
 
 
 def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
@@ -142,6 +160,19 @@ def masked(path: Path, value: Any) -> Any:  # noqa: ANN401 - any JSON value, and
     if path and _SECRET_NAME.search(path[-1]) and path[0] != "secrets" and value != "":
         return MASK
     return without_logins(value) if isinstance(value, str) else value
+
+
+def shown_option(text: str) -> str:
+    """A `--set path=value` as it may be shown: with `***` for a value in which something may be secret."""
+    from tasks.core import yaml
+
+    name, _, value = text.partition("=")
+    path = parts(name.strip())
+    try:
+        found = yaml.load(value)
+    except yaml.YamlError:
+        return f"{name}={MASK}"
+    return text if masked(path[:-1], {path[-1]: found}) == {path[-1]: found} else f"{name}={MASK}"
 
 
 def concealed(name: str, value: str) -> str:

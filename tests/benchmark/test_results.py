@@ -41,4 +41,4 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
 def test_values_that_may_be_private_are_left_out() -> None:
     sets = ("pool.concurrency=4", "helm.releases.app.values.password=hunter2")
     told = described(Variant(name="graph", mode="graph", setting=Setting(sets=sets)), "0" * 16)
-    assert told["sets"] == ["pool.concurrency=4", "helm.releases.app.values.password=…"]
+    assert told["sets"] == ["pool.concurrency=4", "helm.releases.app.values.password=***"]

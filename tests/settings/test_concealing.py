@@ -14,6 +14,8 @@ PLACES = {
     "a repository": "helm: {repositories: {mine: 'https://robot:VALUE@charts.example.com/x'}}",
     "a parameter": "helm: {repositories: {mine: 'https://charts.example.com/x?private_token=VALUE'}}",
     "a value of a release": "helm: {releases: {a: {namespace: a, chart: ./a, values: {url: 'postgres://u:VALUE@db'}}}}",
+    "a password of a release": "helm: {releases: {a: {namespace: a, chart: ./a, values: {u: [{password: VALUE}]}}}}",
+    "an argument of a build": "builds: {app: {context: ., args: {NPM_TOKEN: VALUE}}}",
     "an escaped text": 'helm: {repositories: {mine: "https:\\/\\/robot:VALUE\\x40charts.example.com"}}',
     "a mirror of programs": "tools: {k3d_url: 'https://VALUE@mirror.example.com'}",
     "the nodes' proxy": "cluster: {env: ['HTTPS_PROXY=http://me:VALUE@proxy:3128@server:*']}",

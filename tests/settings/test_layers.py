@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.settings.origin import shown_option
 from tasks.settings.schema import Settings
 from tests.settings.project import origins, project, refused, resolved, values
 
@@ -154,3 +155,19 @@ def test_the_hash_is_of_the_settings_and_of_nothing_else(tmp_path: Path) -> None
     secret = resolved(tmp_path, "cluster.env=[TOKEN=hunter2@server:*]").settings_hash
     assert secret == resolved(tmp_path, "cluster.env=[TOKEN=swordfish@server:*]").settings_hash
     assert secret not in (plain, resolved(tmp_path, "cluster.env=[OTHER=hunter2@server:*]").settings_hash)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cluster.agents=2", "cluster.agents=2"),
+        ("helm.releases.db.values.auth.password=postgres", "helm.releases.db.values.auth.password=***"),
+        ('helm.releases.db={"chart": "r/db", "values": {"password": "x"}}', "helm.releases.db=***"),
+        ("cluster.env=[A=b]", "cluster.env=***"),
+        ("helm.repositories.r=https://me:secret@host/x", "helm.repositories.r=***"),
+        ("helm.releases=[unclosed", "helm.releases=***"),
+    ],
+)
+def test_an_option_is_shown_without_what_may_be_secret(text: str, shown: str) -> None:
+    """The end of `up` repeats them, and so do results of `bench`."""
+    assert shown_option(text) == shown
