@@ -137,15 +137,8 @@ def task(
 
         def call(_context: Context, **given: Any) -> None:
             shared = {name: given.pop(name, _COMMON[name][0]) for name in names}
-            options = Options(
-                task=title,
-                profile=shared.get("profile"),
-                sets=tuple(shared.get("set") or ()),
-                engine=shared.get("engine") or engine,
-                context=shared.get("context"),
-                keep_going=bool(shared.get("keep_going")),
-                wait_lock=bool(shared.get("wait_lock")),
-            )
+            sets, where = shared.pop("set", None) or (), shared.pop("engine", None) or engine
+            options = Options(task=title, sets=tuple(sets), engine=where, **shared)
 
             def act(session: Session) -> int | None:
                 if query_ahead and options.engine == "k3d":  # a call that was refused has queried nothing
