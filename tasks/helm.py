@@ -63,7 +63,7 @@ def single_steps(facts: Facts) -> list[Step]:
 def steps(facts: Facts) -> list[Step]:
     """Fetch, install and wait for each release."""
     from tasks.run.charts import chart_of, fetch_steps
-    from tasks.settings.releases import named
+    from tasks.settings.references import named_releases
 
     if not facts.releases:
         return []
@@ -72,7 +72,7 @@ def steps(facts: Facts) -> list[Step]:
     wanted = [charts[_key(r)] for r in facts.releases if reasons[_key(r)] is not None]
     found = fetch_steps(facts, tuple(charts.values()), frozenset(chart.id for chart in wanted))
     for release in facts.releases:
-        needed = [each for need in release.needs for each in named(need, facts.releases)]
+        needed = [each for need in release.needs for each in named_releases(need, facts.releases)]
         needs = tuple(done_name(each) for each in needed)
         found += _release(facts, release, charts[_key(release)], reasons[_key(release)], needs)
     return found

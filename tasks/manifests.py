@@ -99,7 +99,7 @@ def steps(facts: Facts) -> list[Step]:
     from tasks.kube.apply import split
     from tasks.run.apply import apply_step, difference
     from tasks.run.desired import base_objects, is_unchanged_namespace, user_objects
-    from tasks.settings.releases import named
+    from tasks.settings.references import named_releases
 
     resources = base_objects(facts)
     found = [apply_step(facts, BASE, TASK, resources, needs=(API_READY, NAMESPACES))]
@@ -135,7 +135,7 @@ def steps(facts: Facts) -> list[Step]:
     if rest or not groups:
         found.append(_own_step(facts, manifests_name(()), rest, needs=needs, brings=brings))
     for names, objects in groups.items():
-        after = [each for name in names for each in named(name, facts.releases)]
+        after = [each for name in names for each in named_releases(name, facts.releases)]
         before = (API_READY, NAMESPACES, *(done_name(each) for each in after))
         found.append(_own_step(facts, manifests_name(names), objects, needs=before, brings=brings))
     return found

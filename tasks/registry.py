@@ -105,7 +105,7 @@ def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
     from tasks.clients import docker
     from tasks.core.lock import held
     from tasks.diagnose.command import run_command
-    from tasks.facts.owner import read as owner_of
+    from tasks.facts.cluster import owner_of
     from tasks.facts.registries import registries as registries_of
     from tasks.k3d.lease import Leases
     from tasks.k3d.registry_container import lock

@@ -20,8 +20,7 @@ from tasks.engine.graph import check, fitted
 from tasks.engine.step import Cancel, Context, Report, Step
 from tasks.facts.backend import BACKENDS
 from tasks.facts.cluster import ClusterState, ContainerState, Node, Presence
-from tasks.facts.facts import Facts, Ports, Shape
-from tasks.facts.live import Live
+from tasks.facts.facts import Facts, Live, Ports, Shape
 from tasks.facts.network import network
 from tasks.k3d.ports import Choosers
 from tasks.k3d.registries_yaml import nodes_file

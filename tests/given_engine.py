@@ -14,9 +14,8 @@ import yaml
 
 from tasks.core.units import memory_bytes
 from tasks.engine.step import Context, Step, Stopped
-from tasks.facts.cluster import MARKER
+from tasks.facts.cluster import MARKER, Owner, owner
 from tasks.facts.facts import Facts, Shape
-from tasks.facts.owner import Owner, owner
 from tasks.facts.registries import PUSH, Registry
 from tasks.k3d.recorded import remembered
 from tasks.run.registries import steps
@@ -104,7 +103,7 @@ class Machine:
         self.fails: dict[str, Answer] = {}
         """Answers that win over the script, by the beginning of a command line."""
         self.programs = FakePrograms(answers={"": self._answer}, env={"PATH": "/nowhere"}, otherwise=Answer())
-        monkeypatch.setattr("tasks.facts.owner.owner", lambda *_: ME)
+        monkeypatch.setattr("tasks.facts.cluster.owner", lambda *_: ME)
         monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
         monkeypatch.setattr("tasks.kube.transport.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.kube.client.port_answers", lambda *_: bool(self.containers))

@@ -11,13 +11,11 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
 
 from tasks.clients import helm
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Result, Step
-from tasks.facts.facts import Facts
-from tasks.facts.live import Live
+from tasks.facts.facts import Facts, Live
 from tasks.kube.client import ApiError, content
-from tasks.kube.objects import Key, key
+from tasks.kube.objects import FIELD_MANAGER, Key, key
 from tasks.kube.ownership import CREATED_BY, marked
 from tasks.kube.releases import LiveRelease
 

@@ -14,8 +14,7 @@ from tasks.clients import helm as commands
 from tasks.core.errors import LaunchError
 from tasks.engine.graph import fitted
 from tasks.engine.step import State
-from tasks.facts.facts import Facts
-from tasks.facts.live import Live
+from tasks.facts.facts import Facts, Live
 from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
 from tasks.run.charts import chart_of

@@ -204,11 +204,11 @@ def _helm(*words: str, deadline: float, cwd: Path | None = None) -> Command:
 
 def _releases(workspace: Workspace, facts: Facts) -> Iterator[Stage]:
     """By levels of their needs: a stage holds those whose needs are all in stages before."""
-    from tasks.settings.releases import named
+    from tasks.settings.references import named_releases
 
     level: dict[tuple[str, str], int] = {}
     for release in facts.releases:  # each after what it needs
-        needed = [each for need in release.needs for each in named(need, facts.releases)]
+        needed = [each for need in release.needs for each in named_releases(need, facts.releases)]
         level[release.namespace, release.name] = 1 + max(
             (level[each.namespace, each.name] for each in needed), default=0
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.clients import helm, k3d
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
+from tasks.core.files import sha256
 from tasks.run.task import Options, begin
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from tasks.checks.facts import HostFacts
 from tasks.checks.finding import Finding, Remedy, ok, problem, unknown, warning
 from tasks.clients.docker import DEFAULT_PLATFORM, fits
 from tasks.diagnose.rules import fragments
+from tasks.facts.endpoint import EngineStopped
 from tasks.facts.engine import Engine
-from tasks.facts.no_engine import EngineStopped
 from tasks.facts.programs import numbers
 from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1, allows_cgroup_v1
 

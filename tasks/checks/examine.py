@@ -17,11 +17,10 @@ from tasks.clients import docker
 from tasks.clients.kubeconfig import target, unwritable
 from tasks.core.errors import BadInput, LaunchError, NoEngine
 from tasks.facts import host, ports
+from tasks.facts.cluster import Owner, owner_of
 from tasks.facts.endpoint import endpoint
 from tasks.facts.engine import Engine, engine
 from tasks.facts.machine import size, system
-from tasks.facts.owner import Owner
-from tasks.facts.owner import read as owner_of
 from tasks.facts.programs import Versions, numbers, versions
 from tasks.process.command import Command
 from tasks.process.programs import Programs

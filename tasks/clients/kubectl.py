@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from tasks.process.command import Command
 
-FIELD_MANAGER = "openframe"
 _PLAIN: Mapping[str, str] = MappingProxyType({"KUBERC": "off"})
 """Without the user's own defaults (kubectl 1.33 or later, ~/.kube/kuberc): `get --output` and `delete --interactive`
 are its examples, and both would break what is asked here (Kubernetes: reference of kuberc)."""
@@ -22,9 +21,7 @@ def _call(kubeconfig: Path, *words: str, deadline: float, stdin: str | None = No
     return Command(argv=(*argv, "--filename", "-"), env=_PLAIN, stdin=stdin, shown_stdin=shown, deadline=deadline)
 
 
-def apply(
-    kubeconfig: Path, stream: str, *, dry_run: bool = False, manager: str = FIELD_MANAGER, deadline: float = 60.0
-) -> Command:
+def apply(kubeconfig: Path, stream: str, *, manager: str, dry_run: bool = False, deadline: float = 60.0) -> Command:
     """Put objects in by server-side apply. Code 1 with the objects' names on stderr if one is refused.
 
     `dry_run`: the server answers with what they would become, and keeps nothing.

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place under a name of their own, then renamed.
+"""Files that are whole or not there: written beside their place under a name of their own, then renamed; and digests.
 
 The names of unfinished files say which process writes them, so that a later run removes what a killed one has left.
 """
@@ -15,7 +15,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -197,3 +197,20 @@ def _at_work(path: Path, owner: re.Match[str]) -> bool:
     with contextlib.suppress(OSError):
         return time.time() - path.lstat().st_mtime < (_LOCK if owner["target"].endswith(".lock") else _LONG)
     return True
+
+
+def sha256(data: str | bytes | Iterable[bytes], digits: int = 64) -> str:
+    """The first `digits` hexadecimal digits of the SHA-256 of a text (as UTF-8), of bytes, or of pieces one after
+    another.
+    """
+    pieces = (data.encode(),) if isinstance(data, str) else (data,) if isinstance(data, bytes) else data
+    found = hashlib.sha256()
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()[:digits]
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

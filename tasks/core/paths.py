@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
-from tasks.core.files import file_name
+from tasks.core.files import file_name, sha256
 
 _EFFECTIVE = os.access in os.supports_effective_ids
 _PROJECT = "openframe"

@@ -1,4 +1,4 @@
-"""Who looks on while a plan runs."""
+"""The run of a plan: a step starts when its needs are met and there is a place for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasks.core.errors import first_line
-from tasks.engine.graph import check, guessed, remaining
-from tasks.engine.slots import Places, Ready
+from tasks.engine.graph import Places, Ready, check, guessed, remaining
 from tasks.engine.step import Bounds, Context, Report, Result, State, Step, Stopped, Watcher
 
 
@@ -93,8 +92,6 @@ class Run:
             self._interrupt()
         return [self._results[s.name] for s in self.steps]
 
-    # -- time -------------------------------------------------------------------------------------
-
     def _now(self) -> float:
         assert self.epoch is not None
         return self.clock() - self.epoch
@@ -104,8 +101,6 @@ class Run:
         if self._delayed:
             pause = min(pause, self._delayed[0][0] - self._now())
         return max(0.0, pause)
-
-    # -- starting ---------------------------------------------------------------------------------
 
     def _make_ready(self, name: str) -> None:
         """All needs of a step are met: it is skipped, or waits for its place."""
@@ -154,8 +149,6 @@ class Run:
         except BaseException as raised:  # noqa: BLE001 - a thread's error is the step's result
             error = raised
         self._messages.put(_Message(step.name, self._now(), report, error))
-
-    # -- ending -----------------------------------------------------------------------------------
 
     def _take(self, timeout: float) -> None:
         try:
@@ -286,8 +279,6 @@ class Run:
             notes=step.notes,
             work=step.work,
         )
-
-    # -- being ended ------------------------------------------------------------------------------
 
     def _interrupt(self) -> None:
         """Ctrl-C: every child ends within one shared deadline, every step has a result."""

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.clients.dockerfile import Ignored
-from tasks.core.digest import file_digest, sha256
-from tasks.core.files import write_whole
+from tasks.core.files import file_digest, sha256, write_whole
 
 _FRESH = 2_000_000_000
 """Nanoseconds: a file that was changed so lately may change again within the same time stamp, so it is read again."""

@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import docker_build
 from tasks.clients.docker_build import Builder
 from tasks.clients.dockerfile import bases, copied, ignored, only
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
-from tasks.core.files import remembered, write_whole
+from tasks.core.files import remembered, sha256, write_whole
 from tasks.core.imageref import parse, registry_of
 from tasks.facts.build_context import context_digest
 from tasks.facts.endpoint import on_this_machine
 from tasks.facts.registries import cache_of, port_of
 from tasks.process.command import CommandFailed
-from tasks.settings.builds import on_push_registry, repository, wanted
-from tasks.settings.derived import push_container
+from tasks.settings.derived import on_push_registry, push_container, repository, wanted_builds
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
@@ -97,7 +95,7 @@ def read_inputs(
     Raises `BadInput` for files that are not there, for what the engine cannot do, and for an image that nodes could
     pull from nowhere.
     """
-    builds = wanted(settings) if set(parts) & _PARTS else []
+    builds = wanted_builds(settings) if set(parts) & _PARTS else []
     if not builds:
         return ()
     there, found = host(), list[BuildState]()

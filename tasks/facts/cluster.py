@@ -1,31 +1,105 @@
-"""The state of a cluster and of its containers on the engine: found by exact label, read only."""
+"""The state of a cluster and of its containers on the engine, and who owns it: found by exact label, read only.
+
+Users of one engine have the same cluster names by default, and each other's nodes in reach: a label on nodes, written
+when they are made, names the owner. That is a user (uid) of a machine (/etc/machine-id): the same from every clone and
+shell. A container whose engine is outside of it has the machine id of an image, or none; there, and where a system has
+none, the state folder counts instead. OPENFRAME_OWNER names an owner that several users or job containers share.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
-from tasks.facts.owner import Owner
-from tasks.facts.owner import read as owner_of
+from tasks.core.files import MACHINE, sha256, unfinished
+from tasks.core.paths import user_name
+from tasks.engine.step import Context
+from tasks.facts.endpoint import contained, endpoint, outside
 from tasks.process.programs import Programs
 
-if TYPE_CHECKING:
-    from tasks.engine.step import Context
-
-
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+MARKER = "/openframe-complete"
+"""A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
+_NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
+"""Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
+UNKNOWN = "somebody whose name it does not tell"
+"""The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
 _SETTLED = 10.0
 """Seconds after which Docker itself counts a start as a success (moby: `restartmanager`)."""
 _RESTARTS = 2
 """Restarts by the engine of which the last is younger than that: it keeps ending. One alone may have helped."""
 _TELLING = re.compile(r"^(?:panic|fatal|error)\b|\blevel=(?:fatal|panic|error)\b|\b(?:FATAL|ERROR|ERRO|FATA)\b")
 _MESSAGE = re.compile(r'\bmsg="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A user, or a name that users share."""
+
+    id: str
+    name: str
+    """For people: `alice@laptop`."""
+
+    @property
+    def label(self) -> str:
+        """As a label's value."""
+        return urlencode({"id": self.id, "name": self.name})
+
+
+def owner_of(label: str) -> Owner | None:
+    """The owner that a label names; None where it names none."""
+    fields = parse_qs(label)
+    found = fields.get("id", [""])[0]
+    return Owner(id=found, name=fields.get("name", ["somebody"])[0]) if found else None
+
+
+def owner(environ: Mapping[str, str], state: Path, given: str | None = None) -> Owner:
+    """Whose clusters this process makes. `given`: setting cluster.owner; `state`: the user's state folder."""
+    if given:
+        return Owner(id=sha256(f"name\n{given}", 16), name=given)
+    name = f"{user_name()}@{socket.gethostname()}"
+    return Owner(id=sha256(f"user\n{os.geteuid()}\n{_place(environ, state)}", 16), name=name)
+
+
+def _place(environ: Mapping[str, str], state: Path) -> str:
+    if not (contained(environ) and outside(environ, endpoint(environ))):
+        with contextlib.suppress(OSError):
+            text = MACHINE.read_text().strip()
+            if _MACHINE_ID.fullmatch(text):
+                return text
+    return _identity(state)
+
+
+def _identity(state: Path) -> str:
+    """A number of the state folder, created at its first use; where it cannot be stored, the machine's name."""
+    path = state / "identity"
+    with contextlib.suppress(OSError):
+        return path.read_text().strip()
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, fresh = unfinished(path)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(os.urandom(16).hex())
+            with contextlib.suppress(FileExistsError):  # another run has made it meanwhile
+                path.hardlink_to(fresh)
+        finally:
+            fresh.unlink()
+        return path.read_text().strip()
+    except OSError:
+        return socket.gethostname()
 
 
 class ContainerState(Enum):
@@ -78,16 +152,6 @@ def _age(found: Mapping[str, Any], now: float) -> float:
         return abs(now - datetime.fromisoformat(str(found["StartedAt"])).timestamp())
     except (KeyError, ValueError):
         return float("inf")
-
-
-MARKER = "/openframe-complete"
-"""A file in server-0 that says that its creation was recorded as complete; it survives stop and start."""
-_NO_FILE = re.compile(r"[Cc]ould not find the file|No such container")
-"""Docker 20.10 says `No such container:path` for a missing file in older clients, all others the first."""
-
-
-UNKNOWN = "somebody whose name it does not tell"
-"""The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +250,7 @@ class ClusterState:
     @property
     def first(self) -> Node | None:
         """server-0."""
-        servers = self.of("server")
-        return servers[0] if servers else None
+        return next(iter(self.of("server")), None)
 
     @property
     def network(self) -> str:
@@ -201,22 +264,18 @@ class ClusterState:
 
     def port(self, inside: int, *, first_server: bool = False) -> int | None:
         """The host port at which a port of the cluster is published: on server-0, or on the load balancer first."""
-        order = ("server", "loadbalancer") if first_server else ("loadbalancer", "server")
-        for role in order:
-            for node in self.of(role):
-                for port, _address, host in node.published:
-                    if port == inside:
-                        return host
-        return None
+        roles = ("server", "loadbalancer") if first_server else ("loadbalancer", "server")
+        published = (each for role in roles for node in self.of(role) for each in node.published)
+        return next((host for port, _address, host in published if port == inside), None)
 
 
 def node(inspected: Mapping[str, Any]) -> Node:
     """One container of `docker inspect`."""
     labels = inspected["Config"].get("Labels") or {}
-    bound = (inspected.get("HostConfig") or {}).get("PortBindings") or {}
+    host = inspected.get("HostConfig") or {}
     published = [
         (int(inside.split("/")[0]), entry.get("HostIp", ""), int(entry["HostPort"]))
-        for inside, entries in bound.items()
+        for inside, entries in (host.get("PortBindings") or {}).items()
         for entry in entries or ()
         if str(entry.get("HostPort", "")).isdigit()
     ]
@@ -226,13 +285,13 @@ def node(inspected: Mapping[str, Any]) -> Node:
         role=labels.get("k3d.role", ""),
         state=container_state(inspected),
         exit_code=int(inspected["State"].get("ExitCode") or 0),
-        nano_cpus=int(inspected.get("HostConfig", {}).get("NanoCpus") or 0),
-        memory=int(inspected.get("HostConfig", {}).get("Memory") or 0),
+        nano_cpus=int(host.get("NanoCpus") or 0),
+        memory=int(host.get("Memory") or 0),
         published=tuple(sorted(published)),
         labels=labels,
         command=tuple(inspected["Config"].get("Cmd") or ()),
         env=tuple(inspected["Config"].get("Env") or ()),
-        binds=tuple((inspected.get("HostConfig") or {}).get("Binds") or ()),
+        binds=tuple(host.get("Binds") or ()),
     )
 
 
@@ -264,11 +323,9 @@ def read(
 def _other(main: Sequence[Node], claim: Claim) -> str:
     """Name of another owner; empty for a cluster that is the claimant's."""
     owners = [found for each in main if (found := owner_of(each.labels.get(docker.OWNER, ""))) is not None]
-    if any(each.id == claim.owner.id for each in owners):
-        return ""
-    if owners:
-        return owners[0].name
-    return UNKNOWN if main and not claim.known else ""  # an earlier version has written no owner
+    if not owners:
+        return UNKNOWN if main and not claim.known else ""  # an earlier version has written no owner
+    return "" if any(each.id == claim.owner.id for each in owners) else owners[0].name
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -301,13 +358,8 @@ def cluster_state(
 
 def _with_last(programs: Programs, cluster: ClusterState) -> ClusterState:
     """With the last words of nodes that keep ending."""
-    if all(each.state is not ContainerState.LOOPING for each in cluster.nodes):
-        return cluster
-    nodes = [
-        replace(each, last=last_words(programs, each.name)) if each.state is ContainerState.LOOPING else each
-        for each in cluster.nodes
-    ]
-    return replace(cluster, nodes=tuple(nodes))
+    last = {each.id: last_words(programs, each.name) for each in cluster.nodes if each.state is ContainerState.LOOPING}
+    return replace(cluster, nodes=tuple(replace(each, last=last.get(each.id, "")) for each in cluster.nodes))
 
 
 def no_such_file(err: str) -> bool:
@@ -319,18 +371,18 @@ def refuse_foreign(cluster: ClusterState) -> None:
     """A cluster of this name that is not the user's is never touched. Raises `BadInput`."""
     if cluster.presence is not Presence.FOREIGN:
         return
-    delete = f"k3d cluster delete {cluster.name}"
+    other, delete = "choose another name (CLUSTER_NAME=…)", f"k3d cluster delete {cluster.name}"
     if not cluster.owner:
         raise BadInput(
             f"there is a k3d cluster '{cluster.name}' that this project did not make",
             why=f"its nodes lack the label {docker.OURS}: it may hold somebody's work",
-            fix=f"choose another name (CLUSTER_NAME=…), or delete it yourself: {delete}",
+            fix=f"{other}, or delete it yourself: {delete}",
         )
     raise BadInput(
         f"the cluster '{cluster.name}' belongs to {cluster.owner}",
         why="who shares an engine shares the names of its clusters, and nobody changes or removes another's",
-        fix=f"choose another name (CLUSTER_NAME=…); if it is yours as well, say so on both sides before it is made "
-        f"(OPENFRAME_OWNER=NAME); if nobody needs it any more: {delete}",
+        fix=f"{other}; if it is yours as well, say so on both sides before it is made (OPENFRAME_OWNER=NAME); "
+        f"if nobody needs it any more: {delete}",
     )
 
 

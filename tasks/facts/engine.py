@@ -20,8 +20,20 @@ from tasks.core.files import unfinished
 from tasks.core.imageref import linux_platform
 from tasks.core.paths import state_folder
 from tasks.core.redact import without_logins
-from tasks.facts import no_engine
-from tasks.facts.endpoint import Endpoint, endpoint, outside
+from tasks.facts.endpoint import (
+    Endpoint,
+    endpoint,
+    engine_denied,
+    engine_failed,
+    engine_missing,
+    engine_outside,
+    engine_podman,
+    engine_remote,
+    engine_silent,
+    engine_stopped,
+    engine_windows_containers,
+    outside,
+)
 from tasks.facts.machine import Limits, bounded_cpus, bounded_memory, limits, own_limits, system
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
@@ -121,25 +133,25 @@ def engine(programs: Programs) -> Engine:
     """Query the engine. Raises `NoEngine`, with what to do."""
     here = Here(system=system(), kernel=platform.release(), name=socket.gethostname(), user=os.getuid())
     if programs.where("docker") is None:
-        raise no_engine.missing(here.system, podman=programs.where("podman") is not None)
+        raise engine_missing(here.system, podman=programs.where("podman") is not None)
     point = endpoint(programs.env)
     if point.remote:
-        raise no_engine.remote(point)
+        raise engine_remote(point)
     try:
         done = programs.run(ASK, quiet=True)
     except DeadlinePassed:
-        raise no_engine.silent(point, ASK.deadline) from None
+        raise engine_silent(point, ASK.deadline) from None
     except CommandFailed as error:
-        raise no_engine.failed(point, error.done.err) from None
+        raise engine_failed(point, error.done.err) from None
     except LaunchError as error:  # it could not even be started
-        raise no_engine.failed(point, error.what) from None
+        raise engine_failed(point, error.what) from None
     info = _parsed(done.out)
     _refuse(info, point, here, done.err)
     shared = Enclosure()
     if not is_machine(info, here):  # which brings files and ports to this one itself
         shared = enclosure(programs, point, rootless=_rootless(info))
     if not shared.loopback:
-        raise no_engine.outside(point)
+        raise engine_outside(point)
     return read(info, point, here, files=shared.files)
 
 
@@ -201,15 +213,15 @@ def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str) -> N
     """Raises `NoEngine` for what is no engine that can be used."""
     said = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
     if is_podman(info, point) or "emulate docker cli using podman" in said.lower():
-        raise no_engine.podman(point)
+        raise engine_podman(point)
     if not info.get("ServerVersion"):
         if "permission denied" in said.lower():
-            raise no_engine.denied(point, said)
+            raise engine_denied(point, said)
         if _STOPPED.search(said):
-            raise no_engine.stopped(here.system, point, said)
-        raise no_engine.failed(point, said)
+            raise engine_stopped(here.system, point, said)
+        raise engine_failed(point, said)
     if info.get("OSType") == "windows":
-        raise no_engine.windows_containers()
+        raise engine_windows_containers()
 
 
 def _parsed(out: str) -> dict[str, Any]:

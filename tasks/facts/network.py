@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
+from tasks.core.files import sha256
 
 if TYPE_CHECKING:
     from tasks.core.proxies import Proxy

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from tasks.facts.live import concurrently
+from tasks.facts.facts import concurrently
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key, path, root
 from tasks.kube.ownership import CREATED_BY

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.clients.helm import MANAGER as HELM
-from tasks.clients.kubectl import FIELD_MANAGER
-from tasks.facts.live import Live, concurrently
+from tasks.facts.facts import Live, concurrently
 from tasks.kube.addresses import of_nodes
 from tasks.kube.client import Api, endpoints
 from tasks.kube.components import SERVICE_NAMESPACE, Use, component, in_use
 from tasks.kube.drift import conflicts, unheld
-from tasks.kube.objects import Key, Resources, live
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources, live
 from tasks.kube.ownership import RELEASE_NAME
 from tasks.kube.readiness import node_ready, workload_ready
 from tasks.kube.releases import LiveRelease, releases

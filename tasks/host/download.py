@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from tasks.core.digest import file_digest
 from tasks.core.errors import LaunchError
-from tasks.core.files import replacing, sweep, write_whole
+from tasks.core.files import file_digest, replacing, sweep, write_whole
 from tasks.core.lock import locked
 from tasks.core.redact import bare_address
 from tasks.core.units import MIB, mib

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import sha256
 from tasks.engine.step import Context, Report
 from tasks.host.daemon import NotReloaded, Place, reload, validate
 from tasks.host.daemon_json import MIRRORS, Change, Desired, Merged, NotPlain, merged, mirrors, parse

@@ -22,10 +22,9 @@ from tasks.clients.kubeconfig import (
 from tasks.core.errors import LaunchError
 from tasks.core.files import write_whole
 from tasks.engine.step import Context, Report, Step
-from tasks.facts.cluster import Claim, Presence, no_such_file, read, refuse_foreign
+from tasks.facts.cluster import Claim, Presence, no_such_file, owner_of, read, refuse_foreign
 from tasks.facts.endpoint import endpoint
 from tasks.facts.facts import Facts
-from tasks.facts.owner import read as owner_of
 from tasks.process.command import CommandFailed
 from tasks.settings.derived import context_name
 from tasks.settings.step_names import API_READY

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks.clients.volumes import DATA, IDENTITY
-from tasks.core.digest import sha256
+from tasks.core.files import sha256
 from tasks.facts.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
 from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory

@@ -19,10 +19,9 @@ from tasks.core.lock import held
 from tasks.core.redact import conceal
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
-from tasks.facts.cluster import ContainerState, last_words
+from tasks.facts.cluster import ContainerState, last_words, owner_of
 from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES, NONE, Network
-from tasks.facts.owner import read as owner_of
 from tasks.facts.registries import PUSH, Registry, read
 from tasks.facts.secrets import login_text
 from tasks.k3d.networks import join, named, start_container

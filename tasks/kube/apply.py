@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.redact import redact
 from tasks.kube.client import ApiError, Direct
-from tasks.kube.objects import Resources, display, path
+from tasks.kube.objects import FIELD_MANAGER, Resources, display, path
 
 _FORCED = {"force": "true", "fieldValidation": "Strict"}
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, **_FORCED})

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.kube.client import ApiError, Sender
-from tasks.kube.objects import MANAGED_BY, Key
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, Key
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api

@@ -17,9 +17,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.units import quantity
-from tasks.kube.objects import FINGERPRINT, Path, as_stored, decoded, index, is_secret, key_of, shown
+from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, Path, as_stored, decoded, index, is_secret, key_of, shown
 
 Item = Mapping[str, Any]
 MISSING = "missing"

@@ -12,15 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tasks.clients.kubectl import FIELD_MANAGER
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput
+from tasks.core.files import sha256
 from tasks.kube.client import Api, ApiError, built_in
 
 Path = tuple[str | int, ...]
 """Names of fields and numbers of items, from the top."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Of keys by which list items are distinguished, the one that manifests leave out (Kubernetes: ports)."""
+FIELD_MANAGER = "openframe"
+"""Manager of the fields that this project sets (Kubernetes: server-side apply)."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
 FINGERPRINT = "openframe.dev/fingerprint"

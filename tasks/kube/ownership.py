@@ -11,9 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
-from tasks.kube.objects import MANAGED_BY, Key
+from tasks.kube.objects import FIELD_MANAGER, MANAGED_BY, Key
 
 if TYPE_CHECKING:
     from tasks.kube.releases import LiveRelease

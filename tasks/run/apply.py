@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import ApplyObjects
 from tasks.facts.facts import Facts
 from tasks.kube.drift import Conflict, conflicts, notes, same
-from tasks.kube.objects import display, key
+from tasks.kube.objects import FIELD_MANAGER, display, key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,9 @@ from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import BuildImage, PushImage
 from tasks.facts.builds import BuildState, remember_built
 from tasks.facts.registries import port_of
-from tasks.facts.secret_source import Empty, sources, value_of
+from tasks.facts.secrets import Empty, sources, value_of
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.settings.builds import on_push_registry
-from tasks.settings.derived import push_container
+from tasks.settings.derived import on_push_registry, push_container
 from tasks.settings.step_names import BUILD, PUSH_REGISTRY, build_name, push_name
 
 if TYPE_CHECKING:

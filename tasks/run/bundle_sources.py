@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.clients.bundle import Bundle, File, Image
-from tasks.core.digest import file_digest
+from tasks.core.files import file_digest
 from tasks.core.imageref import Reference
 from tasks.core.units import MIB
 from tasks.diagnose.command import run_command

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import sha256
 from tasks.core.redact import conceal_logins, without_logins
 
 _ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>v?\d+\.\d+\.\d+.*)\.tgz")

@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from tasks.clients import helm
-from tasks.core.digest import sha256
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import prefix, write_whole
+from tasks.core.files import prefix, sha256, write_whole
 from tasks.diagnose.command import command_action, run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import FetchChart, UpdateRepositories

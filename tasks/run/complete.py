@@ -136,9 +136,9 @@ def _values(task: Task[Any], option: str, call: Call) -> Iterator[str]:
 
 def profiles(call: Call) -> Iterator[str]:
     """Profiles under config/, and that there is to be none."""
-    from tasks.settings.layers import NONE, existing
+    from tasks.settings.resolve import NO_PROFILE, profile_names
 
-    yield from (*existing(call.root), NONE)
+    yield from (*profile_names(call.root), NO_PROFILE)
 
 
 def runs(call: Call) -> Iterator[str]:
@@ -154,9 +154,9 @@ def runs(call: Call) -> Iterator[str]:
 
 def builds(call: Call) -> Iterator[str]:
     """The user's own images."""
-    from tasks.settings.builds import wanted
+    from tasks.settings.derived import wanted_builds
 
-    yield from (each.name for each in wanted(call.resolved.settings))
+    yield from (each.name for each in wanted_builds(call.resolved.settings))
 
 
 def own_steps(call: Call) -> Iterator[str]:
@@ -189,8 +189,8 @@ def _paths(call: Call) -> list[str]:
 def _settings(call: Call) -> Iterator[str]:
     """Settings as `path=`, one level of the tree at a time, then values: two at least, so that no blank follows."""
     from tasks.settings.explain import rows
-    from tasks.settings.layers import shape_of
     from tasks.settings.origin import as_text
+    from tasks.settings.resolve import shape_of
 
     path, equals, _ = call.word.partition("=")
     known = _paths(call)

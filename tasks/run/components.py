@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Facts
-from tasks.facts.live import Live
+from tasks.facts.facts import Facts, Live
 from tasks.facts.registries import explain_pull
 from tasks.facts.running import system_items
 from tasks.k3d.arguments import disabled

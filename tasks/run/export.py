@@ -21,7 +21,7 @@ from tasks.core.units import MIB, mib
 from tasks.diagnose.node import is_last, node_death
 from tasks.diagnose.pods import condition, diagnose_pod
 from tasks.facts.cluster import ContainerState
-from tasks.facts.live import concurrently
+from tasks.facts.facts import concurrently
 from tasks.facts.objects import all_of, in_namespaces, kinds
 from tasks.kube.client import NoAnswer, RetryingApi
 from tasks.kube.objects import decoded, is_secret

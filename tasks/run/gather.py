@@ -15,8 +15,7 @@ from tasks.core.files import remembered
 from tasks.engine.step import Context
 from tasks.facts.cluster import Claim, ClusterState, Presence, cluster_state, refuse_foreign
 from tasks.facts.engine import engine
-from tasks.facts.facts import Facts, Shape
-from tasks.facts.live import read_objects
+from tasks.facts.facts import Facts, Shape, read_objects
 from tasks.facts.machine import size
 from tasks.facts.secrets import read_secrets
 from tasks.kube.client import ApiError, RetryingApi, credentials, ready
@@ -318,7 +317,7 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     """
     from tasks.clients import kubectl
     from tasks.clients.kubeconfig import write_private
-    from tasks.core.digest import sha256
+    from tasks.core.files import sha256
     from tasks.process.command import CommandFailed
 
     try:

@@ -14,21 +14,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.digest import file_digest
 from tasks.core.errors import BadInput
+from tasks.core.files import file_digest
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Report
 from tasks.facts.cluster import Presence
 from tasks.facts.manifest_files import own_objects
-from tasks.facts.secret_source import Empty, sources, value_of
+from tasks.facts.secrets import Empty, sources, value_of
 from tasks.kube.objects import Key, Resources, digest, fill, finish, is_secret, live
 from tasks.kube.releases import releases
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
-from tasks.settings.builds import refuse_unknown
 from tasks.settings.derived import context_name
 from tasks.settings.origin import masked
-from tasks.settings.references import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps
+from tasks.settings.references import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps, refuse_unknown
 from tasks.settings.step_names import own_name
 
 if TYPE_CHECKING:

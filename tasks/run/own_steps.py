@@ -23,7 +23,7 @@ from tasks.kube.objects import key
 from tasks.run import own_tasks
 from tasks.run.builds import pushed
 from tasks.run.own_command import changed, fingerprint, marker, run_own, variables
-from tasks.settings.builds import wanted as builds
+from tasks.settings.derived import wanted_builds
 from tasks.settings.origin import nearest
 from tasks.settings.references import (
     BUILD,
@@ -269,7 +269,7 @@ def ends(facts: Facts, target: Target, plan: Sequence[Step]) -> Ends:
         release = next(each for each in facts.releases if f"{each.namespace}/{each.name}" == target.name)
         return Ends((install_name(release),), (done_name(release),), (install_name(release),))
     if target.kind == BUILD:
-        build = next(each for each in builds(facts.settings) if each.name == target.name)
+        build = next(each for each in wanted_builds(facts.settings) if each.name == target.name)
         return Ends((build_name(build),), (push_name(build),), (build_name(build), push_name(build)))
     own = next(each for each in own_steps(facts.settings) if each.name == target.name)
     return Ends(*[(own_name(own),)] * 3)

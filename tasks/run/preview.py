@@ -17,12 +17,12 @@ from tasks.clients import helm, kubectl
 from tasks.core.errors import LaunchError
 from tasks.core.redact import conceal, conceal_found
 from tasks.diagnose.command import run_command
-from tasks.facts.live import concurrently
+from tasks.facts.facts import concurrently
 from tasks.kube.apply import line, preview
 from tasks.kube.changes import CHANGE, CREATE, DELETE, Change, field_changes
 from tasks.kube.client import ApiError, Direct
 from tasks.kube.drift import conflicts, differences, yielding
-from tasks.kube.objects import Key, Resources, decoded, display, is_secret, key, live
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources, decoded, display, is_secret, key, live
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
@@ -135,7 +135,7 @@ class Comparison:
         conceal_secrets(there.values())
         conceal_secrets(wanted)
         with concurrently(_AT_ONCE) as pool:
-            return list(pool.map(lambda each: self._of(each, there.get(key(each)), kubectl.FIELD_MANAGER), wanted))
+            return list(pool.map(lambda each: self._of(each, there.get(key(each)), FIELD_MANAGER), wanted))
 
     def release(self, release: Release, installed: LiveRelease | None, chart: Chart, context: Context) -> list[Preview]:
         """Of the objects of a release; those that it would not have any more among them, hooks left out.
@@ -148,7 +148,7 @@ class Comparison:
         before = self._placed(release, () if installed is None else installed.configured.values())
         there = live(self.api, self._resources, dict.fromkeys([*wanted, *before]))
         conceal_secrets([*wanted.values(), *there.values()])
-        own = (helm.MANAGER, kubectl.FIELD_MANAGER)
+        own = (helm.MANAGER, FIELD_MANAGER)
 
         def of(where: Key) -> Preview | None:
             item, desired = there[where], wanted.get(where)

@@ -19,12 +19,12 @@ from tasks.engine.step import Report
 from tasks.kube.apply import stream
 from tasks.kube.client import ApiError
 from tasks.kube.drift import conflicts, notes, yielding
-from tasks.kube.objects import Key, Resources, digest, display, fill, key, live
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, fill, key, live
 from tasks.kube.ownership import CREATED_BY, Foreign, installed_by, owner_of, refused
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
-from tasks.settings.builds import refuse_unknown
 from tasks.settings.origin import conceal_named
+from tasks.settings.references import refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 _SEPARATOR = re.compile(r"^(---(?:[ \t].*)?)$", re.MULTILINE)
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\n)*")
-_OWN = (helm.MANAGER, kubectl.FIELD_MANAGER)
+_OWN = (helm.MANAGER, FIELD_MANAGER)
 _HOOK = "helm.sh/hook"
 
 
@@ -254,7 +254,7 @@ def take_over(
         ]
         if placed:
             deadline = facts.settings.timeouts.command
-            command = kubectl.apply(facts.paths.kubeconfig, stream(placed), deadline=deadline)
+            command = kubectl.apply(facts.paths.kubeconfig, stream(placed), manager=FIELD_MANAGER, deadline=deadline)
             run_command(facts.programs, command, context, quiet=True)
     return notes(f"release {release.name}", [(before[key], found) for key, found in rows], "set to the chart's value")
 

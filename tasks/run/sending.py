@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from tasks.clients import kubectl
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import LaunchError
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
@@ -26,7 +25,7 @@ from tasks.facts.facts import Facts
 from tasks.kube.apply import Refused, line, not_taken, place_of, put, stream
 from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, Sender, built_in, explained
 from tasks.kube.drift import same
-from tasks.kube.objects import Key, Resources, display, key, live, of_k3s
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live, of_k3s
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.step_names import SYSTEM_READY, install_name
@@ -256,7 +255,7 @@ class KubectlTransport:
     def send(self, objects: Sequence[Object]) -> Deferred:
         """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
         deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
-        command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), deadline=deadline)
+        command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), manager=FIELD_MANAGER, deadline=deadline)
         try:
             run_command(self._facts.programs, command, self._context, quiet=self._secret)
         except CommandFailed as error:
@@ -365,7 +364,8 @@ def _update(facts: Facts, api: Sender, resources: Resources, obj: Item, there: I
         put(api, resources, exact, line(exact))
         return
     deadline = max(WRITE, facts.settings.timeouts.command)
-    run_command(facts.programs, kubectl.apply(facts.paths.kubeconfig, stream([exact]), deadline=deadline), quiet=True)
+    command = kubectl.apply(facts.paths.kubeconfig, stream([exact]), manager=FIELD_MANAGER, deadline=deadline)
+    run_command(facts.programs, command, quiet=True)
 
 
 def _there(api: Api, place: str) -> Item | None:

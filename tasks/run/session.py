@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from invoke.exceptions import Exit
 
 from tasks.clients.docker import DEFAULT_PLATFORM
-from tasks.core.digest import sha256
 from tasks.core.errors import attempt
-from tasks.core.files import place
+from tasks.core.files import place, sha256
 from tasks.core.lock import held
 from tasks.core.paths import ClusterPaths, cache_folder, state_folder
 from tasks.core.units import GIB
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
     from tasks.clients.snapshots import Restore
     from tasks.engine.step import Result, Step
     from tasks.facts.backend import Backend
+    from tasks.facts.cluster import Owner
     from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
     from tasks.facts.machine import Machine
-    from tasks.facts.owner import Owner
     from tasks.facts.programs import Versions
     from tasks.rehearsal.backend import Rehearsal
     from tasks.run.engine_queries import EngineQueries
@@ -113,7 +112,7 @@ class Session:
     @cached_property
     def owner(self) -> Owner:
         """Whose clusters this call makes."""
-        from tasks.facts.owner import owner
+        from tasks.facts.cluster import owner
 
         return owner(self.environ, self.state, self.settings.cluster.owner)
 

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
-from tasks.core.digest import file_digest
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import prefix, replacing
+from tasks.core.files import file_digest, prefix, replacing
 from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step

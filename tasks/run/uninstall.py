@@ -25,7 +25,7 @@ from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.wait import poll
 from tasks.run.releases import is_pending
 from tasks.run.sending import delete
-from tasks.settings.releases import named
+from tasks.settings.references import named_releases
 from tasks.settings.step_names import HELM
 
 Item = Mapping[str, Any]
@@ -176,7 +176,7 @@ def needs_of(facts: Facts) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """By release: those that it needs, as configured."""
     return {
         (each.namespace, each.name): [
-            (other.namespace, other.name) for need in each.needs for other in named(need, facts.releases)
+            (other.namespace, other.name) for need in each.needs for other in named_releases(need, facts.releases)
         ]
         for each in facts.releases
     }

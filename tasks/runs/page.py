@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.digest import sha256
+from tasks.core.files import sha256
 from tasks.core.units import count
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tasks.core.digest import sha256
-from tasks.core.imageref import HUB
+from tasks.core.files import sha256
+from tasks.core.imageref import HUB, registry_of
 from tasks.core.units import MIB, memory_bytes
 
 if TYPE_CHECKING:
-    from tasks.settings.schema import Cache, Settings
+    from tasks.settings.schema import Build, Cache, Settings
 
 KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.conf"
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
@@ -112,3 +112,20 @@ def host_images(settings: Settings, environ: Mapping[str, str], k3d_version: str
 def context_name(cluster: str) -> str:
     """A cluster's context, as k3d names it."""
     return f"k3d-{cluster}"
+
+
+def wanted_builds(settings: Settings) -> list[Build]:
+    """The builds that are enabled."""
+    return [build for build in settings.builds if build.enabled]
+
+
+def on_push_registry(build: Build) -> bool:
+    """Whether a build's image goes to the push registry: it names no other one."""
+    return not registry_of(build.repository)
+
+
+def repository(settings: Settings, build: Build) -> str:
+    """A build's image without a tag, as nodes know it: the push registry by its container, never a port of the host."""
+    if on_push_registry(build):
+        return f"{push_container(settings)}:5000/{build.repository}"
+    return build.repository

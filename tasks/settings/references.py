@@ -1,4 +1,5 @@
-"""What `needs` and `before` may name: tasks, releases, builds, manifests and steps; and the rings that would be made.
+"""What `needs` and `before` may name: tasks, releases, builds, manifests and steps; the rings that would be made, and
+the order of releases.
 
 A name stands for one thing, `release:api`, or alone where nothing else is called so. A task stands for all that it
 does. The graph here is that of a launch, in so far as settings can tell: a ring is found before anything starts.
@@ -6,19 +7,176 @@ does. The graph here is that of a launch, in so far as settings can tell: a ring
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.settings.builds import wanted as builds
+from tasks.core.errors import BadInput
+from tasks.core.redact import login_of, without_logins
+from tasks.settings.derived import wanted_builds
 from tasks.settings.origin import Finding, nearest
-from tasks.settings.releases import named as named_releases
-from tasks.settings.releases import wanted
 from tasks.settings.step_names import PARTS
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Release, Settings
     from tasks.settings.schema_parts import OwnStep
+
+
+_OCI = re.compile(r"oci://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/\S+")
+INGRESS = "ingress-nginx"
+
+
+def wanted_releases(settings: Settings) -> list[Release]:
+    """The enabled releases as they are configured, and the ingress controller's, unless one of its chart is configured.
+
+    One that is configured and not enabled counts too: the user has decided.
+    """
+    found = [release for release in settings.helm.releases if release.enabled]
+    charts = {release.chart.rstrip("/").rpartition("/")[2] for release in settings.helm.releases}
+    if settings.ingress.controller == INGRESS and INGRESS not in charts:
+        found.append(settings.ingress.release())
+    return found
+
+
+def ordered(found: Sequence[Release]) -> tuple[Release, ...]:
+    """Each after what it needs, else as configured. Every need is one of them, and there is no ring.
+
+    A need is written as the name alone where that says which is meant, else as namespace/name.
+    """
+    numbers = {_id(release): number for number, release in enumerate(found)}
+    sorter = TopologicalSorter({_id(release): _needed(release.needs, found) for release in found})
+    sorter.prepare()
+    order: list[Release] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=numbers.__getitem__)
+        order += [found[numbers[each]] for each in ready]
+        sorter.done(*ready)
+    return tuple(_with_plain_needs(release, found) for release in order)
+
+
+def named_releases(need: str, found: Sequence[Release]) -> list[Release]:
+    """The releases that a need may mean: by their name, or by namespace/name."""
+    return [release for release in found if need in (release.name, _id(release))]
+
+
+def release_findings(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with the releases that are wanted; with those that are not, nothing can be."""
+    found = wanted_releases(settings)
+    first: dict[str, int] = {}
+    for number, release in enumerate(settings.helm.releases):
+        if not release.enabled:
+            continue
+        path = ("helm", "releases", number)
+        if _id(release) in first:
+            why = f"another release of that name goes to namespace '{release.namespace}'"
+            yield Finding(path=(*path, "name"), text=f"is '{release.name}'", why=why, fix="rename one, or disable it")
+        first.setdefault(_id(release), number)
+        yield from _of_chart(settings, release, (*path, "chart"))
+        others = [each for each in found if each is not release]
+        yield from _of_needs(settings, release.needs, found, others, (*path, "needs"))
+    for number, file in enumerate(settings.manifests.files):
+        yield from _of_needs(settings, file.needs, found, found, ("manifests", "files", number, "needs"))
+    yield from _of_ingress(settings, found, first)
+    yield from _release_ring(settings, found)
+
+
+def _of_chart(settings: Settings, release: Release, path: tuple[str | int, ...]) -> Iterator[Finding]:
+    chart = release.chart
+    if "://" in chart and login_of(chart.partition("://")[2]):
+        why = "it holds a login, and Helm reads none in the name of a chart: it would be looked for under that host"
+        fix = "take it out: `helm registry login` keeps logins of registries, helm.repositories those of repositories"
+        yield Finding(path=path, text=f"is '{without_logins(chart)}'", why=why, fix=fix)
+        return
+    if chart.startswith(("./", "../", "/")) or _OCI.fullmatch(chart):
+        return
+    repository, slash, name = chart.partition("/")
+    if not slash or not name or "/" in name or ":" in chart:
+        why = "a chart is repository/chart, oci://registry/chart, or a path that begins with ./ or /"
+        yield Finding(path=path, text=f"is '{chart}'", why=why)
+    elif repository not in settings.helm.repositories:
+        meant = nearest(repository, settings.helm.repositories)
+        there = ", ".join(settings.helm.repositories) or "none"
+        fix = f"did you mean {meant}/{name}?" if meant else f"add helm.repositories.{repository}, or correct it"
+        why = f"no repository is named '{repository}'; there are: {there}"
+        yield Finding(path=path, text=f"is '{chart}'", why=why, fix=fix)
+
+
+def _of_needs(
+    settings: Settings,
+    needs: Sequence[str],
+    found: Sequence[Release],
+    others: Sequence[Release],
+    path: tuple[str | int, ...],
+) -> Iterator[Finding]:
+    for need in needs:
+        meant = named_releases(need, found)
+        if len(meant) == 1:
+            continue
+        text = f"names '{need}'"
+        if meant:
+            full = " or ".join(_id(each) for each in meant)
+            yield Finding(path=path, text=text, why=f"{len(meant)} releases have that name", fix=f"write {full}")
+        elif any(need in (each.name, _id(each)) for each in settings.helm.releases):
+            why = "that release is not enabled, so it would never be ready"
+            yield Finding(path=path, text=text, why=why, fix="enable it, or take it out of `needs`")
+        else:
+            names = [each.name for each in others]
+            near = nearest(need, names)
+            own = need.removeprefix("step:")
+            if any(own == each.name for each in settings.steps):
+                why = "releases and manifests need releases; that is a step of yours"
+                yield Finding(
+                    path=path, text=text, why=why, fix=f"name this release, or its file, in steps.{own}.before"
+                )
+                continue
+            why = f"no release has that name; there are: {', '.join(names) or 'no others'}"
+            yield Finding(path=path, text=text, why=why, fix=f"did you mean {near}?" if near else "")
+
+
+def _of_ingress(settings: Settings, found: Sequence[Release], first: dict[str, int]) -> Iterator[Finding]:
+    """The release that `ingress.controller` adds has no place of its own in the settings."""
+    added = [release for release in found if not any(release is each for each in settings.helm.releases)]
+    for release in added:
+        path = ("ingress", "controller")
+        if _id(release) in first:
+            why = f"it adds a release {_id(release)}, and one of that name has another chart"
+            yield Finding(path=path, text=f"is '{INGRESS}'", why=why, fix="rename that release")
+        for each in _of_chart(settings, release, path):
+            yield Finding(path=path, text=f"is '{INGRESS}'", why=each.why, fix=f"add helm.repositories.{INGRESS}")
+
+
+def _release_ring(settings: Settings, found: Sequence[Release]) -> Iterator[Finding]:
+    needs = {_id(release): _needed(release.needs, found) for release in found}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        names: list[str] = error.args[1]
+        number = next((n for n, each in enumerate(settings.helm.releases) if each.enabled and _id(each) == names[0]), 0)
+        ring = " → ".join(each.partition("/")[2] for each in reversed(names))
+        why = f"the releases need each other in a ring: {ring}"
+        yield Finding(path=("helm", "releases", number, "needs"), text="cannot be met", why=why, fix="take one out")
+
+
+def _needed(needs: Sequence[str], found: Sequence[Release]) -> list[str]:
+    """Ids of the releases that these needs may mean."""
+    return [_id(each) for need in needs for each in named_releases(need, found)]
+
+
+def _id(release: Release) -> str:
+    return f"{release.namespace}/{release.name}"
+
+
+def _with_plain_needs(release: Release, found: Sequence[Release]) -> Release:
+    names = [each.name for each in found]
+    needs = []
+    for need in release.needs:
+        (meant,) = named_releases(need, found)
+        needs.append(meant.name if names.count(meant.name) == 1 else _id(meant))
+    plain = tuple(dict.fromkeys(needs))
+    return release if plain == release.needs else release.model_copy(update={"needs": plain})
+
 
 TASK, RELEASE, BUILD, MANIFESTS, STEP = "task", "release", "build", "manifests", "step"
 
@@ -47,6 +205,7 @@ _ORDER: Mapping[str, tuple[str, ...]] = {
     "health": ("cluster",),
 }
 """What each task needs of others by itself. Helm needs the base resources alone, not the user's own manifests."""
+_PLACEHOLDER = re.compile(r"(\$?)\$\{((?:image|repository|tag):([^}]*))\}")
 
 
 def spellings(settings: Settings) -> dict[str, list[Target]]:
@@ -60,10 +219,9 @@ def spellings(settings: Settings) -> dict[str, list[Target]]:
 
     for name in _TASKS:
         add(TASK, name)
-    for release in wanted(settings):
-        full = f"{release.namespace}/{release.name}"
-        add(RELEASE, full, release.name, full)
-    for build in builds(settings):
+    for release in wanted_releases(settings):
+        add(RELEASE, _id(release), release.name, _id(release))
+    for build in wanted_builds(settings):
         add(BUILD, build.name)
     for file in settings.manifests.files:
         add(MANIFESTS, file.path)
@@ -181,15 +339,15 @@ def _ring(settings: Settings, numbers: Mapping[str, int]) -> Iterator[Finding]:
 
 def graph(settings: Settings) -> dict[Target, set[Target]]:
     """What each thing of a launch needs. A task is a thing beside those that it is made of, which need what it does."""
-    releases = wanted(settings)
+    releases = wanted_releases(settings)
     found = {Target(TASK, name): {Target(TASK, each) for each in _ORDER.get(name, ())} for name in _TASKS}
     for release in releases:
-        needed = {_of(each) for need in release.needs for each in named_releases(need, releases)}
-        found[_of(release)] = found[Target(TASK, "helm")] | needed
+        needed = {Target(RELEASE, each) for each in _needed(release.needs, releases)}
+        found[Target(RELEASE, _id(release))] = found[Target(TASK, "helm")] | needed
     for file in settings.manifests.files:
-        needed = {_of(each) for need in file.needs for each in named_releases(need, releases)}
+        needed = {Target(RELEASE, each) for each in _needed(file.needs, releases)}
         found[Target(MANIFESTS, file.path)] = found[Target(TASK, "manifests")] | needed
-    for build in builds(settings):
+    for build in wanted_builds(settings):
         found[Target(BUILD, build.name)] = {Target(TASK, "registry")}
     found[Target(TASK, "health")] |= {each for each in found if each.kind in (RELEASE, MANIFESTS)}
     needs, before = references(settings)
@@ -209,5 +367,16 @@ def _whole(target: Target, found: Mapping[Target, object]) -> list[Target]:
     return [target, *(each for each in found if each.kind == kind)]
 
 
-def _of(release: Release) -> Target:
-    return Target(RELEASE, f"{release.namespace}/{release.name}")
+def refuse_unknown(settings: Settings, value: Any, where: str) -> None:  # noqa: ANN401 - any JSON value
+    """Raises `BadInput` for a placeholder of a build that there is not."""
+    names = [build.name for build in wanted_builds(settings)]
+    for match in _PLACEHOLDER.finditer(json.dumps(value, ensure_ascii=False)):
+        if match[1] or match[3] in names:
+            continue
+        near = nearest(match[3], names)
+        off = any(build.name == match[3] for build in settings.builds)
+        raise BadInput(
+            f"{where}: ${{{match[2]}}} is of no build",
+            why="that build is not enabled" if off else f"there are: {', '.join(names) or 'none'} (settings: builds)",
+            fix=f"did you mean {near}?" if near else "correct it, or add that build",
+        )

@@ -1,4 +1,4 @@
-"""All layers, read once, as one frozen tree that knows where each value came from.
+"""The layers above the defaults (files, variables, options), read once, and the frozen tree that they make together.
 
 What pydantic finds in it is told in words that name the layer, the value and what is valid.
 """
@@ -6,7 +6,7 @@ What pydantic finds in it is told in words that name the layer, the value and wh
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.core.digest import sha256
+from tasks.core.errors import BadInput
+from tasks.core.files import sha256
 from tasks.core.redact import conceal_logins, conceal_proxy
-from tasks.settings.files import look, refuse_variables
-from tasks.settings.layers import choose, of_environment, of_option, of_options, of_profile
+from tasks.settings.files import Report, look, parsed, read, refuse_variables
 from tasks.settings.merge import Leaf, Merging, Node, child, leaves, named, origin_at, plain, positions, text_at
 from tasks.settings.origin import (
     BUILT_IN,
     DEFAULT,
+    ENVIRONMENT,
+    OPTION,
+    PROFILE,
     Layer,
     Origin,
     Problem,
@@ -36,11 +39,187 @@ from tasks.settings.origin import (
 )
 from tasks.settings.rules import problems as broken_rules
 from tasks.settings.schema import Settings
-from tasks.settings.types import Kind, Shape, below, fields, place_of
+from tasks.settings.types import Kind, Shape, below, fields, place_of, places
+from tasks.settings.words import folder
+
+_NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
+_PATHS = "its names are joined by dots; `invoke config` shows all"
+_LONGEST = 40
+"""Names in a path."""
+
+
+def of_profile(path: Path, shown: str, report: Report) -> Layer:
+    """A profile's file. Settings stand at its top. Raises `BadInput` where it cannot be read."""
+    found = read(path, shown, "a profile")
+    origin = Origin(layer=PROFILE, name=shown)
+    layer = Layer(data=found.data, origin=origin, lines=found.lines)
+    if not isinstance(found.data, dict):
+        return layer
+    data = dict(found.data)
+    if data.pop("profile", None) is not None:
+        why = "a profile cannot choose another one"
+        report(Problem(origin=layer.at(("profile",)), what="profile is set", why=why, fix="take it out"))
+    if "openframe" in data:
+        data.pop("openframe")
+        why = "in a profile the settings stand at the top; only invoke.yaml has them below a name of their own"
+        report(Problem(origin=layer.at(("openframe",)), what="there is no setting 'openframe'", why=why))
+    return Layer(data=data, origin=origin, lines=found.lines)
+
+
+def of_environment(environ: Mapping[str, str]) -> list[Layer]:
+    """One layer for each variable that is set; an empty one counts as not set."""
+    return [
+        Layer(data=_nested(path, environ[shape.env]), origin=Origin(layer=ENVIRONMENT, name=shape.env))
+        for path, shape in places(Settings)
+        if shape.env is not None and path != ("profile",) and environ.get(shape.env, "").strip()
+    ]
+
+
+def of_options(sets: tuple[str, ...], report: Report) -> list[Layer]:
+    """One layer for each `--set path=value`."""
+    return [layer for text in sets if (layer := _of_option(text, report)) is not None]
+
+
+def _of_option(text: str, report: Report) -> Layer | None:
+    name, equals, value = text.partition("=")
+    path = parts(name.strip())
+    origin, shown = Origin(layer=OPTION, name="--set"), quoted((), name.strip())
+
+    if not equals:
+        what, why, fix = f"{shown} has no value", "it is written --set path=value", _PATHS
+    elif not all(path) or len(path) > _LONGEST or not name.isprintable():
+        what, why, fix = f"{shown} is no setting", "its path is too long, or has an empty name in it", _PATHS
+    else:
+        try:
+            return Layer(data=_nested(path, _value(value, shape_of(path))), origin=origin)
+        except BadInput as error:
+            what, why, fix = f"the value of {shown} cannot be read", error.why, "put it in quotes"
+    report(Problem(origin=origin, what=what, why=why, fix=fix))
+    return None
+
+
+def _value(text: str, shape: Shape | None) -> Any:  # noqa: ANN401 - any JSON value
+    """A value as YAML reads it. Where a text is wanted it stays one: 1.32, on, or what YAML could not read."""
+    wanted = shape is not None and shape.text
+    if text.strip() in _NOTHING:
+        return None
+    try:
+        value = parsed(text, "the value").data
+    except BadInput:
+        if wanted:
+            return text
+        raise
+    if wanted and not isinstance(value, str | list):
+        return text
+    return value
+
+
+def shape_of(path: tuple[str, ...]) -> Shape | None:
+    """The place of the tree that a path names; None: there is none."""
+    shape: Shape | None = place_of(Settings)
+    for name in path:
+        if shape is None or shape.kind is Kind.LEAF:
+            return None
+        shape = below(shape, name)
+    return shape
+
+
+def _nested(path: tuple[str, ...], value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    for name in reversed(path):
+        value = {name: value}
+    return value
+
+
+FOLDER = "config"
+_ENDINGS = (".yaml", ".yml")
+_OTHERS = frozenset({"pins"})
+"""Files under config/ that are no profiles."""
+_PROFILE_LONGEST = 4095
+"""Bytes of a path on Linux, where they are as few as anywhere (limits.h, PATH_MAX)."""
+NO_PROFILE = "none"
+"""Says that no profile is wanted, over what a layer below has chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A profile that is to be read."""
+
+    name: str
+    path: Path
+    shown: str
+    origin: Origin
+
+
+def choose_profile(
+    root: Path, environ: Mapping[str, str], option: tuple[str, Origin] | None, file: tuple[str, Origin] | None
+) -> Chosen | None:
+    """The option's, else OPENFRAME_PROFILE's, else the one of invoke.yaml. Raises `BadInput` for one that is not there.
+
+    A name is looked for under config/; what has a slash is a path: seen from the current folder, in
+    invoke.yaml from the project's.
+    """
+    variable = environ.get("OPENFRAME_PROFILE", "").strip()
+    if option is not None and option[0].strip():
+        name, origin, base = option[0].strip(), option[1], Path()
+    elif variable:
+        name, origin, base = variable, Origin(layer=ENVIRONMENT, name="OPENFRAME_PROFILE"), Path()
+    elif file is not None and file[0].strip():
+        name, origin, base = file[0].strip(), file[1], root
+    else:
+        return None
+    if name == NO_PROFILE and not (root / FOLDER / f"{NO_PROFILE}.yaml").exists():
+        return None
+    if not name.isprintable() or len(name) > _PROFILE_LONGEST:
+        raise _absent(root, name, origin, "it is no file's name")
+    if "/" in name:
+        try:
+            path = base / folder(name)
+        except ValueError as error:
+            raise _absent(root, name, origin, f"it {error}") from None
+        if not _is_file(path):
+            raise _absent(root, name, origin, f"there is no file {path.absolute()}")
+        return Chosen(name=name, path=path, shown=name, origin=origin)
+    for ending in ("", *_ENDINGS):
+        path = root / FOLDER / f"{name}{ending}"
+        if path.suffix in _ENDINGS and _is_file(path) and path.stem not in _OTHERS:
+            return Chosen(name=name, path=path, shown=f"{FOLDER}/{path.name}", origin=origin)
+    why = f"there is no {FOLDER}/{name}.yaml"
+    if _is_file(base / name):
+        why += f"; a file of that name is in the current folder: write it ./{name}"
+    raise _absent(root, name, origin, why)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it can be read as a file; a name that no file system allows is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def profile_names(root: Path) -> list[str]:
+    """Names of the profiles under config/."""
+    inside = root / FOLDER
+    files = inside.iterdir() if inside.is_dir() else ()
+    found = {path.stem for path in files if path.suffix in _ENDINGS and path.is_file()}
+    return sorted(found - _OTHERS)
+
+
+def _absent(root: Path, name: str, origin: Origin, why: str) -> BadInput:
+    names = profile_names(root)
+    meant = nearest(name, names)
+    there = f"there are {', '.join(names)}" if names else f"{FOLDER}/ has none"
+    return BadInput(
+        f"{origin.place}: the profile {quoted((), name)} cannot be found",
+        why=f"{why}; {there}",
+        fix=f"did you mean {meant}?"
+        if meant
+        else f"name one of these, or a path with a slash such as ./{FOLDER}/my.yaml",
+    )
+
 
 _NO_MATTER = ("profile", "log_dir", "silent")
 """What changes nothing that is launched: it is left out of `settings_hash`."""
-
 _KEY = "[key]"
 """pydantic's mark of an error in a mapping's key."""
 
@@ -88,7 +267,8 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
     refuse_variables(environ)
     file = look(root, fields(Settings), problems.append)
     options = of_options(tuple(sets), problems.append)
-    chosen = choose(root, environ, of_option(profile) or _profile_option(options), file.profile)
+    option = (profile, Origin(layer=OPTION, name="--profile")) if profile is not None else _profile_option(options)
+    chosen = choose_profile(root, environ, option, file.profile)
     stages: list[list[Layer]] = [[file.layer]]
     if chosen is not None:
         stages.append([of_profile(chosen.path, chosen.shown, problems.append)])
@@ -96,8 +276,9 @@ def resolve(root: Path, environ: Mapping[str, str], profile: str | None, sets: S
     stages.append([layer for layer in options if "profile" not in layer.data])
     if chosen is not None:
         stages.append([Layer(data={"profile": chosen.name}, origin=chosen.origin)])
-    merged, settings = _defaults()
-    found: Settings | None = settings
+    defaults = Settings()
+    merged = _over(None, [Layer(data=defaults.model_dump(), origin=BUILT_IN)], problems.append)
+    found: Settings | None = defaults
     for stage in stages:
         if any(layer.data is not None for layer in stage):
             merged = _over(merged, stage, problems.append)
@@ -128,22 +309,14 @@ def _profile_option(options: Sequence[Layer]) -> tuple[str, Origin] | None:
     return ("none" if value is None else str(value)), given[-1].origin
 
 
-def _defaults() -> tuple[Node, Settings]:
-
-    settings = Settings()
-    layer = Layer(data=settings.model_dump(), origin=BUILT_IN)
-    return Merging(layer=layer, root=place_of(Settings), report=lambda _problem: None).over(None), settings
-
-
-def _over(merged: Node, stage: Sequence[Layer], report: Callable[[Problem], None]) -> Node:
-
+def _over(merged: Node | None, stage: Sequence[Layer], report: Report) -> Node:
     for layer in stage:
         if layer.data is not None:
             merged = Merging(layer=layer, root=place_of(Settings), report=report).over(merged)
-    return merged
+    return merged or {}
 
 
-def checked(node: Node, report: Callable[[Problem], None]) -> Settings | None:
+def checked(node: Node, report: Report) -> Settings | None:
     """The tree of these values; None, and every fault told, where they do not make one."""
     try:
         return Settings.model_validate(plain(node))

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tasks.settings import words
-from tasks.settings.builds import findings as of_builds
+from tasks.settings.derived import on_push_registry
 from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node, named, origin_at
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
 from tasks.settings.references import findings as of_references
-from tasks.settings.releases import findings as of_releases
-from tasks.settings.releases import ordered, wanted
+from tasks.settings.references import ordered, release_findings, wanted_releases
 from tasks.settings.types import place_of
 from tasks.settings.words import amount, host_ports
 
@@ -35,16 +34,16 @@ def releases(settings: Settings) -> tuple[Release, ...]:
 
     With `ingress.controller: ingress-nginx` its release is among them.
     """
-    found = list(of_releases(settings))
+    found = list(release_findings(settings))
     if found:
         raise refusal([_problem(each, tuple(map(str, each.path)), BUILT_IN) for each in found])
-    return ordered(wanted(settings))
+    return ordered(wanted_releases(settings))
 
 
 def problems(settings: Settings, merged: Node) -> list[Problem]:
     """All rules that these settings break, each with the layer that has set the value."""
     found = [*_ports(settings), *_registries(settings), *_cluster(settings), *_on_nodes(settings)]
-    found += [*_texts(settings), *of_releases(settings), *of_builds(settings), *of_references(settings)]
+    found += [*_texts(settings), *release_findings(settings), *_builds(settings), *of_references(settings)]
     return [_located(each, settings, merged) for each in found]
 
 
@@ -95,6 +94,25 @@ def _registries(settings: Settings) -> Iterator[Finding]:
             missing = "username_env" if cache.username_env is None else "password_env"
             yield Finding(
                 path=path, text=f"has no {missing}", why="a login is a user name and a password", fix="name both"
+            )
+
+
+def _builds(settings: Settings) -> Iterator[Finding]:
+    """Builds that are wanted and cannot be."""
+    first: dict[str, int] = {}
+    for number, build in enumerate(settings.builds):
+        if not build.enabled:
+            continue
+        path = ("builds", number)
+        if first.setdefault(build.name, number) != number:
+            why = "another build has that name"
+            yield Finding(path=(*path, "name"), text=f"is '{build.name}'", why=why, fix="rename one, or disable it")
+        if on_push_registry(build) and not settings.registries.push:
+            yield Finding(
+                path=(*path, "image"),
+                text=f"is '{build.repository}'",
+                why="it names no registry, and registries.push is false: nodes could pull it from nowhere",
+                fix="name one that you can push to, such as ghcr.io/me/api, or set registries.push",
             )
 
 

@@ -10,7 +10,7 @@ import pytest
 from tasks.checks.engine import answers, cgroups, files, forwarding, owner, platform, storage, unpacking
 from tasks.checks.facts import HostFacts
 from tasks.core.errors import NoEngine
-from tasks.facts.no_engine import EngineStopped
+from tasks.facts.endpoint import EngineStopped
 from tasks.settings.derived import kubernetes_minor
 from tests.checks.given import WELL, engine, levels, one, settings
 from tests.facts.docker_info import ROOTLESS

@@ -12,8 +12,8 @@ from tasks.checks.examine import brief, gather, gather_existing, server
 from tasks.checks.facts import Authorities, Context, HostFacts
 from tasks.core.errors import BadInput
 from tasks.facts import ports
+from tasks.facts.cluster import Owner
 from tasks.facts.facts import Ports, Shape
-from tasks.facts.owner import Owner
 from tasks.facts.programs import Versions
 from tasks.settings.schema import Settings
 from tests.checks.given import ANSWERS as WELL

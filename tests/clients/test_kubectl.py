@@ -16,7 +16,7 @@ OURS = Path("/state/kubeconfig")
     ("command", "line", "stdin"),
     [
         (
-            kubectl.apply(OURS, "kind: A"),
+            kubectl.apply(OURS, "kind: A", manager="openframe"),
             (
                 "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
                 " --filename -"
@@ -24,7 +24,7 @@ OURS = Path("/state/kubeconfig")
             "kind: A",
         ),
         (
-            kubectl.apply(OURS, "", dry_run=True),
+            kubectl.apply(OURS, "", manager="openframe", dry_run=True),
             (
                 "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
                 " --dry-run=server --output=json --filename -"
@@ -57,6 +57,6 @@ def test_command_lines(command: Command, line: str, stdin: str | None) -> None:
 
 
 def test_objects_are_not_shown() -> None:
-    text = kubectl.apply(OURS, "kind: Secret").paste()
+    text = kubectl.apply(OURS, "kind: Secret", manager="openframe").paste()
     assert text.endswith(" --filename - < OBJECTS")
     assert "Secret" not in text

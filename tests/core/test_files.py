@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.files import place, prefix, replacing, rewrite, sweep, write_whole
+from tasks.core.files import file_digest, place, prefix, replacing, rewrite, sha256, sweep, write_whole
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +230,12 @@ def test_another_failure_is_not_written_in_place(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space"):
         rewrite(tmp_path / "config", "new")
     assert (tmp_path / "config").read_text() == "old"
+
+
+def test_texts_bytes_and_pieces_have_the_digest_of_their_bytes(tmp_path: Path) -> None:
+    whole = hashlib.sha256("größe".encode()).hexdigest()
+    assert sha256("größe") == sha256("größe".encode()) == sha256(iter(["grö".encode(), "ße".encode()])) == whole
+    assert sha256("größe", 6) == whole[:6]
+    path = tmp_path / "f"
+    path.write_bytes("größe".encode())
+    assert file_digest(path) == whole

@@ -13,6 +13,7 @@ from tasks.facts.cluster import (
     UNKNOWN,
     Claim,
     ContainerState,
+    Owner,
     Presence,
     cluster_state,
     container_state,
@@ -23,7 +24,6 @@ from tasks.facts.cluster import (
     refuse_foreign,
     telling_line,
 )
-from tasks.facts.owner import Owner
 from tasks.facts.registries import registries
 from tasks.process.command import CommandFailed
 from tests.facts.inspected import NO_FILE_20, NO_FILE_OLD_CLIENT, PORTS_20, PORTS_28, container, docker, registry

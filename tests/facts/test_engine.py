@@ -13,8 +13,7 @@ import pytest
 
 from tasks.core.errors import NoEngine
 from tasks.facts import engine as module
-from tasks.facts import no_engine
-from tasks.facts.endpoint import SOCKET, Endpoint
+from tasks.facts.endpoint import SOCKET, Endpoint, EngineStopped, engine_remote, engine_stopped
 from tasks.facts.engine import Enclosure, engine, is_machine, read
 from tasks.facts.machine import Limits
 from tasks.process.programs import Programs
@@ -194,7 +193,7 @@ def test_a_remote_engine_is_refused_without_asking_it(host: str) -> None:
     [("`docker context use`", "docker context use default"), ("DOCKER_CONTEXT", "unset DOCKER_CONTEXT")],
 )
 def test_the_way_back_from_a_remote_engine_undoes_what_led_there(source: str, back: str) -> None:
-    error = no_engine.remote(Endpoint(host="ssh://me@box", context="box", source=source))
+    error = engine_remote(Endpoint(host="ssh://me@box", context="box", source=source))
     assert f"`{back}`" in error.fix
     assert "`ssh me@box`" in error.fix
 
@@ -237,9 +236,9 @@ def test_without_docker(system: str, podman: bool, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_how_an_engine_is_started_depends_on_which_it_is(system: str, point: Endpoint, fix: str) -> None:
-    error = no_engine.stopped(system, point, DAEMON)
+    error = engine_stopped(system, point, DAEMON)
     assert fix in error.fix
-    assert isinstance(error, no_engine.EngineStopped)
+    assert isinstance(error, EngineStopped)
     assert DAEMON in error.why
 
 

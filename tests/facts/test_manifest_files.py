@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
 from tasks.facts.manifest_files import kustomizations, kustomized, user_objects
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY
+from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
 from tasks.run import desired
 from tasks.settings.step_names import PARTS
 from tests import given

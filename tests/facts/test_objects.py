@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tasks.facts.live import concurrently
+from tasks.facts.facts import concurrently
 from tasks.facts.objects import kinds
 from tasks.facts.running import read_live
 from tasks.kube.client import ApiError

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from tasks.core.paths import user_name
-from tasks.facts import owner as module
-from tasks.facts.owner import Owner, owner, read
+from tasks.facts import cluster as module
+from tasks.facts.cluster import Owner, owner, owner_of
 
 
 def test_a_label_tells_it_and_holds_nothing_that_k3d_or_docker_reads_otherwise(tmp_path: Path) -> None:
     mine = owner({}, tmp_path)
-    assert read(mine.label) == mine
+    assert owner_of(mine.label) == mine
     assert not set(mine.label) & set(",;@$ ")
     assert mine.name.startswith(f"{pwd.getpwuid(os.geteuid()).pw_name}@")
 
 
 @pytest.mark.parametrize("label", ["", "name=alice", "nonsense", "id="])
 def test_what_is_no_owner(label: str) -> None:
-    assert read(label) is None
+    assert owner_of(label) is None
 
 
 def test_another_state_folder_or_home_is_the_same_user(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_another_user_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_without_a_machine_of_its_own_the_state_folder_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool
 ) -> None:
-    monkeypatch.setattr("tasks.facts.endpoint.contained", lambda _environ: True)
-    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: outside)
+    monkeypatch.setattr("tasks.facts.cluster.contained", lambda _environ: True)
+    monkeypatch.setattr("tasks.facts.cluster.outside", lambda *_: outside)
     monkeypatch.setattr(module, "MACHINE", Path("/etc/machine-id" if outside else "/nowhere"))
     first = owner({}, tmp_path / "one" / "openframe")
     assert owner({}, tmp_path / "one" / "openframe").id == first.id
@@ -71,6 +71,6 @@ def test_a_socket_of_another_system_on_this_machine_is_no_other_owner(
 ) -> None:
     """WSL2: Docker Desktop's socket is of another PID namespace, and this is no container."""
     mine = owner({}, tmp_path)
-    monkeypatch.setattr("tasks.facts.endpoint.contained", lambda _environ: False)
-    monkeypatch.setattr("tasks.facts.endpoint.outside", lambda *_: True)
+    monkeypatch.setattr("tasks.facts.cluster.contained", lambda _environ: False)
+    monkeypatch.setattr("tasks.facts.cluster.outside", lambda *_: True)
     assert owner({}, tmp_path) == mine

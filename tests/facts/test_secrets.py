@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.kubectl import FIELD_MANAGER, apply
+from tasks.clients.kubectl import apply
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
-from tasks.facts.secret_source import ReadFile, RunCommand, Sources
-from tasks.facts.secrets import Skipped, docker_config, secret_objects
+from tasks.facts.secrets import ReadFile, RunCommand, Skipped, Sources, docker_config, secret_objects
 from tasks.kube.apply import stream
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY, decoded
+from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY, decoded
 from tasks.settings.schema import Settings
 
 FILES = {
@@ -295,7 +294,7 @@ def test_values_stand_in_no_argument_and_no_text_that_is_shown() -> None:
         {"name": "e", "values": {f"k{n}": {"file": name} for n, name in enumerate(FILES) if FILES[name].strip()}},
     )
     text = stream(objects)
-    command = apply(Path("kubeconfig"), text)
+    command = apply(Path("kubeconfig"), text, manager=FIELD_MANAGER)
     given = [value for each in objects for key, value in each["data"].items() if key != "username"]
     assert all(value in text for value in given)
     for shown in (" ".join(command.argv), command.paste(), repr(skipped), redact(text), redact(repr(objects))):

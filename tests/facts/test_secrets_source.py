@@ -13,7 +13,7 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.core.redact import redact
-from tasks.facts.secret_source import Empty, ReadFile, RunCommand, Sources, reader, value_of
+from tasks.facts.secrets import Empty, ReadFile, RunCommand, Sources, reader, value_of
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
 from tasks.settings.types import SecretSource
 

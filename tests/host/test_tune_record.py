@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.core.digest import sha256
+from tasks.core.files import sha256
 from tasks.host.daemon_json import Change
 from tasks.host.tune import ChangeRecord, backup_name, dump_record, load_record, record_path
 

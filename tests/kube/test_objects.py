@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.kube.client import ApiError
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY, Key, Resources, digest, fill, finish, key, live, repeat
+from tasks.kube.objects import (
+    FIELD_MANAGER,
+    FINGERPRINT,
+    MANAGED_BY,
+    Key,
+    Resources,
+    digest,
+    fill,
+    finish,
+    key,
+    live,
+    repeat,
+)
 from tests.given_live import FakeApi
 
 VALUES = {"IP": "127.0.0.1", "DOMAIN": "example.test"}

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tasks.clients.kubectl import FIELD_MANAGER
 from tasks.core.errors import BadInput
-from tasks.kube.objects import FINGERPRINT, MANAGED_BY, finish, key
+from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY, finish, key
 from tasks.run.desired import (
     NODE_LOCAL_DNS,
     POLICIES,

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.facts.facts import Facts
-from tasks.facts.live import Live
+from tasks.facts.facts import Facts, Live
 from tasks.kube.client import ApiError
 from tasks.kube.objects import finish, key
 from tasks.kube.ownership import CREATED_BY

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tasks.settings.explain import as_json, as_rows, rows
-from tasks.settings.layers import of_options
+from tasks.settings.resolve import of_options
 from tasks.settings.schema import Settings
 from tests.settings.project import project, resolved
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.engine.slots import Places, Ready, claim
+from tasks.engine.graph import Places, Ready, claim
 from tasks.engine.step import Bounds, Step
 
 
