@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,25 @@ def test_list_has_nothing_secret(machine: Machine, capsys: pytest.CaptureFixture
     (row,) = json.loads(out)
     assert (row["name"], row["bytes"], sorted(row["lost"])) == ("one", 10, ["v-agent-0", "v-server-0"])
     assert "a-token" not in out
+
+
+@pytest.mark.parametrize("kind", ["text", "tar", "folder", "link"])
+def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: Path, kind: str) -> None:
+    store(machine.session()).put(SAVED)
+    target = tmp_path / "mine"
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "link":
+        target.symlink_to("nowhere")
+    elif kind == "tar":
+        with tarfile.open(target, "w") as archive:
+            archive.addfile(tarfile.TarInfo("photos/1.jpg"))
+    else:
+        target.write_text("a year's work")
+    before = target.lstat()
+    with pytest.raises(BadInput, match="is there, and is no exported snapshot"):
+        take(machine, export="one", file=str(target))
+    assert target.lstat() == before
 
 
 def test_a_restored_cluster_gets_volumes_token_and_names(machine: Machine) -> None:

@@ -21,6 +21,9 @@ _EFFECTIVE = os.access in os.supports_effective_ids
 _PROJECT = "openframe"
 _PRIVATE = 0o700
 _ELSEWHERE = "name a folder of your own in DEPLOY_LOG_DIR"
+_OWN = re.compile(r"(?:\.?latest\.json|runs\Z|rehearsal\Z|bench(?:-results)?\Z|\.?\d{8}T\d{6}\.\d{3}Z-)")
+"""How names begin in a log folder, and in its `runs`."""
+_DEFAULT = "openframe-deployment-logs"
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
 
 
@@ -147,7 +150,7 @@ def log_folder(path: Path) -> Path:
     """The folder for logs and records, made with mode 0700 if it is missing; its absolute path.
 
     A folder of this user's that others may enter is closed to them, but only where it is surely a log folder
-    (empty, named openframe…, or with a benchmark log in it): DEPLOY_LOG_DIR=/tmp, set by root, must not
+    (see `_surely_logs`): DEPLOY_LOG_DIR=/tmp, set by root, must not
     close /tmp. Raises `BadInput` for a link, a file, someone else's folder, or one that cannot be used.
     """
     path = path.expanduser().absolute()
@@ -222,10 +225,14 @@ def _close(path: Path) -> None:
 
 
 def _surely_logs(path: Path) -> bool:
-    if re.match(r"\.?openframe", path.name) or path.name == "runs":
+    """Whether it has the name of the default one, holds nothing else, or a benchmark log.
+
+    Other names prove nothing: there are folders of sources, and of other programs' runs, that are called so.
+    """
+    if path.name.startswith(_DEFAULT):
         return True
     names = {entry.name for entry in path.iterdir()}
-    return not names or BENCHMARK_LOG in names
+    return BENCHMARK_LOG in names or all(_OWN.match(name) for name in names)
 
 
 def _unusable(path: Path, error: OSError) -> BadInput:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -51,6 +52,10 @@ def export(session: Session, name: str, target: Path) -> int:
     found = store(session)
     if not target.parent.is_dir():
         raise BadInput(f"the folder {target.parent} is not there", why="the file goes into it", fix="make it first")
+    if os.path.lexists(target) and not _is_export(target):
+        raise BadInput(
+            f"{target} is there, and is no exported snapshot", why="it would be lost", fix="name another file"
+        )
     manifest = found.get(name)
     with name_locked(found, name, "snapshot --export"):
         session.open_logs()
@@ -81,6 +86,15 @@ def export(session: Session, name: str, target: Path) -> int:
                 settle(facts.programs, found, journal)
     err([f"{target} holds the cluster's secrets and the keys of its API: keep it as you keep those."])
     return 0
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        with tarfile.open(path, mode="r:") as archive:
+            first = archive.next()
+    except (OSError, tarfile.TarError):
+        return False
+    return first is not None and first.name == _MANIFEST
 
 
 def _packed(own: str, node: SavedNode) -> str:

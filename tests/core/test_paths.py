@@ -76,8 +76,18 @@ def test_a_folder_of_ours_that_is_surely_for_logs_is_closed(tmp_path: Path, befo
     assert mode(log_folder(path)) == 0o700
 
 
-def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(tmp_path: Path) -> None:
-    path = tmp_path / "shared"
+def test_a_folder_with_nothing_but_logs_is_closed(tmp_path: Path) -> None:
+    runs = run_folder(tmp_path / "logs", "up", NOON).parent
+    (runs.parent / "latest.json").touch()
+    for folder in (runs, runs.parent):
+        folder.chmod(0o755)
+    run_folder(log_folder(tmp_path / "logs"), "up", NOON)
+    assert mode(runs) == mode(runs.parent) == 0o700
+
+
+@pytest.mark.parametrize("name", ["shared", "openframe", "openframe-oss", "runs"])
+def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.mkdir()
     (path / "theirs").touch()
     path.chmod(0o755)
