@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.process.children import CHILDREN
 from tests.tls import Certificates, Served, certificates, serving
+
+if TYPE_CHECKING:
+    from tests.given_engine import Machine
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +47,14 @@ def _nothing_is_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
 def _programs_may_start() -> None:
     """A test of a whole task closes the registry of children for this process."""
     CHILDREN.open()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """An engine without anything on it."""
+    from tests.given_engine import Machine
+
+    return Machine(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,6 @@ class Machine:
         """Answers that win over the script, by the beginning of a command line."""
         self.programs = FakePrograms(answers={"": self._answer}, env={"PATH": "/nowhere"}, otherwise=Answer())
         monkeypatch.setattr("tasks.facts.cluster.owner", lambda *_: ME)
-        monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
         monkeypatch.setattr("tasks.kube.transport.open_api", lambda *_: self.api)
         monkeypatch.setattr("tasks.kube.client.port_answers", lambda *_: bool(self.containers))
         monkeypatch.setattr("tasks.clients.registry_http.answers", lambda *_: True)

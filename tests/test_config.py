@@ -16,8 +16,7 @@ from tests.given import call
 
 
 @pytest.fixture
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
+def session(tmp_path: Path) -> Session:
     environ = {"HOME": str(tmp_path), "CLUSTER_NAME": "mine"}
     options = Options(task="config", sets=("cluster.agents=3", "helm.releases=[]"))
     return begin(options, given.ROOT, environ)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ from tasks.up import up
 from tests import given
 from tests.given import call
 from tests.given_engine import SMALL, Machine
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
 
 
 def plan(machine: Machine, capsys: pytest.CaptureFixture[str], form: str = "json", **options: Any) -> Any:

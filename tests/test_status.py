@@ -18,11 +18,6 @@ from tests.programs import Answer
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
-@pytest.fixture
 def launched(machine: Machine, capsys: pytest.CaptureFixture[str]) -> Machine:
     """As a launch leaves it."""
     call(up, machine.session())

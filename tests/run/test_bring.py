@@ -26,11 +26,6 @@ from tests.programs import Answer
 SCHEMA = json.loads((given.ROOT / "docs" / "reference" / "record.schema.json").read_text())
 
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
 def bring(machine: Machine, **options: Any) -> int:
     recreate, rollback = options.pop("recreate", False), options.pop("rollback", False)
     return call(up, machine.session(**options), recreate=recreate, rollback=rollback)

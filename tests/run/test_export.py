@@ -19,11 +19,6 @@ from tests.given_live import FakeApi
 CANARY = "canary-4711-Abcdef"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.core.redact._values", ())
-
-
 def secret(name: str, **data: str) -> dict[str, Any]:
     packed = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
     meta = {"name": name, "namespace": "apps"}

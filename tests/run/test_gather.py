@@ -18,11 +18,6 @@ from tests.programs import Answer
 ALL = ("prepull", "registry", "cluster", "namespaces", "secrets", "manifests", "helm", "health")
 
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
 def asked(machine: Machine) -> str:
     return "\n".join(machine.programs.lines)
 

@@ -20,11 +20,6 @@ from tasks.run.task import Options, run_task, task
 from tests.given_engine import Machine
 
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
-
-
 def asked(session: Session) -> EngineQueries:
     """Asked, and answered."""
     session.queries = queries = EngineQueries(session)

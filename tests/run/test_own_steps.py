@@ -10,7 +10,6 @@ import pytest
 
 from tasks import up
 from tasks.clients.docker_build import Builder
-from tasks.core import redact
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import Report, Step
 from tasks.facts.builds import BuildState
@@ -289,11 +288,6 @@ def test_one_that_uses_an_image_needs_its_push_and_runs_again_with_another(tmp_p
         own = chosen.steps[number]
         one, other = (fingerprint(made(tag), own, needs[name]) for tag in "12")
         assert one != other
-
-
-@pytest.fixture(autouse=True)
-def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "_values", ())
 
 
 def alone(folder: Path, **step: Any) -> Facts:

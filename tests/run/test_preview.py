@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tasks.kube.objects import key
 from tasks.run.charts import chart_of
 from tasks.run.preview import Comparison, _without, conceal_values
@@ -17,11 +15,6 @@ from tests.given_direct import DirectApi, refusal
 from tests.given_live import eager, holding, manifest, obj, reached, release
 from tests.programs import FakePrograms
 from tests.test_helm import configured, live, of
-
-
-@pytest.fixture(autouse=True)
-def _nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.core.redact._values", ())
 
 
 def secret(name: str, value: str) -> dict[str, Any]:

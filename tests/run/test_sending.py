@@ -53,7 +53,6 @@ NOT_UP = [
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.run.sending._PAUSES", (0.01, 0.02))
     monkeypatch.setattr("tasks.run.sending._LOOKS", (0.0, 0.01))
-    monkeypatch.setattr("tasks.core.redact._values", ())  # words that other tests have concealed
 
 
 class Launch:
