@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from tasks.core.redact import redact
 from tasks.kube.client import ApiError, Direct
-from tasks.kube.objects import FIELD_MANAGER, Resources, display, path
+from tasks.kube.objects import FIELD_MANAGER, Resources, deletion_blockers, display, path
 
 _FORCED = {"force": "true", "fieldValidation": "Strict"}
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, **_FORCED})
@@ -30,11 +30,23 @@ class Refused(ApiError):
 
 
 def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:
-    """Apply one object, whose JSON is `body`. Raises `ApiError`; transient where its kind is not served yet."""
+    """Apply one object, whose JSON is `body`. Raises `ApiError`; transient where its kind is not served yet.
+
+    The API also takes one for an object that is being deleted, and with which it will vanish.
+    """
     place = place_of(resources, obj)
     code, text = api.patch(f"{place}?{_QUERY}", body)
     if code not in (200, 201):
         raise not_taken(code, obj, text)
+    if '"deletionTimestamp"' in text:
+        refuse_ending(obj, json.loads(text))
+
+
+def refuse_ending(obj: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Raises `Refused`, in the API's own words, for one that is being deleted."""
+    if there["metadata"].get("deletionTimestamp"):
+        said = f"object is being deleted: {display(obj)} waits for {deletion_blockers(there)}"
+        raise Refused(409, display(obj), said, "AlreadyExists")
 
 
 def preview(api: Direct, resources: Resources, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:

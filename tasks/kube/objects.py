@@ -147,11 +147,11 @@ def _values(secret: Mapping[str, Any], field: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def deletion_blockers(namespace: Mapping[str, Any]) -> str:
-    """What an object that is being deleted still waits for (Kubernetes: conditions of a namespace)."""
-    rows = (namespace.get("status") or {}).get("conditions") or ()
+def deletion_blockers(obj: Mapping[str, Any]) -> str:
+    """What an object that is being deleted still waits for: its finalizers, or what a namespace's conditions tell."""
+    rows = (obj.get("status") or {}).get("conditions") or ()
     told = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
-    return "; ".join(told) or "it is being deleted"
+    return ", ".join(obj["metadata"].get("finalizers") or ()) or "; ".join(told) or "it is being deleted"
 
 
 def digest(value: object) -> str:

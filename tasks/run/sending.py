@@ -22,7 +22,7 @@ from tasks.core.errors import LaunchError
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
-from tasks.kube.apply import Refused, line, not_taken, place_of, put, stream
+from tasks.kube.apply import Refused, line, not_taken, place_of, put, refuse_ending, stream
 from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, Sender, built_in, explained
 from tasks.kube.drift import same
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live, of_k3s
@@ -33,8 +33,10 @@ from tasks.settings.step_names import SYSTEM_READY, install_name
 Object = dict[str, Any]
 Item = Mapping[str, Any]
 _KIND, _WEBHOOK = "kind-missing", "webhook-failing"
-_NOT_YET = frozenset({_KIND, _WEBHOOK, "namespace-missing"})
-"""Ids of causes (docs/reference/causes.md) that something on its way may end."""
+_ENDING = frozenset({"object-ending", "namespace-ending"})
+"""Ids of causes (docs/reference/causes.md) that end by themselves, unless a finalizer holds them."""
+_NOT_YET = frozenset({_KIND, _WEBHOOK, "namespace-missing", *_ENDING})
+"""Those that something on its way may end."""
 _INVALID = frozenset({"object-invalid", "field-unknown"})
 """Those that another definition of the object's kind may end."""
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -80,10 +82,10 @@ class Prerequisites:
     """Whether what an object needs may still come.
 
     That is so while a step that its step awaits has not ended, and for a while after that, since what was installed
-    may begin to serve a little later: `grace` seconds for a webhook, whose pods and certificate may take long, at most
-    `_SOON` for others. Without such steps a webhook has the same time, for its pods may just be starting; so have kinds
-    and namespaces if `more_to_come`. Else nothing brings them. `definer` names the step that installs what defines the
-    kind of an object.
+    may begin to serve a little later: `grace` seconds for a webhook, whose pods and certificate may take long, and for
+    what is being deleted, at most `_SOON` for others. Without such steps these two have the same time, for pods may
+    just be starting; so have kinds and namespaces if `more_to_come`. Else nothing brings them. `definer` names the step
+    that installs what defines the kind of an object.
     """
 
     def __init__(
@@ -104,9 +106,9 @@ class Prerequisites:
             return self._stays_invalid(obj, [step for step in pending if step != SYSTEM_READY])
         if any(step != SYSTEM_READY or (cause == _KIND and of_k3s(version)) for step in pending):
             self._last[name] = now
-        elif cause in (_WEBHOOK, "") or self._more:
+        elif cause in (_WEBHOOK, "", *_ENDING) or self._more:
             self._last.setdefault(name, now)
-        grace = self._grace if cause == _WEBHOOK else min(_SOON, self._grace)
+        grace = self._grace if cause in (_WEBHOOK, *_ENDING) else min(_SOON, self._grace)
         return name not in self._last or now - self._last[name] >= grace
 
     def _stays_invalid(self, obj: Object, pending: Sequence[str]) -> bool:
@@ -199,7 +201,7 @@ class DirectTransport:
                     if not _may_be_taken(each, error.cause):
                         raise
                     failed.append((each, NotYet(error, error.cause)))
-                    if error.cause in _NOT_YET:
+                    if error.cause in _NOT_YET - _ENDING:
                         kinds[kind] = failed[-1][1]
         finally:
             self._facts.programs.note(self._context, "\n".join(done))
@@ -349,6 +351,7 @@ def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Item) ->
     if created_by(there) != facts.environment:
         kind = f"{str(obj['kind']).lower()}/{obj['metadata']['name']}"
         raise refused(f"the cluster of context '{facts.cluster.name}'", {kind: owner_of(there)})
+    refuse_ending(obj, there)
     _update(facts, api, resources, obj, there, place)
     return "applied"
 

@@ -320,8 +320,7 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
         for key, known in targets:
             item = there[key]
             if item is not None and uid(item) == known:
-                held = ", ".join(item["metadata"].get("finalizers") or ()) or deletion_blockers(item)
-                left[f"{key.kind.lower()} {shown(key)}"] = held
+                left[f"{key.kind.lower()} {shown(key)}"] = deletion_blockers(item)
         context.say(f"{len(left)} of {len(targets)} are still there")
         return None if left else True
 

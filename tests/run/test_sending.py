@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,9 @@ NOT_UP = [
     refusal(500, "conversion webhook for example.com/v1, Kind=Widget failed: Post: connect: connection refused", ""),
     refusal(404, 'namespaces "a" not found', "NotFound"),
 ]
+
+
+ENDING = 'configmaps "map" is forbidden: unable to create new content in namespace a because it is being terminated'
 
 
 @pytest.fixture(autouse=True)
@@ -212,6 +216,31 @@ def test_a_webhook_without_a_release_has_its_time_too(tmp_path: Path) -> None:
     done = Launch(tmp_path / "b", api, grace=0.2).apply(MAP)["own"]
     assert isinstance(done.error, NotYet)
     assert "w.example.com" in done.error.why
+    assert done.attempts == 1
+
+
+def going(*finalizers: str) -> tuple[int, str]:
+    """The API takes what is applied to an object that is being deleted, and lets it vanish all the same."""
+    metadata = {"name": "map", "namespace": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    return 200, json.dumps({"metadata": {**metadata, "finalizers": list(finalizers)}})
+
+
+@pytest.mark.parametrize("answer", [going("example.com/held"), refusal(403, ENDING, "Forbidden")])
+def test_what_is_being_deleted_is_made_when_it_is_gone(tmp_path: Path, answer: tuple[int, str]) -> None:
+    api, other = DirectApi(), finish(obj("ConfigMap", "other", "b"))
+    api.refused[AT_MAP] = [answer] * 3
+    done = Launch(tmp_path, api, grace=5).apply(MAP, other)["own"]
+    assert done.state is State.RAN
+    assert api.names == ["ConfigMap/map", "ConfigMap/other", *["ConfigMap/map"] * 3], "it holds up nothing of its kind"
+
+
+def test_what_a_finalizer_holds_is_no_success(tmp_path: Path) -> None:
+    api = DirectApi()
+    api.refused[AT_MAP] = [going("example.com/held")] * 1000
+    done = Launch(tmp_path, api, grace=0.2).apply(MAP)["own"]
+    assert isinstance(done.error, NotYet)
+    assert "a/configmap/map is being deleted" in done.error.why
+    assert "example.com/held" in done.error.why
     assert done.attempts == 1
 
 
