@@ -25,37 +25,27 @@ def proc(tmp_path: Path) -> Path:
     return tmp_path / "proc"
 
 
-def pidfile(folder: Path, text: str) -> Path:
-    file = folder / "docker.pid"
-    file.write_text(text)
-    return file
+def by_text(folder: Path, text: str, user: int = ME) -> Running | None:
+    (folder / "docker.pid").write_text(text)
+    return by_pidfile([folder / "missing.pid", folder / "docker.pid"], user, look, folder / "proc")
 
 
 def test_by_the_file_with_its_number(tmp_path: Path, proc: Path) -> None:
     process(proc, 12, ["/usr/bin/dockerd", "-H", "fd://"])
-    file = pidfile(tmp_path, "12\n")
-    found = by_pidfile([tmp_path / "missing.pid", file], ME, look, proc)
-    assert found == Running(pid=12, user=ME, argv=("/usr/bin/dockerd", "-H", "fd://"))
-
-
-@pytest.mark.parametrize("text", ["", "x", "99", "-1", "1" * 40, "12 13", "0x0c"])
-def test_a_file_without_a_number_of_a_process_leads_nowhere(tmp_path: Path, proc: Path, text: str) -> None:
-    process(proc, 12, ["dockerd"])
-    assert by_pidfile([pidfile(tmp_path, text)], ME, look, proc) is None
-
-
-def test_a_number_that_is_another_program_by_now(tmp_path: Path, proc: Path) -> None:
-    process(proc, 12, ["/usr/bin/sshd"])
-    assert by_pidfile([pidfile(tmp_path, "12")], ME, look, proc) is None
+    process(proc, 13, ["/usr/bin/sshd"])  # the number is another program's by now
+    assert by_text(tmp_path, "12\n") == Running(pid=12, user=ME, argv=("/usr/bin/dockerd", "-H", "fd://"))
+    for text in ("", "x", "99", "-1", "1" * 40, "12 13", "0x0c", "13"):
+        assert by_text(tmp_path, text) is None
 
 
 def test_a_process_of_another_user_only_calls_itself_so(tmp_path: Path, proc: Path) -> None:
     process(proc, 12, ["dockerd", "--config-file=/tmp/evil.json"])
-    assert by_pidfile([pidfile(tmp_path, "12")], ME + 1, look, proc) is None
+    assert by_text(tmp_path, "12", ME + 1) is None
     assert by_name(ME + 1, look, proc) is None
 
 
 def test_by_name_without_those_inside_of_containers(proc: Path) -> None:
+    assert by_name(ME, look, proc) is None
     process(proc, 1, ["/sbin/init"], name="systemd")
     process(proc, 12, ["dockerd"])
     process(proc, 500, ["dockerd", "--host=tcp://0.0.0.0"], inside="\t1")
@@ -63,16 +53,8 @@ def test_by_name_without_those_inside_of_containers(proc: Path) -> None:
     found = by_name(ME, look, proc)
     assert found is not None
     assert found.pid == 12
-
-
-def test_several_are_none(proc: Path) -> None:
-    process(proc, 12, ["dockerd"])
     process(proc, 13, ["dockerd", "--data-root=/x"])
-    assert by_name(ME, look, proc) is None
-
-
-def test_a_machine_without_processes_to_be_seen(proc: Path) -> None:
-    assert by_name(ME, look, proc) is None
+    assert by_name(ME, look, proc) is None, "of several none is known"
 
 
 @pytest.mark.parametrize(
@@ -125,15 +107,8 @@ def test_steps(changes: dict[str, Any], told: str, mirror: bool) -> None:
     assert "max-concurrent-downloads" in error.fix
     assert ("127.0.0.1:5051" in error.fix) is mirror
     assert error.status == 1
-
-
-def test_nothing_is_told_of_what_is_not_wished_for() -> None:
-    assert "registry-mirrors" not in elsewhere(host(name="colima"), Desired(downloads=10)).fix
-
-
-def test_an_engine_on_this_machine_is_not_away() -> None:
     assert not away(engine())
-    assert away(host(desktop=False))
+    assert "registry-mirrors" not in elsewhere(found, Desired(downloads=10)).fix
 
 
 ROOTLESS = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"], "DockerRootDir": "/home/me/.local/x"}
@@ -197,25 +172,20 @@ def test_the_usual_places(tmp_path: Path, info: dict[str, Any], environ: Mapping
 
 
 @pytest.mark.parametrize(
-    ("info", "pidfile"),
+    ("info", "content"),
     [
-        ({}, "/var/run/docker.pid"),
-        (SNAP, "/run/snap.docker/docker.pid"),
-        (SNAP, "/var/run/docker.pid"),
-        (ROOTLESS, "/run/user/1000/docker.pid"),
+        ({}, {"/var/run/docker.pid": "12"}),
+        (SNAP, {"/run/snap.docker/docker.pid": "12"}),
+        (SNAP, {"/var/run/docker.pid": "12"}),
+        (ROOTLESS, {"/run/user/1000/docker.pid": "12"}),
+        ({}, {"/etc/docker/daemon.json": '{"pidfile": "/x/d.pid"}', "/x/d.pid": "12", "/var/run/docker.pid": "13"}),
     ],
 )
-def test_its_process_by_the_usual_file(tmp_path: Path, info: dict[str, Any], pidfile: str) -> None:
+def test_its_process_by_the_usual_file_or_the_one_that_daemon_json_names(
+    tmp_path: Path, info: dict[str, Any], content: dict[str, str]
+) -> None:
     process(tmp_path / "proc", 13, ["dockerd", "--data-root=/another"])  # so that the name alone does not tell
-    place = found(tmp_path, engine(**info), {pidfile: "12"}, argv=["/usr/bin/dockerd"])
-    assert place.running is not None
-    assert place.running.pid == 12
-
-
-def test_its_process_by_the_file_that_daemon_json_names(tmp_path: Path) -> None:
-    process(tmp_path / "proc", 13, ["dockerd"])
-    content = {"/etc/docker/daemon.json": '{"pidfile": "/x/d.pid"}', "/x/d.pid": "12", "/var/run/docker.pid": "13"}
-    place = found(tmp_path, engine(), content, argv=["dockerd"])
+    place = found(tmp_path, engine(**info), content, argv=["/usr/bin/dockerd"])
     assert place.running is not None
     assert place.running.pid == 12
 
@@ -223,11 +193,6 @@ def test_its_process_by_the_file_that_daemon_json_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{ // x\n}", '{"pidfile": 3}', '{"pidfile": ""}', "{}"])
 def test_a_daemon_json_that_names_none(tmp_path: Path, text: str) -> None:
     place = found(tmp_path, engine(), {"/etc/docker/daemon.json": text}, argv=["dockerd"])
-    assert place.running is not None
-
-
-def test_its_process_by_name(tmp_path: Path) -> None:
-    place = found(tmp_path, engine(), argv=["dockerd", "--pidfile=/elsewhere"])
     assert place.running is not None
 
 
@@ -250,26 +215,24 @@ def test_another_dockerd_beside_it_is_not_taken_for_it(
     assert (place.running is not None) is found_it
 
 
-def test_its_own_argument_is_believed(tmp_path: Path) -> None:
-    place = found(tmp_path, engine(), argv=["dockerd", "--config-file", "/srv/docker.json"])
-    assert place.file == Path("/srv/docker.json")
-
-
-def test_a_relative_argument_is_not_known_from_here(tmp_path: Path) -> None:
-    place = found(tmp_path, engine(), argv=["dockerd", "--config-file=docker.json"])
-    assert place.file == Path("/etc/docker/daemon.json")
-
-
-def test_the_setting_wins(tmp_path: Path) -> None:
-    place = found(tmp_path, engine(), argv=["dockerd", "--config-file=/srv/docker.json"], setting="/mine/daemon.json")
-    assert place.file == Path("/mine/daemon.json")
+@pytest.mark.parametrize(
+    ("argument", "setting", "file"),
+    [
+        ("/srv/docker.json", None, "/srv/docker.json"),
+        ("docker.json", None, "/etc/docker/daemon.json"),  # a relative one is not known from here
+        ("/srv/docker.json", "/mine/daemon.json", "/mine/daemon.json"),
+        ("/srv/docker.json", "LINK", "REAL"),
+    ],
+)
+def test_its_own_argument_is_believed_and_the_setting_wins(
+    tmp_path: Path, argument: str, setting: str | None, file: str
+) -> None:
+    (tmp_path / "REAL").write_text("{}")
+    (tmp_path / "LINK").symlink_to("REAL")
+    given = str(tmp_path / setting) if setting else None
+    place = found(tmp_path, engine(), argv=["dockerd", "--pidfile=/x", "--config-file", argument], setting=given)
+    assert place.file == tmp_path / file
     assert place.running is not None
-
-
-def test_links_are_followed(tmp_path: Path) -> None:
-    (tmp_path / "real.json").write_text("{}")
-    (tmp_path / "link.json").symlink_to("real.json")
-    assert found(tmp_path, engine(), setting=str(tmp_path / "link.json")).file == tmp_path / "real.json"
 
 
 def test_where_dockerd_may_be_as_a_program() -> None:

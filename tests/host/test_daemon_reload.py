@@ -33,7 +33,7 @@ def told(events: Any) -> FakePrograms:
 
 
 def test_the_signal_comes_first_and_only_later_events_count() -> None:
-    programs = told(event())
+    programs = told('no event\n{"Type": "daemon"}\n' + event())
     assert programs.lines[0] == "kill -HUP 12"
     asked = programs.told("docker events")[0].command.argv
     since, until = float(asked[asked.index("--since") + 1]), float(asked[asked.index("--until") + 1])
@@ -41,10 +41,6 @@ def test_the_signal_comes_first_and_only_later_events_count() -> None:
     assert programs.asked[1].deadline > 10
     assert "type=daemon" in asked
     assert "event=reload" in asked
-
-
-def test_lines_that_are_no_events_are_passed_over() -> None:
-    told('warning\n{"Type": "daemon"}\n' + event())
 
 
 @pytest.mark.parametrize("events", ["", "nothing\n", Answer(code=1, err="error during connect"), Answer(late=True)])
@@ -73,10 +69,7 @@ def test_other_values_are_of_another_file() -> None:
 )
 def test_differences(changes: dict[str, str], text: str, count: int) -> None:
     assert len(differences({**TOLD, **changes}, parse(text))) == count
-
-
-def test_what_an_engine_does_not_tell_is_not_compared() -> None:
-    assert differences({}, parse(TEXT)) == []
+    assert differences({}, parse(text)) == [], "what an engine does not tell is not compared"
 
 
 def dockerd(script: Any, **paths: str | None) -> FakePrograms:
@@ -114,15 +107,11 @@ def test_what_dockerd_says(answer: Answer, against: str | None) -> None:
     assert against is None or against in str(said)
 
 
-def test_without_dockerd_nobody_is_asked() -> None:
-    programs = FakePrograms(answers={}, paths={"dockerd": None})
-    assert validate(programs, ("dockerd",), b"{}", None) is None
-    assert programs.lines == []
-
-
-def test_a_dockerd_off_the_path_is_found() -> None:
+def test_a_dockerd_off_the_path_is_found_and_without_any_nobody_is_asked() -> None:
     programs = FakePrograms(
         answers={"/usr/sbin/dockerd": ""}, paths={"dockerd": None, "/usr/sbin/dockerd": "/usr/sbin/dockerd"}
     )
+    assert validate(programs, ("dockerd",), b"{}", None) is None
+    assert programs.lines == []
     validate(programs, ("dockerd", "/usr/sbin/dockerd"), b"{}", None)
     assert programs.lines[0].startswith("/usr/sbin/dockerd --validate")

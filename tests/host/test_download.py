@@ -20,11 +20,11 @@ from tasks.engine.step import Bounds, Context, Report, Result, Retry, State, Ste
 from tasks.host import download
 from tasks.host.download import Fetch, mark
 from tasks.host.published import Asset
+from tests.given import ROOT
 from tests.host.server import Behaviour, Server, archive, release, serving
 
 CONTENT = b"#!/bin/sh\nexit 0\n" + bytes(range(256)) * 2000
 KUBECTL = "/v1.2.3/bin/linux/amd64/kubectl"
-ROOT = Path(__file__).parents[2]
 
 
 def fetching(file: Asset, root: Path, **more: object) -> Fetch:
@@ -80,19 +80,14 @@ def test_progress_tells_bytes_now_and_then(server: Server, tmp_path: Path, monke
 
 
 def test_a_file_that_does_not_match_is_deleted_and_never_placed(server: Server, tmp_path: Path) -> None:
-    file = release(server, "kubectl", "v1.2.3", CONTENT)
-    wanted = hashlib.sha256(CONTENT).hexdigest()
+    fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
     server.files[KUBECTL] = b"another program"
-    fetch = fetching(file, tmp_path)
     fetch.folder.mkdir(parents=True)
     result = run(fetch)
-    error = result.error
-    assert isinstance(error, LaunchError)
-    assert wanted in error.why
-    assert hashlib.sha256(b"another program").hexdigest() in error.why
-    assert result.attempts == 1
-    assert list(fetch.folder.iterdir()) == []
-    assert left(fetch) == []
+    assert isinstance(result.error, LaunchError)
+    for content in (CONTENT, b"another program"):
+        assert hashlib.sha256(content).hexdigest() in result.error.why
+    assert (result.attempts, list(fetch.folder.iterdir()), left(fetch)) == (1, [], [])
 
 
 @pytest.mark.parametrize("text", [b"<html>", b"", b"0" * 63])
@@ -150,13 +145,6 @@ def test_an_attempt_goes_on_where_the_one_before_it_ended(
     assert in_place(fetch) == CONTENT
     assert [request.headers.get("range") for request in server.asked(KUBECTL)] == ranges
     assert left(fetch) == []
-
-
-def test_the_part_is_asked_for_by_the_files_own_mark(server: Server, tmp_path: Path) -> None:
-    fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
-    server.plan(KUBECTL, Behaviour(cut=1000))
-    assert run(fetch).attempts == 2
-    assert server.asked(KUBECTL)[1].headers["if-range"] == server.etag(KUBECTL)
 
 
 def test_a_part_that_turns_out_wrong_is_worth_one_more_attempt(server: Server, tmp_path: Path) -> None:
@@ -265,29 +253,24 @@ def test_being_cancelled_keeps_the_part(server: Server, tmp_path: Path) -> None:
         fetch(context)
     assert time.monotonic() - begin < 3
     act(fetch)
-    assert server.asked(KUBECTL)[1].headers["range"] == "bytes=1000-"
+    headers = server.asked(KUBECTL)[1].headers
+    assert (headers["range"], headers["if-range"]) == ("bytes=1000-", server.etag(KUBECTL))
 
 
-def test_a_folder_that_cannot_be_written_is_told(server: Server, tmp_path: Path) -> None:
-    fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
-    fetch.folder.parent.write_text("a file stands here")
-    with pytest.raises(LaunchError, match="kubectl cannot be written to") as caught:
-        act(fetch)
-    assert str(fetch.folder.parent) in caught.value.what
-    assert "PATH" in caught.value.fix
-
-
-def test_a_full_disk_is_told_as_one(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("code", "fix"), [(28, "free some space"), (13, "put kubectl on the PATH")])
+def test_a_disk_that_cannot_be_written_to_is_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fix: str
+) -> None:
     fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("tasks.host.download.replacing", full)
-    with pytest.raises(LaunchError, match="cannot be written") as caught:
+    monkeypatch.setattr("tasks.host.download.replacing", refused)
+    with pytest.raises(LaunchError, match=f"kubectl cannot be written to {fetch.folder.parent}") as caught:
         act(fetch)
-    assert "free some space" in caught.value.fix
-    assert "No space" in caught.value.why
+    assert fix in caught.value.fix
+    assert caught.value.why == os.strerror(code)
 
 
 def test_who_waited_for_another_run_takes_what_that_one_placed(server: Server, tmp_path: Path) -> None:
@@ -349,40 +332,20 @@ CHILD = """
 import sys
 from pathlib import Path
 from tasks.engine.step import Context
-from tasks.host.download import Fetch, mark
-from tests.host.server import Addresses, LINUX
-from tasks.host.published import asset
+from tests.given import ROOT
+from tests.host.server import Server, release
+from tests.host.test_download import CONTENT, fetching
 url, root = sys.argv[1], Path(sys.argv[2])
-folder = root / ".tools" / "bin"
-fetch = Fetch(asset=asset("kubectl", "v1.2.3", LINUX, Addresses(k3d_url=url, kubectl_url=url, helm_url=url)),
-    folder=folder, downloads=folder.parent / "downloads", environ={}, before=mark(folder / "kubectl"))
-print("begun", flush=True)
-print(fetch(Context(step="f", deadline=30.0)).skipped)
+fetching(release(Server(), "kubectl", "v1.2.3", CONTENT, base=url), root)(Context(step="f", deadline=30.0))
 """
-
-
-def child(server: Server, root: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, server.url, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-
-
-def test_two_processes_fetch_it_once(server: Server, tmp_path: Path) -> None:
-    fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
-    server.plan(f"{KUBECTL}.sha256", Behaviour(drip=0.01))
-    both = [child(server, tmp_path), child(server, tmp_path)]
-    told = [each.communicate(timeout=60)[0].split() for each in both]
-    assert [each.returncode for each in both] == [0, 0]
-    assert sorted(words[-1] for words in told) == ["False", "True"]
-    assert in_place(fetch) == CONTENT
-    assert len(server.asked(KUBECTL)) == 1
 
 
 def test_what_a_killed_process_had_is_gone_on_with(server: Server, tmp_path: Path) -> None:
     fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
     server.plan(KUBECTL, Behaviour(hang=200_000))
     part = fetch.downloads / f"{fetch.asset.file}.part"
-    with child(server, tmp_path) as running:
+    command = (sys.executable, "-c", CHILD, server.url, str(tmp_path))
+    with subprocess.Popen(command, cwd=ROOT) as running:
         end = time.monotonic() + 30
         while not (part.exists() and part.stat().st_size > 65_536):
             assert time.monotonic() < end

@@ -1,17 +1,20 @@
-"""Which programs the plan fetches for whom, and what becomes of it in a run."""
+"""Which programs are fetched for whom, what a bundle places, and what the pins say."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tasks.clients.bundle import Bundle
 from tasks.core.errors import BadInput, LaunchError
+from tasks.core.paths import ClusterPaths
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.facts.backend import BACKENDS
@@ -27,6 +30,8 @@ from tasks.run.session import Session
 from tasks.run.task import Options
 from tasks.run.tools import tools
 from tasks.settings.schema import Cluster, Settings
+from tests import given
+from tests.given import ROOT
 from tests.host.server import release, serving
 
 PINS = """
@@ -96,9 +101,12 @@ def test_where_nothing_is_missing_nothing_is_fetched(machine: Machine) -> None:
     assert [step.name for step in steps] == ["tools: k3d", "tools: kubectl", "tools: helm"]
     assert steps[1].skip == f"v1.32.4 is there: {machine.path / 'kubectl'}"
     assert fetched(steps) == []
+    (machine.path / "helm").chmod(0o644)
+    assert fetched(fetch_plan(machine.session())) == ["helm"]
 
 
 def test_what_is_missing_is_fetched_in_the_pinned_version(machine: Machine) -> None:
+    assert (fetched(fetch_plan(machine.session())), machine.asked) == (list(ALL), 0)
     machine.has("kubectl")
     steps = fetch_plan(machine.session())
     assert fetched(steps) == ["k3d", "helm"]
@@ -106,32 +114,19 @@ def test_what_is_missing_is_fetched_in_the_pinned_version(machine: Machine) -> N
     assert isinstance(action, Fetch)
     assert action.asset.url == "https://get.helm.sh/helm-v4.1.4-linux-amd64.tar.gz"
     assert action.folder == machine.root / ".tools" / "bin"
-    assert steps[2].deadline == 900.0
-    assert steps[2].retry.attempts > 1
+    assert (steps[2].deadline, steps[2].retry.attempts) == (900.0, 4)
     assert steps[2].why == "neither in the project's folder nor on the PATH"
 
 
-def test_on_an_empty_machine_no_program_is_asked_for_its_version(machine: Machine) -> None:
-    assert fetched(fetch_plan(machine.session())) == list(ALL)
-    assert machine.asked == 0
-
-
-def test_an_existing_cluster_needs_no_k3d(machine: Machine) -> None:
+def test_a_backend_names_the_programs_that_it_needs(machine: Machine) -> None:
     machine.has("helm")
     steps = fetch_plan(machine.session("existing"))
     assert [step.name for step in steps] == ["tools: kubectl", "tools: helm"]
     assert fetched(steps) == ["kubectl"]
-
-
-def test_an_engine_that_brings_its_own_programs_fetches_none(machine: Machine) -> None:
     (machine.root / "config" / "pins.yaml").unlink()
     assert fetch_plan(machine.session("rehearsal")) == []
-
-
-def test_what_is_not_executable_is_missing(machine: Machine) -> None:
-    machine.has(*ALL)
-    (machine.path / "helm").chmod(0o644)
-    assert fetched(fetch_plan(machine.session())) == ["helm"]
+    with pytest.raises(BadInput, match="cannot be read"):
+        fetch_plan(machine.session())
 
 
 def test_what_is_too_old_or_broken_is_passed_over(machine: Machine) -> None:
@@ -238,56 +233,24 @@ def test_whether_to_fetch(version: str | None, ours: bool, fetch: bool, why: str
     assert why in told.why
 
 
-def test_what_is_missing_is_fetched() -> None:
-    assert need(PIN, None).fetch
-
-
-FILE = Path(__file__).parents[2] / "config" / "pins.yaml"
-WHOLE = """
-k3d: {version: v5.9.0, minimum: v5.7.0}
-kubectl: {version: v1.33.13, minimum: v1.22.0, serves: ["1.32", "1.34"]}
-helm: {version: v4.1.4, minimum: v3.13.0, serves: ["1.32", "1.35"]}
-"""
-
-
-def minor(text: str) -> int:
-    return int(text.split(".")[1])
-
-
-def test_all_pins_serve_the_kubernetes_that_is_launched_by_default() -> None:
-    pins = read(FILE)
-    default = numbers(Cluster().kubernetes_version)
-    for pin in (pins.kubectl, pins.helm):
-        assert pin.serves is not None
-        assert minor(pin.serves[0]) <= default[1] <= minor(pin.serves[1])
-
-
-def test_kubectl_serves_one_minor_to_either_side() -> None:
-    pin = read(FILE).kubectl
-    own = numbers(pin.version)
-    assert pin.serves == (f"1.{own[1] - 1}", f"1.{own[1] + 1}")
-
-
-def test_helm_4_serves_four_minors() -> None:
-    pin = read(FILE).helm
-    assert pin.serves is not None
-    assert minor(pin.serves[1]) - minor(pin.serves[0]) == 3
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_what_is_fetched_is_not_itself_too_old(program: str) -> None:
-    pin = read(FILE).of(program)
-    assert numbers(pin.version) >= numbers(pin.minimum)
+def test_the_projects_own_pins_fit_each_other_and_the_kubernetes_that_is_launched_by_default() -> None:
+    pins, default = read(ROOT / "config" / "pins.yaml"), numbers(Cluster().kubernetes_version)[1]
+    assert all(numbers(pins.of(name).version) >= numbers(pins.of(name).minimum) for name in PROGRAMS)
+    served = [[int(each.split(".")[1]) for each in pin.serves or ()] for pin in (pins.kubectl, pins.helm)]
+    assert all(first <= default <= last for first, last in served)
+    own = numbers(pins.kubectl.version)[1]
+    assert served[0] == [own - 1, own + 1]
+    assert served[1][1] - served[1][0] == 3, "helm 4 serves four minors"
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (WHOLE.replace("v5.9.0", "5.9.0"), "k3d.version"),
-        (WHOLE.replace("v1.33.13", "latest"), "kubectl.version"),
-        (WHOLE.replace('"1.35"', "1.35"), "helm.serves.1"),
-        (WHOLE.replace("minimum: v3.13.0,", ""), "helm.minimum"),
-        (WHOLE + "kind: {version: v1.0.0, minimum: v1.0.0}", "kind"),
+        (PINS.replace("v5.9.0", "5.9.0"), "k3d.version"),
+        (PINS.replace("v1.33.13", "latest"), "kubectl.version"),
+        (PINS.replace('"1.35"', "1.35"), "helm.serves.1"),
+        (PINS.replace("minimum: v3.13.0,", ""), "helm.minimum"),
+        (PINS + "kind: {version: v1.0.0, minimum: v1.0.0}", "kind"),
         ("", "the whole file"),
         ("k3d: [", "line 2"),
     ],
@@ -301,6 +264,41 @@ def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: st
     assert why in caught.value.why
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be read"):
-        read(tmp_path / "pins.yaml")
+@dataclass
+class Fake:
+    """A bundle for a machine of another target: its programs stay where they are."""
+
+    platform: str = "linux/amd64"
+    path: Path = Path("saved.tar")
+    lock: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        charts = {"abc": SimpleNamespace(file="app-1.0.0.tgz", digest="sha256:1")}
+        self.lock = SimpleNamespace(
+            platform=self.platform, target="plan9/mips", charts=charts, releases={"key": ("nginx:1",)}, programs={}
+        )
+
+    def pieces(self, _digest: str) -> Iterator[bytes]:
+        yield from (b"ch", b"art")
+
+
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Fake) -> ClusterPaths:
+    monkeypatch.setattr(fetching, "engine", lambda _: SimpleNamespace(platform="linux/amd64"))
+    session = given.session(tmp_path)
+    fetching.place_files(session, cast("Bundle", bundle), session.paths)
+    return session.paths
+
+
+def test_charts_and_names_of_images_lie_where_a_launch_looks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = place(tmp_path, monkeypatch, Fake())
+    assert (paths.cache / "charts" / "abc" / "app-1.0.0.tgz").read_bytes() == b"chart"
+    assert (paths.images / "key").read_text() == '["nginx:1"]'
+    assert not (tmp_path / ".tools" / "bin").exists()
+
+
+def test_a_bundle_of_another_platform_places_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match="linux/arm64"):
+        place(tmp_path, monkeypatch, Fake(platform="linux/arm64"))
+    assert not list(tmp_path.rglob("app-1.0.0.tgz"))

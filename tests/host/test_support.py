@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 
 import pytest
 
-from tasks.host.programs import Lifetime, Pins, read
+from tasks.host.programs import Lifetime, read
 from tasks.host.support import judged, main
 from tests.given import ROOT
 
@@ -56,7 +55,3 @@ def test_the_ends_of_all_pins_are_known(capsys: pytest.CaptureFixture[str]) -> N
 def test_what_has_ended_fails_and_is_shown_beside_a_run_of_github(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ROOT, date(2099, 1, 1), annotate=True) == 1
     assert capsys.readouterr().out.startswith("::error::Kubernetes v")
-
-
-def test_pins_without_ends_are_read(tmp_path: Path) -> None:
-    assert Pins.model_validate(PINS.model_dump(exclude={"support"})).support == {}

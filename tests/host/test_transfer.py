@@ -1,12 +1,16 @@
-"""Waiting for a server ends: by silence, by the deadline, by the user, wherever the server hangs."""
+"""One request: its waiting ends wherever the server hangs, failures are told without secrets, and who is told what."""
 
 from __future__ import annotations
 
+import http.client
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 
@@ -34,15 +38,12 @@ def read(asked: Line, url: str) -> bytes:
         return b"".join(under_way.chunks())
 
 
-def hang_in_resolving(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    end = threading.Event()
-
-    def resolving(*_: Any) -> Any:
-        end.wait(30)
-        raise OSError("too late")
-
-    monkeypatch.setattr(transfer, "open_address", resolving)
-    return end
+def cancelled_in(seconds: float) -> Cancel:
+    cancelled = Cancel()
+    timer = threading.Timer(seconds, cancelled.set)
+    timer.daemon = True
+    timer.start()
+    return cancelled
 
 
 HANGS = {
@@ -53,36 +54,27 @@ HANGS = {
 }
 
 
-def test_a_body_comes_whole_also_when_it_is_long(server: Server) -> None:
-    server.files["/a"] = bytes(range(256)) * 40_000
+def test_a_body_comes_whole_also_when_its_reader_is_slow(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_AHEAD", 1)
+    server.files["/a"] = bytes(range(256)) * 4_000
     assert read(line(), f"{server.url}/a") == server.files["/a"]
 
 
-def test_a_slow_reader_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_AHEAD", 1)
-    server.files["/a"] = bytes(600_000)
-    assert len(read(line(), f"{server.url}/a")) == 600_000
-
-
-@pytest.mark.parametrize("hang", [key for key in HANGS if key != "drip"])
-def test_silence_ends_the_waiting(server: Server, hang: str) -> None:
+@pytest.mark.parametrize(
+    ("limits", "told", "hang"),
+    [
+        *(({"patience": 0.15}, "has sent nothing for 0.15 s", hang) for hang in HANGS if hang != "drip"),
+        *(({"seconds": 0.15}, "did not come within 0.15 s", hang) for hang in HANGS),
+    ],
+)
+def test_silence_and_the_deadline_end_the_waiting(server: Server, limits: dict[str, Any], told: str, hang: str) -> None:
+    """The deadline also where bytes still come."""
     server.files["/a"] = bytes(1000)
     server.plan("/a", HANGS[hang])
     begin = time.monotonic()
-    with pytest.raises(LaunchError, match=r"has sent nothing for 0\.15 s") as caught:
-        read(line(patience=0.15), f"{server.url}/a")
-    assert caught.value.transient
-    assert time.monotonic() - begin < 3
-
-
-@pytest.mark.parametrize("hang", HANGS)
-def test_the_deadline_ends_it_also_where_bytes_still_come(server: Server, hang: str) -> None:
-    server.files["/a"] = bytes(1000)
-    server.plan("/a", HANGS[hang])
-    begin = time.monotonic()
-    with pytest.raises(LaunchError, match=r"did not come within 0\.15 s") as caught:
-        read(line(seconds=0.15), f"{server.url}/a")
-    assert not caught.value.transient
+    with pytest.raises(LaunchError, match=told.replace(".", r"\.")) as caught:
+        read(line(**limits), f"{server.url}/a")
+    assert caught.value.transient is ("patience" in limits)
     assert time.monotonic() - begin < 3
 
 
@@ -116,35 +108,20 @@ def test_the_deadline_ends_what_never_pauses(monkeypatch: pytest.MonkeyPatch) ->
 def test_being_cancelled_ends_it_at_once(server: Server, hang: str) -> None:
     server.files["/a"] = bytes(1000)
     server.plan("/a", HANGS[hang])
-    cancelled = Cancel()
-    timer = threading.Timer(0.05, cancelled.set)
-    timer.start()
     begin = time.monotonic()
     with pytest.raises(Stopped):
-        read(line(cancelled=cancelled), f"{server.url}/a")
+        read(line(cancelled=cancelled_in(0.05)), f"{server.url}/a")
     assert time.monotonic() - begin < 2
-    timer.join()
 
 
 def test_a_name_that_is_never_resolved_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    end = hang_in_resolving(monkeypatch)
-    cancelled = Cancel()
-    timer = threading.Timer(0.1, cancelled.set)
-    timer.start()
+    end = threading.Event()
+    monkeypatch.setattr(transfer, "open_address", lambda *_: end.wait(30))
     with pytest.raises(Stopped):
-        read(line(cancelled=cancelled), "http://h/a")
+        read(line(cancelled=cancelled_in(0.1)), "http://h/a")
     with pytest.raises(LaunchError, match="did not come within"):
         read(line(seconds=0.1), "http://h/a")
     end.set()
-    timer.join()
-
-
-def test_what_was_cancelled_before_asks_nobody_for_long(server: Server) -> None:
-    server.files["/a"] = b"x"
-    cancelled = Cancel()
-    cancelled.set()
-    with pytest.raises(Stopped):
-        read(line(cancelled=cancelled), f"{server.url}/a")
 
 
 def test_the_thread_that_is_left_behind_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,3 +151,65 @@ def test_a_text_is_short_or_refused(server: Server) -> None:
     assert line().text(f"{server.url}/t") == "grüß dich"
     with pytest.raises(LaunchError, match="is longer than 5 bytes"):
         line().text(f"{server.url}/t", limit=5)
+
+
+# -- what failures mean --------------------------------------------------------------------------------
+
+
+URL = "https://me:hidden-word@mirror:8443/helm.tar.gz?token=hidden-word"
+REACH = Reach("helm", "tools.helm_url")
+
+
+@pytest.mark.parametrize(
+    ("status", "transient"),
+    [
+        *((status, False) for status in (204, 302, 400, 401, 403, 404, 407, 410, 416, 501)),
+        *((status, True) for status in (408, 429, 500, 502, 503, 504)),
+    ],
+)
+def test_statuses(status: int, transient: bool) -> None:
+    error = REACH.refused(URL, status)
+    assert error.what == f"https://mirror:8443/helm.tar.gz answered with status {status}"
+    assert error.transient is transient
+    assert error.why
+    assert "tools.helm_url" in error.fix
+    assert "helm on the PATH" in error.fix
+
+
+def untrusted(code: int = 19) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message, error.verify_code = "self-signed certificate in certificate chain", code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "transient", "words"),
+    [
+        (URLError(untrusted()), False, ["mirror:8443 is not trusted", "self-signed", "SSL_CERT_FILE"]),
+        (URLError(socket.gaierror(socket.EAI_AGAIN, "Temporary failure")), True, ["cannot be resolved", "Temporary"]),
+        (URLError(socket.gaierror(socket.EAI_NONAME, "Name not known")), False, ["cannot be resolved", "not known"]),
+        (URLError(ConnectionRefusedError(111, "Connection refused")), True, ["connection to mirror:8443 failed"]),
+        (URLError(ssl.SSLError(1, "wrong version number")), True, ["wrong version number"]),
+        (ConnectionResetError(104, "reset"), True, ["reset"]),
+        (http.client.RemoteDisconnected("closed without response"), True, ["closed without response"]),
+        (http.client.IncompleteRead(b"x", 5), True, ["IncompleteRead"]),
+        (OSError("Tunnel connection failed: 407 Proxy Authentication Required"), False, ["at the proxy", "407"]),
+        (OSError("Tunnel connection failed: 503 Service Unavailable"), True, ["503"]),
+        (http.client.InvalidURL("nonnumeric port: 'hidden-word@h'"), False, ["no address that can be asked"]),
+        (UnicodeEncodeError("idna", "x", 0, 1, "label too long"), False, ["no address that can be asked"]),
+        (TimeoutError(), True, ["TimeoutError"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_broken_lines(error: BaseException, transient: bool, words: list[str]) -> None:
+    told = REACH.broken(URL, error)
+    assert told.transient is transient
+    assert all(word in str(told) for word in words), str(told)
+    assert "hidden-word" not in str(told)
+    assert told.fix
+
+
+def test_no_secret_of_an_address_is_told_by_silence_or_a_deadline() -> None:
+    late = REACH.late(URL, 900)
+    assert "900 s" in late.what
+    assert "hidden-word" not in str(late) + str(REACH.silent(URL, 20))

@@ -20,10 +20,8 @@ BASIC = "Basic " + base64.b64encode(b"me:p@ss-word").decode()
 
 def ask(url: str, environ: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     response = open_address(url, {}, environ or {}, 5.0)
-    try:
+    with contextlib.closing(response):
         return response.status or 0, response.read()
-    finally:
-        response.close()
 
 
 def test_a_file_and_a_status_are_answers(server: Server) -> None:
@@ -34,26 +32,15 @@ def test_a_file_and_a_status_are_answers(server: Server) -> None:
     assert "authorization" not in server.requests[0].headers
 
 
-def test_credentials_of_an_address_become_a_header_and_a_secret(server: Server) -> None:
-    server.files["/a"] = b"content"
-    assert ask(f"http://me:p%40ss-word@127.0.0.1:{server.port}/a") == (200, b"content")
-    assert server.requests[0].headers["authorization"] == BASIC
-    assert redact("it is p@ss-word") == "it is ***"
-
-
-def test_credentials_are_not_for_the_host_that_a_redirect_leads_to(server: Server) -> None:
+def test_credentials_of_an_address_become_a_header_for_that_host_alone_and_a_secret(server: Server) -> None:
     with serving() as other:
-        other.files["/b"] = b"elsewhere"
-        server.plan("/a", Behaviour(status=302, location=f"{other.url}/b"))
+        other.files["/c"] = b"elsewhere"
+        server.plan("/a", Behaviour(status=307, location="/b"))
+        server.plan("/b", Behaviour(status=302, location=f"{other.url}/c"))
         assert ask(f"http://me:p%40ss-word@127.0.0.1:{server.port}/a") == (200, b"elsewhere")
+        assert [each.headers["authorization"] for each in server.requests] == [BASIC, BASIC]
         assert "authorization" not in other.requests[0].headers
-
-
-def test_on_the_same_host_they_go_along(server: Server) -> None:
-    server.files["/b"] = b"there"
-    server.plan("/a", Behaviour(status=307, location="/b"))
-    assert ask(f"http://me:p%40ss-word@127.0.0.1:{server.port}/a") == (200, b"there")
-    assert server.requests[1].headers["authorization"] == BASIC
+    assert redact("it is p@ss-word") == "it is ***"
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://h/x"])
@@ -98,13 +85,6 @@ def test_the_proxy_of_the_given_environment_is_asked(server: Server, name: str) 
     assert server.requests[0].path == "http://mirror.invalid/a"
 
 
-def test_a_proxy_without_a_scheme_and_with_a_password(server: Server) -> None:
-    server.files["/a"] = b"by proxy"
-    environ = {"http_proxy": f"me:p%40ss-word@127.0.0.1:{server.port}"}
-    assert ask("http://mirror.invalid/a", environ) == (200, b"by proxy")
-    assert server.requests[0].headers["proxy-authorization"] == BASIC
-
-
 def test_the_proxys_password_stays_with_the_proxy(server: Server) -> None:
     with serving() as direct:
         direct.files["/b"] = b"direct"
@@ -112,23 +92,31 @@ def test_the_proxys_password_stays_with_the_proxy(server: Server) -> None:
         environ = {"http_proxy": f"me:p%40ss-word@127.0.0.1:{server.port}", "no_proxy": "127.0.0.1"}
         assert ask("http://mirror.invalid/a", environ) == (200, b"direct")
         assert "proxy-authorization" not in direct.requests[0].headers
+    assert server.requests[0].headers["proxy-authorization"] == BASIC
 
 
-@pytest.mark.parametrize("no", ["127.0.0.1", "example.com,127.0.0.1", "*"])
-def test_hosts_without_a_proxy(server: Server, no: str) -> None:
-    server.files["/a"] = b"direct"
-    assert ask(f"{server.url}/a", {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": no}) == (200, b"direct")
+DEAD = "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
-    "no", ["127.0.0.0/8 192.168.0.0/16", "x; 127.0.0.0/8", "127.0.0.0/8:PORT", "10.0.0.0/ 127.0.0.1"]
+    "environ",
+    [
+        {"HTTP_PROXY": DEAD, "NO_PROXY": "example.com,127.0.0.1"},
+        {"HTTP_PROXY": DEAD, "NO_PROXY": "*"},
+        {"HTTP_PROXY": DEAD, "NO_PROXY": "127.0.0.0/8 192.168.0.0/16"},
+        {"HTTP_PROXY": DEAD, "NO_PROXY": "x; 127.0.0.0/8"},
+        {"HTTP_PROXY": DEAD, "NO_PROXY": "10.0.0.0/ 127.0.0.1"},
+        {"http_proxy": "", "HTTP_PROXY": DEAD},
+        {"REQUEST_METHOD": "GET", "HTTP_PROXY": DEAD},
+    ],
 )
-def test_networks_are_left_out_and_what_cannot_be_read_is_ignored(server: Server, no: str) -> None:
+def test_hosts_without_a_proxy(server: Server, environ: dict[str, str]) -> None:
+    """By networks too; what cannot be read is ignored."""
     server.files["/a"] = b"direct"
-    environ = {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": no.replace("PORT", str(server.port))}
     assert ask(f"{server.url}/a", environ) == (200, b"direct")
-    with pytest.raises(URLError):  # the proxy is not there
-        ask("http://mirror.invalid/a", environ)
+    if "/" in environ.get("NO_PROXY", ""):
+        with pytest.raises(URLError):  # the proxy is not there
+            ask("http://mirror.invalid/a", environ)
 
 
 @pytest.mark.parametrize("value", ["http://", "me:c4nary@:80", "gopher://me:c4nary@h"])
@@ -138,18 +126,6 @@ def test_a_proxy_that_cannot_be_read_is_named(server: Server, value: str) -> Non
         ask("https://mirror.invalid/a", {"HTTPS_PROXY": value})
     assert "c4nary" not in str(caught.value)
     assert ask(f"{server.url}/a", {"HTTP_PROXY": value, "NO_PROXY": "127.0.0.1"}) == (200, b"direct")
-
-
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"http_proxy": "", "HTTP_PROXY": "http://127.0.0.1:1"},
-        {"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://127.0.0.1:1"},
-    ],
-)
-def test_variables_that_name_no_proxy(server: Server, environ: dict[str, str]) -> None:
-    server.files["/a"] = b"direct"
-    assert ask(f"{server.url}/a", environ) == (200, b"direct")
 
 
 def test_an_encrypted_address_is_tunnelled(server: Server) -> None:

@@ -19,6 +19,7 @@ from tasks.core.errors import BadInput
 from tasks.host import trust as module
 from tasks.host.transfer import Reach, open_address
 from tasks.host.trust import trust
+from tests.host.test_transfer import untrusted
 from tests.tls import Certificates, Pair, certificates
 
 URL = "https://mirror/x"
@@ -131,12 +132,6 @@ def test_a_variable_that_names_none_is_told(name: str, content: str | None, why:
     with pytest.raises(BadInput, match=f"{name} names {path}") as caught:
         trust({name: str(path)})
     assert why in caught.value.why
-
-
-def untrusted(code: int) -> ssl.SSLCertVerificationError:
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message, error.verify_code = "of a test", code
-    return error
 
 
 @pytest.mark.parametrize("code", [9, 10])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.host.writer import FileState, Sudo, Writer, look, ours
+from tasks.host.writer import FileState, Sudo, Writer, ours
 from tasks.process.command import CommandFailed
 from tests.programs import Answer, FakePrograms
 from tests.tune.dockerd import as_root
@@ -106,21 +106,9 @@ def refuse(path: Path) -> None:
     raise PermissionError(13, "Permission denied", str(path))
 
 
-def test_signals() -> None:
-    mine, other = FakePrograms(answers={"kill": ""}), FakePrograms(answers={"sudo": ""})
-    Writer(programs=mine).signal(12)
-    Sudo(programs=other).signal(12)
-    assert mine.lines == ["kill -HUP 12"]
-    assert other.lines == ["sudo -n kill -HUP 12"]
-
-
 @pytest.mark.parametrize(("user", "expected"), [(0, True), (os.geteuid(), True), (os.geteuid() + 4321, False)])
 def test_whose_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, expected: bool) -> None:
     (tmp_path / "f").touch()
     monkeypatch.setattr(os, "geteuid", lambda: user)
     assert ours(tmp_path / "f") is expected
     assert ours(tmp_path / "missing" / "folder" / "f") is expected
-
-
-def test_looking(tmp_path: Path) -> None:
-    assert look(tmp_path / "f") is None
