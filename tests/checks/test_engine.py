@@ -36,25 +36,21 @@ def test_the_engines_version(version: str, level: str) -> None:
     assert version in found.what
 
 
-def test_no_engine_is_a_problem_in_its_own_words() -> None:
-    facts = replace(NONE, no_engine=NoEngine("you may not use it", why="denied", fix="`sudo usermod`"), startable=True)
-    found = one(answers(facts))
-    assert (found.level.value, found.what, found.why, found.fix) == (
-        "problem",
-        "you may not use it",
-        "denied",
-        "`sudo usermod`",
-    )
-    assert found.remedy is None
-
-
-@pytest.mark.parametrize("startable", [True, False])
-def test_an_engine_that_was_stopped_can_be_started_where_systemd_does_it(startable: bool) -> None:
-    error = EngineStopped("it does not run", why="w", fix="f")
+@pytest.mark.parametrize(
+    ("error", "startable", "remedy"),
+    [
+        (NoEngine("you may not use it", why="denied", fix="`sudo usermod`"), True, None),
+        (EngineStopped("it does not run", why="w", fix="f"), False, None),
+        (EngineStopped("it does not run", why="w", fix="f"), True, ("systemctl", "start", "docker")),
+    ],
+)
+def test_no_engine_is_a_problem_in_its_own_words(
+    error: NoEngine, startable: bool, remedy: tuple[str, ...] | None
+) -> None:
+    """One that was stopped can be started where systemd does it."""
     found = one(answers(replace(NONE, no_engine=error, startable=startable)))
-    assert (found.remedy is not None) is startable
-    if found.remedy is not None:
-        assert found.remedy.argv == ("systemctl", "start", "docker")
+    assert (found.level.value, found.what, found.why, found.fix) == ("problem", error.what, error.why, error.fix)
+    assert (found.remedy and found.remedy.argv) == remedy
 
 
 @pytest.mark.parametrize(

@@ -69,31 +69,24 @@ def refused() -> Authorities:
     raise BadInput("SSL_CERT_FILE names /x")
 
 
-def test_everything_is_queried_once(tmp_path: Path) -> None:
+def test_everything_is_queried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.facts.host.unpigz", lambda _host: False)
     programs = FakePrograms(answers=ANSWERS)
     facts = gathered(tmp_path, programs)
     assert len(programs.lines) == len(set(programs.lines))
     assert {line.split()[0] for line in programs.lines} - {"sudo"} == {"docker", "k3d", "kubectl", "helm"}
     assert facts.versions == Versions(k3d="v5.9.0", kubectl="v1.35.5", helm="v4.3.1")
-    assert facts.kubernetes == 35
     assert facts.engine is not None
     assert facts.no_engine is None
-    assert facts.agents == 4
-    assert facts.unresolved == {}
+    assert (facts.kubernetes, facts.agents, facts.unresolved, facts.unpigz) == (35, 4, {}, False)
     assert facts.rights is not None
     assert isinstance(facts.trusted, BadInput)
     assert facts.cluster_exists
     assert facts.missing is not None
     assert "ghcr.io/k3d-io/k3d-tools:5.9.0" in facts.missing
     assert "rancher/k3s:v1.35.5-k3s1" not in facts.missing
-
-
-@pytest.mark.parametrize("there", [True, False, None])
-def test_doctor_asks_what_the_engine_unpacks_with(
-    tmp_path: Path, there: bool | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tasks.facts.host.unpigz", lambda _host: there)
-    assert gathered(tmp_path, FakePrograms(answers=ANSWERS)).unpigz is there
+    none = gathered(tmp_path, programs, Settings.model_validate({"cluster": {"agents": 0}}))
+    assert none.agents == 0
 
 
 def test_ports_with_their_holders(tmp_path: Path) -> None:
@@ -103,12 +96,6 @@ def test_ports_with_their_holders(tmp_path: Path) -> None:
     assert facts.taken[8080] == "java (process 7)"
     assert facts.own == {443, 6550, 5050}
     assert facts.chosen == (8080, 443, 6550, 5050)
-
-
-@pytest.mark.parametrize(("configured", "agents"), [(0, 0), (2, 2), (None, 4)])
-def test_agents_are_those_of_the_plan(tmp_path: Path, configured: int | None, agents: int) -> None:
-    chosen = Settings.model_validate({"cluster": {"agents": configured}})
-    assert gathered(tmp_path, FakePrograms(answers=ANSWERS), chosen).agents == agents
 
 
 def test_without_an_engine_the_rest_is_still_asked(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_versions(check: Any, versions: Versions, kubernetes: int | None, level:
     ("check", "versions"), [(k3d, Versions(k3d="v5.6.3")), (helm, Versions(helm="v3.12.3")), (kubectl, Versions())]
 )
 def test_what_should_have_been_fetched_stops_a_launch(check: Any, versions: Versions) -> None:
+    assert list(check(replace(WELL, versions=None))) == []
     before = one(check(replace(WELL, versions=versions)))
     after = one(check(replace(WELL, versions=versions, fetched=True)))
     assert (before.level.value, after.level.value) == ("warning", "problem")
@@ -87,8 +88,3 @@ def test_a_foreign_cluster() -> None:
     assert (found.level.value, found.why) == ("problem", 'context "prod" does not exist')
     assert list(k3d(reached)) == []
     assert list(context(WELL)) == []
-
-
-@pytest.mark.parametrize("check", [k3d, kubectl, helm])
-def test_versions_that_were_not_asked_are_not_judged(check: Any) -> None:
-    assert list(check(replace(WELL, versions=None))) == []

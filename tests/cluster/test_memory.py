@@ -32,51 +32,33 @@ def memory(config: dict[str, Any]) -> dict[str, Any]:
     return {name: size for name, size in config["options"]["runtime"].items() if name != "labels"}
 
 
-def test_with_files_of_ours_k3d_makes_none() -> None:
-    config = configured(Files(meminfo=MEMINFO))
-    assert memory(config) == {}
-    assert config["volumes"] == [
-        {"volume": "/state/meminfo-server:/proc/meminfo:ro", "nodeFilters": ["server:*"]},
-        {"volume": "/state/meminfo-agent:/proc/meminfo:ro", "nodeFilters": ["agent:*"]},
-    ]
+K3DS_OWN = {"serversMemory": "2048m", "agentsMemory": "1536m"}
 
 
-def test_without_them_it_does() -> None:
-    config = configured(Files())
-    assert memory(config) == {"serversMemory": "2048m", "agentsMemory": "1536m"}
-    assert "volumes" not in config
-
-
-def test_where_the_engine_sees_no_files_of_this_machine_k3d_is_asked_for_none() -> None:
-    config = configured(Files(seen=False))
-    assert memory(config) == {}
-    assert "volumes" not in config
-
-
-def test_without_limits_neither() -> None:
-    config = configured(Files(), limits={"enabled": False})
-    assert memory(config) == {}
-    assert "volumes" not in config
+@pytest.mark.parametrize(
+    ("files", "limits", "sizes"),
+    [
+        (Files(meminfo=MEMINFO), True, {}),
+        (Files(), True, K3DS_OWN),
+        (Files(seen=False), True, {}),
+        (Files(), False, {}),
+    ],
+)
+def test_k3d_makes_files_where_there_are_none_of_ours_and_the_engine_sees_them(
+    files: Files, limits: bool, sizes: dict[str, str]
+) -> None:
+    config = configured(files, limits={"enabled": limits})
+    assert memory(config) == sizes
+    assert ("volumes" in config) is bool(files.meminfo)
 
 
 @pytest.mark.parametrize(("agents", "roles"), [(0, ["server"]), (1, ["server", "agent"])])
 def test_agents_are_named_only_where_there_are_some(agents: int, roles: list[str]) -> None:
     """k3d refuses a filter that fits no node."""
-    config = configured(Files(meminfo=MEMINFO, edac="/state/edac"), agents=agents)
-    assert [each["volume"].split(":")[0] for each in config["volumes"]] == [
-        *(MEMINFO[role] for role in roles),
-        "/state/edac",
-    ]
-    assert [each["nodeFilters"] for each in config["volumes"]] == [
-        *([f"{role}:*"] for role in roles),
-        [f"{role}:*" for role in roles],
-    ]
-
-
-def test_what_the_machine_tells_of_its_memory_in_a_second_way_is_hidden_too() -> None:
-    config = configured(Files(meminfo=MEMINFO, edac="/state/edac"), agents=0, volumes=["/data:/data@server:0"])
-    assert config["volumes"][1:] == [
-        {"volume": f"/state/edac:{EDAC}:ro", "nodeFilters": ["server:*"]},
+    config = configured(Files(meminfo=MEMINFO, edac="/state/edac"), agents=agents, volumes=["/data:/data@server:0"])
+    assert config["volumes"] == [
+        *({"volume": f"{MEMINFO[role]}:/proc/meminfo:ro", "nodeFilters": [f"{role}:*"]} for role in roles),
+        {"volume": f"/state/edac:{EDAC}:ro", "nodeFilters": [f"{role}:*" for role in roles]},
         {"volume": "/data:/data", "nodeFilters": ["server:0"]},
     ]
 

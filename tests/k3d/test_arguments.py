@@ -81,69 +81,39 @@ def test_configured_ones_go_to_the_component_and_its_nodes(component: str, flag:
 
 
 @pytest.mark.parametrize(
-    ("own", "expected"),
+    ("part", "own", "expected"),
     [
-        (["registry-qps=5"], ["registry-burst=20", PARALLEL, "registry-qps=5"]),
-        (["--registry-qps=5", "registry-burst=9"], [PARALLEL, "registry-qps=5", "registry-burst=9"]),
-        (["registry-qps-more=1"], ["registry-qps=0", "registry-burst=20", PARALLEL, "registry-qps-more=1"]),
-        (["v=1", "v=2"], ["registry-qps=0", "registry-burst=20", PARALLEL, "v=1", "v=2"]),
-        (["serialize-image-pulls=true"], ["registry-qps=0", "registry-burst=20", "serialize-image-pulls=true"]),
+        ("kubelet", ["registry-qps=5"], ["registry-burst=20", PARALLEL, "registry-qps=5"]),
+        ("kubelet", ["--registry-qps=5", "registry-burst=9"], [PARALLEL, "registry-qps=5", "registry-burst=9"]),
+        ("kubelet", ["registry-qps-more=1"], ["registry-qps=0", "registry-burst=20", PARALLEL, "registry-qps-more=1"]),
+        ("kubelet", ["v=1", "v=2"], ["registry-qps=0", "registry-burst=20", PARALLEL, "v=1", "v=2"]),
+        ("kube-scheduler", ["v=2"], ["v=2"]),
+        ("kube-cloud-controller-manager", ["--concurrent-service-syncs=1"], ["concurrent-service-syncs=1"]),
     ],
 )
-def test_a_configured_one_replaces_the_generated_one_of_its_name(own: list[str], expected: list[str]) -> None:
-    assert of("--kubelet-arg", made(args={"kubelet": own})) == expected
-
-
-@pytest.mark.parametrize("own", ["kube-api-qps=50", "--kube-api-qps=50"])
-def test_how_often_controllers_may_ask_can_be_configured(own: str) -> None:
-    rows = of("--kube-controller-manager-arg", made(args={"controller_manager": [own]}))
-    assert [row for row in rows if row.startswith("kube-api")] == ["kube-api-burst=300", "kube-api-qps=50"]
-
-
-def test_a_replaced_one_is_not_there_twice() -> None:
-    rows = made(
-        scheduler_verbosity=5, args={"scheduler": ["v=2"], "cloud_controller_manager": ["concurrent-service-syncs=1"]}
-    )
-    assert of("--kube-scheduler-arg", rows) == ["v=2"]
-    assert of("--kube-cloud-controller-manager-arg", rows) == ["concurrent-service-syncs=1"]
+def test_a_configured_one_replaces_the_generated_one(part: str, own: list[str], expected: list[str]) -> None:
+    name = part.removeprefix("kube-").replace("-", "_")
+    assert of(f"--{part}-arg", made(scheduler_verbosity=5, args={name: own})) == expected
 
 
 @pytest.mark.parametrize(
-    ("own", "ingress", "expected"),
+    ("own", "ingress", "expected", "off"),
     [
-        ([], "traefik", []),
-        ([], "ingress-nginx", ["--disable=traefik"]),
-        ([], "none", ["--disable=traefik"]),
-        (["disable=traefik"], "ingress-nginx", ["--disable=traefik"]),
-        (["--disable=metrics-server"], "traefik", ["--disable=metrics-server"]),
-        (["disable=metrics-server"], "none", ["--disable=metrics-server", "--disable=traefik"]),
-        (["disable=traefik,servicelb"], "none", ["--disable=traefik,servicelb"]),
-        (["tls-san=a", "-v=2"], "traefik", ["--tls-san=a", "--v=2"]),
+        ([], "traefik", [], ""),
+        ([], "ingress-nginx", ["--disable=traefik"], "traefik"),
+        (["disable=traefik"], "ingress-nginx", ["--disable=traefik"], "traefik"),
+        (["--disable=metrics-server"], "traefik", ["--disable=metrics-server"], "metrics-server"),
+        (["disable=coredns"], "none", ["--disable=coredns", "--disable=traefik"], "coredns traefik"),
+        (["disable=traefik,servicelb"], "none", ["--disable=traefik,servicelb"], "servicelb traefik"),
+        (["tls-san=disable=x", "-v=2"], "traefik", ["--tls-san=disable=x", "--v=2"], ""),
     ],
 )
 def test_traefik_holds_80_and_443_only_where_it_is_the_ingress(
-    own: list[str], ingress: str, expected: list[str]
+    own: list[str], ingress: str, expected: list[str], off: str
 ) -> None:
-    rows = made(ingress=ingress, args={"k3s": own})
-    kept = [row for row in rows if "-arg=" not in row[0]]
+    kept = [row for row in made(ingress=ingress, args={"k3s": own}) if "-arg=" not in row[0]]
     assert kept == [(arg, EVERYWHERE if arg == "--v=2" else SERVERS) for arg in expected]
-
-
-@pytest.mark.parametrize(
-    ("own", "ingress", "expected"),
-    [
-        ([], "traefik", set()),
-        ([], "none", {"traefik"}),
-        (
-            ["disable=coredns,metrics-server", "--disable=servicelb"],
-            "traefik",
-            {"coredns", "metrics-server", "servicelb"},
-        ),
-        (["tls-san=disable=x"], "traefik", set()),
-    ],
-)
-def test_what_is_not_started(own: list[str], ingress: str, expected: set[str]) -> None:
-    assert disabled(settings(cluster={"args": {"k3s": own}}).cluster, ingress) == expected
+    assert disabled(settings(cluster={"args": {"k3s": own}}).cluster, ingress) == set(off.split())
 
 
 ALLOWED = "fail-cgroupv1=false"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from tasks.core.errors import BadInput
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State
 from tasks.facts.facts import Facts, Ports, Shape
-from tasks.k3d.create import PortTaken, creation, write_config
-from tasks.k3d.steps import cluster_steps
-from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.settings.step_names import CREATE_CLUSTER
+from tasks.k3d.create import NAME, NAMESPACE, PortTaken, creation, names_a_cache, withdraw, write_config
+from tasks.k3d.steps import MARK, WITHDRAW, cluster_steps
+from tasks.kube.client import ApiError
+from tasks.process.command import CommandFailed
+from tasks.settings.step_names import API_READY, CREATE_CLUSTER
 from tests.given import context, facts, settings
-from tests.programs import Answer, FakePrograms
+from tests.given_live import FakeApi, reached
+from tests.programs import Answer, Asked, FakePrograms
 
 FIRST, SECOND = Ports(http=80, https=443, api=6550), Ports(http=8080, https=443, api=6550)
 TAKEN = (
@@ -27,6 +30,7 @@ TAKEN = (
     "Error response from daemon: driver failed programming external connectivity on endpoint "
     'k3d-openframe-dev-server-0: Bind for 127.0.0.1:80 failed: port is already allocated"'
 )
+PASSING = "Error response from daemon: Address already in use"
 UNNAMED = "Error response from daemon: port is already allocated"
 PRIVILEGED = "Error response from daemon: cannot expose privileged port 443, you can add ..."
 NODES = "docker ps --all --quiet --no-trunc --filter label=k3d.cluster=openframe-dev"
@@ -73,40 +77,36 @@ def config(given: Facts) -> dict[str, Any]:
 def test_one_command_in_k3ds_own_environment(tmp_path: Path) -> None:
     k3d, others = FakePrograms(answers={"k3d": ""}, env={"XDG_CONFIG_HOME": "/private"}), FakePrograms()
     given = facts(tmp_path, others, k3d_programs=k3d)
+    given.paths.state.mkdir(parents=True)
+    given.paths.kubeconfig.write_text("of an earlier cluster", encoding="utf-8")
     result = run(given, Next())
-    assert (result.state, result.exit_code, result.why) == (State.RAN, 0, CREATED)
+    assert (result.state, result.exit_code) == (State.RAN, 0)
+    assert result.why == "1 server and 1 agent of rancher/k3s:v1.35.5-k3s1"
     (call,) = k3d.calls
     assert call.command.argv == ("k3d", "cluster", "create", "--config", str(given.paths.k3d_config))
     assert call.env == {"XDG_CONFIG_HOME": "/private"}
     assert call.command.stdin is None
     assert call.command.deadline > given.settings.cluster.timeout
-    assert others.calls == []
-    assert given.outputs.ports == FIRST
-
-
-CREATED = "1 server and 1 agent of rancher/k3s:v1.35.5-k3s1"
+    assert (others.calls, given.outputs.ports) == ([], FIRST)
+    assert not given.paths.kubeconfig.exists()
 
 
 def test_its_files(tmp_path: Path) -> None:
     given = facts(tmp_path)
+    given.outputs.registry_ports["k3d-openframe-registry"] = 5999  # that this run has got
     write_config(given, FIRST)
-    found = config(given)
-    assert found["registries"]["config"] == str(given.paths.state / "registries.yaml")
-    assert "k3d-openframe-cache-ghcr-io" in (given.paths.state / "registries.yaml").read_text(encoding="utf-8")
-    for file in (given.paths.k3d_config, given.paths.state / "registries.yaml"):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file = given.paths.state / "registries.yaml"
+    assert config(given)["registries"]["config"] == str(file)
+    text = file.read_text(encoding="utf-8")
+    assert "k3d-openframe-cache-ghcr-io" in text
+    assert "localhost:5999" in text
+    assert ":5050" not in text
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (given.paths.k3d_config, file)} == {0o600}
     for folder in ("", "config", "tmp"):
         assert stat.S_IMODE((given.paths.state / folder).stat().st_mode) == 0o700
     assert not (given.paths.state / "kubelet.conf").exists()
-
-
-def test_registries_at_the_port_that_this_run_has_got(tmp_path: Path) -> None:
-    given = facts(tmp_path)
-    given.outputs.registry_ports["k3d-openframe-registry"] = 5999
-    write_config(given, FIRST)
-    text = (given.paths.state / "registries.yaml").read_text(encoding="utf-8")
-    assert "localhost:5999" in text
-    assert ":5050" not in text
+    write_config(replace(given, shape=Shape(image="rancher/k3s:v1.35.5-k3s1", agents=0, concurrency=2)), FIRST)
+    assert "registries" not in config(given)
 
 
 @pytest.mark.parametrize(("servers", "as_file"), [(1, False), (3, True)])
@@ -122,57 +122,29 @@ def test_the_kubelets_drop_in(tmp_path: Path, servers: int, as_file: bool) -> No
         assert json.loads(file.read_text(encoding="utf-8"))["maxPods"] == 50
 
 
-def test_without_registries_there_is_no_file_of_theirs(tmp_path: Path) -> None:
-    given = facts(tmp_path, shape=Shape(image="rancher/k3s:v1.35.5-k3s1", agents=0, concurrency=2))
-    write_config(given, FIRST)
-    assert "registries" not in config(given)
+@pytest.mark.parametrize(("text", "told"), [(TAKEN, 80), (UNNAMED, None), (PRIVILEGED, 443), (PASSING, None)], ids=str)
+@pytest.mark.parametrize("nodes", ["one\ntwo\n", ""])
+def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, told: int | None, nodes: str) -> None:
+    """Nodes that were made are removed on purpose: the watch must not take their end for a failure."""
+    seen: list[bool] = []
 
+    def remove(asked: Asked) -> str:
+        seen.append(given.outputs.removing)
+        assert asked.line == "docker rm --force --volumes one two"
+        return ""
 
-def test_an_earlier_clusters_kubeconfig_is_gone(tmp_path: Path) -> None:
-    given = facts(tmp_path, programs(""))
-    given.paths.state.mkdir(parents=True)
-    given.paths.kubeconfig.write_text("of another cluster", encoding="utf-8")
-    creation(given, Next())(context(CREATE_CLUSTER))
-    assert not given.paths.kubeconfig.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "told"), [(TAKEN, 80), (UNNAMED, None), (PRIVILEGED, 443)], ids=["named", "unnamed", "privileged"]
-)
-def test_a_port_that_is_taken_after_all(tmp_path: Path, text: str, told: int | None) -> None:
-    fake, choose = programs(refused(text), "", nodes="one\ntwo\n"), Next()
+    fake, choose = programs(refused(text), "", nodes=nodes), Next()
+    fake.answers["docker rm"] = remove
     given = facts(tmp_path, fake)
     result = run(given, choose)
     assert (result.state, result.attempts) == (State.RAN, 2)
     assert choose.asked == [(FIRST, told)]
     assert given.outputs.ports == SECOND
-    assert not given.outputs.removing
+    assert (seen, given.outputs.removing) == ([True] * bool(nodes), False)
     assert "port 80 was taken: 8080 is used" in result.why
     create = f"k3d cluster create --config {given.paths.k3d_config}"
-    assert fake.lines == [create, NODES, "docker rm --force --volumes one two", create]
+    assert [line for line in fake.lines if "docker rm" not in line] == [create, NODES, create]
     assert config(given)["ports"][0]["port"] == "127.0.0.1:8080:80"
-
-
-def test_nodes_are_cleared_on_purpose(tmp_path: Path) -> None:
-    """While they are removed, the watch must not take their end for a failure."""
-    seen: list[bool] = []
-    fake = programs(refused(), "", nodes="one")
-
-    def remove(_asked: object) -> str:
-        seen.append(given.outputs.removing)
-        return ""
-
-    fake.answers["docker rm"] = remove
-    given = facts(tmp_path, fake)
-    run(given, Next())
-    assert seen == [True]
-    assert not given.outputs.removing
-
-
-def test_where_no_node_was_made_none_is_removed(tmp_path: Path) -> None:
-    fake = programs(refused(), "")
-    run(facts(tmp_path, fake), Next())
-    assert fake.told("docker rm") == []
 
 
 def test_once_for_each_port_and_then_no_more(tmp_path: Path) -> None:
@@ -184,17 +156,6 @@ def test_once_for_each_port_and_then_no_more(tmp_path: Path) -> None:
     assert "docker ps shows" in result.error.fix
     assert result.exit_code == 1
     assert len(choose.asked) == 3
-
-
-PASSING = "Error response from daemon: Address already in use"
-
-
-def test_what_passes_is_tried_once_more(tmp_path: Path) -> None:
-    fake, choose = programs(refused(PASSING), "", nodes="one"), Next()
-    result = run(facts(tmp_path, fake), choose)
-    assert (result.state, result.attempts) == (State.RAN, 2)
-    assert choose.asked == [(FIRST, None)]
-    assert len(fake.told("docker rm")) == 1
 
 
 @pytest.mark.parametrize(("text", "cause"), [(TAKEN, "port-taken"), (PASSING, "address-clash")])
@@ -220,21 +181,18 @@ def test_a_cluster_that_work_has_gone_into_is_not_made_again(tmp_path: Path, tex
         (refused("Failed to create cluster 'x' because a cluster with that name already exists"), "cluster-exists"),
         (refused("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"), "engine-absent"),
         (Answer(err="nobody knows this", code=3), ""),
+        (Answer(late=True), None),
     ],
 )
-def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer, cause: str) -> None:
+def test_other_failures_are_told_with_their_cause(tmp_path: Path, answer: Answer, cause: str | None) -> None:
     choose = Next()
     result = run(facts(tmp_path, programs(answer)), choose)
-    assert (result.state, result.attempts) == (State.FAILED, 1)
+    assert (result.state, result.attempts, choose.asked) == (State.FAILED, 1, [])
     assert isinstance(result.error, CommandFailed)
-    assert (result.error.cause, result.exit_code) == (cause, answer.code)
-    assert choose.asked == []
-
-
-def test_a_deadline_that_has_passed(tmp_path: Path) -> None:
-    result = run(facts(tmp_path, programs(Answer(late=True))), Next())
-    assert isinstance(result.error, DeadlinePassed)
-    assert "did not end within 200 s" in str(result.error)
+    if cause is None:
+        assert "did not end within 200 s" in str(result.error)
+    else:
+        assert (result.error.cause, result.exit_code) == (cause, answer.code)
 
 
 @pytest.mark.parametrize(
@@ -289,28 +247,79 @@ GONE = (
 )
 
 
+ENDED = {"Running": False, "ExitCode": 137}
+
+
 @pytest.mark.parametrize(
-    ("state", "says"),
+    ("state", "told", "says"),
     [
-        ({"Running": False, "ExitCode": 137}, "the node k3d-openframe-dev-agent-0 has ended: it was killed"),
-        ({"Running": False, "ExitCode": 3}, "the node k3d-openframe-dev-agent-0 has ended with code 3"),
-        ({"Running": True}, "k3d ended with code 1"),
-        (None, "k3d ended with code 1"),
+        (ENDED, GONE, "the node k3d-openframe-dev-agent-0 has ended: it was killed"),
+        ({"Running": False, "ExitCode": 3}, GONE, "the node k3d-openframe-dev-agent-0 has ended with code 3"),
+        ({"Running": True}, GONE, "k3d ended with code 1"),
+        (None, GONE, "k3d ended with code 1"),
+        (ENDED, GONE.partition(": node k3d")[0], "the Docker engine has stopped, or was restarted"),
     ],
-    ids=["killed", "ended", "runs", "gone"],
+    ids=["killed", "ended", "runs", "gone", "log-broken-off"],
 )
-def test_a_node_that_has_ended_is_told_as_such(tmp_path: Path, state: dict[str, Any] | None, says: str) -> None:
-    fake = programs(refused(GONE))
+def test_a_node_that_has_ended_is_told_as_such(
+    tmp_path: Path, state: dict[str, Any] | None, told: str, says: str
+) -> None:
+    fake = programs(refused(told))
     fake.answers["docker container inspect"] = json.dumps([{"State": state}] if state is not None else [])
     fake.answers["docker logs"] = "some lines"
     result = run(facts(tmp_path, fake), Next())
-    assert result.state is State.FAILED
+    assert (result.state, result.attempts) == (State.FAILED, 1)
     assert says in str(result.error)
-    assert result.attempts == 1
 
 
-def test_a_log_that_is_broken_off_is_the_engines_end(tmp_path: Path) -> None:
-    fake = programs(refused(GONE.partition(": node k3d")[0]))
-    result = run(facts(tmp_path, fake), Next())
-    assert "the Docker engine has stopped, or was restarted" in str(result.error)
-    assert "invoke up" in result.error.fix
+# -- no cache is named as a registry to push to -----------------------------------------------------------
+
+
+PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"
+NO_PUSH = {"push": False, "caches": [{"upstream": "ghcr.io"}]}
+CACHE = "k3d-openframe-cache-ghcr-io:5000"
+
+
+def hosting(text: str) -> dict[str, Any]:
+    return {"data": {"localRegistryHosting.v1": text}}
+
+
+@pytest.mark.parametrize(
+    ("registries", "expected"),
+    [({}, False), ({"caches": []}, False), (NO_PUSH, True), ({"push": False, "caches": []}, False)],
+)
+def test_a_cache_is_named_where_no_push_registry_is(
+    tmp_path: Path, registries: Mapping[str, Any], expected: bool
+) -> None:
+    given = facts(tmp_path, settings=settings(registries=registries))
+    made = {step.name: step for step in cluster_steps(given, (), lambda ports, _told: ports)}
+    assert names_a_cache(given) == (WITHDRAW in made) == expected
+    assert made[MARK].needs == ((CREATE_CLUSTER, WITHDRAW) if expected else (CREATE_CLUSTER,))
+    if expected:
+        assert made[WITHDRAW].needs == (CREATE_CLUSTER, API_READY)  # after k3d has written it
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused", "removed", "note"),
+    [
+        (hosting(f"host: 127.0.0.1:40001\nhostFromContainerRuntime: {CACHE}\n"), False, True, False),
+        (hosting(f"hostFromContainerRuntime: {CACHE}"), True, True, True),
+        (hosting("host: localhost:5000\nhostFromContainerRuntime: mine:5000\n"), False, False, False),  # the user's own
+        (hosting("help: https://example.com\n"), False, False, False),
+        (hosting("[:"), False, False, False),
+        ({"data": None}, False, False, False),
+        ((404, "{}"), False, False, False),
+        (ApiError(0, "the API does not answer"), False, False, True),
+    ],
+)
+def test_only_what_names_a_cache_is_removed(
+    tmp_path: Path, answer: Any, refused: bool, removed: bool, note: bool
+) -> None:
+    """Where tools are told to push to; what fails is a note."""
+    fake = FakePrograms(otherwise=Answer(err="Error from server (Forbidden)" * refused, code=int(refused)))
+    given = facts(tmp_path, fake, settings=settings(registries=NO_PUSH))
+    reached(given, FakeApi(answers={PATH: answer}))
+    report = withdraw(given, context())
+    assert any(" delete " in line for line in fake.lines) == removed
+    notes = report.notes if report else ()
+    assert [f"kubectl --namespace {NAMESPACE} delete configmap {NAME}" in each for each in notes] == [True] * note

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 import stat
 import tarfile
 from collections.abc import Callable
@@ -93,43 +92,28 @@ def test_an_archive_is_no_text(tmp_path: Path) -> None:
     assert "S0VZ" in given.paths.kubeconfig.read_text(encoding="utf-8")
 
 
-def test_another_port_is_taken_as_it_is(tmp_path: Path) -> None:
-    given = facts(tmp_path, programs(archive(WRITTEN)))
-    fetch_kubeconfig(given, None, port=6999)
-    assert "https://127.0.0.1:6999" in given.paths.kubeconfig.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
-    "answered",
+    ("made", "answered"),
     [
-        archive(""),
-        archive("apiVersion: v1\n"),
-        Answer(
-            code=1, err="Error response from daemon: Could not find the file /output/kubeconfig.yaml in container x"
-        ),
-        Answer(code=1, err="Error: No such container:path: k3d-openframe-dev-server-0:/output/kubeconfig.yaml"),
+        (True, archive("")),
+        (True, archive("apiVersion: v1\n")),
+        (True, Answer(code=1, err="Error response from daemon: Could not find the file /output/kubeconfig.yaml in x")),
+        (True, Answer(code=1, err="Error: No such container:path: k3d-openframe-dev-server-0:/output/kubeconfig.yaml")),
+        (False, archive(WRITTEN)),
     ],
-    ids=["empty", "begun", "missing", "missing-20.10"],
+    ids=["empty", "begun", "missing", "missing-20.10", "no-server-yet"],
 )
-def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, answered: Answer | bytes) -> None:
-    given = facts(tmp_path, programs(answered, archive(WRITTEN)))
-    with pytest.raises(LaunchError, match="has not written its kubeconfig yet") as caught:
-        fetch_kubeconfig(given, context())
-    assert caught.value.transient
-    assert not given.paths.kubeconfig.exists()
-    fetch_kubeconfig(given, context())
-    assert given.paths.kubeconfig.exists()
-
-
-def test_a_server_that_is_not_made_yet_is_asked_for_again(tmp_path: Path) -> None:
-    fake = programs(archive(WRITTEN))
-    fake.answers[INSPECT] = [Answer(out="[]\n", err="No such container", code=1), json.dumps([SERVER])]
+def test_what_is_not_written_yet_is_asked_for_again(tmp_path: Path, made: bool, answered: Answer | bytes) -> None:
+    fake = programs(*([answered] if made else []), archive(WRITTEN))
+    if not made:
+        fake.answers[INSPECT] = [Answer(out="[]\n", err="No such container", code=1), json.dumps([SERVER])]
     given = facts(tmp_path, fake)
     with pytest.raises(LaunchError, match="has not written its kubeconfig yet") as caught:
         fetch_kubeconfig(given, context())
     assert caught.value.transient
-    fetch_kubeconfig(given, context())
-    assert given.paths.kubeconfig.exists()
+    assert not given.paths.kubeconfig.exists()
+    fetch_kubeconfig(given, context(), port=6999)
+    assert "https://127.0.0.1:6999" in given.paths.kubeconfig.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -182,36 +166,29 @@ def test_the_first_answer_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
     assert asked == [("127.0.0.1", 6550), ("127.0.0.1", 6551), ("127.0.0.1", 6551)]
 
 
-def test_nobody_answers_at_a_closed_port(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        given = facts(tmp_path, ports=Ports(http=None, https=None, api=free.getsockname()[1]))
-        with pytest.raises(LaunchError):
-            first_answer(given, context(deadline=0.2))
-
-
-def test_ready_is_what_readyz_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = iter([False, False, True])
-    monkeypatch.setattr(wait, "ready", lambda _api: next(said))
-    monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
-    given = facts(tmp_path)
-    given.paths.state.mkdir(parents=True)
-    given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
-    wait_api_ready(given, context())
-    assert list(said) == []
-
-
 @pytest.mark.parametrize("wait_for", [first_answer, wait_api_ready])
-def test_a_wait_ends_when_it_is_cancelled(
+def test_a_wait_ends_with_its_deadline_or_when_it_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[[Facts, Context], None]
 ) -> None:
-    monkeypatch.setattr(client, "port_answers", lambda _host, _port: False)
-    monkeypatch.setattr(wait, "ready", lambda _api: False)
+    asked: list[object] = []
+
+    def third(*given: object) -> bool:
+        asked.append(given)
+        return len(asked) > 2
+
+    monkeypatch.setattr(client, "port_answers", third)
+    monkeypatch.setattr(wait, "ready", third)
     monkeypatch.setattr(transport, "open_api", lambda _path, _programs: object())
     given = facts(tmp_path)
     given.paths.state.mkdir(parents=True)
     given.paths.kubeconfig.write_text(WRITTEN, encoding="utf-8")
+    wait_for(given, context())
+    assert len(asked) == 3
+    asked.clear()
+    with pytest.raises(LaunchError):
+        wait_for(given, context(deadline=0.0))
     cancelled = Cancel()
     cancelled.set()
+    asked.clear()
     with pytest.raises(Stopped):
         wait_for(given, context(cancelled=cancelled))

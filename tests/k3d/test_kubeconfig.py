@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.kubeconfig import MERGE, SWITCH
-from tasks.settings.derived import context_name
 from tasks.settings.schema import Settings
 from tasks.settings.step_names import API_READY
-from tests.given import act, by_name, facts, live, settings
+from tests.given import act, facts, live, settings
 
 ADMIN = private(
     "clusters: [{name: default, cluster: {server: x, certificate-authority-data: QUJD}}]\n"
@@ -58,10 +56,6 @@ def skips(made: Facts) -> tuple[str | None, str | None]:
     return merging.skip, switching.skip
 
 
-def test_the_context_is_named_as_k3d_names_it() -> None:
-    assert context_name("openframe-dev") == "k3d-openframe-dev"
-
-
 def test_merged_when_the_api_answers_and_switched_last(tmp_path: Path) -> None:
     merging, switching = kubeconfig.steps(given(tmp_path), ("health: nodes", MERGE))
     assert (merging.name, merging.needs) == (MERGE, (API_READY,))
@@ -83,11 +77,6 @@ def test_what_they_do(tmp_path: Path) -> None:
     assert document["current-context"] == "k3d-openframe-dev"
     assert document["users"][0] == THEIRS["users"][0]
     assert (act(merging).skipped, act(switching).skipped) == (True, True)
-
-
-def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
-    act(by_name([replace(step, needs=()) for step in kubeconfig.steps(given(tmp_path), ())])[MERGE])
-    assert (tmp_path / ".kube" / "config").exists()
 
 
 def test_the_first_file_of_kubeconfig(tmp_path: Path) -> None:
@@ -113,37 +102,23 @@ def test_both_can_be_switched_off(
     assert skips(given(tmp_path, chosen=settings(kubeconfig=wishes))) == expected
 
 
-def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path) -> None:
+def test_on_a_cluster_that_runs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = mine(tmp_path)
+    assert skips(facts(tmp_path, presence=Presence.RUNNING, live=live())) == (None, None)
     assert skips(given(tmp_path, runs=True)) == (None, None)
-    merge(path, ADMIN)
+    merge(path, ADMIN.replace("6550", "6999"))  # of another cluster of that name
+    made = given(tmp_path, runs=True)
+    assert skips(made) == (None, None)
+    act(kubeconfig.steps(made, ())[0])
     assert skips(given(tmp_path, runs=True)) == (f"{path} has it", None)
     switch(path, "k3d-openframe-dev")
     assert skips(given(tmp_path, runs=True)) == (f"{path} has it", "it is the current context")
-
-
-def test_an_entry_of_another_cluster_of_that_name_is_replaced(tmp_path: Path) -> None:
-    merge(mine(tmp_path), ADMIN.replace("6550", "6999"))
-    made = given(tmp_path, runs=True)
-    assert skips(made)[0] is None
-    act(kubeconfig.steps(made, ())[0])
-    assert skips(made)[0] is not None
-
-
-@pytest.mark.parametrize(
-    ("wishes", "expected"), [({"switch": False}, "kubeconfig.switch is false"), ({}, "it is the current context")]
-)
-def test_a_wish_goes_before_a_fact(tmp_path: Path, wishes: dict[str, bool], expected: str) -> None:
-    path = mine(tmp_path)
-    merge(path, ADMIN)
-    switch(path, "k3d-openframe-dev")
-    assert skips(given(tmp_path, runs=True, chosen=settings(kubeconfig=wishes)))[1] == expected
-
-
-def test_without_a_private_kubeconfig_nothing_is_known(tmp_path: Path) -> None:
-    mine(tmp_path)
-    made = facts(tmp_path, presence=Presence.RUNNING, live=live())
-    assert skips(made) == (None, None)
+    off = given(tmp_path, runs=True, chosen=settings(kubeconfig={"switch": False}))
+    assert skips(off)[1] == "kubeconfig.switch is false"
+    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
+    steps = kubeconfig.steps(given(tmp_path, runs=True), ())  # it need not be written
+    assert [step.skip for step in steps] == [f"{path} has it", "it is the current context"]
+    assert kubeconfig.warnings(steps) == []
 
 
 def _refused(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
@@ -221,16 +196,6 @@ def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
     assert all("it is no kubeconfig" in str(step.skip) and said in str(step.skip) for step in steps)
     assert len(kubeconfig.warnings(steps)) == 1
     assert path.is_dir() or path.read_text() == text
-
-
-def test_one_that_has_everything_need_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = mine(tmp_path)
-    merge(path, ADMIN)
-    switch(path, "k3d-openframe-dev")
-    monkeypatch.setattr("tasks.k3d.kubeconfig.unwritable", lambda *_: "Read-only file system")
-    steps = kubeconfig.steps(given(tmp_path, runs=True), ())
-    assert [step.skip for step in steps] == [f"{path} has it", "it is the current context"]
-    assert kubeconfig.warnings(steps) == []
 
 
 def test_an_entry_of_a_cluster_elsewhere_is_neither_replaced_nor_made_current(tmp_path: Path) -> None:

@@ -69,12 +69,6 @@ def test_a_use_is_written_and_taken_back() -> None:
     assert engine.kinds == []
 
 
-def test_uses_do_not_exclude_each_other() -> None:
-    engine = Engine(lease(USE))
-    Leases(engine.programs).use("mine", 60, context())
-    assert engine.kinds == [USE, USE]
-
-
 def test_who_removes_is_refused_by_a_use_with_its_name() -> None:
     engine = Engine()
     Leases(engine.programs).use("the launch of 'dev' by alice", 60, context())

@@ -54,37 +54,32 @@ def chosen(programs: FakePrograms, refused: frozenset[int] = frozenset(), **clus
 
 
 @pytest.mark.parametrize(
-    ("busy", "published", "ports"),
+    ("busy", "published", "more", "ports"),
     [
-        ([], [], (80, 443, 6550)),
-        ([80], [443], (8080, 8443, 6550)),
-        ([80, 8080], [], (40001, 443, 6550)),
-        ([6550, 6551, 80, 8080, 40001], [], (40002, 443, 40003)),
-        ([], [6550], (80, 443, 6551)),
+        ([], [], {}, (80, 443, 6550)),
+        ([80], [443], {}, (8080, 8443, 6550)),
+        ([80, 8080], [], {}, (40001, 443, 6550)),
+        ([6550, 6551, 80, 8080, 40001], [], {}, (40002, 443, 40003)),
+        ([], [6550], {}, (80, 443, 6551)),
+        ([80, 443], [], {"ports": {"http_fallback": 8443, "https_fallback": 8443}}, (8443, 40001, 6550)),
+        ([], [], {"ports": {"http": None, "https": None}}, (None, None, 6550)),
+        ([], [], {"refused": frozenset({80, 8080, 6550})}, (40001, 443, 6551)),  # by the engine
+        ([80, 443], [80, 443, 6550], {"own": frozenset({80, 6550})}, (80, 8443, 6550)),  # of nodes that will be gone
+        ([], [], {"engine": {"SecurityOptions": ["name=rootless"]}}, (8080, 8443, 6550)),
     ],
 )
 def test_a_wish_else_its_fallback_else_any(
-    taken: Taken, busy: list[int], published: list[int], ports: tuple[int, int, int]
+    taken: Taken, busy: list[int], published: list[int], more: dict[str, Any], ports: tuple[int | None, ...]
 ) -> None:
     taken.by(*busy)
-    found = chosen(docker(*published))
+    found = chosen(docker(*published), **more)
     assert (found.http, found.https, found.api, found.early) == (*ports, None)
 
 
-def test_none_is_given_twice(taken: Taken) -> None:
-    taken.by(80, 443)
-    ports = {"http_fallback": 8443, "https_fallback": 8443}
-    found = chosen(docker(), ports=ports)
-    assert (found.http, found.https) == (8443, 40001)
-
-
-def test_what_the_engine_has_refused_is_not_tried_again(taken: Taken) -> None:
-    assert chosen(docker(), frozenset({80, 8080, 6550})).http == 40001
-
-
-def test_ports_that_are_not_wished_are_not_published(taken: Taken) -> None:
-    found = chosen(docker(), ports={"http": None, "https": None})
-    assert (found.http, found.https, found.api) == (None, None, 6550)
+def test_where_no_port_is_free_it_is_told(taken: Taken) -> None:
+    taken.by(80, 8080, 40001, 40002, 40003, 40004)
+    with pytest.raises(LaunchError, match="there is no free port for 80"):
+        chosen(docker())
 
 
 @pytest.mark.parametrize(
@@ -98,22 +93,11 @@ def test_beside_a_load_balancer_server_0_has_a_port_of_its_own(
     assert (found.api, found.early, found.first_api) == (api, early, early)
 
 
-def test_a_rootless_engine_publishes_no_low_ports(taken: Taken) -> None:
-    rootless = {"SecurityOptions": ["name=rootless"]}
-    assert chosen(docker(), engine=rootless).http == 8080
-    assert chosen(docker()).http == 80
-
-
 def test_the_api_is_published_on_loopback_whatever_the_bind_address(taken: Taken) -> None:
     taken.by(80, 6550, address="127.0.0.1")
     taken.by(443, 6551, address="192.168.1.5")
     found = chosen(docker(), bind_address="192.168.1.5")
     assert (found.http, found.https, found.api) == (80, 8443, 6551)
-
-
-def test_what_the_clusters_own_nodes_hold_is_free_when_they_are_gone(taken: Taken) -> None:
-    taken.by(80, 443)
-    assert chosen(docker(80, 443, 6550), own=frozenset({80, 6550})) == Ports(http=80, https=8443, api=6550)
 
 
 @pytest.mark.parametrize("presence", [Presence.RUNNING, Presence.STOPPED])
@@ -177,9 +161,3 @@ def test_ports_of_registries_are_given_once_each(taken: Taken, tmp_path: Path) -
     taken.by(5052)
     free = choosers(given.facts(tmp_path, docker(5051))).free_port
     assert [free(5050), free(None), free(None), free(5050)] == [5050, 40001, 40002, 40003]
-
-
-def test_where_no_port_is_free_it_is_told(taken: Taken) -> None:
-    taken.by(80, 8080, 40001, 40002, 40003, 40004)
-    with pytest.raises(LaunchError, match="there is no free port for 80"):
-        chosen(docker())

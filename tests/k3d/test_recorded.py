@@ -15,7 +15,6 @@ from tasks.facts.network import NONE, SETTINGS, network
 from tasks.k3d.config import Files, k3d_config
 from tasks.k3d.recorded import changed, immutable, recall, remembered
 from tasks.settings.derived import registries_in_use
-from tasks.settings.schema import Settings
 from tests.given import node, settings
 from tests.k3d.test_config import RICH
 
@@ -121,11 +120,15 @@ def test_the_variables_of_proxies_are_no_change_of_the_nodes_own_environment() -
     assert told[0].startswith("cluster.env: A: ")
 
 
-def test_another_image_and_other_registries_are_told() -> None:
+def test_another_image_other_registries_and_another_ingress_are_told() -> None:
     before = remembered(settings(), shape(registries=("k3d-openframe-registry:5000",)))
     now = shape(image="rancher/k3s:v1.33.1-k3s1", registries=("k3d-openframe-registry:5000", "k3d-more:5000"))
-    assert changed(settings(), now, before) == [
+    off = settings(ingress={"controller": "none"}, cluster={"limits": {"enabled": False}})
+    assert changed(off, now, before) == [
         "cluster.image: rancher/k3s:v1.32.3-k3s1 → rancher/k3s:v1.33.1-k3s1",
+        "cluster.limits.server_memory: 2048m → none",
+        "cluster.limits.agent_memory: 1536m → none",
+        "cluster.args: not what the cluster was created with",
         "registries: k3d-openframe-registry → k3d-more k3d-openframe-registry",
     ]
 
@@ -144,23 +147,9 @@ def test_what_changes_nothing_or_can_be_changed_is_not_told(cluster: dict[str, A
     assert changed(settings(cluster=cluster), shape(agents=5, concurrency=9), remembered(settings(), shape())) == []
 
 
-def test_limits_switched_off_and_on() -> None:
-    off: Settings = settings(cluster={"limits": {"enabled": False}})
-    assert changed(off, shape(), remembered(settings(), shape())) == [
-        "cluster.limits.server_memory: 2048m → none",
-        "cluster.limits.agent_memory: 1536m → none",
-    ]
-    assert len(changed(settings(), shape(), remembered(off, shape()))) == 2
-
-
 @pytest.mark.parametrize("label", ["", "cluster.image=rancher%2Fk3s%3Av1.32.3-k3s1", "not a query & at all"])
 def test_a_cluster_that_remembers_less_is_not_called_changed(label: str) -> None:
     assert changed(settings(cluster={"servers": 3}), shape(), label) == []
-
-
-def test_another_ingress_needs_another_cluster() -> None:
-    (difference,) = changed(settings(ingress={"controller": "none"}), shape(), remembered(settings(), shape()))
-    assert difference.startswith("cluster.args: ")
 
 
 # -- what is too long, or may be private, for a label: told from the nodes ----------------------------

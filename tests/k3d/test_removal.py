@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -85,6 +84,11 @@ def with_files(given: Facts) -> None:
     given.paths.kubeconfig.write_text(yaml.safe_dump({"clusters": [own]}), encoding="utf-8")
 
 
+def run(given: Facts) -> list[State]:
+    steps = removal.steps(given, remains(given))
+    return [result.state for result in Run(steps, Bounds(work=4), refresh=0.01).execute()]
+
+
 def test_what_there_is(tmp_path: Path) -> None:
     fake = docker()
     given = facts(tmp_path, fake)
@@ -107,11 +111,6 @@ def test_what_there_is(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_there(tmp_path: Path) -> None:
-    found = remains(facts(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes="")))
-    assert found == Remains()
-
-
 @pytest.mark.parametrize(
     ("networks", "external", "expected"),
     [
@@ -129,11 +128,6 @@ def test_only_a_network_that_k3d_made(
     first = node("server-0", labels={"k3d.cluster.network.external": external})
     given = facts(tmp_path, docker(networks=networks), cluster=cluster_state(Presence.RUNNING, first))
     assert remains(given).network == expected
-
-
-def test_a_network_without_any_node_left(tmp_path: Path) -> None:
-    found = remains(facts(tmp_path, docker(ids=(), inside=(PUSHED,), volumes="")))
-    assert (found.network, found.guests) == ("k3d-openframe-dev", (PUSHED,))
 
 
 @pytest.mark.parametrize("stranger", ["k3d-other-server-0", "somebodys-database"])
@@ -160,25 +154,17 @@ ALL = Remains(
 
 
 def test_nodes_go_first_and_the_network_after_its_guests(tmp_path: Path) -> None:
-    plan = by_name(removal.steps(facts(tmp_path), ALL))
+    fake = docker()
+    plan = by_name(removal.steps(facts(tmp_path, fake), ALL))
     guests = tuple(f"down: take {name} out of the network" for name in (PUSHED, GHCR))
     assert {name: step.needs for name, step in plan.items()} == {
         NODES: (),
-        guests[0]: (NODES,),
-        guests[1]: (NODES,),
+        **dict.fromkeys((*guests, VOLUMES, ENTRY, FILES), (NODES,)),
         NETWORK: (NODES, *guests),
-        VOLUMES: (NODES,),
-        ENTRY: (NODES,),
-        FILES: (NODES,),
     }
     assert all(step.skip is None and step.task == "down" for step in plan.values())
-
-
-def test_the_commands(tmp_path: Path) -> None:
-    fake = docker()
-    for step in removal.steps(facts(tmp_path, fake), ALL):
-        if step.name not in (ENTRY, FILES):
-            act(step)
+    for name in (NODES, *guests, NETWORK, VOLUMES):
+        act(plan[name])
     assert fake.lines == [
         f"docker rm --force --volumes {IDS[0]} {IDS[1]}",
         f"docker network disconnect --force k3d-openframe-dev {PUSHED}",
@@ -209,14 +195,6 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
     report = act(by_name(removal.steps(facts(tmp_path), ALL))[ENTRY])
     assert report.skipped
     assert f"{said}: its entry stays" in report.why
-
-
-def test_the_first_file_of_kubeconfig_is_the_users(tmp_path: Path) -> None:
-    path = with_entry(tmp_path)
-    moved = path.rename(tmp_path / "mine")
-    given = facts(tmp_path, environ={"HOME": "/nowhere", "KUBECONFIG": f"{moved}:/other"})
-    with_files(given)
-    assert by_name(removal.steps(given, remains(given)))[ENTRY].skip is None
 
 
 @pytest.mark.parametrize(
@@ -260,30 +238,21 @@ def test_private_files(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_not_removed(tmp_path: Path) -> None:
-    fake = docker()
-    made = removal.steps(facts(tmp_path, fake), Remains())
-    assert [(step.name, step.skip) for step in made] == [
+    """The second time nothing is found, and that is told."""
+    given = facts(tmp_path, docker())
+    with_entry(tmp_path)
+    with_files(given)
+    assert set(run(given)) == {State.RAN}
+    again = facts(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes=""))
+    assert remains(again) == Remains()
+    assert set(run(again)) == {State.SKIPPED}
+    assert [(step.name, step.skip) for step in removal.steps(again, Remains())] == [
         (NODES, "there are none"),
         (NETWORK, "k3d made none for it"),
         (VOLUMES, "there are none"),
         (ENTRY, "it has none"),
         (FILES, "there are none"),
     ]
-
-
-def run(given: Facts) -> list[State]:
-    steps = removal.steps(given, remains(given))
-    return [result.state for result in Run(steps, Bounds(work=4), refresh=0.01).execute()]
-
-
-def test_twice(tmp_path: Path) -> None:
-    """The second finds nothing, and says so."""
-    given = facts(tmp_path, docker())
-    with_entry(tmp_path)
-    with_files(given)
-    assert set(run(given)) == {State.RAN}
-    again = facts(tmp_path, docker(ids=(), networks=NO_NETWORK, volumes=""))
-    assert set(run(again)) == {State.SKIPPED}
 
 
 # -- stopping ----------------------------------------------------------------------------------------
@@ -295,27 +264,20 @@ def test_stopping_is_for_nodes_that_run(tmp_path: Path) -> None:
     (step,) = stop_steps(facts(tmp_path, fake, cluster=cluster_state(Presence.RUNNING, *nodes)))
     act(step)
     assert fake.lines == ["docker stop -t 10 k3d-openframe-dev-server-0 k3d-openframe-dev-serverlb"]
-
-
-@pytest.mark.parametrize("presence", [Presence.ABSENT, Presence.STOPPED])
-def test_none_of_them_runs(tmp_path: Path, presence: Presence) -> None:
-    (step,) = stop_steps(facts(tmp_path, presence=presence))
+    (step,) = stop_steps(facts(tmp_path, presence=Presence.STOPPED))
     assert step.skip == "none of them runs"
 
 
 # -- making it anew ----------------------------------------------------------------------------------
 
 
-def making(*needs: str) -> list[Step]:
-    def step(name: str, task: str, *needs: str, **more: Any) -> Step:
-        return Step(name=name, task=task, needs=needs, **more)
-
+def making() -> list[Step]:
     return [
-        step("prepull: k3s", "prepull"),
-        step(REMOVE_INCOMPLETE, "cluster"),
-        step(CREATE_CLUSTER, "cluster", "prepull: k3s"),
-        step("namespaces: apply", "namespaces", CREATE_CLUSTER),
-        step(WATCH, "cluster", until=(CREATE_CLUSTER,)),
+        Step(name="prepull: k3s", task="prepull"),
+        Step(name=REMOVE_INCOMPLETE, task="cluster"),
+        Step(name=CREATE_CLUSTER, task="cluster", needs=("prepull: k3s",)),
+        Step(name="namespaces: apply", task="namespaces", needs=(CREATE_CLUSTER,)),
+        Step(name=WATCH, task="cluster", until=(CREATE_CLUSTER,)),
     ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.cluster import Presence
-from tasks.facts.facts import Facts, Ports, Shape
+from tasks.facts.facts import Facts, Shape
 from tasks.facts.network import Network
 from tasks.k3d.steps import ANSWER, KUBECONFIG, MARK, WATCH, cluster_steps, watch_step
 from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
@@ -38,7 +38,8 @@ def needs(made: list[Step]) -> dict[str, tuple[str, ...]]:
 
 
 def test_making_one(tmp_path: Path) -> None:
-    made = steps(facts(tmp_path))
+    chosen = settings(cluster={"timeout": 100, "servers": 3}, timeouts={"api": 50})
+    made = steps(facts(tmp_path, settings=chosen, shape=shape(4)))
     assert needs(made) == {
         CREATE_CLUSTER: BEFORE,
         ANSWER: BEFORE,  # not after the creation: beside it
@@ -48,7 +49,13 @@ def test_making_one(tmp_path: Path) -> None:
     }
     assert all(step.skip is None and step.task == "cluster" and step.why for step in made)
     assert {step.name for step in made if step.wait} == {CREATE_CLUSTER, ANSWER, API_READY}
-    assert next(step for step in made if step.name == CREATE_CLUSTER).retry.attempts == 4
+    deadlines = {step.name: step.deadline for step in made}
+    assert (deadlines[CREATE_CLUSTER], deadlines[ANSWER], deadlines[API_READY]) == (130, 50, 50)
+    assert (made[0].name, made[0].retry.attempts) == (CREATE_CLUSTER, 4)
+    assert made[0].why == f"3 servers and 4 agents of {IMAGE}"
+    assert steps(facts(tmp_path, ports=None))[0].why == f"1 server and 1 agent of {IMAGE}"
+    with pytest.raises(BadInput, match=r"cluster\.env\.0: 'agent:7'"):  # before anything starts
+        steps(facts(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
 
 
 def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
@@ -59,19 +66,6 @@ def test_making_again_what_was_left_half_made(tmp_path: Path) -> None:
     assert "never recorded as complete" in made[0].why
     act(made[0])
     assert fake.lines == ["docker rm --force --volumes id-of-server-0 id-of-agent-0"]
-
-
-@pytest.mark.parametrize(
-    ("servers", "agents", "why"),
-    [
-        (1, 0, f"1 server and 0 agents of {IMAGE}"),
-        (1, 1, f"1 server and 1 agent of {IMAGE}"),
-        (3, 4, f"3 servers and 4 agents of {IMAGE}"),
-    ],
-)
-def test_why_it_is_made(tmp_path: Path, servers: int, agents: int, why: str) -> None:
-    given = facts(tmp_path, settings=settings(cluster={"servers": servers}), shape=shape(agents))
-    assert by_name(_alone(steps(given)))[CREATE_CLUSTER].why == why
 
 
 def _alone(made: list[Step]) -> list[Step]:
@@ -95,18 +89,6 @@ def test_more_of_it_is_expected_to_take_longer(tmp_path: Path) -> None:
         return next(step.expected or 0.0 for step in steps(given) if step.name == CREATE_CLUSTER)
 
     assert expected(0) < expected(1) < expected(1, loadbalancer=True) < expected(1, servers=3)
-
-
-def test_limits_of_time(tmp_path: Path) -> None:
-    chosen = settings(cluster={"timeout": 100}, timeouts={"api": 50})
-    made = {step.name: step.deadline for step in steps(facts(tmp_path, settings=chosen))}
-    assert made[CREATE_CLUSTER] == 130
-    assert made[ANSWER] == made[API_READY] == 50
-
-
-def test_what_k3d_would_not_take_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"cluster\.env\.0: 'agent:7'"):
-        steps(facts(tmp_path, settings=settings(cluster={"env": ["A=b@agent:7"]})))
 
 
 SERVER = "k3d-openframe-dev-server-0"
@@ -232,18 +214,12 @@ def test_where_the_engine_sees_no_files_what_needs_one_is_refused(
         steps(given)
 
 
-def test_nor_does_an_added_agent_get_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [True, False])
+def test_an_added_agent_without_limits_or_where_the_engine_sees_no_files(tmp_path: Path, limits: bool) -> None:
     k3d = FakePrograms(otherwise=Answer())
-    blind = replace(engine(), files=False, here=False)
-    given = facts(tmp_path, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d, host=blind)
-    act(steps(given)[-1])
-    assert "--memory" not in k3d.lines[0]
-
-
-def test_an_added_agent_without_limits(tmp_path: Path) -> None:
-    k3d = FakePrograms(otherwise=Answer())
-    off = settings(cluster={"limits": {"enabled": False}})
-    given = facts(tmp_path, settings=off, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d)
+    blind = replace(engine(), files=False, here=False) if limits else engine()
+    chosen = settings(cluster={"limits": {"enabled": limits}})
+    given = facts(tmp_path, settings=chosen, presence=Presence.RUNNING, shape=shape(2), k3d_programs=k3d, host=blind)
     act(steps(given)[-1])
     assert "--memory" not in k3d.lines[0]
 
@@ -253,8 +229,3 @@ def test_the_guard(tmp_path: Path) -> None:
     assert (step.name, step.until, step.needs, step.wait) == (WATCH, ("a", "b"), ("c",), True)
     assert step.deadline >= 86400
     assert step.why
-
-
-@pytest.mark.parametrize("ports", [Ports(http=80, https=443, api=6550), None])
-def test_a_plan_needs_no_ports(tmp_path: Path, ports: Ports | None) -> None:
-    assert CREATE_CLUSTER in needs(steps(facts(tmp_path, ports=ports)))
