@@ -270,7 +270,7 @@ def history_file(environ: Mapping[str, str]) -> Path:
 def load(path: Path, engine: str) -> dict[str, float]:
     """For each step that ran on this engine the median of its last seconds."""
     prefix = f"{engine}/"
-    return {key.removeprefix(prefix): _median(past) for key, past in _read(path).items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): median(past) for key, past in _read(path).items() if key.startswith(prefix)}
 
 
 def expecting(steps: Sequence[Step], seconds: Mapping[str, float]) -> list[Step]:
@@ -319,7 +319,7 @@ def _sane(value: object) -> bool:
     return 0 <= value <= 86400 and math.isfinite(value)
 
 
-def _median(values: Sequence[float]) -> float:
-    """As statistics.median, whose import alone costs more than reading the file."""
+def median(values: Sequence[float]) -> float:
+    """The middle one, or the mean of both; 0 for none. statistics.median costs more to import than this takes."""
     ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else 0.0

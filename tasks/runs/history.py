@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from tasks.core.units import count
+from tasks.engine.estimate import median
 from tasks.engine.record import RunRecord
 from tasks.engine.step import State
 from tasks.runs.figures import fine, note, signed_percent, spelled, when
@@ -80,12 +81,6 @@ def shifts(values: Sequence[float]) -> list[Shift]:
         Shift(index=cut, before_s=before, after_s=after)
         for cut, (before, after) in zip(cuts, pairwise(levels), strict=True)
     ]
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one, or the mean of both; 0 for none. statistics.median costs more to import than this takes."""
-    ordered = sorted(values)
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else 0.0
 
 
 def _cuts(values: Sequence[float], offset: int) -> list[int]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.files import sha256
 from tasks.core.units import count
+from tasks.engine.estimate import median
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Result, State
 from tasks.runs.compare import Change, Comparison, Pair, headline, verdict
 from tasks.runs.figures import Scale, counts, facts, fine, lanes, note, reading, short, signed, tick, when
-from tasks.runs.history import HEAD, NUMBERS, Expected, Point, began, cells, median, rehearsed, shifted
+from tasks.runs.history import HEAD, NUMBERS, Expected, Point, began, cells, rehearsed, shifted
 from tasks.view.console import seconds
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import PlanError
-from tasks.engine.estimate import Activity, Machine, Resource, Stage, estimate, shared, simulate
+from tasks.engine.estimate import Activity, Machine, Resource, Stage, estimate, median, shared, simulate
 from tasks.engine.step import Bounds, Step
 
 
@@ -153,3 +153,8 @@ def test_needs_that_are_never_met_are_told() -> None:
 )
 def test_what_one_leaves_goes_to_the_others(wishes: dict[str, float], total: float, got: dict[str, float]) -> None:
     assert shared(wishes, total) == got
+
+
+@pytest.mark.parametrize(("values", "middle"), [([], 0.0), ([3], 3), ([3, 1, 2], 2), ([4, 1, 2, 3], 2.5)])
+def test_median(values: list[float], middle: float) -> None:
+    assert median(values) == middle

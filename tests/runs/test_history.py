@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.runs.history import median, shifts, trend
+from tasks.runs.history import shifts, trend
 from tests.runs.records import run, skipped
 
 CALM = [16.3, 16.6, 16.5, 17.0, 17.4, 16.1, 16.2, 16.7]
@@ -47,11 +47,6 @@ def test_chance_rarely_passes_for_a_change() -> None:
     source = random.Random(7)
     series = [[source.gauss(16, 2) for _ in range(30)] for _ in range(200)]
     assert sum(bool(shifts(values)) for values in series) <= 20
-
-
-@pytest.mark.parametrize(("values", "middle"), [([], 0.0), ([3], 3), ([3, 1, 2], 2), ([4, 1, 2, 3], 2.5)])
-def test_median(values: list[float], middle: float) -> None:
-    assert median(values) == middle
 
 
 def at(minute: int, **more: Any) -> Any:
