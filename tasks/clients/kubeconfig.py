@@ -165,10 +165,7 @@ def remove(path: Path, name: str) -> bool:
 
 def names_context(path: Path, name: str) -> bool:
     """Whether the file has a context of that name. A file that cannot be read has none."""
-    try:
-        return _row(_read(path)[1], "contexts", name) is not None
-    except LaunchError:
-        return False
+    return _row(_readable(path), "contexts", name) is not None
 
 
 def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
@@ -188,19 +185,12 @@ def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
 
 def current_context(path: Path) -> str:
     """The file's current context; empty if it has none."""
-    try:
-        return str(_read(path)[1].get("current-context") or "")
-    except LaunchError:
-        return ""
+    return str(_readable(path).get("current-context") or "")
 
 
 def has_entry(path: Path, entry: str) -> bool:
     """Whether the file has the entry of a private kubeconfig as it should be."""
-    try:
-        document = _read(path)[1]
-    except LaunchError:
-        return False
-    rows = _entry(entry)
+    document, rows = _readable(path), _entry(entry)
     return bool(rows) and all(_same(_row(document, part, row["name"]), row) for part, row in rows)
 
 
@@ -321,6 +311,14 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         if rows is not None and (not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows)):
             raise Unfit(path, f"'{part}' is not a list of entries")
     return text, document
+
+
+def _readable(path: Path) -> dict[str, Any]:
+    """What a file means to kubectl; nothing where it cannot be read."""
+    try:
+        return _read(path)[1]
+    except LaunchError:
+        return {}
 
 
 def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:

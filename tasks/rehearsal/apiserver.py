@@ -93,15 +93,13 @@ class ApiServer:
         if down == _SILENT:
             raise Silent(_REFUSED)
         bare, _, query = path.partition("?")
-        if down or not engine.reached(server, "ready", now):
-            if bare in _HEALTH:
-                return _unready(bare)
-            return self._refuse(Refusal(503, "ServiceUnavailable", "apiserver not ready"))
-        answer = _answer_health(path, server)
+        given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+        answer = _answer_health(path, server, ready=not down and engine.reached(server, "ready", now))
         if answer is not None:
             return answer
-        given = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
         try:
+            if down or not engine.reached(server, "ready", now):
+                raise Refusal(503, "ServiceUnavailable", "apiserver not ready")
             if method == "GET":
                 return 200, json.dumps(self._get(cluster, bare, given, now))
             with self.objects(cluster).change() as doc:
@@ -110,11 +108,7 @@ class ApiServer:
                 code, made = self._change(plane, method, bare, given, body)
                 return code, json.dumps(made)
         except Refusal as refusal:
-            return self._refuse(refusal)
-
-    @staticmethod
-    def _refuse(refusal: Refusal) -> tuple[int, str]:
-        return refusal.code, json.dumps(refusal.status())
+            return refusal.code, json.dumps(refusal.status())
 
     # -- reading --------------------------------------------------------------------------------------
 
@@ -209,24 +203,20 @@ def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
     return _BUSY if number % 2 else _SILENT
 
 
-def _unready(path: str) -> tuple[int, str]:
-    """The answer to a question for its health before it is ready."""
-    return 500, f"[-]{_CHECKS[-1]} failed: reason withheld\n{path.strip('/')} check failed\n"
-
-
-def _answer_health(path: str, server: Container) -> tuple[int, str] | None:
+def _answer_health(path: str, server: Container, *, ready: bool) -> tuple[int, str] | None:
     """To questions for its health and version; None to all others."""
     bare, _, query = path.partition("?")
+    if bare in _HEALTH and not ready:
+        return 500, f"[-]{_CHECKS[-1]} failed: reason withheld\n{bare.strip('/')} check failed\n"
     if bare in _HEALTH:
         return 200, "\n".join([f"[+]{each} ok" for each in _CHECKS] if query else ["ok"])
     root, _, check = bare.removeprefix("/").partition("/")
-    if f"/{root}" in _HEALTH:
+    if ready and f"/{root}" in _HEALTH:
         return (200, "ok") if check in _CHECKS else (404, "404 page not found\n")
-    if bare == "/version":
+    if ready and bare == "/version":
         version = engine.version(server["image"])
-        major, _, rest = version.lstrip("v").partition(".")
-        found = {"major": major, "minor": rest.partition(".")[0], "gitVersion": version, "platform": "linux/amd64"}
-        return 200, json.dumps(found)
+        major, minor = version.lstrip("v").split(".")[:2]
+        return 200, json.dumps({"major": major, "minor": minor, "gitVersion": version, "platform": "linux/amd64"})
     return None
 
 
