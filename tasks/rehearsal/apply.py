@@ -7,7 +7,6 @@ import json
 
 from tasks.rehearsal import controllers, objects
 from tasks.rehearsal.engine import stamp
-from tasks.rehearsal.resources import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +32,19 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 """Lists whose items are known by some of their fields; all other lists are whole values (Kubernetes: `listMapKey`)."""
 _SERVERS = ("uid", "creationTimestamp", "resourceVersion", "generation", "managedFields", "deletionTimestamp")
 _NO_GENERATION = frozenset({"ConfigMap", "Secret", "Namespace", "ServiceAccount", "ResourceQuota", "LimitRange"})
+
+
+class Refusal(Exception):
+    """The API's answer to a request that it rejects."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+
+    def status(self) -> dict[str, Any]:
+        """As the API sends it."""
+        said = {"status": "Failure", "message": self.message, "reason": self.reason, "code": self.code}
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, **said}
 
 
 def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dry: bool = False) -> tuple[int, Object]:

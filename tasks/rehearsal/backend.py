@@ -18,12 +18,11 @@ from tasks.clients.volumes import LABEL
 from tasks.engine.estimate import expecting, history_file, load
 from tasks.kube.client import ApiError, built_in, content
 from tasks.rehearsal import engine, objects
-from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
+from tasks.rehearsal.apiserver import ApiServer, Silent, find, port_of
 from tasks.rehearsal.conditions import Faults, Times, write
 from tasks.rehearsal.controllers import ControlPlane, heal
 from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
-from tasks.rehearsal.objects import Objects
-from tasks.rehearsal.resources import bucket, find
+from tasks.rehearsal.objects import Objects, bucket
 from tasks.rehearsal.what_if import WhatIf, staged
 from tasks.run.task import REHEARSAL_NOTE
 from tasks.settings.step_names import PARTS

@@ -6,10 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
+from tasks.rehearsal.apiserver import ApiServer, Silent, port_of, root
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Exit, dispatch
-from tasks.rehearsal.resources import root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,16 +16,15 @@ import os
 import threading
 import time
 import weakref
+from pathlib import Path
 
 from tasks.core.files import unfinished
 from tasks.rehearsal.engine import stamp
-from tasks.rehearsal.resources import bucket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from typing import Any
 
     Object = dict[str, Any]
@@ -33,6 +32,13 @@ if TYPE_CHECKING:
     Key = tuple[str, str, str]
     """Bucket of the kind, namespace and name."""
 
+Kind = tuple[str, str, str, bool]
+"""Version, kind, plural, whether it has namespaces."""
+_ROWS = [line.split() for line in Path(__file__).with_name("kinds.txt").read_text(encoding="utf-8").splitlines()]
+BUILT_IN: tuple[Kind, ...] = tuple((row[0], row[1], row[2], len(row) == 3) for row in _ROWS)
+"""Those that are always there, as far as manifests name them (Kubernetes 1.33 and k3s): in kinds.txt, each line a
+version, a kind and its plural; `-`: it has no namespaces."""
+_GROUPS = frozenset(version.rpartition("/")[0] for version, *_ in BUILT_IN)
 _PATIENCE = 30.0
 """Seconds to wait for other writers; each needs milliseconds."""
 _ONE = "bucket = ? AND namespace = ? AND name = ?"
@@ -50,6 +56,14 @@ CREATE INDEX IF NOT EXISTS ended ON object (until) WHERE until IS NOT NULL;
 CREATE TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY, moment REAL, bucket TEXT, seq INTEGER, object TEXT);
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT);
 """
+
+
+def bucket(api_version: str, kind: str) -> str:
+    """Where a cluster's database keeps the objects of a kind: all served versions of one are the same objects."""
+    if kind == "HorizontalPodAutoscaler":
+        api_version = "autoscaling/v2"
+    group = api_version.rpartition("/")[0]
+    return f"{api_version} {kind}" if group in _GROUPS else f"{group} {kind}"
 
 
 def micro(moment: float) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.rehearsal.resources import BUILT_IN
+from tasks.rehearsal.objects import BUILT_IN
 from tests.real.conftest import Make
 from tests.real.project import Project
 from tests.real.world import World

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.rehearsal.apiserver import served
 from tasks.rehearsal.backend import _brought
 from tasks.rehearsal.objects import Objects
-from tasks.rehearsal.resources import served
 from tests import given
 
 BROUGHT = {
