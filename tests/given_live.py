@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote
 
 from tasks.clients import helm
 from tasks.engine.scheduler import Run
-from tasks.engine.step import Bounds, Cancel, Context, Result, Step
+from tasks.engine.step import Bounds, Cancel, Context, Report, Result, Step
 from tasks.facts.facts import Facts, Live
 from tasks.kube.client import ApiError, content
 from tasks.kube.objects import FIELD_MANAGER, Key, key
@@ -158,6 +158,11 @@ def eager(step: str = "a step", deadline: float = 20.0, said: list[str] | None =
     """For an action that waits: it asks again at once."""
     lines = said if said is not None else []
     return Context(step=step, deadline=deadline, cancelled=Eager(), say=lines.append)
+
+
+def acted(step: Step, *, deadline: float = 20.0, said: list[str] | None = None) -> Report:
+    """Let a step that waits act once, without pauses."""
+    return step.action(eager(deadline=deadline, said=said)) or Report()
 
 
 def named(steps: Sequence[Step]) -> dict[str, Step]:

@@ -17,7 +17,7 @@ from tasks.kube.wait import NotInTime
 from tasks.run.components import IN_USE
 from tasks.settings.step_names import SYSTEM_READY
 from tests import given
-from tests.given_live import FakeApi, Object, deployment, eager, job, named, node, obj, reached
+from tests.given_live import FakeApi, Object, acted, deployment, eager, job, named, node, obj, reached
 from tests.programs import FakePrograms
 
 DNS = deployment("coredns", "kube-system")
@@ -89,9 +89,7 @@ def test_coredns_is_not_missed_where_it_need_not_be(tmp_path: Path, sections: di
     facts = given.facts(tmp_path, presence=Presence.RUNNING, live=live, settings=settings, engine=engine)
     assert SYSTEM_READY in well(facts)
     made, _api = of(tmp_path, deployment("kube-dns", "kube-system"), settings=settings, engine=engine)
-    report = named(health.steps(made))[SYSTEM_READY].action(eager())
-    assert report is not None
-    assert report.why == "1 workload"
+    assert acted(named(health.steps(made))[SYSTEM_READY]).why == "1 workload"
 
 
 def test_nodes_are_waited_for_until_all_are_ready(tmp_path: Path) -> None:
@@ -99,9 +97,8 @@ def test_nodes_are_waited_for_until_all_are_ready(tmp_path: Path) -> None:
     api.at(LIST, 2, node("agent-0", ready=False))
     api.at(LIST, 3, node("agent-0"))
     said: list[str] = []
-    report = named(health.steps(facts))[NODES].action(eager(said=said))
+    report = acted(named(health.steps(facts))[NODES], said=said)
     assert said == ["1 of 2 nodes", "1 of 2 nodes", "2 of 2 nodes"]
-    assert report is not None
     assert report.why == "2 nodes"
 
 
@@ -138,9 +135,7 @@ def test_what_is_not_well_when_time_is_over_is_told(
 def test_endpoints_that_a_server_does_not_offer_are_no_failure(tmp_path: Path) -> None:
     facts, api = of(tmp_path)
     api.answers["/healthz/etcd"] = (404, "not found")
-    report = named(health.steps(facts))[ENDPOINTS].action(eager())
-    assert report is not None
-    assert report.why == "5 answer"
+    assert acted(named(health.steps(facts))[ENDPOINTS]).why == "5 answer"
 
 
 def test_endpoints_are_asked_until_none_fails(tmp_path: Path) -> None:
@@ -178,9 +173,7 @@ def test_what_a_job_installs_is_waited_for_too(tmp_path: Path) -> None:
     jobs = "/apis/batch/v1/namespaces/kube-system/jobs"
     api.at(jobs, 3, job("helm-install-traefik"), deployment("traefik", "kube-system", ready=False))
     api.at(jobs, 5, deployment("traefik", "kube-system"))
-    report = named(health.steps(facts, everything=True))[SYSTEM_READY].action(eager())
-    assert report is not None
-    assert report.why == "3 workloads"
+    assert acted(named(health.steps(facts, everything=True))[SYSTEM_READY]).why == "3 workloads"
 
 
 def lease(name: str, time: str) -> Object:

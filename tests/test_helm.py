@@ -24,6 +24,7 @@ from tasks.settings.step_names import NAMESPACES, QUOTAS, SECRETS
 from tests import given
 from tests.given_live import (
     FakeApi,
+    acted,
     deployment,
     eager,
     holding,
@@ -221,9 +222,7 @@ def test_what_must_be_ready_is_what_was_installed(tmp_path: Path, out: str, work
     reached(facts, FakeApi(new, kept, stored(manifest=manifest(kept))))
     steps = named(helm.steps(facts))
     given.act(steps[INSTALL])
-    report = steps[READY].action(eager())
-    assert report is not None
-    assert report.why == workloads
+    assert acted(steps[READY]).why == workloads
 
 
 def test_of_a_release_that_was_there_its_own_manifest_tells(tmp_path: Path) -> None:
@@ -234,9 +233,7 @@ def test_of_a_release_that_was_there_its_own_manifest_tells(tmp_path: Path) -> N
     api.at("/apis/apps/v1/namespaces/web/deployments/web", 3, deployment("web", "web"))
     steps = named(helm.steps(facts))
     assert (steps[INSTALL].skip is None, steps[READY].skip) == (False, None)
-    report = steps[READY].action(eager())
-    assert report is not None
-    assert report.why == "deployment/web: 1 of 1 replicas are available"
+    assert acted(steps[READY]).why == "deployment/web: 1 of 1 replicas are available"
 
 
 @pytest.mark.parametrize(("settings", "ready"), [({}, True), ({"wait_for_jobs": True}, False)])
@@ -261,9 +258,7 @@ def test_a_release_without_workloads_is_ready(tmp_path: Path) -> None:
     facts = of(tmp_path)
     facts.outputs.manifests["web/web"] = manifest(obj("ConfigMap", "c"))
     reached(facts, FakeApi())
-    report = named(helm.steps(facts))[READY].action(eager())
-    assert report is not None
-    assert report.why == "it has no workloads"
+    assert acted(named(helm.steps(facts))[READY]).why == "it has no workloads"
 
 
 def test_a_release_that_vanished_is_told(tmp_path: Path) -> None:
@@ -297,8 +292,7 @@ def test_what_cannot_be_read_of_its_manifest_is_a_note(tmp_path: Path) -> None:
     facts = of(tmp_path)
     facts.outputs.manifests["web/web"] = "---\na: b: c\n"
     reached(facts, FakeApi())
-    report = named(helm.steps(facts))[READY].action(eager())
-    assert report is not None
+    report = acted(named(helm.steps(facts))[READY])
     assert len(report.notes) == 1
 
 

@@ -31,7 +31,7 @@ from tasks.settings.step_names import (
 from tests import given
 from tests.given import launch
 from tests.given_direct import DirectApi, refusal, until, watching
-from tests.given_live import FakeApi, Object, created, eager, holding, named, obj, reached
+from tests.given_live import FakeApi, Object, acted, created, eager, holding, named, obj, reached
 from tests.programs import FakePrograms
 
 OWN = manifests_name(())
@@ -241,9 +241,7 @@ def wait(facts: Facts, *quotas: Object, deadline: float = 20.0, said: list[str] 
     """For the quotas as they are configured: without a status."""
     wanted = [{name: part for name, part in each.items() if name != "status"} for each in quotas]
     step = counted_step(facts, "counted", wanted, needs=("applied",), skip=None)
-    report = step.action(eager(deadline=deadline, said=said))
-    assert report is not None
-    return report
+    return acted(step, deadline=deadline, said=said)
 
 
 def test_of_namespaces_without_pods_the_use_is_written(facts: Facts) -> None:

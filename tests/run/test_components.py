@@ -23,7 +23,7 @@ from tasks.settings.step_names import SYSTEM_READY
 from tasks.status import judge
 from tests import given
 from tests.given import launch
-from tests.given_live import FakeApi, Object, deployment, eager, named, obj, reached
+from tests.given_live import FakeApi, Object, acted, deployment, named, obj, reached
 from tests.test_up import choosers
 
 DNS = deployment("coredns", "kube-system")
@@ -53,9 +53,7 @@ def of(folder: Path, *objects: Object, **changes: Any) -> tuple[Facts, FakeApi]:
 
 
 def act(facts: Facts, deadline: float = 20.0) -> Report:
-    report = named(health.steps(facts))[IN_USE].action(eager(deadline=deadline))
-    assert report is not None
-    return report
+    return acted(named(health.steps(facts))[IN_USE], deadline=deadline)
 
 
 def test_what_nothing_uses_is_a_note(tmp_path: Path) -> None:

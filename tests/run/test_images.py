@@ -34,7 +34,7 @@ from tasks.settings.step_names import (
 from tests import given
 from tests.checks.given import engine
 from tests.given import facts, launch
-from tests.given_live import deployment, eager
+from tests.given_live import acted, deployment, eager
 from tests.programs import Answer, FakePrograms
 
 RELEASE = {"name": "web", "namespace": "web", "chart": "shop/web", "version": "1.0.0"}
@@ -70,9 +70,7 @@ def installed(facts: Facts) -> Step:
 
 def test_what_kubernetes_reads_is_read_and_what_nobody_can_read_is_passed_over(tmp_path: Path) -> None:
     facts = made(tmp_path, FakePrograms(answers={"helm template": f"{CRD}---\na: b: c\n{POD}"}))
-    report = steps(facts)[f"{FIND_IMAGES}web"].action(eager())
-    assert report is not None
-    assert report.why == "shop/web:1"
+    assert acted(steps(facts)[f"{FIND_IMAGES}web"]).why == "shop/web:1"
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
@@ -98,8 +96,7 @@ def test_a_memory_that_cannot_be_written_is_a_note_and_this_launch_still_knows(t
     facts = made(tmp_path, FakePrograms(otherwise=Answer()))
     facts.paths.images.parent.mkdir(parents=True, exist_ok=True)
     facts.paths.images.touch()
-    report = installed(facts).action(eager())
-    assert report is not None
+    report = acted(installed(facts))
     assert "images of web are not remembered" in report.notes[0]
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 

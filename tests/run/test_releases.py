@@ -241,8 +241,7 @@ def test_what_helm_does_not_set_by_the_client_is_applied_after_it(tmp_path: Path
     )
     facts = of(tmp_path, None, programs, live=live(release("x", objects=[web(1)])), helm_major=3)
     reached(facts, api)
-    report = given.act(named(helm.steps(facts))[INSTALL])
-    assert report.notes == (f"{NOTE}set to the chart's value",)
+    assert given.act(named(helm.steps(facts))[INSTALL]).notes == (f"{NOTE}set to the chart's value",)
     _, applied = programs.calls
     assert "apply --server-side --force-conflicts" in applied.line
     sent = json.loads((applied.command.stdin or "").removeprefix("---"))
