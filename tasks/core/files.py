@@ -108,13 +108,17 @@ def remembered(path: Path) -> str | None:
 def rewrite(path: Path, text: str) -> None:
     """Replace a file by this text, with the mode and owner that it had; a new one gets mode 0600. Raises OSError.
 
-    One that can be written but not replaced (mounted by itself, as in a dev container) is written in place.
+    One that can be written but not replaced (mounted by itself, as in a dev container), or that has another name too
+    (a hard link), is written in place.
     """
     data = text.encode("utf-8")
     try:
         old = path.stat()
     except FileNotFoundError:
         write_whole(path, text)
+        return
+    if old.st_nlink > 1:
+        _write_in_place(path, data)
         return
     try:
         with replacing(path, stat.S_IMODE(old.st_mode), owner=(old.st_uid, old.st_gid)) as file:

@@ -60,16 +60,19 @@ def labels(cache: Cache | None, network: Network = NONE) -> dict[str, str]:
 
 
 def fits(facts: Facts, there: Registry, cache: Cache | None, *, required: bool = False) -> bool:
-    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do.
+    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do,
+    and so does one that another user has made while clusters pull through it.
 
     With a bundle a cache asks no upstream, unless clusters of others pull through it. One that was filled from a bundle
     stays as it is for launches without one; `required` (`invoke registry`) lets it ask again.
     """
-    if cache is None or not there.ours:
+    others = set(there.clusters) - {facts.name}
+    theirs = there.owner not in ("", facts.shape.owner)
+    if cache is None or not there.ours or (theirs and others):
         return True
     if there.loaded:
         return facts.bundle is not None or not required
-    if facts.bundle is not None and not set(there.clusters) - {facts.name}:
+    if facts.bundle is not None and not others:
         return False
     network = facts.shape.network
     given = network.environment().items()

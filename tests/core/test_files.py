@@ -168,6 +168,14 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "config").stat().st_mode) == 0o600
 
 
+def test_a_file_with_two_names_stays_one(tmp_path: Path) -> None:
+    path, other = tmp_path / "config", tmp_path / "dotfiles"
+    path.write_text("what was there before")
+    other.hardlink_to(path)
+    rewrite(path, "new")
+    assert (other.read_text(), other.samefile(path)) == ("new", True)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
 def test_mode_and_owner_stay(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "config"

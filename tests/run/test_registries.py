@@ -10,6 +10,7 @@ from typing import Any
 import certifi
 import pytest
 
+from tasks.clients.docker import OWNER
 from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
 from tasks.facts.facts import Facts
@@ -28,7 +29,7 @@ from tasks.settings.derived import (
 from tasks.settings.schema import Cache
 from tests.facts import inspected
 from tests.given import act, facts, settings
-from tests.given_engine import GHCR, HUB, ONLY_GHCR, ONLY_PUSH, PUSHED, engine, only, ports, there
+from tests.given_engine import GHCR, HUB, ONLY_GHCR, ONLY_PUSH, OTHER, PUSHED, engine, only, ports, there
 from tests.programs import Asked, FakePrograms, seen
 
 LOGIN = {"upstream": "ghcr.io", "username_env": "CACHE_USER", "password_env": "CACHE_PASSWORD"}
@@ -279,6 +280,16 @@ def test_one_with_others_is_recreated_at_its_port_and_in_its_networks(
     assert f"--volume {GHCR}:/var/lib/registry" in did[2]
     assert "--publish 127.0.0.1:5051:5000" in did[2]
     assert did[3:] == [f"docker network connect {name} {GHCR}" for name in ("k3d-one", "k3d-two")]
+
+
+@pytest.mark.parametrize(("networks", "kept"), [(("bridge", "k3d-alices"), True), (("bridge",), False)])
+def test_one_that_another_user_has_made_is_not_recreated_while_clusters_use_it(
+    tmp_path: Path, networks: tuple[str, ...], kept: bool
+) -> None:
+    """With our proxies, and our login to them, it would be ours that those clusters pull by."""
+    there = made_with(tmp_path, {}, mark="", networks=networks)
+    there["Config"]["Labels"][OWNER] = OTHER
+    assert (step_for(tmp_path, engine(), there).skip is not None) is kept
 
 
 def test_proxies_that_are_configured_no_more_are_taken_out(tmp_path: Path) -> None:
