@@ -48,6 +48,7 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
     All where it names none, and where it asks for a list or a completion. An option's value that is a task's name adds
     that task, which does no harm.
     """
+    _streams()
     if "--complete" in arguments:
         _complete(arguments)
     check_settings_file()
@@ -59,6 +60,16 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
         made.add_task(own)
     made.configure({"run": {"echo": False}})
     return made
+
+
+def _streams() -> None:
+    """Output goes nowhere where the caller has closed it: Python has no stream there then."""
+    import os
+    import sys
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - as long as the process
 
 
 def _named(name: str) -> Task[Any] | None:

@@ -100,6 +100,12 @@ def test_a_broken_invoke_yaml_is_one_message(copied: Path, text: str, argv: list
     assert done.stdout == ""
 
 
+def test_output_may_be_closed(copied: Path) -> None:
+    run = f"exec >&-; exec {sys.executable} -m invoke config"
+    done = subprocess.run(["sh", "-c", run], cwd=copied, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_an_invoke_yaml_the_defaults_are_in_force(copied: Path) -> None:
     done = process("-m", "invoke", "config", "--format", "json", "--only", "cluster.name", cwd=copied)
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -162,7 +163,10 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
         killed = int(left[0]) if left and left[0].isdigit() else -len(left[:1])
         last = Last() if new else Last(killed=killed, changed=os.fstat(handle).st_mtime)
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
+        try:
+            os.pwrite(handle, f"{os.getpid()} {task} {time.strftime('%H:%M:%S')}\n".encode(), 0)
+        except OSError as error:
+            raise _unusable(path, error) from None
         try:
             yield last
         finally:
@@ -171,6 +175,12 @@ def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -
 
 def _unusable(path: Path, error: OSError) -> BadInput:
     said = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BadInput(
+            f"the lock {path} cannot be written: {said}",
+            why="what is remembered of clusters lies there, and has no room",
+            fix=f"make room on the disk of {path.parent}, or set XDG_STATE_HOME to a folder on another",
+        )
     mode = 0  # of what is there; a name may be too long to look it up
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode

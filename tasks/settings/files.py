@@ -317,5 +317,7 @@ def _reason(error: Exception) -> tuple[str, str]:
         return "to invoke a name in it is no text", "put names such as on, yes and 1 in quotes"
     if isinstance(error, UncastableEnvVar):
         return "such a variable would set a list", "`env | grep ^INVOKE_` shows them: unset it"
+    if isinstance(error, UnicodeDecodeError):
+        return f"invoke reads it as {error.encoding}: {error}", "save it as UTF-8, and export PYTHONUTF8=1"
     fix = "put dates in quotes; `env | grep ^INVOKE_` shows the variables"
     return f"{type(error).__name__}: {text[:200]}", fix

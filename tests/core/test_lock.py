@@ -97,6 +97,16 @@ def test_it_can_be_taken_again(path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(BadInput, match="No space left") as caught, held(path, "up"):
+        pass
+    assert "make room" in caught.value.fix
+
+
 def test_it_tells_when_somebody_else_last_had_it(path: Path) -> None:
     with held(path, "up") as last:
         assert last.changed == 0.0, "nobody had: the file was made now"

@@ -75,6 +75,13 @@ def test_what_invoke_would_answer_with_a_traceback(tmp_path: Path, text: str, to
     assert len(str(caught.value)) < 600
 
 
+def test_a_file_that_only_invoke_cannot_read(tmp_path: Path) -> None:
+    """As shells of Windows write it; so it is with UTF-8 where the locale has another encoding."""
+    project(tmp_path, "").joinpath("invoke.yaml").write_bytes("openframe: {}\n".encode("utf-16"))
+    with pytest.raises(BadInput, match="save it as UTF-8"):
+        check_invoke_yaml(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [("INVOKE_OPENFRAME_CLUSTER_AGENTS", "many"), ("INVOKE_OPENFRAME_NAMESPACES", "a b"), ("INVOKE_RUN_WATCHERS", "x")],
