@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks import prepull
 from tasks.run.task import check_names, run_part, task
-from tasks.settings.step_names import PUSH_REGISTRY, pull_name
+from tasks.settings.derived import PUSH_REGISTRY, pull_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

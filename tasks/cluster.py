@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks import health, prepull
 from tasks.run.task import task
-from tasks.settings.step_names import CREATE_CLUSTER, NEEDS_CLUSTER, START_CLUSTER, pull_name
+from tasks.settings.derived import CREATE_CLUSTER, NEEDS_CLUSTER, START_CLUSTER, pull_name
 
 if TYPE_CHECKING:
     from tasks.engine.step import Step

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import LaunchError, NoEngine
 from tasks.engine.step import Action, Bounds, Context, Report, Step
 from tasks.run.task import task
-from tasks.settings.step_names import cache_name
+from tasks.settings.derived import cache_name
 
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine

@@ -10,7 +10,7 @@ from tasks.core.units import count
 from tasks.engine.step import Context, Report, Step
 from tasks.engine.work import AwaitCluster, Milestone
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import API_READY, CREATE_CLUSTER, START_CLUSTER, SYSTEM_READY
+from tasks.settings.derived import API_READY, CREATE_CLUSTER, START_CLUSTER, SYSTEM_READY
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

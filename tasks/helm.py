@@ -14,7 +14,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Action, Context, Report, Retry, Step
 from tasks.engine.work import AwaitRelease, InstallRelease
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     HELM,
     NAMESPACES,

@@ -13,7 +13,7 @@ from tasks import namespaces
 from tasks.core.units import quantity
 from tasks.engine.step import Context, Report, Step
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     BASE_LEFT_OUT,
     NAMESPACES,

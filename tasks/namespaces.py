@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.engine.step import Context, Report, Step
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import API_READY, NAMESPACES, NAMESPACES_LEFT
+from tasks.settings.derived import API_READY, NAMESPACES, NAMESPACES_LEFT
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

@@ -133,7 +133,7 @@ def _bounds(facts: Facts, conditions: WhatIf) -> Bounds:
 
     from tasks.facts.machine import size
     from tasks.run.session import bounds
-    from tasks.settings.step_names import HELM
+    from tasks.settings.derived import HELM
 
     limits = bounds(facts)
     if conditions.cores is None or facts.settings.pool.concurrency is not None or facts.host is None:

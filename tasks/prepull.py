@@ -10,7 +10,7 @@ from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import PullImage
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import DOWNLOAD, pull_name
+from tasks.settings.derived import DOWNLOAD, pull_name
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

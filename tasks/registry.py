@@ -13,7 +13,7 @@ from tasks import docker_tune, prepull
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Context, Report, Step
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import pull_name
+from tasks.settings.derived import pull_name
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

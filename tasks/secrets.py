@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks import namespaces
 from tasks.engine.step import Step
 from tasks.run.task import run_part, task
-from tasks.settings.step_names import API_READY, LEAVE_OUT, NAMESPACES, SECRETS
+from tasks.settings.derived import API_READY, LEAVE_OUT, NAMESPACES, SECRETS
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

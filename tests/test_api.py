@@ -16,7 +16,7 @@ from tasks.engine.step import Report, Step
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
 from tasks.run import own_steps, own_tasks
-from tasks.settings.step_names import CREATE_CLUSTER, done_name
+from tasks.settings.derived import CREATE_CLUSTER, done_name
 from tests import given
 from tests.programs import Answer, FakePrograms
 

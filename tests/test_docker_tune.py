@@ -325,7 +325,7 @@ def test_by_sudo_no_folder_of_the_users_becomes_roots(
 
 def test_a_launch_begins_with_it_and_a_part_does_not(tmp_path: Path, engine: Dockerd) -> None:
     from tasks.k3d.ports import Choosers
-    from tasks.settings.step_names import PARTS
+    from tasks.settings.derived import PARTS
     from tests.given import launch
 
     made = given(tmp_path, engine, cache=hub())

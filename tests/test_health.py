@@ -15,7 +15,7 @@ from tasks.health import ENDPOINTS, NODES, expected_nodes, system_refs, well
 from tasks.kube.client import ApiError
 from tasks.kube.wait import NotInTime
 from tasks.run.components import IN_USE
-from tasks.settings.step_names import SYSTEM_READY
+from tasks.settings.derived import SYSTEM_READY
 from tests import given
 from tests.given_live import FakeApi, Object, acted, deployment, eager, job, named, node, obj, reached
 from tests.programs import FakePrograms

@@ -19,8 +19,8 @@ from tasks.kube.objects import Key
 from tasks.kube.releases import LiveRelease
 from tasks.run.charts import chart_of
 from tasks.run.releases import fingerprint
+from tasks.settings.derived import NAMESPACES, QUOTAS, SECRETS
 from tasks.settings.schema import Settings
-from tasks.settings.step_names import NAMESPACES, QUOTAS, SECRETS
 from tests import given
 from tests.given_live import (
     FakeApi,

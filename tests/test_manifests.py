@@ -18,7 +18,7 @@ from tasks.kube.client import ApiError
 from tasks.kube.wait import NotInTime
 from tasks.manifests import BASE, counted_step
 from tasks.run.desired import base_objects, user_objects
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     BASE_LEFT_OUT,
     NAMESPACES,

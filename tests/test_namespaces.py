@@ -11,7 +11,7 @@ from tasks.kube.wait import NotInTime
 from tasks.namespaces import GONE
 from tasks.run.desired import desired_namespaces, is_foreign, user_objects
 from tasks.run.desired import namespace_objects as wanted
-from tasks.settings.step_names import NAMESPACES, NAMESPACES_LEFT
+from tasks.settings.derived import NAMESPACES, NAMESPACES_LEFT
 from tests import given
 from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, created, eager, holding, named, obj, reached

@@ -14,8 +14,7 @@ from tasks.core.imageref import Reference, parse
 from tasks.engine.step import Context, Step
 from tasks.facts.backend import K3d
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import helper_images, host_images, k3s_image
-from tasks.settings.step_names import pull_name
+from tasks.settings.derived import helper_images, host_images, k3s_image, pull_name
 from tests.checks.given import engine
 from tests.given import act, facts, settings
 from tests.programs import Answer, FakePrograms

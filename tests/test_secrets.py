@@ -12,8 +12,8 @@ import pytest
 from tasks import secrets
 from tasks.engine.step import State
 from tasks.facts.secrets import read_secrets
+from tasks.settings.derived import NAMESPACES, SECRETS
 from tasks.settings.schema import Settings
-from tasks.settings.step_names import NAMESPACES, SECRETS
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, ran, reached

@@ -15,7 +15,7 @@ from tasks.k3d import kubeconfig
 from tasks.k3d.ports import Choosers
 from tasks.k3d.steps import ANSWER, WATCH
 from tasks.run import charts
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     CREATE_CLUSTER,
     NAMESPACES,

@@ -260,7 +260,7 @@ class Rounds:
 def gather_facts(workspace: Workspace) -> Facts:
     """The state now. Raises what `gather` raises."""
     from tasks.run.gather import gather
-    from tasks.settings.step_names import PARTS
+    from tasks.settings.derived import PARTS
 
     return gather(workspace.session, PARTS)
 

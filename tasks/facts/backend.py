@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
+from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 
 if TYPE_CHECKING:
     from tasks.core.imageref import Reference

@@ -26,8 +26,7 @@ from tasks.facts.cluster import Claim, Presence, no_such_file, owner_of, read, r
 from tasks.facts.endpoint import endpoint
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import context_name
-from tasks.settings.step_names import API_READY
+from tasks.settings.derived import API_READY, context_name
 
 TASK = "cluster"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"

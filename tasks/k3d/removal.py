@@ -16,8 +16,7 @@ from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.facts.cluster import own_containers
 from tasks.facts.facts import Facts
-from tasks.settings.derived import context_name
-from tasks.settings.step_names import REMOVE_INCOMPLETE
+from tasks.settings.derived import REMOVE_INCOMPLETE, context_name
 
 TASK = "down"
 NODES, NETWORK, VOLUMES = "down: nodes", "down: network", "down: volumes"

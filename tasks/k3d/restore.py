@@ -12,8 +12,8 @@ from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
+from tasks.settings.derived import pull_name
 from tasks.settings.node_filters import split
-from tasks.settings.step_names import pull_name
 
 TASK = "cluster"
 _MORE = 64 * 1024

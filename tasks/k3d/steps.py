@@ -23,9 +23,8 @@ from tasks.k3d.networks import start_cluster
 from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
-from tasks.settings.derived import balanced, docker_memory
+from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER, balanced, docker_memory
 from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1
-from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 
 TASK = "cluster"
 ANSWER, KUBECONFIG = "cluster: first answer", "cluster: read its kubeconfig"

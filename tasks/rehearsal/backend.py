@@ -25,7 +25,7 @@ from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
 from tasks.rehearsal.objects import Objects, bucket
 from tasks.rehearsal.what_if import WhatIf, staged
 from tasks.run.task import REHEARSAL_NOTE
-from tasks.settings.step_names import PARTS
+from tasks.settings.derived import PARTS
 
 if TYPE_CHECKING:
     from tasks.core.imageref import Reference

@@ -31,8 +31,7 @@ from tasks.engine.work import (
 from tasks.rehearsal.model import AFTER, Scene, activities, times
 from tasks.rehearsal.profile import Profile, load
 from tasks.run.images import remembered, size_of, sources
-from tasks.settings.derived import balanced
-from tasks.settings.step_names import release_name
+from tasks.settings.derived import balanced, release_name
 
 if TYPE_CHECKING:
     from tasks.engine.step import Bounds, Step

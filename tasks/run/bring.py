@@ -18,7 +18,7 @@ from tasks.k3d.recorded import differences
 from tasks.run.gather import gather, with_live
 from tasks.run.own_command import refuse_unset
 from tasks.run.session import Session, bounds
-from tasks.settings.step_names import PARTS
+from tasks.settings.derived import PARTS
 from tasks.view.console import err
 
 _MISSING = (Presence.ABSENT, Presence.INCOMPLETE)

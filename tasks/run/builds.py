@@ -19,8 +19,7 @@ from tasks.facts.builds import BuildState, remember_built
 from tasks.facts.registries import port_of
 from tasks.facts.secrets import Empty, sources, value_of
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.settings.derived import on_push_registry, push_container
-from tasks.settings.step_names import BUILD, PUSH_REGISTRY, build_name, push_name
+from tasks.settings.derived import BUILD, PUSH_REGISTRY, build_name, on_push_registry, push_container, push_name
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts

@@ -20,9 +20,8 @@ from tasks.kube.objects import digest
 from tasks.run import images, registries
 from tasks.run.charts import Chart, chart_of
 from tasks.run.desired import contents
-from tasks.settings.derived import cache_container
+from tasks.settings.derived import PULL, cache_container, cache_name, pull_name, release_name
 from tasks.settings.schema import Release
-from tasks.settings.step_names import PULL, cache_name, pull_name, release_name
 
 TASK = "bundle"
 

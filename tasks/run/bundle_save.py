@@ -36,8 +36,7 @@ from tasks.run import images
 from tasks.run.bundle_sources import PYTHONS, Call, Found, Remote, Wish, compress, programs, wheels
 from tasks.run.charts import chart_of
 from tasks.run.desired import contents
-from tasks.settings.derived import cache_container
-from tasks.settings.step_names import DOWNLOAD, cache_name
+from tasks.settings.derived import DOWNLOAD, cache_container, cache_name
 
 TASK = "bundle"
 FIND, PROGRAM_FILES, WHEELS = "bundle: find images", "bundle: programs", "bundle: wheels"

@@ -23,9 +23,8 @@ from tasks.facts.facts import Facts
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.run import chart_dependencies
 from tasks.run.chart_dependencies import Remote, Source, is_exact
-from tasks.settings.derived import push_container
+from tasks.settings.derived import PUSH_REGISTRY, push_container
 from tasks.settings.schema import Release
-from tasks.settings.step_names import PUSH_REGISTRY
 
 TASK = "helm"
 REPOSITORIES = "helm: update repositories"

@@ -28,7 +28,7 @@ from tasks.kube.components import (
     scales,
 )
 from tasks.kube.objects import Key
-from tasks.settings.step_names import API_READY, NEEDS_CLUSTER
+from tasks.settings.derived import API_READY, NEEDS_CLUSTER
 
 if TYPE_CHECKING:
     from tasks.kube.client import Api

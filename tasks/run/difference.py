@@ -25,7 +25,7 @@ from tasks.run.desired import contents, desired_namespaces, is_foreign, is_uncha
 from tasks.run.own_steps import each_time
 from tasks.run.preview import Comparison, Preview
 from tasks.run.session import bounds
-from tasks.settings.step_names import HELM, install_name, release_name
+from tasks.settings.derived import HELM, install_name, release_name
 from tasks.view import changes as view
 from tasks.view.console import marks, out, width_of
 

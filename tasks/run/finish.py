@@ -1,10 +1,10 @@
-"""The end of a run: its record, its summary, its exit code, and how to reach the cluster."""
+"""The view of a run, and its end: its record, its summary, its exit code, and how to reach the cluster."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import FAILED, INTERRUPTED, OK, LaunchError, attempt
 from tasks.core.redact import redact
 from tasks.engine import record
-from tasks.settings.derived import context_name, push_container
+from tasks.settings.derived import LEAVE_OUT, LEFT_OUT, context_name, push_container
 from tasks.settings.origin import shown_option
-from tasks.settings.step_names import LEAVE_OUT, LEFT_OUT
 from tasks.settings.words import host_ports
 from tasks.view.console import err, marks, width_of
 from tasks.view.ending import refusal
@@ -25,12 +24,34 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.run.session import Session
     from tasks.run.task import Options
-    from tasks.view.choose import Steady
     from tasks.view.ending import Ending
+    from tasks.view.launch import Launch, Steady, View
 
 _USUAL = {"http": 80, "https": 443}
 _EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared with
 _LOOPBACK = ("127.0.0.1", "::1", *_EVERY)
+
+
+def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, silent: bool) -> View:
+    """The view for this environment. Raises `PlanError` for a plan that cannot run.
+
+    GITHUB_ACTIONS=true is set by GitHub's runners, CI by nearly all others: a terminal that nobody looks
+    at gets plain lines. TERM=dumb cannot move its cursor.
+    """
+    from tasks.view.launch import Plain, Silent
+
+    if silent:
+        return Silent(launch)
+    if environ.get("GITHUB_ACTIONS") == "true":
+        from tasks.view.github import GitHub
+
+        file = environ.get("GITHUB_STEP_SUMMARY")
+        return GitHub(launch, summary_file=Path(file) if file else None)
+    if stdout_isatty and environ.get("TERM", "") != "dumb" and environ.get("CI", "").lower() not in ("true", "1"):
+        from tasks.view.live import Live
+
+        return Live(launch)
+    return Plain(launch)
 
 
 def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents: int | None) -> int:

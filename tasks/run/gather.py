@@ -23,10 +23,9 @@ from tasks.kube.objects import display, key
 from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
 from tasks.run.engine_queries import creation_facts, engine_queries
-from tasks.settings.derived import k3s_image
+from tasks.settings.derived import NEEDS_CLUSTER, k3s_image
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
-from tasks.settings.step_names import NEEDS_CLUSTER
 
 if TYPE_CHECKING:
     from tasks.core.paths import ClusterPaths

@@ -34,9 +34,7 @@ from tasks.kube.objects import digest
 from tasks.kube.releases import documents
 from tasks.run.charts import Chart, chart_of
 from tasks.run.releases import fingerprint, values_of
-from tasks.settings.derived import cache_container
-from tasks.settings.schema import Release
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     DOWNLOAD,
     FETCH_IMAGES,
@@ -45,11 +43,13 @@ from tasks.settings.step_names import (
     PULL_AHEAD,
     SYSTEM,
     SYSTEM_READY,
+    cache_container,
     cache_name,
     done_name,
     install_name,
     release_name,
 )
+from tasks.settings.schema import Release
 
 TASK = "registry"
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")

@@ -25,10 +25,9 @@ from tasks.kube.objects import Key, Resources, digest, fill, finish, is_secret, 
 from tasks.kube.releases import releases
 from tasks.process.command import Command, CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
-from tasks.settings.derived import context_name
+from tasks.settings.derived import context_name, own_name
 from tasks.settings.origin import masked
 from tasks.settings.references import BUILD, MANIFESTS, RELEASE, STEP, TASK, Target, own_steps, refuse_unknown
-from tasks.settings.step_names import own_name
 
 if TYPE_CHECKING:
     from tasks.engine.step import Context, Step

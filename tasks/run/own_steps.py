@@ -23,7 +23,21 @@ from tasks.kube.objects import key
 from tasks.run import own_tasks
 from tasks.run.builds import pushed
 from tasks.run.own_command import changed, fingerprint, marker, run_own, variables
-from tasks.settings.derived import wanted_builds
+from tasks.settings.derived import (
+    API_READY,
+    CREATE_CLUSTER,
+    OWN,
+    OWN_CRDS,
+    OWN_READY,
+    START_CLUSTER,
+    build_name,
+    done_name,
+    install_name,
+    manifests_name,
+    own_name,
+    push_name,
+    wanted_builds,
+)
 from tasks.settings.origin import nearest
 from tasks.settings.references import (
     BUILD,
@@ -37,20 +51,6 @@ from tasks.settings.references import (
     own_steps,
     references,
     spellings,
-)
-from tasks.settings.step_names import (
-    API_READY,
-    CREATE_CLUSTER,
-    OWN,
-    OWN_CRDS,
-    OWN_READY,
-    START_CLUSTER,
-    build_name,
-    done_name,
-    install_name,
-    manifests_name,
-    own_name,
-    push_name,
 )
 
 if TYPE_CHECKING:

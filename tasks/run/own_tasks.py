@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.core.errors import BadInput, LaunchError, PlanError
 from tasks.engine.step import Step as EngineStep
 from tasks.engine.work import RunOwn
-from tasks.settings.step_names import OWN
+from tasks.settings.derived import OWN
 
 if TYPE_CHECKING:
     from types import ModuleType

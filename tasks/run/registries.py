@@ -11,9 +11,8 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import Registry
 from tasks.k3d.registry_container import ensured, fits
-from tasks.settings.derived import registry_containers
+from tasks.settings.derived import PUSH_REGISTRY, cache_name, pull_name, registry_containers
 from tasks.settings.schema import Cache
-from tasks.settings.step_names import PUSH_REGISTRY, cache_name, pull_name
 
 TASK = "registry"
 

@@ -28,7 +28,7 @@ from tasks.kube.drift import same
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live, of_k3s
 from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 from tasks.process.command import CommandFailed, DeadlinePassed
-from tasks.settings.step_names import SYSTEM_READY, install_name
+from tasks.settings.derived import SYSTEM_READY, install_name
 
 Object = dict[str, Any]
 Item = Mapping[str, Any]

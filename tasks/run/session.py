@@ -25,7 +25,7 @@ from tasks.engine.step import Bounds
 from tasks.facts.backend import BACKENDS
 from tasks.process.children import MARK, mark
 from tasks.process.programs import Programs
-from tasks.settings.step_names import BUILD, DOWNLOAD, HELM, OWN, PULL
+from tasks.settings.derived import BUILD, DOWNLOAD, HELM, OWN, PULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -284,11 +284,10 @@ class Session:
         from tasks.engine.record import RunRecord
         from tasks.engine.scheduler import Run
         from tasks.process.children import CHILDREN
-        from tasks.run.finish import finish
-        from tasks.view.choose import Steady, choose
+        from tasks.run.finish import choose, finish
         from tasks.view.console import marks
         from tasks.view.ending import Ending
-        from tasks.view.launch import Launch
+        from tasks.view.launch import Launch, Steady
 
         past = history_file(self.environ)
         history = load(past, self.options.engine)

@@ -21,7 +21,7 @@ from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
 from tasks.core.errors import BadInput, Interrupted, LaunchError
-from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
+from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

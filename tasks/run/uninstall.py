@@ -25,8 +25,8 @@ from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.wait import poll
 from tasks.run.releases import is_pending
 from tasks.run.sending import delete
+from tasks.settings.derived import HELM
 from tasks.settings.references import named_releases
-from tasks.settings.step_names import HELM
 
 Item = Mapping[str, Any]
 _KEEP = "helm.sh/resource-policy"

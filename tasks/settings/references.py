@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.core.errors import BadInput
 from tasks.core.redact import login_of, without_logins
-from tasks.settings.derived import wanted_builds
+from tasks.settings.derived import PARTS, wanted_builds
 from tasks.settings.origin import Finding, nearest
-from tasks.settings.step_names import PARTS
 
 if TYPE_CHECKING:
     from tasks.settings.schema import Release, Settings

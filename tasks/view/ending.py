@@ -15,7 +15,7 @@ from tasks.core.redact import redact
 from tasks.core.units import count
 from tasks.engine.step import Result, State
 from tasks.process.command import CommandFailed
-from tasks.settings.step_names import setting_of
+from tasks.settings.derived import setting_of
 from tasks.view.console import PIPED, UNICODE, Line, Marks, cells, chain, line, seconds, some, wrap
 
 if TYPE_CHECKING:

@@ -1,17 +1,20 @@
-"""Views of a launch: what all of them share, the one of plain lines for pipes and log files, and the silent one."""
+"""Views of a launch: what all of them share, the one of plain lines for pipes and log files, the silent one, and what
+lets none of them fail its run.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from tasks.core.errors import attempt
 from tasks.core.units import count
 from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
-from tasks.engine.step import Bounds, Result, State, Step
+from tasks.engine.step import Bounds, Result, State, Step, Watcher
 from tasks.view.console import UNICODE, Line, Marks, cells, err, line, out, pad, seconds, width_of
 from tasks.view.ending import Ending, failure, summary
 from tasks.view.state import Board, Screen
@@ -157,3 +160,58 @@ def still(screen: Screen, at: float) -> list[Line]:
         return []
     waiting = f"; {screen.waiting} waiting for a place" if screen.waiting else ""
     return [line(f" {seconds(at):>9}  still running: {', '.join(names)}{waiting}")]
+
+
+class Steady(Watcher):
+    """Passes everything on to a view, until that fails: a terminal that went away, a full disk behind a pipe.
+
+    The end is shown all the same, as plain text.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._lost: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        self._draw(self._view.__enter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._draw(lambda: self._view.__exit__(kind, error, trace))
+
+    def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
+        """An attempt begins."""
+        self._draw(lambda: self._view.started(step, at, slot, attempt))
+
+    def ended(self, result: Result) -> None:
+        """A step has its result."""
+        self._draw(lambda: self._view.ended(result))
+
+    def said(self, step: str, line: str) -> None:
+        """A step reports progress; called from the step's own thread."""
+        self._draw(lambda: self._view.said(step, line))
+
+    def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
+        """An attempt failed and will be made again."""
+        self._draw(lambda: self._view.retrying(step, attempt, pause, error))
+
+    def tick(self, at: float, waiting: int) -> None:
+        """Time passes."""
+        self._draw(lambda: self._view.tick(at, waiting))
+
+    def conclude(self, ending: Ending) -> None:
+        """Show how the run ended."""
+        if not self._lost:
+            self._draw(lambda: self._view.conclude(ending))
+        if self._lost:
+            attempt("", lambda: View.conclude(self._view, ending))
+            attempt("", lambda: err(f"note: {each}" for each in self._lost))
+
+    def _draw(self, act: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        self._lost = attempt("the run was not shown to its end", act)
+        if self._lost:
+            attempt("", lambda: self._view.__exit__(None, None, None))  # gives the terminal back

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tasks.core.redact import clean
 from tasks.engine.step import JITTER, Result, State, Step, Watcher
-from tasks.settings.step_names import setting_of
+from tasks.settings.derived import setting_of
 from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, listed, pad, seconds
 
 _T = TypeVar("_T")

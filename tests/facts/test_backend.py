@@ -10,7 +10,7 @@ from tasks.facts.backend import BACKENDS, Backend
 from tasks.rehearsal.backend import Rehearsed
 from tasks.rehearsal.folder import Folder
 from tasks.run.task import ENGINES, Options
-from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
+from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 from tests import given
 from tests.given import ROOT
 

@@ -14,7 +14,7 @@ from tasks.core.redact import redact
 from tasks.facts.manifest_files import kustomizations, kustomized, user_objects
 from tasks.kube.objects import FIELD_MANAGER, FINGERPRINT, MANAGED_BY
 from tasks.run import desired
-from tasks.settings.step_names import PARTS
+from tasks.settings.derived import PARTS
 from tests import given
 from tests.programs import Answer, FakePrograms
 

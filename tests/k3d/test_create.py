@@ -19,7 +19,7 @@ from tasks.k3d.create import NAME, NAMESPACE, PortTaken, creation, names_a_cache
 from tasks.k3d.steps import MARK, WITHDRAW, cluster_steps
 from tasks.kube.client import ApiError
 from tasks.process.command import CommandFailed
-from tasks.settings.step_names import API_READY, CREATE_CLUSTER
+from tasks.settings.derived import API_READY, CREATE_CLUSTER
 from tests.given import context, facts, settings
 from tests.given_live import FakeApi, reached
 from tests.programs import Answer, Asked, FakePrograms

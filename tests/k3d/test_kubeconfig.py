@@ -15,8 +15,8 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
 from tasks.k3d.kubeconfig import MERGE, SWITCH
+from tasks.settings.derived import API_READY
 from tasks.settings.schema import Settings
-from tasks.settings.step_names import API_READY
 from tests.given import act, facts, live, settings
 
 ADMIN = private(

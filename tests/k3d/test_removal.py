@@ -17,7 +17,7 @@ from tasks.facts.facts import Facts
 from tasks.k3d import removal
 from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
 from tasks.k3d.steps import WATCH
-from tasks.settings.step_names import CREATE_CLUSTER, REMOVE_INCOMPLETE
+from tasks.settings.derived import CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.given import act, by_name, cluster_state, facts, node
 from tests.given_engine import GHCR, PUSHED
 from tests.programs import Answer, FakePrograms

@@ -16,7 +16,7 @@ from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts, Shape
 from tasks.facts.network import Network
 from tasks.k3d.steps import ANSWER, KUBECONFIG, MARK, WATCH, cluster_steps, watch_step
-from tasks.settings.step_names import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
+from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER
 from tests.checks.given import engine
 from tests.given import act, by_name, cluster_state, facts, node, settings
 from tests.programs import Answer, FakePrograms

@@ -12,7 +12,7 @@ import yaml
 
 from tasks.kube.components import POLICY
 from tasks.run.components import DEFER, RELEASE
-from tasks.settings.step_names import PULL_AHEAD
+from tasks.settings.derived import PULL_AHEAD
 from tests.real.conftest import Make
 from tests.real.project import TOKEN, Project, containers, remains, run
 from tests.real.world import World

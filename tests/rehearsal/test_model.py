@@ -16,7 +16,7 @@ from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
 from tasks.rehearsal.profile import Cost, Profile, dump, load
 from tasks.rehearsal.what_if import WhatIf, answer, scene, staged
 from tasks.run.images import remember_size
-from tasks.settings.step_names import PARTS
+from tasks.settings.derived import PARTS
 from tests import given
 from tests.given import launch
 

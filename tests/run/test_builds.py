@@ -20,7 +20,7 @@ from tasks.process.command import CommandFailed
 from tasks.run import builds
 from tasks.run.images import known, remember
 from tasks.run.releases import values_of
-from tasks.settings.step_names import PUSH_REGISTRY, build_name, install_name, push_name
+from tasks.settings.derived import PUSH_REGISTRY, build_name, install_name, push_name
 from tests import given
 from tests.given import act, by_name
 from tests.programs import Answer, FakePrograms, seen

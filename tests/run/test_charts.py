@@ -18,8 +18,8 @@ from tasks.engine.step import Step
 from tasks.facts.facts import Facts
 from tasks.process.command import Completed, DeadlinePassed
 from tasks.run.charts import REPOSITORIES, Chart, chart_of, fetch_steps
+from tasks.settings.derived import PUSH_REGISTRY
 from tasks.settings.schema import Release
-from tasks.settings.step_names import PUSH_REGISTRY
 from tests import given
 from tests.given_engine import there
 from tests.given_live import named

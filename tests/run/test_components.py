@@ -18,8 +18,8 @@ from tasks.kube.components import Use
 from tasks.kube.wait import NotInTime
 from tasks.run import components
 from tasks.run.components import IN_USE
+from tasks.settings.derived import SYSTEM_READY
 from tasks.settings.schema import Settings
-from tasks.settings.step_names import SYSTEM_READY
 from tasks.status import judge
 from tests import given
 from tests.given import launch

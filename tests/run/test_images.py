@@ -19,7 +19,7 @@ from tasks.run import images as known_images
 from tasks.run.charts import chart_of
 from tasks.run.images import key_of, remember_size, remembering, size_of
 from tasks.run.session import bounds
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     FETCH_IMAGES,
     FIND_IMAGES,

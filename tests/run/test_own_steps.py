@@ -20,8 +20,7 @@ from tasks.process.command import CommandFailed, DeadlinePassed, ProgramMissing
 from tasks.process.programs import Programs
 from tasks.run import apply, builds, own_steps
 from tasks.run.own_command import fingerprint, marker, marker_key, marker_keys, refuse_unset, run_own
-from tasks.settings.references import references
-from tasks.settings.step_names import (
+from tasks.settings.derived import (
     API_READY,
     CREATE_CLUSTER,
     OWN,
@@ -33,6 +32,7 @@ from tasks.settings.step_names import (
     push_name,
     ready_name,
 )
+from tasks.settings.references import references
 from tests import given
 from tests.given_live import FakeApi, Object, reached, stored
 from tests.programs import PATH, context

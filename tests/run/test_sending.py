@@ -16,7 +16,7 @@ from tasks.kube.client import ApiError, Busy, NoAnswer
 from tasks.kube.objects import finish
 from tasks.run.apply import apply_step
 from tasks.run.sending import NotYet, TooSlow
-from tasks.settings.step_names import SYSTEM_READY
+from tasks.settings.derived import SYSTEM_READY
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import FakeApi, Object, obj, reached

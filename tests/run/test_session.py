@@ -19,7 +19,7 @@ from tasks.facts.facts import Shape
 from tasks.host import programs as fetching_module
 from tasks.run.session import Session, bounds
 from tasks.run.task import Options, begin
-from tasks.settings.step_names import setting_of
+from tasks.settings.derived import setting_of
 from tests import given
 from tests.engine.schema import problems
 from tests.given import FakeSession

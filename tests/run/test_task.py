@@ -36,7 +36,7 @@ from tasks.process.command import Command
 from tasks.process.programs import Programs
 from tasks.run.session import Session
 from tasks.run.task import Options, run_task, task
-from tasks.settings.step_names import NEEDS_CLUSTER, PARTS
+from tasks.settings.derived import NEEDS_CLUSTER, PARTS
 from tests import given
 from tests.given import FakeSession, call, facts, session
 from tests.programs import Answer, FakePrograms

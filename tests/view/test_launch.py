@@ -11,8 +11,8 @@ import pytest
 
 from tasks.core.errors import LaunchError
 from tasks.engine.step import Bounds, Context, Report, Retry
+from tasks.run.finish import choose
 from tasks.view import launch as views
-from tasks.view.choose import choose
 from tasks.view.github import GitHub, annotation, escape_property, job_summary
 from tasks.view.launch import Plain, Silent, View, still
 from tasks.view.live import Live
