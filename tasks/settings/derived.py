@@ -1,4 +1,4 @@
-"""What follows from settings alone."""
+"""What follows from settings alone: parts of a launch, names of steps, containers and images, and kinds of work."""
 
 from __future__ import annotations
 

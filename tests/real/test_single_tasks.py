@@ -13,7 +13,7 @@ from tests.real.world import World
 
 INSIDE = ("namespaces", "secrets", "manifests", "helm", "health")
 CLUSTER = "openframe-single"
-LOADED = 70
+LOADED = 60
 """Modules below the folders of `tasks/` that `invoke secrets` loads where nothing is left to do."""
 
 
