@@ -142,6 +142,9 @@ def is_unchanged_namespace(facts: Facts, obj: dict[str, Any]) -> bool:
     return there is not None and not differences(unmarked(obj), there)
 
 
+# Base resources, from templates in `files/`
+
+
 def base_resources(
     settings: Settings,
     root: Path,

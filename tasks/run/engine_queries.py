@@ -113,6 +113,9 @@ def engine_queries(session: Session, parts: Collection[str]) -> Iterator[EngineQ
         started.cancel()
 
 
+# What a cluster is made from: images, registries, ports that are taken, the network of its nodes
+
+
 def creation_facts(
     session: Session, programs: Programs, queries: CreationQueries, host: Engine, shape: Shape
 ) -> dict[str, Any]:

@@ -156,6 +156,9 @@ def _hidden(value: Any) -> Any:  # noqa: ANN401
     return MASK
 
 
+# What of a cluster goes into it
+
+
 @dataclass(kw_only=True)
 class ClusterDump:
     """A cluster of which something can be read, and the export that it goes into."""

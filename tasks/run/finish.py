@@ -92,6 +92,9 @@ def _status(run: RunRecord) -> int:
     return int(getattr(run.failed[0].error, "status", FAILED)) if run.failed else FAILED
 
 
+# How the cluster is reached
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """How to reach what there is; empty where there is nothing to reach."""

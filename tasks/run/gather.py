@@ -282,6 +282,9 @@ def require_running(facts: Facts) -> None:
     )
 
 
+# A cluster that exists already, from a context of the user's kubeconfig
+
+
 def of_context(session: Session, programs: Programs) -> dict[str, Any]:
     """Fields of `Facts` of a cluster that exists already; no engine is queried.
 

@@ -147,6 +147,9 @@ def _told(own: OwnStep, error: CommandFailed | ProgramMissing) -> CommandFailed 
     return error.amend(fix=fix, why=why, transient=own.retries > 0)
 
 
+# What the cluster remembers of it
+
+
 def folder(facts: Facts, step: OwnStep) -> Path:
     """The folder that a step runs in."""
     return _path(facts.root, step, step.dir)

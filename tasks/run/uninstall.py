@@ -82,7 +82,7 @@ class Inventory:
         self.created = {key: item for key, item in self.labelled.items.items() if created_by(item) == self.environment}
         self.spaces = tuple(key.name for key in self.created if key.kind == "Namespace")
         self.parts = [ref for each in self.own.values() for ref in (*each.objects, *each.hook_objects)]
-        self.uids = {uid(item) for item in self.created.values()}
+        self.uids = {_uid(item) for item in self.created.values()}
         self.inside = in_namespaces(self.api, self.kinds, self.spaces)
         self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
 
@@ -93,7 +93,7 @@ class Inventory:
             if namespace in self.spaces and (namespace, name) not in self.own:
                 found.setdefault(namespace, []).insert(0, f"release {name}")
         unseen = [*self.silent, *self.inside.unseen]
-        return {name: [f"what cannot be listed: {few(unseen)}"] for name in self.spaces} if unseen else found
+        return {name: [f"what cannot be listed: {_few(unseen)}"] for name in self.spaces} if unseen else found
 
     def users(self, definitions: Iterable[str]) -> list[str]:
         """Custom resources of these CRDs that others have made, or what cannot be seen."""
@@ -101,13 +101,13 @@ class Inventory:
         own = belonging(found.items, self.environment, self.parts, {*self.uids, *self.belonging_uids()})
         others = [key for key in found.items if key not in own and key not in self.belongs]
         return [
-            *(f"{key.kind.lower()} {shown(key)}" for key in others),
+            *(f"{key.kind.lower()} {_shown(key)}" for key in others),
             *(f"what cannot be listed: {each}" for each in found.unseen),
         ]
 
     def belonging_uids(self) -> set[str]:
         """Uids of what belongs to this project in its namespaces."""
-        return {uid(self.inside.items[key]) for key in self.belongs}
+        return {_uid(self.inside.items[key]) for key in self.belongs}
 
 
 def read(facts: Facts) -> Scope:
@@ -117,7 +117,7 @@ def read(facts: Facts) -> Scope:
     for key, item in inventory.labelled.items.items():
         # controllers copy a Service's labels to what they make for it
         if key not in inventory.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
-            staying[f"{key.kind.lower()} {shown(key)}"] = "it carries the label, but this project did not create it"
+            staying[f"{key.kind.lower()} {_shown(key)}"] = "it carries the label, but this project did not create it"
     held = _held_releases(facts, inventory)
     for (namespace, name), why in held.items():
         staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
@@ -126,12 +126,12 @@ def read(facts: Facts) -> Scope:
         guests.setdefault(namespace, []).append(f"release {name}")
     for name in inventory.spaces:
         if name in guests:
-            staying[f"namespace {name}"] = f"this project did not create all that is in it: {few(guests[name])}"
+            staying[f"namespace {name}"] = f"this project did not create all that is in it: {_few(guests[name])}"
     occupied = {namespace for namespace, _ in held}
     going = {key: item for key, item in inventory.created.items() if key.namespace not in occupied}
     definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
     used = {key: users for key in definitions if (users := inventory.users([key.name]))}
-    staying |= {f"CRD {key.name}": f"others use it: {few(users)}" for key, users in used.items()}
+    staying |= {f"CRD {key.name}": f"others use it: {_few(users)}" for key, users in used.items()}
     spaces = [key for key in going if key.kind == "Namespace" and key.name not in guests]
     first = {key: item for key, item in going.items() if _is_finalised(key, item) and key not in definitions}
     rest = [key for key in going if key.kind not in ("Namespace", _DEFINITION) and key not in first]
@@ -147,7 +147,7 @@ def read(facts: Facts) -> Scope:
         objects=_targets({key: going[key] for key in rest}),
         definitions=_targets({key: going[key] for key in definitions if key not in used}),
         namespaces=_targets({key: going[key] for key in spaces}),
-        claims=tuple(sorted(shown(key) for key in inventory.belongs if key.kind == _CLAIM and key.namespace in free)),
+        claims=tuple(sorted(_shown(key) for key in inventory.belongs if key.kind == _CLAIM and key.namespace in free)),
         staying=staying,
         known=frozenset(inventory.belonging_uids()),
         parts=tuple(inventory.parts),
@@ -161,7 +161,7 @@ def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], 
         if is_pending(each):
             held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
         elif users := inventory.users(each.definitions):
-            held[name] = f"others use its custom resources: {few(users)}"
+            held[name] = f"others use its custom resources: {_few(users)}"
     needs = needs_of(facts)
     waiting = list(held)
     while waiting:
@@ -222,23 +222,23 @@ def _is_finalised(key: Key, item: Item) -> bool:
     return is_custom(key.api_version) or not all(each.endswith(_OF_KUBERNETES) for each in domains)
 
 
-def uid(item: Item) -> str:
-    """Its uid; empty where it has none."""
+def _uid(item: Item) -> str:
     return str(item["metadata"].get("uid") or "")
 
 
 def _targets(items: Mapping[Key, Item]) -> tuple[Target, ...]:
-    return tuple(Target(key, uid(item)) for key, item in items.items())
+    return tuple(Target(key, _uid(item)) for key, item in items.items())
 
 
-def shown(key: Key) -> str:
-    """namespace/name."""
+def _shown(key: Key) -> str:
     return f"{key.namespace}/{key.name}" if key.namespace else key.name
 
 
-def few(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
+def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+# The steps
 
 
 def steps(facts: Facts, scope: Scope) -> list[Step]:
@@ -304,8 +304,8 @@ def _delete(facts: Facts, targets: Sequence[Target], context: Context) -> list[s
     for key, known in targets:
         context.wait(0)
         if not delete(api, resources, key, known):
-            left.append(f"{key.kind.lower()} {shown(key)}")
-    facts.programs.note(context, "\n".join(f"{each.key.kind.lower()} {shown(each.key)}" for each in targets))
+            left.append(f"{key.kind.lower()} {_shown(key)}")
+    facts.programs.note(context, "\n".join(f"{each.key.kind.lower()} {_shown(each.key)}" for each in targets))
     return left
 
 
@@ -319,8 +319,8 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
         left.clear()
         for key, known in targets:
             item = there[key]
-            if item is not None and uid(item) == known:
-                left[f"{key.kind.lower()} {shown(key)}"] = deletion_blockers(item)
+            if item is not None and _uid(item) == known:
+                left[f"{key.kind.lower()} {_shown(key)}"] = deletion_blockers(item)
         context.say(f"{len(left)} of {len(targets)} are still there")
         return None if left else True
 
@@ -339,7 +339,7 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
         if is_pending(now) or now.labels.get(CREATED_BY) != facts.environment or users:
             raise LaunchError(
                 f"the release {release.name} in {release.namespace} was not uninstalled",
-                why=f"others use its custom resources: {few(users)}" if users else f"its status is {now.status}",
+                why=f"others use its custom resources: {_few(users)}" if users else f"its status is {now.status}",
                 fix="run `invoke down` again: it looks anew",
             )
         command = helm.uninstall(facts.paths.kubeconfig, release.name, release.namespace, _TIMEOUT)
@@ -355,11 +355,11 @@ def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
         used = []
         for each in targets:
             found = all_of(api, kinds_of(known, each.key.name))
-            used += [f"{key.kind.lower()} {shown(key)}" for key in found.items] + list(found.unseen)
+            used += [f"{key.kind.lower()} {_shown(key)}" for key in found.items] + list(found.unseen)
         if used:
             raise LaunchError(
                 "CRDs that this project created were not removed",
-                why=f"custom resources of them are there, and would go with them: {few(used)}",
+                why=f"custom resources of them are there, and would go with them: {_few(used)}",
                 fix="remove those first, if nobody needs them, and run `invoke down` again",
             )
         _delete(facts, targets, context)
@@ -381,7 +381,7 @@ def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
             guests.update(_new_guests(facts, in_namespaces(api, known, names), scope, silent))
             return None if guests else True
 
-        telling = lambda: "; ".join(f"{name}: {few(each)}" for name, each in guests.items())  # noqa: E731
+        telling = lambda: "; ".join(f"{name}: {_few(each)}" for name, each in guests.items())  # noqa: E731
         poll(alone, replace(context, deadline=min(context.deadline, _SETTLE)), pause=1.0, telling=telling)
         _delete(facts, scope.namespaces, context)
         _until_gone(facts, scope.namespaces, context)
