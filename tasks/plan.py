@@ -107,9 +107,8 @@ def _check_diff(form: str, *, diff: bool, conditions: WhatIf) -> None:
 
 def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
     """What the plan would take under these circumstances, and which change would help it most."""
-    from tasks.engine.estimate import expecting, history_file
-    from tasks.engine.estimate import load as load_history
-    from tasks.rehearsal.profile import load
+    from tasks.engine.estimate import expecting, history_file, load
+    from tasks.rehearsal.model import load_profile
     from tasks.rehearsal.what_if import answer
     from tasks.view import plan as view
     from tasks.view.console import out, width_of
@@ -120,8 +119,8 @@ def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts:
             why="a prediction is shown as text or JSON",
             fix="use " + " or ".join(view.PREDICTED),
         )
-    profile = load(session.root, conditions.timing)
-    steps = expecting(steps, load_history(history_file(session.environ), session.options.engine))
+    profile = load_profile(session.root, conditions.timing)
+    steps = expecting(steps, load(history_file(session.environ), session.options.engine))
     found = answer(profile, conditions, steps, facts, _bounds(facts, conditions))
     out(view.PREDICTED[form](found, steps, width_of(sys.stdout)))
     return 0

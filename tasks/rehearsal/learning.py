@@ -19,8 +19,7 @@ from tasks.engine.estimate import simulate
 from tasks.engine.record import RunRecord
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.engine.work import CreateCluster, FetchImages, InstallRelease, PullAhead, PullImage, WatchNodes
-from tasks.rehearsal.model import AFTER, Scene, activities
-from tasks.rehearsal.profile import FOLDER, Cost, Profile, dump, load
+from tasks.rehearsal.model import AFTER, FOLDER, Cost, Profile, Scene, activities, dump_profile, load_profile
 from tasks.rehearsal.what_if import DEFAULT, WhatIf
 
 if TYPE_CHECKING:
@@ -149,8 +148,8 @@ def learn(session: Session, runs: Sequence[str], name: str) -> int:
     log_dir = Path(session.settings.log_dir).expanduser()
     found = [read(find(log_dir, each)) for each in runs]
     launches = [_launch(each) for each in found]
-    profile = named(fit(launches, load(session.root, DEFAULT)), found)
-    write_whole(path, dump(profile), mode=0o644)
+    profile = named(fit(launches, load_profile(session.root, DEFAULT)), found)
+    write_whole(path, dump_profile(profile), mode=0o644)
     took = statistics.median(launch.wall for launch in launches)
     said = statistics.median(predicted(profile, launch)[AFTER] for launch in launches)
     out([f"{path}: {len(launches)} launches took {took:.1f} s (median), and are predicted as {said:.1f} s"])

@@ -28,8 +28,7 @@ from tasks.engine.work import (
     UpdateRepositories,
     Work,
 )
-from tasks.rehearsal.model import AFTER, Scene, activities, times
-from tasks.rehearsal.profile import Profile, load
+from tasks.rehearsal.model import AFTER, Profile, Scene, activities, load_profile, times
 from tasks.run.images import remembered, size_of, sources
 from tasks.settings.derived import balanced, release_name
 
@@ -270,7 +269,7 @@ def staged(
     bounds: Bounds,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds by key (see `Times`), and by step. Raises `BadInput` for a profile that is not there."""
-    profile = load(root, what_if.timing)
+    profile = load_profile(root, what_if.timing)
     seen = scene(steps, facts, what_if)
     spans = simulate(activities(steps, seen, profile), what_if.machine(profile), bounds)
     made = {**dict(_general(profile, steps, spans)), **dict(_cluster(spans, seen.servers))}

@@ -14,8 +14,7 @@ from tasks.core.paths import log_folder
 from tasks.engine.record import RunRecord
 from tasks.engine.work import FetchImages, PullImage
 from tasks.rehearsal.learning import Recorded, fit, learn, predicted, recorded, sizes
-from tasks.rehearsal.model import AFTER
-from tasks.rehearsal.profile import Cost, Profile, load
+from tasks.rehearsal.model import AFTER, Cost, Profile, load_profile
 from tests import given
 from tests.rehearsal.test_model import a_launch
 
@@ -26,7 +25,7 @@ NAME = "20261125T120000.000Z-up"
 
 @pytest.fixture
 def start() -> Profile:
-    return load(given.ROOT, "default")
+    return load_profile(given.ROOT, "default")
 
 
 def a_record(folder: Path, profile: Profile) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def test_a_launch_that_is_told_rightly_changes_nothing(tmp_path: Path, start: Pr
 def test_a_profile_says_what_it_rests_on(tmp_path: Path, start: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     session = session_with(tmp_path, a_record(tmp_path, slower(start)))
     assert learn(session, ["latest"], "slow") == 0
-    made = load(session.root, "slow")
+    made = load_profile(session.root, "slow")
     assert (made.cores, made.recorded["launches"], made.recorded["date"]) == (2.0, 1, "2026-11-25")
     assert made.recorded["k3d"] == "v5.9.0"
     assert "1 launches took" in capsys.readouterr().out

@@ -12,8 +12,7 @@ from tasks.engine.step import Bounds, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import Choosers
-from tasks.rehearsal.model import AFTER, BEFORE, Scene, activities
-from tasks.rehearsal.profile import Cost, Profile, dump, load
+from tasks.rehearsal.model import AFTER, BEFORE, Cost, Profile, Scene, activities, dump_profile, load_profile
 from tasks.rehearsal.what_if import WhatIf, answer, scene, staged
 from tasks.run.images import remember_size
 from tasks.settings.derived import PARTS
@@ -39,7 +38,7 @@ def a_launch(folder: Path, **cluster: object) -> tuple[Facts, list[Step]]:
 
 @pytest.fixture
 def profile() -> Profile:
-    return load(given.ROOT, "default")
+    return load_profile(given.ROOT, "default")
 
 
 def test_a_launch_ends_after_all_its_steps_and_begins_before_them(tmp_path: Path, profile: Profile) -> None:
@@ -128,7 +127,7 @@ def test_a_cache_of_version_two_brings_an_image_twice(image: str, twice: bool, t
     assert seen.twice is twice
     assert seen.direct == {image}  # it comes before there is a cache
     slow, node = Machine(cores=2, line=1e7), f"prepull: {facts.shape.image}"
-    profile = load(given.ROOT, "default")
+    profile = load_profile(given.ROOT, "default")
     found = activities(launch(facts, PARTS, CHOOSERS), seen, profile)
     once = activities(launch(facts, PARTS, CHOOSERS), replace(seen, twice=False), profile)
     assert (simulate(found, slow, WIDE)[node][1] > simulate(once, slow, WIDE)[node][1] + 1) is twice
@@ -202,8 +201,8 @@ def test_an_answer_names_the_change_that_helps_most(tmp_path: Path, profile: Pro
 def test_a_profile_is_read_as_it_was_written(tmp_path: Path, profile: Profile) -> None:
     folder = tmp_path / "config" / "rehearsal"
     folder.mkdir(parents=True)
-    (folder / "same.yaml").write_text(dump(profile))
-    assert load(tmp_path, "same") == profile
+    (folder / "same.yaml").write_text(dump_profile(profile))
+    assert load_profile(tmp_path, "same") == profile
 
 
 @pytest.mark.parametrize(
@@ -222,14 +221,14 @@ def test_a_file_that_is_no_profile_is_told_with_its_path(text: str, said: str, t
     folder.mkdir(parents=True)
     (folder / "odd.yaml").write_text(text)
     with pytest.raises(BadInput) as caught:
-        load(tmp_path, "odd")
+        load_profile(tmp_path, "odd")
     assert "odd.yaml" in f"{caught.value}"
     assert said in f"{caught.value}"
 
 
 def test_an_unknown_profile_is_told_with_those_that_are_there() -> None:
     with pytest.raises(BadInput, match="no time profile 'nowhere'") as caught:
-        load(given.ROOT, "nowhere")
+        load_profile(given.ROOT, "nowhere")
     assert "default" in caught.value.fix
 
 

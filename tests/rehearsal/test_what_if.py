@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.rehearsal.profile import Profile
+from tasks.rehearsal.model import Profile
 from tasks.rehearsal.what_if import WhatIf, rate, what_if
 
 
