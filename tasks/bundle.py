@@ -118,8 +118,7 @@ def _load(session: Session, path: Path) -> int:
 
 def _list(path: Path, *, as_json: bool, settings: bool) -> int:
     from tasks.clients.bundle import Bundle
-    from tasks.view.console import out, width_of
-    from tasks.view.table import table
+    from tasks.view.console import out, table, width_of
 
     with Bundle(path) as found:
         if settings:

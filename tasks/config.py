@@ -17,8 +17,7 @@ def config(session: Session, format: str = "text", only: str = "") -> int:  # no
     import sys
 
     from tasks.settings.explain import as_json, as_rows
-    from tasks.view.console import out, width_of
-    from tasks.view.table import table
+    from tasks.view.console import out, table, width_of
 
     check_format(format)
     rows = as_rows(session.resolved, only)

@@ -132,8 +132,7 @@ def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
 def _show(facts: Facts) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
-    from tasks.view.console import out, width_of
-    from tasks.view.table import table
+    from tasks.view.console import out, table, width_of
 
     found = [each for each in facts.registries.values() if each.ours]
     with ThreadPoolExecutor(max_workers=4) as pool:

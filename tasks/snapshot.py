@@ -128,8 +128,7 @@ def _list(session: Session, *, as_json: bool) -> int:
     from tasks.core.units import megabytes
     from tasks.run.gather import gather
     from tasks.run.snapshots import clear, lost_volumes, missing_settings, store
-    from tasks.view.console import out, width_of
-    from tasks.view.table import table
+    from tasks.view.console import out, table, width_of
 
     found = store(session)
     facts = gather(session, (), refuse=False)

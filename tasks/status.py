@@ -41,9 +41,8 @@ def status(
     from tasks.k3d.ports import choosers
     from tasks.run.finish import access
     from tasks.run.gather import gather
-    from tasks.view.console import line, out, width_of
+    from tasks.view.console import line, out, table, width_of
     from tasks.view.ending import entries
-    from tasks.view.table import table
 
     check_format(format)
     if exit_code and not diff:

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.benchmark.compare import Comparison, inside
 from tasks.benchmark.results import Measured, Results, Trial
 from tasks.benchmark.statistics import Interval, median_interval
-from tasks.view.table import table
+from tasks.view.console import table
 
 
 def beginning(trial: Trial, left: float | None) -> str:

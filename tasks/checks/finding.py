@@ -10,8 +10,7 @@ from typing import Any
 
 from tasks.core.errors import LaunchError
 from tasks.core.units import count
-from tasks.view.console import Line, line, wrap
-from tasks.view.table import table
+from tasks.view.console import Line, line, table, wrap
 
 
 class Level(Enum):

@@ -3,12 +3,18 @@
 A tag is the digest of all that an image is made from, so it is known before anything is built: the parts of the context
 that its Dockerfile copies, the Dockerfile, target, arguments, platform, and the digests of its base images. These are
 asked of the engine, else of the pull-through cache; where neither knows one, it counts as it was when it was built.
+
+Contents of a context are read once: their digests are kept with the size and times of each file, as in git's index.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import stat
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,11 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import docker_build
 from tasks.clients.docker_build import Builder
-from tasks.clients.dockerfile import bases, copied, ignored, only
+from tasks.clients.dockerfile import Ignored, bases, copied, ignored, only
 from tasks.core.errors import BadInput
-from tasks.core.files import remembered, sha256, write_whole
+from tasks.core.files import file_digest, remembered, sha256, write_whole
 from tasks.core.imageref import parse, registry_of
-from tasks.facts.build_context import context_digest
 from tasks.facts.endpoint import on_this_machine
 from tasks.facts.registries import cache_of, port_of
 from tasks.process.command import CommandFailed
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
     from tasks.settings.schema import Build, Settings
+
 
 _PARTS = frozenset({"build", "helm", "manifests", "steps"})
 """Parts of a launch that must know the images."""
@@ -274,3 +280,59 @@ def in_registry(facts: Facts, state: BuildState) -> bool:
         return facts.programs.run(ask, quiet=True).code == 0
     except CommandFailed:  # it is silent: a push tells why
         return False
+
+
+_FRESH = 2_000_000_000
+"""Nanoseconds: a file that was changed so lately may change again within the same time stamp, so it is read again."""
+_INDEX_FORM = 1
+"""Of the file of known digests; another one is not read."""
+Known = dict[str, list[Any]]
+"""Marks and digest of each file, by its path."""
+
+
+def context_digest(folder: Path, left_out: Ignored, index: Path) -> str:
+    """Of all that is in a folder and is not left out. `index`: where digests are kept. Raises OSError."""
+    known, found = _read(index), Known()
+    rows: list[str] = []
+    now = time.time_ns()
+    pending = [""]
+    while pending:
+        inside = pending.pop()
+        with os.scandir(folder / inside) as entries:
+            for entry in entries:
+                path = f"{inside}/{entry.name}" if inside else entry.name
+                directory = entry.is_dir(follow_symlinks=False)
+                if left_out(path, directory):
+                    continue
+                if directory:
+                    pending.append(path)
+                with contextlib.suppress(FileNotFoundError):  # an editor's, and gone again
+                    what = entry.stat(follow_symlinks=False)
+                    rows.append(f"{path}\0{what.st_mode:o}\0{_content(entry, path, what, known, found, now)}")
+    if found != known:
+        with contextlib.suppress(OSError):  # it is read again
+            index.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(index, json.dumps({"form": _INDEX_FORM, "files": found}))
+    rows.sort()
+    return sha256("\n".join(rows).encode("utf-8", "surrogateescape"))
+
+
+def _content(entry: os.DirEntry[str], path: str, what: os.stat_result, known: Known, found: Known, now: int) -> str:
+    if stat.S_ISLNK(what.st_mode):
+        return str(Path(entry.path).readlink())
+    if not stat.S_ISREG(what.st_mode):
+        return ""
+    marks = [what.st_mtime_ns, what.st_ctime_ns, what.st_size, what.st_ino]
+    before = known.get(path)
+    digest = before[4] if before is not None and before[:4] == marks else file_digest(Path(entry.path))
+    if now - max(what.st_mtime_ns, what.st_ctime_ns) > _FRESH:
+        found[path] = [*marks, digest]
+    return str(digest)
+
+
+def _read(index: Path) -> Known:
+    try:
+        document = json.loads(index.read_bytes())
+        return dict(document["files"]) if document["form"] == _INDEX_FORM else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}

@@ -12,8 +12,7 @@ from tasks.engine.estimate import median
 from tasks.engine.record import RunRecord
 from tasks.engine.step import State
 from tasks.runs.figures import fine, note, signed_percent, spelled, when
-from tasks.view.console import UNICODE, Line, Marks, line, seconds
-from tasks.view.table import table
+from tasks.view.console import UNICODE, Line, Marks, line, seconds, table
 
 _SPLIT, _STRETCH = 3.0, 3.6
 """Standard deviations of the rank sum, for a split in two and for a stretch in the middle. The largest of all splits or

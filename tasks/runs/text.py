@@ -11,8 +11,7 @@ from tasks.engine.step import Result, State
 from tasks.runs.catalogue import Log
 from tasks.runs.compare import Change, Comparison, Pair, headline, verdict
 from tasks.runs.figures import Scale, facts, fine, note, reading, signed, spelled, tick, when
-from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, pad, seconds, wrap
-from tasks.view.table import table
+from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, pad, seconds, table, wrap
 
 _WIDTH = 100
 """Columns where there is no terminal."""

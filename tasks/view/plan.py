@@ -11,8 +11,7 @@ from tasks.core.redact import clean
 from tasks.core.units import count
 from tasks.engine.estimate import Estimate, estimate
 from tasks.engine.step import Bounds, Step
-from tasks.view.console import PIPED, cells, chain, seconds, wrap
-from tasks.view.table import table
+from tasks.view.console import PIPED, cells, chain, seconds, table, wrap
 
 if TYPE_CHECKING:
     from tasks.rehearsal.what_if import Answer

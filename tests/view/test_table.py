@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tasks.view.console import cells
-from tasks.view.table import table
+from tasks.view.console import cells, table
 
 ROWS = [["cluster", "ok", "openframe-dev runs with 1 server and 4 agents"], ["registry", "absent", "日本語"]]
 HEAD = ("what", "state", "detail")

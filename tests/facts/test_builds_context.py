@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.clients.dockerfile import ignored
-from tasks.facts import build_context
-from tasks.facts.build_context import context_digest
+from tasks.facts import builds as build_context
+from tasks.facts.builds import context_digest
 
 
 @pytest.fixture
