@@ -21,6 +21,7 @@ def _on_a_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if request.node.get_closest_marker("cluster") is None:
         for module in ("endpoint", "engine"):  # each has its own name for it
             monkeypatch.setattr(f"tasks.facts.{module}.outside", lambda *_: False)
+        monkeypatch.setattr("tasks.facts.host.helm_at_work", lambda _release: None)
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,16 @@ def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing
     refuse_pending(facts, ("manifests",))
 
 
+def test_in_a_cluster_of_ours_a_release_that_a_person_upgrades_by_hand_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Helm keeps a release's labels: that it was installed by this project says nothing of who is at work on it."""
+    facts = of(tmp_path, live=live(release("1234", status="pending-upgrade", revision=2)))
+    monkeypatch.setattr("tasks.facts.host.helm_at_work", lambda name: 4711 if name == "web" else None)
+    with pytest.raises(Foreign, match="release web in web: somebody's Helm is at work"):
+        refuse_pending(facts, ("helm",))
+
+
 def test_in_a_cluster_of_ours_a_release_that_a_person_is_installing_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Foreign, match="release web in web"):
         refuse_pending(of(tmp_path, live=live(release(status="pending-install"))), ("helm",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tasks.core.errors import LaunchError
 from tasks.facts.engine import Engine
+from tasks.process.children import MARK
 from tasks.process.command import Command
 from tasks.process.programs import Programs
 
@@ -119,3 +121,18 @@ def unresolved(names: Collection[str], seconds: float = _RESOLVE_S) -> dict[str,
         thread.join(max(0.0, end - time.monotonic()))
     late = f"no answer within {seconds:g} s"
     return {name: error for name in names if (error := answers.get(name, late))}
+
+
+def helm_at_work(release: str) -> int | None:
+    """Number of a process of this user that is a Helm at work on a release of that name, and not one that a run of this
+    project has started; None: none shows.
+    """
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            words = process.cmdline()
+            named = any(Path(each).name.startswith("helm") for each in words[:2])  # after a script's interpreter
+            if named and release in words and MARK not in process.environ():
+                return process.pid
+    return None

@@ -127,7 +127,7 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
     """Raises `Foreign` for releases that somebody else's Helm may be at work on: clearing one would undo that work.
 
     In a cluster of this project its own releases are exempt: the cluster's lock is held, so no other run is at work and
-    the Helm of an earlier one is dead. In others that cannot be known.
+    the Helm of an earlier one is dead; a Helm that runs on this machine is a person's. In others that cannot be known.
     """
     if facts.live is None or facts.clear_pending or "helm" not in parts:
         return
@@ -136,7 +136,7 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
         there = facts.installed(release)
         if there is None or not is_pending(there) or facts.namespace_ends(there.namespace):
             continue
-        if not facts.owns_cluster or helm.FINGERPRINT not in there.labels:
+        if not facts.owns_cluster or helm.FINGERPRINT not in there.labels or _person_at_work(facts, release):
             found[f"release {release.name} in {release.namespace}"] = f"{there.status}, revision {there.revision}"
     if found:
         raise Foreign(
@@ -145,6 +145,12 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
             fix="wait until that Helm has ended (helm list --pending); if it is dead, --clear-pending removes a first "
             "revision and rolls back a later one. It was not touched",
         )
+
+
+def _person_at_work(facts: Facts, release: Release) -> bool:
+    from tasks.facts.host import helm_at_work  # only where one is pending
+
+    return not facts.backend.rehearsed and helm_at_work(release.name) is not None
 
 
 def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:

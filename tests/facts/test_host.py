@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 
 from tasks.facts import host
-from tasks.facts.host import Inotify, Rights, disk, inotify, rights, unpigz, unresolved
+from tasks.facts.host import Inotify, Rights, disk, helm_at_work, inotify, rights, unpigz, unresolved
+from tasks.process.children import MARK
 from tests.checks.given import engine
 from tests.programs import Answer, FakePrograms
 
@@ -91,3 +94,20 @@ def test_real_limits_where_there_are_any() -> None:
     found = inotify(engine())
     assert found is not None
     assert found.instances > 0
+
+
+@pytest.mark.parametrize(
+    ("word", "marked", "found"), [("c4nary", False, True), ("c4nary-2", False, False), ("c4nary", True, False)]
+)
+def test_a_helm_that_a_person_has_started(tmp_path: Path, word: str, marked: bool, found: bool) -> None:
+    program = tmp_path / "helm"
+    program.write_text(f"#!{sys.executable}\nprint('up', flush=True)\nimport time\ntime.sleep(60)\n")
+    program.chmod(0o700)
+    env = {key: value for key, value in os.environ.items() if key != MARK} | ({MARK: "1 here x.lock"} if marked else {})
+    with subprocess.Popen([str(program), "upgrade", word, "./chart"], stdout=subprocess.PIPE, env=env) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert (helm_at_work("c4nary") == process.pid) is found
+        finally:
+            process.kill()
