@@ -99,7 +99,6 @@ def test_a_cluster_that_another_one_stands_beside_leaves_it(played: Played, monk
     ("sets", "nodes"),
     [
         (("cluster.agents=0",), {"server-0"}),
-        (("cluster.agents=3",), {"server-0", "agent-0", "agent-1", "agent-2"}),
         (("cluster.servers=3", "cluster.agents=0"), {"server-0", "server-1", "server-2", "serverlb"}),
         (("cluster.loadbalancer=true", "cluster.agents=0"), {"server-0", "serverlb"}),
     ],
