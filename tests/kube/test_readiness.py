@@ -20,109 +20,63 @@ def condition(kind: str, status: str = "True") -> dict[str, Any]:
 
 
 SEEN = {"observedGeneration": 2}
+BY_HAND = {"updateStrategy": {"type": "OnDelete"}}
+REVISED: dict[str, Any] = {"updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a"}
+
+
+def scaled(kind: str, wanted: int, more: dict[str, Any] | None = None, **status: Any) -> Any:
+    """A workload of so many replicas that its controller has seen; `more` of its specification."""
+    return item(kind, {"replicas": wanted, **(more or {})}, {**SEEN, **status})
+
+
+def deployment(wanted: int, there: int, updated: int, available: int = 0) -> Any:
+    return scaled("Deployment", wanted, replicas=there, updatedReplicas=updated, availableReplicas=available)
+
+
+def daemons(scheduled: int, ready: int, updated: int, more: dict[str, Any] | None = None) -> Any:
+    counts = {"desiredNumberScheduled": scheduled, "numberReady": ready, "updatedNumberScheduled": updated}
+    return item("DaemonSet", more or {}, {**SEEN, **counts})
+
+
+PARTITION = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}}
+CRD = "apiextensions.k8s.io/v1"
 CASES: list[tuple[str, Any, bool, str]] = [
     ("unseen", item("Deployment", {"replicas": 1}, {"observedGeneration": 1}), False, "has not seen"),
     ("no status at all", item("Deployment", {"replicas": 1}, {}), False, "has not seen"),
-    (
-        "not updated",
-        item("Deployment", {"replicas": 2}, {**SEEN, "replicas": 1, "updatedReplicas": 1}),
-        False,
-        "1 of 2",
-    ),
-    (
-        "old ones left",
-        item("Deployment", {"replicas": 1}, {**SEEN, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}),
-        False,
-        "1 old",
-    ),
-    (
-        "not available",
-        item("Deployment", {"replicas": 2}, {**SEEN, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}),
-        False,
-        "1 of 2 replicas are available",
-    ),
-    (
-        "available",
-        item("Deployment", {"replicas": 2}, {**SEEN, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-        True,
-        "2 of 2",
-    ),
-    ("scaled to none", item("Deployment", {"replicas": 0}, SEEN), True, "0 of 0"),
-    (
-        "replicas by default one",
-        item("Deployment", {}, {**SEEN, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}),
-        True,
-        "1 of 1",
-    ),
-    ("set unready", item("StatefulSet", {"replicas": 3}, {**SEEN, "readyReplicas": 2}), False, "2 of 3"),
+    ("not updated", deployment(2, 1, 1), False, "1 of 2"),
+    ("old ones left", deployment(1, 2, 1, 2), False, "1 old"),
+    ("not available", deployment(2, 2, 2, 1), False, "1 of 2 replicas are available"),
+    ("available", deployment(2, 2, 2, 2), True, "2 of 2"),
+    ("scaled to none", scaled("Deployment", 0), True, "0 of 0"),
+    ("replicas by default one", {**deployment(1, 1, 1, 1), "spec": {}}, True, "1 of 1"),
+    ("set unready", scaled("StatefulSet", 3, readyReplicas=2), False, "2 of 3"),
     (
         "set of the old version",
-        item(
-            "StatefulSet",
-            {"replicas": 3},
-            {**SEEN, "readyReplicas": 3, "updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
-        ),
+        scaled("StatefulSet", 3, readyReplicas=3, **REVISED),
         False,
         "1 of 3",
     ),
     (
         "set with a partition",
-        item(
-            "StatefulSet",
-            {"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
-            {**SEEN, "readyReplicas": 3, "updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
-        ),
+        scaled("StatefulSet", 3, PARTITION, readyReplicas=3, **REVISED),
         True,
         "3 of 3",
     ),
-    (
-        "set updated by hand",
-        item(
-            "StatefulSet",
-            {"replicas": 1, "updateStrategy": {"type": "OnDelete"}},
-            {**SEEN, "readyReplicas": 1, "updateRevision": "b", "currentRevision": "a"},
-        ),
-        True,
-        "1 of 1",
-    ),
+    ("set updated by hand", scaled("StatefulSet", 1, BY_HAND, readyReplicas=1, **REVISED), True, "1 of 1"),
     (
         "set updated by hand, whose pods wait for somebody (Vault, sealed)",
-        item("StatefulSet", {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, {**SEEN, "readyReplicas": 0}),
+        scaled("StatefulSet", 3, BY_HAND, readyReplicas=0),
         True,
         "0 of 3 replicas are ready; they are updated by hand",
     ),
-    (
-        "set updated by hand, unseen",
-        item("StatefulSet", {"replicas": 3, "updateStrategy": {"type": "OnDelete"}}, {}),
-        False,
-        "not seen",
-    ),
-    ("set scaled to none", item("StatefulSet", {"replicas": 0}, SEEN), True, "0 of 0"),
+    ("set updated by hand, unseen", item("StatefulSet", {"replicas": 3, **BY_HAND}, {}), False, "not seen"),
+    ("set scaled to none", scaled("StatefulSet", 0), True, "0 of 0"),
     ("paused", item("Deployment", {"paused": True}, {**SEEN, "replicas": 1}), True, "it is paused"),
     ("replica set unseen", item("ReplicaSet", {"replicas": 0}, {}, generation=0), False, "not seen"),
     ("daemons unseen", item("DaemonSet", {}, {}, generation=0), False, "not seen"),
-    (
-        "daemons updated by hand",
-        item(
-            "DaemonSet",
-            {"updateStrategy": {"type": "OnDelete"}},
-            {**SEEN, "desiredNumberScheduled": 2, "numberReady": 1},
-        ),
-        True,
-        "1 of 2",
-    ),
-    (
-        "daemons",
-        item("DaemonSet", {}, {**SEEN, "desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}),
-        True,
-        "2 of 2",
-    ),
-    (
-        "a daemon is late",
-        item("DaemonSet", {}, {**SEEN, "desiredNumberScheduled": 2, "numberReady": 1, "updatedNumberScheduled": 2}),
-        False,
-        "1 of 2",
-    ),
+    ("daemons updated by hand", daemons(2, 1, 0, BY_HAND), True, "1 of 2"),
+    ("daemons", daemons(2, 2, 2), True, "2 of 2"),
+    ("a daemon is late", daemons(2, 1, 2), False, "1 of 2"),
     ("daemons nowhere", item("DaemonSet", {}, SEEN), True, "0 of 0"),
     ("job", item("Job", {}, condition("Complete"), group="batch/v1"), True, "done"),
     ("job at work", item("Job", {}, {"active": 1}, group="batch/v1"), False, "not done"),
@@ -131,18 +85,8 @@ CASES: list[tuple[str, Any, bool, str]] = [
     ("pod", item("Pod", {}, {"phase": "Running", **condition("Ready")}, group="v1"), True, "running"),
     ("pod starts", item("Pod", {}, {"phase": "Pending", **condition("Ready", "False")}, group="v1"), False, "pending"),
     ("pod done", item("Pod", {}, {"phase": "Succeeded"}, group="v1"), True, "succeeded"),
-    (
-        "CRD served",
-        item("CustomResourceDefinition", {}, condition("Established"), group="apiextensions.k8s.io/v1"),
-        True,
-        "established",
-    ),
-    (
-        "CRD not served",
-        item("CustomResourceDefinition", {}, {}, group="apiextensions.k8s.io/v1"),
-        False,
-        "not established",
-    ),
+    ("CRD served", item("CustomResourceDefinition", {}, condition("Established"), group=CRD), True, "established"),
+    ("CRD not served", item("CustomResourceDefinition", {}, {}, group=CRD), False, "not established"),
     ("API of an aggregated server", item("APIService", {}, {}, group="apiregistration.k8s.io/v1"), False, "not avail"),
     ("a Deployment of someone else", item("Deployment", {}, {}, group="example.com/v1"), True, ""),
     ("no notion of readiness", item("ConfigMap", {}, {}, group="v1"), True, ""),
