@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +14,15 @@ from tasks.process.command import Command
 
 KUBE = Path("/state/kubeconfig")
 WHERE = "--kubeconfig /state/kubeconfig --namespace apps"
+UPGRADE = (
+    f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc --timeout 300s{{}}"
+    " --output json"
+)
+RENDERER = PostRenderer(flags=("--post-renderer", "x"), env={})
+
+
+def upgrade(**more: Any) -> Command:
+    return helm.upgrade(KUBE, "web", "apps", "/c", values="{}", fingerprint="abc", timeout=300.0, **more)
 
 
 @pytest.mark.parametrize(
@@ -22,36 +32,11 @@ WHERE = "--kubeconfig /state/kubeconfig --namespace apps"
         (helm.update(["a", "b"], 4, 60.0), "helm repo update a b"),
         (helm.pull("r/c", "1.2.3", Path("/c"), 60.0), "helm pull r/c --version 1.2.3 --destination /c"),
         (helm.pull("oci://h/c", None, Path("/c"), 60.0), "helm pull oci://h/c --destination /c"),
+        (upgrade(), UPGRADE.format("")),
+        (upgrade(validate=False), UPGRADE.format(" --disable-openapi-validation")),
         (
-            helm.upgrade(KUBE, "web", "apps", "/c/web.tgz", values="{}", fingerprint="abc", timeout=300.0),
-            (
-                f"helm upgrade --install web /c/web.tgz {WHERE} --values - --labels openframe.dev/fingerprint=abc"
-                " --timeout 300s --output json"
-            ),
-        ),
-        (
-            helm.upgrade(KUBE, "web", "apps", "/c", values="{}", fingerprint="abc", timeout=300.0, validate=False),
-            (
-                f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
-                " --timeout 300s --disable-openapi-validation --output json"
-            ),
-        ),
-        (
-            helm.upgrade(
-                KUBE,
-                "web",
-                "apps",
-                "/c",
-                values="{}",
-                fingerprint="abc",
-                timeout=300.0,
-                force_conflicts=True,
-                post_renderer=PostRenderer(flags=("--post-renderer", "x"), env={}),
-            ),
-            (
-                f"helm upgrade --install web /c {WHERE} --values - --labels openframe.dev/fingerprint=abc"
-                " --timeout 300s --force-conflicts --post-renderer x --output json"
-            ),
+            upgrade(force_conflicts=True, post_renderer=RENDERER, dry_run=True),
+            UPGRADE.format(" --force-conflicts --post-renderer x --dry-run=server"),
         ),
         (
             helm.rollback(KUBE, "web", "apps", 90.0, force_conflicts=True),

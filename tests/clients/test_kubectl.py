@@ -10,37 +10,21 @@ from tasks.clients import kubectl
 from tasks.process.command import Command
 
 OURS = Path("/state/kubeconfig")
+CALL = "kubectl --kubeconfig /state/kubeconfig"
+APPLY = f"{CALL} apply --server-side --force-conflicts --field-manager=openframe"
 
 
 @pytest.mark.parametrize(
     ("command", "line", "stdin"),
     [
-        (
-            kubectl.apply(OURS, "kind: A", manager="openframe"),
-            (
-                "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
-                " --filename -"
-            ),
-            "kind: A",
-        ),
+        (kubectl.apply(OURS, "kind: A", manager="openframe"), f"{APPLY} --filename -", "kind: A"),
         (
             kubectl.apply(OURS, "", manager="openframe", dry_run=True),
-            (
-                "kubectl --kubeconfig /state/kubeconfig apply --server-side --force-conflicts --field-manager=openframe"
-                " --dry-run=server --output=json --filename -"
-            ),
+            f"{APPLY} --dry-run=server --output=json --filename -",
             "",
         ),
-        (
-            kubectl.delete(OURS, "kind: A"),
-            "kubectl --kubeconfig /state/kubeconfig delete --ignore-not-found --wait=false --filename -",
-            "kind: A",
-        ),
-        (
-            kubectl.raw(OURS, "/readyz?verbose"),
-            "kubectl --kubeconfig /state/kubeconfig get --raw /readyz?verbose",
-            None,
-        ),
+        (kubectl.delete(OURS, "kind: A"), f"{CALL} delete --ignore-not-found --wait=false --filename -", "kind: A"),
+        (kubectl.raw(OURS, "/readyz?verbose"), f"{CALL} get --raw /readyz?verbose", None),
         (
             kubectl.flattened("prod"),
             "kubectl config view --minify --flatten --raw --context=prod --output=yaml",

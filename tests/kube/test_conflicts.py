@@ -38,70 +38,64 @@ def hook(bundle: str) -> dict[str, Any]:
     return {"webhooks": [{"name": "x.y"}, {"name": "a.b", "clientConfig": {"caBundle": bundle, "url": "u"}}]}
 
 
-@pytest.mark.parametrize(
-    ("desired", "there", "entries", "found"),
-    [
-        (
-            {"spec": {"replicas": 1}},
-            {"spec": {"replicas": 5}},
-            [entry("helm", {"f:spec": {"f:selector": {}}}), SCALED, entry("kube-controller-manager", REPLICAS)],
-            {"spec.replicas": ("kube-controller-manager", "kubectl (scale)")},
-        ),
-        ({"spec": {"replicas": 5}}, {"spec": {"replicas": 5}}, [SCALED], {}),
-        ({"spec": {"replicas": 1}}, {"spec": {"replicas": 5}}, [entry("helm", REPLICAS)], {}),
-        ({"spec": {}}, {"spec": {"replicas": 5}}, [SCALED], {}),
-        ({"spec": {"replicas": None}}, {"spec": {"replicas": 5}}, [SCALED], {}),
-        (
-            {"status": {"a": 1}},
-            {"status": {"a": 2}},
-            [entry("controller", {"f:status": {"f:a": {}}}, subresource="status")],
-            {},
-        ),
-        (
-            pod(image="x:1", args=["a"]),
-            pod(image="x:2", args=["b"]),
-            [entry("kubectl-set", in_app("image")), entry("helm", in_app("args"))],
-            {"spec.template.spec.containers[1].image": ("kubectl-set",)},
-        ),
-        (
-            pod(args=["a"]),
-            pod(args=["a", "b"]),
-            [entry("e", in_app("args"))],
-            {"spec.template.spec.containers[1].args": ("e",)},
-        ),
-        (
-            hook("old"),
-            hook("new"),
-            [entry("cainjector", WEBHOOK)],
-            {"webhooks[1].clientConfig.caBundle": ("cainjector",)},
-        ),
-        (
-            {"spec": {"ports": [{"port": 80, "nodePort": 1}]}},
-            {"spec": {"ports": [{"port": 80, "protocol": "TCP", "nodePort": 2}]}},
-            [entry("e", {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {"f:nodePort": {}}}}})],
-            {"spec.ports[0].nodePort": ("e",)},
-        ),
-        (
-            {"metadata": {"labels": {"a": "1"}, "finalizers": ["x"]}},
-            {"metadata": {"labels": {"a": "1", "b": "2"}, "finalizers": ["x", "y"]}},
-            [entry("e", {"f:metadata": {"f:labels": {".": {}}, "f:finalizers": {".": {}, 'v:"y"': {}}}})],
-            {},
-        ),
-    ],
-    ids=[
-        "scaled, by two",
-        "the same value",
-        "held by Helm alone",
-        "not desired",
-        "null is not desired",
-        "status",
-        "of one container, whatever its place",
-        "a list as a whole",
-        "a rotated certificate",
-        "a port without its protocol",
-        "more beside ours",
-    ],
-)
+def replicas(count: int | None) -> dict[str, Any]:
+    return {"spec": {"replicas": count}}
+
+
+def ports(**more: Any) -> dict[str, Any]:
+    return {"spec": {"ports": [{"port": 80, **more}]}}
+
+
+IN_PORT: dict[str, Any] = {"f:spec": {"f:ports": {'k:{"port":80,"protocol":"TCP"}': {"f:nodePort": {}}}}}
+IN_STATUS = entry("controller", {"f:status": {"f:a": {}}}, subresource="status")
+IN_METADATA: dict[str, Any] = {"f:metadata": {"f:labels": {".": {}}, "f:finalizers": {".": {}, 'v:"y"': {}}}}
+CONTAINER = "spec.template.spec.containers[1]"
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]], dict[str, tuple[str, ...]]]] = {
+    "scaled, by two": (
+        replicas(1),
+        replicas(5),
+        [entry("helm", {"f:spec": {"f:selector": {}}}), SCALED, entry("kube-controller-manager", REPLICAS)],
+        {"spec.replicas": ("kube-controller-manager", "kubectl (scale)")},
+    ),
+    "the same value": (replicas(5), replicas(5), [SCALED], {}),
+    "held by Helm alone": (replicas(1), replicas(5), [entry("helm", REPLICAS)], {}),
+    "not desired": ({"spec": {}}, replicas(5), [SCALED], {}),
+    "null is not desired": (replicas(None), replicas(5), [SCALED], {}),
+    "status": ({"status": {"a": 1}}, {"status": {"a": 2}}, [IN_STATUS], {}),
+    "of one container, whatever its place": (
+        pod(image="x:1", args=["a"]),
+        pod(image="x:2", args=["b"]),
+        [entry("kubectl-set", in_app("image")), entry("helm", in_app("args"))],
+        {f"{CONTAINER}.image": ("kubectl-set",)},
+    ),
+    "a list as a whole": (
+        pod(args=["a"]),
+        pod(args=["a", "b"]),
+        [entry("e", in_app("args"))],
+        {f"{CONTAINER}.args": ("e",)},
+    ),
+    "a rotated certificate": (
+        hook("old"),
+        hook("new"),
+        [entry("cainjector", WEBHOOK)],
+        {"webhooks[1].clientConfig.caBundle": ("cainjector",)},
+    ),
+    "a port without its protocol": (
+        ports(nodePort=1),
+        ports(protocol="TCP", nodePort=2),
+        [entry("e", IN_PORT)],
+        {"spec.ports[0].nodePort": ("e",)},
+    ),
+    "more beside ours": (
+        {"metadata": {"labels": {"a": "1"}, "finalizers": ["x"]}},
+        {"metadata": {"labels": {"a": "1", "b": "2"}, "finalizers": ["x", "y"]}},
+        [entry("e", IN_METADATA)],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("desired", "there", "entries", "found"), CASES.values(), ids=CASES.keys())
 def test_a_field_that_another_holds_with_another_value_is_a_conflict(
     desired: dict[str, Any], there: dict[str, Any], entries: list[dict[str, Any]], found: dict[str, tuple[str, ...]]
 ) -> None:
