@@ -53,6 +53,11 @@ def replica_set(name: str = "web-a", revision: str | None = None) -> Object:
     return obj("ReplicaSet", name, "shop", owner=("Deployment", "web"), metadata=notes)
 
 
+def event(reason: str, message: str, *, about: tuple[str, str] = ("Pod", "web-1"), kind: str = "Warning") -> Object:
+    involved = {"kind": about[0], "namespace": "shop", "name": about[1]}
+    return obj("Event", reason.lower(), "shop", type=kind, reason=reason, message=message, involvedObject=involved)
+
+
 @pytest.fixture
 def closely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pods are asked for at each look."""
@@ -118,17 +123,10 @@ def test_the_cause_is_told_when_time_is_over_even_if_it_is_old() -> None:
 
 
 def test_warnings_are_told_where_no_pod_is() -> None:
-    event = obj(
-        "Event",
-        "e",
-        "shop",
-        type="Warning",
-        reason="FailedCreate",
-        message="pods is forbidden: exceeded quota: q, requested: pods=1, used: pods=100, limited: pods=100",
-        involvedObject={"kind": "ReplicaSet", "namespace": "shop", "name": "web-a"},
-    )
+    said = "pods is forbidden: exceeded quota: q, requested: pods=1, used: pods=100, limited: pods=100"
+    refused = event("FailedCreate", said, about=("ReplicaSet", "web-a"))
     with pytest.raises(NotInTime) as caught:
-        wait_ready(FakeApi(unready(), replica_set(), event), [WEB], eager(deadline=0))
+        wait_ready(FakeApi(unready(), replica_set(), refused), [WEB], eager(deadline=0))
     assert "quota" in caught.value.why
 
 
@@ -273,21 +271,7 @@ def test_it_is_looked_at_closely_when_time_is_over_too() -> None:
 
 
 def test_a_pod_that_was_scheduled_late_is_told_by_its_pull() -> None:
-    about = {"kind": "Pod", "namespace": "shop", "name": "web-1"}
-    events = [
-        obj(
-            "Event", "e1", "shop", type="Warning", reason="FailedScheduling", message="0/1 nodes", involvedObject=about
-        ),
-        obj(
-            "Event",
-            "e2",
-            "shop",
-            type="Normal",
-            reason="Pulling",
-            message='Pulling image "x/web:9"',
-            involvedObject=about,
-        ),
-    ]
+    events = (event("FailedScheduling", "0/1 nodes"), event("Pulling", 'Pulling image "x/web:9"', kind="Normal"))
     there = pod(status={"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]})
     with pytest.raises(NotInTime) as caught:
         wait_ready(FakeApi(unready(), replica_set(), there, *events), [WEB], eager(deadline=0))
@@ -305,21 +289,15 @@ FULL = 'Failed to create pod: failed to get sandbox image "pause:3": failed to p
     ids=["full", "it was placed a moment ago", "something that passes"],
 )
 def test_a_node_without_room_for_its_first_image_is_told_by_events(message: str, placed: str, ends: bool) -> None:
-    about = {"kind": "Pod", "namespace": "shop", "name": "web-1"}
-    event = obj(
-        "Event", "e", "shop", type="Warning", reason="FailedCreatePodSandBox", message=message, involvedObject=about
-    )
-    there = pod(
-        status={
-            "phase": "Pending",
-            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": placed}],
-            "containerStatuses": [
-                {"name": "web", "ready": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
-            ],
-        }
-    )
+    waits = {"name": "web", "ready": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
+    bound = {"type": "PodScheduled", "status": "True", "lastTransitionTime": placed}
+    there = pod(status={"phase": "Pending", "conditions": [bound], "containerStatuses": [waits]})
     kind: type[Exception] = Failed if ends else NotInTime
     with pytest.raises(kind) as caught:
-        wait_ready(FakeApi(unready(), replica_set(), there, event), [WEB], eager(deadline=0.2))
+        wait_ready(
+            FakeApi(unready(), replica_set(), there, event("FailedCreatePodSandBox", message)),
+            [WEB],
+            eager(deadline=0.2),
+        )
     if ends:
         assert "disk is full" in str(caught.value)
