@@ -6,6 +6,7 @@ is compared and shown, and never taken apart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -25,7 +26,11 @@ class Milestone(StrEnum):
 class Work:
     """The base of all kinds. Bytes are those that came, known when the step has ended; 0: not known."""
 
-    kind: ClassVar[str] = ""
+    kind: ClassVar[str]
+    """In records: the name of the class, such as `pull-image`."""
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     def as_json(self) -> dict[str, Any]:
         """As a record holds it."""
@@ -36,7 +41,6 @@ class Work:
 class PullImage(Work):
     """The engine pulls an image; `node`: nodes are made from it."""
 
-    kind = "pull-image"
     image: str
     node: bool = False
     bytes: int = 0
@@ -46,7 +50,6 @@ class PullImage(Work):
 class FetchImages(Work):
     """Caches bring images of a release, or of the cluster's own services; 0 images: not known before it acts."""
 
-    kind = "fetch-images"
     release: str | None = None
     images: int = 0
     bytes: int = 0
@@ -56,7 +59,6 @@ class FetchImages(Work):
 class PullAhead(Work):
     """A node pulls images of a release, or of the cluster's own services, before their pods are placed."""
 
-    kind = "pull-ahead"
     release: str | None = None
 
 
@@ -64,7 +66,6 @@ class PullAhead(Work):
 class FindImages(Work):
     """A chart is rendered for the images that it names."""
 
-    kind = "find-images"
     release: str
 
 
@@ -72,7 +73,6 @@ class FindImages(Work):
 class StartRegistry(Work):
     """A registry is created, or started."""
 
-    kind = "start-registry"
     registry: str
 
 
@@ -80,7 +80,6 @@ class StartRegistry(Work):
 class CreateCluster(Work):
     """k3d creates the cluster."""
 
-    kind = "create-cluster"
     servers: int = 1
     agents: int = 0
 
@@ -89,14 +88,11 @@ class CreateCluster(Work):
 class WatchNodes(Work):
     """The guard over the nodes."""
 
-    kind = "watch-nodes"
-
 
 @dataclass(frozen=True, kw_only=True)
 class AwaitCluster(Work):
     """A wait until the cluster has got to a milestone."""
 
-    kind = "await-cluster"
     milestone: Milestone
 
 
@@ -104,7 +100,6 @@ class AwaitCluster(Work):
 class ApplyObjects(Work):
     """Objects are put into the cluster."""
 
-    kind = "apply-objects"
     objects: int
 
 
@@ -112,14 +107,11 @@ class ApplyObjects(Work):
 class UpdateRepositories(Work):
     """Indexes of chart repositories are downloaded."""
 
-    kind = "update-repositories"
-
 
 @dataclass(frozen=True, kw_only=True)
 class FetchChart(Work):
     """A chart is downloaded."""
 
-    kind = "fetch-chart"
     chart: str
 
 
@@ -127,7 +119,6 @@ class FetchChart(Work):
 class InstallRelease(Work):
     """A release is installed or upgraded."""
 
-    kind = "install-release"
     release: str
 
 
@@ -135,7 +126,6 @@ class InstallRelease(Work):
 class AwaitRelease(Work):
     """A wait for the workloads of a release."""
 
-    kind = "await-release"
     release: str
 
 
@@ -143,7 +133,6 @@ class AwaitRelease(Work):
 class BuildImage(Work):
     """The engine builds an image of the user's own."""
 
-    kind = "build-image"
     build: str
 
 
@@ -151,7 +140,6 @@ class BuildImage(Work):
 class PushImage(Work):
     """The engine uploads the image of a build."""
 
-    kind = "push-image"
     build: str
 
 
@@ -159,7 +147,6 @@ class PushImage(Work):
 class RunCommand(Work):
     """One short command of a program."""
 
-    kind = "run-command"
     program: str
 
 
@@ -167,7 +154,6 @@ class RunCommand(Work):
 class RunOwn(Work):
     """A command of the user's own."""
 
-    kind = "run-own"
     step: str
 
 
