@@ -98,31 +98,17 @@ HttpUrl = Annotated[Text, AfterValidator(words.http_url), Says("an http(s) addre
 PublicUrl = Annotated[Text, AfterValidator(words.public_url), Says("an http(s) address without a login")]
 Variable = Annotated[Text, AfterValidator(words.variable), Says("a variable's name")]
 
+_SPLIT = BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str)
+_OR_TEXT = ", or one text with blanks between them"
 Texts = Annotated[tuple[Text, ...], Says("a list of texts")]
-Words = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
-    Says("a list of texts, or one text with blanks between them"),
-]
+Words = Annotated[tuple[Text, ...], _SPLIT, Says(f"a list of texts{_OR_TEXT}")]
 OwnNamespaces = Annotated[
-    tuple[Annotated[Name, AfterValidator(words.own_namespace)], ...],
-    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
-    Says("a list of names, or one text with blanks between them"),
+    tuple[Annotated[Name, AfterValidator(words.own_namespace)], ...], _SPLIT, Says(f"a list of names{_OR_TEXT}")
 ]
-Namespaces = Annotated[
-    tuple[Name, ...],
-    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
-    Says("a list of names, or one text with blanks between them"),
-]
-Images = Annotated[
-    tuple[Image, ...],
-    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
-    Says("a list of images, or one text with blanks between them"),
-]
+Namespaces = Annotated[tuple[Name, ...], _SPLIT, Says(f"a list of names{_OR_TEXT}")]
+Images = Annotated[tuple[Image, ...], _SPLIT, Says(f"a list of images{_OR_TEXT}")]
 Hosts = Annotated[
-    tuple[Annotated[Text, AfterValidator(words.registry_host)], ...],
-    BeforeValidator(as_words, json_schema_input_type=tuple[str, ...] | str),
-    Says("a list of registries, or one text with blanks between them"),
+    tuple[Annotated[Text, AfterValidator(words.registry_host)], ...], _SPLIT, Says(f"a list of registries{_OR_TEXT}")
 ]
 Labels = Annotated[
     dict[Annotated[str, AfterValidator(words.label_key)], Annotated[str, AfterValidator(words.label_value)]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.core.redact import login_of
@@ -15,7 +16,6 @@ _FALSE = frozenset({"false", "no", "off", "0", "n", "f"})
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}(\.0{1,18})?")
 _NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
 _LEAST, _MOST = 6 * MIB, 64 * 1024 * GIB
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def as_bool(value: object) -> object:
@@ -105,13 +105,6 @@ def as_scalar(value: object) -> object:
     return str(value) if isinstance(value, int | float) and abs(value) < 2**63 else value
 
 
-def dns_label(value: str) -> str:
-    """A name as Kubernetes and Docker's network names allow it (RFC 1123 label). Raises ValueError."""
-    if not _LABEL.fullmatch(value):
-        raise ValueError("must consist of a-z, 0-9 and -, begin and end with a letter or digit, at most 63 long")
-    return value
-
-
 PORT_SUFFIXES = ("direct", "proxy")
 """What may follow the nodes of a port: on the node itself, or by the load balancer."""
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
@@ -120,21 +113,56 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _IMAGE_REPOSITORY = re.compile(
     r"(?:(?=[^/]*[.:]|localhost/)[A-Za-z0-9.-]+(?::[0-9]{1,5})?/)?[a-z0-9]+(?:(?:\.|__?|-+|/)[a-z0-9]+)*"
 )
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
-_SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_VERSION = re.compile(r"v?1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?([+-]k3s[0-9]{1,2})?")
 _URL = re.compile(r"https?://(?:[^\s/@]*@)?[A-Za-z0-9\[][^\s/@]*(/\S*)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOKEN = re.compile(r"gh[a-z]_[A-Za-z0-9]{20,}|github_pat_\w+|glpat\w+")
-_LABEL_VALUE = re.compile(r"(?=.{0,63}\Z)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _LABEL_NAME = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _PORT = re.compile(
     r"(?:(?:(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]+\]):)?([0-9]{1,5})(?:-([0-9]{1,5}))?:)?"
     r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?"
 )
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 _SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
+
+def _like(pattern: re.Pattern[str] | str, must: str) -> Callable[[str], str]:
+    """A check that a whole text is like this. It raises ValueError."""
+    known = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not known.fullmatch(value):
+            raise ValueError(must)
+        return value
+
+    return check
+
+
+dns_label = _like(
+    r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?",
+    "must consist of a-z, 0-9 and -, begin and end with a letter or digit, at most 63 long",
+)
+"""A name as Kubernetes and Docker's network names allow it (RFC 1123 label)."""
+host = _like(_HOST, "must be a DNS name in lower case, such as localhost or dev.example.com")
+"""A DNS name in lower case, as an Ingress wants it (RFC 1123 subdomain)."""
+owner = _like(
+    r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", "must be 1 to 63 letters, digits, -, _, . and @, the first a letter or digit"
+)
+"""Who owns a cluster, as a label tells it."""
+repository = _like(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "must be a repository's name of letters, digits, -, _ and .")
+"""The name of a chart repository: what stands before the slash of repository/chart."""
+platform = _like(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", "must be one platform such as linux/amd64 or linux/arm64")
+"""An operating system and an architecture, perhaps with a variant, as images name them. Never a list of them."""
+secret_id = _like(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", "must consist of letters, digits, -, _ and .")
+"""What a Dockerfile calls a secret: nothing that would be another field of docker's option."""
+kubernetes_version = _like(
+    r"v?1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?([+-]k3s[0-9]{1,2})?",
+    "must be a full version such as v1.35.5 or v1.35.5-k3s1",
+)
+"""A version that names a k3s image."""
+label_value = _like(
+    r"(?=.{0,63}\Z)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?",
+    "must consist of letters, digits, -, _ and ., at most 63 long",
+)
+"""A label's value as Kubernetes allows it."""
 
 
 def one_line(value: str) -> str:
@@ -169,13 +197,6 @@ def file(value: str) -> str:
     if not path.startswith("/") or path.endswith("/"):
         raise ValueError("must be a file's whole path, such as /etc/docker/daemon.json")
     return path
-
-
-def host(value: str) -> str:
-    """A DNS name in lower case, as an Ingress wants it (RFC 1123 subdomain)."""
-    if not _HOST.fullmatch(value):
-        raise ValueError("must be a DNS name in lower case, such as localhost or dev.example.com")
-    return value
 
 
 def release_name(value: str) -> str:
@@ -213,20 +234,6 @@ def subnet(value: str) -> str:
         raise ValueError("must be a network such as 172.28.0.0/16 (no host bits set), or auto") from None
 
 
-def owner(value: str) -> str:
-    """Who owns a cluster, as a label tells it."""
-    if not _OWNER.fullmatch(value):
-        raise ValueError("must be 1 to 63 letters, digits, -, _, . and @, the first a letter or digit")
-    return value
-
-
-def repository(value: str) -> str:
-    """The name of a chart repository: what stands before the slash of repository/chart."""
-    if not _REPOSITORY.fullmatch(value):
-        raise ValueError("must be a repository's name of letters, digits, -, _ and .")
-    return value
-
-
 def image(value: str) -> str:
     """An image reference. Never an option of docker's."""
     if not _IMAGE.fullmatch(value) or len(value) > 500:
@@ -239,27 +246,6 @@ def image_repository(value: str) -> str:
     match = _IMAGE_REPOSITORY.fullmatch(value)
     if match is None or len(value) > 200:
         raise ValueError("must be an image without a tag, in lower case, such as shop/api or ghcr.io/me/api")
-    return value
-
-
-def platform(value: str) -> str:
-    """An operating system and an architecture, perhaps with a variant, as images name them. Never a list of them."""
-    if not _PLATFORM.fullmatch(value):
-        raise ValueError("must be one platform such as linux/amd64 or linux/arm64")
-    return value
-
-
-def secret_id(value: str) -> str:
-    """What a Dockerfile calls a secret: nothing that would be another field of docker's option."""
-    if not _SECRET_ID.fullmatch(value):
-        raise ValueError("must consist of letters, digits, -, _ and .")
-    return value
-
-
-def kubernetes_version(value: str) -> str:
-    """A version that names a k3s image."""
-    if not _VERSION.fullmatch(value):
-        raise ValueError("must be a full version such as v1.35.5 or v1.35.5-k3s1")
     return value
 
 
@@ -329,13 +315,6 @@ def label_key(value: str) -> str:
     prefix, slash, name = value.rpartition("/")
     if not _LABEL_NAME.fullmatch(name) or (slash and not _HOST.fullmatch(prefix)):
         raise ValueError("must be a label such as role or example.com/role")
-    return value
-
-
-def label_value(value: str) -> str:
-    """A label's value as Kubernetes allows it."""
-    if not _LABEL_VALUE.fullmatch(value):
-        raise ValueError("must consist of letters, digits, -, _ and ., at most 63 long")
     return value
 
 
