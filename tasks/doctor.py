@@ -50,7 +50,6 @@ def host_facts(session: Session) -> HostFacts:
     """What the checks are made on."""
     from tasks.checks.examine import gather, gather_existing
     from tasks.host.programs import read
-    from tasks.host.trust import trust
 
     settings: Settings = session.settings
     pins = read(session.root / "config" / "pins.yaml")
@@ -71,7 +70,6 @@ def host_facts(session: Session) -> HostFacts:
         owner=session.owner,
         minimum=pins.minimum,
         k3d_version=pins.of("k3d").version,
-        authorities=lambda: trust(session.environ),
         folders=_folders(session),
         online=session.rehearsal is None,
     )

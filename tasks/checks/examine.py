@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasks.checks import engine as engine_checks
 from tasks.checks import machine, network
-from tasks.checks.facts import Authorities, Context, HostFacts, hosts, port_choices
+from tasks.checks.facts import Context, HostFacts, hosts, port_choices
 from tasks.checks.finding import Finding, Level
 from tasks.clients import docker
 from tasks.clients.kubeconfig import target, unwritable
@@ -22,6 +22,7 @@ from tasks.facts.endpoint import endpoint
 from tasks.facts.engine import Engine, engine
 from tasks.facts.machine import size, system
 from tasks.facts.programs import Versions, numbers, versions
+from tasks.facts.trust import Trust, trust
 from tasks.process.command import Command
 from tasks.process.programs import Programs
 from tasks.settings.derived import context_name, host_images, k3s_image, kubernetes_minor
@@ -88,14 +89,13 @@ def gather(
     owner: Owner,
     minimum: Mapping[str, str | None],
     k3d_version: str,
-    authorities: Callable[[], Authorities],
     folders: BadInput | None,
     online: bool,
 ) -> HostFacts:
     """Everything, for `doctor`.
 
     `state`: the folder where versions of programs are remembered; `minimum` and `k3d_version`: as pinned;
-    `authorities` raises `LaunchError`; `online`: names are resolved (a rehearsal does not).
+    `online`: names are resolved (a rehearsal does not).
     """
     with ThreadPoolExecutor(max_workers=6) as pool:
         queried = pool.submit(_engine, programs)
@@ -103,7 +103,7 @@ def gather(
         reported = pool.submit(versions, programs, state)
         names = pool.submit(host.unresolved, hosts(settings) if online else ())
         rights = pool.submit(host.rights, programs)
-        trusted = pool.submit(_trusted, authorities)
+        trusted = pool.submit(_trusted, environ)
         found, error = queried.result()
         out = listed.result()
     facts = HostFacts(
@@ -196,9 +196,9 @@ def _engine(programs: Programs) -> tuple[Engine | None, NoEngine | None]:
         return None, error
 
 
-def _trusted(authorities: Callable[[], Authorities]) -> Authorities | LaunchError:
+def _trusted(environ: Mapping[str, str]) -> Trust | LaunchError:
     try:
-        return authorities()
+        return trust(environ)
     except LaunchError as error:
         return error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.core.errors import BadInput, LaunchError, NoEngine
@@ -14,6 +14,7 @@ from tasks.facts.programs import Versions
 from tasks.settings.derived import push_container
 
 if TYPE_CHECKING:
+    from tasks.facts.trust import Trust
     from tasks.settings.schema import Settings
 
 
@@ -25,22 +26,6 @@ class Context:
     version: str | None
     """Of its API server; None: it was not reached."""
     error: str = ""
-
-
-class Authorities(Protocol):
-    """Whose certificates downloads trust."""
-
-    @property
-    def source(self) -> str:
-        """Where they come from, for people; empty: there are none."""
-
-    @property
-    def own(self) -> bool:
-        """Python has them itself, or a variable names them."""
-
-    @property
-    def fix(self) -> str:
-        """What to do about a certificate that is not trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +62,7 @@ class HostFacts:
     """Ports that this cluster and the shared registries hold."""
     unresolved: Mapping[str, str] | None = None
     """Hosts whose names did not resolve, and what the resolver said."""
-    trusted: Authorities | LaunchError | None = None
+    trusted: Trust | LaunchError | None = None
     """Certificate authorities of downloads, or why they cannot be read."""
     rights: Rights | None = None
     folders: BadInput | None = None

@@ -27,7 +27,7 @@ from tasks.core import proxies
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import bare_address, conceal
 from tasks.engine.step import Cancel, Context, Stopped
-from tasks.host.trust import trust
+from tasks.facts.trust import trust
 
 Response = HTTPResponse | HTTPError
 """Both have `status`, `headers`, `read1` or `read`, and `close`."""

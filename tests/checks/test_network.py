@@ -21,7 +21,7 @@ from tasks.checks.network import (
     proxies,
 )
 from tasks.core.errors import BadInput
-from tasks.host.trust import Trust
+from tasks.facts.trust import Trust
 from tasks.settings.schema import Settings
 from tests.checks.given import WELL, engine, environ, levels, one, settings
 from tests.facts.docker_info import ROOTLESS

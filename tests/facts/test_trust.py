@@ -16,9 +16,9 @@ import certifi
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.host import trust as module
+from tasks.facts import trust as module
+from tasks.facts.trust import trust
 from tasks.host.transfer import Reach, open_address
-from tasks.host.trust import trust
 from tests.host.test_transfer import untrusted
 from tests.tls import Certificates, Pair, certificates
 
