@@ -29,8 +29,8 @@ from tests.checks.given import engine as host
 from tests.given import act, by_name, facts, session, settings
 from tests.given import call as run
 from tests.given_engine import HUB, ports, there
+from tests.host.dockerd import Dockerd, running
 from tests.programs import FakePrograms
-from tests.tune.dockerd import Dockerd, running
 
 OURS = "http://127.0.0.1:5051"
 OTHERS = '{\n  "debug": true\n}\n'

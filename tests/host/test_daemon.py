@@ -15,7 +15,7 @@ from tasks.host.daemon import Place, Running, away, by_name, by_pidfile, elsewhe
 from tasks.host.daemon_json import Desired
 from tasks.host.writer import FileState, look
 from tests.checks.given import engine
-from tests.tune.dockerd import process, running
+from tests.host.dockerd import process, running
 
 ME = os.geteuid()
 

@@ -17,7 +17,7 @@ from tasks.host.daemon import NotReloaded, Place
 from tasks.host.daemon_json import Desired
 from tasks.host.tune import Untouched, dump_record, load_record, record_path, tune, undo
 from tasks.host.writer import FileState, Sudo, Writer
-from tests.tune.dockerd import Dockerd, running, work
+from tests.host.dockerd import Dockerd, running, work
 
 OURS = "http://127.0.0.1:5051"
 DESIRED = Desired(downloads=10, uploads=8, mirror=OURS)

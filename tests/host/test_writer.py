@@ -12,8 +12,8 @@ import pytest
 from tasks.core.errors import LaunchError
 from tasks.host.writer import FileState, Sudo, Writer, ours
 from tasks.process.command import CommandFailed
+from tests.host.dockerd import as_root
 from tests.programs import Answer, FakePrograms
-from tests.tune.dockerd import as_root
 
 
 def own() -> Writer:
