@@ -58,15 +58,14 @@ def unmirrored(facts: Facts) -> list[Step]:
     """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
     from tasks.host.daemon import away, locate
     from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired
-    from tasks.host.tune import Work, load_record, record_path
+    from tasks.host.tune import Work, recorded
     from tasks.host.writer import NoRights, reader, writer_for
 
     host, look = facts.host, reader(facts.programs)
     if host is None or away(host) or facts.backend.rehearsed:
         return []
     place = locate(host, facts.environ, facts.settings.docker.daemon_json, look)
-    recorded = look(record_path(place.file))
-    record = load_record(recorded.data, place.file) if recorded is not None else None
+    record = recorded(place.file, look)
     if record is None or MIRRORS not in record.changes:
         return []
     try:
@@ -84,15 +83,14 @@ def _automatic(facts: Facts, host: Engine) -> list[Step]:
     from tasks.facts.registries import port_of
     from tasks.host.daemon import away, elsewhere, locate
     from tasks.host.daemon_json import MIRRORS
-    from tasks.host.tune import Work, load_record, plan, record_path, settled
+    from tasks.host.tune import Work, plan, recorded, settled
     from tasks.host.writer import reader, writer_for
 
     settings, look = facts.settings, reader(facts.programs)
     if away(host):
         raise elsewhere(host, _wishes(settings, None))
     place = locate(host, facts.environ, settings.docker.daemon_json, look)
-    state, recorded = look(place.file), look(record_path(place.file))
-    record = load_record(recorded.data, place.file) if recorded is not None else None
+    state, record = look(place.file), recorded(place.file, look)
     cache = _cache(settings)
     there = facts.registries.get(cache) if cache is not None else None
     late = cache is not None and (there is None or not there.started)

@@ -13,7 +13,7 @@ from typing import Any
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import sha256
 from tasks.engine.step import Context, Report
-from tasks.host.daemon import NotReloaded, Place, reload, validate
+from tasks.host.daemon import NotReloaded, Place, Read, reload, validate
 from tasks.host.daemon_json import MIRRORS, Change, Desired, Merged, NotPlain, merged, mirrors, parse
 from tasks.host.daemon_json import dump as dump_json
 from tasks.host.writer import FileState, Writer
@@ -49,11 +49,6 @@ def backup_name(file: Path, stamp: str) -> str:
     return f"{file.name}{_BACKUP}{stamp}"
 
 
-def is_backup(file: Path, name: str) -> bool:
-    """Whether a name is one of ours: what a record says is read and removed by root."""
-    return name.startswith(f"{file.name}{_BACKUP}") and "/" not in name
-
-
 def dump_record(record: ChangeRecord) -> bytes:
     """The file."""
     document = {"schema": SCHEMA, "what": "changes by `invoke docker-tune`; --undo takes them back", **asdict(record)}
@@ -71,14 +66,18 @@ def load_record(data: bytes, file: Path) -> ChangeRecord | None:
         record = ChangeRecord(changes=changes, **document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if _sane(record, file) else None
+    return record if isinstance(record.written, str) and _is_backup(file, record.backup) else None
 
 
-def _sane(record: ChangeRecord, file: Path) -> bool:
-    texts: tuple[Any, ...] = (record.written, *(() if record.backup is None else (record.backup,)))
-    if not all(isinstance(each, str) for each in texts):
-        return False
-    return record.backup is None or is_backup(file, record.backup)
+def recorded(file: Path, read: Read) -> ChangeRecord | None:
+    """What is remembered of a daemon.json."""
+    found = read(record_path(file))
+    return load_record(found.data, file) if found is not None else None
+
+
+def _is_backup(file: Path, name: Any) -> bool:  # noqa: ANN401 - of a file that anybody may have written
+    """Whether a backup is one of ours, or none: what a record names is read and removed by root."""
+    return name is None or (isinstance(name, str) and name.startswith(f"{file.name}{_BACKUP}") and "/" not in name)
 
 
 class Untouched(LaunchError):
@@ -106,8 +105,7 @@ class Work:
 
     def record(self) -> ChangeRecord | None:
         """What is remembered of it."""
-        found = self.writer.read(record_path(self.file))
-        return load_record(found.data, self.file) if found is not None else None
+        return recorded(self.file, self.writer.read)
 
     def keep(self, record: ChangeRecord | None, like: FileState) -> None:
         """Remember this, for everybody who may read the file itself; or nothing any more."""
