@@ -287,7 +287,7 @@ class Fetch:
     def _fetch(self, context: Context) -> Report:
         asset = self.asset
         destination = self.folder / asset.program
-        line = Line.of(context, self.environ, Reach(asset.program, asset.setting), self.patience)
+        line = Line(context, self.environ, Reach(asset.program, asset.setting), self.patience)
         with _alone(self.downloads / f"{asset.program}.lock", context, line.end):
             if mark(destination) != self.before:
                 return Report(why="another process has placed it meanwhile", skipped=True)

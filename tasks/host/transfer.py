@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPMessage, HTTPResponse
 from typing import IO, Self
 from urllib.error import HTTPError, URLError
@@ -26,7 +26,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from tasks.core import proxies
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.redact import bare_address, conceal
-from tasks.engine.step import Cancel, Context, Stopped
+from tasks.engine.step import Context, Stopped
 from tasks.facts.trust import trust
 
 Response = HTTPResponse | HTTPError
@@ -262,33 +262,13 @@ class _End:
     error: BaseException | None = None
 
 
-@dataclass(kw_only=True)
 class Line:
-    """What all requests of one download share: its deadline, its cancelling, and its words for errors."""
+    """What all requests of one attempt share: its deadline, from now on, its cancelling, and its words for errors."""
 
-    environ: Mapping[str, str]
-    reach: Reach
-    seconds: float
-    """The deadline, from the making of this object."""
-    cancelled: Cancel
-    step: str = ""
-    patience: float = PATIENCE
-    end: float = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, context: Context, environ: Mapping[str, str], reach: Reach, patience: float = PATIENCE) -> None:
+        self.environ, self.reach, self.patience = environ, reach, patience
+        self.step, self.cancelled, self.seconds = context.step, context.cancelled, context.deadline
         self.end = time.monotonic() + self.seconds
-
-    @classmethod
-    def of(cls, context: Context, environ: Mapping[str, str], reach: Reach, patience: float = PATIENCE) -> Line:
-        """For a step's attempt that begins now."""
-        return cls(
-            environ=environ,
-            reach=reach,
-            seconds=context.deadline,
-            cancelled=context.cancelled,
-            step=context.step,
-            patience=patience,
-        )
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Transfer:
         """Ask for an address; the request begins when the transfer is entered."""

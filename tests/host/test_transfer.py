@@ -15,21 +15,15 @@ from urllib.error import URLError
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Cancel, Stopped
+from tasks.engine.step import Cancel, Context, Stopped
 from tasks.host import transfer
 from tasks.host.transfer import Line, Reach
 from tests.host.server import Behaviour, Server
 
 
 def line(seconds: float = 30.0, patience: float = 20.0, cancelled: Cancel | None = None) -> Line:
-    return Line(
-        environ={},
-        reach=Reach("helm", "tools.helm_url"),
-        seconds=seconds,
-        cancelled=cancelled or Cancel(),
-        step="tools: helm",
-        patience=patience,
-    )
+    context = Context(step="tools: helm", deadline=seconds, cancelled=cancelled or Cancel())
+    return Line(context, {}, Reach("helm", "tools.helm_url"), patience)
 
 
 def read(asked: Line, url: str) -> bytes:
