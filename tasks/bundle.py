@@ -81,13 +81,14 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
             platform=_platform(platform or facts.platform),
             settings=redact(as_json(session.resolved, "")).encode(),
             pins=read(session.root / "config" / "pins.yaml"),
+            state=session.state,
             old=old,
             add=add,
             exclude=exclude,
         )
         sweep(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix(path.name)) as folder:
-            steps = [*registry.steps(facts), *save_steps(facts, session, wish, Path(folder))]
+            steps = [*registry.steps(facts), *save_steps(facts, wish, Path(folder))]
             session.run(fitted(steps), bounds(facts), facts=facts)
     return 0
 

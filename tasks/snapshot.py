@@ -126,14 +126,18 @@ def _delete(session: Session, name: str) -> int:
 
 def _list(session: Session, *, as_json: bool) -> int:
     from tasks.core.units import megabytes
+    from tasks.k3d.recorded import changed
     from tasks.run.gather import gather
-    from tasks.run.snapshots import clear, lost_volumes, missing_settings, store
+    from tasks.run.snapshots import clear, lost_volumes, store
     from tasks.view.console import out, table, width_of
 
     found = store(session)
     facts = gather(session, (), refuse=False)
     clear(facts.programs, found)
-    rows = [(each, missing_settings(facts, each), lost_volumes(facts.programs, each)) for each in found.all()]
+    rows = [
+        (each, changed(facts.settings, facts.shape, each.config), lost_volumes(facts.programs, each))
+        for each in found.all()
+    ]
     if as_json:
         out([json.dumps([_document(*row) for row in rows], indent=1)])
         return 0

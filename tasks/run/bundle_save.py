@@ -33,7 +33,7 @@ from tasks.host.programs import PROGRAMS
 from tasks.kube.objects import digest as key_digest
 from tasks.run import charts as chart_steps
 from tasks.run import images
-from tasks.run.bundle_sources import PYTHONS, Call, Found, Remote, Wish, compress, programs, wheels
+from tasks.run.bundle_sources import PYTHONS, Found, Remote, Wish, compress, programs, wheels
 from tasks.run.charts import chart_of
 from tasks.run.desired import contents
 from tasks.settings.derived import DOWNLOAD, cache_container, cache_name
@@ -59,7 +59,7 @@ def opened(path: Path) -> Bundle | None:
     return found
 
 
-def save_steps(facts: Facts, call: Call, wish: Wish, folder: Path) -> list[Step]:
+def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
     """Charts, images, programs and wheels concurrently, then the file. `folder`: for what is made on the way."""
     found = Found(folder)
     charts = tuple({chart.id: chart for chart in (chart_of(facts, each) for each in facts.releases)}.values())
@@ -81,7 +81,7 @@ def save_steps(facts: Facts, call: Call, wish: Wish, folder: Path) -> list[Step]
             name=PROGRAM_FILES,
             task=TASK,
             kind=DOWNLOAD,
-            action=partial(programs, facts, call, wish, found),
+            action=partial(programs, facts, wish, found),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
             why=", ".join(PROGRAMS),

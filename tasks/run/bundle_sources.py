@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from tasks.clients.bundle import Bundle, File, Image
 from tasks.core.files import file_digest
@@ -33,14 +32,6 @@ _GLIBC = ("manylinux_2_5", "manylinux1", "manylinux_2_12", "manylinux2010", "man
 _MACOS = ("macosx_10_9", "macosx_10_12", "macosx_11_0", "macosx_12_0")
 
 
-class Call(Protocol):
-    """What is read of the call besides its facts."""
-
-    @property
-    def state(self) -> Path:
-        """The user's state folder."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Wish:
     """What is saved where."""
@@ -50,6 +41,8 @@ class Wish:
     settings: bytes
     """Those in force, without secrets."""
     pins: Pins
+    state: Path
+    """The user's state folder."""
     old: Bundle | None = None
     """The bundle that is there now."""
     add: tuple[str, ...] = ()
@@ -126,11 +119,11 @@ def compress(pieces: Iterable[bytes], path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def programs(facts: Facts, call: Call, wish: Wish, found: Found, context: Context) -> Report:
+def programs(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
     """Those that this machine uses, where they are for the bundle's target; else they are fetched."""
     machine = os.uname()
     here = wish.target == target(machine.sysname, machine.machine)
-    reported = versions(facts.programs, call.state)
+    reported = versions(facts.programs, wish.state)
     told = []
     for name in PROGRAMS:
         pin = wish.pins.of(name)

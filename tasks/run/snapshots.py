@@ -15,7 +15,6 @@ from tasks.facts.endpoint import endpoint
 from tasks.process.command import Command
 
 if TYPE_CHECKING:
-    from tasks.facts.facts import Facts
     from tasks.process.programs import Programs
     from tasks.run.session import Session
 
@@ -141,10 +140,3 @@ def refuse_taken(found: Store, old: Manifest | None, *, replace: bool) -> None:
             why=f"of the cluster '{old.cluster}', saved at {old.created}",
             fix="add --replace, or choose another name",
         )
-
-
-def missing_settings(facts: Facts, manifest: Manifest) -> Sequence[str]:
-    """Settings in force that differ from those that a snapshot's cluster was made with."""
-    from tasks.k3d.recorded import changed
-
-    return changed(facts.settings, facts.shape, manifest.config)

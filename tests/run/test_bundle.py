@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -83,7 +82,9 @@ def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
 
 def wish(path: Path, **changes: Any) -> Wish:
     pins = read(given.ROOT / "config" / "pins.yaml")
-    return Wish(**{"path": path, "platform": "linux/amd64", "settings": b"{}", "pins": pins, **changes})
+    return Wish(
+        **{"path": path, "platform": "linux/amd64", "settings": b"{}", "pins": pins, "state": path.parent, **changes}
+    )
 
 
 def found_images(facts: Facts, chosen: Wish) -> Found:
@@ -178,8 +179,7 @@ def test_a_file_that_is_no_bundle_is_not_overwritten_and_a_damaged_one_is(tmp_pa
 
 
 def test_one_step_writes_when_all_is_found(facts: Facts, tmp_path: Path) -> None:
-    call = SimpleNamespace(state=tmp_path)
-    steps = {step.name: step for step in save_steps(facts, call, wish(tmp_path / "b.tar"), tmp_path)}
+    steps = {step.name: step for step in save_steps(facts, wish(tmp_path / "b.tar"), tmp_path)}
     assert set(steps["bundle: write b.tar"].needs) == {"bundle: find images", "bundle: programs", "bundle: wheels"}
 
 
