@@ -174,13 +174,12 @@ def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
     The same name may be a cluster's on another engine. Told by the authority; where there is no private one any more,
     by the port of this machine at which the cluster's API is published.
     """
-    try:
-        found = _cluster(_read(path)[1], name)
-    except LaunchError:
-        return False
+    found = _cluster(_readable(path), name)
     with contextlib.suppress(AttributeError, KeyError, ValueError):  # of one that is not whole nothing is known
         return bool(found.get(_AUTHORITY) == dict(_entry(own))["clusters"]["cluster"][_AUTHORITY])
-    return port is not None and _is_here(found) and urlsplit(str(found.get("server"))).port == port
+    with contextlib.suppress(ValueError):  # a port that is none
+        return port is not None and _is_here(found) and urlsplit(str(found.get("server"))).port == port
+    return False
 
 
 def current_context(path: Path) -> str:

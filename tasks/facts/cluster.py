@@ -25,6 +25,7 @@ from tasks.clients import docker
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import MACHINE, sha256, unfinished
 from tasks.core.paths import user_name
+from tasks.core.redact import redact
 from tasks.engine.step import Context
 from tasks.facts.endpoint import contained, endpoint, outside
 from tasks.process.programs import Programs
@@ -143,7 +144,7 @@ def telling_line(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     found = next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else "")
     message = _MESSAGE.search(found)
-    return (message[1] if message else found)[:200]
+    return redact(message[1] if message else found)[:200]
 
 
 def _age(found: Mapping[str, Any], now: float) -> float:

@@ -86,6 +86,7 @@ def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
 
 def _told(text: str) -> tuple[str, str]:
     """Message and reason of a Status; of anything else its beginning."""
+    text = redact(text)  # before it is cut
     by_kubectl = re.match(r"Error from server \((\w+)\): (.*)", text.strip(), re.DOTALL)
     if by_kubectl is not None:
         return by_kubectl[2][:300], by_kubectl[1]

@@ -135,7 +135,7 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same k
     if isinstance(value, list):
         return [_masked(each) for each in value]
     if isinstance(value, str):
-        return without_assigned(shortened(value, _STRING))
+        return without_assigned(shortened(redact(value), _STRING))
     if not isinstance(value, Mapping):
         return value
     named = may_be_secret(str(value.get("name", ""))) and isinstance(value.get("value"), str)

@@ -164,7 +164,11 @@ class Line:
         return Line(tuple(part for part in kept if part[0]))
 
     def followed(self, text: str, style: str, width: int | None, more: str = "…") -> Line:
-        """The line with a text after it, cut to what is left of `width`; without it where that is too little."""
+        """The line with a text after it, cut to what is left of `width`; without it where that is too little.
+
+        Masked before it is cut: half a secret would not be found any more.
+        """
+        text = redact(text)
         room = None if width is None else width - cells(self.text) - 2
         if not text or (room is not None and room < min(LEAST, cells(text))):
             return self

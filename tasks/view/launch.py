@@ -11,6 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from tasks.core.errors import attempt
+from tasks.core.redact import redact
 from tasks.core.units import count
 from tasks.engine.estimate import estimate
 from tasks.engine.graph import guessed
@@ -82,7 +83,7 @@ def step_line(result: Result, *, names: int = 0, width: int | None = None, marks
     """Mark, time, name and reason. `names` is the column's width for names; `width` cuts the line."""
     mark, style = marks.of(result.state)
     time = "skipped" if result.state is State.SKIPPED else seconds(result.seconds)
-    why = result.why
+    why = redact(result.why)  # before it is cut
     if result.state is State.RAN and result.attempts > 1:
         why = f"at attempt {result.attempts}" + (f"; {why}" if why else "")
     quiet = "dim" if result.state is State.SKIPPED else ""

@@ -206,6 +206,7 @@ def test_an_entry_that_cannot_be_taken_out_does_not_keep_the_cluster(
         (False, True, "REVG", "https://0.0.0.0:6550", True),  # the private one is lost: by the port that its API has
         (False, True, "REVG", "https://127.0.0.1:6551", False),
         (False, True, "REVG", "https://10.0.0.5:6550", False),
+        (False, True, "REVG", "https://127.0.0.1:none", False),
         (False, False, "REVG", "https://127.0.0.1:6550", False),
     ],
 )

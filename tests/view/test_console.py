@@ -127,6 +127,13 @@ def test_nothing_secret_is_printed_not_even_across_two_parts(capsys: pytest.Capt
     assert capsys.readouterr().out == "x *** y\n***\n"
 
 
+@pytest.mark.parametrize("width", [None, *range(12, 40)])
+def test_no_half_of_a_secret_is_shown_where_a_line_is_cut(width: int | None) -> None:
+    conceal("correct-horse-battery")
+    said = str(line("step").followed("it says correct-horse-battery", "dim", width))
+    assert "corr" not in said
+
+
 @pytest.mark.parametrize("github", [True, False])
 def test_what_a_text_from_elsewhere_holds_is_obeyed_by_nobody(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], github: bool

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tasks.core.errors import LaunchError
+from tasks.core.redact import conceal
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, State
 from tasks.view.console import ASCII, cells
@@ -181,3 +182,9 @@ def test_many_threads_may_say_at_once() -> None:
     for thread in threads:
         thread.join()
     assert {part.said for part in board.screen.running.values()} == {"199"}
+
+
+def test_no_half_of_a_secret_is_left_of_a_long_reason() -> None:
+    conceal("correct-horse-battery")
+    shown = step_line(ran("a", 0, 1, why="x" * 290 + " correct-horse-battery"))
+    assert "corr" not in shown.text
