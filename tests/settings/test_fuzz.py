@@ -116,7 +116,7 @@ def test_options_with_odd_paths(tmp_path: Path) -> None:
     pieces = (
         [name for path in PATHS for name in path.split(".")] + TEXTS[:40] + ["0", "cert-manager", "x\\.y", "\\", "["]
     )
-    for _ in range(200):
+    for _ in range(80):
         path = ".".join(chance.choice(pieces) for _ in range(chance.randint(1, 6)))
         outcome(tmp_path, f"{path}={chance.choice(TEXTS)}")
     for text in TEXTS:
@@ -163,16 +163,16 @@ def _files(count: int) -> Iterator[str]:
 
 def test_profiles_of_all_kinds(tmp_path: Path) -> None:
     said = set()
-    for text in _files(600):
+    for text in _files(200):
         project(tmp_path)
         (tmp_path / "config" / "odd.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
         said.add(outcome(tmp_path, profile="odd"))
-    assert len(said) > 60  # they are not all refused for one reason
+    assert len(said) > 30  # they are not all refused for one reason
     assert all("config/odd.yaml" in each or each.endswith("settings cannot be used") for each in said - {"ok"})
 
 
 def test_invoke_files_of_all_kinds(tmp_path: Path) -> None:
-    for text in _files(150):
+    for text in _files(100):
         (tmp_path / "invoke.yaml").write_bytes(f"openframe: {text}\n".encode("utf-8", "surrogatepass"))
         outcome(tmp_path)
         (tmp_path / "invoke.yaml").write_bytes(f"{text}\n".encode("utf-8", "surrogatepass"))
