@@ -67,7 +67,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from tasks.run.bundle_sources import Wish
     from tasks.run.gather import gather
     from tasks.run.session import bounds
-    from tasks.settings.explain import as_json
+    from tasks.settings.merge import as_json
 
     if not path.parent.is_dir():
         raise BadInput(f"the folder {path.parent} is not there", why="the bundle goes into it", fix="make it first")

@@ -16,7 +16,7 @@ def config(session: Session, format: str = "text", only: str = "") -> int:  # no
     """Show the configuration in force, and which layer set each value."""
     import sys
 
-    from tasks.settings.explain import as_json, as_rows
+    from tasks.settings.merge import as_json, as_rows
     from tasks.view.console import out, table, width_of
 
     check_format(format)

@@ -130,7 +130,7 @@ def _machine(session: Session, export: Export, cluster: ClusterDump | None, _con
 
     from tasks.facts.engine import ASK
     from tasks.facts.programs import versions
-    from tasks.settings.explain import as_rows
+    from tasks.settings.merge import as_rows
     from tasks.view.console import table
 
     rows = table(as_rows(session.resolved, ""), head=("setting", "value", "set by"))

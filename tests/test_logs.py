@@ -48,7 +48,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path, monkeypatch)
     monkeypatch.setattr("tasks.checks.examine.examine", lambda _: [])
     monkeypatch.setattr("tasks.doctor.host_facts", lambda _: None)
-    monkeypatch.setattr("tasks.settings.explain.as_rows", lambda *_: [["cluster.name", "dev", "default"]])
+    monkeypatch.setattr("tasks.settings.merge.as_rows", lambda *_: [["cluster.name", "dev", "default"]])
     made.fails["docker cp k3d-openframe-dev-server-0:/var/lib"] = Answer(code=1, err="no such file")
     return made
 

@@ -181,14 +181,14 @@ def _contexts(call: Call) -> Iterator[str]:
 
 
 def _paths(call: Call) -> list[str]:
-    from tasks.settings.explain import rows
+    from tasks.settings.merge import rows
 
     return [row.path for row in rows(call.resolved, call.word.partition("=")[0])]
 
 
 def _settings(call: Call) -> Iterator[str]:
     """Settings as `path=`, one level of the tree at a time, then values: two at least, so that no blank follows."""
-    from tasks.settings.explain import rows
+    from tasks.settings.merge import rows
     from tasks.settings.origin import as_text
     from tasks.settings.resolve import shape_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.settings.explain import rows
+from tasks.settings.merge import rows
 from tasks.settings.resolve import Resolved, resolve
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.redact import redact
-from tasks.settings.explain import as_json
+from tasks.settings.merge import as_json
 from tests.settings.project import project, refused, resolved
 
 PLACES = {

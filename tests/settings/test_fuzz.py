@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.settings.explain import as_json, as_rows
+from tasks.settings.merge import as_json, as_rows
 from tasks.settings.resolve import resolve
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tasks.settings.explain import as_json, as_rows, rows
+from tasks.settings.merge import as_json, as_rows, rows
 from tasks.settings.resolve import of_options
 from tasks.settings.schema import Settings
 from tests.settings.project import project, resolved
