@@ -22,6 +22,8 @@ _GROUPS = ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "storage.k8s.io/
 
 def main(call: Call) -> None:
     """Raises `Exit`, `getopt.GetoptError`."""
+    if call.args[:1] == ["--kubeconfig"]:  # it may stand before the command, as in what a failed launch says
+        call.args = [*call.args[2:], *call.args[:2]]
     act, given = dispatch(call, _COMMANDS)
     try:
         act(call, given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -30,6 +31,13 @@ def test_a_launch_ends_well_and_leaves_what_is_configured(played: Played, capsys
     assert {"k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0", "k3d-openframe-registry"} <= names
     shown = capsys.readouterr().out
     assert shown.count("REHEARSAL: ") == 2  # at its begin and at its end
+    kubeconfig = played.place / "home/state/openframe/clusters/openframe-dev/kubeconfig"
+    look = [played.place / "bin/kubectl", "--kubeconfig", kubeconfig, "get", "pods", "--all-namespaces"]
+    said = subprocess.run([str(each) for each in look], capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in said.splitlines() if "web-" in line or "db-" in line] == [
+        "client-tools",
+        "platform",
+    ]
 
 
 def test_a_second_launch_finds_nothing_to_do(played: Played) -> None:
