@@ -301,18 +301,11 @@ def test_an_upgrade_is_waited_for_although_the_old_one_was_ready(tmp_path: Path)
     assert named(helm.steps(of(tmp_path, live=there)))[READY].skip is None
 
 
-def chart_settings(**release: Any) -> Settings:
-    usual = {"name": "web", "namespace": "web", "chart": "r/app", "version": "1.0.0"}
-    return given.settings(
-        helm={"repositories": {"r": "https://charts.example.com"}, "releases": [{**usual, **release}]}
-    )
-
-
 def install(folder: Path, *, answer: Answer | None = None, archive: str = "", **changes: Any) -> bool:
     """Whether Helm was told to validate. What was kept before in this folder is there."""
     programs = FakePrograms(answers={"helm": answer or Answer(out="{}")})
     release = changes.pop("release", {})
-    made = given.facts(folder, programs, **{"settings": chart_settings(**release), "helm_version": "v4.1.4", **changes})
+    made = given.facts(folder, programs, **{"settings": configured(release), "helm_version": "v4.1.4", **changes})
     _fetched(made, archive)
     reached(made, FakeApi())
     try:
@@ -329,12 +322,8 @@ def _fetched(made: Facts, archive: str) -> None:
         made.outputs.charts[chart.id] = str(chart.folder(made) / name)
 
 
-def test_the_first_time_it_is_validated_and_then_not(tmp_path: Path) -> None:
-    assert [install(tmp_path) for _ in range(3)] == [True, False, False]
-
-
 def of_image(image: str) -> dict[str, Any]:
-    made = given.facts(Path("/nowhere"), settings=chart_settings())
+    made = given.facts(Path("/nowhere"), settings=configured())
     return {"shape": replace(made.shape, image=image)}
 
 
