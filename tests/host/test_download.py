@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LaunchError
+from tasks.core.lock import held
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Context, Report, Result, Retry, State, Step, Stopped
 from tasks.host import download
@@ -276,56 +277,34 @@ def test_a_disk_that_cannot_be_written_to_is_told(
 def test_who_waited_for_another_run_takes_what_that_one_placed(server: Server, tmp_path: Path) -> None:
     file = release(server, "kubectl", "v1.2.3", CONTENT)
     first, second = fetching(file, tmp_path), fetching(file, tmp_path)
-    server.plan(KUBECTL, Behaviour(drip=0.0, hang=1000))
+    server.plan(KUBECTL, Behaviour(drip=0.0, cut=1000))
+    with pytest.raises(LaunchError, match="the connection ended"):
+        act(first)
     said: list[str] = []
-    results: dict[str, object] = {}
-
-    def one() -> None:
-        try:
-            results["first"] = act(first)
-        except LaunchError as error:
-            results["first"] = error
-            results["again"] = act(first)
-
-    begun = threading.Thread(target=one)
-    begun.start()
-    assert server.hanging.wait(10)
-    waiting = threading.Thread(target=lambda: results.update(second=act(second, say=said.append)))
-    waiting.start()
-    end = time.monotonic() + 10
-    while not said:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    server.released.set()
-    begun.join(10)
+    reports: list[Report] = []
+    waiting = threading.Thread(target=lambda: reports.append(act(second, say=said.append)))
+    with held(first.downloads / "kubectl.lock", "program"):
+        waiting.start()
+        end = time.monotonic() + 10
+        while not said:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        first.folder.mkdir(parents=True)
+        (first.folder / "kubectl").write_bytes(CONTENT)  # as another run places it
     waiting.join(10)
-    assert said[0] == "another process is fetching it: waiting for that"
-    reports = [each for each in results.values() if isinstance(each, Report)]
-    assert sorted(report.skipped for report in reports) == [False, True]
-    assert in_place(first) == CONTENT
+    assert said == ["another process is fetching it: waiting for that"]
+    assert [report.skipped for report in reports] == [True]
 
 
 def test_waiting_for_another_run_has_an_end(server: Server, tmp_path: Path) -> None:
     fetch = fetching(release(server, "kubectl", "v1.2.3", CONTENT), tmp_path)
-    server.plan(KUBECTL, Behaviour(hang=0))
-    context = Context(step="f", deadline=20.0)
-
-    def hold() -> None:
-        with pytest.raises(Stopped):
-            fetch(context)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert server.hanging.wait(10)
-    with pytest.raises(LaunchError, match="another process is still fetching"):
-        fetch(Context(step="f", deadline=0.3))
     cancelled = Context(step="f", deadline=20.0)
     cancelled.cancelled.set()
-    with pytest.raises(Stopped):
-        fetch(cancelled)
-    context.cancelled.set()
-    holder.join(10)
-    assert not holder.is_alive()
+    with held(fetch.downloads / "kubectl.lock", "program"):
+        with pytest.raises(LaunchError, match="another process is still fetching"):
+            fetch(Context(step="f", deadline=0.1))
+        with pytest.raises(Stopped):
+            fetch(cancelled)
 
 
 CHILD = """
