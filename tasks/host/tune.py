@@ -16,7 +16,7 @@ from tasks.engine.step import Context, Report
 from tasks.host.daemon import NotReloaded, Place, Read, reload, validate
 from tasks.host.daemon_json import MIRRORS, Change, Desired, Merged, NotPlain, merged, mirrors, parse
 from tasks.host.daemon_json import dump as dump_json
-from tasks.host.writer import FileState, Writer
+from tasks.host.writer import FileState, Writer, existing
 from tasks.process.programs import Programs
 
 _SUFFIX = ".openframe"
@@ -247,10 +247,7 @@ def _check(work: Work, data: bytes, before: FileState | None) -> None:
 
 def _new(file: Path) -> FileState:
     """How a file is made that is missing: readable for all, and its folder's owner's."""
-    folder = file.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    found = folder.stat()
+    found = existing(file.parent).stat()
     return FileState(data=b"", mode=0o644, user=found.st_uid, group=found.st_gid)
 
 

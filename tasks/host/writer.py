@@ -122,14 +122,17 @@ def look(path: Path) -> FileState | None:
         return FileState(data=file.read(), mode=stat.S_IMODE(found.st_mode), user=found.st_uid, group=found.st_gid)
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(each for each in (folder, *folder.parents) if each.exists() or each == each.parent)
+
+
 def ours(path: Path) -> bool:
     """Whether this process may replace that file and keep its owner: as root, or where file and folder are its own."""
     me = os.geteuid()
     if me == 0:
         return True
-    folder = path.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    folder = existing(path.parent)
     try:
         owner = path.stat().st_uid
     except OSError:

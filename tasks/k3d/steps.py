@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from tasks.clients import docker, k3d
@@ -268,21 +267,19 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         if not number:
             continue
         told = f"{count(cpus, 'CPU')} and {size} each"
+        nodes = facts.cluster.of(role)
+        limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
+        done = f"{told} already" if len(nodes) >= number and limited else None
         step = Step(
             name=f"cluster: limits of {role}s",
             task=TASK,
             action=partial(_limit, facts, role, cpus, memory, number),
             needs=needs,
+            skip=done if limits.enabled else "cluster.limits.enabled is false",
             why=told,
             expected=0.1,
             work=RunCommand(program="docker"),
         )
-        nodes = facts.cluster.of(role)
-        limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
-        if not limits.enabled:
-            step = replace(step, skip="cluster.limits.enabled is false")
-        elif len(nodes) >= number and limited:
-            step = replace(step, skip=f"{told} already")
         steps.append(step)
     return steps
 
