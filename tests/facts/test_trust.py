@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ssl
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -19,6 +17,7 @@ from tasks.core.errors import BadInput
 from tasks.facts import trust as module
 from tasks.facts.trust import trust
 from tasks.host.transfer import Reach, open_address
+from tests.host.server import serving
 from tests.host.test_transfer import untrusted
 from tests.tls import Certificates, Pair, certificates
 
@@ -43,30 +42,13 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @contextmanager
-def serving(pair: Pair) -> Iterator[str]:
+def mirror(pair: Pair) -> Iterator[str]:
     """A mirror of downloads with a certificate of that pair."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"https://127.0.0.1:{server.server_port}/a"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(context) as server:
+        server.files["/a"] = b"ok"
+        yield f"https://127.0.0.1:{server.port}/a"
 
 
 def asked(url: str, environ: dict[str, str]) -> int:
@@ -80,7 +62,7 @@ def test_a_python_without_authorities_takes_the_systems_and_else_the_bundle(bare
     module._trust.cache_clear()
     (bare / "system.pem").write_bytes(made.authority.certificate.read_bytes())
     assert trust({}).source == str(bare / "system.pem")
-    with serving(made.server) as url:
+    with mirror(made.server) as url:
         assert asked(url, {}) == 200
 
 
@@ -97,7 +79,7 @@ def test_without_any_the_case_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", module.FILES)
 def test_a_companys_authority_in_a_variable(name: str, bare: Path, made: Certificates) -> None:
     environ = {name: f" {made.authority.certificate} "}
-    with serving(made.server) as url:
+    with mirror(made.server) as url:
         assert asked(url, environ) == 200
         with pytest.raises(URLError) as caught:
             asked(url, {name: str(made.other.certificate)})
@@ -111,7 +93,7 @@ def test_folders_of_certificates_by_any_names(bare: Path, made: Certificates) ->
     folder.mkdir()
     (folder / "company.crt").write_bytes(made.authority.certificate.read_bytes())
     (folder / "README").write_text("no certificate")
-    with serving(made.server) as url:
+    with mirror(made.server) as url:
         assert asked(url, {"SSL_CERT_DIR": f"/none:{folder}"}) == 200
         assert asked(url, {"REQUESTS_CA_BUNDLE": str(folder)}) == 200
 

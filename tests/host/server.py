@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import ssl
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -157,8 +158,10 @@ class _Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     with _Quiet(("127.0.0.1", 0), _Handler) as http:
+        if tls is not None:
+            http.socket = tls.wrap_socket(http.socket, server_side=True)
         ours = Server(port=http.server_address[1])
         cast(Any, http).ours = ours
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)

@@ -311,11 +311,11 @@ CHILD = """
 import sys
 from pathlib import Path
 from tasks.engine.step import Context
-from tests.given import ROOT
+from tasks.host.download import Fetch
 from tests.host.server import Server, release
-from tests.host.test_download import CONTENT, fetching
-url, root = sys.argv[1], Path(sys.argv[2])
-fetching(release(Server(), "kubectl", "v1.2.3", CONTENT, base=url), root)(Context(step="f", deadline=30.0))
+file, tools = release(Server(), "kubectl", "v1.2.3", b"", base=sys.argv[1]), Path(sys.argv[2], ".tools")
+fetch = Fetch(asset=file, folder=tools / "bin", downloads=tools / "downloads", environ={})
+fetch(Context(step="f", deadline=30.0))
 """
 
 

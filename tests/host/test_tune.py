@@ -145,13 +145,6 @@ def test_what_dockerd_would_not_start_with_is_left(
     assert (files(engine), engine.seen) == ({"daemon.json": before.encode()}, [])
 
 
-def test_an_argument_of_dockerd_is_left_out_of_the_file(engine: Dockerd) -> None:
-    engine.argv = ("dockerd", "--registry-mirror=https://x.example.com")
-    report = tune(work(engine), DESIRED)
-    assert json.loads(engine.file.read_text()) == {"max-concurrent-downloads": 10, "max-concurrent-uploads": 8}
-    assert "dockerd has mirrors as arguments" in report.why
-
-
 @pytest.mark.parametrize("name", ["max-concurrent-downloads=9", "max-download-attempts", "feature=x=true"])
 def test_a_reload_that_would_undo_arguments_is_not_asked_for(engine: Dockerd, name: str) -> None:
     engine.argv = ("dockerd", f"--{name}")
@@ -296,15 +289,6 @@ def test_to_the_byte(engine: Dockerd, before: bytes | None, times: int) -> None:
     assert not report.skipped
 
 
-def test_nothing_to_undo(engine: Dockerd) -> None:
-    engine.file.write_text(THEIRS)
-    programs = engine.programs
-    report = undo(work(engine, programs))
-    assert report.skipped
-    assert "nothing in" in report.why
-    assert (files(engine), programs.lines) == ({"daemon.json": THEIRS.encode()}, [])
-
-
 def test_what_somebody_has_changed_since_stays(tuned: Dockerd) -> None:
     changed = tuned.file.read_text().replace('"debug": true', '"debug": false, "dns": ["9.9.9.9"]')
     tuned.file.write_text(changed)
@@ -315,15 +299,6 @@ def test_what_somebody_has_changed_since_stays(tuned: Dockerd) -> None:
     assert "the backup stays" in report.why
     assert backups(tuned) == [THEIRS.encode()]
     assert undo(work(tuned)).skipped
-
-
-def test_a_value_of_ours_that_somebody_has_changed_is_theirs(tuned: Dockerd) -> None:
-    theirs = {"max-concurrent-downloads": 7, "registry-mirrors": [OURS, "https://x"]}
-    tuned.file.write_text(json.dumps({**json.loads(tuned.file.read_text()), **theirs}))
-    assert "max-concurrent-downloads was changed by hand to 7" in undo(work(tuned)).why
-    left = {**json.loads(THEIRS), "max-concurrent-downloads": 7, "registry-mirrors": ["https://x"]}
-    assert json.loads(tuned.file.read_text()) == left
-    assert tuned.values == (7, 5, ["https://x"])
 
 
 def test_changes_between_two_merges_stay(tuned: Dockerd) -> None:

@@ -87,7 +87,8 @@ def test_a_removal_is_taken_back_after_a_failure() -> None:
     assert engine.kinds == []
 
 
-def test_who_uses_waits_for_a_removal() -> None:
+def test_who_uses_waits_for_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.k3d.lease._PAUSE", 0.01)
     engine = Engine(lease(REMOVAL, "invoke registry --purge by bob"))
     said: list[str] = []
 

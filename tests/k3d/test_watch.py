@@ -240,12 +240,12 @@ def test_its_last_line_is_enough_where_the_container_goes_on(
 
 
 def test_one_that_comes_back_is_no_failure(watched: Watched, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
     engine.logs[SERVER] = f"{STARTED}{MAY_PASS}\n"
     engine.send(event("start"))
     engine.write(SERVER, MAY_PASS)
     engine.send(die(), event("start", at=101.0))
-    time.sleep(0.4)
+    time.sleep(0.3)
     assert watched.end().why == "no node died"
     assert [each.command.argv[4] for each in engine.followed[SERVER]] == ["99.950000000", "100.950000000"]
 
@@ -357,9 +357,11 @@ def test_a_silent_node_that_lives(watched: Watched, engine: Engine, begun: str, 
     engine.processes = processes
     engine.send(event("start"))
     engine.write(SERVER, begun)
-    time.sleep(0.3)
+    looks = 3 if begun == STARTED else 0
+    until(lambda: len(fake(watched).told("docker top")) >= looks)
+    time.sleep(0.0 if looks else 0.1)
     assert watched.end().why == "no node died"
-    assert bool(fake(watched).told("docker top")) is (begun == STARTED)
+    assert bool(fake(watched).told("docker top")) is bool(looks)
 
 
 @pytest.mark.usefixtures("silent")
