@@ -1,4 +1,4 @@
-"""Errors of a graph, before anything starts, and the figures drawn from it."""
+"""Errors of a graph before anything starts, the figures drawn from it, and places of the pool."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ from dataclasses import replace
 import pytest
 
 from tasks.core.errors import PlanError
-from tasks.engine.graph import check, critical_path, fitted, joined, longest_chain, reduced, remaining
-from tasks.engine.step import Result, State, Step
+from tasks.engine.graph import (
+    Places,
+    Ready,
+    check,
+    claim,
+    critical_path,
+    fitted,
+    joined,
+    longest_chain,
+    reduced,
+    remaining,
+)
+from tasks.engine.step import Bounds, Result, State, Step
 
 
 def step(name: str, *needs: str) -> Step:
@@ -82,3 +93,108 @@ def test_a_later_plan_of_a_run_comes_after_all_of_the_earlier_one() -> None:
     )
     assert critical_path(results) == ("create", "ready")
     assert longest_chain(steps, {each.name: each.seconds for each in results}) == (11.0, ("create", "ready"))
+
+
+def a_step(name: str, **more: object) -> Step:
+    return Step(name=name, task="t", **more)  # type: ignore[arg-type]
+
+
+WORK, WAIT, GUARD = a_step("work"), a_step("wait", wait=True), a_step("guard", until=("work",))
+HELM = a_step("helm", kind="helm", wait=True)
+
+
+def test_slots_are_numbered_and_the_lowest_free_one_is_taken() -> None:
+    places = Places(Bounds(work=2))
+    assert [places.take(WORK), places.take(WORK)] == [0, 1]
+    assert not places.fit(WORK)
+    places.give_back(WORK, 0)
+    assert places.fit(WORK)
+    assert places.take(WORK) == 0
+
+
+def test_waits_take_no_slot_and_have_a_bound_of_their_own() -> None:
+    places = Places(Bounds(work=1, waits=1))
+    assert places.take(WAIT) is None
+    assert (places.fit(WAIT), places.fit(WORK)) == (False, True)
+    places.give_back(WAIT, None)
+    assert places.fit(WAIT)
+
+
+def test_a_guard_always_has_a_place() -> None:
+    places = Places(Bounds(work=1, waits=1))
+    places.take(WORK)
+    places.take(WAIT)
+    assert places.fit(GUARD)
+    assert places.take(GUARD) is None
+    places.give_back(GUARD, None)
+    assert not places.fit(WAIT), "it was never among the waits"
+
+
+@pytest.mark.parametrize(("kinds", "most"), [({"helm": 1}, 1), ({}, 3), ({"other": 1}, 3)])
+def test_a_kind_has_its_bound_or_that_of_all_work(kinds: dict[str, int], most: int) -> None:
+    places = Places(Bounds(work=3, waits=9, kinds=kinds))
+    taken = 0
+    while places.fit(HELM):
+        places.take(HELM)
+        taken += 1
+    assert taken == most
+    assert places.fit(WORK)
+    places.give_back(HELM, None)
+    assert places.fit(HELM)
+
+
+def waiting(*steps: Step, rank: dict[str, float] | None = None) -> Ready:
+    ready = Ready(rank or {step.name: 0.0 for step in steps}, {step.name: n for n, step in enumerate(steps)})
+    for step in steps:
+        ready.add(step)
+    return ready
+
+
+def all_of(ready: Ready) -> list[str]:
+    found = []
+    while (step := ready.pop(lambda _step: True)) is not None:
+        found.append(step.name)
+    return found
+
+
+def test_the_longest_path_goes_first_and_equals_in_the_plans_order() -> None:
+    steps = [a_step(name) for name in "abcd"]
+    assert all_of(waiting(*steps, rank={"a": 1.0, "b": 3.0, "c": 1.0, "d": 2.0})) == ["b", "d", "a", "c"]
+
+
+def test_order_holds_across_kinds_of_places() -> None:
+    steps = [a_step("a"), a_step("b", wait=True), a_step("c", kind="helm"), a_step("d", kind="helm", wait=True)]
+    assert all_of(waiting(*steps, rank={"a": 1.0, "b": 4.0, "c": 3.0, "d": 2.0})) == ["b", "c", "d", "a"]
+
+
+def test_a_head_that_does_not_fit_holds_up_its_own_queue_alone() -> None:
+    ready = waiting(a_step("download", kind="download"), a_step("other"), rank={"download": 9.0, "other": 1.0})
+    found = ready.pop(lambda step: step.kind is None)
+    assert found is not None
+    assert found.name == "other"
+    assert ready.pop(lambda step: step.kind is None) is None
+    assert len(ready) == 1
+
+
+def test_what_was_taken_back_does_not_come_and_may_wait_again() -> None:
+    one, other = a_step("one"), a_step("other")
+    ready = waiting(one, other)
+    ready.discard("one")
+    ready.discard("never there")
+    assert len(ready) == 1
+    ready.add(one)
+    ready.add(one)
+    assert all_of(ready) == ["one", "other"]
+    assert len(ready) == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "wanted"),
+    [
+        (a_step("a"), (None, "work")),
+        (a_step("a", wait=True, kind="download"), ("download", "waits")),
+        (a_step("a", until=("b",)), (None, "guard")),
+    ],
+)
+def test_steps_queue_for_the_places_that_they_need(step: Step, wanted: tuple[str | None, str]) -> None:
+    assert claim(step) == wanted
