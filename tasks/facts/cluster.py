@@ -39,6 +39,8 @@ UNKNOWN = "somebody whose name it does not tell"
 """The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
 _SETTLED = 10.0
 """Seconds after which Docker itself counts a start as a success (moby: `restartmanager`)."""
+_BEGUN = 10.0
+"""Seconds from a creation's first container to its first node, at most; it takes one (measured)."""
 _RESTARTS = 2
 """Restarts by the engine of which the last is younger than that: it keeps ending. One alone may have helped."""
 _TELLING = re.compile(r"^(?:panic|fatal|error)\b|\blevel=(?:fatal|panic|error)\b|\b(?:FATAL|ERROR|ERRO|FATA)\b")
@@ -390,11 +392,26 @@ def refuse_foreign(cluster: ClusterState) -> None:
 def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
     """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
 
-    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment.
+    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment; and
+    `LaunchError` where it may be.
     """
     ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
     mine = owner_of(owner)
     if ids and mine is not None:
         inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
         refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
+        _refuse_begun(name, inspected)
     return ids
+
+
+def _refuse_begun(name: str, inspected: Sequence[Mapping[str, Any]]) -> None:
+    """k3d makes a container of tools first, which does not tell whose it is. Raises `LaunchError` for a young one."""
+    roles = {(each["Config"].get("Labels") or {}).get("k3d.role") for each in inspected}
+    ages = (_age({"StartedAt": each.get("Created")}, time.time()) for each in inspected)
+    if roles.isdisjoint({"server", "agent"}) and any(age < _BEGUN for age in ages):
+        raise LaunchError(
+            f"a cluster '{name}' is being made at this moment, or its creation was ended a moment ago",
+            why="it has no node yet, so that nothing tells whose it is",
+            fix=f"run it again in {_BEGUN:g} s",
+            transient=True,
+        )

@@ -104,7 +104,7 @@ def creation(facts: Facts, next_ports: NextPorts) -> Action:
         ports = hand.ports or facts.ports
         assert ports is not None
         if context.attempt > 1:
-            _clear(facts, context)
+            clear(facts, context)
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
         hold_registries(facts, context)
@@ -167,7 +167,7 @@ def _progress(context: Context) -> Callable[[str], None]:
     return listen
 
 
-def _clear(facts: Facts, context: Context) -> None:
+def clear(facts: Facts, context: Context) -> None:
     """Remove the nodes of a cluster that could not be started, by exact label."""
     hand = facts.outputs
     hand.removing = True

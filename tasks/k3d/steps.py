@@ -8,7 +8,7 @@ from functools import partial
 from tasks.clients import docker, k3d
 from tasks.core.files import write_whole
 from tasks.core.units import count, memory_bytes
-from tasks.diagnose.command import command_action, run_command
+from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
 from tasks.facts.cluster import MARKER, Presence
@@ -16,7 +16,7 @@ from tasks.facts.facts import Facts
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
-from tasks.k3d.create import NextPorts, creation, first_answer, names_a_cache, wait_api_ready, withdraw
+from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_cache, wait_api_ready, withdraw
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
 from tasks.k3d.restore import restore_steps
@@ -67,11 +67,11 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
     if facts.host is not None and not facts.host.files:
         refuse_files(settings, shape)
     if facts.cluster.presence is Presence.INCOMPLETE:
-        ids = tuple(node.id for node in facts.cluster.nodes)
         yield Step(
             name=REMOVE_INCOMPLETE,
             task=TASK,
-            action=command_action(facts.programs, docker.remove(ids)),
+            action=partial(clear, facts),
+            retry=Retry(attempts=6, first=2.0, cap=4.0),
             why="its creation was never recorded as complete",
             expected=1.0,
         )

@@ -263,6 +263,15 @@ def test_what_is_removed_is_the_users_at_that_moment(owner: Owner, refused: bool
         assert own_containers(programs, "openframe-dev", owner.label) == [OTHERS["Id"]]
 
 
+@pytest.mark.parametrize(("seconds", "refused"), [(2, True), (20, False)])
+def test_a_creation_that_has_no_node_yet_may_be_anothers(seconds: int, refused: bool) -> None:
+    """Two users, or two jobs, launch at the same moment: what k3d makes first does not tell whose it is."""
+    created = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    programs = docker({**TOOLS, "Created": created})
+    with pytest.raises(LaunchError, match="is being made at this moment") if refused else contextlib.nullcontext():
+        assert own_containers(programs, "openframe-dev", BOB.label) == [TOOLS["Id"]]
+
+
 NOW = datetime(2026, 11, 25, 2, 10, tzinfo=UTC)
 PANIC = """\
 time="2026-11-27T04:07:08Z" level=info msg="using inmemory blob descriptor cache" version=2.8.2
