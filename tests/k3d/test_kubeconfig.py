@@ -14,8 +14,6 @@ from tasks.clients.kubeconfig import merge, private, switch
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig
-from tasks.k3d.kubeconfig import MERGE, SWITCH
-from tasks.settings.derived import API_READY
 from tasks.settings.schema import Settings
 from tests.given import act, facts, live, settings
 
@@ -54,14 +52,6 @@ def mine(folder: Path) -> Path:
 def skips(made: Facts) -> tuple[str | None, str | None]:
     merging, switching = kubeconfig.steps(made, ())
     return merging.skip, switching.skip
-
-
-def test_merged_when_the_api_answers_and_switched_last(tmp_path: Path) -> None:
-    merging, switching = kubeconfig.steps(given(tmp_path), ("health: nodes", MERGE))
-    assert (merging.name, merging.needs) == (MERGE, (API_READY,))
-    assert (switching.name, switching.needs) == (SWITCH, (MERGE, "health: nodes", MERGE))
-    assert {merging.task, switching.task} == {"cluster"}
-    assert merging.why == str(tmp_path / ".kube" / "config")
 
 
 def test_what_they_do(tmp_path: Path) -> None:
