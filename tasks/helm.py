@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,9 +224,28 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
             _clear_own(facts, release, context)
         server_side = _server_side(facts, release, context)
         upgrade = functools.partial(_upgrade, facts, release, chart, context)
-        return upgrade_resolving_conflicts(facts, release, context, before, upgrade, server_side=server_side)
+        report = upgrade_resolving_conflicts(facts, release, context, before, upgrade, server_side=server_side)
+        return replace(report, notes=(*report.notes, *_applied_again(facts, release, context)))
 
     return act
+
+
+def _applied_again(facts: Facts, release: Release, context: Context) -> tuple[str, ...]:
+    """Notes of the user's own objects that were the release's, and that Helm has removed because they no longer are."""
+    from tasks.kube.objects import display, key
+    from tasks.kube.releases import refs
+    from tasks.run.apply import applying
+    from tasks.run.desired import user_objects
+
+    installed, manifest = facts.installed(release), facts.outputs.manifests.get(_key(release))
+    if installed is None or manifest is None:
+        return ()
+    gone = {*installed.objects} - {*refs(manifest, release.namespace)}
+    own = {key(each)._replace(namespace=key(each).namespace or release.namespace): each for each in user_objects(facts)}
+    lost = [own[each] for each in gone & own.keys()]
+    if lost:
+        applying(facts, lost)(context)
+    return tuple(f"{display(each)} is a manifest's now: Helm has removed it, and it was made again" for each in lost)
 
 
 def _server_side(facts: Facts, release: Release, context: Context) -> bool:

@@ -21,6 +21,7 @@ from tasks.process.command import CommandFailed
 from tasks.run.releases import edited, merged_values, release_fingerprint
 from tasks.settings.schema import Release, Settings
 from tests import given
+from tests.given_direct import DirectApi
 from tests.given_live import FakeApi, deployment, eager, manifest, named, obj, reached, release, stored
 from tests.programs import Answer, Asked, FakePrograms
 from tests.test_helm import INSTALL, configured, live, of
@@ -231,6 +232,24 @@ def test_objects_that_cannot_be_read_cost_an_upgrade_its_notes_only(tmp_path: Pa
     api = FakeApi(answers={"/apis/apps/v1": (403, "no rights")})
     report, _ = upgraded(tmp_path, Helm(manifest(web(1))), api, there=release("x", objects=[web(1)]))
     assert report.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("left", "again"), [((), 1), (("own",), 0)], ids=["the release has it no more", "still has it"]
+)
+def test_an_own_object_that_helm_removes_from_a_release_is_made_again(
+    tmp_path: Path, left: tuple[str, ...], again: int
+) -> None:
+    """Its manifest may have been applied before Helm did so, or be unchanged."""
+    own = tmp_path / "own.yaml"
+    own.write_text(json.dumps(obj("ConfigMap", "own", "web", data={"by": "the user"})))
+    there = release("x", objects=[obj("ConfigMap", name) for name in ("own", "other")])
+    api = DirectApi()
+    program = Helm(manifest(web(1), *(obj("ConfigMap", name) for name in left)))
+    settings = configured(manifests={"files": [str(own)]})
+    report, _ = upgraded(tmp_path, program, api, there=there, settings=settings)
+    assert [sent["data"] for _, sent in api.patched] == [{"by": "the user"}] * again
+    assert [note for note in report.notes if "web/configmap/own is a manifest's now" in note] == [*report.notes][:again]
 
 
 def test_what_helm_does_not_set_by_the_client_is_applied_after_it(tmp_path: Path) -> None:
