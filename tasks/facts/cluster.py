@@ -39,7 +39,7 @@ UNKNOWN = "somebody whose name it does not tell"
 """The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
 _SETTLED = 10.0
 """Seconds after which Docker itself counts a start as a success (moby: `restartmanager`)."""
-_BEGUN = 10.0
+_BEGUN = 5.0
 """Seconds from a creation's first container to its first node, at most; it takes one (measured)."""
 _RESTARTS = 2
 """Restarts by the engine of which the last is younger than that: it keeps ending. One alone may have helped."""
