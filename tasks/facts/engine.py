@@ -144,7 +144,7 @@ def engine(programs: Programs) -> Engine:
     except CommandFailed as error:
         raise engine_failed(point, error.done.err) from None
     except LaunchError as error:  # it could not even be started
-        raise engine_failed(point, error.what) from None
+        raise engine_failed(point, f"{error.what}: {error.why}") from None
     info = _parsed(done.out)
     _refuse(info, point, here, done.err)
     shared = Enclosure()

@@ -17,6 +17,7 @@ from tasks.facts.endpoint import SOCKET, Endpoint, EngineStopped, engine_remote,
 from tasks.facts.engine import Enclosure, engine, is_machine, read
 from tasks.facts.machine import Limits
 from tasks.process.programs import Programs
+from tasks.process.runner import CannotStart
 from tasks.view.ending import refusal
 from tests.facts.docker_info import (
     COLIMA,
@@ -172,10 +173,12 @@ def test_an_engine_that_never_answers() -> None:
 
 
 def test_a_docker_that_cannot_be_started() -> None:
-    programs = FakePrograms(env={}, paths={"docker": "/fake/docker"})
-    with pytest.raises(NoEngine, match="cannot be used") as caught:
-        engine(programs)
-    assert "the program 'docker' is missing" in caught.value.why
+    cannot = CannotStart("the program docker cannot be started", why="Too many open files")
+    for answers, why in (({}, "the program 'docker' is missing"), ({"docker": cannot}, "Too many open files")):
+        programs = FakePrograms(env={}, paths={"docker": "/fake/docker"}, answers=answers)
+        with pytest.raises(NoEngine, match="cannot be used") as caught:
+            engine(programs)
+        assert why in caught.value.why
 
 
 @pytest.mark.parametrize("host", ["ssh://me@box", "tcp://docker:2375"])
