@@ -32,6 +32,10 @@ _MADE_UP = (
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
+ENDLESS = ("events", "logs")
+"""Commands of docker that end when somebody ends them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One call."""

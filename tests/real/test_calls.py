@@ -31,8 +31,6 @@ from tests.real.world import World
 _REGISTRY, _CACHE, _NETWORK = "k3d-calls-registry", "k3d-calls-cache", "k3d-calls"
 _PATIENCE = 240.0
 """Seconds that a call may take."""
-_ENDLESS = ("events", "logs")
-"""Commands of docker that end when somebody ends them."""
 
 
 class Replay:
@@ -45,7 +43,7 @@ class Replay:
     def play(self, rows: list[Row]) -> None:
         for row in rows:
             argv = tuple(calls.fill(part, self.words) for part in row.argv)
-            if argv[0] == "docker" and argv[1] in _ENDLESS:
+            if argv[0] == "docker" and argv[1] in calls.ENDLESS:
                 self.endless.append((row, subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)))
                 continue
             self._check(row, self._made(argv, row))
