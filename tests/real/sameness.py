@@ -43,14 +43,15 @@ def objects(project: Project) -> Counter[str]:
 def settled(project: Project, patience: float = 60.0) -> Counter[str]:
     """The same, once two looks at it agree: controllers go on after a launch has ended. Seconds.
 
-    Where a controller's pods are refused, it tries again after a pause: metrics-server is, until a launch is over.
+    A workload that is not available yet is waited for: pods of metrics-server are refused until a launch is over, and
+    its controller tries again after a pause.
     """
     end, before = time.monotonic() + patience, objects(project)
     while True:
         time.sleep(2.0)
         now = objects(project)
-        refused = any('"ReplicaFailure": "True"' in text for text in now)
-        if (now == before and not refused) or time.monotonic() > end:
+        starting = any('"Available": "False"' in text for text in now)
+        if (now == before and not starting) or time.monotonic() > end:
             return now
         before = now
 
