@@ -18,7 +18,7 @@ from tasks.benchmark.variants import Variant, Workspace
 from tasks.clients import docker, docker_build
 from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.step import State
-from tasks.facts.cluster import own_containers
+from tasks.k3d.removal import own_containers
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
 from tasks.runs.catalogue import Recorded, read

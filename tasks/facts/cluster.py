@@ -26,7 +26,6 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import MACHINE, sha256, unfinished
 from tasks.core.paths import user_name
 from tasks.core.redact import redact
-from tasks.engine.step import Context
 from tasks.facts.endpoint import contained, endpoint, outside
 from tasks.process.programs import Programs
 
@@ -39,8 +38,6 @@ UNKNOWN = "somebody whose name it does not tell"
 """The owner of a cluster that was made before owners were written down, and of which nothing is in the state folder."""
 _SETTLED = 10.0
 """Seconds after which Docker itself counts a start as a success (moby: `restartmanager`)."""
-_BEGUN = 5.0
-"""Seconds from a creation's first container to its first node, at most; it takes one (measured)."""
 _RESTARTS = 2
 """Restarts by the engine of which the last is younger than that: it keeps ending. One alone may have helped."""
 _TELLING = re.compile(r"^(?:panic|fatal|error)\b|\blevel=(?:fatal|panic|error)\b|\b(?:FATAL|ERROR|ERRO|FATA)\b")
@@ -128,7 +125,7 @@ def container_state(inspected: Mapping[str, Any], now: float | None = None) -> C
     if found.get("Paused"):
         return ContainerState.PAUSED
     again = int(inspected.get("RestartCount") or 0) >= _RESTARTS
-    young = _age(found, time.time() if now is None else now) < _SETTLED
+    young = age(found, time.time() if now is None else now) < _SETTLED
     return ContainerState.LOOPING if again and young else ContainerState.RUNNING
 
 
@@ -149,7 +146,7 @@ def telling_line(log: str) -> str:
     return redact(message[1] if message else found)[:200]
 
 
-def _age(found: Mapping[str, Any], now: float) -> float:
+def age(found: Mapping[str, Any], now: float) -> float:
     """Seconds since its last start; many where that does not show."""
     try:
         return abs(now - datetime.fromisoformat(str(found["StartedAt"])).timestamp())
@@ -387,31 +384,3 @@ def refuse_foreign(cluster: ClusterState) -> None:
         fix=f"{other}; if it is yours as well, say so on both sides before it is made (OPENFRAME_OWNER=NAME); "
         f"if nobody needs it any more: {delete}",
     )
-
-
-def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
-    """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
-
-    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment; and
-    `LaunchError` where it may be.
-    """
-    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
-    mine = owner_of(owner)
-    if ids and mine is not None:
-        inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
-        refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
-        _refuse_begun(name, inspected)
-    return ids
-
-
-def _refuse_begun(name: str, inspected: Sequence[Mapping[str, Any]]) -> None:
-    """k3d makes a container of tools first, which does not tell whose it is. Raises `LaunchError` for a young one."""
-    roles = {(each["Config"].get("Labels") or {}).get("k3d.role") for each in inspected}
-    ages = (_age({"StartedAt": each.get("Created")}, time.time()) for each in inspected)
-    if roles.isdisjoint({"server", "agent"}) and any(age < _BEGUN for age in ages):
-        raise LaunchError(
-            f"a cluster '{name}' is being made at this moment, or its creation was ended a moment ago",
-            why="it has no node yet, so that nothing tells whose it is",
-            fix=f"run it again in {_BEGUN:g} s",
-            transient=True,
-        )

@@ -15,12 +15,13 @@ from tasks.core.files import write_whole
 from tasks.core.units import KIB, memory_bytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
-from tasks.facts.cluster import ContainerState, container_state, own_containers
+from tasks.facts.cluster import ContainerState, container_state
 from tasks.facts.facts import Facts, Ports
 from tasks.k3d.config import Files, k3d_config, kubelet_config, render
 from tasks.k3d.kubeconfig import address, remember_engine
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold_registries
+from tasks.k3d.removal import own_containers
 from tasks.k3d.restore import amend
 from tasks.kube.wait import api_ready, poll
 from tasks.process.command import CommandFailed, DeadlinePassed

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from tasks.clients import docker
 from tasks.clients.kubeconfig import NotWritten, Unfit, leads_to, names_context, remove, target
+from tasks.core.errors import LaunchError
 from tasks.core.files import remembered
 from tasks.core.units import count
 from tasks.diagnose.command import command_action
 from tasks.engine.step import Action, Context, Report, Step
-from tasks.facts.cluster import own_containers
+from tasks.facts.cluster import Claim, age, owner_of, read, refuse_foreign
 from tasks.facts.facts import Facts
+from tasks.process.programs import Programs
 from tasks.settings.derived import REMOVE_INCOMPLETE, context_name
 
 TASK = "down"
 NODES, NETWORK, VOLUMES = "down: nodes", "down: network", "down: volumes"
 ENTRY, FILES = "down: entry in your kubeconfig", "down: private files"
+_BEGUN = 5.0
+"""Seconds from a creation's first container to its first node, at most; it takes one (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,34 @@ class Remains:
     other_entry: bool = False
     """The user's kubeconfig has one of this name, of another cluster."""
     files: bool = False
+
+
+def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
+    """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
+
+    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment; and
+    `LaunchError` where it may be.
+    """
+    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
+    mine = owner_of(owner)
+    if ids and mine is not None:
+        inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
+        refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
+        _refuse_begun(name, inspected)
+    return ids
+
+
+def _refuse_begun(name: str, inspected: Sequence[Mapping[str, Any]]) -> None:
+    """k3d makes a container of tools first, which does not tell whose it is. Raises `LaunchError` for a young one."""
+    roles = {(each["Config"].get("Labels") or {}).get("k3d.role") for each in inspected}
+    ages = (age({"StartedAt": each.get("Created")}, time.time()) for each in inspected)
+    if roles.isdisjoint({"server", "agent"}) and any(age < _BEGUN for age in ages):
+        raise LaunchError(
+            f"a cluster '{name}' is being made at this moment, or its creation was ended a moment ago",
+            why="it has no node yet, so that nothing tells whose it is",
+            fix=f"run it again in {_BEGUN:g} s",
+            transient=True,
+        )
 
 
 def remains(facts: Facts) -> Remains:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,6 @@ from tasks.facts.cluster import (
     container_state,
     last_words,
     node,
-    own_containers,
     read,
     refuse_foreign,
     telling_line,
@@ -254,22 +252,6 @@ def test_anothers_is_refused_with_the_owners_name() -> None:
     assert "CLUSTER_NAME" in caught.value.fix
     with pytest.raises(BadInput, match="belongs to somebody whose name it does not tell"):
         refuse_foreign(read("openframe-dev", [SERVER], complete=True, claim=Claim(owner=BOB, known=False)))
-
-
-@pytest.mark.parametrize(("owner", "refused"), [(ALICE, False), (BOB, True)])
-def test_what_is_removed_is_the_users_at_that_moment(owner: Owner, refused: bool) -> None:
-    programs = docker(OTHERS)
-    with pytest.raises(BadInput, match="alice@laptop") if refused else contextlib.nullcontext():
-        assert own_containers(programs, "openframe-dev", owner.label) == [OTHERS["Id"]]
-
-
-@pytest.mark.parametrize(("seconds", "refused"), [(2, True), (20, False)])
-def test_a_creation_that_has_no_node_yet_may_be_anothers(seconds: int, refused: bool) -> None:
-    """Two users, or two jobs, launch at the same moment: what k3d makes first does not tell whose it is."""
-    created = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
-    programs = docker({**TOOLS, "Created": created})
-    with pytest.raises(LaunchError, match="is being made at this moment") if refused else contextlib.nullcontext():
-        assert own_containers(programs, "openframe-dev", BOB.label) == [TOOLS["Id"]]
 
 
 NOW = datetime(2026, 11, 25, 2, 10, tzinfo=UTC)

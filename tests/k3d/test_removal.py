@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tasks.clients.kubeconfig import NotWritten, Unfit
+from tasks.core.errors import BadInput, LaunchError
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, State, Step
-from tasks.facts.cluster import Presence
+from tasks.facts.cluster import Owner, Presence
 from tasks.facts.facts import Facts
 from tasks.k3d import removal
-from tasks.k3d.removal import ENTRY, FILES, NETWORK, NODES, VOLUMES, Remains, before, remains, stop_steps
+from tasks.k3d.removal import (
+    ENTRY,
+    FILES,
+    NETWORK,
+    NODES,
+    VOLUMES,
+    Remains,
+    before,
+    own_containers,
+    remains,
+    stop_steps,
+)
 from tasks.k3d.steps import WATCH
 from tasks.settings.derived import CREATE_CLUSTER, REMOVE_INCOMPLETE
+from tests.facts import inspected
 from tests.given import act, by_name, cluster_state, facts, node
 from tests.given_engine import GHCR, PUSHED
 from tests.programs import Answer, FakePrograms
@@ -288,3 +303,24 @@ def test_what_makes_a_cluster_waits_for_what_removes_the_old_one(tmp_path: Path)
     assert plan["namespaces: apply"].needs == (CREATE_CLUSTER,)
     for name in (CREATE_CLUSTER, REMOVE_INCOMPLETE, WATCH):  # the watch must not see the old nodes die
         assert names <= set(plan[name].needs), name
+
+
+ALICE, BOB = Owner(id="a1", name="alice@laptop"), Owner(id="b2", name="bob@laptop")
+OTHERS = inspected.container("server-0", "server", labels={"openframe.owner": ALICE.label})
+TOOLS = inspected.container("tools", "noRole", state="exited")
+
+
+@pytest.mark.parametrize(("owner", "refused"), [(ALICE, False), (BOB, True)])
+def test_what_is_removed_is_the_users_at_that_moment(owner: Owner, refused: bool) -> None:
+    programs = inspected.docker(OTHERS)
+    with pytest.raises(BadInput, match="alice@laptop") if refused else contextlib.nullcontext():
+        assert own_containers(programs, "openframe-dev", owner.label) == [OTHERS["Id"]]
+
+
+@pytest.mark.parametrize(("seconds", "refused"), [(2, True), (20, False)])
+def test_a_creation_that_has_no_node_yet_may_be_anothers(seconds: int, refused: bool) -> None:
+    """Two users, or two jobs, launch at the same moment: what k3d makes first does not tell whose it is."""
+    created = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    programs = inspected.docker({**TOOLS, "Created": created})
+    with pytest.raises(LaunchError, match="is being made at this moment") if refused else contextlib.nullcontext():
+        assert own_containers(programs, "openframe-dev", BOB.label) == [TOOLS["Id"]]
