@@ -56,7 +56,7 @@ test: $(VENV)/dev.done ## the tests that need no cluster
 	$(BIN)/python -m pytest -m "not cluster" -n logical --dist worksteal $(ARGS)
 
 test-cluster: $(VENV)/dev.done ## the tests on real clusters (Docker)
-	$(BIN)/python -m pytest -m cluster --durations 20 tests/real $(ARGS)
+	$(BIN)/python -m pytest -m cluster --durations 20 $(or $(ARGS),tests/real)
 
 lint: $(VENV)/dev.done ## types, style, layers, shell scripts
 	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo "marks of a merge are left in these lines"; exit 1; }
