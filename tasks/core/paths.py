@@ -62,6 +62,11 @@ class ClusterPaths:
         return self.state / "engine"
 
     @property
+    def deferral(self) -> Path:
+        """Is there while the start of metrics-server is deferred: what a launch that was killed has left of it."""
+        return self.state / "deferral"
+
+    @property
     def k3d_config(self) -> Path:
         """The generated k3d configuration."""
         return self.state / "k3d.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -127,39 +128,54 @@ def defers(facts: Facts) -> bool:
 
 
 def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
-    """The start of metrics-server, deferred until all other steps (`found`) are done; none where that is not to be."""
+    """The start of metrics-server, deferred until all other steps (`found`) are done; none where that is not to be.
+
+    What a launch that was killed, or failed, has left of it is taken away by the next.
+    """
+    rows = [(DEFER, _defer, "nothing is known to use it"), (RELEASE, _release, "all else is done")]
     if not defers(facts):
-        return []
+        if facts.cluster.presence in _CREATED or not facts.paths.deferral.exists():
+            return []
+        rows = [(RELEASE, _release, "a launch that did not end well has deferred it")]
     # a step of the user's own may need it
     waited = NEEDS_CLUSTER - {"steps"}
     before = [step.name for step in found if step.skip is None and step.task in waited and not step.until]
+    needs = {DEFER: (API_READY,), RELEASE: (*(name for name, _, _ in rows[:-1]), API_READY, *before)}
     return [
         Step(
             name=name,
             task=TASK,
             action=partial(action, facts),
-            needs=needs,
+            needs=tuple(dict.fromkeys(needs[name])),
             wait=True,
             deadline=5.0,
             why=why,
             expected=0.05,
             optional=True,
         )
-        for name, action, needs, why in (
-            (DEFER, _defer, (API_READY,), "nothing is known to use it"),
-            (RELEASE, _release, (DEFER, *before), "all else is done"),
-        )
+        for name, action, why in rows
     ]
 
 
 def _defer(facts: Facts, _context: Context) -> Report:
+    with contextlib.suppress(OSError):  # it ends by itself all the same
+        facts.paths.deferral.touch(mode=0o600)
     unable = defer(facts.api())
+    if unable:
+        facts.paths.deferral.unlink(missing_ok=True)
     return Report(why=f"not done: {unable}" if unable else f"until the launch is over, at most {DEFERRED_S} s")
 
 
 def _release(facts: Facts, _context: Context) -> Report:
-    why = "" if end_deferral(facts.api()) else "by itself"
+    why = "" if _end(facts) else "by itself"
     return Report(why=why, notes=_note(_late(facts.api(), waited_for(facts))))
+
+
+def _end(facts: Facts) -> bool:
+    ended = end_deferral(facts.api())
+    if ended:
+        facts.paths.deferral.unlink(missing_ok=True)
+    return ended
 
 
 def _waiting(facts: Facts, context: Context) -> Report | None:
@@ -169,7 +185,7 @@ def _waiting(facts: Facts, context: Context) -> Report | None:
     needed = {name: why for name, why in use.needed.items() if name not in off(facts)}
     done, absent = [], set[str]()
     if METRICS in needed and defers(facts):
-        end_deferral(facts.api())
+        _end(facts)
     if needed:
         keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
         done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))

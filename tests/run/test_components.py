@@ -181,3 +181,18 @@ def test_metrics_server_is_not_deferred_where_it_is_waited_for_or_absent(
 ) -> None:
     facts = given.facts(tmp_path, settings=Settings.model_validate(changes))
     assert components.DEFER not in named(up.steps(facts, choosers()))
+
+
+@pytest.mark.parametrize(
+    ("left", "presence"), [(True, Presence.RUNNING), (True, Presence.STOPPED), (False, Presence.RUNNING)]
+)
+def test_what_a_killed_launch_has_deferred_is_started_by_the_next(
+    tmp_path: Path, left: bool, presence: Presence
+) -> None:
+    facts = given.facts(tmp_path, presence=presence)
+    if left:
+        facts.paths.deferral.parent.mkdir(parents=True, exist_ok=True)
+        facts.paths.deferral.touch()
+    steps = named(up.steps(facts, choosers()))
+    assert components.DEFER not in steps
+    assert (components.RELEASE in steps) is left
