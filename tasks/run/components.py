@@ -132,28 +132,31 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
 
     What a launch that was killed, or failed, has left of it is taken away by the next.
     """
-    rows = [(DEFER, _defer, "nothing is known to use it"), (RELEASE, _release, "all else is done")]
-    if not defers(facts):
-        if facts.cluster.presence in _CREATED or not facts.paths.deferral.exists():
-            return []
-        rows = [(RELEASE, _release, "a launch that did not end well has deferred it")]
+    new = defers(facts)
+    left = facts.cluster.presence not in _CREATED and facts.paths.deferral.exists()
+    if not new and not left:
+        return []
     # a step of the user's own may need it
     waited = NEEDS_CLUSTER - {"steps"}
     before = [step.name for step in found if step.skip is None and step.task in waited and not step.until]
-    needs = {DEFER: (API_READY,), RELEASE: (*(name for name, _, _ in rows[:-1]), API_READY, *before)}
+    why = "all else is done" if new else "a launch that did not end well has deferred it"
+    rows = (
+        (DEFER, _defer, (API_READY,), "nothing is known to use it"),
+        (RELEASE, _release, (DEFER if new else API_READY, *before), why),
+    )
     return [
         Step(
             name=name,
             task=TASK,
             action=partial(action, facts),
-            needs=tuple(dict.fromkeys(needs[name])),
+            needs=needs,
             wait=True,
             deadline=5.0,
             why=why,
             expected=0.05,
             optional=True,
         )
-        for name, action, why in rows
+        for name, action, needs, why in (rows if new else rows[1:])
     ]
 
 

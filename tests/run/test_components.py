@@ -196,3 +196,22 @@ def test_what_a_killed_launch_has_deferred_is_started_by_the_next(
     steps = named(up.steps(facts, choosers()))
     assert components.DEFER not in steps
     assert (components.RELEASE in steps) is left
+
+
+@pytest.mark.parametrize(
+    ("unable", "ended", "left"), [(None, True, False), (None, False, True), ("no such policies", True, False)]
+)
+def test_a_deferral_is_remembered_until_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unable: str | None, ended: bool, left: bool
+) -> None:
+    facts = given.facts(tmp_path)
+    facts.paths.state.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(components, "_late", lambda *_: [])
+    monkeypatch.setattr("tasks.facts.facts.Facts.api", lambda _: None)
+    monkeypatch.setattr(components, "defer", lambda _: unable)
+    monkeypatch.setattr(components, "end_deferral", lambda _: ended)
+    steps = named(up.steps(facts, choosers()))
+    given.act(steps[components.DEFER])
+    assert facts.paths.deferral.exists() is (unable is None)
+    given.act(steps[components.RELEASE])
+    assert facts.paths.deferral.exists() is left
