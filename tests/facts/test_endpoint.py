@@ -101,6 +101,10 @@ NO_IMAGE = Answer(code=1, err="Error response from daemon: No such image: openfr
 OURS, THEIRS = '[{"Subnet":"127.0.0.0/8","Gateway":"127.0.0.1"}]', '[{"Gateway":"198.51.100.1"}]'
 
 
+LISTENER = module._listener
+"""As it is, before a fixture of all tests takes its place."""
+
+
 @pytest.fixture
 def point(tmp_path: Path) -> Iterator[Endpoint]:
     """An engine of this process: something listens at its socket."""
@@ -145,8 +149,7 @@ def test_an_engine_in_the_same_container_is_not_outside(
     point: Endpoint, monkeypatch: pytest.MonkeyPatch, inside: bool, peer: int | None, expected: bool
 ) -> None:
     monkeypatch.setattr(module, "contained", lambda _environ: inside)
-    if peer is not None:
-        monkeypatch.setattr(module, "_listener", lambda _point: peer)
+    monkeypatch.setattr(module, "_listener", LISTENER if peer is None else lambda _point: peer)
     assert outside({}, point) is expected
     assert outside({"OPENFRAME_REHEARSAL": "/a/rehearsal"}, point) is False
 
