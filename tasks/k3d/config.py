@@ -11,6 +11,7 @@ from typing import Any
 from tasks.clients.docker import CONFIG_LABEL, OURS, OWNER
 from tasks.clients.k3d import DOLLAR
 from tasks.core.errors import BadInput
+from tasks.core.units import memory_bytes
 from tasks.facts.facts import Ports, Shape
 from tasks.facts.network import AUTHORITIES
 from tasks.k3d.arguments import arguments
@@ -18,7 +19,7 @@ from tasks.k3d.recorded import remembered
 from tasks.kube.addresses import DOCKER_NETWORKS
 from tasks.process.command import duration
 from tasks.settings import k3s_arguments as k3s
-from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
+from tasks.settings.derived import COLLECTOR, EDAC, KUBELET_DROP_IN, balanced, docker_memory, garbage_percent
 from tasks.settings.node_filters import nodes, split
 from tasks.settings.schema import Settings
 
@@ -99,7 +100,11 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
             },
         },
         "volumes": [*_meminfo(files, shape), *_on_nodes(settings, shape, "volumes", cluster.volumes, ())],
-        "env": [*_proxies(settings, shape), *_on_nodes(settings, shape, "env", cluster.env, _NODES)],
+        "env": [
+            *_proxies(settings, shape),
+            *_collector(settings, shape),
+            *_on_nodes(settings, shape, "env", cluster.env, _NODES),
+        ],
     }
     if shape.registries:
         config["registries"] = {"use": list(shape.registries)}
@@ -170,10 +175,26 @@ def _proxies(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
 
     With k3s's own network in NO_PROXY: agents reach servers by it, and the API server its webhooks.
     """
-    own = {split(text).value.partition("=")[0] for text in settings.cluster.env}
+    own = _given(settings)
     given = shape.network.environment(_reached_directly(settings, shape.agents, shape.registries, shape.subnets))
     filters = _present(_NODES, shape)
     return [{"envVar": f"{name}={value}", "nodeFilters": filters} for name, value in given.items() if name not in own]
+
+
+def _given(settings: Settings) -> set[str]:
+    """Names of the variables that cluster.env sets, on whichever node."""
+    return {split(text).value.partition("=")[0] for text in settings.cluster.env}
+
+
+def _collector(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
+    """How much memory k3s may take before its garbage is collected, unless cluster.env says it."""
+    limits = settings.cluster.limits
+    rows = []
+    for role, limit in (("server:*", limits.server_memory), ("agent:*", limits.agent_memory)):
+        percent = garbage_percent(memory_bytes(limit) if limits.enabled else None)
+        if percent is not None and COLLECTOR not in _given(settings):
+            rows.append({"envVar": f"{COLLECTOR}={percent}", "nodeFilters": _present([role], shape)})
+    return [row for row in rows if row["nodeFilters"]]
 
 
 def _ports(settings: Settings, shape: Shape, ports: Ports) -> list[dict[str, Any]]:

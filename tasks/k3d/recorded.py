@@ -17,7 +17,7 @@ from tasks.clients.volumes import DATA, IDENTITY
 from tasks.core.files import sha256
 from tasks.facts.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
-from tasks.settings.derived import EDAC, KUBELET_DROP_IN, balanced, docker_memory
+from tasks.settings.derived import COLLECTOR, EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
 from tasks.settings.node_filters import nodes as chosen
 from tasks.settings.node_filters import split
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts, Shape
     from tasks.settings.schema import Settings
 
+_OURS = (*VARIABLES, COLLECTOR)
+"""Variables that this project gives to nodes by itself."""
 _READABLE = 200
 """Characters of one value that a label repeats: `docker ps` prints it in one line."""
 _DIGEST = re.compile(r"[0-9a-f]{12}")
@@ -149,7 +151,7 @@ def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node])
         had, wanted = _had(path, node), _wanted(settings, shape, path, node)
         for name in sorted(had.keys() | wanted.keys()):
             values = had.get(name), wanted.get(name)
-            if values[0] == values[1] or (path == "cluster.env" and name in VARIABLES and name not in wanted):
+            if values[0] == values[1] or (path == "cluster.env" and name in _OURS and name not in wanted):
                 continue
             private = path in ("cluster.args", "cluster.env")
             word = name.rpartition(" ")[2]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.core.files import sha256
 from tasks.core.imageref import HUB, registry_of
-from tasks.core.units import MIB, memory_bytes
+from tasks.core.units import GIB, MIB, memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,8 @@ KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.co
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
 EDAC = "/sys/devices/system/edac"
 """Where Linux reports memory with error correction; to cAdvisor it wins over /proc/meminfo."""
+COLLECTOR = "GOGC"
+"""Variable that k3s's Go runtime and those of its children read (Go: package runtime, Environment Variables)."""
 _DOCKER_HUB = "https://registry-1.docker.io"
 """docker.io in names of images; that host itself serves none."""
 _MINOR = re.compile(r":v?1\.(\d+)\.")
@@ -35,6 +37,18 @@ def balanced(settings: Settings) -> bool:
 def docker_memory(text: str) -> str:
     """A size in whole MiB: one spelling for the same size, so that 2G and 2048M are no change."""
     return f"{memory_bytes(text) // MIB}m"
+
+
+def garbage_percent(memory: int | None) -> int | None:
+    """By how many percent the heap of a node's k3s may grow until it is collected; None: as Go has it, by 100.
+
+    `memory`: the node's limit in bytes, None without one. So much more as the node has GiB: what a start leaves to be
+    collected is then collected less often, by memory that the node has to spare.
+    """
+    if memory is None:
+        return 200
+    times = min(memory // GIB, 4)
+    return 100 * times if times > 1 else None
 
 
 def upstream_url(cache: Cache) -> str:

@@ -101,7 +101,8 @@ def test_by_default() -> None:
         {"label": "role=server", "nodeFilters": ["server:*"]},
         {"label": "role=agent", "nodeFilters": ["agent:*"]},
     ]
-    assert not {"subnet", "files", "volumes", "env"} & set(config)
+    assert config["env"] == [{"envVar": "GOGC=200", "nodeFilters": ["server:*"]}]
+    assert not {"subnet", "files", "volumes"} & set(config)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +149,28 @@ def test_ports(cluster: dict[str, Any], ports: Ports, expected: list[tuple[str, 
     ],
 )
 def test_what_is_written_as_on_k3ds_command_line(field: str, text: str, value: str, filters: list[str] | None) -> None:
-    (row,) = made({field: [text]})[field]
+    (row,) = (each for each in made({field: [text]})[field] if "GOGC" not in str(each))
     assert row.pop({"volumes": "volume", "env": "envVar"}[field]) == value
     assert row == ({} if filters is None else {"nodeFilters": filters})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "agents", "expected"),
+    [
+        ({"limits": {"server_memory": "1.75G", "agent_memory": "1G"}}, 2, {}),
+        ({"limits": {"server_memory": "2G", "agent_memory": "3.5G"}}, 2, {"server:*": "200", "agent:*": "300"}),
+        ({"limits": {"server_memory": "64G", "agent_memory": "4G"}}, 0, {"server:*": "400"}),
+        ({"limits": {"enabled": False}}, 2, {"server:*": "200", "agent:*": "200"}),
+        ({"env": ["GOGC=50@server:0"], "limits": {"agent_memory": "4G"}}, 2, {"server:0": "50"}),
+        ({"env": ["GOGCX=50@server:0"]}, 0, {"server:*": "200"}),
+    ],
+)
+def test_k3s_collects_its_garbage_by_the_memory_of_its_node(
+    cluster: dict[str, Any], agents: int, expected: dict[str, str]
+) -> None:
+    rows = made(cluster, agents=agents).get("env", [])
+    found = {row["nodeFilters"][0]: row["envVar"].removeprefix("GOGC=") for row in rows if "GOGC=" in row["envVar"]}
+    assert found == expected
 
 
 def test_more_ports_go_where_they_say() -> None:
@@ -224,7 +244,7 @@ def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
     assert set(re.findall(r"\$\{?\w*", text)) == {"${OPENFRAME_DOLLAR"}
     (file := tmp_path / "k3d.yaml").write_text(text)
     read = load(str(file), environ)
-    assert read["env"][0]["envVar"] == "PASSWORD=pa$$wo$rd{}$"
+    assert read["env"][-1]["envVar"] == "PASSWORD=pa$$wo$rd{}$"
     assert '"clusterDomain": "$X"' in read["files"][0]["source"]
 
 
@@ -251,7 +271,7 @@ def test_nodes_that_are_not_there_are_told_before_anything_is_pulled(cluster: di
 
 def test_what_is_for_agents_alone_is_left_out_where_there_are_none() -> None:
     config = made({"env": ["A=b@agent:*", "C=d@server:*;agent:*"], "args": {"k3s": ["v=5@agent:*"]}}, agents=0)
-    assert config["env"] == [{"envVar": "C=d", "nodeFilters": ["server:*"]}]
+    assert config["env"][1:] == [{"envVar": "C=d", "nodeFilters": ["server:*"]}]
     assert not any(row["arg"] == "--v=5" for row in config["options"]["k3s"]["extraArgs"])
 
 
@@ -277,7 +297,7 @@ def test_nodes_get_proxies_with_all_of_the_cluster_left_out() -> None:
         *(".svc", ".x.test", "k3d-a-server-0", "k3d-a-agent-0", "k3d-a-agent-1", "k3d-a-serverlb"),
         *("k3d-openframe-registry", "host.k3d.internal", "corp.example"),
     ]
-    assert {tuple(each["nodeFilters"]) for each in config["env"]} == {("server:*", "agent:*")}
+    assert {tuple(each["nodeFilters"]) for each in config["env"][:-1]} == {("server:*", "agent:*")}
     assert fields(config) <= set(KNOWN.split())
 
 
@@ -290,7 +310,8 @@ def test_the_engines_own_networks_are_left_out_where_they_are_known() -> None:
 
 def test_variables_that_are_set_for_nodes_win() -> None:
     config = with_network({"env": ["NO_PROXY=mine@server:*"]}, agents=0)
-    assert [each["envVar"].partition("=")[0] for each in config["env"]] == ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+    names = [each["envVar"].partition("=")[0] for each in config["env"]]
+    assert names == ["HTTP_PROXY", "HTTPS_PROXY", "GOGC", "NO_PROXY"]
     assert config["env"][-1]["envVar"] == "NO_PROXY=mine"
 
 

@@ -120,6 +120,16 @@ def test_the_variables_of_proxies_are_no_change_of_the_nodes_own_environment() -
     assert told[0].startswith("cluster.env: A: ")
 
 
+def test_what_a_node_was_given_of_this_projects_own_is_no_difference() -> None:
+    first = node("server-0", env=("A=b", "GOGC=200", "K3S_TOKEN=x"))
+    had = remembered(settings(cluster={"env": ["A=b"]}), shape(agents=0))
+    (told,) = changed(settings(cluster={"env": ["A=c"]}), shape(agents=0), had, [first])
+    assert told.startswith("cluster.env: A: ")
+    chosen = settings(cluster={"env": ["A=b", "GOGC=100"]})
+    (told,) = changed(chosen, shape(agents=0), had, [first])
+    assert told == "cluster.env: GOGC: 200 → 100"
+
+
 def test_another_image_other_registries_and_another_ingress_are_told() -> None:
     before = remembered(settings(), shape(registries=("k3d-openframe-registry:5000",)))
     now = shape(image="rancher/k3s:v1.33.1-k3s1", registries=("k3d-openframe-registry:5000", "k3d-more:5000"))
