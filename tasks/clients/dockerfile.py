@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*\w+\s*=.*")
-_HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
+_HEREDOC = re.compile(r"(?<!\S)\d*<<(-?)([\"']?)([^\s<\"']+)\2(?!\S)")
+"""A word by itself (BuildKit: `parser.ParseHeredoc`): neither a shift of bits nor `<<<` begins one."""
 _HEREDOCS = ("RUN", "COPY", "ADD")
 """Instructions that may hold texts of several lines."""
 _FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 _OTHER_STAGE = re.compile(r"--from=(\S+)|--mount=\S*\bfrom=([^\s,]+)")
 _MOUNT = re.compile(r"--mount=(\S+)")
+_ARG = re.compile(r"(\w+)(?:=(\"[^\"]*\"|'[^']*'|\S*))?")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::([-+])([^}]*))?\})")
 
 
@@ -50,15 +52,15 @@ def instructions(text: str) -> list[Instruction]:
             whole += body.removesuffix(escape)
             if not body.endswith(escape):
                 break
-        name, _, rest = whole.strip().partition(" ")
-        if not name:
+        words = whole.split(maxsplit=1)
+        if not words:
             continue
-        found.append(Instruction(first, name.upper(), rest.strip()))
-        if name.upper() in _HEREDOCS:
-            for match in _HEREDOC.finditer(rest):
-                while number < len(lines) and lines[number].strip() != match[2]:
-                    number += 1
-                number += 1
+        name, rest = words[0].upper(), "".join(words[1:]).strip()
+        found.append(Instruction(first, name, rest))
+        for match in _HEREDOC.finditer(rest) if name in _HEREDOCS else ():
+            rows = (row.lstrip("\t") if match[1] else row for row in lines[number:])
+            length = next((count for count, row in enumerate(rows, 1) if row == match[3]), 0)
+            number += length  # without its end it is none
     return found
 
 
@@ -77,8 +79,8 @@ def bases(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
     found: list[str] = []
     for each in instructions(text):
         if each.name == "ARG" and not stages:
-            name, _, default = each.rest.partition("=")
-            values[name] = args.get(name, _filled(default.strip("\"'"), values))
+            for name, default in _ARG.findall(each.rest):
+                values[name] = args.get(name, _filled(default.strip("\"'"), values))
         elif each.name == "FROM" and (match := _FROM.fullmatch(each.rest)):
             found.append(_filled(match[1], values))
             found = found if found[-1].lower() not in stages else found[:-1]
@@ -143,7 +145,9 @@ def only(patterns: Sequence[str], left_out: Ignored) -> Ignored:
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
-        given = values.get(match[1] or match[2], "")
+        given = values.get(match[1] or match[2], "" if match[3] else None)
+        if given is None:  # docker's own, such as TARGETARCH
+            return match[0]
         if match[3] == "+":
             return str(match[4]) if given else ""
         return given or str(match[4] or "")

@@ -180,6 +180,8 @@ def _inputs(
     special = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     listed = special if builder.is_buildkit and special.is_file() else context / ".dockerignore"
     parts = copied(text)
+    if parts is not None and any(_is_linked(context, each) for each in parts):
+        parts = None  # docker copies what a link leads to
     try:
         rules = listed.read_text(encoding="utf-8", errors="surrogateescape") if listed.exists() else ""
         left_out = ignored(rules) if parts is None else only(parts, ignored(rules))
@@ -190,6 +192,16 @@ def _inputs(
         ) from None
     made = [_FORM, build.target, sorted(build.args.items()), platform, sorted(build.secrets), text, files]
     return sha256(json.dumps(made))
+
+
+def _is_linked(context: Path, part: str) -> bool:
+    """Whether a part of a context is a symbolic link, or lies behind one."""
+    paths = [context]
+    for name in part.split("/") if part else ():
+        paths = [each for path in paths for each in (path.glob(name) if set(name) & set("*?[") else [path / name])]
+        if any(each.is_symlink() for each in paths):
+            return True
+    return False
 
 
 def located(facts: Facts, found: Sequence[BuildState]) -> tuple[BuildState, ...]:

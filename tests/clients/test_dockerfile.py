@@ -33,6 +33,8 @@ def test_bases_are_images_and_no_stages() -> None:
     assert bases(WHOLE, {}) == ("node:20-alpine", "nginx:1", "busybox", "alpine@sha256:0")
     assert bases(WHOLE, {"VERSION": "22", "OTHER": "x"})[0::3] == ("node:22-alpine", "x@sha256:0")
     assert bases("FROM $UNKNOWN\n", {}) == ()
+    two = "ARG A=1 B='2'\nFROM x:$A-${B}\nFROM x AS build-amd64\nFROM build-${TARGETARCH}\n"
+    assert bases(two, {}) == ("x:1-2", "x")
 
 
 def test_an_instruction_has_the_line_that_it_begins_at() -> None:
@@ -59,6 +61,9 @@ def test_an_instruction_has_the_line_that_it_begins_at() -> None:
         ("RUN --mount=type=cache,target=/x --mount=target=/y,source=lib go build", ("lib",)),
         ("RUN --mount=type=bind,target=. go build", ("",)),
         ("RUN --mount=type=secret,id=a cat", ()),
+        ("COPY\tsrc /src", ("src",)),
+        ("RUN echo $((1<<4)) $((1 << N))\nRUN cat <<<'a' && echo \"b <<c\"\nRUN x <<END\nCOPY src /src", ("src",)),
+        ("RUN cat <<-'A-1' 3<<B\n\tCOPY no /\n A-1\n\tA-1\nCOPY no /\nB\nCOPY src /src", ("src",)),
     ],
 )
 def test_parts_of_the_context_that_are_copied(text: str, parts: Sequence[str] | None) -> None:

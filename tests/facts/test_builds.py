@@ -112,6 +112,15 @@ def test_a_tag_changes_with_what_is_copied_alone(tmp_path: Path, context: Path) 
     assert tag(tmp_path) not in (first, second)
 
 
+@pytest.mark.parametrize("part", ["current", "current/main.go", "cur*/main.go"])
+def test_what_a_link_leads_to_counts_where_the_link_is_copied(tmp_path: Path, context: Path, part: str) -> None:
+    (context / "current").symlink_to("src")
+    (context / "Dockerfile").write_text(f"FROM {BASE}\nCOPY {part} /src\n")
+    first = tag(tmp_path)
+    (context / "src" / "main.go").write_text("package other\n")
+    assert tag(tmp_path) != first
+
+
 def test_a_tag_changes_with_the_base_image(tmp_path: Path, context: Path) -> None:
     assert tag(tmp_path, base="sha256:1") != tag(tmp_path, base="sha256:2")
 
