@@ -19,12 +19,11 @@ CONTEXT = "their-cluster"
 
 @pytest.fixture(scope="module")
 def project(here: World, make: Make) -> Project:
-    settings = here.settings([here.release(0, "apps")], namespaces=["apps", "more"])
-    made = make(CLUSTER, settings)
-    done = made.invoke("cluster", "--set", "cluster.agents=0")
-    assert done.code == 0, done.text
-    done = made.invoke("health", "--set", "cluster.agents=0")  # what still starts would be a change that nobody made
-    assert done.code == 0, done.text
+    bare = {"agents": 0, "args": {"k3s": ["disable=metrics-server"]}}  # it would still start: a change by nobody
+    made = make(CLUSTER, here.settings([here.release(0, "apps")], namespaces=["apps", "more"], cluster=bare))
+    for task in ("cluster", "health"):
+        done = made.invoke(task)
+        assert done.code == 0, done.text
     theirs = made.home / "their-kubeconfig"
     theirs.write_text(made.kubeconfig.read_text())
     run("kubectl", "--kubeconfig", str(theirs), "config", "rename-context", f"k3d-{CLUSTER}", CONTEXT)

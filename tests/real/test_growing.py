@@ -46,11 +46,3 @@ def test_recreate_makes_it_anew(project: Project) -> None:
     bound = {inside.split("/")[0]: rows[0]["HostPort"] for inside, rows in server["HostConfig"]["PortBindings"].items()}
     assert bound["80"] == "18080"
     assert len(project.objects("nodes")) == 1
-
-
-def test_rollback_removes_what_the_run_made(project: Project) -> None:
-    assert project.invoke("down").code == 0
-    done = project.invoke("up", "--rollback", "--set", 'cluster.args.kubelet=["max-parallelism=5"]')
-    assert done.code == 1, done.text
-    assert "--rollback" in done.text
-    assert containers(CLUSTER) == []
