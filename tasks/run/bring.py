@@ -9,18 +9,22 @@ from typing import Protocol
 from invoke.exceptions import Exit
 
 from tasks.core.errors import BadInput, Drifted, LaunchError
+from tasks.engine.graph import joined
 from tasks.engine.step import Result, Step
 from tasks.facts.cluster import Presence, cluster_state
 from tasks.facts.facts import Facts
 from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import Choosers, choosers, without_cluster
 from tasks.k3d.recorded import differences
-from tasks.run.gather import gather, with_live
+from tasks.run.gather import gather, with_builds, with_live
 from tasks.run.own_command import refuse_unset
+from tasks.run.own_steps import before_builds
 from tasks.run.session import Session, bounds
 from tasks.settings.derived import PARTS
 from tasks.view.console import err
 
+Earlier = tuple[Sequence[Step], Sequence[Result]]
+"""Steps of this call that have run, and how they ended."""
 _MISSING = (Presence.ABSENT, Presence.INCOMPLETE)
 _NOT_KEPT = "that the cluster is complete is not remembered"
 
@@ -51,9 +55,9 @@ def bring_up(
         session.ensure_programs()
         facts = gather(session, parts)
         if not facts.owns_cluster:
-            steps = plan(facts, choosers(facts))
-            refuse_unset(facts, steps)
-            session.run(steps, bounds(facts), facts=facts)
+            facts, steps, earlier = _planned(session, facts, parts, plan, ((), ()))
+            steps = _without_done(steps, {step.name for step in earlier[0]})
+            session.run(steps, bounds(facts), facts=facts, earlier=earlier)
             return 0
         removing: list[Step] = []
         if remove is not None and facts.cluster.nodes:
@@ -87,7 +91,7 @@ def _run(
 ) -> None:
     launch = tuple(parts) == PARTS
     restored = facts.restore is not None
-    earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ())
+    earlier: Earlier = ((), ())
     if started := restored or facts.cluster.presence is Presence.STOPPED:
         first = start(facts, choosers(facts))
         if removing:
@@ -97,8 +101,7 @@ def _run(
         session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
         facts = replace(facts, restore=None, cluster=cluster_state(facts.programs, facts.name))
         facts = with_live(facts, parts)
-    steps = plan(facts, choosers(facts), started=started)
-    refuse_unset(facts, steps)
+    facts, steps, earlier = _planned(session, facts, parts, plan, earlier, started=started)
     if (lines := kubeconfig.warnings(steps)) and not session.settings.silent:
         err(lines)
     if removing:
@@ -106,6 +109,20 @@ def _run(
     steps = _without_done(steps, {step.name for step in earlier[0]})
     session.run(steps, bounds(facts), facts=facts, launch=launch, earlier=earlier)
     session.attempt(_NOT_KEPT, lambda: remember_complete(facts))
+
+
+def _planned(
+    session: Session, facts: Facts, parts: Sequence[str], plan: Plan, earlier: Earlier, *, started: bool = False
+) -> tuple[Facts, list[Step], Earlier]:
+    """The plan of what is left; the user's steps that come before builds have run, and their files are read again."""
+    steps = plan(facts, choosers(facts), started=started)
+    refuse_unset(facts, steps)
+    if first := before_builds(steps):
+        results = session.run(first, bounds(facts), facts=facts, earlier=earlier, last=False)
+        earlier = joined(earlier, (first, results))
+        facts = with_builds(session, facts, parts)
+        steps = plan(facts, choosers(facts), started=started)
+    return facts, steps, earlier
 
 
 def restorable(facts: Facts) -> Facts:

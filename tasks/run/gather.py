@@ -72,10 +72,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         secrets_left_out=tuple(left_out),
         **observed,
     )
-    if facts.builds:
-        from tasks.facts.builds import located
-
-        facts = replace(facts, builds=located(facts, facts.builds))
+    facts = _located(facts)
     if facts.owns_cluster:
         if refuse:
             refuse_foreign(facts.cluster)
@@ -150,6 +147,21 @@ def _builds(session: Session, parts: Collection[str], host: Callable[[], Engine]
 
     paths, owns = session.paths, session.options.owns_cluster
     return read_inputs(session.settings, parts, session.root, paths.cache, session.environ, host, owns_cluster=owns)
+
+
+def _located(facts: Facts) -> Facts:
+    if not facts.builds:
+        return facts
+    from tasks.facts.builds import located
+
+    return replace(facts, builds=located(facts, facts.builds))
+
+
+def with_builds(session: Session, facts: Facts, parts: Collection[str]) -> Facts:
+    """The same with the builds as their files are now. Raises `BadInput`."""
+    found = _builds(session, parts, lambda: facts.host or engine(facts.programs))
+    facts.outputs.own.clear()  # they name images
+    return _located(replace(facts, builds=found))
 
 
 def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:

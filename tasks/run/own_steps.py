@@ -7,7 +7,7 @@ is installed, built or run in this launch, or has been since. One without runs a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from graphlib import TopologicalSorter
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.core.errors import LaunchError, PlanError
 from tasks.engine.step import Report, Retry, Step
-from tasks.engine.work import RunOwn
+from tasks.engine.work import BuildImage, RunOwn
 from tasks.facts.cluster import Presence
 from tasks.facts.manifest_files import needs_by_object, own_objects
 from tasks.facts.secrets import read_secrets
@@ -290,6 +290,28 @@ def _of_manifests(facts: Facts, path: str) -> Ends:
     names = {manifests_name(groups.get(key(each), ())) for each in own_objects(facts, [path])}
     found = tuple(sorted({*names, OWN_CRDS} if manifests_name(()) in names else names))
     return Ends(found, (*found, OWN_READY), found)
+
+
+def before_builds(plan: Sequence[Step]) -> list[Step]:
+    """The user's steps that act before builds, with all that they need: a tag is made from what they have written.
+
+    None of them where one needs the cluster: they are made in one plan then, and the tags are from before.
+    """
+    needs = {step.name: step.needs for step in plan}
+
+    def behind(names: Iterable[str]) -> set[str]:
+        found, left = set[str](), list(names)
+        while left:
+            if (name := left.pop()) not in found:
+                found.add(name)
+                left += needs.get(name, ())
+        return found
+
+    early = behind(step.name for step in plan if isinstance(step.work, BuildImage))
+    wanted = behind(step.name for step in plan if step.task == PART and step.skip is None and step.name in early)
+    if wanted & {CREATE_CLUSTER, API_READY}:
+        return []
+    return [step for step in plan if step.name in wanted]
 
 
 def down_steps(facts: Facts) -> list[Step]:

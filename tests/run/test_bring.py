@@ -229,6 +229,28 @@ def test_on_an_existing_cluster_only_what_works_inside_it_is_done(
     assert machine.latest()["engine"] == "existing"
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_what_a_step_writes_before_a_build_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\nCOPY out /\n")
+    build = {"name": "api", "image": "ghcr.io/me/api", "context": str(tmp_path)}
+    step = {"name": "make", "command": ["make"], "before": ["build:api"]}
+    machine = Machine(tmp_path, monkeypatch, builds=[build], steps=[step])
+    if there:
+        machine.make()
+    machine.fails |= {"docker manifest": Answer(code=1), 'docker image inspect --format {"id"': Answer(code=1)}
+    machine.programs.answers["make"] = lambda _asked: (tmp_path / "out").write_text("new") and ""
+    assert bring(machine) == 0
+    first = [call.command.argv[3] for call in machine.programs.told("docker build ")]
+    (tmp_path / "out").write_text("old")
+    assert bring(machine) == 0
+    built = [call.command.argv[3] for call in machine.programs.told("docker build ")]
+    assert built == [*first, *first]
+    assert len(first) == 1
+    names = [step["name"] for step in machine.latest()["steps"]]
+    assert len(names) == len(set(names))
+    assert machine.states()["steps: make"] == machine.states()["build: push api"] == "ran"
+
+
 # -- launches that fail, or are refused: what stays, what goes, what the next one finds ----------------
 
 
