@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,42 @@ metadata: {name: "NAME", annotations: ANNOTATIONS}
 spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: IMAGE, command: [sh, -c, "exit 0"]}]}}}
 ---
 """
+WEB = """
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: own}
+spec: {controller: example.org/own}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  ingressClassName: own
+  rules:
+  - host: web.example.org
+    http: {paths: [{path: /healthz, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: PORT}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: web, image: IMAGE, env: [{name: STARTUP, value: 8s}], ports: [{containerPort: PORT, hostPort: 80}]}
+"""
+"""What an ingress controller is to the launch: something behind the published port that answers later than it is ready.
+
+A hostPort needs neither ServiceLB nor a controller's image, which not every machine has.
+"""
 CONFIG = """
 apiVersion: v1
 kind: ConfigMap
@@ -149,6 +187,7 @@ def settings(here: World, folder: Path, registry: str) -> dict[str, Any]:
         "ruled": chart(folder / "ruled", NEEDS_KINDS + RULE.replace("NAME", "released"), round=1),
         "store": chart(folder / "store", workloads, replicas=1),
         "pushed": f"oci://{registry}/charts/pushed",
+        "web": chart(folder / "web", WEB.replace("IMAGE", here.image).replace("PORT", str(here.port))),
     }
     more: dict[str, dict[str, Any]] = {
         "ruled": {"needs": ["operator"]},
@@ -189,6 +228,8 @@ def helm(*argv: str) -> None:
 def test_from_nothing(project: Project) -> None:
     done = project.invoke("up")
     assert done.code == 0, done.text
+    answers_at_once()
+    assert "does not answer" not in done.text
     assert len(project.objects("customresourcedefinitions.apiextensions.k8s.io")) >= KINDS
     rules = {each["metadata"]["name"]: each["spec"] for each in project.objects("kind0s.example.org")}
     spec = {"operator": "=", "since": "2024-02-28", "mode": 15}
@@ -198,6 +239,16 @@ def test_from_nothing(project: Project) -> None:
     assert "pushed" in configs
     assert [each["status"]["phase"] for each in project.objects("persistentvolumeclaims")] == ["Bound"]
     assert {name for name, job in jobs(project).items() if job["status"].get("succeeded")} == {"hook", "job-1"}
+
+
+def answers_at_once() -> None:
+    """What an Ingress publishes answers as soon as the launch has ended."""
+    server = json.loads(run("docker", "inspect", f"k3d-{CLUSTER}-server-0"))[0]
+    host = server["HostConfig"]["PortBindings"]["80/tcp"][0]
+    assert host["HostIp"] == "127.0.0.1"
+    asked = urllib.request.Request(f"http://127.0.0.1:{host['HostPort']}/healthz", headers={"Host": "web.example.org"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=5) as response:
+        assert response.status == 200
 
 
 def jobs(project: Project) -> dict[str, dict[str, Any]]:
