@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 LABEL = "openframe.snapshot"
 """On volumes and containers of snapshots: the id of what made them."""
-DATA = "/var/lib/rancher/k3s"
-"""Where a node keeps its data (k3s: --data-dir)."""
-IDENTITY = "/etc/rancher/node"
-"""Where it keeps its password; without it no agent is let in again (k3s: `pkg/nodepassword`)."""
 _DEADLINE = 3600.0
 _SPARSE = 1 << 30
 """Bytes that an archive may have beyond what its files take on a disk: those with holes are whole in it."""

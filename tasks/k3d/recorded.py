@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
-from tasks.clients.volumes import DATA, IDENTITY
 from tasks.core.files import sha256
+from tasks.core.node_paths import DATA, IDENTITY
 from tasks.facts.network import AUTHORITIES, SETTINGS, VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
 from tasks.settings.derived import COLLECTOR, EDAC, KUBELET_DROP_IN, balanced, docker_memory

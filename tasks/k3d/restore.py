@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import SavedNode
+from tasks.core import node_paths
 from tasks.core.errors import BadInput
 from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import run_command
@@ -33,8 +34,8 @@ def refuse_misfit(facts: Facts) -> None:
         )
     if facts.host is not None and facts.host.arch != saved.arch:
         found.append(f"it is of {saved.arch}, and this engine of {facts.host.arch}")
-    if any(_target(text) in (volumes.DATA, volumes.IDENTITY) for text in settings.cluster.volumes):
-        found.append(f"cluster.volumes mounts {volumes.DATA} or {volumes.IDENTITY}, where the data belongs")
+    if any(_target(text) in (node_paths.DATA, node_paths.IDENTITY) for text in settings.cluster.volumes):
+        found.append(f"cluster.volumes mounts {node_paths.DATA} or {node_paths.IDENTITY}, where the data belongs")
     if _minor(facts.shape.image) < _minor(saved.image):
         found.append(f"it is of Kubernetes {saved.kubernetes}, and {facts.shape.image} is older")
     if found:
@@ -95,7 +96,7 @@ def amend(config: dict[str, Any], facts: Facts) -> None:
     config["token"] = restore.manifest.token
     for where, node in restore.chosen():
         data, identity = restore.volumes(facts.name, node)
-        for volume, target in ((data, volumes.DATA), (identity, volumes.IDENTITY)):
+        for volume, target in ((data, node_paths.DATA), (identity, node_paths.IDENTITY)):
             config.setdefault("volumes", []).append({"volume": f"{volume}:{target}", "nodeFilters": [where]})
         container = f"k3d-{facts.name}-{where.replace(':', '-')}"
         if node.node != container:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import json
 
-from tasks.core.imageref import parse
 from tasks.rehearsal import objects
-from tasks.rehearsal.engine import fake_digest, stamp
+from tasks.rehearsal.engine import fake_digest, reference, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -324,7 +323,7 @@ def _outcome(obj: Object, outcome: str, due: float) -> dict[str, Any]:
 
 def _not_found(image: str) -> str:
     """What containerd says of an image that its registry does not have."""
-    whole = parse(image).full
+    whole = reference(image).full
     return f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {whole}: not found'
 
 

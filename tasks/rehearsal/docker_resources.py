@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import b2a_base64
 from pathlib import Path
 
-from tasks.clients.volumes import DATA, IDENTITY
-from tasks.core.imageref import parse
-from tasks.rehearsal import engine, lifecycle
-from tasks.rehearsal.engine import fake_digest
+from tasks.core.node_paths import DATA, IDENTITY
+from tasks.rehearsal import engine
+from tasks.rehearsal.engine import fake_digest, reference
+from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.program import Exit
 
 TYPE_CHECKING = False
@@ -25,8 +26,8 @@ _LIMITED = (
 )
 _KUBECONFIG, _PASSWORD = "/output/kubeconfig.yaml", f"{IDENTITY}/password"
 """Where k3d has k3s write it, and what a node is let in again with."""
-_KILOBYTES, _FREE = 131_072, 100_000_000
-"""Of a node's volume and a registry's, and of the disk."""
+KILOBYTES = 131_072
+"""Of a node's volume and a registry's."""
 _ACTION = re.compile(r"\{\{(json )?(\.[\w.]*)\}\}")
 
 
@@ -106,7 +107,7 @@ def fits(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
 
 def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -> None:
     """Pull an image, through a cache where its name is one's. Raises `Exit`."""
-    image, doc = parse(ref), call.engine.read()
+    image, doc = reference(ref), call.engine.read()
     registry = engine.registry_of(doc, ref, call.now())
     if registry is None and _is_published(doc, ref):  # a registry that is not rehearsed has every image
         raise daemon_error(f'Get "http://{image.registry}/v2/": dial tcp {image.registry}: connect: connection refused')
@@ -134,7 +135,7 @@ def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -
 
 def _is_published(doc: Document, ref: str) -> bool:
     """Whether the registry of an image is a port of a container; it may not run."""
-    host, _, port = parse(ref).registry.partition(":")
+    host, _, port = reference(ref).registry.partition(":")
     known = (str(number) for each in doc["containers"].values() for _, _, number in engine.published(each))
     return f"{host}:" in engine.LOOPBACK and port in known
 
@@ -150,7 +151,7 @@ def _build(call: Call, given: Given) -> None:
     call.wait("build", name)
     with call.engine.change() as doc:
         for ref in given.all("tag"):
-            engine.add_image(doc, ref, parse(ref).full)["build"] = name
+            engine.add_image(doc, ref, reference(ref).full)["build"] = name
     call.warn("#1 naming to " + " ".join(given.all("tag")))
 
 
@@ -158,21 +159,21 @@ def _push(call: Call, given: Given) -> None:
     ref, doc = given.args[0], call.engine.read()
     key = engine.find_image(doc, ref)
     if key is None:
-        raise Exit(1, f"An image does not exist locally with the tag: {parse(ref).name}")
+        raise Exit(1, f"An image does not exist locally with the tag: {reference(ref).name}")
     call.wait("push", doc["images"][key]["build"])
     with call.engine.change() as doc:
         registry = engine.registry_of(doc, ref, call.now())
         if registry is not None:
             engine.hold(registry, ref)
-        elif parse(ref).registry.startswith(engine.LOOPBACK):
-            raise Exit(1, f'Get "http://{parse(ref).registry}/v2/": dial tcp: connect: connection refused')
+        elif reference(ref).registry.startswith(engine.LOOPBACK):
+            raise Exit(1, f'Get "http://{reference(ref).registry}/v2/": dial tcp: connect: connection refused')
         else:
-            doc["pushed"].append(parse(ref).full)
-    call.say(f"{parse(ref).version}: digest: sha256:{fake_digest(ref)} size: 1234")
+            doc["pushed"].append(reference(ref).full)
+    call.say(f"{reference(ref).version}: digest: sha256:{fake_digest(ref)} size: 1234")
 
 
 def _manifest(call: Call, given: Given) -> None:
-    if parse(given.args[0]).full not in call.engine.read()["pushed"]:
+    if reference(given.args[0]).full not in call.engine.read()["pushed"]:
         raise Exit(1, "manifest unknown")
     call.say("{}")
 
@@ -182,7 +183,7 @@ def _tag(call: Call, given: Given) -> None:
     with call.engine.change() as doc:
         key = engine.find_image(doc, source)
         if key is None:
-            raise daemon_error(f"No such image: {parse(source).listed}")
+            raise daemon_error(f"No such image: {reference(source).listed}")
         engine.tag_image(doc, key, name)
 
 
@@ -190,11 +191,11 @@ def _untag(call: Call, given: Given) -> None:
     """`docker rmi`: an image that has no name any more is gone."""
 
     def act(doc: Document, ref: str) -> str:
-        listed, key = parse(ref).listed, engine.find_image(doc, ref)
+        listed, key = reference(ref).listed, engine.find_image(doc, ref)
         if key is None:
             return f"No such image: {listed}"
         rest = [tag for tag in doc["images"][key]["tags"] if tag != listed]
-        if not rest and any(parse(each["image"]).listed == listed for each in doc["containers"].values()):
+        if not rest and any(reference(each["image"]).listed == listed for each in doc["containers"].values()):
             said = f'conflict: unable to remove repository reference "{ref}" (must force)'
             return f"{said} - a container is using its referenced image"
         doc["images"][key]["tags"] = rest
@@ -299,23 +300,6 @@ def data_volume(container: Container) -> str:
     return next(named, str(container["id"]))
 
 
-def copy_volume(call: Call, given: Given) -> None:
-    """`docker run --rm` of a snapshot: sizes, a save or a restore (`tasks.clients.volumes`). Raises `Exit`."""
-    mounts = {target: source for source, target, *_ in (row.split(":") for row in given.all("volume"))}
-    if "/from/000" in mounts:
-        call.say("\n".join([*(str(_KILOBYTES) for _ in mounts), str(_FREE)]))
-        return
-    source, target = mounts.get("/from", ""), mounts.get("/to/data") or mounts.get("/to", "")
-    if not source or not target:
-        raise Exit(125, "docker: this container is not rehearsed")
-    call.wait("registry start")
-    servers = (each for each in call.engine.read()["containers"].values() if each["name"].endswith("-server-0"))
-    cluster = next((each["labels"]["k3d.cluster"] for each in servers if data_volume(each) == source), None)
-    saved = call.folder.volume(source) if cluster is None else call.folder.cluster(cluster)
-    copy_database(saved, call.folder.volume(target))
-    call.say(str(_KILOBYTES))
-
-
 def copy_database(source: Path, target: Path) -> None:
     """The objects of a cluster, where there are any."""
     import sqlite3
@@ -324,6 +308,17 @@ def copy_database(source: Path, target: Path) -> None:
     if source.exists():
         with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
             old.backup(new)
+
+
+def _kubeconfig(folder: Path, server: str) -> str:
+    """As k3s writes it, but with a mark that this cluster is rehearsed, and certificates that are none."""
+    pem = f"-----BEGIN CERTIFICATE-----\nREHEARSAL of {server}\n-----END CERTIFICATE-----\n"
+    text = b2a_base64(pem.encode(), newline=False).decode()
+    mark = {"name": MARK, "extension": {"folder": str(folder)}}
+    at = {"server": "https://127.0.0.1:6443", "certificate-authority-data": text, "extensions": [mark]}
+    user = {"client-certificate-data": text, "client-key-data": text}
+    clusters, users = f"- name: default\n  cluster: {json.dumps(at)}", f"- name: default\n  user: {json.dumps(user)}"
+    return f"apiVersion: v1\nkind: Config\nclusters:\n{clusters}\nusers:\n{users}\n"
 
 
 def _copy(call: Call, given: Given) -> None:
@@ -342,7 +337,7 @@ def _copy(call: Call, given: Given) -> None:
     container = find(call.engine.read(), ref)
     found = container["files"].get(path)
     if path == _KUBECONFIG and engine.reached(container, "apiserver", call.now()):
-        found = lifecycle.kubeconfig(call.folder.root, container["name"])
+        found = _kubeconfig(call.folder.root, container["name"])
     elif path == _PASSWORD:
         found = f"{container['id']}\n"
     if found is None:
@@ -362,7 +357,7 @@ def _exec(call: Call, given: Given) -> None:
     if not engine.running(container, call.now()):
         raise daemon_error(f"container {container['id']} is not running")
     if words[0] == "du":
-        call.say(f"{_KILOBYTES}\t{words[-1]}")
+        call.say(f"{KILOBYTES}\t{words[-1]}")
     elif words[0] == "wget":
         held = len(container["holds"])
         counts = {"Requests": 10 * held, "Hits": 9 * held, "Misses": held, "BytesPulled": held, "BytesPushed": 9 * held}

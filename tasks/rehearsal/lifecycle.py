@@ -7,15 +7,12 @@ with what `--disable` calls it; what is `later` comes when k3s's jobs that run H
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 
-from tasks.core.imageref import parse
 from tasks.rehearsal import controllers, engine, objects
 from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.engine import stamp
-from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.objects import Objects
 
 TYPE_CHECKING = False
@@ -45,7 +42,7 @@ def create_refused(call: Call, doc: Document, name: str, ref: str) -> str:
     if there is not None:
         return f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
     if engine.find_image(doc, ref) is None:
-        return f"No such image: {parse(ref).listed}"
+        return f"No such image: {engine.reference(ref).listed}"
     if call.faults.strike("disk-full", f"container {name}"):
         return f"mkdir /var/lib/docker/overlay2/{engine.identity()}-init: {_NO_SPACE}"
     return ""
@@ -181,17 +178,6 @@ def _fatal(at: float, text: str) -> str:
 
 
 # -- nodes, and what is in a cluster -----------------------------------------------------------------------
-
-
-def kubeconfig(folder: Path, server: str) -> str:
-    """As k3s writes it, but with a mark that this cluster is rehearsed, and certificates that are none."""
-    pem = f"-----BEGIN CERTIFICATE-----\nREHEARSAL of {server}\n-----END CERTIFICATE-----\n"
-    text = base64.b64encode(pem.encode()).decode()
-    mark = {"name": MARK, "extension": {"folder": str(folder)}}
-    at = {"server": "https://127.0.0.1:6443", "certificate-authority-data": text, "extensions": [mark]}
-    user = {"client-certificate-data": text, "client-key-data": text}
-    clusters, users = f"- name: default\n  cluster: {json.dumps(at)}", f"- name: default\n  user: {json.dumps(user)}"
-    return f"apiVersion: v1\nkind: Config\nclusters:\n{clusters}\nusers:\n{users}\n"
 
 
 def _node_up(call: Call, doc: Document, container: Container) -> None:

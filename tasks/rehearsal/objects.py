@@ -18,7 +18,6 @@ import time
 import weakref
 from pathlib import Path
 
-from tasks.core.files import unfinished
 from tasks.rehearsal.engine import stamp
 
 TYPE_CHECKING = False
@@ -185,8 +184,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _create(path: Path) -> None:
     """An empty database that appears whole, of mode 0600 since it holds secrets; SQLite's own log has the same mode."""
-    handle, fresh = unfinished(path)
-    os.close(handle)
+    fresh = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
+    os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     made = _connect(fresh)
     made.execute("PRAGMA journal_mode = WAL")
     made.executescript(_SCHEMA)
