@@ -1,8 +1,11 @@
-"""Steps of the user's own: a StatefulSet that one fills, a smoke test at the end, and those that go wrong."""
+"""What people build and run of their own: two services of a monorepo, built and pushed while the cluster starts, a
+StatefulSet that a step fills, a smoke test at the end; only what has changed again; and what goes wrong.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import psutil
 import pytest
 
 from tests.real.conftest import Make
-from tests.real.project import Project, containers, interrupt
+from tests.real.project import Project, containers, interrupt, run
 from tests.real.test_own_stack import chart
 from tests.real.world import World
 
@@ -29,65 +32,129 @@ spec:
       terminationGracePeriodSeconds: 0
       containers: [{name: db, image: IMAGE, command: [sleep, "100000"]}]
 """
+SERVICES = ("api", "web")
+NOW = time.time_ns()
+"""In what is built: the registry may have the images of an earlier run."""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: NAME, image: "{{ .Values.image }}", command: [sleep, "100000"]}]
+"""
 IN_DB = "kubectl --context $CONTEXT --namespace data exec --stdin db-0 -- "
 
 
 @pytest.fixture(scope="module")
-def project(here: World, make: Make, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("own-steps-files")
-    (folder / "seed.sql").write_text("one\n")
-    database = chart(folder / "db", STORE.replace("IMAGE", here.shell))
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("monorepo")
+
+
+def services(here: World, files: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Builds of the services, and their releases."""
+    for name in SERVICES:
+        (files / name).mkdir()
+        (files / name / "file").write_text(f"first {name} {NOW}\n")
+        (files / name / "Dockerfile").write_text(f"FROM {here.shell}\nCOPY {name} /srv\n")
+    builds = {
+        name: {"image": f"{CLUSTER}/{name}", "context": str(files), "dockerfile": f"{name}/Dockerfile"}
+        for name in SERVICES
+    }
+    releases = [
+        {
+            "name": name,
+            "namespace": "apps",
+            "chart": chart(files / "charts" / name, DEPLOYMENT.replace("NAME", name), image="", replicas=1),
+            "values": {"image": f"${{image:{name}}}"},
+        }
+        for name in SERVICES
+    ]
+    return builds, releases
+
+
+@pytest.fixture(scope="module")
+def project(here: World, make: Make, files: Path) -> Iterator[Project]:
+    (files / "seed.sql").write_text("one\n")
+    database = chart(files / "charts" / "db", STORE.replace("IMAGE", here.shell))
     steps: dict[str, dict[str, Any]] = {
         "early": {"command": ["true"], "before": ["registry"], "inputs": []},
         "seed": {
             "shell": True,
-            "dir": str(folder),
+            "dir": str(files),
             "command": f"{IN_DB} sh -c 'cat > /seed' < seed.sql",
             "needs": ["release:db"],
             "inputs": ["*.sql"],
         },
         "smoke": {
             "shell": True,
-            "command": f'{IN_DB} cat /seed; kubectl --namespace apps rollout status deployment/app-a; echo "$T"',
+            "command": f'{IN_DB} cat /seed; kubectl --namespace apps rollout status deployment/web; echo "$T"',
             "needs": ["helm", "step:seed"],
             "secrets": {"T": {"env": "CANARY"}},
             "inputs": [],
         },
-        "dump": {"shell": True, "command": f"{IN_DB} cat /seed > {folder}/dump", "when": "down"},
+        "dump": {"shell": True, "command": f"{IN_DB} cat /seed > {files}/dump", "when": "down"},
     }
-    releases = [here.release(0, "apps"), {"name": "db", "namespace": "data", "chart": database}]
-    given = here.settings(releases, namespaces=["apps", "data"], steps=steps, cluster={"agents": 0})
+    builds, releases = services(here, files)
+    releases.append({"name": "db", "namespace": "data", "chart": database})
+    given = here.settings(releases, namespaces=["apps", "data"], builds=builds, steps=steps, cluster={"agents": 0})
     made = make(CLUSTER, given)
-    made.environ |= {"CANARY": CANARY, "SEED": str(folder / "seed.sql"), "DUMP": str(folder / "dump")}
-    return made
+    made.environ["CANARY"] = CANARY
+    yield made
+    left = run("docker", "images", "--filter", "label=openframe.build", "--format", "{{.Repository}}:{{.Tag}}").split()
+    if own := [name for name in left if f"/{CLUSTER}/" in name]:
+        run("docker", "rmi", "--force", *own)
 
 
 def ran(project: Project, *options: str) -> list[str]:
-    """The user's own steps, and releases, that a launch ran; it must end well."""
+    """Builds, pushes, releases and the user's own steps that a launch ran; it must end well."""
     done = project.invoke("up", *options)
     assert done.code == 0, done.text
     acted = [name for name, state in project.states().items() if state == "ran"]
-    return sorted(name for name in acted if name.startswith(("steps: ", "helm: install ")))
+    return sorted(name for name in acted if name.startswith(("build: ", "steps: ", "helm: install ")))
 
 
-def test_they_run_once_and_again_when_something_changes(project: Project) -> None:
+def content(project: Project, name: str) -> str:
+    return project.kubectl("--namespace", "apps", "exec", f"deployment/{name}", "--", "cat", "/srv/file")
+
+
+def test_from_nothing_all_of_it_and_again_nothing(project: Project) -> None:
     first = ran(project)
+    builds = [f"{what} {name}" for what in ("build:", "build: push") for name in SERVICES]
+    releases = ["helm: install api in apps", "helm: install db in data", "helm: install web in apps"]
     own = ["steps: early", "steps: early is remembered", "steps: seed", "steps: smoke"]
-    assert first == ["helm: install app-a in apps", "helm: install db in data", *own]
+    assert first == sorted([*builds, *releases, *own])
+    steps = {step["name"]: step for step in project.record()["steps"]}
+    assert steps["build: api"]["start_s"] < steps["cluster: create"]["end_s"]
     assert ran(project) == []
     assert project.invoke("status").code == 0
-    Path(project.environ["SEED"]).write_text("two\n")
+
+
+def test_of_one_source_file_what_depends_on_it(project: Project, files: Path) -> None:
+    (files / "web" / "file").write_text(f"second web {NOW}\n")
+    assert project.invoke("status").code == 5
+    assert ran(project) == ["build: push web", "build: web", "helm: install web in apps", "steps: smoke"]
+    assert (content(project, "api"), content(project, "web")) == (f"first api {NOW}\n", f"second web {NOW}\n")
+    (files / "web" / "file").write_text(f"first web {NOW}\n")
+    assert ran(project) == ["helm: install web in apps", "steps: smoke"], "its registry has that image"
+
+
+def test_steps_run_again_when_something_changes(project: Project, files: Path) -> None:
+    (files / "seed.sql").write_text("two\n")
     assert project.invoke("status").code == 5
     assert ran(project) == ["steps: seed", "steps: smoke"]
-    assert ran(project, "--set", "helm.releases.app-a.values.replicaCount=2") == [
-        "helm: install app-a in apps",
-        "steps: smoke",
-    ]
     project.kubectl("--namespace", "data", "exec", "db-0", "--", "grep", "two", "/seed")
     # a launch that ends between a release and what checks it: the next one checks it all the same
-    step = "steps.bad={command: ['false'], needs: ['release:apps/app-a'], before: ['step:smoke']}"
-    assert project.invoke("up", "--set", "helm.releases.app-a.values.replicaCount=1", "--set", step).code == 1
-    assert ran(project, "--set", "helm.releases.app-a.values.replicaCount=1") == ["steps: smoke"]
+    more = ("--set", "helm.releases.web.values.replicas=2")
+    step = "steps.bad={command: ['false'], needs: ['release:apps/web'], before: ['step:smoke']}"
+    assert project.invoke("up", *more, "--set", step).code == 1
+    assert ran(project, *more) == ["steps: smoke"]
+    assert ran(project) == ["helm: install web in apps", "steps: smoke"]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +177,10 @@ def test_one_that_goes_wrong_is_told_and_leaves_nothing(project: Project, step: 
     assert CANARY not in done.text
 
 
-def left() -> list[list[str]]:
-    """Programs of steps that still run."""
+def left(seconds: str = "4711") -> list[list[str]]:
+    """Programs of steps, and of builds where the engine is on this machine, that still run."""
     found = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    return [argv for argv in found if argv[:2] == ["sleep", "4711"]]
+    return [argv for argv in found if argv[:2] == ["sleep", seconds]]
 
 
 def test_ctrl_c_ends_one_with_all_that_it_has_started(project: Project) -> None:
@@ -129,8 +196,37 @@ def test_ctrl_c_ends_one_with_all_that_it_has_started(project: Project) -> None:
     assert (children, left()) == ([], [])
 
 
-def test_on_a_cluster_that_exists_they_are_remembered_apart(project: Project) -> None:
-    context = ("--engine", "existing", "--context", f"k3d-{CLUSTER}")
+def test_a_build_that_fails_names_the_line_and_leaves_nothing(project: Project, here: World, files: Path) -> None:
+    (files / "bad").mkdir()
+    (files / "bad" / "Dockerfile").write_text(f"FROM {here.shell}\n\nRUN echo the reason; exit 3\n")
+    done = project.invoke("up", "--set", f"builds.bad.context={files / 'bad'}")
+    assert done.code == 1, done.text
+    assert "the build of 'bad' failed at Dockerfile:3" in done.text
+    assert "the reason" in done.text
+    assert ran(project) == []
+
+
+def test_ctrl_c_ends_a_build_whole(project: Project, here: World, files: Path) -> None:
+    (files / "slow").mkdir()
+    (files / "slow" / "Dockerfile").write_text(f"FROM {here.shell}\nRUN sleep 4712\n")
+    running = project.start("up", "--set", f"builds.slow.context={files / 'slow'}")
+    end = time.monotonic() + 60
+    while not left("4712"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    took, children = interrupt(running)
+    assert running.returncode == 130
+    assert took < 8
+    assert children == []
+    end = time.monotonic() + 10
+    while left("4712"):  # the engine ends it when docker has gone
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_on_a_cluster_that_exists_they_are_remembered_apart(project: Project, files: Path) -> None:
+    elsewhere = (part for name in SERVICES for part in ("--set", f"builds.{name}.image=registry.example/{name}"))
+    context = ("--engine", "existing", "--context", f"k3d-{CLUSTER}", *elsewhere)
     for state in ("ran", "skipped"):
         done = project.invoke("steps", *context)
         assert done.code == 0, done.text
@@ -139,17 +235,17 @@ def test_on_a_cluster_that_exists_they_are_remembered_apart(project: Project) ->
     done = project.invoke("down", *context, "--yes")
     assert done.code == 0, done.text
     assert len([each for each in project.objects("configmap") if "openframe-step" in each["metadata"]["name"]]) == 3
-    Path(project.environ["DUMP"]).unlink()
+    (files / "dump").unlink()
 
 
-def test_down_runs_those_that_are_for_it_and_no_secret_is_anywhere(project: Project) -> None:
+def test_down_runs_those_that_are_for_it_and_no_secret_is_anywhere(project: Project, files: Path) -> None:
     kept = project.invoke("down", "--set", "steps.bad={command: ['false'], when: down}")
     assert kept.code == 1
     assert "steps.bad.enabled=false" in kept.text
     assert containers(CLUSTER)
     done = project.invoke("down")
     assert done.code == 0, done.text
-    assert Path(project.environ["DUMP"]).read_text() == "two\n"
+    assert (files / "dump").read_text() == "two\n"
     assert containers(CLUSTER) == []
     for path in project.folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
