@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from tasks.core.files import append, file_name
 from tasks.core.redact import redact
 from tasks.engine.step import Context, Stopped
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
-from tasks.process.runner import Sink, run_process
+from tasks.process.runner import CannotStart, Sink, run_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,20 @@ class Programs:
     """Where each step's output is kept; nowhere, if not given."""
 
     def find(self, name: str) -> str:
-        """The path of a program; raises `ProgramMissing`."""
+        """The path of a program; raises `ProgramMissing`, `CannotStart`."""
         path = self.where(name)
+        if path is None and "/" in name and Path(name).is_file():
+            raise CannotStart(
+                f"the program {name} cannot be started",
+                why="it may not be executed, by its mode or its file system",
+                fix=f"chmod +x {shlex.quote(name)}; or name the program that reads it first, such as sh",
+            )
         if path is None:
             raise ProgramMissing(
                 f"the program '{name}' is missing",
-                why="it is neither in the project's folder nor on the PATH",
+                why="there is no file of that name"
+                if "/" in name
+                else "it is neither in the project's folder nor on the PATH",
                 fix="`make tools` fetches k3d, kubectl and helm in the pinned versions",
             )
         return path

@@ -40,6 +40,8 @@ _LONG = 3600.0
 _CHUNK = 65536
 _SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors of the system that may pass."""
+_LINE = 32 << 20
+"""Bytes: a line that is longer is told to no listener."""
 _PIPE = 1 << 20
 """Bytes; no pipe holds more (Linux: `fs.pipe-max-size`), so that much after its end is all that a process wrote."""
 
@@ -55,7 +57,7 @@ class Sink:
         """`kept`: at most about so many bytes of the end are; whole lines, since half of one may be half a secret."""
         self._parts: deque[bytes] = deque()
         self._kept, self._size, self._lost = kept, 0, False
-        self._line: list[bytes] = []
+        self._line = bytearray()
         self._listen = listen
 
     def feed(self, data: bytes) -> None:
@@ -69,10 +71,10 @@ class Sink:
             return
         *ended, rest = data.split(b"\n")
         for piece in ended:
-            self._line.append(piece)
+            self._line += piece
             self._tell(self._listen)
-        if rest:
-            self._line.append(rest)
+        if len(self._line) <= _LINE:
+            self._line += rest
 
     def finish(self) -> None:
         """The stream has ended; so has its last line."""
@@ -85,7 +87,7 @@ class Sink:
         return b"[...]\n" + whole.partition(b"\n")[2] if self._lost else whole
 
     def _tell(self, listen: Callable[[str], None]) -> None:
-        text = b"".join(self._line).decode("utf-8", "replace")
+        text = self._line.decode("utf-8", "replace") if len(self._line) <= _LINE else "[...]"
         self._line.clear()
         listen(text)
 
@@ -260,7 +262,7 @@ def _start(
             )
     except sh.ForkException as error:
         _bury(error)
-        raise _cannot_start(path, str(error).strip().rpartition("\n")[2].strip()) from None
+        raise _cannot_start(path, _why_not(path, str(error).strip().rpartition("\n")[2].strip())) from None
     except sh.CommandNotFound:
         raise _cannot_start(path, "it is no longer there") from None
     return running.process
@@ -277,6 +279,21 @@ def _bury(error: BaseException) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(known["self"].pid, 0)
         trace = trace.tb_next
+
+
+def _why_not(path: str, told: str) -> str:
+    """Why a file that may be executed was not, by what the system told of it."""
+    first = b""
+    with contextlib.suppress(OSError), Path(path).open("rb") as file:
+        first = file.readline(_CHUNK)
+    if f"[Errno {errno.ENOEXEC}]" in told:
+        return "it is a script without a first line such as #!/bin/sh, or a program for another processor or system"
+    if f"[Errno {errno.ENOENT}]" in told and first.startswith(b"#!"):
+        name = first[2:].strip().decode("utf-8", "replace")
+        return f"its first line names '{name}', which is not there" + (
+            ": its lines end as those of Windows do" if first.endswith(b"\r\n") else ""
+        )
+    return told
 
 
 def _cannot_start(path: str, why: str, *, transient: bool = False) -> CannotStart:

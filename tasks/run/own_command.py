@@ -41,6 +41,8 @@ _KEPT = 4 << 20
 _NOT_FOUND = 127
 """Code of a shell that has not found a program (POSIX: 2.8.2)."""
 _SPECIAL = frozenset("*?[")
+_NO_INPUTS = frozenset({".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+"""Folders that tools write beside what they read: an input only where a pattern names them."""
 
 
 def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
@@ -195,9 +197,15 @@ def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
     found = [path for path in named if _is_file(path)]
     for pattern in step.inputs or ():
         if isinstance(pattern, str):
-            found += _matching(base, step, pattern)
+            left_out = _NO_INPUTS.difference(Path(pattern).parts)
+            found += [each for each in _matching(base, step, pattern) if left_out.isdisjoint(_seen(base, each).parts)]
     for path in sorted(set(found)):
-        yield str(path.relative_to(base)) if path.is_relative_to(base) else str(path), _digest(step, path)
+        yield str(_seen(base, path)), _digest(step, path)
+
+
+def _seen(base: Path, path: Path) -> Path:
+    """A path as it is seen from a folder around it."""
+    return path.relative_to(base) if path.is_relative_to(base) else path
 
 
 def _is_file(path: Path) -> bool:

@@ -95,6 +95,16 @@ def test_a_sink_hands_on_whole_lines(pieces: list[bytes], lines: list[str]) -> N
     assert sink.data() == b"".join(pieces)
 
 
+def test_a_line_without_end_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.process.runner._LINE", 10)
+    heard: list[str] = []
+    sink = Sink(heard.append, kept=20)
+    for _ in range(100):
+        sink.feed(b"0123456")
+    sink.feed(b"\nnext\n")
+    assert heard == ["[...]", "next"]
+
+
 def test_an_error_of_a_listener_ends_the_program(tmp_path: Path) -> None:
     def listen(line: str) -> None:
         raise ZeroDivisionError(line)
@@ -288,9 +298,10 @@ def test_a_program_that_closes_its_output_has_a_deadline_too() -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"\x7fELF-no-program", "Exec format error"),
-        (b"echo no first line\n", "Exec format error"),
-        (b"#!/nowhere/interpreter\n", "No such file or directory"),
+        (b"\x7fELF-no-program", "for another processor"),
+        (b"echo no first line\n", "without a first line such as #!/bin/sh"),
+        (b"#!/nowhere/interpreter\n", "its first line names '/nowhere/interpreter', which is not there"),
+        (b"#!/bin/sh\r\necho\r\n", "its lines end as those of Windows do"),
     ],
 )
 def test_a_program_that_the_system_cannot_run(tmp_path: Path, content: bytes, why: str) -> None:
@@ -305,6 +316,16 @@ def test_a_program_that_the_system_cannot_run(tmp_path: Path, content: bytes, wh
         assert not caught.value.transient
     assert psutil.Process().num_fds() == before
     assert zombies() == []
+
+
+def test_a_program_that_may_not_be_executed(tmp_path: Path) -> None:
+    path = tmp_path / "tool"
+    path.write_text("#!/bin/sh\n")
+    with pytest.raises(CannotStart) as caught:
+        programs().run(Command(argv=(str(path),)))
+    assert "may not be executed" in caught.value.why
+    assert "chmod +x" in caught.value.fix
+    assert programs().where(str(path)) is None
 
 
 @pytest.mark.parametrize("argument", ["a\0b", "\udcff", "x" * 4_000_000])

@@ -162,6 +162,19 @@ def test_what_its_command_names_is_an_input_and_a_secret_is_none(tmp_path: Path)
     assert fingerprint(made[0], made[0].settings.steps[0], ()) != before
 
 
+@pytest.mark.parametrize(("inputs", "counts"), [(["."], False), (["**/*"], False), ([".git/HEAD"], True)])
+def test_what_tools_write_beside_an_input_is_none(tmp_path: Path, inputs: list[str], counts: bool) -> None:
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("1")
+    made = facts(tmp_path, {"inputs": inputs})
+    before = fingerprint(made, made.settings.steps[0], ())
+    (tmp_path / "smoke" / "__pycache__").mkdir()
+    (tmp_path / "smoke" / "__pycache__" / "a.pyc").write_text("x")
+    (tmp_path / ".git" / "HEAD").write_text("2")
+    assert (fingerprint(made, made.settings.steps[0], ()) != before) is counts
+
+
 @pytest.mark.parametrize("name", ["missing.sql", "~nobody-here/x"])
 def test_an_input_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput) as caught:
