@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tasks.engine.step import Result
-from tasks.view.console import Line, as_text, cells, masked
-from tasks.view.launch import Launch, View, names_width, step_line, worth_a_line
-from tasks.view.state import render
+from tasks.core.redact import clean
+from tasks.engine.step import JITTER, Result, State
+from tasks.settings.derived import setting_of
+from tasks.view.console import UNICODE, Line, Marks, as_text, cells, cut, line, listed, masked, pad, seconds
+from tasks.view.launch import Launch, Running, Screen, View, names_width, step_line, worth_a_line
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -116,10 +118,10 @@ class Live(View):
         """What the area shows now."""
         from rich.console import Group
 
-        lines = [masked(line) for line in self._rendered()]
-        self._widest = max((cells(str(line)) for line in lines), default=0)
+        lines = [masked(each) for each in self._rendered()]
+        self._widest = max((cells(str(each)) for each in lines), default=0)
         self._lines = len(lines)
-        return Group(*[as_text(line) for line in lines])
+        return Group(*[as_text(each) for each in lines])
 
 
 class _Now:
@@ -132,3 +134,140 @@ class _Now:
 
     def __rich__(self) -> Group:
         return self._view.picture()
+
+
+_INDENT = 12
+"""Columns of the times; all texts begin after them."""
+_LONGEST_BAR = 60
+_NARROW = 60
+"""Columns below which the expected seconds of a step, and the bar, would leave too little for names."""
+_ROOM = 4
+"""Lines for running steps that bar, queue and failures leave free."""
+
+
+def render(screen: Screen, now: float, width: int, height: int, marks: Marks = UNICODE) -> list[Line]:
+    """At most `height` lines of at most `width` columns: what runs, the longest first, and the whole."""
+    foot = [_foot(screen, now, width)]
+    if screen.note:
+        foot.append(line((screen.note, "warn")).fitted(width, marks.more))
+    if height <= len(foot):
+        return foot[: max(0, height)]
+    shown = sorted((s for s in screen.running.values() if not s.guard), key=lambda s: s.since)
+    besides = [*_failed(screen, width, marks), *_queued(screen, now, width, marks), *_bar(screen, now, width, marks)]
+    foot = [*besides[: max(0, height - len(foot) - min(len(shown), _ROOM))], *foot]
+    return [*_all_running(shown, now, width, height - len(foot), marks), *foot]
+
+
+def _all_running(steps: Sequence[Running], now: float, width: int, room: int, marks: Marks) -> list[Line]:
+    """A line for each step; the last one counts those without a line of their own."""
+    shown = list(steps if len(steps) <= room else steps[: max(0, room - 1)])
+    names = min(max((cells(s.name) for s in shown), default=0), _names_room(width))
+    expected = max((cells(_expected(s)) for s in shown), default=0) if width >= _NARROW else 0
+    lines = [_running(s, now, width, names, expected, marks) for s in shown]
+    if len(shown) < len(steps) and room > 0:
+        text = f"and {len(steps) - len(shown)} more"
+        lines.append(_text((text, "dim"), width=width, marks=marks))
+    return lines
+
+
+def _names_room(width: int) -> int:
+    """Columns for names: on a narrow screen all there are, as what a step says would be cut to nothing there."""
+    return max(1, width - _INDENT) if width < _NARROW else width * 5 // 8
+
+
+def _running(step: Running, now: float, width: int, names: int, expected: int, marks: Marks) -> Line:
+    spent = now - step.since
+    late = step.expected is not None and spent > max(2.0, step.expected * 1.5)
+    last: list[tuple[str, str]] = []
+    if step.again_at is not None:
+        last.append((f"{marks.again} again in {seconds(step.again_at - now)}", "warn"))
+    elif step.attempt > 1:
+        last.append((f"attempt {step.attempt}", "warn"))
+    if step.said:
+        last.append((step.said, "dim"))
+    columns: list[tuple[str, str]] = [(pad(cut(step.name, names, marks.more), names), "")]
+    if expected:
+        columns.append((pad(_expected(step), expected), "dim"))
+    head: list[str | tuple[str, str]] = [(f"{seconds(spent):>{_INDENT - 2}}", "warn" if late else "")]
+    whole = line(*head, *[part for column in columns for part in ("  ", column)])
+    shown = whole
+    for text, style in last:
+        shown = shown.followed(clean(text), style, width, marks.more)
+    if shown is whole:
+        shown = line(*head, *[part for column in _trimmed(columns) for part in ("  ", column)])
+    return shown.fitted(width, marks.more)
+
+
+def _expected(step: Running) -> str:
+    return f"of {seconds(step.expected)}" if step.expected is not None and step.expected >= 1 else ""
+
+
+def _trimmed(columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without blanks at the line's end: a window that gets narrower would wrap them."""
+    kept = [(text.rstrip(), style) if text.isspace() else (text, style) for text, style in columns]
+    kept = [(text, style) for text, style in kept if text]
+    return [*kept[:-1], (kept[-1][0].rstrip(), kept[-1][1])] if kept else []
+
+
+def _queued(screen: Screen, now: float, width: int, marks: Marks) -> list[Line]:
+    """A line for each bound that steps wait for. What became ready just now is about to start: it does not queue."""
+    bounds: dict[str, list[str]] = {}
+    for step in screen.queued.values():
+        if now - step.since >= JITTER:
+            bounds.setdefault(step.bound, []).append(step.name)
+    return [
+        _text((f"{len(names)} queued by {setting_of(bound)}", "warn"), names=names, width=width, marks=marks)
+        for bound, names in sorted(bounds.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def _failed(screen: Screen, width: int, marks: Marks) -> list[Line]:
+    if not screen.failed:
+        return []
+    return [_text((f"{len(screen.failed)} failed", "bad"), names=screen.failed, width=width, marks=marks)]
+
+
+def _text(head: tuple[str, str], *, names: Sequence[str] = (), width: int, marks: Marks) -> Line:
+    """A text under the names of steps, further left where there is little room, and as many names as fit after it."""
+    indent = max(0, min(_INDENT, width - cells(head[0])))
+    room = width - indent - cells(head[0]) - 2
+    found = listed(names, room, marks.more) if room >= _INDENT else ""
+    return line(" " * indent, head, (f": {found}" if found else "", "dim")).fitted(width, marks.more)
+
+
+def _bar(screen: Screen, now: float, width: int, marks: Marks) -> list[Line]:
+    """Time spent against the expected total; full once that has passed."""
+    if not screen.expected_s or width < _NARROW:
+        return []
+    length = min(_LONGEST_BAR, width - 2 * _INDENT)
+    full = min(length, int(length * now / screen.expected_s))
+    style = "warn" if _over(screen.expected_s, now) else "good"
+    return [line(" " * _INDENT, (marks.full * full, style), (marks.empty * (length - full), "dim"))]
+
+
+def _over(expected_s: float, now: float) -> bool:
+    return now > expected_s * 1.1 + 1
+
+
+def _foot(screen: Screen, now: float, width: int) -> Line:
+    """The run as a whole; on a narrow screen the less important counts are left out, never cut."""
+    done = screen.ended.get(State.RAN, 0) + screen.ended.get(State.SKIPPED, 0)
+    failed = screen.ended.get(State.FAILED, 0)
+    counts = [
+        (failed, "failed"),
+        (sum(not step.guard for step in screen.running.values()), "running"),
+        (sum(now - step.since >= JITTER for step in screen.queued.values()), "queued"),
+        (screen.ended.get(State.SKIPPED, 0), "skipped"),
+    ]
+    text = f"{done} of {screen.total} done"
+    time = f", {seconds(now)}"
+    if screen.expected_s:
+        more = f"{', longer than the expected' if _over(screen.expected_s, now) else ' of about'} "
+        more += seconds(screen.expected_s)
+        time += more if cells(text + time + more) <= width else ""
+    for number, what in counts:
+        wider = f"{text}, {number} {what}"
+        if number and cells(wider + time) <= width:
+            text = wider
+    indent = " " * max(0, min(_INDENT, width - cells(text + time)))
+    return line(indent, (text, "bad" if failed else "strong"), time).fitted(width)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import LaunchError
-from tasks.engine.step import Bounds, Context, Report, Retry
+from tasks.core.redact import conceal
+from tasks.engine.scheduler import Run
+from tasks.engine.step import Bounds, Context, Report, Retry, State
 from tasks.run.finish import choose
 from tasks.view import launch as views
 from tasks.view.github import GitHub, annotation, escape_property, job_summary
-from tasks.view.launch import Plain, Silent, View, still
+from tasks.view.launch import Board, Plain, Screen, Silent, View, step_line, still
 from tasks.view.live import Live
-from tasks.view.state import Screen
 from tests.view.plans import NOT_OURS, ending, failed_command, failing, launch, play, ran, scene, step, texts
 from tests.view.terminal import screen
 
@@ -180,3 +182,46 @@ def test_an_expected_total_is_only_told_where_earlier_runs_tell(capsys: pytest.C
         "up: 2 steps, 4 at once",
     ]
     assert texts([]) == []
+
+
+def test_what_a_step_says_after_its_end_is_not_heard() -> None:
+    screen = Screen(total=1)
+    assert screen.said("a", "late") is screen
+    assert screen.retrying("a", 1, 1, "late") is screen
+
+
+def test_a_run_of_the_scheduler_leaves_an_empty_screen_with_right_counts() -> None:
+    def once(context: Context) -> Report | None:
+        context.say("trying")
+        if context.attempt == 1:
+            raise LaunchError("busy", transient=True)
+        raise LaunchError("denied")
+
+    steps = [step("a", skip="is there"), step("b", "a"), step("c", "b", action=once), step("d", "c")]
+    board = Board(Screen(total=4), {})
+    Run(steps=steps, bounds=Bounds(work=2), watcher=board).execute()
+    assert dict(board.screen.ended) == {State.SKIPPED: 1, State.RAN: 1, State.FAILED: 1, State.ABORTED: 1}
+    assert dict(board.screen.running) == {}
+
+
+def test_many_threads_may_say_at_once() -> None:
+    board = Board(Screen(total=8), {})
+    for name in "abcdefgh":
+        board.started(step(name), 0.0, 0, 1)
+
+    def talk(name: str) -> None:
+        for number in range(200):
+            board.said(name, str(number))
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {part.said for part in board.screen.running.values()} == {"199"}
+
+
+def test_no_half_of_a_secret_is_left_of_a_long_reason() -> None:
+    conceal("correct-horse-battery")
+    shown = step_line(ran("a", 0, 1, why="x" * 290 + " correct-horse-battery"))
+    assert "corr" not in shown.text
