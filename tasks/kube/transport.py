@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.clients import kubectl
 from tasks.core.files import prefix
 from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, Credentials, NoAnswer, content, credentials, explained
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
@@ -249,10 +248,14 @@ class KubectlApi:
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text; kubectl reports the status only in words."""
+        from tasks.clients import kubectl
+
         return self._answer(kubectl.raw(self._kubeconfig, path, deadline=READ + 3))
 
     def send(self, method: str, path: str, body: str) -> tuple[int, str]:
         """POST, PUT or DELETE with a JSON body; status and text."""
+        from tasks.clients import kubectl
+
         return self._answer(kubectl.send(self._kubeconfig, method, path, body, deadline=WRITE + 3))
 
     def _answer(self, command: Command) -> tuple[int, str]:

@@ -4,34 +4,26 @@ A kind that nobody serves yet, a webhook whose pods still start, a namespace tha
 is being installed at the same time, by a release, by k3s itself, or by other manifests. So may the definition by which
 an object is valid: the one in the cluster is of the release's last revision. Such an object is deferred and sent
 again, without holding up the others; what nothing can bring any more is an error at once.
-
-In a foreign cluster nothing is taken over: creating fails where an object of that name is there, and an update names
-the object's uid, so the API server itself refuses one that was created in the meantime by others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import urlencode
 
-from tasks.clients import kubectl
 from tasks.core.errors import LaunchError
-from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
-from tasks.kube.apply import Refused, line, not_taken, place_of, put, refuse_ending, stream
-from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, Sender, built_in, explained
+from tasks.kube.apply import Refused, line, put, stream
+from tasks.kube.client import WRITE, Api, ApiError, Busy, Direct, NoAnswer, RetryingApi, built_in, explained
 from tasks.kube.drift import same
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, display, key, live, of_k3s
-from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import SYSTEM_READY, install_name
 
 Object = dict[str, Any]
-Item = Mapping[str, Any]
 _KIND, _WEBHOOK = "kind-missing", "webhook-failing"
 _ENDING = frozenset({"object-ending", "namespace-ending"})
 """Ids of causes (docs/reference/causes.md) that end by themselves, unless a finalizer holds them."""
@@ -50,7 +42,6 @@ _LOOKS = (0.0, 1.0, 4.0)
 """Seconds before each look at whether a write that was not answered has been done all the same."""
 _OFTEN, _LONGEST = 10, 30.0
 """How often a write is sent again that the API has put off (client-go: `maxRetries`), and seconds before, at most."""
-_QUERY = urlencode({"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"})
 
 
 class NotYet(LaunchError):
@@ -223,6 +214,8 @@ class DirectTransport:
         for left in reversed(range(_OFTEN + 1)):
             try:
                 if not isinstance(self._api, Direct) or not self._facts.owns_cluster:
+                    from tasks.run.foreign_objects import create_or_update
+
                     return create_or_update(self._facts, self._api, self._resources, obj)
                 put(self._api, self._resources, obj, line(obj))
             except Busy as error:
@@ -256,6 +249,9 @@ class KubectlTransport:
 
     def send(self, objects: Sequence[Object]) -> Deferred:
         """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
+        from tasks.clients import kubectl
+        from tasks.diagnose.command import run_command
+
         deadline = self._facts.settings.timeouts.command + WRITE * len(objects)
         command = kubectl.apply(self._facts.paths.kubeconfig, stream(objects), manager=FIELD_MANAGER, deadline=deadline)
         try:
@@ -334,66 +330,3 @@ def unserved(api: Api, obj: Object) -> tuple[str, str]:
         f"bring the CustomResourceDefinition of {kind} in {group}: by the release of its operator (helm.releases; many "
         "charts leave it out unless a value such as crds.enabled is true), or by a manifest of it (manifests.files)"
     )
-
-
-def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Item) -> str:
-    """Return `created` or `applied`. Raises `Foreign` for an object that this project did not create, `Refused`."""
-    assert isinstance(api, Sender)
-    place = place_of(resources, obj)
-    there = _there(api, place)
-    if there is None:
-        code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, facts.environment)))
-        if code in (200, 201):
-            return "created"
-        there = _there(api, place) if code == 409 else None  # created concurrently, or an answer was lost
-        if there is None:
-            raise not_taken(code, obj, text)
-    if created_by(there) != facts.environment:
-        kind = f"{str(obj['kind']).lower()}/{obj['metadata']['name']}"
-        raise refused(f"the cluster of context '{facts.cluster.name}'", {kind: owner_of(there)})
-    refuse_ending(obj, there)
-    _update(facts, api, resources, obj, there, place)
-    return "applied"
-
-
-def _update(facts: Facts, api: Sender, resources: Resources, obj: Item, there: Item, place: str) -> None:
-    found = applicable(there)
-    if found is not None:
-        code, text = api.send("PUT", f"{place}?{_QUERY}", line(found))
-        if code != 200:
-            raise not_taken(code, obj, text)
-    exact = {**obj, "metadata": {**obj["metadata"], "uid": there["metadata"]["uid"]}}
-    if isinstance(api, Direct):
-        put(api, resources, exact, line(exact))
-        return
-    deadline = max(WRITE, facts.settings.timeouts.command)
-    command = kubectl.apply(facts.paths.kubeconfig, stream([exact]), manager=FIELD_MANAGER, deadline=deadline)
-    run_command(facts.programs, command, quiet=True)
-
-
-def _there(api: Api, place: str) -> Item | None:
-    try:
-        found: Item = api.get(place)
-    except ApiError as error:
-        if error.code == 404:
-            return None
-        raise
-    return found
-
-
-def delete(api: Api, resources: Resources, key: Key, uid: str) -> bool:
-    """Delete the object with this uid. False where another one of its name is there. Raises `Refused`."""
-    assert isinstance(api, Sender)
-    obj = {"apiVersion": key.api_version, "kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}}
-    options = {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "preconditions": {"uid": uid},
-        "propagationPolicy": "Background",  # by default that of a Job is to leave its pods (Kubernetes: API of Jobs)
-    }
-    if resources.find(key.api_version, key.kind) is None:
-        return True  # gone with its definition
-    code, text = api.send("DELETE", place_of(resources, obj), line(options))
-    if code not in (200, 202, 404, 409):
-        raise not_taken(code, obj, text)
-    return code != 409

@@ -23,8 +23,8 @@ from tasks.kube.objects import Key, Resources, deletion_blockers, live
 from tasks.kube.ownership import CREATED_BY, RELEASE_NAME, belonging, created_by, foreign_objects
 from tasks.kube.releases import LiveRelease, releases
 from tasks.kube.wait import poll
+from tasks.run.foreign_objects import delete
 from tasks.run.releases import is_pending
-from tasks.run.sending import delete
 from tasks.settings.derived import HELM
 from tasks.settings.references import named_releases
 

@@ -13,7 +13,7 @@ from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Resources, key
 from tasks.kube.ownership import Foreign, created_by
 from tasks.kube.transport import KubectlApi
-from tasks.run.sending import create_or_update, delete
+from tasks.run.foreign_objects import create_or_update, delete
 from tests import given
 from tests.given_direct import DirectApi, refusal
 from tests.given_live import Object, created, obj

@@ -1,0 +1,85 @@
+"""Objects in a foreign cluster: nothing is taken over, and nothing of others deleted.
+
+Creating fails where an object of that name is there, and an update or a deletion names the object's uid, so the API
+server itself refuses one that was created in the meantime by others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from tasks.clients import kubectl
+from tasks.diagnose.command import run_command
+from tasks.facts.facts import Facts
+from tasks.kube.apply import line, not_taken, place_of, put, refuse_ending, stream
+from tasks.kube.client import WRITE, Api, ApiError, Direct, Sender
+from tasks.kube.objects import FIELD_MANAGER, Key, Resources
+from tasks.kube.ownership import applicable, created_by, marked, owner_of, refused
+
+Item = Mapping[str, Any]
+_QUERY = urlencode({"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"})
+
+
+def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Item) -> str:
+    """Return `created` or `applied`. Raises `Foreign` for an object that this project did not create, `Refused`."""
+    assert isinstance(api, Sender)
+    place = place_of(resources, obj)
+    there = _there(api, place)
+    if there is None:
+        code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, facts.environment)))
+        if code in (200, 201):
+            return "created"
+        there = _there(api, place) if code == 409 else None  # created concurrently, or an answer was lost
+        if there is None:
+            raise not_taken(code, obj, text)
+    if created_by(there) != facts.environment:
+        kind = f"{str(obj['kind']).lower()}/{obj['metadata']['name']}"
+        raise refused(f"the cluster of context '{facts.cluster.name}'", {kind: owner_of(there)})
+    refuse_ending(obj, there)
+    _update(facts, api, resources, obj, there, place)
+    return "applied"
+
+
+def _update(facts: Facts, api: Sender, resources: Resources, obj: Item, there: Item, place: str) -> None:
+    found = applicable(there)
+    if found is not None:
+        code, text = api.send("PUT", f"{place}?{_QUERY}", line(found))
+        if code != 200:
+            raise not_taken(code, obj, text)
+    exact = {**obj, "metadata": {**obj["metadata"], "uid": there["metadata"]["uid"]}}
+    if isinstance(api, Direct):
+        put(api, resources, exact, line(exact))
+        return
+    deadline = max(WRITE, facts.settings.timeouts.command)
+    command = kubectl.apply(facts.paths.kubeconfig, stream([exact]), manager=FIELD_MANAGER, deadline=deadline)
+    run_command(facts.programs, command, quiet=True)
+
+
+def _there(api: Api, place: str) -> Item | None:
+    try:
+        found: Item = api.get(place)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+    return found
+
+
+def delete(api: Api, resources: Resources, key: Key, uid: str) -> bool:
+    """Delete the object with this uid. False where another one of its name is there. Raises `Refused`."""
+    assert isinstance(api, Sender)
+    obj = {"apiVersion": key.api_version, "kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}}
+    options = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid},
+        "propagationPolicy": "Background",  # by default that of a Job is to leave its pods (Kubernetes: API of Jobs)
+    }
+    if resources.find(key.api_version, key.kind) is None:
+        return True  # gone with its definition
+    code, text = api.send("DELETE", place_of(resources, obj), line(options))
+    if code not in (200, 202, 404, 409):
+        raise not_taken(code, obj, text)
+    return code != 409
