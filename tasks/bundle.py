@@ -62,7 +62,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from tasks.core.files import prefix, sweep
     from tasks.core.redact import redact
     from tasks.engine.graph import fitted
-    from tasks.host.programs import read
+    from tasks.facts.programs import read_pins
     from tasks.run.bundle_save import opened, save_steps
     from tasks.run.bundle_sources import Wish
     from tasks.run.gather import gather
@@ -80,7 +80,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
             path=path,
             platform=_platform(platform or facts.platform),
             settings=redact(as_json(session.resolved, "")).encode(),
-            pins=read(session.root / "config" / "pins.yaml"),
+            pins=read_pins(session.root),
             state=session.state,
             old=old,
             add=add,

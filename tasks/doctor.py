@@ -49,10 +49,10 @@ def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  #
 def host_facts(session: Session) -> HostFacts:
     """What the checks are made on."""
     from tasks.checks.examine import gather, gather_existing
-    from tasks.host.programs import read
+    from tasks.facts.programs import read_pins
 
     settings: Settings = session.settings
-    pins = read(session.root / "config" / "pins.yaml")
+    pins = read_pins(session.root)
     if not session.options.owns_cluster:
         return gather_existing(
             settings,

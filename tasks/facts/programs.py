@@ -1,19 +1,31 @@
-"""Versions of k3d, kubectl and helm, cached for as long as the programs are the same files."""
+"""k3d, kubectl and helm: the versions that are there, cached for as long as the programs are the same files, and those
+that are wanted.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from tasks.core.errors import LaunchError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.core import yaml
+from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import remembered, write_whole
 from tasks.process.command import Command
 from tasks.process.programs import Programs
 
+if TYPE_CHECKING:
+    from tasks.facts.backend import Backend
+    from tasks.settings.schema import Settings
+
+PROGRAMS = ("k3d", "kubectl", "helm")
 FILE = "versions.json"
 _LEAST_SIZE = 1_000_000
 """Bytes. A smaller file is a script or a shim that may lead to another version tomorrow."""
@@ -139,10 +151,164 @@ def _read(row: Any) -> _File | None:  # noqa: ANN401 - what a file held
 
 
 def _save(path: Path, files: Mapping[str, _File]) -> None:
-    from tasks.core.files import write_whole
-
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(path, json.dumps({name: vars(file) for name, file in files.items()}, indent=1) + "\n")
     except OSError:
         return  # a cache that cannot be written only costs three processes
+
+
+# Which are wanted, and whether those that are there will do
+
+Version = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+$")]
+Minor = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pin(_Strict):
+    """One program."""
+
+    version: Version
+    """What is fetched."""
+    minimum: Version
+    """The oldest that this project can use."""
+    serves: tuple[Minor, Minor] | None = None
+    """The oldest and the newest Kubernetes that it supports; None: its project names no bound."""
+
+
+class Lifetime(_Strict):
+    """When the versions of a project leave support."""
+
+    source: str
+    ends: Mapping[Minor, date]
+
+
+class Pins(_Strict):
+    """All programs."""
+
+    k3d: Pin
+    kubectl: Pin
+    helm: Pin
+    support: Mapping[str, Lifetime] = {}
+    """By project: `kubernetes`, `helm`."""
+
+    def of(self, program: str) -> Pin:
+        """The pin of one of `PROGRAMS`."""
+        pin: Pin = getattr(self, program)
+        return pin
+
+    @property
+    def minimum(self) -> dict[str, str | None]:
+        """The oldest version of each program that this project works with."""
+        return {name: self.of(name).minimum for name in PROGRAMS}
+
+
+def read_pins(root: Path) -> Pins:
+    """What `config/pins.yaml` of the project has. Raises `BadInput`."""
+    path = root / "config" / "pins.yaml"
+    try:
+        return Pins.model_validate(yaml.load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BadInput(
+            f"the pinned versions cannot be read: {path}",
+            why=error.strerror or str(error),
+            fix="restore the file: it is part of the project",
+        ) from None
+    except yaml.YamlError as error:
+        raise _wrong(path, str(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _wrong(path, f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}") from None
+
+
+def _wrong(path: Path, why: str) -> BadInput:
+    return BadInput(f"{path} is not as it must be", why=why, fix="correct it, or restore the file of the project")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A program on this machine."""
+
+    path: str
+    version: str | None
+    """As it tells itself; None if it tells none."""
+    ours: bool
+    """It lies in the project's own folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Whether a program must be fetched, and the reason in either case."""
+
+    fetch: bool
+    why: str
+    version: str
+    """What is fetched."""
+
+
+def need(pin: Pin, found: Found | None) -> Need:
+    """What is on the PATH is used unless it is too old or does not run; what is ours has the pinned version."""
+    if found is None:
+        why = "neither in the project's folder nor on the PATH"
+    elif not (known := numbers(found.version)):
+        why = f"{found.path} does not tell its version, so it is taken for broken"
+    elif found.ours and known != numbers(pin.version):
+        why = f"the project's folder has {found.version}, and {pin.version} is wanted"
+    elif known < numbers(pin.minimum):
+        why = f"{found.path} is {found.version}, and at least {pin.minimum} is needed"
+    else:
+        return Need(fetch=False, why=f"{found.version} is there: {found.path}", version=pin.version)
+    return Need(fetch=True, why=why, version=pin.version)
+
+
+class Call(Protocol):
+    """What is read of the call that needs the programs."""
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+
+    @property
+    def state(self) -> Path:
+        """The user's state folder."""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment of the call."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the call."""
+
+    @property
+    def backend(self) -> Backend:
+        """What the call works on; it names the programs that it needs."""
+
+    def programs(self) -> Programs:
+        """Where programs are found."""
+
+
+def needs(call: Call, names: Sequence[str]) -> dict[str, Need]:
+    """Whether each of the programs must be fetched. Raises `BadInput` for wrong pins."""
+    if not names:
+        return {}
+    pins, programs = read_pins(call.root), call.programs()
+    paths = {name: path for name in names if (path := programs.where(name)) is not None}
+    reported = versions(programs, call.state) if paths else None
+    found = dict.fromkeys(names, None) | {
+        name: Found(
+            path=path,
+            version=getattr(reported, name),
+            ours=Path(path).parent == programs.folder and remembered(bundled(Path(path))) != getattr(reported, name),
+        )
+        for name, path in paths.items()
+    }
+    return {name: need(pins.of(name), each) for name, each in found.items()}
+
+
+def bundled(program: Path) -> Path:
+    """The file that holds the version of a program that came out of a bundle: that one need not be the pinned one."""
+    return program.with_name(f".{program.name}.bundled")

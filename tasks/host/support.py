@@ -11,8 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.facts.programs import numbers
-from tasks.host.programs import Pins, read
+from tasks.facts.programs import Pins, numbers, read_pins
 from tasks.settings.schema import Cluster
 from tasks.view.console import command, out
 
@@ -41,7 +40,7 @@ def judged(pins: Pins, kubernetes: str, today: dt.date) -> Iterator[tuple[str, s
 
 def main(root: Path, today: dt.date, *, annotate: bool) -> int:
     """Print each judgement; 1 where a pin has left support. `annotate`: as GitHub shows it beside the run."""
-    found = list(judged(read(root / "config" / "pins.yaml"), Cluster().kubernetes_version, today))
+    found = list(judged(read_pins(root), Cluster().kubernetes_version, today))
     for level, text in found:
         if annotate and level != "ok":
             command(f"::{level}::{text}")

@@ -195,12 +195,11 @@ def refuse_unfit(session: Session, facts: Facts) -> None:
     from tasks.checks.examine import brief, examine, problems
     from tasks.checks.finding import Unfit
     from tasks.facts.engine import engine
-    from tasks.facts.programs import Versions
-    from tasks.host.programs import read
+    from tasks.facts.programs import Versions, read_pins
 
     known = session.system
     reported = Versions(k3d=known.get("k3d"), kubectl=known.get("kubectl"), helm=known.get("helm"))
-    minimum = read(session.root / "config" / "pins.yaml").minimum
+    minimum = read_pins(session.root).minimum
     host = facts.host or engine(facts.programs)
     found = problems(examine(brief(facts, host, reported=reported, minimum=minimum)))
     if found:

@@ -27,9 +27,9 @@ from tasks.engine.step import Context, Report, Retry, Step
 from tasks.facts.cluster import Presence
 from tasks.facts.endpoint import host_and_port, on_this_machine
 from tasks.facts.facts import Facts
+from tasks.facts.programs import PROGRAMS
 from tasks.facts.registries import port_of
 from tasks.facts.running import system_items
-from tasks.host.programs import PROGRAMS
 from tasks.kube.objects import digest as key_digest
 from tasks.run import charts as chart_steps
 from tasks.run import images

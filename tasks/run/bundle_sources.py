@@ -18,8 +18,7 @@ from tasks.core.units import MIB
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report
 from tasks.facts.facts import Facts
-from tasks.facts.programs import numbers, versions
-from tasks.host.programs import PROGRAMS, Pins
+from tasks.facts.programs import PROGRAMS, Pins, numbers, versions
 from tasks.host.published import Target, asset, target
 from tasks.process.command import Command, CommandFailed
 

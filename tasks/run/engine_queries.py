@@ -13,7 +13,7 @@ from tasks.clients import docker
 from tasks.core.files import remembered
 from tasks.facts.cluster import Claim, Presence, cluster_state
 from tasks.facts.engine import engine
-from tasks.facts.programs import versions
+from tasks.facts.programs import read_pins, versions
 from tasks.settings.derived import host_images, push_container, registries_in_use
 
 if TYPE_CHECKING:
@@ -97,9 +97,7 @@ def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]
 
 def _pinned_k3d(session: Session) -> str:
     """The version of k3d that will be fetched: the images that it will use are known without it."""
-    from tasks.host import programs as pins
-
-    return pins.read(session.root / "config" / "pins.yaml").of("k3d").version
+    return read_pins(session.root).of("k3d").version
 
 
 @contextlib.contextmanager

@@ -241,20 +241,22 @@ class Session:
 
         Without an engine to use them nothing is fetched. Raises `NoEngine`.
         """
-        if not self.backend.needs_programs:
-            return
         from tasks.facts.engine import engine
-        from tasks.host.programs import AT_ONCE, fetch_plan, place_files
+        from tasks.facts.programs import needs
 
-        if self.bundle is not None:
+        names = self.backend.needs_programs
+        if self.bundle is not None and names:
+            from tasks.host.programs import place_files
+
             place_files(self, self.bundle, self.paths)
             self.cancel_queries()  # they may have found no program
-        steps = fetch_plan(self)
-        if all(step.skip is not None for step in steps):
+        if not any(each.fetch for each in needs(self, names).values()):
             return
+        from tasks.host.programs import AT_ONCE, fetch_plan
+
         if self.options.engine == "k3d":
             engine(self.programs())
-        self.run(steps, Bounds(work=AT_ONCE), acts=False, last=False)
+        self.run(fetch_plan(self), Bounds(work=AT_ONCE), acts=False, last=False)
 
     def open_logs(self) -> None:
         """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""

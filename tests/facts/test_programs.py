@@ -1,4 +1,4 @@
-"""Versions as the programs print them, and when they are asked."""
+"""Versions as the programs print them, when they are asked, which of them will do, and what the pins say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tasks.facts.programs import FILE, Versions, numbers, parse, versions
+from tasks.core.errors import BadInput
+from tasks.facts.programs import FILE, PROGRAMS, Found, Pin, Versions, need, numbers, parse, read_pins, versions
+from tasks.settings.schema import Cluster
+from tests.given import ROOT
 from tests.programs import Answer, FakePrograms
 
 K3D = "k3d version v5.9.0\nk3s version v1.35.5-k3s1 (default)\n"
 KUBECTL = json.dumps({"clientVersion": {"major": "1", "gitVersion": "v1.33.13"}, "kustomizeVersion": "v5.6.0"})
 HELM = "v4.1.4+g0b8d9b4\n"
+PINS = """
+k3d: {version: v5.9.0, minimum: v5.7.0}
+kubectl: {version: v1.33.13, minimum: v1.22.0, serves: ["1.32", "1.34"]}
+helm: {version: v4.1.4, minimum: v3.13.0, serves: ["1.32", "1.35"]}
+"""
 ALL = Versions(k3d="v5.9.0", kubectl="v1.33.13", helm="v4.1.4")
 
 
@@ -150,3 +158,61 @@ def test_a_strange_memory_is_forgotten(making: Making, tmp_path: Path, text: str
 def test_a_memory_that_cannot_be_kept_is_no_failure(making: Making, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert versions(making(), tmp_path / "file") == ALL
+
+
+PIN = Pin(version="v4.1.4", minimum="v3.13.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "ours", "fetch", "why"),
+    [
+        ("v4.1.4", True, False, "v4.1.4 is there: /x/helm"),
+        ("v4.1.4", False, False, "is there"),
+        ("v3.13.0", False, False, "is there"),
+        ("v3.14.2+g1234", False, False, "is there"),
+        ("v4.10.0", False, False, "is there"),
+        ("v3.12.3", False, True, "/x/helm is v3.12.3, and at least v3.13.0 is needed"),
+        ("v2.99.9", False, True, "at least v3.13.0"),
+        ("v4.1.3", True, True, "the project's folder has v4.1.3, and v4.1.4 is wanted"),
+        ("v4.2.0", True, True, "v4.1.4 is wanted"),
+        (None, False, True, "does not tell its version"),
+        ("", False, True, "does not tell its version"),
+        ("unknown", True, True, "does not tell its version"),
+    ],
+)
+def test_whether_to_fetch(version: str | None, ours: bool, fetch: bool, why: str) -> None:
+    told = need(PIN, Found(path="/x/helm", version=version, ours=ours))
+    assert told.fetch is fetch
+    assert why in told.why
+
+
+def test_the_projects_own_pins_fit_each_other_and_the_kubernetes_that_is_launched_by_default() -> None:
+    pins, default = read_pins(ROOT), numbers(Cluster().kubernetes_version)[1]
+    assert all(numbers(pins.of(name).version) >= numbers(pins.of(name).minimum) for name in PROGRAMS)
+    served = [[int(each.split(".")[1]) for each in pin.serves or ()] for pin in (pins.kubectl, pins.helm)]
+    assert all(first <= default <= last for first, last in served)
+    own = numbers(pins.kubectl.version)[1]
+    assert served[0] == [own - 1, own + 1]
+    assert served[1][1] - served[1][0] == 3, "helm 4 serves four minors"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (PINS.replace("v5.9.0", "5.9.0"), "k3d.version"),
+        (PINS.replace("v1.33.13", "latest"), "kubectl.version"),
+        (PINS.replace('"1.35"', "1.35"), "helm.serves.1"),
+        (PINS.replace("minimum: v3.13.0,", ""), "helm.minimum"),
+        (PINS + "kind: {version: v1.0.0, minimum: v1.0.0}", "kind"),
+        ("", "the whole file"),
+        ("k3d: [", "line 2"),
+    ],
+)
+def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "config" / "pins.yaml"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_pins(tmp_path)
+    assert str(path) in caught.value.what
+    assert why in caught.value.why

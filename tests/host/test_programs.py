@@ -1,4 +1,4 @@
-"""Which programs are fetched for whom, what a bundle places, and what the pins say."""
+"""Which programs are fetched for whom, and what a bundle places."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tasks.core.paths import ClusterPaths
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Result, State, Step
 from tasks.facts.backend import BACKENDS
-from tasks.facts.programs import Versions, numbers
+from tasks.facts.programs import Versions
 from tasks.host import programs as fetching
 from tasks.host.download import Fetch
-from tasks.host.programs import PROGRAMS, Found, Pin, fetch_plan, need, read
+from tasks.host.programs import fetch_plan
 from tasks.process.programs import Programs
 from tasks.rehearsal.backend import Rehearsed
 from tasks.rehearsal.folder import Folder
@@ -29,16 +29,11 @@ from tasks.run import tools as command
 from tasks.run.session import Session
 from tasks.run.task import Options
 from tasks.run.tools import tools
-from tasks.settings.schema import Cluster, Settings
+from tasks.settings.schema import Settings
 from tests import given
-from tests.given import ROOT
+from tests.facts.test_programs import PINS
 from tests.host.server import release, serving
 
-PINS = """
-k3d: {version: v5.9.0, minimum: v5.7.0}
-kubectl: {version: v1.33.13, minimum: v1.22.0, serves: ["1.32", "1.34"]}
-helm: {version: v4.1.4, minimum: v3.13.0, serves: ["1.32", "1.35"]}
-"""
 GOOD = Versions(k3d="v5.9.0", kubectl="v1.32.4", helm="v4.1.4")
 ALL = ("k3d", "kubectl", "helm")
 
@@ -54,7 +49,7 @@ class Machine:
         self.path.mkdir()
         self.told = GOOD
         self.asked = 0
-        monkeypatch.setattr("tasks.host.programs.versions", self._versions)
+        monkeypatch.setattr("tasks.facts.programs.versions", self._versions)
         monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(sysname="Linux", machine="x86_64"))
 
     def _versions(self, programs: Programs, state: Path) -> Versions:
@@ -205,63 +200,6 @@ def test_the_command_takes_settings_as_tasks_do(monkeypatch: pytest.MonkeyPatch)
     assert command.main(["--profile", "ci", "--set", "tools.helm_url=http://m", "--set", "silent=true"]) == 2
     options = Options(task="tools", profile="ci", sets=("tools.helm_url=http://m", "silent=true"))
     assert seen == [(options, tools)]
-
-
-PIN = Pin(version="v4.1.4", minimum="v3.13.0")
-
-
-@pytest.mark.parametrize(
-    ("version", "ours", "fetch", "why"),
-    [
-        ("v4.1.4", True, False, "v4.1.4 is there: /x/helm"),
-        ("v4.1.4", False, False, "is there"),
-        ("v3.13.0", False, False, "is there"),
-        ("v3.14.2+g1234", False, False, "is there"),
-        ("v4.10.0", False, False, "is there"),
-        ("v3.12.3", False, True, "/x/helm is v3.12.3, and at least v3.13.0 is needed"),
-        ("v2.99.9", False, True, "at least v3.13.0"),
-        ("v4.1.3", True, True, "the project's folder has v4.1.3, and v4.1.4 is wanted"),
-        ("v4.2.0", True, True, "v4.1.4 is wanted"),
-        (None, False, True, "does not tell its version"),
-        ("", False, True, "does not tell its version"),
-        ("unknown", True, True, "does not tell its version"),
-    ],
-)
-def test_whether_to_fetch(version: str | None, ours: bool, fetch: bool, why: str) -> None:
-    told = need(PIN, Found(path="/x/helm", version=version, ours=ours))
-    assert told.fetch is fetch
-    assert why in told.why
-
-
-def test_the_projects_own_pins_fit_each_other_and_the_kubernetes_that_is_launched_by_default() -> None:
-    pins, default = read(ROOT / "config" / "pins.yaml"), numbers(Cluster().kubernetes_version)[1]
-    assert all(numbers(pins.of(name).version) >= numbers(pins.of(name).minimum) for name in PROGRAMS)
-    served = [[int(each.split(".")[1]) for each in pin.serves or ()] for pin in (pins.kubectl, pins.helm)]
-    assert all(first <= default <= last for first, last in served)
-    own = numbers(pins.kubectl.version)[1]
-    assert served[0] == [own - 1, own + 1]
-    assert served[1][1] - served[1][0] == 3, "helm 4 serves four minors"
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        (PINS.replace("v5.9.0", "5.9.0"), "k3d.version"),
-        (PINS.replace("v1.33.13", "latest"), "kubectl.version"),
-        (PINS.replace('"1.35"', "1.35"), "helm.serves.1"),
-        (PINS.replace("minimum: v3.13.0,", ""), "helm.minimum"),
-        (PINS + "kind: {version: v1.0.0, minimum: v1.0.0}", "kind"),
-        ("", "the whole file"),
-        ("k3d: [", "line 2"),
-    ],
-)
-def test_a_wrong_file_is_one_error_that_names_the_place(tmp_path: Path, text: str, why: str) -> None:
-    path = tmp_path / "pins.yaml"
-    path.write_text(text)
-    with pytest.raises(BadInput) as caught:
-        read(path)
-    assert str(path) in caught.value.what
-    assert why in caught.value.why
 
 
 @dataclass

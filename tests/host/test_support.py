@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 
-from tasks.host.programs import Lifetime, read
+from tasks.facts.programs import Lifetime, read_pins
 from tasks.host.support import judged, main
 from tests.given import ROOT
 
-PINS = read(ROOT / "config" / "pins.yaml")
+PINS = read_pins(ROOT)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tasks.cluster import cluster
 from tasks.core.errors import BadInput, Drifted
 from tasks.core.lock import Held, held
 from tasks.engine.step import Report, Step
+from tasks.facts.programs import Need
 from tasks.run import bring as module
 from tasks.up import up
 from tests import given
@@ -358,6 +359,8 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
         order.append("fetched")
         return Report()
 
+    missing = Need(fetch=True, why="missing", version="v4.1.4")
+    monkeypatch.setattr("tasks.facts.programs.needs", lambda *_: {"helm": missing})
     monkeypatch.setattr(
         "tasks.host.programs.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
     )

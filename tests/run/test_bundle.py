@@ -21,8 +21,8 @@ from tasks.engine.graph import fitted
 from tasks.engine.step import Context
 from tasks.facts.cluster import ClusterState, Presence
 from tasks.facts.facts import Facts
+from tasks.facts.programs import read_pins
 from tasks.facts.registries import Registry
-from tasks.host.programs import read
 from tasks.k3d.ports import choosers
 from tasks.k3d.registry_container import fits
 from tasks.kube.objects import digest as key_digest
@@ -81,7 +81,7 @@ def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Facts:
 
 
 def wish(path: Path, **changes: Any) -> Wish:
-    pins = read(given.ROOT / "config" / "pins.yaml")
+    pins = read_pins(given.ROOT)
     return Wish(
         **{"path": path, "platform": "linux/amd64", "settings": b"{}", "pins": pins, "state": path.parent, **changes}
     )

@@ -16,7 +16,7 @@ from tasks.core.errors import BadInput, ClusterAbsent, ClusterStopped, Drifted, 
 from tasks.core.redact import conceal
 from tasks.engine.step import Bounds, Context, Report, State, Step
 from tasks.facts.facts import Shape
-from tasks.host import programs as fetching_module
+from tasks.facts.programs import Need
 from tasks.run.session import Session, bounds
 from tasks.run.task import Options, begin
 from tasks.settings.derived import setting_of
@@ -306,21 +306,9 @@ def test_each_bound_is_told_by_its_setting(tmp_path: Path) -> None:
 # -- programs that are missing --------------------------------------------------------------------------
 
 
-def fetching(monkeypatch: pytest.MonkeyPatch, skip: str | None) -> list[str]:
-    done: list[str] = []
-
-    def act(_context: object) -> None:
-        done.append("fetched")
-
-    monkeypatch.setattr(
-        fetching_module, "fetch_plan", lambda _session: [Step(name="t", task="tools", action=act, skip=skip)]
-    )
-    return done
-
-
 def test_without_an_engine_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = fetching(monkeypatch, None)
+    monkeypatch.setattr("tasks.facts.programs.needs", lambda *_: {"helm": Need(fetch=True, why="", version="v4.1.4")})
+    monkeypatch.setattr("tasks.host.programs.fetch_plan", lambda _session: pytest.fail("it is fetched"))
     down = Answer(code=1, err="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
     with pytest.raises(NoEngine):
         given.session(tmp_path, FakePrograms(answers={"docker info": down})).ensure_programs()
-    assert done == []
