@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import ClusterAbsent
-from tasks.facts.network import NONE
+from tasks.core.files import sha256
 from tasks.kube.objects import Key, Resources, live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tasks.clients.bundle import Bundle
     from tasks.clients.snapshots import Restore
     from tasks.core.paths import ClusterPaths
+    from tasks.core.proxies import Proxy
     from tasks.facts.backend import Backend
     from tasks.facts.builds import BuildState
     from tasks.facts.cluster import ClusterState
     from tasks.facts.engine import Engine
-    from tasks.facts.network import Network as Proxies
     from tasks.k3d.lease import Leases
     from tasks.kube.client import Api
     from tasks.kube.components import Use
@@ -103,6 +103,62 @@ class Ports:
         return self.early or self.api
 
 
+NETWORK_SETTINGS = ("network.proxy.http", "network.proxy.https", "network.proxy.no_proxy", "network.ca")
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+AUTHORITIES = "/etc/ssl/certs/openframe-ca.pem"
+"""In caches and nodes: the authorities that they trust beside those of their image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The proxies and authorities of caches and nodes; by default none."""
+
+    http: Proxy | None = None
+    https: Proxy | None = None
+    direct: tuple[str, ...] = ()
+    """What is reached without a proxy, beside what follows from the cluster."""
+    authorities: str = field(default="", repr=False)
+    """Certificates in PEM form, each once."""
+
+    @property
+    def proxied(self) -> bool:
+        """Whether there is a proxy."""
+        return self.http is not None or self.https is not None
+
+    def environment(self, own: Iterable[str] = ()) -> dict[str, str]:
+        """Variables of a container, with logins; `own`: what it reaches without a proxy. Empty without proxies."""
+        if not self.proxied:
+            return {}
+        from tasks.core.proxies import LOOPBACK
+
+        given = {"HTTP_PROXY": self.http, "HTTPS_PROXY": self.https}
+        direct = "*" if "*" in self.direct else ",".join(dict.fromkeys([*LOOPBACK, *own, *self.direct]))
+        return {**{name: each.url for name, each in given.items() if each is not None}, "NO_PROXY": direct}
+
+    @property
+    def described(self) -> dict[str, str]:
+        """By setting what it is, for people, and without logins; only what there is.
+
+        Of a login four digits of its hash: a change shows, and no guess can be confirmed by them.
+        """
+        found = {}
+        for name, each in (("http", self.http), ("https", self.https)):
+            if each is not None:
+                login = f" (login {sha256(each.url)[:4]})" if each.user or each.password else ""
+                found[f"network.proxy.{name}"] = f"{each.shown}{login}"
+        if self.direct and self.proxied:
+            found["network.proxy.no_proxy"] = ",".join(self.direct)
+        if self.authorities:
+            count = self.authorities.count("-----BEGIN CERTIFICATE-----")
+            found["network.ca"] = f"{count} certificate{'' if count == 1 else 's'} {sha256(self.authorities)[:12]}"
+        return found
+
+    @property
+    def mark(self) -> str:
+        """A short text that changes with what is configured; empty if there is nothing."""
+        return sha256(repr(sorted(self.described.items())))[:12] if self.described else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """What the machine and the settings make of a cluster."""
@@ -115,7 +171,7 @@ class Shape:
     registries: tuple[str, ...] = ()
     """Containers to connect to the cluster's network, as `name:port`."""
     registries_yaml: str = ""
-    network: Proxies = NONE
+    network: Network = Network()
     """Proxies and certificate authorities of caches and nodes."""
     cgroup_v1: bool = False
     """The engine puts nodes into groups of version 1."""

@@ -9,79 +9,20 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import BadInput
-from tasks.core.files import sha256
+from tasks.facts.facts import Network
 
 if TYPE_CHECKING:
-    from tasks.core.proxies import Proxy
     from tasks.settings.schema import Settings
 
-AUTHORITIES = "/etc/ssl/certs/openframe-ca.pem"
-"""In caches and nodes: the authorities that they trust beside those of their image."""
-SETTINGS = ("network.proxy.http", "network.proxy.https", "network.proxy.no_proxy", "network.ca")
-VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 _DER = b"\x30\x82"
 """How a certificate begins that is no text (X.690: a sequence of more than 255 bytes)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """The proxies and authorities of caches and nodes; by default none."""
-
-    http: Proxy | None = None
-    https: Proxy | None = None
-    direct: tuple[str, ...] = ()
-    """What is reached without a proxy, beside what follows from the cluster."""
-    authorities: str = field(default="", repr=False)
-    """Certificates in PEM form, each once."""
-
-    @property
-    def proxied(self) -> bool:
-        """Whether there is a proxy."""
-        return self.http is not None or self.https is not None
-
-    def environment(self, own: Iterable[str] = ()) -> dict[str, str]:
-        """Variables of a container, with logins; `own`: what it reaches without a proxy. Empty without proxies."""
-        if not self.proxied:
-            return {}
-        from tasks.core.proxies import LOOPBACK
-
-        given = {"HTTP_PROXY": self.http, "HTTPS_PROXY": self.https}
-        direct = "*" if "*" in self.direct else ",".join(dict.fromkeys([*LOOPBACK, *own, *self.direct]))
-        return {**{name: each.url for name, each in given.items() if each is not None}, "NO_PROXY": direct}
-
-    @property
-    def described(self) -> dict[str, str]:
-        """By setting what it is, for people, and without logins; only what there is.
-
-        Of a login four digits of its hash: a change shows, and no guess can be confirmed by them.
-        """
-        found = {}
-        for name, each in (("http", self.http), ("https", self.https)):
-            if each is not None:
-                login = f" (login {sha256(each.url)[:4]})" if each.user or each.password else ""
-                found[f"network.proxy.{name}"] = f"{each.shown}{login}"
-        if self.direct and self.proxied:
-            found["network.proxy.no_proxy"] = ",".join(self.direct)
-        if self.authorities:
-            count = len(_CERTIFICATE.findall(self.authorities))
-            found["network.ca"] = f"{count} certificate{'' if count == 1 else 's'} {sha256(self.authorities)[:12]}"
-        return found
-
-    @property
-    def mark(self) -> str:
-        """A short text that changes with what is configured; empty if there is nothing."""
-        return sha256(repr(sorted(self.described.items())))[:12] if self.described else ""
-
-
-NONE = Network()
 
 
 def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Network:
@@ -91,7 +32,7 @@ def network(settings: Settings, environ: Mapping[str, str], root: Path) -> Netwo
     """
     given = settings.network
     if given.from_environment is False and not (given.ca or given.proxy.http or given.proxy.https):
-        return NONE
+        return Network()
     found = proxies(settings, environ)
     files = [(name, "network.ca") for name in given.ca]
     if not files and given.from_environment:

@@ -12,8 +12,7 @@ from tasks.clients.docker import CONFIG_LABEL, OURS, OWNER
 from tasks.clients.k3d import DOLLAR
 from tasks.core.errors import BadInput
 from tasks.core.units import memory_bytes
-from tasks.facts.facts import Ports, Shape
-from tasks.facts.network import AUTHORITIES
+from tasks.facts.facts import AUTHORITIES, Ports, Shape
 from tasks.k3d.arguments import arguments
 from tasks.k3d.recorded import remembered
 from tasks.kube.addresses import DOCKER_NETWORKS

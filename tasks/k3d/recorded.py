@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from tasks.core.files import sha256
 from tasks.core.node_paths import DATA, IDENTITY
-from tasks.facts.network import AUTHORITIES, SETTINGS, VARIABLES
+from tasks.facts.facts import AUTHORITIES, NETWORK_SETTINGS, PROXY_VARIABLES
 from tasks.k3d.arguments import CONTROLLERS, arguments
 from tasks.settings.derived import COLLECTOR, EDAC, KUBELET_DROP_IN, balanced, docker_memory
 from tasks.settings.k3s_arguments import COMPONENTS, arguments_of, parsed
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts, Shape
     from tasks.settings.schema import Settings
 
-_OURS = (*VARIABLES, COLLECTOR)
+_OURS = (*PROXY_VARIABLES, COLLECTOR)
 """Variables that this project gives to nodes by itself."""
 _READABLE = 200
 """Characters of one value that a label repeats: `docker ps` prints it in one line."""
@@ -124,8 +124,8 @@ def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] 
     """What differs from what the cluster was created with, each with its old and its new value; nothing private."""
     was, formerly = recall(label), _formerly(settings)
     found: list[str] = []
-    for path, now in {**dict.fromkeys(SETTINGS, "none"), **immutable(settings, shape)}.items():
-        before = was.get(path, "none" if path in SETTINGS else now)
+    for path, now in {**dict.fromkeys(NETWORK_SETTINGS, "none"), **immutable(settings, shape)}.items():
+        before = was.get(path, "none" if path in NETWORK_SETTINGS else now)
         if before in (now, formerly.get(path)):
             continue
         if _DIGEST.fullmatch(before) or _DIGEST.fullmatch(now):

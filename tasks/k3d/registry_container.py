@@ -20,8 +20,7 @@ from tasks.core.redact import conceal
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, last_words, owner_of
-from tasks.facts.facts import Facts
-from tasks.facts.network import AUTHORITIES, NONE, Network
+from tasks.facts.facts import AUTHORITIES, Facts, Network
 from tasks.facts.registries import PUSH, Registry, read
 from tasks.facts.secrets import login_text
 from tasks.k3d.networks import join, named, start_container
@@ -51,11 +50,11 @@ def lock(clusters: Path) -> Path:
     return clusters / ".registries.lock"
 
 
-def labels(cache: Cache | None, network: Network = NONE) -> dict[str, str]:
+def labels(cache: Cache | None, network: Network | None = None) -> dict[str, str]:
     """Our own labels of a registry."""
     if cache is None:
         return {docker.CACHE_LABEL: PUSH}
-    mark = {docker.NETWORK_LABEL: network.mark} if network.mark else {}
+    mark = {docker.NETWORK_LABEL: network.mark} if network is not None and network.mark else {}
     return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache), **mark}
 
 
@@ -82,7 +81,7 @@ def fits(facts: Facts, there: Registry, cache: Cache | None, *, required: bool =
 def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
     """Started at once, or created first where files go in: its login, its certificate authorities."""
     asks = cache is not None and facts.bundle is None
-    network = facts.shape.network if asks else NONE
+    network = facts.shape.network if asks else Network()
     login = asks and cache is not None and bool(cache.username_env or cache.password_env)
     owned = {docker.OWNER: facts.shape.owner} if facts.shape.owner else {}
 

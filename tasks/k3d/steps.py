@@ -12,8 +12,7 @@ from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import AwaitCluster, CreateCluster, Milestone, RunCommand, WatchNodes
 from tasks.facts.cluster import MARKER, Presence
-from tasks.facts.facts import Facts
-from tasks.facts.network import AUTHORITIES
+from tasks.facts.facts import AUTHORITIES, Facts
 from tasks.k3d.arguments import arguments, needs_cgroup_v1
 from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, render
 from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_cache, wait_api_ready, withdraw

@@ -22,8 +22,8 @@ from tasks.kube.client import ApiError, RetryingApi, credentials, ready
 from tasks.kube.objects import display, key
 from tasks.process.programs import Programs
 from tasks.run.desired import contents, desired_keys, is_unchanged_namespace
-from tasks.run.engine_queries import creation_facts, engine_queries
-from tasks.settings.derived import NEEDS_CLUSTER, k3s_image
+from tasks.run.engine_queries import engine_queries
+from tasks.settings.derived import NEEDS_CLUSTER, k3s_image, push_container, registries_in_use
 from tasks.settings.rules import releases
 from tasks.settings.schema import Settings
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tasks.facts.builds import BuildState
     from tasks.facts.engine import Engine
     from tasks.facts.registries import Registry
+    from tasks.run.engine_queries import CreationQueries
     from tasks.run.session import Session
 
 _OBJECTS = frozenset({"namespaces", "secrets"})
@@ -184,7 +185,7 @@ def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> 
         if (creation := queries.creation) is not None:
             from tasks.k3d.ports import ports_for
 
-            more = creation_facts(session, programs, creation, host, shape)
+            more = _creation_facts(session, programs, creation, host, shape)
             more["ports"] = ports_for(programs, settings, cluster, host, creation.published.result())
         inputs = builds.result()
     session.record_system(host, version, docker=host.version, k3s_image=image)
@@ -196,6 +197,51 @@ def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> 
         "helm_major": version.helm_major,
         **more,
     }
+
+
+def _creation_facts(
+    session: Session, programs: Programs, queries: CreationQueries, host: Engine, shape: Shape
+) -> dict[str, Any]:
+    """Fields of `Facts`, but for the ports that are chosen."""
+    from tasks.facts.network import network
+    from tasks.k3d.registries_yaml import nodes_file
+
+    settings: Settings = session.settings
+    existing, images = queries.registries.result(), queries.images.result()
+    return {
+        "helm_programs": session.helm_programs(),
+        "k3d_programs": replace(programs, env=_k3d_environment(programs, session, settings)),
+        "shape": replace(
+            shape,
+            parallel_pulls=settings.pool.downloads if session.resolved.above_default("pool.downloads") else None,
+            registries=registries_in_use(settings),
+            registries_yaml=nodes_file(settings, session.root, _push_port(settings, existing)),
+            network=network(settings, session.environ, session.root),
+        ),
+        "images": {ref: there is not None and docker.fits(there, host.platform) for ref, there in images.items()},
+        "other_platforms": {
+            ref: there for ref, there in images.items() if there and not docker.fits(there, host.platform)
+        },
+        "registries": existing,
+    }
+
+
+def _k3d_environment(programs: Programs, session: Session, settings: Settings) -> dict[str, str]:
+    """K3D_IMAGE_… from the settings, where another layer than the environment set them."""
+    from tasks.clients import k3d
+
+    own = {
+        "K3D_IMAGE_TOOLS": settings.cluster.tools_image,
+        "K3D_IMAGE_LOADBALANCER": settings.cluster.loadbalancer_image,
+    }
+    given = {key: value for key, value in own.items() if value}
+    return k3d.environment({**session.environ, **programs.env, **given}, session.paths.state)
+
+
+def _push_port(settings: Settings, existing: dict[str, Registry]) -> int:
+    """The host port of the push registry, by which images are named too. A new one gets the desired one, if free."""
+    found = existing.get(push_container(settings))
+    return found.port if found is not None and found.port is not None else settings.registries.port
 
 
 def with_live(facts: Facts, parts: Collection[str]) -> Facts:

@@ -10,7 +10,8 @@ import certifi
 import pytest
 
 from tasks.core.errors import BadInput
-from tasks.facts.network import NONE, Network, network, proxies
+from tasks.facts.facts import Network
+from tasks.facts.network import network, proxies
 from tests.given import settings
 
 ONE, TWO = (
@@ -26,9 +27,9 @@ def made(root: Path = Path("/none"), environ: dict[str, str] | None = None, **gi
 
 
 def test_by_default_there_is_none_whatever_the_environment_says() -> None:
-    assert made(environ={"HTTPS_PROXY": LOGIN, "SSL_CERT_FILE": "/no/such/file"}) == NONE
-    assert NONE.environment() == NONE.described == {}
-    assert NONE.mark == ""
+    assert made(environ={"HTTPS_PROXY": LOGIN, "SSL_CERT_FILE": "/no/such/file"}) == Network()
+    assert Network().environment() == Network().described == {}
+    assert Network().mark == ""
 
 
 def test_settings_become_variables_that_programs_in_go_read() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -10,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from tasks.facts.cluster import Node
-from tasks.facts.facts import Ports, Shape
-from tasks.facts.network import NONE, SETTINGS, network
+from tasks.facts.facts import NETWORK_SETTINGS, Network, Ports, Shape
+from tasks.facts.network import network
 from tasks.k3d.config import Files, k3d_config
 from tasks.k3d.recorded import changed, immutable, recall, remembered
 from tasks.settings.derived import registries_in_use
@@ -99,7 +98,7 @@ def test_another_proxy_is_told_in_words_and_without_its_login() -> None:
     """Also for a cluster that was created before there were settings for it."""
     login = proxied(https="http://me:c4nary@proxy:3128", no_proxy=["a", "b"])
     all_of_it = recall(remembered(settings(), shape()))
-    before = urlencode({path: value for path, value in all_of_it.items() if path not in SETTINGS})
+    before = urlencode({path: value for path, value in all_of_it.items() if path not in NETWORK_SETTINGS})
     told = changed(settings(), login, before)
     assert told[0].startswith("network.proxy.https: none → http://***@proxy:3128 (login ")
     assert told[1:] == ["network.proxy.no_proxy: none → a,b"]
@@ -107,7 +106,7 @@ def test_another_proxy_is_told_in_words_and_without_its_login() -> None:
     other = proxied(https="http://me:c4n@proxy:3128", no_proxy=["a", "b"])
     assert len(changed(settings(), other, remembered(settings(), login))) == 1
     assert changed(settings(), shape(), remembered(settings(), login))[1] == "network.proxy.no_proxy: a,b → none"
-    ca = replace(NONE, authorities="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+    ca = Network(authorities="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
     (told_of_ca,) = changed(settings(), shape(network=ca), before)
     assert told_of_ca.startswith("network.ca: none → 1 certificate ")
 

@@ -13,8 +13,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.engine.step import Step
 from tasks.facts.cluster import Node, Presence
-from tasks.facts.facts import Facts, Shape
-from tasks.facts.network import Network
+from tasks.facts.facts import Facts, Network, Shape
 from tasks.k3d.steps import ANSWER, MARK, WATCH, cluster_steps, limit_steps, watch_step
 from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE
 from tests.checks.given import engine

@@ -13,8 +13,8 @@ import pytest
 from tasks.clients.docker import OWNER
 from tasks.engine.step import Step
 from tasks.facts.cluster import ContainerState, Presence
-from tasks.facts.facts import Facts
-from tasks.facts.network import AUTHORITIES, network
+from tasks.facts.facts import AUTHORITIES, Facts
+from tasks.facts.network import network
 from tasks.facts.registries import Registry, read
 from tasks.k3d.registry_container import labels
 from tasks.run.registries import missing, steps
