@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.test_layers import LOADED, loaded
 from tests.real.conftest import Make
 from tests.real.project import Project, containers, run
 from tests.real.world import World
 
 INSIDE = ("namespaces", "secrets", "manifests", "helm", "health")
 CLUSTER = "openframe-single"
-LOADED = 60
-"""Modules below the folders of `tasks/` that `invoke secrets` loads where nothing is left to do."""
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +56,13 @@ def test_what_each_has_done_is_there(project: Project) -> None:
     assert all(d["status"].get("availableReplicas") for d in deployed)
 
 
-def test_a_part_loads_only_what_it_needs(project: Project) -> None:
+@pytest.mark.parametrize("missing", [False, True], ids=["nothing to do", "a secret to create"])
+def test_a_part_loads_only_what_it_needs(project: Project, missing: bool) -> None:
+    if missing:
+        project.kubectl("delete", "secret", "--namespace=apps", "github-pat-secret")
     done = project.invoke("secrets", PYTHONPROFILEIMPORTTIME="1")
-    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
-    modules = {each for each in loaded if each.count(".") == 2 and each.startswith("tasks.")}
+    assert ("nothing to do" in done.out) is not missing, done.text
+    modules = loaded(done.err)
     assert 50 < len(modules) <= LOADED, sorted(modules)
 
 
