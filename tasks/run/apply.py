@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tasks.core.errors import LaunchError
@@ -103,15 +104,17 @@ def applying(
     def act(context: Context) -> Report | None:
         from tasks.kube.apply import ordered
         from tasks.kube.client import Direct
-        from tasks.run.sending import DirectTransport, KubectlTransport, Prerequisites, definer, send
+        from tasks.run.sending import DirectTransport, KubectlTransport, Prerequisites, Transport, definer, send, write
 
         api_back(facts, context)
         api = facts.api()
-        sender = (
-            DirectTransport(facts, api, context)
-            if isinstance(api, Direct) or not facts.owns_cluster
-            else KubectlTransport(facts, context, secret=secret)
-        )
+        sender: Transport = KubectlTransport(facts, context, secret=secret)
+        if not facts.owns_cluster:
+            from tasks.run.foreign_objects import create_or_update
+
+            sender = DirectTransport(facts, api, context, partial(create_or_update, facts))
+        elif isinstance(api, Direct):
+            sender = DirectTransport(facts, api, context, write)
         prerequisites = Prerequisites(
             context,
             facts.settings.timeouts.command,

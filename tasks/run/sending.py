@@ -59,6 +59,10 @@ Deferred = list[tuple[Object, NotYet]]
 """Objects that cannot be taken yet, each with the reason."""
 
 
+Write = Callable[[Api, Resources, Object], str]
+"""Sends one object and returns what was done: `write` here, `create_or_update` for foreign clusters."""
+
+
 class Transport(Protocol):
     """How objects are sent."""
 
@@ -167,8 +171,8 @@ class DirectTransport:
 
     exit_code: int | None = None
 
-    def __init__(self, facts: Facts, api: Api, context: Context) -> None:
-        self._facts, self._api, self._context = facts, api, context
+    def __init__(self, facts: Facts, api: Api, context: Context, write: Write) -> None:
+        self._facts, self._api, self._context, self._write = facts, api, context, write
         self._resources = Resources(RetryingApi(api, sleep=context.wait))
         self._noted: set[str] = set()
 
@@ -213,11 +217,7 @@ class DirectTransport:
         self._resources.find(str(obj["apiVersion"]), str(obj["kind"]))  # a read, which may be repeated
         for left in reversed(range(_OFTEN + 1)):
             try:
-                if not isinstance(self._api, Direct) or not self._facts.owns_cluster:
-                    from tasks.run.foreign_objects import create_or_update
-
-                    return create_or_update(self._facts, self._api, self._resources, obj)
-                put(self._api, self._resources, obj, line(obj))
+                return self._write(self._api, self._resources, obj)
             except Busy as error:
                 if not left:
                     raise
@@ -230,6 +230,13 @@ class DirectTransport:
                     raise _too_slow(display(obj), error) from None
             break
         return "applied"
+
+
+def write(api: Api, resources: Resources, obj: Object) -> str:
+    """Apply an object in this project's own cluster."""
+    assert isinstance(api, Direct)
+    put(api, resources, obj, line(obj))
+    return "applied"
 
 
 def _unanswered(error: ApiError | CommandFailed) -> bool:
