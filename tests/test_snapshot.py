@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -116,7 +117,7 @@ def test_list_has_nothing_secret(machine: Machine, capsys: pytest.CaptureFixture
     assert "a-token" not in out
 
 
-@pytest.mark.parametrize("kind", ["text", "tar", "folder", "link"])
+@pytest.mark.parametrize("kind", ["text", "tar", "folder", "link", "pipe"])
 def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: Path, kind: str) -> None:
     store(machine.session()).put(SAVED)
     target = tmp_path / "mine"
@@ -124,6 +125,10 @@ def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: P
         target.mkdir()
     elif kind == "link":
         target.symlink_to("nowhere")
+    elif kind == "pipe":
+        os.mkfifo(target)
+        with pytest.raises(BadInput, match="cannot be imported"):
+            take(machine, import_=str(target))
     elif kind == "tar":
         with tarfile.open(target, "w") as archive:
             archive.addfile(tarfile.TarInfo("photos/1.jpg"))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from tasks.core.errors import BadInput, LaunchError
+from tasks.core.files import no_file
 
 FORMAT = 1
 """Of the lock; a file of a newer one is refused."""
@@ -115,10 +116,13 @@ class Bundle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if why := no_file(path):
+            raise refused(path, why, "name a file: what comes through a pipe is written into one first")
         try:
             self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise refused(path, error.strerror or str(error), "name a file that `bundle save` has made") from None
+            fix = "download it first" if ":/" in str(path) else "name a file that `bundle save` has made"
+            raise refused(path, error.strerror or str(error), fix) from None
         try:
             self._members = dict(self._headers(os.fstat(self._handle).st_size))
             self.lock = self._lock()

@@ -214,6 +214,13 @@ def sha256(data: str | bytes | Iterable[bytes], digits: int = 64) -> str:
     return found.hexdigest()[:digits]
 
 
+def no_file(path: Path) -> str:
+    """What is there instead of a file that can be read at any place, once and again; empty for one, or for nothing."""
+    if path.is_dir():
+        return "it is a folder"
+    return "" if path.is_file() or not path.exists() else "it is a pipe or a device, and no file"
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content. Raises OSError."""
     with path.open("rb") as file:

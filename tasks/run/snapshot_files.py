@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import LARGEST, Manifest, SavedNode, check_name, parse
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import file_digest, prefix, replacing
+from tasks.core.files import file_digest, no_file, prefix, replacing
 from tasks.core.units import MIB, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
@@ -89,6 +89,8 @@ def export(session: Session, name: str, target: Path) -> int:
 
 
 def _is_export(path: Path) -> bool:
+    if no_file(path):
+        return False
     try:
         with tarfile.open(path, mode="r:") as archive:
             first = archive.next()
@@ -185,6 +187,8 @@ def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]
     def bad(why: str) -> BadInput:
         return BadInput(f"{path} cannot be imported", why=why, fix="export it again; nothing was changed")
 
+    if why := no_file(path):
+        raise bad(why)
     try:
         with path.open("rb") as file:
             try:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -168,6 +169,14 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(BadInput, match="cannot be used as a bundle"):
         Bundle(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("make", "why"), [(os.mkfifo, "a pipe"), (os.mkdir, "a folder")])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
+    make(tmp_path / "a")
+    with pytest.raises(BadInput) as caught:
+        Bundle(tmp_path / "a")
+    assert why in caught.value.why
 
 
 def test_a_cut_off_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
