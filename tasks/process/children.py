@@ -101,6 +101,11 @@ class Children:
             self._closed = True
         self.stop(seconds)
 
+    @property
+    def closed(self) -> bool:
+        """Whether none may live any more."""
+        return self._closed
+
     def open(self) -> None:
         """Let children live again: another task of the same process begins."""
         with self._changed:

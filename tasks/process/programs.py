@@ -19,7 +19,7 @@ from tasks.core.files import append, file_name
 from tasks.core.redact import redact
 from tasks.engine.step import Context, Stopped
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
-from tasks.process.runner import CannotStart, Sink, run_process
+from tasks.process.runner import CannotStart, Sink, Starter, run_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ class Programs:
     """The whole environment of every program."""
     log_dir: Path | None = None
     """Where each step's output is kept; nowhere, if not given."""
+    start: Starter = run_process
+    """What runs a program to its end: see `run_process`."""
 
     def find(self, name: str) -> str:
         """The path of a program; raises `ProgramMissing`, `CannotStart`."""
@@ -84,7 +86,7 @@ class Programs:
             raise Stopped(context.step)
         out, err = Sink(listen, command.kept), Sink(listen, command.kept)
         with _stdin(command) as stdin:
-            code, late = run_process(
+            code, late = self.start(
                 path,
                 command.argv,
                 {**self.env, **command.env},

@@ -45,6 +45,9 @@ _LINE = 32 << 20
 _PIPE = 1 << 20
 """Bytes; no pipe holds more (Linux: `fs.pipe-max-size`), so that much after its end is all that a process wrote."""
 
+Starter = Callable[..., tuple[int, bool]]
+"""`run_process`, or what takes its place."""
+
 
 class CannotStart(LaunchError):
     """A program is there, but the system cannot run it."""

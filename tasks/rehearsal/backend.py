@@ -22,6 +22,7 @@ from tasks.rehearsal.apiserver import ApiServer, Silent, find, port_of
 from tasks.rehearsal.conditions import Faults, Times, write
 from tasks.rehearsal.controllers import ControlPlane, heal
 from tasks.rehearsal.folder import VARIABLE, Folder
+from tasks.rehearsal.in_process import starter
 from tasks.rehearsal.objects import Objects, bucket
 from tasks.rehearsal.occupancy import clear, occupy, prepare
 from tasks.rehearsal.what_if import WhatIf, staged
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.kube.client import Api
     from tasks.process.programs import Programs
+    from tasks.process.runner import Starter
     from tasks.rehearsal.objects import Record
     from tasks.run.session import Session
 
@@ -254,6 +256,11 @@ class Rehearsal:
     past: Mapping[str, float] = field(default_factory=dict)
     """Seconds that steps took in this user's real launches: those of the user's own commands take them."""
     note: str = REHEARSAL_NOTE
+
+    @property
+    def start(self) -> Starter:
+        """What runs the stand-ins."""
+        return starter(self.folder.bin)
 
     def backend(self) -> Rehearsed:
         """The API and the registries of its state."""

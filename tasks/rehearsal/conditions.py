@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from functools import cache
 from pathlib import Path
 
@@ -56,11 +55,6 @@ class Times:
         """Scaled seconds of a key, about the first of these names that is known."""
         known = (self._given.get(each.lower()) for each in (*(f"{key} {name}" for name in names), key))
         return next((each for each in known if each is not None), _usual()[key][0]) * self.scale
-
-    def wait(self, seconds: float) -> None:
-        """Seconds that are scaled already."""
-        if seconds > 0:
-            time.sleep(seconds)
 
 
 NAMES: Mapping[str, str] = {

@@ -152,7 +152,7 @@ def _events(call: Call, given: Given) -> None:
             if late and ours and event["Action"] in wanted.get("event", ("start", "die")):
                 call.say(json.dumps(event))
         last = now
-        call.times.wait(_LOOK)
+        call.pause(_LOOK)
 
 
 def _logs(call: Call, given: Given) -> None:
@@ -167,7 +167,7 @@ def _logs(call: Call, given: Given) -> None:
         last, ended = now, not (engine.running(container, now) or engine.restarting(container, now))
         if ended or not given.on("follow"):
             return
-        call.times.wait(_LOOK)
+        call.pause(_LOOK)
         container = engine.find(call.engine.read(), container["id"])
 
 

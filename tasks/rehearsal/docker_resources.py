@@ -121,7 +121,7 @@ def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -
     say(f"{image.version}: Pulling from {image.repository}")
     call.checkpoint()
     if call.faults.strike("pull-stalls", *names):
-        call.times.wait(3600.0)
+        call.pause(3600.0)
     call.wait("pull cached" if registry is not None and origin.full in registry["holds"] else "pull", *names)
     if call.faults.strike("disk-full", *names):
         raise Exit(1, "failed to register layer: write /usr/bin/k3s: no space left on device")

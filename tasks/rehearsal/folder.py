@@ -1,13 +1,13 @@
 """The folder of a rehearsal: its programs, its state, and what it is to know of times and faults.
 
-bin/            docker, k3d, kubectl and helm: stand-ins, each a process of its own
+bin/            docker, k3d, kubectl and helm: the stand-ins as programs, for shells and other programs
 state/          what they have made: engine-2.json, and a database for each cluster (`tasks.rehearsal.objects`)
 times.json      how long things take: see `tasks.rehearsal.conditions`
 faults.json     what is to fail: see `tasks.rehearsal.conditions`
 machine.json    fields of `docker info` that differ from this machine (optional)
 versions.json   which version helm is, if not the one of `VERSIONS` (optional)
 
-Every stand-in loads this module as it starts, so it imports little.
+Every one of these programs loads this module as it starts, so it imports little.
 """
 
 from __future__ import annotations

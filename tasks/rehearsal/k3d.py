@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 from tasks.core.units import memory_bytes
@@ -275,7 +274,7 @@ def _await(call: Call, name: str, stage: str, line: str, end: float) -> None:
         if call.now() >= end:
             said = f"error waiting for log line `{line}` from node '{name}': stopped returning log lines"
             raise _fatal(f"Node {name} failed to get ready: {said}: context deadline exceeded")
-        time.sleep(_LOOK)
+        call.pause(_LOOK)
 
 
 def _add_agent(call: Call, given: Given) -> None:

@@ -151,7 +151,11 @@ def _kustomize(call: Call, given: Given) -> None:
     if real is None:
         raise Exit(1, "error: REHEARSAL: a kustomization is rendered by the real kubectl, and there is none")
     done = subprocess.run(  # noqa: S603 - as the caller names it
-        [real, "kustomize", *given.args], capture_output=True, check=False, stdin=subprocess.DEVNULL
+        [real, "kustomize", *given.args],
+        capture_output=True,
+        env=dict(call.environ),
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     call.write(done.stdout)
     if done.returncode:

@@ -1,6 +1,7 @@
-"""A stand-in program: where its process begins, what it works with, how long it takes, and how it ends.
+"""A stand-in program: how it begins, what it works with, how long it takes, and how it ends.
 
-It imports little: a launch starts hundreds of them.
+As a process of its own it has to begin soon, so it imports little. What a task calls runs in the task's own process
+(`tasks.rehearsal.in_process`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ class Exit(Exception):
         super().__init__(code, text)
         self.code = code
         self.text = text
+
+
+class Ended(BaseException):
+    """A signal ends the program, wherever it is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Given:
@@ -80,12 +89,14 @@ class Call:
         stdin: IO[bytes],
         out: IO[bytes],
         err: IO[bytes],
+        sleep: Callable[[float], object],
     ) -> None:
         self.folder, self.program, self.args, self.environ = folder, program, list(args), environ
-        self.stdin, self._out, self._err = stdin, out, err
+        self.stdin, self._out, self._err, self._sleep = stdin, out, err, sleep
         self.began = time.time()
         self.times, self.faults, self.engine = Times.of(folder), Faults(folder), folder.engine
         self._pending: Fault | None = None
+        self._strikes = float("inf")
 
     @property
     def line(self) -> str:
@@ -112,11 +123,19 @@ class Call:
 
     def wait(self, key: str, *names: str) -> None:
         """As long as that takes."""
-        self.times.wait(self.times.seconds(key, *names))
+        self.pause(self.times.seconds(key, *names))
 
     def wait_until(self, moment: float) -> None:
         """Until a moment that may have passed."""
-        self.times.wait(moment - self.now())
+        self.pause(moment - self.now())
+
+    def pause(self, seconds: float) -> None:
+        """Let seconds pass that are scaled already. In a pause strikes what strikes after a while."""
+        left = self._strikes - self.now()
+        if left <= seconds:
+            self._sleep(max(0.0, left))
+            self.checkpoint()
+        self._sleep(max(0.0, seconds))
 
     # -- programs that are killed, or hang ------------------------------------------------------------
 
@@ -124,26 +143,21 @@ class Call:
         """Prepare to be killed, or to hang, if that is to happen to this command."""
         for name in ("killed", "hangs"):
             fault = self.faults.strike(name, self.line)
-            if fault is None:
-                continue
-            if fault.get("after") is None:
+            if fault is not None:
                 self._pending = fault
-            else:
-                signal.signal(signal.SIGALRM, lambda *_, found=fault: self._fail(found))
-                signal.setitimer(signal.ITIMER_REAL, max(1e-6, float(fault["after"]) * self.times.scale))
-            return
+                if fault.get("after") is not None:
+                    self._strikes = self.began + float(fault["after"]) * self.times.scale
+                return
 
     def checkpoint(self) -> None:
-        """The work has begun and is not done: here a program is killed, or hangs."""
-        if self._pending is not None:
-            fault, self._pending = self._pending, None
-            self._fail(fault)
-
-    def _fail(self, fault: Fault) -> None:
+        """The work has begun and is not done: here a program is killed, or hangs, if it is not to happen later."""
+        if self._pending is None or self.now() < self._strikes < float("inf"):
+            return
+        fault, self._pending, self._strikes = self._pending, None, float("inf")
         if fault["name"] == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
+            raise Ended(signal.SIGKILL)
         while True:
-            time.sleep(_FOR_EVER)
+            self._sleep(_FOR_EVER)
 
 
 def main() -> None:
@@ -151,7 +165,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     program, *args = sys.argv[1:]
-    code = run(program, args, os.environ, sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
+    try:
+        code = run(program, args, os.environ, sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
+    except Ended as end:
+        os.kill(os.getpid(), end.number)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # without the interpreter's own clean-up
@@ -164,16 +181,21 @@ def run(
     stdin: IO[bytes],
     out: IO[bytes],
     err: IO[bytes],
+    sleep: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Its exit code. `docker` ends with 125 where it does not understand its options, as Docker does."""
+    """Its exit code. `docker` ends with 125 where it does not understand its options, as Docker does. Raises `Ended`.
+
+    All time that passes in it passes in `sleep`, which is called with 0 seconds, too.
+    """
     folder = folders.of(environ)
     if folder is None or not folder.state.is_dir():
         err.write(f"REHEARSAL: {folders.VARIABLE} names no rehearsal; nothing real is done here\n".encode())
         return 1
     try:
-        call = Call(folder, program, args, environ, stdin, out, err)
+        call = Call(folder, program, args, environ, stdin, out, err, sleep)
         call.arm()
         import_module(f"tasks.rehearsal.{program}").main(call)
+        call.pause(0.0)
     except Exit as end:
         if end.text:
             err.write(f"{end.text}\n".encode())

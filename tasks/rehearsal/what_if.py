@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Release
 
 Spans = Mapping[str, tuple[float, float]]
-_OWN = 0.04
-"""Seconds that a stand-in needs to start (measured): they pass anyway."""
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(bit|bps|bit/s|B|B/s)?")
 _FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _MOST_CORES = 1024
@@ -281,7 +279,7 @@ def staged(
 
 
 def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[tuple[str, float]]:
-    yield "docker", profile.command.cpu + profile.command.time - _OWN
+    yield "docker", profile.command.cpu + profile.command.time
     starts, fetches, charts = [0.0], [0.0], [0.0]
     for step in steps:
         if step.skip is not None or step.name not in spans:
@@ -289,26 +287,26 @@ def _general(profile: Profile, steps: Sequence[Step], spans: Spans) -> Iterator[
         took = spans[step.name][1] - spans[step.name][0]
         match step.work:
             case PullImage(image=image):
-                yield f"pull {image}", took - _OWN
-                yield f"pull cached {image}", took - _OWN
+                yield f"pull {image}", took
+                yield f"pull cached {image}", took
             case FetchImages(images=images):
                 fetches.append(took / max(1, images))
             case BuildImage(build=name):
-                yield f"build {name}", took - _OWN
+                yield f"build {name}", took
             case PushImage(build=name):
-                yield f"push {name}", took - _OWN
+                yield f"push {name}", took
             case StartRegistry():
                 starts.append(took)
             case UpdateRepositories():
-                yield "repo update", took - _OWN
+                yield "repo update", took
             case FetchChart():
                 charts.append(took)
             case RunOwn(step=name):
                 yield f"step {name}", step.expected or 1.0
-    yield "registry start", max(starts) - _OWN
-    yield "kubectl", profile.kubectl.cpu + profile.kubectl.time - _OWN
+    yield "registry start", max(starts)
+    yield "kubectl", profile.kubectl.cpu + profile.kubectl.time
     yield "fetch", max(fetches)
-    yield "chart pull", max(charts) - _OWN
+    yield "chart pull", max(charts)
     yield "template", profile.install.cpu / 4
 
 
@@ -318,13 +316,13 @@ def _cluster(spans: Spans, servers: int) -> Iterator[tuple[str, float]]:
         return
     begin = spans["~prepare"][0]
     prepared, booted, settled = (spans[name][1] for name in ("~prepare", "~boot", "~settle"))
-    yield "create prepare", prepared - begin - _OWN
+    yield "create prepare", prepared - begin
     yield "server answers", booted - prepared
     yield "api ready", settled - booted
     yield "nodes ready", spans["~nodes"][1] - settled
     yield "controllers", spans["~controllers"][1] - settled
     yield "system ready", spans["~system"][1] - settled
-    yield "create returns", spans["~finish"][1] - begin - _OWN
+    yield "create returns", spans["~finish"][1] - begin
     yield "agent starts", settled - prepared
     joins = [spans[f"~server {number}"] for number in range(1, servers)]
     yield "server joins", max((end - start for start, end in joins), default=0.0)
@@ -337,6 +335,6 @@ def _release(release: Release, spans: Mapping[Work | None, tuple[float, float]])
     installed, ready = spans.get(InstallRelease(release=name)), spans.get(AwaitRelease(release=name))
     if installed is None:
         return
-    yield f"install {key}", installed[1] - installed[0] - _OWN
+    yield f"install {key}", installed[1] - installed[0]
     if ready is not None:
         yield f"release ready {key}", ready[1] - installed[1]

@@ -190,10 +190,11 @@ class Session:
 
     def programs(self) -> Programs:
         """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
-        folder = self.rehearsal.folder.bin if self.rehearsal is not None else self.root / ".tools" / "bin"
         env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock, place(), os.getpid())}
         env.pop(DEFAULT_PLATFORM, None)
-        return Programs(folder=folder, env=env, log_dir=self.log_dir)
+        if self.rehearsal is not None:
+            return Programs(folder=self.rehearsal.folder.bin, env=env, log_dir=self.log_dir, start=self.rehearsal.start)
+        return Programs(folder=self.root / ".tools" / "bin", env=env, log_dir=self.log_dir)
 
     def helm_programs(self) -> Programs:
         """Programs with Helm's folders in those of this project."""
