@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import json
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -80,6 +81,25 @@ def write_private(path: Path, text: str) -> None:
     """Write with mode 0600, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, text, mode=0o600)
+
+
+def rooted(text: str, environ: Mapping[str, str]) -> str:
+    """One context's kubeconfig, its paths as the user's file means them that has its user.
+
+    `kubectl config view --flatten` leaves `tokenFile` and a program by its path as they are written: relative ones.
+    """
+    from tasks.core import yaml
+
+    document, changed = yaml.load(text) or {}, False
+    for row in document.get("users") or ():
+        user = row.get("user") or {}
+        for part, field in ((user, "tokenFile"), (user.get("exec") or {}, "command")):
+            given = str(part.get(field) or "")
+            if not given or Path(given).is_absolute() or (field == "command" and "/" not in given):
+                continue
+            places = [path.absolute().parent for path in _files(environ) if _row(_readable(path), "users", row["name"])]
+            part[field], changed = str(places[0] / given) if places else given, bool(places)
+    return json.dumps(document) if changed else text
 
 
 def certificate(kubeconfig: str) -> bytes:

@@ -73,7 +73,7 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
         secrets_left_out=tuple(left_out),
         **observed,
     )
-    facts = _located(facts)
+    facts = _located(facts) if facts.builds else facts
     if facts.owns_cluster:
         if refuse:
             refuse_foreign(facts.cluster)
@@ -151,8 +151,6 @@ def _builds(session: Session, parts: Collection[str], host: Callable[[], Engine]
 
 
 def _located(facts: Facts) -> Facts:
-    if not facts.builds:
-        return facts
     from tasks.facts.builds import located
 
     return replace(facts, builds=located(facts, facts.builds))
@@ -376,7 +374,7 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     Raises `BadInput` for a context that is not there.
     """
     from tasks.clients import kubectl
-    from tasks.clients.kubeconfig import write_private
+    from tasks.clients.kubeconfig import rooted, write_private
     from tasks.core.files import sha256
     from tasks.process.command import CommandFailed
 
@@ -384,11 +382,13 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
         flattened = programs.run(kubectl.flattened(context), quiet=True).out
     except CommandFailed as error:
         names = programs.run(kubectl.contexts()).out.split()
+        there = context in names
         raise BadInput(
-            f"your kubeconfig has no context '{context}'",
+            f"the context '{context}' cannot be used" if there else f"your kubeconfig has no context '{context}'",
             why=error.tail()[-1] if error.tail() else error.what,
-            fix=f"use one of: {', '.join(names) or 'there are none'}",
+            fix="correct it there" if there else f"use one of: {', '.join(names) or 'there are none'}",
         ) from None
+    flattened = rooted(flattened, programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
     write_private(found.kubeconfig, flattened)
     for each in paths.state.glob("kubeconfig-*"):  # of other content, and used by no run any more: credentials

@@ -13,7 +13,7 @@ import pytest
 from tasks.core.errors import BadInput
 from tasks.kube.objects import finish
 from tasks.kube.ownership import CREATED_BY, Foreign, environment
-from tasks.run.gather import gather, gather_state
+from tasks.run.gather import gather, gather_state, write_kubeconfig
 from tests.given_engine import ME, SMALL, Machine
 from tests.given_live import FakeApi, Object, created, node, obj, stored
 from tests.programs import Answer
@@ -65,6 +65,32 @@ def test_a_context_of_the_same_name_elsewhere_leads_no_run_away(machine: Machine
     os.utime(running.paths.kubeconfig, (0, time.time() - 3 * 86400))
     gather(session, ())
     assert not running.paths.kubeconfig.exists(), "credentials that nobody uses are not kept"
+
+
+def test_a_program_beside_the_users_kubeconfig_is_found(machine: Machine, tmp_path: Path) -> None:
+    user = "users: [{name: u, user: {tokenFile: t, exec: {command: ./bin/login, args: [./a]}}}]\n"
+    (tmp_path / "one").write_text("users: [{name: other}]\n")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "two").write_text(user)
+    machine.fails["kubectl config view"] = Answer(out=FLAT + user)
+    session = machine.session(engine="existing", context="team")
+    paths = os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "home" / "two")])
+    programs = session.programs().with_env({"KUBECONFIG": paths})
+    text = write_kubeconfig(programs, session.paths, "team").kubeconfig.read_text()
+    assert json.loads(text)["users"][0]["user"] == {
+        "tokenFile": str(tmp_path / "home" / "t"),
+        "exec": {"command": f"{tmp_path}/home/bin/login", "args": ["./a"]},
+    }
+
+
+def test_a_context_that_is_there_and_cannot_be_read(machine: Machine) -> None:
+    machine.fails |= {
+        "kubectl config view": Answer(code=1, err="error: unable to read client-cert /nowhere/c.crt\n"),
+        "kubectl config get-contexts": Answer(out="other\nteam\n"),
+    }
+    with pytest.raises(BadInput, match="the context 'team' cannot be used") as caught:
+        gather(machine.session(engine="existing", context="team"), ())
+    assert "client-cert" in caught.value.why
 
 
 def test_no_engine_is_asked(machine: Machine) -> None:
