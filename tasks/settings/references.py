@@ -287,6 +287,15 @@ def findings(settings: Settings) -> Iterator[Finding]:
             if (fault := _fault(name, known, step, whens, off)) is not None:
                 faults = True
                 yield Finding(path=(*path, field), text=f"names '{name}'", why=fault[0], fix=fault[1])
+    for number, build in enumerate(settings.builds):
+        for name, text in build.args.items() if build.enabled else ():
+            if (match := _PLACEHOLDER.search(text)) is not None and not match[1]:
+                yield Finding(
+                    path=("builds", number, "args", name),
+                    text=f"names {match[0]}",
+                    why="values, manifests and steps get the image of a build, and other builds do not",
+                    fix="make both from one Dockerfile: a stage for each, and `target`",
+                )
     if not faults:
         yield from _ring(settings, first)
 

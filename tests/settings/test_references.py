@@ -108,3 +108,11 @@ def test_what_is_possible() -> None:
 def test_a_bad_step_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
     root = project(tmp_path, invoke=f"openframe:\n  silent: false\n  steps:\n    {text}\n")
     assert told in str(refused(root))
+
+
+def test_a_build_that_begins_from_another_is_refused_with_its_place(tmp_path: Path) -> None:
+    builds = "{base: {}, api: {args: {BASE: '${image:base}'}}, off: {enabled: false, args: {B: '${image:base}'}}}"
+    root = project(tmp_path, invoke=f"openframe:\n  silent: false\n  builds: {builds}\n")
+    told = str(refused(root))
+    assert "line 3: builds.api.args.BASE names ${image:base}" in told
+    assert "off" not in told
