@@ -23,6 +23,8 @@ MANAGER = "helm"
 FINGERPRINT = "openframe.dev/fingerprint"
 """Label of a release (Helm 3.13 or later) that says what chart and values it was installed with."""
 REPOSITORIES = "repositories.yaml"
+GRACE = 10.0
+"""Seconds that a command has beyond Helm's own waits, to tell of their end."""
 _LOGINS = "registry/config.json"
 _ELSEWHERE = (
     "HELM_DRIVER",
@@ -119,9 +121,9 @@ def dependencies(chart: Path, deadline: float) -> Command:
 def _on(
     kubeconfig: Path, namespace: str, words: Sequence[str], *more: str, timeout: float, stdin: str | None = None
 ) -> Command:
-    """A command on a release of a cluster; `more` follows its place. It has ten seconds more than Helm's own waits."""
+    """A command on a release of a cluster; `more` follows its place. `timeout`: of Helm's own waits."""
     place = ("--kubeconfig", str(kubeconfig), "--namespace", namespace)
-    return Command(argv=("helm", *words, *place, *more), stdin=stdin, shown_stdin="VALUES", deadline=timeout + 10)
+    return Command(argv=("helm", *words, *place, *more), stdin=stdin, shown_stdin="VALUES", deadline=timeout + GRACE)
 
 
 def upgrade(

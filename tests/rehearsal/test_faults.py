@@ -11,14 +11,14 @@ pytestmark = pytest.mark.whole
 __all__ = ["played"]
 
 IMPATIENT = (
-    "timeouts.pull=3",
+    "timeouts.pull=2",
     "timeouts.api=5",
     "timeouts.health=4",
     "cluster.timeout=6",
-    RELEASES[1].replace('"namespace"', '"timeout": 3, "namespace"'),
+    RELEASES[1].replace('"namespace"', '"timeout": 2, "namespace"'),
 )
 FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "pull-stalls=rancher/k3s": (1, ("prepull: rancher/k3s", "did not end within 3 s")),
+    "pull-stalls=rancher/k3s": (1, ("prepull: rancher/k3s", "did not end within 2 s")),
     "pull-rate-limited=rancher/k3s": (1, ("its limit for pulls is reached", "docker login")),
     "pull-rate-limited=rancher/k3s,times=1": (0, ()),
     "image-missing=rancher/k3s": (1, ("there is no image rancher/k3s", "cluster.kubernetes_version")),
@@ -34,12 +34,12 @@ FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "image-missing=platform/web": (1, ("helm: web in platform ready", "image")),
     "repository-fails=shop,times=2": (0, ()),
     "repository-fails=shop": (1, ("shop", "500 Internal Server Error")),
-    "hangs=helm repo update": (1, ("no answer within 3 s from the chart repository", "timeouts.pull")),
+    "hangs=helm repo update": (1, ("no answer within 2 s from the chart repository", "timeouts.pull")),
     "engine-restarts,times=1": (1, ("the Docker engine has stopped, or was restarted", "invoke up")),
     "killed=k3d cluster create": (1, ("k3d was ended by SIGKILL", "the program was killed")),
     "killed=helm upgrade --install web,times=1": (1, ("helm was ended by SIGKILL",)),
     "killed=k3s:v1.35.5-k3s1": (1, ("docker was ended by SIGKILL",)),
-    "hangs=k3s:v1.35.5-k3s1": (1, ("prepull: rancher/k3s", "did not end within 3 s")),
+    "hangs=k3s:v1.35.5-k3s1": (1, ("prepull: rancher/k3s", "did not end within 2 s")),
     "hangs=helm upgrade --install web": (1, ("helm did not end within",)),
 }
 PAIRS: list[tuple[str, str, int, tuple[str, ...]]] = [
@@ -48,6 +48,12 @@ PAIRS: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("pull-rate-limited=rancher/k3s,times=1", "release-never-ready=web", 1, ("deployment/web",)),
     ("port-taken=80,times=1", "killed=helm upgrade --install db,times=1", 1, ("helm was ended by SIGKILL",)),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _without_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs is ended soon."""
+    monkeypatch.setattr("tasks.clients.helm.GRACE", 0.5)
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:

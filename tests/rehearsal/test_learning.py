@@ -80,29 +80,26 @@ def slower(profile: Profile) -> Profile:
     return replace(profile, boot=Cost(cpu=profile.boot.cpu * 2, width=1.5), pod=Cost(cpu=0.9, time=3.0))
 
 
-def test_what_launches_took_is_learned(tmp_path: Path, start: Profile) -> None:
-    launch = launch_of(a_record(tmp_path, slower(start)))
+def test_what_launches_took_is_learned(tmp_path: Path, start: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    record = a_record(tmp_path, slower(start))
+    session, launch = session_with(tmp_path, record), launch_of(record)
     assert launch is not None
-    before, after = (predicted(profile, launch) for profile in (start, fit([launch], start)))
+    assert learn(session, ["latest"], "slow") == 0
+    assert "1 launches took" in capsys.readouterr().out
+    made = load_profile(session.root, "slow")
+    before, after = (predicted(profile, launch) for profile in (start, made))
     assert before[AFTER] < 0.9 * launch.wall
     assert after[AFTER] == pytest.approx(launch.wall, rel=0.03)
     late = "helm: b in platform ready"
     assert abs(after[late] - launch.ends[late]) < abs(before[late] - launch.ends[late])
+    assert (made.cores, made.recorded["launches"], made.recorded["date"]) == (2.0, 1, "2026-11-25")
+    assert made.recorded["k3d"] == "v5.9.0"
 
 
 def test_a_launch_that_is_told_rightly_changes_nothing(tmp_path: Path, start: Profile) -> None:
     launch = launch_of(a_record(tmp_path, start))
     assert launch is not None
     assert fit([launch], start) == start
-
-
-def test_a_profile_says_what_it_rests_on(tmp_path: Path, start: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    session = session_with(tmp_path, a_record(tmp_path, slower(start)))
-    assert learn(session, ["latest"], "slow") == 0
-    made = load_profile(session.root, "slow")
-    assert (made.cores, made.recorded["launches"], made.recorded["date"]) == (2.0, 1, "2026-11-25")
-    assert made.recorded["k3d"] == "v5.9.0"
-    assert "1 launches took" in capsys.readouterr().out
 
 
 def test_sizes_are_learned_where_a_record_tells_them(tmp_path: Path, start: Profile) -> None:
