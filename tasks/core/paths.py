@@ -78,8 +78,13 @@ class ClusterPaths:
 
 
 def home(environ: Mapping[str, str]) -> Path:
-    """The user's home folder: HOME, else that of the account."""
-    return Path(environ.get("HOME") or Path.home())
+    """The user's home folder: HOME, else that of the account. Raises `BadInput` where there is none."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        raise BadInput(
+            "this user has no home folder", why="HOME is not set, and the system knows no such account", fix="set HOME"
+        ) from None
 
 
 def config_home(environ: Mapping[str, str]) -> Path:

@@ -308,7 +308,8 @@ def before_builds(plan: Sequence[Step]) -> list[Step]:
         return found
 
     early = behind(step.name for step in plan if isinstance(step.work, BuildImage))
-    wanted = behind(step.name for step in plan if step.task == PART and step.skip is None and step.name in early)
+    own = (step for step in plan if step.task == PART or isinstance(step, own_tasks.Step))
+    wanted = behind(step.name for step in own if step.skip is None and step.name in early)
     if wanted & {CREATE_CLUSTER, API_READY}:
         return []
     return [step for step in plan if step.name in wanted]

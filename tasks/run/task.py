@@ -195,7 +195,7 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
     session: Session | None = None
     try:
         with _ended_by_signals():
-            session = begin(options, root, dict(os.environ))
+            session = begin(options, root, {**os.environ, "HOME": _home()})
             gc.freeze()  # what has been read until now stays: no collection goes through it again
             gc.enable()
             if options.task in _READ_ONLY:
@@ -245,6 +245,13 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _home() -> str:
+    """The home folder: without HOME kubectl would keep its cache, and look for its file, in the folder it runs in."""
+    from tasks.core.paths import home
+
+    return str(home(os.environ))
 
 
 def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:

@@ -224,6 +224,23 @@ def test_a_run_that_was_told_already_is_not_told_again(capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("found", ["/users/me", None])
+def test_programs_have_a_home_where_the_shell_has_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: str | None
+) -> None:
+    def account() -> Path:
+        if found is None:
+            raise RuntimeError
+        return Path(found)
+
+    homes: list[str] = []
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(Path, "home", account)
+    status = run_task(Options(task="x"), lambda session: homes.append(session.programs().env["HOME"]))
+    assert (status, homes) == ((0, [found]) if found else (BadInput.status, []))
+    assert ("set HOME" in capsys.readouterr().err) is (found is None)
+
+
 def test_a_bug_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         ended(raising(ZeroDivisionError()))
