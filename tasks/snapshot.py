@@ -149,7 +149,8 @@ def _list(session: Session, *, as_json: bool) -> int:
             megabytes(each.bytes) if not lost else "not on this engine",
             each.kubernetes,
             f"{each.servers} + {each.agents}",
-            ", ".join(sorted(name.partition("/")[2] for name in each.releases)) or "none",
+            ", ".join(sorted(name.partition("/")[2] for name in each.releases))
+            or ("none" if each.images else "not known"),  # of nodes that did not run nobody has told
             "; ".join(differs) or "none",
         ]
         for each, differs, lost in rows
