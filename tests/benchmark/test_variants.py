@@ -61,3 +61,9 @@ def test_other_circumstances_are_for_the_embedded_engine_alone(tmp_path: Path) -
     session = given.session(tmp_path)
     with pytest.raises(BadInput, match="--cores without --engine rehearsal"):
         workspace_for(session, Setting(), "openframe-bench", {"cores": "8", "line": ""})
+
+
+def test_the_engine_is_not_tuned_for_caches_that_go_again(tmp_path: Path) -> None:
+    session = given.session(tmp_path)
+    setting = Setting(sets=("docker.tune=auto",))
+    assert workspace_for(session, setting, "openframe-bench").session.settings.docker.tune == "off"
