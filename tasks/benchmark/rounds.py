@@ -188,6 +188,8 @@ def prepare(workspace: Workspace, variant: Variant, facts: Facts) -> None:
     logins = any(each.username_env or each.password_env for each in workspace.session.settings.registries.caches)
     if variant.mode == "create" or (variant.mode != "graph" and (logins or facts.shape.network.mark)):
         workspace.session.programs().run(task(workspace, "registry"))
+    if variant.mode in ("sequential", "staged") and facts.builds:  # releases name these images
+        workspace.session.programs().run(task(workspace, "build"))
 
 
 @dataclass(kw_only=True)

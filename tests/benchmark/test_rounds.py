@@ -14,6 +14,7 @@ from tasks.benchmark.commands import Call, Stage
 from tasks.benchmark.rounds import (
     Clock,
     Rounds,
+    prepare,
     recorded,
     remove_caches,
     remove_cluster,
@@ -151,6 +152,18 @@ def _mine(folder: Path, programs: FakePrograms, **settings: Any) -> Workspace:
     cluster = {"owner": "me", "name": "openframe-bench"}
     made = given.session(folder, programs, settings=given.settings(cluster=cluster, **settings))
     return Workspace(session=made, folder=folder, cluster="openframe-bench")
+
+
+@pytest.mark.parametrize(
+    ("mode", "builds", "told"), [("staged", 1, 1), ("staged", 0, 0), ("graph", 1, 0), ("create", 1, 0)]
+)
+def test_what_releases_name_is_built_before_commands_launch_them(
+    tmp_path: Path, mode: str, builds: int, told: int
+) -> None:
+    programs = FakePrograms(otherwise=Answer())
+    (variant,) = variants_of(mode, "warm", Setting())
+    prepare(_mine(tmp_path, programs), variant, given.facts(tmp_path, builds=(cast("Any", None),) * builds))
+    assert len([line for line in programs.lines if " -m invoke build" in line]) == told
 
 
 @pytest.mark.parametrize("labels", [None, {OWNER: OTHER}])
