@@ -59,6 +59,7 @@ class BuildState:
     """Digest of all that it is made from, but for base images."""
     bases: tuple[str, ...]
     builder: Builder
+    platform: str = ""
     tag: str = ""
     built: bool = False
     """The engine has it."""
@@ -127,6 +128,7 @@ def read_inputs(
                 inputs=_inputs(build, context, dockerfile, text, cache, builder, build.platform or platform),
                 bases=bases(text, build.args),
                 builder=builder,
+                platform=build.platform or platform,
             )
         )
     return tuple(found)
@@ -230,12 +232,22 @@ def _tag(facts: Facts, state: BuildState, known: Mapping[str, str]) -> str:
 
 
 def remember_built(facts: Facts, state: BuildState, resolved: Mapping[str, str]) -> None:
-    """Keep with which base images it was built; `resolved`: what BuildKit told of them. Raises OSError."""
+    """Keep with which base images it was built; `resolved`: what BuildKit told of them.
+
+    Raises OSError, and `BadInput` where files were changed meanwhile: what is made from those of before gets another
+    tag then, since nobody knows what the image of this one holds.
+    """
     known = base_digests(facts, state.bases)
     kept = {base: known.get(base) or resolved.get(parse(base).full, "") for base in state.bases}
-    path = _memory(facts, state)
+    path, text = _memory(facts, state), _dockerfile(state.build, state.context, state.dockerfile)
+    given = (state.build, state.context, state.dockerfile, text, facts.paths.cache, state.builder, state.platform)
+    changed = _inputs(*given) != state.inputs
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_whole(path, json.dumps({"tag": state.tag, "bases": kept}))
+    write_whole(path, json.dumps({"tag": f"sha256-{os.urandom(8).hex()}" if changed else state.tag, "bases": kept}))
+    if changed:
+        raise BadInput(
+            "its files were changed meanwhile, so run it again", why="somebody works on them", fix="run it again"
+        )
 
 
 def _remembered(facts: Facts, state: BuildState) -> Mapping[str, Any]:

@@ -108,7 +108,7 @@ def _build(facts: Facts, state: BuildState, context: Context) -> Report:
         except CommandFailed as error:
             raise docker_build.failed(spec, error, progress.step) from None
     keep = partial(remember_built, facts, state, progress.resolved)
-    notes = attempt(f"base images of the build '{state.name}' are not remembered", keep)
+    notes = attempt(f"what the build '{state.name}' was made from is not remembered", keep)
     return Report(why=state.image, exit_code=done.code, notes=notes)
 
 

@@ -134,6 +134,17 @@ def test_a_base_that_was_not_there_is_no_change_when_it_has_come(tmp_path: Path,
     assert located(facts(tmp_path, {"alpine:3": "sha256:2"}), states(tmp_path))[0].tag != first.tag
 
 
+def test_files_that_change_while_they_are_built_leave_the_tag_of_before(tmp_path: Path, context: Path) -> None:
+    (first,) = located(facts(tmp_path), states(tmp_path))
+    remember_built(facts(tmp_path), first, {})
+    (context / "src" / "main.go").write_text("package other\n")
+    with pytest.raises(BadInput, match="changed meanwhile"):
+        remember_built(facts(tmp_path), first, {})
+    new = tag(tmp_path)
+    (context / "src" / "main.go").write_text("package main\n")
+    assert len({first.tag, new, located(facts(tmp_path), states(tmp_path))[0].tag}) == 3
+
+
 def test_a_base_is_asked_of_the_cache_where_the_engine_has_it_not(tmp_path: Path, context: Path) -> None:
     """BuildKit keeps base images to itself, and tells their digests."""
     name = cache_container(given.settings().registries.caches[0])

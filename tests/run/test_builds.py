@@ -158,6 +158,11 @@ def test_what_docker_is_told(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_files_that_were_changed_while_it_was_built_are_told(tmp_path: Path) -> None:
+    (note,) = act(steps(made(tmp_path, FakePrograms(otherwise=Answer())))["build: api"]).notes
+    assert "'api' was made from is not remembered: its files were changed meanwhile, so run it again" in note
+
+
 def test_it_is_pushed_by_the_port_of_this_machine_under_no_name_that_stays(tmp_path: Path) -> None:
     programs = FakePrograms(otherwise=Answer())
     act(steps(made(tmp_path, programs))["build: push api"])
