@@ -136,7 +136,7 @@ def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, L
     """What was measured, and what ended it early."""
     from tasks.benchmark import report as view
     from tasks.benchmark.results import Measured
-    from tasks.benchmark.rounds import Clock, refuse_existing, remove_cluster
+    from tasks.benchmark.rounds import Clock, refuse_existing, refuse_shared, remove_cluster
     from tasks.core.lock import held
     from tasks.view.console import out
 
@@ -148,6 +148,7 @@ def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, L
         session.noted = True
     with held(lock, "bench", 0.0):
         for each in workspaces.values():
+            refuse_shared(each)
             each.session.ensure_programs()
             refuse_existing(each)
         try:

@@ -22,6 +22,7 @@ from tasks.k3d.removal import own_containers
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
 from tasks.runs.catalogue import Recorded, read
+from tasks.settings.node_filters import split
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -129,6 +130,19 @@ def refuse_existing(workspace: Workspace) -> None:
             f"there is a cluster '{workspace.cluster}' already",
             why="bench makes and removes the cluster that it measures; this one it did not make",
             fix=f"--cluster NAME takes another name; or, if nobody needs it: k3d cluster delete {workspace.cluster}",
+        )
+
+
+def refuse_shared(workspace: Workspace) -> None:
+    """What nodes may write to would be written to by the user's own cluster, too. Raises `BadInput`."""
+    volumes = workspace.session.settings.cluster.volumes if workspace.session.rehearsal is None else ()
+    values = [split(text).value.split(":") for text in volumes]
+    shared = [":".join(parts) for parts in values if len(parts) > 1 and "ro" not in parts[-1].split(",")]
+    if shared:
+        raise BadInput(
+            f"cluster.volumes mounts {', '.join(shared)}",
+            why="the clusters that bench makes would write there, beside your own: a database does not survive that",
+            fix="--set cluster.volumes=[] measures without; or mount it read-only, with `:ro`",
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +18,7 @@ from tasks.benchmark.rounds import (
     Rounds,
     prepare,
     recorded,
+    refuse_shared,
     remove_caches,
     remove_cluster,
     remove_images,
@@ -164,6 +167,25 @@ def test_what_releases_name_is_built_before_commands_launch_them(
     (variant,) = variants_of(mode, "warm", Setting())
     prepare(_mine(tmp_path, programs), variant, given.facts(tmp_path, builds=(cast("Any", None),) * builds))
     assert len([line for line in programs.lines if " -m invoke build" in line]) == told
+
+
+@pytest.mark.parametrize(
+    ("volumes", "told"),
+    [
+        (["/data:/data", "/c:/c:ro,z@server:0"], "mounts /data:/data$"),
+        (["pg:/pg:rw@agent:*"], "mounts pg:/pg:rw$"),
+        (["/c:/c:ro", "/anonymous"], ""),
+    ],
+)
+def test_folders_that_another_cluster_writes_to_are_refused(tmp_path: Path, volumes: list[str], told: str) -> None:
+    settings = given.settings(cluster={"volumes": volumes})
+    workspace = replace(_mine(tmp_path, FakePrograms()), session=given.session(tmp_path, settings=settings))
+    if not told:
+        return refuse_shared(workspace)
+    with pytest.raises(BadInput) as caught:
+        refuse_shared(workspace)
+    assert re.search(told, caught.value.what)
+    return None
 
 
 @pytest.mark.parametrize("labels", [None, {OWNER: OTHER}])
