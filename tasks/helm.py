@@ -52,13 +52,15 @@ def helm(session: Session, clear_pending: bool = False) -> int:
 
 def single_steps(facts: Facts) -> list[Step]:
     """The steps of this task alone: with the namespaces and images that it needs and that are missing."""
-    from tasks.run import builds
     from tasks.run.images import remembering
     from tasks.run.releases import values_of
 
-    homes = {release.namespace for release in facts.releases}
-    images = builds.steps(facts, builds.used(facts, [values_of(facts, each) for each in facts.releases]))
-    return [*namespaces.missing(facts, homes), *images, *remembering(facts, steps(facts))]
+    found = namespaces.missing(facts, {release.namespace for release in facts.releases})
+    if facts.builds:
+        from tasks.run import builds
+
+        found += builds.steps(facts, builds.used(facts, [values_of(facts, each) for each in facts.releases]))
+    return [*found, *remembering(facts, steps(facts))]
 
 
 def steps(facts: Facts) -> list[Step]:
@@ -137,10 +139,12 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
 
 def _images(facts: Facts, release: Release) -> tuple[str, ...]:
     """The steps after which the images of builds that it uses can be pulled."""
+    if not facts.builds:
+        return ()
     from tasks.run.builds import pushed
     from tasks.run.releases import values_of
 
-    return pushed(facts, values_of(facts, release)) if facts.builds else ()
+    return pushed(facts, values_of(facts, release))
 
 
 def _left_behind(facts: Facts, live: LiveRelease) -> bool:

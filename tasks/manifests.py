@@ -55,12 +55,14 @@ def manifests(session: Session) -> int:
 
 def single_steps(facts: Facts) -> list[Step]:
     """The steps of this task alone: with the namespaces and images that it needs and that are missing."""
-    from tasks.run import builds
     from tasks.run.desired import user_namespaces, user_objects
 
-    homes = {*facts.settings.namespaces, *user_namespaces(facts)}
-    images = builds.steps(facts, builds.used(facts, user_objects(facts)))
-    return [*namespaces.missing(facts, homes), *images, *steps(facts)]
+    found = namespaces.missing(facts, {*facts.settings.namespaces, *user_namespaces(facts)})
+    if facts.builds:
+        from tasks.run import builds
+
+        found += builds.steps(facts, builds.used(facts, user_objects(facts)))
+    return [*found, *steps(facts)]
 
 
 def _left_out(facts: Facts) -> str:
@@ -144,9 +146,12 @@ def steps(facts: Facts) -> list[Step]:
 def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool) -> Step:
     """One that awaits what is being installed meanwhile."""
     from tasks.run.apply import apply_step
-    from tasks.run.builds import pushed
 
-    step = apply_step(facts, name, TASK, objects, needs=(*needs, *pushed(facts, objects)), more_to_come=brings)
+    if facts.builds:
+        from tasks.run.builds import pushed
+
+        needs = (*needs, *pushed(facts, objects))
+    step = apply_step(facts, name, TASK, objects, needs=needs, more_to_come=brings)
     names = [part for release in facts.releases for part in (install_name(release), ready_name(release))]
     return step if step.skip is not None else replace(step, awaits=(*names, SYSTEM_READY), wait=True)
 

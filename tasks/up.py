@@ -84,19 +84,26 @@ def refuse_options(session: Session, *, recreate: bool = False, rollback: bool =
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
     """The steps of all parts; on a foreign cluster of those inside it. See `tasks.run.bring.Plan`."""
     from tasks.engine.graph import fitted
-    from tasks.run import builds, components, images, own_steps
+    from tasks.run import components, images
 
     with_images = facts.owns_cluster and not started
     found = cluster.creation_steps(facts, choosers, started=started) if facts.owns_cluster else []
     if with_images:
         found += images.fetch_steps(facts)
-    found += builds.steps(facts)
+    if facts.builds:
+        from tasks.run import builds
+
+        found += builds.steps(facts)
     found += namespaces.steps(facts)
     found += secrets.steps(facts)
     found += manifests.steps(facts)
     found += helm.steps(facts)
     users = [step for step in found if step.task in ("manifests", "helm") and not step.wait]
-    found = own_steps.with_own(facts, images.remembering(facts, [*found, *health.steps(facts, users)]))
+    found = images.remembering(facts, [*found, *health.steps(facts, users)])
+    if facts.has_own_steps:
+        from tasks.run.own_steps import with_own
+
+        found = with_own(facts, found)
     if not facts.owns_cluster:
         return fitted(found)
     found += components.deferral_steps(facts, found)

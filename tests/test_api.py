@@ -12,6 +12,7 @@ import pytest
 
 from tasks import api, up
 from tasks.core.errors import BadInput, LaunchError, PlanError
+from tasks.core.paths import OWN_TASKS
 from tasks.engine.step import Report, Step
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
@@ -26,7 +27,7 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "own_tasks.py"
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
     yield
-    sys.modules.pop(own_tasks.NAME, None)
+    sys.modules.pop(OWN_TASKS, None)
 
 
 def facts(folder: Path, text: str | None = None) -> Facts:

@@ -1,4 +1,4 @@
-"""The user's folders of this project: state and cache, as XDG and the systems have them, and logs."""
+"""The user's folders of this project: state and cache, as XDG and the systems have them, logs, and tasks in Python."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _OWN = re.compile(r"(?:\.?latest\.json|runs\Z|rehearsal\Z|bench(?:-results)?\Z|\
 """How names begin in a log folder, and in its `runs`."""
 _DEFAULT = "openframe-deployment-logs"
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
+OWN_TASKS = "own_tasks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,3 +262,9 @@ def _unusable(path: Path, error: OSError) -> BadInput:
     return BadInput(
         f"the log folder {path} cannot be used", why=error.strerror or str(error), fix=f"repair that, or {_ELSEWHERE}"
     )
+
+
+def own_tasks(root: Path) -> Path | None:
+    """The user's module of tasks and steps beside tasks.py; None where there is none."""
+    found = (root / f"{OWN_TASKS}.py", root / OWN_TASKS / "__init__.py")
+    return next((each for each in found if each.is_file()), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import ClusterAbsent
 from tasks.core.files import sha256
+from tasks.core.paths import own_tasks
 from tasks.kube.objects import Key, Resources, live
 
 if TYPE_CHECKING:
@@ -280,6 +281,11 @@ class Facts:
         for build in self.builds:
             found |= build.placeholders
         return found
+
+    @property
+    def has_own_steps(self) -> bool:
+        """Whether there are steps of the user's own, or a module that may have some."""
+        return bool(self.settings.steps) or own_tasks(self.root) is not None
 
     def builds_image(self, image: str) -> bool:
         """Whether an image is one of the user's builds: it is pushed, and nobody else has it."""

@@ -17,8 +17,6 @@ from tasks.k3d import kubeconfig, removal
 from tasks.k3d.ports import Choosers, choosers, without_cluster
 from tasks.k3d.recorded import differences
 from tasks.run.gather import gather, with_builds, with_live
-from tasks.run.own_command import refuse_unset
-from tasks.run.own_steps import before_builds
 from tasks.run.session import Session, bounds
 from tasks.settings.derived import PARTS
 from tasks.view.console import err
@@ -116,6 +114,11 @@ def _planned(
 ) -> tuple[Facts, list[Step], Earlier]:
     """The plan of what is left; the user's steps that come before builds have run, and their files are read again."""
     steps = plan(facts, choosers(facts), started=started)
+    if not facts.has_own_steps:
+        return facts, steps, earlier
+    from tasks.run.own_command import refuse_unset
+    from tasks.run.own_steps import before_builds
+
     refuse_unset(facts, steps)
     if first := before_builds(steps):
         results = session.run(first, bounds(facts), facts=facts, earlier=earlier, last=False)

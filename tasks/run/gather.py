@@ -257,9 +257,11 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
     if _OBJECTS.issuperset(parts):
         return replace(facts, live=read_objects(api, keys))
     from tasks.facts.running import read_live
-    from tasks.run.own_command import marker_keys
 
-    keys += marker_keys(facts, parts)
+    if facts.settings.steps:
+        from tasks.run.own_command import marker_keys
+
+        keys += marker_keys(facts, parts)
     by_release = {(release.namespace, release.name): release.wait_for_jobs for release in facts.releases}
     return replace(facts, live=read_live(api, keys, by_release))
 

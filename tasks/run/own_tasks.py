@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput, LaunchError, PlanError
+from tasks.core.paths import OWN_TASKS, own_tasks
 from tasks.engine.step import Step as EngineStep
 from tasks.engine.work import RunOwn
 from tasks.settings.derived import OWN
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from invoke.tasks import Task
 
     from tasks.facts.facts import Facts
-
-NAME = "own_tasks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +36,20 @@ class Step(EngineStep):
 
 def module(root: Path) -> ModuleType | None:
     """The user's module; None where there is none. Raises `BadInput` for one that cannot be imported."""
-    path = next((each for each in (root / f"{NAME}.py", root / NAME / "__init__.py") if each.is_file()), None)
+    path = own_tasks(root)
     if path is None:
         return None
-    known = sys.modules.get(NAME)
+    known = sys.modules.get(OWN_TASKS)
     if known is not None and known.__file__ == str(path):
         return known
-    spec = importlib.util.spec_from_file_location(NAME, path)
+    spec = importlib.util.spec_from_file_location(OWN_TASKS, path)
     assert spec is not None
     assert spec.loader is not None
-    made = sys.modules[NAME] = importlib.util.module_from_spec(spec)
+    made = sys.modules[OWN_TASKS] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(made)
     except Exception as error:
-        del sys.modules[NAME]
+        del sys.modules[OWN_TASKS]
         if isinstance(error, LaunchError):
             raise
         raise _broken(path, error, "cannot be imported") from error

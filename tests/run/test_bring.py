@@ -359,11 +359,11 @@ def test_programs_that_are_missing_are_fetched_first(machine: Machine, monkeypat
         order.append("fetched")
         return Report()
 
-    missing = Need(fetch=True, why="missing", version="v4.1.4")
-    monkeypatch.setattr("tasks.facts.programs.needs", lambda *_: {"helm": missing})
     monkeypatch.setattr(
         "tasks.host.programs.fetch_plan", lambda _session: [Step(name="tools: helm", task="tools", action=fetch)]
     )
+    missing = Need(fetch=True, why="missing", version="v4.1.4")
+    monkeypatch.setattr("tasks.facts.programs.needs", lambda *_: {"helm": missing})  # after all import it
 
     def gathered(*_: object) -> None:
         order.append("gathered")

@@ -307,8 +307,8 @@ def test_each_bound_is_told_by_its_setting(tmp_path: Path) -> None:
 
 
 def test_without_an_engine_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.facts.programs.needs", lambda *_: {"helm": Need(fetch=True, why="", version="v4.1.4")})
     monkeypatch.setattr("tasks.host.programs.fetch_plan", lambda _session: pytest.fail("it is fetched"))
+    monkeypatch.setattr("tasks.facts.programs.needs", lambda *_: {"helm": Need(fetch=True, why="", version="v4.1.4")})
     down = Answer(code=1, err="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
     with pytest.raises(NoEngine):
         given.session(tmp_path, FakePrograms(answers={"docker info": down})).ensure_programs()
