@@ -287,17 +287,27 @@ def findings(settings: Settings) -> Iterator[Finding]:
             if (fault := _fault(name, known, step, whens, off)) is not None:
                 faults = True
                 yield Finding(path=(*path, field), text=f"names '{name}'", why=fault[0], fix=fault[1])
-    for number, build in enumerate(settings.builds):
-        for name, text in build.args.items() if build.enabled else ():
-            if (match := _PLACEHOLDER.search(text)) is not None and not match[1]:
-                yield Finding(
-                    path=("builds", number, "args", name),
-                    text=f"names {match[0]}",
-                    why="values, manifests and steps get the image of a build, and other builds do not",
-                    fix="make both from one Dockerfile: a stage for each, and `target`",
-                )
+    yield from _images(settings)
     if not faults:
         yield from _ring(settings, first)
+
+
+def _images(settings: Settings) -> Iterator[Finding]:
+    """Images of builds where none is filled in; `${tag:-x}` is a shell's."""
+    names = {build.name for build in wanted_builds(settings)}
+    texts: list[tuple[tuple[str | int, ...], str, str]] = [
+        (("builds", number, "args", name), text, "make both from one Dockerfile: a stage for each, and `target`")
+        for number, build in enumerate(settings.builds)
+        for name, text in (build.args.items() if build.enabled else ())
+    ]
+    fix = "give it by `env`, and name that variable in a shell's command"
+    for number, step in enumerate(settings.steps):
+        words = (*step.command, *(step.unless or ())) if step.enabled else ()
+        texts += [(("steps", number, "command"), text, fix) for text in words]
+    why = "values, manifests and `env` of steps get the image of a build; arguments of builds and commands do not"
+    for path, text, way in texts:
+        if (match := _PLACEHOLDER.search(text)) is not None and not match[1] and match[3] in names:
+            yield Finding(path=path, text=f"names {match[0]}", why=why, fix=way)
 
 
 def _disabled(settings: Settings) -> frozenset[str]:

@@ -110,9 +110,18 @@ def test_a_bad_step_is_told_with_its_place(tmp_path: Path, text: str, told: str)
     assert told in str(refused(root))
 
 
+def test_an_image_in_a_command_is_refused_where_no_shell_would_know_it(tmp_path: Path) -> None:
+    shell = "b: {shell: true, command: 'echo ${image:-base} ${tag:0:7}'}"
+    steps = f"a: {{command: [run, 'x=${{image:base}}'], env: {{I: '${{image:base}}'}}}}, {shell}"
+    root = project(tmp_path, invoke=f"openframe:\n  builds: {{base: {{}}}}\n  steps: {{{steps}}}\n")
+    told = str(refused(root))
+    assert "line 3: steps.a.command names ${image:base}" in told
+    assert "steps.b" not in told
+
+
 def test_a_build_that_begins_from_another_is_refused_with_its_place(tmp_path: Path) -> None:
-    builds = "{base: {}, api: {args: {BASE: '${image:base}'}}, off: {enabled: false, args: {B: '${image:base}'}}}"
+    builds = "{base: {}, api: {args: {BASE: '${image:base}', V: '${image:-base}'}}}"
     root = project(tmp_path, invoke=f"openframe:\n  silent: false\n  builds: {builds}\n")
     told = str(refused(root))
     assert "line 3: builds.api.args.BASE names ${image:base}" in told
-    assert "off" not in told
+    assert "args.V" not in told
