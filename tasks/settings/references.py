@@ -204,7 +204,9 @@ _ORDER: Mapping[str, tuple[str, ...]] = {
     "health": ("cluster",),
 }
 """What each task needs of others by itself. Helm needs the base resources alone, not the user's own manifests."""
-_PLACEHOLDER = re.compile(r"(\$?)\$\{((?:image|repository|tag):([^}]*))\}")
+_PLACEHOLDER = re.compile(
+    r"(\$?)\$\{((?:image|repository|tag):(?!\d+\})((?:\w[\w.-]*)?))\}"
+)  # no `${tag:-x}`, `${tag:7}`
 
 
 def spellings(settings: Settings) -> dict[str, list[Target]]:
@@ -293,7 +295,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _images(settings: Settings) -> Iterator[Finding]:
-    """Images of builds where none is filled in; `${tag:-x}` is a shell's."""
+    """Images of builds where none is filled in."""
     names = {build.name for build in wanted_builds(settings)}
     texts: list[tuple[tuple[str | int, ...], str, str]] = [
         (("builds", number, "args", name), text, "make both from one Dockerfile: a stage for each, and `target`")

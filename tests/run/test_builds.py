@@ -136,8 +136,9 @@ def test_a_placeholder_of_no_build_is_refused(tmp_path: Path, name: str) -> None
     release = facts.releases[0].model_copy(update={"values": {"a": f"${{{name}}}"}})
     with pytest.raises(BadInput, match="is of no build"):
         values_of(facts, release)
-    literal = facts.releases[0].model_copy(update={"values": {"b": "$${image:api}"}})
-    assert values_of(facts, literal) == {"b": "${image:api}"}
+    shells = "${image:-nginx} ${tag:0:7} ${tag:7} ${repository:?none}"
+    literal = facts.releases[0].model_copy(update={"values": {"b": "$${image:api}", "c": shells}})
+    assert values_of(facts, literal) == {"b": "${image:api}", "c": shells}
 
 
 @pytest.mark.parametrize(("state", "acting"), [({}, 2), ({"built": True}, 1), ({"pushed": True}, 0)])
