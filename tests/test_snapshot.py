@@ -143,9 +143,8 @@ def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: P
 
 
 def test_a_restored_cluster_gets_volumes_token_and_names(machine: Machine) -> None:
-    facts = replace(gather(machine.session(), ()), restore=Restore(manifest=SAVED, id="ab" * 8))
     config: dict[str, Any] = {"options": {"k3s": {"extraArgs": []}}}
-    amend(config, facts)
+    amend(config, machine.session().name, Restore(manifest=SAVED, id="ab" * 8))
     assert config["token"] == "a-token"
     assert {
         "volume": "k3d-openframe-dev-agent-0-abababab-node:/etc/rancher/node",

@@ -102,6 +102,11 @@ def access(*, plain_http: bool, registry_config: Path | None) -> tuple[str, ...]
     return (*plain, *(("--registry-config", str(registry_config)) if registry_config is not None else ()))
 
 
+def is_exact(version: str) -> bool:
+    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
+    return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
+
+
 def pull(chart: str, version: str | None, folder: Path, deadline: float, options: Sequence[str] = ()) -> Command:
     """Download a chart's archive into a folder."""
     wanted = ("--version", version) if version else ()

@@ -22,7 +22,6 @@ from tasks.k3d.kubeconfig import address, remember_engine
 from tasks.k3d.registries_yaml import nodes_file
 from tasks.k3d.registry_container import hold_registries
 from tasks.k3d.removal import own_containers
-from tasks.k3d.restore import amend
 from tasks.kube.wait import api_ready, poll
 from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import EDAC, push_container
@@ -75,7 +74,10 @@ def write_config(facts: Facts, ports: Ports) -> None:
         **_memory_files(facts),
     )
     config = k3d_config(settings, shape, ports, files)
-    amend(config, facts)
+    if facts.restore is not None:
+        from tasks.k3d.restore import amend
+
+        amend(config, facts.name, facts.restore)
     write_whole(folders.k3d_config, render(config))
 
 

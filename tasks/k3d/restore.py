@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from tasks.clients import docker, volumes
-from tasks.clients.snapshots import SavedNode
+from tasks.clients.snapshots import Restore, SavedNode
 from tasks.core import node_paths
 from tasks.core.errors import BadInput
 from tasks.core.units import KIB, count, megabytes
@@ -57,28 +57,25 @@ def _minor(image: str) -> int:
     return kubernetes_minor(image) or 0
 
 
-def restore_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
+def restore_steps(facts: Facts, restore: Restore, needs: tuple[str, ...]) -> list[Step]:
     """One for each saved node, at the same time. `needs`: steps of the launch, the nodes' image among them."""
-    if facts.restore is None:
-        return []
     return [
         Step(
             name=f"cluster: restore {node.place}",
             task=TASK,
-            action=partial(_restore, facts, node),
+            action=partial(_restore, facts, restore, node),
             needs=tuple(name for name in needs if name == pull_name(facts.shape.image)),
             wait=True,
             deadline=3600.0,
-            why=f"{megabytes(node.bytes)} of the snapshot '{facts.restore.manifest.name}'",
+            why=f"{megabytes(node.bytes)} of the snapshot '{restore.manifest.name}'",
             expected=1.0 + node.bytes / 400e6,
         )
-        for node in facts.restore.manifest.nodes
+        for node in restore.manifest.nodes
     ]
 
 
-def _restore(facts: Facts, node: SavedNode, context: Context) -> Report:
-    restore, programs = facts.restore, facts.programs
-    assert restore is not None
+def _restore(facts: Facts, restore: Restore, node: SavedNode, context: Context) -> Report:
+    programs = facts.programs
     data, identity = restore.volumes(facts.name, node)
     for volume in (data, identity):
         programs.run(docker.create_volume(volume, {docker.CLUSTER_LABEL: facts.name}), context)
@@ -88,17 +85,14 @@ def _restore(facts: Facts, node: SavedNode, context: Context) -> Report:
     return Report(exit_code=done.code, why=megabytes(node.bytes))
 
 
-def amend(config: dict[str, Any], facts: Facts) -> None:
+def amend(config: dict[str, Any], cluster: str, restore: Restore) -> None:
     """Add to a k3d configuration what a cluster over saved data needs: its token, volumes, and its nodes' names."""
-    restore = facts.restore
-    if restore is None:
-        return
     config["token"] = restore.manifest.token
     for where, node in restore.chosen():
-        data, identity = restore.volumes(facts.name, node)
+        data, identity = restore.volumes(cluster, node)
         for volume, target in ((data, node_paths.DATA), (identity, node_paths.IDENTITY)):
             config.setdefault("volumes", []).append({"volume": f"{volume}:{target}", "nodeFilters": [where]})
-        container = f"k3d-{facts.name}-{where.replace(':', '-')}"
+        container = f"k3d-{cluster}-{where.replace(':', '-')}"
         if node.node != container:
             _rename(config, node.node, container, where)
 

@@ -18,7 +18,6 @@ from tasks.k3d.config import Files, chosen_nodes, k3d_config, refuse_files, rend
 from tasks.k3d.create import NextPorts, clear, creation, first_answer, names_a_cache, wait_api_ready, withdraw
 from tasks.k3d.kubeconfig import fetch_kubeconfig
 from tasks.k3d.networks import start_cluster
-from tasks.k3d.restore import restore_steps
 from tasks.k3d.watch import watch_nodes
 from tasks.process.command import Command
 from tasks.settings.derived import API_READY, CREATE_CLUSTER, REMOVE_INCOMPLETE, START_CLUSTER, balanced, docker_memory
@@ -76,7 +75,11 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         )
         needs = (REMOVE_INCOMPLETE, *needs)
     servers = settings.cluster.servers
-    restored = restore_steps(facts, needs)
+    restored: list[Step] = []
+    if facts.restore is not None:
+        from tasks.k3d.restore import restore_steps
+
+        restored = restore_steps(facts, facts.restore, needs)
     yield from restored
     yield Step(
         name=CREATE_CLUSTER,

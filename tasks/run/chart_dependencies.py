@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.clients import helm
 from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import sha256
 from tasks.core.redact import conceal_logins, without_logins
@@ -100,7 +101,7 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
         else:
             synced = _in_sync(declared, locked)
             version = (locked[number] if locked and synced else row)["version"]
-            if name in archives and (not is_exact(version) or version.removeprefix("v") in archives[name]):
+            if name in archives and (not helm.is_exact(version) or version.removeprefix("v") in archives[name]):
                 continue
             if not synced:
                 raise _out_of_sync(folder)
@@ -108,11 +109,6 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
     if not remotes and not locals_:
         return None
     return Source(folder=folder, remotes=tuple(remotes), locals=tuple(locals_))
-
-
-def is_exact(version: str) -> bool:
-    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
-    return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
 
 
 def digest(*paths: Path) -> str:

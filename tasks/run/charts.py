@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.clients import helm
 from tasks.core.errors import BadInput, LaunchError
@@ -21,10 +22,11 @@ from tasks.engine.work import FetchChart, UpdateRepositories
 from tasks.facts.endpoint import host_and_port, on_this_machine
 from tasks.facts.facts import Facts
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
-from tasks.run import chart_dependencies
-from tasks.run.chart_dependencies import Remote, Source, is_exact
 from tasks.settings.derived import PUSH_REGISTRY, push_container
 from tasks.settings.schema import Release
+
+if TYPE_CHECKING:
+    from tasks.run.chart_dependencies import Remote, Source
 
 TASK = "helm"
 REPOSITORIES = "helm: update repositories"
@@ -90,7 +92,7 @@ class Chart:
         """
         if self.source is not None:
             return all(each.fixed for each in self.dependencies)
-        return is_exact(self.version or "") and not on_this_machine(self.registry)
+        return helm.is_exact(self.version or "") and not on_this_machine(self.registry)
 
     @property
     def dependencies(self) -> tuple[Chart, ...]:
@@ -161,6 +163,8 @@ def chart_of(facts: Facts, release: Release) -> Chart:
 
 
 def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]) -> Chart:
+    from tasks.run import chart_dependencies
+
     source = chart_dependencies.read(path, repositories) if path.is_dir() else None
     content = chart_dependencies.digest(*(source.folders() if source is not None else (path,)))
     found = Chart(
@@ -351,6 +355,8 @@ def _logins(facts: Facts) -> Path | None:
 
 
 def _build(facts: Facts, chart: Chart, context: Context) -> Report:
+    from tasks.run import chart_dependencies
+
     assert chart.source is not None
     folder, deadline = chart.folder(facts), facts.settings.timeouts.command
     fetched = {(each.reference, each.version): each for each in chart.dependencies}
