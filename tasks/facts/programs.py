@@ -11,9 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tasks.core import yaml
 from tasks.core.errors import BadInput, LaunchError
@@ -160,39 +158,35 @@ def _save(path: Path, files: Mapping[str, _File]) -> None:
 
 # Which are wanted, and whether those that are there will do
 
-Version = Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+$")]
-Minor = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+_VERSION, _MINOR = re.compile(r"v\d+\.\d+\.\d+"), re.compile(r"\d+\.\d+")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pin(_Strict):
+class Pin(NamedTuple):
     """One program."""
 
-    version: Version
-    """What is fetched."""
-    minimum: Version
+    version: str
+    """What is fetched, such as v1.2.3."""
+    minimum: str
     """The oldest that this project can use."""
-    serves: tuple[Minor, Minor] | None = None
-    """The oldest and the newest Kubernetes that it supports; None: its project names no bound."""
+    serves: tuple[str, str] | None = None
+    """The oldest and the newest Kubernetes that it supports, such as 1.35; None: its project names no bound."""
 
 
-class Lifetime(_Strict):
+class Lifetime(NamedTuple):
     """When the versions of a project leave support."""
 
     source: str
-    ends: Mapping[Minor, date]
+    ends: Mapping[str, date]
+    """By minor version."""
 
 
-class Pins(_Strict):
+class Pins(NamedTuple):
     """All programs."""
 
     k3d: Pin
     kubectl: Pin
     helm: Pin
-    support: Mapping[str, Lifetime] = {}
+    support: Mapping[str, Lifetime]
     """By project: `kubernetes`, `helm`."""
 
     def of(self, program: str) -> Pin:
@@ -207,25 +201,66 @@ class Pins(_Strict):
 
 
 def read_pins(root: Path) -> Pins:
-    """What `config/pins.yaml` of the project has. Raises `BadInput`."""
+    """What `config/pins.yaml` of the project has. Raises `BadInput`.
+
+    Read by hand: each call does, and a model of pydantic's takes longer to make than all else of it (measured: 15 ms).
+    """
     path = root / "config" / "pins.yaml"
     try:
-        return Pins.model_validate(yaml.load(path.read_text(encoding="utf-8")))
+        return _pins(yaml.load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise BadInput(
             f"the pinned versions cannot be read: {path}",
             why=error.strerror or str(error),
             fix="restore the file: it is part of the project",
         ) from None
-    except yaml.YamlError as error:
-        raise _wrong(path, str(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _wrong(path, f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}") from None
+    except ValueError as error:
+        fix = "correct it, or restore the file of the project"
+        raise BadInput(f"{path} is not as it must be", why=str(error), fix=fix) from None
 
 
-def _wrong(path: Path, why: str) -> BadInput:
-    return BadInput(f"{path} is not as it must be", why=why, fix="correct it, or restore the file of the project")
+def _pins(document: object) -> Pins:
+    """Raises `ValueError`, which names the place."""
+    whole = _mapping(document, "the whole file", PROGRAMS, ("support",))
+    support = {}
+    for name, each in _mapping(whole.get("support", {}), "support").items():
+        given = _mapping(each, f"support.{name}", ("source", "ends"))
+        ends = _mapping(given["ends"], f"support.{name}.ends").items()
+        dates = {_like(_MINOR, minor, f"support.{name}.ends"): date.fromisoformat(str(day)) for minor, day in ends}
+        support[name] = Lifetime(source=str(given["source"]), ends=dates)
+    return Pins(**{name: _pin(name, whole[name]) for name in PROGRAMS}, support=support)
+
+
+def _pin(name: str, value: object) -> Pin:
+    given = _mapping(value, name, ("version", "minimum"), ("serves",))
+    version, minimum = (_like(_VERSION, given[each], f"{name}.{each}") for each in ("version", "minimum"))
+    serves = given.get("serves")
+    if serves is None:
+        return Pin(version, minimum)
+    if not isinstance(serves, list) or len(serves) != 2:
+        raise ValueError(f"{name}.serves: must be the oldest and the newest")
+    first, last = (_like(_MINOR, each, f"{name}.serves.{number}") for number, each in enumerate(serves))
+    return Pin(version, minimum, (first, last))
+
+
+def _mapping(value: object, place: str, needed: Sequence[str] = (), more: Sequence[str] = ()) -> dict[str, Any]:
+    """The mapping at a place, with the names that it needs; `more`: those that it may have. With none, any are good."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: must be a mapping")  # noqa: TRY004 - all faults of the file are one kind
+    top = "" if place == "the whole file" else f"{place}."
+    for name in needed:
+        if name not in value:
+            raise ValueError(f"{top}{name}: is missing")
+    for name in value if needed else ():
+        if name not in (*needed, *more):
+            raise ValueError(f"{top}{name}: is not known")
+    return value
+
+
+def _like(pattern: re.Pattern[str], value: object, place: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{place}: must be a text such as {'v1.2.3' if pattern is _VERSION else '1.35, in quotes'}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

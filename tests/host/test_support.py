@@ -28,13 +28,8 @@ def test_a_pin_is_supported_to_the_end_of_its_last_day(today: date, levels: list
         "kubernetes": Lifetime(source="k", ends={"1.35": date(2027, 2, 28)}),
         "helm": Lifetime(source="h", ends={"4.3": date(2027, 1, 9)}),
     }
-    pins = PINS.model_copy(
-        update={
-            "support": ends,
-            "kubectl": PINS.kubectl.model_copy(update={"version": "v1.35.5"}),
-            "helm": PINS.helm.model_copy(update={"version": "v4.3.1"}),
-        }
-    )
+    kubectl, helm = PINS.kubectl._replace(version="v1.35.5"), PINS.helm._replace(version="v4.3.1")
+    pins = PINS._replace(support=ends, kubectl=kubectl, helm=helm)
     assert [level for level, _ in judged(pins, "v1.35.5-k3s1", today)] == levels
 
 
