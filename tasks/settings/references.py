@@ -204,9 +204,7 @@ _ORDER: Mapping[str, tuple[str, ...]] = {
     "health": ("cluster",),
 }
 """What each task needs of others by itself. Helm needs the base resources alone, not the user's own manifests."""
-_PLACEHOLDER = re.compile(
-    r"(\$?)\$\{((?:image|repository|tag):(?!\d+\})((?:\w[\w.-]*)?))\}"
-)  # no `${tag:-x}`, `${tag:7}`
+_PLACEHOLDER = re.compile(r"(\$?)\$\{((?:image|repository|tag):(?!\d+\})(\w[\w.-]*|))\}")  # no `${tag:-x}`, `${tag:7}`
 
 
 def spellings(settings: Settings) -> dict[str, list[Target]]:
