@@ -216,9 +216,13 @@ def sha256(data: str | bytes | Iterable[bytes], digits: int = 64) -> str:
 
 def no_file(path: Path) -> str:
     """What is there instead of a file that can be read at any place, once and again; empty for one, or for nothing."""
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # who opens it tells
+        return ""
+    if stat.S_ISDIR(mode):
         return "it is a folder"
-    return "" if path.is_file() or not path.exists() else "it is a pipe or a device, and no file"
+    return "" if stat.S_ISREG(mode) else "it is a pipe or a device, and no file"
 
 
 def file_digest(path: Path) -> str:
