@@ -158,9 +158,9 @@ def _refuse_unable(build: Build, builder: Builder, platform: str) -> None:
 
 
 def _dockerfile(build: Build, context: Path, path: Path) -> str:
-    if not context.is_dir():
-        raise _refused(build, f"{context} is no folder", "context", f"builds names it as {build.context}")
     try:
+        if not context.is_dir():
+            raise _refused(build, f"{context} is no folder", "context", f"builds names it as {build.context}")
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise _refused(
@@ -182,9 +182,9 @@ def _inputs(
     special = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     listed = special if builder.is_buildkit and special.is_file() else context / ".dockerignore"
     parts = copied(text)
-    if parts is not None and any(_is_linked(context, each) for each in parts):
-        parts = None  # docker copies what a link leads to
     try:
+        if parts is not None and any(_is_linked(context, each) for each in parts):
+            parts = None  # docker copies what a link leads to
         rules = listed.read_text(encoding="utf-8", errors="surrogateescape") if listed.exists() else ""
         left_out = ignored(rules) if parts is None else only(parts, ignored(rules))
         files = context_digest(context, left_out, cache / "contexts" / sha256(f"{context} {build.name}", _DIGITS))

@@ -198,7 +198,11 @@ def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
     for pattern in step.inputs or ():
         if isinstance(pattern, str):
             left_out = _NO_INPUTS.difference(Path(pattern).parts)
-            found += [each for each in _matching(base, step, pattern) if left_out.isdisjoint(_seen(base, each).parts)]
+            try:
+                there = _matching(base, step, pattern)
+            except OSError as error:
+                raise _unreadable(step, base / pattern, error) from None
+            found += [each for each in there if left_out.isdisjoint(_seen(base, each).parts)]
     for path in sorted(set(found)):
         yield str(_seen(base, path)), _digest(step, path)
 
@@ -238,8 +242,12 @@ def _digest(step: OwnStep, path: Path) -> str:
     try:
         return file_digest(path)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise BadInput(f"{path} is an input of steps.{step.name}", why=why, fix="make it readable") from None
+        raise _unreadable(step, path, error) from None
+
+
+def _unreadable(step: OwnStep, path: Path, error: OSError) -> BadInput:
+    why = error.strerror or str(error)
+    return BadInput(f"{path} is an input of steps.{step.name}", why=why, fix="make it readable")
 
 
 def marker_key(facts: Facts, name: str) -> Key:

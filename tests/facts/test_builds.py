@@ -224,6 +224,18 @@ def test_what_cannot_be_built_is_refused(
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("look", ["is_symlink", "is_dir"])
+def test_what_may_not_be_looked_at_is_told(
+    tmp_path: Path, context: Path, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    def refused(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, look, refused)
+    with pytest.raises(BadInput, match=r"the build 'api' cannot be read: .*Permission denied"):
+        states(tmp_path)
+
+
 def test_nothing_is_read_where_nothing_is_needed(tmp_path: Path) -> None:
     """The context of this one is not there."""
     assert states(tmp_path, parts=("secrets",)) == ()

@@ -175,6 +175,17 @@ def test_what_tools_write_beside_an_input_is_none(tmp_path: Path, inputs: list[s
     assert (fingerprint(made, made.settings.steps[0], ()) != before) is counts
 
 
+def test_an_input_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    made = facts(tmp_path, {"inputs": ["private/a.sql"]})
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(BadInput, match=r"private/a.sql is an input of steps.s0") as caught:
+        fingerprint(made, made.settings.steps[0], ())
+    assert caught.value.why == "Permission denied"
+
+
 @pytest.mark.parametrize("name", ["missing.sql", "~nobody-here/x"])
 def test_an_input_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput) as caught:
