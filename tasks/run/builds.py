@@ -12,10 +12,12 @@ from tasks.clients import docker, docker_build
 from tasks.clients.docker_build import BuildSpec, Layers, Progress
 from tasks.core.errors import BadInput, LaunchError, attempt
 from tasks.core.files import private_file
+from tasks.core.imageref import registry_of
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.engine.work import BuildImage, PushImage
 from tasks.facts.builds import BuildState, remember_built
+from tasks.facts.endpoint import on_this_machine
 from tasks.facts.registries import port_of
 from tasks.facts.secrets import Empty, sources, value_of
 from tasks.process.command import CommandFailed, DeadlinePassed
@@ -54,7 +56,10 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
         task=TASK,
         wait=True,  # for the engine and the network
         action=partial(_push, facts, state),
-        needs=(build_name(state.build), *((PUSH_REGISTRY,) if on_push_registry(state.build) else ())),
+        needs=(
+            build_name(state.build),
+            *((PUSH_REGISTRY,) if facts.settings.registries.push and _on_this_machine(state) else ()),
+        ),
         deadline=facts.settings.timeouts.pull,
         retry=_RETRY,
         skip="it is there: nothing that it is made from has changed" if state.pushed else None,
@@ -62,6 +67,11 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
         expected=1.0,
         work=PushImage(build=state.name),
     )
+
+
+def _on_this_machine(state: BuildState) -> bool:
+    """Whether it may be the push registry that an image goes to, by its own name or by the port that it has here."""
+    return on_push_registry(state.build) or on_this_machine(registry_of(state.repository))
 
 
 def used(facts: Facts, value: Any) -> list[BuildState]:  # noqa: ANN401 - any JSON value

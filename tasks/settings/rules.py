@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tasks.settings import words
-from tasks.settings.derived import on_push_registry
+from tasks.settings.derived import on_push_registry, push_container
 from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node, named, origin_at
 from tasks.settings.node_filters import FORM, fault, split
@@ -107,6 +107,10 @@ def _builds(settings: Settings) -> Iterator[Finding]:
         if first.setdefault(build.name, number) != number:
             why = "another build has that name"
             yield Finding(path=(*path, "name"), text=f"is '{build.name}'", why=why, fix="rename one, or disable it")
+        host, _, rest = build.repository.partition("/")
+        if host.partition(":")[0] == push_container(settings):
+            why = "that is the push registry by the name that nodes know, and docker on this machine does not"
+            yield Finding(path=(*path, "image"), text=f"is '{build.repository}'", why=why, fix=f"write {rest}")
         if on_push_registry(build) and not settings.registries.push:
             yield Finding(
                 path=(*path, "image"),

@@ -176,6 +176,13 @@ def test_without_the_push_registry_it_says_what_starts_it(tmp_path: Path) -> Non
         act(steps(made(tmp_path, FakePrograms(otherwise=Answer()), registries={}))["build: push api"])
 
 
+@pytest.mark.parametrize(("image", "waits"), [("127.0.0.1:5050/api", True), ("ghcr.io/me/api", False)])
+def test_an_image_of_a_port_of_this_machine_waits_for_the_push_registry(
+    tmp_path: Path, image: str, waits: bool
+) -> None:
+    assert (PUSH_REGISTRY in steps(made(tmp_path, build={"image": image}))["build: push api"].needs) is waits
+
+
 def test_another_registry_gets_it_under_its_own_name(tmp_path: Path) -> None:
     programs = FakePrograms(otherwise=Answer())
     facts = made(tmp_path, programs, {"image": "ghcr.io/me/api"})

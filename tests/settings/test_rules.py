@@ -26,6 +26,7 @@ from tests.settings.project import refused, resolved
         (["secrets.s.values.k={}"], ["secrets.s.values.k has 0 sources"]),
         (["builds=[{name: a}, {name: a, target: x}]"], ["another build has that name"]),
         (["builds.a={}", "registries.push=false"], ["nodes could pull it from nowhere"]),
+        (["builds.a.image=k3d-openframe-registry:5000/shop/api"], ["by the name that nodes know", "write shop/api"]),
         (["builds.a.secrets.npm={}"], ["builds.a.secrets.npm has 0 sources"]),
         (["cluster.kubernetes_version=v1.31.1", "cluster.kubelet_config.maxPods=5"], ["k3s reads them from 1.32 on"]),
         (["helm.releases.cert-manager.chart=jetstck/cert-manager"], ["did you mean jetstack/cert-manager?"]),
