@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.core.errors import BadInput, LaunchError
-from tasks.core.files import rewrite, write_whole
+from tasks.core.files import no_file, rewrite, write_whole
 from tasks.core.lock import exclusive_file, locked_itself
 from tasks.core.paths import home
 from tasks.core.redact import bare_address
@@ -308,6 +308,8 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     """A file's text and what it means to kubectl. Raises `Unfit`."""
     from tasks.core import yaml
 
+    if why := no_file(path):  # KUBECONFIG=/dev/null, say
+        raise Unfit(path, why)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -346,6 +348,8 @@ def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
     Where nothing changes, nothing is written. Raises `BadInput` for a file that is no kubeconfig; it stays as it is.
     """
     real = Path(os.path.realpath(path))
+    if why := no_file(real):  # nor is it opened for a lock
+        raise Unfit(path, why)
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as locks:

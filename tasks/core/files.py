@@ -61,8 +61,12 @@ def replacing(
     """A file to write to that takes the place of `path` when the block ends well; else the old one stays.
 
     A reader sees the old one or the new one, with `sync` also after a crash of the machine. `owner`: user and group,
-    where this process may give files away. Raises OSError.
+    where this process may give files away. Raises OSError, also where no file is: root can replace /dev/null, and
+    /dev/stdout, which is a link.
     """
+    why = "it is the system's" if path.parent == Path("/dev") and path.is_symlink() else no_file(path)
+    if why:
+        raise OSError(errno.EINVAL, why, str(path))
     handle, fresh = unfinished(path)
     try:
         with os.fdopen(handle, "wb") as file:

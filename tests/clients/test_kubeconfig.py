@@ -321,6 +321,18 @@ def test_a_file_that_is_no_kubeconfig_is_left_byte_for_byte(
     assert current_context(path) == ""
 
 
+@pytest.mark.parametrize("act", [lambda p: merge(p, entry()), lambda p: switch(p, "x"), lambda p: remove(p, "x")])
+def test_a_device_is_no_kubeconfig_and_stays_one(tmp_path: Path, act: Callable[[Path], bool]) -> None:
+    device = tmp_path / "null"
+    os.mkfifo(device)
+    with pytest.raises(BadInput, match="is not a kubeconfig") as caught:
+        act(device)
+    assert "a device" in caught.value.why
+    assert "a device" in unwritable(device, "x")
+    assert current_context(device) == ""
+    assert device.is_fifo()
+
+
 def test_a_link_stays_a_link_and_modes_stay(tmp_path: Path, config: Path) -> None:
     (tmp_path / "home").mkdir()
     link = tmp_path / "home" / "config"

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,24 @@ def test_a_link_is_replaced_and_its_target_untouched(tmp_path: Path) -> None:
     write_whole(tmp_path / "f", "ours")
     assert (tmp_path / "target").read_text() == "theirs"
     assert not (tmp_path / "f").is_symlink()
+
+
+@pytest.mark.parametrize("write", [write_whole, rewrite])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, write: Callable[[Path, str], None]) -> None:
+    """As root it could be: /dev/null would be a file for all programs."""
+    device = tmp_path / "null"
+    os.mkfifo(device, 0o666)
+    with pytest.raises(OSError, match="no file") as caught:
+        write(device, "a secret")
+    assert caught.value.strerror
+    assert stat.S_ISFIFO(device.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [device]
+
+
+def test_links_of_the_system_are_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_symlink", lambda _path: True)
+    with pytest.raises(OSError, match="the system's"):
+        write_whole(Path("/dev/no-such-link-of-openframe"), "")
 
 
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
