@@ -12,7 +12,6 @@ from tasks.core.units import quantity
 from tasks.facts.facts import Facts
 from tasks.kube.drift import differences
 from tasks.kube.objects import Key, fill, finish, is_namespace, key, opened, repeat, unmarked
-from tasks.settings import k3s_arguments as k3s
 from tasks.settings.words import dns_label
 
 if TYPE_CHECKING:
@@ -219,6 +218,8 @@ def ingress_namespace(settings: Settings) -> str:
 
 
 def _dns(settings: Settings) -> dict[str, str]:
+    from tasks.settings import k3s_arguments as k3s
+
     cluster = settings.cluster
     try:
         services = k3s.dns_addresses(cluster)

@@ -101,15 +101,13 @@ def conceal_values(settings: Settings) -> None:
     """Conceal what is secret by its name: in the nodes' environment and in arguments, logins of proxies there, too; and
     in releases' values and arguments of builds.
     """
-    from tasks.settings.k3s_arguments import arguments_of  # `invoke --list` needs only the rest of this module
-
-    args = settings.cluster.args
     given = [split(text).value.partition("=")[::2] for text in settings.cluster.env]
-    given += [
-        (each.name, each.value or "")
-        for part in type(args).model_fields
-        for each in arguments_of(settings.cluster, part)
-    ]
+    args = settings.cluster.args
+    if any(texts for _part, texts in args):
+        from tasks.settings.k3s_arguments import arguments_of
+
+        parts = [part for part, _texts in args]
+        given += [(each.name, each.value or "") for part in parts for each in arguments_of(settings.cluster, part)]
     given += [item for step in settings.steps for item in step.env.items()]
     for name, value in given:
         if _SECRET_NAME.search(name):

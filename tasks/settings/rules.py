@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tasks.settings import words
 from tasks.settings.derived import on_push_registry, push_container
-from tasks.settings.k3s_arguments import COMPONENTS, faults
 from tasks.settings.merge import Node, named, origin_at
 from tasks.settings.node_filters import FORM, fault, split
 from tasks.settings.origin import BUILT_IN, DEFAULT, Finding, Origin, Path, Problem, dotted, quoted, refusal
@@ -146,8 +145,12 @@ def _on_nodes(settings: Settings) -> Iterator[Finding]:
                 yield Finding(path=("cluster", name, number), text=wrong, why=why, fix=fix)
             elif name == "env" and not _VARIABLE.match(split(text).value):
                 yield Finding(path=("cluster", name, number), text="is no NAME=value", why="a node gets variables")
-    for part in ("k3s", *COMPONENTS):
-        texts, place = getattr(cluster.args, part), ("cluster", "args", part)
+    for part, texts in cluster.args:
+        if not texts:
+            continue
+        from tasks.settings.k3s_arguments import faults  # most settings give none
+
+        place = ("cluster", "args", part)
         for number, text in enumerate(texts):
             if wrong := fault(text):
                 yield Finding(path=(*place, number), text=wrong, why=why, fix=fix)
