@@ -130,7 +130,21 @@ def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
         return diagnosis
     reference, name = parse(image), cache_of(facts, image)
     port = port_of(facts, name) if name is not None else None
-    fault = facts.backend.cache_fault(port, reference) if port is not None else ""
+    if port is None:
+        return diagnosis
+    there = facts.registries.get(name or "")
+    if there is not None and there.loaded and facts.bundle is None:
+        if facts.backend.digest(port, reference):
+            return diagnosis
+        return replace(
+            diagnosis,
+            cause="cache-fault",
+            why=f"the cache {name} was filled from a bundle, which does not have it, and asks no upstream; past it the "
+            "nodes cannot reach its registry",
+            fix="`invoke registry` lets the caches ask again, and they keep what they have; or take a fuller bundle",
+            transient=False,
+        )
+    fault = facts.backend.cache_fault(port, reference)
     if not fault:
         return diagnosis
     cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)

@@ -50,17 +50,23 @@ CLOSED = "failed to copy: unexpected status code http://c:5000/v2/a/b: 500 Inter
 
 
 class FakeBackend:
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
+    def __init__(self, fault: str, digest: str = "") -> None:
+        self.fault, self.kept = fault, digest
         self.asked: list[tuple[int, str]] = []
 
     def cache_fault(self, port: int, image: Reference) -> str:
         self.asked.append((port, image.repository))
         return self.fault
 
+    def digest(self, port: int, image: Reference) -> str:
+        self.asked.append((port, image.repository))
+        return self.kept
 
-def explained(tmp_path: Path, found: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR) -> Diagnosis:
-    kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053)}
+
+def explained(
+    tmp_path: Path, found: Diagnosis, backend: FakeBackend, chosen: Any = ONLY_GHCR, *, loaded: bool = False
+) -> Diagnosis:
+    kept = {GHCR: there(GHCR, upstream="ghcr.io", port=5053, loaded=loaded)}
     given = facts(tmp_path, FakePrograms(), settings=chosen, registries=kept)
     return explain_pull(replace(given, backend=backend), found)  # type: ignore[arg-type]
 
@@ -80,6 +86,15 @@ def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
 def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
     found = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
     assert explained(tmp_path, found, FakeBackend("")) is found
+
+
+def test_a_cache_that_was_filled_from_a_bundle_is_the_cause_for_what_the_bundle_did_not_have(tmp_path: Path) -> None:
+    no_line = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", "dial tcp: lookup ghcr.io on 172.18.0.1:53: no such host")
+    found = explained(tmp_path, no_line, FakeBackend(""), loaded=True)
+    assert "was filled from a bundle" in found.why
+    assert "`invoke registry`" in found.fix
+    assert not found.transient
+    assert explained(tmp_path, no_line, FakeBackend("", digest="sha256:1"), loaded=True) is no_line
 
 
 @pytest.mark.parametrize(
