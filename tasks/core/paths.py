@@ -109,6 +109,11 @@ def user_name() -> str:
     return _name_of(os.geteuid())
 
 
+def _is_at_home(path: Path) -> bool:
+    """Whether a folder is below the user's own: modes and owners of others are nobody's to change for this."""
+    return home(os.environ) in path.parents
+
+
 def check_own(path: Path, variable: str) -> None:
     """Raises `BadInput` for a file or folder below the user's (see `variable`) that cannot be used, or not be made.
 
@@ -123,11 +128,12 @@ def check_own(path: Path, variable: str) -> None:
         return
     owner = _owner(there)
     root = "; a run as root may have made it" if owner == _name_of(0) else ""
+    own = f'give it to yourself: sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(there))}; or '
     raise BadInput(
         f"{there} cannot be used: {reason}",
         why=f"it belongs to {owner}{root}" if owner else "what this project remembers of clusters lies there",
-        fix=f'give it to yourself: sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(there))}; '
-        f"or set {variable} to another folder",
+        fix=(own if reason == os.strerror(errno.EACCES) and (there == path or _is_at_home(there)) else "")
+        + f"set {variable} to another folder",
     )
 
 
@@ -227,7 +233,7 @@ def _close(path: Path) -> None:
             raise BadInput(
                 f"others may enter the log folder {path} (mode {mode:04o})",
                 why="logs need mode 0700, and this folder holds other things that such a mode would close off",
-                fix=f"{_ELSEWHERE}, or close this one with `chmod 700 {path}`",
+                fix=_ELSEWHERE + (f", or close this one with `chmod 700 {path}`" if _is_at_home(path) else ""),
             )
         if mode != _PRIVATE:
             os.fchmod(handle, _PRIVATE)

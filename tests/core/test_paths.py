@@ -29,16 +29,24 @@ def test_what_is_ours_or_can_be_made_is_fine(tmp_path: Path) -> None:
         check_own(path, "XDG_STATE_HOME")
 
 
-@pytest.mark.parametrize("path", ["state/clusters/dev/kubeconfig", "state/clusters", "state"])
+@pytest.mark.parametrize(
+    ("path", "home", "advised"),
+    [
+        ("state/clusters/dev/kubeconfig", ".", True),
+        ("state/clusters", "other", False),  # a folder of the system's, say
+        ("state", "other", True),
+    ],
+)
 def test_what_may_not_be_used_is_named_with_its_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, home: str, advised: bool
 ) -> None:
     (tmp_path / "state").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
     monkeypatch.setattr(os, "access", lambda each, _mode, **_more: Path(each) != tmp_path / "state")
     with pytest.raises(BadInput, match=f"{tmp_path}/state cannot be used: Permission denied") as caught:
         check_own(tmp_path / path, "XDG_STATE_HOME")
-    assert "chown -R" in caught.value.fix
-    assert "XDG_STATE_HOME" in caught.value.fix
+    assert ("chown -R" in caught.value.fix) is advised
+    assert "set XDG_STATE_HOME" in caught.value.fix
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     with pytest.raises(BadInput) as caught:
         check_own(tmp_path / path, "XDG_STATE_HOME")
@@ -47,8 +55,9 @@ def test_what_may_not_be_used_is_named_with_its_owner(
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
-    with pytest.raises(BadInput, match="state cannot be used: Not a directory"):
+    with pytest.raises(BadInput, match="state cannot be used: Not a directory") as caught:
         check_own(tmp_path / "state" / "clusters", "XDG_STATE_HOME")
+    assert "chown" not in caught.value.fix
 
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -86,14 +95,17 @@ def test_a_folder_with_nothing_but_logs_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["shared", "openframe", "openframe-oss", "runs"])
-def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(tmp_path: Path, name: str) -> None:
+def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path if name == "shared" else tmp_path / "home"))
     path = tmp_path / name
     path.mkdir()
     (path / "theirs").touch()
     path.chmod(0o755)
     with pytest.raises(BadInput, match="others may enter") as caught:
         log_folder(path)
-    assert "chmod 700" in caught.value.fix
+    assert ("chmod 700" in caught.value.fix) is (name == "shared"), "/etc is nothing to be closed"
     assert mode(path) == 0o755
     (path / paths.BENCHMARK_LOG).touch()
     assert mode(log_folder(path)) == 0o700
