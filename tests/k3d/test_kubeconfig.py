@@ -165,7 +165,7 @@ def test_one_that_is_seen_to_be_read_only_is_told_before_anything_begins(
     assert kubeconfig.warnings(steps) == [f"warning: {steps[0].skip}"]
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "Is a directory")])
+@pytest.mark.parametrize(("text", "said"), [("a: [", "did not find"), ("- a\n", "a list"), (None, "it is a folder")])
 def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
     tmp_path: Path, text: str | None, said: str
 ) -> None:
