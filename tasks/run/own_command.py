@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import BadInput
-from tasks.core.files import file_digest
+from tasks.core.files import file_digest, sha256
 from tasks.core.redact import clean, redact
 from tasks.engine.step import Report
 from tasks.facts.cluster import Presence
@@ -226,7 +226,7 @@ def _matching(base: Path, step: OwnStep, pattern: str) -> list[Path]:
         if not path.exists():
             why, fix = f"{path} does not exist", "correct the path; a pattern may match nothing"
             raise BadInput(f"steps.{step.name}.inputs names {pattern}", why=why, fix=fix)
-        return [each for each in path.rglob("*") if _is_file(each)] if path.is_dir() else [path]
+        return [each for each in path.rglob("*") if _counts(each)] if path.is_dir() else [path]
     whole = pattern != str(Path(pattern).expanduser()) or Path(pattern).is_absolute()
     try:
         found = list(Path(path.anchor).glob(str(path.relative_to(path.anchor))) if whole else base.glob(pattern))
@@ -235,12 +235,17 @@ def _matching(base: Path, step: OwnStep, pattern: str) -> list[Path]:
             f"steps.{step.name}.inputs has the pattern {pattern}", why=str(error), fix="`**` stands for whole folders"
         ) from None
     inner = [each for path in found if path.is_dir() for each in path.rglob("*")]
-    return [each for each in [*found, *inner] if _is_file(each)]
+    return [each for each in [*found, *inner] if _counts(each)]
+
+
+def _counts(path: Path) -> bool:
+    """A file, or a link to a folder: that is not entered, where it leads to counts."""
+    return _is_file(path) or path.is_symlink()
 
 
 def _digest(step: OwnStep, path: Path) -> str:
     try:
-        return file_digest(path)
+        return file_digest(path) if path.is_file() else sha256(str(path.readlink()))
     except OSError as error:
         raise _unreadable(step, path, error) from None
 

@@ -175,6 +175,19 @@ def test_what_tools_write_beside_an_input_is_none(tmp_path: Path, inputs: list[s
     assert (fingerprint(made, made.settings.steps[0], ()) != before) is counts
 
 
+@pytest.mark.parametrize("inputs", [["deploy"], ["deploy/*"]])
+def test_where_a_link_among_inputs_leads_to_counts(tmp_path: Path, inputs: list[str]) -> None:
+    for name in ("deploy", "one", "two"):
+        (tmp_path / name).mkdir()
+    made = facts(tmp_path, {"inputs": inputs})
+    marks = set()
+    for name in ("one", "two", "nowhere"):
+        (tmp_path / "deploy" / "current").unlink(missing_ok=True)
+        (tmp_path / "deploy" / "current").symlink_to(tmp_path / name)
+        marks.add(fingerprint(made, made.settings.steps[0], ()))
+    assert len(marks) == 3
+
+
 def test_an_input_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_path: Path) -> bool:
         raise PermissionError(13, "Permission denied")
