@@ -201,7 +201,7 @@ def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
 
 
 def _clear_own(facts: Facts, release: Release, context: Context) -> None:
-    """What this step's attempt before has left pending, because the API went silent under it.
+    """What this step's attempt before has left: pending (a silent API), or a first one whose hooks no upgrade runs.
 
     Before that attempt the release was not pending, so no other Helm is at it; in a cluster of somebody else one
     might be.
@@ -212,7 +212,10 @@ def _clear_own(facts: Facts, release: Release, context: Context) -> None:
     if not facts.owns_cluster:
         return
     live = releases(facts.api()).get((release.namespace, release.name))
-    if live is not None and live.status.startswith("pending-"):
+    if live is None:
+        return
+    first = live.status == "failed" and live.revision == 1 and facts.installed(release) is None
+    if live.status.startswith("pending-") or (first and live.installs_by_hooks):
         run_command(facts.helm_programs, _clearing(facts, release, live), context)
 
 

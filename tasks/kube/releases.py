@@ -101,6 +101,12 @@ class LiveRelease:
         items = [item for each in _rows(self._revision, "hooks") for item in documents(str(each.get("manifest") or ""))]
         return tuple(dict.fromkeys(ref for item in items if (ref := _ref(item, self.namespace)) is not None))
 
+    @property
+    def installs_by_hooks(self) -> bool:
+        """Whether it has hooks that an installation alone runs, and no upgrade after one that failed."""
+        events = {str(event) for each in _rows(self._revision, "hooks") for event in each.get("events") or ()}
+        return not events.isdisjoint(("pre-install", "post-install"))
+
     @cached_property
     def begun(self) -> str:
         """When it was first installed, in RFC 3339; empty where that is not known."""

@@ -22,7 +22,7 @@ from tasks.run.releases import edited, merged_values, release_fingerprint
 from tasks.settings.schema import Release, Settings
 from tests import given
 from tests.given_direct import DirectApi
-from tests.given_live import FakeApi, deployment, eager, manifest, named, obj, reached, release, stored
+from tests.given_live import FakeApi, deployment, eager, manifest, named, obj, packed, reached, release, stored
 from tests.programs import Answer, Asked, FakePrograms
 from tests.test_helm import INSTALL, configured, live, of
 
@@ -355,6 +355,31 @@ def test_after_a_failed_attempt_it_is_looked_again_how_the_release_is_applied(tm
     context.attempt = 2
     step.action(context)
     assert "--force-conflicts" not in program.line
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "installed", "cleared"),
+    [
+        ("post-install", {}, False, True),
+        ("pre-install", {}, False, True),
+        ("post-upgrade", {}, False, False),
+        ("post-install", {"version": "2"}, False, False),
+        ("post-install", {}, True, False),
+    ],
+)
+def test_a_first_installation_that_has_failed_is_made_again_where_hooks_belong_to_it(
+    tmp_path: Path, event: str, state: dict[str, Any], installed: bool, cleared: bool
+) -> None:
+    program = Helm(manifest(web(1)))
+    programs = FakePrograms(answers={"helm": program, "helm uninstall": ""})
+    facts = of(tmp_path, None, programs, live=live(*([release("x")] if installed else ())))
+    secret = stored(**{"status": "failed", **state})
+    secret["data"]["release"] = packed("", hooks=[{"events": [event]}])
+    reached(facts, FakeApi(secret))
+    context: Context = eager()
+    context.attempt = 2
+    named(helm.steps(facts))[INSTALL].action(context)
+    assert bool(programs.told("helm uninstall web")) is cleared
 
 
 def test_only_objects_that_change_are_written_anew() -> None:
