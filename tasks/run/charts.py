@@ -75,9 +75,7 @@ class Chart:
         """The repository's name: for one that no setting names, made from its address."""
         if self.url is None:
             return None
-        if "://" in self.reference:
-            return f"unnamed-{sha256(self.url, 12)}"
-        return self.reference.split("/", 1)[0]
+        return f"unnamed-{sha256(self.url, 12)}" if "://" in self.reference else self.reference.split("/", 1)[0]
 
     @property
     def registry(self) -> str | None:
@@ -86,10 +84,7 @@ class Chart:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is the same archive each time.
-
-        Not so for a range of versions, nor for a registry of this machine, where a version may be pushed again.
-        """
+        """Whether it is the same archive each time: no range of versions, nor of a registry that may get it anew."""
         if self.source is not None:
             return all(each.fixed for each in self.dependencies)
         return helm.is_exact(self.version or "") and not on_this_machine(self.registry)
