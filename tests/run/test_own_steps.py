@@ -1,4 +1,4 @@
-"""The user's own steps: their needs, what waits for them, when they are skipped, and how each command runs."""
+"""The user's own steps: their needs, what waits for them, and when they are skipped."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import pytest
 
 from tasks import up
 from tasks.clients.docker_build import Builder
-from tasks.core.errors import BadInput, LaunchError
+from tasks.core.errors import BadInput
 from tasks.engine.step import Report, Step
 from tasks.facts.builds import BuildState
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.k3d.ports import choosers
-from tasks.process.command import CommandFailed, DeadlinePassed, ProgramMissing
-from tasks.process.programs import Programs
 from tasks.run import apply, builds, own_steps
-from tasks.run.own_command import fingerprint, marker, marker_key, marker_keys, refuse_unset, run_own
+from tasks.run.own_command import fingerprint, marker, marker_key, marker_keys, refuse_unset
 from tasks.settings.derived import (
     API_READY,
     CREATE_CLUSTER,
@@ -35,7 +33,6 @@ from tasks.settings.derived import (
 from tasks.settings.references import references
 from tests import given
 from tests.given_live import FakeApi, Object, reached, stored
-from tests.programs import PATH, context
 
 RELEASES: list[dict[str, Any]] = [
     {"name": "db", "namespace": "data", "chart": "./c"},
@@ -325,101 +322,3 @@ def test_one_that_uses_an_image_needs_its_push_and_runs_again_with_another(tmp_p
         own = chosen.steps[number]
         one, other = (fingerprint(made(tag), own, needs[name]) for tag in "12")
         assert one != other
-
-
-def alone(folder: Path, **step: Any) -> Facts:
-    chosen = given.settings(steps=[{"name": "own", "shell": isinstance(step["command"], str), **step}])
-    env = {"PATH": PATH, "TOKEN": CANARY}
-    programs = Programs(folder=folder / "bin", env=env, log_dir=folder / "logs")
-    (folder / "logs").mkdir(exist_ok=True)
-    return replace(given.facts(folder, programs, settings=chosen, environ=env), root=folder)
-
-
-def run(folder: Path, said: list[str] | None = None, **step: Any) -> Report | None:
-    made = alone(folder, **step)
-    asked = context("steps: own")
-    asked.say = (said if said is not None else []).append
-    return run_own(made, made.settings.steps[0], asked)
-
-
-def log(folder: Path) -> str:
-    return "".join(path.read_text() for path in (folder / "logs").iterdir())
-
-
-def test_it_is_led_to_its_cluster_and_runs_in_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "bin").mkdir()
-    names = '"$KUBECONFIG" "$CONTEXT" "$IP" "$DOMAIN" "$LEVEL" "$S"'
-    said: list[str] = []
-    report = run(
-        tmp_path,
-        said,
-        command=f'for each in {names}; do echo "$each"; done; pwd; case $PATH in {tmp_path}/bin:*) echo first;; esac',
-        dir="sub",
-        env={"LEVEL": 3},
-        secrets={"S": {"env": "TOKEN"}},
-    )
-    made = alone(tmp_path, command=["x"])
-    lines = [str(made.paths.kubeconfig), "k3d-openframe-dev", "127.0.0.1", "localhost", "3", "***"]
-    assert report == Report(exit_code=0)
-    assert said == [*lines, str(tmp_path / "sub"), "first"]
-    assert CANARY not in log(tmp_path)
-    assert "LEVEL=3" in log(tmp_path)
-
-
-def test_a_list_is_taken_as_it_is_and_a_program_is_seen_from_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    script = tmp_path / "sub" / "tool.sh"
-    script.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
-    script.chmod(0o755)
-    said: list[str] = []
-    run(tmp_path, said, command=["./tool.sh", "a b", "$HOME", "*"], dir="sub")
-    assert said == ["a b|$HOME|*|"]
-
-
-@pytest.mark.parametrize(
-    ("step", "kind", "told"),
-    [
-        ({"command": "echo one; echo why >&2; exit 3"}, CommandFailed, "ended with code 3: why"),
-        ({"command": "sleep 30", "timeout": 0.2}, DeadlinePassed, "did not end within 0.2 s"),
-        ({"command": "echo begun; kill 0; sleep 30"}, CommandFailed, "was ended by SIGTERM"),
-        ({"command": ["no-such-program"]}, ProgramMissing, "steps.own.command"),
-        ({"command": "no-such-program"}, CommandFailed, "not on the PATH"),
-        ({"command": ["echo"], "dir": "missing"}, BadInput, "no such folder"),
-        ({"command": ["echo"], "secrets": {"T": {"env": "NOT_SET"}}}, BadInput, "NOT_SET is not set"),
-        ({"command": ["echo"], "secrets": {"T": {"command": ["false"]}}}, BadInput, "ended with code 1"),
-        ({"command": "echo $T; exit 1", "secrets": {"T": {"env": "TOKEN"}}}, CommandFailed, "***"),
-        ({"command": ["false"], "when": "down"}, CommandFailed, "invoke down --set steps.own.enabled=false"),
-    ],
-)
-def test_how_its_failure_is_told(tmp_path: Path, step: dict[str, Any], kind: type[LaunchError], told: str) -> None:
-    with pytest.raises(kind) as caught:
-        run(tmp_path, **step)
-    whole = f"{caught.value} {caught.value.tail() if isinstance(caught.value, CommandFailed) else ''}"
-    assert told in whole
-    assert CANARY not in whole + log(tmp_path)
-    assert caught.value.fix
-    assert not caught.value.transient
-
-
-def test_only_one_with_retries_is_tried_again(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed) as caught:
-        run(tmp_path, command=["false"], retries=2)
-    assert caught.value.transient
-
-
-def test_unless_decides(tmp_path: Path) -> None:
-    assert run(tmp_path, command=["false"], unless=["true"]) == Report(skipped=True, why="`unless` ended well")
-    assert run(tmp_path, command=["true"], unless=["false"]) == Report(exit_code=0)
-    with pytest.raises(DeadlinePassed):
-        run(tmp_path, command=["true"], unless=["sleep", "30"], timeout=0.2)
-    with pytest.raises(ProgramMissing):
-        run(tmp_path, command=["true"], unless=["no-such-program"])
-
-
-def test_one_that_writes_without_end_is_kept_by_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.run.own_command._KEPT", 1 << 16)
-    with pytest.raises(CommandFailed) as caught:
-        run(tmp_path, command="head -c 700000 /dev/zero | tr '\\0' x | fold -w 1000; false")
-    assert len(caught.value.done.out) < 1 << 18
-    assert caught.value.done.out.startswith("[...]\n")
