@@ -157,12 +157,8 @@ def workspace_for(
     environ = _environment(session.environ, folder)
     options = Options(task="bench", profile=setting.profile, sets=setting.sets, engine=session.options.engine)
     theirs = begin(replace(options, engine="k3d"), session.root, environ)
-    own = (
-        f"cluster.name={cluster}",
-        *_registries(theirs),
-        "silent=true",
-        "docker.tune=off",
-    )  # a mirror that goes again
+    # no tuning of Docker: its mirror would be a cache of these launches, which goes with them
+    own = (f"cluster.name={cluster}", *_registries(theirs), "silent=true", "docker.tune=off")
     made = begin(replace(options, sets=(*setting.sets, *own)), session.root, environ)
     return _under(Workspace(session=made, folder=folder, cluster=cluster), conditions or {})
 

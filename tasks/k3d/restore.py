@@ -7,13 +7,12 @@ from typing import Any
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import Restore, SavedNode
-from tasks.core import node_paths
 from tasks.core.errors import BadInput
 from tasks.core.units import KIB, count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Step
 from tasks.facts.facts import Facts
-from tasks.settings.derived import pull_name
+from tasks.settings.derived import DATA, IDENTITY, kubernetes_minor, pull_name
 from tasks.settings.node_filters import split
 
 TASK = "cluster"
@@ -34,8 +33,8 @@ def refuse_misfit(facts: Facts) -> None:
         )
     if facts.host is not None and facts.host.arch != saved.arch:
         found.append(f"it is of {saved.arch}, and this engine of {facts.host.arch}")
-    if any(_target(text) in (node_paths.DATA, node_paths.IDENTITY) for text in settings.cluster.volumes):
-        found.append(f"cluster.volumes mounts {node_paths.DATA} or {node_paths.IDENTITY}, where the data belongs")
+    if any(_target(text) in (DATA, IDENTITY) for text in settings.cluster.volumes):
+        found.append(f"cluster.volumes mounts {DATA} or {IDENTITY}, where the data belongs")
     if _minor(facts.shape.image) < _minor(saved.image):
         found.append(f"it is of Kubernetes {saved.kubernetes}, and {facts.shape.image} is older")
     if found:
@@ -52,8 +51,6 @@ def _target(text: str) -> str:
 
 
 def _minor(image: str) -> int:
-    from tasks.settings.derived import kubernetes_minor
-
     return kubernetes_minor(image) or 0
 
 
@@ -90,7 +87,7 @@ def amend(config: dict[str, Any], cluster: str, restore: Restore) -> None:
     config["token"] = restore.manifest.token
     for where, node in restore.chosen():
         data, identity = restore.volumes(cluster, node)
-        for volume, target in ((data, node_paths.DATA), (identity, node_paths.IDENTITY)):
+        for volume, target in ((data, DATA), (identity, IDENTITY)):
             config.setdefault("volumes", []).append({"volume": f"{volume}:{target}", "nodeFilters": [where]})
         container = f"k3d-{cluster}-{where.replace(':', '-')}"
         if node.node != container:

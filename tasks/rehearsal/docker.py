@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 
-from tasks.core.node_paths import DATA
 from tasks.rehearsal import docker_resources, engine
 from tasks.rehearsal.docker_resources import (
     daemon_error,
@@ -19,6 +18,7 @@ from tasks.rehearsal.docker_resources import (
 from tasks.rehearsal.engine import stamp
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import dispatch
+from tasks.settings.derived import DATA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

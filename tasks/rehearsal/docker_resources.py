@@ -7,11 +7,11 @@ import re
 from binascii import b2a_base64
 from pathlib import Path
 
-from tasks.core.node_paths import DATA, IDENTITY
 from tasks.rehearsal import engine
 from tasks.rehearsal.engine import fake_digest, reference
 from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.program import Exit
+from tasks.settings.derived import DATA, IDENTITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from tasks.kube.objects import decoded, is_secret
 from tasks.kube.readiness import node_ready
 from tasks.run.gather import gather_state, reach
 from tasks.run.preview import conceal_cluster, conceal_settings
+from tasks.settings.derived import DATA
 from tasks.settings.origin import may_be_secret, without_assigned
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _STRING = 20_000
 """Characters of one text in an object: charts and certificates may stand in it."""
 _LEFT_OUT = frozenset({"managedFields", "openAPIV3Schema", "kubectl.kubernetes.io/last-applied-configuration"})
 """Fields that repeat the object, or are large and tell nothing of a failure."""
-_CONTAINERD, _POD_LOGS = "/var/lib/rancher/k3s/agent/containerd/containerd.log", "/var/log/pods"
+_CONTAINERD, _POD_LOGS = f"{DATA}/agent/containerd/containerd.log", "/var/log/pods"
 _SYSTEM = "kube-system"
 _NODE_LOG, _LEAST_LOG, _LARGEST_LOG, _ALL_POD_LOGS = 4 * MIB, MIB // 64, MIB, 48 * MIB
 """Bytes: of a node's log; of a container's, between the two, so that all of them together have the last."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import docker, volumes
 from tasks.clients.snapshots import FORMAT, Manifest, SavedNode, Store
-from tasks.core import node_paths
 from tasks.core.errors import ClusterAbsent, LaunchError
 from tasks.core.files import remembered
 from tasks.core.imageref import images_of, parse
@@ -22,6 +21,7 @@ from tasks.facts.cluster import Presence, refuse_foreign
 from tasks.facts.running import system_items
 from tasks.k3d.recorded import recall
 from tasks.run.snapshots import TASK
+from tasks.settings.derived import DATA, IDENTITY
 
 if TYPE_CHECKING:
     from tasks.facts.cluster import Node
@@ -145,12 +145,12 @@ def _look(saving: Saving, context: Context) -> Report:
     by_id = {each["Id"]: each for each in found}
     for node in nodes:
         mounts = {each.get("Destination"): each for each in by_id.get(node.id, {}).get("Mounts", ())}
-        mount = mounts.get(node_paths.DATA, {})
+        mount = mounts.get(DATA, {})
         source = str(mount.get("Name") or mount.get("Source") or "")
         if not source:
             raise LaunchError(
                 f"{node.name} does not keep its data in a volume",
-                why=f"nothing is mounted at {node_paths.DATA}",
+                why=f"nothing is mounted at {DATA}",
                 fix="only clusters that k3d made can be saved",
             )
         saving.sources[saving.place(node)] = source
@@ -198,7 +198,7 @@ def _pause(saving: Saving, context: Context) -> Report:
 
 def _copy(saving: Saving, node: Node, context: Context) -> Report:
     programs, place, volume = saving.facts.programs, saving.place(node), saving.volume(node)
-    read = replace(docker.copy_out(node.name, f"{node_paths.IDENTITY}/password"), ok=(0, 1))
+    read = replace(docker.copy_out(node.name, f"{IDENTITY}/password"), ok=(0, 1))
     found = programs.run(read, context, quiet=True)
     password = (docker.extracted(found.raw) or b"") if found.code == 0 else b""
     programs.run(docker.create_volume(volume, {volumes.LABEL: saving.id}), context)

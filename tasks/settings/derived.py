@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Build, Cache, OwnStep, Release, Settings
 
 
-KUBELET_DROP_IN = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/50-openframe.conf"
+DATA = "/var/lib/rancher/k3s"
+"""A node's data (k3s: --data-dir)."""
+IDENTITY = "/etc/rancher/node"
+"""A node's password; without it no agent is let in again (k3s: `pkg/nodepassword`)."""
+KUBELET_DROP_IN = f"{DATA}/agent/etc/kubelet.conf.d/50-openframe.conf"
 """Read by kubelets of k3s 1.32 and later (docs: k3s, kubelet configuration files)."""
 EDAC = "/sys/devices/system/edac"
 """Where Linux reports memory with error correction; to cAdvisor it wins over /proc/meminfo."""
