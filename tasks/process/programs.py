@@ -19,7 +19,7 @@ from tasks.core.files import append, file_name
 from tasks.core.redact import redact
 from tasks.engine.step import Context, Stopped
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed, ProgramMissing
-from tasks.process.runner import CannotStart, Sink, Starter, run_process
+from tasks.process.runner import CannotStart, Sink, Start, Starter, run_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +86,10 @@ class Programs:
             raise Stopped(context.step)
         out, err = Sink(listen, command.kept), Sink(listen, command.kept)
         with _stdin(command) as stdin:
-            code, late = self.start(
-                path,
-                command.argv,
-                {**self.env, **command.env},
+            what = Start(
+                path=path,
+                argv=command.argv,
+                env={**self.env, **command.env},
                 cwd=command.cwd,
                 stdin=stdin,
                 out=out,
@@ -97,6 +97,7 @@ class Programs:
                 deadline=command.deadline,
                 cancelled=context.cancelled if context is not None else None,
             )
+            code, late = self.start(what)
         raw = out.data()
         done = Completed(
             command=command,

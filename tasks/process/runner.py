@@ -45,9 +45,6 @@ _LINE = 32 << 20
 _PIPE = 1 << 20
 """Bytes; no pipe holds more (Linux: `fs.pipe-max-size`), so that much after its end is all that a process wrote."""
 
-Starter = Callable[..., tuple[int, bool]]
-"""`run_process`, or what takes its place."""
-
 
 class CannotStart(LaunchError):
     """A program is there, but the system cannot run it."""
@@ -124,18 +121,27 @@ class _Child:
             self.ring()
 
 
-def run_process(
-    path: str,
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    *,
-    cwd: Path | None,
-    stdin: IO[bytes],
-    out: Sink,
-    err: Sink,
-    deadline: float,
-    cancelled: Cancel | None = None,
-) -> tuple[int, bool]:
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a process is started with."""
+
+    path: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path | None
+    stdin: IO[bytes]
+    out: Sink
+    err: Sink
+    deadline: float
+    """Seconds."""
+    cancelled: Cancel | None = None
+
+
+Starter = Callable[[Start], tuple[int, bool]]
+"""`run_process`, or what takes its place."""
+
+
+def run_process(what: Start) -> tuple[int, bool]:
     """Its exit code (of a signal: negative), and whether its deadline had passed. Raises `CannotStart`.
 
     The process has ended when its leader has: what that left behind goes on, unless it was told to end. An error of
@@ -147,15 +153,16 @@ def run_process(
             alarm, bell = (stack.enter_context(each) for each in socket.socketpair())
             selector.register(alarm, selectors.EVENT_READ)
             with _FORK, contextlib.ExitStack() as starting:
-                writing = [_pipe(stack, starting, selector, sink) for sink in (out, err)]
-                child = _Child(_start(path, argv, env, cwd, stdin, *writing), bell)
+                writing = [_pipe(stack, starting, selector, sink) for sink in (what.out, what.err)]
+                process = _start(what.path, what.argv, what.env, what.cwd, what.stdin, *writing)
+                child = _Child(process, bell)
                 CHILDREN.add(child.group)
         except OSError as error:
-            raise _cannot_start(path, error.strerror or str(error), transient=error.errno in _SHORTAGES) from None
+            raise _cannot_start(what.path, error.strerror or str(error), transient=error.errno in _SHORTAGES) from None
         threading.Thread(target=child.await_end, name=f"waits for {child.group}", daemon=True).start()
-        forget = cancelled.call(lambda: _end(child)) if cancelled is not None else lambda: None
+        forget = what.cancelled.call(lambda: _end(child)) if what.cancelled is not None else lambda: None
         try:
-            late = _follow(child, selector, deadline)
+            late = _follow(child, selector, what.deadline)
         except BaseException:
             _end(child)
             child.ended.wait(PATIENCE)
@@ -166,11 +173,11 @@ def run_process(
             forget()
             if child.ended.is_set():  # one that lives on stays known, and is ended with the others
                 CHILDREN.remove(child.group)
-    out.finish()
-    err.finish()
+    what.out.finish()
+    what.err.finish()
     if child.ended.is_set() and child.code is None:
         raise LaunchError(
-            f"how {Path(path).name} ended is not known",
+            f"how {Path(what.path).name} ended is not known",
             why="something else has waited for it, or this process was started with SIGCHLD ignored",
             fix="start it from an ordinary shell",
         )

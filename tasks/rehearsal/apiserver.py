@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from tasks.rehearsal import apply, controllers, engine, objects
 from tasks.rehearsal.apply import Refusal
 from tasks.rehearsal.conditions import Faults, Times
 from tasks.rehearsal.controllers import ControlPlane
-from tasks.rehearsal.engine import stamp
-from tasks.rehearsal.folder import MARK
-from tasks.rehearsal.objects import BUILT_IN, Objects
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from tasks.rehearsal.engine import Container, Document
-    from tasks.rehearsal.folder import Folder
-    from tasks.rehearsal.objects import Kind, Transaction
+from tasks.rehearsal.engine import Container, Document, stamp
+from tasks.rehearsal.folder import MARK, Folder
+from tasks.rehearsal.objects import BUILT_IN, Kind, Objects, Transaction
 
 _CHECKS = ("ping", "etcd", "poststarthook/start-apiserver-admission-initializer", "poststarthook/rbac/bootstrap-roles")
 """Some checks of an API server."""

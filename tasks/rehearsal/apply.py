@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tasks.rehearsal import controllers, objects
+from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.engine import stamp
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from tasks.rehearsal.controllers import ControlPlane
-    from tasks.rehearsal.objects import Object, Record
+from tasks.rehearsal.objects import Object, Record
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "containers": ("name",),

@@ -16,19 +16,18 @@ Faults are a list of `{name, target, after, times, seconds}`:
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from tasks.core.errors import BadInput
 from tasks.rehearsal.folder import Document, Folder
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
-    Fault = Mapping[str, Any]
+Fault = Mapping[str, Any]
 
 
 @cache
@@ -84,8 +83,6 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
 
 def check(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same faults, if they can be. Raises `BadInput`, with the nearest name."""
-    from tasks.core.errors import BadInput
-
     for row in rows:
         name = str(row.get("name", ""))
         if name not in NAMES:
@@ -107,16 +104,12 @@ def check(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _meant(word: str, known: Mapping[str, object]) -> str:
-    import difflib
-
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else "nothing that is known looks like it"
 
 
 def parse(text: str) -> dict[str, Any]:
     """One fault as an option gives it: `NAME[=TARGET][,after=S][,times=N][,seconds=S]`. Raises `BadInput`."""
-    from tasks.core.errors import BadInput
-
     head, *more = text.split(",")
     name, _, target = head.partition("=")
     row: dict[str, Any] = {"name": name.strip(), "target": target.strip()}

@@ -5,17 +5,14 @@ namespaces, services and others.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from tasks.core.imageref import parse
 from tasks.rehearsal import objects
-from tasks.rehearsal.engine import fake_digest, reference, stamp
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
-
-    from tasks.rehearsal.conditions import Faults, Times
-    from tasks.rehearsal.objects import Object, Record, Transaction
+from tasks.rehearsal.conditions import Faults, Times
+from tasks.rehearsal.engine import fake_digest, stamp
+from tasks.rehearsal.objects import Object, Record, Transaction
 
 RELEASE = "meta.helm.sh/release-name"
 """Helm's annotation on all that belongs to a release."""
@@ -323,7 +320,7 @@ def _outcome(obj: Object, outcome: str, due: float) -> dict[str, Any]:
 
 def _not_found(image: str) -> str:
     """What containerd says of an image that its registry does not have."""
-    whole = reference(image).full
+    whole = parse(image).full
     return f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}": {whole}: not found'
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sqlite3
+import tarfile
 from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+from tasks.core.imageref import parse
 from tasks.rehearsal import engine
-from tasks.rehearsal.engine import fake_digest, reference
+from tasks.rehearsal.engine import Container, Document, fake_digest
 from tasks.rehearsal.folder import MARK
-from tasks.rehearsal.program import Exit
+from tasks.rehearsal.program import Call, Commands, Exit, Given
 from tasks.settings.derived import DATA, IDENTITY
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
-
-    from tasks.rehearsal.engine import Container, Document
-    from tasks.rehearsal.program import Call, Commands, Given
 
 _LIMITED = (
     "toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
@@ -107,7 +106,7 @@ def fits(labels: Mapping[str, str], filters: Iterable[str]) -> bool:
 
 def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -> None:
     """Pull an image, through a cache where its name is one's. Raises `Exit`."""
-    image, doc = reference(ref), call.engine.read()
+    image, doc = parse(ref), call.engine.read()
     registry = engine.registry_of(doc, ref, call.now())
     if registry is None and _is_published(doc, ref):  # a registry that is not rehearsed has every image
         raise daemon_error(f'Get "http://{image.registry}/v2/": dial tcp {image.registry}: connect: connection refused')
@@ -135,7 +134,7 @@ def pull(call: Call, ref: str, say: Callable[[str], None], platform: str = "") -
 
 def _is_published(doc: Document, ref: str) -> bool:
     """Whether the registry of an image is a port of a container; it may not run."""
-    host, _, port = reference(ref).registry.partition(":")
+    host, _, port = parse(ref).registry.partition(":")
     known = (str(number) for each in doc["containers"].values() for _, _, number in engine.published(each))
     return f"{host}:" in engine.LOOPBACK and port in known
 
@@ -151,7 +150,7 @@ def _build(call: Call, given: Given) -> None:
     call.wait("build", name)
     with call.engine.change() as doc:
         for ref in given.all("tag"):
-            engine.add_image(doc, ref, reference(ref).full)["build"] = name
+            engine.add_image(doc, ref, parse(ref).full)["build"] = name
     call.warn("#1 naming to " + " ".join(given.all("tag")))
 
 
@@ -159,21 +158,21 @@ def _push(call: Call, given: Given) -> None:
     ref, doc = given.args[0], call.engine.read()
     key = engine.find_image(doc, ref)
     if key is None:
-        raise Exit(1, f"An image does not exist locally with the tag: {reference(ref).name}")
+        raise Exit(1, f"An image does not exist locally with the tag: {parse(ref).name}")
     call.wait("push", doc["images"][key]["build"])
     with call.engine.change() as doc:
         registry = engine.registry_of(doc, ref, call.now())
         if registry is not None:
             engine.hold(registry, ref)
-        elif reference(ref).registry.startswith(engine.LOOPBACK):
-            raise Exit(1, f'Get "http://{reference(ref).registry}/v2/": dial tcp: connect: connection refused')
+        elif parse(ref).registry.startswith(engine.LOOPBACK):
+            raise Exit(1, f'Get "http://{parse(ref).registry}/v2/": dial tcp: connect: connection refused')
         else:
-            doc["pushed"].append(reference(ref).full)
-    call.say(f"{reference(ref).version}: digest: sha256:{fake_digest(ref)} size: 1234")
+            doc["pushed"].append(parse(ref).full)
+    call.say(f"{parse(ref).version}: digest: sha256:{fake_digest(ref)} size: 1234")
 
 
 def _manifest(call: Call, given: Given) -> None:
-    if reference(given.args[0]).full not in call.engine.read()["pushed"]:
+    if parse(given.args[0]).full not in call.engine.read()["pushed"]:
         raise Exit(1, "manifest unknown")
     call.say("{}")
 
@@ -183,7 +182,7 @@ def _tag(call: Call, given: Given) -> None:
     with call.engine.change() as doc:
         key = engine.find_image(doc, source)
         if key is None:
-            raise daemon_error(f"No such image: {reference(source).listed}")
+            raise daemon_error(f"No such image: {parse(source).listed}")
         engine.tag_image(doc, key, name)
 
 
@@ -191,11 +190,11 @@ def _untag(call: Call, given: Given) -> None:
     """`docker rmi`: an image that has no name any more is gone."""
 
     def act(doc: Document, ref: str) -> str:
-        listed, key = reference(ref).listed, engine.find_image(doc, ref)
+        listed, key = parse(ref).listed, engine.find_image(doc, ref)
         if key is None:
             return f"No such image: {listed}"
         rest = [tag for tag in doc["images"][key]["tags"] if tag != listed]
-        if not rest and any(reference(each["image"]).listed == listed for each in doc["containers"].values()):
+        if not rest and any(parse(each["image"]).listed == listed for each in doc["containers"].values()):
             said = f'conflict: unable to remove repository reference "{ref}" (must force)'
             return f"{said} - a container is using its referenced image"
         doc["images"][key]["tags"] = rest
@@ -302,9 +301,6 @@ def data_volume(container: Container) -> str:
 
 def copy_database(source: Path, target: Path) -> None:
     """The objects of a cluster, where there are any."""
-    import sqlite3
-    from contextlib import closing
-
     if source.exists():
         with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
             old.backup(new)
@@ -323,9 +319,6 @@ def _kubeconfig(folder: Path, server: str) -> str:
 
 def _copy(call: Call, given: Given) -> None:
     """`docker cp` of a file into a container, or out of one as an archive on stdout. Raises `Exit`."""
-    import io
-    import tarfile
-
     source, target = given.args
     if source.startswith("/"):
         ref, _, path = target.partition(":")

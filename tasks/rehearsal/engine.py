@@ -9,19 +9,16 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+from tasks.core.imageref import parse
 
-    from tasks.core.imageref import Reference
-
-    Document = dict[str, Any]
-    Container = dict[str, Any]
-    Life = dict[str, Any]
-    """`start`, `end` (None: it goes on), exit `code`, and `at`: the moments of its stages."""
+Document = dict[str, Any]
+Container = dict[str, Any]
+Life = dict[str, Any]
+"""`start`, `end` (None: it goes on), exit `code`, and `at`: the moments of its stages."""
 
 _NEVER = "0001-01-01T00:00:00Z"
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -256,23 +253,16 @@ def connect(doc: Document, container: Container, name: str) -> None:
 # -- images and registries --------------------------------------------------------------------------------
 
 
-def reference(text: str) -> Reference:
-    """An image by its parts. Loaded by those who name one: `typing` is a fifth of a stand-in's start."""
-    from tasks.core.imageref import parse
-
-    return parse(text)
-
-
 def find_image(doc: Document, ref: str) -> str | None:
     """The id of an image by any of its names; None if the engine does not have it."""
-    listed = reference(ref).listed
+    listed = parse(ref).listed
     known: Iterable[tuple[str, Any]] = doc["images"].items()
     return next((key for key, each in known if listed in each["tags"] or listed in each["digests"] or key == ref), None)
 
 
 def add_image(doc: Document, ref: str, origin: str) -> dict[str, Any]:
     """The engine has an image now. `origin`: its name at its registry, from which its id is made up."""
-    image, key = reference(ref), f"sha256:{fake_digest(origin)}"
+    image, key = parse(ref), f"sha256:{fake_digest(origin)}"
     made: dict[str, Any] = doc["images"].setdefault(key, {"tags": [], "digests": [], "architecture": "", "build": ""})
     if not image.digest:
         tag_image(doc, key, ref)
@@ -284,7 +274,7 @@ def add_image(doc: Document, ref: str, origin: str) -> dict[str, Any]:
 
 def tag_image(doc: Document, key: str, ref: str) -> None:
     """Give an image a name, which no other one has then."""
-    listed = reference(ref).listed
+    listed = parse(ref).listed
     for each in doc["images"].values():
         each["tags"] = [name for name in each["tags"] if name != listed]
     doc["images"][key]["tags"].append(listed)
@@ -292,7 +282,7 @@ def tag_image(doc: Document, key: str, ref: str) -> None:
 
 def registry_of(doc: Document, ref: str, now: float) -> Container | None:
     """The container that serves the registry of an image, where that is a port of this machine."""
-    host, _, port = reference(ref).registry.partition(":")
+    host, _, port = parse(ref).registry.partition(":")
     return port_owner(doc, int(port), now) if f"{host}:" in LOOPBACK and port.isdigit() else None
 
 
@@ -307,7 +297,7 @@ def upstream(registry: Container) -> str:
 
 def hold(registry: Container, ref: str) -> bool:
     """A registry has an image from now on; whether it had it before."""
-    name = reference(ref).full
+    name = parse(ref).full
     had = name in registry["holds"]
     if not had:
         registry["holds"].append(name)

@@ -17,14 +17,11 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 from tasks.rehearsal.engine import blank
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import IO, Any
 
 VARIABLE = "OPENFRAME_REHEARSAL"
 """Names the folder of the rehearsal that is going on."""

@@ -13,21 +13,18 @@ import os
 import re
 import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from tasks.process.command import Command, CommandFailed
+from tasks.process.programs import Programs
 from tasks.rehearsal.controllers import RELEASE
 from tasks.rehearsal.kubectl import Cluster, Refused, objects_of
-from tasks.rehearsal.program import Exit, dispatch
+from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from tasks.rehearsal.program import Call, Commands, Given
-
-    Object = dict[str, Any]
+Object = dict[str, Any]
 
 _NEWEST = "1.0.0"
 _EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
@@ -349,19 +346,14 @@ def _post_rendered(call: Call, given: Given, objects: list[Object]) -> list[Obje
     name = given.get("post-renderer")
     if not name:
         return objects
-    import subprocess
-
-    argv, env = ([name], dict(call.environ)) if _is_old(call) else _plugin(call, name)
-    done = subprocess.run(  # noqa: S603 - what the caller names, as Helm does
-        [*argv, *given.all("post-renderer-args")],
-        input=_manifest(objects).encode(),
-        capture_output=True,
-        env=env,
-        check=False,
-    )
-    if done.returncode:
-        raise Exit(1, f"Error: UPGRADE FAILED: error while running post render: exit status {done.returncode}")
-    return objects_of(done.stdout.decode())
+    argv, env = ([name], call.environ) if _is_old(call) else _plugin(call, name)
+    command = Command(argv=(*argv, *given.all("post-renderer-args")), stdin=_manifest(objects))
+    try:
+        return objects_of(Programs(env=env).run(command).out)
+    except CommandFailed as error:
+        raise Exit(
+            1, f"Error: UPGRADE FAILED: error while running post render: exit status {error.exit_code}"
+        ) from None
 
 
 def _plugin(call: Call, name: str) -> tuple[list[str], dict[str, str]]:

@@ -6,14 +6,13 @@ They are as programs are in what a caller sees: output as it comes, a deadline, 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGTERM
 from typing import IO, TYPE_CHECKING, cast
 
 from tasks.process.children import CHILDREN
-from tasks.process.runner import Sink, Starter, run_process
+from tasks.process.runner import Sink, Start, Starter, run_process
 from tasks.rehearsal.program import Ended, run
 
 if TYPE_CHECKING:
@@ -73,27 +72,15 @@ def starter(folder: Path) -> Starter:
     So is a call in another working directory: a process has only one.
     """
 
-    def run_stand_in(
-        path: str,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        *,
-        cwd: Path | None,
-        stdin: IO[bytes],
-        out: Sink,
-        err: Sink,
-        deadline: float,
-        cancelled: Cancel | None = None,
-    ) -> tuple[int, bool]:
-        if cwd is not None or Path(path).parent != folder:
-            return run_process(
-                path, argv, env, cwd=cwd, stdin=stdin, out=out, err=err, deadline=deadline, cancelled=cancelled
-            )
-        streams = _Stream(out), _Stream(err)
-        life = _Life(streams=streams, end=time.monotonic() + deadline, cancelled=cancelled)
-        said, complained = (cast("IO[bytes]", stream) for stream in streams)
+    def run_stand_in(what: Start) -> tuple[int, bool]:
+        path = Path(what.path)
+        if what.cwd is not None or path.parent != folder:
+            return run_process(what)
+        streams = _Stream(what.out), _Stream(what.err)
+        life = _Life(streams=streams, end=time.monotonic() + what.deadline, cancelled=what.cancelled)
+        out, err = (cast("IO[bytes]", stream) for stream in streams)
         try:
-            code = run(Path(path).name, argv[1:], env, stdin, said, complained, life.sleep)
+            code = run(path.name, what.argv[1:], what.env, what.stdin, out, err, life.sleep)
         except Ended as ended:
             code = -ended.number
         for stream in streams:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tasks.core.units import memory_bytes
 from tasks.rehearsal import engine, lifecycle
 from tasks.rehearsal.docker_resources import copy_database, data_volume, pull
 from tasks.rehearsal.folder import VERSIONS
-from tasks.rehearsal.program import Exit, dispatch
+from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 from tasks.settings import node_filters
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
-    from tasks.rehearsal.program import Call, Commands, Given
 
 _NODES = ("server", "agent", "loadbalancer")
 _TOOLS = ("K3D_IMAGE_TOOLS", "ghcr.io/k3d-io/k3d-tools")

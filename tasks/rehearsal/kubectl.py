@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+from tasks.process.command import Command, CommandFailed
+from tasks.process.programs import Programs
 from tasks.rehearsal.apiserver import ApiServer, Silent, port_of, root
 from tasks.rehearsal.folder import VERSIONS
-from tasks.rehearsal.program import Exit, dispatch
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from tasks.rehearsal.program import Call, Commands, Given
+from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 
 _GROUPS = ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "storage.k8s.io/v1")
 """Where `get` looks for a kind that is named without its group."""
@@ -142,24 +139,16 @@ def _path(cluster: Cluster, kind: str, namespace: str) -> str:
 
 def _kustomize(call: Call, given: Given) -> None:
     """By the real kubectl, where there is one: rendering reaches no cluster."""
-    import shutil
-    import subprocess
-
     folders = [each for each in call.environ.get("PATH", "").split(os.pathsep) if Path(each) != call.folder.bin]
-    own = str(Path(__file__).parents[2] / ".tools" / "bin")
-    real = shutil.which("kubectl", path=os.pathsep.join([own, *folders]))
+    own = Path(__file__).parents[2] / ".tools" / "bin"
+    real = Programs(folder=own, env={"PATH": os.pathsep.join(folders)}).where("kubectl")
     if real is None:
         raise Exit(1, "error: REHEARSAL: a kustomization is rendered by the real kubectl, and there is none")
-    done = subprocess.run(  # noqa: S603 - as the caller names it
-        [real, "kustomize", *given.args],
-        capture_output=True,
-        env=dict(call.environ),
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    call.write(done.stdout)
-    if done.returncode:
-        raise Exit(done.returncode, done.stderr.decode("utf-8", "replace").strip())
+    try:
+        done = Programs(env=call.environ).run(Command(argv=(real, "kustomize", *given.args)))
+    except CommandFailed as error:
+        raise Exit(error.done.code, error.done.err.strip()) from None
+    call.write(done.raw)
 
 
 _COMMANDS: Commands = {

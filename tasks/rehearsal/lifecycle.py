@@ -10,19 +10,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tasks.core.imageref import parse
 from tasks.rehearsal import controllers, engine, objects
 from tasks.rehearsal.controllers import ControlPlane
-from tasks.rehearsal.engine import stamp
-from tasks.rehearsal.objects import Objects
+from tasks.rehearsal.engine import Container, Document, stamp
+from tasks.rehearsal.objects import Object, Objects
+from tasks.rehearsal.program import Call
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from tasks.rehearsal.engine import Container, Document
-    from tasks.rehearsal.objects import Object
-    from tasks.rehearsal.program import Call
-
-    Plan = list[tuple[str, float, str]]
-    """Stage, moment, and the lines that are written then."""
+Plan = list[tuple[str, float, str]]
+"""Stage, moment, and the lines that are written then."""
 
 UP, REGISTERED, BALANCING = "k3s is up and running", "Successfully registered node", "start worker processes"
 """What k3d waits for in a log (k3d: `pkg/types/k3slogs.go`)."""
@@ -42,7 +38,7 @@ def create_refused(call: Call, doc: Document, name: str, ref: str) -> str:
     if there is not None:
         return f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
     if engine.find_image(doc, ref) is None:
-        return f"No such image: {engine.reference(ref).listed}"
+        return f"No such image: {parse(ref).listed}"
     if call.faults.strike("disk-full", f"container {name}"):
         return f"mkdir /var/lib/docker/overlay2/{engine.identity()}-init: {_NO_SPACE}"
     return ""

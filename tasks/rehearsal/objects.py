@@ -13,23 +13,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import threading
 import time
 import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tasks.rehearsal.engine import stamp
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Mapping
-    from typing import Any
-
-    Object = dict[str, Any]
-    Record = dict[str, Any]
-    Key = tuple[str, str, str]
-    """Bucket of the kind, namespace and name."""
+Object = dict[str, Any]
+Record = dict[str, Any]
+Key = tuple[str, str, str]
+"""Bucket of the kind, namespace and name."""
 
 Kind = tuple[str, str, str, bool]
 """Version, kind, plural, whether it has namespaces."""
@@ -175,8 +172,6 @@ class Objects:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    import sqlite3
-
     made = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
     made.execute("PRAGMA synchronous = OFF")
     return made

@@ -11,20 +11,15 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from typing import IO
 
 from tasks.rehearsal import folder as folders
-from tasks.rehearsal.conditions import Faults, Times
+from tasks.rehearsal.conditions import Fault, Faults, Times
+from tasks.rehearsal.folder import Folder
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import IO
-
-    from tasks.rehearsal.conditions import Fault
-    from tasks.rehearsal.folder import Folder
-
-    Commands = Mapping[str, tuple[Callable[["Call", "Given"], object], str, int]]
+Commands = Mapping[str, tuple[Callable[["Call", "Given"], object], str, int]]
 
 _FOR_EVER = 3600.0
 
