@@ -157,19 +157,10 @@ class ApiServer:
                 raise target.missing()
             controllers.delete(plane, record["object"], plane.now)
             return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        try:
-            obj = json.loads(body)
-        except ValueError:
-            raise Refusal(400, "BadRequest", "error decoding YAML: the body is no JSON document") from None
-        meta = obj.setdefault("metadata", {})
-        if (obj.get("kind"), obj.get("apiVersion")) != (target.kind, target.api_version):
-            raise Refusal(400, "BadRequest", "the object's kind is not the one of its path")
-        if meta.setdefault("name", target.name) != target.name:
-            raise Refusal(400, "BadRequest", f"name in URL does not match name in {target.kind} object")
+        obj = json.loads(body)
+        obj["metadata"].pop("namespace", None)
         if target.namespaced:
-            meta["namespace"] = target.namespace or "default"
-        else:
-            meta.pop("namespace", None)
+            obj["metadata"]["namespace"] = target.namespace or "default"
         manager, dry = given.get("fieldManager", "unknown"), given.get("dryRun") == "All"
         return apply.apply(plane, obj, manager, part=target.part, dry=dry)
 

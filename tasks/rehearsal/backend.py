@@ -274,7 +274,7 @@ class Rehearsal:
         return {name: took * self.what_if.scale for name, took in seconds.items()} if self.what_if.scale else {}
 
     def under(self, what_if: WhatIf) -> Rehearsal:
-        """The same under other circumstances; faults of before are over. Raises `BadInput` for a fault that is none."""
+        """The same under other circumstances; faults of before are over."""
         write(self.folder, what_if.faults)
         _heal(self.folder)
         cores = {"NCPU": math.ceil(what_if.cores)} if what_if.cores else {}

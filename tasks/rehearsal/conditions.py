@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -71,67 +71,49 @@ NAMES: Mapping[str, str] = {
     "killed": "the program of that command line is killed in the middle of its work",
     "hangs": "the program of that command line stops in the middle of its work, and never ends",
 }
-_NUMBER = (int, float)
-_FIELDS: Mapping[str, tuple[type, ...]] = {
-    "name": (str,),
-    "target": (str,),
-    "after": _NUMBER,
-    "times": (int,),
-    "seconds": _NUMBER,
-}
-
-
-def check(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same faults, if they can be. Raises `BadInput`, with the nearest name."""
-    for row in rows:
-        name = str(row.get("name", ""))
-        if name not in NAMES:
-            raise BadInput(
-                f"there is no fault '{name}'", why=_meant(name, NAMES), fix=f"use one of: {', '.join(NAMES)}"
-            )
-        for key, value in row.items():
-            if key not in _FIELDS:
-                fix = f"it may have: {', '.join(_FIELDS)}"
-                raise BadInput(f"the fault {name} has no '{key}'", why=_meant(key, _FIELDS), fix=fix)
-            fits = isinstance(value, _FIELDS[key]) and not isinstance(value, bool)
-            if value is not None and not (fits and (isinstance(value, str) or value >= 0)):
-                raise BadInput(
-                    f"the fault {name}: {key} is {value!r}",
-                    why="after and seconds are seconds, times is a number, and none of them is less than 0",
-                    fix=f"correct {key}",
-                )
-    return [{key: value for key, value in row.items() if value is not None} for row in rows]
-
-
-def _meant(word: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else "nothing that is known looks like it"
+_FIELDS = ("name", "target", "after", "times", "seconds")
 
 
 def parse(text: str) -> dict[str, Any]:
     """One fault as an option gives it: `NAME[=TARGET][,after=S][,times=N][,seconds=S]`. Raises `BadInput`."""
     head, *more = text.split(",")
-    name, _, target = head.partition("=")
-    row: dict[str, Any] = {"name": name.strip(), "target": target.strip()}
+    name, _, target = (part.strip() for part in head.partition("="))
+    numbers: dict[str, float] = {}
     for part in more:
         key, sign, value = part.partition("=")
         try:
-            row[key.strip()] = int(value) if key.strip() == "times" else float(value)
+            numbers[key.strip()] = int(value) if key.strip() == "times" else float(value)
         except ValueError:
             raise BadInput(
                 f"'{part}' of the fault '{text}' is not understood",
                 why="after a fault's name and target stand numbers" if sign else "it has no value",
                 fix="write it as NAME=TARGET,after=SECONDS,times=N",
             ) from None
-    return check([row])[0]
+    if name not in NAMES:
+        raise BadInput(f"there is no fault '{name}'", why=_meant(name, NAMES), fix=f"use one of: {', '.join(NAMES)}")
+    for key, number in numbers.items():
+        if key not in _FIELDS[2:]:
+            fix = f"it may have: {', '.join(_FIELDS)}"
+            raise BadInput(f"the fault {name} has no '{key}'", why=_meant(key, _FIELDS), fix=fix)
+        if not number >= 0:
+            raise BadInput(
+                f"the fault {name}: {key} is {number!r}",
+                why="after and seconds are seconds, times is a number, and none of them is less than 0",
+                fix=f"correct {key}",
+            )
+    return {"name": name, "target": target, **numbers}
 
 
-def write(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Set what is to fail from now on; what has struck before is forgotten. Raises `BadInput`."""
-    checked = check(rows)
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else "nothing that is known looks like it"
+
+
+def write(folder: Folder, faults: Sequence[Fault]) -> None:
+    """Set what is to fail from now on; what has struck before is forgotten."""
     folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder.state / "struck.json").unlink(missing_ok=True)
-    (folder.root / "faults.json").write_text(json.dumps(checked, indent=1) + "\n", encoding="utf-8")
+    (folder.root / "faults.json").write_text(json.dumps(faults, indent=1) + "\n", encoding="utf-8")
 
 
 class Faults:

@@ -28,6 +28,7 @@ from tasks.engine.work import (
     UpdateRepositories,
     Work,
 )
+from tasks.rehearsal.conditions import parse as parse_fault
 from tasks.rehearsal.model import AFTER, Profile, Scene, activities, load_profile, times
 from tasks.run.images import remembered, size_of, sources
 from tasks.settings.derived import balanced, release_name
@@ -85,8 +86,6 @@ def what_if(
     faults: Sequence[str] = (),
 ) -> WhatIf:
     """From the texts of options. Raises `BadInput`."""
-    from tasks.rehearsal.conditions import parse as parse_fault
-
     return WhatIf(
         cores=_number("--cores", cores, 0.1, _MOST_CORES) if cores else None,
         line=rate(line) if line else None,

@@ -116,7 +116,7 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
-def test_the_private_kubeconfig_has_k3ds_names_and_our_address() -> None:
+def test_the_private_kubeconfig_has_k3ds_names_and_our_address_and_is_private(tmp_path: Path) -> None:
     made = yaml.safe_load(entry())
     assert made == {
         "apiVersion": "v1",
@@ -131,12 +131,9 @@ def test_the_private_kubeconfig_has_k3ds_names_and_our_address() -> None:
         "current-context": "k3d-dev",
     }
     assert certificate(entry()) == b"-----BEGIN CERTIFICATE-----\n"
-
-
-def test_the_private_kubeconfig_is_private(tmp_path: Path) -> None:
     path = tmp_path / "clusters" / "dev" / "kubeconfig"
-    write_private(path, entry())
-    write_private(path, entry())
+    for _ in range(2):
+        write_private(path, entry())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert path.read_text() == entry()

@@ -56,29 +56,24 @@ def test_a_group_is_known_from_add_to_remove() -> None:
     assert children.alive() == {4_000_002}
 
 
-def test_all_end_at_once(born: list[subprocess.Popen[bytes]]) -> None:
+DEAF = ("while :; do sleep 0.05; done", "sleep 30; sleep 30")
+
+
+@pytest.mark.parametrize(("deaf", "patience"), [((), 5.0), (DEAF, 0.3)])
+def test_all_end_at_once_or_are_killed_after_one_deadline(
+    deaf: tuple[str, ...], patience: float, born: list[subprocess.Popen[bytes]]
+) -> None:
     children = Children()
-    for _ in range(3):
+    for _ in range(2):
         children.add(group(born))
-    reap(children, born)
-    began = time.monotonic()
-    assert children.stop(5)
-    assert time.monotonic() - began < 3
-    assert [each.wait(1) for each in born] == [-signal.SIGTERM] * 3
-    assert children.alive() == frozenset()
-
-
-def test_one_deadline_is_shared_and_then_comes_kill(born: list[subprocess.Popen[bytes]]) -> None:
-    children = Children()
-    children.add(group(born))
-    for text in ("while :; do sleep 0.05; done", "sleep 30; sleep 30"):
+    for text in deaf:
         children.add(group(born, text, first="trap '' TERM"))
     reap(children, born)
     began = time.monotonic()
-    assert not children.stop(0.3)
+    assert children.stop(patience) is not bool(deaf)
     assert until(lambda: not children.alive(), 3)
     assert time.monotonic() - began < 3
-    assert [each.wait(1) for each in born] == [-signal.SIGTERM, -signal.SIGKILL, -signal.SIGKILL]
+    assert [each.wait(1) for each in born] == [-signal.SIGTERM] * 2 + [-signal.SIGKILL] * len(deaf)
 
 
 def test_nothing_to_stop_takes_no_time() -> None:
@@ -115,15 +110,10 @@ def test_a_group_that_is_not_known_is_not_ended(born: list[subprocess.Popen[byte
     assert not children.ending(pid)
     with pytest.raises(subprocess.TimeoutExpired):
         born[0].wait(0.1)
-
-
-def test_a_group_is_ending_from_term_to_its_end(born: list[subprocess.Popen[bytes]]) -> None:
-    children = Children()
-    pid = group(born)
     children.add(pid)
     assert not children.ending(pid)
     children.end(pid)
-    assert children.ending(pid)
+    assert children.ending(pid), "until it has ended"
     assert born[0].wait(3) == -signal.SIGTERM
     children.remove(pid)
     assert not children.ending(pid)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -18,8 +17,7 @@ from tasks.engine.step import Stopped
 from tasks.process import runner
 from tasks.process.children import CHILDREN
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
-from tasks.process.programs import Programs
-from tasks.process.runner import CannotStart, Sink
+from tasks.process.runner import CannotStart
 from tests.programs import context, lives, pid_in, programs, script, soon, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,82 +48,21 @@ def test_the_code_of_a_signal_is_negative_and_named(number: signal.Signals) -> N
     assert caught.value.exit_code == -number
 
 
-def test_both_streams_are_kept_apart() -> None:
-    done = programs().run(script("echo out; echo err >&2; echo more"))
-    assert (done.out, done.err) == ("out\nmore\n", "err\n")
-
-
-def test_lines_are_heard_while_the_program_runs(tmp_path: Path) -> None:
-    heard: list[str] = []
-
-    def listen(line: str) -> None:
-        heard.append(line)
-        if line == "ready":
-            (tmp_path / "go").touch()
-
-    text = 'printf rea; sleep 0.05; echo dy; while [ ! -e "$1/go" ]; do sleep 0.01; done; echo gone >&2; printf last'
-    done = programs().run(script(text, str(tmp_path)), listen=listen)
-    assert heard == ["ready", "gone", "last"]
-    assert done.out == "ready\nlast"
-
-
-def test_a_sign_of_two_bytes_may_come_in_two_pieces() -> None:
-    heard: list[str] = []
-    programs().run(script(r"printf '\303'; sleep 0.05; printf '\244\n\377\n\n'"), listen=heard.append)
-    assert heard == ["ä", "\ufffd", ""]
-
-
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
-    ("pieces", "lines"),
-    [
-        ([b"a\nb", b"c\n"], ["a", "bc"]),
-        ([b"a", b"b", b"", b"c"], ["abc"]),
-        ([b"\n\n"], ["", ""]),
-        ([], []),
-        ([b"a\r\n"], ["a\r"]),
-    ],
+    "text",
+    ['echo $$ > "$1"; echo first; sleep 30', f"sh -c '{STUBBORN}' sh \"$1\" & sleep 0.2; echo first; wait"],
+    ids=["the program", "grandchildren too"],
 )
-def test_a_sink_hands_on_whole_lines(pieces: list[bytes], lines: list[str]) -> None:
-    heard: list[str] = []
-    sink = Sink(heard.append)
-    for piece in pieces:
-        sink.feed(piece)
-    sink.finish()
-    assert heard == lines
-    assert sink.data() == b"".join(pieces)
-
-
-def test_a_line_without_end_is_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.process.runner._LINE", 10)
-    heard: list[str] = []
-    sink = Sink(heard.append, kept=20)
-    for _ in range(100):
-        sink.feed(b"0123456")
-    sink.feed(b"\nnext\n")
-    assert heard == ["[...]", "next"]
-
-
-def test_an_error_of_a_listener_ends_the_program(tmp_path: Path) -> None:
+def test_an_error_of_a_listener_ends_the_program(tmp_path: Path, text: str) -> None:
     def listen(line: str) -> None:
         raise ZeroDivisionError(line)
 
     began = time.monotonic()
     with pytest.raises(ZeroDivisionError, match="first"):
-        programs().run(script('echo $$ > "$1/pid"; echo first; sleep 30', str(tmp_path)), listen=listen)
-    assert time.monotonic() - began < 3
-    assert not lives(pid_in(tmp_path / "pid"))
-
-
-@pytest.mark.usefixtures("hasty")
-def test_an_error_of_a_listener_ends_grandchildren_too(tmp_path: Path) -> None:
-    def listen(line: str) -> None:
-        raise ZeroDivisionError(line)
-
-    with pytest.raises(ZeroDivisionError):
-        programs().run(
-            script(f"sh -c '{STUBBORN}' sh \"$1\" & sleep 0.2; echo x; wait", str(tmp_path / "pid")), listen=listen
-        )
+        programs().run(script(text, str(tmp_path / "pid")), listen=listen)
     assert until(lambda: not lives(pid_in(tmp_path / "pid")), 2)
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize("deadline", [30 * 86400.0, 1e12])
@@ -133,28 +70,23 @@ def test_a_deadline_may_be_far_away(deadline: float) -> None:
     assert programs().run(script("sleep 0.1", deadline=deadline)).code == 0
 
 
-def test_the_deadline_ends_a_program() -> None:
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("sleep 30", -signal.SIGTERM),
+        ("trap 'exit 0' TERM; while :; do sleep 0.02; done", 0),  # late all the same
+        ("trap '' TERM; while :; do sleep 0.05; done", -signal.SIGKILL),
+        ("exec >&- 2>&-; sleep 30", -signal.SIGTERM),
+    ],
+)
+def test_the_deadline_ends_a_program(tmp_path: Path, text: str, code: int) -> None:
     began = time.monotonic()
     with pytest.raises(DeadlinePassed, match=r"sh did not end within 0\.3 s") as caught:
-        programs().run(script("echo so far; sleep 30", deadline=0.3))
-    assert 0.3 <= time.monotonic() - began < 2.5
-    assert caught.value.done.out == "so far\n"
-    assert caught.value.done.code == -signal.SIGTERM
+        programs().run(script(f'echo $$ > "$1"; echo so far; {text}', str(tmp_path / "pid"), deadline=0.3))
+    assert (0.7 if code == -signal.SIGKILL else 0.3) <= time.monotonic() - began < 3
+    assert (caught.value.done.out, caught.value.done.code) == ("so far\n", code)
     assert "timeouts" in caught.value.fix
-
-
-def test_a_program_that_ends_well_when_told_was_late_all_the_same() -> None:
-    with pytest.raises(DeadlinePassed):
-        programs().run(script("trap 'exit 0' TERM; while :; do sleep 0.02; done", deadline=0.2))
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_program_that_ignores_term_is_killed(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(DeadlinePassed) as caught:
-        programs().run(script(STUBBORN, str(tmp_path / "pid"), deadline=0.3))
-    assert 0.7 <= time.monotonic() - began < 3
-    assert caught.value.done.code == -signal.SIGKILL
     assert not lives(pid_in(tmp_path / "pid"))
 
 
@@ -182,11 +114,12 @@ def test_a_grandchild_has_time_to_end_well_though_its_leader_is_gone(tmp_path: P
     assert (tmp_path / "clean").exists()
 
 
-def test_a_cancelled_step_ends_its_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [Stopped, KeyboardInterrupt])
+def test_a_cancelled_step_ends_its_program_and_so_does_ctrl_c(tmp_path: Path, error: type[BaseException]) -> None:
     run = context("pull")
     began = time.monotonic()
-    soon(run.cancelled.set)
-    with pytest.raises(Stopped, match="pull"):
+    soon(run.cancelled.set if error is Stopped else lambda: os.kill(os.getpid(), signal.SIGINT), 0.3)
+    with pytest.raises(error, match="pull" if error is Stopped else None):
         programs().run(script('echo $$ > "$1/pid"; sleep 30', str(tmp_path)), run)
     assert time.monotonic() - began < 2.5
     assert not lives(pid_in(tmp_path / "pid"))
@@ -207,125 +140,35 @@ def test_a_program_that_may_be_ended_has_ended_well() -> None:
     assert programs().run(command, run).code == -15
 
 
-def test_stdin_is_closed_for_who_is_given_nothing() -> None:
-    began = time.monotonic()
-    assert programs().run(Command(argv=("cat",))).out == ""
-    assert time.monotonic() - began < 5
-
-
-def test_much_input_comes_through_whole() -> None:
-    text = "0123456789abcde\n" * (5 * 65536)
-    assert programs().run(Command(argv=("cat",), stdin=text)).out == text
-
-
-def test_input_that_nobody_reads_is_no_failure() -> None:
-    assert programs().run(Command(argv=("true",), stdin="x" * 5_000_000)).code == 0
-
-
-def test_input_is_in_no_argument_and_no_environment() -> None:
-    seen: list[str] = []
-
-    def listen(line: str) -> None:
-        if not seen:
-            child = psutil.Process(int(line))
-            seen.extend([*child.cmdline(), *child.environ().values()])
-
-    done = programs().run(script("echo $$; cat; sleep 0.1", stdin="correct horse"), listen=listen)
-    assert "correct horse" in done.out
-    assert seen
-    assert not any("horse" in text for text in seen)
-
-
-def test_much_output_on_both_streams_does_not_block() -> None:
-    began = time.monotonic()
-    text = "head -c 10000000 /dev/zero & head -c 10000000 /dev/zero >&2; wait"
-    done = programs().run(script(text))
-    assert (len(done.out), len(done.err)) == (10_000_000, 10_000_000)
-    assert time.monotonic() - began < 10
-
-
-@pytest.mark.parametrize("lines", ["yes 0123456789 |", "tr '\\0' x < /dev/zero |"])
-def test_twenty_megabytes_are_heard(lines: str) -> None:
-    """As many short lines, and as one line without an end."""
-    began = time.monotonic()
-    count = [0]
-
-    def listen(line: str) -> None:
-        count[0] += len(line)
-
-    done = programs().run(script(f"{lines} head -c 20000000"), listen=listen)
-    assert len(done.out) == 20_000_000
-    assert count[0] + done.out.count("\n") == 20_000_000
-    assert time.monotonic() - began < 15
-
-
-def test_output_that_is_no_text_is_kept_as_it_came() -> None:
-    every = bytes(range(256)) * 40
-    code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 40)"
-    done = programs().run(Command(argv=(sys.executable, "-c", code)))
-    assert done.raw == every
-    assert done.out == every.decode("utf-8", "replace")
-
-
-def test_who_inherited_the_output_is_not_waited_for(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done = programs().run(script('sleep 30 & echo $! > "$1/pid"; echo hi', str(tmp_path), deadline=10))
-    assert time.monotonic() - began < 1.5
-    assert done.out == "hi\n"
-    left = pid_in(tmp_path / "pid")
-    assert lives(left)
-    os.kill(left, signal.SIGKILL)
-
-
-def test_a_daemon_that_writes_for_ever_is_not_read_for_ever(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done = programs().run(script('yes & echo $! > "$1/pid"; sleep 0.1', str(tmp_path), deadline=10))
-    assert time.monotonic() - began < 5
-    assert done.out.startswith("y\n")
-    assert until(lambda: not lives(pid_in(tmp_path / "pid")), 5)
-
-
 def test_a_program_that_closes_its_output_is_waited_for() -> None:
     done = programs().run(Command(argv=("sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 3"), ok=(3,)))
     assert done.seconds >= 0.3
 
 
-def test_a_program_that_closes_its_output_has_a_deadline_too() -> None:
-    with pytest.raises(DeadlinePassed):
-        programs().run(script("exec >&- 2>&-; sleep 30", deadline=0.3))
-
-
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "mode", "why"),
     [
-        (b"\x7fELF-no-program", "for another processor"),
-        (b"echo no first line\n", "without a first line such as #!/bin/sh"),
-        (b"#!/nowhere/interpreter\n", "its first line names '/nowhere/interpreter', which is not there"),
-        (b"#!/bin/sh\r\necho\r\n", "its lines end as those of Windows do"),
+        (b"\x7fELF-no-program", 0o755, "for another processor"),
+        (b"echo no first line\n", 0o755, "without a first line such as #!/bin/sh"),
+        (b"#!/nowhere/interpreter\n", 0o755, "its first line names '/nowhere/interpreter', which is not there"),
+        (b"#!/bin/sh\r\necho\r\n", 0o755, "its lines end as those of Windows do"),
+        (b"#!/bin/sh\n", 0o644, "may not be executed"),
     ],
 )
-def test_a_program_that_the_system_cannot_run(tmp_path: Path, content: bytes, why: str) -> None:
+def test_a_program_that_the_system_cannot_run(tmp_path: Path, content: bytes, mode: int, why: str) -> None:
     path = tmp_path / "tool"
     path.write_bytes(content)
-    path.chmod(0o755)
+    path.chmod(mode)
     before = psutil.Process().num_fds()
     for _ in range(3):
         with pytest.raises(CannotStart, match="cannot be started") as caught:
-            Programs(folder=tmp_path).run(Command(argv=("tool",)))
+            programs().run(Command(argv=(str(path),)))
         assert why in caught.value.why
         assert not caught.value.transient
+        assert ("chmod +x" in caught.value.fix) is (mode == 0o644)
+    assert (programs().where(str(path)) is None) is (mode == 0o644)
     assert psutil.Process().num_fds() == before
     assert zombies() == []
-
-
-def test_a_program_that_may_not_be_executed(tmp_path: Path) -> None:
-    path = tmp_path / "tool"
-    path.write_text("#!/bin/sh\n")
-    with pytest.raises(CannotStart) as caught:
-        programs().run(Command(argv=(str(path),)))
-    assert "may not be executed" in caught.value.why
-    assert "chmod +x" in caught.value.fix
-    assert programs().where(str(path)) is None
 
 
 @pytest.mark.parametrize("argument", ["a\0b", "\udcff", "x" * 4_000_000])
@@ -346,13 +189,6 @@ def test_no_place_for_pipes_is_a_failure_that_may_pass(monkeypatch: pytest.Monke
     assert caught.value.transient
     assert "Too many open files" in caught.value.why
     assert psutil.Process().num_fds() == before
-
-
-def test_ctrl_c_in_the_thread_that_waits_ends_the_program(tmp_path: Path) -> None:
-    soon(lambda: os.kill(os.getpid(), signal.SIGINT), 0.3)
-    with pytest.raises(KeyboardInterrupt):
-        programs().run(script('echo $$ > "$1/pid"; sleep 30', str(tmp_path)))
-    assert not lives(pid_in(tmp_path / "pid"))
 
 
 def test_stopping_all_ends_programs_of_no_step(tmp_path: Path) -> None:
@@ -384,19 +220,6 @@ def test_a_run_that_is_over_is_not_called_back() -> None:
     run.cancelled.set()
 
 
-def test_what_can_be_in_a_pipe_is_all_that_is_read_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[float] = []
-
-    def never_empty(_selector: object, seconds: float) -> int:
-        reads.append(seconds)
-        return 65536
-
-    monkeypatch.setattr(runner, "_read", never_empty)
-    with selectors.DefaultSelector() as selector:
-        runner._drain(selector)
-    assert reads == [0] * 32
-
-
 def test_nothing_lives_that_is_started_after_the_end() -> None:
     CHILDREN.close(0)
     try:
@@ -416,14 +239,6 @@ def test_nothing_is_left_of_many_programs() -> None:
     assert until(lambda: threading.active_count() <= before[1], 5)
     assert own.num_fds() == before[0]
     assert zombies() == []
-
-
-def test_what_programs_write_is_in_no_log_of_python(caplog: pytest.LogCaptureFixture) -> None:
-    """`invoke --debug` shows the log of every module, sh's own too."""
-    with caplog.at_level("DEBUG"):
-        programs().run(script("cat; echo horse >&2", stdin="correct battery staple"))
-    assert "battery" not in caplog.text
-    assert "horse" not in caplog.text.replace("echo horse", "")
 
 
 MANY = """
