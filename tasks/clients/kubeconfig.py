@@ -175,8 +175,8 @@ def remove(path: Path, name: str) -> bool:
         before, elsewhere = _previous(row) if row is not None else ("", False)
         for part, gone in (("contexts", name), ("clusters", name), ("users", f"admin@{name}")):
             if isinstance(document.get(part), list):
-                document[part] = [each for each in document[part] if each.get("name") != gone]
-        if document.get("current-context") == name:
+                document[part] = [each for each in document[part] if each.get("name") != gone or not _is_of(each, name)]
+        if document.get("current-context") == name and _row(document, "contexts", name) is None:
             exists = elsewhere or _row(document, "contexts", before) is not None
             document["current-context"] = before if exists else ""
 
@@ -291,8 +291,17 @@ def _is_here(cluster: Mapping[str, Any]) -> bool:
 
 def _elsewhere(document: Mapping[str, Any], name: str) -> str:
     """What is said of an entry of that name that is of a cluster on another machine; empty where there is none."""
+    row = _row(document, "contexts", name)
+    if row is not None and not _is_of(row, name):
+        return f"its context {name} is another cluster's, {row['context']['cluster']}"
     found = _cluster(document, name)
     return "" if _is_here(found) else f"its {name} is another cluster's, {bare_address(str(found['server']))}"
+
+
+def _is_of(context: Mapping[str, Any], cluster: str) -> bool:
+    """Whether a context is of the cluster entry of this name, or of none."""
+    part = context.get("context")
+    return not isinstance(part, Mapping) or part.get("cluster") in (None, "", cluster)
 
 
 def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:

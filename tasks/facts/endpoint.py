@@ -21,12 +21,14 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from tasks.core.errors import NoEngine
 from tasks.core.files import sha256
 
 SOCKET = "unix:///var/run/docker.sock"
+_SETTINGS = ("DOCKER_API_VERSION", "DOCKER_TLS_VERIFY", "DOCKER_TLS", "DOCKER_CERT_PATH")
 _NETWORK = frozenset({"tcp", "http", "https", "ssh"})
 
 
@@ -52,6 +54,13 @@ class Endpoint:
         """What tells one engine from another: a socket by where links lead to, as `docker` may be led by them."""
         path = self.host.removeprefix("unix://")
         return f"unix://{os.path.realpath(path)}" if path != self.host else self.host or f"context {self.context}"
+
+    @property
+    def left(self) -> str:
+        """The command after which `docker` goes to the system's own engine; empty where it does so already."""
+        if self.source.startswith("DOCKER_"):
+            return f"`unset {self.source}`"
+        return "`docker context use default`" if self.source else ""
 
     @property
     def default(self) -> bool:
@@ -206,11 +215,10 @@ def engine_stopped(system: str, point: Endpoint, said: str) -> NoEngine:
     fix: Sequence[str]
     if point.context in _STARTS and not (system == "darwin" and point.context == "desktop-linux"):
         fix = (_STARTS[point.context],)
-    elif point.source == "DOCKER_HOST":
-        fix = (
-            f"start the engine at {point.host};",
-            "or use this machine's own: `unset DOCKER_HOST`",
-        )
+    elif point.source == "DOCKER_HOST" or (system == "linux" and point.left):
+        fix = (f"start the engine at {point.host};", f"or use this machine's own: {point.left}")
+        if point.host.startswith("/"):
+            fix = (f"`export DOCKER_HOST=unix://{point.host}`: a path alone is taken for a host's name",)
     else:
         fix = {
             "linux": (
@@ -242,15 +250,12 @@ def engine_denied(point: Endpoint, said: str) -> NoEngine:
 
 def engine_remote(point: Endpoint) -> NoEngine:
     """The engine is on another machine."""
-    here = "`unset DOCKER_HOST`" if point.source == "DOCKER_HOST" else "`docker context use default`"
-    if point.source == "DOCKER_CONTEXT":
-        here = "`unset DOCKER_CONTEXT`"
     shell = f"`ssh {point.host.removeprefix('ssh://')}`" if point.host.startswith("ssh://") else "a shell there"
     return _refusal(
         f"the Docker engine is on another machine: {point.host}",
         f"{point.source} says so; ports would be published on that machine's loopback, where nothing here reaches them",
         (
-            f"use this machine's engine: {here};",
+            f"use this machine's engine: {point.left};",
             f"or run this project on that machine ({shell});",
             "or, for a cluster that exists there: `invoke up --engine existing --context NAME`",
         ),
@@ -276,13 +281,12 @@ def engine_outside(point: Endpoint) -> NoEngine:
 def engine_podman(point: Endpoint) -> NoEngine:
     """What answers is Podman."""
     where = f" at {point.host}" if point.host and not point.default else ""
-    away = {"DOCKER_HOST": "`unset DOCKER_HOST`", "DOCKER_CONTEXT": "`unset DOCKER_CONTEXT`"}.get(point.source)
     return _refusal(
         f"what answers to 'docker'{where} is Podman",
         "Podman is not supported: registries, networks and restarts of nodes behave differently there",
         (
             "install Docker Engine beside it: https://docs.docker.com/engine/install/"
-            + (f"; and lead docker back to it: {away}" if away else ""),
+            + (f"; and lead docker back to it: {point.left}" if point.left else ""),
             "where the package podman-docker stands in for docker, remove that first",
         ),
     )
@@ -306,14 +310,19 @@ def engine_silent(point: Endpoint, seconds: float) -> NoEngine:
     )
 
 
-def engine_failed(point: Endpoint, said: str) -> NoEngine:
-    """Anything else that docker says."""
-    contexts = "`docker context ls` shows the contexts, `docker context use default` goes back to this machine's own"
-    return _refusal(
-        "the Docker engine cannot be used",
-        _reported(said, point) or "`docker info` reported nothing",
-        (contexts,) if point.source else ("run `docker info` and see what it says",),
-    )
+def engine_failed(point: Endpoint, said: str, environ: Mapping[str, str] = MappingProxyType({})) -> NoEngine:
+    """Anything else that docker says. `environ`: of its variables those are named that change how it asks."""
+    from tasks.diagnose.rules import catalogue, clean, recognise  # where something failed
+
+    known = recognise(catalogue(), clean(said), where="docker")
+    given = [name for name in _SETTINGS if environ.get(name)]
+    fix = [
+        known.fix if known else "",
+        f"{point.left} goes back to this machine's own engine; `docker context ls` shows others" if point.left else "",
+        f"`unset {' '.join(given)}`, unless you mean it" if given else "",
+    ]
+    why = known.reason if known else _reported(said, point) or "`docker info` reported nothing"
+    return _refusal("the Docker engine cannot be used", why, [*filter(None, fix)] or ["run `docker info` by hand"])
 
 
 def _reported(said: str, point: Endpoint) -> str:

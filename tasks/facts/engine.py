@@ -142,11 +142,11 @@ def engine(programs: Programs) -> Engine:
     except DeadlinePassed:
         raise engine_silent(point, ASK.deadline) from None
     except CommandFailed as error:
-        raise engine_failed(point, error.done.err) from None
+        raise engine_failed(point, error.done.err, programs.env) from None
     except LaunchError as error:  # it could not even be started
         raise engine_failed(point, f"{error.what}: {error.why}") from None
     info = _parsed(done.out)
-    _refuse(info, point, here, done.err)
+    _refuse(info, point, here, done.err, programs.env)
     shared = Enclosure()
     if not is_machine(info, here):  # which brings files and ports to this one itself
         shared = enclosure(programs, point, rootless=_rootless(info))
@@ -209,7 +209,7 @@ def is_podman(info: Mapping[str, Any], point: Endpoint) -> bool:
     return storage or (info.get("IndexServerAddress") == "" and info.get("ProductLicense") == "Apache-2.0")
 
 
-def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str) -> None:
+def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str, environ: Mapping[str, str]) -> None:
     """Raises `NoEngine` for what is no engine that can be used."""
     said = "\n".join([*(str(text) for text in info.get("ServerErrors") or ()), err])
     if is_podman(info, point) or "emulate docker cli using podman" in said.lower():
@@ -219,7 +219,7 @@ def _refuse(info: Mapping[str, Any], point: Endpoint, here: Here, err: str) -> N
             raise engine_denied(point, said)
         if _STOPPED.search(said):
             raise engine_stopped(here.system, point, said)
-        raise engine_failed(point, said)
+        raise engine_failed(point, said, environ)
     if info.get("OSType") == "windows":
         raise engine_windows_containers()
 

@@ -165,14 +165,20 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
     except ValueError:
         found = None
     if code != 200:
-        message = found.get("message", "") if isinstance(found, dict) else text.strip()[:200]
+        message = found.get("message", "") if isinstance(found, dict) else _said(text)
         error = ApiError(code, f"the API answered {code} to {path}", str(message))
         if code in (401, 403):
             error = explained(error, f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): {message}")
         raise error
     if found is None:
-        raise ApiError(code, f"the API's answer to {path} is no JSON document", text.strip()[:200])
+        raise ApiError(code, f"the API's answer to {path} is no JSON document", _said(text))
     return found
+
+
+def _said(text: str) -> str:
+    """What an answer says that is no JSON."""
+    page = "it is a web page: of a proxy, of this network's login, or of another server at that address"
+    return page if text.lstrip().startswith("<") else text.strip()[:200]
 
 
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:

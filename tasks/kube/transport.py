@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
+from tasks.core.redact import bare_address
 from tasks.kube.client import READ, WRITE, Api, ApiError, Busy, Credentials, NoAnswer, content, credentials, explained
 from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
@@ -163,7 +164,12 @@ class CertApi:
         if "_ALERT_" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
             what = f"the API at {where} refuses the certificate of this login"
             return explained(ApiError(0, what, transient=False), f"{_UNABLE}: remote error: tls: certificate: {reason}")
-        return ApiError(0, f"the API at {where} does not answer", str(error) or type(error).__name__)
+        refused = ApiError(0, f"the API at {where} does not answer", str(error) or type(error).__name__)
+        if isinstance(error, socket.gaierror):
+            return explained(refused, f"{_UNABLE}: dial tcp: lookup {self._host}: no such host")
+        if reason == "WRONG_VERSION_NUMBER":
+            return explained(refused, f"{_UNABLE}: tls: first record does not look like a TLS handshake")
+        return refused
 
     def _reason(self, error: ssl.SSLCertVerificationError) -> str:
         """Why a certificate cannot be verified, in the words of Go, and so of kubectl."""
@@ -270,7 +276,25 @@ class KubectlApi:
                 return code, stderr
             found = _ERROR.search(stderr)
             last = found[0] if found else error.tail()[-1] if error.tail() else error.what
-            raise explained(ApiError(0, f"the API does not answer: {last}"), stderr) from error
+            raise self._by_proxy(explained(ApiError(0, f"the API does not answer: {last}"), stderr)) from error
+
+    def _by_proxy(self, error: ApiError) -> ApiError:
+        """The same; where kubectl asks by a proxy with that, of which it says nothing when it is refused there."""
+        from tasks.core import yaml
+
+        try:
+            cluster = yaml.load(self._kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
+        except (OSError, LookupError, TypeError):
+            return error
+        given = bare_address(str(cluster.get("proxy-url") or ""))
+        proxy = given or _proxy(str(cluster.get("server") or ""), self._programs.env)
+        if not proxy:
+            return error
+        source = "the kubeconfig's proxy-url" if given else "HTTPS_PROXY"
+        return error.amend(
+            why=f"kubectl reaches it by the proxy {proxy} ({source}). {error.why}",
+            fix=f"see that this proxy runs and reaches the API, or take it away; {error.fix}",
+        )
 
 
 _REASONS = {
@@ -302,10 +326,22 @@ def _status(stderr: str) -> int | None:
     return _REASONS.get(reason[1]) if reason else None
 
 
+def _proxy(server: str, environ: Mapping[str, str]) -> str:
+    """The proxy that an environment names for an API's address, without its login; empty: none. Never for loopback."""
+    if not any(name.lower().endswith("s_proxy") for name in environ):
+        return ""
+    from tasks.core.proxies import LOOPBACK, no_proxy, read
+
+    address = urlsplit(server)
+    host = address.hostname or "localhost"
+    found = None if no_proxy(",".join(LOOPBACK)).covers(host) else read(environ).of("https", host, address.port or 443)
+    return found.shown if found else ""
+
+
 def open_api(kubeconfig: Path, programs: Programs) -> Api:
-    """The API of a private kubeconfig: by certificate where it has one, else through kubectl."""
+    """The API of a private kubeconfig: by certificate where it has one and no proxy is named, else through kubectl."""
     access = credentials(kubeconfig.read_text(encoding="utf-8"))
-    if access is not None:
+    if access is not None and not _proxy(access.server, programs.env):
         try:
             return CertApi(access)
         except (ValueError, ssl.SSLError):

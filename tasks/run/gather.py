@@ -383,12 +383,17 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     try:
         flattened = programs.run(kubectl.flattened(context), quiet=True).out
     except CommandFailed as error:
-        names = programs.run(kubectl.contexts()).out.split()
-        there = context in names
+        listed = programs.run(replace(kubectl.contexts(), ok=(0, 1)))
+        names = listed.out.splitlines()
+        unread = listed.code != 0 or context in names
         raise BadInput(
-            f"the context '{context}' cannot be used" if there else f"your kubeconfig has no context '{context}'",
+            f"the context '{context}' cannot be used" if unread else f"your kubeconfig has no context '{context}'",
             why=error.tail()[-1] if error.tail() else error.what,
-            fix="correct it there" if there else f"use one of: {', '.join(names) or 'there are none'}",
+            fix="correct the kubeconfig"
+            if unread
+            else f"use one of: {', '.join(names)}"
+            if names
+            else "name the file that has it in KUBECONFIG",
         ) from None
     flattened = rooted(flattened, programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")

@@ -5,6 +5,7 @@ Nothing secret passes them, and a reader who left is no error.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from tasks.core.errors import LaunchError
 from tasks.core.redact import clean, redact
 from tasks.engine.step import State
 
@@ -25,6 +27,8 @@ _COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
 """The runner looks for commands at the beginning of a line, blanks left out, of either stream."""
 _CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 """No terminal obeys what a text from elsewhere holds; those of a line's own (`Line`) are gone already."""
+_CLOSED = (errno.EPIPE, errno.EIO)
+"""Errors of writing to a reader who left, and to a terminal that was closed."""
 _QUOTED = re.compile(r"`[^`]*`")
 PIPED = 160
 """Columns that lines keep to where no terminal wraps them: a plan's rows, for grep, and critical paths."""
@@ -277,8 +281,14 @@ def _print(lines: Iterable[str | Line], stream: TextIO, *, commands: bool = Fals
             texts = (_encodable(str(line).translate(_CONTROLS), stream) for line in safe)
             stream.write("".join(f"{_harmless(text) if guarded else text}\n" for text in texts))
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
         _let_go(stream)
+        if error.errno not in _CLOSED and stream is sys.stdout:
+            raise LaunchError(
+                "what there is to say could not be written",
+                why=error.strerror or str(error),
+                fix="make room where standard output goes",
+            ) from None
 
 
 def _in_colour(lines: Iterable[str | Line], stream: TextIO) -> None:
@@ -295,7 +305,7 @@ def _encodable(text: str, stream: TextIO) -> str:
 
 
 def _let_go(stream: TextIO) -> None:
-    """`| head` has ended: what else is written goes nowhere, also what Python flushes when it ends."""
+    """`| head` has ended, the disk is full: what else is written goes nowhere, also what Python flushes at its end."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -239,6 +239,16 @@ def test_a_neighbour_with_a_name_like_ours_stays(config: Path, others: list[str]
         assert read(config)[part] == left[part][:-1]
 
 
+def test_a_context_of_that_name_that_is_of_another_cluster_is_the_users(config: Path) -> None:
+    text = "contexts:\n- {name: k3d-dev, context: {cluster: prod, user: me}}\ncurrent-context: k3d-dev\n"
+    config.write_text(text)
+    assert unwritable(config, "k3d-dev").startswith("its context k3d-dev is another cluster's, ")
+    with pytest.raises(BadInput, match="another cluster's"):
+        merge(config, entry())
+    assert not remove(config, "k3d-dev")
+    assert config.read_text() == text
+
+
 def test_the_context_before_comes_back_only_if_it_is_there(config: Path) -> None:
     """With KUBECONFIG=a:b the current context is in a, and what it names may be in b: that one comes back, too."""
     elsewhere = config.with_name("a")

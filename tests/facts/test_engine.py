@@ -126,6 +126,7 @@ DENIED = (
     "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get "
     '"http://%2Fvar%2Frun%2Fdocker.sock/v1.50/info": dial unix /var/run/docker.sock: connect: permission denied'
 )
+TOO_OLD = "client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client"
 LOST = 'Failed to initialize: unable to resolve docker endpoint: context "nope": context not found: open meta.json'
 
 
@@ -137,7 +138,10 @@ LOST = 'Failed to initialize: unable to resolve docker endpoint: context "nope":
         (asked({**DOWN, "ServerErrors": [DAEMON]}), "does not run", "systemctl start docker"),
         (asked(DOWN, DENIED, 1), "may not use", "usermod -aG docker"),
         (asked({**DOWN, "ServerErrors": [DENIED]}), "may not use", "usermod -aG docker"),
-        (asked("", LOST, 1, DOCKER_CONTEXT="nope"), "cannot be used", "docker context use default"),
+        (asked("", LOST, 1, DOCKER_CONTEXT="nope"), "cannot be used", "`unset DOCKER_CONTEXT` goes back"),
+        (asked("", "page not found", 1, DOCKER_API_VERSION="x"), "cannot be used", "`unset DOCKER_API_VERSION`"),
+        (asked(DOWN, TOO_OLD, 1), "cannot be used", "update the older one"),
+        (asked(DOWN, DAEMON, 1, DOCKER_HOST="/x.sock"), "does not run", "DOCKER_HOST=unix:///x.sock"),
         (asked("", "exec format error", 126), "cannot be used", "docker info"),
         (asked(DOWN, "client version 1.24 is too old", 1), "cannot be used", "docker info"),
         (asked({**LINUX, "OSType": "windows"}), "Windows containers", "Linux containers"),
@@ -236,6 +240,7 @@ def test_without_docker(system: str, podman: bool, monkeypatch: pytest.MonkeyPat
         ("linux", Endpoint(host="unix:///x", context="desktop-linux", source="x"), "--user start docker-desktop"),
         ("linux", Endpoint(host="unix:///x", context="rootless", source="DOCKER_CONTEXT"), "--user start docker"),
         ("linux", Endpoint(host="unix:///x/y.sock", source="DOCKER_HOST"), "unset DOCKER_HOST"),
+        ("linux", Endpoint(host="unix:///x", context="mine", source="DOCKER_CONTEXT"), "unset DOCKER_CONTEXT"),
     ],
 )
 def test_how_an_engine_is_started_depends_on_which_it_is(system: str, point: Endpoint, fix: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +22,7 @@ from tasks.kube.client import (
     Endpoint,
     NoAnswer,
     RetryingApi,
+    content,
     credentials,
     endpoints,
     port_answers,
@@ -162,6 +165,43 @@ def test_what_kubectl_says_of_a_certificate_or_a_login_is_no_silence(err: str, c
     with pytest.raises(ApiError) as caught:
         KubectlApi(kubectl_says("", f"Unable to connect to the server: {err}\n", 1), Path("/k")).raw("/readyz")
     assert (caught.value.cause, caught.value.transient) == (cause, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "env", "source"),
+    [
+        ({"proxy-url": "http://me:pw@127.0.0.1:9"}, {}, "http://127.0.0.1:9 (the kubeconfig's proxy-url)"),
+        ({}, {"HTTPS_PROXY": "http://me:pw@proxy:9"}, "http://***@proxy:9 (HTTPS_PROXY)"),
+        ({}, {"HTTPS_PROXY": "http://proxy:9", "NO_PROXY": "h"}, ""),
+        ({"server": "https://127.0.0.1:6550"}, {"HTTPS_PROXY": "http://proxy:9"}, ""),
+    ],
+)
+def test_a_proxy_on_the_way_is_told(tmp_path: Path, given: dict[str, str], env: dict[str, str], source: str) -> None:
+    """Of it kubectl says nothing: 'the connection to the server was refused'."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps({"clusters": [{"cluster": {"server": "https://h:6443", **given}}]}))
+    refused = "The connection to the server h:6443 was refused - did you specify the right host or port?\n"
+    programs = replace(kubectl_says("", refused, 1), env=env)
+    with pytest.raises(ApiError, match="was refused") as caught:
+        KubectlApi(programs, path).raw("/x")
+    assert (f"by the proxy {source}" in caught.value.why) is bool(source)
+    assert ("see that this proxy runs" in caught.value.fix) is bool(source)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("proxied", "server"), [(True, "https://h:6443"), (False, "https://127.0.0.1:6443")])
+def test_what_is_reached_by_a_proxy_is_kubectls(tmp_path: Path, made: Certificates, proxied: bool, server: str) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig(access(server, made)))
+    programs = FakePrograms(env={"https_proxy": "http://proxy:3128"})
+    assert isinstance(open_api(path, programs), KubectlApi) is proxied
+
+
+@pytest.mark.parametrize(("code", "text"), [(200, "<html>Log in</html>"), (502, "\n<!DOCTYPE html>")])
+def test_a_web_page_is_told_as_one(code: int, text: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        content("/x", code, text)
+    assert "it is a web page" in caught.value.why
 
 
 def test_a_kubectl_that_hangs_is_no_answer() -> None:

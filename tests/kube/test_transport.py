@@ -201,6 +201,25 @@ def test_no_proxy_is_used(api: CertApi, monkeypatch: pytest.MonkeyPatch, name: s
     assert ready(api)
 
 
+def test_a_name_that_is_none_and_a_port_without_tls_are_told(made: Certificates) -> None:
+    with pytest.raises(ApiError) as caught:
+        CertApi(access("https://nowhere.invalid:6443", made)).get("/x")
+    assert caught.value.cause == "dns"
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+
+        def answer() -> None:
+            with plain.accept()[0] as opened:
+                opened.recv(1000)
+                opened.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ApiError) as caught:
+            CertApi(access(f"https://127.0.0.1:{plain.getsockname()[1]}", made)).get("/x")
+        thread.join()
+    assert caught.value.cause == "no-api"
+
+
 def test_a_path_that_is_none_is_told(api: CertApi) -> None:
     with pytest.raises(ApiError, match="does not answer"):
         api.get("/a b\n")

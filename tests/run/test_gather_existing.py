@@ -101,7 +101,7 @@ def test_no_engine_is_asked(machine: Machine) -> None:
     assert session.system["kubectl"] == "v1.33.13"
 
 
-@pytest.mark.parametrize(("names", "listed"), [("dev\nprod\n", "dev, prod"), ("", "there are none")])
+@pytest.mark.parametrize(("names", "listed"), [("dev\nmy own\n", "dev, my own"), ("", "KUBECONFIG")])
 def test_a_context_that_is_not_there_is_told_with_those_that_are(machine: Machine, names: str, listed: str) -> None:
     machine.fails |= {
         "kubectl config view": Answer(code=1, err="error: cannot locate context team\n"),
@@ -112,6 +112,17 @@ def test_a_context_that_is_not_there_is_told_with_those_that_are(machine: Machin
     assert caught.value.status == 2
     assert "cannot locate context team" in caught.value.why
     assert listed in caught.value.fix
+
+
+@pytest.mark.parametrize("listed", [Answer(code=1, err="error: illegal base64 data"), Answer(out="a\nmy team\n")])
+def test_a_context_or_kubeconfig_that_cannot_be_used_is_told(machine: Machine, listed: Answer) -> None:
+    machine.fails |= {
+        "kubectl config view": Answer(code=1, err="error: illegal base64 data\n"),
+        "kubectl config get-contexts": listed,
+    }
+    with pytest.raises(BadInput, match="the context 'my team' cannot be used") as caught:
+        gather(machine.session(engine="existing", context="my team"), ("namespaces",))
+    assert (caught.value.why, caught.value.fix) == ("error: illegal base64 data", "correct the kubeconfig")
 
 
 @pytest.mark.parametrize(("sections", "concurrency"), [({}, None), ({"pool": {"concurrency": 7}}, 7)])

@@ -247,3 +247,23 @@ def test_odd_tables() -> None:
 def test_words_are_broken_only_where_nothing_else_gives_way() -> None:
     row = ["a name of many words here", "k3d-openframe-cache-docker"]
     assert table([row], width=40) == ["a name of     k3d-openframe-cache-docker", "many words", "here"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")  # noqa: PTH110 - a device
+def test_a_full_disk_is_told_and_leaves_nothing_that_python_would_flush() -> None:
+    program = """
+import sys
+from tasks.core.errors import LaunchError
+from tasks.view.console import err, out
+try:
+    out(["x"])
+except LaunchError as error:
+    err([str(error)])
+out(["y"])
+"""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-c", program], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 0
+    assert "could not be written\n  why: No space left on device" in done.stderr
