@@ -48,8 +48,6 @@ NOT_UP = [
     refusal(500, "conversion webhook for example.com/v1, Kind=Widget failed: Post: connect: connection refused", ""),
     refusal(404, 'namespaces "a" not found', "NotFound"),
 ]
-
-
 ENDING = 'configmaps "map" is forbidden: unable to create new content in namespace a because it is being terminated'
 
 
@@ -69,16 +67,15 @@ class Launch:
         *,
         grace: float = 0.3,
         engine: str = "k3d",
-        settings: dict[str, Any] | None = None,
+        releases: tuple[Object, ...] = (),
         **answers: Any,
     ) -> None:
         self.programs = FakePrograms(otherwise=Answer(), **answers)
-        made = given.settings(timeouts={"command": grace}, **(settings or {}))
+        made = given.settings(timeouts={"command": grace}, helm={"releases": [*releases]})
         self.facts = given.facts(
             folder, self.programs, settings=made, engine=engine, environment="e" if engine == "existing" else ""
         )
         self.api = reached(self.facts, api or DirectApi())
-        self.said: list[str] = []
 
     def apply(
         self,
@@ -95,31 +92,25 @@ class Launch:
         return {each.name: each for each in Run(steps, Bounds(work=1), **more).execute()}
 
 
-def pauses(seconds: float) -> Callable[[Context], Report | None]:
-    """Something that is being installed for so long."""
+def pauses(seconds: float, then: Callable[[], object] = lambda: None) -> Callable[[Context], Report | None]:
+    """Something that is being installed for so long, and what it brings."""
 
     def act(context: Context) -> Report | None:
         context.wait(seconds)
+        then()
         return None
 
     return act
 
 
-def brings(api: FakeApi) -> Callable[[Context], Report | None]:
-    """A release whose definitions are served when it is installed."""
-
-    def act(context: Context) -> Report | None:
-        context.wait(0.15)
-        api.answers[GROUP] = WIDGETS
-        return None
-
-    return act
+def brings(api: FakeApi, group: str = GROUP, kinds: Object = WIDGETS) -> Callable[[Context], Report | None]:
+    """A release, or another step, whose definitions are served when it is done."""
+    return pauses(0.15, lambda: api.answers.update({group: kinds}))
 
 
 def test_a_kind_that_a_release_brings_is_waited_for_and_holds_nothing_up(tmp_path: Path) -> None:
     api = DirectApi()
-    launch = Launch(tmp_path, api)
-    done = launch.apply(widget(), widget("v"), MAP, coming=brings(api))["own"]
+    done = Launch(tmp_path, api).apply(widget(), widget("v"), MAP, coming=brings(api))["own"]
     assert done.state is State.RAN
     assert api.names[0] == "ConfigMap/map"
     assert sorted(api.names) == ["ConfigMap/map", "Widget/v", "Widget/w"], "each is sent once"
@@ -144,23 +135,29 @@ def test_of_a_kind_that_is_not_taken_one_at_a_time_is_tried(tmp_path: Path) -> N
     assert api.names == ["ConfigMap/map", "ConfigMap/later", "ConfigMap/map", "ConfigMap/map"]
 
 
-def test_what_comes_a_little_after_the_release_is_waited_for_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("look", "coming", "more"), [(12, lambda _c: None, False), (5, None, True)])
+def test_what_comes_a_little_after_the_release_or_by_other_manifests_is_waited_for_too(
+    tmp_path: Path, look: int, coming: Any, more: bool
+) -> None:
     api = DirectApi()
-    api.changes[GROUP, 12] = lambda: api.answers.update({GROUP: WIDGETS})
-    done = Launch(tmp_path, api, grace=5).apply(widget(), coming=lambda _c: None)["own"]
+    api.changes[GROUP, look] = lambda: api.answers.update({GROUP: WIDGETS})
+    done = Launch(tmp_path, api, grace=5).apply(widget(), coming=coming, more_to_come=more)["own"]
     assert done.state is State.RAN
 
 
-def test_a_kind_has_less_time_than_a_webhook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.run.sending._SOON", 0.1)
-    done = Launch(tmp_path, grace=60).apply(widget(), coming=lambda _c: None)["own"]
-    assert isinstance(done.error, NotYet)
-    assert done.seconds < 5
-
-
-@pytest.mark.parametrize("ends", [lambda _c: None, lambda _c: (_ for _ in ()).throw(ApiError(400, "no"))])
-def test_the_wait_is_bounded_also_where_the_release_fails(tmp_path: Path, ends: Any) -> None:
-    done = Launch(tmp_path, grace=0.2).apply(widget(), coming=ends, keep_going=True)["own"]
+@pytest.mark.parametrize(
+    ("grace", "soon", "ends"),
+    [
+        (60, 0.1, lambda _c: None),  # a kind has less time than a webhook
+        (0.2, 60, lambda _c: None),
+        (0.2, 60, lambda _c: (_ for _ in ()).throw(ApiError(400, "no"))),
+    ],
+)
+def test_the_wait_is_bounded_also_where_the_release_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: float, soon: float, ends: Any
+) -> None:
+    monkeypatch.setattr("tasks.run.sending._SOON", soon)
+    done = Launch(tmp_path, grace=grace).apply(widget(), coming=ends, keep_going=True)["own"]
     assert isinstance(done.error, NotYet)
     assert done.seconds < 5
 
@@ -191,20 +188,9 @@ def test_a_kind_that_nothing_can_bring_is_told_at_once(
 
 def test_what_k3s_itself_installs_is_waited_for(tmp_path: Path) -> None:
     api, route = DirectApi(), widget(version="traefik.io/v1alpha1", kind="IngressRoute")
-
-    def system(context: Context) -> Report | None:
-        context.wait(0.1)
-        rows = [{"name": "ingressroutes", "kind": "IngressRoute", "namespaced": True}]
-        api.answers["/apis/traefik.io/v1alpha1"] = {"resources": rows}
-        return None
-
+    rows = [{"name": "ingressroutes", "kind": "IngressRoute", "namespaced": True}]
+    system = brings(api, "/apis/traefik.io/v1alpha1", {"resources": rows})
     assert Launch(tmp_path, api).apply(route, coming=system, name=SYSTEM_READY)["own"].state is State.RAN
-
-
-def test_what_other_manifests_of_the_users_may_bring_is_waited_for(tmp_path: Path) -> None:
-    api = DirectApi()
-    api.changes[GROUP, 5] = lambda: api.answers.update({GROUP: WIDGETS})
-    assert Launch(tmp_path, api, grace=5).apply(widget(), more_to_come=True)["own"].state is State.RAN
 
 
 def test_a_webhook_without_a_release_has_its_time_too(tmp_path: Path) -> None:
@@ -212,20 +198,13 @@ def test_a_webhook_without_a_release_has_its_time_too(tmp_path: Path) -> None:
     api = DirectApi()
     api.refused[AT_MAP] = [NOT_UP[0]] * 4
     assert Launch(tmp_path, api, grace=5).apply(MAP)["own"].state is State.RAN
-    api.refused[AT_MAP] = [NOT_UP[0]] * 1000
-    done = Launch(tmp_path / "b", api, grace=0.2).apply(MAP)["own"]
-    assert isinstance(done.error, NotYet)
-    assert "w.example.com" in done.error.why
-    assert done.attempts == 1
 
 
-def going(*finalizers: str) -> tuple[int, str]:
-    """The API takes what is applied to an object that is being deleted, and lets it vanish all the same."""
-    metadata = {"name": "map", "namespace": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}
-    return 200, json.dumps({"metadata": {**metadata, "finalizers": list(finalizers)}})
+GOING = 200, json.dumps({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/held"]}})
+"""The API takes what is applied to an object that is being deleted, and lets it vanish all the same."""
 
 
-@pytest.mark.parametrize("answer", [going("example.com/held"), refusal(403, ENDING, "Forbidden")])
+@pytest.mark.parametrize("answer", [GOING, refusal(403, ENDING, "Forbidden")])
 def test_what_is_being_deleted_is_made_when_it_is_gone(tmp_path: Path, answer: tuple[int, str]) -> None:
     api, other = DirectApi(), finish(obj("ConfigMap", "other", "b"))
     api.refused[AT_MAP] = [answer] * 3
@@ -234,22 +213,37 @@ def test_what_is_being_deleted_is_made_when_it_is_gone(tmp_path: Path, answer: t
     assert api.names == ["ConfigMap/map", "ConfigMap/other", *["ConfigMap/map"] * 3], "it holds up nothing of its kind"
 
 
-def test_what_a_finalizer_holds_is_no_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (NOT_UP[0], ["w.example.com"]),
+        (GOING, ["a/configmap/map is being deleted", "example.com/held"]),
+    ],
+    ids=["a webhook", "a finalizer"],
+)
+def test_what_does_not_pass_is_told_in_the_end(tmp_path: Path, answer: tuple[int, str], words: list[str]) -> None:
     api = DirectApi()
-    api.refused[AT_MAP] = [going("example.com/held")] * 1000
+    api.refused[AT_MAP] = [answer] * 1000
     done = Launch(tmp_path, api, grace=0.2).apply(MAP)["own"]
     assert isinstance(done.error, NotYet)
-    assert "a/configmap/map is being deleted" in done.error.why
-    assert "example.com/held" in done.error.why
+    assert [word for word in words if word not in done.error.why] == []
     assert done.attempts == 1
 
 
-def test_what_is_wrong_with_an_object_is_told_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (refusal(403, 'admission webhook "w" denied the request: no', "Forbidden"), "denied"),
+        (refusal(422, 'ConfigMap "map" is invalid: data: Invalid value: "x"', "Invalid"), "Invalid value"),
+    ],
+    ids=["denied", "of a kind that Kubernetes defines itself"],
+)
+def test_what_is_wrong_with_an_object_is_told_at_once(tmp_path: Path, answer: tuple[int, str], told: str) -> None:
     api = DirectApi()
-    api.refused[AT_MAP] = [refusal(403, 'admission webhook "w" denied the request: no', "Forbidden")]
+    api.refused[AT_MAP] = [answer]
     done = Launch(tmp_path, api).apply(MAP, coming=pauses(30))["own"]
     assert done.seconds < 3
-    assert "denied" in str(done.error)
+    assert told in str(done.error)
 
 
 # -- an object that the definition in the cluster does not allow, and the one of the next revision does ----
@@ -282,14 +276,8 @@ def test_a_definition_that_a_release_changes_is_waited_for(
 ) -> None:
     api = defined(release)
     api.refused[AT_WIDGET] = [answer] * 100
-    launch = Launch(tmp_path, api, settings={"helm": {"releases": [RELEASE]}})
-
-    def coming(context: Context) -> Report | None:
-        context.wait(0.15)
-        api.refused.clear()
-        return None
-
-    done = launch.apply(widget(), widget("v"), MAP, coming=coming, name=STEP)["own"]
+    launch = Launch(tmp_path, api, releases=(RELEASE,))
+    done = launch.apply(widget(), widget("v"), MAP, coming=pauses(0.15, api.refused.clear), name=STEP)["own"]
     assert done.state is State.RAN, done.error
     assert {"Widget/v", "ConfigMap/map"} <= set(api.names[:3]), "it holds nothing up"
     assert api.names.count("Widget/v") == 1
@@ -301,24 +289,17 @@ def test_what_is_not_valid_is_told_at_once_where_its_definition_does_not_change(
 ) -> None:
     api = defined(release)
     api.refused[AT_WIDGET] = [NOT_VALID[0]] * 100
-    launch = Launch(tmp_path, api, grace=60, settings={"helm": {"releases": [RELEASE]}})
+    launch = Launch(tmp_path, api, grace=60, releases=(RELEASE,))
     done = launch.apply(widget(), coming=pauses(30) if step else None, name=step or "")["own"]
     assert done.seconds < 2
     assert "Widget w is not valid" in str(getattr(done.error, "why", ""))
-
-
-def test_what_kubernetes_defines_itself_does_not_change(tmp_path: Path) -> None:
-    api = DirectApi()
-    api.refused[AT_MAP] = [refusal(422, 'ConfigMap "map" is invalid: data: Invalid value: "x"', "Invalid")]
-    assert Launch(tmp_path, api).apply(MAP, coming=pauses(30))["own"].seconds < 2
 
 
 def test_it_is_not_valid_for_good_when_the_release_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.run.sending._TAKEN_UP", 0.1)
     api = defined()
     api.refused[AT_WIDGET] = [NOT_VALID[0]] * 1000
-    launch = Launch(tmp_path, api, grace=60, settings={"helm": {"releases": [RELEASE]}})
-    done = launch.apply(widget(), coming=pauses(0.2), name=STEP)["own"]
+    done = Launch(tmp_path, api, grace=60, releases=(RELEASE,)).apply(widget(), coming=pauses(0.2), name=STEP)["own"]
     assert isinstance(done.error, NotYet)
     assert 0.2 < done.seconds < 5, "while the release is on its way, and a little longer"
 
@@ -344,23 +325,19 @@ class SlowApi(DirectApi):
         return refusal(504, "request did not complete within the allotted timeout", "Timeout")
 
 
-LATE = [NoAnswer(0, "the API has not answered within 65 s"), None]
-
-
-@pytest.mark.parametrize("error", LATE)
-def test_a_write_without_an_answer_is_looked_for_and_not_sent_again(tmp_path: Path, error: ApiError | None) -> None:
-    api = SlowApi(does=True, error=error)
-    assert Launch(tmp_path, api).apply(MAP)["own"].state is State.RAN
-    assert api.count == 1
-
-
-@pytest.mark.parametrize("error", LATE)
-def test_a_write_that_was_not_done_is_told_and_not_sent_again(tmp_path: Path, error: ApiError | None) -> None:
-    api = SlowApi(does=False, error=error)
+@pytest.mark.parametrize("does", [True, False])
+@pytest.mark.parametrize("error", [NoAnswer(0, "the API has not answered within 65 s"), None])
+def test_a_write_without_an_answer_is_looked_for_and_not_sent_again(
+    tmp_path: Path, error: ApiError | None, does: bool
+) -> None:
+    api = SlowApi(does=does, error=error)
     done = Launch(tmp_path, api).apply(MAP)["own"]
-    assert isinstance(done.error, TooSlow)
-    assert "validatingwebhookconfigurations" in done.error.fix
     assert (api.count, done.attempts) == (1, 1)
+    if does:
+        assert done.state is State.RAN
+    else:
+        assert isinstance(done.error, TooSlow)
+        assert "validatingwebhookconfigurations" in done.error.fix
 
 
 def test_a_write_that_the_api_has_put_off_is_sent_again_when_it_says(tmp_path: Path) -> None:
@@ -370,16 +347,14 @@ def test_a_write_that_the_api_has_put_off_is_sent_again_when_it_says(tmp_path: P
 
 
 def test_in_a_cluster_that_exists_already_it_is_the_same(tmp_path: Path) -> None:
-    api = DirectApi()
+    api = DirectApi(answers={AT_WIDGET: refusal(500, "conversion webhook for example.com/v1, Kind=Widget failed: no")})
     launch = Launch(tmp_path, api, engine="existing")
-    at_widget = "/apis/example.com/v1/namespaces/a/widgets/w"
-    api.answers[at_widget] = (500, refusal(500, "conversion webhook for example.com/v1, Kind=Widget failed: no")[1])
 
     def coming(context: Context) -> Report | None:
         context.wait(0.1)
         api.answers[GROUP] = WIDGETS
         context.wait(0.1)
-        api.answers[at_widget] = (404, "{}")
+        api.answers[AT_WIDGET] = (404, "{}")
         return None
 
     done = launch.apply(widget(), MAP, coming=coming)["own"]
@@ -395,9 +370,14 @@ NO_KIND = (
 )
 
 
-def test_kubectl_is_asked_again_for_what_is_not_there(tmp_path: Path) -> None:
-    api = FakeApi(MAP)
-    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=NO_KIND, code=1)] * 2 + [Answer()]})
+@pytest.mark.parametrize(
+    ("said", "served"),
+    [(NO_KIND, {}), ('The Widget "w" is invalid: spec.op: Unsupported value: "~"\n', {GROUP: WIDGETS})],
+    ids=["is not there", "is not as it will be"],
+)
+def test_kubectl_is_asked_again_where_a_definition(tmp_path: Path, said: str, served: dict[str, Object]) -> None:
+    api = FakeApi(MAP, answers=served)
+    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=said, code=1)] * 2 + [Answer()]})
     done = launch.apply(widget(), MAP, coming=pauses(0.2))["own"]
     assert (done.state, done.exit_code) == (State.RAN, 0)
     sent = [each.stdin or "" for each in launch.programs.asked]
@@ -405,20 +385,11 @@ def test_kubectl_is_asked_again_for_what_is_not_there(tmp_path: Path) -> None:
     assert all('"name": "w"' in text for text in sent)
 
 
-def test_through_kubectl_a_definition_that_changes_is_waited_for(tmp_path: Path) -> None:
-    said = 'The Widget "w" is invalid: spec.op: Unsupported value: "~"\n'
-    api = FakeApi(MAP, answers={GROUP: WIDGETS})
-    launch = Launch(tmp_path, api, answers={"kubectl": [Answer(err=said, code=1), Answer()]})
-    assert launch.apply(widget(), MAP, coming=pauses(0.2))["own"].state is State.RAN
-    assert '"name": "map"' not in (launch.programs.asked[1].stdin or "")
-
-
 def test_kubectl_too_tells_at_once_of_a_kind_that_nothing_brings(tmp_path: Path) -> None:
     launch = Launch(tmp_path, FakeApi(MAP), grace=60, answers={"kubectl": Answer(err=NO_KIND, code=1)})
     done = launch.apply(widget(), MAP)["own"]
-    assert isinstance(done.error, NotYet)
     assert done.seconds < 3
-    assert "nothing serves Widget of example.com/v1" in done.error.why
+    assert "nothing serves Widget of example.com/v1" in str(getattr(done.error, "why", ""))
 
 
 @pytest.mark.parametrize(("there", "state"), [([MAP], State.RAN), ([], State.FAILED)])
