@@ -14,7 +14,7 @@ from tasks.clients import helm
 from tasks.engine.scheduler import Run
 from tasks.engine.step import Bounds, Cancel, Context, Report, Result, Step
 from tasks.facts.facts import Facts, Live
-from tasks.kube.client import ApiError, content
+from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import FIELD_MANAGER, Key, key
 from tasks.kube.ownership import CREATED_BY, marked
 from tasks.kube.releases import LiveRelease
@@ -54,7 +54,7 @@ _Api = TypeVar("_Api", bound="FakeApi")
 HEALTHY = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
 
 
-class FakeApi:
+class FakeApi(Api):
     """Serves objects; `answers` by path win over them. `changes` are made before the n-th question for a path."""
 
     def __init__(self, *objects: Mapping[str, Any], answers: Mapping[str, Any] | None = None) -> None:
@@ -74,9 +74,6 @@ class FakeApi:
     def at(self, path: str, count: int, *objects: Mapping[str, Any]) -> None:
         """From the n-th question for this path on, these objects are as given."""
         self.changes[path, count] = lambda: self.put(*objects)
-
-    def get(self, path: str) -> Any:
-        return content(path, *self.raw(path))
 
     def raw(self, path: str) -> tuple[int, str]:
         self.asked.append(path)

@@ -35,7 +35,8 @@ from tasks.settings.derived import on_push_registry, push_container, repository,
 if TYPE_CHECKING:
     from tasks.facts.engine import Engine
     from tasks.facts.facts import Facts
-    from tasks.settings.schema import Build, Settings
+    from tasks.settings.schema import Settings
+    from tasks.settings.schema_parts import Build
 
 
 _PARTS = frozenset({"build", "helm", "manifests", "steps"})

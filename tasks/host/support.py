@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.facts.programs import Pins, numbers, read_pins
-from tasks.settings.schema import Cluster
+from tasks.settings.schema_parts import Cluster
 from tasks.view.console import command, out
 
 SOON = 60

@@ -20,7 +20,8 @@ from tasks.settings.k3s_arguments import disabled as switched_off
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Shape
-    from tasks.settings.schema import Cluster, Settings
+    from tasks.settings.schema import Settings
+    from tasks.settings.schema_parts import Cluster
 
 CONTROLLERS: Mapping[str, int] = {
     "concurrent-deployment-syncs": 5,

@@ -64,6 +64,8 @@ class Api(Protocol):
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
+        code, text = self.raw(path)
+        return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text, whatever the status; raises `ApiError` only where nothing answers, or that is put off."""

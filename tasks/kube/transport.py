@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from tasks.core.files import prefix
@@ -44,7 +43,7 @@ _IDLE = 8
 """Idle connections that are kept open."""
 
 
-class CertApi:
+class CertApi(Api):
     """The API by persistent connections with a client certificate, never by a proxy. Thread-safe.
 
     Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
@@ -58,11 +57,6 @@ class CertApi:
         self._tls = _trust(access)
         self._idle: deque[http.client.HTTPSConnection] = deque()
         weakref.finalize(self, _close, self._idle)
-
-    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
-        """A JSON document; raises `ApiError`."""
-        code, text = self.raw(path)
-        return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text."""
@@ -241,16 +235,11 @@ _ERROR = re.compile(r"^(?:error: |Unable to connect to the server: |The connecti
 """The line with kubectl's error; advice, and an address to read on, may follow it (kubectl: `util.CheckErr`)."""
 
 
-class KubectlApi:
+class KubectlApi(Api):
     """Reads, and requests with at most one effect, by one kubectl each."""
 
     def __init__(self, programs: Programs, kubeconfig: Path) -> None:
         self._programs, self._kubeconfig = programs, kubeconfig
-
-    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
-        """A JSON document; raises `ApiError`."""
-        code, text = self.raw(path)
-        return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text; kubectl reports the status only in words."""

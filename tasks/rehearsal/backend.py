@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 from tasks.clients.registry_http import NotFetched
 from tasks.clients.volumes import LABEL
 from tasks.engine.estimate import expecting, history_file, load
-from tasks.kube.client import ApiError, built_in, content
+from tasks.kube.client import Api, ApiError, built_in
 from tasks.rehearsal import engine, objects
 from tasks.rehearsal.apiserver import ApiServer, Silent, find, port_of
 from tasks.rehearsal.conditions import Faults, Times, write
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tasks.core.imageref import Reference
     from tasks.engine.step import Action, Bounds, Context, Report, Step
     from tasks.facts.facts import Facts
-    from tasks.kube.client import Api
     from tasks.process.programs import Programs
     from tasks.process.runner import Starter
     from tasks.rehearsal.objects import Record
@@ -47,17 +46,12 @@ _OVERLAP = 1_000_000
 """Microseconds: what was changed so long before the version that a watch begins with is sent again."""
 
 
-class RehearsalApi:
+class RehearsalApi(Api):
     """An API at a port of this machine. Thread-safe."""
 
     def __init__(self, folder: Folder, port: int) -> None:
         self.port = port
         self._server = ApiServer(folder)
-
-    def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
-        """A JSON document; raises `ApiError`."""
-        code, text = self.raw(path)
-        return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
         """Status and text."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.engine.step import Context, Step
     from tasks.facts.facts import Facts
     from tasks.kube.releases import LiveRelease
-    from tasks.settings.schema import OwnStep
+    from tasks.settings.schema_parts import OwnStep
 
 _SHELL = "/bin/sh"
 _KEPT = 4 << 20

@@ -56,7 +56,7 @@ from tasks.settings.references import (
 if TYPE_CHECKING:
     from tasks.engine.step import Context
     from tasks.facts.facts import Facts
-    from tasks.settings.schema import OwnStep
+    from tasks.settings.schema_parts import OwnStep
 
 PART = "steps"
 EACH_TIME = "it has no `inputs`, so it runs at each launch"

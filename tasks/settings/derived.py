@@ -13,7 +13,8 @@ from tasks.core.units import GIB, MIB, memory_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.settings.schema import Build, Cache, OwnStep, Release, Settings
+    from tasks.settings.schema import Cache, Release, Settings
+    from tasks.settings.schema_parts import Build, OwnStep
 
 
 DATA = "/var/lib/rancher/k3s"

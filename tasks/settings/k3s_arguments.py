@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tasks.settings.node_filters import split
 
 if TYPE_CHECKING:
-    from tasks.settings.schema import Cluster
+    from tasks.settings.schema_parts import Cluster
 
 SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
 COMPONENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {

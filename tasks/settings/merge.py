@@ -102,14 +102,14 @@ class Merging:
             place = (*path, name)
             found = positions(items, name, shape.model.KEY)
             if len(found) > 1:
-                full = " or ".join(f"{_text(items[each], 'namespace')}/{name}" for each in found)
+                full = " or ".join(f"{text_at(items[each], 'namespace')}/{name}" for each in found)
                 self._report(
                     place, f"'{dotted(place)}' are {len(found)} at once", "they share the name", f"write {full}"
                 )
             elif change is None and found:
                 del items[found[0]]
             elif not isinstance(change, dict):
-                self._absent(place, change, [_text(each, shape.model.KEY) for each in items], place_of(shape.model))
+                self._absent(place, change, [text_at(each, shape.model.KEY) for each in items], place_of(shape.model))
             elif found:
                 items[found[0]] = self._section(items[found[0]], change, place_of(shape.model), place)
             else:
@@ -162,18 +162,13 @@ class Merging:
 
 def positions(items: list[Node], name: str, key: str) -> list[int]:
     """Where parts of that name are: by the name, else by `namespace/name`, else by the number."""
-    found = [number for number, each in enumerate(items) if _text(each, key) == name]
+    found = [number for number, each in enumerate(items) if text_at(each, key) == name]
     if not found and "/" in name:
         space, _, own = name.partition("/")
-        found = [n for n, each in enumerate(items) if (_text(each, "namespace"), _text(each, key)) == (space, own)]
+        found = [n for n, each in enumerate(items) if (text_at(each, "namespace"), text_at(each, key)) == (space, own)]
     if not found and name.isascii() and name.isdigit() and len(name) < 5 and int(name) < len(items):
         found = [int(name)]
     return found
-
-
-def _text(item: Node, name: str) -> str:
-    leaf = item.get(name) if isinstance(item, dict) else None
-    return str(leaf.value) if isinstance(leaf, Leaf) else ""
 
 
 def _identity(name: str, shape: Shape) -> dict[str, str]:

@@ -17,7 +17,9 @@ from tasks.settings.types import place_of
 from tasks.settings.words import amount, host_ports
 
 if TYPE_CHECKING:
-    from tasks.settings.schema import OwnStep, Release, Secret, SecretSource, Settings
+    from tasks.settings.schema import Release, Secret, Settings
+    from tasks.settings.schema_parts import OwnStep
+    from tasks.settings.types import SecretSource
 
 __all__ = ["problems", "releases"]
 

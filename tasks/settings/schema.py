@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from tasks.settings import words
-from tasks.settings.schema_parts import Build, Cluster, ComponentArgs, Limits, Network, OwnStep, Ports, Proxy
+from tasks.settings.schema_parts import Build, Cluster, Network, OwnStep
 from tasks.settings.types import (
     Amount,
     AnyText,
@@ -28,7 +28,6 @@ from tasks.settings.types import (
     PublicUrl,
     Says,
     Seconds,
-    SecretSource,
     Sources,
     Text,
     Texts,
@@ -41,33 +40,6 @@ from tasks.settings.types import (
     setting,
 )
 from tasks.settings.words import as_choice
-
-__all__ = [
-    "Build",
-    "Cache",
-    "Cluster",
-    "ComponentArgs",
-    "Docker",
-    "Helm",
-    "Ingress",
-    "Kubeconfig",
-    "Limits",
-    "ManifestFile",
-    "Manifests",
-    "Network",
-    "OwnStep",
-    "Pool",
-    "Ports",
-    "Proxy",
-    "Quota",
-    "Registries",
-    "Release",
-    "Secret",
-    "SecretSource",
-    "Settings",
-    "Timeouts",
-    "Tools",
-]
 
 INGRESS_VERSION = "4.15.1"
 """The project's last chart, of March 2026, for Kubernetes 1.31 to 1.35 (source: ingress-nginx, README)."""

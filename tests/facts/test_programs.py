@@ -11,7 +11,7 @@ import pytest
 
 from tasks.core.errors import BadInput
 from tasks.facts.programs import FILE, PROGRAMS, Found, Pin, Versions, need, numbers, parse, read_pins, versions
-from tasks.settings.schema import Cluster
+from tasks.settings.schema_parts import Cluster
 from tests.given import ROOT
 from tests.programs import Answer, FakePrograms
 

@@ -1,4 +1,4 @@
-"""Faults, and pairs of them: a launch ends well, or with its cause; the next one ends well."""
+"""Faults, and two at a time: a launch ends well, or with its cause; the next one ends well."""
 
 from __future__ import annotations
 
@@ -41,13 +41,9 @@ FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "killed=k3s:v1.35.5-k3s1": (1, ("docker was ended by SIGKILL",)),
     "hangs=k3s:v1.35.5-k3s1": (1, ("prepull: rancher/k3s", "did not end within 2 s")),
     "hangs=helm upgrade --install web": (1, ("helm did not end within",)),
+    "registry-dies=k3d-openframe-cache-docker-io & pull-rate-limited=rancher/k3s,times=1": (0, ()),
+    "pull-rate-limited=rancher/k3s,times=1 & release-never-ready=web": (1, ("deployment/web",)),
 }
-PAIRS: list[tuple[str, str, int, tuple[str, ...]]] = [
-    ("registry-dies=k3d-openframe-cache-docker-io", "pull-rate-limited=rancher/k3s,times=1", 0, ()),
-    ("port-taken=443,times=1", "node-crashes=server-0", 1, ("k3d-openframe-dev-server-0 has ended",)),
-    ("pull-rate-limited=rancher/k3s,times=1", "release-never-ready=web", 1, ("deployment/web",)),
-    ("port-taken=80,times=1", "killed=helm upgrade --install db,times=1", 1, ("helm was ended by SIGKILL",)),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -61,38 +57,19 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
     return found.out + found.err
 
 
-def meets(played: Played, faults: tuple[str, ...], code: int, words: tuple[str, ...], text: str) -> None:
-    record = played.record()
+@pytest.mark.parametrize("faults", FAULTS)
+def test_a_fault_ends_well_or_with_its_cause(faults: str, played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    code, words = FAULTS[faults]
+    assert played.run("rehearse", *IMPATIENT, fault=tuple(faults.split(" & ")), scale="0.05") == code
+    record, text = played.record(), told(capsys)
     assert record["outcome"] == ("ok" if code == 0 else "failed"), text
     assert "Traceback" not in text
     assert "REHEARSAL" in text
     assert [word for word in words if word not in text] == [], text
-    failed = [step for step in record["steps"] if step["state"] == "failed"]
-    assert bool(failed) is bool(code), faults
-
-
-def heals(played: Played, capsys: pytest.CaptureFixture[str], *faults: str) -> None:
-    """What has failed is completed. A registry that keeps ending may end between two looks at it, for a while."""
-    ends = any(fault.startswith("registry-dies") for fault in faults)
+    assert bool([step for step in record["steps"] if step["state"] == "failed"]) is bool(code)
+    ends = faults.startswith("registry-dies")  # one that keeps ending may end between two looks at it, for a while
     for _ in range(6 if ends else 1):
-        assert played.run() == 0, told(capsys)
+        assert played.run() == 0, told(capsys)  # what has failed is completed
         if not ends or played.run("status") == 0:
             return
     raise AssertionError(told(capsys))
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_well_or_with_its_cause(fault: str, played: Played, capsys: pytest.CaptureFixture[str]) -> None:
-    code, words = FAULTS[fault]
-    assert played.run("rehearse", *IMPATIENT, fault=(fault,), scale="0.05") == code
-    meets(played, (fault,), code, words, told(capsys))
-    heals(played, capsys, fault)
-
-
-@pytest.mark.parametrize(("one", "other", "code", "words"), PAIRS)
-def test_two_faults_at_a_time(
-    one: str, other: str, code: int, words: tuple[str, ...], played: Played, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert played.run("rehearse", *IMPATIENT, fault=(one, other), scale="0.05") == code
-    meets(played, (one, other), code, words, told(capsys))
-    heals(played, capsys, one, other)

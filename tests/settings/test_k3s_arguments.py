@@ -19,7 +19,7 @@ from tasks.settings.k3s_arguments import (
     value_of,
     where,
 )
-from tasks.settings.schema import Cluster
+from tasks.settings.schema_parts import Cluster
 
 SERVERS, EVERYWHERE = ("server:*",), ("server:*", "agent:*")
 
