@@ -22,7 +22,7 @@ from tasks.facts.programs import PROGRAMS, Pins, numbers, versions
 from tasks.host.published import Target, asset, target
 from tasks.process.command import Command, CommandFailed
 
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 _LEVEL = 1
 """Of gzip for what nobody has compressed yet: more costs seconds and saves a few per cent."""
 _EXECUTABLE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")

@@ -284,7 +284,7 @@ def test_a_file_that_holds_nothing_gets_everything(tmp_path: Path, text: str | N
         (b"clusters: [unclosed\ntoken: hush\n", "line 2"),
         (b"users:\n- name: a\n  user: {token: hush, x: y: z}\n", "line 3"),
         (b"\ttoken: hush\n", "line 1"),
-        (b"clusters: " + b"[" * 50_000, "nested"),
+        (b"clusters: " + b"[" * 50_000, "nest"),
         (b"just a text\n", "holds a text, not a mapping"),
         (b"12:30\n", "holds a text, not a mapping"),
         (b"- a\n- b\n", "holds a list"),

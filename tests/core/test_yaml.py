@@ -99,12 +99,12 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "number", "line", "reason"),
     [
-        ("[" * 50_000, 1, 1, "nested"),
-        ("{a: " * 50_000, 1, 1, "nested"),
-        ("- " * 50_000 + "x", 1, 1, "nested"),
-        ("? " * 50_000 + "x", 1, 1, "nested"),
-        ("a: 1\n---\nb:\n  c: " + "[" * 50_000, 2, 4, "nested"),
-        ("".join(" " * n + "a:\n" for n in range(MOST_DEPTH + 2)), 1, MOST_DEPTH + 1, "nested"),
+        ("[" * 50_000, 1, 1, "nest"),
+        ("{a: " * 50_000, 1, 1, "nest"),
+        ("- " * 50_000 + "x", 1, 1, "nest"),
+        ("? " * 50_000 + "x", 1, 1, "nest"),
+        ("a: 1\n---\nb:\n  c: " + "[" * 50_000, 2, 4, "nest"),
+        ("".join(" " * n + "a:\n" for n in range(MOST_DEPTH + 2)), 1, MOST_DEPTH + 1, "nest"),
         (LAUGHS, 1, 7, "aliases"),
         ("a: &x [*x]", 1, 1, "contains itself"),
         ("a: *x", 1, 1, "no anchor"),
