@@ -27,6 +27,8 @@ NODES, NETWORK, VOLUMES = "down: nodes", "down: network", "down: volumes"
 ENTRY, FILES = "down: entry in your kubeconfig", "down: private files"
 _BEGUN = 5.0
 """Seconds from a creation's first container to its first node, at most; it takes one (measured)."""
+_PAUSE = 0.5
+"""Seconds between two looks at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,29 +52,33 @@ class Remains:
 def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
     """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
 
-    Raises `BadInput` where it is another's by now: two users may make one of the same name at the same moment; and
-    `LaunchError` where it may be.
+    k3d creates a container of tools first, which does not show whose it is: a recent one is waited for until a node
+    shows the owner, or the creation has been interrupted. Raises `BadInput` for the cluster of another owner: two users
+    may create one of the same name at the same moment; and `LaunchError` where it remains unknown.
     """
-    ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
     mine = owner_of(owner)
-    if ids and mine is not None:
+    for _ in range(round(_BEGUN / _PAUSE) + 2):
+        ids = programs.run(docker.containers(f"{docker.CLUSTER_LABEL}={name}"), context).out.split()
+        if not ids or mine is None:
+            return ids
         inspected = docker.inspected(programs.run(docker.inspect(ids), context).out)
         refuse_foreign(read(name, inspected, complete=True, claim=Claim(owner=mine)))
-        _refuse_begun(name, inspected)
-    return ids
+        if not _has_begun(inspected):
+            return ids
+        (context.wait if context is not None else time.sleep)(_PAUSE)
+    raise LaunchError(
+        f"a cluster '{name}' is being created at this moment",
+        why="it has no node yet that shows whose it is",
+        fix="run it again when that creation is over",
+        transient=True,
+    )
 
 
-def _refuse_begun(name: str, inspected: Sequence[Mapping[str, Any]]) -> None:
-    """k3d makes a container of tools first, which does not tell whose it is. Raises `LaunchError` for a young one."""
+def _has_begun(inspected: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a creation has no node yet and started a moment ago."""
     roles = {(each["Config"].get("Labels") or {}).get("k3d.role") for each in inspected}
     ages = (age({"StartedAt": each.get("Created")}, time.time()) for each in inspected)
-    if roles.isdisjoint({"server", "agent"}) and any(age < _BEGUN for age in ages):
-        raise LaunchError(
-            f"a cluster '{name}' is being made at this moment, or its creation was ended a moment ago",
-            why="it has no node yet, so that nothing tells whose it is",
-            fix=f"run it again in {_BEGUN:g} s",
-            transient=True,
-        )
+    return roles.isdisjoint({"server", "agent"}) and any(age < _BEGUN for age in ages)
 
 
 def remains(facts: Facts) -> Remains:

@@ -317,10 +317,36 @@ def test_what_is_removed_is_the_users_at_that_moment(owner: Owner, refused: bool
         assert own_containers(programs, "openframe-dev", owner.label) == [OTHERS["Id"]]
 
 
-@pytest.mark.parametrize(("seconds", "refused"), [(2, True), (20, False)])
-def test_a_creation_that_has_no_node_yet_may_be_anothers(seconds: int, refused: bool) -> None:
-    """Two users, or two jobs, launch at the same moment: what k3d makes first does not tell whose it is."""
-    created = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
-    programs = inspected.docker({**TOOLS, "Created": created})
-    with pytest.raises(LaunchError, match="is being made at this moment") if refused else contextlib.nullcontext():
-        assert own_containers(programs, "openframe-dev", BOB.label) == [TOOLS["Id"]]
+def tools(seconds: float) -> dict[str, object]:
+    """The container of tools that k3d creates first, so many seconds ago."""
+    return {**TOOLS, "Created": (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("looks", "outcome"),
+    [
+        ([[tools(20)]], [TOOLS["Id"]]),
+        ([[tools(2)], [tools(20)]], [TOOLS["Id"]]),  # its creation was killed
+        ([[tools(2)], []], []),
+        ([[tools(2)], [tools(2), OTHERS]], BadInput),
+        ([[tools(2)]], LaunchError),  # one creation after the other
+    ],
+)
+def test_a_creation_without_a_node_is_waited_for(
+    looks: list[list[dict[str, object]]], outcome: list[str] | type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two users, or two jobs, launch at the same moment: what k3d makes first does not show whose it is."""
+    waits: list[float] = []
+    monkeypatch.setattr("tasks.k3d.removal.time.sleep", waits.append)
+    programs = FakePrograms(
+        answers={
+            "docker ps --all": ["\n".join(str(each["Id"]) for each in look) for look in looks],
+            "docker container inspect": [json.dumps(look) for look in looks],
+        }
+    )
+    with pytest.raises(outcome) if isinstance(outcome, type) else contextlib.nullcontext():
+        assert own_containers(programs, "openframe-dev", BOB.label) == outcome
+    if outcome == LaunchError:
+        assert 5.0 <= sum(waits) <= 7.0
+    else:
+        assert len(waits) == len(looks) - 1
