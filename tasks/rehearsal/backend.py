@@ -21,10 +21,9 @@ from tasks.rehearsal import engine, objects
 from tasks.rehearsal.apiserver import ApiServer, Silent, find, port_of
 from tasks.rehearsal.conditions import Faults, Times, write
 from tasks.rehearsal.controllers import ControlPlane, heal
-from tasks.rehearsal.folder import VARIABLE, Folder
-from tasks.rehearsal.in_process import starter
+from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
 from tasks.rehearsal.objects import Objects, bucket
-from tasks.rehearsal.occupancy import clear, occupy, prepare
+from tasks.rehearsal.program import starter
 from tasks.rehearsal.what_if import WhatIf, staged
 from tasks.run.task import REHEARSAL_NOTE
 from tasks.settings.derived import PARTS

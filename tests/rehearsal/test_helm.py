@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.rehearsal.folder import VARIABLE
-from tasks.rehearsal.occupancy import prepare
+from tasks.rehearsal.folder import VARIABLE, prepare
 from tasks.rehearsal.program import run
 
 

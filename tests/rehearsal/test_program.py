@@ -14,9 +14,8 @@ from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
 from tasks.process.runner import run_process
 from tasks.rehearsal.conditions import write
-from tasks.rehearsal.folder import VARIABLE, Folder
-from tasks.rehearsal.in_process import starter
-from tasks.rehearsal.occupancy import prepare
+from tasks.rehearsal.folder import VARIABLE, Folder, prepare
+from tasks.rehearsal.program import starter
 from tests.rehearsal.played import Played, played
 
 __all__ = ["played"]
