@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tasks.clients import docker, registry_http
 from tasks.clients.bundle import NAME, Bundle, File, Image, Lock
@@ -21,7 +21,7 @@ from tasks.clients.bundle_archives import Writer
 from tasks.core.errors import BadInput, LaunchError, attempt
 from tasks.core.files import remembered, replacing, write_whole
 from tasks.core.imageref import Reference, images_of, parse
-from tasks.core.units import MIB, count, megabytes
+from tasks.core.units import count, megabytes
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Context, Report, Retry, Step
 from tasks.facts.cluster import Presence
@@ -33,7 +33,7 @@ from tasks.facts.running import system_items
 from tasks.kube.objects import digest as key_digest
 from tasks.run import charts as chart_steps
 from tasks.run import images
-from tasks.run.bundle_sources import PYTHONS, Found, Remote, Wish, compress, programs, wheels
+from tasks.run.bundle_sources import PYTHONS, Found, Remote, Wish, pack_layer, programs, wheels
 from tasks.run.charts import chart_of
 from tasks.run.desired import contents
 from tasks.settings.derived import DOWNLOAD, cache_container, cache_name
@@ -231,9 +231,17 @@ def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Conte
     run_command(facts.programs, docker.save(name, folder / "image.tar", context.deadline), context)
     with tarfile.open(folder / "image.tar") as tar:
 
-        def member(path: str) -> Any:  # noqa: ANN401 - an open file of the archive
-            file = tar.extractfile(path)
-            assert file is not None  # docker has just written it
+        def member(path: str) -> IO[bytes]:
+            try:
+                file = tar.extractfile(path)
+            except KeyError:
+                file = None
+            if file is None:  # of another platform the containerd image store may have a part alone
+                raise LaunchError(
+                    f"{name} cannot be bundled: the engine has a part of it only",
+                    why=f"`docker save {name}` wrote no {path}",
+                    fix=f"docker pull --platform {facts.platform} {name}",
+                )
             return file
 
         listed = json.loads(member("manifest.json").read())[0]
@@ -241,8 +249,8 @@ def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Conte
         for number, path in enumerate(listed["Layers"]):
             packed = folder / str(number)
             with member(path) as source:
-                compress(iter(lambda: source.read(MIB), b""), packed)
-            layers.append(_part("layer.v1.tar+gzip", found.file(packed), packed.stat().st_size))
+                kind = pack_layer(source, packed)
+            layers.append(_part(f"layer.v1.tar+{kind}", found.file(packed), packed.stat().st_size))
         raw = member(listed["Config"]).read()
     config = _part("config.v1+json", found.data(raw), len(raw))
     media = "application/vnd.oci.image.manifest.v1+json"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from tasks.clients.bundle import Bundle, File, Image
 from tasks.core.files import file_digest
@@ -27,6 +29,8 @@ _LEVEL = 1
 """Of gzip for what nobody has compressed yet: more costs seconds and saves a few per cent."""
 _EXECUTABLE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How a program of its own begins, not a script that calls one elsewhere."""
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+"""How a compressed layer begins (RFC 1952, RFC 8878)."""
 _GLIBC = ("manylinux_2_5", "manylinux1", "manylinux_2_12", "manylinux2010", "manylinux_2_17", "manylinux2014")
 _MACOS = ("macosx_10_9", "macosx_10_12", "macosx_11_0", "macosx_12_0")
 
@@ -116,6 +120,22 @@ def compress(pieces: Iterable[bytes], path: Path) -> tuple[str, int]:
             file.write(pack.compress(piece))
         file.write(pack.flush())
     return digest.hexdigest(), size
+
+
+def pack_layer(layer: IO[bytes], path: Path) -> str:
+    """Write a layer that `docker save` wrote, by gzip unless it is compressed; the name of its compression.
+
+    Docker's containerd image store, the default of new installations since 29, saves layers as registries have them.
+    """
+    start = layer.read(4)
+    layer.seek(0)
+    for magic, name in _COMPRESSED.items():
+        if start.startswith(magic):
+            with path.open("wb") as file:
+                shutil.copyfileobj(layer, file, MIB)
+            return name
+    compress(iter(lambda: layer.read(MIB), b""), path)
+    return "gzip"
 
 
 def programs(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +36,13 @@ from tasks.run.bundle_sources import Found, Wish
 from tasks.run.charts import chart_of
 from tasks.settings.derived import cache_container
 from tests import given
+from tests.checks.given import engine
 from tests.given_live import FakeApi, obj, reached
-from tests.programs import FakePrograms
+from tests.programs import Asked, FakePrograms
 
 IMAGE = "rancher/k3s:v1"
 LAYER, CONFIG = b"layer", b"{}"
+GZIP = gzip.compress(LAYER, mtime=0)
 RELEASE = {"name": "web", "namespace": "web", "chart": "shop/web", "version": "1.0.0"}
 
 
@@ -127,6 +132,58 @@ def test_a_layer_whose_line_breaks_off_is_asked_for_again(
     bundle_save._write(wish(path), found_images(facts, wish(path)), given.context())
     with Bundle(path) as bundle:
         bundle.verify()
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "packed"),
+    [
+        (LAYER, "gzip", lambda data: gzip.decompress(data) == LAYER),
+        (GZIP, "gzip", lambda data: data == GZIP),  # Docker's containerd image store
+        (b"\x28\xb5\x2f\xfdx", "zstd", lambda data: data == b"\x28\xb5\x2f\xfdx"),
+    ],
+)
+def test_an_image_that_only_the_engine_has(
+    facts: Facts, tmp_path: Path, layer: bytes, kind: str, packed: Callable[[bytes], bool]
+) -> None:
+    name = "registry.example.com/own:1"
+    programs = FakePrograms(answers={"docker save": saving({"config": CONFIG, "layer": layer})})
+    found = found_images(
+        replace(facts, programs=programs, images={name: True}, host=engine()), wish(tmp_path / "bundle.tar")
+    )
+    assert found.images[name].engine
+    _, content = found.blobs[found.images[name].manifest]
+    assert callable(content)
+    (part,) = json.loads(b"".join(content(given.context())))["layers"]
+    size, content = found.blobs[part["digest"]]
+    assert callable(content)
+    data = b"".join(content(given.context()))
+    assert packed(data)
+    assert (part["mediaType"].rpartition(".")[2], part["size"], size) == (f"tar+{kind}", len(data), len(data))
+
+
+def test_an_image_of_which_the_engine_has_a_part_only(facts: Facts, tmp_path: Path) -> None:
+    name = "registry.example.com/own:1"
+    programs = FakePrograms(answers={"docker save": saving({"config": CONFIG})})
+    with pytest.raises(LaunchError, match="a part of it only") as caught:
+        found_images(
+            replace(facts, programs=programs, images={name: True}, host=engine()), wish(tmp_path / "bundle.tar")
+        )
+    assert caught.value.fix == f"docker pull --platform linux/amd64 {name}"
+
+
+def saving(files: dict[str, bytes]) -> Callable[[Asked], str]:
+    """`docker save --output FILE` of an image of one layer, with these files of it."""
+
+    def save(asked: Asked) -> str:
+        listed = json.dumps([{"Config": "config", "RepoTags": None, "Layers": ["layer"]}]).encode()
+        with tarfile.open(asked.command.argv[3], "w") as tar:
+            for name, content in {"manifest.json": listed, **files}.items():
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                tar.addfile(header, io.BytesIO(content))
+        return ""
+
+    return save
 
 
 def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> None:
