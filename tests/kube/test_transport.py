@@ -19,9 +19,8 @@ import pytest
 
 from tasks.kube.client import ApiError, Busy, NoAnswer, ready
 from tasks.kube.transport import CertApi, Lines
+from tests.given import ROOT
 from tests.tls import Certificates, Served, access, serving, status
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -107,46 +106,59 @@ def test_a_server_that_asks_to_come_again_says_when(api: CertApi, served: Served
     assert (caught.value.code, caught.value.seconds, caught.value.transient) == (code, 3.0, True)
 
 
-def test_another_clusters_server_is_told_at_once(served: Served, made: Certificates) -> None:
-    api = CertApi(access(served.url, made, authority=made.other))
-    for ask in (lambda: api.get("/x"), lambda: ready(api)):
-        with pytest.raises(ApiError, match=f"certificate of the API at 127.0.0.1:{served.port} cannot") as caught:
-            ask()
-        assert caught.value.cause == "api-stranger"
-        assert "unknown authority" in caught.value.why
-        assert not caught.value.transient
+@pytest.mark.parametrize(
+    ("server", "host", "authority", "cause", "word"),
+    [
+        ("server", "127.0.0.1", "other", "api-stranger", "unknown authority"),
+        ("server_expired", "127.0.0.1", "authority", "api-expired", "clock"),
+        ("server", "localhost", "authority", "api-other-name", "localhost"),
+    ],
+)
+def test_a_certificate_that_cannot_be_verified_is_told_at_once(
+    made: Certificates, server: str, host: str, authority: str, cause: str, word: str
+) -> None:
+    with serving(getattr(made, server), made.authority) as served:
+        address = served.url.replace("127.0.0.1", host)
+        api = CertApi(access(address, made, authority=getattr(made, authority)))
+        for ask in (lambda: api.get("/x"), lambda: ready(api), lambda: api.watch(WATCH)):
+            with pytest.raises(ApiError, match=f"certificate of the API at {host}:{served.port} cannot") as caught:
+                ask()
+            assert (caught.value.cause, caught.value.transient) == (cause, False)
+            assert word in caught.value.why
     assert served.asked == []
+    gc.collect()
 
 
-def test_a_certificate_that_has_expired_is_told(made: Certificates) -> None:
-    with serving(made.server_expired, made.authority) as served, pytest.raises(ApiError) as caught:
-        ready(CertApi(access(served.url, made)))
-    assert (caught.value.cause, caught.value.transient) == ("api-expired", False)
-    assert "clock" in caught.value.why
+def failing(kind: type[ssl.SSLError], **attributes: object) -> ssl.SSLError:
+    error = kind()
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
 
 
-def test_a_certificate_that_is_not_yet_valid_is_told(api: CertApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = ssl.SSLCertVerificationError()
-    error.verify_code, error.verify_message = 9, "certificate is not yet valid"
+EARLY = failing(ssl.SSLCertVerificationError, verify_code=9, verify_message="certificate is not yet valid")
+LOGIN = "refuses the certificate of this login"
 
-    def refuse(_connection: object) -> None:
+
+@pytest.mark.parametrize(
+    ("when", "error", "said", "cause"),
+    [
+        ("connect", EARLY, "cannot be verified: certificate is not yet valid", "api-not-yet-valid"),
+        ("getresponse", failing(ssl.SSLError, reason="TLSV1_ALERT_UNKNOWN_CA"), LOGIN, "api-login"),
+        ("getresponse", failing(ssl.SSLError, reason="TLSV13_ALERT_CERTIFICATE_REQUIRED"), LOGIN, "api-login"),
+    ],
+)
+def test_what_tls_refuses_is_told(
+    api: CertApi, monkeypatch: pytest.MonkeyPatch, when: str, error: ssl.SSLError, said: str, cause: str
+) -> None:
+    def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("http.client.HTTPSConnection.connect", refuse)
-    with pytest.raises(ApiError, match="cannot be verified: certificate is not yet valid") as caught:
+    monkeypatch.setattr(f"http.client.HTTPSConnection.{when}", refuse)
+    with pytest.raises(ApiError, match=said) as caught:
         ready(api)
-    assert (caught.value.cause, caught.value.transient) == ("api-not-yet-valid", False)
-    assert f"clock says {datetime.now(UTC):%Y-%m-%dT}" in caught.value.why
-
-
-def test_a_certificate_for_another_host_is_told(served: Served, made: Certificates) -> None:
-    api = CertApi(access(served.url.replace("127.0.0.1", "localhost"), made))
-    with pytest.raises(ApiError, match=f"localhost:{served.port} cannot be verified") as caught:
-        api.get("/x")
-    assert caught.value.cause == "api-other-name"
-    assert "localhost" in caught.value.why
-    assert not caught.value.transient
-    assert served.asked == []
+    assert (caught.value.cause, caught.value.transient) == (cause, False)
+    assert error is not EARLY or f"clock says {datetime.now(UTC):%Y-%m-%dT}" in caught.value.why
 
 
 def test_an_authority_that_is_no_root_is_enough(made: Certificates) -> None:
@@ -179,29 +191,15 @@ def test_a_client_that_the_server_does_not_know_gets_no_answer(served: Served, m
     assert served.asked == []
 
 
-@pytest.mark.parametrize("reason", ["TLSV1_ALERT_UNKNOWN_CA", "TLSV13_ALERT_CERTIFICATE_REQUIRED"])
-def test_a_server_that_refuses_the_certificate_of_the_login(
-    api: CertApi, monkeypatch: pytest.MonkeyPatch, reason: str
-) -> None:
-    error = ssl.SSLError()
-    error.reason = reason
-
-    def refuse(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("http.client.HTTPSConnection.getresponse", refuse)
-    with pytest.raises(ApiError, match="refuses the certificate of this login") as caught:
-        api.get("/x")
-    assert (caught.value.cause, caught.value.transient) == ("api-login", False)
-
-
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_no_proxy_is_used(api: CertApi, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert ready(api)
 
 
-def test_a_name_that_is_none_and_a_port_without_tls_are_told(made: Certificates) -> None:
+def test_a_path_and_a_name_that_are_none_and_a_port_without_tls_are_told(api: CertApi, made: Certificates) -> None:
+    with pytest.raises(ApiError, match="does not answer"):
+        api.get("/a b\n")
     with pytest.raises(ApiError) as caught:
         CertApi(access("https://nowhere.invalid:6443", made)).get("/x")
     assert caught.value.cause == "dns"
@@ -220,20 +218,11 @@ def test_a_name_that_is_none_and_a_port_without_tls_are_told(made: Certificates)
     assert caught.value.cause == "no-api"
 
 
-def test_a_path_that_is_none_is_told(api: CertApi) -> None:
-    with pytest.raises(ApiError, match="does not answer"):
-        api.get("/a b\n")
-
-
-def test_the_key_is_left_in_no_file(served: Served, made: Certificates, tmp_path: Path) -> None:
-    import tempfile
-
-    before = tempfile.tempdir
-    tempfile.tempdir = str(tmp_path)
-    try:
-        assert ready(CertApi(access(served.url, made)))
-    finally:
-        tempfile.tempdir = before
+def test_the_key_is_left_in_no_file(
+    served: Served, made: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert ready(CertApi(access(served.url, made)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -395,13 +384,6 @@ def test_where_nothing_answers_a_watch_is_told_so(made: Certificates) -> None:
         with pytest.raises(ApiError, match="does not answer") as caught:
             api.watch(WATCH)
         assert (caught.value.code, caught.value.transient) == (0, True)
-
-
-def test_another_clusters_server_is_not_watched(served: Served, made: Certificates) -> None:
-    with pytest.raises(ApiError, match="cannot be verified") as caught:
-        CertApi(access(served.url, made, authority=made.other)).watch(WATCH)
-    assert not caught.value.transient
-    gc.collect()
 
 
 def test_a_silent_watch_is_given_up(served: Served, made: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
