@@ -27,6 +27,8 @@ _FAILED = re.compile(r"^ > \[[^\]]+\] (.+):$", re.MULTILINE)
 _DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 _LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
 _DONE = ("Pushed", "Layer already exists", "Pull complete", "Already exists")
+_PULLED = ("Pull complete", "Download complete")
+"""The last state of a layer; the containerd image store of Docker 25 to 28 reports no more than the latter."""
 
 
 class Builder(Enum):
@@ -129,7 +131,7 @@ class Layers:
     @property
     def pulled(self) -> frozenset[str]:
         """Those that were not there before, each by the beginning of its digest."""
-        return frozenset(layer for layer, state in self._states.items() if state == "Pull complete")
+        return frozenset(layer for layer, state in self._states.items() if state in _PULLED)
 
     def line(self, text: str) -> None:
         """One line of its output."""
