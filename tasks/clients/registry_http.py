@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 from tasks.core.errors import LaunchError
 from tasks.core.imageref import Reference
@@ -50,7 +51,7 @@ def _ask(
     """An answer's status and headers. Raises OSError, `HTTPException`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request(method, path, headers=dict(headers))
+        connection.request(method, quote(path, safe="/:"), headers=dict(headers))
         with connection.getresponse() as response:
             return response
     finally:
@@ -72,14 +73,19 @@ def fault(port: int, repository: str) -> str:
     return f"it cannot ask its upstream, and answers {status}" if status >= 500 else ""
 
 
-def digest(port: int, image: Reference, seconds: float) -> str:
-    """The digest of what a tag stands for in the registry at 127.0.0.1:`port`; empty if it has none, or is silent."""
+def digest(port: int, image: Reference, seconds: float) -> str | None:
+    """The digest of what a tag stands for in the registry at 127.0.0.1:`port`; "" if it has none, None if it is silent.
+
+    For a digest that its upstream does not have a cache answers 500 (seen with registry:2).
+    """
     headers = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
     try:
         answer = _ask(port, "HEAD", f"/v2/{image.repository}/manifests/{image.version}", seconds, headers)
     except (OSError, http.client.HTTPException):
-        return ""
-    return (answer.getheader("Docker-Content-Digest") or "") if answer.status == 200 else ""
+        return None
+    if answer.status == 200:
+        return answer.getheader("Docker-Content-Digest") or ""
+    return "" if answer.status in (401, 403, 404, 500) else None
 
 
 class NotFetched(LaunchError):
@@ -206,7 +212,7 @@ def _read(
     try:
         forget = counter.ending(connection)
         headers = {"Accept": ", ".join(accepted)} if accepted else {}
-        connection.request("GET", f"/v2/{image.repository}/{what}", headers=headers)
+        connection.request("GET", quote(f"/v2/{image.repository}/{what}", safe="/:"), headers=headers)
         with connection.getresponse() as response:
             if response.status != 200:
                 kind = what.partition("/")[0]

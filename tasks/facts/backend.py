@@ -47,8 +47,8 @@ class Backend(Protocol):
     def cache_fault(self, port: int, image: Reference) -> str:
         """What keeps a cache from bringing what it does not have; "" if nothing does."""
 
-    def digest(self, port: int, image: Reference) -> str:
-        """The digest of a tag that a registry has; empty where it has none, or is silent."""
+    def digest(self, port: int, image: Reference) -> str | None:
+        """The digest of a tag that a registry has; empty where it has none, None where it is silent."""
 
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
         """Bytes of an image's layers by their digests. Raises `tasks.clients.registry_http.NotFetched`."""
@@ -102,7 +102,7 @@ class Network:
 
         return fault(port, image.repository)
 
-    def digest(self, port: int, image: Reference) -> str:
+    def digest(self, port: int, image: Reference) -> str | None:
         """By a HEAD of 1.5 s at most: a cache asks its upstream."""
         from tasks.clients.registry_http import digest
 

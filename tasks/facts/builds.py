@@ -271,7 +271,7 @@ def base_digests(facts: Facts, refs: Collection[str]) -> dict[str, str]:
     def asked(ref: str) -> str:
         name = cache_of(facts, ref)
         port = port_of(facts, name) if name is not None and facts.registries.get(name) else None
-        return facts.backend.digest(port, parse(ref)) if port is not None else ""
+        return facts.backend.digest(port, parse(ref)) or "" if port is not None else ""
 
     others = [ref for ref in refs if ref not in found]
     if others:

@@ -106,8 +106,8 @@ def cache_of(facts: Facts, image: str) -> str | None:
     settings = facts.settings
     reference = parse(image)
     cache = next((each for each in settings.registries.caches if each.upstream == reference.registry), None)
-    if cache is None or reference.digest:
-        return None  # Docker gives no name to what it pulled by a digest
+    if cache is None:
+        return None
     name = cache_container(cache)
     there = facts.registries.get(name)
     running = there is not None and there.running
@@ -134,7 +134,7 @@ def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
         return diagnosis
     there = facts.registries.get(name or "")
     if there is not None and there.loaded and facts.bundle is None:
-        if facts.backend.digest(port, reference):
+        if facts.backend.digest(port, reference) != "":
             return diagnosis
         return replace(
             diagnosis,
@@ -144,15 +144,19 @@ def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
             fix="`invoke registry` lets the caches ask again, and they keep what they have; or take a fuller bundle",
             transient=False,
         )
-    fault = facts.backend.cache_fault(port, reference)
-    if not fault:
-        return diagnosis
     cache = next(each for each in facts.settings.registries.caches if each.upstream == reference.registry)
+    fault = facts.backend.cache_fault(port, reference)
+    if not fault and facts.backend.digest(port, reference) != "":
+        return diagnosis
+    missing = f"the registry that this asks does not have it, or not for its login: {upstream_url(cache)}"
     return replace(
         diagnosis,
-        cause="cache-fault",
-        why=f"it comes through the cache {name}, and {fault}: {upstream_url(cache)}",
+        cause="cache-fault" if fault else "image-missing",
+        why=f"it comes through the cache {name}, and {f'{fault}: {upstream_url(cache)}' if fault else missing}",
         fix=f"see that this address answers (it is registries.caches: url, or the registry itself), and "
-        f"`docker logs {name}`; then run it again: what has come is kept",
+        f"`docker logs {name}`; then run it again: what has come is kept"
+        if fault
+        else "correct the name, the tag or the digest in the chart's values; for a private one the cache needs a login "
+        "(registries.caches: username_env, password_env)",
         transient=False,
     )

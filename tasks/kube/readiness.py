@@ -53,9 +53,9 @@ def _number(part: Item, name: str, default: int = 0) -> int:
     return default if found is None else int(found)
 
 
-def _condition(item: Item, kind: str) -> str:
+def _condition(item: Item, kind: str, field: str = "status") -> str:
     rows: Iterable[Item] = _part(item, "status").get("conditions") or ()
-    return next((str(row.get("status")) for row in rows if row.get("type") == kind), "")
+    return next((str(row.get(field) or "") for row in rows if row.get("type") == kind), "")
 
 
 def _seen(item: Item) -> bool:
@@ -160,8 +160,10 @@ def _pod(item: Item) -> tuple[bool, str]:
 
 def _by_condition(kind: str) -> Callable[[Item], tuple[bool, str]]:
     def judge(item: Item) -> tuple[bool, str]:
-        good = _condition(item, kind) == "True"
-        return good, kind.lower() if good else f"not {kind.lower()}"
+        if _condition(item, kind) == "True":
+            return True, kind.lower()
+        said = _condition(item, kind, "message")
+        return False, f"not {kind.lower()}: {said}" if said else f"not {kind.lower()}"
 
     return judge
 

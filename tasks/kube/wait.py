@@ -26,7 +26,7 @@ def not_in_time(context: Context, why: str) -> NotInTime:
     return NotInTime(
         f"'{context.step}' was not there within {context.deadline:g} s",
         why=why,
-        fix="invoke doctor checks the machine; timeouts.* are settings",
+        fix="invoke doctor checks the machine; timeouts.* and the `timeout` of a release are settings",
     )
 
 

@@ -208,12 +208,12 @@ class Rehearsed:
         del port, image
         return ""
 
-    def digest(self, port: int, image: Reference) -> str:
+    def digest(self, port: int, image: Reference) -> str | None:
         """Of what was pushed there; what a cache has, it does not tell."""
         registry = engine.port_owner(self._folder.engine.read(), port, time.time())
         names = {image._replace(registry=f"{host}{port}").full for host in engine.LOOPBACK}
         pushed = registry is not None and names & set(registry["holds"])
-        return f"sha256:{engine.fake_digest(image.full)}" if pushed else ""
+        return f"sha256:{engine.fake_digest(image.full)}" if pushed else None
 
     def layers(self, port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
         """None: of a rehearsed image only the whole has a size."""

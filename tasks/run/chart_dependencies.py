@@ -101,7 +101,8 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
         else:
             synced = _in_sync(declared, locked)
             version = (locked[number] if locked and synced else row)["version"]
-            if name in archives and (not helm.is_exact(version) or version.removeprefix("v") in archives[name]):
+            fitting = {"", version.removeprefix("v")}
+            if name in archives and (not helm.is_exact(version) or fitting & archives[name]):
                 continue
             if not synced:
                 raise _out_of_sync(folder)
@@ -185,35 +186,42 @@ def check(listed: str, folder: Path) -> None:
 def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
     """The dependencies in the first of these files that has some."""
     for name in names:
+        rows = _document(folder / name, "dependencies").get("dependencies")
         try:
-            text = (folder / name).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            found = [{key: str(row.get(key) or "") for key in ("name", "version", "repository")} for row in rows or ()]
+        except (AttributeError, TypeError):
             continue
-        if "dependencies" in text and (rows := _parsed(text)):
-            return rows
+        for row in found:
+            conceal_logins(row["repository"])
+        if found:
+            return found
     return []
 
 
-def _parsed(text: str) -> list[dict[str, str]]:
-    from tasks.core import yaml
-
+def _document(path: Path, word: str) -> dict[str, Any]:
+    """What a file of a chart says that has this word; nothing where it cannot be read: Helm tells why."""
     try:
-        document: Any = yaml.load(text)
-        rows = document.get("dependencies") or ()
-        for row in rows:
-            conceal_logins(str(row.get("repository") or ""))
-        return [{key: str(row.get(key) or "") for key in ("name", "version", "repository")} for row in rows]
-    except (ValueError, AttributeError, TypeError):
-        return []
+        text = path.read_text(encoding="utf-8")
+        if word not in text:
+            return {}
+        from tasks.core import yaml
+
+        found = yaml.load(text)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _present(charts: Path) -> tuple[set[str], dict[str, set[str]]]:
-    """What is in a charts/ folder: names of charts in folders, and versions of archives by name."""
+    """What is in a charts/ folder: names of charts in folders, and versions of archives by name, "" for an unknown one.
+
+    Helm knows a chart by the name in its Chart.yaml, whatever its folder is called (Helm: `CheckDependencies`).
+    """
     unpacked: set[str] = set()
     archives: dict[str, set[str]] = {}
     for path in sorted(charts.iterdir()) if charts.is_dir() else ():
         if (path / "Chart.yaml").is_file():
-            unpacked.add(path.name)
+            unpacked |= {path.name, str(_document(path / "Chart.yaml", "name").get("name"))}
         elif path.suffix == ".tgz" and path.is_file():
             name, version = _of(path)
             archives.setdefault(name, set()).add(version.removeprefix("v"))

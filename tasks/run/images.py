@@ -60,7 +60,8 @@ _AHEAD_CPUS = 4
 def sources(facts: Facts) -> dict[str, tuple[str, str]]:
     """For images of the host the cache that they come through, and the step after which it runs."""
     steps = _cache_steps(facts)
-    found = {image: cache_of(facts, image) for image in facts.images}
+    tagged = [image for image in facts.images if not parse(image).digest]  # what came by a digest Docker does not name
+    found = {image: cache_of(facts, image) for image in tagged}
     return {image: (name, steps[name]) for image, name in found.items() if name is not None}
 
 

@@ -97,7 +97,8 @@ def test_everything_of_an_image_is_read(registry: Registry) -> None:
 def test_the_digest_of_a_tag_that_it_has(registry: Registry) -> None:
     assert digest(registry.server_port, IMAGE, 2.0) == "sha256:d"
     assert digest(registry.server_port, parse("shop/web:2"), 2.0) == ""
-    assert digest(1, IMAGE, 2.0) == ""
+    assert digest(1, IMAGE, 2.0) is None
+    assert digest(registry.server_port, parse("größe/a b:1"), 2.0) == ""
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])

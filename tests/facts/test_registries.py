@@ -50,7 +50,7 @@ CLOSED = "failed to copy: unexpected status code http://c:5000/v2/a/b: 500 Inter
 
 
 class FakeBackend:
-    def __init__(self, fault: str, digest: str = "") -> None:
+    def __init__(self, fault: str, digest: str | None = "") -> None:
         self.fault, self.kept = fault, digest
         self.asked: list[tuple[int, str]] = []
 
@@ -58,7 +58,7 @@ class FakeBackend:
         self.asked.append((port, image.repository))
         return self.fault
 
-    def digest(self, port: int, image: Reference) -> str:
+    def digest(self, port: int, image: Reference) -> str | None:
         self.asked.append((port, image.repository))
         return self.kept
 
@@ -83,9 +83,20 @@ def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
     assert f"docker logs {GHCR}" in found.fix
 
 
-def test_one_that_can_leaves_it_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("digest", ["sha256:1", None], ids=["it has it", "it is silent"])
+def test_one_that_can_leaves_it_as_it_is(digest: str | None, tmp_path: Path) -> None:
     found = diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED)
-    assert explained(tmp_path, found, FakeBackend("")) is found
+    assert explained(tmp_path, found, FakeBackend("", digest)) is found
+
+
+@pytest.mark.parametrize("image", ["ghcr.io/shop/web:9", "ghcr.io/shop/web:1@sha256:" + "0" * 64])
+def test_an_image_that_the_caches_upstream_does_not_have_will_never_come(image: str, tmp_path: Path) -> None:
+    """The node goes past the cache then, and tells what it met there: no name server, say, behind a mirror."""
+    for said in (CLOSED, "dial tcp: lookup ghcr.io on 172.18.0.1:53: no such host"):
+        found = explained(tmp_path, diagnose_pull("pod a/b", image, said), FakeBackend("", ""))
+        assert (found.cause, found.transient) == ("image-missing", False)
+        assert "https://ghcr.io" in found.why
+        assert "correct the name" in found.fix
 
 
 def test_a_cache_that_was_filled_from_a_bundle_is_the_cause_for_what_the_bundle_did_not_have(tmp_path: Path) -> None:

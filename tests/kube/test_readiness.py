@@ -88,6 +88,17 @@ CASES: list[tuple[str, Any, bool, str]] = [
     ("CRD served", item("CustomResourceDefinition", {}, condition("Established"), group=CRD), True, "established"),
     ("CRD not served", item("CustomResourceDefinition", {}, {}, group=CRD), False, "not established"),
     ("API of an aggregated server", item("APIService", {}, {}, group="apiregistration.k8s.io/v1"), False, "not avail"),
+    (
+        "an aggregated server that is not there",
+        item(
+            "APIService",
+            {},
+            {"conditions": [{"type": "Available", "status": "False", "message": "service/x is not present"}]},
+            group="apiregistration.k8s.io/v1",
+        ),
+        False,
+        "not available: service/x is not present",
+    ),
     ("a Deployment of someone else", item("Deployment", {}, {}, group="example.com/v1"), True, ""),
     ("no notion of readiness", item("ConfigMap", {}, {}, group="v1"), True, ""),
 ]

@@ -76,6 +76,7 @@ def test_dependencies_of_the_older_files_are_read_too(tmp_path: Path) -> None:
         ("web-1.2.3.tgz", "^1.0.0", None, False),
         ("web-1.2.3.tgz", "v1.2.3", None, False),
         ("web.tgz", "^1.0.0", None, False),
+        ("web.tgz", "1.2.4", None, False),
         ("web/Chart.yaml", "^1.0.0", None, False),
         ("web-1.2.3.tgz", "1.2.4", None, True),
         ("web-1.2.3.tgz", "^1.0.0", "1.3.0", True),
@@ -92,6 +93,15 @@ def test_what_is_in_the_charts_folder_is_not_fetched(
     (folder / "charts" / inside).parent.mkdir(parents=True)
     (folder / "charts" / inside).touch()
     assert (read(folder, SHOP) is not None) is missing
+
+
+def test_a_chart_in_a_folder_of_another_name_is_known_by_its_own(tmp_path: Path) -> None:
+    """As of a vendored one whose folder has its version, too."""
+    folder = chart(tmp_path / "all", on("web", "@shop"), on("more", ""))
+    (folder / "charts").mkdir()
+    chart(tmp_path / "web").rename(folder / "charts" / "web-1.2.3")
+    chart(tmp_path / "more").rename(folder / "charts" / "third-party")
+    assert read(folder, SHOP) is None
 
 
 def test_a_folder_beside_it_is_always_built_from(tmp_path: Path) -> None:
