@@ -12,8 +12,8 @@ from typing import BinaryIO
 from tasks.core.errors import LaunchError
 from tasks.core.redact import redact
 
-_HINTS = ("Use --debug flag", "ensure CRDs are installed first")
-"""How last lines of Helm and kubectl begin where one above says what is wrong."""
+_ERROR = ("Error: ", "error: ")
+"""How the line of Helm and kubectl begins that says what is wrong; hints and parts of objects may follow it."""
 _TAIL = 12
 """Lines of output that an error repeats."""
 
@@ -107,9 +107,9 @@ def signal_name(number: int) -> str:
 def last_line(done: Completed) -> str:
     """The last line that tells something, of stderr or else of stdout."""
     for text in _shown(done):
-        lines = [line for each in text.splitlines() if (line := each.strip()) and not line.startswith(_HINTS)]
+        lines = [line for each in text.splitlines() if (line := each.strip())]
         if lines:
-            return redact(lines[-1])[:400]
+            return redact(next((line for line in reversed(lines) if line.startswith(_ERROR)), lines[-1]))[:400]
     return "it wrote nothing" if not done.quiet else "it wrote nothing that may be shown"
 
 

@@ -157,6 +157,10 @@ def test_codes_that_are_expected_are_no_failure() -> None:
         (done(out="a", err="b", quiet=True), "b"),
         (done(err="x" * 500), "x" * 400),
         (done(err="Error: it is missing\n\nUse --debug flag to render out invalid YAML\n"), "Error: it is missing"),
+        (
+            done(err="Error: UPGRADE FAILED: a hook\nError: it may not change\n  {\n    a: b,\n  }\n"),
+            "Error: it may not change",
+        ),
     ],
 )
 def test_the_last_line_says_what_happened(given: Completed, line: str) -> None:
