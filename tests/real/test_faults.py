@@ -280,45 +280,45 @@ def test_docker_is_restarted(fresh: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster_state(project: Project, lab: World) -> Project:
+def launched(project: Project, lab: World) -> Project:
     """A cluster that stands, for what concerns single releases."""
     project.configure(settings(lab))
     completed(project)
     return project
 
 
-def test_a_release_never_gets_ready(standing: Project, lab: World) -> None:
+def test_a_release_never_gets_ready(launched: Project, lab: World) -> None:
     release = lab.release(1, "apps", values={"startup": "600s"}, timeout=12)
-    standing.configure(settings(lab, release))
-    done = standing.invoke("up")
+    launched.configure(settings(lab, release))
+    done = launched.invoke("up")
     message = told(done)
     assert "app-b" in message
     assert "readiness" in message.lower()
     assert done.seconds <= 12 + AFTER + START
 
 
-def test_a_chart_repository_fails_and_recovers(standing: Project, lab: World) -> None:
+def test_a_chart_repository_fails_and_recovers(launched: Project, lab: World) -> None:
     with charts(os.environ["LAB_CHARTS"] + "/repo-c") as server:
         server.failures = 2
-        standing.configure(_from(lab, server.url))
-        done = standing.invoke("up")
+        launched.configure(_from(lab, server.url))
+        done = launched.invoke("up")
         assert done.code == 0, done.text
         assert server.failures == 0
         assert len(server.asked) >= 3
 
 
-def test_a_chart_repository_hangs(standing: Project, lab: World) -> None:
+def test_a_chart_repository_hangs(launched: Project, lab: World) -> None:
     with charts(os.environ["LAB_CHARTS"] + "/repo-d") as server:
         server.hangs = True
-        standing.configure({**_from(lab, server.url, 3), "timeouts": {"pull": 6}})
-        done = standing.invoke("up")
+        launched.configure({**_from(lab, server.url, 3), "timeouts": {"pull": 6}})
+        done = launched.invoke("up")
         message = told(done)
         assert "moody" in message
         assert f"no answer within 6 s from the chart repository moody ({server.url})" in message
         assert "timeouts.pull" in message
         assert done.seconds <= 6 + AFTER + START
-    standing.configure(settings(lab))
-    completed(standing)
+    launched.configure(settings(lab))
+    completed(launched)
 
 
 def _from(lab: World, url: str, number: int = 2) -> dict[str, Any]:
