@@ -71,7 +71,7 @@ def test_all_of_a_cluster_that_runs(machine: Machine) -> None:
     assert pods == {f"pods/platform/{name}" for name in ("describe.txt", "web-1/web.log", "web-1/web.previous.log")}
     assert found["pods/platform/web-1/web.log"] == "says ***"
     assert "cannot open" in found["pods/platform/web-1/web.previous.log"]
-    assert "pod platform/web-1: its container ends again and again" in found["index.txt"]
+    assert "pod platform/web-1: its container crashes repeatedly" in found["index.txt"]
     assert json.loads(found["objects/platform/secret.json"])["items"][0]["data"] == {"note": "*** (18 bytes)"}
     assert {"nodes/k3d-openframe-dev-agent-0/k3s.log", "nodes/describe.txt", "events.txt"} <= set(found)
     assert "latest.json" not in machine.records()

@@ -1,4 +1,4 @@
-"""Runs a program in a step; its failure names the cause, where one is known."""
+"""Runs a program in a step; a failure carries its cause, if that is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run_command(
     listen: Callable[[str], None] | None = None,
     quiet: bool = False,
 ) -> Completed:
-    """As `Programs.run`; a `CommandFailed` has what is known of its cause."""
+    """Like `Programs.run`; a `CommandFailed` is completed with its known cause."""
     try:
         return programs.run(command, context, listen=listen, quiet=quiet)
     except CommandFailed as error:
@@ -36,11 +36,11 @@ def command_action(programs: Programs, command: Command) -> Action:
 
 
 def explain(error: CommandFailed, program: str) -> CommandFailed:
-    """The same failure with `why`, `fix`, `transient` and `cause` of the first cause that fits it, if one does.
+    """The same failure with `why`, `fix`, `transient` and `cause` of the first cause that matches, if any.
 
     `program` is its name or path.
     """
-    from tasks.diagnose.rules import catalogue, clean, recognise  # with the catalogue: only where something failed
+    from tasks.diagnose.rules import catalogue, clean, recognise  # with the catalogue: only after a failure
 
     done = error.done
     text = clean(done.err if done.quiet else f"{done.out}\n{done.err}")  # a message may repeat what it is found in

@@ -1,4 +1,4 @@
-"""Why a node ended, read from its log. The line that tells it is often far above the end."""
+"""Why a node exited, read from its log. The decisive line is often far above the end."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tasks.core.errors import LaunchError
 from tasks.diagnose.rules import clean, recognise, rules, short
 
 _START = re.compile(r"^(?:INFO\[\d+\] )?Starting k3s ")
-"""Each start writes it: Docker keeps the log of all of them."""
+"""Written at each start: Docker keeps the log of all of them."""
 _FATAL = re.compile(
     r"level=(?:fatal|panic)\b|^(?:FATA|PANI)\[\d+\]|^F\d{4} |^panic: |^fatal error: "
     r"|(?:level=error msg=|^ERRO\[\d+\] )\"?(?:Shutdown request received: |(?:kubelet|[\w-]*apiserver|[\w-]*scheduler"
     r"|[\w-]*controller-manager|kube-proxy|containerd|etcd) exited)"
     r"|^Incorrect Usage|^exec "
 )
-"""Lines with which k3s, or a component without which it ends, ends. Newer k3s writes them as
-errors, `Shutdown request received: "kubelet exited: …"`, and ends with code 0 (k3s: `pkg/signals/signals.go`)."""
+"""Last lines of k3s, or of a component without which k3s exits. Newer k3s logs them as
+errors, `Shutdown request received: "kubelet exited: …"`, and exits with code 0 (k3s: `pkg/signals/signals.go`)."""
 _ERROR = re.compile(r"^E\d{4} |^Error: |level=error\b|\"command failed\"|snapshotter cannot be enabled")
-"""Lines that are worth a look where none says that it is the last."""
+"""Lines worth showing if no last line is found."""
 _MESSAGE = re.compile(r"\bmsg=\"((?:[^\"\\]|\\.)*)\"")
 _ESCAPED = re.compile(r"\\(.)")
 """Go's quoting; a line break within a message becomes a blank, so that it stays one line."""
 _ENOUGH = 3
-"""Lines that a message repeats where the cause is not known."""
+"""Lines that a message repeats if the cause is unknown."""
 
 
 class _Line(NamedTuple):
@@ -35,22 +35,22 @@ class _Line(NamedTuple):
 
 
 def is_last(line: str) -> bool:
-    """Whether a node's log line says that k3s, or a component without which it ends, has ended."""
+    """Whether a node's log line says that k3s, or a component without which it exits, has exited."""
     return _FATAL.search(line) is not None
 
 
 def is_first(line: str) -> bool:
-    """Whether it is the line with which k3s begins."""
+    """Whether it is the first line of k3s after a start."""
     return _START.search(_read(line).text) is not None
 
 
 def killed_silently(node: str) -> LaunchError:
-    """k3s has vanished from a container that goes on, and its log does not say why."""
+    """k3s has vanished from a container that still runs, and its log does not say why."""
     return LaunchError(
         f"the node {node} has ended: its k3s was killed",
-        why="it is no longer among the container's processes and has written no last line, as when the machine's "
-        "memory runs short, or somebody kills it; the container goes on without it (k3d's entrypoint waits for ever)",
-        fix=f"see whether memory ran short (`dmesg`, `docker stats`, docker logs {node}); then `invoke down` "
+        why="it is no longer among the container's processes and has written no last line, as when the memory "
+        "runs out, or a user kills it; the container still runs without it (k3d's entrypoint waits forever)",
+        fix=f"check whether memory ran out (`dmesg`, `docker stats`, docker logs {node}); then `invoke down` "
         "and `invoke up`",
         cause="node-killed",
         exit_code=137,
@@ -58,14 +58,14 @@ def killed_silently(node: str) -> LaunchError:
 
 
 def node_death(node: str, code: int, restarting: bool, logs: str) -> LaunchError:
-    """Why a node ended: `code` is its container's exit code, `logs` the end of its log.
+    """Why a node exited: `code` is its container's exit code, `logs` the end of its log.
 
-    `transient` of the error says whether it may come back by itself; a cause that is not known may.
+    `transient` of the error: whether it may recover without help; an unknown cause may.
     """
     lines = _last_run([_read(line) for line in clean(logs).splitlines() if line.strip()])
     fatal = [line.text for line in lines if line.fatal]
     errors = [line.text for line in lines if line.error and not line.fatal]
-    again = ", and does so again and again" if restarting else ""
+    again = ", repeatedly" if restarting else ""
     for group, its_code in ((fatal, None), (errors, None), ([], code)):
         found = recognise(rules("node"), "\n".join(reversed(group)), where="node", code=its_code)
         if found is not None:
@@ -82,14 +82,14 @@ def node_death(node: str, code: int, restarting: bool, logs: str) -> LaunchError
 
 
 def _last_run(lines: list[_Line]) -> list[_Line]:
-    """The lines since k3s was started last, if one of them says why it ended; else all."""
+    """The lines since the last start of k3s, if one of them says why it exited; otherwise all."""
     starts = [number for number, line in enumerate(lines) if _START.search(line.text)]
     last = lines[starts[-1] :] if starts else lines
     return last if any(line.fatal for line in last) else lines
 
 
 def _read(line: str) -> _Line:
-    """A line's message, which its logger has quoted once or twice, made readable; and its weight."""
+    """A line's message, unquoted (its logger quotes once or twice), and its weight."""
     text, message = line, _MESSAGE.search(line)
     if message is not None:
         text = message[1]

@@ -1,7 +1,7 @@
-"""What keeps a pod, or what makes pods, from becoming ready: API objects and events in, a diagnosis out.
+"""What keeps a pod, or its controller, from becoming ready: API objects and events in, a diagnosis out.
 
-Events tell where a pod's own status does not, or where there is no pod at all. Texts are in pods.yaml and
-scheduling.yaml. `transient` of a diagnosis: waiting on may help.
+Events help where a pod's own status says too little, or where there is no pod at all. Texts are in pods.yaml and
+scheduling.yaml. `transient` of a diagnosis: whether waiting longer may help.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tasks.diagnose.rules import Rule, clean, recognise, rules, short
 
 Item = Mapping[str, Any]
 CRASHES = 5
-"""Ends of a container after which it is not expected to come up: the pauses between them sum up to minutes,
-in which what it waited for would have come."""
+"""Crashes of a container after which it is not expected to recover: the back-off between them sums up to minutes,
+in which a missing dependency would have appeared."""
 _OUT_OF_MEMORY = 3
-"""The same where its memory is too small: nothing that it could wait for changes that."""
+"""The same after an out-of-memory kill: waiting does not change the limit."""
 _ENVIRONMENT = "its container takes its environment from it"
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 _CREATING = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -39,15 +39,15 @@ _REASONS = (
     *("ProvisioningFailed", "FailedBinding", "FailedScheduling", "FreeDiskSpaceFailed", "ImageGCFailed"),
     *("EvictionThresholdMet", "Evicted", "BackOff", "Unhealthy"),
 )
-"""Those of warnings that are looked at, the telling ones first (Kubernetes: `pkg/kubelet/events/event.go`)."""
+"""Warnings that are considered, the most telling first (Kubernetes: `pkg/kubelet/events/event.go`)."""
 _MAY_PASS = frozenset({"quota-exceeded"})
-"""Refusals that end when other pods do, as those of an old version while a new one comes in."""
+"""Refusals that end when other pods do, such as the old ones during a rolling update."""
 
 
 def diagnose_pod(pod: Item, nodes: Sequence[Item] = ()) -> Diagnosis | None:
     """What keeps a pod from being ready; None if nothing does, or if it is only being created.
 
-    Of a pod that runs and is not ready yet it says so: that is worth reporting only when a wait is over.
+    For a pod that runs and is not ready yet it says so: report that only after a wait has timed out.
     `nodes`, if given, are all nodes that there will be: see `diagnose_scheduling`.
     """
     status = part(pod, "status")
@@ -65,7 +65,7 @@ def diagnose_pod(pod: Item, nodes: Sequence[Item] = ()) -> Diagnosis | None:
 
 
 def diagnose_workload(item: Item) -> Diagnosis | None:
-    """Why a Deployment, ReplicaSet or Job creates no pods, or has given up; None if it says nothing of it."""
+    """Why a Deployment, ReplicaSet or Job creates no pods, or has given up; None if its status does not say."""
     kind = str(item.get("kind") or "workload").lower()
     subject, meta = subject_of(item, kind), part(item, "metadata")
     refused = condition(item, "ReplicaFailure")
@@ -82,9 +82,9 @@ def diagnose_workload(item: Item) -> Diagnosis | None:
 
 
 def diagnose_pull(subject: str, image: str, message: str) -> Diagnosis:
-    """Why an image does not come, by what containerd said of it; `details` has the image.
+    """Why an image pull fails, from containerd's message; `details` has the image.
 
-    What a registry refuses does not pass by itself.
+    A refusal by a registry is not transient.
     """
     text = clean(message)
     pull = known("ErrImagePull", text, subject, image=image)
@@ -95,14 +95,14 @@ def diagnose_pull(subject: str, image: str, message: str) -> Diagnosis:
 
 
 def diagnose_full_disk(subject: str, message: str) -> Diagnosis | None:
-    """A node without room for what it is to write; None if the message is about something else."""
+    """A node without enough disk space; None if the message is about something else."""
     text = clean(message)
     found = recognise(_disk_full(), text, where="node")
     return replace(found, what=f"{subject}: {found.what}", why=_end(text)) if found is not None else None
 
 
 def diagnose_refusal(subject: str, message: str) -> Diagnosis:
-    """Why the API takes no pods of a controller: a quota, a security policy, a missing service account."""
+    """Why the API rejects the pods of a controller: a quota, a security policy, a missing service account."""
     refused = known("ReplicaFailure", message, subject)
     found = recognise(rules("api"), clean(message), where="kubectl")
     if found is None:
@@ -112,10 +112,10 @@ def diagnose_refusal(subject: str, message: str) -> Diagnosis:
 
 
 def diagnose_scheduling(subject: str, message: str, pod: Item | None = None, nodes: Sequence[Item] = ()) -> Diagnosis:
-    """Why no node takes a pod, by what the scheduler says.
+    """Why no node takes a pod, from the scheduler's message.
 
-    It may pass, with what else runs and with nodes that join; unless `nodes` are given, all that there will be, and
-    the pod requests more than any of them could give if it were empty.
+    Transient, since other pods may end and nodes may join; unless `nodes`, all that there will be, are given and
+    the pod requests more than any of them has when empty.
     """
     text = clean(message)
     body = _BODY.search(short(text, 2000))
@@ -128,7 +128,7 @@ def diagnose_scheduling(subject: str, message: str, pod: Item | None = None, nod
 
 
 def too_much(pod: Item, nodes: Sequence[Item]) -> str:
-    """What a pod requests beyond the largest node; "" if one could take it."""
+    """What a pod requests beyond the capacity of the largest node; "" if it fits."""
     for name in ("memory", "cpu"):
         requested = _requested(pod, name)
         offered = [quantity(part(node, "status", "allocatable").get(name)) for node in nodes]
@@ -139,7 +139,7 @@ def too_much(pod: Item, nodes: Sequence[Item]) -> str:
 
 
 def known(where: str, message: str, subject: str, **parts: str) -> Diagnosis:
-    """The diagnosis that pods.yaml has for a reason; which one, the message may decide."""
+    """The diagnosis of pods.yaml for a reason; the message selects among several."""
     text = clean(message)
     given = {"subject": subject, "message": text, "reason": _end(text), "use": _ENVIRONMENT, **parts}
     found = recognise(rules("pods"), text, where=where, given=given)
@@ -148,13 +148,13 @@ def known(where: str, message: str, subject: str, **parts: str) -> Diagnosis:
 
 
 def most_telling(found: Iterable[Diagnosis | None]) -> Diagnosis | None:
-    """One that does not pass before one that may, else the first."""
+    """The first that is not transient, else the first."""
     there = [each for each in found if each is not None]
     return next((each for each in there if not each.transient), there[0] if there else None)
 
 
 def part(item: Item, *names: str) -> Item:
-    """A mapping within mappings; empty if there is none."""
+    """A nested mapping; empty if it is missing."""
     for name in names:
         found = item.get(name) if isinstance(item, Mapping) else None
         item = found if isinstance(found, Mapping) else {}
@@ -162,18 +162,18 @@ def part(item: Item, *names: str) -> Item:
 
 
 def rows(item: Item, name: str) -> list[Item]:
-    """A list of mappings; empty if there is none."""
+    """A list of mappings; empty if it is missing."""
     found = item.get(name)
     return [row for row in found if isinstance(row, Mapping)] if isinstance(found, Sequence) else []
 
 
 def condition(item: Item, kind: str) -> Item:
-    """A condition of an object's status; empty if it has none of that type."""
+    """A condition of an object's status; empty if it has no condition of that type."""
     return next((row for row in rows(part(item, "status"), "conditions") if row.get("type") == kind), {})
 
 
 def subject_of(item: Item, kind: str = "pod") -> str:
-    """As messages name it: its kind, namespace and name."""
+    """Kind, namespace and name, as used in messages."""
     meta = part(item, "metadata")
     namespace, name = meta.get("namespace"), meta.get("name", "")
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
@@ -203,7 +203,7 @@ def _container(pod: Item, row: Item) -> Diagnosis | None:
 
 
 def _crash(pod: Item, row: Item) -> Diagnosis:
-    """A container that ends again and again, by how it ended last."""
+    """A container that crashes repeatedly, by its last exit."""
     ended = part(row, "lastState", "terminated") or part(row, "state", "terminated")
     restarts = int(row.get("restartCount") or 0)
     said = clean(str(ended.get("message") or "")).strip()
@@ -214,7 +214,7 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
     if ended.get("reason") in ("StartError", "ContainerCannotRun"):
         return known(str(ended["reason"]), said, _named(pod, row))
     parts = {
-        "code": f"code {ended['exitCode']}" if "exitCode" in ended else "a code that is not known",
+        "code": f"code {ended['exitCode']}" if "exitCode" in ended else "an unknown code",
         "times": f"{times}: {said.splitlines()[-1]}" if said else times,
         "pod": str(part(pod, "metadata").get("name")),
         "container": str(row.get("name")),
@@ -224,7 +224,7 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
 
 
 def _not_ready(pod: Item) -> Diagnosis | None:
-    """It runs, and that is all: its readiness probe has not passed."""
+    """A running pod whose readiness probe has not succeeded yet."""
     unready = [row for row in rows(part(pod, "status"), "containerStatuses") if not row.get("ready")]
     if not unready or not all(part(row, "state").get("running") is not None for row in unready):
         return None
@@ -238,7 +238,7 @@ def _named(pod: Item, row: Item) -> str:
 
 
 def _image_of(pod: Item, row: Item) -> str:
-    """As the pod's specification names it: the status may hold a digest, or nothing."""
+    """As the pod's specification names it: the status may contain a digest, or nothing."""
     spec = part(pod, "spec")
     for container in rows(spec, "initContainers") + rows(spec, "containers"):
         if container.get("name") == row.get("name") and container.get("image"):
@@ -251,7 +251,7 @@ def _disk_full() -> list[Rule]:
 
 
 def _end(text: str) -> str:
-    """The end of a chain of wrapped errors, where the cause is."""
+    """The end of a chain of wrapped errors, which has the cause."""
     found = ""
     for each in reversed(short(text, 2000).split(": ")):
         found = f"{each}: {found}" if found else each
@@ -261,7 +261,7 @@ def _end(text: str) -> str:
 
 
 def _requested(pod: Item, name: str) -> Decimal:
-    """The sum over its containers, or its largest init container (Kubernetes: `resource.PodRequests`)."""
+    """The sum of its containers, or its largest init container (Kubernetes: `resource.PodRequests`)."""
 
     def request(container: Item) -> Decimal:
         return quantity(part(container, "resources", "requests").get(name)) or Decimal(0)
@@ -279,10 +279,10 @@ def _shown(amount: Decimal, name: str) -> str:
 
 
 def diagnose_events(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
-    """The most telling diagnosis of warnings among events.
+    """The most telling diagnosis among the warning events.
 
-    `names`: those of the objects in question; what a Deployment or StatefulSet creates has its name and a
-    dash before its own. None: every event counts. Events are v1 or events.k8s.io/v1.
+    `names`: names of the objects in question, also matched as prefixes with a dash (pods of a Deployment or
+    StatefulSet). Empty: all events. Events are v1 or events.k8s.io/v1.
     """
     warnings = [each for each in events if each.get("type") == "Warning" and _of(each, names)]
     newest = sorted(warnings, key=_time, reverse=True)
@@ -295,9 +295,9 @@ def diagnose_events(events: Iterable[Item], names: Collection[str] = ()) -> Diag
 
 
 def diagnose_pending_pull(events: Iterable[Item], names: Collection[str] = ()) -> Diagnosis | None:
-    """A pull that has begun and has not ended, by events; of pods whose names are, or begin with, these.
+    """A pull that has started and not finished, from events; for pods whose names are, or begin with, `names`.
 
-    It is no failure, and worth reporting only when a wait for the pod is over.
+    It is not a failure: report it only after a wait for the pod has timed out.
     """
     last: dict[tuple[str, str], Item] = {}
     for event in sorted(events, key=_time):
@@ -311,12 +311,12 @@ def diagnose_pending_pull(events: Iterable[Item], names: Collection[str] = ()) -
 
 
 def is_outdated(event: Item, scheduled: Collection[str]) -> bool:
-    """Whether it says that a pod cannot be scheduled which has been since; `scheduled`: names of such pods."""
+    """Whether it reports failed scheduling of a pod that has been scheduled since; `scheduled`: names of such pods."""
     return event.get("reason") == "FailedScheduling" and _object(event).get("name") in scheduled
 
 
 def _warning(reason: str, subject: str, message: str) -> Diagnosis | None:
-    """What one warning says; None where it only repeats a state that others explain."""
+    """The diagnosis of one warning; None if it only repeats a state that others explain."""
     if reason in ("FailedCreate", "ReplicaSetCreateError"):
         return diagnose_refusal(subject, message)
     if reason == "FailedScheduling":

@@ -1,9 +1,9 @@
-"""The catalogue of known causes, in the YAML files beside this module, and how one is recognised in a text.
+"""The catalogue of known causes, in the YAML files of this package, and how a text is matched against it.
 
-Each file holds `causes:`, in the order in which they are tried, and may hold `fragments:`, texts that its patterns
-and messages include as `${name}`. An entry of `causes:` has the fields of `Rule`. One with `for_each:` holds `causes:`
-of its own, which are repeated for each of its mappings, whose values are included as `${name}`, too.
-Files are read when something has failed, and not before.
+Each file has `causes:`, in the order in which they are tried, and may have `fragments:`, texts that its patterns
+and messages include as `${name}`. An entry of `causes:` has the fields of `Rule`. An entry with `for_each:` has
+`causes:` of its own, which are repeated for each of its mappings; their values are included as `${name}`, too.
+Files are read only after a failure.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ _LONGEST = 300
 class Rule:
     """One known cause.
 
-    `what`, `why` and `fix` are templates: they may use the named groups of the patterns, what the caller gives, and
+    `what`, `why` and `fix` are templates: they may use the named groups of the patterns, values from the caller, and
     `{line}`, the line in which the pattern was found.
     """
 
     id: str
-    """Short and stable: callers and tests know a cause by it."""
+    """Short and stable: callers and tests identify a cause by it."""
     what: str
     why: str = ""
     fix: str
     where: tuple[str, ...] = ()
-    """Whose output it is looked for in: names of programs, `node` for a node's log, the reason of a pod's state or of
-    an event. None: anywhere."""
+    """Where it is looked for: names of programs, `node` for a node's log, the reason of a pod's state or of
+    an event. Empty: anywhere."""
     patterns: tuple[str, ...] = ()
-    """Regular expressions, matched line by line, case and all; the first that is found counts."""
+    """Regular expressions, matched line by line, case-sensitive; the first match counts."""
     codes: tuple[int, ...] = ()
-    """Exit codes (negative: signals) that are enough where no pattern is found. A rule without patterns and codes
-    fits any text."""
+    """Exit codes (negative: signals) that suffice if no pattern matches. A rule without patterns and codes
+    matches any text."""
     transient: bool = False
-    """Whether it may pass by itself: doing the same again, or waiting, may help."""
+    """Whether a retry, or waiting, may help."""
     last: bool = False
-    """Tried after all others: a time-out, behind which another cause may be recognised."""
+    """Tried after all others: a timeout, which may hide another cause."""
     otherwise: Mapping[str, str] = field(default_factory=dict)
-    """For what a pattern has not captured; may use `{line}`."""
+    """Defaults for groups that a pattern has not captured; may use `{line}`."""
     examples: tuple[Mapping[str, Any], ...] = ()
-    """Real outputs, for tests: `text`, its `source`, `program` and `code`, and what the message `says` of it."""
+    """Real outputs, for tests: `text`, its `source`, `program` and `code`, and substrings of the message, `says`."""
 
     def filled(self, captured: Mapping[str, str | None], line: str = "") -> Diagnosis:
         """The diagnosis, with its texts filled in."""
@@ -78,7 +78,7 @@ class Rule:
 
 
 class _Parts(dict[str, str]):
-    """Parts of a message; one that is missing leaves a gap: reporting an error must not fail."""
+    """Values of a template; a missing one becomes "…": reporting an error must not fail."""
 
     def __missing__(self, _name: str) -> str:
         return "…"
@@ -93,7 +93,7 @@ def rules(name: str) -> tuple[Rule, ...]:
 
 @functools.cache
 def catalogue() -> tuple[Rule, ...]:
-    """All causes of commands, in the order in which they are tried."""
+    """All causes of failed commands, in the order in which they are tried."""
     return tuple(sorted((rule for name in COMMANDS for rule in rules(name)), key=lambda rule: rule.last))
 
 
@@ -136,10 +136,10 @@ def recognise(
     code: int | None = None,
     given: Mapping[str, str] = MappingProxyType({}),
 ) -> Diagnosis | None:
-    """The first cause that this text and this exit code fit; `text` must be `clean`.
+    """The first cause that matches this text and exit code; `text` must be `clean`.
 
-    `where`: the program, or what else the rules name, whose text it is; "" fits all rules. `given` are parts of the
-    message beside those that a pattern captures.
+    `where`: the program, or other source that rules name; "" matches all rules. `given` are values for the
+    message besides those that a pattern captures.
     """
     for rule in causes:
         if where and rule.where and where not in rule.where:
@@ -155,7 +155,7 @@ def recognise(
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compiled when it is first looked for: a launch that goes well needs none of them."""
+    """Compiled on first use: a successful launch needs none of them."""
     return re.compile(pattern, re.MULTILINE)
 
 
@@ -166,18 +166,18 @@ def _line_of(text: str, position: int) -> str:
 
 
 def clean(text: str) -> str:
-    """A program's output as it is searched: its end, without colours, control characters and secrets."""
+    """A program's output prepared for matching: its end, without colours, control characters and secrets."""
     text = _CONTROL.sub("", _COLOURS.sub("", redact(text)[-_SIZE:]))
     return "\n".join(map(_bounded, text.splitlines()))
 
 
 def _bounded(line: str) -> str:
-    """A line without the middle of what no program means to be read: searching must not take long."""
+    """A line shortened in the middle: matching must not take long."""
     return line if len(line) <= _LINE else f"{line[: _LINE // 2]} … {line[-_LINE // 2 :]}"
 
 
 def short(text: str, longest: int = _LONGEST) -> str:
-    """One line of at most that many characters."""
+    """One line of at most `longest` characters."""
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
@@ -196,13 +196,13 @@ _PAGE = {
 }
 _HEAD = """# Known causes of failure
 
-A failure is reported with its cause where one of these is recognised in what a program wrote, in a node's log, or in
-what the cluster says of its pods.
-"again" marks those that may pass: a step that fails of one is tried again with growing pauses, a few times, and a wait
-for a pod goes on.
-Parts in braces come from the program's own words.
+A failure is reported with its cause if one of these is recognised in the output of a program, in a node's log, or in
+the status and events of pods.
+"again" marks transient causes: the failed step is retried a few times with growing pauses, and a wait
+for a pod continues.
+Parts in braces come from the program's own output.
 
-This page is written from the YAML files in `tasks/diagnose`; a test compares the two.
+This page is generated from the YAML files in `tasks/diagnose`; a test compares the two.
 """
 
 

@@ -22,7 +22,7 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
 @pytest.mark.parametrize(
     ("reason", "message", "cause", "transient", "says"),
     [
-        ("FailedCreate", _QUOTA, "quota-exceeded", True, "pod web/app-1 cannot make its pods: the quota openframe"),
+        ("FailedCreate", _QUOTA, "quota-exceeded", True, "pod web/app-1 cannot create its pods: the quota openframe"),
         (
             "FailedCreate",
             f'{_FORBIDDEN}violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false',
@@ -35,7 +35,7 @@ _PAUSE = "docker.io/rancher/mirrored-pause:3.6"
             f"{_FORBIDDEN}status unknown for quota: openframe, resources: pods",
             "quota-settling",
             True,
-            "not counted yet",
+            "no status yet",
         ),
         ("FailedCreate", "Error creating: the sky fell", "pods-refused", True, "the sky fell"),
         (

@@ -51,7 +51,7 @@ def test_a_last_line_counts_before_errors_around_it() -> None:
 
 def test_an_unknown_end_repeats_the_last_lines_and_where_to_look() -> None:
     error = node_death("k3d-dev-server-0", 2, True, STARTED + 'level=fatal msg="the sky fell"\nlevel=info msg=bye\n')
-    assert error.what == "the node k3d-dev-server-0 has ended with code 2, and does so again and again"
+    assert error.what == "the node k3d-dev-server-0 has ended with code 2, repeatedly"
     assert error.why == "its log says: the sky fell"
     assert error.fix == "docker logs k3d-dev-server-0"
     assert (error.transient, error.cause) == (True, "")

@@ -139,8 +139,8 @@ def _crashing(restarts: int, **last: Any) -> dict[str, Any]:
 
 def test_a_container_that_crashes() -> None:
     diagnosis = found(_crashing(2, exitCode=3, reason="Error", message="boot\nno database\n"))
-    assert diagnosis.what == "pod web/app-1: its container ends again and again"
-    assert diagnosis.why == "it ended with code 3, and was restarted 2 times: no database"
+    assert diagnosis.what == "pod web/app-1: its container crashes repeatedly"
+    assert diagnosis.why == "it exited with code 3, and was restarted 2 times: no database"
     assert diagnosis.fix == "kubectl logs app-1 -c app --previous -n web"
 
 
@@ -192,7 +192,7 @@ def test_what_does_not_pass_counts_before_what_may() -> None:
 def test_a_pod_that_has_failed(status: dict[str, Any], cause: str, what: str) -> None:
     diagnosis = found(pod(phase="Failed", **status))
     assert (diagnosis.cause, diagnosis.what) == (cause, f"pod web/app-1 {what}")
-    assert diagnosis.why == (status.get("message") or status.get("reason") or "its status says no more")
+    assert diagnosis.why == (status.get("message") or status.get("reason") or "its status gives no reason")
 
 
 def test_a_pod_that_is_not_started_again() -> None:
@@ -292,7 +292,8 @@ def _workload(kind: str, *conditions: tuple[str, str, str, str]) -> dict[str, An
 def test_a_quota_that_admits_no_pod() -> None:
     diagnosis = diagnose_workload(_workload("Deployment", ("ReplicaFailure", "True", "FailedCreate", _QUOTA)))
     assert diagnosis is not None
-    assert diagnosis.what == "deployment web/app cannot make its pods: the quota openframe of the namespace is used up"
+    what = "deployment web/app cannot create its pods: the quota openframe of the namespace is used up"
+    assert diagnosis.what == what
     assert "requested: requests.memory=4Gi" in diagnosis.why
     assert diagnosis.transient
 

@@ -106,7 +106,7 @@ def test_the_page_is_of_this_catalogue() -> None:
 def test_what_happened_stays_and_the_rest_is_filled_in() -> None:
     error = explained("docker", "Error response from daemon: context canceled\n")
     assert error.what == "docker ended with code 1: Error response from daemon: context canceled"
-    assert error.why.startswith("the engine gave the request up: ")
+    assert error.why.startswith("the engine cancelled the request: ")
     assert (error.cause, error.transient, error.exit_code) == ("engine-cancelled", True, 1)
 
 

@@ -90,9 +90,9 @@ ENDING = 'configmaps "m" is forbidden: unable to create new content in namespace
     [
         (422, "Invalid", INVALID, False, "Deployment m is not valid"),
         (500, "", SCHEMA, False, "there is no field .spec.replica"),
-        (500, "", TWICE, False, 'a list holds two entries with name="A"'),
+        (500, "", TWICE, False, 'a list has two entries with name="A"'),
         (403, "Forbidden", ENDING, True, "the namespace a is being deleted"),
-        (503, "ServiceUnavailable", "apiserver not ready", True, "the API cannot answer for the moment"),
+        (503, "ServiceUnavailable", "apiserver not ready", True, "the API cannot answer at the moment"),
     ],
 )
 def test_what_is_not_taken_is_told_with_its_cause(code: int, reason: str, said: str, transient: bool, why: str) -> None:

@@ -275,7 +275,7 @@ def test_a_pod_that_was_scheduled_late_is_told_by_its_pull() -> None:
     there = pod(status={"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]})
     with pytest.raises(NotInTime) as caught:
         wait_ready(FakeApi(unready(), replica_set(), there, *events), [WEB], eager(deadline=0))
-    assert "still waits for the pull of its image x/web:9" in caught.value.why
+    assert "is still waiting for the pull of its image x/web:9" in caught.value.why
     assert "scheduled" not in caught.value.why
 
 

@@ -161,7 +161,7 @@ def test_the_line_drops_to_a_trickle(fresh: Project, lab: World, line: Line) -> 
     Later(slow, lambda: line.carried > 2_000_000)
     done, _ = launch(fresh)
     message = told(done)
-    assert "still waits for the pull of its image" in message
+    assert "is still waiting for the pull of its image" in message
     assert "lab/app-a" in message
     fresh.invoke("down")
     fresh.configure(settings(lab))
