@@ -117,7 +117,7 @@ def test_on_a_cluster_of_somebody_else_all_nodes_that_it_has_are_waited_for(tmp_
         (NODES, [], {}, "not ready: none seen"),
         (ENDPOINTS, [], {"/readyz": (500, "[-]etcd failed: reason withheld")}, "/readyz: etcd"),
         (ENDPOINTS, [], {"/healthz": ApiError(0, "the API does not answer", "refused")}, "/healthz: refused"),
-        (SYSTEM_READY, [], {}, "deployment/coredns: it is not there"),
+        (SYSTEM_READY, [], {}, "deployment/coredns: it does not exist"),
         (SYSTEM_READY, [DNS, job("helm-install-traefik", done=False)], {}, "job/helm-install-traefik: it is not done"),
     ],
 )

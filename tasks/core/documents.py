@@ -1,4 +1,4 @@
-"""YAML and JSON files as JSON values, with errors that name the place."""
+"""YAML and JSON files as JSON values, with errors that give the location."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from tasks.core.errors import BadInput
 
 _BLANK = re.compile(r"\s*")
-_TEMPLATE = "`{{ }}` is a template's: it is YAML only when a program (Helm, for a chart) has filled it in"
+_TEMPLATE = "`{{ }}` is template syntax: it becomes YAML only when a program (Helm, for a chart) renders it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +25,20 @@ class Document:
     value: Any
     source: str
     number: int
-    """Counts from 1, empty documents too."""
+    """Counts from 1, including empty documents."""
     line: int
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """The location for messages."""
         return f"{self.source}, document {self.number} (line {self.line})"
 
 
 def read_text(path: Path, meaning: str) -> str:
-    """A file's text. Raises `BadInput` that says what the file is for."""
+    """A file's text. Raises `BadInput` with `meaning`, which says what the file is for."""
     try:
         content = path.read_bytes()
-        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as shells of Windows write files
+        wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as Windows shells write files
         text = content.decode("utf-16" if wide else "utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
@@ -51,11 +51,11 @@ def read_text(path: Path, meaning: str) -> str:
 def documents(
     text: str, source: str, *, unique: bool = False, plain: Callable[[str], Any] | None = None
 ) -> list[Document]:
-    """The documents that are not empty, as JSON values. Raises `BadInput` with the document's number and the line.
+    """The non-empty documents, as JSON values. Raises `BadInput` with the document's number and the line.
 
-    `source` names the file, and by .json its format. `unique`: a key that is written twice is an error; else the last
-    one counts, as with kubectl and Helm. `plain` gives the values of YAML's scalars without quotes, where they are not
-    those of kubectl.
+    `source` is the file's name, and its format (.json). `unique`: a duplicate key is an error; otherwise the last
+    one counts, as with kubectl and Helm. `plain` converts YAML's unquoted scalars, if not as
+    kubectl does.
     """
     if source.lower().endswith(".json"):
         found = _json(text, source, unique=unique)
@@ -65,7 +65,7 @@ def documents(
         except BadInput:
             found = []
             if text.lstrip().startswith("{"):
-                with contextlib.suppress(BadInput):  # JSON values one after another are no YAML, and kubectl takes them
+                with contextlib.suppress(BadInput):  # concatenated JSON values are not YAML, but kubectl accepts them
                     found = _json(text, source, unique=unique)
             if not found:
                 raise
@@ -73,7 +73,7 @@ def documents(
 
 
 def checked(value: Any, place: str) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
-    """A value with texts as keys. Raises `BadInput` if JSON cannot hold it."""
+    """A value with strings as keys. Raises `BadInput` if it cannot be represented in JSON."""
     try:
         return _plain(value)
     except RecursionError:
@@ -89,10 +89,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number in JSON")
+        raise ValueError(f"{value} is not a number in JSON")
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise ValueError("a text holds half a character (an unpaired surrogate)")
+            raise ValueError("a string contains half a character (an unpaired surrogate)")
         return value
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -100,16 +100,16 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 
 
 def _key(name: object) -> str:
-    """A mapping's key as a text, true and 1 as JSON writes them."""
+    """A mapping's key as a string, true and 1 as JSON writes them."""
     if isinstance(name, str):
         return name
     if isinstance(name, bool | int | float):
         return json.dumps(name)
-    raise ValueError(f"the key {name!r} is no text")
+    raise ValueError(f"the key {name!r} is not a string")
 
 
 def _json(text: str, source: str, *, unique: bool) -> list[Document]:
-    """JSON values one after another, as kubectl takes them."""
+    """Concatenated JSON values, as kubectl accepts them."""
     decoder = json.JSONDecoder(object_pairs_hook=_unique if unique else None)
     found: list[Document] = []
     place = 0

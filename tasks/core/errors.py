@@ -1,4 +1,4 @@
-"""Errors that a user may meet: each says what happened, why, and what to do."""
+"""Errors for users: each says what happened, why, and what to do."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Diagnosis:
     cause: str = ""
     """The id of the known cause (docs/reference/causes.md); "" if none was recognised."""
     transient: bool = False
-    """Whether it may pass: waiting, or doing the same again, may help."""
+    """Whether waiting, or a retry, may help."""
     details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """What was read of it, such as the port."""
+    """Details of it, such as the port."""
 
     @property
     def reason(self) -> str:
@@ -33,8 +33,8 @@ class Diagnosis:
 class LaunchError(Exception):
     """The base of all expected errors; shown without a traceback.
 
-    `status` is the exit code of the task; `exit_code` that of the command that failed, if one did;
-    `transient` says that doing the same again may help.
+    `status` is the exit code of the task; `exit_code` that of the failed command, if there is one;
+    `transient` means that a retry may help.
     """
 
     status = FAILED
@@ -66,7 +66,7 @@ class LaunchError(Exception):
         return self
 
     def explain(self, cause: Diagnosis) -> Self:
-        """Add a cause that was recognised: it becomes the reason, and what happened stays."""
+        """Add a recognised cause: it becomes the reason; `what` stays."""
         self.diagnosis = replace(cause, what=self.what, why=cause.reason)
         return self
 
@@ -77,7 +77,7 @@ class LaunchError(Exception):
 
     @property
     def why(self) -> str:
-        """Why it happened, as far as that is known."""
+        """Why it happened, as far as known."""
         return self.diagnosis.why
 
     @property
@@ -92,7 +92,7 @@ class LaunchError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether doing the same again may help."""
+        """Whether a retry may help."""
         return self.diagnosis.transient
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class PlanError(LaunchError):
 
 
 class BadInput(LaunchError):
-    """A setting, a file or an option is not what it must be."""
+    """A setting, a file or an option is not valid."""
 
     status = BAD_INPUT
 
@@ -123,7 +123,7 @@ class ClusterStopped(LaunchError):
 
 
 class ClusterAbsent(LaunchError):
-    """What the task needs does not exist; the message names the task that makes it."""
+    """Something that the task needs does not exist; the message names the task that creates it."""
 
     status = ABSENT
 
@@ -141,20 +141,20 @@ class NoEngine(LaunchError):
 
 
 class Interrupted(LaunchError):
-    """The user pressed Ctrl-C, or the process was asked to end."""
+    """The user pressed Ctrl-C, or the process was asked to terminate."""
 
     status = INTERRUPTED
 
 
 def attempt(what: str, act: Callable[[], object]) -> tuple[str, ...]:
-    """Do it; a note in one line where it failed, nothing where it went well. `what` says what is lost then."""
+    """Call `act`; returns a one-line note if it failed, nothing on success. `what` says what is lost in that case."""
     try:
         act()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the launch is more than this
+    except Exception as error:  # noqa: BLE001 - no error of it may fail the launch
         return (f"{what}: {first_line(error)}",)
     return ()
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without its reasons; its kind where it says nothing."""
+    """An error's message without its reasons; its type if it has none."""
     return str(error).split("\n", 1)[0] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: written beside their place under a name of their own, then renamed; and digests.
+"""Atomic file writes: to a temporary file beside the target, which is then renamed; and digests.
 
-The names of unfinished files say which process writes them, so that a later run removes what a killed one has left.
+Names of temporary files contain the process that writes them, so that a later run removes what a killed one has left.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import IO
 
 MACHINE = Path("/etc/machine-id")
-"""A number of this machine."""
+"""An id of this machine."""
 _NAME = re.compile(r"\.(?P<target>.+)\.openframe-(?P<pid>[0-9]+)-(?P<place>[0-9a-f]{8})-[^.]*(\.[a-z]+)?")
 _LONG, _LOCK = 2 * 86400.0, 60.0
-"""Seconds after which something of another place is nobody's work any more: a file, and a lock, which needs less."""
+"""Seconds after which a temporary file or a lock of another machine or container counts as abandoned."""
 _NOT_REPLACED = frozenset({errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS})
-"""A file that is mounted by itself (EBUSY), or whose folder may not be written to: written in place, not replaced."""
+"""A file that is a bind mount (EBUSY), or whose folder is read-only: written in place, not replaced."""
 
 
 @cache
 def place() -> str:
-    """Where numbers of processes mean something: a digest of this machine and of its space of process numbers.
+    """The scope in which process ids are valid: a digest of this machine and its PID namespace.
 
-    Containers that share a folder, or a home on NFS, have another one each.
+    Containers that share a folder, or machines with a home on NFS, have different ones.
     """
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -44,12 +44,12 @@ def place() -> str:
 
 
 def prefix(target: str) -> str:
-    """How the name of an unfinished `target` begins: hidden, and with the number and the place of this process."""
+    """The prefix of a temporary file for `target`: hidden, with the id and the scope of this process."""
     return f".{target}.openframe-{os.getpid()}-{place()}-"
 
 
 def unfinished(target: Path) -> tuple[int, Path]:
-    """A new file beside `target`, mode 0600, open for writing, and its name. Raises OSError."""
+    """A new temporary file beside `target`, mode 0600, open for writing, and its name. Raises OSError."""
     path = target.with_name(f"{prefix(target.name)}{os.urandom(4).hex()}")
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path
 
@@ -58,20 +58,20 @@ def unfinished(target: Path) -> tuple[int, Path]:
 def replacing(
     path: Path, mode: int = 0o600, *, owner: tuple[int, int] | None = None, sync: bool = True
 ) -> Iterator[IO[bytes]]:
-    """A file to write to that takes the place of `path` when the block ends well; else the old one stays.
+    """A file to write to that replaces `path` when the block succeeds; otherwise `path` stays unchanged.
 
-    A reader sees the old one or the new one, with `sync` also after a crash of the machine. `owner`: user and group,
-    where this process may give files away. Raises OSError, also where no file is: root can replace /dev/null, and
-    /dev/stdout, which is a link.
+    A reader sees the old file or the new one, with `sync` also after a crash of the machine. `owner`: user and group,
+    if this process may change them. Raises OSError, also if `path` is no regular file: root could replace /dev/null
+    and /dev/stdout, which is a link.
     """
-    why = "it is the system's" if path.parent == Path("/dev") and path.is_symlink() else no_file(path)
+    why = "it belongs to the system" if path.parent == Path("/dev") and path.is_symlink() else no_file(path)
     if why:
         raise OSError(errno.EINVAL, why, str(path))
     handle, fresh = unfinished(path)
     try:
         with os.fdopen(handle, "wb") as file:
             if owner is not None:
-                with contextlib.suppress(PermissionError):  # a group that this user is not in
+                with contextlib.suppress(PermissionError):  # the user is not a member of the group
                     os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             yield file
@@ -87,7 +87,7 @@ def replacing(
 
 @contextlib.contextmanager
 def private_file(folder: Path, name: str, content: bytes, *, suffix: str = "", mode: int = 0o600) -> Iterator[str]:
-    """The path of a file in a folder of this user's alone, gone afterwards: `name` begins its own. Raises OSError."""
+    """The path of a temporary file in a private folder, removed afterwards; `name` is its prefix. Raises OSError."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=prefix(name), suffix=suffix) as file:
         file.write(content)
         file.flush()
@@ -96,13 +96,13 @@ def private_file(folder: Path, name: str, content: bytes, *, suffix: str = "", m
 
 
 def write_whole(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file by this text. Raises OSError, and leaves the old file then."""
+    """Replace a file by this text. Raises OSError, and leaves the old file in that case."""
     with replacing(path, mode) as file:
         file.write(text.encode("utf-8", "replace"))
 
 
 def remembered(path: Path) -> str | None:
-    """The text that an earlier run left in a file, without white space around it; None where nobody can read one."""
+    """The stripped text of a file of an earlier run; None if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -110,10 +110,10 @@ def remembered(path: Path) -> str | None:
 
 
 def rewrite(path: Path, text: str) -> None:
-    """Replace a file by this text, with the mode and owner that it had; a new one gets mode 0600. Raises OSError.
+    """Replace a file by this text, preserving mode and owner; a new file gets mode 0600. Raises OSError.
 
-    One that can be written but not replaced (mounted by itself, as in a dev container), or that has another name too
-    (a hard link), is written in place.
+    A file that can be written but not replaced (a bind mount, as in a dev container), or that has hard links,
+    is written in place.
     """
     data = text.encode("utf-8")
     try:
@@ -134,7 +134,7 @@ def rewrite(path: Path, text: str) -> None:
 
 
 def _write_in_place(path: Path, data: bytes) -> None:
-    """As whole as it can be: where the new content does not fit, the old one is put back."""
+    """As atomic as possible: if the new content does not fit, the old content is restored."""
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         before = os.pread(handle, os.fstat(handle).st_size, 0)
@@ -157,12 +157,12 @@ def _fill(handle: int, data: bytes) -> None:
 
 
 def file_name(text: str) -> str:
-    """A step's or a task's name as part of a file's name; the same rule as for the log of a step."""
+    """A step's or a task's name for use in a file name; the same rule as for the log of a step."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a file by one write, so that blocks of two processes never mix; raises OSError."""
+    """Append in one write, so that blocks of two processes never mix; raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     handle = os.open(path, flags, 0o600)
     try:
@@ -172,9 +172,9 @@ def append(path: Path, text: str) -> None:
 
 
 def sweep(folder: Path, *, below: bool = False) -> list[Path]:
-    """Remove what processes that are gone have left unfinished in a folder, and locks that they held; what that was.
+    """Remove temporary files and locks of dead processes from a folder; returns what was removed.
 
-    Whatever else lies there stays, and so does what cannot be removed. `below`: in its folders too.
+    Other files stay, and so does what cannot be removed. `below`: also in its subfolders.
     """
     found = []
     for at, folders, files in os.walk(folder):
@@ -197,7 +197,7 @@ def sweep(folder: Path, *, below: bool = False) -> list[Path]:
 
 
 def _at_work(path: Path, owner: re.Match[str]) -> bool:
-    """Whether its process may be alive: what is in doubt stays, as where another process has the number by now."""
+    """Whether its process may be alive: in doubt yes, since another process may have the id by now."""
     if owner["place"] == place():
         import psutil
 
@@ -208,9 +208,7 @@ def _at_work(path: Path, owner: re.Match[str]) -> bool:
 
 
 def sha256(data: str | bytes | Iterable[bytes], digits: int = 64) -> str:
-    """The first `digits` hexadecimal digits of the SHA-256 of a text (as UTF-8), of bytes, or of pieces one after
-    another.
-    """
+    """The first `digits` hexadecimal digits of the SHA-256 of a text (as UTF-8), of bytes, or of chunks."""
     pieces = (data.encode(),) if isinstance(data, str) else (data,) if isinstance(data, bytes) else data
     found = hashlib.sha256()
     for piece in pieces:
@@ -219,14 +217,14 @@ def sha256(data: str | bytes | Iterable[bytes], digits: int = 64) -> str:
 
 
 def no_file(path: Path) -> str:
-    """What is there instead of a file that can be read at any place, once and again; empty for one, or for nothing."""
+    """Why the path is not a regular file that can be read repeatedly; empty for one, or if nothing is there."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # who opens it tells
+    except OSError:  # opening it will report the error
         return ""
     if stat.S_ISDIR(mode):
         return "it is a folder"
-    return "" if stat.S_ISREG(mode) else "it is a pipe or a device, and no file"
+    return "" if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"
 
 
 def file_digest(path: Path) -> str:

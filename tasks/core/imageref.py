@@ -1,4 +1,4 @@
-"""References of images, their platforms, and the images that objects name."""
+"""Image references, platforms, and the images in objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 _CONTAINERS = ("containers", "initContainers")
 HUB = "docker.io"
 HUB_HOSTS = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
-"""Hosts at which Docker Hub is reached; in references docker.io stands for them."""
+"""Hosts of Docker Hub; references use docker.io for them."""
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -19,10 +19,10 @@ _VARIANTS = {"armv7l": "/v7", "armv8l": "/v7"}
 
 
 class Reference(NamedTuple):
-    """An image by its parts (distribution: `reference`)."""
+    """The parts of an image reference (distribution: `reference`)."""
 
     registry: str
-    """docker.io where a reference names none."""
+    """docker.io if the reference has no registry."""
     repository: str
     tag: str
     digest: str
@@ -30,12 +30,12 @@ class Reference(NamedTuple):
 
     @property
     def version(self) -> str:
-        """What a registry is asked for: the digest wins."""
+        """What is requested from a registry: the digest takes precedence."""
         return self.digest or self.tag
 
     @property
     def name(self) -> str:
-        """The repository as Docker lists it: without its own registry's name (distribution: `familiarizeName`)."""
+        """The repository as Docker lists it: without docker.io and library (distribution: `familiarizeName`)."""
         if self.registry != HUB:
             return f"{self.registry}/{self.repository}"
         official = self.repository.removeprefix("library/")
@@ -43,26 +43,24 @@ class Reference(NamedTuple):
 
     @property
     def listed(self) -> str:
-        """As Docker lists the image: `registry:2` for `docker.io/library/registry:2`; a tag beside a digest is not
-        listed.
-        """
+        """As Docker lists the image: `registry:2` for `docker.io/library/registry:2`; a digest replaces the tag."""
         return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
 
     @property
     def full(self) -> str:
-        """With everything that Docker leaves out, and the digest in place of a tag."""
+        """The full reference with registry and repository path, and the digest instead of a tag."""
         return f"{self.registry}/{self.repository}" + (f"@{self.digest}" if self.digest else f":{self.tag}")
 
 
 def registry_of(text: str) -> str:
-    """The registry that a reference names; empty where it names none, which is Docker Hub."""
+    """The registry in a reference; empty if there is none, which means Docker Hub."""
     first, slash, _ = text.partition("/")
     named = slash and (set(first) & {".", ":"} or first == "localhost" or first != first.lower())
     return first if named else ""
 
 
 def parse(text: str) -> Reference:
-    """The parts of a reference as Docker and containerd read it."""
+    """The parts of a reference as Docker and containerd parse it."""
     rest, _, digest = text.strip().partition("@")
     head, slash, last = rest.rpartition("/")
     last, _, tag = last.partition(":")
@@ -78,12 +76,12 @@ def parse(text: str) -> Reference:
 
 
 def images_of(objects: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The images that these objects' pods run, each once, in their order."""
+    """The images of these objects' pods, without duplicates, in order."""
     return tuple(dict.fromkeys(image for each in objects for image in _within(each)))
 
 
 def _within(value: Any) -> Iterator[str]:  # noqa: ANN401 - any part of an object
-    """Pod specifications stand at any depth: in a Deployment, a CronJob, and in resources of others."""
+    """Pod specifications occur at any depth: in a Deployment, a CronJob, and in custom resources."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name in _CONTAINERS and isinstance(inner, list):
@@ -97,10 +95,10 @@ def _within(value: Any) -> Iterator[str]:  # noqa: ANN401 - any part of an objec
 
 
 def architecture(machine: str) -> str:
-    """`amd64` of what `uname -m`, or an engine, calls x86_64 (Go: GOARCH); other names are the same."""
+    """`amd64` for the `x86_64` of `uname -m` or an engine (Go: GOARCH); other names are unchanged."""
     return _ARCHITECTURES.get(machine.lower(), machine.lower())
 
 
 def linux_platform(machine: str) -> str:
-    """As images name it, `linux/arm64` (OCI: image index, platform); empty if nothing is known."""
+    """The platform in image notation, `linux/arm64` (OCI: image index, platform); empty if unknown."""
     return f"linux/{architecture(machine)}{_VARIANTS.get(machine.lower(), '')}" if machine else ""

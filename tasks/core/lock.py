@@ -1,6 +1,6 @@
-"""File locks: the system takes one back when its holder dies.
+"""File locks: the operating system releases a lock when its holder dies.
 
-`locked` is the lock itself; `held` also says who holds it, for locks that one waits for at a terminal.
+`locked` is the lock itself; `held` also records its holder, for locks that a user waits for.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from tasks.core.files import sweep, unfinished
 
 
 class Held(LaunchError):
-    """Another run holds the cluster."""
+    """Another run has locked the cluster."""
 
 
 class Last(NamedTuple):
-    """What a lock tells of those that held it before."""
+    """What a lock file says about earlier holders."""
 
     killed: int = 0
-    """Number of the process that held it last and has not taken its name out; -1: one that it does not tell."""
+    """Process id of the last holder if it has not removed its name; -1: unknown."""
     changed: float = 0.0
-    """When one last took it or gave it back, in seconds of the epoch."""
+    """When it was last taken or released, in seconds of the epoch."""
 
 
 @contextlib.contextmanager
 def locked(
     path: Path, seconds: float = 0.0, *, shared: bool = False, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[int]:
-    """Hold the lock file, whose folder is made with mode 0700 if it is missing; its handle.
+    """Lock a file, creating its folder with mode 0700 if it is missing; yields its handle.
 
-    Waits at most that many seconds for its holder, by `wait`. Raises TimeoutError, and OSError where it cannot be
-    opened or the file system has no locks (ENOLCK on NFS).
+    Waits at most that many seconds, using `wait`. Raises TimeoutError, and OSError if the file cannot be
+    opened or the file system does not support locks (ENOLCK on NFS).
     """
     handle = open_lock(path)
     try:
@@ -50,7 +50,7 @@ def locked(
 
 
 def open_lock(path: Path) -> int:
-    """A lock file, made if it is missing; a link is not followed. Raises OSError."""
+    """Open a lock file, creating it if it is missing; symbolic links are not followed. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
@@ -86,9 +86,9 @@ def release(handle: int) -> None:
 
 @contextlib.contextmanager
 def locked_itself(path: Path, seconds: float) -> Iterator[None]:
-    """Hold a lock on a file that is there, seen through whatever folder it is mounted into.
+    """Lock an existing file itself, which works whatever folder it is mounted into.
 
-    One that is not there, whose file system has no locks, or that is held for longer than those seconds, is not locked.
+    A missing file, one on a file system without locks, or one locked for longer than `seconds`, is not locked.
     """
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(OSError):
@@ -100,9 +100,9 @@ def locked_itself(path: Path, seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive_file(lock: Path, seconds: float) -> Iterator[None]:
-    """Hold a lock that is the existence of a file, for programs that know no other. Raises TimeoutError, OSError.
+    """Lock by the existence of a file, for programs that know no other locks. Raises TimeoutError, OSError.
 
-    A second name of the file says which process made it: one that a killed run has left is removed.
+    A hard link to the file records the process that created it: a lock of a killed run is removed.
     """
     end = time.monotonic() + seconds
     while (own := _made(lock)) is None:
@@ -116,14 +116,14 @@ def exclusive_file(lock: Path, seconds: float) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            if not linked or lock.samefile(own):  # else it was taken from us, and is another's by now
+            if not linked or lock.samefile(own):  # otherwise another process has taken it over
                 lock.unlink()
         with contextlib.suppress(OSError):
             own.unlink()
 
 
 def _made(lock: Path) -> Path | None:
-    """Make the lock; its second name, or None if the lock is there."""
+    """Create the lock; returns its second name, or None if the lock exists."""
     handle, own = unfinished(lock)
     os.close(handle)
     try:
@@ -131,7 +131,7 @@ def _made(lock: Path) -> Path | None:
             lock.hardlink_to(own)
         except FileExistsError:
             raise
-        except OSError:  # a file system without links
+        except OSError:  # the file system does not support hard links
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0))
     except FileExistsError:
         own.unlink()
@@ -144,9 +144,9 @@ def _made(lock: Path) -> Path | None:
 
 @contextlib.contextmanager
 def held(path: Path, task: str, seconds: float = 0.0, *, shared: bool = False) -> Iterator[Last]:
-    """Hold the lock file with a name in it; wait at most that many seconds. Raises `Held`, naming it, and `BadInput`.
+    """Lock a file and record the holder; wait at most that many seconds. Raises `Held`, naming it, and `BadInput`.
 
-    `shared`: beside others that hold it so, and without a name; of earlier ones nothing is known then.
+    `shared`: together with other shared holders, without recording a name; earlier holders are unknown then.
     """
     with contextlib.ExitStack() as opened:
         try:
@@ -178,21 +178,21 @@ def _unusable(path: Path, error: OSError) -> BadInput:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return BadInput(
             f"the lock {path} cannot be written: {said}",
-            why="what is remembered of clusters lies there, and has no room",
-            fix=f"make room on the disk of {path.parent}, or set XDG_STATE_HOME to a folder on another",
+            why="the state of clusters is stored there, and the disk is full",
+            fix=f"free space on the disk of {path.parent}, or set XDG_STATE_HOME to a folder on another disk",
         )
-    mode = 0  # of what is there; a name may be too long to look it up
+    mode = 0  # mode of an existing file; the name may be too long for stat
     with contextlib.suppress(OSError):
         mode = path.lstat().st_mode
     if stat.S_ISREG(mode) and os.access(path, os.W_OK):
         return BadInput(
             f"the lock {path} cannot be taken: {said}",
-            why="its file system has no locks for files, as NFS without a lock service",
+            why="its file system does not support file locks, such as NFS without a lock service",
             fix="set XDG_STATE_HOME to a folder on a local disk",
         )
     return BadInput(
         f"the lock {path} cannot be opened: {said}",
-        why="one run at a time works on a cluster, and its lock lies in your state folder",
+        why="only one run at a time may work on a cluster, and its lock is in your state folder",
         fix=f"remove {path}"
         if mode and not stat.S_ISREG(mode)
         else f"give {path.parent} back to your user (a run as root may have made it), or set XDG_STATE_HOME",
@@ -204,8 +204,8 @@ def _holder(path: Path) -> Held:
     words = path.read_text(encoding="utf-8", errors="replace")[:200].split()
     who = f"process {words[0]} runs '{words[1]}' since {words[2]}" if len(words) >= 3 else "another process holds it"
     return Held(
-        f"another run is at work on '{name}': {who}",
+        f"another run is working on '{name}': {who}",
         why="two runs on one cluster at the same time would undo each other's work",
         fix="wait for it with --wait-lock, or end it"
-        + (f": kill {words[0]} (its cluster is completed by the next run)" if words else ""),
+        + (f": kill {words[0]} (the next run completes its cluster)" if words else ""),
     )

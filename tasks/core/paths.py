@@ -1,4 +1,4 @@
-"""The user's folders of this project: state and cache, as XDG and the systems have them, logs, and tasks in Python."""
+"""The user's folders of this project: state and cache (XDG or the system's convention), logs, own tasks in Python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROJECT = "openframe"
 _PRIVATE = 0o700
 _ELSEWHERE = "name a folder of your own in DEPLOY_LOG_DIR"
 _OWN = re.compile(r"(?:\.?latest\.json|runs\Z|rehearsal\Z|bench(?:-results)?\Z|\.?\d{8}T\d{6}\.\d{3}Z-)")
-"""How names begin in a log folder, and in its `runs`."""
+"""Prefixes of names in a log folder, and in its `runs`."""
 _DEFAULT = "openframe-deployment-logs"
 BENCHMARK_LOG = "cluster_setup_benchmark.log"
 OWN_TASKS = "own_tasks"
@@ -33,21 +33,21 @@ class ClusterPaths:
     """Paths of the private files of one cluster."""
 
     state: Path
-    """Mode 0700; of this cluster alone."""
+    """Mode 0700; for this cluster only."""
     cache: Path
-    """Charts and indexes; outlives clusters."""
+    """Charts and indexes; survives clusters."""
     access: str = "kubeconfig"
-    """Name of the private kubeconfig."""
+    """File name of the private kubeconfig."""
 
     @property
     def images(self) -> Path:
-        """Names of the images that earlier launches of this user needed: no cache, and not purged with one."""
+        """Images that earlier launches of this user needed: not a cache, and not purged with one."""
         return self.state.parent.parent / "images"
 
     def repositories(self, addresses: Mapping[str, str]) -> Path:
-        """Helm's file of repositories and their indexes: for this cluster and these addresses (by name) alone.
+        """Helm's repository file and indexes: specific to this cluster and these addresses (by name).
 
-        Helm calls an index by the repository's name, which may mean another address elsewhere.
+        Helm names an index after the repository, and another cluster may use that name for another address.
         """
         key = sha256(repr((self.state.name, sorted(addresses.items()))), 16)
         return self.cache / "repositories" / key
@@ -59,12 +59,12 @@ class ClusterPaths:
 
     @property
     def engine(self) -> Path:
-        """Says which engine the cluster is on: another one may have one of this name, too."""
+        """Records the engine of the cluster: another engine may have a cluster of this name, too."""
         return self.state / "engine"
 
     @property
     def deferral(self) -> Path:
-        """Is there while the start of metrics-server is deferred: what a launch that was killed has left of it."""
+        """Exists while the start of metrics-server is deferred: a marker for cleaning up after a killed launch."""
         return self.state / "deferral"
 
     @property
@@ -74,50 +74,50 @@ class ClusterPaths:
 
     @property
     def complete(self) -> Path:
-        """Holds the id of the server-0 whose creation was recorded as complete."""
+        """Contains the id of the server-0 whose creation was recorded as complete."""
         return self.state / "complete"
 
 
 def home(environ: Mapping[str, str]) -> Path:
-    """The user's home folder: HOME, else that of the account. Raises `BadInput` where there is none."""
+    """The user's home folder: HOME, else that of the account. Raises `BadInput` if there is none."""
     try:
         return Path(environ.get("HOME") or Path.home())
     except RuntimeError:
         raise BadInput(
-            "this user has no home folder", why="HOME is not set, and the system knows no such account", fix="set HOME"
+            "this user has no home folder", why="HOME is not set, and the system has no such account", fix="set HOME"
         ) from None
 
 
 def config_home(environ: Mapping[str, str]) -> Path:
-    """Where programs keep the user's configuration: XDG_CONFIG_HOME, else ~/.config."""
+    """The user's configuration folder: XDG_CONFIG_HOME, else ~/.config."""
     given = environ.get("XDG_CONFIG_HOME", "")
     return Path(given) if given.startswith("/") else home(environ) / ".config"
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """For what must survive: below XDG_STATE_HOME, else where the system keeps such."""
+    """Persistent data: below XDG_STATE_HOME, else in the system's usual place."""
     return _below(environ, "XDG_STATE_HOME")
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """For what can be fetched again: below XDG_CACHE_HOME, else where the system keeps such."""
+    """Data that can be downloaded again: below XDG_CACHE_HOME, else in the system's usual place."""
     return _below(environ, "XDG_CACHE_HOME")
 
 
 def user_name() -> str:
-    """Of the account that this process runs under; its number where it has no name."""
+    """The account of this process; its number if it has no name."""
     return _name_of(os.geteuid())
 
 
 def _is_at_home(path: Path) -> bool:
-    """Whether a folder is below the user's own: modes and owners of others are nobody's to change for this."""
+    """Whether a folder is below the user's home: modes and owners of other folders are never to be changed."""
     return home(os.environ) in path.parents
 
 
 def check_own(path: Path, variable: str) -> None:
-    """Raises `BadInput` for a file or folder below the user's (see `variable`) that cannot be used, or not be made.
+    """Raises `BadInput` for a file or folder of the user (see `variable`) that cannot be used or created.
 
-    A run as root, by sudo with the user's own HOME, leaves such.
+    A run as root, with sudo and the user's own HOME, leaves such files.
     """
     there = next(each for each in (path, *path.parents) if os.path.lexists(each))
     if there != path and not there.is_dir():
@@ -128,17 +128,17 @@ def check_own(path: Path, variable: str) -> None:
         return
     owner = _owner(there)
     root = "; a run as root may have made it" if owner == _name_of(0) else ""
-    own = f'give it to yourself: sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(there))}; or '
+    own = f'take ownership: sudo chown -R "$(id -u):$(id -g)" {shlex.quote(str(there))}; or '
     raise BadInput(
         f"{there} cannot be used: {reason}",
-        why=f"it belongs to {owner}{root}" if owner else "what this project remembers of clusters lies there",
+        why=f"it belongs to {owner}{root}" if owner else "the state of clusters is stored there",
         fix=(own if reason == os.strerror(errno.EACCES) and (there == path or _is_at_home(there)) else "")
         + f"set {variable} to another folder",
     )
 
 
 def _owner(path: Path) -> str:
-    """Name of another user who owns it, or a folder above that may not be looked into; empty where it is our own."""
+    """Name of the other user who owns it, or an unreadable parent folder; empty if it is the current user's."""
     for each in (path, *path.parents):
         with contextlib.suppress(OSError):
             found = each.stat().st_uid
@@ -154,7 +154,7 @@ def _name_of(user: int) -> str:
 
 
 def _below(environ: Mapping[str, str], variable: str) -> Path:
-    """A variable that is no absolute path counts as not set (XDG Base Directory Specification)."""
+    """A variable that is not an absolute path counts as unset (XDG Base Directory Specification)."""
     given = environ.get(variable, "")
     if given.startswith("/"):
         return Path(given) / _PROJECT
@@ -164,11 +164,11 @@ def _below(environ: Mapping[str, str], variable: str) -> Path:
 
 
 def log_folder(path: Path) -> Path:
-    """The folder for logs and records, made with mode 0700 if it is missing; its absolute path.
+    """The folder for logs and records, created with mode 0700 if it is missing; returns its absolute path.
 
-    A folder of this user's that others may enter is closed to them, but only where it is surely a log folder
+    A folder of this user that others may enter gets mode 0700, but only if it is certainly a log folder
     (see `_surely_logs`): DEPLOY_LOG_DIR=/tmp, set by root, must not
-    close /tmp. Raises `BadInput` for a link, a file, someone else's folder, or one that cannot be used.
+    close /tmp. Raises `BadInput` for a link, a file, another user's folder, or one that cannot be used.
     """
     path = path.expanduser().absolute()
     try:
@@ -182,7 +182,7 @@ def log_folder(path: Path) -> Path:
 
 
 def default_folder(path: Path) -> Path:
-    """The default log folder, or that with the user's name behind where the first is another user's."""
+    """The default log folder, with the user's name appended if the first one belongs to another user."""
     try:
         taken = path.lstat().st_uid != os.geteuid()
     except OSError:
@@ -191,9 +191,9 @@ def default_folder(path: Path) -> Path:
 
 
 def run_folder(log_dir: Path, task: str, started: datetime) -> Path:
-    """A new folder `runs/<UTC time>-<task>` for the logs of one run's steps, whose name no other run has.
+    """A new folder `runs/<UTC time>-<task>` with a unique name, for the logs of one run's steps.
 
-    The run's record lies beside it, with `.json` added. Raises `BadInput` as `log_folder` does.
+    The run's record is beside it, with `.json` appended. Raises `BadInput` as `log_folder` does.
     """
     runs = log_folder(log_dir / "runs")
     stem = run_name(task, started)
@@ -208,7 +208,7 @@ def run_folder(log_dir: Path, task: str, started: datetime) -> Path:
         except OSError as error:
             raise _unusable(path, error) from None
         return path
-    raise _unusable(runs / stem, OSError("999 runs have begun in the same millisecond"))
+    raise _unusable(runs / stem, OSError("999 runs have started in the same millisecond"))
 
 
 def run_name(task: str, started: datetime) -> str:
@@ -218,21 +218,21 @@ def run_name(task: str, started: datetime) -> str:
 
 
 def _close(path: Path) -> None:
-    """Check through an open handle, so that what was checked is what gets its mode changed."""
+    """Check and change the mode through the same open handle, so that both apply to the same folder."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         found = os.fstat(handle)
         if found.st_uid != os.geteuid():
             raise BadInput(
                 f"the log folder {path} belongs to another user (uid {found.st_uid})",
-                why="logs and records may be read or replaced by whoever owns their folder",
+                why="the owner of a folder can read or replace the logs and records in it",
                 fix=_ELSEWHERE,
             )
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o077 and not _surely_logs(path):
             raise BadInput(
-                f"others may enter the log folder {path} (mode {mode:04o})",
-                why="logs need mode 0700, and this folder holds other things that such a mode would close off",
+                f"other users may enter the log folder {path} (mode {mode:04o})",
+                why="logs need mode 0700, and this folder has other contents that such a mode would make inaccessible",
                 fix=_ELSEWHERE + (f", or close this one with `chmod 700 {path}`" if _is_at_home(path) else ""),
             )
         if mode != _PRIVATE:
@@ -242,9 +242,9 @@ def _close(path: Path) -> None:
 
 
 def _surely_logs(path: Path) -> bool:
-    """Whether it has the name of the default one, holds nothing else, or a benchmark log.
+    """Whether it has the default name, contains nothing else, or contains a benchmark log.
 
-    Other names prove nothing: there are folders of sources, and of other programs' runs, that are called so.
+    Other names prove nothing: source folders, and other programs' run folders, may have them.
     """
     if path.name.startswith(_DEFAULT):
         return True
@@ -256,21 +256,21 @@ def _unusable(path: Path, error: OSError) -> BadInput:
     if path.is_symlink():
         return BadInput(
             f"the log folder {path} is a symbolic link",
-            why="a link can be pointed elsewhere by whoever owns the folder it is in",
+            why="the owner of its folder can redirect a link",
             fix=f"remove the link, or {_ELSEWHERE}",
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return BadInput(
-            f"the log folder {path} cannot be made",
-            why="there is a file at that path, or at a part of it",
+            f"the log folder {path} cannot be created",
+            why="a file exists at that path, or at a part of it",
             fix=f"remove the file, or {_ELSEWHERE}",
         )
     return BadInput(
-        f"the log folder {path} cannot be used", why=error.strerror or str(error), fix=f"repair that, or {_ELSEWHERE}"
+        f"the log folder {path} cannot be used", why=error.strerror or str(error), fix=f"correct that, or {_ELSEWHERE}"
     )
 
 
 def own_tasks(root: Path) -> Path | None:
-    """The user's module of tasks and steps beside tasks.py; None where there is none."""
+    """The user's module of tasks and steps beside tasks.py; None if there is none."""
     found = (root / f"{OWN_TASKS}.py", root / OWN_TASKS / "__init__.py")
     return next((each for each in found if each.is_file()), None)

@@ -1,9 +1,10 @@
-"""Proxy variables: one reading, for checks, downloads, and the programs that are started here.
+"""Proxy variables: one parser for checks, downloads, and started programs.
 
-How others read them: Go (golang.org/x/net/http/httpproxy: docker, k3d, kubectl, helm, k3s) parts NO_PROXY by commas
-alone, reads upper case before lower case, and no ALL_PROXY; curl parts it by commas and blanks, knows networks since
-7.86, and reads lower case first; Python's urllib knows no networks. Here commas, blanks, `;` and line ends part the
-entries, and lower case goes first. Programs get NO_PROXY in the form that all of them read alike.
+How other programs read them: Go (golang.org/x/net/http/httpproxy: docker, k3d, kubectl, helm, k3s) splits NO_PROXY at
+commas only, reads upper case before lower case, and no ALL_PROXY; curl splits it at commas and blanks, supports
+networks since 7.86, and reads lower case first; Python's urllib does not support networks. Here commas, blanks, `;` and
+line ends separate entries, and lower case takes precedence. Programs get NO_PROXY in the form that all of them read
+alike.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 NO_PROXY = "NO_PROXY"
 LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
-"""Kinds of proxies that some program reads, and the port of one that names none."""
+"""Proxy schemes that some program supports, and the default port of each."""
 _HOST = re.compile(r"[^\W_](?:[\w-]*\w)?(?:\.[^\W_](?:[\w-]*\w)?)*", re.UNICODE)
 _GO = re.compile(r"[^\s;]*")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,12 +39,12 @@ class Proxy:
 
     @property
     def shown(self) -> str:
-        """The address for people: `***@` in place of a login."""
+        """The address for display: `***@` in place of a login."""
         return f"{self.scheme}://{'***@' if self.user or self.password else ''}{self.place}"
 
     @property
     def url(self) -> str:
-        """The address with its login, as every program reads it."""
+        """The address with its login, in the form that every program reads."""
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user or self.password else ""
         return f"{self.scheme}://{login}{self.place}"
 
@@ -54,22 +55,22 @@ class Proxy:
 
     @property
     def web(self) -> bool:
-        """Whether it is spoken to by HTTP, and not by SOCKS."""
+        """Whether it is an HTTP proxy, not SOCKS."""
         return self.scheme in ("http", "https")
 
     @property
     def loopback(self) -> bool:
-        """Whether it is on loopback: in a container that is the container itself."""
+        """Whether it is on loopback, which in a container means the container itself."""
         found = address(self.host)
         return self.host == "localhost" or (found is not None and found.is_loopback)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """One host, address or network; `port` None: at any port."""
+    """One host, address or network; `port` None: any port."""
 
     text: str
-    """As every program reads it alike."""
+    """In the form that every program reads alike."""
     network: Network | None = None
     domain: str = ""
     port: int | None = None
@@ -85,46 +86,46 @@ class _Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """Hosts that are reached without a proxy."""
+    """Hosts that are contacted without a proxy."""
 
     entries: tuple[_Entry, ...] = ()
     everything: bool = False
     unread: tuple[str, ...] = ()
-    """Entries that mean no host, address or network; they are ignored."""
+    """Entries that are no host, address or network; they are ignored."""
     plain: bool = True
-    """Written as programs in Go read it: parted by commas alone, a network without a port and with a prefix."""
+    """Written for programs in Go: separated by commas only, networks with a prefix and without a port."""
 
     @property
     def text(self) -> str:
-        """What was read, in the form that all programs read alike."""
+        """The entries in the form that all programs read alike."""
         return "*" if self.everything else ",".join(dict.fromkeys(entry.text for entry in self.entries))
 
     def covers(self, host: str, port: int | None = None) -> bool:
-        """Whether a host (without brackets) is reached without a proxy; without a port: at every port."""
+        """Whether a host (without brackets) is contacted without a proxy; without a port: at every port."""
         name = host.strip("[]").rstrip(".").lower()
         return self.everything or any(entry.covers(name, port) for entry in self.entries)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxies:
-    """What the variables of an environment say."""
+    """The proxies in the variables of an environment."""
 
     http: Proxy | None = None
-    """For addresses that begin with http://."""
+    """For http:// addresses."""
     https: Proxy | None = None
     excluded: Excluded = Excluded()
     named: tuple[str, ...] = ()
-    """Variables that name a proxy, in upper case, whether it can be read or not."""
+    """Variables that name a proxy, in upper case, valid or not."""
     faults: Mapping[str, str] = field(default_factory=dict)
     """By variable what is wrong with a proxy's address, without its login."""
 
     def of(self, scheme: str, host: str, port: int | None = None) -> Proxy | None:
-        """The proxy by which a host is asked; None: none."""
+        """The proxy for a host; None: no proxy."""
         chosen = self.https if scheme == "https" else self.http
         return None if chosen is None or self.excluded.covers(host, port) else chosen
 
     def fault(self, scheme: str) -> tuple[str, str] | None:
-        """The variable that should have named a proxy for such addresses and names none, and what is wrong."""
+        """The variable whose proxy for such addresses is invalid, and what is wrong with it."""
         for name in (f"{scheme.upper()}_PROXY", "ALL_PROXY"):
             if name in self.named:
                 return (name, self.faults[name]) if name in self.faults else None
@@ -132,7 +133,7 @@ class Proxies:
 
 
 def read(environ: Mapping[str, str]) -> Proxies:
-    """The proxies that an environment names. What cannot be read is among `faults` and `unread`."""
+    """The proxies of an environment. Invalid values are among `faults` and `unread`."""
     given = {name: value for name in VARIABLES if (value := variable(environ, name))}
     found: dict[str, Proxy] = {}
     faults: dict[str, str] = {}
@@ -152,9 +153,9 @@ def read(environ: Mapping[str, str]) -> Proxies:
 
 
 def variable(environ: Mapping[str, str], name: str) -> str:
-    """A proxy variable, lower case first, as curl reads it; without blanks and quotes around it.
+    """A proxy variable, lower case first, like curl; without surrounding blanks and quotes.
 
-    HTTP_PROXY is not read in a CGI script, where a client could set it.
+    HTTP_PROXY is ignored in a CGI script, where a client could set it.
     """
     if name.lower() in environ:
         return _bare(environ[name.lower()])
@@ -164,13 +165,13 @@ def variable(environ: Mapping[str, str], name: str) -> str:
 
 
 def proxy(text: str) -> Proxy:
-    """The proxy of an address, which may lack its scheme (http then). Raises ValueError, without the login."""
+    """Parse a proxy's address, which may lack its scheme (http then). Raises ValueError, without the login."""
     text = _bare(text)
     scheme, there, rest = text.partition("://")
     scheme, rest = (scheme.lower(), rest) if there else ("http", text)
     if scheme not in _PORTS:
-        raise ValueError(f"'{scheme[:20]}' is no kind of proxy: those are {', '.join(_PORTS)}")
-    login, _, place = rest.rpartition("@")  # a path means nothing here: all before the last @ is the login
+        raise ValueError(f"'{scheme[:20]}' is not a proxy scheme; supported are {', '.join(_PORTS)}")
+    login, _, place = rest.rpartition("@")  # there is no path: all before the last @ is the login
     place = re.split(r"[/?#]", place, maxsplit=1)[0]
     user, _, password = login.partition(":")
     host, port = _parted(place.lower())
@@ -188,7 +189,7 @@ def proxy(text: str) -> Proxy:
 
 @functools.lru_cache(maxsize=64)
 def no_proxy(text: str) -> Excluded:
-    """NO_PROXY as people write it: by commas, blanks, `;` and line ends; names, addresses and networks, with ports."""
+    """Parse NO_PROXY as users write it: commas, blanks, `;`, line ends; names, addresses, networks, ports."""
     entries: list[_Entry] = []
     unread: list[str] = []
     words = parted(text)
@@ -211,9 +212,9 @@ def parted(text: str) -> tuple[str, ...]:
 
 
 def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables that differ from the given ones, so that every program reads what is read here.
+    """Variables that must change so that every program reads what is read here.
 
-    NO_PROXY by commas; where both spellings of a variable are there and differ, both as the one that goes first.
+    NO_PROXY separated by commas; if both spellings of a variable differ, both get the value that takes precedence.
     """
     changed: dict[str, str] = {}
     for name in (*VARIABLES, NO_PROXY):
@@ -227,7 +228,7 @@ def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def differing(environ: Mapping[str, str]) -> Iterator[str]:
-    """Variables whose two spellings say different things: programs in Go read upper case first, curl lower case."""
+    """Variables whose two spellings differ: programs in Go read upper case first, curl lower case."""
     for name in (*VARIABLES, NO_PROXY):
         lower, upper = environ.get(name.lower()), environ.get(name)
         if lower is not None and upper is not None and _bare(lower) != _bare(upper):
@@ -235,7 +236,7 @@ def differing(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IP address; an IPv4 address that is written as IPv6 is the IPv4 address. None for a name."""
+    """An IP address; an IPv4-mapped IPv6 address becomes IPv4. None for a name."""
     try:
         found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -244,17 +245,17 @@ def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def bracketed(host: str) -> str:
-    """A host before a port: an IPv6 address stands in brackets."""
+    """A host in front of a port: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def _bare(text: str) -> str:
-    """Without blanks and line ends around it, and quotes, which env files leave there."""
+    """Without surrounding blanks, line ends and quotes, which env files leave there."""
     return text.strip().strip("\"'").strip()
 
 
 def _entry(word: str) -> _Entry | None:
-    """One entry, in lower case. None where it means nothing: an address with a scheme, `10.0.0.0/`, `10.0.0.1-9`."""
+    """One entry, in lower case. None if it is invalid: an address with a scheme, `10.0.0.0/`, `10.0.0.1-9`."""
     if "/" in word:
         return _network(word)
     host, port = _parted(word)
@@ -274,7 +275,7 @@ def _entry(word: str) -> _Entry | None:
 
 
 def _network(word: str) -> _Entry | None:
-    """`10.0.0.0/8`, with a port behind it or in brackets; host bits may be set, the prefix may be a mask."""
+    """`10.0.0.0/8`, optionally with a port, or in brackets; host bits may be set, the prefix may be a mask."""
     head, _, prefix = word.partition("/")
     prefix, colon, port = prefix.partition(":")
     if colon and not _is_port(port):
@@ -295,7 +296,7 @@ def _after(word: str) -> str:
 
 
 def _parted(text: str) -> tuple[str | None, int | None]:
-    """Host and port of `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address; no host where it is none."""
+    """Host and port of `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address; no host if it is invalid."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or address(host) is None:

@@ -1,4 +1,4 @@
-"""What may be shown of a text: whatever is shown, logged or recorded passes `redact`, and what is one line `clean`."""
+"""What may be shown of a text: everything shown, logged or recorded passes `redact`, single lines also `clean`."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 _SHORTEST = 4
-"""Shorter values are not masked: they would hide half of every text, and hide nothing by it."""
+"""Shorter values are not masked: they would mask half of every text, and protect nothing."""
 WORTH_HIDING = 8
-"""Of what only lies where secrets are kept, shorter values are not masked: `admin` and `true` occur everywhere."""
+"""Values that only happen to be stored with secrets are not masked below this length: `admin` and `true` are common."""
 _LINE = 16
-"""A single line of a value is masked from this length on: shorter ones are words of any text."""
+"""A single line of a value is masked from this length on: shorter ones are common words."""
 _LONE = 8
 """A user name without a password may be a token: it is masked as a word from this length on. Shorter ones are names."""
 _ADDRESS = re.compile(r"""://((?:[^\s"<>\\/:@,;]*:(?!\d+[,;'`|}])[^\s"<>\\/@]*@)?[^\s"'<>`\\{}|^,;]{1,2000})""")
 """What follows the scheme of an address. The login ends at the last `@` of its host part (RFC 3986, 3.2.1).
 
-Its password may hold signs that end an address elsewhere, but for a comma, a semicolon and the like behind a port.
+Its password may contain characters that end an address elsewhere, but no comma, semicolon or the like after a port.
 """
 _PARAMETER = re.compile(
     r"([?&;](?:[\w.-]{0,60}(?:password|passwd|pwd|passphrase|secret|token|credential|(?:api|access)_?key|signature)|sig)=)"
     r"([^\s\"'<>`\\&;,#\]\)}]+)",
     re.IGNORECASE,
 )
-"""A parameter of an address whose name says that its value is a secret: `?private_token=…`, `?user=…&password=…`."""
+"""A parameter of an address whose name suggests a secret: `?private_token=…`, `?user=…&password=…`."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20})\Z")
 _NAMES_ONLY = frozenset({"ssh", "git+ssh", "ssh+git", "sftp"})
 """Schemes whose user without a password is an account's name, never a token."""
 _NO_PASSWORDS = frozenset({"x-oauth-basic", "x-token-auth", "x-access-token", "oauth2", "token"})
-"""Where one of these is the password, the token is the user name."""
+"""If the password is one of these, the token is the user name."""
 _TOKEN = re.compile(r"gh[a-z]_\w{20,}|github_pat_\w+|glpat-\S+|\S{32,}")
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-"""Control sequences as ECMA-48 defines them: CSI, OSC with its end, and the two-byte ones."""
+"""Control sequences as in ECMA-48: CSI, OSC with its terminator, and the two-byte ones."""
 
 _lock = threading.Lock()
 _values: tuple[str, ...] = ()
-"""The longest first: one value may be a part of another."""
+"""The longest first: one value may be part of another."""
 
 
 def conceal(value: str) -> None:
-    """From now on this value is masked in everything that passes `redact`.
+    """Mask this value in everything that passes `redact` from now on.
 
-    So are its base64, and what becomes of it in JSON and in a URL.
+    Also its base64, JSON and URL encodings.
     """
     global _values  # noqa: PLW0603 - the one registry of this process; it only grows
     forms = {form for text in (value, value.strip()) for form in _forms(text)}
@@ -57,15 +57,15 @@ def conceal(value: str) -> None:
 
 
 def conceal_found(value: str) -> None:
-    """Conceal a value found where secrets are kept, unless it may be a word of any text: `admin`, `postgres`."""
+    """Conceal a value found where secrets are stored, unless it may be a common word: `admin`, `postgres`."""
     if len(value) >= WORTH_HIDING and not (value.isalpha() and value.islower()):
         conceal(value)
 
 
 def conceal_logins(text: str) -> None:
-    """Conceal the logins of all addresses in a text, as they are written and without their percent-encoding.
+    """Conceal the logins of all addresses in a text, as written and without percent-encoding.
 
-    A password, and with its user name, as Basic authentication encodes the two; a user name that has no password;
+    A password, and with its user name the encoding of Basic authentication; a user name without a password;
     and secrets among parameters.
     """
     if "://" in text and "=" in text:
@@ -112,7 +112,7 @@ def without_logins(text: str) -> str:
     if "@" not in text:
         return text
     done, begin = [], 0
-    while match := _ADDRESS.search(text, begin):  # one after another: an address may hold another one
+    while match := _ADDRESS.search(text, begin):  # one after another: an address may contain another one
         login = login_of(match[1])
         name_alone = ":" not in login and _scheme(match) in _NAMES_ONLY
         shown = login if not login or name_alone or login.endswith(f":{MASK}") else MASK
@@ -122,9 +122,9 @@ def without_logins(text: str) -> str:
 
 
 def login_of(rest: str) -> str:
-    """The login of an address whose part after `://` this is; empty if there is none.
+    """The login of an address, given the part after `://`; empty if there is none.
 
-    Also of one whose password holds a `/`, `?` or `#` that had to be percent-encoded: what follows the colon
+    Also if the password contains a `/`, `?` or `#` that had to be percent-encoded: what follows the colon
     is no port then.
     """
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -137,7 +137,7 @@ def login_of(rest: str) -> str:
 
 
 def bare_address(url: str) -> str:
-    """The address without user, password, query and fragment: those of mirrors and redirects hold secrets."""
+    """The address without user, password, query and fragment: those of mirrors and redirects contain secrets."""
     try:
         parts = urlsplit(url)
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -1,4 +1,4 @@
-"""Quantities of Kubernetes (500m, 16Gi, 1e3), memory as Docker writes it (1.5G); bytes and numbers for people."""
+"""Kubernetes quantities (500m, 16Gi, 1e3), memory in Docker's notation (1.5G); bytes and numbers for display."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _POWERS = {"n": -3, "u": -2, "m": -1, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E
 
 
 def quantity(value: object) -> Decimal | None:
-    """The number that a quantity stands for, or None for what is none (Kubernetes API: resource.Quantity)."""
-    from decimal import Decimal  # only where it is used: stand-ins of a rehearsal begin 5 ms sooner without it
+    """The number of a quantity, or None if it is not one (Kubernetes API: resource.Quantity)."""
+    from decimal import Decimal  # only where it is used: the programs of a rehearsal start 5 ms sooner without it
 
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -36,7 +36,7 @@ def quantity(value: object) -> Decimal | None:
 
 
 def memory_bytes(text: str) -> int:
-    """Bytes of a size as Docker writes it: 2G is 2 GiB, 1.5G works too. Raises ValueError."""
+    """Bytes of a size in Docker's notation: 2G is 2 GiB, 1.5G is valid, too. Raises ValueError."""
     match = _MEMORY.fullmatch(text.strip())
     if match is None:
         raise ValueError("must be a size such as 512M or 1.5G (2G is 2 GiB)")

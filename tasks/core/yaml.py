@@ -1,9 +1,9 @@
-"""The one YAML reader: takes what kubectl and Helm take, and reads it to the same JSON values.
+"""The only YAML reader: accepts what kubectl and Helm accept, and reads it to the same JSON values.
 
-Both read through sigs.k8s.io/yaml, which is go-yaml v2 followed by a conversion to JSON. PyYAML's own loaders read
-another dialect: they end at a plain `=` or an impossible date, and take 10:30 for a number of base 60. Therefore
-PyYAML's parser (libyaml where it is present) only delivers events here; what a scalar, a key, a tag and a merge mean
-is decided as go-yaml v2 decides it (source: `resolve.go` and `decode.go` of go.yaml.in/yaml/v2, `yaml.go` of
+Both read through sigs.k8s.io/yaml, which is go-yaml v2 followed by a conversion to JSON. PyYAML's own loaders
+differ: they fail at a plain `=` or an impossible date, and read 10:30 as a number of base 60. Therefore
+PyYAML's parser (libyaml if available) only delivers events here; scalars, keys, tags and merges
+are interpreted as in go-yaml v2 (source: `resolve.go` and `decode.go` of go.yaml.in/yaml/v2, `yaml.go` of
 sigs.k8s.io/yaml).
 """
 
@@ -25,8 +25,8 @@ except ImportError:
     from yaml import BaseLoader as Base  # type: ignore[assignment]
 
 MOST_DEPTH, MOST_VALUES = 200, 2_000_000
-"""Far above any manifest: the deepest schemas of well-known CRDs nest a third of this. What aliases repeat is counted
-too: nine lines of them can stand for a thousand million values."""
+"""Far above any manifest: the deepest schemas of well-known CRDs nest a third of this. Expanded aliases are counted,
+too: nine lines of them can produce a thousand million values."""
 
 _TAG = "tag:yaml.org,2002:"
 _WORDS: Final[Mapping[str, bool | float | None]] = {
@@ -41,17 +41,17 @@ _NUMBER_BEGINS = frozenset("+-.0123456789")
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _NO_TEXT = re.compile(r"[-+.]?[0-9]|[-+]?\.|(?:y|n|yes|no|on|off|true|false|null|~|)$", re.IGNORECASE)
-"""How plain scalars begin that some reader of YAML takes for something else than a text."""
+"""Prefixes of plain scalars that some YAML reader does not read as a string."""
 _BASES = (16, 2, 8, 10)
 _MOST_DIGITS = 400
-"""A longer token is no number to Go either: its value is out of range."""
+"""A longer token is no number in Go either: its value is out of range."""
 _AS_TEXT = 1e21
 """From here on Go writes a whole float with an exponent (encoding/json)."""
 _SEPARATOR = re.compile(r"^---[ \t]*(?:#.*)?\r?\n", re.MULTILINE)
 
 
 class YamlError(ValueError):
-    """A text that cannot be read: `reason`, and where; `number` counts documents and `line` lines, both from 1."""
+    """A text that cannot be parsed: `reason`, and where; `number` counts documents and `line` lines, both from 1."""
 
     def __init__(self, reason: str, *, number: int = 1, line: int = 1) -> None:
         super().__init__(f"document {number}, line {line}: {reason}")
@@ -60,7 +60,7 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One document: a JSON value, its number (empty ones are counted), and the line on which it begins."""
+    """One document: a JSON value, its number (including empty ones), and the line on which it starts."""
 
     value: Any
     number: int
@@ -68,7 +68,7 @@ class Document:
 
 
 def scalar(text: str) -> Any:  # noqa: ANN401 - text, flag, number or None
-    """What a plain scalar is (go-yaml v2: `resolve`). Dates and times are text there, once they go into JSON."""
+    """The value of a plain scalar (go-yaml v2: `resolve`). Dates and times are strings once they become JSON."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in _NUMBER_BEGINS or len(text) > _MOST_DIGITS:
@@ -88,8 +88,8 @@ def scalar(text: str) -> Any:  # noqa: ANN401 - text, flag, number or None
 def documents(text: str, *, unique: bool = False, plain: Callable[[str], Any] = scalar) -> Iterator[Document]:
     """All documents of a text, empty ones with the value None. Raises `YamlError`.
 
-    Of a key that is written twice in one mapping the last one counts, as with kubectl and Helm; `unique` refuses it.
-    `plain` gives the values of scalars without quotes and tags.
+    For a duplicate key the last value counts, as with kubectl and Helm; `unique` rejects it.
+    `plain` converts scalars without quotes and tags.
     """
     builder = _Builder(unique=unique, plain=plain)
     try:
@@ -113,14 +113,14 @@ def load(text: str, *, plain: Callable[[str], Any] = scalar) -> Any:  # noqa: AN
     """The value of a text's only document; None for an empty text. Raises `YamlError`, also for a second document."""
     found = [each for each in documents(text, plain=plain) if each.value is not None]
     if len(found) > 1:
-        raise YamlError("it holds more than one document", number=found[1].number, line=found[1].line)
+        raise YamlError("it contains more than one document", number=found[1].number, line=found[1].line)
     return found[0].value if found else None
 
 
 def readable(text: str) -> tuple[list[Any], list[YamlError]]:
-    """The values of those documents that can be read, and an error for each one that cannot.
+    """The values of all documents that can be parsed, and an error for each one that cannot.
 
-    Documents are separated by their separator lines, as kubectl does it: one that is no YAML does not end the others.
+    Documents are split at their separator lines, like kubectl does: an invalid document does not affect the others.
     """
     try:
         return [each.value for each in documents(text) if each.value is not None], []
@@ -131,11 +131,11 @@ def readable(text: str) -> tuple[list[Any], list[YamlError]]:
     number = line = begin = 0
     for end, after in [*ends, (len(text), len(text))]:
         part = text[begin:end]
-        number += bool(number or part.strip())  # the first separator may stand before the first document
+        number += bool(number or part.strip())  # a separator may precede the first document
         try:
             for each in documents(part):
                 values += [each.value] if each.value is not None else []
-                break  # kubectl, too, passes over what follows a document's end
+                break  # kubectl also ignores what follows a document's end
         except YamlError as error:
             errors.append(YamlError(error.reason, number=number, line=line + error.line))
         line += text.count("\n", begin, after)
@@ -144,13 +144,13 @@ def readable(text: str) -> tuple[list[Any], list[YamlError]]:
 
 
 def dump(document: Any, *, sort_keys: bool = False) -> str:  # noqa: ANN401 - any JSON value
-    """The text of a document, in its order; a text that some reader takes for a number or a flag is quoted."""
+    """The text of a document, in its order; a string that some reader takes for a number or a boolean is quoted."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=sort_keys, allow_unicode=True, width=2**20)
     return text
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's writer; it knows fewer numbers than readers in Go do."""
+    """PyYAML's writer, with more quotes: it recognises fewer numbers than readers in Go."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         """Every value is written out in its place."""
@@ -166,9 +166,9 @@ _Dumper.add_representer(str, _text)
 
 
 def events(text: str) -> Iterator[Any]:
-    """The parser's events up to the first fault, which `documents` reports: for whoever needs lines or tags.
+    """The parser's events up to the first error, which `documents` reports: for callers that need lines or tags.
 
-    libyaml's time grows with the square of the depth, so that what is nested too deep ends here, too.
+    libyaml's time grows with the square of the depth, so parsing ends here if the nesting is too deep.
     """
     depth = 0
     try:
@@ -182,7 +182,7 @@ def events(text: str) -> Iterator[Any]:
 
 
 class Parser(Base):
-    """PyYAML's parser; where libyaml is missing, with libyaml's wider idea of where a tab may stand."""
+    """PyYAML's parser; without libyaml, with libyaml's more permissive rule for tabs."""
 
     def scan_to_next_token(self: Any) -> None:
         """Blanks, tabs, comments and line breaks (libyaml: `yaml_parser_scan_to_next_token`)."""
@@ -210,15 +210,15 @@ def _parse(text: str) -> Iterator[Any]:
 
 @dataclass
 class _Level:
-    """A mapping or sequence that is open."""
+    """An open mapping or sequence."""
 
     value: Any
     anchor: str | None
     begun: int
-    """How many values had been counted before it."""
+    """The number of values counted before it."""
     mapping: bool
     keyed: bool = False
-    """A key was read whose value comes next."""
+    """A key whose value follows."""
     key: str = ""
     merging: bool = False
     """The key is `<<`."""
@@ -226,21 +226,21 @@ class _Level:
 
 
 class _Builder:
-    """Makes values of events. No recursion: depth and size are bounded before anything can exhaust the machine."""
+    """Builds values from events, without recursion: depth and size are limited before they exhaust the machine."""
 
     def __init__(self, *, unique: bool, plain: Callable[[str], Any]) -> None:
         self.unique, self.plain = unique, plain
         self.root: Any = None
         self.number = self.line = self.begun = 0
         self.between = 1
-        """1 while no document is open: what fails then belongs to the next one."""
+        """1 while no document is open: an error then belongs to the next one."""
         self._count = 0
         self._levels: list[_Level] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._known: dict[str, Any] = {}
 
     def take(self, event: Any) -> bool:  # noqa: ANN401 - PyYAML's events have no common type
-        """Use one event; true when a document is complete."""
+        """Process one event; true when a document is complete."""
         kind = event.__class__
         if kind is yaml.ScalarEvent:
             self._mark(event)
@@ -264,7 +264,7 @@ class _Builder:
             self.between = 1
             return True
         if self._count > MOST_VALUES:
-            raise self._error(f"it holds more than {MOST_VALUES} values, counting what aliases repeat")
+            raise self._error(f"it contains more than {MOST_VALUES} values, including those repeated by aliases")
         return False
 
     def _mark(self, event: Any) -> None:  # noqa: ANN401
@@ -318,7 +318,7 @@ class _Builder:
                 level.value[level.key] = self._finite(value)
 
     def _key(self, level: _Level, value: Any) -> str:  # noqa: ANN401
-        """A key as JSON has it (sigs.k8s.io/yaml: `convertToJSONableObject`)."""
+        """A key as a JSON string (sigs.k8s.io/yaml: `convertToJSONableObject`)."""
         if isinstance(value, bool):
             name = "true" if value else "false"
         elif isinstance(value, str):
@@ -326,7 +326,7 @@ class _Builder:
         elif isinstance(value, int | float):
             name = str(value) if math.isfinite(value) else f"{value}".replace("inf", ".inf").replace("nan", ".nan")
         else:
-            raise self._error("a key is no text")
+            raise self._error("a key is not a string")
         if self.unique:
             if name in level.names:
                 raise self._error(f"the key '{name}' is given twice in one mapping")
@@ -334,7 +334,7 @@ class _Builder:
         return name
 
     def _merge(self, into: dict[str, Any], value: Any) -> None:  # noqa: ANN401
-        """`<<`, in its place: later keys replace what it brings; of a list the first one wins."""
+        """`<<`: later keys override its values; in a list the first one wins."""
         parts = value if isinstance(value, list) else [value]
         if not all(isinstance(each, dict) for each in parts):
             raise self._error("<< takes a mapping, or a list of mappings")
@@ -343,7 +343,7 @@ class _Builder:
 
     def _finite(self, value: Any) -> Any:  # noqa: ANN401
         if isinstance(value, float) and not math.isfinite(value):
-            raise self._error(f"{value} is no number in JSON")
+            raise self._error(f"{value} is not a number in JSON")
         return value
 
     def _scalar(self, event: Any) -> Any:  # noqa: ANN401
@@ -362,15 +362,15 @@ class _Builder:
             try:
                 return base64.b64decode("".join(text.split()), validate=True).decode("utf-8", "replace")
             except binascii.Error:
-                raise self._error("what is tagged !!binary is no base64") from None
+                raise self._error("a value tagged !!binary is not base64") from None
         value = scalar(text)
         if tag == "float" and isinstance(value, int | float) and not isinstance(value, bool):
             return value
         kinds: Mapping[str, Any] = {"bool": bool, "int": int, "float": float, "null": type(None)}
         if tag not in kinds:
-            return text  # text, dates, and tags that nobody here knows
+            return text  # strings, dates, and unknown tags
         if type(value) is not kinds[tag] or (tag == "int" and _INTEGER.match(text.replace("_", "")) is None):
-            raise self._error(f"a value that is tagged !!{tag} is none")
+            raise self._error(f"a value tagged !!{tag} is not valid")
         return value
 
 

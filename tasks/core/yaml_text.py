@@ -1,4 +1,4 @@
-"""A YAML text that is changed in as few lines as possible: all else in it stays as it was written, comments too."""
+"""Edits a YAML text with few changed lines: everything else stays as written, including comments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.core import yaml
 
 
 class _Change(NamedTuple):
-    """Lines that take the place of others, counted from 0; of none others where `begin` is `end`."""
+    """Lines that replace others, counted from 0; an insertion if `begin` is `end`."""
 
     begin: int
     end: int
@@ -23,14 +23,14 @@ class _Change(NamedTuple):
 
 
 class _OtherForm(Exception):
-    """The text is not written as a block: it has no lines of its own for each value."""
+    """The text is not in block style: its values do not have lines of their own."""
 
 
 def edited(text: str, wanted: Mapping[str, Any]) -> str:
-    """The text, changed so that it means `wanted`, which has all keys of its only document, a mapping.
+    """The text, edited so that its value is `wanted`, which has all keys of its only document, a mapping.
 
-    Lists are changed by items, all else by keys of the document. Where that is not possible (JSON, a mapping in braces,
-    an alias of what is changed) the whole text is written again; then only comments before its first key stay.
+    Lists are edited by item, everything else by key of the document. If that is impossible (JSON, a mapping in braces,
+    an alias of a changed value) the whole text is rewritten; then only comments before its first key stay.
     """
     with contextlib.suppress(_OtherForm, yaml.YamlError):
         made = _changed(text, wanted)
@@ -72,7 +72,7 @@ def _changed(text: str, wanted: Mapping[str, Any]) -> str:
 
 
 def _items(lines: Sequence[str], node: Any, old: Sequence[Any], new: Sequence[Any]) -> Iterator[_Change]:  # noqa: ANN401
-    """The changes that make another list of a list in block style, whose items have lines of their own."""
+    """The changes that turn a list in block style into another one; each item has lines of its own."""
     dash = node.start_mark.column
     spans = [_span(lines, item, dash) for item in node.value]
     one, other = ([json.dumps(each, sort_keys=True) for each in items] for items in (old, new))
@@ -88,7 +88,7 @@ def _items(lines: Sequence[str], node: Any, old: Sequence[Any], new: Sequence[An
 
 
 def _span(lines: Sequence[str], item: Any, dash: int) -> tuple[int, int]:  # noqa: ANN401
-    """The lines of an item of a list, from its dash on, and comments below it that are indented as it is."""
+    """The lines of a list item, from its dash on, and comments below it with the same indentation."""
     begin, end = item.start_mark.line, _last(lines, item) + 1
     while begin and lines[begin][: dash + 1].strip() != "-":
         begin -= 1
@@ -98,7 +98,7 @@ def _span(lines: Sequence[str], item: Any, dash: int) -> tuple[int, int]:  # noq
 
 
 def _last(lines: Sequence[str], node: Any) -> int:  # noqa: ANN401 - a node of PyYAML's
-    """The line on which a node ends, without the blank lines and comments that PyYAML counts to it."""
+    """The line on which a node ends, without the blank lines and comments that PyYAML includes."""
     if isinstance(node, pyyaml.MappingNode) and not node.flow_style:
         return max(_last(lines, each) for pair in node.value for each in pair)
     if isinstance(node, pyyaml.SequenceNode) and not node.flow_style:

@@ -1,6 +1,6 @@
-"""How long a plan will take: the scheduler's own rule, played through on expected seconds, and these from earlier runs.
+"""Expected duration of a plan: the scheduler's rule simulated on expected seconds, which come from earlier runs.
 
-How long steps took is a hint, never a truth: a file that is missing, broken or locked is no history, and no error.
+Recorded durations are only a hint: a missing, broken or locked file means no history, and is no error.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from tasks.engine.step import Bounds, Result, State, Step
 from tasks.engine.work import BuildImage, PushImage, RunOwn
 
 _KEPT = 5
-"""Runs a step is remembered for: enough for a median, few enough to follow a change of the machine."""
+"""Runs remembered for each step: enough for a median, few enough to follow a change of the machine."""
 _NAMES = 2000
 _PATIENCE = 2.0
-"""Seconds that another process may hold the file; it needs milliseconds."""
+"""Seconds to wait for another process that has locked the file; it needs milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What is expected of a plan, in seconds."""
+    """The expected duration of a plan, in seconds."""
 
     total_s: float
     floor_s: float
-    """The longest chain of needs: with any number of places the plan takes at least this."""
+    """The longest chain of needs: a lower bound, whatever the size of the pool."""
     critical_path: tuple[str, ...]
-    """The chain that decides the total, queueing for places included."""
+    """The chain that determines the total, including queueing for places."""
     unknown: int
-    """Steps that will run and whose seconds neither an earlier run nor the plan gives."""
+    """Steps that will run and have no duration from an earlier run or the plan."""
     times: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     """Expected start and end of each step."""
 
     @property
     def trusted(self) -> bool:
-        """Whether most of it rests on figures, not on guesses."""
+        """Whether most of it is based on recorded durations, not on guesses."""
         return self.unknown * 2 <= sum(end > start for start, end in self.times.values())
 
 
 def estimate(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> Estimate:
-    """Play a plan through. Raises `PlanError` for a graph that cannot run."""
+    """Simulate a plan. Raises `PlanError` for a graph that cannot run."""
     check(steps)
     seconds = guessed(steps, history)
     spans = _spans(steps, seconds, bounds)
@@ -76,7 +76,7 @@ def estimate(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds
 
 
 def _spans(steps: Sequence[Step], seconds: Mapping[str, float], bounds: Bounds) -> dict[str, tuple[float, float]]:
-    """Start and end of each step. A guard takes no place, and ends with what it guards."""
+    """Start and end of each step. A guard takes no place, and ends with the steps that it guards."""
     guards, rank = {step.name: step for step in steps if step.until}, remaining(steps, seconds)
 
     def needs(step: Step) -> tuple[str, ...]:
@@ -101,25 +101,25 @@ def _spans(steps: Sequence[Step], seconds: Mapping[str, float], bounds: Bounds) 
     return spans
 
 
-# -- activities played through on a machine of some cores and a line ------------------------------------------
+# -- simulation of activities on a machine with some cores and a network connection ---------------------------
 #
-# Time jumps from one change to the next. Between two changes every activity goes on at a constant rate: those that
-# compute share the cores, those that download share the line, the others wait for their own time to pass.
+# Time jumps from one event to the next. Between two events every activity progresses at a constant rate: those that
+# compute share the cores, those that download share the bandwidth, the others wait for their own time to pass.
 
 _EPSILON = 1e-9
 _AT_ONCE = 1e15
-"""The rate of what nothing limits."""
+"""The rate of an activity that is not limited."""
 
 
 class Resource(Enum):
     """What a stage of an activity needs."""
 
     TIME = "time"
-    """Seconds that pass whatever else goes on: a pause, an interval, a probe."""
+    """Seconds that pass independently of load: a pause, an interval, a probe."""
     CPU = "cpu"
-    """Seconds of a core."""
+    """CPU seconds."""
     LINE = "line"
-    """Bytes through the line to the Internet."""
+    """Bytes downloaded from the Internet."""
 
 
 @dataclass(frozen=True)
@@ -133,44 +133,44 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """Stages one after another, once all needs have ended."""
+    """Stages in sequence; starts once all needs have ended."""
 
     name: str
     needs: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     rank: float = 0.0
-    """Of those that wait for a place the highest goes first."""
+    """The waiting activity with the highest priority starts first."""
     pool: str | None = None
-    """The bound that it takes a place of: `work` or `waits`; None: it is no step of the plan."""
+    """The bound that it counts against: `work` or `waits`; None: it is no step of the plan."""
     kind: str | None = None
-    """A smaller bound that it takes a place of too."""
+    """A smaller bound that it counts against, too."""
     label: str = ""
-    """What people read of it where it decides how long a launch takes; empty: it is the sum of others."""
+    """Its name for users if it determines how long a launch takes; empty: it is the sum of others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What activities share."""
+    """Resources that activities share."""
 
     cores: float
     line: float | None = None
-    """Bytes a second through the whole line; None: no limit."""
+    """Bytes per second of the whole connection; None: no limit."""
     connection: float | None = None
-    """Bytes a second of one connection; None: no limit."""
+    """Bytes per second of one TCP connection; None: no limit."""
 
 
 @dataclass
 class _Running:
-    """What is left of an activity: seconds or bytes of its first stage, and the stages after it."""
+    """The rest of an activity: seconds or bytes of its current stage, and the stages after it."""
 
     stages: list[Stage]
     left: float
 
 
 def simulate(activities: Sequence[Activity], machine: Machine, bounds: Bounds) -> dict[str, tuple[float, float]]:
-    """Begin and end of each activity, in seconds. Raises `ValueError` for needs that are never met.
+    """Start and end of each activity, in seconds. Raises `ValueError` for needs that are never met.
 
-    Those that end at the same moment end one after another, and what they leave is given away in between.
+    Activities that end at the same moment end one after another, and their places are reused in between.
     """
     known = {each.name: each for each in activities}
     order = {each.name: (-each.rank, number) for number, each in enumerate(activities)}
@@ -185,7 +185,7 @@ def simulate(activities: Sequence[Activity], machine: Machine, bounds: Bounds) -
     while unmet.is_active():
         ready, waiting = sorted([*waiting, *unmet.get_ready()], key=order.__getitem__), []
         at_once = [name for name in ready if not known[name].stages and not places[name]]
-        if at_once:  # before anything else begins: what needs them may go first
+        if at_once:  # before anything else starts: their dependents may go first
             start |= dict.fromkeys(at_once, now)
             end |= dict.fromkeys(at_once, now)
             unmet.done(*at_once)
@@ -209,7 +209,7 @@ def simulate(activities: Sequence[Activity], machine: Machine, bounds: Bounds) -
 
 
 def _places(activity: Activity, bounds: Bounds) -> dict[str, int]:
-    """The bounds that it takes a place of, each with how many places there are."""
+    """The bounds that it counts against, each with its number of places."""
     if activity.pool is None:
         return {}
     found = {activity.pool: bounds.work if activity.pool == "work" else bounds.waits}
@@ -219,7 +219,7 @@ def _places(activity: Activity, bounds: Bounds) -> dict[str, int]:
 
 
 def _advance(now: float, running: dict[str, _Running], machine: Machine) -> tuple[float, list[str]]:
-    """Go on to the next end of a stage: when that is, and the activities that have ended with it."""
+    """Advance to the next end of a stage: returns its time, and the activities that have ended with it."""
     rates = _rates(running, machine)
     pause = min(each.left / rates[name] if each.left > _EPSILON else 0.0 for name, each in running.items())
     ended = []
@@ -236,7 +236,7 @@ def _advance(now: float, running: dict[str, _Running], machine: Machine) -> tupl
 
 
 def _rates(running: Mapping[str, _Running], machine: Machine) -> dict[str, float]:
-    """How fast each activity goes on now."""
+    """The current rate of each activity."""
     now = {name: each.stages[0] for name, each in running.items()}
     connection = machine.connection or _AT_ONCE
     cores = {name: stage.width for name, stage in now.items() if stage.resource is Resource.CPU}
@@ -245,7 +245,7 @@ def _rates(running: Mapping[str, _Running], machine: Machine) -> dict[str, float
 
 
 def shared(wishes: Mapping[str, float], total: float) -> dict[str, float]:
-    """A total divided fairly: nobody gets more than its wish, and what one leaves goes to the others."""
+    """A total divided fairly: no share exceeds what is desired, and the rest goes to the others."""
     got: dict[str, float] = {}
     left, waiting = total, dict(wishes)
     while waiting:
@@ -268,13 +268,13 @@ def history_file(environ: Mapping[str, str]) -> Path:
 
 
 def load(path: Path, engine: str) -> dict[str, float]:
-    """For each step that ran on this engine the median of its last seconds."""
+    """The median duration of each step on this engine over its recorded runs."""
     prefix = f"{engine}/"
     return {key.removeprefix(prefix): median(past) for key, past in _read(path).items() if key.startswith(prefix)}
 
 
 def expecting(steps: Sequence[Step], seconds: Mapping[str, float]) -> list[Step]:
-    """The same, those that only the user knows with the seconds that they took before: no model knows of them."""
+    """The same steps; those defined by the user get their recorded durations, since no model covers them."""
     return [
         replace(step, expected=seconds.get(step.name, step.expected))
         if isinstance(step.work, RunOwn | BuildImage | PushImage)
@@ -284,18 +284,18 @@ def expecting(steps: Sequence[Step], seconds: Mapping[str, float]) -> list[Step]
 
 
 def remember(path: Path, engine: str, results: Sequence[Result]) -> None:
-    """Add what ran; not those that were skipped, failed or ended early, whose time means nothing.
+    """Add the durations of steps that ran; not of skipped, failed or stopped ones.
 
     Raises OSError.
     """
     ran = [(f"{engine}/{r.name}", r.seconds) for r in results if r.state is State.RAN and r.end_s is not None]
     if not ran:
         return
-    lock = path.with_name(f"{path.name}.lock")  # the data file is replaced as a whole, and a lock on it with it
+    lock = path.with_name(f"{path.name}.lock")  # the data file is replaced, which would lose a lock on it
     with locked(lock, _PATIENCE):
         known = _read(path)
         for key, seconds in ran:
-            # taken out and put back at the end: the order of names is that of their last use
+            # removed and appended at the end: the names are ordered by last use
             known[key] = [*known.pop(key, []), round(seconds, 3)][-_KEPT:]
         newest = dict(list(known.items())[-_NAMES:])
         write_whole(path, json.dumps({"schema": 1, "seconds": newest}, indent=0, ensure_ascii=False) + "\n")
@@ -320,6 +320,6 @@ def _sane(value: object) -> bool:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one, or the mean of both; 0 for none. statistics.median costs more to import than this takes."""
+    """The middle value, or the mean of the two; 0 for none. Importing `statistics` takes longer than this."""
     ordered = sorted(values)
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else 0.0

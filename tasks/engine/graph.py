@@ -1,7 +1,7 @@
-"""The order of steps: errors of a graph before anything starts, the figures drawn from it, and the places of a pool.
+"""The order of steps: errors of a graph before anything starts, its critical path, and the places of a pool.
 
-A step that works takes one of the numbered slots, one that only waits counts among the waits, and either counts among
-those of its kind. A guard counts among none but its kind: it waits beside the others, and no bound may starve it.
+A working step takes one of the numbered slots, a waiting step counts against the bound of waits, and either against
+that of its kind. A guard counts only against its kind: it waits alongside the others, and no bound may starve it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def check(steps: Sequence[Step]) -> tuple[str, ...]:
         if step.name in names:
             raise PlanError(
                 f"two steps are called '{step.name}'",
-                why="a result is found by its step's name, so names are unique in a plan",
+                why="results are identified by the step's name, so names must be unique in a plan",
                 fix="rename one of them",
             )
         names.add(step.name)
@@ -42,13 +42,13 @@ def check(steps: Sequence[Step]) -> tuple[str, ...]:
         ring = " → ".join(error.args[1])
         raise PlanError(
             f"steps wait for each other: {ring}",
-            why="a step starts when all its needs are met; in a ring none ever is",
-            fix="take one of these needs away (releases: their `needs`)",
+            why="a step starts when all its needs are met; in a cycle that never happens",
+            fix="remove one of these needs (releases: their `needs`)",
         ) from None
 
 
 def reduced(steps: Sequence[Step]) -> list[Step]:
-    """The same graph with no need that another need implies. Raises `PlanError` as `check` does."""
+    """The same graph without needs that follow from other needs. Raises `PlanError` as `check` does."""
     by_name = {step.name: step for step in steps}
     above: dict[str, frozenset[str]] = {}
     for name in check(steps):
@@ -58,7 +58,7 @@ def reduced(steps: Sequence[Step]) -> list[Step]:
 
 
 def fitted(steps: Sequence[Step]) -> list[Step]:
-    """Needs that are not in this plan are dropped, and those that follow from others."""
+    """Drop needs that are not in this plan, and those that follow from others."""
     names = {step.name for step in steps}
     return reduced(
         [
@@ -79,7 +79,7 @@ def _direct(step: Step, above: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
 
 
 def remaining(steps: Sequence[Step], seconds: Mapping[str, float]) -> dict[str, float]:
-    """For each step the longest way from its start to the end of the plan, in seconds."""
+    """For each step the longest path from its start to the end of the plan, in seconds."""
     followers: dict[str, list[str]] = {s.name: [] for s in steps}
     for step in steps:
         for need in step.needs:
@@ -91,7 +91,7 @@ def remaining(steps: Sequence[Step], seconds: Mapping[str, float]) -> dict[str, 
 
 
 def guessed(steps: Iterable[Step], history: Mapping[str, float]) -> dict[str, float]:
-    """Seconds that each step is expected to take: an earlier run's figure, else the plan's guess."""
+    """Expected seconds of each step: recorded by an earlier run, else the plan's guess."""
     return {s.name: 0.0 if s.skip is not None or s.until else history.get(s.name, s.expected or 1.0) for s in steps}
 
 
@@ -118,7 +118,7 @@ def longest_chain(steps: Sequence[Step], seconds: Mapping[str, float]) -> tuple[
 
 
 def critical_path(results: Sequence[Result], guards: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The chain that decided when this run ended: from the last end back by the need that was met last."""
+    """The chain that determined the end of this run: from the last end back through the need that was met last."""
     by_name = {r.name: r for r in results}
     ended = [r for r in results if r.end_s is not None and r.start_s is not None and r.name not in guards]
     if not ended:
@@ -136,7 +136,7 @@ def critical_path(results: Sequence[Result], guards: frozenset[str] = frozenset(
 def joined(
     earlier: tuple[Sequence[Step], Sequence[Result]], later: tuple[Sequence[Step], Sequence[Result]]
 ) -> tuple[list[Step], list[Result]]:
-    """Two plans of one run: the later one began when all of the earlier one had ended, also what needs none of it."""
+    """Two plans of one run: the later one started when all of the earlier one had ended, even independent steps."""
     guards = {step.name for step in earlier[0] if step.until}
     last = max((each for each in earlier[1] if each.name not in guards), key=lambda each: each.ended, default=None)
     acted = {each.name for each in later[1] if each.acted}
@@ -151,7 +151,7 @@ def joined(
 
 
 class Places:
-    """Which places are taken."""
+    """The occupied places of a pool."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -160,7 +160,7 @@ class Places:
         self._kinds: dict[str, int] = {}
 
     def fit(self, step: Step) -> bool:
-        """Whether there is a place for this step now."""
+        """Whether a place is free for this step."""
         if step.kind is not None:
             most = self._bounds.kinds.get(step.kind, self._bounds.work)
             if self._kinds.get(step.kind, 0) >= most:
@@ -170,7 +170,7 @@ class Places:
         return self._waits < self._bounds.waits if step.wait else bool(self._slots)
 
     def take(self, step: Step) -> int | None:
-        """Its place, which must be there; the lowest free slot if it needs one."""
+        """Take a place, which must be free; returns the lowest free slot if the step needs one."""
         if step.kind is not None:
             self._kinds[step.kind] = self._kinds.get(step.kind, 0) + 1
         if step.placeless:
@@ -181,7 +181,7 @@ class Places:
         return heapq.heappop(self._slots)
 
     def give_back(self, step: Step, slot: int | None) -> None:
-        """What `take` gave it."""
+        """Release what `take` has taken."""
         if step.kind is not None:
             self._kinds[step.kind] -= 1
         if slot is not None:
@@ -191,16 +191,16 @@ class Places:
 
 
 Claim = tuple[str | None, str]
-"""A step's kind, and what else it needs a place of: `work`, `waits` or nothing (a guard)."""
+"""A step's kind, and the other bound that it counts against: `work`, `waits` or none (a guard)."""
 
 
 def claim(step: Step) -> Claim:
-    """Which places a step needs."""
+    """The places that a step needs."""
     return step.kind, "guard" if step.placeless else "waits" if step.wait else "work"
 
 
 class Ready:
-    """A set of steps by name, with the first that fits."""
+    """A set of steps by name; returns the first that fits."""
 
     def __init__(self, rank: Mapping[str, float], order: Mapping[str, int]) -> None:
         self._rank, self._order = rank, order
@@ -211,18 +211,18 @@ class Ready:
         return len(self._steps)
 
     def add(self, step: Step) -> None:
-        """It waits from now on."""
+        """Add a step that waits for its place."""
         if step.name not in self._steps:
             self._steps[step.name] = step
             entry = (-self._rank[step.name], self._order[step.name], step.name)
             heapq.heappush(self._queues.setdefault(claim(step), []), entry)
 
     def discard(self, name: str) -> None:
-        """It waits no more; its entry is passed over when it comes to the head."""
+        """Remove a step; its entry is skipped when it reaches the head of the queue."""
         self._steps.pop(name, None)
 
     def pop(self, fits: Callable[[Step], bool]) -> Step | None:
-        """Take out the first of those that fit; None if none does. Of one queue all fit, or none."""
+        """Remove and return the first step that fits; None if none does. In one queue all steps fit, or none."""
         best: list[tuple[float, int, str]] | None = None
         for waiting in self._queues.values():
             while waiting and waiting[0][2] not in self._steps:

@@ -1,4 +1,4 @@
-"""A run that is over: what ran, when, why, and where the time went; as a value, and as JSON in files.
+"""The record of a finished run: what ran, when, why, and how long it took; as a value, and as JSON in files.
 
 The form of the JSON: docs/reference/record.schema.json. All times are seconds from the start of the run.
 """
@@ -25,7 +25,7 @@ from tasks.engine.step import Result, State, Step
 from tasks.engine.work import from_json as work_from_json
 
 SCHEMA = 1
-"""Grows when a reader of earlier records would misunderstand a new one."""
+"""Increased when readers of earlier records would misunderstand a new one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +39,20 @@ class RunRecord:
     started: datetime
     wall_s: float
     floor_s: float
-    """The longest chain of needs by measured seconds: no bound of the pool makes the run shorter."""
+    """The longest chain of needs by measured seconds: a lower bound, whatever the size of the pool."""
     concurrency: int
     settings_hash: str
     system: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     results: tuple[Result, ...] = ()
     """Of all steps, in the order of the plan."""
     critical_path: tuple[str, ...] = ()
-    """Names of the steps that decided when the run ended, first to last."""
+    """Names of the steps that determined the end of the run, first to last."""
     guards: frozenset[str] = frozenset()
-    """Names of steps that lasted as long as what they guarded: no work, and part of no path."""
+    """Names of steps that lasted as long as the steps they guarded: no work, and not part of the critical path."""
     bounds: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """By step the bound that it queued for; empty for a run read from a file."""
     name: str = ""
-    """`<time>-<task>`, as its files are called."""
+    """`<time>-<task>`, the name of its files."""
 
     @classmethod
     def of(
@@ -69,7 +69,7 @@ class RunRecord:
         system: Mapping[str, Any] = MappingProxyType({}),
         interrupted: bool = False,
     ) -> RunRecord:
-        """The record of a plan that was run, by the results of its steps."""
+        """The record of a completed plan, from the results of its steps."""
         guards = frozenset(step.name for step in steps if step.until)
         good = all(result.state in (State.RAN, State.SKIPPED) for result in results)
         floor, _ = longest_chain(steps, {r.name: 0.0 if r.name in guards else r.seconds for r in results})
@@ -96,7 +96,7 @@ class RunRecord:
 
     @cached_property
     def acted(self) -> list[Result]:
-        """Steps that did something, by their start; guards are none of them."""
+        """Steps that did something, by start time; without guards."""
         found = (r for r in self.results if r.acted and r.name not in self.guards)
         return sorted(found, key=lambda r: (r.began, r.ended))
 
@@ -118,7 +118,7 @@ class RunRecord:
 
     @property
     def unstarted(self) -> list[Result]:
-        """Steps that the run's end came before."""
+        """Steps that were not started before the run ended."""
         return [r for r in self.results if r.state is not State.SKIPPED and not r.acted]
 
     @property
@@ -128,21 +128,21 @@ class RunRecord:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What steps that ended well leave the user to know, in the plan's order, each once."""
+        """Notes for the user from steps that succeeded, in the plan's order, without duplicates."""
         return tuple(dict.fromkeys(note for result in self.results for note in result.notes))
 
     @property
     def mostly_ran(self) -> bool:
-        """Whether it is a launch to compare with others, not one that found nearly everything there already."""
+        """Whether it is a launch to compare with others, not one that found nearly everything already done."""
         return self.good and sum(r.acted for r in self.results) * 2 >= len(self.results) > 0
 
     def count(self, state: State) -> int:
-        """How many steps ended so."""
+        """The number of steps that ended in this state."""
         return sum(r.state is state for r in self.results)
 
     @cached_property
     def busy(self) -> list[Result]:
-        """Steps that took time, those that take longest first; guards are none of them."""
+        """Steps that took time, longest first; without guards."""
         return sorted(
             (r for r in self.results if r.name not in self.guards and r.seconds > 0), key=lambda r: -r.seconds
         )
@@ -154,7 +154,7 @@ class RunRecord:
 
     @property
     def concurrently(self) -> float:
-        """How many steps acted at once, on the average."""
+        """The average number of steps that ran concurrently."""
         return self.busy_s / self.wall_s if self.wall_s > 0 else 0.0
 
     @property
@@ -173,21 +173,21 @@ class RunRecord:
 
     @property
     def first_s(self) -> float:
-        """When the first step was ready: until then facts were gathered."""
+        """When the first step was ready: before that facts were gathered."""
         return min((r.ready_s for r in self.results if r.ready_s is not None), default=0.0)
 
     @property
     def length_s(self) -> float:
-        """How long a time axis must be to hold all of it; never 0."""
+        """The length of a time axis for the whole run; never 0."""
         return max(self.wall_s, 0.001, *(r.ended for r in self.results))
 
     @property
     def machine(self) -> dict[str, str]:
-        """What is known of the machine and the programs, as texts."""
+        """What is known about the machine and the programs, as texts."""
         return {key: clean(str(value)) for key, value in self.system.items() if value not in (None, "")}
 
     def as_json(self, redact: Callable[[str], str]) -> dict[str, Any]:
-        """The record as a JSON object, each text of it passed through `redact`."""
+        """The record as a JSON object, each string in it passed through `redact`."""
         made: dict[str, Any] = _mask(
             {
                 "schema": SCHEMA,
@@ -209,7 +209,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, document: Any, name: str) -> RunRecord:  # noqa: ANN401 - whatever a file holds
-        """The run that a record is of, its texts cleaned: another process wrote them. Raises `BadInput`."""
+        """The run in a record, its strings cleaned: another process wrote them. Raises `BadInput`."""
         try:
             if document["schema"] != SCHEMA:
                 raise BadInput(
@@ -236,20 +236,20 @@ class RunRecord:
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadInput(
-                f"{name} is no record of a run",
-                why=f"it does not have the form of docs/reference/record.schema.json ({type(error).__name__}: {error})",
-                fix="name a file of DEPLOY_LOG_DIR/runs that ends with .json",
+                f"{name} is not a record of a run",
+                why=f"it does not match docs/reference/record.schema.json ({type(error).__name__}: {error})",
+                fix="use a .json file of DEPLOY_LOG_DIR/runs",
             ) from None
         return replace(run, guards=frozenset(_guards(run)))
 
 
 def utc(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds, as records have it."""
+    """ISO 8601 in UTC with milliseconds, as in records."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def write(run: RunRecord, log_dir: Path, *, redact: Callable[[str], str], acts: bool, name: str | None = None) -> Path:
-    """Write `runs/<UTC time>-<task>.json`, and `latest.json` if the task acts; the first one's path.
+    """Write `runs/<UTC time>-<task>.json`, and `latest.json` if the task acts; returns the path of the first.
 
     `name` is that of the run's own folder, so that both are found together. Raises `BadInput` for a
     folder that cannot be used, OSError for a full disk.
@@ -264,7 +264,7 @@ def write(run: RunRecord, log_dir: Path, *, redact: Callable[[str], str], acts: 
 
 
 def benchmark_block(run: RunRecord, *, agents: int) -> str:
-    """The block that a launch adds to cluster_setup_benchmark.log."""
+    """The text that a launch appends to cluster_setup_benchmark.log."""
     minutes, seconds = divmod(round(run.wall_s), 60)
     memory = run.system.get("memory_gib")
     facts = {
@@ -281,14 +281,14 @@ def benchmark_block(run: RunRecord, *, agents: int) -> str:
 
 
 def append_benchmark(log_dir: Path, text: str) -> Path:
-    """Add a block to the benchmark log, by one write; its path. Raises `BadInput`, OSError."""
+    """Append a block to the benchmark log in one write; returns its path. Raises `BadInput`, OSError."""
     path = log_folder(log_dir) / BENCHMARK_LOG
     append(path, text)
     return path
 
 
 def _claim(runs: Path, stem: str) -> Path:
-    """A name that no other run has: two runs may begin in the same millisecond."""
+    """A unique name: two runs may start in the same millisecond."""
     count = 1
     while True:
         path = runs / (f"{stem}.json" if count == 1 else f"{stem}-{count}.json")
@@ -337,9 +337,9 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any part of a JSON document
 
 
 def _number(value: Any) -> float:  # noqa: ANN401 - any part of a JSON document
-    """Seconds, or a count. Raises ValueError, TypeError for what cannot be one."""
+    """Seconds, or a count. Raises ValueError or TypeError for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{value!r} is not a number from 0 on")
     return float(value)
@@ -367,9 +367,9 @@ def _result(step: Mapping[str, Any]) -> Result:
 
 
 def _guards(run: RunRecord) -> list[str]:
-    """A record does not name its guards. But the last step to end ends the critical path, unless it is a guard.
+    """The guards, which a record does not name. The last step to end ends the critical path, unless it is a guard.
 
-    So what held no slot, nobody needed, and ended after that path without being of it, is one.
+    So a step without a slot and dependents, which ended after that path without being on it, is one.
     """
     critical = frozenset(run.critical_path)
     over = max((r.ended for r in run.results if r.name in critical), default=0.0)

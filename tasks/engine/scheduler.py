@@ -1,4 +1,4 @@
-"""The run of a plan: a step starts when its needs are met and there is a place for it."""
+"""Runs a plan: a step starts when its needs are met and a place is free."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class _Message:
     report: Report | None = None
     error: BaseException | None = None
     yields: bool = False
-    """It goes on, and needs its place no more."""
+    """The step continues without its place."""
 
 
 @dataclass
 class Run:
-    """One run of a plan. `stop_children` ends all programs of the steps, within the seconds given."""
+    """One run of a plan. `stop_children` ends all programs of the steps, within the given seconds."""
 
     steps: Sequence[Step]
     bounds: Bounds
@@ -78,7 +78,7 @@ class Run:
         return self._interrupted
 
     def execute(self) -> list[Result]:
-        """Run to the end; results are in the plan's order. Never raises for a step's failure."""
+        """Run the plan; results are in its order. Never raises for a step's failure."""
         if self.epoch is None:
             self.epoch = self.clock()
         try:
@@ -103,7 +103,7 @@ class Run:
         return max(0.0, pause)
 
     def _make_ready(self, name: str) -> None:
-        """All needs of a step are met: it is skipped, or waits for its place."""
+        """All needs of a step are met: skip it, or queue it for a place."""
         if name in self._results:
             return
         step = self._by_name[name]
@@ -190,7 +190,7 @@ class Run:
             self._fail(step, live, message.at, error)
 
     def _give_back(self, live: _Live) -> None:
-        """Its place, once."""
+        """Release its place, once."""
         if not live.yielded:
             self._places.give_back(live.step, live.slot)
             live.yielded = True
@@ -211,7 +211,7 @@ class Run:
             self._abort_rest("stopped because another step failed")
 
     def _abort_rest(self, why: str) -> None:
-        """Everything that has not started is over; what runs is asked to end."""
+        """Abort everything that has not started; cancel what runs."""
         for step in self.steps:
             if step.name not in self._results and step.name not in self._live:
                 self._ready.discard(step.name)
@@ -294,7 +294,7 @@ class Run:
             except queue.Empty:
                 break
             except KeyboardInterrupt:
-                continue  # once is enough: the children are being ended already
+                continue  # the children are being ended already
         stopper.join(max(0.0, end - self.clock()))
         now = self._now()
         for step in self.steps:

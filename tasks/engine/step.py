@@ -1,4 +1,4 @@
-"""What a step is: a name, its needs, an action, and the limits it works under."""
+"""A step: a name, its needs, an action, and its limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tasks.engine.work import Work
 
 JITTER = 0.05
-"""Seconds: a step that waited less for its place did not queue. That is the time a thread needs to start."""
+"""Seconds: a step that waited less for its place did not queue. A thread takes that long to start."""
 
 
 class State(Enum):
@@ -26,12 +26,12 @@ class State(Enum):
 
 
 class Stopped(Exception):
-    """Raised by an action that noticed that its step was cancelled."""
+    """Raised by an action when its step is cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """Growing pauses between attempts, in seconds; only transient failures are tried again."""
+    """Growing pauses between attempts, in seconds; only transient failures are retried."""
 
     attempts: int = 1
     first: float = 0.5
@@ -48,19 +48,19 @@ ONCE = Retry()
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What an action says of itself when it is done."""
+    """What an action reports when it is done."""
 
     why: str = ""
     exit_code: int | None = None
     skipped: bool = False
     notes: tuple[str, ...] = ()
-    """What the user should know although the step ended well: shown at the end of the run, one line each."""
+    """Notes for the user although the step succeeded: shown at the end of the run, one line each."""
     work: Work | None = None
-    """What it turned out to be, where the step could not know it: images, bytes."""
+    """The actual work, where the step could not know it in advance: images, bytes."""
 
 
 class Cancel:
-    """A flag that can be waited for, and that calls back those who must act when it is set."""
+    """A flag that can be waited for, with callbacks for when it is set."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -72,11 +72,11 @@ class Cancel:
         return self._event.is_set()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait at most that many seconds; says whether the flag is set."""
+        """Wait at most that many seconds; returns whether the flag is set."""
         return self._event.wait(seconds)
 
     def set(self) -> None:
-        """Ask for the end; callbacks run in the caller's thread, once."""
+        """Set the flag; callbacks run in the caller's thread, once."""
         with self._lock:
             if self._event.is_set():
                 return
@@ -86,7 +86,7 @@ class Cancel:
             callback()
 
     def call(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back when set (at once, if it is); the returned function takes that back."""
+        """Register a callback (run at once if the flag is set); the returned function removes it."""
         with self._lock:
             if not self._event.is_set():
                 self._callbacks.append(callback)
@@ -102,7 +102,7 @@ class Cancel:
 
 @dataclass(kw_only=True)
 class Context:
-    """What an action is given: its step's name, its deadline, and a flag that asks it to end."""
+    """What an action gets: its step's name, its deadline, and a cancellation flag."""
 
     step: str
     deadline: float
@@ -112,9 +112,9 @@ class Context:
     """Shows a line of progress."""
     attempt: int = 1
     pending: Callable[[], tuple[str, ...]] = tuple
-    """Which of the steps that its step awaits have not ended."""
+    """The steps among its step's `awaits` that have not ended."""
     yield_place: Callable[[], None] = lambda: None
-    """From now on this attempt only waits: its place goes to another step."""
+    """Gives up this attempt's place: from now on it only waits."""
 
     def wait(self, seconds: float) -> None:
         """Pause; raises `Stopped` as soon as the step is cancelled."""
@@ -133,13 +133,13 @@ def _nothing(_ctx: Context) -> Report | None:
 class Step:
     """One command or one wait.
 
-    `needs` must have ended well (ran or skipped) before it starts. `wait` marks a step that mostly
-    waits: it holds no slot of the pool, only one of the bound of waits. `kind` names a smaller bound
-    that it shares with its like. A step with `until` is a guard: it starts like any other, is
-    cancelled (and counts as ran) when all steps of `until` have ended, and its failure is the run's.
-    A step with `skip` never acts: the text says why. `awaits` are steps whose end its action may ask for
-    (`Context.pending`) and wait for while it acts itself; they need not end well. It holds no place meanwhile, since
-    those steps may want it.
+    `needs` must have succeeded (ran or skipped) before it starts. `wait` marks a step that mostly
+    waits: it takes no slot of the pool, only a place in the bound of waits. `kind` names a smaller bound
+    that it shares with similar steps. A step with `until` is a guard: it starts like any other, is
+    cancelled (and counts as ran) when all steps of `until` have ended, and its failure fails the run.
+    A step with `skip` never acts: the text gives the reason. `awaits` are steps whose end its action may check
+    (`Context.pending`) and wait for while it runs; they need not succeed. It takes no place meanwhile, since
+    those steps may need it.
     """
 
     name: str
@@ -156,28 +156,28 @@ class Step:
     until: tuple[str, ...] = ()
     awaits: tuple[str, ...] = ()
     expected: float | None = None
-    """Seconds that it is expected to take where no earlier run is recorded."""
+    """Expected seconds if no earlier run is recorded."""
     optional: bool = False
-    """It only saves time: its failure is a note, and neither the run's nor that of a step that needs it."""
+    """It only saves time: its failure is a note, and fails neither the run nor steps that need it."""
     notes: tuple[str, ...] = ()
-    """As in `Report`, known before it acts, or why it need not."""
+    """As in `Report`, known before it acts, or the reason why it need not."""
     work: Work | None = None
-    """What it does, for whoever reckons with it; None: nothing that takes time of its own."""
+    """What it does, for the timing model; None: nothing that takes time."""
 
     @property
     def bound(self) -> str:
-        """The bound that it waits for when it queues: `work`, `waits`, or its kind of work."""
+        """The bound that it queues for: `work`, `waits`, or its kind of work."""
         return self.kind or ("waits" if self.wait else "work")
 
     @property
     def placeless(self) -> bool:
-        """Whether it takes no place of the pool, nor of the waits: it lasts as long as other steps."""
+        """Whether it takes no place of the pool or the waits: it lasts as long as other steps."""
         return bool(self.until or self.awaits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How one step went. Seconds count from the start of the run."""
+    """The outcome of one step. Seconds count from the start of the run."""
 
     name: str
     task: str
@@ -220,12 +220,12 @@ class Result:
 
     @property
     def waits(self) -> bool:
-        """Whether it mostly waited, and held no slot of the pool."""
+        """Whether it mostly waited, and took no slot of the pool."""
         return self.slot is None
 
     @property
     def queued_s(self) -> float:
-        """Between the last need's end and the start, for want of a place."""
+        """Seconds between the last need's end and the start, for lack of a place."""
         if self.start_s is None or self.ready_s is None or self.start_s - self.ready_s < JITTER:
             return 0.0
         return self.start_s - self.ready_s
@@ -233,7 +233,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """How many steps may act at once: commands that work, waits, and kinds of work."""
+    """How many steps may run concurrently: commands that work, waits, and kinds of work."""
 
     work: int
     waits: int = 16
@@ -242,14 +242,14 @@ class Bounds:
     def __post_init__(self) -> None:
         for name, value in {"work": self.work, "waits": self.waits, **self.kinds}.items():
             if value < 1:
-                raise ValueError(f"the bound '{name}' is {value}; at least 1 is needed")
+                raise ValueError(f"the bound '{name}' is {value}; it must be at least 1")
 
 
 class Watcher:
-    """Notified of everything that happens in a run; views derive from it."""
+    """Notified of every event of a run; views derive from it."""
 
     def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
-        """A step's attempt began."""
+        """A step's attempt started."""
 
     def ended(self, result: Result) -> None:
         """A step has its result."""
@@ -258,7 +258,7 @@ class Watcher:
         """A step reported progress; called from the step's own thread."""
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
-        """An attempt failed and will be made again after `pause` seconds."""
+        """An attempt failed and will be retried after `pause` seconds."""
 
     def tick(self, at: float, waiting: int) -> None:
         """Called at least every `Run.refresh` seconds, from the scheduler's thread."""

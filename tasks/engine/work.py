@@ -1,7 +1,7 @@
-"""What a step does, as data: the timing model and the record read it, so that names and texts are for people alone.
+"""What a step does, as data for the timing model and the record, so that names and texts are only for display.
 
-The engine hands it on and acts on none of it. A release is given as people call it, `NAME` or `NAME in NAMESPACE`: that
-is compared and shown, and never taken apart.
+The engine passes it on unchanged. A release is given as displayed, `NAME` or `NAME in NAMESPACE`: it
+is compared and shown, and never parsed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 
 class Milestone(StrEnum):
-    """What a cluster gets to while it starts, in this order."""
+    """States of a starting cluster, in this order."""
 
     ANSWER = "first answer"
     API = "API ready"
@@ -24,7 +24,7 @@ class Milestone(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The base of all kinds. Bytes are those that came, known when the step has ended; 0: not known."""
+    """The base of all kinds. Bytes are those transferred, known when the step has ended; 0: unknown."""
 
     kind: ClassVar[str]
     """In records: the name of the class, such as `pull-image`."""
@@ -33,13 +33,13 @@ class Work:
         cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
     def as_json(self) -> dict[str, Any]:
-        """As a record holds it."""
+        """As stored in a record."""
         return {"kind": self.kind, **asdict(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PullImage(Work):
-    """The engine pulls an image; `node`: nodes are made from it."""
+    """The engine pulls an image; `node`: it is the image of the nodes."""
 
     image: str
     node: bool = False
@@ -48,7 +48,7 @@ class PullImage(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class FetchImages(Work):
-    """Caches bring images of a release, or of the cluster's own services; 0 images: not known before it acts."""
+    """Caches fetch images of a release, or of the cluster's own services; 0 images: unknown before it runs."""
 
     release: str | None = None
     images: int = 0
@@ -64,7 +64,7 @@ class PullAhead(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class FindImages(Work):
-    """A chart is rendered for the images that it names."""
+    """A chart is rendered to find its images."""
 
     release: str
 
@@ -91,14 +91,14 @@ class WatchNodes(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class AwaitCluster(Work):
-    """A wait until the cluster has got to a milestone."""
+    """A wait until the cluster has reached a milestone."""
 
     milestone: Milestone
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyObjects(Work):
-    """Objects are put into the cluster."""
+    """Objects are applied to the cluster."""
 
     objects: int
 
@@ -131,14 +131,14 @@ class AwaitRelease(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class BuildImage(Work):
-    """The engine builds an image of the user's own."""
+    """The engine builds an image for the user."""
 
     build: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushImage(Work):
-    """The engine uploads the image of a build."""
+    """The engine pushes the image of a build."""
 
     build: str
 
@@ -152,7 +152,7 @@ class RunCommand(Work):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOwn(Work):
-    """A command of the user's own."""
+    """A command defined by the user."""
 
     step: str
 
@@ -161,7 +161,7 @@ KINDS: Mapping[str, type[Work]] = {each.kind: each for each in Work.__subclasses
 
 
 def from_json(value: object) -> Work | None:
-    """What `as_json` made; None where there is nothing, or what a later version wrote."""
+    """The inverse of `as_json`; None for nothing, or for a kind of a later version."""
     if not isinstance(value, Mapping) or value.get("kind") not in KINDS:
         return None
     kind = KINDS[value["kind"]]

@@ -1,9 +1,9 @@
-"""Addresses that traffic from nodes has when it reaches a pod: what a network policy must let in.
+"""Source addresses of traffic from nodes to pods: what a network policy must allow.
 
-The API server calls webhooks from a node. To a pod on another node, flannel gives that traffic the address of its
-own interface, the first of the node's pod range (10.42.0.0); to a pod on the same node it has the bridge's,
-the second (10.42.0.1). The node's own address is seen where neither is in between. The pod range as a
-whole would let in every pod of every namespace, so only those two addresses of each node are named.
+The API server calls webhooks from a node. For a pod on another node, flannel gives that traffic the address of its
+own interface, the first of the node's pod range (10.42.0.0); for a pod on the same node it has the bridge's,
+the second (10.42.0.1). The node's own address appears where neither is involved. The whole pod range
+would allow every pod of every namespace, so only those two addresses of each node are listed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DOCKER_NETWORKS = ("172.16.0.0/12", "192.168.0.0/16")
-"""Where Docker takes its networks' subnets from unless it is told otherwise (docs: dockerd, default-address-pools)."""
+"""Docker's default subnets for networks (docs: dockerd, default-address-pools)."""
 _AT_LEAST = 16
-"""Nodes provided for: ranges are given in the order of registration, and those of removed nodes come back late."""
+"""Nodes provided for: ranges are assigned in the order of registration, and those of removed nodes are reused late."""
 
 
 def assumed(settings: Settings) -> tuple[str, ...]:
-    """Blocks of a k3d cluster, known before it has any node."""
+    """CIDR blocks for a k3d cluster that does not exist yet."""
     cluster = settings.cluster
     count = max(_AT_LEAST, 2 * (cluster.servers + (6 if cluster.agents is None else cluster.agents)))
     ranges = _networks(",".join(k3s.pod_ranges(cluster)))
@@ -41,7 +41,7 @@ def assumed(settings: Settings) -> tuple[str, ...]:
 
 
 def of_nodes(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Blocks of nodes as the API gives them, for a cluster that is there already."""
+    """CIDR blocks for the nodes of an existing cluster, as the API returns them."""
     found: list[Network] = []
     for node in nodes:
         addresses = (node.get("status") or {}).get("addresses") or ()
@@ -53,7 +53,7 @@ def of_nodes(nodes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _networks(text: str) -> list[Network]:
-    """Those of a comma-separated list; what is no network, such as k3d's `auto`, is left out."""
+    """The networks of a comma-separated list; other values, such as k3d's `auto`, are skipped."""
     found: list[Network] = []
     for part in text.split(","):
         try:

@@ -1,4 +1,4 @@
-"""Server-side apply of objects without a process, as `kubectl apply --server-side --force-conflicts` does it."""
+"""Server-side apply of objects without a process, like `kubectl apply --server-side --force-conflicts`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tasks.kube.objects import FIELD_MANAGER, Resources, deletion_blockers, disp
 
 _FORCED = {"force": "true", "fieldValidation": "Strict"}
 _QUERY = urlencode({"fieldManager": FIELD_MANAGER, **_FORCED})
-"""kubectl's own choice of validation (kubectl: `--validate=strict`): a field that does not exist is an error."""
+"""kubectl's default validation (kubectl: `--validate=strict`): an unknown field is an error."""
 
 
 class Refused(ApiError):
-    """The API has not taken an object."""
+    """The API has rejected an object."""
 
     def __init__(self, code: int, name: str, said: str, reason: str) -> None:
         said = redact(said)  # it may repeat what was sent
-        what = f"the API has not taken {name}: {said}"
+        what = f"the API has rejected {name}: {said}"
         super().__init__(code, what, transient=code in (0, 408, 409, 429) or code >= 500)
         self.said = said
         self.text = f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}"
-        """As kubectl prints it: known causes are recognised in its words."""
+        """As kubectl prints it: known causes are recognised by its words."""
 
 
 def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) -> None:
-    """Apply one object, whose JSON is `body`. Raises `ApiError`; transient where its kind is not served yet.
+    """Apply one object, whose JSON is `body`. Raises `ApiError`; transient if its kind is not served yet.
 
-    The API also takes one for an object that is being deleted, and with which it will vanish.
+    The API also accepts changes to an object that is being deleted; they vanish with it.
     """
     place = place_of(resources, obj)
     code, text = api.patch(f"{place}?{_QUERY}", body)
@@ -43,16 +43,16 @@ def put(api: Direct, resources: Resources, obj: Mapping[str, Any], body: str) ->
 
 
 def refuse_ending(obj: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-    """Raises `Refused`, in the API's own words, for one that is being deleted."""
+    """Raises `Refused`, in the words of the API, for an object that is being deleted."""
     if there["metadata"].get("deletionTimestamp"):
         said = f"object is being deleted: {display(obj)} waits for {deletion_blockers(there)}"
         raise Refused(409, display(obj), said, "AlreadyExists")
 
 
 def preview(api: Direct, resources: Resources, obj: Mapping[str, Any], manager: str) -> dict[str, Any]:
-    """What an object would become if it were applied now: the server computes it, and keeps nothing.
+    """What an object would become if it were applied now: a dry run on the server.
 
-    Raises `ApiError` where it would be refused.
+    Raises `ApiError` if it would be rejected.
     """
     query = urlencode({"fieldManager": manager, **_FORCED, "dryRun": "All"})
     code, text = api.patch(f"{place_of(resources, obj)}?{query}", line(obj))
@@ -63,7 +63,7 @@ def preview(api: Direct, resources: Resources, obj: Mapping[str, Any], manager: 
 
 
 def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
-    """The path of an object. Raises `Refused`, transient, where its kind is not served yet."""
+    """The API path of an object. Raises `Refused`, transient, if its kind is not served yet."""
     api_version, kind = str(obj["apiVersion"]), str(obj["kind"])
     name, namespace = str(obj["metadata"]["name"]), obj["metadata"].get("namespace")
     where = resources.find(api_version, kind)
@@ -76,17 +76,18 @@ def place_of(resources: Resources, obj: Mapping[str, Any]) -> str:
 
 
 def not_taken(code: int, obj: Mapping[str, Any], text: str) -> Refused:
-    """The error for an answer of the API that is no success. What it calls an error of its own is the object's fault
-    where the object does not fit its schema.
+    """The error for an unsuccessful response of the API.
+
+    A status 500 is the object's fault where the object does not fit its schema.
     """
-    said, reason = _told(text)
+    said, reason = _message(text)
     unfit = code == 500 and said.startswith("failed to create typed patch object")
     return Refused(422 if unfit else code, display(obj), said, reason)
 
 
-def _told(text: str) -> tuple[str, str]:
-    """Message and reason of a Status; of anything else its beginning."""
-    text = redact(text)  # before it is cut
+def _message(text: str) -> tuple[str, str]:
+    """Message and reason of a Status; of any other body the beginning."""
+    text = redact(text)  # before it is truncated
     by_kubectl = re.match(r"Error from server \((\w+)\): (.*)", text.strip(), re.DOTALL)
     if by_kubectl is not None:
         return by_kubectl[2][:300], by_kubectl[1]
@@ -95,7 +96,7 @@ def _told(text: str) -> tuple[str, str]:
     except ValueError:
         status = None
     if not isinstance(status, dict) or not status.get("message"):
-        return text.strip()[:300] or "it said nothing", ""
+        return text.strip()[:300] or "it gave no message", ""
     return str(status["message"]), str(status.get("reason") or "")
 
 
@@ -108,16 +109,16 @@ _ORDER = (
     *("HorizontalPodAutoscaler", "Job", "CronJob", "Ingress", "APIService"),
 )
 _LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicyBinding")
-"""After custom resources: a webhook refuses everything while its own pods still start."""
+"""After custom resources: a webhook rejects everything until its own pods run."""
 _RANK = {kind: rank for rank, kind in enumerate(_ORDER)} | {kind: 1000 + rank for rank, kind in enumerate(_LAST)}
 _CUSTOM = 500
 
 _UNLIKE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
-"""JSON leaves these signs as they are; to YAML they are line breaks, or not allowed."""
+"""Characters that JSON allows in strings; in YAML they are line breaks, or invalid."""
 
 
 def ordered(objects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Namespaces and CRDs first, webhooks last, as Helm installs; those of one kind in the order given."""
+    """Namespaces and CRDs first, webhooks last, as Helm installs; objects of one kind keep their order."""
     return sorted((dict(each) for each in objects), key=lambda each: _RANK.get(each["kind"], _CUSTOM))
 
 
@@ -136,12 +137,12 @@ def _is_crd(obj: Mapping[str, Any]) -> bool:
 
 
 def stream(objects: Sequence[Mapping[str, Any]]) -> str:
-    """Each object as JSON on one line, after a line `---`: YAML and JSON readers see the same values."""
+    """Each object as JSON on one line, after a line `---`: YAML and JSON parsers read the same values."""
     return "".join(f"---\n{line(each)}\n" for each in ordered(objects))
 
 
 def line(obj: Mapping[str, Any]) -> str:
-    """Any JSON value on one line, as YAML and JSON readers both see it."""
-    # as they are and not as \ud83d\ude00: YAML knows no pairs of escapes
+    """Any JSON value on one line, equal for YAML and JSON parsers."""
+    # not escaped as \ud83d\ude00: YAML has no surrogate pairs
     text = json.dumps(obj, ensure_ascii=False, allow_nan=False)
     return _UNLIKE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,4 +1,4 @@
-"""What would change of an object, field by field: for people, so nothing that may be secret is in it."""
+"""What would change in an object, field by field. For display, so it contains no secret values."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tasks.settings.origin import may_be_secret
 Item = Mapping[str, Any]
 CREATE, CHANGE, DELETE = "create", "change", "delete"
 _SERVERS = frozenset({"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"})
-"""Fields of metadata that the server writes with every change."""
+"""Metadata fields that the server updates with every change."""
 _APPLIED = frozenset(
     {FINGERPRINT, "kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision"}
 )
 """Annotations that repeat the object, with its secrets, or a digest of it, or count its changes."""
 _KEYS = (("name",), ("mountPath",), ("containerPort", "protocol"), ("port", "protocol"), ("ip",), ("type",), ("key",))
-"""Fields by which items of a list are distinguished, the first that all items have, each with another value."""
+"""Fields that identify items of a list: the first one that all items have, with different values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldChange:
-    """One field; None: it is not there. Of a secret value both are None."""
+    """One field; None: it does not exist. Both are None for a secret value."""
 
     path: str
     before: str | None
@@ -35,7 +35,7 @@ class FieldChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One object: created, changed or deleted. `note`: what else there is to know, such as that it will be refused."""
+    """One object: created, changed or deleted. `note`: more about it, such as that the API will reject the change."""
 
     what: str
     action: str
@@ -44,7 +44,7 @@ class Change:
 
 
 def field_changes(before: Item, after: Item) -> tuple[FieldChange, ...]:
-    """The fields of an object that differ, but for what the server itself writes."""
+    """The fields of an object that differ, except those that the server maintains."""
     secret = is_secret(after)
     return tuple(_field(*each, secret=secret) for each in _differing(_configured(before), _configured(after), ()))
 
@@ -59,7 +59,7 @@ def _configured(item: Item) -> Item:
 
 
 def _differing(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:  # noqa: ANN401
-    """Paths of values that differ and have no parts, with both."""
+    """Paths of scalar values that differ, with both values."""
     if before == after:
         return
     one, other = _parts(before, after)
@@ -71,7 +71,7 @@ def _differing(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, Any,
 
 
 def _parts(before: Any, after: Any) -> tuple[dict[Any, Any] | None, dict[Any, Any] | None]:  # noqa: ANN401
-    """Both by the names or keys of their parts; what is missing has none. None: they are compared as wholes."""
+    """The children of both by name or key; a missing value has none. None: compare the values as a whole."""
     one, other = ({} if each is None else each for each in (before, after))
     if isinstance(one, dict) and isinstance(other, dict):
         return one, other
@@ -86,7 +86,7 @@ def _parts(before: Any, after: Any) -> tuple[dict[Any, Any] | None, dict[Any, An
 
 
 def _key(item: Item, names: Sequence[str]) -> str:
-    """In brackets, as `shown` has it: `[app]`."""
+    """In brackets, as in `shown`: `[app]`."""
     return f"[{'/'.join(str(item[name]) for name in names if name in item)}]"
 
 
@@ -106,9 +106,9 @@ def _text(value: Any) -> str:  # noqa: ANN401
 
 
 def _hidden(path: Path, texts: Sequence[str]) -> bool:
-    """Whether a value may be secret: by a name on its way, by a known secret in it, or by what its lines assign.
+    """Whether a value may be secret: by a name in its path, a known secret in it, or an assignment in its lines.
 
-    Where the new value holds a known secret, the old one may hold the secret that was there before.
+    If the new value contains a known secret, the old one may contain the previous secret.
     """
     if any(may_be_secret(str(part).strip("[]")) for part in path):
         return True

@@ -1,4 +1,4 @@
-"""A cluster's API: what one is, its errors and answers. `tasks.kube.transport` opens one."""
+"""The API of a cluster: protocols, errors and responses. `tasks.kube.transport` opens a connection."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from tasks.core.errors import LaunchError
 
 READ = 32.0
-"""Seconds for the answer to a read: kubectl's own limit for discovery (client-go: `defaultTimeout`)."""
+"""Timeout of a read in seconds: kubectl's own for discovery (client-go: `defaultTimeout`)."""
 WRITE = 65.0
-"""Seconds for the answer to a write: the server itself ends one after 60 s (kube-apiserver: `--request-timeout`), in
-which it may query several admission webhooks, each for up to 30 s."""
+"""Timeout of a write in seconds: the server ends one after 60 s (kube-apiserver: `--request-timeout`), in
+which it may call several admission webhooks, each for up to 30 s."""
 
 
 class ApiError(LaunchError):
-    """The API refused, or did not answer. `code` is the HTTP status; 0: no answer."""
+    """The API rejected a request, or did not answer. `code` is the HTTP status; 0: no response."""
 
     def __init__(self, code: int, what: str, why: str = "", *, transient: bool | None = None) -> None:
         super().__init__(
             what,
             why=why,
-            fix="invoke health tells whether the API is well",
+            fix="invoke health shows whether the API is healthy",
             transient=transient if transient is not None else code in (0, 429) or code >= 500,
         )
         self.code = code
 
 
 class NoAnswer(ApiError):
-    """A request was sent, and its answer did not come in time: whether the server has done it is not known."""
+    """A request was sent, but timed out: whether the server has processed it is unknown."""
 
 
 class Busy(ApiError):
-    """The API has not begun with a request, and says after how many seconds to send it again (`Retry-After`)."""
+    """The API has not processed a request, and says after how many seconds to retry (`Retry-After`)."""
 
     def __init__(self, code: int, what: str, why: str, seconds: float) -> None:
         super().__init__(code, what, why, transient=True)
@@ -51,7 +51,7 @@ _E = TypeVar("_E", bound=ApiError)
 
 
 def explained(error: _E, words: str) -> _E:
-    """The same with what is known of its cause. `words` are kubectl's for it: causes are known in these."""
+    """The same error with its known cause, if any. `words` is kubectl's message for it: patterns match that."""
     from tasks.diagnose.rules import clean, recognise, rules
 
     causes = (*rules("api"), *rules("images"), *rules("network"))
@@ -60,7 +60,7 @@ def explained(error: _E, words: str) -> _E:
 
 
 class Api(Protocol):
-    """Reads of a cluster's API."""
+    """Read access to a cluster's API."""
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
         """A JSON document; raises `ApiError`."""
@@ -68,12 +68,12 @@ class Api(Protocol):
         return content(path, code, text)
 
     def raw(self, path: str) -> tuple[int, str]:
-        """Status and text, whatever the status; raises `ApiError` only where nothing answers, or that is put off."""
+        """Status and text, whatever the status; raises `ApiError` only if there is no response, or a `Retry-After`."""
 
 
 @runtime_checkable
 class Sender(Api, Protocol):
-    """An API that takes requests which create, replace and delete one object: each has at most one effect."""
+    """An API that also creates, replaces and deletes single objects; each request has at most one effect."""
 
     def send(self, method: str, path: str, body: str) -> tuple[int, str]:
         """POST, PUT or DELETE with a JSON body; status and text. Raises as `raw` does."""
@@ -87,17 +87,17 @@ class Direct(Api, Protocol):
         """Server-side apply of one object to its path, query included; status and text. Raises as `raw` does."""
 
     def watch(self, path: str) -> Stream:
-        """The lines of a watch, as they come. Raises `ApiError` where it is refused, or nothing answers."""
+        """The lines of a watch, as they arrive. Raises `ApiError` if it is rejected, or there is no response."""
 
 
 class Stream(Protocol):
-    """Lines that come one by one until the server, or `close`, ends them."""
+    """Lines that arrive one by one until the server, or `close`, ends the stream."""
 
     def __iter__(self) -> Iterator[str]:
-        """Each line; ends where the connection does, without an error."""
+        """Each line; ends with the connection, without an error."""
 
     def close(self) -> None:
-        """End it; from any thread."""
+        """End the stream; from any thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +112,13 @@ class Credentials:
 
 _CLUSTER = frozenset({"server", "certificate-authority-data", "extensions", "disable-compression"})
 _USER = frozenset({"client-certificate-data", "client-key-data", "extensions"})
-"""What a kubeconfig may say of a cluster and a user to be understood here; all else is kubectl's."""
+"""Fields of a kubeconfig that are supported here; anything else is left to kubectl."""
 
 
 def credentials(kubeconfig: str) -> Credentials | None:
-    """Of the current context; None if it uses anything but certificates that it holds itself.
+    """Credentials of the current context; None if it uses anything but embedded certificates.
 
-    A token, a helper program, another identity, a proxy, certificates in files: kubectl knows what to do with them.
+    Tokens, credential plugins, impersonation, proxies and certificate files are left to kubectl.
     """
     from tasks.core import yaml
 
@@ -161,7 +161,7 @@ def _named(document: Mapping[str, Any], rows: str, kind: str, name: str | None) 
 
 
 def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON document
-    """What an answer holds; raises `ApiError` for a status other than 200, with what the server says of it."""
+    """The body of a response; raises `ApiError` for a status other than 200, with the server's message."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -173,19 +173,19 @@ def content(path: str, code: int, text: str) -> Any:  # noqa: ANN401 - any JSON 
             error = explained(error, f"Error from server ({'Unauthorized' if code == 401 else 'Forbidden'}): {message}")
         raise error
     if found is None:
-        raise ApiError(code, f"the API's answer to {path} is no JSON document", _said(text))
+        raise ApiError(code, f"the API's response to {path} is no JSON", _said(text))
     return found
 
 
 def _said(text: str) -> str:
-    """What an answer says that is no JSON."""
-    page = "it is a web page: of a proxy, of this network's login, or of another server at that address"
+    """The text of a response that is not JSON, shortened."""
+    page = "it is a web page: of a proxy, a captive portal, or another server at that address"
     return page if text.lstrip().startswith("<") else text.strip()[:200]
 
 
 def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether a TLS handshake succeeds there, whoever answers."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: reading them costs 15 ms
+    """Whether a TLS handshake succeeds there, with any server."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: loading them takes 15 ms
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     try:
         with socket.create_connection((host, port), timeout=timeout) as plain, tls.wrap_socket(plain):
@@ -195,9 +195,9 @@ def port_answers(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def ready(api: Api) -> bool:
-    """Whether /readyz is 200. No answer is no; raises `ApiError` where waiting does not help.
+    """Whether /readyz is 200. No response means no; raises `ApiError` if waiting does not help.
 
-    That is a certificate that cannot be verified, and a login that the API does not know.
+    That is a certificate that cannot be verified, or credentials that the API rejects.
     """
     try:
         code, text = api.raw("/readyz")
@@ -207,17 +207,17 @@ def ready(api: Api) -> bool:
         raise
     if code == 401 or (code == 403 and "system:anonymous" in text):
         content("/readyz", code, text)
-    return code in (200, 403)  # who may not read /readyz is answered all the same
+    return code in (200, 403)  # without permission for /readyz the API answers nevertheless
 
 
 class RetryingApi:
-    """The same API, whose reads are repeated while it is busy: for facts, which are gathered by single reads."""
+    """The same API with reads that are retried while it is busy: for gathering facts by single reads."""
 
     def __init__(self, api: Api, limit: float = 60.0, sleep: Callable[[float], None] = time.sleep) -> None:
         self._api, self._limit, self._sleep = api, limit, sleep
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - any JSON document
-        """A JSON document; raises `ApiError`, at the latest `limit` seconds and one answer later."""
+        """A JSON document; raises `ApiError` at the latest after `limit` seconds and one more response."""
         end, pause = time.monotonic() + self._limit, 0.5
         while True:
             try:
@@ -230,7 +230,7 @@ class RetryingApi:
             pause = min(8.0, pause * 2)
 
     def raw(self, path: str) -> tuple[int, str]:
-        """As of the API itself."""
+        """As for `get`, any status."""
         return self._api.raw(path)
 
 
@@ -240,16 +240,16 @@ _BUILT_IN = re.compile(
     r"coordination|discovery|events|flowcontrol\.apiserver|networking|node|rbac\.authorization|resource|scheduling|"
     r"storage|storagemigration)\.k8s\.io/.*"
 )
-"""Versions of the groups that are Kubernetes' own: no definition adds a kind to them."""
+"""Versions of the built-in API groups: no CRD adds a kind to them."""
 
 
 def built_in(api_version: str) -> bool:
-    """Whether a group is Kubernetes' own: no definition adds a kind to it."""
+    """Whether an API group is built in: no CRD adds a kind to it."""
     return _BUILT_IN.fullmatch(api_version) is not None
 
 
 def _passes(error: ApiError, path: str) -> bool:
-    """Whether a read may succeed in a while. An unavailable group may have a server of its own, which is not up."""
+    """Whether a retry may help. An unavailable group may be an aggregated API whose server does not run yet."""
     if error.code == 503 and (group := _DISCOVERY.fullmatch(path)) and not built_in(group[1]):
         return False
     return isinstance(error, NoAnswer | Busy) or error.code in (429, 502, 503, 504)
@@ -257,12 +257,12 @@ def _passes(error: ApiError, path: str) -> bool:
 
 _PLAIN = ("/api", "/apis", "/healthz", "/healthz/etcd", "/readyz")
 _HOOKS = ("start-apiserver-admission-initializer", "start-kube-apiserver-admission-initializer")
-"""The admission hook's name today, and the one that ended before 1.30 (measured on 1.30 to 1.36)."""
+"""The admission hook's name today, and its name before 1.30 (measured on 1.30 to 1.36)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """One answer. `state` is ok, failing, or not offered: that is no failure."""
+    """The state of one health endpoint: ok, failing, or not offered, which is no failure."""
 
     name: str
     state: str
@@ -270,7 +270,7 @@ class Endpoint:
 
 
 def endpoints(api: Api) -> list[Endpoint]:
-    """Ask them all. A server that does not answer at all fails in each."""
+    """Query all of them. A server that does not answer fails each."""
     try:
         verbose = api.raw("/readyz?verbose")[1]
     except ApiError as error:
@@ -279,10 +279,10 @@ def endpoints(api: Api) -> list[Endpoint]:
     hooks = [f"/healthz/poststarthook/{hook}" for hook in _HOOKS if hook in offered] or [
         f"/healthz/poststarthook/{_HOOKS[0]}"
     ]
-    return [_ask(api, path) for path in (*_PLAIN, *hooks)]
+    return [_query(api, path) for path in (*_PLAIN, *hooks)]
 
 
-def _ask(api: Api, path: str) -> Endpoint:
+def _query(api: Api, path: str) -> Endpoint:
     try:
         code, text = api.raw(path)
     except ApiError as error:

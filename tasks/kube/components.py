@@ -1,7 +1,7 @@
-"""Components that k3s brings: which of them are in use, and by what; what keeps one back, and what another leaves out.
+"""Packaged components of k3s: which are in use and by what, deferring metrics-server, LoadBalancers without address.
 
 k3s deploys its packaged components into kube-system (docs.k3s.io: Packaged Components). metrics-server becomes ready
-25 to 40 s after the API answers, since it wants two scrapes; Traefik is installed by a Helm job. Who uses neither
+25 to 40 s after the API, since it needs two scrapes; Traefik is installed by a Helm job. A launch that uses neither
 need not wait for them.
 """
 
@@ -23,7 +23,7 @@ Item = Mapping[str, Any]
 
 METRICS, PROVISIONER, TRAEFIK = "metrics-server", "local-path-provisioner", "traefik"
 OPTIONAL = (METRICS, PROVISIONER, TRAEFIK)
-"""Waited for only where something needs them; every other workload of kube-system is always waited for."""
+"""Awaited only if something uses them; every other workload of kube-system is always awaited."""
 _LOCAL_PATH = "rancher.io/local-path"
 _TRAEFIK_CLASS = "traefik.io/ingress-controller"
 _DEFAULT_CLASS, _DEFAULT_INGRESS = (
@@ -40,11 +40,11 @@ class Use:
     """What in the watched namespaces needs an optional component."""
 
     needed: Mapping[str, str] = field(default_factory=dict)
-    """By component the first object that needs it."""
+    """The first object that needs it, by component."""
     ingresses: tuple[Item, ...] = ()
-    """Ingresses of a class that the cluster has."""
+    """Ingresses of a class that exists in the cluster."""
     autoscalers: tuple[Item, ...] = ()
-    """HorizontalPodAutoscalers that scale by what metrics-server measures."""
+    """HorizontalPodAutoscalers that scale by metrics of metrics-server."""
 
 
 def component(name: str) -> str | None:
@@ -59,7 +59,7 @@ def component(name: str) -> str | None:
 def in_use(api: Api, namespaces: Collection[str]) -> Use:
     """Read what needs a component, in these namespaces. Raises `ApiError`.
 
-    What may not be read, or is not served, needs nothing.
+    Kinds that may not be read, or are not served, need nothing.
     """
     needed: dict[str, str] = {}
     claims = _of(_items(api, _CLAIMS), namespaces)
@@ -89,15 +89,15 @@ def in_use(api: Api, namespaces: Collection[str]) -> Use:
 
 
 def scales(autoscaler: Item) -> tuple[bool, str]:
-    """Whether an autoscaler has what it scales by, or never will by waiting; and what it says.
+    """Whether an autoscaler has its metrics, or will never get them by waiting; and its message.
 
-    The controller looks every 15 s (Kubernetes: horizontal-pod-autoscaler-sync-period). A target that requests no
-    processor time, or is scaled to zero, has another reason and is not waited for.
+    The controller checks every 15 s (Kubernetes: horizontal-pod-autoscaler-sync-period). A target without
+    CPU requests, or scaled to zero, fails for another reason and is not waited for.
     """
     rows: Iterable[Item] = (autoscaler.get("status") or {}).get("conditions") or ()
     row = next((row for row in rows if row.get("type") == "ScalingActive"), None)
     if row is None:
-        return False, "its controller has not looked at it yet"
+        return False, "its controller has not processed it yet"
     said = str(row.get("message") or row.get("reason") or "")
     if row.get("status") == "True":
         return True, ""
@@ -142,16 +142,16 @@ def _by_resources(autoscaler: Item) -> bool:
     return bool(kinds & {"Resource", "ContainerResource"})
 
 
-# -- pods of metrics-server are refused for some seconds, so that it does not compete with what a launch waits for
+# -- metrics-server is deferred for some seconds, so that it does not compete with what a launch waits for
 #
-# It costs a launch one of its 19 processor seconds, and more on a busy machine (docs/performance.md). A
-# ValidatingAdmissionPolicy (Kubernetes 1.30 and later) refuses its pods until `end_deferral` takes that away, or until
-# a time that the policy itself names, by the API server's own clock: nothing depends on the program that made it being
-# alive then. The ReplicaSet's controller tries again by itself, with pauses that double from 5 ms (Kubernetes:
+# It costs a launch one of its 19 CPU seconds, and more on a busy machine (docs/performance.md). A
+# ValidatingAdmissionPolicy (Kubernetes 1.30 and later) denies its pods until `end_deferral` removes the policy, or
+# until a time in the policy itself, by the API server's clock: it ends even if this program is no longer
+# running. The ReplicaSet controller retries on its own, with pauses that double from 5 ms (Kubernetes:
 # workqueue's default rate limiter).
 
 DEFERRED_S = 20
-"""Seconds after the API server's first start. The controller's next attempt is at most as far away again."""
+"""Seconds after the API server's first start. The controller's next attempt is at most as long after that."""
 POLICY = f"{FIELD_MANAGER}-deferred-start"
 _GROUP = "admissionregistration.k8s.io/v1"
 _POLICIES = f"/apis/{_GROUP}/validatingadmissionpolicies"
@@ -160,7 +160,7 @@ _GONE, _EXISTS = 404, 409
 
 
 def policy(end: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The policy that refuses pods of metrics-server until `end` (UTC), and its binding."""
+    """The policy that denies pods of metrics-server until `end` (UTC), and its binding."""
     metadata = {"name": POLICY, "labels": {MANAGED_BY: FIELD_MANAGER}}
     text = f"{end:%Y-%m-%dT%H:%M:%SZ}"
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
@@ -190,13 +190,13 @@ def policy(end: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def defer(api: Api) -> str | None:
-    """Refuse pods of metrics-server until `DEFERRED_S` seconds after the cluster's first start; else why it cannot be.
+    """Deny pods of metrics-server until `DEFERRED_S` seconds after the cluster's first start; returns why it cannot.
 
     Raises `ApiError`.
     """
     if not isinstance(api, Sender):
-        return "this API takes no such request"
-    # this namespace is made when the server first starts, at a time of its own clock
+        return "this API does not accept such requests"
+    # the server creates this namespace at its first start, by its own clock
     began = datetime.fromisoformat(api.get("/api/v1/namespaces/kube-system")["metadata"]["creationTimestamp"])
     for path, obj in zip((_POLICIES, _BINDINGS), policy(began + timedelta(seconds=DEFERRED_S)), strict=True):
         code, text = api.send("POST", path, json.dumps(obj))
@@ -208,18 +208,18 @@ def defer(api: Api) -> str | None:
 
 
 def end_deferral(api: Api) -> bool:
-    """Take the refusal away; False where that could not be done, and it ends by itself. Raises `ApiError`."""
+    """Remove the policy; False if that failed, and it ends by its time limit. Raises `ApiError`."""
     if not isinstance(api, Sender):
         return False
     codes = [api.send("DELETE", f"{path}/{POLICY}", "{}")[0] for path in (_BINDINGS, _POLICIES)]
     return all(code in (200, 202, _GONE) for code in codes)
 
 
-# -- Services of type LoadBalancer that get no address, because another one has their ports
+# -- Services of type LoadBalancer without an address, because another Service uses their ports
 #
-# k3s's ServiceLB gives each such Service a DaemonSet in kube-system whose pods take the Service's ports on the nodes
-# (docs.k3s.io: Networking Services). Of two Services with one port only the first gets it; the pods of the other stay
-# pending.
+# For each such Service k3s's ServiceLB creates a DaemonSet in kube-system whose pods bind the Service's ports on the
+# nodes (docs.k3s.io: Networking Services). Of two Services with the same port only the first gets it; the pods of the
+# other stay pending.
 
 SERVICE_NAMESPACE, SERVICE_NAME = "svccontroller.k3s.cattle.io/svcnamespace", "svccontroller.k3s.cattle.io/svcname"
 """Labels of ServiceLB's DaemonSets and of their pods (k3s: pkg/cloudprovider/servicelb.go)."""
@@ -228,7 +228,7 @@ _SERVICES = "/api/v1/services"
 
 
 def balanced(items: Iterable[Item], namespace: str) -> tuple[Key, ...]:
-    """Those of these objects that are Services of type LoadBalancer; without a namespace they are in this one."""
+    """The Services of type LoadBalancer among these objects; `namespace` is the default namespace."""
     return tuple(
         Key("v1", "Service", str(meta.get("namespace") or namespace), str(meta.get("name")))
         for item in items
@@ -238,7 +238,7 @@ def balanced(items: Iterable[Item], namespace: str) -> tuple[Key, ...]:
 
 
 def without_address(api: Api, services: Collection[Key]) -> list[str]:
-    """Which of these Services get no address, and who has their ports; none where that cannot be asked."""
+    """Which of these Services get no address, and which ones use their ports; empty if the query fails."""
     try:
         refused = {
             (labels.get(SERVICE_NAMESPACE), labels.get(SERVICE_NAME))
@@ -249,16 +249,16 @@ def without_address(api: Api, services: Collection[Key]) -> list[str]:
         every = api.get(_SERVICES)["items"] if chosen else []
     except ApiError:
         return []
-    return [_told(key, every) for key in chosen]
+    return [_described(key, every) for key in chosen]
 
 
 def _ports_taken(pod: Item) -> bool:
-    """Whether the scheduler finds no node with these ports (Kubernetes: the NodePorts plugin's reason)."""
+    """Whether the scheduler finds no node with these ports free (Kubernetes: reason of the NodePorts plugin)."""
     rows = (pod.get("status") or {}).get("conditions") or ()
     return any(row.get("status") == "False" and "free ports" in str(row.get("message") or "") for row in rows)
 
 
-def _told(key: Key, services: Collection[Item]) -> str:
+def _described(key: Key, services: Collection[Item]) -> str:
     place = f"{key.namespace}/{key.name}"
     wanted = next((_ports(each) for each in services if _place(each) == place), set())
     others = {
@@ -268,7 +268,7 @@ def _told(key: Key, services: Collection[Item]) -> str:
     }
     holders = "; ".join(f"service {other} has {ports}" for other, ports in others.items() if other != place)
     return (
-        f"service {place} gets no address: {holders or 'its ports are taken on every node'}. "
+        f"service {place} gets no address: {holders or 'its ports are in use on every node'}. "
         "Give one of them another port, or type ClusterIP"
     )
 

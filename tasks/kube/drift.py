@@ -1,11 +1,11 @@
-"""Whether an object in the cluster is as configured: by `managedFields`.
+"""Whether an object in the cluster is as configured, according to `managedFields`.
 
-The API server records which manager has set a field, and takes the field from every manager as soon as another one
-changes or removes its value, whichever way that is done (Kubernetes: "Server-Side Apply"). So an object that carries
-the fingerprint of the desired one, and of which this project still holds each desired field, is as it was applied,
+The API server records which manager set a field, and removes the field from that manager as soon as another one
+changes or removes its value, in any way (Kubernetes: "Server-Side Apply"). So an object that has
+the fingerprint of the desired one, and in which this project still owns each desired field, is as it was applied,
 whatever a kind's defaults, normalised quantities and merged lists look like. Only other fields are compared by value.
-Names of fields are reported, never values: they may be secret. The same entries tell whose a field is that has another
-value than the desired one.
+Names of fields are reported, never values: they may be secret. The same entries show which manager owns a field whose
+value differs from the desired one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Item = Mapping[str, Any]
 MISSING = "missing"
 DELETED = "it is being deleted"
 _SHOWN = 3
-"""Fields in a reason; the rest is counted."""
+"""Fields named in a reason; the rest is counted."""
 _METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
-"""What of metadata is configured."""
+"""The part of metadata that is configured."""
 _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps/v1", "DaemonSet"): ("spec.selector",),
     ("apps/v1", "Deployment"): ("spec.selector",),
@@ -37,28 +37,28 @@ _IMMUTABLE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("storage.k8s.io/v1", "StorageClass"): ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),
     ("v1", "Secret"): ("type",),
 }
-"""By (apiVersion, kind): fields of which the API server refuses every change (Kubernetes: validation of updates).
-Others have such fields too; for those the server's own message is shown."""
+"""By (apiVersion, kind): fields that the API server never allows to change (Kubernetes: validation of updates).
+Other kinds have such fields too; for those the server's own message is shown."""
 _EXTENDED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): ("namespaceSelector",),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): ("namespaceSelector",),
     ("batch/v1", "Job"): ("nodeSelector", "tolerations"),
     ("v1", "Pod"): ("nodeSelector", "tolerations"),
 }
-"""By (apiVersion, kind): fields that are replaced as a whole, and to which others add all the same. A managed cluster
-keeps webhooks from its own namespaces (Azure/AKS#1771); what queues pods says where they run, and then nobody may take
-that back."""
+"""By (apiVersion, kind): atomic fields to which others add nevertheless. A managed cluster
+excludes webhooks from its own namespaces (Azure/AKS#1771); a queueing system adds scheduling constraints to pods,
+which cannot be removed later."""
 _SEALED = {("v1", "ConfigMap"), ("v1", "Secret")}
-"""Kinds whose values nobody can change once the cluster has them with `immutable: true`."""
+"""Kinds whose data cannot change once the object has `immutable: true`."""
 
 _NOTES = 6
 """Notes about one release or step; the rest is counted."""
 
 
 def same(desired: Item, live: Item | None) -> str | None:
-    """None if the object is as configured, else why not: `missing`, or `changed:` and names of fields.
+    """None if the object is as configured, else the reason: `missing`, or `changed:` and names of fields.
 
-    What the server, admission or other managers have added is no change. Where applying again will be refused, the
+    Additions by the server, admission or other managers are no change. If the API will reject an update, the
     reason says what to do instead.
     """
     if live is None:
@@ -79,7 +79,7 @@ def same(desired: Item, live: Item | None) -> str | None:
 
 
 def differences(desired: Item, live: Item) -> list[str]:
-    """Fields of `desired` that `live` has not, or has otherwise, whoever has set them."""
+    """Fields of `desired` that are missing or different in `live`, whoever set them."""
     return [shown(path) for path in _Comparison(strict=True).fields(desired, live, None, _managed(live))]
 
 
@@ -94,7 +94,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _immutable(found: Sequence[str], desired: Item, live: Item) -> list[str]:
-    """Those of the fields that no update can change."""
+    """The fields among these that no update can change."""
     kind = (desired["apiVersion"], desired["kind"])
     fields = _IMMUTABLE.get(kind, ())
     if kind in _SEALED and live.get("immutable"):
@@ -103,10 +103,10 @@ def _immutable(found: Sequence[str], desired: Item, live: Item) -> list[str]:
 
 
 def _changed(desired: Item, live: Item, *, applied: bool) -> list[str]:
-    """Fields that differ. `applied`: the live object was last applied as the desired one, so what is held is equal."""
+    """Fields that differ. `applied`: the live object was last applied as desired, so owned fields are equal."""
     body = _body(desired)
     if "aggregationRule" in body:
-        body.pop("rules", None)  # a controller fills them
+        body.pop("rules", None)  # set by a controller
     extended = _EXTENDED.get((desired["apiVersion"], desired["kind"]), ())
     schema, held = _managed(live), _managed(live, desired["apiVersion"]) if applied else None
     strict = _Comparison(strict=True, extended=extended).fields(body, live, held, schema) if applied else []
@@ -116,7 +116,7 @@ def _changed(desired: Item, live: Item, *, applied: bool) -> list[str]:
 
 
 def _body(desired: Item) -> dict[str, Any]:
-    """What is compared of an object."""
+    """The part of an object that is compared."""
     body = {name: value for name, value in desired.items() if name not in ("apiVersion", "kind", "status")}
     return {**body, "metadata": _metadata(desired)}
 
@@ -129,7 +129,7 @@ def _metadata(desired: Item) -> dict[str, Any]:
 
 
 def _managed(live: Item, own: str | None = None) -> dict[str, Any] | None:
-    """All fields that are managed, as one tree of `FieldsV1`; None where the object has no managedFields.
+    """All managed fields, as one tree of `FieldsV1`; None if the object has no managedFields.
 
     `own`: only those that this project has set in that version of the API.
     """
@@ -148,15 +148,15 @@ def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Comparison:
-    """Of desired fields with live ones.
+    """Compares desired fields with live ones.
 
-    Each method takes what is desired and live at a path, `held`: the fields there that need no comparison, and
-    `schema`: all managed fields there, which show what the key of a list's items is, and what is replaced as a whole.
-    Both are trees of `FieldsV1`, of which a leaf is {}; None where nothing is known.
+    Each method takes the desired and live values at a path, `held`: the fields there that need no comparison, and
+    `schema`: all managed fields there, which show the keys of list items, and which values are atomic.
+    Both are trees of `FieldsV1`, whose leaves are {}; None if unknown.
 
-    `strict`: the desired value was applied before as it is, so any other one was set by another manager. Else a
-    quantity may be spelled otherwise, and within what is replaced as a whole there may be what the server fills in; so
-    it may within `extended` in any case.
+    `strict`: the desired value was applied before unchanged, so any difference was set by another manager. Otherwise a
+    quantity may be spelled differently, and an atomic value may contain defaults of the server; the latter
+    also applies within `extended`.
     """
 
     def __init__(self, *, strict: bool, extended: Collection[str] = ()) -> None:
@@ -200,7 +200,7 @@ class _Comparison:
     def _keyed(
         self, desired: list[Any], live: list[Any], held: Item | None, schema: Item | None, path: Path
     ) -> list[Path]:
-        """Each item is there, in this order; others may stand between them."""
+        """Each item must be there, in this order; other items may be in between."""
         names = next(json.loads(name[2:]) for name in schema or () if name.startswith("k:"))
         found: list[Path] = []
         last = -1
@@ -215,7 +215,7 @@ class _Comparison:
         return found
 
     def _unordered(self, desired: list[Any], live: list[Any], path: Path) -> list[Path]:
-        """Items of which nothing is known: each must be contained in one, in this order."""
+        """Items without known keys: each must be contained in a live one, in this order."""
         found: list[Path] = []
         start = 0
         for number, item in enumerate(desired):
@@ -237,7 +237,7 @@ class _Comparison:
 
 
 def _part(node: Item | None, name: str) -> Item | None:
-    """A field's part of a tree; within what is replaced as a whole, all is."""
+    """The subtree of a field; {} within an atomic value."""
     if node is None or node == {}:
         return node
     found: Item | None = node.get(f"f:{name}")
@@ -245,19 +245,19 @@ def _part(node: Item | None, name: str) -> Item | None:
 
 
 def _item(node: Item | None, keys: Item) -> Item | None:
-    """The part of a tree of the item with these keys; within what is replaced as a whole, all is."""
+    """The subtree of the item with these keys; {} within an atomic value."""
     if node is None or node == {}:
         return node
     return next((node[name] for name in node if name.startswith("k:") and json.loads(name[2:]) == keys), None)
 
 
 def _says_nothing(value: Any) -> bool:  # noqa: ANN401
-    """The server leaves out "", 0, false and empty collections in many fields."""
+    """The server omits "", 0, false and empty collections in many fields."""
     return not value or (isinstance(value, dict) and all(_says_nothing(inner) for inner in value.values()))
 
 
 def _secret(desired: Item, live: Item) -> list[str]:
-    """By type and decoded values; a key of another manager is no change, one that this project had set is."""
+    """By type and decoded values; another manager's key is no change, one that this project had set is."""
     ours, theirs = decoded(desired), decoded(live)
     changed = {name for name, value in ours.items() if theirs.get(name) != value}
     owned = _owned(live)
@@ -270,9 +270,9 @@ def _secret(desired: Item, live: Item) -> list[str]:
 
 
 def _owned(live: Item) -> set[str] | None:
-    """Keys of `data` that this project has applied; None where the object does not say who set its fields.
+    """Keys of `data` that this project has applied; None if the object has no managed fields.
 
-    Only those go away when they are no longer configured: server-side apply leaves what others have set.
+    Only those are removed when they are no longer configured: server-side apply keeps what others have set.
     """
     if not live["metadata"].get("managedFields"):
         return None
@@ -280,9 +280,9 @@ def _owned(live: Item) -> set[str] | None:
 
 
 def unheld(desired: Item, live: Item) -> list[str]:
-    """Fields of `desired` with another value that no manager holds: `kubectl scale --replicas=0` leaves them so.
+    """Fields of `desired` with a different value that no manager owns: `kubectl scale --replicas=0` leaves them so.
 
-    Fields within lists, and those that are not there at all, are left out: the server may have dropped them.
+    Fields within lists, and missing fields, are skipped: the server may have dropped them.
     """
     held = _managed(live)
     if held is None:
@@ -297,21 +297,21 @@ def _part_of(value: Any, part: str | int) -> Any:  # noqa: ANN401 - any JSON val
 
 @dataclass(frozen=True, kw_only=True)
 class Conflict:
-    """One field of an object that another manager holds, with another value than the desired one."""
+    """One field of an object that another manager owns, with a value other than the desired one."""
 
     path: Path
     managers: tuple[str, ...]
     value: Any = field(repr=False)
-    """In the cluster; it may be secret."""
+    """The value in the cluster; it may be secret."""
 
     @property
     def shown(self) -> str:
-        """For people: `spec.template.spec.containers[0].image`."""
+        """For display: `spec.template.spec.containers[0].image`."""
         return shown(self.path)
 
 
 def conflicts(desired: Item, live: Item, own: Collection[str]) -> list[Conflict]:
-    """Fields of `desired` that managers that are not `own` hold with another value, by path."""
+    """Fields of `desired` that managers not in `own` own with another value, by path."""
     fitted = as_stored(desired)
     found: dict[Path, tuple[set[str], Any]] = {}
     for entry in (live.get("metadata") or {}).get("managedFields") or ():
@@ -328,7 +328,7 @@ def conflicts(desired: Item, live: Item, own: Collection[str]) -> list[Conflict]
 
 
 def notes(whose: str, rows: Sequence[tuple[Item, Sequence[Conflict]]], outcome: str) -> tuple[str, ...]:
-    """For the end of a run: one for each live object and set of managers. Never a value: it may be secret."""
+    """Notes for the end of a run: one for each live object and set of managers. No values: they may be secret."""
     made: list[str] = []
     for item, found in rows:
         kind, metadata = str(item["kind"]).lower(), item["metadata"]
@@ -336,7 +336,7 @@ def notes(whose: str, rows: Sequence[tuple[Item, Sequence[Conflict]]], outcome: 
         for names in dict.fromkeys(each.managers for each in found):
             fields = ", ".join(each.shown for each in found if each.managers == names)
             where = f"{kind}/{metadata['name']}{within}"
-            made.append(f"{whose}: {fields} of {where}, held by {' and '.join(names)}, is {outcome}")
+            made.append(f"{whose}: {fields} of {where}, owned by {' and '.join(names)}, is {outcome}")
     more = len(made) - _NOTES
     return (*made[:_NOTES], *((f"{whose}: the same of {more} more objects",) if more > 0 else ()))
 
@@ -362,7 +362,7 @@ def yielding(desired: Item, found: Sequence[Conflict], *, omit: bool) -> dict[st
 
 
 def _contested(fields: Item, desired: Any, live: Any, path: Path) -> Iterator[tuple[Path, Any]]:  # noqa: ANN401
-    """Path and live value of each field in the set that is desired and differs."""
+    """Path and live value of each desired field in the set that differs."""
     for name, inner in fields.items():
         kind, _, text = name.partition(":")
         step: str | int | None = None
@@ -373,7 +373,7 @@ def _contested(fields: Item, desired: Any, live: Any, path: Path) -> Iterator[tu
             step, there = index(desired, keys), index(live, keys)
             if step is not None:
                 mine, theirs = desired[step], None if there is None else live[there]
-        # all else has no value of its own: `.` is the existence of a structure, `v:` a member of a set
+        # other entries have no value: `.` is the existence of a structure, `v:` a member of a set
         if step is None or mine is None or theirs is None:
             continue
         if any(each != "." for each in inner):

@@ -1,4 +1,4 @@
-"""Objects of any kind: their keys and marks, where they live in the API, and those of them that are there."""
+"""Objects of any kind: their keys and labels, their API paths, and which of them exist."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tasks.core.files import sha256
 from tasks.kube.client import Api, ApiError, built_in
 
 Path = tuple[str | int, ...]
-"""Names of fields and numbers of items, from the top."""
+"""Names of fields and indexes of items, from the top."""
 _KEY_DEFAULTS = {"protocol": "TCP"}
-"""Of keys by which list items are distinguished, the one that manifests leave out (Kubernetes: ports)."""
+"""Defaults of list keys that manifests may omit (Kubernetes: ports)."""
 FIELD_MANAGER = "openframe"
-"""Manager of the fields that this project sets (Kubernetes: server-side apply)."""
+"""Field manager of this project (Kubernetes: server-side apply)."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 """The well-known label (Kubernetes: recommended labels); its value is `FIELD_MANAGER`."""
 FINGERPRINT = "openframe.dev/fingerprint"
-"""Annotation: what an object was applied as. Secrets have none: a digest of a short password gives it away."""
+"""Annotation: digest of the object as applied. Not on Secrets: a digest of a short password reveals it."""
 
 
 class Key(NamedTuple):
-    """What an object is known by."""
+    """Identifies an object."""
 
     api_version: str
     kind: str
     namespace: str | None
-    """None: cluster-wide, or not given."""
+    """None: cluster-scoped, or not given."""
     name: str
 
 
@@ -45,7 +45,7 @@ def key(obj: Mapping[str, Any]) -> Key:
 
 
 def is_secret(obj: Mapping[str, Any]) -> bool:
-    """Whether an object is a Secret of Kubernetes itself, not a resource of that name of someone else."""
+    """Whether an object is a Secret of Kubernetes itself, not a custom resource of that name."""
     return obj.get("kind") == "Secret" and obj.get("apiVersion") == "v1"
 
 
@@ -55,11 +55,11 @@ def is_namespace(obj: Mapping[str, Any]) -> bool:
 
 
 def opened(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ANN401 - what a file held
-    """A document's object, or those of its list, each with its place. Raises `BadInput` for what is none."""
+    """A document's object, or those of its list, each with its location. Raises `BadInput` for anything else."""
     if _is_list(value):
         kind = str(value["kind"]).removesuffix("List")
         said = {"apiVersion": value.get("apiVersion"), "kind": kind} if kind else {}
-        for number, item in enumerate(value["items"], 1):  # the API's own lists say the kind of all of them once
+        for number, item in enumerate(value["items"], 1):  # typed lists have the kind only once
             plain = isinstance(item, dict) and not {"apiVersion", "kind"} & item.keys()
             yield from opened({**said, **item} if plain else item, f"{place}, item {number}")
     else:
@@ -67,12 +67,12 @@ def opened(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:  # n
 
 
 def refused(place: str, why: str) -> BadInput:
-    """The error for what cannot be applied."""
-    return BadInput(f"{place} is no object that can be applied", why=why, fix="correct it there, then run it again")
+    """The error for something that cannot be applied."""
+    return BadInput(f"{place} is not an object that can be applied", why=why, fix="correct it there, then run it again")
 
 
 def _is_list(value: Any) -> bool:  # noqa: ANN401
-    """Whether it is `kind: List` or a typed list: an object that merely is called so has a name."""
+    """Whether it is `kind: List` or a typed list; a single object whose kind ends in List has a name."""
     if not isinstance(value, dict) or not isinstance(value.get("items"), list):
         return False
     metadata = value.get("metadata")
@@ -90,21 +90,21 @@ def _checked(obj: Any, place: str) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(metadata, dict):
         raise refused(place, "it has no metadata")
     if not isinstance(metadata.get("name"), str) or not metadata["name"]:
-        more = "; generateName would make another object at every run" if "generateName" in metadata else ""
+        more = "; generateName would create a new object at every run" if "generateName" in metadata else ""
         raise refused(place, f"it has no metadata.name{more}")
     if not isinstance(metadata.get("namespace") or "", str):
-        raise refused(place, "metadata.namespace is no text")
+        raise refused(place, "metadata.namespace is not a string")
     for field in ("labels", "annotations"):
         texts = metadata.get(field) or {}
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-            raise refused(place, f"metadata.{field} holds a value that is no text; put it in quotes")
+            raise refused(place, f"metadata.{field} has a value that is not a string; put it in quotes")
     return obj
 
 
 def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
-    """A Secret's values; `stringData` wins over `data`, as the API server has it.
+    """A Secret's values; `stringData` wins over `data`, as in the API server.
 
-    What is no base64 is taken as it is: the server will refuse it.
+    Invalid base64 is returned unchanged: the server will reject it.
     """
     found: dict[str, bytes] = {}
     for name, value in _values(secret, "data").items():
@@ -118,7 +118,7 @@ def decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def as_stored(desired: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A Secret as the API stores it: `stringData` goes into `data`."""
+    """A Secret as the API stores it: `stringData` is merged into `data`."""
     texts = desired.get("stringData")
     if desired.get("kind") != "Secret" or not isinstance(texts, Mapping):
         return desired
@@ -132,12 +132,12 @@ def shown(path: Path) -> str:
 
 
 def key_of(item: Any, key: str) -> Any:  # noqa: ANN401 - any JSON values
-    """The value of a list item's key, or what the key is where it is left out."""
+    """The value of a list item's key, or its default."""
     return item.get(key, _KEY_DEFAULTS.get(key)) if isinstance(item, dict) else None
 
 
 def index(rows: Sequence[Any], keys: Mapping[str, Any]) -> int | None:
-    """Where the item with these keys is."""
+    """The position of the item with these keys."""
     found = (n for n, row in enumerate(rows) if all(key_of(row, key) == value for key, value in keys.items()))
     return next(found, None)
 
@@ -148,20 +148,20 @@ def _values(secret: Mapping[str, Any], field: str) -> dict[str, Any]:
 
 
 def deletion_blockers(obj: Mapping[str, Any]) -> str:
-    """What an object that is being deleted still waits for: its finalizers, or what a namespace's conditions tell."""
+    """What blocks the deletion of an object: its finalizers, or the messages of a namespace's conditions."""
     rows = (obj.get("status") or {}).get("conditions") or ()
-    told = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
-    return ", ".join(obj["metadata"].get("finalizers") or ()) or "; ".join(told) or "it is being deleted"
+    messages = [str(row.get("message", "")) for row in rows if row.get("status") == "True" and row.get("message")]
+    return ", ".join(obj["metadata"].get("finalizers") or ()) or "; ".join(messages) or "it is being deleted"
 
 
 def digest(value: object) -> str:
-    """16 hexadecimal digits, the same for equal JSON values whatever their order. Fit for a label's value."""
+    """16 hexadecimal digits, equal for equal JSON values in any order. Fit for a label's value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256(text, 16)
 
 
 def finish(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with the label, unless another manager is named there, and with the fingerprint."""
+    """A copy with the label, unless it names another manager, and with the fingerprint."""
     done = copy.deepcopy(dict(obj))
     metadata = done["metadata"]
     metadata["labels"] = {MANAGED_BY: FIELD_MANAGER, **(metadata.get("labels") or {})}
@@ -176,7 +176,7 @@ def finish(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmarked(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without what `finish` has put into it: what the user's file says of the object."""
+    """A copy without the additions of `finish`: the object as in the user's file."""
     metadata = dict(obj["metadata"])
     for part, name, own in (("labels", MANAGED_BY, FIELD_MANAGER), ("annotations", FINGERPRINT, None)):
         texts = metadata.pop(part, None) or {}
@@ -187,9 +187,9 @@ def unmarked(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fill(value: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JSON value, and the same kind comes back
-    """A copy with `${NAME}` replaced in every text, for the names given; `$${NAME}` becomes the text `${NAME}`.
+    """A copy with `${NAME}` replaced in every string, for the given names; `$${NAME}` becomes the text `${NAME}`.
 
-    Keys, other names (with one `$` or two) and every other `$` stay as they are; what was filled in is not looked at
+    Keys, other names (with one `$` or two) and every other `$` stay as they are; replacements are not expanded
     again.
     """
     if not values:
@@ -209,9 +209,9 @@ def fill(value: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - any JS
 
 
 def repeat(value: Any, name: str, texts: Sequence[str]) -> Any:  # noqa: ANN401
-    """A copy in which an item of a list that holds `${NAME}` comes once for each text, with it filled in.
+    """A copy in which a list item that contains `${NAME}` is repeated for each text, with it filled in.
 
-    Of lists within each other the innermost repeats. Where no list is around it, `${NAME}` stays; so does `$${NAME}`.
+    Of nested lists the innermost repeats. Outside a list `${NAME}` stays; so does `$${NAME}`.
     """
     if isinstance(value, dict):
         return {key: repeat(inner, name, texts) for key, inner in value.items()}
@@ -220,24 +220,24 @@ def repeat(value: Any, name: str, texts: Sequence[str]) -> Any:  # noqa: ANN401
     done: list[Any] = []
     for item in (repeat(inner, name, texts) for inner in value):
         copies = [fill(item, {name: text}) for text in texts]
-        named = fill(item, {name: ""}) != fill(item, {name: "x"})  # but for `$${NAME}`, which is a text
+        named = fill(item, {name: ""}) != fill(item, {name: "x"})  # `$${NAME}` does not count
         done += copies if named else [item]
     return done
 
 
 _MANY = 2
-"""From so many objects of one kind on, a list costs less than single reads."""
+"""From this number of objects of one kind, one list is cheaper than single reads."""
 _LEFT_OUT = {("v1", "Secret"): "?fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"}
-"""What a list need not hold: Helm keeps each revision of a release in a Secret of up to 1 MiB."""
+"""Filter for lists: Helm stores each revision of a release in a Secret of up to 1 MiB."""
 
 _OF_K3S = re.compile(
     r"(?:[^/]+\.)?(?:traefik\.io|containo\.us|cattle\.io|gateway\.networking\.k8s\.io|metrics\.k8s\.io)/.*"
 )
-"""Versions of the groups that k3s installs while it starts (k3s: manifests/)."""
+"""Versions of the API groups that k3s installs while it starts (k3s: manifests/)."""
 
 
 class Resources:
-    """Kinds and their paths, cached for each group and version. Thread-safe."""
+    """Kinds and their paths, cached by group and version. Thread-safe."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -245,19 +245,19 @@ class Resources:
         self._known: dict[str, dict[str, tuple[str, bool]]] = {}
 
     def find(self, api_version: str, kind: str) -> tuple[str, bool] | None:
-        """Plural name, and whether it has namespaces; None if the server does not know the kind (yet)."""
+        """Plural name, and whether it is namespaced; None if the server does not serve the kind (yet)."""
         with self._lock:
             found = self._known.get(api_version, {}).get(kind)
-            if found is None:  # a definition may have come since
-                self._known[api_version] = self._ask(api_version)
+            if found is None:  # its CRD may be new
+                self._known[api_version] = self._query(api_version)
                 found = self._known[api_version].get(kind)
             return found
 
-    def _ask(self, api_version: str) -> dict[str, tuple[str, bool]]:
+    def _query(self, api_version: str) -> dict[str, tuple[str, bool]]:
         try:
             rows = self._api.get(root(api_version))["resources"]
         except ApiError as error:
-            # an aggregated API that is not up yet is none, not a failure (k3s#7021)
+            # an aggregated API that does not run yet counts as missing, not as a failure (k3s#7021)
             if error.code == 404 or (error.code == 503 and not built_in(api_version)):
                 return {}
             raise
@@ -265,31 +265,31 @@ class Resources:
 
 
 def of_k3s(api_version: str) -> bool:
-    """Whether a group is one that k3s installs while it starts."""
+    """Whether an API group is one that k3s installs while it starts."""
     return _OF_K3S.fullmatch(api_version) is not None
 
 
 def display(obj: Mapping[str, Any]) -> str:
-    """An object for people: namespace/kind/name."""
+    """An object for display: namespace/kind/name."""
     namespace = obj["metadata"].get("namespace")
     return f"{namespace + '/' if namespace else ''}{obj['kind'].lower()}/{obj['metadata']['name']}"
 
 
 def root(api_version: str) -> str:
-    """The path of a group and version."""
+    """The API path of a group and version."""
     return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
 def path(api_version: str, plural: str, namespace: str = "", name: str = "") -> str:
-    """The path of a list or an object."""
+    """The API path of a list or an object."""
     middle = f"/namespaces/{namespace}" if namespace else ""
     return f"{root(api_version)}{middle}/{plural}" + (f"/{name}" if name else "")
 
 
 def live(api: Api, resources: Resources, keys: Iterable[Key]) -> dict[Key, Mapping[str, Any] | None]:
-    """Each object as it is in the cluster; None if it is not there, its kind is not known, or cannot be converted yet.
+    """Each live object; None if it does not exist, or its kind is unknown or cannot be converted yet.
 
-    Objects of one kind in several namespaces are read by one list over all of them.
+    Objects of one kind in several namespaces are read by one list over all namespaces.
     """
     found: dict[Key, Mapping[str, Any] | None] = {}
     groups: dict[tuple[str, str], list[Key]] = defaultdict(list)
@@ -304,20 +304,20 @@ def live(api: Api, resources: Resources, keys: Iterable[Key]) -> dict[Key, Mappi
             except ApiError as error:
                 if "conversion webhook" not in error.why:
                     raise
-                there = {}  # its pods start, or are gone
+                there = {}  # the conversion webhook's pods start, or are gone
             found |= {key: there.get(_place(key, namespaced=where[1])) for key in group}
     return found
 
 
 def _place(key: Key, *, namespaced: bool) -> tuple[str, str]:
-    """Namespace and name; what namespace a cluster-wide object was given says nothing."""
+    """Namespace and name; the namespace of a cluster-scoped object is ignored."""
     return ((key.namespace or "default") if namespaced else "", key.name)
 
 
 def _look(
     api: Api, api_version: str, kind: str, where: tuple[str, bool], keys: Sequence[Key]
 ) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Objects of one kind by namespace and name: by single questions for few, else by one list."""
+    """Objects of one kind by namespace and name: single reads for few, else one list."""
     plural, namespaced = where
     places = {_place(key, namespaced=namespaced) for key in keys}
     if len(places) >= _MANY:
@@ -326,10 +326,10 @@ def _look(
         try:
             items = api.get(scope + _LEFT_OUT.get((api_version, kind), ""))["items"] or ()
         except ApiError as error:
-            if error.code != 403:  # who may not list may still read
+            if error.code != 403:  # without permission to list, single reads may be allowed
                 raise
         else:
-            # objects in a list do not say their kind (apimachinery: the list says it for all)
+            # list items do not have their kind (apimachinery: the list has it for all)
             named = ({"apiVersion": api_version, "kind": kind, **item} for item in items)
             return {(item["metadata"].get("namespace", ""), item["metadata"]["name"]): item for item in named}
     single = {place: _one(api, path(api_version, plural, *place)) for place in places}

@@ -1,4 +1,4 @@
-"""Who created an object: what this project may change and remove in a cluster that is not its own.
+"""Who created an object: what this project may change and remove in a cluster that it does not manage.
 
 The proof is a label that is part of the request which creates an object, and of no later one. The API server records
 which manager set a field by which operation (metadata.managedFields): creating is `Update`, applying is `Apply`. So a
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from tasks.kube.releases import LiveRelease
 
 CREATED_BY = "openframe.dev/created-by"
-"""Label of objects and of Helm releases: the environment for which this project created them."""
+"""Label of objects and Helm releases: the environment for which this project created them."""
 _LONGEST = 63
-"""Characters of a label's value (Kubernetes: labels and selectors)."""
+"""Maximum length of a label's value (Kubernetes: labels and selectors)."""
 _SHOWN = 10
 RELEASE_NAME, RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
-"""Annotations of what a release of Helm owns."""
+"""Annotations of objects of a Helm release."""
 _NAMING = (
     "argocd.argoproj.io/tracking-id",
     "argocd.argoproj.io/instance",
@@ -34,15 +34,15 @@ _NAMING = (
     "olm.owner",
     MANAGED_BY,
 )
-"""Annotations and labels by which deployment tools say that an object is theirs."""
+"""Annotations and labels by which deployment tools mark their objects."""
 
 
 class Foreign(BadInput):
-    """Something of the same name is there that this project did not create."""
+    """An object or release of the same name exists that this project did not create."""
 
 
 def environment(owner: str, owner_id: str, cluster: str) -> str:
-    """The value of `CREATED_BY`: two owners, or two cluster names of one, are two environments."""
+    """The value of `CREATED_BY`: two owners, or two cluster names of one owner, are two environments."""
     text = re.sub(r"[^A-Za-z0-9_.-]", "-", f"{cluster}.{owner}")
     return f"{text[: _LONGEST - 1 - len(owner_id)]}.{owner_id}".lstrip("-_.")
 
@@ -55,7 +55,7 @@ def marked(obj: Mapping[str, Any], environment: str) -> dict[str, Any]:
 
 
 def created_by(obj: Mapping[str, Any]) -> str | None:
-    """The environment for which this project created an object; None if it did not, or if that cannot be proved."""
+    """The environment for which this project created an object; None if it did not, or there is no proof."""
     metadata = obj["metadata"]
     value: str | None = (metadata.get("labels") or {}).get(CREATED_BY)
     return value if value and any(_creates(entry) for entry in _entries(obj)) else None
@@ -76,10 +76,10 @@ def _entries(obj: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def applicable(live: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An object as it is, with what its creation set owned as if it had been applied; None if that is so already.
+    """A live object with the fields of its creation as if they had been applied; None if that is so already.
 
-    Fields that a creation owns stay when a later apply leaves them out (Kubernetes: server-side apply, ownership).
-    The label alone stays with the creation: it is the proof.
+    Fields owned by a creation stay when a later apply omits them (Kubernetes: server-side apply, ownership).
+    Only the label stays with the creation: it is the proof.
     """
     entries = []
     changed = False
@@ -110,8 +110,8 @@ def _without_label(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def owner_of(obj: Mapping[str, Any]) -> str:
-    """Who an object says it belongs to, and who set its fields: for a message."""
-    return ", ".join(_said(obj)) or "it does not say whose it is"
+    """Who an object belongs to, by its labels, and who set its fields: for a message."""
+    return ", ".join(_said(obj)) or "its owner is unknown"
 
 
 def _said(obj: Mapping[str, Any]) -> Iterator[str]:
@@ -136,22 +136,22 @@ def _said(obj: Mapping[str, Any]) -> Iterator[str]:
 
 
 def installed_by(live: LiveRelease) -> str:
-    """Whose a release is, for a message."""
+    """Who installed a release, for a message."""
     other = live.labels.get(CREATED_BY)
     how = f"installed by this project for {other}" if other else "not installed by this project"
     return f"{how} ({live.status}, revision {live.revision}: see helm list)"
 
 
 def refused(place: str, found: Mapping[str, str]) -> Foreign:
-    """The error for things that are there and are not this project's: what each is, and whose."""
+    """The error for existing things that this project did not create: each one, and its owner."""
     names = list(found)
     more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     count = f"{len(names)} things are" if len(names) > 1 else f"{names[0]} is"
     return Foreign(
         f"{count} in {place} already, and this project did not create {'them' if len(names) > 1 else 'it'}",
         why="; ".join(f"{name}: {found[name]}" for name in names[:_SHOWN]) + more,
-        fix="give yours another name or leave it out; if what is there is no longer needed, delete it yourself. "
-        "It was not touched",
+        fix="rename or remove your own; if the existing one is no longer needed, delete it yourself. "
+        "Nothing was changed",
     )
 
 
@@ -164,15 +164,15 @@ _IN_EVERY_NAMESPACE = frozenset(
         ("ConfigMap", "istio-ca-root-cert"),
     }
 )
-"""What Kubernetes, OpenShift and Istio put into each namespace."""
+"""Objects that Kubernetes, OpenShift and Istio create in each namespace."""
 
 
 def belonging(items: Mapping[Key, Item], environment: str, known: Collection[Key], uids: Collection[str]) -> set[Key]:
-    """Keys of what this project created in these namespaces, and of what was made for it: by owner references, and by
-    the controllers that set none.
+    """Keys of what this project created in these namespaces, and of what was created for it: by owner references, and
+    by controllers that set none.
 
-    `known`: objects of this project's releases, of any version of their group. `uids`: of what is known to belong to
-    it, here or outside.
+    `known`: objects of this project's releases, of any version of their group. `uids`: of objects known to belong to
+    it, in these namespaces or elsewhere.
     """
     alike = {_versionless(key) for key in known}
     found = {
@@ -193,7 +193,7 @@ def belonging(items: Mapping[Key, Item], environment: str, known: Collection[Key
 
 
 def foreign_objects(items: Mapping[Key, Item], own: Collection[Key]) -> dict[str, list[str]]:
-    """By namespace: what does not belong to this project. What belongs to another one of them is left out."""
+    """By namespace: objects that do not belong to this project. Dependents of another one of them are left out."""
     by_uid = {str(item["metadata"].get("uid")): key for key, item in items.items()}
     found: dict[str, list[str]] = {}
     for key, item in items.items():
@@ -224,7 +224,7 @@ def _owners(key: Key, item: Item, items: Mapping[Key, Item], by_uid: Mapping[str
         account = (item["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name")
         if account:
             yield Key("v1", "ServiceAccount", key.namespace, account)
-    if key.kind == "Lease":  # client-go names the holder by its host, which is the pod's name, and an id
+    if key.kind == "Lease":  # client-go: the holder is the host name (that of the pod) and an id
         holder = str((item.get("spec") or {}).get("holderIdentity") or "")
         yield from (Key("v1", "Pod", key.namespace, name) for name in {holder, holder.partition("_")[0]} if name)
 

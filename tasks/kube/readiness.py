@@ -1,4 +1,4 @@
-"""Whether what was put into a cluster is ready, by the rules of the kinds themselves.
+"""Whether objects are ready, by the rules of their kinds.
 
 The rules are those of `kubectl rollout status` and `helm --wait` (Kubernetes: `kubectl/pkg/polymorphichelpers`; Helm 3:
 `pkg/kube/ready.go`, Helm 4: `pkg/kube/statuswait.go`).
@@ -20,10 +20,10 @@ def node_ready(node: Item) -> bool:
 def workload_ready(
     item: Item, *, jobs: bool = True, nodes: Callable[[], Sequence[Item] | None] = lambda: None
 ) -> tuple[bool, str]:
-    """Whether an object of any kind is ready, and how far it is. What has no notion of it is ready.
+    """Whether an object of any kind is ready, and its progress. Kinds without a notion of readiness are ready.
 
-    `jobs`: a Job is ready when it is done; otherwise as soon as it runs, as Helm's `--wait` without `--wait-for-jobs`
-    has it. `nodes` returns the cluster's nodes (None: not known); called only for a DaemonSet that has no pods.
+    `jobs`: a Job is ready when it is done; otherwise as soon as it runs, like Helm's `--wait` without
+    `--wait-for-jobs`. `nodes` returns the cluster's nodes (None: unknown); called only for a DaemonSet without pods.
     """
     kind = (_group(item), str(item.get("kind", "")))
     if kind == _JOB:
@@ -35,7 +35,7 @@ def workload_ready(
 
 
 def waits_for(api_version: str, kind: str) -> bool:
-    """Whether objects of that kind become ready some time after they were made."""
+    """Whether objects of that kind become ready only some time after their creation."""
     return (api_version.rpartition("/")[0], kind) in {_JOB, _DAEMON_SET, *_RULES}
 
 
@@ -59,7 +59,7 @@ def _condition(item: Item, kind: str, field: str = "status") -> str:
 
 
 def _seen(item: Item) -> bool:
-    """Whether its controller has looked at the newest specification: before, its status says nothing."""
+    """Whether its controller has observed the latest generation: before that its status is outdated."""
     status = _part(item, "status")
     return bool(status) and _number(status, "observedGeneration") >= _number(_part(item, "metadata"), "generation")
 
@@ -68,7 +68,7 @@ _UNSEEN = (False, "its controller has not seen it yet")
 
 
 def _by_hand(item: Item) -> bool:
-    """Whether its pods are replaced only when somebody deletes them: Helm waits for none of them."""
+    """Whether its pods are replaced only when a user deletes them (OnDelete): Helm does not wait for those."""
     return _part(_part(item, "spec"), "updateStrategy").get("type") == "OnDelete"
 
 
@@ -82,9 +82,9 @@ def _deployment(item: Item) -> tuple[bool, str]:
     updated, available = _number(status, "updatedReplicas"), _number(status, "availableReplicas")
     old = _number(status, "replicas") - updated
     if updated < wanted:
-        return False, f"{updated} of {wanted} replicas are of the new version"
+        return False, f"{updated} of {wanted} replicas are updated"
     if old > 0:
-        return False, f"{old} old replicas are still there"
+        return False, f"{old} old replicas are still running"
     return available >= updated, f"{available} of {wanted} replicas are available"
 
 
@@ -101,7 +101,7 @@ def _stateful_set(item: Item) -> tuple[bool, str]:
     partition = _number(_part(_part(spec, "updateStrategy"), "rollingUpdate"), "partition")
     updated = _number(status, "updatedReplicas")
     if status.get("updateRevision") not in (None, status.get("currentRevision")) and updated < wanted - partition:
-        return False, f"{updated} of {wanted - partition} replicas are of the new version"
+        return False, f"{updated} of {wanted - partition} replicas are updated"
     return True, f"{ready} of {wanted} replicas are ready"
 
 
@@ -116,12 +116,12 @@ def _daemon_set(item: Item, nodes: Callable[[], Sequence[Item] | None]) -> tuple
         return True, f"{ready} of {wanted} pods are ready; they are updated by hand (OnDelete)"
     updated = _number(status, "updatedNumberScheduled")
     if updated < wanted:
-        return False, f"{updated} of {wanted} pods are of the new version"
+        return False, f"{updated} of {wanted} pods are updated"
     return ready >= wanted, f"{ready} of {wanted} pods are ready"
 
 
 def _without_pods(item: Item, nodes: Sequence[Item] | None) -> str:
-    """Why a DaemonSet has no pods yet; empty if no node is meant to run one, or the nodes are not known."""
+    """Why a DaemonSet has no pods yet; empty if no node is to run one, or the nodes are unknown."""
     if nodes is None:
         return ""
     if not nodes:
@@ -178,22 +178,22 @@ _RULES: Mapping[tuple[str, str], Callable[[Item], tuple[bool, str]]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _by_condition("Established"),
     ("apiregistration.k8s.io", "APIService"): _by_condition("Available"),
 }
-"""By group and kind; the two above depend on more than the object."""
+"""By group and kind; the two above need more than the object."""
 
 _PASSING = (
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/uninitialized",
     "node.cilium.io/agent-not-ready",
 )
-"""Taints that Kubernetes itself puts on a node and takes off again: a node that is not ready yet, a cordoned one."""
+"""Taints that Kubernetes itself adds and removes: a node that is not ready yet, a cordoned one."""
 _HOLD = ("NoSchedule", "NoExecute")
 
 
 def will_run_on(daemon_set: Item, node: Item) -> bool:
-    """Whether the node runs a pod of a DaemonSet as soon as the node is ready.
+    """Whether the node runs a pod of a DaemonSet once the node is ready.
 
     The rules are those of Kubernetes' `NodeShouldRunDaemonPod` (pkg/controller/daemon): node name, node selector,
-    required node affinity, and taints without a toleration. Free capacity is not among them.
+    required node affinity, and taints without a toleration. Free capacity is not considered.
     """
     pod: Item = ((daemon_set.get("spec") or {}).get("template") or {}).get("spec") or {}
     meta = node.get("metadata") or {}

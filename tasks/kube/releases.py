@@ -1,6 +1,6 @@
-"""Helm's releases as the cluster keeps them: read from their Secrets, without a helm process.
+"""Helm's releases, read from their Secrets in the cluster without a helm process.
 
-Helm keeps each revision in a Secret of type helm.sh/release.v1: JSON, compressed, in base64 of its own
+Helm stores each revision in a Secret of type helm.sh/release.v1: JSON, gzip-compressed, in an additional base64 layer
 (Helm 3 and 4: `pkg/storage/driver/util.go`).
 """
 
@@ -29,12 +29,12 @@ _LIST = f"/api/v1/secrets?{_HELMS}&{_TYPE}"
 _SERVER_SIDE = "ssa"
 """Helm 4: `ApplyMethodServerSideApply`; Helm 3 writes nothing."""
 _OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
-"""Labels that Helm itself puts on its Secrets."""
+"""Labels that Helm itself sets on its Secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRelease:
-    """The newest revision of a release."""
+    """The latest revision of a release."""
 
     name: str
     namespace: str
@@ -42,49 +42,49 @@ class LiveRelease:
     """deployed, failed, pending-install, pending-upgrade, pending-rollback, uninstalling, …"""
     revision: int
     labels: Mapping[str, str]
-    """Labels given by `helm upgrade --labels`."""
+    """Labels set by `helm upgrade --labels`."""
     packed: str = field(default="", repr=False)
-    """The revision as its Secret holds it. Read only when asked for: a cluster may hold many releases of others."""
+    """The revision as stored in its Secret. Decoded on demand: a cluster may have many releases of others."""
     packed_before: str = field(default="", repr=False)
-    """The same of the revision before; empty if there is none."""
+    """The same for the previous revision; empty if there is none."""
 
     @cached_property
     def server_side(self) -> bool:
-        """Whether it was put in by server-side apply, so that the next upgrade will be too."""
+        """Whether it was installed by server-side apply, so that the next upgrade uses it too."""
         return self._revision.get("apply_method") == _SERVER_SIDE
 
     @cached_property
     def server_side_before(self) -> bool:
-        """The same of the revision before."""
+        """The same for the previous revision."""
         return _payload(self.packed_before).get("apply_method") == _SERVER_SIDE
 
     @cached_property
     def objects(self) -> tuple[Key, ...]:
-        """What its manifest holds, hooks left out: they may be gone."""
+        """The objects of its manifest, without hooks, which may be gone."""
         return tuple(ref for ref, item in self.configured.items() if _stays(item))
 
     @cached_property
     def configured(self) -> Mapping[Key, Mapping[str, Any]]:
-        """The objects of its manifest as it has them."""
+        """The objects of its manifest as rendered."""
         items = documents(self._manifest)
         return {ref: item for item in items if (ref := _ref(item, self.namespace)) is not None}
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The values that it was installed with: secrets may be among them."""
+        """The values that it was installed with; they may contain secrets."""
         return _part(self._revision, "config")
 
     @property
     def chart(self) -> str:
-        """Name and version of its chart; empty where they are not known."""
+        """Name and version of its chart; empty if unknown."""
         chart = _part(_part(self._revision, "chart"), "metadata")
         return " ".join(str(chart[name]) for name in ("name", "version") if chart.get(name))
 
     @cached_property
     def unreadable(self) -> str:
-        """What of its manifest cannot be read, in one line; empty where all can."""
+        """The part of its manifest that cannot be parsed, in one line; empty if there is none."""
         if not self._revision:
-            return "the Secret of its revision holds no release"
+            return "the Secret of its revision contains no release"
         return unreadable(self._manifest)
 
     @cached_property
@@ -97,24 +97,24 @@ class LiveRelease:
 
     @cached_property
     def hook_objects(self) -> tuple[Key, ...]:
-        """What its hooks hold."""
+        """The objects of its hooks."""
         items = [item for each in _rows(self._revision, "hooks") for item in documents(str(each.get("manifest") or ""))]
         return tuple(dict.fromkeys(ref for item in items if (ref := _ref(item, self.namespace)) is not None))
 
     @property
     def installs_by_hooks(self) -> bool:
-        """Whether it has hooks that an installation alone runs, and no upgrade after one that failed."""
+        """Whether it has hooks that run on installation only, and not on an upgrade after a failed one."""
         events = {str(event) for each in _rows(self._revision, "hooks") for event in each.get("events") or ()}
         return not events.isdisjoint(("pre-install", "post-install"))
 
     @cached_property
     def begun(self) -> str:
-        """When it was first installed, in RFC 3339; empty where that is not known."""
+        """When it was first installed, in RFC 3339; empty if unknown."""
         return str(_part(self._revision, "info").get("first_deployed") or "")
 
     @cached_property
     def definitions(self) -> tuple[str, ...]:
-        """Names of the CRDs that it brings, as `plural.group`: those in its chart's `crds/` are not in its manifest."""
+        """Names of its CRDs, as `plural.group`; those in its chart's `crds/` are not in its manifest."""
         files = _rows(_part(self._revision, "chart"), "files")
         brought = [str(each.get("data") or "") for each in files if str(each.get("name")).startswith("crds/")]
         texts = (_text(data) for data in brought)
@@ -123,12 +123,12 @@ class LiveRelease:
 
     @property
     def workloads(self) -> tuple[Key, ...]:
-        """Those of its objects that become ready some time after they were made."""
+        """Its objects that become ready only some time after their creation."""
         return tuple(ref for ref in self.objects if waits_for(ref.api_version, ref.kind))
 
 
 def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, str], LiveRelease]:
-    """The newest revision of every release, by namespace and name; `only` of that one. Raises `ApiError`."""
+    """The latest revision of every release, by namespace and name; `only` limits it to one. Raises `ApiError`."""
     revisions: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     where = _LIST if only is None else f"/api/v1/namespaces/{only[0]}/secrets?{_HELMS}%2Cname%3D{only[1]}&{_TYPE}"
     for secret in api.get(where)["items"] or ():
@@ -138,18 +138,18 @@ def releases(api: Api, only: tuple[str, str] | None = None) -> dict[tuple[str, s
 
 
 def wanted_refs(manifest: str, namespace: str) -> tuple[Key, ...]:
-    """What has to become ready of a release's manifest; objects without a namespace are in the release's."""
+    """The objects of a release's manifest that must become ready; the default namespace is the release's."""
     return tuple(ref for ref in refs(manifest, namespace) if waits_for(ref.api_version, ref.kind))
 
 
 def refs(manifest: str, namespace: str) -> tuple[Key, ...]:
-    """The objects of a manifest. One that Kubernetes itself removes when it is done is not waited for."""
+    """The objects of a manifest, without those that Kubernetes removes when they are done."""
     staying = [item for item in documents(manifest) if _stays(item)]
     return tuple(dict.fromkeys(ref for item in staying if (ref := _ref(item, namespace)) is not None))
 
 
 def _stays(item: Mapping[str, Any]) -> bool:
-    """Whether Kubernetes itself does not remove it when it is done."""
+    """Whether Kubernetes does not remove it when it is done."""
     return _part(item, "spec").get("ttlSecondsAfterFinished") is None
 
 
@@ -163,7 +163,7 @@ def _ref(item: Mapping[str, Any], namespace: str) -> Key | None:
 
 
 def documents(manifest: str) -> list[dict[str, Any]]:
-    """The objects of a manifest, those of lists among them; what cannot be read is left out."""
+    """The objects of a manifest, including items of lists; what cannot be parsed is skipped."""
     found: list[dict[str, Any]] = []
     for document in _readable(manifest)[0]:
         if not isinstance(document, dict):
@@ -174,7 +174,7 @@ def documents(manifest: str) -> list[dict[str, Any]]:
 
 
 def unreadable(manifest: str) -> str:
-    """What of a manifest cannot be read, in one line; empty where all can."""
+    """The part of a manifest that cannot be parsed, in one line; empty if there is none."""
     errors = _readable(manifest)[1]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{errors[0]}{more}" if errors else ""
@@ -182,14 +182,14 @@ def unreadable(manifest: str) -> str:
 
 @lru_cache(maxsize=8)
 def _readable(manifest: str) -> tuple[list[Any], list[YamlError]]:
-    """As `readable`; a manifest may be large, and several ask for it one after another."""
+    """As `readable`, cached: a manifest may be large, and is parsed for several callers."""
     from tasks.core.yaml import readable
 
     return readable(manifest)
 
 
 def _text(data: str) -> str:
-    """What a chart's file holds; nothing where that is no base64."""
+    """The text of a chart's file; empty if it is not base64."""
     try:
         return base64.b64decode(data).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
@@ -216,7 +216,7 @@ def _revision(secret: Mapping[str, Any]) -> int:
 
 
 def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease:
-    """By its last revision, or its last two."""
+    """From the Secrets of its last one or two revisions."""
     secret = last[-1]
     labels = secret["metadata"].get("labels") or {}
     return LiveRelease(
@@ -231,7 +231,7 @@ def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease
 
 
 def _payload(packed: str) -> Mapping[str, Any]:
-    """What the Secret holds; nothing if it cannot be read."""
+    """The decoded Secret; empty if it cannot be read."""
     try:
         data = base64.b64decode(base64.b64decode(packed))
         found = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)

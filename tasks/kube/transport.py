@@ -1,7 +1,7 @@
-"""How requests reach the Kubernetes API: by HTTPS with a client certificate, or through kubectl where that is needed.
+"""Transport of requests to the Kubernetes API: HTTPS with a client certificate, or kubectl for anything else.
 
-A kubectl costs 0.05 to 0.1 s of a processor even where it does nothing, and one that applies takes more than a second
-while the cluster's start needs all of them (measured); a launch sends hundreds of requests.
+A kubectl costs 0.05 to 0.1 s of CPU even where it does nothing, and one that applies takes more than a second
+while the starting cluster uses all of the CPU (measured); a launch sends hundreds of requests.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from tasks.process.command import Command, CommandFailed, DeadlinePassed
 from tasks.process.programs import Programs
 
 _CONNECT = 5.0
-"""Seconds for a connection and its TLS handshake, and for the answer of a health endpoint."""
+"""Seconds for a connection and its TLS handshake, and for the response of a health endpoint."""
 _HEALTH = ("/readyz", "/livez", "/healthz")
 _OUT_OF_TIME = {9: "before it begins", 10: "after its end"}
-"""openssl's codes of a certificate that is not yet, or no longer, valid (openssl: x509_vfy.h)."""
+"""OpenSSL's codes of a certificate that is not yet, or no longer, valid (openssl: x509_vfy.h)."""
 _OTHER_NAME = (62, 64)
-"""Its codes of a host name or an address that the certificate does not hold."""
+"""Its codes of a host name or an address that the certificate does not contain."""
 _PUT_OFF = (429, 503)
-"""Statuses with which a server that says `Retry-After` has done nothing yet (client-go: `checkWait`)."""
+"""Statuses with which a server that sends `Retry-After` has not processed the request (client-go: `checkWait`)."""
 _UNABLE = "Unable to connect to the server"
-"""How kubectl begins what it says of a connection."""
+"""The beginning of kubectl's message about a connection."""
 _QUIET = 330.0
-"""Seconds of silence after which a watch is given up: the server ends one after 300 s at the latest, as it is asked."""
+"""Seconds of silence after which a watch is closed: the server ends it after at most 300 s, as requested."""
 _IDLE = 8
-"""Idle connections that are kept open."""
+"""Idle connections in the pool."""
 
 
 class CertApi(Api):
-    """The API by persistent connections with a client certificate, never by a proxy. Thread-safe.
+    """The API over persistent connections with a client certificate, never through a proxy. Thread-safe.
 
     Raises `ValueError` or `ssl.SSLError` for certificates that cannot be used.
     """
@@ -63,9 +63,9 @@ class CertApi(Api):
         return self._send("GET", path)
 
     def patch(self, path: str, body: str) -> tuple[int, str]:
-        """Server-side apply of one object. Raises `NoAnswer` where the server may still be at it: it is sent once.
+        """Server-side apply of one object. Raises `NoAnswer`, without a retry, if the server may still process it.
 
-        It is sent again where an idle connection has died: an apply done twice is as good as once.
+        It is sent again if an idle connection has died: apply is idempotent.
         """
         return self._send("PATCH", path, body.encode(), {"Content-Type": "application/apply-patch+yaml"})
 
@@ -74,7 +74,7 @@ class CertApi(Api):
         return self._send(method, path, body.encode(), {"Content-Type": "application/json"})
 
     def watch(self, path: str) -> Lines:
-        """The lines of a watch. Raises `ApiError` where it is refused, or nothing answers."""
+        """The lines of a watch. Raises `ApiError` if it is rejected, or there is no response."""
         connection = self._new()
         try:
             connection.connect()
@@ -93,7 +93,7 @@ class CertApi(Api):
     def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """Status and text. Where an idle connection has died meanwhile, the request is sent once more by a new one."""
+        """Status and text. If an idle connection has died, the request is sent once more on a new one."""
         request = (method, self._prefix + path, body, headers or {})
         seconds = self._read if method == "GET" else self._write
         if path.startswith(_HEALTH):
@@ -119,7 +119,7 @@ class CertApi(Api):
         body: bytes | None,
         headers: Mapping[str, str],
     ) -> tuple[int, str]:
-        """Status and text. Raises `NoAnswer` where it does not come in time, `Busy`, and what the connection raises."""
+        """Status and text. Raises `NoAnswer` on a timeout, `Busy`, and errors of the connection."""
         try:
             connection.sock.settimeout(seconds)
             response = _request(connection, method, path, body, headers)
@@ -156,7 +156,7 @@ class CertApi(Api):
             return explained(ApiError(0, what, transient=False), f"{_UNABLE}: x509: {self._reason(error)}")
         reason = str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
         if "_ALERT_" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
-            what = f"the API at {where} refuses the certificate of this login"
+            what = f"the API at {where} rejects the client certificate"
             return explained(ApiError(0, what, transient=False), f"{_UNABLE}: remote error: tls: certificate: {reason}")
         refused = ApiError(0, f"the API at {where} does not answer", str(error) or type(error).__name__)
         if isinstance(error, socket.gaierror):
@@ -183,23 +183,23 @@ class Lines:
     def __init__(
         self, connection: http.client.HTTPSConnection, response: http.client.HTTPResponse, raw: socket.socket
     ) -> None:
-        # `raw`: an answer takes the socket over from its connection; another thread ends it by this one
+        # `raw`: a response takes the socket over from its connection; another thread closes it through this one
         self._connection, self._response, self._socket = connection, response, raw
 
     def __iter__(self) -> Iterator[str]:
         try:
-            while (line := self._response.readline()).endswith(b"\n"):  # else it broke off
+            while (line := self._response.readline()).endswith(b"\n"):  # otherwise it is incomplete
                 yield line.decode("utf-8", "replace")
         except (OSError, ValueError, AttributeError, http.client.HTTPException):
-            return  # ended by the other side, or by `close`
+            return  # closed by the server, or by `close`
         finally:
             self._response.close()
             self._connection.close()
 
     def close(self) -> None:
-        """End it: who reads is woken, and finds the end."""
+        """End the stream; a blocked reader wakes up and finds the end."""
         with contextlib.suppress(OSError):
-            # not the TLS layer's own shutdown, which takes away what the reader still uses
+            # not the shutdown of the TLS layer, which frees what the reader still uses
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
@@ -212,17 +212,17 @@ def _request(
 
 def _trust(access: Credentials) -> ssl.SSLContext:
     tls = ssl.create_default_context(cadata=access.ca.decode("ascii"))
-    # as kubectl has it: an authority that is not a root is one, and an old cluster's certificates, which lack what
-    # RFC 5280 wants of them, are good (Python 3.13 changed both defaults; kubernetes-client/python#2394)
+    # as in kubectl: an intermediate authority may be the root of trust, and an old cluster's certificates, which lack
+    # fields that RFC 5280 requires, are valid (Python 3.13 changed both defaults; kubernetes-client/python#2394)
     tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    # openssl takes a chain from files only: they live for the length of one call, mode 0600
+    # OpenSSL loads a chain only from files: they exist for the length of one call, mode 0600
     with tempfile.TemporaryDirectory(prefix=prefix("certificate")) as folder:
         pair = Path(folder) / "pair.pem"
         handle = os.open(pair, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(access.certificate.rstrip() + b"\n" + access.key)
-        tls.load_cert_chain(pair, password="")  # never ask the terminal for one
+        tls.load_cert_chain(pair, password="")  # never prompt on the terminal
     return tls
 
 
@@ -232,11 +232,11 @@ def _close(idle: deque[http.client.HTTPSConnection]) -> None:
 
 
 _ERROR = re.compile(r"^(?:error: |Unable to connect to the server: |The connection to the server ).*", re.MULTILINE)
-"""The line with kubectl's error; advice, and an address to read on, may follow it (kubectl: `util.CheckErr`)."""
+"""The line with kubectl's error; advice and a URL may follow it (kubectl: `util.CheckErr`)."""
 
 
 class KubectlApi(Api):
-    """Reads, and requests with at most one effect, by one kubectl each."""
+    """Reads, and requests with at most one effect, through one kubectl each."""
 
     def __init__(self, programs: Programs, kubeconfig: Path) -> None:
         self._programs, self._kubeconfig = programs, kubeconfig
@@ -302,11 +302,11 @@ _REASONS = {
     "ServiceUnavailable": 503,
     "Timeout": 504,
 }
-"""Words of the API for a status (apimachinery: `StatusReason`)."""
+"""The API's reason for each status (apimachinery: `StatusReason`)."""
 
 
 def _status(stderr: str) -> int | None:
-    """The HTTP status that kubectl's stderr stands for; None if the API did not answer."""
+    """The HTTP status for kubectl's stderr; None if the API did not answer."""
     if "You must be logged in to the server" in stderr:
         return 401
     if re.search(r'^The \S+ ".*" is invalid', stderr, re.MULTILINE):
@@ -328,11 +328,11 @@ def _proxy(server: str, environ: Mapping[str, str]) -> str:
 
 
 def open_api(kubeconfig: Path, programs: Programs) -> Api:
-    """The API of a private kubeconfig: by certificate where it has one and no proxy is named, else through kubectl."""
+    """The API of a private kubeconfig: by client certificate if it has one and no proxy applies, else kubectl."""
     access = credentials(kubeconfig.read_text(encoding="utf-8"))
     if access is not None and not _proxy(access.server, programs.env):
         try:
             return CertApi(access)
         except (ValueError, ssl.SSLError):
-            pass  # kubectl says what is wrong with its certificates
+            pass  # kubectl reports what is wrong with its certificates
     return KubectlApi(programs, kubeconfig)

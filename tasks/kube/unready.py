@@ -1,4 +1,4 @@
-"""What keeps workloads from being ready, by their pods: one that will never come is reported before time is over."""
+"""Why workloads are not ready, from their pods: a permanent failure is reported before the timeout."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tasks.kube.objects import Key
 
 Item = Mapping[str, Any]
 _REVISION = "deployment.kubernetes.io/revision"
-"""On a Deployment and on each ReplicaSet of its (Kubernetes: `pkg/controller/deployment/util`)."""
+"""On a Deployment and its ReplicaSets (Kubernetes: `pkg/controller/deployment/util`)."""
 _MAKING = 3.0
-"""Seconds in which a node makes a pod, if nothing hinders it: its network, and the pause container."""
+"""Seconds in which a node normally creates a pod: its network, and the pause container."""
 _HASH = "controller-revision-hash"
 
 
@@ -33,8 +33,8 @@ def diagnose_unready(
 ) -> Diagnosis | None:
     """The most telling diagnosis of these objects, by key; None if nothing is known, or the API does not answer.
 
-    `since`: only of what was made then or later (RFC 3339, UTC): a pod that failed long ago may be tried again any
-    moment now, and come. `events`: warnings count too, which may be old: they are for a wait that is over.
+    `since`: only objects created then or later (RFC 3339, UTC): a pod that failed long ago may be retried at any
+    moment, and succeed. `events`: include warnings, which may be old: for a wait that has timed out.
     """
     try:
         return most_telling(_all(api, late, since, events=events))
@@ -69,7 +69,7 @@ def _all(api: Api, late: Mapping[Key, Item | None], since: str, *, events: bool)
 
 
 def _in_the_making(pod: Item) -> bool:
-    """Whether a node has had it for some seconds, and its status says nothing more."""
+    """Whether a node has had it for some seconds, and its status has no details."""
     latest = f"{datetime.now(UTC) - timedelta(seconds=_MAKING):%Y-%m-%dT%H:%M:%SZ}"
     scheduled = condition(pod, "PodScheduled")
     placed = scheduled.get("status") == "True" and str(scheduled.get("lastTransitionTime") or "~") <= latest
@@ -77,7 +77,7 @@ def _in_the_making(pod: Item) -> bool:
 
 
 def _full_disk(api: Api, namespace: str, pods: Collection[str]) -> Diagnosis | None:
-    """Of pods that are being made: a full disk of the node is reported by events alone."""
+    """For pods that are being created: a full disk of the node appears in events only."""
     if not pods:
         return None
     events = api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
@@ -90,7 +90,7 @@ def _made(item: Item) -> str:
 
 
 def pods_of(item: Item, pods: Sequence[Item], sets: Sequence[Item]) -> list[Item]:
-    """The pods of a workload's newest version: an old one may be broken, and that is what the new one mends.
+    """The pods of a workload's latest version: an old one may be broken, and the new version fixes that.
 
     `sets`: the ReplicaSets of its namespace.
     """
@@ -109,7 +109,7 @@ def pods_of(item: Item, pods: Sequence[Item], sets: Sequence[Item]) -> list[Item
     newest = (item.get("status") or {}).get("updateRevision")
     if kind == "StatefulSet" and newest:
         return [pod for pod in own if (pod["metadata"].get("labels") or {}).get(_HASH) == newest]
-    if kind == "DaemonSet":  # only other objects show which of several versions is the newest
+    if kind == "DaemonSet":  # its versions are recorded in other objects only
         hashes = {(pod["metadata"].get("labels") or {}).get(_HASH) for pod in own}
         return own if len(hashes) == 1 else []
     return own
@@ -121,6 +121,6 @@ def _owned(item: Item, kind: str, name: str) -> bool:
 
 
 def _seen(item: Item) -> bool:
-    """Whether its controller has looked at its newest specification: before, its state is that of an earlier one."""
+    """Whether its controller has observed the latest generation: before that its status is outdated."""
     observed = (item.get("status") or {}).get("observedGeneration")
     return observed is None or observed >= (item["metadata"].get("generation") or 0)

@@ -1,4 +1,4 @@
-"""Waiting: for a value, for the API, for objects to be ready; a wait ends early where it cannot succeed."""
+"""Waiting for a value, for the API, or for objects to be ready; a wait ends early if it cannot succeed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _T = TypeVar("_T")
 
 
 class NotInTime(LaunchError):
-    """A wait has passed its deadline."""
+    """A wait has timed out."""
 
 
 def not_in_time(context: Context, why: str) -> NotInTime:
-    """The error of a wait that has passed its deadline."""
+    """The error of a wait that has timed out."""
     return NotInTime(
-        f"'{context.step}' was not there within {context.deadline:g} s",
+        f"'{context.step}' was not ready within {context.deadline:g} s",
         why=why,
         fix="invoke doctor checks the machine; timeouts.* and the `timeout` of a release are settings",
     )
@@ -38,9 +38,9 @@ def poll(
     cap: float = 1.0,
     telling: Callable[[], str] = lambda: "",
 ) -> _T:
-    """Ask until there is a value. Raises `NotInTime` with what `telling` says, `Stopped` when cancelled.
+    """Call `look` until it returns a value. Raises `NotInTime` with the text of `telling`, `Stopped` when cancelled.
 
-    Answers that are transient errors count as "not yet"; others are raised at once.
+    Transient errors count as "not yet"; others are raised at once.
     """
     end = time.monotonic() + context.deadline
     last = ""
@@ -61,8 +61,8 @@ def poll(
 
 
 _SETTLES = 5.0
-"""Seconds that a refusal of a server that starts must last until it counts: its clock may be a little ahead, and the
-server before it may still hold the port."""
+"""Seconds that a rejection by a starting server must last until it counts: its clock may be slightly ahead, and the
+previous server may still hold the port."""
 
 
 def api_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, cap: float = 1.0) -> None:
@@ -89,15 +89,15 @@ def api_ready(api: Callable[[], Api], context: Context, *, pause: float = 0.2, c
 
 
 _LOOK_ANYWAY = 1.0
-"""Seconds after which a wait looks again without a change: what it reads may not be watched."""
+"""Seconds after which a wait looks again without a change: not everything that it reads is watched."""
 
 
 _ASK_ANYWAY = 10.0
-"""Seconds after which a wait reads from the API itself, whatever the watches say: one may be stalled."""
+"""Seconds after which a wait reads from the API itself, whatever the watches report: one may be stalled."""
 
 
 _GATHER = 0.02
-"""Seconds between a change and the look at it: changes come in groups."""
+"""Seconds between a change and the next look: changes arrive in groups."""
 
 
 def watch(
@@ -107,10 +107,10 @@ def watch(
     *,
     telling: Callable[[], str] = lambda: "",
 ) -> _T:
-    """Look at each change that a watch reports until there is a value; at intervals where nothing is watched.
+    """Call `look` at each change that a watch reports until it returns a value; at intervals without a watch.
 
-    What a feed says may be older than what the step before has written: a value counts when the API itself says so
-    too. The API itself is also read every few seconds, and at the deadline. Raises as `poll` does.
+    A watch may be behind the writes of the previous step: a value counts only if the API itself confirms
+    it. The API itself is also read every few seconds, and at the deadline. Raises as `poll` does.
     """
     if not isinstance(api, Watched):
         return poll(lambda: look(api), context, telling=telling)
@@ -132,7 +132,7 @@ def watch(
                 last = f"{error.what} {error.why}".strip()
             if left <= 0:
                 raise not_in_time(context, telling() or last)
-            context.wait(0)  # a cancellation that came before the changes were counted
+            context.wait(0)  # raises if cancelled before the changes were counted
             api.changes.wait(seen, min(_LOOK_ANYWAY, left))
             context.wait(_GATHER)
     finally:
@@ -140,16 +140,16 @@ def watch(
 
 
 _LOOK_CLOSER = 2.0
-"""Seconds between two questions for the pods of what is not ready."""
+"""Seconds between two reads of the pods of objects that are not ready."""
 _LASTS = 4.0
-"""Seconds in which a transient cause may pass before it is looked at closely."""
+"""Seconds that a transient cause may last before it is examined closely."""
 _JUST_MADE = 60
-"""Seconds before a wait in which what it waits for may have been made. What is older may have
-failed before and been mended since, and needs its time to be tried again."""
+"""Seconds before a wait in which its objects may have been created. Older ones may have failed before
+and been fixed since, and need time for the next retry."""
 
 
 class Failed(LaunchError):
-    """Something that is waited for will not become ready."""
+    """An object will not become ready."""
 
 
 def wait_ready(
@@ -160,13 +160,13 @@ def wait_ready(
     jobs: bool = True,
     diagnose: Callable[[Diagnosis], Diagnosis] = lambda found: found,
 ) -> list[str]:
-    """Wait until all are there and ready; what each has come to. Raises `NotInTime`, `Failed`, `ApiError`.
+    """Wait until all objects exist and are ready; returns the state of each. Raises `NotInTime`, `Failed`, `ApiError`.
 
-    `jobs`: Jobs are waited for until they are done, not only until they run.
+    `jobs`: wait until Jobs are complete, not only until they run.
 
-    `keys` may be a function, called at each look: what is ready may have brought more, so all must be ready
-    twice, and be the same; a feed's word and the API's own are two. `diagnose` looks closer at a cause that
-    may pass and has not done so for some seconds.
+    `keys` may be a function, called at each look: ready objects may have created more, so all must be ready
+    twice with the same keys; a watch and the API's confirmation are two. `diagnose` examines a transient cause
+    that has lasted for some seconds.
     """
     direct = direct_of(api)
     resources = Resources(direct)
@@ -205,14 +205,14 @@ def wait_ready(
 
 
 class _Lasting:
-    """A cause that may pass, and for how long it has not."""
+    """A transient cause, and how long it has lasted."""
 
     def __init__(self, diagnose: Callable[[Diagnosis], Diagnosis]) -> None:
         self._diagnose = diagnose
         self._what, self._since = "", 0.0
 
     def judged(self, found: Diagnosis | None) -> Diagnosis | None:
-        """The same, looked at closely when it has lasted."""
+        """The same diagnosis, examined closely once it has lasted."""
         now = time.monotonic()
         if found is None or found.what != self._what:
             self._what, self._since = found.what if found is not None else "", now
@@ -235,7 +235,7 @@ def _explained(
     error: NotInTime,
     diagnose: Callable[[Diagnosis], Diagnosis],
 ) -> NotInTime:
-    """The same with the diagnosis of the first of them, where there is one."""
+    """The same error with the diagnosis of the first object that has one."""
     from tasks.kube.unready import diagnose_unready
 
     found = diagnose_unready(api, late, events=True)
@@ -252,12 +252,12 @@ def judged(
     jobs: bool = True,
     nodes: Callable[[], Sequence[Mapping[str, Any]] | None] = lambda: None,
 ) -> tuple[bool, str]:
-    """As `workload_ready`; what is not there is not ready."""
-    return workload_ready(item, jobs=jobs, nodes=nodes) if item is not None else (False, "it is not there")
+    """As `workload_ready`; a missing object is not ready."""
+    return workload_ready(item, jobs=jobs, nodes=nodes) if item is not None else (False, "it does not exist")
 
 
 def known_nodes(api: Api) -> list[Mapping[str, Any]] | None:
-    """The cluster's nodes; None where they may not be read."""
+    """The cluster's nodes; None if they may not be read."""
     try:
         return list(api.get("/api/v1/nodes")["items"] or ())
     except ApiError as error:
@@ -267,5 +267,5 @@ def known_nodes(api: Api) -> list[Mapping[str, Any]] | None:
 
 
 def named(key: Key) -> str:
-    """For people: deployment/web."""
+    """For display: deployment/web."""
     return f"{key.kind.lower()}/{key.name}"

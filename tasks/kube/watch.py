@@ -1,7 +1,7 @@
-"""Reads answered from watches, and a counter of changes that waits wake up at.
+"""Reads answered from watches, and a counter of changes that wakes up waits.
 
-Each kind that is read often is listed once and then watched, over all namespaces, by one long-lived connection
-(Kubernetes: "Efficient detection of changes"). What is not watched, or whose watch is broken, is read from the API
+Each kind that is read often is listed once and then watched, over all namespaces, on one long-lived connection
+(Kubernetes: "Efficient detection of changes"). Kinds without a watch, or with a broken one, are read from the API
 itself.
 """
 
@@ -30,11 +30,11 @@ _KINDS: Mapping[tuple[str, str], str] = {
     ("/apis/apps/v1", "statefulsets"): "StatefulSet",
     ("/apis/batch/v1", "jobs"): "Job",
 }
-"""What a launch waits for. Other kinds are read once, or are large."""
+"""The kinds that a launch waits for. Other kinds are read once, or are large."""
 _LASTS = 300
-"""Seconds after which the server ends a watch; then it is started again."""
+"""Seconds after which the server ends a watch; then it is restarted."""
 _PAUSES = (0.2, 2.0)
-"""Seconds before a broken watch is begun again: at first, and at most."""
+"""Seconds before a broken watch is restarted: at first, and at most."""
 
 
 class Changes:
@@ -46,23 +46,23 @@ class Changes:
 
     @property
     def count(self) -> int:
-        """Changes so far."""
+        """Number of changes so far."""
         return self._count
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Record a change."""
         with self._changed:
             self._count += 1
             self._changed.notify_all()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Until there are other changes than those `seen`, at most that long."""
+        """Wait until the count differs from `seen`, for at most that many seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._count != seen, seconds)
 
 
 class _Feed:
-    """One kind, as it is now."""
+    """The current objects of one kind."""
 
     def __init__(self, api: Direct, path: str, changes: Changes) -> None:
         self._api, self._path, self._changes = api, path, changes
@@ -90,7 +90,7 @@ class _Feed:
             try:
                 self._read(self._list())
                 pause = _PAUSES[0]
-            except ApiError:  # reads go to the API itself then, and raise it
+            except ApiError:  # then reads go to the API itself, and raise it
                 pause = min(_PAUSES[1], pause * 2)
             finally:
                 self.current = False
@@ -98,7 +98,7 @@ class _Feed:
             self._over.wait(pause)
 
     def _list(self) -> str:
-        """List everything; the resource version from which to watch."""
+        """List all objects; returns the resource version to watch from."""
         found = self._api.get(self._path)
         with self._lock:
             self._items = {_place(item): item for item in found["items"] or ()}
@@ -113,7 +113,7 @@ class _Feed:
         self._changes.notify()
         for line in stream:
             event = json.loads(line)
-            if event["type"] == "ERROR":  # the version is too old: list again
+            if event["type"] == "ERROR":  # the resource version is too old: list again
                 return
             if event["type"] != "BOOKMARK":
                 self._take(event["type"], event["object"])
@@ -128,7 +128,7 @@ class _Feed:
 
 
 class Watched:
-    """An `Api` that answers from feeds where it can. Thread-safe; `close` ends its connections."""
+    """An `Api` that answers from watches where it can. Thread-safe; `close` closes its connections."""
 
     def __init__(self, direct: Direct) -> None:
         self.direct = direct
@@ -150,17 +150,17 @@ class Watched:
         if name is None:
             return {"items": [item for place, item in items.items() if not namespace or place[0] == namespace]}
         if (namespace, name) not in items:
-            raise ApiError(404, f"the API answered 404 to {path}", "it is not there")
-        # objects in a list do not say their kind (apimachinery: the list says it for all), an object alone does
+            raise ApiError(404, f"the API answered 404 to {path}", "it does not exist")
+        # list items do not have their kind (apimachinery: the list has it for all), a single object does
         kind = _KINDS[match[1], match[3]]
         return {"apiVersion": match[1].split("/", 2)[2], "kind": kind, **items[namespace, name]}
 
     def raw(self, path: str) -> tuple[int, str]:
-        """As of the API itself."""
+        """As for `get`, any status."""
         return self.direct.raw(path)
 
     def close(self) -> None:
-        """Watch no more; reads go on."""
+        """Stop watching; reads still work."""
         with self._lock:
             self._closed = True
             feeds = list(self._feeds.values())
@@ -182,5 +182,5 @@ def _place(item: Item) -> Place:
 
 
 def direct_of(api: Api) -> Api:
-    """The API itself, behind feeds."""
+    """The API itself, without watches."""
     return api.direct if isinstance(api, Watched) else api

@@ -78,14 +78,14 @@ def test_merged_keys_may_be_there_already_wherever_the_anchor_stands() -> None:
     [
         ("f.yaml", "a: 1\n---\nb: c: d\n", "document 2: line 3", "not allowed"),
         ("f.yaml", "a: 1\nb: \x01\n", "document 1: line 2", "U+0001"),
-        ("f.yaml", "? [1]\n: 2", "document 1: line 1", "no text"),
+        ("f.yaml", "? [1]\n: 2", "document 1: line 1", "not a string"),
         ("f.yaml", "x\n---\na: &a [*a]", "document 2: line 3", "contains itself"),
-        ("f.yaml", "a: .nan", "document 1: line 1", "no number in JSON"),
-        ("f.yaml", "a: 1\nb: {{ .Values.x }}\n", "document 1: line 2", "it is YAML only when a program"),
-        ("f.yaml", "a: 1\nnull: 1", "document 1: line 2", "no text"),
+        ("f.yaml", "a: .nan", "document 1: line 1", "not a number in JSON"),
+        ("f.yaml", "a: 1\nb: {{ .Values.x }}\n", "document 1: line 2", "it becomes YAML only when a program"),
+        ("f.yaml", "a: 1\nnull: 1", "document 1: line 2", "not a string"),
         ("f.json", '{"a": 1,\n "b": }', "document 1: line 2", "Expecting value"),
         ("f.json", '["\\ud83d"]', "f.json", "half a character"),
-        ("f.json", "[NaN]", "f.json", "no number in JSON"),
+        ("f.json", "[NaN]", "f.json", "not a number in JSON"),
     ],
 )
 def test_what_cannot_be_read_names_the_place(name: str, text: str, place: str, why: str) -> None:

@@ -104,7 +104,7 @@ def test_a_full_disk_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(BadInput, match="No space left") as caught, held(path, "up"):
         pass
-    assert "make room" in caught.value.fix
+    assert "free space" in caught.value.fix
 
 
 def test_it_tells_when_somebody_else_last_had_it(path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_not_closed(
     path.mkdir()
     (path / "theirs").touch()
     path.chmod(0o755)
-    with pytest.raises(BadInput, match="others may enter") as caught:
+    with pytest.raises(BadInput, match="other users may enter") as caught:
         log_folder(path)
     assert ("chmod 700" in caught.value.fix) is (name == "shared"), "/etc is nothing to be closed"
     assert mode(path) == 0o755
@@ -121,7 +121,7 @@ def test_a_link_is_refused_also_when_it_leads_to_a_folder_of_ours(tmp_path: Path
 @pytest.mark.parametrize("below", ["file", "file/logs"])
 def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="cannot be made") as caught:
+    with pytest.raises(BadInput, match="cannot be created") as caught:
         log_folder(tmp_path / below)
     assert "DEPLOY_LOG_DIR" in caught.value.fix
 

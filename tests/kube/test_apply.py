@@ -102,7 +102,7 @@ def test_what_is_not_taken_is_told_with_its_cause(code: int, reason: str, said: 
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
     error = caught.value
-    assert error.what == str(error).splitlines()[0] == f"the API has not taken a/configmap/m: {said}"
+    assert error.what == str(error).splitlines()[0] == f"the API has rejected a/configmap/m: {said}"
     assert error.text == (f"Error from server ({reason}): {said}" if reason else f"Error from server: {said}")
     assert error.code == (422 if code == 500 else code), "a schema that does not fit is the object's fault"
     found = explained(error, error.text)
@@ -131,10 +131,10 @@ def test_without_a_known_cause_the_status_tells_whether_it_can_pass(code: int, t
     ("answer", "said"),
     [
         ((502, "<html>bad gateway</html>\n"), "<html>bad gateway</html>"),
-        ((500, ""), "it said nothing"),
+        ((500, ""), "it gave no message"),
         ((500, "[]"), "[]"),
         ((500, '{"kind": "Status"}'), '{"kind": "Status"}'),
-        ((204, ""), "it said nothing"),
+        ((204, ""), "it gave no message"),
         ((400, "x" * 1000), "x" * 300),
     ],
 )
@@ -143,7 +143,7 @@ def test_an_answer_that_is_no_status_is_repeated_in_short(answer: tuple[int, str
     api.refused[AT_MAP] = [answer]
     with pytest.raises(Refused) as caught:
         apply(api, MAP)
-    assert caught.value.what == f"the API has not taken a/configmap/m: {said}"
+    assert caught.value.what == f"the API has rejected a/configmap/m: {said}"
     assert caught.value.text == f"Error from server: {said}"
 
 

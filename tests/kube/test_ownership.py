@@ -77,7 +77,7 @@ def test_what_creation_set_is_given_to_apply_but_for_the_proof() -> None:
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({}, "it does not say whose it is"),
+        ({}, "its owner is unknown"),
         ({"labels": {"app.kubernetes.io/managed-by": "argocd"}}, "app.kubernetes.io/managed-by=argocd"),
         (
             {

@@ -173,7 +173,7 @@ def test_nobody_is_woken_when_the_wait_is_over(api: Watched, direct: Scripted, d
 
 def test_a_deadline_tells_what_was_missing(api: Watched) -> None:
     began = time.monotonic()
-    with pytest.raises(NotInTime, match=r"'a step' was not there within 0\.2 s") as caught:
+    with pytest.raises(NotInTime, match=r"'a step' was not ready within 0\.2 s") as caught:
         watch(api, Look(api), waiting(0.2), telling=lambda: "one of two")
     assert 0.2 <= time.monotonic() - began < 2
     assert caught.value.why == "one of two"
@@ -309,7 +309,7 @@ def test_what_cannot_pass_is_raised_at_once(error: Exception) -> None:
 
 def test_a_deadline_tells_the_last_error_or_what_was_missing() -> None:
     began = time.monotonic()
-    with pytest.raises(NotInTime, match=r"'a step' was not there within 0\.2 s") as caught:
+    with pytest.raises(NotInTime, match=r"'a step' was not ready within 0\.2 s") as caught:
         poll(Looks(ApiError(0, "refused", "port 1")), waiting(0.2), pause=0.05)
     assert 0.2 <= time.monotonic() - began < 2
     assert caught.value.why == "refused port 1"

@@ -107,9 +107,9 @@ def test_a_job_that_runs_for_ever_is_waited_for_only_where_it_is_asked_for() -> 
 def test_what_is_not_ready_when_time_is_over_is_named() -> None:
     api = FakeApi(unready(), job("done", "shop"))
     keys = [WEB, Key("batch/v1", "Job", "shop", "done"), Key("v1", "ConfigMap", "shop", "gone")]
-    with pytest.raises(NotInTime, match="'a step' was not there within 0 s") as caught:
+    with pytest.raises(NotInTime, match="'a step' was not ready within 0 s") as caught:
         wait_ready(api, keys, eager(deadline=0))
-    assert caught.value.why == "deployment/web: 0 of 1 replicas are available; configmap/gone: it is not there"
+    assert caught.value.why == "deployment/web: 0 of 1 replicas are available; configmap/gone: it does not exist"
 
 
 def test_the_cause_is_told_when_time_is_over_even_if_it_is_old() -> None:

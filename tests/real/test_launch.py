@@ -227,7 +227,7 @@ def test_an_upgrade_meets_a_deployment_that_somebody_has_scaled(project: Project
         project.configure(changed)
         done = project.invoke("helm")
         assert done.code == 0, done.text
-        said = f"spec.replicas of deployment/{release} in {namespace}, held by kubectl"
+        said = f"spec.replicas of deployment/{release} in {namespace}, owned by kubectl"
         assert said in " ".join(done.out.split()), done.out
         found = project.kubectl(
             "--namespace", namespace, "get", f"deployment/{release}", "--output=jsonpath={.spec.replicas}"

@@ -81,7 +81,7 @@ def test_whose_replicas_win_is_a_setting_of_the_release(
         assert played.run("rehearse", *changed) == 0
         assert scale(place, "platform", "web", None) == left
         shown = " ".join(capsys.readouterr().out.split())
-        assert "release web: spec.replicas of deployment/web in platform, held by kubectl, is" in shown
+        assert "release web: spec.replicas of deployment/web in platform, owned by kubectl, is" in shown
         assert played.run("status", *changed) == 0
 
 

@@ -74,7 +74,7 @@ def test_who_held_what_of_an_object_is_told_when_it_is_as_configured_again(tmp_p
     facts = given.facts(tmp_path, programs, live=holding([there]))
     reached(facts, FakeApi())
     report = given.act(apply_step(facts, "apply", "manifests", [ONE, TWO], needs=()))
-    said = "manifests: data.a of configmap/two in platform, held by kubectl-edit, is set to the configured value"
+    said = "manifests: data.a of configmap/two in platform, owned by kubectl-edit, is set to the configured value"
     assert report.notes == (said,)
 
 
@@ -183,7 +183,7 @@ def test_one_that_is_refused_stops_those_after_it(kept: Kept) -> None:
         "a/configmap/one applied\n"
         'Error from server (Invalid): ConfigMap "two" is invalid: data[k]: Too long: may not be more than 1 bytes\n'
     )
-    assert caught.value.what.startswith("the API has not taken a/configmap/two: ")
+    assert caught.value.what.startswith("the API has rejected a/configmap/two: ")
     assert caught.value.why.startswith("ConfigMap two is not valid")
     assert caught.value.fix
     assert not caught.value.transient

@@ -74,7 +74,7 @@ def test_an_autoscaler_without_figures_fails_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr("tasks.run.components._AUTOSCALES", 0)
     facts, _api = of(tmp_path, DNS, READY, SERVED, SCALED)
     (note,) = act(facts).notes
-    assert note == "horizontalpodautoscaler/shop has no figures yet: its controller has not looked at it yet"
+    assert note == "horizontalpodautoscaler/shop has no figures yet: its controller has not processed it yet"
 
 
 def test_what_is_disabled_is_not_waited_for(tmp_path: Path) -> None:

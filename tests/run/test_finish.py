@@ -67,7 +67,7 @@ def test_a_log_folder_that_became_somebody_elses_is_told_after_the_end(
     with pytest.raises(Exit):
         session.run(bad(), Bounds(work=1))
     shown = capsys.readouterr().err
-    assert shown.index("it broke") < shown.index("cannot be made")
+    assert shown.index("it broke") < shown.index("cannot be created")
 
 
 def lost(*_: Any, **__: Any) -> Any:

@@ -28,7 +28,7 @@ from tests.test_helm import INSTALL, configured, live, of
 
 VALUES = {"IP": "10.0.0.1", "DOMAIN": "example.test"}
 SCALED = {"manager": "kubectl", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-NOTE = "release web: spec.replicas of deployment/web in web, held by kubectl (scale), is "
+NOTE = "release web: spec.replicas of deployment/web in web, owned by kubectl (scale), is "
 
 
 def one(**more: Any) -> Release:
