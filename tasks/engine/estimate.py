@@ -244,10 +244,10 @@ def _rates(running: Mapping[str, _Running], machine: Machine) -> dict[str, float
     return dict.fromkeys(now, 1.0) | shared(cores, machine.cores) | shared(line, machine.line or _AT_ONCE)
 
 
-def shared(wishes: Mapping[str, float], total: float) -> dict[str, float]:
+def shared(desired: Mapping[str, float], total: float) -> dict[str, float]:
     """A total divided fairly: no share exceeds what is desired, and the rest goes to the others."""
     got: dict[str, float] = {}
-    left, waiting = total, dict(wishes)
+    left, waiting = total, dict(desired)
     while waiting:
         part = left / len(waiting)
         content = {name: wish for name, wish in waiting.items() if wish <= part}

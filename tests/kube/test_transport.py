@@ -137,7 +137,7 @@ def failing(kind: type[ssl.SSLError], **attributes: object) -> ssl.SSLError:
 
 
 EARLY = failing(ssl.SSLCertVerificationError, verify_code=9, verify_message="certificate is not yet valid")
-LOGIN = "refuses the certificate of this login"
+LOGIN = "rejects the client certificate"
 
 
 @pytest.mark.parametrize(

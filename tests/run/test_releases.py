@@ -104,7 +104,7 @@ def test_files_are_seen_from_the_root(tmp_path: Path, monkeypatch: pytest.Monkey
         ("- a", "0.yaml, document 1 (line 1) is a list", "release 'web'"),
         ("text", "is a str, not a mapping", "release 'web'"),
         ("a: 1\n---\n- b", "0.yaml, document 2 (line 3) is a list", "release 'web'"),
-        ("a: .inf", "0.yaml, document 1", "no number in JSON"),
+        ("a: .inf", "0.yaml, document 1", "not a number in JSON"),
     ],
 )
 def test_a_file_that_helm_would_not_take_names_the_release(
