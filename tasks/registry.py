@@ -173,10 +173,9 @@ def _rate(facts: Facts, each: Registry) -> str:
     Version 2 counts every layer that it hands out as a hit, and both versions count those that it had to fetch.
     """
     from tasks.clients import docker
-    from tasks.facts.registries import PUSH
     from tasks.process.command import Command
 
-    if each.upstream == PUSH:
+    if each.upstream == docker.PUSH:
         return "no cache"
     if not each.running:
         return "unknown"

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.clients.docker import PUSH
 from tasks.core.units import memory_bytes
 from tasks.engine.step import Context, Step, Stopped
 from tasks.facts.cluster import MARKER, Owner, owner
 from tasks.facts.facts import Facts, Shape
-from tasks.facts.registries import PUSH, Registry
+from tasks.facts.registries import Registry
 from tasks.k3d.recorded import remembered
 from tasks.run.registries import steps
 from tasks.settings.derived import k3s_image, registries_in_use, registry_containers

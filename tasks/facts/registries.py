@@ -16,8 +16,6 @@ from tasks.settings.derived import cache_container, upstream_url
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
-PUSH = "push"
-"""The registry that mirrors no upstream."""
 _MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull")
 """Causes of a failed pull that may be a cache which does not reach its upstream."""
 
@@ -78,7 +76,7 @@ def read(inspected: Sequence[Mapping[str, Any]]) -> dict[str, Registry]:
         found[name] = Registry(
             name=name,
             id=str(each.get("Id", "")),
-            upstream=labels.get(docker.CACHE_LABEL, PUSH),
+            upstream=labels.get(docker.CACHE_LABEL, docker.PUSH),
             state=container_state(each),
             port=int(port) if port.isdigit() else None,
             networks=tuple(sorted(each["NetworkSettings"].get("Networks") or ())),

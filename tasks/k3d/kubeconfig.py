@@ -26,12 +26,10 @@ from tasks.facts.cluster import Claim, Presence, no_such_file, owner_of, read, r
 from tasks.facts.endpoint import endpoint
 from tasks.facts.facts import Facts
 from tasks.process.command import CommandFailed
-from tasks.settings.derived import API_READY, context_name
+from tasks.settings.derived import API_READY, NODE_KUBECONFIG, context_name
 
 TASK = "cluster"
 MERGE, SWITCH = "cluster: entry in your kubeconfig", "cluster: switch your kubeconfig to it"
-_KUBECONFIG = "/output/kubeconfig.yaml"
-"""Written by k3s before its API answers (k3d sets K3S_KUBECONFIG_OUTPUT; measured)."""
 
 
 def address(facts: Facts) -> tuple[str, int]:
@@ -57,7 +55,7 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
     if "clusters:" not in text:
         raise LaunchError(
             f"{container} has not written its kubeconfig yet",
-            why=f"{_KUBECONFIG} in it is not there, or not whole",
+            why=f"{NODE_KUBECONFIG} in it is not there, or not whole",
             fix="it is asked again; if it stays so, look at: docker logs " + container,
             transient=True,
         )
@@ -90,7 +88,7 @@ def _copied(facts: Facts, container: str, context: Context | None) -> str:
         server = made.nodes[0].id if made.nodes else ""
     if not server:
         return ""
-    copied = facts.programs.run(docker.copy_out(server, _KUBECONFIG), context, quiet=True)
+    copied = facts.programs.run(docker.copy_out(server, NODE_KUBECONFIG), context, quiet=True)
     return (docker.extracted(copied.raw) or b"").decode()
 
 

@@ -21,7 +21,7 @@ from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report
 from tasks.facts.cluster import ContainerState, last_words, owner_of
 from tasks.facts.facts import AUTHORITIES, Facts, Network
-from tasks.facts.registries import PUSH, Registry, read
+from tasks.facts.registries import Registry, read
 from tasks.facts.secrets import login_text
 from tasks.k3d.networks import join, named, start_container
 from tasks.process.command import CommandFailed, Completed
@@ -53,7 +53,7 @@ def lock(clusters: Path) -> Path:
 def labels(cache: Cache | None, network: Network | None = None) -> dict[str, str]:
     """Our own labels of a registry."""
     if cache is None:
-        return {docker.CACHE_LABEL: PUSH}
+        return {docker.CACHE_LABEL: docker.PUSH}
     mark = {docker.NETWORK_LABEL: network.mark} if network is not None and network.mark else {}
     return {docker.CACHE_LABEL: cache.upstream, "openframe.upstream": upstream_url(cache), **mark}
 
@@ -212,7 +212,7 @@ def _revive(facts: Facts, found: Registry, context: Context) -> str:
     gone. Without it nothing of what the cache keeps is lost: it only is not removed when it has not been used for long.
     """
     programs, name = facts.programs, found.name
-    if found.upstream != PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
+    if found.upstream != docker.PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
         run_command(programs, docker.stop([name], 0), context)
         with private_file(facts.paths.state.parent, name, b"{}", suffix=".json", mode=0o644) as empty:
             run_command(programs, docker.copy_in(empty, name, _EXPIRY), context)

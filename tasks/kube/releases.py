@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _HELMS, _TYPE = "labelSelector=owner%3Dhelm", "fieldSelector=type%3Dhelm.sh%2Frelease.v1"
 _LIST = f"/api/v1/secrets?{_HELMS}&{_TYPE}"
-_SERVER_SIDE = "ssa"
+SERVER_SIDE = "ssa"
 """Helm 4: `ApplyMethodServerSideApply`; Helm 3 writes nothing."""
-_OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
+OWN_LABELS = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
 """Labels that Helm itself sets on its Secrets."""
 
 
@@ -51,12 +51,12 @@ class LiveRelease:
     @cached_property
     def server_side(self) -> bool:
         """Whether it was installed by server-side apply, so that the next upgrade uses it too."""
-        return self._revision.get("apply_method") == _SERVER_SIDE
+        return self._revision.get("apply_method") == SERVER_SIDE
 
     @cached_property
     def server_side_before(self) -> bool:
         """The same for the previous revision."""
-        return _payload(self.packed_before).get("apply_method") == _SERVER_SIDE
+        return payload(self.packed_before).get("apply_method") == SERVER_SIDE
 
     @cached_property
     def objects(self) -> tuple[Key, ...]:
@@ -89,7 +89,7 @@ class LiveRelease:
 
     @cached_property
     def _revision(self) -> Mapping[str, Any]:
-        return _payload(self.packed)
+        return payload(self.packed)
 
     @property
     def _manifest(self) -> str:
@@ -224,13 +224,13 @@ def _release(namespace: str, name: str, *last: Mapping[str, Any]) -> LiveRelease
         namespace=namespace,
         status=str(labels.get("status", "unknown")),
         revision=_revision(secret),
-        labels={key: value for key, value in labels.items() if key not in _OWN},
+        labels={key: value for key, value in labels.items() if key not in OWN_LABELS},
         packed=_packed(last[-1]),
         packed_before=_packed(last[-2]) if len(last) > 1 else "",
     )
 
 
-def _payload(packed: str) -> Mapping[str, Any]:
+def payload(packed: str) -> Mapping[str, Any]:
     """The decoded Secret; empty if it cannot be read."""
     try:
         data = base64.b64decode(base64.b64decode(packed))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from tasks.kube.objects import root
 from tasks.rehearsal import apply, controllers, engine, objects
 from tasks.rehearsal.apply import Refusal
 from tasks.rehearsal.conditions import Faults, Times
@@ -73,8 +74,8 @@ class ApiServer:
         """The server behind a host port: it publishes that itself, or the load balancer before it. Raises `Silent`."""
         now, doc = time.time(), self._folder.engine.read()
         found = engine.port_owner(doc, port, now)
-        if found is not None and found["labels"].get("k3d.role") == "loadbalancer":
-            servers = engine.labelled(doc, cluster=found["labels"].get("k3d.cluster", ""), role="server")
+        if found is not None and engine.role(found) == "loadbalancer":
+            servers = engine.labelled(doc, cluster=engine.cluster(found), role="server")
             up = engine.reached(found, "answers", now)
             found = next((each for each in servers if up and engine.reached(each, "answers", now)), None)
         if found is None or not engine.reached(found, "answers", now):
@@ -94,7 +95,7 @@ class ApiServer:
     def request(self, method: str, port: int, path: str, body: str = "") -> tuple[int, str]:
         """Code and text. Raises `Silent`."""
         server, now = self.server(port), time.time()
-        cluster = server["labels"]["k3d.cluster"]
+        cluster = engine.cluster(server)
         times, faults = Times.of(self._folder), Faults(self._folder)
         down = _outage(server, faults, times, now)
         if down == _SILENT:
@@ -181,11 +182,6 @@ def _fits(values: Mapping[str, Any], selector: str) -> bool:
 # -- kinds that are served, and what a path names ----------------------------------------------------------
 
 
-def root(api_version: str) -> str:
-    """The path of a group and version."""
-    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-
-
 def served(view: Transaction, now: float, brought: Mapping[str, list[Any]]) -> list[Kind]:
     """Those of Kubernetes, of established definitions, and what is `brought` by k3s or once a release is there."""
     found = list(BUILT_IN)
@@ -252,7 +248,7 @@ def discovery(path: str, known: list[Kind]) -> dict[str, Any] | None:
 
 def _outage(server: Container, faults: Faults, times: Times, now: float) -> str:
     """How the API is down now by a fault; empty if it is not."""
-    cluster = server["labels"].get("k3d.cluster", "")
+    cluster = engine.cluster(server)
     fault = faults.find("api-flaps", cluster, server["name"])
     life = engine.life(server, now)
     if fault is None or life is None:
@@ -292,7 +288,7 @@ def _leases(doc: Document, cluster: str, now: float) -> list[dict[str, Any]]:
     found = []
     for each in engine.labelled(doc, cluster=cluster):
         begun = [life for life in each["lives"] if life["at"].get("ready", now + 1) <= now]
-        if each["labels"].get("k3d.role") not in ("server", "agent") or not begun:
+        if engine.role(each) not in ("server", "agent") or not begun:
             continue
         start, end = begun[-1]["at"]["ready"], begun[-1]["end"]
         last = now if end is None or end > now else end

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.kube.objects import as_stored
 from tasks.rehearsal import controllers, objects
 from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.engine import stamp
@@ -55,7 +55,7 @@ def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dr
         return _status(plane, old, body)
     before = objects.settle(old, now) if old is not None else None
     applied: dict[str, Object] = dict((old or {}).get("applied") or {})
-    mine = _own(_encoded(body))
+    mine = _own({key: value for key, value in as_stored(body).items() if key != "stringData"})
     others = [each for who, each in applied.items() if who != manager]
     made = _filled(_merged(before, mine, applied.get(manager), others))
     applied[manager] = mine
@@ -196,14 +196,4 @@ def _filled(obj: Object) -> Object:
             "labels": {"kubernetes.io/metadata.name": meta["name"], **(meta.get("labels") or {})},
         }
         made.setdefault("status", {"phase": "Active"})
-    return made
-
-
-def _encoded(obj: Object) -> Object:
-    """A Secret with all its values in `data`, as the API stores it."""
-    if obj["kind"] != "Secret" or not obj.get("stringData"):
-        return obj
-    made = {**obj, "data": dict(obj.get("data") or {})}
-    for name, text in made.pop("stringData").items():
-        made["data"][name] = base64.b64encode(str(text or "").encode()).decode()
     return made

@@ -281,7 +281,7 @@ class Rehearsal:
             doc = self.folder.engine.read()
             saved = any(LABEL in labels for labels in doc["volumes"].values())
             there = doc["containers"].values()
-            return not saved and not any(each["labels"].get("k3d.role") == "server" for each in there)
+            return not saved and not any(engine.role(each) == "server" for each in there)
 
         clear(self.folder.root, unused)
 

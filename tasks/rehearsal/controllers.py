@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasks.core.imageref import parse
+from tasks.kube.ownership import RELEASE_NAME
 from tasks.rehearsal import objects
 from tasks.rehearsal.conditions import Faults, Times
 from tasks.rehearsal.engine import fake_digest, stamp
 from tasks.rehearsal.objects import Object, Record, Transaction
 
-RELEASE = "meta.helm.sh/release-name"
-"""Helm's annotation on all that belongs to a release."""
 _REVISION = "deployment.kubernetes.io/revision"
 READY, NEVER_READY, NO_IMAGE, DONE = "ready", "never ready", "no image", "done"
 """What becomes of a pod."""
@@ -42,7 +41,7 @@ class ControlPlane:
         begin late is no later for it.
         """
         meta = obj["metadata"]
-        release = (meta.get("annotations") or {}).get(RELEASE, "")
+        release = (meta.get("annotations") or {}).get(RELEASE_NAME, "")
         own = f"{meta['namespace']}/{meta['name']}"
         due = self.active + self.times.seconds("workload ready", own, meta["name"])
         if meta["namespace"] == "kube-system" and not release:

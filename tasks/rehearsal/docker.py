@@ -200,7 +200,7 @@ def _copy_volume(call: Call, given: Given) -> None:
         raise Exit(125, "docker: this container is not rehearsed")
     call.wait("registry start")
     servers = (each for each in call.engine.read()["containers"].values() if each["name"].endswith("-server-0"))
-    cluster = next((each["labels"]["k3d.cluster"] for each in servers if data_volume(each) == source), None)
+    cluster = next((engine.cluster(each) for each in servers if data_volume(each) == source), None)
     saved = call.folder.volume(source) if cluster is None else call.folder.cluster(cluster)
     copy_database(saved, call.folder.volume(target))
     call.say(str(KILOBYTES))

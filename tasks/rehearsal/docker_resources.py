@@ -13,18 +13,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tasks.clients.docker_build import LABEL
 from tasks.core.imageref import parse
 from tasks.rehearsal import engine
 from tasks.rehearsal.engine import Container, Document, fake_digest
 from tasks.rehearsal.folder import MARK
 from tasks.rehearsal.program import Call, Commands, Exit, Given
-from tasks.settings.derived import DATA, IDENTITY
+from tasks.settings.derived import DATA, IDENTITY, NODE_KUBECONFIG
 
 _LIMITED = (
     "toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
 )
-_KUBECONFIG, _PASSWORD = "/output/kubeconfig.yaml", f"{IDENTITY}/password"
-"""Where k3d has k3s write it, and what a node is let in again with."""
 KILOBYTES = 131_072
 """Of a node's volume and a registry's."""
 _ACTION = re.compile(r"\{\{(json )?(\.[\w.]*)\}\}")
@@ -145,7 +144,7 @@ def _pull(call: Call, given: Given) -> None:
 
 def _build(call: Call, given: Given) -> None:
     """Nothing is built: only the image is there afterwards."""
-    name = labels(given).get("openframe.build", "")
+    name = labels(given).get(LABEL, "")
     call.checkpoint()
     call.wait("build", name)
     with call.engine.change() as doc:
@@ -329,9 +328,9 @@ def _copy(call: Call, given: Given) -> None:
     ref, _, path = source.partition(":")
     container = find(call.engine.read(), ref)
     found = container["files"].get(path)
-    if path == _KUBECONFIG and engine.reached(container, "apiserver", call.now()):
+    if path == NODE_KUBECONFIG and engine.reached(container, "apiserver", call.now()):
         found = _kubeconfig(call.folder.root, container["name"])
-    elif path == _PASSWORD:
+    elif path == f"{IDENTITY}/password":
         found = f"{container['id']}\n"
     if found is None:
         raise daemon_error(f"Could not find the file {path} in container {ref}")

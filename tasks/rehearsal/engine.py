@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from tasks.clients.docker import CACHE_LABEL, CLUSTER_LABEL, PUSH
 from tasks.core.imageref import parse
 
 Document = dict[str, Any]
@@ -23,7 +24,6 @@ Life = dict[str, Any]
 _NEVER = "0001-01-01T00:00:00Z"
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 LOOPBACK = ("127.0.0.1:", "localhost:")
-_REMOTE = "REGISTRY_PROXY_REMOTEURL="
 
 
 def blank() -> Document:
@@ -83,6 +83,16 @@ def find(doc: Document, ref: str) -> Container | None:
     """By name or id."""
     known: dict[str, Container] = doc["containers"]
     return known.get(ref) or next((each for each in known.values() if each["name"] == ref), None)
+
+
+def role(container: Container) -> str:
+    """k3d's role of a container: server, agent, loadbalancer or registry; empty for one of others."""
+    return str(container["labels"].get("k3d.role", ""))
+
+
+def cluster(container: Container) -> str:
+    """The cluster that it belongs to; empty if it belongs to none."""
+    return str(container["labels"].get(CLUSTER_LABEL, ""))
 
 
 def labelled(doc: Document, **labels: str) -> list[Container]:
@@ -288,11 +298,8 @@ def registry_of(doc: Document, ref: str, now: float) -> Container | None:
 
 def upstream(registry: Container) -> str:
     """The registry that a cache serves; empty for a registry that is no cache."""
-    label: str = registry["labels"].get("openframe.cache", "")
-    if label and label != "push":
-        return label
-    remote = next((each.removeprefix(_REMOTE) for each in registry["env"] if each.startswith(_REMOTE)), "")
-    return remote.rpartition("://")[2].replace("registry-1.docker.io", "docker.io")
+    label = str(registry["labels"].get(CACHE_LABEL, PUSH))
+    return "" if label == PUSH else label
 
 
 def hold(registry: Container, ref: str) -> bool:

@@ -18,9 +18,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from tasks.clients.helm import record_name
+from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
+from tasks.kube.releases import OWN_LABELS, SERVER_SIDE, payload
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
-from tasks.rehearsal.controllers import RELEASE
 from tasks.rehearsal.kubectl import Cluster, Refused, objects_of
 from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 
@@ -30,9 +32,6 @@ _NEWEST = "1.0.0"
 _EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
 _FILES = ("Chart.yaml", "values.yaml")
 """What is read of a chart."""
-_SERVER_SIDE = "ssa"
-_OWN = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
-"""Labels of a revision that are Helm's own."""
 
 
 def main(call: Call) -> None:
@@ -223,9 +222,8 @@ class _Revision:
     def __init__(self, secret: Object) -> None:
         labels = secret["metadata"]["labels"]
         self.number, self.status = int(labels["version"]), str(labels["status"])
-        self.labels = {key: value for key, value in labels.items() if key not in _OWN}
-        data = base64.b64decode(base64.b64decode(secret["data"]["release"]))
-        self.payload: dict[str, Any] = json.loads(gzip.decompress(data))
+        self.labels = {key: value for key, value in labels.items() if key not in OWN_LABELS}
+        self.payload = payload(secret["data"]["release"])
 
     @property
     def objects(self) -> list[Object]:
@@ -244,13 +242,13 @@ class _Release:
         rows = [_Revision(each) for each in (self.cluster.get(path) or {}).get("items") or ()]
         self.revisions = sorted(rows, key=lambda each: each.number)
 
-    def store(self, payload: dict[str, Any], status: str, labels: Mapping[str, str]) -> None:
+    def store(self, payload: Mapping[str, Any], status: str, labels: Mapping[str, str]) -> None:
         """Keep a revision with a status."""
         whole, number = {**payload, "info": {"status": status, "description": ""}}, str(payload["version"])
         data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(whole).encode(), mtime=0)))
         own = {"name": self.name, "owner": "helm", "status": status, "version": number}
         meta = {
-            "name": f"sh.helm.release.v1.{self.name}.v{number}",
+            "name": record_name(self.name, payload["version"]),
             "namespace": self.namespace,
             "labels": {**labels, **own, "modifiedAt": str(int(time.time()))},
         }
@@ -259,7 +257,7 @@ class _Release:
 
     def deploy(self, payload: dict[str, Any], objects: list[Object], labels: Mapping[str, str], word: str) -> None:
         """Put in its objects; one that is refused fails the release. Raises `Exit`."""
-        notes = {RELEASE: self.name, "meta.helm.sh/release-namespace": self.namespace}
+        notes = {RELEASE_NAME: self.name, RELEASE_NAMESPACE: self.namespace}
         for obj in objects:
             meta = {**obj["metadata"], "annotations": {**(obj["metadata"].get("annotations") or {}), **notes}}
             try:
@@ -296,14 +294,14 @@ def _upgrade(call: Call, given: Given) -> None:
         "manifest": _manifest(objects),
     }
     if not _is_old(call):  # version 4 applies a revision as the one before, a first one by the server
-        payload["apply_method"] = last.payload.get("apply_method", "csa") if last else _SERVER_SIDE
+        payload["apply_method"] = last.payload.get("apply_method", "csa") if last else SERVER_SIDE
     pending = "pending-upgrade" if last else "pending-install"
     if given.get("dry-run"):
         call.say(json.dumps({**payload, "info": {"status": pending}}))
         return
     release.store(payload, pending, labels)
     call.checkpoint()
-    if given.on("force-conflicts") and payload["apply_method"] != _SERVER_SIDE:
+    if given.on("force-conflicts") and payload["apply_method"] != SERVER_SIDE:
         release.store(payload, "failed", labels)
         raise Exit(1, f"Error: {word} FAILED: forceConflicts enabled when serverSideApply disabled")
     release.deploy(payload, objects, labels, word)
@@ -322,7 +320,7 @@ def _uninstall(call: Call, given: Given) -> None:
     for obj in release.revisions[-1].objects:
         release.cluster.request("DELETE", release.cluster.path(obj, release.namespace))
     for each in release.revisions:
-        secret = f"sh.helm.release.v1.{release.name}.v{each.number}"
+        secret = record_name(release.name, each.number)
         release.cluster.request("DELETE", f"/api/v1/namespaces/{release.namespace}/secrets/{secret}")
     call.say(f'release "{release.name}" uninstalled')
 

@@ -216,7 +216,7 @@ def _delete(call: Call, given: Given) -> None:
     call.wait("delete", name)
     with call.engine.change() as doc:
         for each in engine.labelled(doc, cluster=name):
-            if each["labels"].get("k3d.role") in _NODES:
+            if engine.role(each) in _NODES:
                 lifecycle.remove(call, doc, each)
         for each in doc["containers"].values():
             each["networks"].pop(f"k3d-{name}", None)

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tasks.kube.objects import root
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
-from tasks.rehearsal.apiserver import ApiServer, Silent, port_of, root
+from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
 from tasks.rehearsal.folder import VERSIONS
 from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 

@@ -60,7 +60,7 @@ def start(call: Call, doc: Document, container: Container, at: float) -> str:
             container["error"], container["exit"] = f"{failed} on endpoint {container['name']}: {why}", 128
             return str(container["error"])
     _live(call, doc, container, at)
-    if container["labels"].get("k3d.role") == "server":
+    if engine.role(container) == "server":
         _wake(call, doc, container)
     _node_up(call, doc, container)
     return ""
@@ -110,14 +110,14 @@ def _write(container: Container, plan: Plan) -> None:
 
 def _wake(call: Call, doc: Document, server: Container) -> None:
     """Agents that have waited for a server go on."""
-    for agent in engine.labelled(doc, cluster=server["labels"]["k3d.cluster"], role="agent"):
+    for agent in engine.labelled(doc, cluster=engine.cluster(server), role="agent"):
         life = agent["lives"][-1] if agent["lives"] else None
         if life is not None and life["end"] is None and "ready" not in life["at"]:
             _write(agent, _plan(call, doc, agent, life["start"])[1:])
 
 
 def _plan(call: Call, doc: Document, container: Container, at: float) -> Plan:
-    role, name, seconds = container["labels"].get("k3d.role"), container["name"], call.times.seconds
+    role, name, seconds = engine.role(container), container["name"], call.times.seconds
     version = f"{engine.version(container['image'])} (REHEARSAL)"
     if role == "server":
         answers = at + seconds("server answers")
@@ -132,7 +132,7 @@ def _plan(call: Call, doc: Document, container: Container, at: float) -> Plan:
             ("up", up, _info(up, f"{REGISTERED} {name}", UP)),
         ]
     if role == "agent":
-        api = engine.ready_at(doc, container["labels"].get("k3d.cluster", ""), at)
+        api = engine.ready_at(doc, engine.cluster(container), at)
         first = ("", at, _info(at, f"Starting k3s agent {version}"))
         if api is None:
             return [first]
@@ -146,7 +146,7 @@ def _plan(call: Call, doc: Document, container: Container, at: float) -> Plan:
 
 def _death(call: Call, container: Container, plan: Plan) -> tuple[int, float, int, str] | None:
     """How many stages it reaches before it ends, when it ends, its exit code and last line; None: it does not end."""
-    role, name, began = container["labels"].get("k3d.role"), container["name"], plan[0][1]
+    role, name, began = engine.role(container), container["name"], plan[0][1]
     node = role in ("server", "agent")
     if node and call.faults.strike("disk-full", name):
         where = "write /var/lib/rancher/k3s/server/tls/server-ca.crt"
@@ -178,10 +178,9 @@ def _fatal(at: float, text: str) -> str:
 
 def _node_up(call: Call, doc: Document, container: Container) -> None:
     """A node's container has been started: when it will be registered and ready is known, unless it is to end."""
-    labels = container["labels"]
-    cluster = labels.get("k3d.cluster", "")
+    cluster = engine.cluster(container)
     registered = next((life["at"]["ready"] for life in container["lives"] if "ready" in life["at"]), None)
-    if labels.get("k3d.role") not in ("server", "agent") or registered is None:
+    if engine.role(container) not in ("server", "agent") or registered is None:
         return
     api = engine.ready_at(doc, cluster, call.now())
     ready = max(
@@ -195,7 +194,7 @@ def _node_up(call: Call, doc: Document, container: Container) -> None:
         stages = [[ready, {"status": {"conditions": [_ready("True")]}}]]
         there.put(obj, now, stages=stages, ready=ready, **{"from": registered if old is None else now})
         plane = ControlPlane(there, now, call.times, call.faults)
-        if not there.fact("seeded") and labels["k3d.role"] == "server":
+        if not there.fact("seeded") and engine.role(container) == "server":
             there.set_fact("seeded", True)
             there.set_fact("ready", registered)
             there.set_fact("controllers", registered + call.times.seconds("controllers"))
@@ -207,8 +206,8 @@ def _node_up(call: Call, doc: Document, container: Container) -> None:
 
 def _node_down(call: Call, container: Container) -> None:
     """It was stopped: after a while its node counts as lost."""
-    cluster = container["labels"].get("k3d.cluster", "")
-    if container["labels"].get("k3d.role") not in ("server", "agent") or not call.folder.cluster(cluster).exists():
+    cluster = engine.cluster(container)
+    if engine.role(container) not in ("server", "agent") or not call.folder.cluster(cluster).exists():
         return
     with Objects(call.folder.cluster(cluster)).change() as there:
         record = there.get("v1", "Node", "", container["name"], call.now())
@@ -220,8 +219,8 @@ def _node_down(call: Call, container: Container) -> None:
 
 def _forget(call: Call, doc: Document, container: Container) -> None:
     """The last server's container was removed, and with it all objects."""
-    cluster = container["labels"].get("k3d.cluster", "")
-    if container["labels"].get("k3d.role") == "server" and not engine.labelled(doc, cluster=cluster, role="server"):
+    cluster = engine.cluster(container)
+    if engine.role(container) == "server" and not engine.labelled(doc, cluster=cluster, role="server"):
         with Objects(call.folder.cluster(cluster)).change() as there:
             there.clear()
 
@@ -233,7 +232,7 @@ def _ready(word: str) -> dict[str, str]:
 
 def _node(container: Container) -> Object:
     name, address = container["name"], next(iter(container["networks"].values()), "")
-    server = container["labels"]["k3d.role"] == "server"
+    server = engine.role(container) == "server"
     labels = {
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -325,26 +326,27 @@ def tools(seconds: float) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("looks", "outcome", "waited"),
     [
-        ([[tools(20)]], [TOOLS["Id"]], 0),
-        ([[tools(2)], [tools(20)]], [TOOLS["Id"]], 0.5),  # its creation was killed
-        ([[tools(2)], []], [], 0.5),
-        ([[tools(2)], [tools(2), OTHERS]], BadInput, 0.5),
-        ([[tools(2)]], LaunchError, 6),  # one creation after the other
+        ([[20]], [TOOLS["Id"]], 0),
+        ([[2], [20]], [TOOLS["Id"]], 0.5),  # its creation was killed
+        ([[2], []], [], 0.5),
+        ([[2], [2, OTHERS]], BadInput, 0.5),
+        ([[2]], LaunchError, 6),  # one creation after the other
     ],
 )
 def test_a_creation_without_a_node_is_waited_for(
-    looks: list[list[dict[str, object]]],
-    outcome: list[str] | type[Exception],
-    waited: float,
-    monkeypatch: pytest.MonkeyPatch,
+    looks: list[list[Any]], outcome: list[str] | type[Exception], waited: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two users, or two jobs, launch at the same moment: what k3d makes first does not show whose it is."""
+    """Two users, or two jobs, launch at the same moment: what k3d makes first does not show whose it is.
+
+    `looks`: what there is at each look: others, and tools by their age in seconds.
+    """
+    there = [[tools(each) if isinstance(each, int) else each for each in look] for look in looks]
     waits: list[float] = []
     monkeypatch.setattr("tasks.k3d.removal.time.sleep", waits.append)
     programs = FakePrograms(
         answers={
-            "docker ps --all": ["\n".join(str(each["Id"]) for each in look) for look in looks],
-            "docker container inspect": [json.dumps(look) for look in looks],
+            "docker ps --all": ["\n".join(str(each["Id"]) for each in look) for look in there],
+            "docker container inspect": [json.dumps(look) for look in there],
         }
     )
     with pytest.raises(outcome) if isinstance(outcome, type) else contextlib.nullcontext():
