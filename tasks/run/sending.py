@@ -24,10 +24,10 @@ from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import SYSTEM_READY, install_name
 
 Object = dict[str, Any]
-_KIND, _WEBHOOK = "kind-missing", "webhook-failing"
+_KINDS, _WEBHOOK = frozenset({"kind-missing", "kind-removed"}), "webhook-failing"
 _ENDING = frozenset({"object-ending", "namespace-ending"})
 """Ids of causes (docs/reference/causes.md) that end by themselves, unless a finalizer holds them."""
-_NOT_YET = frozenset({_KIND, _WEBHOOK, "namespace-missing", *_ENDING})
+_NOT_YET = frozenset({*_KINDS, _WEBHOOK, "namespace-missing", *_ENDING})
 """Those that something on its way may end."""
 _INVALID = frozenset({"object-invalid", "field-unknown"})
 """Those that another definition of the object's kind may end."""
@@ -94,12 +94,12 @@ class Prerequisites:
     def missing_for_good(self, obj: Object, cause: str) -> bool:
         """Whether nothing brings what it needs."""
         now, name, version = time.monotonic(), key(obj), str(obj["apiVersion"])
-        if cause == _KIND and built_in(version):
+        if cause in _KINDS and built_in(version):
             return True
         pending = self._context.pending()
         if cause in _INVALID:
             return self._stays_invalid(obj, [step for step in pending if step != SYSTEM_READY])
-        if any(step != SYSTEM_READY or (cause == _KIND and of_k3s(version)) for step in pending):
+        if any(step != SYSTEM_READY or (cause in _KINDS and of_k3s(version)) for step in pending):
             self._last[name] = now
         elif cause in (_WEBHOOK, "", *_ENDING) or self._more:
             self._last.setdefault(name, now)
@@ -282,7 +282,7 @@ def _meant(obj: Object, error: CommandFailed) -> bool:
     if error.cause in _INVALID:
         return _may_be_taken(obj, error.cause)
     given = (error.diagnosis.details.get("kind"), error.diagnosis.details.get("version"))
-    return error.cause != _KIND or given == (str(obj["kind"]), str(obj["apiVersion"]))
+    return error.cause not in _KINDS or given == (str(obj["kind"]), str(obj["apiVersion"]))
 
 
 def _missing(api: Api, objects: Sequence[Object]) -> list[Object]:
@@ -313,7 +313,7 @@ def _too_slow(what: str, error: LaunchError) -> TooSlow:
 
 def _never_taken(api: Api, obj: Object, error: NotYet) -> NotYet:
     """The error of an object whose need nothing brings, with the way out."""
-    if error.cause == _KIND:
+    if error.cause in _KINDS:
         why, fix = unserved(api, obj)
         error.amend(why=why, fix=fix)
     return error
