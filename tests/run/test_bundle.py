@@ -93,7 +93,7 @@ def wish(path: Path, **changes: Any) -> Wish:
 
 
 def found_images(facts: Facts, chosen: Wish) -> Found:
-    found = Found(facts.root)
+    found = Found(chosen.path.parent)
     bundle_save._find(facts, chosen, found, given.context())
     return found
 
