@@ -1,4 +1,4 @@
-"""Arguments of k3s and its components, by default and as configured."""
+"""Arguments of k3s and its components: defaults and settings."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ CONTROLLERS: Mapping[str, int] = {
     "concurrent-namespace-syncs": 10,
     "concurrent-endpoint-syncs": 5,
 }
-"""Kubernetes' own defaults (kube-controller-manager's reference, 1.35): never less than these."""
+"""Defaults of Kubernetes (kube-controller-manager's reference, 1.35): minimum values."""
 
 API_QPS, API_BURST = 200, 300
-"""Questions a second that the controller manager may ask the API, and at once. By its own default it may ask 20: with
-an account of its own for each of its controllers it then needs four seconds longer until the first of them works, and
+"""API requests per second, and burst, of the controller manager. The default is 20: with separate
+credentials for each controller, the first of them then works four seconds later, and
 no node is ready before (measured; kube-controller-manager: `--kube-api-qps`, `--use-service-account-credentials`)."""
 
 REGISTRY_QPS, REGISTRY_BURST = 0, 20
-"""No limit on the kubelet's pulls a second; the burst counts only where a limit is set."""
+"""No limit on the kubelet's pulls per second; the burst matters only with a limit."""
 
 
 def arguments(settings: Settings, shape: Shape) -> list[tuple[str, tuple[str, ...]]]:
-    """Arguments as k3s takes them, each with k3d's node filters; a configured one replaces the generated one."""
+    """Arguments in k3s's syntax, each with k3d's node filters; a configured one replaces the generated one."""
     cluster, concurrency = settings.cluster, shape.concurrency
     generated = {
         "controller_manager": [
@@ -51,7 +51,7 @@ def arguments(settings: Settings, shape: Shape) -> list[tuple[str, tuple[str, ..
             f"kube-api-burst={API_BURST}",
         ],
         "cloud_controller_manager": [f"concurrent-service-syncs={concurrency}"],
-        # several pulls at once are k3s's own default, and not everybody's who speaks its command line
+        # parallel pulls are the default of k3s, but not of every distribution with its command line
         "kubelet": [f"registry-qps={REGISTRY_QPS}", f"registry-burst={REGISTRY_BURST}", "serialize-image-pulls=false"]
         + [f"{FAIL_CGROUP_V1}=false"] * needs_cgroup_v1(cluster, shape),
         "scheduler": [f"v={cluster.scheduler_verbosity}"] if cluster.scheduler_verbosity is not None else [],
@@ -67,15 +67,15 @@ def arguments(settings: Settings, shape: Shape) -> list[tuple[str, tuple[str, ..
 
 
 def needs_cgroup_v1(cluster: Cluster, shape: Shape) -> bool:
-    """Whether kubelets are to be told that cgroup v1 is no reason not to run."""
+    """Whether kubelets must be told to accept cgroup v1."""
     refuses = (kubernetes_minor(shape.image) or 0) >= NO_CGROUP_V1
     return shape.cgroup_v1 and refuses and allows_cgroup_v1(cluster) is None
 
 
 def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The generated arguments less those that are configured by the same name, then the configured ones.
+    """The generated arguments that are not configured, then the configured ones.
 
-    One that is configured for some nodes alone comes after the generated one, and wins there.
+    One that is configured for some nodes only comes after the generated one, and overrides it there.
     """
     own = tuple(parsed(part, getattr(cluster.args, part)))
     named = {each.name for each in arguments_of(cluster, part) if not each.filters}
@@ -84,8 +84,8 @@ def _merged(generated: Sequence[str], cluster: Cluster, part: str) -> Iterator[t
 
 
 def disabled(cluster: Cluster, ingress: str) -> frozenset[str]:
-    """Components of k3s that are not started.
+    """Components of k3s that are disabled.
 
-    k3s starts its own Traefik; where another ingress is configured it would hold ports 80 and 443.
+    k3s starts its own Traefik, which would occupy ports 80 and 443 beside another ingress controller.
     """
     return switched_off(cluster) | ({"traefik"} if ingress != "traefik" else frozenset())

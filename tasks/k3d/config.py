@@ -23,34 +23,34 @@ from tasks.settings.node_filters import nodes, split
 from tasks.settings.schema import Settings
 
 _KEYS = {"volumes": "volume", "env": "envVar", "ports.extra": "port"}
-"""k3d's name of a value, by the setting."""
+"""k3d's key for a value, by the setting."""
 _SHELL = re.compile(r"\$\{?[A-Za-z_]")
 _SERVERS, _NODES = ["server:*"], ["server:*", "agent:*"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Files on this machine that the configuration names."""
+    """Files on this machine that the configuration refers to."""
 
     registries: str | None = None
-    """The nodes' registries.yaml. As a file and not inline: k3d expands `$` in its own configuration only."""
+    """The nodes' registries.yaml. A file, not inline: k3d expands `$` only in its own configuration."""
     drop_in: str | None = None
-    """The kubelet's drop-in, with several servers: k3d's inline files do not reach server-0 then."""
+    """The kubelet's drop-in, for several servers: k3d's inline files do not reach server-0 then."""
     authorities: str | None = None
     """Likewise the certificate authorities that nodes trust."""
     meminfo: Mapping[str, str] = field(default_factory=dict)
-    """By role a file that shows a node's memory as it will be limited. Without them k3d makes such files itself, by a
+    """By role a file that shows a node's memory as its limit. Without them k3d creates such files itself, with a
     container for each node, one after another."""
     seen: bool = True
-    """The engine sees this machine's files: k3d, too, can mount its own into nodes."""
+    """Whether the engine sees this machine's files: then k3d can mount its own into nodes, too."""
     edac: str | None = None
-    """An empty folder, where the engine's machine tells of its memory in a second way."""
+    """An empty folder to mask the engine's second source of memory figures."""
 
 
 def kubelet_config(settings: Settings, shape: Shape) -> dict[str, Any] | None:
-    """The kubelet's drop-in, or None where nothing is to be said.
+    """The kubelet's drop-in, or None if it would be empty.
 
-    A limit on pulls is refused by the kubelet unless serial pulls are off (Kubernetes: kubelet's
+    The kubelet rejects a limit on parallel pulls unless serial pulls are off (Kubernetes: kubelet's
     configuration, `maxParallelImagePulls`).
     """
     fields: dict[str, Any] = {}
@@ -65,7 +65,7 @@ def kubelet_config(settings: Settings, shape: Shape) -> dict[str, Any] | None:
 
 
 def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> dict[str, Any]:
-    """The cluster as k3d's config file describes it. Raises `BadInput` for what k3d would refuse."""
+    """The cluster as k3d's config file. Raises `BadInput` for values that k3d would reject."""
     cluster = settings.cluster
     limits = cluster.limits
     labels = {OURS: cluster.name, CONFIG_LABEL: remembered(settings, shape), OWNER: shape.owner}
@@ -88,7 +88,7 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
                 "wait": True,
                 "timeout": duration(cluster.timeout),
                 "disableLoadbalancer": not balanced(settings),
-                # k3d's rollback deletes the whole cluster, with whatever has gone into it meanwhile
+                # k3d's rollback would delete the whole cluster, including any work in it
                 "disableRollback": True,
             },
             "kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False},
@@ -116,15 +116,15 @@ def k3d_config(settings: Settings, shape: Shape, ports: Ports, files: Files) -> 
 
 
 def refuse_files(settings: Settings, shape: Shape) -> None:
-    """Raises `BadInput` for what needs a file of this machine in the nodes, where the engine does not see any."""
+    """Raises `BadInput` for settings that need a file of this machine in the nodes, if the engine does not see it."""
     needed = {
         "settings of their kubelets": kubelet_config(settings, shape) is not None,
         "certificate authorities": bool(shape.network.authorities),
     }
     if settings.cluster.servers > 1 and any(needed.values()):
         raise BadInput(
-            f"several servers cannot be given {' and '.join(name for name, given in needed.items() if given)} here",
-            why="they go in as a file of this machine, and the engine, outside of this container, does not see it",
+            f"several servers cannot get {' and '.join(name for name, given in needed.items() if given)} here",
+            why="they are mounted as a file of this machine, which the engine, outside of this container, cannot see",
             fix="leave out cluster.kubelet_config, K3D_CONCURRENT_DOWNLOADS and network.ca, or use one server, or "
             "mount the state folder into this container from the same path of the engine's machine",
         )
@@ -141,7 +141,7 @@ def _arguments(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
 
 
 def _meminfo(files: Files, shape: Shape) -> list[dict[str, Any]]:
-    """What kubelets take for the node's memory, as k3d does it (k3d: `pkg/util/infofaker.go`)."""
+    """What kubelets read as the node's memory, as k3d does it (k3d: `pkg/util/infofaker.go`)."""
     rows = [
         {"volume": f"{path}:/proc/meminfo:ro", "nodeFilters": [f"{role}:*"]} for role, path in files.meminfo.items()
     ]
@@ -152,12 +152,12 @@ def _meminfo(files: Files, shape: Shape) -> list[dict[str, Any]]:
 
 
 def _present(filters: Sequence[str], shape: Shape) -> list[str]:
-    """k3d refuses a filter for agents where there are none."""
+    """k3d rejects a filter for agents if there are none."""
     return [text for text in filters if shape.agents or not text.startswith("agent")]
 
 
 def _put_files(config: dict[str, Any], settings: Settings, shape: Shape, files: Files) -> None:
-    """Files of nodes: inline, or as a volume where a file is given. k3d takes a source with a newline for text."""
+    """Files of nodes: inline, or as a volume if a file is given. k3d treats a source with a newline as text."""
     drop_in, filters = kubelet_config(settings, shape), _present(_NODES, shape)
     for text, place, file in (
         (json.dumps(drop_in) + "\n" if drop_in is not None else "", KUBELET_DROP_IN, files.drop_in),
@@ -170,9 +170,9 @@ def _put_files(config: dict[str, Any], settings: Settings, shape: Shape, files: 
 
 
 def _proxies(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
-    """Variables of the nodes' proxies, less those that cluster.env sets: k3s and its containerd read them.
+    """Proxy variables of the nodes, except those that cluster.env sets: k3s and its containerd read them.
 
-    With k3s's own network in NO_PROXY: agents reach servers by it, and the API server its webhooks.
+    NO_PROXY includes k3s's own networks: agents reach servers in them, and the API server its webhooks.
     """
     own = _given(settings)
     given = shape.network.environment(_reached_directly(settings, shape.agents, shape.registries, shape.subnets))
@@ -181,12 +181,12 @@ def _proxies(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
 
 
 def _given(settings: Settings) -> set[str]:
-    """Names of the variables that cluster.env sets, on whichever node."""
+    """Names of the variables that cluster.env sets, on any node."""
     return {split(text).value.partition("=")[0] for text in settings.cluster.env}
 
 
 def _collector(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
-    """How much memory k3s may take before its garbage is collected, unless cluster.env says it."""
+    """The memory limit of the garbage collector of k3s, unless cluster.env sets it."""
     limits = settings.cluster.limits
     rows = []
     for role, limit in (("server:*", limits.server_memory), ("agent:*", limits.agent_memory)):
@@ -215,7 +215,7 @@ def _ports(settings: Settings, shape: Shape, ports: Ports) -> list[dict[str, Any
 def _on_nodes(
     settings: Settings, shape: Shape, name: str, texts: Sequence[str], usual: Sequence[str], suffixes: bool = False
 ) -> list[dict[str, Any]]:
-    """What a setting gives to nodes: k3d's key is the last part of `name`. Raises `BadInput` without the value."""
+    """Entries of a setting for nodes: k3d's key is the last part of `name`. Raises `BadInput` without the value."""
     rows = []
     for number, text in enumerate(texts):
         value, filters = split(text)
@@ -233,40 +233,42 @@ def _on_nodes(
 
 
 def chosen_nodes(settings: Settings, shape: Shape, filters: Sequence[str], path: str) -> set[tuple[str, int]]:
-    """The nodes of this cluster that filters mean, by role and number. Raises `BadInput`."""
+    """The nodes of this cluster that match filters, by role and number. Raises `BadInput`."""
     counts = {"server": settings.cluster.servers, "agent": shape.agents, "loadbalancer": int(balanced(settings))}
     try:
         return nodes(filters, counts)
     except ValueError as error:
         raise BadInput(
             f"{path}: {error}",
-            why="k3d would refuse it when everything has been pulled",
-            fix="name nodes that are there: cluster.servers and cluster.agents count them",
+            why="k3d would reject it after everything has been pulled",
+            fix="name existing nodes: cluster.servers and cluster.agents count them",
         ) from None
 
 
 def _refuse_variables(text: str, path: str) -> None:
-    """`$HOME:/data` is meant for a shell: nobody would put the variable's value in its place."""
+    """`$HOME:/data` is meant for a shell: nothing would expand the variable."""
     if _SHELL.search(text):
         raise BadInput(
-            f"{path} holds a '$'",
-            why="no shell reads it: the node would get the name of the variable in place of its value",
+            f"{path} contains a '$'",
+            why="no shell expands it: the node would get the name of the variable instead of its value",
             fix="write the value itself",
         )
 
 
 def _refuse_proxied(settings: Settings, filters: Sequence[str], path: str, chosen: set[tuple[str, int]]) -> None:
-    """Ports go by the load balancer, or to one node directly (k3d: `client.TransformPorts`)."""
+    """Ports go through the load balancer, or to one node directly (k3d: `client.TransformPorts`)."""
     direct = [text.endswith(":direct") for text in filters]
     if filters and not all(direct) and not balanced(settings):
         raise BadInput(
-            f"{path} goes by the load balancer, and the cluster has none",
-            why="without `:direct` behind the nodes a port is the load balancer's",
+            f"{path} goes through the load balancer, and the cluster has none",
+            why="without `:direct` after the nodes a port belongs to the load balancer",
             fix="write @server:0:direct, or set cluster.loadbalancer to true",
         )
     if all(direct) and len(chosen) > 1:
         raise BadInput(
-            f"{path} goes to {len(chosen)} nodes directly", why="a host port leads to one of them", fix="name one node"
+            f"{path} goes to {len(chosen)} nodes directly",
+            why="a host port leads to only one node",
+            fix="name one node",
         )
 
 
@@ -278,7 +280,7 @@ def _node_labels(settings: Settings, shape: Shape) -> list[dict[str, Any]]:
 
 
 def render(config: Mapping[str, Any]) -> str:
-    """The file's text: JSON, which is YAML. Each `$` is written as a variable that `k3d.environment` sets to `$`."""
+    """The file's text: JSON, which is valid YAML. Each `$` becomes a variable that `k3d.environment` sets to `$`."""
     text = json.dumps(config, indent=1, ensure_ascii=False)
     return text.replace("$", f"${{{DOLLAR}}}") + "\n"
 

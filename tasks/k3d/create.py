@@ -1,4 +1,4 @@
-"""The creation of a cluster: with other ports where one is taken, until its API is ready; and what k3d writes amiss."""
+"""The creation of a cluster until its API is ready, with other ports if one is taken; and fixes for k3d's output."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tasks.process.command import CommandFailed, DeadlinePassed
 from tasks.settings.derived import EDAC, push_container
 
 NextPorts = Callable[[Ports, int | None], Ports]
-"""Chooses again after a clash that no check could foresee, given the port that the engine named."""
+"""Chooses again after a conflict that no check could foresee, given the port that the engine reported."""
 _HEAD = re.compile(r"^(?:\x1b\[\d+m)?[A-Z]{4,5}(?:\x1b\[0m)?\[[^\]]*\] ")
-"""The level in its colour, and seconds or a time (k3d: logrus, which colours for no terminal too)."""
+"""The coloured level, and seconds or a time (k3d: logrus, which uses colours even without a terminal)."""
 _BROKEN_OFF, _ENDED = "stopped returning log lines", "running=false"
-"""What k3d says of a node's log that has ended, and of a node that has (k3d: `pkg/runtimes/docker/node.go`)."""
+"""k3d's messages about the end of a node's log, and of a node (k3d: `pkg/runtimes/docker/node.go`)."""
 _REFUSED = frozenset({"port-taken", "port-privileged"})
 
 
@@ -42,16 +42,16 @@ _HOSTING_OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name":
 
 
 class PortTaken(LaunchError):
-    """The engine refuses to publish a port; the next wish is tried, once."""
+    """The engine cannot publish a port; another one is tried, once."""
 
     def __init__(self, error: CommandFailed) -> None:
         super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.done.code, transient=True)
 
 
 def write_config(facts: Facts, ports: Ports) -> None:
-    """Write the k3d configuration, and the files that it names."""
+    """Write the k3d configuration, and the files that it refers to."""
     settings, shape, folders = facts.settings, facts.shape, facts.paths
-    for name in ("", "config", "tmp"):  # mkdir gives its mode to the last folder of a path alone
+    for name in ("", "config", "tmp"):  # mkdir sets the mode of the last folder only
         (folders.state / name).mkdir(mode=0o700, exist_ok=True, parents=True)
     remember_engine(facts)
     registries, drop_in = None, None
@@ -62,7 +62,7 @@ def write_config(facts: Facts, ports: Ports) -> None:
     kubelet = kubelet_config(settings, shape)
     if kubelet is not None and settings.cluster.servers > 1:
         drop_in = folders.state / "kubelet.conf"
-        write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; nothing private in it
+        write_whole(drop_in, json.dumps(kubelet) + "\n", mode=0o644)  # read by the nodes; not private
     authorities = folders.state / "ca.pem" if shape.network.authorities and settings.cluster.servers > 1 else None
     if authorities is not None:
         write_whole(authorities, shape.network.authorities, mode=0o644)  # public, as certificates are
@@ -82,7 +82,7 @@ def write_config(facts: Facts, ports: Ports) -> None:
 
 
 def _memory_files(facts: Facts) -> dict[str, Any]:
-    """Files that show a node its memory; only where the engine sees this machine's files as they are here."""
+    """Files that show a node its memory; only if the engine sees this machine's files at the same paths."""
     limits, folder = facts.settings.cluster.limits, facts.paths.state
     if not limits.enabled or facts.host is None or not facts.host.here:
         return {}
@@ -99,7 +99,7 @@ def _memory_files(facts: Facts) -> dict[str, Any]:
 
 
 def creation(facts: Facts, next_ports: NextPorts) -> Action:
-    """Make the cluster. Where a port is refused, again with others; but never one that work has gone into."""
+    """Create the cluster. If a port is taken, retry with others; but never after work has gone into the cluster."""
     refused: list[int | None] = []
 
     def act(context: Context) -> Report | None:
@@ -111,7 +111,7 @@ def creation(facts: Facts, next_ports: NextPorts) -> Action:
             ports = next_ports(ports, refused[-1] if refused else None)
         hand.ports = ports
         hold_registries(facts, context)
-        facts.paths.kubeconfig.unlink(missing_ok=True)  # an earlier cluster's
+        facts.paths.kubeconfig.unlink(missing_ok=True)  # of an earlier cluster
         facts.forget_api()
         write_config(facts, ports)
         timeout = facts.settings.cluster.timeout
@@ -120,7 +120,7 @@ def creation(facts: Facts, next_ports: NextPorts) -> Action:
             run_command(facts.k3d_programs, command, context, listen=_progress(context))
         except CommandFailed as error:
             _raise_of_dead_node(facts, error, context)
-            if facts.paths.kubeconfig.exists():  # the API has answered, and work may have gone in
+            if facts.paths.kubeconfig.exists():  # the API has answered, and the cluster may be in use
                 error.amend(transient=False)
                 raise
             if isinstance(error, DeadlinePassed) or error.cause not in _REFUSED:
@@ -143,15 +143,15 @@ def creation(facts: Facts, next_ports: NextPorts) -> Action:
 
 
 def _raise_of_dead_node(facts: Facts, error: CommandFailed, context: Context) -> None:
-    """k3d says that a node was not ready in time, also of one that has ended: then that is told, and its cause."""
+    """k3d reports a timeout also for a node that has exited: then raise that node's error with its cause."""
     node = error.diagnosis.details.get("node", "")
     if error.cause != "node-timeout" or not node.startswith(f"k3d-{facts.name}-"):
         return
     from tasks.diagnose.node import node_death
     from tasks.k3d.watch import engine_gone
 
-    told = f"{error.done.out}{error.done.err}"
-    if _BROKEN_OFF in told and _ENDED not in told:
+    output = f"{error.done.out}{error.done.err}"
+    if _BROKEN_OFF in output and _ENDED not in output:
         raise engine_gone() from error
     found = docker.inspected(facts.programs.run(docker.inspect([node]), context).out)
     if not found or container_state(found[0]) in (ContainerState.RUNNING, ContainerState.PAUSED):
@@ -162,7 +162,7 @@ def _raise_of_dead_node(facts: Facts, error: CommandFailed, context: Context) ->
 
 
 def _progress(context: Context) -> Callable[[str], None]:
-    """k3d's own lines, without the colour and the time before them."""
+    """k3d's own lines, without colour and time."""
 
     def listen(line: str) -> None:
         context.say(_HEAD.sub("", line).strip())
@@ -183,43 +183,43 @@ def clear(facts: Facts, context: Context) -> None:
 
 
 def first_answer(facts: Facts, context: Context) -> None:
-    """Wait until the server's port speaks TLS: then its kubeconfig is written."""
+    """Wait until the server's port speaks TLS: from then on its kubeconfig exists."""
     poll(lambda: facts.backend.server_answers(*address(facts)) or None, context, pause=0.05, cap=0.1)
 
 
 def wait_api_ready(facts: Facts, context: Context) -> None:
-    """Wait until /readyz is 200 with the admin certificate; a refusal of it ends the wait within seconds."""
+    """Wait until /readyz is 200 with the admin certificate; rejected credentials end the wait within seconds."""
     api_ready(facts.api, context, pause=0.05, cap=0.1)
 
 
 def names_a_cache(facts: Facts) -> bool:
-    """Whether k3d will name a pull-through cache: it takes the first of `registries.use`, whatever that is.
+    """Whether k3d will advertise a pull-through cache: it uses the first of `registries.use`, whatever that is.
 
-    Source: k3d, `RegistryGenerateLocalRegistryHostingConfigMapYAML`; it does so when it makes a cluster only.
+    Source: k3d, `RegistryGenerateLocalRegistryHostingConfigMapYAML`; only when it creates a cluster.
     """
     return bool(facts.shape.registries) and not facts.settings.registries.push
 
 
 def withdraw(facts: Facts, context: Context) -> Report | None:
-    """Remove the ConfigMap where it names a cache, to which nothing can be pushed; one of the user's own stays.
+    """Remove the ConfigMap if it advertises a cache, which accepts no pushes; the user's own one stays.
 
-    What fails is a note: images can be pulled all the same.
+    A failure is only a note: images can be pulled anyway.
     """
     try:
         code, text = facts.api().raw(_HOSTING)
         if code == 404 or (code == 200 and _host(text) not in facts.shape.registries):
-            return Report(why="no cache is named", skipped=True)
+            return Report(why="no cache is advertised", skipped=True)
         run_command(facts.programs, kubectl.delete(facts.paths.kubeconfig, json.dumps(_HOSTING_OBJECT) + "\n"), context)
     except LaunchError as error:
         by_hand = f"kubectl --namespace {NAMESPACE} delete configmap {NAME}"
-        return Report(notes=(f"tools may take a cache for a registry to push to ({error.what}): {by_hand}",))
+        return Report(notes=(f"tools may try to push to a cache ({error.what}): {by_hand}",))
     return None
 
 
 def _host(text: str) -> str:
-    """The registry as nodes reach it; empty where nothing, or nothing that can be read, is said."""
+    """The registry as nodes reach it; empty if it is missing or cannot be parsed."""
     try:
-        told: Any = yaml.load(json.loads(text)["data"][_HOSTED])
-        return str(told["hostFromContainerRuntime"])
+        hosting: Any = yaml.load(json.loads(text)["data"][_HOSTED])
+        return str(hosting["hostFromContainerRuntime"])
     except (ValueError, KeyError, TypeError):
         return ""

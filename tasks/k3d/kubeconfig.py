@@ -1,4 +1,4 @@
-"""A cluster's kubeconfigs: the private one of this project, and its entry in the user's own."""
+"""A cluster's kubeconfigs: this project's private one, and the entry in the user's own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def address(facts: Facts) -> tuple[str, int]:
 
 
 def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int | None = None) -> None:
-    """Copy the admin's kubeconfig out of the server's container (no process in it is needed) to the private one.
+    """Copy the admin's kubeconfig from the server's container (which needs no process in it) to the private one.
 
     Mode 0600. Raises `LaunchError`, transient while k3s has not written it.
     """
@@ -65,7 +65,7 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
 
 
 def remember_engine(facts: Facts) -> None:
-    """Write down which engine the files of this cluster belong to: `down` on another one must leave them.
+    """Record which engine the files of this cluster belong to: `down` on another engine must leave them.
 
     Running nodes have some of them mounted, and would not start again without.
     """
@@ -73,7 +73,7 @@ def remember_engine(facts: Facts) -> None:
 
 
 def _copied(facts: Facts, container: str, context: Context | None) -> str:
-    """The kubeconfig that a server has written; empty where the container is not there.
+    """The kubeconfig that a server has written; empty if the container does not exist.
 
     While a cluster is being made its name may be another's by now: of a user of the same engine, or made by hand. With
     its kubeconfig all that follows would go into that one. Raises `BadInput` then.
@@ -93,11 +93,11 @@ def _copied(facts: Facts, container: str, context: Context | None) -> str:
 
 
 def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
-    """Merge when the API answers; switch when everything else has ended well."""
-    wishes = facts.settings.kubeconfig
+    """Merge when the API answers; switch the context when everything else has succeeded."""
+    desired = facts.settings.kubeconfig
     off = "kubeconfig.merge is false"
-    merge_skip = None if wishes.merge else off
-    switch_skip = off if not wishes.merge else None if wishes.switch else "kubeconfig.switch is false"
+    merge_skip = None if desired.merge else off
+    switch_skip = off if not desired.merge else None if desired.switch else "kubeconfig.switch is false"
     merged = current = False
     notes: tuple[str, ...] = ()
     if merge_skip is None and facts.live is not None:
@@ -105,7 +105,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
         merge_skip = f"{target(facts.environ)} has it" if merged else None
         if switch_skip is None and current:
             switch_skip = "it is the current context"
-    if wishes.merge and not (merged and (current or switch_skip)) and (fault := _fault(facts)):
+    if desired.merge and not (merged and (current or switch_skip)) and (fault := _fault(facts)):
         left = _left(facts, fault)
         merge_skip, switch_skip, notes = merge_skip or left, switch_skip or left, (left,)
     return [
@@ -125,7 +125,7 @@ def steps(facts: Facts, last: tuple[str, ...]) -> list[Step]:
             action=partial(_edit, facts, partial(_switch, facts)),
             needs=(MERGE, *last),
             skip=switch_skip,
-            why="everything before has ended well",
+            why="everything else has succeeded",
             expected=0.05,
         ),
     ]
@@ -136,14 +136,14 @@ def _fault(facts: Facts) -> str:
 
 
 def _state(facts: Facts) -> tuple[bool, bool]:
-    """Whether the user's file has the entry as it should be, and whether it is the current one."""
+    """Whether the user's file has the entry as desired, and whether it is the current context."""
     path = target(facts.environ)
     entry = facts.paths.kubeconfig.read_text() if facts.paths.kubeconfig.exists() else ""
     return has_entry(path, entry), current_context(path) == context_name(facts.name)
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:
-    """Lines for before a launch: the user's kubeconfig will not know the cluster."""
+    """Warnings before a launch: the user's kubeconfig will not contain the cluster."""
     return [f"warning: {step.skip}" for step in steps if step.name == MERGE and step.skip in step.notes]
 
 
@@ -152,7 +152,7 @@ def _left(facts: Facts, reason: str) -> str:
 
 
 def _edit(facts: Facts, edit: Callable[[Path], Report], _context: Context) -> Report:
-    """Edit the user's file; a launch does not fail because its entry cannot be put there."""
+    """Edit the user's file; a launch does not fail if its entry cannot be written there."""
     try:
         return edit(target(facts.environ))
     except (NotWritten, Unfit) as error:

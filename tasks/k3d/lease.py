@@ -1,13 +1,13 @@
-"""Leases on the registries that all clusters of an engine share: of launches that use them, and of removals.
+"""Leases on the registries that all clusters of an engine share: for launches that use them, and for removals.
 
-A file lock is of one user and one machine; an engine has several users, and job containers beside them. What all of
-them see is the engine, so each writes a volume there, with a label and no content, then looks for those of others:
+A file lock is limited to one user and one machine; an engine has several users, and job containers, too. All of
+them see the engine, so each creates a volume there, with a label and no content, then looks for those of others:
 
-- a launch writes its use, waits for the end of removals, then looks whether its registries are there, and creates its
-  cluster; from then on they are in that cluster's network, which nobody overlooks;
-- who removes writes that, and goes on only if there is no use: of two that begin at once, one sees the other.
+- a launch records its use, waits for the end of removals, then checks that its registries exist, and creates its
+    cluster; from then on they are in that cluster's network, where everyone sees them;
+- a removal is recorded, and continues only if there is no use: of two that start at once, one sees the other.
 
-A holder that is gone is nobody: its process has ended, as far as that shows from here, or its time is over.
+A lease is over when its process has ended, if that can be seen from here, or when its time is over.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _PAUSE = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """One that is written on the engine."""
+    """One lease recorded on the engine."""
 
     volume: str
     kind: str
     who: str
-    """For people: what it is and whose."""
+    """For display: what it is and whose."""
     place: str
-    """Where its process runs: numbers of processes mean nothing elsewhere."""
+    """The scope of its process id."""
     pid: int
     until: float
     """Seconds of the epoch."""
@@ -62,7 +62,7 @@ class Lease:
 
 
 def read(out: str) -> list[Lease]:
-    """Leases in what `docker.leases` printed."""
+    """Leases in the output of `docker.leases`."""
     found = []
     for line in out.splitlines():
         row = json.loads(line)
@@ -82,14 +82,14 @@ def read(out: str) -> list[Lease]:
 
 
 class Leases:
-    """Those of one process on one engine."""
+    """Leases of one process on one engine."""
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._use: Lease | None = None
 
     def use(self, who: str, seconds: float, context: Context) -> None:
-        """Write that they are about to be used, and wait for the end of removals. Raises `LaunchError`."""
+        """Record that the registries are about to be used, and wait for the end of removals. Raises `LaunchError`."""
         if self._use is None:
             self._use = self._write(USE, who, seconds, context)
         end = time.monotonic() + min(_REMOVING, context.deadline)
@@ -98,7 +98,7 @@ class Leases:
                 raise LaunchError(
                     f"the shared registries are being removed: {removals[0].who}",
                     why=f"that has not ended within {min(_REMOVING, context.deadline):g} s",
-                    fix=f"wait for it; if nobody is at it any more: docker volume rm {removals[0].volume}",
+                    fix=f"wait for it; if no removal runs any more: docker volume rm {removals[0].volume}",
                     transient=True,
                 )
             context.say(f"waiting for {removals[0].who}")
@@ -106,7 +106,7 @@ class Leases:
 
     @contextlib.contextmanager
     def removal(self, who: str, context: Context) -> Iterator[None]:
-        """Write that the registries are being removed, unless they are about to be used. Raises `LaunchError`."""
+        """Record that the registries are being removed, unless they are about to be used. Raises `LaunchError`."""
         mine = self._write(REMOVAL, who, _REMOVING, context)
         try:
             self.refuse_users(context)
@@ -115,7 +115,7 @@ class Leases:
             self._drop([mine])
 
     def refuse_users(self, context: Context | None = None) -> None:
-        """Raises `LaunchError` where they are about to be used."""
+        """Raises `LaunchError` if they are about to be used."""
         users = [each for each in self._others(context) if each.kind == USE]
         if users:
             raise LaunchError(
@@ -125,7 +125,7 @@ class Leases:
             )
 
     def close(self) -> None:
-        """Nothing is about to be used any more."""
+        """Remove this process's leases."""
         if self._use is not None:
             self._drop([self._use])
             self._use = None
@@ -137,7 +137,7 @@ class Leases:
         return lease
 
     def _others(self, context: Context | None) -> list[Lease]:
-        """Leases of other holders; those of holders that are gone are removed."""
+        """Leases of other holders; abandoned ones are removed."""
         own = self._use.volume if self._use is not None else ""
         found = [each for each in read(self._programs.run(docker.leases(), context).out) if each.volume != own]
         over = [each for each in found if each.over]
@@ -146,5 +146,5 @@ class Leases:
         return [each for each in found if each not in over]
 
     def _drop(self, leases: list[Lease]) -> None:
-        with contextlib.suppress(LaunchError):  # it ends by itself: with its process, or with its time
+        with contextlib.suppress(LaunchError):  # it expires with its process, or with its time
             self._programs.run(docker.remove_volumes([each.volume for each in leases]))

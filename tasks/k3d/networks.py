@@ -1,4 +1,4 @@
-"""Networks that were removed while what is in them did not run: Docker then refuses to start it for ever."""
+"""Networks that were removed while their containers were stopped: Docker then refuses to start those containers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
 _DEFAULT = "bridge"
-"""The network in which Docker puts a container that names none."""
+"""Docker's default network."""
 
 
 def named(networks: Iterable[str]) -> list[str]:
-    """Those that can be removed."""
+    """The networks that can be removed."""
     return sorted({*networks} - {_DEFAULT})
 
 
 def start_container(programs: Programs, name: str, networks: Iterable[str], command: Command, context: Context) -> None:
-    """Start it, without those of its networks that are gone. One that was made again under its name is another one."""
+    """Start a container, without its networks that are gone. A recreated network of the same name counts as gone."""
     if _passed(programs, command, context) is not None:
         return
     for each in named(networks):
@@ -37,10 +37,10 @@ def start_container(programs: Programs, name: str, networks: Iterable[str], comm
 
 
 def start_cluster(facts: Facts, command: Command, context: Context) -> Completed:
-    """Start its nodes; where their network is gone (`docker network prune`), in a new one of the same name.
+    """Start the nodes; if their network is gone (`docker network prune`), in a new one of the same name.
 
-    A container of tools that a k3d left when it failed or was killed is removed: the next k3d takes it for a node, and
-    fails when it has removed it itself.
+    A tools container of a k3d that failed or was killed is removed: the next k3d would take it for a node, and
+    fail after removing it itself.
     """
     tools = {node.name for node in facts.cluster.nodes if node.role == "noRole"}
     if tools:
@@ -59,7 +59,7 @@ def start_cluster(facts: Facts, command: Command, context: Context) -> Completed
 
 
 def join(facts: Facts, network: str, container: str, context: Context, *, make: bool) -> None:
-    """Put a container into a network; one that is gone is made anew, or left alone."""
+    """Connect a container to a network; a missing network is recreated, or skipped."""
     command = docker.connect(network, container)
     if _passed(facts.programs, command, context) is None and make:
         run_command(facts.programs, _create(facts, network), context)

@@ -1,4 +1,4 @@
-"""Which ports of this machine a cluster gets: a choice from facts, repeated where the engine refuses one."""
+"""Which ports of this machine a cluster gets: chosen from facts, again if the engine rejects one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LAST = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class Choosers:
-    """How ports are chosen: facts of this machine, handed in so that plans stay pure."""
+    """How ports are chosen: functions over facts of this machine, passed in so that plans stay pure."""
 
     next_ports: NextPorts
     free_port: Callable[[int | None], int]
@@ -33,9 +33,9 @@ class Choosers:
 def ports_for(
     programs: Programs, settings: Settings, cluster: ClusterState, host: Engine, published: frozenset[int] | None = None
 ) -> Ports:
-    """Ports of the cluster that is there, or, where it has to be made, the wishes that are free, else others.
+    """Ports of the existing cluster, or, for a new one, the desired ports that are free, else others.
 
-    `published`: what containers publish, if that is known already.
+    `published`: ports that containers publish, if already known.
     """
     if cluster.presence in (Presence.ABSENT, Presence.INCOMPLETE):
         return choose_ports(programs, settings, frozenset(), host, own=held_by(cluster), published=published)
@@ -47,12 +47,12 @@ def ports_for(
 
 
 def held_by(cluster: ClusterState) -> frozenset[int]:
-    """Ports that a cluster's own nodes publish: they are free as soon as it is removed."""
+    """Ports that a cluster's own nodes publish: they become free when it is removed."""
     return frozenset(host for node in cluster.nodes for _inside, _address, host in node.published)
 
 
 def without_cluster(facts: Facts) -> Facts:
-    """The same as if the cluster were not there: what it has is chosen again from the settings."""
+    """The same facts without the cluster: its ports are chosen again from the settings."""
     cluster = facts.cluster
     return replace(
         facts,
@@ -71,14 +71,14 @@ def choose_ports(
     own: frozenset[int] = frozenset(),
     published: frozenset[int] | None = None,
 ) -> Ports:
-    """Each wish, else its fallback, else any free port; none twice, and none that the engine has refused.
+    """Each desired port, else its fallback, else any free port; no duplicates, and none that the engine has rejected.
 
-    `own` are held by nodes that are removed before the ports are needed.
+    `own` are in use by nodes that are removed before the ports are needed.
     """
     from tasks.facts.ports import choose, docker_ports, low_port_start, taken
 
     lowest = low_port_start() if host is not None and host.rootless else 0
-    wishes, address = settings.cluster.ports, settings.cluster.bind_address
+    desired, address = settings.cluster.ports, settings.cluster.bind_address
     listed = docker_ports(programs.run(docker.published()).out) if published is None else published
     used = set(refused)
 
@@ -92,15 +92,15 @@ def choose_ports(
         used.add(port)
         return port
 
-    http = pick(wishes.http, wishes.http_fallback, address) if wishes.http is not None else None
-    https = pick(wishes.https, wishes.https_fallback, address) if wishes.https is not None else None
-    api = pick(wishes.api, wishes.api_fallback, _LOOPBACK)
+    http = pick(desired.http, desired.http_fallback, address) if desired.http is not None else None
+    https = pick(desired.https, desired.https_fallback, address) if desired.https is not None else None
+    api = pick(desired.api, desired.api_fallback, _LOOPBACK)
     early = pick(_beside(api), None, _LOOPBACK) if balanced(settings) else None
     return Ports(http=http, https=https, api=api, early=early)
 
 
 def _beside(api: int) -> int:
-    """A wish for server-0's own API port."""
+    """The preferred host port for server-0's own API port."""
     return api + 1000 if api + 1000 <= _LAST else api - 1000
 
 
@@ -112,7 +112,7 @@ def choosers(facts: Facts) -> Choosers:
     given: set[int] = set()
 
     def again(ports: Ports, reported: int | None) -> Ports:
-        """The engine has refused one of these: the one that it reported, and those that are seen to be taken."""
+        """Choose again after the engine rejected one of these: the reported one, and any now seen to be in use."""
         tried = {port for port in (ports.http, ports.https, ports.api, ports.early) if port is not None}
         published = docker_ports(programs.run(docker.published()).out)
         refused = frozenset(port for port in tried if port == reported or port in published or hidden(port))

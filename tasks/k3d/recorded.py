@@ -1,7 +1,7 @@
-"""What a cluster was created with: recorded in a label of its nodes, and compared with the settings in force.
+"""What a cluster was created with: recorded in a label of its nodes, and compared with the current settings.
 
-A label stays short, and holds nothing private: what is long or may be private is a digest there. What differs is then
-told from the nodes themselves, whose command, environment and mounts the engine shows.
+A label is short and contains nothing private: long or private values are digests there. Differences are then
+described from the nodes themselves, whose command, environment and mounts the engine shows.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
 _OURS = (*PROXY_VARIABLES, COLLECTOR)
-"""Variables that this project gives to nodes by itself."""
+"""Variables that this project itself sets on nodes."""
 _READABLE = 200
 """Characters of one value that a label repeats: `docker ps` prints it in one line."""
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _AFTER_OURS = "K3S_TOKEN="
-"""The first variable that k3d adds behind those that it was given; those of the image come last (measured)."""
+"""The first variable that k3d appends to the given ones; those of the image come last (measured)."""
 _OF_THE_MACHINE = frozenset({*CONTROLLERS, "concurrent-service-syncs"})
-"""Arguments whose generated values follow from the machine's size."""
+"""Arguments whose generated values depend on the machine's size."""
 _OWN_PORTS = (80, 443, 6443)
-"""Of a node or the load balancer: published by other settings."""
+"""Ports of a node or the load balancer that are published by other settings."""
 _OWN_MOUNTS = frozenset({"/k3d/images", "/proc/meminfo", EDAC, KUBELET_DROP_IN, AUTHORITIES, DATA, IDENTITY})
-"""Places in a node at which k3d, or this project by itself, mounts something."""
+"""Mount points in a node that k3d, or this project itself, uses."""
 Items = dict[str, str]
 
 
 def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
-    """What k3d cannot change in a cluster that exists, by the setting's path."""
+    """Settings that k3d cannot change in an existing cluster, by path."""
     cluster, limits = settings.cluster, settings.cluster.limits
-    wishes = cluster.ports
+    desired = cluster.ports
     return {
         "cluster.image": shape.image,
         "cluster.servers": str(cluster.servers),
         "cluster.loadbalancer": str(balanced(settings)).lower(),
         "cluster.bind_address": cluster.bind_address,
-        "cluster.ports.http": str(wishes.http or "none"),
-        "cluster.ports.https": str(wishes.https or "none"),
-        "cluster.ports.api": str(wishes.api),
-        "cluster.ports.extra": _listed(wishes.extra),
+        "cluster.ports.http": str(desired.http or "none"),
+        "cluster.ports.https": str(desired.https or "none"),
+        "cluster.ports.api": str(desired.api),
+        "cluster.ports.extra": _listed(desired.extra),
         "cluster.limits.server_memory": docker_memory(limits.server_memory) if limits.enabled else "none",
         "cluster.limits.agent_memory": docker_memory(limits.agent_memory) if limits.enabled else "none",
         "cluster.volumes": _listed(cluster.volumes),
@@ -72,7 +72,7 @@ def immutable(settings: Settings, shape: Shape) -> dict[str, str]:
 
 
 def _formerly(settings: Settings) -> dict[str, str]:
-    """Values as earlier versions recorded them: as they were written, and none of the kubelet's fields by its name."""
+    """Values as recorded by earlier versions: as written, without names of the kubelet's fields."""
     cluster = settings.cluster
     return {
         "cluster.env": _digest(cluster.env),
@@ -86,7 +86,7 @@ def _kubelet(settings: Settings) -> list[tuple[str, Any]]:
 
 
 def _written(settings: Settings, *, as_written: bool) -> Iterator[str]:
-    """Arguments as configured: those that follow from the machine's size are no reason to make a cluster again."""
+    """Arguments as configured: those that depend on the machine's size are no reason to recreate a cluster."""
     args = settings.cluster.args
     for part in type(args).model_fields:
         texts = getattr(args, part)
@@ -97,13 +97,13 @@ def _written(settings: Settings, *, as_written: bool) -> Iterator[str]:
 
 
 def _listed(values: Sequence[str]) -> str:
-    """As one reads it; what is too long for that as a digest."""
+    """Readable values; a digest if they are too long for that."""
     text = " ".join(values) or "none"
     return text if len(text) <= _READABLE else _digest(values)
 
 
 def _digest(value: Sequence[str] | Mapping[str, Any]) -> str:
-    """A value that may be long or private, as a short digest; `none` if there is nothing."""
+    """A value that may be long or private, as a short digest; `none` if it is empty."""
     if not value:
         return "none"
     return sha256(json.dumps(value, sort_keys=True), 12)
@@ -115,12 +115,12 @@ def remembered(settings: Settings, shape: Shape) -> str:
 
 
 def recall(label: str) -> dict[str, str]:
-    """What `remembered` wrote."""
+    """The inverse of `remembered`."""
     return dict(parse_qsl(label))
 
 
 def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] = ()) -> list[str]:
-    """What differs from what the cluster was created with, each with its old and its new value; nothing private."""
+    """Differences to what the cluster was created with, each with its old and its new value; nothing private."""
     was, formerly = recall(label), _formerly(settings)
     found: list[str] = []
     for path, now in {**dict.fromkeys(NETWORK_SETTINGS, "none"), **immutable(settings, shape)}.items():
@@ -135,13 +135,13 @@ def changed(settings: Settings, shape: Shape, label: str, nodes: Sequence[Node] 
 
 
 def differences(facts: Facts) -> list[str]:
-    """`changed` for the cluster as it was found."""
+    """`changed` for the cluster in the facts."""
     cluster = facts.cluster
     return changed(facts.settings, facts.shape, cluster.label, cluster.nodes)
 
 
 def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node]) -> list[str]:
-    """The single values that differ, as the nodes have them and as they would be made."""
+    """The single values that differ: those of the nodes, and those of a new cluster."""
     if path == "cluster.ports.extra":
         return _ports(settings, nodes)
     main = [node for node in nodes if node.role in ("server", "agent")]
@@ -155,17 +155,17 @@ def _details(settings: Settings, shape: Shape, path: str, nodes: Sequence[Node])
             private = path in ("cluster.args", "cluster.env")
             word = name.rpartition(" ")[2]
             shown = ["none" if each is None else concealed(word, each) if private else each for each in values]
-            told = f"{path}: {name}: {' → '.join(shown)}"
-            told += " (what differs is not shown)" if shown[0] == shown[1] else ""
-            found.setdefault(told, []).append(node.name)
+            text = f"{path}: {name}: {' → '.join(shown)}"
+            text += " (what differs is not shown)" if shown[0] == shown[1] else ""
+            found.setdefault(text, []).append(node.name)
     return [text if len(names) == len(main) else f"{text} on {', '.join(names)}" for text, names in found.items()]
 
 
 def _ports(settings: Settings, nodes: Sequence[Node]) -> list[str]:
-    """Ports of this machine that are published and were not to be, and the other way round."""
+    """Ports of this machine that are published and should not be, and vice versa."""
     had = {host for node in nodes for inside, _, host in node.published if inside not in _OWN_PORTS}
     wanted = {port for text in settings.cluster.ports.extra for port in host_ports(text)}
-    if not had:  # nothing shows
+    if not had:  # unknown
         return []
     return [
         f"cluster.ports.extra: {port}: {'published → none' if port in had else 'none → published'}"
@@ -188,7 +188,7 @@ def _had(path: str, node: Node) -> Items:
 
 
 def _wanted(settings: Settings, shape: Shape, path: str, node: Node) -> Items:
-    """What it would be created with now. What is generated, and the node does not have, is no change of a setting."""
+    """What it would be created with now. A generated value that the node does not have is no change of a setting."""
     cluster = settings.cluster
     if path == "cluster.args":
         rows = arguments(settings, shape)
@@ -217,7 +217,7 @@ def _wanted(settings: Settings, shape: Shape, path: str, node: Node) -> Items:
 
 
 def _words(node: Node) -> Iterator[tuple[str, str]]:
-    """Arguments of a node's command that are ours, and node labels: k3d writes both words of its own apart."""
+    """Arguments of this project in a node's command, and node labels: k3d passes both words of its own separately."""
     words = iter(node.command[1:])
     for word in words:
         if word in ("--node-label", "--tls-san"):
@@ -227,7 +227,7 @@ def _words(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def _arguments(words: Iterable[str]) -> Items:
-    """Values by component and name: `kubelet max-pods`. Those of one that is repeated are listed."""
+    """Values by component and name: `kubelet max-pods`. Repeated ones are listed."""
     found: dict[str, list[str]] = {}
     parts = {flag: part for part, (flag, _) in COMPONENTS.items()}
     for each in parsed("k3s", tuple(words)):
@@ -238,14 +238,14 @@ def _arguments(words: Iterable[str]) -> Items:
 
 
 def _mount(text: str) -> tuple[str, str]:
-    """The place in the node, and what is mounted there."""
+    """The mount point in the node, and what is mounted there."""
     source, _, rest = text.partition(":")
     target, _, options = rest.partition(":")
     return target or source, f"{source}:{options}" if options else source
 
 
 def _is_for(node: Node, filters: Sequence[str], shape: Shape, settings: Settings) -> bool:
-    """Whether filters mean this node; without any a value is for all."""
+    """Whether filters match this node; without filters a value is for all."""
     match = re.search(rf"-{node.role}-(\d+)", node.name.removeprefix(f"k3d-{settings.cluster.name}"))
     number = int(match[1]) if match else 0
     counts = {"server": settings.cluster.servers, "agent": shape.agents, "loadbalancer": 1}

@@ -1,4 +1,4 @@
-"""The nodes' registries.yaml: where they ask for images before they ask the registry itself."""
+"""The nodes' registries.yaml: the mirrors that they try before the registry itself."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 TEMPLATE = "files/registries.yaml"
 _PARTS = ("auths", "configs", "mirrors")
 _MIRROR = ("endpoint", "rewrite")
-"""What k3s and k3d read; they pass over any other name without a word (source: rancher/wharfie, registries)."""
+"""Keys that k3s and k3d read; they silently ignore any other (source: rancher/wharfie, registries)."""
 _LOGIN = ("password", "auth", "identitytoken", "identity_token")
 
 
 def nodes_file(settings: Settings, root: Path, port: int) -> str:
-    """The nodes' registries.yaml, where the push registry is published at `port`. Raises `BadInput`."""
+    """The nodes' registries.yaml, with the push registry published at `port`. Raises `BadInput`."""
     push = push_container(settings) if settings.registries.push else None
     return registries_yaml(root / TEMPLATE, mirrors(settings), push=push, port=port)
 
@@ -37,9 +37,9 @@ def registries_yaml(
     """The file's text (docs: k3s, private registry configuration).
 
     `mirrors`: endpoints by the name in image references. `push`: the container of the push registry, which
-    nodes reach at its port 5000; images are named by that, or by the host's `port`. What the template says
-    stays, and goes first. containerd asks the registry itself last, without being told. Raises `BadInput` for
-    a template that is not as k3s reads it.
+    nodes reach at its port 5000; images are named by that, or by the host's `port`. Entries of the template
+    stay, and come first. containerd itself adds the registry as the last endpoint. Raises `BadInput` for
+    a template that k3s cannot read.
     """
     import yaml
 
@@ -86,7 +86,7 @@ def _mirror(path: Path, where: str, mirror: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(endpoints, list) or not all(isinstance(each, str) and each for each in endpoints):
         raise _refused(path, f"{where}.endpoint must be a list of addresses")
     if not isinstance(rewrite, dict) or not all(isinstance(each, str) for each in rewrite.values()):
-        raise _refused(path, f"{where}.rewrite must be a mapping of texts")
+        raise _refused(path, f"{where}.rewrite must be a mapping of strings")
     return {name: part for name, part in (("endpoint", endpoints), ("rewrite", rewrite)) if part}
 
 
@@ -97,7 +97,7 @@ def _check_names(path: Path, where: str, given: Mapping[str, Any], known: Sequen
 
 
 def _hide(config: Mapping[str, Mapping[str, Any]]) -> None:
-    """Logins do not belong into the template; those that are there are masked nevertheless."""
+    """Logins do not belong in the template; those found there are masked nevertheless."""
     for each in (*config["auths"].values(), *(entry.get("auth") for entry in config["configs"].values())):
         if isinstance(each, dict):
             for name in _LOGIN:
@@ -105,4 +105,4 @@ def _hide(config: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _refused(path: Path, why: str) -> BadInput:
-    return BadInput(f"{path} is no registries.yaml", why=why, fix="correct it; its comment has an example")
+    return BadInput(f"{path} is not a valid registries.yaml", why=why, fix="correct it; its comment has an example")

@@ -1,4 +1,4 @@
-"""The container of one registry: what it is made from, and how it is made."""
+"""The container of one registry: its configuration and creation."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ from tasks.settings.derived import upstream_url
 from tasks.settings.schema import Cache
 
 Making = Callable[[Context, int], str]
-"""Makes a container that publishes the port given; its id."""
+"""Creates a container that publishes the given port; returns its id."""
 _STARTS = 5.0
 """Seconds that a registry may need until it answers; it takes 0.3 (measured)."""
 _CONFIGURATION = "/etc/docker/registry/config.yml"
-"""Of the image registry:2, where a container does not tell."""
+"""Path in the image registry:2, if a container does not show it."""
 
 _EXPIRY = "/var/lib/registry/scheduler-state.json"
-"""When a cache removes what it keeps (distribution: `registry/proxy/scheduler`)."""
+"""When a cache removes its content (distribution: `registry/proxy/scheduler`)."""
 _MADE, _PAUSE = 15.0, 0.3
-"""Seconds after which a container of another user that was never started is nobody's work any more; a pause between."""
+"""Seconds after which another user's container that was never started counts as abandoned; the polling interval."""
 _AFTERWARDS = 120.0
 """Seconds more than `k3d cluster create` may take."""
 _AGAIN = frozenset({"port-taken", "name-taken"})
-"""Another launch has taken the port, or makes the same registry."""
+"""Another launch has taken the port, or creates the same registry."""
 
 
 def lock(clusters: Path) -> Path:
-    """What `--purge` holds alone, and who makes a registry beside others. No cluster can have this name."""
+    """Locked exclusively by `--purge`, and shared by registry creations. No cluster can have this name."""
     return clusters / ".registries.lock"
 
 
 def labels(cache: Cache | None, network: Network | None = None) -> dict[str, str]:
-    """Our own labels of a registry."""
+    """Labels of a registry that this project sets."""
     if cache is None:
         return {docker.CACHE_LABEL: docker.PUSH}
     mark = {docker.NETWORK_LABEL: network.mark} if network is not None and network.mark else {}
@@ -59,11 +59,11 @@ def labels(cache: Cache | None, network: Network | None = None) -> dict[str, str
 
 
 def fits(facts: Facts, there: Registry, cache: Cache | None, *, required: bool = False) -> bool:
-    """Whether a registry has the proxies and certificate authorities that are configured; those of others always do,
-    and so does one that another user has made while clusters pull through it.
+    """Whether a registry has the configured proxies and certificate authorities; foreign ones always do,
+    and so does one created by another user while clusters pull through it.
 
-    With a bundle a cache asks no upstream, unless clusters of others pull through it. One that was filled from a bundle
-    stays as it is for launches without one; `required` (`invoke registry`) lets it ask again.
+    With a bundle a cache uses no upstream, unless clusters of others pull through it. One filled from a bundle
+    stays as it is for launches without one; `required` (`invoke registry`) connects it to its upstream again.
     """
     others = set(there.clusters) - {facts.name}
     theirs = there.owner not in ("", facts.shape.owner)
@@ -79,7 +79,7 @@ def fits(facts: Facts, there: Registry, cache: Cache | None, *, required: bool =
 
 
 def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
-    """Started at once, or created first where files go in: its login, its certificate authorities."""
+    """Started at once, or created first if files must be copied in: its login, its certificate authorities."""
     asks = cache is not None and facts.bundle is None
     network = facts.shape.network if asks else Network()
     login = asks and cache is not None and bool(cache.username_env or cache.password_env)
@@ -111,8 +111,8 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
                 return run_command(facts.programs, docker.run_registry(spec), context).out.strip()
             made = run_command(facts.programs, docker.create_registry(spec), context).out.strip()
             if configured:
-                told = docker.inspected(facts.programs.run(docker.inspect([name]), context, quiet=True).out)
-                copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(told))
+                found = docker.inspected(facts.programs.run(docker.inspect([name]), context, quiet=True).out)
+                copy = docker.copy_in(private(configured, ".yml"), name, _configured_by(found))
                 run_command(facts.programs, copy, context)
             if network.authorities:
                 copy = docker.copy_in(private(network.authorities, ".pem", 0o644), name, AUTHORITIES)
@@ -124,7 +124,7 @@ def _creating(facts: Facts, name: str, cache: Cache | None) -> Making:
 
 
 def _configured_by(inspected: Sequence[Mapping[str, Any]]) -> str:
-    """The file that a registry's command reads: version 3 of distribution has it elsewhere than version 2."""
+    """The configuration file in a registry's command: version 3 of distribution has another path than version 2."""
     words = [word for each in inspected for word in each.get("Args") or () if word.endswith((".yml", ".yaml"))]
     return words[-1] if words else _CONFIGURATION
 
@@ -138,12 +138,12 @@ def ensured(
     network: str | None,
     required: bool = True,
 ) -> Action:
-    """Make one container or start it, and put it into the network. Raises `LaunchError`, `BadInput`.
+    """Create or start one container, and connect it to the network. Raises `LaunchError`, `BadInput`.
 
-    `port`: a free one. `required`: one that keeps ending is a failure, not a note.
+    `port`: returns a free one. `required`: one that keeps exiting is a failure, not a note.
 
-    Launches of two clusters may want it at the same moment: one makes it, the other finds it. One whose proxies or
-    certificate authorities are others by now is recreated at its port, in its networks and with what it keeps.
+    Launches of two clusters may need it at the same moment: one creates it, the other finds it. One with outdated
+    proxies or certificate authorities is recreated with its port, its networks and its content.
     """
     make = _creating(facts, name, cache)
     clusters = facts.paths.state.parent
@@ -170,7 +170,7 @@ def ensured(
                 _remove_dead(facts, found, context)
                 found = None
             elif found is not None and not fits(facts, found, cache, required=required):
-                run_command(facts.programs, docker.remove([name]), context)  # its volume has a name, and stays
+                run_command(facts.programs, docker.remove([name]), context)  # its named volume stays
                 replaced.append(found)
                 found = None
             if found is not None and not found.running:
@@ -195,7 +195,7 @@ def ensured(
 
 
 def _settled(facts: Facts, name: str, context: Context) -> Registry | None:
-    """The container as it is; one that another user makes this moment is waited for."""
+    """The current container; waits for one that another user is creating."""
     end = time.monotonic() + _MADE
     while True:
         found = read(docker.inspected(facts.programs.run(docker.inspect([name]), context).out)).get(name)
@@ -206,10 +206,10 @@ def _settled(facts: Facts, name: str, context: Context) -> Registry | None:
 
 
 def _revive(facts: Facts, found: Registry, context: Context) -> str:
-    """Start one that does not run; what was mended for that, if anything was.
+    """Start a stopped registry; returns what was repaired for that, if anything.
 
-    A cache whose list of expiry times was cut off, by a full disk or a power cut, never starts again until that is
-    gone. Without it nothing of what the cache keeps is lost: it only is not removed when it has not been used for long.
+    A cache whose list of expiry times is truncated, after a full disk or a power cut, does not start until that file is
+    removed. No cached content is lost without it: content just does not expire.
     """
     programs, name = facts.programs, found.name
     if found.upstream != docker.PUSH and _cut_off(programs.run(docker.has_file(name, _EXPIRY), context, quiet=True)):
@@ -217,14 +217,14 @@ def _revive(facts: Facts, found: Registry, context: Context) -> str:
         with private_file(facts.paths.state.parent, name, b"{}", suffix=".json", mode=0o644) as empty:
             run_command(programs, docker.copy_in(empty, name, _EXPIRY), context)
         start_container(programs, name, found.networks, docker.start([name]), context)
-        return "its list of expiry times was cut off and is empty now; all that it keeps stays"
+        return "its list of expiry times was truncated and is now empty; its content stays"
     commands = {ContainerState.PAUSED: docker.unpause([name]), ContainerState.LOOPING: docker.restart(name)}
     start_container(programs, name, found.networks, commands.get(found.state, docker.start([name])), context)
     return ""
 
 
 def _cut_off(copied: Completed) -> bool:
-    """Whether a file that is there is no JSON document. `copied`: an archive of it, as `docker cp` gives it."""
+    """Whether an existing file is not valid JSON. `copied`: an archive of it from `docker cp`."""
     if copied.code != 0:
         return False
     try:
@@ -238,9 +238,9 @@ def _cut_off(copied: Completed) -> bool:
 
 
 def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tuple[str, ...]:
-    """A note on one that was started and does not answer. A slow one is none: who asks it asks again.
+    """A note on a registry that was started and does not answer. A slow one gets none: clients retry.
 
-    Raises `LaunchError` for one that has ended and is `required`; without a cache nodes pull from its upstream.
+    Raises `LaunchError` for one that has exited and is `required`; without a cache nodes pull from its upstream.
     """
     found = read(docker.inspected(facts.programs.run(docker.inspect([name]), context).out)).get(name)
     if found is None or found.state in (ContainerState.RUNNING, ContainerState.CREATED):
@@ -248,16 +248,16 @@ def _not_up(facts: Facts, name: str, context: Context, *, required: bool) -> tup
     found = replace(found, last=last_words(facts.programs, name))
     error = LaunchError(
         f"the registry {name} {found.condition}",
-        why="it ends as soon as it is started",
-        fix=f"docker logs {name} tells more; `invoke registry --purge` removes all of them with what they keep",
+        why="it exits as soon as it is started",
+        fix=f"docker logs {name} shows more; `invoke registry --purge` removes all of them with their content",
     )
     if required:
         raise error
-    return (f"{error.what}: images of {found.upstream} come from there, past it",)
+    return (f"{error.what}: images of {found.upstream} are pulled from there, without it",)
 
 
 def hold_registries(facts: Facts, context: Context) -> None:
-    """Before a cluster is made: nobody removes its registries from now on, and those that are gone are made again."""
+    """Before a cluster is created: protect its registries from removal, and recreate missing ones."""
     from tasks.k3d.lease import Leases
     from tasks.settings.derived import registry_containers
 
@@ -273,16 +273,16 @@ def hold_registries(facts: Facts, context: Context) -> None:
         known = facts.registries.get(name)
         port = facts.outputs.registry_ports.get(name) or (known.port if known is not None else None)
         if name not in there and port is not None:
-            context.say(f"{name} was removed meanwhile: it is made again")
+            context.say(f"{name} was removed meanwhile: it is recreated")
             ensured(facts, name, cache, partial(int, port), network=None)(context)
 
 
 def _remove_dead(facts: Facts, found: Registry, context: Context) -> None:
-    """One that was made, but could not be started: its port was taken, or its maker was killed."""
+    """Remove one that was created, but could not be started: its port was taken, or its creator was killed."""
     if not found.ours:
         raise LaunchError(
-            f"there is a container '{found.name}' that this project did not make, and it has never run",
-            why="the registry needs that name, and the container is somebody else's",
+            f"a container '{found.name}' exists that this project did not create, and it has never run",
+            why="the registry needs that name, and the container is foreign",
             fix=f"docker start {found.name}, or docker rm {found.name}, or choose another registries.name",
         )
     facts.programs.run(docker.remove([found.name]), context)
@@ -309,7 +309,7 @@ def configuration(cache: Cache, environ: Mapping[str, str]) -> str:
 
 
 def _login_part(cache: Cache, key: str, variable: str, given: str) -> str:
-    """A user name or a password from a variable, concealed. Raises `BadInput`, which does not hold it."""
+    """A user name or a password from a variable, concealed. Raises `BadInput`, which does not contain it."""
     conceal(given)
     try:
         value = login_text(given)
@@ -322,5 +322,5 @@ def _login_part(cache: Cache, key: str, variable: str, given: str) -> str:
     raise BadInput(
         f"the cache of {cache.upstream} has no {key}: {variable} {wrong}",
         why="registries.caches names that variable for the upstream's login",
-        fix=f"set {variable}, or take {key}_env out of the cache's settings",
+        fix=f"set {variable}, or remove {key}_env from the cache's settings",
     )

@@ -1,4 +1,4 @@
-"""Everything that was made for a cluster, found by exact label, and the steps that remove it."""
+"""Everything that was created for a cluster, found by exact label, and the steps that remove it."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ ENTRY, FILES = "down: entry in your kubeconfig", "down: private files"
 _BEGUN = 5.0
 """Seconds from a creation's first container to its first node, at most; it takes one (measured)."""
 _PAUSE = 0.5
-"""Seconds between two looks at it."""
+"""Seconds between two checks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remains:
-    """What there is of a cluster."""
+    """What exists of a cluster."""
 
     containers: tuple[str, ...] = ()
     network: str | None = None
-    """Its name, if it is k3d's own: one that k3d did not make is never removed."""
+    """Its name, if k3d created it: another one is never removed."""
     guests: tuple[str, ...] = ()
-    """Registries in that network, running or not: they are taken out of it, as k3d does it."""
+    """Registries in that network, running or not: they are disconnected from it, as k3d does it."""
     strangers: tuple[str, ...] = ()
-    """What else is in it, such as nodes of a cluster that was made in this network: with them it stays as it is."""
+    """What else is in it, such as nodes of a cluster that was created in this network: it is not removed then."""
     volumes: tuple[str, ...] = ()
     entry: bool = False
     other_entry: bool = False
-    """The user's kubeconfig has one of this name, of another cluster."""
+    """The user's kubeconfig has an entry of this name for another cluster."""
     files: bool = False
 
 
 def own_containers(programs: Programs, name: str, owner: str, context: Context | None = None) -> list[str]:
-    """Ids of all containers of a cluster, to be removed now. `owner`: the label of who removes them.
+    """Ids of all containers of a cluster, for immediate removal. `owner`: the label of who removes them.
 
-    k3d creates a container of tools first, which does not show whose it is: a recent one is waited for until a node
+    k3d first creates a tools container, which does not show its owner: for a recent one wait until a node
     shows the owner, or the creation has been interrupted. Raises `BadInput` for the cluster of another owner: two users
-    may create one of the same name at the same moment; and `LaunchError` where it remains unknown.
+    may create one of the same name at the same moment; and `LaunchError` if the owner remains unknown.
     """
     mine = owner_of(owner)
     for _ in range(round(_BEGUN / _PAUSE) + 2):
@@ -68,7 +68,7 @@ def own_containers(programs: Programs, name: str, owner: str, context: Context |
         (context.wait if context is not None else time.sleep)(_PAUSE)
     raise LaunchError(
         f"a cluster '{name}' is being created at this moment",
-        why="it has no node yet that shows whose it is",
+        why="it has no node yet that shows its owner",
         fix="run it again when that creation is over",
         transient=True,
     )
@@ -82,7 +82,7 @@ def _has_begun(inspected: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def remains(facts: Facts) -> Remains:
-    """Ask the engine, and look at the files. Raises `BadInput` for a cluster of another user."""
+    """Query the engine, and check the files. Raises `BadInput` for a cluster of another user."""
     programs, name = facts.programs, facts.name
     label = f"{docker.CLUSTER_LABEL}={name}"
     containers = tuple(own_containers(programs, name, facts.shape.owner))
@@ -90,8 +90,8 @@ def remains(facts: Facts) -> Remains:
     others: list[dict[str, str]] = []
     found = docker.inspected(programs.run(docker.networks(name)).out)
     if found and (found[0].get("Labels") or {}).get("app") == "k3d":
-        # k3d calls a network external that it found there, as one is whose creation was interrupted before its first
-        # node (k3d: `ClusterPrepNetwork`); none of another name is ever asked for, so it is this cluster's all the same
+        # k3d calls an existing network external, also one whose creation was interrupted before the first
+        # node (k3d: `ClusterPrepNetwork`); no other name is ever requested, so it belongs to this cluster anyway
         network = str(found[0]["Name"])
         members = map(json.loads, programs.run(docker.members(network)).out.splitlines())
         others = [each for each in members if each["ID"] not in containers]
@@ -138,13 +138,13 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         for guest in found.guests
         if found.network is not None and not found.strangers
     ]
-    stays = f"it stays, with what is in it beside this cluster: {', '.join(found.strangers)}" if found.strangers else ""
+    stays = f"it stays, since other containers use it: {', '.join(found.strangers)}" if found.strangers else ""
     network = Step(
         name=NETWORK,
         task=TASK,
         action=run(docker.remove_network(found.network or "")),
         needs=tuple(step.name for step in plan),
-        skip="k3d made none for it" if not found.network else stays or None,
+        skip="k3d created none for it" if not found.network else stays or None,
         why=found.network or "",
         expected=0.3,
     )
@@ -163,14 +163,14 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
 
 
 def stop_steps(facts: Facts) -> list[Step]:
-    """Stop the nodes; everything of the cluster stays. Paused ones are resumed first: they would not hear of it."""
+    """Stop the nodes; everything of the cluster stays. Paused ones are resumed first to get the signal."""
     paused = [node.name for node in facts.cluster.paused]
     nodes = [*paused, *(node.name for node in facts.cluster.nodes if node.running)]
     resume = Step(
         name="down: resume the nodes",
         task=TASK,
         action=command_action(facts.programs, docker.unpause(paused)),
-        why="a paused node could not end by itself",
+        why="a paused node cannot handle the stop signal",
         expected=0.2,
     )
     stop = Step(
@@ -178,7 +178,7 @@ def stop_steps(facts: Facts) -> list[Step]:
         task=TASK,
         action=command_action(facts.programs, docker.stop(nodes)),
         needs=(resume.name,) if paused else (),
-        skip=None if nodes else "none of them runs",
+        skip=None if nodes else "none of them is running",
         why=", ".join(nodes),
         expected=1.0,
     )
@@ -186,14 +186,14 @@ def stop_steps(facts: Facts) -> list[Step]:
 
 
 def pause_steps(facts: Facts) -> list[Step]:
-    """Freeze all nodes that run, the load balancer among them; everything stays in memory, and registries go on."""
+    """Freeze all running nodes and the load balancer; memory stays, and registries keep running."""
     nodes = [node.name for node in facts.cluster.nodes if node.running]
     return [
         Step(
             name="down: pause the nodes",
             task=TASK,
             action=command_action(facts.programs, docker.pause(nodes)),
-            skip=None if nodes else "they are paused already" if facts.cluster.paused else "none of them runs",
+            skip=None if nodes else "they are paused already" if facts.cluster.paused else "none of them is running",
             why=", ".join(nodes),
             expected=0.3,
         )
@@ -201,7 +201,7 @@ def pause_steps(facts: Facts) -> list[Step]:
 
 
 def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
-    """`--recreate`: what makes a cluster waits for what removes the old one."""
+    """`--recreate`: steps that create a cluster wait for those that remove the old one."""
     names = tuple(step.name for step in steps)
     return [
         *steps,
@@ -217,13 +217,13 @@ def before(steps: Sequence[Step], making: Sequence[Step]) -> list[Step]:
 def _remove_entry(facts: Facts, _context: Context) -> Report:
     try:
         changed = remove(target(facts.environ), context_name(facts.name))
-    except (NotWritten, Unfit) as error:  # the cluster is gone all the same
+    except (NotWritten, Unfit) as error:  # the cluster is gone anyway
         left = f"{error.what}: its entry stays there"
         return Report(skipped=True, why=left, notes=(left,))
     return Report(skipped=not changed, why="" if changed else "it has none")
 
 
 def _remove_files(facts: Facts, _context: Context) -> None:
-    """The private kubeconfig first: it holds the admin's key."""
+    """The private kubeconfig first: it has the admin's key."""
     facts.paths.kubeconfig.unlink(missing_ok=True)
     shutil.rmtree(facts.paths.state, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A cluster made over saved data: volumes are filled before k3d creates its nodes, which then find what they had."""
+"""A cluster over saved data: volumes are filled before k3d creates the nodes, which then find that data."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tasks.settings.node_filters import split
 
 TASK = "cluster"
 _MORE = 64 * 1024
-"""Kilobytes that stay free."""
+"""Kilobytes of disk space that must stay free."""
 
 
 def refuse_misfit(facts: Facts) -> None:
-    """Raises `BadInput` where the settings in force make no cluster over this data, before anything is made."""
+    """Raises `BadInput` if no cluster can be created over this data with the current settings."""
     assert facts.restore is not None
     saved, settings = facts.restore.manifest, facts.settings
     found = []
@@ -32,16 +32,16 @@ def refuse_misfit(facts: Facts) -> None:
             f"it has {count(saved.agents, 'agent')}, and cluster.agents is {facts.shape.agents}: pods live there"
         )
     if facts.host is not None and facts.host.arch != saved.arch:
-        found.append(f"it is of {saved.arch}, and this engine of {facts.host.arch}")
+        found.append(f"it is for {saved.arch}, and this engine for {facts.host.arch}")
     if any(_target(text) in (DATA, IDENTITY) for text in settings.cluster.volumes):
         found.append(f"cluster.volumes mounts {DATA} or {IDENTITY}, where the data belongs")
     if _minor(facts.shape.image) < _minor(saved.image):
         found.append(f"it is of Kubernetes {saved.kubernetes}, and {facts.shape.image} is older")
     if found:
         raise BadInput(
-            f"no cluster can be made from the snapshot '{saved.name}' with these settings",
+            f"no cluster can be created from the snapshot '{saved.name}' with these settings",
             why="; ".join(found),
-            fix="set them as they were (invoke snapshot shows what differs)",
+            fix="set them as before (invoke snapshot shows what differs)",
         )
 
 
@@ -55,7 +55,7 @@ def _minor(image: str) -> int:
 
 
 def restore_steps(facts: Facts, restore: Restore, needs: tuple[str, ...]) -> list[Step]:
-    """One for each saved node, at the same time. `needs`: steps of the launch, the nodes' image among them."""
+    """One step for each saved node, concurrently. `needs`: steps of the launch, such as the nodes' image."""
     return [
         Step(
             name=f"cluster: restore {node.place}",
@@ -83,7 +83,7 @@ def _restore(facts: Facts, restore: Restore, node: SavedNode, context: Context) 
 
 
 def amend(config: dict[str, Any], cluster: str, restore: Restore) -> None:
-    """Add to a k3d configuration what a cluster over saved data needs: its token, volumes, and its nodes' names."""
+    """Extend a k3d configuration for a cluster over saved data: its token, volumes, and its nodes' names."""
     config["token"] = restore.manifest.token
     for where, node in restore.chosen():
         data, identity = restore.volumes(cluster, node)
@@ -95,7 +95,7 @@ def amend(config: dict[str, Any], cluster: str, restore: Restore) -> None:
 
 
 def _rename(config: dict[str, Any], name: str, container: str, where: str) -> None:
-    """Give a node the name by which the datastore knows it.
+    """Give a node the name under which the datastore knows it.
 
     k3d's entrypoint uncordons the node called $HOSTNAME, and agents reach a server by its container's name.
     """

@@ -1,4 +1,4 @@
-"""The steps that make a cluster, start it, or add to it."""
+"""The steps that create a cluster, start it, or add to it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def cluster_steps(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -
 
 
 def watch_step(facts: Facts, until: tuple[str, ...], needs: tuple[str, ...]) -> Step:
-    """The guard: it begins with the nodes and ends with the last step that needs them."""
+    """The guard: it starts with the nodes and ends with the last step that needs them."""
     return Step(
         name=WATCH,
         task=TASK,
@@ -52,7 +52,7 @@ def watch_step(facts: Facts, until: tuple[str, ...], needs: tuple[str, ...]) -> 
         until=until,
         wait=True,
         deadline=86400.0,
-        why="a node that dies ends the launch when it dies, with its cause",
+        why="a node that dies fails the launch at once, with its cause",
         work=WatchNodes(),
     )
 
@@ -60,7 +60,7 @@ def watch_step(facts: Facts, until: tuple[str, ...], needs: tuple[str, ...]) -> 
 def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iterator[Step]:
     settings = facts.settings
     shape = facts.shape
-    if facts.ports is not None:  # what k3d would not take is told before anything is pulled
+    if facts.ports is not None:  # report what k3d would reject before anything is pulled
         render(k3d_config(settings, shape, facts.ports, Files()))
     if facts.host is not None and not facts.host.files:
         refuse_files(settings, shape)
@@ -102,7 +102,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
             task=TASK,
             action=partial(withdraw, facts),
             needs=(CREATE_CLUSTER, API_READY),
-            why="there is no push registry, and k3d names the first cache",
+            why="there is no push registry, and k3d advertises the first cache",
             expected=0.2,
             work=RunCommand(program="kubectl"),
         )
@@ -112,7 +112,7 @@ def _making(facts: Facts, needs: tuple[str, ...], next_ports: NextPorts) -> Iter
         task=TASK,
         action=partial(_mark, facts),
         needs=created,
-        why="so that an interrupted creation is never taken for a cluster",
+        why="so that an interrupted creation is never mistaken for a cluster",
         expected=0.1,
         work=RunCommand(program="docker"),
     )
@@ -157,7 +157,7 @@ def _answering(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
 
 def _present(facts: Facts) -> list[Step]:
     servers, agents = len(facts.cluster.of("server")), len(facts.cluster.of("agent"))
-    why = f"{_nodes(servers, agents)} run already"
+    why = f"{_nodes(servers, agents)} already run"
     work, ready = CreateCluster(servers=servers, agents=agents), AwaitCluster(milestone=Milestone.API)
     return [
         Step(name=CREATE_CLUSTER, task=TASK, skip=why, wait=True, work=work),
@@ -166,11 +166,11 @@ def _present(facts: Facts) -> list[Step]:
 
 
 def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
-    """After the registries: k3d tells pods the addresses of those that it sees in the network then."""
+    """After the registries: k3d tells pods the addresses of the registries in the network at that time."""
     settings = facts.settings
     stopped = [node for node in facts.cluster.nodes if not node.running]
     resumed = facts.cluster.only_paused
-    told = [node.condition for node in stopped if node.last]
+    reasons = [node.condition for node in stopped if node.last]
     yield Step(
         name=START_CLUSTER,
         task=TASK,
@@ -180,14 +180,14 @@ def _starting(facts: Facts, needs: tuple[str, ...]) -> Iterator[Step]:
         deadline=settings.cluster.timeout + 30,
         why="its nodes are paused, and are resumed"
         if resumed
-        else "; ".join((f"{len(stopped)} of its {len(facts.cluster.nodes)} containers do not run", *told)),
+        else "; ".join((f"{len(stopped)} of its {len(facts.cluster.nodes)} containers are not running", *reasons)),
         expected=0.3 if resumed else 8.0,
     )
     yield from _answering(facts, needs)
 
 
 def _start(facts: Facts, context: Context) -> Report | None:
-    """k3d starts what is stopped; Docker refuses to start what is paused, and what is resumed needs no start."""
+    """k3d starts stopped nodes; Docker cannot start paused ones, and resumed ones need no start."""
     if facts.cluster.paused:
         done = run_command(facts.programs, docker.unpause([node.name for node in facts.cluster.paused]), context)
         if facts.cluster.only_paused:
@@ -197,7 +197,7 @@ def _start(facts: Facts, context: Context) -> Report | None:
 
 
 def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
-    """More agents are added; fewer is not done in place: pods live there."""
+    """Agents are added; removing some is not done in place, since pods run there."""
     have = facts.cluster.of("agent")
     wanted = facts.shape.agents
     limits = facts.settings.cluster.limits
@@ -232,7 +232,7 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
             needs=(API_READY, *needs),
             wait=True,
             deadline=settings.cluster.timeout + 30,
-            why=f"{count(wanted, 'agent')} configured, {len(have)} there",
+            why=f"{count(wanted, 'agent')} configured, {len(have)} exist",
             expected=6.0,
         )
         for number, name in list(enumerate(free))[: max(0, wanted - len(have))]
@@ -240,7 +240,7 @@ def _more_agents(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
 
 
 def _add_agent(facts: Facts, command: Command, container: str, context: Context) -> Report | None:
-    """k3d gives a new agent the variables and mounts of another one, but none of the files that went in inline."""
+    """k3d gives a new agent the variables and mounts of another one, but no inline files."""
     done = run_command(facts.k3d_programs, command, context)
     if facts.shape.network.authorities and facts.settings.cluster.servers == 1:
         _put_text(facts, facts.shape.network.authorities, container, AUTHORITIES, context)
@@ -248,7 +248,7 @@ def _add_agent(facts: Facts, command: Command, container: str, context: Context)
 
 
 def _put_text(facts: Facts, text: str, container: str, place: str, context: Context) -> None:
-    """Copy a text that everybody may read into a container."""
+    """Copy a public text into a container."""
     source = facts.paths.state / f"{container}.part"
     write_whole(source, text, mode=0o644)
     facts.programs.run(docker.copy_in(str(source), container, place), context)
@@ -256,9 +256,9 @@ def _put_text(facts: Facts, text: str, container: str, place: str, context: Cont
 
 
 def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
-    """Limits of CPU and memory, when everything is ready: during the launch they would slow it."""
+    """Limits of CPU and memory, once everything is ready: during the launch they would slow it down."""
     limits = facts.settings.cluster.limits
-    most = facts.host.ncpu if facts.host is not None else 1024  # Docker refuses a limit above that
+    most = facts.host.ncpu if facts.host is not None else 1024  # Docker rejects a higher limit
     steps = []
     for role, wish, size in (
         ("server", limits.server_cpus, limits.server_memory),
@@ -268,17 +268,17 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
         number = facts.settings.cluster.servers if role == "server" else facts.shape.agents
         if not number:
             continue
-        told = f"{count(cpus, 'CPU')} and {size} each"
+        limit = f"{count(cpus, 'CPU')} and {size} each"
         nodes = facts.cluster.of(role)
         limited = all((node.nano_cpus, node.memory) == (round(cpus * 1e9), memory) for node in nodes)
-        done = f"{told} already" if len(nodes) >= number and limited else None
+        done = f"{limit} already" if len(nodes) >= number and limited else None
         step = Step(
             name=f"cluster: limits of {role}s",
             task=TASK,
             action=partial(_limit, facts, role, cpus, memory, number),
             needs=needs,
             skip=done if limits.enabled else "cluster.limits.enabled is false",
-            why=told,
+            why=limit,
             expected=0.1,
             work=RunCommand(program="docker"),
         )
@@ -287,7 +287,7 @@ def limit_steps(facts: Facts, needs: tuple[str, ...]) -> list[Step]:
 
 
 def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, context: Context) -> None:
-    """The nodes of a cluster that this run makes have names that are known; others are found by exact label."""
+    """Node names are known for a cluster that this run creates; others are found by exact label."""
     nodes = [f"k3d-{facts.name}-{role}-{number}" for number in range(count)]
     if facts.cluster.presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         labels = (f"{docker.CLUSTER_LABEL}={facts.name}", f"k3d.role={role}")
@@ -297,14 +297,14 @@ def _limit(facts: Facts, role: str, cpus: float, memory: int, count: int, contex
 
 
 def _mark(facts: Facts, context: Context) -> None:
-    """Put the marker into server-0, and keep that container's id: the next run need not ask for the marker."""
+    """Put the marker into server-0, and record that container's id: the next run need not read the marker."""
     container = f"k3d-{facts.name}-server-0"
     _put_text(facts, f"{facts.name}\n", container, MARKER, context)
     found = docker.inspected(facts.programs.run(docker.inspect([container]), context).out)
     if found:
         write_whole(facts.paths.complete, f"{found[0]['Id']}\n")
     if facts.outputs.leases is not None:
-        facts.outputs.leases.close()  # the registries are in the cluster's network by now
+        facts.outputs.leases.close()  # by now the registries are in the cluster's network
 
 
 def _nodes(servers: int, agents: int) -> str:

@@ -1,9 +1,9 @@
-"""The guard over a cluster's nodes: a node that dies ends the launch when it dies, with its cause.
+"""The guard over a cluster's nodes: a node that dies fails the launch at once, with its cause.
 
-k3d itself only waits for log lines, and says "context deadline exceeded" minutes later. A node's end
-shows in two ways: its container exits, or, where k3d's entrypoint still waits for `kubectl uncordon`,
-k3s has ended in a container that goes on (k3d 5.9, `k3d-entrypoint.sh`): then only its log tells, or,
-where it was killed and has written nothing, that it is no longer among the container's processes.
+k3d itself only waits for log lines, and reports "context deadline exceeded" minutes later. A node's end
+shows in two ways: its container exits, or, while k3d's entrypoint still waits for `kubectl uncordon`,
+k3s has ended in a container that keeps running (k3d 5.9, `k3d-entrypoint.sh`): then only its log shows it, or,
+if it was killed and has written nothing, its absence from the container's processes.
 """
 
 from __future__ import annotations
@@ -24,52 +24,52 @@ from tasks.process.command import CommandFailed
 from tasks.process.programs import Programs
 
 _K3S = re.compile(r"\bk3s(?:-\w+)? (?:server|agent)\b")
-"""k3s itself among a node's processes: no other of them has these two words beside each other."""
+"""k3s itself among a node's processes: no other of them has these two words next to each other."""
 _PATIENCE = 4.0
-"""Seconds that k3s has to be started again after an end whose cause is not known."""
+"""Seconds in which k3s must be restarted after an end with unknown cause."""
 _DEATHS = 3
-"""Ends of one node, none of a known cause, after which it is not coming back."""
+"""Ends of one node, all with unknown causes, after which it counts as failed."""
 _BEFORE = 50_000_000
-"""Nanoseconds: so long before the event of its start a node may have written. Docker restarts after 100 ms or more."""
+"""Nanoseconds before the event of its start in which a node may have logged. Docker restarts after 100 ms or more."""
 _SILENT = 2.5
-"""Seconds without a line in a node's log after which its processes are looked at."""
+"""Seconds without a line in a node's log after which its processes are checked."""
 _LOOK = 0.5
-"""Seconds between two looks at what is silent; k3s is gone when two looks do not find it."""
+"""Seconds between two checks of a silent node; k3s is gone if two checks do not find it."""
 _LEAVE = 5.0
-"""Seconds that the watch's own threads have to end in: the programs that they wait for are told to."""
+"""Seconds for the watch's own threads to end: the programs that they wait for are terminated."""
 
 
 @dataclass
 class Watch:
-    """What is known of the nodes while they are watched. Thread-safe."""
+    """The state of the nodes while they are watched. Thread-safe."""
 
     programs: Programs
     deliberate: Any
-    """Says whether nodes are being removed on purpose."""
+    """Returns whether nodes are being removed on purpose."""
     outer: Context
     ended: dict[str, str] = field(default_factory=dict)
-    """What is known of nodes that have ended, by name."""
+    """Details of nodes that have ended, by name."""
     stop: Cancel = field(default_factory=Cancel)
     verdict: LaunchError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _starts: dict[str, int] = field(default_factory=dict)
-    """How often each node was started; 0 or not there: before the watch began."""
+    """How often each node was started; 0 or missing: before the watch started."""
     _heard: dict[str, float] = field(default_factory=dict)
-    """When each node that runs k3s has written a line last, or was seen alive (`time.monotonic`)."""
+    """When each node that runs k3s last wrote a line, or was seen alive (`time.monotonic`)."""
     _deaths: dict[str, set[int]] = field(default_factory=dict)
-    """Of which of these starts each node's end is known: it shows in the log and as an event, and counts once."""
+    """The starts whose end is known, by node: an end shows in the log and as an event, and counts once."""
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def context(self) -> Context:
-        """A context for the programs of this watch: ended with it."""
+        """A context for the programs of this watch: cancelled with it."""
         return Context(step=self.outer.step, deadline=86400.0, cancelled=self.stop)
 
     def begin(self) -> None:
-        """Look after nodes that fall silent from now on."""
+        """Start checking nodes that fall silent."""
         self._spawn(self._look)
 
     def event(self, line: str) -> None:
-        """One line of `docker events`."""
+        """Process one line of `docker events`."""
         try:
             event = json.loads(line)
         except ValueError:
@@ -89,7 +89,7 @@ class Watch:
             self._spawn(self._died, node, self._starts.get(node, 0), int(about.get("exitCode") or 0))
 
     def leave(self) -> None:
-        """End all that this watch has begun, and wait until it has ended."""
+        """End everything that this watch has started, and wait for it."""
         self.stop.set()
         end = time.monotonic() + _LEAVE
         while self._threads and (left := end - time.monotonic()) > 0:
@@ -106,7 +106,7 @@ class Watch:
             self._threads.append(thread)
 
     def _follow(self, node: str, start: int, since: str) -> None:
-        """Read a node's log until it says that k3s ends, or until the node has ended."""
+        """Read a node's log until it says that k3s exits, or until the node has ended."""
         from tasks.diagnose.node import is_first, is_last
 
         done = Cancel()
@@ -128,12 +128,12 @@ class Watch:
                 quiet=True,
             )
         except (LaunchError, Stopped):
-            pass  # the log ends with its node: the event says so
+            pass  # the log ends with its node: an event reports that
         finally:
             release()
 
     def _look(self) -> None:
-        """Look after nodes that have fallen silent, until the watch ends."""
+        """Check nodes that have fallen silent, until the watch ends."""
         missed: dict[str, int] = {}
         while not self.stop.wait(_LOOK):
             with self._lock:
@@ -147,16 +147,16 @@ class Watch:
                             self._heard[node] = time.monotonic()
                     continue
                 missed[node] = missed.get(node, 0) + 1
-                if missed[node] >= 2:  # the first may have met a restart
+                if missed[node] >= 2:  # the first may be due to a restart
                     self._forget(node)
                     self._killed(node, start)
 
     def _runs(self, node: str) -> bool:
-        """Whether k3s is among a node's processes, as far as the engine tells."""
+        """Whether k3s is among a node's processes, as far as the engine shows."""
         try:
             shown = self.programs.run(docker.top(node), self.context(), quiet=True)
         except (LaunchError, Stopped):
-            return True  # nothing is known
+            return True  # unknown
         return shown.code != 0 or not shown.out.strip() or _K3S.search(shown.out) is not None
 
     def _forget(self, node: str) -> None:
@@ -164,7 +164,7 @@ class Watch:
             self._heard.pop(node, None)
 
     def _killed(self, node: str, start: int) -> None:
-        """k3s is gone from a container that goes on: nobody will start it again."""
+        """k3s is gone from a container that keeps running: nothing restarts it."""
         from tasks.diagnose.node import killed_silently
 
         with self._lock:
@@ -200,22 +200,22 @@ class Watch:
 
 
 def _since(event: Mapping[str, Any]) -> str:
-    """From when on the log of a node is its new life's: a second would hold the last line of the one before."""
+    """Start of the current life of a node in its log: a resolution of seconds would include its previous last line."""
     nano = int(event.get("timeNano") or int(event.get("time") or 0) * 10**9) - _BEFORE
     return f"{nano // 10**9}.{nano % 10**9:09d}"
 
 
 def engine_gone() -> LaunchError:
-    """The Docker engine has ended under a launch: streams that it sends without an end have ended."""
+    """The Docker engine has ended during a launch: endless streams from it have ended."""
     return LaunchError(
         "the Docker engine has stopped, or was restarted, in the middle of the launch",
-        why="it broke off what it told of the nodes, which it does only when it ends itself",
-        fix="see that it runs (docker info); `invoke up` goes on from here",
+        why="it closed its stream of events, which it does only when it ends itself",
+        fix="check that it runs (docker info); `invoke up` continues from here",
     )
 
 
 def watch_nodes(facts: Facts, context: Context) -> Report | None:
-    """Watch until the launch is over; raises what a node died of."""
+    """Watch until the launch is over; raises the cause of a node's death."""
     watch = Watch(
         programs=facts.programs,
         deliberate=lambda: facts.outputs.removing,

@@ -1,4 +1,4 @@
-"""The registry of living children: each leads its own process group, and all end together."""
+"""The registry of living child processes: each leads its own process group, and all are stopped together."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Children:
     """Process groups that are alive. Thread-safe.
 
-    A group is known from the start of its leader until that has been waited for, and, where it was told to end,
-    until nobody of it is left: a number that is known here is no other process's.
+    A group is registered from the start of its leader until that has been waited for, and, if it was told to end,
+    until all its members are gone: a registered id is never reused by another process.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Children:
         self._closed = False
 
     def add(self, group: int) -> None:
-        """Register a group; one that comes after `close` is ended at once."""
+        """Register a group; after `close` it is terminated at once."""
         with self._changed:
             self._groups.add(group)
             if self._closed:
@@ -36,19 +36,19 @@ class Children:
                 self.signal(group, signal.SIGKILL)
 
     def remove(self, group: int) -> None:
-        """A group's leader has been waited for."""
+        """Unregister a group whose leader has been waited for."""
         with self._changed:
             self._groups.discard(group)
             self._ending.discard(group)
             self._changed.notify_all()
 
     def alive(self) -> frozenset[int]:
-        """The groups that are known."""
+        """The registered groups."""
         with self._changed:
             return frozenset(self._groups)
 
     def end(self, group: int) -> None:
-        """TERM to a whole group; one that is not known any more is left alone."""
+        """Send TERM to a whole group; an unregistered one is ignored."""
         with self._changed:
             if group in self._groups:
                 self._ending.add(group)
@@ -61,9 +61,9 @@ class Children:
 
     @staticmethod
     def exists(group: int) -> bool:
-        """Whether anybody of a group lives whom we may signal; who only waits to be waited for does not.
+        """Whether a group has a member that can be signalled, other than zombies.
 
-        Such dead ones stay for ever where the first process of a container waits for nobody.
+        Zombies stay forever in a container whose init process does not reap them.
         """
         try:
             os.killpg(group, 0)
@@ -79,12 +79,12 @@ class Children:
 
     @staticmethod
     def signal(group: int, number: int) -> None:
-        """Signal a whole group; one that is gone already is no error."""
+        """Signal a whole group; ignored if it is already gone."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
 
     def stop(self, seconds: float) -> bool:
-        """TERM to all, one shared deadline, then KILL; says whether TERM was enough."""
+        """TERM to all, one shared deadline, then KILL; returns whether TERM was enough."""
         end = time.monotonic() + seconds
         for group in self.alive():
             self.end(group)
@@ -96,18 +96,18 @@ class Children:
             return not self._groups
 
     def close(self, seconds: float) -> None:
-        """Stop all, and let none live that is started later."""
+        """Stop all, and terminate any that is started later."""
         with self._changed:
             self._closed = True
         self.stop(seconds)
 
     @property
     def closed(self) -> bool:
-        """Whether none may live any more."""
+        """Whether new children are terminated at once."""
         return self._closed
 
     def open(self) -> None:
-        """Let children live again: another task of the same process begins."""
+        """Allow children again: another task of the same process starts."""
         with self._changed:
             self._closed = False
 
@@ -117,25 +117,25 @@ CHILDREN = Children()
 
 
 MARK = "OPENFRAME_RUN"
-"""The variable by which a program's environment says whose it is."""
+"""The environment variable that marks which launch started a program."""
 _OURS = frozenset({"docker", "k3d", "kubectl", "helm"})
-"""What may be ended. What these have started on (an agent that keeps a passphrase) leads a group of its own."""
+"""Programs that may be terminated. Their own daemons (such as an agent for passphrases) lead other groups."""
 _PATIENCE = 2.0
 """Seconds between TERM and KILL."""
 _LOOK = 0.02
-"""Seconds between two looks whether they are gone: who is nobody's child tells nobody of its end."""
+"""Seconds between two checks whether they are gone: nothing notifies of the end of a non-child."""
 
 
 def mark(lock: Path, place: str, pid: int) -> str:
-    """The mark of a process's programs, at work under a lock. `place`: where its number means something."""
+    """The mark of a process's programs, running under a lock. `place`: the scope in which its pid is valid."""
     return f"{pid} {place} {lock}"
 
 
 def end_orphans(marked: str) -> list[int]:
-    """End what a process that was killed has left at work, by its mark, under a lock that we hold; their groups.
+    """Terminate programs left by a killed process, by its mark, under a lock that we hold; returns their groups.
 
-    What an earlier run has left on purpose (a port-forward of a step of the user's own) goes on, and so does what runs
-    in a container, whose numbers are others. A program of another user, or one whose environment the system does not
+    Programs that an earlier run left on purpose (a port-forward of a user's own step) continue, and so do those
+    in a container, whose pids differ. A program of another user, or one whose environment the system does not
     show, is left alone.
     """
     import psutil
@@ -152,28 +152,28 @@ def end_orphans(marked: str) -> list[int]:
 
 
 def _orphan(process: Process, marked: str) -> int | None:
-    """The process group that it leads, if it is one."""
+    """The process group that it leads, if it is an orphan with this mark."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
         if process.environ().get(MARK, "") != marked:
             return None
-        named = {Path(word).name for word in process.cmdline()[:3]}  # a script's own name comes after its interpreter's
+        named = {Path(word).name for word in process.cmdline()[:3]}  # a script's name comes after its interpreter's
         if named & _OURS and os.getpgid(process.pid) == process.pid and process.pid not in CHILDREN.alive():
             return process.pid
     return None
 
 
 _WRITABLE = 0o022
-"""Rights of group and others that nothing of ours is made with; what is private gets its own mode besides."""
+"""Permissions of group and others that are removed from all created files; private files get their own mode."""
 
 
 def close() -> None:
-    """No core dump from here on: one would hold every secret that was read. And no files that others could write."""
+    """Disable core dumps, which would contain every secret that was read, and group-writable files."""
     import resource
 
     _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    # 1 and not 0: a limit of 0 does not keep Linux from handing the dump to a program, 1 does (fs/coredump.c)
+    # 1 and not 0: with 0 Linux still pipes the dump to a handler program, with 1 it does not (fs/coredump.c)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (min(1, hard) if hard != resource.RLIM_INFINITY else 1, hard))
     os.umask(os.umask(_WRITABLE) | _WRITABLE)

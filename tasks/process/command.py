@@ -1,4 +1,4 @@
-"""Commands, and how they ended, as values; `tasks.process.programs` runs them."""
+"""Commands and their results as values; `tasks.process.programs` runs them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.core.errors import LaunchError
 from tasks.core.redact import redact
 
 _ERROR = ("Error: ", "error: ")
-"""How the line of Helm and kubectl begins that says what is wrong; hints and parts of objects may follow it."""
+"""Prefixes of the line with the error of Helm and kubectl; hints and parts of objects may follow it."""
 _TAIL = 12
-"""Lines of output that an error repeats."""
+"""Lines of output repeated in an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +24,24 @@ class Command:
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the environment that `Programs` gives to all; it may not be secret, errors show it."""
+    """Added to the environment that `Programs` gives to all; must not be secret, since errors show it."""
     cwd: Path | None = None
-    """The folder that it runs in; this process's own, if not given."""
+    """The working directory; this process's own, if not given."""
     stdin: str | None = None
     feed: Callable[[BinaryIO], None] | None = None
-    """Writes stdin while the program runs, where it is too large to be kept."""
+    """Writes stdin while the program runs, if it is too large for memory."""
     shown_stdin: str = ""
-    """What a pasteable form may say of stdin, such as a file's name."""
+    """The name for stdin in a pasteable form, such as a file's name."""
     deadline: float = 60.0
     """Seconds."""
     ok: tuple[int, ...] = (0,)
     kept: int | None = None
-    """Bytes of what it writes at the end that are kept, of either stream; None: all."""
+    """Bytes of output that are retained, from the end of either stream; None: all."""
 
     def paste(self) -> str:
         """The command for a shell, without secrets."""
         added = [f"{key}={shlex.quote(redact(value))}" for key, value in sorted(self.env.items())]
-        text = " ".join([*added, shlex.join(redact(part) for part in self.argv)])  # masked before quotes part a value
+        text = " ".join([*added, shlex.join(redact(part) for part in self.argv)])  # masked before quotes split a value
         if self.cwd is not None:
             text = f"cd {shlex.quote(str(self.cwd))} && {text}"
         return text if self.stdin is None and self.feed is None else f"{text} < {self.shown_stdin or 'INPUT'}"
@@ -49,7 +49,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """How a command ended."""
+    """The result of a command."""
 
     command: Command
     code: int
@@ -57,13 +57,13 @@ class Completed:
     err: str
     seconds: float
     raw: bytes = field(default=b"", repr=False)
-    """stdout as it came, for what is no text; `out` has a sign in place of each byte that is none."""
+    """stdout as bytes, for binary output; `out` has replacement characters for invalid bytes."""
     quiet: bool = False
-    """Nothing of stdout may be shown."""
+    """Whether stdout must not be shown."""
 
 
 class CommandFailed(LaunchError):
-    """A program ended with a code that was not expected."""
+    """A program exited with an unexpected code."""
 
     def __init__(self, done: Completed, *, why: str = "", fix: str = "", transient: bool = False) -> None:
         self.done = done
@@ -78,16 +78,16 @@ class CommandFailed(LaunchError):
         )
 
     def tail(self) -> list[str]:
-        """The last lines that the program wrote, without secrets."""
+        """The last lines of output, without secrets."""
         text = next((text for text in _shown(self.done) if text.strip()), "")
         return redact(text.rstrip()).splitlines()[-_TAIL:]
 
 
 class DeadlinePassed(CommandFailed):
-    """A program was ended because its deadline had passed."""
+    """A program was terminated because its deadline had passed."""
 
     def __init__(self, done: Completed, seconds: float) -> None:
-        super().__init__(done, fix="look at its last lines; a longer deadline is a setting (timeouts.*)")
+        super().__init__(done, fix="see its last lines; a longer deadline is a setting (timeouts.*)")
         self.amend(what=f"{Path(done.command.argv[0]).name} did not end within {seconds:g} s")
         self.args = (self.what,)
 
@@ -105,7 +105,7 @@ def signal_name(number: int) -> str:
 
 
 def last_line(done: Completed) -> str:
-    """The last line that tells something, of stderr or else of stdout."""
+    """The last meaningful line of stderr, or else of stdout."""
     for text in _shown(done):
         lines = [line for each in text.splitlines() if (line := each.strip())]
         if lines:
@@ -123,5 +123,5 @@ def repeated(option: str, values: Iterable[str]) -> tuple[str, ...]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as programs written in Go read them; `g` alone would write a million as 1e+06."""
+    """Seconds in the format of Go programs; `g` alone would write a million as 1e+06."""
     return f"{seconds:.12g}s"

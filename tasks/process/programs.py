@@ -1,4 +1,4 @@
-"""The programs of this machine that commands are run by: where they are, what they get, and what is kept of them."""
+"""The programs that run commands: their paths, environment and logs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tasks.process.runner import CannotStart, Sink, Start, Starter, run_process
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """Where programs are found and what environment they get. The fake of tests has the same `run`."""
+    """Where programs are found, and their environment. The fake for tests has the same `run`."""
 
     folder: Path | None = None
-    """The project's own programs; they win over the PATH."""
+    """The project's own programs; they take precedence over the PATH."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The whole environment of every program."""
     log_dir: Path | None = None
-    """Where each step's output is kept; nowhere, if not given."""
+    """Where each step's output is logged; nowhere, if not given."""
     start: Starter = run_process
-    """What runs a program to its end: see `run_process`."""
+    """Runs a program to its end: see `run_process`."""
 
     def find(self, name: str) -> str:
         """The path of a program; raises `ProgramMissing`, `CannotStart`."""
@@ -41,8 +41,8 @@ class Programs:
         if path is None and "/" in name and Path(name).is_file():
             raise CannotStart(
                 f"the program {name} cannot be started",
-                why="it may not be executed, by its mode or its file system",
-                fix=f"chmod +x {shlex.quote(name)}; or name the program that reads it first, such as sh",
+                why="it may not be executed (file mode, or a noexec file system)",
+                fix=f"chmod +x {shlex.quote(name)}; or put its interpreter first, such as sh",
             )
         if path is None:
             raise ProgramMissing(
@@ -50,7 +50,7 @@ class Programs:
                 why="there is no file of that name"
                 if "/" in name
                 else "it is neither in the project's folder nor on the PATH",
-                fix="`make tools` fetches k3d, kubectl and helm in the pinned versions",
+                fix="`make tools` downloads the pinned k3d, kubectl and helm",
             )
         return path
 
@@ -64,7 +64,7 @@ class Programs:
         return found and str(Path(found).absolute())
 
     def with_env(self, added: Mapping[str, str]) -> Programs:
-        """The same programs in a wider environment."""
+        """The same programs with additional environment variables."""
         return replace(self, env={**self.env, **added})
 
     def run(
@@ -77,8 +77,8 @@ class Programs:
     ) -> Completed:
         """Run to the end. Raises `CommandFailed`, `DeadlinePassed`, `ProgramMissing`, `CannotStart`, `Stopped`.
 
-        `listen` gets each line of stdout and stderr as it comes. `quiet` keeps the output out of the
-        step's log, and stdout out of errors: for what may hold secrets.
+        `listen` gets each line of stdout and stderr as it arrives. `quiet` keeps the output out of the
+        step's log, and stdout out of errors: for output that may contain secrets.
         """
         path = self.find(command.argv[0])
         begin = time.monotonic()
@@ -119,13 +119,13 @@ class Programs:
         return done
 
     def note(self, context: Context, text: str) -> None:
-        """Add to the step's log what was done in it without a program, or by one."""
+        """Add a text to the step's log."""
         if self.log_dir is not None and text:
             _log(self.log_dir, context, text)
 
 
 def _story(done: Completed) -> str:
-    """A command, what it said, and how it ended."""
+    """A command, its output and its result."""
     said = f"{_ended(done.out)}{_ended(done.err)}"
     return f"$ {done.command.paste()}\n{said}[code {done.code}, {done.seconds:.2f} s]\n"
 
@@ -135,7 +135,7 @@ def _runs(path: Path) -> bool:
 
 
 def _log(folder: Path, context: Context, text: str) -> None:
-    """Add to a step's log; a disk that is full is not the step's failure."""
+    """Append to a step's log; a full disk does not fail the step."""
     try:
         append(folder / f"{file_name(context.step)}.log", redact(_ended(text)))
     except OSError as error:
@@ -148,7 +148,7 @@ def _ended(text: str) -> str:
 
 @contextlib.contextmanager
 def _stdin(command: Command) -> Iterator[IO[bytes]]:
-    """A file to read from: what `feed` writes, or else one that is whole."""
+    """A file to read from: the pipe that `feed` writes to, or a temporary file."""
     if command.feed is None:
         with _stdin_file(command) as file:
             yield file
@@ -158,7 +158,7 @@ def _stdin(command: Command) -> Iterator[IO[bytes]]:
 
 
 class _Feed:
-    """A pipe that a thread writes to. An error of the writer is raised at the end, over that of the program."""
+    """A pipe that a thread writes to. An error of the writer is raised at the end, instead of that of the program."""
 
     def __init__(self, write: Callable[[BinaryIO], None]) -> None:
         reading, writing = os.pipe()
@@ -172,7 +172,7 @@ class _Feed:
             with self._writer as file:
                 self._write(file)
         except BrokenPipeError:
-            pass  # the program has ended, and tells why
+            pass  # the program has ended, and reports the reason
         except Exception as error:  # noqa: BLE001 - raised where the program is waited for
             self._error = error
 
@@ -188,7 +188,7 @@ class _Feed:
 
 
 def _stdin_file(command: Command) -> IO[bytes]:
-    """Nothing, or the text from a file that has no name and dies with it."""
+    """Nothing, or the text in an unnamed temporary file."""
     if command.stdin is None:
         return Path(os.devnull).open("rb")
     try:
@@ -199,6 +199,6 @@ def _stdin_file(command: Command) -> IO[bytes]:
         raise LaunchError(
             f"the input of {Path(command.argv[0]).name} cannot be written to a temporary file",
             why=error.strerror or str(error),
-            fix="make room, or name another folder in TMPDIR",
+            fix="free disk space, or set TMPDIR to another folder",
         ) from None
     return file

@@ -1,8 +1,8 @@
-"""One process from its start to its end: its output, its deadline, and the end of its whole group.
+"""One process from start to end: its output, its deadline, and the termination of its group.
 
-sh forks from the thread that calls it, which Python 3.12 and later warn about when other threads live: all forks
-happen here, one at a time, behind one lock. What the process writes is read here too: sh's own reading (2.4.0) takes
-1 KiB at a time, waits 2 s for whoever inherited the output of a process that has ended, and logs pieces of it.
+sh forks in the calling thread, which Python 3.12 and later warn about if other threads exist: all forks
+happen here, one at a time, behind one lock. The output of the process is read here, too: sh's own reader (2.4.0) reads
+1 KiB at a time, waits 2 s for heirs of the output of a finished process, and logs parts of it.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ if TYPE_CHECKING:
     from tasks.engine.step import Cancel
 
 PATIENCE = 3.0
-"""Seconds between TERM and KILL for one child that has passed its deadline or was cancelled."""
+"""Seconds between TERM and KILL for a child that has passed its deadline or was cancelled."""
 _FORK = threading.Lock()
 _UNKILLABLE = 5.0
-"""Seconds after KILL; who still lives then (another user's process, a dead disk) is left."""
+"""Seconds after KILL; processes that still live then (another user's process, a dead disk) are left."""
 _LOOK = 0.05
-"""Seconds between two looks whether a group that was told to end is gone: nothing tells of that."""
+"""Seconds between two checks whether a terminated group is gone: nothing notifies of that."""
 _LONG = 3600.0
-"""Seconds of one wait: the system's own counter of milliseconds ends at 24 days."""
+"""Seconds of one wait: the system's millisecond counter ends at 24 days."""
 _CHUNK = 65536
 _SHORTAGES = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors of the system that may pass."""
+"""Errors of the system that may be temporary."""
 _LINE = 32 << 20
-"""Bytes: a line that is longer is told to no listener."""
+"""Bytes: longer lines are not passed to listeners."""
 _PIPE = 1 << 20
-"""Bytes; no pipe holds more (Linux: `fs.pipe-max-size`), so that much after its end is all that a process wrote."""
+"""Bytes; no pipe holds more (Linux: `fs.pipe-max-size`), so reading this much after the end gets everything."""
 
 
 class CannotStart(LaunchError):
-    """A program is there, but the system cannot run it."""
+    """A program exists, but the system cannot run it."""
 
 
 class Sink:
-    """Gathers one stream; hands on its lines if someone listens."""
+    """Collects one stream; passes its lines on to a listener."""
 
     def __init__(self, listen: Callable[[str], None] | None = None, kept: int | None = None) -> None:
-        """`kept`: at most about so many bytes of the end are; whole lines, since half of one may be half a secret."""
+        """`kept`: retain about this many bytes of the end, as whole lines, since half a line may be half a secret."""
         self._parts: deque[bytes] = deque()
         self._kept, self._size, self._lost = kept, 0, False
         self._line = bytearray()
         self._listen = listen
 
     def feed(self, data: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         self._parts.append(data)
         self._size += len(data)
         while self._kept is not None and self._size > self._kept:
@@ -77,12 +77,12 @@ class Sink:
             self._line += rest
 
     def finish(self) -> None:
-        """The stream has ended; so has its last line."""
+        """The stream has ended; pass on its last line."""
         if self._line and self._listen is not None:
             self._tell(self._listen)
 
     def data(self) -> bytes:
-        """Everything that came, or what is kept of it."""
+        """Everything that arrived, or the retained end of it."""
         whole = b"".join(self._parts)
         return b"[...]\n" + whole.partition(b"\n")[2] if self._lost else whole
 
@@ -94,10 +94,10 @@ class Sink:
 
 @dataclass
 class _Child:
-    """A process that was started, and what the thread that waits for it will know."""
+    """A started process, and what the thread that waits for it will know."""
 
     process: Any
-    """sh's own object of it."""
+    """sh's own object for it."""
     bell: socket.socket
     ended: threading.Event = field(default_factory=threading.Event)
     code: int | None = None
@@ -107,7 +107,7 @@ class _Child:
         return int(self.process.pid)
 
     def ring(self) -> None:
-        """Wake who follows the process; a bell that is closed is no error."""
+        """Wake up the thread that follows the process; a closed pipe is ignored."""
         with contextlib.suppress(OSError):
             self.bell.send(b"!")
 
@@ -115,7 +115,7 @@ class _Child:
         try:
             self.code = int(self.process.wait())
         except OSError:
-            self.code = None  # somebody else has waited for it, or our parent had us ignore SIGCHLD
+            self.code = None  # another thread has reaped it, or SIGCHLD is ignored
         finally:
             self.ended.set()
             self.ring()
@@ -123,7 +123,7 @@ class _Child:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a process is started with."""
+    """The parameters of a process."""
 
     path: str
     argv: Sequence[str]
@@ -138,14 +138,14 @@ class Start:
 
 
 Starter = Callable[[Start], tuple[int, bool]]
-"""`run_process`, or what takes its place."""
+"""`run_process`, or a replacement."""
 
 
 def run_process(what: Start) -> tuple[int, bool]:
-    """Its exit code (of a signal: negative), and whether its deadline had passed. Raises `CannotStart`.
+    """Its exit code (negative for a signal), and whether its deadline had passed. Raises `CannotStart`.
 
-    The process has ended when its leader has: what that left behind goes on, unless it was told to end. An error of
-    a listener ends the process too.
+    The process has ended when its leader has: other members of the group continue, unless it was told to end. An error
+    of a listener terminates the process, too.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -166,19 +166,19 @@ def run_process(what: Start) -> tuple[int, bool]:
         except BaseException:
             _end(child)
             child.ended.wait(PATIENCE)
-            CHILDREN.signal(child.group, signal.SIGKILL)  # whoever is left of it
+            CHILDREN.signal(child.group, signal.SIGKILL)  # remaining members
             child.ended.wait(_UNKILLABLE)
             raise
         finally:
             forget()
-            if child.ended.is_set():  # one that lives on stays known, and is ended with the others
+            if child.ended.is_set():  # otherwise it stays registered, and is stopped with the others
                 CHILDREN.remove(child.group)
     what.out.finish()
     what.err.finish()
     if child.ended.is_set() and child.code is None:
         raise LaunchError(
-            f"how {Path(what.path).name} ended is not known",
-            why="something else has waited for it, or this process was started with SIGCHLD ignored",
+            f"how {Path(what.path).name} ended is unknown",
+            why="something else has reaped it, or this process was started with SIGCHLD ignored",
             fix="start it from an ordinary shell",
         )
     return -signal.SIGKILL if child.code is None else child.code, late
@@ -190,7 +190,7 @@ def _end(child: _Child) -> None:
 
 
 def _follow(child: _Child, selector: selectors.BaseSelector, deadline: float) -> bool:
-    """Read until the process has ended, and end it where it must; says whether it was late."""
+    """Read until the process has ended, terminating it if necessary; returns whether it was late."""
     end = time.monotonic() + deadline
     late = False
     ending: float | None = None
@@ -216,12 +216,12 @@ def _follow(child: _Child, selector: selectors.BaseSelector, deadline: float) ->
 
 
 def _read(selector: selectors.BaseSelector, seconds: float) -> int:
-    """Hand on what is there, or comes within that time; how many bytes that was."""
+    """Pass on what is available, or arrives within that time; returns the number of bytes."""
     count = 0
     for key, _ in selector.select(seconds):
         data = os.read(key.fd, _CHUNK)
         if key.data is None:
-            continue  # the bell: its message is that it rang
+            continue  # the wake-up pipe: its content means nothing
         if data:
             key.data.feed(data)
             count += len(data)
@@ -231,7 +231,7 @@ def _read(selector: selectors.BaseSelector, seconds: float) -> int:
 
 
 def _drain(selector: selectors.BaseSelector) -> None:
-    """What a process wrote before its end is in the pipe; whoever inherited the pipe may write for ever."""
+    """Read what is in the pipe after the end of the process; its heirs may write forever."""
     left = 2 * _PIPE
     while left > 0 and (count := _read(selector, 0)):
         left -= count
@@ -240,7 +240,7 @@ def _drain(selector: selectors.BaseSelector) -> None:
 def _pipe(
     stack: contextlib.ExitStack, starting: contextlib.ExitStack, selector: selectors.BaseSelector, sink: Sink
 ) -> int:
-    """A pipe into a sink: the end to write to, ours only while the process is being started."""
+    """A pipe into a sink: returns the write end, open here only while the process is being started."""
     reading, writing = os.pipe()
     stack.callback(os.close, reading)
     starting.callback(os.close, writing)
@@ -251,7 +251,7 @@ def _pipe(
 def _start(
     path: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, stdin: IO[bytes], out: int, err: int
 ) -> Any:  # noqa: ANN401 - of sh, which has no types
-    import sh  # looked up late: importing it costs 60 ms, and `invoke --list` runs nothing
+    import sh  # imported late: it takes 60 ms, and `invoke --list` runs nothing
 
     try:
         with warnings.catch_warnings():
@@ -274,12 +274,12 @@ def _start(
         _bury(error)
         raise _cannot_start(path, _why_not(path, str(error).strip().rpartition("\n")[2].strip())) from None
     except sh.CommandNotFound:
-        raise _cannot_start(path, "it is no longer there") from None
+        raise _cannot_start(path, "it no longer exists") from None
     return running.process
 
 
 def _bury(error: BaseException) -> None:
-    """Wait for a child that could not exec, and close its pipes: sh does neither, but its frame still knows them."""
+    """Reap a child that could not exec, and close its pipes: sh does neither, but its frame still has them."""
     trace = error.__traceback__
     while trace is not None:
         known = trace.tb_frame.f_locals
@@ -291,19 +291,19 @@ def _bury(error: BaseException) -> None:
         trace = trace.tb_next
 
 
-def _why_not(path: str, told: str) -> str:
-    """Why a file that may be executed was not, by what the system told of it."""
+def _why_not(path: str, reported: str) -> str:
+    """Why a file that may be executed was not, from the system's message."""
     first = b""
     with contextlib.suppress(OSError), Path(path).open("rb") as file:
         first = file.readline(_CHUNK)
-    if f"[Errno {errno.ENOEXEC}]" in told:
+    if f"[Errno {errno.ENOEXEC}]" in reported:
         return "it is a script without a first line such as #!/bin/sh, or a program for another processor or system"
-    if f"[Errno {errno.ENOENT}]" in told and first.startswith(b"#!"):
+    if f"[Errno {errno.ENOENT}]" in reported and first.startswith(b"#!"):
         name = first[2:].strip().decode("utf-8", "replace")
-        return f"its first line names '{name}', which is not there" + (
-            ": its lines end as those of Windows do" if first.endswith(b"\r\n") else ""
+        return f"its first line names '{name}', which does not exist" + (
+            ": it has Windows line endings" if first.endswith(b"\r\n") else ""
         )
-    return told
+    return reported
 
 
 def _cannot_start(path: str, why: str, *, transient: bool = False) -> CannotStart:
@@ -312,6 +312,6 @@ def _cannot_start(path: str, why: str, *, transient: bool = False) -> CannotStar
         why=why,
         fix="end other programs, or raise the limits (ulimit -n, ulimit -u)"
         if transient
-        else "run it by hand; a program of the project's own is fetched again by `make tools`",
+        else "run it by hand; `make tools` downloads the project's own programs again",
         transient=transient,
     )

@@ -124,7 +124,7 @@ def test_a_deadline_stays_a_deadline() -> None:
     assert str(after).startswith("docker did not end within 7 s\n")
     assert (after.cause, after.transient) == ("dns", True)
     plain = explain(DeadlinePassed(failed("docker", "", code=-9).done, 7.0), "docker")
-    assert (plain.cause, plain.fix) == ("", "look at its last lines; a longer deadline is a setting (timeouts.*)")
+    assert (plain.cause, plain.fix) == ("", "see its last lines; a longer deadline is a setting (timeouts.*)")
 
 
 @pytest.mark.parametrize(

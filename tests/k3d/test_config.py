@@ -232,7 +232,7 @@ def test_the_kubelets_drop_in_is_a_volume_for_several() -> None:
 
 @pytest.mark.parametrize("cluster", [{"args": {"kubelet": ["node-ip=${IP}"]}}, {"volumes": ["$PWD:/data"]}])
 def test_a_variable_of_a_shell_is_refused(cluster: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match=r"holds a '\$'"):
+    with pytest.raises(BadInput, match=r"contains a '\$'"):
         made(cluster)
 
 
@@ -258,7 +258,7 @@ def test_a_dollar_reaches_a_node_as_it_is(tmp_path: Path) -> None:
         ({"env": ["A=s3cret@loadbalancer"]}, "no load balancer"),
         ({"volumes": ["/s3cret:/b@server:1-"]}, "cluster.volumes.0: 'server:1-'"),
         ({"args": {"kubelet": ["x=s3cret@agent:5"]}}, "cluster.args: --kubelet-arg: 'agent:5'"),
-        ({"ports": {"extra": ["90:90@agent:0"]}}, "goes by the load balancer"),
+        ({"ports": {"extra": ["90:90@agent:0"]}}, "goes through the load balancer"),
         ({"ports": {"extra": ["90:90@agent:*:direct"]}}, "goes to 2 nodes directly"),
     ],
 )

@@ -152,7 +152,7 @@ def test_once_for_each_port_and_then_no_more(tmp_path: Path) -> None:
     result = run(facts(tmp_path, fake), choose)
     assert (result.state, result.attempts) == (State.FAILED, 4)
     assert isinstance(result.error, PortTaken)
-    assert "port 80 is taken" in result.error.why
+    assert "port 80 is already in use" in result.error.why
     assert "docker ps shows" in result.error.fix
     assert result.exit_code == 1
     assert len(choose.asked) == 3
@@ -272,7 +272,7 @@ def test_a_node_that_has_ended_is_told_as_such(
     assert says in str(result.error)
 
 
-# -- no cache is named as a registry to push to -----------------------------------------------------------
+# -- no cache is advertised as a registry to push to -----------------------------------------------------------
 
 
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"

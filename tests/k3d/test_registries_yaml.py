@@ -110,7 +110,7 @@ def test_the_push_registry_by_the_names_that_images_have(tmp_path: Path) -> None
     ],
 )
 def test_a_template_that_k3s_would_refuse_or_pass_over_is_told(tmp_path: Path, template: str, why: str) -> None:
-    with pytest.raises(BadInput, match=r"registries\.yaml is no registries\.yaml") as error:
+    with pytest.raises(BadInput, match=r"registries\.yaml is not a valid registries\.yaml") as error:
         made(tmp_path, template, CACHES)
     assert why in error.value.why
     assert "example" in error.value.fix

@@ -172,7 +172,7 @@ def test_one_that_never_ran_is_made_again_if_it_is_ours(tmp_path: Path, ours: bo
     """Its port was taken, or its maker was killed before its login was in."""
     found = inspected.registry(state="created", ours=ours)
     fake = engine(**{"docker container inspect": json.dumps([found])})
-    with contextlib.nullcontext() if ours else pytest.raises(LaunchError, match="this project did not make"):
+    with contextlib.nullcontext() if ours else pytest.raises(LaunchError, match="this project did not create"):
         act(only(facts(tmp_path, fake, settings=ONLY_PUSH)))
     verbs = [call.command.argv[1] for call in fake.calls]
     assert verbs == (["container", "rm", "volume", "run"] if ours else ["container"])
@@ -243,7 +243,7 @@ def test_a_cache_whose_list_was_cut_off_gets_an_empty_one(
     fake = engine(**{"docker container inspect": json.dumps([found]), "docker cp": copy})
     report = act(only(facts(tmp_path, fake, settings=ONLY_GHCR)))
     assert copied == (["{}"] if heals else [])
-    assert ("was cut off" in report.why) is heals
+    assert ("was truncated" in report.why) is heals
     verbs = [call.command.argv[1] for call in fake.calls if call.command.argv[1] not in ("container", "cp")]
     plain = {"restarting": ["restart"], "exited": ["start"]}[state]
     assert verbs == (["stop", "start"] if heals else plain)
@@ -263,7 +263,7 @@ def test_one_that_keeps_ending_is_told_with_its_last_line(
         with pytest.raises(LaunchError, match=told):
             act(step)
     else:
-        assert act(step).notes == (f"{told}: images of ghcr.io come from there, past it",)
+        assert act(step).notes == (f"{told}: images of ghcr.io are pulled from there, without it",)
 
 
 # -- held for a launch -------------------------------------------------------------------------------

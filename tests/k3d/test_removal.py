@@ -152,7 +152,7 @@ def test_a_network_in_which_something_of_others_is_stays_as_it_is(tmp_path: Path
     assert (found.guests, found.strangers) == ((GHCR, PUSHED), (stranger,))
     plan = by_name(removal.steps(given, found))
     assert not any(name.startswith("down: take ") for name in plan)
-    assert f"it stays, with what is in it beside this cluster: {stranger}" == plan[NETWORK].skip
+    assert f"it stays, since other containers use it: {stranger}" == plan[NETWORK].skip
     assert plan[NODES].skip is None
 
 
@@ -262,7 +262,7 @@ def test_what_is_not_there_is_not_removed(tmp_path: Path) -> None:
     assert set(run(again)) == {State.SKIPPED}
     assert [(step.name, step.skip) for step in removal.steps(again, Remains())] == [
         (NODES, "there are none"),
-        (NETWORK, "k3d made none for it"),
+        (NETWORK, "k3d created none for it"),
         (VOLUMES, "there are none"),
         (ENTRY, "it has none"),
         (FILES, "there are none"),
@@ -279,7 +279,7 @@ def test_stopping_is_for_nodes_that_run(tmp_path: Path) -> None:
     act(step)
     assert fake.lines == ["docker stop -t 10 k3d-openframe-dev-server-0 k3d-openframe-dev-serverlb"]
     (step,) = stop_steps(facts(tmp_path, presence=Presence.STOPPED))
-    assert step.skip == "none of them runs"
+    assert step.skip == "none of them is running"
 
 
 # -- making it anew ----------------------------------------------------------------------------------

@@ -150,8 +150,8 @@ def test_a_program_that_closes_its_output_is_waited_for() -> None:
     [
         (b"\x7fELF-no-program", 0o755, "for another processor"),
         (b"echo no first line\n", 0o755, "without a first line such as #!/bin/sh"),
-        (b"#!/nowhere/interpreter\n", 0o755, "its first line names '/nowhere/interpreter', which is not there"),
-        (b"#!/bin/sh\r\necho\r\n", 0o755, "its lines end as those of Windows do"),
+        (b"#!/nowhere/interpreter\n", 0o755, "its first line names '/nowhere/interpreter', which does not exist"),
+        (b"#!/bin/sh\r\necho\r\n", 0o755, "it has Windows line endings"),
         (b"#!/bin/sh\n", 0o644, "may not be executed"),
     ],
 )
@@ -289,7 +289,7 @@ def test_many_threads_start_programs_at_once_and_nothing_warns(warnings: str) ->
 
 def test_a_parent_that_ignores_the_end_of_children_is_told_of() -> None:
     done = python(DEAF)
-    assert "how true ended is not known" in done.stdout
+    assert "how true ended is unknown" in done.stdout
     assert "SIGCHLD" in done.stdout
     assert done.stderr == ""
 
