@@ -55,8 +55,8 @@ def fetch_kubeconfig(facts: Facts, context: Context | None = None, *, port: int 
     if "clusters:" not in text:
         raise LaunchError(
             f"{container} has not written its kubeconfig yet",
-            why=f"{NODE_KUBECONFIG} in it is not there, or not whole",
-            fix="it is asked again; if it stays so, look at: docker logs " + container,
+            why=f"{NODE_KUBECONFIG} in it is missing or incomplete",
+            fix="this is retried; if it stays so, see: docker logs " + container,
             transient=True,
         )
     write_private(facts.paths.kubeconfig, private(text, facts.name, f"https://{host}:{first}"))
