@@ -103,7 +103,8 @@ OWN = {
 
 
 def hooked(*events: str) -> str:
-    return json.dumps({"manifest": "", "hooks": [{"manifest": manifest(HOOK), "events": list(events)}]})
+    nameless = {**HOOK, "metadata": {"generateName": "migrate-"}}  # each time another object: nobody's can be there
+    return json.dumps({"manifest": "", "hooks": [{"manifest": manifest(HOOK, nameless), "events": list(events)}]})
 
 
 @pytest.mark.parametrize(

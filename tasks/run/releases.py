@@ -179,6 +179,7 @@ def refuse_hooks(facts: Facts, release: Release, command: Command, context: Cont
         facts.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True
     )
     hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
+    hooks = [item for item in hooks if (item.get("metadata") or {}).get("name")]  # not those with generateName
     for item in hooks:
         item["metadata"].setdefault("namespace", release.namespace)
     place = (release.namespace, release.name)
