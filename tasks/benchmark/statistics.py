@@ -31,8 +31,8 @@ class Interval:
         return (self.high - self.low) / 2 / self.mid if self.mid else 0.0
 
 
-def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """The median, and the exact interval between two of the sorted values that holds it in `level` of all cases.
+def median_interval(values: Sequence[float]) -> Interval:
+    """The median, and the exact interval between two of the sorted values that holds it in `LEVEL` of all cases.
 
     Whatever the distribution: each value lies above the median as often as a coin shows heads (David and Nagaraja,
     Order Statistics, 7.1). Of few values it is from the smallest to the largest, and `level` says how sure that is.
@@ -40,7 +40,7 @@ def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     ranked, count = sorted(values), len(values)
     best = 0
     for rank in range((count - 1) // 2 + 1):
-        if _coverage(count, rank) >= level:
+        if _coverage(count, rank) >= LEVEL:
             best = rank
     return Interval(
         mid=median(ranked),

@@ -18,7 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tasks.clients.helm import record_name
+from tasks.clients.helm import is_exact, record_name
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
 from tasks.kube.releases import OWN_LABELS, SERVER_SIDE, payload
 from tasks.process.command import Command, CommandFailed
@@ -29,7 +29,6 @@ from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 Object = dict[str, Any]
 
 _NEWEST = "1.0.0"
-_EXACT = re.compile(r"v?\d+\.\d+\.\d+(?:[-+].+)?")
 _FILES = ("Chart.yaml", "values.yaml")
 """What is read of a chart."""
 
@@ -108,7 +107,7 @@ def _find(call: Call, reference: str, version: str) -> _Chart:
         raise Exit(1, f"Error: repo {repository} not found")
     elif call.faults.strike("image-missing", f"chart {reference}"):
         raise Exit(1, f'Error: chart "{name}" version "{version}" not found in {repository} repository')
-    return _Chart(name, version if _EXACT.fullmatch(version) else _NEWEST)
+    return _Chart(name, version if is_exact(version) else _NEWEST)
 
 
 def _read(path: Path) -> _Chart:
