@@ -87,15 +87,22 @@ def remains(facts: Facts) -> Remains:
     label = f"{docker.CLUSTER_LABEL}={name}"
     containers = tuple(own_containers(programs, name, facts.shape.owner))
     network: str | None = None
-    others: list[dict[str, str]] = []
+    guests: list[str] = []
+    strangers: set[str] = set()
     found = docker.inspected(programs.run(docker.networks(name)).out)
-    if found and (found[0].get("Labels") or {}).get("app") == "k3d":
-        # k3d calls an existing network external, also one whose creation was interrupted before the first
-        # node (k3d: `ClusterPrepNetwork`); no other name is ever requested, so it belongs to this cluster anyway
-        network = str(found[0]["Name"])
-        members = map(json.loads, programs.run(docker.members(network)).out.splitlines())
-        others = [each for each in members if each["ID"] not in containers]
-    guests = sorted(each["Names"] for each in others if "k3d.role=registry" in each["Labels"].split(","))
+    if found:
+        members = map(json.loads, programs.run(docker.members(found[0]["Name"])).out.splitlines())
+        others = {each["Names"]: each["Labels"] for each in members if each["ID"] not in containers}
+        guests = sorted(each for each, labels in others.items() if "k3d.role=registry" in labels.split(","))
+        strangers = others.keys() - set(guests)
+        if (found[0].get("Labels") or {}).get("app") == "k3d":
+            # k3d calls an existing network external, also one whose creation was interrupted before the first
+            # node (k3d: `ClusterPrepNetwork`); no other name is ever requested, so it belongs to this cluster anyway
+            network = str(found[0]["Name"])
+        else:  # the user's own: this project's registries were connected to it for this cluster
+            nodes = any(f"{docker.CLUSTER_LABEL}=" in others[each] for each in strangers)
+            guests = [each for each in guests if f"{docker.CACHE_LABEL}=" in others[each] and not nodes]
+            strangers = set()
     volumes = tuple(programs.run(docker.volumes(label)).out.split())
     path, entry = target(facts.environ), context_name(facts.name)
     listed = names_context(path, entry)
@@ -104,7 +111,7 @@ def remains(facts: Facts) -> Remains:
         containers=containers,
         network=network,
         guests=tuple(guests),
-        strangers=tuple(sorted({each["Names"] for each in others} - set(guests))),
+        strangers=tuple(sorted(strangers)),
         volumes=volumes,
         entry=ours,
         other_entry=listed and not ours,
@@ -130,13 +137,13 @@ def steps(facts: Facts, found: Remains) -> list[Step]:
         Step(
             name=f"down: take {guest} out of the network",
             task=TASK,
-            action=run(docker.disconnect(found.network, guest)),
+            action=run(docker.disconnect(f"k3d-{facts.name}", guest)),
             needs=(NODES,),
             why="it is shared, and stays",
             expected=0.2,
         )
         for guest in found.guests
-        if found.network is not None and not found.strangers
+        if not found.strangers
     ]
     stays = f"it stays, since other containers use it: {', '.join(found.strangers)}" if found.strangers else ""
     network = Step(

@@ -51,11 +51,13 @@ def network(name: str = "k3d-openframe-dev", label: str | None = "k3d") -> str:
 def members(*names: str) -> str:
     """As `docker ps` lists who is in it: this cluster's nodes, and others, of which some are registries."""
     ids = dict(zip(("k3d-openframe-dev-server-0", "k3d-openframe-dev-agent-0"), IDS, strict=True))
+    registry = "app=k3d,k3d.cluster=,k3d.role=registry"
+    labels = {PUSHED: f"{registry},openframe.cache=push", GHCR: registry}
     rows = [
         {
             "ID": ids.get(name, f"id-of-{name}"),
             "Names": name,
-            "Labels": "app=k3d,k3d.cluster=,k3d.role=registry" if name in (PUSHED, GHCR) else "k3d.cluster=other",
+            "Labels": labels.get(name, "app=mine" if "database" in name else "k3d.cluster=other"),
         }
         for name in names
     ]
@@ -154,6 +156,21 @@ def test_a_network_in_which_something_of_others_is_stays_as_it_is(tmp_path: Path
     assert not any(name.startswith("down: take ") for name in plan)
     assert f"it stays, since other containers use it: {stranger}" == plan[NETWORK].skip
     assert plan[NODES].skip is None
+
+
+@pytest.mark.parametrize(
+    ("stranger", "guests"), [("somebodys-database", (PUSHED,)), ("k3d-other-server-0", ()), (GHCR, (PUSHED,))]
+)
+def test_a_network_of_the_users_is_left_as_it_was(tmp_path: Path, stranger: str, guests: tuple[str, ...]) -> None:
+    """This project's registries would keep its owner from removing it; nodes of other clusters need them."""
+    given = facts(tmp_path, docker(networks=network(label=None), inside=(*NODES_INSIDE, PUSHED, stranger)))
+    found = remains(given)
+    assert (found.network, found.guests, found.strangers) == (None, guests, ())
+    plan = by_name(removal.steps(given, found))
+    assert [name for name in plan if name.startswith("down: take ")] == [
+        f"down: take {each} out of the network" for each in guests
+    ]
+    assert plan[NETWORK].skip == "k3d made none for it"
 
 
 ALL = Remains(
