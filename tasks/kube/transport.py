@@ -257,7 +257,8 @@ class KubectlApi(Api):
         try:
             return 200, self._programs.run(command, quiet=True).out
         except DeadlinePassed as error:
-            raise NoAnswer(0, f"the API does not answer: {error.what}") from error
+            said = error.tail()[-1] if error.tail() else ""  # of a program for the login that waits for somebody, say
+            raise NoAnswer(0, f"the API does not answer: {error.what}", said) from error
         except CommandFailed as error:
             stderr = error.done.err
             code = _status(stderr)

@@ -377,29 +377,24 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
     """
     from tasks.clients import kubectl
     from tasks.clients.kubeconfig import rooted, write_private
+    from tasks.clients.login import logging_in_once
     from tasks.core.files import sha256
     from tasks.process.command import CommandFailed
 
     try:
         flattened = programs.run(kubectl.flattened(context), quiet=True).out
     except CommandFailed as error:
-        listed = programs.run(replace(kubectl.contexts(), ok=(0, 1)))
-        names = listed.out.splitlines()
-        unread = listed.code != 0 or context in names
-        raise BadInput(
-            f"the context '{context}' cannot be used" if unread else f"your kubeconfig has no context '{context}'",
-            why=error.tail()[-1] if error.tail() else error.what,
-            fix="correct the kubeconfig"
-            if unread
-            else f"use one of: {', '.join(names)}"
-            if names
-            else "name the file that has it in KUBECONFIG",
-        ) from None
+        listed = programs.run(kubectl.contexts())
+        names, why = listed.out.splitlines(), error.tail()[-1] if error.tail() else error.what
+        if listed.code or context in names:
+            raise BadInput(f"the context '{context}' cannot be used", why=why, fix="correct the kubeconfig") from None
+        fix = f"use one of: {', '.join(names)}" if names else "name the file that has it in KUBECONFIG"
+        raise BadInput(f"your kubeconfig has no context '{context}'", why=why, fix=fix) from None
     flattened = rooted(flattened, programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
-    write_private(found.kubeconfig, flattened)
+    write_private(found.kubeconfig, logging_in_once(flattened, Path(f"{found.kubeconfig}.login"), programs.env))
     for each in paths.state.glob("kubeconfig-*"):  # of other content, and used by no run any more: credentials
         with contextlib.suppress(OSError):
-            if each != found.kubeconfig and each.stat().st_mtime < time.time() - _OLD:
+            if not each.name.startswith(found.access) and each.stat().st_mtime < time.time() - _OLD:
                 each.unlink()
     return found
