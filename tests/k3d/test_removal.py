@@ -170,7 +170,7 @@ def test_a_network_of_the_users_is_left_as_it_was(tmp_path: Path, stranger: str,
     assert [name for name in plan if name.startswith("down: take ")] == [
         f"down: take {each} out of the network" for each in guests
     ]
-    assert plan[NETWORK].skip == "k3d made none for it"
+    assert plan[NETWORK].skip == "k3d created none for it"
 
 
 ALL = Remains(
