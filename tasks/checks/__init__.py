@@ -1,1 +1,1 @@
-"""What may prevent a launch: facts are gathered apart, and each check only judges them."""
+"""What may prevent a launch: facts are gathered elsewhere, and each check only judges them."""

@@ -1,4 +1,4 @@
-"""The Docker engine itself: whether it answers, is new enough, and can hold k3s."""
+"""Checks of the Docker engine: whether it answers, is new enough, and can run k3s."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.settings.k3s_arguments import FAIL_CGROUP_V1, NO_CGROUP_V1, allows_cg
 LEAST_DOCKER = (20, 10, 5)
 """k3d's README: needs runc 1.0.0-rc93 or later (k3d#807)."""
 K3S_NEEDS = (("memory", "pids"), ("memory", "cpu", "cpuset", "pids"))
-"""Controllers without which k3s ends at once, on cgroup v1 and v2 (k3s: `cgroups.Validate`, kubelet arguments)."""
+"""Controllers without which k3s exits at once, on cgroup v1 and v2 (k3s: `cgroups.Validate`, kubelet arguments)."""
 _UNFIT_STORAGE = {
     "zfs": "k3s does not support ZFS for its images (k3s#66)",
     "vfs": "it copies every layer of every image: slow, and it fills the disk",
@@ -24,7 +24,7 @@ _UNFIT_STORAGE = {
 
 
 def answers(facts: HostFacts) -> Iterator[Finding]:
-    """Reachable, and its version."""
+    """Whether it is reachable, and its version."""
     error, engine = facts.no_engine, facts.engine
     if error is not None:
         start = isinstance(error, EngineStopped) and facts.startable
@@ -38,12 +38,12 @@ def answers(facts: HostFacts) -> Iterator[Finding]:
         return
     kind = " (rootless)" if engine.rootless else ""
     away = "not on this machine" if engine.files else "outside of this container"
-    place = "in a machine of its own" if engine.desktop else "on this machine" if engine.here else away
+    place = "in its own virtual machine" if engine.desktop else "on this machine" if engine.here else away
     known = numbers(engine.version)
     if known and known < LEAST_DOCKER:
         yield problem(
             f"Docker {engine.version} is too old",
-            why=f"k3d needs {'.'.join(map(str, LEAST_DOCKER))} or later: older ones bring a runc that k3s fails on",
+            why=f"k3d needs {'.'.join(map(str, LEAST_DOCKER))} or later: older ones have a runc on which k3s fails",
             fix="update Docker Engine: https://docs.docker.com/engine/install/",
         )
     else:
@@ -52,12 +52,12 @@ def answers(facts: HostFacts) -> Iterator[Finding]:
 
 
 def files(facts: HostFacts) -> Iterator[Finding]:
-    """A container with the engine's socket and network, but with files of its own."""
+    """A container with the engine's socket and network, but its own file system."""
     if facts.engine is not None and not facts.engine.files:
         yield warning(
-            "the engine does not see this container's files",
-            why="nodes show the memory of the whole machine (their limits hold all the same), and several servers "
-            "cannot be given settings of their kubelets",
+            "the engine cannot see this container's files",
+            why="nodes show the memory of the whole machine (their limits apply anyway), and several servers "
+            "cannot get settings for their kubelets",
             fix="mount the state folder into this container from the same path of the engine's machine",
         )
 
@@ -69,8 +69,8 @@ def platform(facts: HostFacts) -> Iterator[Finding]:
         return
     yield warning(
         f"{DEFAULT_PLATFORM} is {chosen}, and the engine's platform is {facts.engine.platform}",
-        why="k3s does not run under emulation, so nodes, registries and pulls of a launch leave the variable aside",
-        fix=f"`unset {DEFAULT_PLATFORM}` if it is not for other work",
+        why="k3s does not run under emulation, so nodes, registries and pulls of a launch ignore the variable",
+        fix=f"`unset {DEFAULT_PLATFORM}` unless other work needs it",
     )
 
 
@@ -83,22 +83,22 @@ def cgroups(facts: HostFacts) -> Iterator[Finding]:
     if engine.rootless and engine.cgroup_version == 1:
         yield problem(
             "a rootless engine on cgroup v1",
-            why="only cgroup v2 lets an ordinary user limit anything, and a kubelet has to",
+            why="only cgroup v2 lets an ordinary user set limits, which a kubelet must",
             fix="start the kernel with cgroup v2: add `systemd.unified_cgroup_hierarchy=1` to its command line, reboot",
         )
     elif missing:
         yield _missing_controllers(engine, missing)
     elif engine.cgroup_version == 1 and facts.kubernetes is None:
         yield unknown(
-            "cgroup v1, and the image's name does not tell its Kubernetes version",
-            why=f"from 1.{NO_CGROUP_V1} on the kubelet refuses cgroup v1",
+            "cgroup v1, and the image's name does not show its Kubernetes version",
+            why=f"from 1.{NO_CGROUP_V1} on the kubelet rejects cgroup v1",
         )
     elif engine.cgroup_version == 1 and (facts.kubernetes or 0) >= NO_CGROUP_V1:
         if allows_cgroup_v1(facts.settings.cluster) is False:
             yield problem(
-                f"cgroup v1, which Kubernetes 1.{facts.kubernetes} refuses as it is configured",
-                why=f"from 1.{NO_CGROUP_V1} on every node would die at once, again and again",
-                fix=f"leave {FAIL_CGROUP_V1} out of cluster.args.kubelet and failCgroupV1 out of "
+                f"cgroup v1, which Kubernetes 1.{facts.kubernetes} rejects in this configuration",
+                why=f"from 1.{NO_CGROUP_V1} on every node would exit at once, repeatedly",
+                fix=f"remove {FAIL_CGROUP_V1} from cluster.args.kubelet and failCgroupV1 from "
                 f"cluster.kubelet_config, or choose a K8S_VERSION below 1.{NO_CGROUP_V1}, or a host with cgroup v2",
             )
         else:
@@ -106,7 +106,7 @@ def cgroups(facts: HostFacts) -> Iterator[Finding]:
     elif engine.cgroup_version:
         yield ok(f"cgroup v{engine.cgroup_version}")
     else:
-        yield unknown("the engine does not tell its cgroup version")
+        yield unknown("the engine does not report its cgroup version")
 
 
 def storage(facts: HostFacts) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def storage(facts: HostFacts) -> Iterator[Finding]:
     for name in dict.fromkeys((engine.driver, engine.backing)):
         if name in _UNFIT_STORAGE:
             yield warning(
-                f"the engine stores on {name}",
+                f"the engine's storage driver is {name}",
                 why=_UNFIT_STORAGE[name],
                 fix='`--set cluster.args.k3s=["snapshotter=native"]`, or move the engine\'s data to ext4 or xfs'
                 if name == "zfs"
@@ -126,31 +126,31 @@ def storage(facts: HostFacts) -> Iterator[Finding]:
 
 
 def forwarding(facts: HostFacts) -> Iterator[Finding]:
-    """Without it no container reaches another network."""
+    """Without IP forwarding no container reaches another network."""
     if facts.engine is not None and not facts.engine.forwarding:
         yield warning(
             "the engine's machine does not forward IPv4",
-            why="pods would reach neither each other's nodes nor the internet",
+            why="pods would reach neither other nodes nor the internet",
             fix="`sudo sysctl -w net.ipv4.ip_forward=1`, and restart Docker",
         )
 
 
 def unpacking(facts: HostFacts) -> Iterator[Finding]:
-    """Docker unpacks images by `unpigz` where it finds that (dockerd's reference: MOBY_DISABLE_PIGZ)."""
+    """Docker uses `unpigz` to unpack images if it is installed (dockerd's reference: MOBY_DISABLE_PIGZ)."""
     if facts.unpigz is False:
         yield warning(
             "the engine unpacks images without unpigz",
-            why="while the node image is unpacked no cluster can begin: with unpigz that took two thirds of the time",
+            why="no cluster can start until the node image is unpacked: with unpigz that took two thirds of the time",
             fix="`sudo apt-get install pigz`, or your system's package of that name: the next pull uses it",
         )
 
 
 def owner(facts: HostFacts) -> Iterator[Finding]:
-    """Who shares an engine shares the names of its clusters."""
+    """Users who share an engine share the names of its clusters."""
     if facts.other_owner:
         yield problem(
             f"the cluster '{facts.settings.cluster.name}' belongs to {facts.other_owner}",
-            why="nobody changes or removes another's",
+            why="clusters of other users are never changed or removed",
             fix="choose another name (CLUSTER_NAME=…)",
         )
 
@@ -161,15 +161,15 @@ def _missing_controllers(engine: Engine, missing: Sequence[str]) -> Finding:
     where = "" if engine.here else "on the engine's machine: "
     boot = "add `cgroup_enable=memory cgroup_memory=1` to the kernel's command line (Raspberry Pi: cmdline.txt), reboot"
     if "memory" not in missing:
-        boot = "let the kernel, or the container or machine that the engine runs in, have them: `cat /proc/cgroups`"
+        boot = "enable them in the kernel, or the container or machine that the engine runs in: `cat /proc/cgroups`"
     if engine.rootless:
         return problem(
             f"the rootless engine lacks the {what}",
-            why=f"systemd does not delegate {'them' if many else 'it'} to your user, and k3s ends at once without",
+            why=f"systemd does not delegate {'them' if many else 'it'} to your user, and k3s exits at once without",
             fix=where + fragments("node")["delegate"],
         )
     return problem(
         f"the engine lacks the {what}",
-        why="k3s ends at once without",
+        why="k3s exits at once without",
         fix=where + boot,
     )

@@ -1,4 +1,4 @@
-"""All checks, and the facts that they judge: queried concurrently, or those that need no process."""
+"""All checks, and the facts for them: queried concurrently, or only those that need no process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
 Check = Callable[[HostFacts], Iterator[Finding]]
-"""Pure: it finds nothing where the facts that it judges were not queried."""
+"""Pure: it finds nothing if the facts that it judges were not queried."""
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("engine", engine_checks.answers),
@@ -63,16 +63,16 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("folders", machine.folders),
     ("kubeconfig", machine.kubeconfig),
 )
-"""Each with the name that its findings bear."""
+"""All checks, each with the name for its findings."""
 
 
 def examine(facts: HostFacts, checks: Sequence[tuple[str, Check]] = CHECKS) -> list[Finding]:
-    """What all checks find."""
+    """The findings of all checks."""
     return [replace(finding, check=name) for name, check in checks for finding in check(facts)]
 
 
 def problems(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that would stop a launch."""
+    """The findings that would stop a launch."""
     return [finding for finding in findings if finding.level is Level.PROBLEM]
 
 
@@ -92,10 +92,10 @@ def gather(
     folders: BadInput | None,
     online: bool,
 ) -> HostFacts:
-    """Everything, for `doctor`.
+    """All facts, for `doctor`.
 
-    `state`: the folder where versions of programs are remembered; `minimum` and `k3d_version`: as pinned;
-    `online`: names are resolved (a rehearsal does not).
+    `state`: the folder where versions of programs are cached; `minimum` and `k3d_version`: as pinned;
+    `online`: whether to resolve names (not in a rehearsal).
     """
     with ThreadPoolExecutor(max_workers=6) as pool:
         queried = pool.submit(_engine, programs)
@@ -137,7 +137,7 @@ def gather_existing(
     minimum: Mapping[str, str | None],
     context: str,
 ) -> HostFacts:
-    """For a cluster that exists already, behind a context of the user's kubeconfig: no engine is queried."""
+    """Facts for an existing cluster, behind a context of the user's kubeconfig: no engine is queried."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         reported = pool.submit(versions, programs, state)
         names = pool.submit(host.unresolved, hosts(settings))
@@ -156,7 +156,7 @@ def gather_existing(
 
 
 def brief(facts: Facts, found: Engine, *, reported: Versions, minimum: Mapping[str, str | None]) -> HostFacts:
-    """What can be known without a process, before a cluster is created; `reported`: versions as known so far."""
+    """Facts that need no process, before a cluster is created; `reported`: the known versions of programs."""
     chosen = facts.ports
     return HostFacts(
         settings=facts.settings,
@@ -176,7 +176,7 @@ def brief(facts: Facts, found: Engine, *, reported: Versions, minimum: Mapping[s
 
 
 def server(programs: Programs, name: str) -> Context:
-    """The API server's version, by the user's own kubeconfig."""
+    """The API server's version, through the user's own kubeconfig."""
     argv = ("kubectl", "--context", name, "--request-timeout=5s", "version", "--output=json")
     try:
         done = programs.run(Command(argv=argv, deadline=15.0, ok=(0, 1)))
@@ -204,7 +204,7 @@ def _trusted(environ: Mapping[str, str]) -> Trust | LaunchError:
 
 
 def _list(programs: Programs) -> str:
-    """Containers with their ports; nothing where no engine answers, which another check reports."""
+    """Containers with their ports; empty if no engine answers, which another check reports."""
     try:
         return programs.run(_LIST).out
     except LaunchError:
@@ -212,7 +212,7 @@ def _list(programs: Programs) -> str:
 
 
 def _missing(programs: Programs, facts: HostFacts, found: Engine, k3d_version: str) -> tuple[str, ...] | None:
-    """Images of a launch that are not there; None where the engine does not tell."""
+    """Missing images of a launch; None if the engine does not report them."""
     version = facts.versions.k3d if facts.versions is not None else None
     refs = host_images(facts.settings, facts.environ, version or k3d_version)
     try:
@@ -223,7 +223,7 @@ def _missing(programs: Programs, facts: HostFacts, found: Engine, k3d_version: s
 
 
 def _on_engine(facts: HostFacts, found: Engine, out: str, mine: Owner) -> HostFacts:
-    """With what is known only where an engine answers."""
+    """With the facts that need an engine."""
     settings = facts.settings
     sized = size(found.cpus, found.memory_bytes)
     nodes = [
@@ -249,13 +249,13 @@ def _on_engine(facts: HostFacts, found: Engine, out: str, mine: Owner) -> HostFa
 
 
 def _other_owner(nodes: Iterable[ports.Holder], mine: Owner) -> str:
-    """Who else owns the cluster of these nodes; "" for nobody, or where one of them is this owner's."""
+    """Who else owns the cluster of these nodes; "" for nobody, or if one of them is this owner's."""
     owners = [each for node in nodes if (each := owner_of(node.labels.get(docker.OWNER, ""))) is not None]
     return "" if any(each.id == mine.id for each in owners) else next((each.name for each in owners), "")
 
 
 def _holders(settings: Settings, out: str, *, foreign: bool) -> tuple[frozenset[int], dict[int, str]]:
-    """Ports that this cluster and the shared registries hold, and all that anybody holds, with who it is."""
+    """Ports of this cluster and the shared registries, and all ports in use, with their users."""
     held = ports.holders(out)
     labels = {} if foreign else {docker.CLUSTER_LABEL: settings.cluster.name, docker.OURS: settings.cluster.name}
     own = {
@@ -269,12 +269,12 @@ def _holders(settings: Settings, out: str, *, foreign: bool) -> tuple[frozenset[
 
 
 def _listening(address: str, free: Collection[int]) -> dict[int, str]:
-    """Those ports that a program of this machine holds, and which."""
+    """The ports that a program of this machine uses, and which program."""
     found = {port for port in free if ports.taken(address, port)}
     who = ports.listening(found) if found else {}
-    return {port: who.get(port, "a program that does not show") for port in found}
+    return {port: who.get(port, "a program that cannot be identified") for port in found}
 
 
 def _bindable(settings: Settings, found: Engine) -> bool | None:
-    """None where ports are published on another machine, or by one that forwards them."""
+    """None if ports are published on another machine, or by one that forwards them."""
     return ports.bindable(settings.cluster.bind_address) if found.here else None

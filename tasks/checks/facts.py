@@ -1,4 +1,4 @@
-"""Everything that checks may look at. A fact that was not queried is None, and its checks find nothing."""
+"""All facts for checks. A fact that was not queried is None, and its checks find nothing."""
 
 from __future__ import annotations
 
@@ -20,67 +20,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A cluster that exists, as kubectl reached it."""
+    """An existing cluster, as reached by kubectl."""
 
     name: str
     version: str | None
-    """Of its API server; None: it was not reached."""
+    """Version of its API server; None: it was not reached."""
     error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostFacts:
-    """A moment of the machine, the engine and the programs."""
+    """The state of the machine, the engine and the programs at one moment."""
 
     settings: Settings
     environ: Mapping[str, str] = field(default_factory=dict)
     engine: Engine | None = None
     no_engine: NoEngine | None = None
     startable: bool = False
-    """An engine that does not run could be started by systemd."""
+    """Whether systemd could start an engine that does not run."""
     versions: Versions | None = None
     minimum: Mapping[str, str | None] = field(default_factory=dict)
-    """The oldest version of each program that this project works with; None, or no entry: any."""
+    """The oldest supported version of each program; None, or no entry: any."""
     fetched: bool = False
-    """Missing programs have been fetched already: what is wrong with them now stays wrong."""
+    """Whether missing programs have been downloaded already: remaining faults are permanent."""
     kubernetes: int | None = None
-    """Minor version of the cluster's Kubernetes; None: it does not show in the image's name."""
+    """Minor version of the cluster's Kubernetes; None: not visible in the image's name."""
     agents: int = 0
     disk: Disk | None = None
     inotify: Inotify | None = None
     unpigz: bool | None = None
-    """The program that Docker unpacks images with, if it is installed; None: that does not show from here."""
+    """The program that Docker unpacks images with, if it is installed; None: unknown."""
     low_port_start: int = 1024
     """The first port that a rootless engine may publish."""
     chosen: tuple[int, ...] | None = None
-    """Ports that the cluster will be given."""
+    """Ports that the cluster will get."""
     bindable: bool | None = None
-    """Ports can be published at the configured address."""
+    """Whether ports can be published at the configured address."""
     taken: Mapping[int, str] | None = None
-    """Ports among the configured ones and their fallbacks that are in use, and by whom."""
+    """Ports among the configured ones and their fallbacks that are in use, and by what."""
     own: frozenset[int] = frozenset()
-    """Ports that this cluster and the shared registries hold."""
+    """Ports in use by this cluster and the shared registries."""
     unresolved: Mapping[str, str] | None = None
-    """Hosts whose names did not resolve, and what the resolver said."""
+    """Hosts whose names did not resolve, with the resolver's message."""
     trusted: Trust | LaunchError | None = None
     """Certificate authorities of downloads, or why they cannot be read."""
     rights: Rights | None = None
     folders: BadInput | None = None
     """The state or the cache folder cannot be used."""
     unwritable: str | None = None
-    """Why the user's kubeconfig cannot be written; empty if it can, None if nothing is to be put there."""
+    """Why the user's kubeconfig cannot be written; empty if it can, None if it is not to be changed."""
     missing: tuple[str, ...] | None = None
     """Images of a launch that the engine does not have, the most important first."""
     other_owner: str = ""
     """The foreign owner of the cluster of this name; empty if there is none, as far as its nodes show."""
     cluster_exists: bool = False
-    """Its nodes have their images."""
+    """Whether its nodes have their images."""
     context: Context | None = None
     """With the engine `existing` only."""
 
 
 PortChoice = tuple[str, int, int | None]
-"""What for, the port, and the one to take instead."""
+"""The purpose, the port, and its fallback."""
 
 
 def port_choices(settings: Settings) -> tuple[PortChoice, ...]:
@@ -100,7 +100,7 @@ def port_choices(settings: Settings) -> tuple[PortChoice, ...]:
 def hosts(settings: Settings) -> tuple[str, ...]:
     """Upstream registries, and the chart repositories that a release uses.
 
-    Without the push registry by the name that only containers know.
+    Without the push registry, whose name only containers can resolve.
     """
     urls = [cache.url or f"https://{cache.upstream}" for cache in settings.registries.caches]
     used = {release.chart.split("/", 1)[0] for release in settings.helm.releases if release.enabled}

@@ -1,4 +1,4 @@
-"""What a check finds, how it is shown, and the error of a launch that it stops."""
+"""A check's finding, its output, and the error that stops a launch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tasks.view.console import Line, line, table, wrap
 
 
 class Level(Enum):
-    """How much a finding matters."""
+    """How severe a finding is."""
 
     OK = "ok"
     UNKNOWN = "not known"
-    """It cannot be seen from here: reported, rather than taken for good."""
+    """It cannot be determined: reported, rather than assumed to be good."""
     WARNING = "warning"
     PROBLEM = "problem"
     """It would stop a launch."""
@@ -26,12 +26,12 @@ class Level(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """A fix that is safe to run unasked: it deletes nothing, and a restart of the machine undoes it."""
+    """A fix that is safe to run automatically: it deletes nothing, and a restart of the machine reverts it."""
 
     argv: tuple[str, ...] = ()
     """Needs root."""
     fetch: bool = False
-    """Instead of a command: fetch the pinned programs into the project's folder."""
+    """Instead of a command: download the pinned programs into the project's folder."""
 
     @property
     def shown(self) -> str:
@@ -41,35 +41,35 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: Level
     what: str
     why: str = ""
     fix: str = ""
-    """What to do; commands are in back quotes."""
+    """What to do; commands are in backquotes."""
     remedy: Remedy | None = None
     check: str = ""
     """The name of the check; `examine` fills it in."""
 
 
 def ok(what: str) -> Finding:
-    """Nothing is to be done."""
+    """Nothing to do."""
     return Finding(Level.OK, what)
 
 
 def unknown(what: str, why: str = "") -> Finding:
-    """It cannot be seen from here."""
+    """It cannot be determined."""
     return Finding(Level.UNKNOWN, what, why)
 
 
 def warning(what: str, *, why: str, fix: str, remedy: Remedy | None = None) -> Finding:
-    """A launch goes on, slower or with something missing."""
+    """A launch continues, slower or with something missing."""
     return Finding(Level.WARNING, what, why, fix, remedy)
 
 
 def problem(what: str, *, why: str, fix: str, remedy: Remedy | None = None) -> Finding:
-    """A launch would be stopped by it."""
+    """It would stop a launch."""
     return Finding(Level.PROBLEM, what, why, fix, remedy)
 
 
@@ -93,13 +93,13 @@ class Unfit(LaunchError):
 
 @dataclass(frozen=True, kw_only=True)
 class Mended:
-    """What became of one fix."""
+    """The result of one fix."""
 
     check: str
     command: str
     ran: bool
     result: str
-    """ran, failed and why, or why it was left."""
+    """ran, failed and why, or why it was skipped."""
 
 
 _STYLES = {Level.OK: "good", Level.UNKNOWN: "dim", Level.WARNING: "warn", Level.PROBLEM: "bad"}

@@ -1,4 +1,4 @@
-"""The engine's machine and the programs on this one, against what the plan needs; and what this user may do."""
+"""Checks of the engine's machine, the programs on this one, and the user's permissions, against the plan."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tasks.settings.k3s_arguments import value_of
 from tasks.settings.references import wanted_releases
 
 LEAST_DISK, GOOD_DISK = 2 * GIB, 10 * GIB
-"""Bytes free: below the first a node's images do not fit, below the second a few charts fill it."""
+"""Bytes free: below the first a node's images do not fit, below the second a few charts fill the disk."""
 EVICTION = 0.05
 """Free share below which k3s marks its nodes and evicts pods (k3s: `eviction-hard`, imagefs and nodefs)."""
 LEAST_MEMORY = 2 * GIB
 """k3s's documentation: a server needs 2 GB."""
 OVERCOMMIT = 1.5
-"""Limits are no reservations: a plan may promise more than there is, but not without end."""
+"""Limits are not reservations: a plan may overcommit memory, but not without end."""
 INSTANCES, WATCHES = 512, 524288
 """What several nodes need together (k3d#968)."""
 _ONE_NODE = 128
 _TOO_FEW = 4
-"""Instances a node: kubelet and containerd alone open more."""
+"""Instances per node: kubelet and containerd alone open more."""
 
 K3S, OTHER = 250 * MIB, 60 * MIB
 """Bytes on the engine's disk: the node image, and one of the small ones (registry, proxy, tools)."""
@@ -36,7 +36,7 @@ RELEASE = 500 * MIB
 
 
 def cpus(facts: HostFacts) -> Iterator[Finding]:
-    """Few CPUs are only slow; a limit above what there is is lowered to that."""
+    """Few CPUs are only slow; a limit above their number is reduced to it."""
     engine = facts.engine
     if engine is None:
         return
@@ -52,7 +52,7 @@ def cpus(facts: HostFacts) -> Iterator[Finding]:
 
 
 def memory(facts: HostFacts) -> Iterator[Finding]:
-    """Memory against the limits of all nodes together."""
+    """Memory compared with the limits of all nodes together."""
     engine = facts.engine
     if engine is None or not engine.memory_bytes:
         return
@@ -61,14 +61,14 @@ def memory(facts: HostFacts) -> Iterator[Finding]:
     if have < LEAST_MEMORY:
         yield warning(
             f"the engine has {gib(have)}",
-            why="a k3s server alone needs 2 GiB; what does not fit is killed, mostly the API server",
+            why="a k3s server alone needs 2 GiB; on shortage processes are killed, mostly the API server",
             fix="give the engine more memory (Docker Desktop: Settings, Resources; `colima start --memory 8`)",
         )
     elif planned > have * OVERCOMMIT:
         agents = max(0, (have - server * facts.settings.cluster.servers) // agent)
         yield warning(
             f"{_nodes(facts)} may use {gib(planned)}, and the engine has {gib(have)}",
-            why="limits are no reservations, but if they are used the kernel kills something",
+            why="limits are not reservations, but if they are used up the kernel kills processes",
             fix=f"`K3D_AGENTS={agents} invoke up`, or lower K3D_MEMORY_LIMIT_AGENT",
         )
     else:
@@ -77,7 +77,7 @@ def memory(facts: HostFacts) -> Iterator[Finding]:
 
 
 def disk(facts: HostFacts) -> Iterator[Finding]:
-    """Room for images and volumes, where the engine keeps them."""
+    """Disk space for images and volumes, where the engine stores them."""
     engine, found = facts.engine, facts.disk
     if engine is None:
         return
@@ -89,21 +89,21 @@ def disk(facts: HostFacts) -> Iterator[Finding]:
     if found.free < LEAST_DISK or evicts:
         yield problem(
             what,
-            why="below 5 % k3s evicts pods and takes no new ones" if evicts else "images would not fit",
-            fix="`docker system df` shows what takes the room, `docker image prune` removes images that nothing uses",
+            why="below 5 % k3s evicts pods and accepts no new ones" if evicts else "images would not fit",
+            fix="`docker system df` shows what uses the space, `docker image prune` removes images that nothing uses",
         )
     elif found.free < GOOD_DISK:
         yield warning(
             what,
-            why="images of a few charts take that much",
-            fix="`docker system df` shows what takes the room",
+            why="images of a few charts need that much",
+            fix="`docker system df` shows what uses the space",
         )
     else:
         yield ok(what)
 
 
 def images(facts: HostFacts) -> Iterator[Finding]:
-    """Disk against the images to come."""
+    """Disk space compared with the images to be pulled."""
     if facts.missing is None or facts.disk is None or facts.engine is None:
         return
     need = _images_size(facts, facts.missing)
@@ -112,8 +112,8 @@ def images(facts: HostFacts) -> Iterator[Finding]:
     if left < EVICTION * facts.disk.total:
         yield warning(
             f"{what}; {gib(facts.disk.free)} are free",
-            why="the launch would leave less than 5 % of the disk, and k3s evicts pods there",
-            fix="`docker system df` shows what takes the room, `docker image prune` removes images that nothing uses",
+            why="the launch would leave less than 5 % of the disk, and k3s evicts pods then",
+            fix="`docker system df` shows what uses the space, `docker image prune` removes images that nothing uses",
         )
     else:
         yield ok(what)
@@ -140,7 +140,7 @@ def inotify(facts: HostFacts) -> Iterator[Finding]:
     report = problem if found.instances < _TOO_FEW * nodes else warning
     yield report(
         what,
-        why="nodes that find none left fail with 'too many open files' or never become ready",
+        why="nodes without free ones fail with 'too many open files' or never become ready",
         fix=f"`sudo sysctl -w {' '.join(change)}`; for every boot, put these two lines into /etc/sysctl.d/99-k3d.conf",
         remedy=Remedy(argv=("sysctl", "-w", *change)),
     )
@@ -158,27 +158,27 @@ def sudo(facts: HostFacts) -> Iterator[Finding]:
     if facts.settings.docker.tune == "auto":
         yield warning(
             f"{what}, and docker.tune is auto",
-            why="Docker's daemon.json belongs to root, so it will be left as it is",
+            why="Docker's daemon.json belongs to root, so it will not be changed",
             fix="`sudo invoke docker-tune` once, or docker.tune off",
         )
     else:
-        yield ok(f"{what}: what needs root is left to you")
+        yield ok(f"{what}: commands that need root are left to you")
 
 
 def folders(facts: HostFacts) -> Iterator[Finding]:
-    """What is remembered of clusters, and their private kubeconfigs."""
+    """The folders for the state of clusters, and their private kubeconfigs."""
     error = facts.folders
     if error is not None:
         yield problem(error.what, why=error.why, fix=error.fix)
 
 
 def kubeconfig(facts: HostFacts) -> Iterator[Finding]:
-    """A launch goes on without: its private kubeconfig is always there."""
+    """A launch continues without it: its private kubeconfig always exists."""
     if facts.unwritable:
         yield warning(
             f"your kubeconfig cannot be written: {facts.unwritable}",
             why="the cluster's entry will not be put into the first file of KUBECONFIG",
-            fix="mount or make it writable, or name another one in KUBECONFIG; or kubeconfig.merge=false",
+            fix="mount or make it writable, or set KUBECONFIG to another one; or kubeconfig.merge=false",
         )
 
 
@@ -200,7 +200,7 @@ def _images_size(facts: HostFacts, missing: Sequence[str]) -> int:
 def _images_shown(facts: HostFacts, missing: Sequence[str]) -> str:
     pulled = f"{count(len(missing), 'image')} to pull"
     if facts.cluster_exists:
-        return f"{pulled}, and the cluster has its own"
+        return f"{pulled}, and the cluster already has its own"
     releases = count(len(wanted_releases(facts.settings)), "release")
     return f"{pulled}, and those of {count(_node_count(facts), 'node')} and {releases}"
 
@@ -217,7 +217,7 @@ def _own_eviction(facts: HostFacts) -> bool:
 def _unseen(facts: HostFacts) -> str:
     assert facts.engine is not None
     where = "in its own machine" if facts.engine.desktop else "elsewhere, or in a container"
-    return f"the engine runs {where}, which does not show from here"
+    return f"the engine runs {where}, which cannot be inspected from here"
 
 
 def _nodes(facts: HostFacts) -> str:
@@ -225,7 +225,7 @@ def _nodes(facts: HostFacts) -> str:
 
 
 K3D_MAJOR = 5
-"""Its configuration and labels are what this project writes and reads."""
+"""This project writes and reads its configuration and labels."""
 _FETCH = Remedy(fetch=True)
 _HELM_WITH = {3: 15, 4: 34}
 """Kubernetes' minor version that x.0 of this Helm would be built with; one more for each minor of Helm
@@ -234,15 +234,15 @@ _HELM_BACK = 3
 
 
 def k3d(facts: HostFacts) -> Iterator[Finding]:
-    """The one that makes the cluster."""
+    """The k3d that creates the cluster."""
     if facts.versions is None or facts.context is not None:
         return
     version = facts.versions.k3d
     if numbers(version) and numbers(version)[0] > K3D_MAJOR:
         yield problem(
-            f"k3d {version} is newer than what this project knows",
+            f"k3d {version} is newer than the supported versions",
             why=f"it writes configurations for k3d {K3D_MAJOR}",
-            fix="`make tools` puts the pinned version into the project's folder, where it wins over the PATH",
+            fix="`make tools` puts the pinned version into the project's folder, which precedes the PATH",
             remedy=_FETCH,
         )
     else:
@@ -292,7 +292,7 @@ def helm(facts: HostFacts) -> Iterator[Finding]:
 
 
 def helm_window(version: str | None) -> tuple[int, int] | None:
-    """The oldest and the newest minor of Kubernetes that this Helm supports; None where that is not known."""
+    """The oldest and the newest minor of Kubernetes that this Helm supports; None if unknown."""
     own = numbers(version)
     if len(own) < 2 or own[0] not in _HELM_WITH:
         return None
@@ -316,13 +316,13 @@ def context(facts: HostFacts) -> Iterator[Finding]:
 
 
 def _fit(name: str, version: str | None, facts: HostFacts) -> Finding | None:
-    """What is wrong with a program by itself; `up` fetches what is missing or too old before it starts."""
+    """What is wrong with a program itself; `up` downloads missing and outdated ones before it starts."""
     report = problem if facts.fetched else warning
     if version is None:
         return report(
-            f"{name} is missing, or does not tell its version",
-            why="no launch goes without it"
-            + ("" if facts.fetched else "; `invoke up` fetches the pinned version, which needs the network"),
+            f"{name} is missing, or does not report its version",
+            why="every launch needs it"
+            + ("" if facts.fetched else "; `invoke up` downloads the pinned version, which needs the network"),
             fix="`make tools`",
             remedy=_FETCH,
         )
@@ -331,7 +331,7 @@ def _fit(name: str, version: str | None, facts: HostFacts) -> Finding | None:
         return None
     return report(
         f"{name} {version} is too old",
-        why=f"{minimum} or later is needed" + ("" if facts.fetched else "; `invoke up` fetches the pinned version"),
+        why=f"{minimum} or later is needed" + ("" if facts.fetched else "; `invoke up` downloads the pinned version"),
         fix="`make tools`",
         remedy=_FETCH,
     )

@@ -1,4 +1,4 @@
-"""Ports, the bind address, proxies and names."""
+"""Checks of ports, the bind address, proxies and DNS."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 def ports(facts: HostFacts) -> Iterator[Finding]:
-    """Each configured port: free, our own, or held by whom, and what will be used instead."""
+    """Each configured port: free, in use by this cluster, or by something else, and its replacement."""
     if facts.taken is None:
         return
     for purpose, port, fallback in port_choices(facts.settings):
         if port in facts.own:
-            yield ok(f"{purpose} {port}: ours already")
+            yield ok(f"{purpose} {port}: used by this cluster")
         elif port not in facts.taken:
             yield ok(f"{purpose} {port}: free")
         else:
@@ -31,9 +31,9 @@ def ports(facts: HostFacts) -> Iterator[Finding]:
             holder = facts.taken[port]
             name = holder.removeprefix("the container ")
             yield warning(
-                f"{purpose} {port} is held by {holder}; {instead} will be used",
-                why="whoever expects the usual port will not find the cluster there",
-                fix=f"`docker stop {name}`" if name != holder else f"end {holder}, or choose another port",
+                f"{purpose} {port} is in use by {holder}; {instead} will be used",
+                why="clients that expect the usual port will not find the cluster there",
+                fix=f"`docker stop {name}`" if name != holder else f"stop {holder}, or choose another port",
             )
 
 
@@ -47,8 +47,8 @@ def low_ports(facts: HostFacts) -> Iterator[Finding]:
         named = " and ".join(map(str, low))
         yield warning(
             f"a rootless engine may not publish {named}",
-            why=f"on this machine low ports end at {facts.low_port_start - 1}, unless rootlesskit has been given the "
-            "right by setcap, which does not show",
+            why=f"on this machine low ports end at {facts.low_port_start - 1}, unless rootlesskit has been granted the "
+            "capability by setcap, which is not visible",
             fix=f"`sudo sysctl -w net.ipv4.ip_unprivileged_port_start={low[0]}`, or "
             "`--set cluster.ports.http=8080 --set cluster.ports.https=8443`",
         )
@@ -60,17 +60,17 @@ def address(facts: HostFacts) -> Iterator[Finding]:
     if facts.bindable is False:
         yield problem(
             f"ports cannot be published at {bind}",
-            why="it is no address of this machine",
-            fix="IP=127.0.0.1, or IP=0.0.0.0 to be reached from other machines too",
+            why="it is not an address of this machine",
+            fix="IP=127.0.0.1, or IP=0.0.0.0 to make it reachable from other machines",
         )
     elif bind in _EVERYWHERE and facts.context is None:
         yield ok(
-            f"ports are published at {bind}: other machines reach them, past the rules of most firewalls",
+            f"ports are published at {bind}: other machines can reach them, bypassing the rules of most firewalls",
         )
 
 
 def proxies(facts: HostFacts) -> Iterator[Finding]:
-    """Programs here must not ask a proxy for what runs here, and the engine pulls images by itself."""
+    """Programs here must not use a proxy for local services, and the engine pulls images itself."""
     found = variables.read(facts.environ)
     if not found.named:
         yield ok("none in the environment")
@@ -85,11 +85,11 @@ def proxies(facts: HostFacts) -> Iterator[Finding]:
     if missing:
         yield warning(
             f"{named} set, and NO_PROXY lacks {', '.join(missing)}",
-            why="programs would ask the proxy for the cluster, which it cannot reach",
+            why="programs would contact the cluster through the proxy, which cannot reach it",
             fix=export,
         )
     elif not found.faults:
-        yield ok(f"{named} set; what runs here is left out by NO_PROXY")
+        yield ok(f"{named} set; NO_PROXY covers what runs here")
     if excluded.unread or not excluded.plain:
         yield _odd(excluded, export)
     yield from _unfit_proxies(facts, found)
@@ -97,12 +97,12 @@ def proxies(facts: HostFacts) -> Iterator[Finding]:
         yield warning(
             f"{named} set here, but the engine has no proxy",
             why="the engine pulls the images, and does not see this environment",
-            fix="give it one: https://docs.docker.com/engine/daemon/proxy/",
+            fix="configure one: https://docs.docker.com/engine/daemon/proxy/",
         )
 
 
 def container_proxies(facts: HostFacts) -> Iterator[Finding]:
-    """Caches and nodes: Docker hands its own proxy on to no container, and none sees this environment."""
+    """Caches and nodes: Docker does not pass its own proxy on to containers, and they do not see this environment."""
     engine = facts.engine
     if engine is None:
         return
@@ -120,28 +120,26 @@ def container_proxies(facts: HostFacts) -> Iterator[Finding]:
         whose = "the engine has a proxy" if engine.proxy else "there is a proxy in the environment"
         yield warning(
             f"{whose} ({there}), and the caches and nodes have none",
-            why="they fetch images by themselves, and see neither the engine's settings nor this environment",
-            fix="`--set network.from_environment=true` takes HTTPS_PROXY and NO_PROXY; or set network.proxy.https",
+            why="they pull images themselves, and see neither the engine's settings nor this environment",
+            fix="`--set network.from_environment=true` uses HTTPS_PROXY and NO_PROXY; or set network.proxy.https",
         )
 
 
 def _odd(excluded: variables.Excluded, export: str) -> Finding:
-    """NO_PROXY with entries that mean nothing, or parted by something else than commas."""
+    """NO_PROXY with invalid entries, or separated by something other than commas."""
     if excluded.unread:
         shown = ", ".join(f"'{printable(without_logins(word))[:60]}'" for word in excluded.unread[:5])
         more = f" and {len(excluded.unread) - 5} more" if len(excluded.unread) > 5 else ""
         what = f"NO_PROXY: {shown}{more} cannot be read, and is ignored"
         why = "an entry is a name, an address, a network such as 10.0.0.0/8, or one of them and a port"
     else:
-        what = "NO_PROXY is written as docker, k3d, kubectl and helm do not read it"
-        why = (
-            "they want commas between entries, and no port behind a network; a launch hands it to them so, a shell not"
-        )
+        what = "NO_PROXY is written in a form that docker, k3d, kubectl and helm do not read"
+        why = "they need commas between entries, and no port after a network; a launch converts it, a shell does not"
     return warning(what, why=why, fix=export)
 
 
 def _unfit_proxies(facts: HostFacts, found: variables.Proxies) -> Iterator[Finding]:
-    """Variables that name no proxy, or one that not all programs use."""
+    """Variables that name no proxy, or one that not all programs support."""
     for name, fault in found.faults.items():
         yield warning(
             f"{name} names no proxy",
@@ -151,20 +149,20 @@ def _unfit_proxies(facts: HostFacts, found: variables.Proxies) -> Iterator[Findi
     socks = next((each for each in (found.https, found.http) if each is not None and not each.web), None)
     if socks is not None:
         yield warning(
-            f"{socks.shown} is a proxy of the kind {socks.scheme}",
-            why="helm and kubectl use it; downloads of k3d, kubectl and helm go through proxies of HTTP only",
-            fix="name one in HTTPS_PROXY, or put these programs on the PATH",
+            f"{socks.shown} is a proxy of type {socks.scheme}",
+            why="helm and kubectl use it; downloads of k3d, kubectl and helm support HTTP proxies only",
+            fix="set HTTPS_PROXY to one, or put these programs on the PATH",
         )
     for name in variables.differing(facts.environ):
         yield warning(
-            f"{name} and {name.lower()} say different things",
-            why=f"curl reads {name.lower()} first, docker and helm {name}; launches hand {name.lower()} to all of them",
+            f"{name} and {name.lower()} have different values",
+            why=f"curl reads {name.lower()} first, docker and helm {name}; launches pass {name.lower()} to all of them",
             fix=f"unset one of them: `unset {name}`",
         )
 
 
 def authorities(facts: HostFacts) -> Iterator[Finding]:
-    """Whose certificates downloads trust."""
+    """The certificate authorities for downloads."""
     found = facts.trusted
     if isinstance(found, LaunchError):
         yield warning(found.what, why=found.why, fix=found.fix)
@@ -180,7 +178,7 @@ def authorities(facts: HostFacts) -> Iterator[Finding]:
 
 
 def names(facts: HostFacts) -> Iterator[Finding]:
-    """Hosts that images and charts come from."""
+    """Hosts for images and charts."""
     if facts.unresolved is None:
         return
     if variables.read(facts.environ).named:
@@ -189,7 +187,7 @@ def names(facts: HostFacts) -> Iterator[Finding]:
         first = next(iter(facts.unresolved.values()))
         yield warning(
             f"not resolved: {', '.join(facts.unresolved)}",
-            why=f"{first}; what is not cached yet cannot be fetched",
+            why=f"{first}; anything not cached yet cannot be downloaded",
             fix=f"`getent hosts {next(iter(facts.unresolved))}`, `resolvectl status`, /etc/resolv.conf",
         )
     else:

@@ -1,7 +1,7 @@
-"""A bundle: one tar archive that is an OCI image layout, with charts, programs and wheels as blobs, and a lock of it.
+"""A bundle: one tar archive that is an OCI image layout, with charts, programs and wheels as blobs, and its lock.
 
-Blobs are named by their SHA-256. The lock (`bundle.json`, the first member) names each with its size and says what it
-is; nothing else may be in the archive, so that no name in it is ever used as a path. The same lock is the same bytes.
+Blobs are named by their SHA-256. The lock (`bundle.json`, the first member) lists each with its size and describes
+it; nothing else may be in the archive, so no name in it is ever used as a path. Equal locks are equal bytes.
 Only the standard library is used here: `python -m tasks.clients.bundle FILE FOLDER` gives the wheels to a machine that
 has Python alone. (OCI: image-spec, `image-layout.md`; POSIX: ustar.)
 """
@@ -25,7 +25,7 @@ from tasks.core.errors import BadInput, LaunchError
 from tasks.core.files import no_file
 
 FORMAT = 1
-"""Of the lock; a file of a newer one is refused."""
+"""Version of the lock format; a newer one is rejected."""
 LOCK, INDEX, LAYOUT = "bundle.json", "index.json", "oci-layout"
 _FIXED = (LOCK, LAYOUT, INDEX)
 _BLOCK = 512
@@ -39,16 +39,16 @@ NAME = re.compile(
 """An image's name (distribution: `reference`): it becomes a path in a registry's storage."""
 _ID = re.compile(r"[0-9a-f]{16,64}")
 _SMALL = 16 << 20
-"""Bytes of a document, at most: locks and manifests are read into memory."""
+"""Maximum bytes of a document: locks and manifests are read into memory."""
 _PROGRAM = 512 << 20
-"""Bytes of a program, at most."""
+"""Maximum bytes of a program."""
 _PIECE = 1 << 20
 _READERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """One image: `digest` is what its tag stands for, `manifest` that of the bundle's platform."""
+    """One image: `digest` is the target of its tag, `manifest` that of the bundle's platform."""
 
     digest: str
     manifest: str
@@ -71,12 +71,12 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """What a bundle holds."""
+    """The contents of a bundle."""
 
     platform: str
-    """Of the images, such as linux/amd64."""
+    """Platform of the images, such as linux/amd64."""
     target: str
-    """What programs and wheels are for, such as linux-amd64."""
+    """Platform of programs and wheels, such as linux-amd64."""
     images: Mapping[str, Image]
     charts: Mapping[str, File] = field(default_factory=dict)
     """By the chart's id."""
@@ -85,26 +85,26 @@ class Lock:
     """Digests by file name."""
     pythons: tuple[str, ...] = ()
     requirements: str = ""
-    """SHA-256 of the requirements.txt that the wheels are of."""
+    """SHA-256 of the requirements.txt for the wheels."""
     releases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Images by the digest of what they depend on (`tasks.run.images`)."""
+    """Images by the digest of their inputs (`tasks.run.images`)."""
     settings: str = ""
     """Digest of the settings that it was saved with, as JSON."""
     blobs: Mapping[str, int] = field(default_factory=dict)
     """Sizes by digest."""
 
     def text(self) -> bytes:
-        """As it stands in the archive."""
+        """As stored in the archive."""
         return (json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, indent=1) + "\n").encode()
 
     @property
     def digest(self) -> str:
-        """Changes when anything in the bundle does."""
+        """Changes with any part of the bundle."""
         return f"sha256:{hashlib.sha256(self.text()).hexdigest()}"
 
 
 def refused(path: Path, why: str, fix: str = "save it again: invoke bundle save FILE") -> BadInput:
-    """A file that is no bundle, or none that can be used."""
+    """The error for a file that is not a bundle, or not a usable one."""
     return BadInput(f"{path} cannot be used as a bundle", why=why, fix=fix)
 
 
@@ -112,16 +112,16 @@ def refused(path: Path, why: str, fix: str = "save it again: invoke bundle save 
 
 
 class Bundle:
-    """A bundle that is read. Raises `BadInput` for a file that is none, or is of a newer format."""
+    """An opened bundle. Raises `BadInput` for a file that is none, or has a newer format."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if why := no_file(path):
-            raise refused(path, why, "name a file: what comes through a pipe is written into one first")
+            raise refused(path, why, "use a file: write the output of a pipe to a file first")
         try:
             self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            fix = "download it first" if ":/" in str(path) else "name a file that `bundle save` has made"
+            fix = "download it first" if ":/" in str(path) else "use a file created by `bundle save`"
             raise refused(path, error.strerror or str(error), fix) from None
         try:
             self._members = dict(self._headers(os.fstat(self._handle).st_size))
@@ -143,7 +143,7 @@ class Bundle:
         self.close()
 
     def _headers(self, whole: int) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Offset and size of each member; any that is no plain file of a known name ends it."""
+        """Offset and size of each member; raises for any that is no plain file with a known name."""
         at, seen = 0, set[str]()
         while True:
             block = os.pread(self._handle, _BLOCK, at)
@@ -155,13 +155,13 @@ class Bundle:
                 raise refused(self.path, "it is no tar archive, or its end is missing") from None
             name, size = header.name, header.size
             if header.type != tarfile.REGTYPE or header.linkname:
-                raise refused(self.path, f"its member {name[:80]!r} is no plain file")
+                raise refused(self.path, f"its member {name[:80]!r} is not a plain file")
             if name not in _FIXED and not _BLOB.fullmatch(name):
-                raise refused(self.path, f"nothing of a bundle has the name {name[:80]!r}")
+                raise refused(self.path, f"it has an unexpected member {name[:80]!r}")
             if name in seen or (not seen and name != LOCK):
                 raise refused(self.path, f"{name} is there twice" if name in seen else f"it does not begin with {LOCK}")
             if not 0 <= size <= whole - at - _BLOCK:
-                raise refused(self.path, f"its end is missing: {name} is longer than what is there")
+                raise refused(self.path, f"its end is missing: {name} is truncated")
             seen.add(name)
             yield name, (at + _BLOCK, size)
             at += _BLOCK + -(-size // _BLOCK) * _BLOCK
@@ -172,7 +172,7 @@ class Bundle:
             found = json.loads(raw)
             number = found.pop("format")
         except (ValueError, KeyError, AttributeError, RecursionError):
-            raise refused(self.path, f"its {LOCK} is no lock") from None
+            raise refused(self.path, f"its {LOCK} is not a lock") from None
         if not isinstance(number, int) or number != FORMAT:
             raise refused(
                 self.path,
@@ -192,13 +192,13 @@ class Bundle:
             )
             wrong = self._wrong(lock)
         except (TypeError, KeyError, AttributeError, ValueError):
-            wrong = "a part of it is not of the form that it must be"
+            wrong = "a part of it is invalid"
         if wrong:
-            raise refused(self.path, f"its {LOCK} is not as it must be: {wrong}")
+            raise refused(self.path, f"its {LOCK} is not valid: {wrong}")
         return lock
 
     def _wrong(self, lock: Lock) -> str:
-        """What is wrong with a lock; "" if nothing is."""
+        """What is wrong with a lock; "" if it is valid."""
         files = [*lock.charts.values(), *lock.programs.values()]
         names = [*(each.file for each in files), *lock.wheels]
         odd = [name for name in names if not _FILE.fullmatch(name)]
@@ -219,13 +219,13 @@ class Bundle:
         }
         for digest, size in lock.blobs.items():
             if not _DIGEST.fullmatch(digest) or held.get(digest) != size:
-                return f"{digest[:80]} is not there, or not of the size that it lists"
-        return "" if len(held) == len(lock.blobs) else "there is more in the archive than it lists"
+                return f"{digest[:80]} is missing, or not of the size that it lists"
+        return "" if len(held) == len(lock.blobs) else "the archive has members that it does not list"
 
     def _small(self, name: str) -> bytes:
         at, size = self._members.get(name, (0, _SMALL + 1))
         if size > _SMALL:
-            raise refused(self.path, f"{name} is missing, or larger than any document of a bundle")
+            raise refused(self.path, f"{name} is missing, or too large for a document of a bundle")
         return os.pread(self._handle, size, at)
 
     def pieces(self, digest: str) -> Iterator[bytes]:
@@ -234,7 +234,7 @@ class Bundle:
         while size > 0:
             piece = os.pread(self._handle, min(_PIECE, size), at)
             if not piece:
-                raise refused(self.path, "it became shorter while it was read")
+                raise refused(self.path, "it was truncated while it was read")
             yield piece
             at, size = at + len(piece), size - len(piece)
 
@@ -246,10 +246,10 @@ class Bundle:
         return found
 
     def _damaged(self, digest: str) -> BadInput:
-        return refused(self.path, f"it is damaged: the content of {digest} is another", "copy or save it again")
+        return refused(self.path, f"it is damaged: the content of {digest} does not match", "copy or save it again")
 
     def verify(self) -> None:
-        """Compare all content with its digests. Raises `BadInput`."""
+        """Verify all content against its digests. Raises `BadInput`."""
 
         def check(digest: str) -> None:
             found = hashlib.sha256()
@@ -267,16 +267,16 @@ class Bundle:
                     raise refused(self.path, f"a part of the image {name} is missing: {digest}")
 
     def parts(self, image: Image) -> list[str]:
-        """Configuration and layers of an image, in their order. Raises `BadInput`."""
+        """Configuration and layers of an image, in order. Raises `BadInput`."""
         try:
             found = json.loads(self.read(image.manifest))
             parts = [str(each["digest"]) for each in (found["config"], *found["layers"])]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise refused(self.path, f"{image.manifest} is no manifest of an image") from None
+            raise refused(self.path, f"{image.manifest} is not an image manifest") from None
         return parts
 
     def program(self, name: str, write: Callable[[bytes], object]) -> None:
-        """Unpack a program; its own digest is verified. Raises `BadInput`, before more than its size is written."""
+        """Unpack a program and verify its digest. Raises `BadInput`, before more than its size is written."""
         file = self.lock.programs[name]
         unpack, size, found = zlib.decompressobj(wbits=31), 0, hashlib.sha256()
         try:
@@ -304,7 +304,7 @@ def member(digest: str) -> str:
 
 
 def wheels(path: Path, folder: Path, python: str) -> None:
-    """Put the wheels into a folder that is there; pip compares them with requirements.txt. Raises `BadInput`."""
+    """Copy the wheels into an existing folder; pip compares them with requirements.txt. Raises `BadInput`."""
     with Bundle(path) as bundle:
         if not bundle.lock.wheels or python not in bundle.lock.pythons:
             has = ", ".join(bundle.lock.pythons) or "none"

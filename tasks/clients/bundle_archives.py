@@ -1,4 +1,4 @@
-"""Archives of a bundle: the bundle itself, what `docker load` takes, and what a registry keeps on its disk."""
+"""Archives for a bundle: the bundle itself, input for `docker load`, and a registry's storage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK, _END = 512, b"\0" * 1024
 
 
 def engine_archive(bundle: Bundle, names: Collection[str], out: IO[bytes]) -> None:
-    """Write what `docker load` takes: these images under their names, each layer once.
+    """Write an archive for `docker load`: these images under their names, each layer once.
 
     (moby: `image/tarexport`; containerd's store reads manifest.json too.)
     """
@@ -35,7 +35,7 @@ def engine_archive(bundle: Bundle, names: Collection[str], out: IO[bytes]) -> No
 
 
 def registry_archive(bundle: Bundle, images: Mapping[str, tuple[str, str]], out: IO[bytes]) -> None:
-    """Write what a registry keeps on its disk: images with their repository and tag ("": by digest alone).
+    """Write the storage of a registry: images with their repository and tag ("": by digest only).
 
     (distribution: `registry/storage/paths.go`)
     """
@@ -58,7 +58,7 @@ def registry_archive(bundle: Bundle, images: Mapping[str, tuple[str, str]], out:
         header = tarfile.TarInfo(folder)
         header.type, header.mode = tarfile.DIRTYPE, 0o755
         out.write(header.tobuf(tarfile.PAX_FORMAT))
-    for digest, path in paths.items():  # before what points to them
+    for digest, path in paths.items():  # before the links to them
         _copy(bundle, out, path, digest)
     for path, digest in sorted(links.items()):
         _write(out, path, digest.encode())
@@ -77,7 +77,7 @@ def _padding(size: int) -> bytes:
 
 
 def _header(name: str, size: int) -> bytes:
-    """The same for the same name and size, on each machine; longer names than ustar has get a record of their own."""
+    """Equal for equal name and size on every machine; a name too long for ustar gets an extra record."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info.tobuf(tarfile.PAX_FORMAT)
@@ -91,7 +91,7 @@ def _write(out: IO[bytes], name: str, content: bytes) -> None:
 
 
 class Writer:
-    """Writes a bundle by its lock: each blob has its place before it has come, so they may come at once."""
+    """Writes a bundle by its lock: the position of each blob is known beforehand, so they may arrive in any order."""
 
     def __init__(self, lock: Lock, file: IO[bytes]) -> None:
         self._file, self.places = file, dict[str, int]()
@@ -107,15 +107,15 @@ class Writer:
         self.lock = lock
 
     def put(self, digest: str, pieces: Iterable[bytes]) -> None:
-        """The content of a blob, whole. Raises as `place` does."""
+        """Write the content of a blob. Raises as `place` does."""
         with self.place(digest) as write:
             for piece in pieces:
                 write(piece)
 
     @contextlib.contextmanager
     def place(self, digest: str) -> Iterator[Callable[[bytes], None]]:
-        """A function that writes the next piece of a blob. At the end raises `LaunchError` where the content is another
-        than its digest says; OSError.
+        """A function that writes the next chunk of a blob. Finally raises `LaunchError` if the content does not match
+        the digest; OSError.
         """
         found, size = hashlib.sha256(), 0
 
@@ -129,7 +129,7 @@ class Writer:
         yield write
         if size != self.lock.blobs[digest] or f"sha256:{found.hexdigest()}" != digest:
             raise LaunchError(
-                f"what came for {digest} is something else",
+                f"the download of {digest} is not the expected content",
                 why="its content does not have that digest",
                 fix="try again; if it stays so, empty the caches: invoke registry --purge",
                 transient=True,
@@ -137,7 +137,7 @@ class Writer:
 
 
 def _index(lock: Lock) -> bytes:
-    """Images as tools that read an OCI layout find them (image-spec: annotations)."""
+    """Images in the form in which OCI layout tools find them (image-spec: annotations)."""
     system, _, arch = lock.platform.partition("/")
     rows = [
         {

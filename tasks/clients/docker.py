@@ -1,4 +1,4 @@
-"""Docker's command lines, and what their output means.
+"""Docker's command lines, and the parsing of their output.
 
 Clusters are found by the exact label `k3d.cluster=NAME`: Docker's `name=` filter is an unanchored
 regular expression, by which `dev` finds `dev-2`.
@@ -16,26 +16,26 @@ from tasks.core.imageref import parse
 from tasks.process.command import Command, repeated
 
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
-"""docker's variable for the platform of what it pulls and creates; nodes and registries have the engine's own."""
+"""docker's variable for the platform of pulls and new containers; nodes and registries use the engine's own."""
 CLUSTER_LABEL = "k3d.cluster"
 """k3d's own label of everything that belongs to one cluster (k3d: `pkg/types/types.go`)."""
 OURS = "openframe.cluster"
-"""Our label on the nodes of a cluster that this project made; its value is the cluster's name."""
+"""Label of this project on the nodes of its clusters; the value is the cluster's name."""
 OWNER = "openframe.owner"
-"""On the nodes of a cluster, and on registries: who made them (`tasks.facts.cluster`)."""
+"""On the nodes of a cluster, and on registries: their owner (`tasks.facts.cluster`)."""
 LEASE = "openframe.lease"
 """On volumes without content: who is about to use the shared registries, or removes them (`tasks.k3d.lease`)."""
 CONFIG_LABEL = "openframe.config"
-"""What the cluster was made with, as a query string: see `tasks.facts.cluster`."""
+"""The cluster's settings at creation, as a query string: see `tasks.facts.cluster`."""
 CACHE_LABEL, PUSH = "openframe.cache", "push"
-"""On registries of ours: the upstream they stand before, or that one pushes to them."""
+"""On registries of this project: the upstream that they cache, or `push`."""
 BUNDLE_LABEL = "openframe.bundle"
-"""On caches of ours that were filled from a bundle, and ask nobody."""
+"""On caches of this project that were filled from a bundle, and have no upstream."""
 NETWORK_LABEL = "openframe.network"
-"""On caches of ours: changes with their proxies and certificate authorities; not there if they have none."""
+"""On caches of this project: changes with their proxies and certificate authorities; missing if they have none."""
 
 REGISTRY_DEBUG = "127.0.0.1:5001"
-"""Where a registry tells its numbers, to itself alone (distribution: `http.debug`)."""
+"""Where a registry serves its metrics, inside its container only (distribution: `http.debug`)."""
 
 
 def _labels(labels: Mapping[str, str]) -> tuple[str, ...]:
@@ -43,27 +43,27 @@ def _labels(labels: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _with(labels: Iterable[str]) -> tuple[str, ...]:
-    """A filter for what carries all of them."""
+    """A filter for all of these labels."""
     return repeated("--filter", (f"label={label}" for label in labels))
 
 
 def containers(*labels: str) -> Command:
-    """Ids of containers, running or not, that carry all these labels."""
+    """Ids of containers, running or not, that have all these labels."""
     return Command(argv=("docker", "ps", "--all", "--quiet", "--no-trunc", *_with(labels)))
 
 
 def published() -> Command:
-    """All containers that run, as lines of JSON: what is published on which port is in them."""
+    """All running containers, as lines of JSON, including their published ports."""
     return Command(argv=("docker", "ps", "--no-trunc", "--format", "{{json .}}"))
 
 
 def inspect(ids: Sequence[str]) -> Command:
-    """Everything about containers; one that is gone meanwhile is left out (code 1)."""
+    """Details of containers; missing ones are skipped (code 1)."""
     return Command(argv=("docker", "container", "inspect", *ids), ok=(0, 1))
 
 
 def inspected(out: str) -> list[dict[str, Any]]:
-    """What `inspect` printed."""
+    """The parsed output of `inspect`."""
     found: list[dict[str, Any]] = json.loads(out) if out.strip() else []
     return found
 
@@ -75,7 +75,7 @@ def images(refs: Sequence[str]) -> Command:
 
 
 def platforms(out: str, refs: Iterable[str]) -> dict[str, str]:
-    """Those of the references that `images` found, each with its platform; a tag beside a digest does not count."""
+    """The references that `images` found, each with its platform; a tag next to a digest is ignored."""
     decoder = json.JSONDecoder()
     values: list[Any] = []
     text = out.replace("\n", "")
@@ -89,43 +89,43 @@ def platforms(out: str, refs: Iterable[str]) -> dict[str, str]:
 
 
 def fits(image: str, engine: str) -> bool:
-    """Whether an image of one platform runs on an engine of another without emulation; what is not known does."""
+    """Whether an image of one platform runs on an engine of another without emulation; unknown platforms do."""
     return not engine or image.split("/")[1:2] in (engine.split("/")[1:2], [""])
 
 
 def pull(ref: str, deadline: float, platform: str = "") -> Command:
-    """Download one image, for a platform; empty: for that which docker chooses."""
+    """Pull one image, for a platform; empty: docker's default."""
     return Command(argv=("docker", "pull", *_for(platform), ref), deadline=deadline)
 
 
 def _for(platform: str) -> tuple[str, ...]:
-    """It wins over the variable DOCKER_DEFAULT_PLATFORM."""
+    """Overrides the variable DOCKER_DEFAULT_PLATFORM."""
     return ("--platform", platform) if platform else ()
 
 
 def load(feed: Callable[[BinaryIO], None], deadline: float) -> Command:
-    """Images out of an archive that is written to stdin, under the names that it gives them."""
+    """Load images from an archive on stdin, with the names in it."""
     return Command(argv=("docker", "load", "--quiet"), feed=feed, shown_stdin="BUNDLE", deadline=deadline)
 
 
 def save(ref: str, path: Path, deadline: float) -> Command:
-    """An image of the engine as an archive."""
+    """Save an image of the engine as an archive."""
     return Command(argv=("docker", "save", "--output", str(path), ref), deadline=deadline)
 
 
 def fill_registry(name: str, feed: Callable[[BinaryIO], None], deadline: float) -> Command:
-    """An archive of a registry's files onto its disk."""
+    """Unpack an archive of a registry's files into its storage."""
     argv = ("docker", "cp", "-", f"{name}:/var/lib/registry")
     return Command(argv=argv, feed=feed, shown_stdin="BUNDLE", deadline=deadline)
 
 
 def images_inside(node: str) -> Command:
-    """The images that a k3s node has, as JSON."""
+    """The images in a k3s node, as JSON."""
     return Command(argv=("docker", "exec", node, "crictl", "images", "--output", "json"), ok=(0, 1, 126, 127))
 
 
 def listed_images(out: str) -> list[Mapping[str, Any]]:
-    """What `images_inside` printed; empty for a crictl that knows no JSON."""
+    """The parsed output of `images_inside`; empty for a crictl without JSON support."""
     try:
         found = json.loads(out or "{}").get("images")
     except (ValueError, AttributeError):
@@ -134,7 +134,7 @@ def listed_images(out: str) -> list[Mapping[str, Any]]:
 
 
 def image_names(out: str) -> set[str]:
-    """Names that `images_inside` printed; a crictl that knows no JSON has them first in each line."""
+    """Image names in the output of `images_inside`; a crictl without JSON support prints them first in each line."""
     found = listed_images(out)
     names = {str(name) for each in found for name in each.get("repoTags") or each.get("repoDigests") or ()}
     return names if found else {line.split()[0] for line in out.splitlines() if "/" in line and line[:1] != "{"}
@@ -146,13 +146,13 @@ def tag(ref: str, name: str) -> Command:
 
 
 def untag(ref: str) -> Command:
-    """Take a name from an image that has another one too."""
+    """Remove one of several names of an image."""
     return Command(argv=("docker", "rmi", "--no-prune", ref))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrySpec:
-    """What a registry's container is made from."""
+    """The parameters of a registry's container."""
 
     name: str
     image: str
@@ -160,9 +160,9 @@ class RegistrySpec:
     volume: str
     labels: Mapping[str, str]
     upstream: str | None = None
-    """With one it is a pull-through cache of it."""
+    """With an upstream it is a pull-through cache."""
     platform: str = ""
-    """The engine's own; empty: docker's default."""
+    """The engine's own platform; empty: docker's default."""
     env_file: str | None = None
     """A file of variables that may be secret: none of them is in an argument."""
 
@@ -173,12 +173,12 @@ def run_registry(spec: RegistrySpec) -> Command:
 
 
 def create_registry(spec: RegistrySpec) -> Command:
-    """Make a registry that is not started yet: files are copied in first."""
+    """Create a registry without starting it, so that files can be copied in."""
     return Command(argv=("docker", "create", *_for(spec.platform), *_registry(spec)))
 
 
 def _registry(spec: RegistrySpec) -> tuple[str, ...]:
-    """k3d's own labels make it one that `registries.use` accepts (k3d: `pkg/client/registry.go`)."""
+    """With k3d's own labels, so that `registries.use` accepts it (k3d: `pkg/client/registry.go`)."""
     own = {
         "app": "k3d",
         CLUSTER_LABEL: "",
@@ -206,22 +206,22 @@ def start(names: Sequence[str]) -> Command:
 
 
 def pause(names: Sequence[str]) -> Command:
-    """Freeze the processes of containers that run, one container after another."""
+    """Freeze the processes of running containers, one container after another."""
     return Command(argv=("docker", "pause", *names))
 
 
 def unpause(names: Sequence[str]) -> Command:
-    """Let paused containers go on."""
+    """Resume paused containers."""
     return Command(argv=("docker", "unpause", *names))
 
 
 def restart(name: str) -> Command:
-    """Start a container anew: `start` leaves one alone that keeps ending, since it counts as running."""
+    """Restart a container: `start` ignores one that keeps exiting, since it counts as running."""
     return Command(argv=("docker", "restart", name))
 
 
 def stop(names: Sequence[str], seconds: int = 10) -> Command:
-    """Stop containers, all at once; killed after that many seconds (the long flag has changed its name in 28)."""
+    """Stop containers concurrently; killed after that many seconds (the long flag was renamed in 28)."""
     return Command(argv=("docker", "stop", "-t", str(seconds), *names), deadline=seconds + 60)
 
 
@@ -231,12 +231,12 @@ def remove(names: Sequence[str]) -> Command:
 
 
 def copy_out(container: str, path: str) -> Command:
-    """A file out of a container, running or not, as a tar archive on stdout."""
+    """Copy a file from a container, running or not, as a tar archive to stdout."""
     return Command(argv=("docker", "cp", f"{container}:{path}", "-"))
 
 
 def extracted(archive: bytes) -> bytes | None:
-    """The file in what `copy_out` gave; None for what is no file. Raises `tarfile.TarError`, IndexError."""
+    """The file in the output of `copy_out`; None if it is no file. Raises `tarfile.TarError`, IndexError."""
     import io
     import tarfile
 
@@ -246,49 +246,49 @@ def extracted(archive: bytes) -> bytes | None:
 
 
 def copy_folder_out(container: str, path: str, folder: str) -> Command:
-    """A folder out of a container, running or not, into one of this machine; code 1 if there is none."""
+    """Copy a folder from a container, running or not, to this machine; code 1 if there is none."""
     return Command(argv=("docker", "cp", f"{container}:{path}", folder), ok=(0, 1))
 
 
 def containers_inside(node: str) -> Command:
-    """Containers of a k3s node that runs, ended ones too, as its containerd lists them."""
+    """Containers of a running k3s node, including exited ones, as its containerd lists them."""
     return Command(argv=("docker", "exec", node, "crictl", "ps", "--all"), deadline=15.0)
 
 
 def has_file(container: str, path: str) -> Command:
-    """Whether a file is in a container, running or not: code 0 if it is."""
+    """Whether a file exists in a container, running or not: code 0 if it does."""
     return replace(copy_out(container, path), ok=(0, 1))
 
 
 def copy_in(source: str, container: str, path: str) -> Command:
-    """A file into a container, running or not."""
+    """Copy a file into a container, running or not."""
     return Command(argv=("docker", "cp", source, f"{container}:{path}"))
 
 
 def limit(containers: Sequence[str], cpus: float, memory: int) -> Command:
-    """Limits for containers that run: CPUs, of which k3d has none (k3d#13, #491, #880), and bytes of memory.
+    """Limits for running containers: CPUs, which k3d does not support (k3d#13, #491, #880), and bytes of memory.
 
-    With swap it may be twice that, as Docker has it for a container made with a limit.
+    Memory plus swap may be twice that, Docker's default for a container created with a limit.
     """
     sizes = ("--memory", str(memory), "--memory-swap", str(2 * memory))
     return Command(argv=("docker", "update", "--cpus", f"{cpus:g}", *sizes, *containers))
 
 
 def events(cluster: str) -> Command:
-    """What happens to a cluster's containers from now on, one JSON a line."""
+    """Events of a cluster's containers from now on, one JSON object per line."""
     chosen = ("type=container", f"label={CLUSTER_LABEL}={cluster}", "event=start", "event=die", "event=oom")
     argv = ("docker", "events", *repeated("--filter", chosen), "--format", "{{json .}}")
     return Command(argv=argv, deadline=86400.0, ok=(0, -15, 143))
 
 
 def follow(container: str, since: str) -> Command:
-    """A container's log from a time (the engine's, seconds of the epoch) on, as it grows."""
+    """A container's log, followed from a time (the engine's, seconds of the epoch) on."""
     argv = ("docker", "logs", "--follow", "--since", since, container)
     return Command(argv=argv, deadline=86400.0, ok=(0, 1, -15, 143))
 
 
 def top(container: str) -> Command:
-    """The processes in a container as the engine's own `ps` shows them; code 1 if it does not run."""
+    """The processes in a container, from the engine's own `ps`; code 1 if it does not run."""
     return Command(argv=("docker", "top", container), deadline=10.0, ok=(0, 1))
 
 
@@ -298,28 +298,28 @@ def logs(container: str, lines: int = 400) -> Command:
 
 
 def networks(cluster: str) -> Command:
-    """The network of a cluster, with who is in it; code 1 if there is none."""
+    """The network of a cluster, with its members; code 1 if there is none."""
     return Command(argv=("docker", "network", "inspect", f"k3d-{cluster}"), ok=(0, 1))
 
 
 def members(network: str) -> Command:
-    """All containers of a network as lines of JSON, those that do not run among them: without it they never would."""
+    """All containers of a network as lines of JSON, including stopped ones: without it they could not start again."""
     shown = ("--filter", f"network={network}", "--format", "{{json .}}")
     return Command(argv=("docker", "ps", "--all", "--no-trunc", *shown))
 
 
 def disconnect(network: str, container: str) -> Command:
-    """Take a container out of a network; one that is not in it is no failure."""
+    """Disconnect a container from a network; no failure if it is not connected."""
     return Command(argv=("docker", "network", "disconnect", "--force", network, container), ok=(0, 1))
 
 
 def connect(network: str, container: str) -> Command:
-    """Put a container into a network."""
+    """Connect a container to a network."""
     return Command(argv=("docker", "network", "connect", network, container))
 
 
 def create_network(name: str, subnet: str | None = None) -> Command:
-    """A network as k3d makes it; one that exists is no failure."""
+    """Create a network as k3d does; no failure if it exists."""
     chosen = ("--subnet", subnet) if subnet else ()
     return Command(argv=("docker", "network", "create", "--label", "app=k3d", *chosen, name), ok=(0, 1))
 
@@ -330,7 +330,7 @@ def remove_network(name: str) -> Command:
 
 
 def volumes(*labels: str) -> Command:
-    """Names of volumes that carry all these labels."""
+    """Names of volumes that have all these labels."""
     return Command(argv=("docker", "volume", "ls", "--quiet", *_with(labels)))
 
 
@@ -340,12 +340,12 @@ def leases() -> Command:
 
 
 def create_volume(name: str, labels: Mapping[str, str]) -> Command:
-    """A named volume; one that exists is no failure."""
+    """Create a named volume; no failure if it exists."""
     return Command(argv=("docker", "volume", "create", *_labels(labels), name))
 
 
 def remove_volumes(names: Sequence[str]) -> Command:
-    """Remove volumes; ones that are gone are no failure."""
+    """Remove volumes; no failure if they are gone."""
     return Command(argv=("docker", "volume", "rm", "--force", *names))
 
 
@@ -359,14 +359,14 @@ for image; do
 done
 true
 """
-"""containerd runs a moment after the API answers; what crictl pulls comes through the node's mirrors, as for pods."""
+"""containerd starts a moment after the API answers; crictl pulls through the node's mirrors, as for pods."""
 
 
 def pull_inside(node: str, images: Sequence[str], deadline: float) -> Command:
-    """Pull images into a k3s node, one after another; prints those that are there then."""
+    """Pull images into a k3s node, one after another; prints those that are present afterwards."""
     return Command(argv=("docker", "exec", node, "sh", "-c", PULL_INSIDE, "sh", *images), deadline=deadline)
 
 
 def disk(container: str) -> Command:
-    """KiB that a registry keeps, by `du` inside it; images without it end with a code."""
+    """KiB that a registry stores, by `du` inside it; fails for images without `du`."""
     return Command(argv=("docker", "exec", container, "du", "-sk", "/var/lib/registry"), ok=(0, 1, 126, 127))

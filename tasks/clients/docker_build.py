@@ -1,4 +1,4 @@
-"""docker's command lines that build and push images, and what they say."""
+"""docker's command lines that build and push images, and the parsing of their output."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tasks.process.command import Command, CommandFailed, last_line
 LABEL = "openframe.build"
 """On images that this project builds: the build's name."""
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.+)")
-"""The classic builder: which instruction it is at."""
+"""The classic builder: the current instruction."""
 _STAGE = re.compile(r"#\d+ (\[[^\]]+\] .+)")
-"""BuildKit with plain progress: what begins, or goes on."""
+"""BuildKit with plain progress: a stage that starts or continues."""
 _RESOLVED = re.compile(r"#\d+ (?:\[[^\]]+\] )?FROM (\S+?)@(sha256:[0-9a-f]{64})")
 _AT_LINE = re.compile(r"^\S+:(\d+)\n-{5,}$", re.MULTILINE)
 """BuildKit's client, above the lines that it shows of the Dockerfile."""
 _FAILED = re.compile(r"^ > \[[^\]]+\] (.+):$", re.MULTILINE)
-"""BuildKit, before what the instruction wrote; engines before 23 tell no line."""
+"""BuildKit, before the output of the instruction; engines before 23 do not print the line."""
 _DEPRECATED = re.compile(r"^DEPRECATED: The legacy builder.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 _LAYER = re.compile(r"([0-9a-f]{12}): (.+)")
 _DONE = ("Pushed", "Layer already exists", "Pull complete", "Already exists")
 _PULLED = ("Pull complete", "Download complete")
-"""The last state of a layer; the containerd image store of Docker 25 to 28 reports no more than the latter."""
+"""The last state of a layer; the containerd image store of Docker 25 to 28 reports only the latter two."""
 
 
 class Builder(Enum):
-    """What builds images behind `docker build`."""
+    """The builder behind `docker build`."""
 
     CLASSIC = "the classic builder"
     BUILDKIT = "BuildKit"
@@ -41,13 +41,13 @@ class Builder(Enum):
 
     @property
     def is_buildkit(self) -> bool:
-        """Whether it knows secrets, other platforms and caches in registries."""
+        """Whether it supports secrets, other platforms and registry caches."""
         return self is not Builder.CLASSIC
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildSpec:
-    """What an image is built from."""
+    """The inputs of an image build."""
 
     name: str
     image: str
@@ -73,9 +73,9 @@ def build(spec: BuildSpec, secrets: Mapping[str, str], deadline: float) -> Comma
         options += ["--secret", f"id={name},src={path}"]
     for image in spec.cache_from:
         options += ["--cache-from", image]
-    options += ["--progress", "plain"] if spec.builder.is_buildkit else ["--force-rm"]  # nothing of a failed one stays
+    options += ["--progress", "plain"] if spec.builder.is_buildkit else ["--force-rm"]  # a failed build leaves nothing
     if spec.builder is Builder.BUILDX:
-        options.append("--load")  # a builder of the user's own would keep the image to itself
+        options.append("--load")  # a custom builder would not load the image into the engine
     return Command(
         argv=("docker", "build", *options, str(spec.context)),
         env={"DOCKER_BUILDKIT": "1" if spec.builder.is_buildkit else "0"},
@@ -84,12 +84,12 @@ def build(spec: BuildSpec, secrets: Mapping[str, str], deadline: float) -> Comma
 
 
 def push(image: str, deadline: float) -> Command:
-    """Upload what a registry does not have of an image."""
+    """Push an image; layers that the registry has are skipped."""
     return Command(argv=("docker", "push", image), deadline=deadline)
 
 
 def remote_manifest(image: str, *, insecure: bool) -> Command:
-    """Whether a registry has a tag, asked with docker's login: code 0 if it has."""
+    """Whether a registry has a tag, using docker's login: code 0 if it has."""
     flag = ("--insecure",) if insecure else ()
     return Command(argv=("docker", "manifest", "inspect", *flag, image), deadline=5.0, ok=(0, 1))
 
@@ -101,17 +101,17 @@ def known_images(refs: tuple[str, ...]) -> Command:
 
 
 class Progress:
-    """Tells what a build is at, and keeps what its failure is explained by."""
+    """Reports the progress of a build, and collects what is needed to explain a failure."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self.step = 0
-        """Of the classic builder: the number of the instruction."""
+        """Number of the current instruction of the classic builder."""
         self.resolved: dict[str, str] = {}
-        """Digests of base images that BuildKit asked a registry for, by their full names."""
+        """Digests of base images that BuildKit has resolved, by their full names."""
 
     def line(self, text: str) -> None:
-        """One line of its output."""
+        """Process one line of output."""
         if match := _STEP.match(text):
             self.step = int(match[1])
             self._say(f"{match[1]}/{match[2]} {match[3]}")
@@ -122,7 +122,7 @@ class Progress:
 
 
 class Layers:
-    """Counts the layers of a push or a pull: without a terminal docker tells of each only its states."""
+    """Counts the layers of a push or a pull: without a terminal docker prints only their states."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -130,11 +130,11 @@ class Layers:
 
     @property
     def pulled(self) -> frozenset[str]:
-        """Those that were not there before, each by the beginning of its digest."""
+        """Layers that were not present before, each by the start of its digest."""
         return frozenset(layer for layer, state in self._states.items() if state in _PULLED)
 
     def line(self, text: str) -> None:
-        """One line of its output."""
+        """Process one line of output."""
         if match := _LAYER.match(text.strip()):
             self._states[match[1]] = match[2]
             done = sum(state.startswith(_DONE) for state in self._states.values())
@@ -142,7 +142,7 @@ class Layers:
 
 
 def _line(all_of: Sequence[Instruction], said: str, step: int) -> int | None:
-    """The line of the instruction that failed: of the classic builder its number tells, of BuildKit its text."""
+    """The line of the failed instruction: found by number for the classic builder, by text for BuildKit."""
     if step:
         return all_of[step - 1].line
     if match := _AT_LINE.search(said):
@@ -153,10 +153,10 @@ def _line(all_of: Sequence[Instruction], said: str, step: int) -> int | None:
 
 
 def failed(spec: BuildSpec, error: CommandFailed, step: int) -> CommandFailed:
-    """The failure of a build with the line of its Dockerfile, and the last lines of what that instruction wrote.
+    """The failure of a build with the line of its Dockerfile, and the last lines of that instruction's output.
 
-    `step`: the instruction at which the classic builder was. That one tells on stdout what failed, on stderr that it
-    did; BuildKit tells all on stderr.
+    `step`: the current instruction of the classic builder, which prints the output to stdout and the error to
+    stderr; BuildKit prints everything to stderr.
     """
     done, said = error.done, error.done.err
     if not spec.builder.is_buildkit:

@@ -1,4 +1,4 @@
-"""Dockerfiles and .dockerignore files, as docker reads them (docs: Dockerfile reference; moby/patternmatcher)."""
+"""Dockerfiles and .dockerignore files, as docker parses them (docs: Dockerfile reference; moby/patternmatcher)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"#\s*\w+\s*=.*")
 _HEREDOC = re.compile(r"(?<!\S)\d*<<(-?)([\"']?)([^\s<\"']+)\2(?!\S)")
-"""A word by itself (BuildKit: `parser.ParseHeredoc`): neither a shift of bits nor `<<<` begins one."""
+"""A separate word (BuildKit: `parser.ParseHeredoc`): neither a bit shift nor `<<<` starts one."""
 _HEREDOCS = ("RUN", "COPY", "ADD")
-"""Instructions that may hold texts of several lines."""
+"""Instructions that may contain here-documents."""
 _FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
 _OTHER_STAGE = re.compile(r"--from=(\S+)|--mount=\S*\bfrom=([^\s,]+)")
 _MOUNT = re.compile(r"--mount=(\S+)")
@@ -27,7 +27,7 @@ class Instruction(NamedTuple):
     line: int
     """The number of its first line."""
     name: str
-    """In capital letters."""
+    """In upper case."""
     rest: str
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Instruction(NamedTuple):
 
 
 def instructions(text: str) -> list[Instruction]:
-    """Those of a Dockerfile in their order; what is no instruction is docker's to tell."""
+    """The instructions of a Dockerfile in order; invalid ones are left for docker to report."""
     lines = text.removeprefix("\ufeff").splitlines()
     escape = next((match[1] for row in _head(lines) if (match := _ESCAPE.fullmatch(row.strip()))), "\\")
     found: list[Instruction] = []
@@ -60,7 +60,7 @@ def instructions(text: str) -> list[Instruction]:
         for match in _HEREDOC.finditer(rest) if name in _HEREDOCS else ():
             rows = (row.lstrip("\t") if match[1] else row for row in lines[number:])
             length = next((count for count, row in enumerate(rows, 1) if row == match[3]), 0)
-            number += length  # without its end it is none
+            number += length  # without its terminator it is none
     return found
 
 
@@ -73,7 +73,7 @@ def _head(lines: Sequence[str]) -> Iterator[str]:
 
 
 def bases(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
-    """The images that a Dockerfile begins from or copies from, each once, with `args` over the defaults of its ARGs."""
+    """The images that a Dockerfile starts from or copies from, without duplicates; `args` override defaults of ARGs."""
     values: dict[str, str] = {}
     stages: list[str] = []
     found: list[str] = []
@@ -92,9 +92,9 @@ def bases(text: str, args: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def copied(text: str) -> tuple[str, ...] | None:
-    """The parts of its context that a Dockerfile copies or mounts, as patterns; None: nobody can tell, so all of it.
+    """The parts of its context that a Dockerfile copies or mounts, as patterns; None: unknown, so all of it.
 
-    What a base image copies by ONBUILD does not show here.
+    Copies by ONBUILD instructions of a base image are not visible here.
     """
     found: list[str] = []
     for each in instructions(text):
@@ -112,7 +112,7 @@ def copied(text: str) -> tuple[str, ...] | None:
 
 
 def _sources(rest: str) -> list[str] | None:
-    """What a COPY or an ADD takes out of the context; None where that cannot be read."""
+    """The sources of a COPY or an ADD in the context; None if they cannot be determined."""
     words = rest.split()
     while words and words[0].startswith("--"):
         words.pop(0)
@@ -130,7 +130,7 @@ def _sources(rest: str) -> list[str] | None:
 
 
 def only(patterns: Sequence[str], left_out: Ignored) -> Ignored:
-    """The same, with all that is not of these parts left out, too."""
+    """The same rules, also excluding everything outside of these patterns."""
     made = [_pattern(each) for each in patterns]
     if any(not each.text for each in made):
         return left_out
@@ -146,7 +146,7 @@ def only(patterns: Sequence[str], left_out: Ignored) -> Ignored:
 def _filled(text: str, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         given = values.get(match[1] or match[2], "" if match[3] else None)
-        if given is None:  # docker's own, such as TARGETARCH
+        if given is None:  # predefined by docker, such as TARGETARCH
             return match[0]
         if match[3] == "+":
             return str(match[4]) if given else ""
@@ -156,19 +156,19 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 Ignored = Callable[[str, bool], bool]
-"""Whether a path, seen from the context, is left out; for a folder (True): with all that is below it."""
+"""Whether a path, relative to the context, is excluded; for a folder (True): with everything in it."""
 
 
 class _Pattern(NamedTuple):
     text: str
     matches: re.Pattern[str]
-    """The path itself, and all that is below it."""
+    """Matches the path itself, and everything in it."""
     again: bool
-    """It begins with `!`: what it matches comes in again."""
+    """It starts with `!`: matches are included again."""
 
 
 def ignored(text: str) -> Ignored:
-    """What a .dockerignore leaves out: of the patterns that match a path, or a folder around it, the last counts."""
+    """The exclusions of a .dockerignore: of the patterns that match a path, or a parent folder, the last one counts."""
     patterns = [_pattern(each) for each in _lines(text)]
     if not any(each.again for each in patterns):
         if not patterns:
@@ -197,7 +197,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _may_be_below(pattern: str, folder: str) -> bool:
-    """Whether something in a folder may match: not, where the parts without wildcards name other folders."""
+    """Whether something in a folder may match: not if the parts without wildcards name other folders."""
     for wanted, there in zip(pattern.split("/"), folder.split("/"), strict=False):
         if set(wanted) & set("*?[\\"):
             return True
@@ -232,6 +232,6 @@ def _pattern(text: str) -> _Pattern:
             regex += re.escape(sign)
     try:
         made = re.compile(f"(?:{regex})(?:/.*)?", re.DOTALL)
-    except re.error:  # docker says what is wrong with it
+    except re.error:  # docker reports what is wrong with it
         made = re.compile(f"{re.escape(name)}(?:/.*)?")
     return _Pattern(name, made, again)

@@ -1,7 +1,7 @@
-"""Helm's command lines, for versions 3 and 4, kept off the user's own Helm files.
+"""Helm's command lines, for versions 3 and 4, isolated from the user's own Helm files.
 
-No `--wait` and none of the flags that version 4 renamed (`--atomic`, `--force`): readiness is waited
-for by a step of its own, without a process.
+No `--wait` and none of the flags that version 4 renamed (`--atomic`, `--force`): a separate step waits
+for readiness, without a process.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tasks.process.command import Command, duration
 MANAGER = "helm"
 """The field manager of both versions (Helm: `kube.ManagedFieldsManager`)."""
 FINGERPRINT = "openframe.dev/fingerprint"
-"""Label of a release (Helm 3.13 or later) that says what chart and values it was installed with."""
+"""Label of a release (Helm 3.13 or later): fingerprint of the chart and values that it was installed with."""
 REPOSITORIES = "repositories.yaml"
 GRACE = 10.0
-"""Seconds that a command has beyond Helm's own waits, to tell of their end."""
+"""Seconds that a command gets beyond Helm's own timeout, so that Helm can report it."""
 _LOGINS = "registry/config.json"
 _ELSEWHERE = (
     "HELM_DRIVER",
@@ -40,12 +40,12 @@ _ELSEWHERE = (
 
 
 def environment(folder: Path, repositories: Path | None = None) -> dict[str, str]:
-    """Helm's places, all below one folder of ours: repositories and caches are not the user's.
+    """Helm's folders, all below one of this project: repositories and caches are separate from the user's.
 
-    `repositories`: the folder of the file of repositories and their indexes; Helm knows an index by the repository's
-    name alone. Logins of registries are the user's where `pull` is given their file.
+    `repositories`: the folder of the repository file and the indexes; Helm names an index after the repository
+    only. Registry logins are the user's if `pull` gets their file.
 
-    What would lead Helm to another cluster than the kubeconfig's, or put its releases elsewhere, is emptied
+    Variables that would point Helm to another cluster or another storage driver are emptied
     (Helm: `pkg/cli/environment.go`).
     """
     index = repositories or folder / "repositories"
@@ -62,12 +62,12 @@ def environment(folder: Path, repositories: Path | None = None) -> dict[str, str
 
 
 def plugin_folders(env: Mapping[str, str]) -> str:
-    """Where Helm looks for plugins in that environment, as HELM_PLUGINS has it."""
+    """Where Helm looks for plugins in that environment, in the format of HELM_PLUGINS."""
     return env.get("HELM_PLUGINS") or str(Path(env.get("HELM_DATA_HOME", "")) / "plugins")
 
 
 def repositories(used: Mapping[str, str]) -> str:
-    """The repositories file: written by us, because `helm repo add` holds a lock over the download."""
+    """The repository file: written here, because `helm repo add` holds a lock during the download."""
     from tasks.core import yaml
 
     entries = [{"name": name, "url": url} for name, url in sorted(used.items())]
@@ -75,13 +75,13 @@ def repositories(used: Mapping[str, str]) -> str:
 
 
 def update(names: Sequence[str], major: int, deadline: float) -> Command:
-    """Fetch the indexes of these repositories, all at once; version 3 must be told to fail if one fails."""
+    """Download the indexes of these repositories concurrently; version 3 needs a flag to fail if one fails."""
     strict = ("--fail-on-repo-update-fail",) if major < 4 else ()
     return Command(argv=("helm", "repo", "update", *names, *strict), deadline=deadline)
 
 
 def logins(environ: Mapping[str, str]) -> Path | None:
-    """Where `helm registry login` keeps its logins (Helm: `pkg/helmpath`, `pkg/cli/environment.go`)."""
+    """Where `helm registry login` stores its logins (Helm: `pkg/helmpath`, `pkg/cli/environment.go`)."""
     if environ.get("HELM_REGISTRY_CONFIG"):
         return Path(environ["HELM_REGISTRY_CONFIG"])
     if environ.get("HELM_CONFIG_HOME"):
@@ -93,17 +93,17 @@ def logins(environ: Mapping[str, str]) -> Path | None:
 
 
 def access(*, plain_http: bool, registry_config: Path | None) -> tuple[str, ...]:
-    """Options with which a chart of an OCI registry is asked for.
+    """Options for pulling a chart from an OCI registry.
 
-    Version 3 asks every registry by HTTP that does not answer by HTTPS, version 4 only with `plain_http`. Logins that
-    Helm does not find in `registry_config` it takes from Docker's config.json.
+    Version 3 falls back to HTTP for every registry that does not answer over HTTPS, version 4 only with `plain_http`.
+    Logins that are not in `registry_config` are taken from Docker's config.json.
     """
     plain = ("--plain-http",) if plain_http else ()
     return (*plain, *(("--registry-config", str(registry_config)) if registry_config is not None else ()))
 
 
 def is_exact(version: str) -> bool:
-    """Whether it is one version; all else is a range to Helm: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
+    """Whether it is one version; to Helm anything else is a range: 1.2, ^1.2.3, >=1.0 (docs: helm, chart versions)."""
     return re.fullmatch(r"v?\d+\.\d+\.\d+(?:[-+].+)?", version) is not None
 
 
@@ -114,19 +114,19 @@ def pull(chart: str, version: str | None, folder: Path, deadline: float, options
 
 
 def package(chart: Path, folder: Path, deadline: float) -> Command:
-    """Make an archive of a chart's folder, in a folder."""
+    """Package a chart's folder into an archive, in another folder."""
     return Command(argv=("helm", "package", str(chart), "--destination", str(folder)), deadline=deadline)
 
 
 def dependencies(chart: Path, deadline: float) -> Command:
-    """List a chart's dependencies, each with what is wrong with it."""
+    """List a chart's dependencies, each with its status."""
     return Command(argv=("helm", "dependency", "list", str(chart)), deadline=deadline)
 
 
 def _on(
     kubeconfig: Path, namespace: str, words: Sequence[str], *more: str, timeout: float, stdin: str | None = None
 ) -> Command:
-    """A command on a release of a cluster; `more` follows its place. `timeout`: of Helm's own waits."""
+    """A command on a release of a cluster; `more` are positional arguments. `timeout`: Helm's own."""
     place = ("--kubeconfig", str(kubeconfig), "--namespace", namespace)
     return Command(argv=("helm", *words, *place, *more), stdin=stdin, shown_stdin="VALUES", deadline=timeout + GRACE)
 
@@ -149,19 +149,19 @@ def upgrade(
 ) -> Command:
     """Install or upgrade; the values come through stdin.
 
-    `verb`: `install` only what is absent, `upgrade` only what is there, or either. `labels` beside the fingerprint stay
+    `verb`: `install` only what is absent, `upgrade` only what exists, or either. `labels` besides the fingerprint stay
     with all later revisions.
 
-    `force_conflicts`: fields that other managers hold are taken over. Helm 4 has it (`--force-conflicts`, from 4.0 on)
-    for releases that it puts in by server-side apply; for others (what Helm 3 made) it refuses it, and takes them over
-    without ("forceConflicts enabled when serverSideApply disabled").
+    `force_conflicts`: take over fields that other managers own. Helm 4 supports it (`--force-conflicts`, from 4.0 on)
+    for releases that it applies with server-side apply; for others (created by Helm 3) it rejects the flag, and takes
+    them over without it ("forceConflicts enabled when serverSideApply disabled").
 
-    Without `validate` Helm does not read the API's whole description to check the objects by it: that is more than half
-    of what an installation costs (0.2 of 0.39 s of a processor, measured with Helm 4.3).
+    Without `validate` Helm does not load the API's OpenAPI schema to check the objects: that is more than half
+    of the CPU time of an installation (0.2 of 0.39 s, measured with Helm 4.3).
 
-    `dry_run`: nothing is installed; the cluster is asked what the chart asks of it (`lookup`, `.Capabilities`).
+    `dry_run`: nothing is installed; lookups of the chart in the cluster work (`lookup`, `.Capabilities`).
 
-    The result is JSON with the manifest and the values: it may hold secrets. `timeout` (seconds) bounds each wait
+    The result is JSON with the manifest and the values: it may contain secrets. `timeout` (seconds) limits each wait
     of Helm's, which without `--wait` are those for hooks (in version 4: the strategy `hookOnly`).
     """
     labelled = ",".join(f"{name}={text}" for name, text in {FINGERPRINT: fingerprint, **labels}.items())
@@ -185,13 +185,13 @@ _TESTS = frozenset({"test", "test-success", "test-failure"})
 
 
 def manifest_of(out: str) -> str | None:
-    """The manifest out of `helm … --output json`, whatever is printed around it; None if there is none."""
+    """The manifest in the output of `helm … --output json`, whatever is printed around it; None if there is none."""
     found = _release_of(out)
     return None if found is None else str(found["manifest"] or "")
 
 
 def hooks_of(out: str) -> list[str]:
-    """Manifests of the hooks out of the same, but for tests, which nobody has asked for."""
+    """Manifests of the hooks in the same output, except tests, which do not run."""
     rows = (_release_of(out) or {}).get("hooks") or ()
     return [str(row.get("manifest") or "") for row in rows if not set(row.get("events") or ()) <= _TESTS]
 
@@ -208,12 +208,12 @@ def _release_of(out: str) -> dict[str, Any] | None:
 
 
 def record_name(release: str, revision: int) -> str:
-    """The Secret in which Helm keeps a revision (helm: `pkg/storage`, `makeKey`)."""
+    """The Secret in which Helm stores a revision (helm: `pkg/storage`, `makeKey`)."""
     return f"sh.helm.release.v1.{release}.v{revision}"
 
 
 def uninstall(kubeconfig: Path, release: str, namespace: str, timeout: float) -> Command:
-    """Remove a release; one that is gone is no failure."""
+    """Uninstall a release; no failure if it is gone."""
     more = ("--ignore-not-found", "--timeout", duration(timeout))
     return _on(kubeconfig, namespace, ("uninstall", release), *more, timeout=timeout)
 
@@ -221,9 +221,9 @@ def uninstall(kubeconfig: Path, release: str, namespace: str, timeout: float) ->
 def rollback(
     kubeconfig: Path, release: str, namespace: str, timeout: float, *, force_conflicts: bool = False
 ) -> Command:
-    """Back to the revision before: how a release that a dead Helm left pending is made usable again.
+    """Roll back to the previous revision, to recover a release that a killed Helm left pending.
 
-    `force_conflicts`: as for `upgrade`, by how the revision before was applied.
+    `force_conflicts`: as for `upgrade`, depending on how the previous revision was applied.
     """
     more = ("--timeout", duration(timeout), *(("--force-conflicts",) if force_conflicts else ()))
     return _on(kubeconfig, namespace, ("rollback", release), *more, timeout=timeout)

@@ -1,4 +1,4 @@
-"""k3d's command lines. What they need to know is in a generated config file."""
+"""k3d's command lines. Their parameters are in a generated config file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tasks.clients.docker import DEFAULT_PLATFORM
 from tasks.process.command import Command, duration, repeated
 
 DOLLAR = "OPENFRAME_DOLLAR"
-"""k3d expands `$NAME` in its whole config file (k3d: `InitViperWithConfigFile`): this name stands for a `$` itself."""
+"""k3d expands `$NAME` in its whole config file (k3d: `InitViperWithConfigFile`): this variable yields a `$`."""
 _PASSED = ("K3D_FIX_", "K3D_IMAGE_", "K3D_DEBUG_")
 _PASSED_WHOLE = ("K3D_HELPER_IMAGE_TAG", "K3D_LOG_NODE_WAIT_LOGS")
 
 
 def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The environment that k3d may see.
+    """The environment for k3d.
 
-    It reads every other `K3D_…` variable as an override of its config file (viper), ours included;
+    It reads every other `K3D_…` variable as an override of its config file (viper), including this project's;
     it writes the nodes' /proc/meminfo below the user's config folder, and leaves files in TMPDIR: both
-    get places of this cluster alone.
+    are set to folders of this cluster.
     """
     passed = {
         key: value
@@ -32,12 +32,12 @@ def environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def create(config: Path, deadline: float) -> Command:
-    """Make the cluster that a v1alpha5 file describes. Mostly waits."""
+    """Create the cluster in a v1alpha5 file. Mostly waits."""
     return Command(argv=("k3d", "cluster", "create", "--config", str(config)), deadline=deadline)
 
 
 def start(name: str, timeout: float) -> Command:
-    """Start a cluster that was stopped."""
+    """Start a stopped cluster."""
     return Command(argv=("k3d", "cluster", "start", name, "--timeout", duration(timeout)), deadline=timeout + 15)
 
 
@@ -50,10 +50,10 @@ def add_agent(
     labels: Mapping[str, str] | None = None,
     args: Sequence[str] = (),
 ) -> Command:
-    """One more agent, which k3d names `k3d-NODE-0`.
+    """Add one agent, which k3d names `k3d-NODE-0`.
 
-    It copies arguments and labels of an agent that exists. Where there is none yet, it copies a server, less what
-    is the server's own: then `labels` of the node and `args` of k3s must be given (k3d: `client.NodeAddToCluster`).
+    It copies arguments and labels of an existing agent. If there is none yet, it copies a server, without the
+    server's own: then `labels` of the node and `args` of k3s must be given (k3d: `client.NodeAddToCluster`).
     """
     own = repeated("--k3s-node-label", (f"{key}={value}" for key, value in (labels or {}).items()))
     argv = (

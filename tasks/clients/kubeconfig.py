@@ -1,7 +1,7 @@
 """Kubeconfig files: the private one of a cluster, and the user's own, edited under kubectl's lock.
 
-What is not of this project stays in the user's file as it was written: entries, unknown keys, their order, quotes and
-comments.
+Everything in the user's file that does not belong to this project stays as written: entries, unknown keys, order,
+quotes and comments.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ _TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", 
 _AUTHORITY = "certificate-authority-data"
 _HERE = frozenset({"localhost", "0.0.0.0", "::", "::1", "host.docker.internal"})  # noqa: S104 - as k3d writes it
 _PATIENCE = 10.0
-"""Seconds that another program may hold kubectl's lock; it needs milliseconds."""
+"""Seconds to wait for another program that holds kubectl's lock; it needs milliseconds."""
 
 
 class NotWritten(BadInput):
-    """The user's kubeconfig is as it was: it may not be written."""
+    """The user's kubeconfig is unchanged: it cannot be written."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.reason = reason
         super().__init__(
             f"your kubeconfig {path} cannot be written: {reason}",
             why="the cluster's entry goes into the first file of KUBECONFIG",
-            fix="give yourself the right to write it, or set kubeconfig.merge=false",
+            fix="make it writable, or set kubeconfig.merge=false",
         )
 
 
 class Unfit(BadInput):
-    """What is there is no kubeconfig; it stays as it is."""
+    """The file is not a kubeconfig; it stays unchanged."""
 
     def __init__(self, path: Path, why: str) -> None:
-        self.reason = f"it is no kubeconfig: {why}"
+        self.reason = f"it is not a kubeconfig: {why}"
         super().__init__(
             f"your kubeconfig {path} is not a kubeconfig",
             why=why,
-            fix="repair it (it was left as it is), name another one in KUBECONFIG, or set kubeconfig.merge=false",
+            fix="repair it (it was not changed), set KUBECONFIG to another one, or set kubeconfig.merge=false",
         )
 
 
@@ -78,15 +78,15 @@ def private(text: str, cluster: str, server: str) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write with mode 0600, whole or not at all."""
+    """Write atomically with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, text, mode=0o600)
 
 
 def rooted(text: str, environ: Mapping[str, str]) -> str:
-    """One context's kubeconfig, its paths as the user's file means them that has its user.
+    """One context's kubeconfig, with paths relative to the user's file that has its user.
 
-    `kubectl config view --flatten` leaves `tokenFile` and a program by its path as they are written: relative ones.
+    `kubectl config view --flatten` does not resolve `tokenFile` and the path of a credential plugin.
     """
     from tasks.core import yaml
 
@@ -111,7 +111,7 @@ def certificate(kubeconfig: str) -> bytes:
 
 
 def target(environ: Mapping[str, str]) -> Path:
-    """The user's file that gets entries: the first of KUBECONFIG, else ~/.kube/config."""
+    """The user's file for entries: the first of KUBECONFIG, else ~/.kube/config."""
     return _files(environ)[0]
 
 
@@ -127,9 +127,9 @@ def contexts(environ: Mapping[str, str]) -> list[str]:
 
 
 def merge(path: Path, entry: str) -> bool:
-    """Add or replace the entry of a private kubeconfig; whether the file changed. Raises `BadInput`, `LaunchError`.
+    """Add or replace the entry of a private kubeconfig; True if the file changed. Raises `BadInput`, `LaunchError`.
 
-    What the user has added to the context (a namespace) stays.
+    The user's additions to the context (a namespace) stay.
     """
     new = _entry(entry)
 
@@ -143,9 +143,9 @@ def merge(path: Path, entry: str) -> bool:
 
 
 def switch(path: Path, context: str) -> bool:
-    """Make it the current context, and remember in its entry which one it was before; whether the file changed.
+    """Make it the current context, and record the previous one in its entry; returns whether the file changed.
 
-    That one may be of another file of KUBECONFIG: then it is remembered as `elsewhere`.
+    The previous one may be in another file of KUBECONFIG: then it is recorded as `elsewhere`.
     """
 
     def edit(document: dict[str, Any]) -> None:
@@ -166,8 +166,8 @@ def switch(path: Path, context: str) -> bool:
 
 
 def remove(path: Path, name: str) -> bool:
-    """Remove a cluster's entry; if it was the current context, the one before is it again, where it still exists."""
-    if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, false where we may not look
+    """Remove a cluster's entry; if it was the current context, restore the previous one, if that still exists."""
+    if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, false without permission
         return False
 
     def edit(document: dict[str, Any]) -> None:
@@ -184,18 +184,18 @@ def remove(path: Path, name: str) -> bool:
 
 
 def names_context(path: Path, name: str) -> bool:
-    """Whether the file has a context of that name. A file that cannot be read has none."""
+    """Whether the file has a context of that name. An unreadable file has none."""
     return _row(_readable(path), "contexts", name) is not None
 
 
 def leads_to(path: Path, name: str, own: str, port: int | None) -> bool:
-    """Whether the file's entry of that name is of the cluster that `own` is the private kubeconfig of.
+    """Whether the file's entry of that name belongs to the cluster of the private kubeconfig `own`.
 
-    The same name may be a cluster's on another engine. Told by the authority; where there is no private one any more,
+    A cluster on another engine may have the same name. Compared by certificate authority; without a private one,
     by the port of this machine at which the cluster's API is published.
     """
     found = _cluster(_readable(path), name)
-    with contextlib.suppress(AttributeError, KeyError, ValueError):  # of one that is not whole nothing is known
+    with contextlib.suppress(AttributeError, KeyError, ValueError):  # nothing is known of an incomplete one
         return bool(found.get(_AUTHORITY) == dict(_entry(own))["clusters"]["cluster"][_AUTHORITY])
     with contextlib.suppress(ValueError):  # a port that is none
         return port is not None and _is_here(found) and urlsplit(str(found.get("server"))).port == port
@@ -208,16 +208,16 @@ def current_context(path: Path) -> str:
 
 
 def has_entry(path: Path, entry: str) -> bool:
-    """Whether the file has the entry of a private kubeconfig as it should be."""
+    """Whether the file has the entry of a private kubeconfig as desired."""
     document, rows = _readable(path), _entry(entry)
     return bool(rows) and all(_same(_row(document, part, row["name"]), row) for part, row in rows)
 
 
 def unwritable(path: Path, name: str) -> str:
-    """Why no entry of this name can be put into a kubeconfig, as far as that shows without trying; else ''.
+    """Why no entry of this name can be written to a kubeconfig, as far as that is visible without trying; else ''.
 
-    It can be neither replaced nor written in place, or what is there is no kubeconfig, which stays as it is; or it has
-    one of a cluster elsewhere.
+    It can be neither replaced nor written in place, or it is not a kubeconfig, which stays unchanged; or it has
+    an entry of that name for a cluster elsewhere.
     """
     real = Path(os.path.realpath(path))
     try:
@@ -236,7 +236,7 @@ def unwritable(path: Path, name: str) -> str:
 
 
 def _entry(kubeconfig: str) -> list[tuple[str, dict[str, Any]]]:
-    """The entries of a private kubeconfig, each with the list that it is in."""
+    """The entries of a private kubeconfig, each with the name of its list."""
     from tasks.core import yaml
 
     document = yaml.load(kubeconfig) or {}
@@ -258,7 +258,7 @@ def _put(document: dict[str, Any], part: str, row: dict[str, Any]) -> None:
 
 
 def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
-    """Whether an entry is as it should be; of a context, what its user has added does not count."""
+    """Whether an entry is as desired; the user's additions to a context do not count."""
     if old is None:
         return False
     kind = next(key for key in ("cluster", "user", "context") if key in new)
@@ -281,7 +281,7 @@ def _cluster(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _is_here(cluster: Mapping[str, Any]) -> bool:
-    """Whether an entry leads to this machine, as those of k3d do (k3d: `pkg/client/kubeconfig.go`), or nowhere."""
+    """Whether an entry points to this machine, like those of k3d (k3d: `pkg/client/kubeconfig.go`), or nowhere."""
     try:
         name = urlsplit(str(cluster.get("server") or "")).hostname or "localhost"
     except ValueError:
@@ -290,7 +290,7 @@ def _is_here(cluster: Mapping[str, Any]) -> bool:
 
 
 def _elsewhere(document: Mapping[str, Any], name: str) -> str:
-    """What is said of an entry of that name that is of a cluster on another machine; empty where there is none."""
+    """Describes an entry of that name for a cluster on another machine; empty if there is none."""
     row = _row(document, "contexts", name)
     if row is not None and not _is_of(row, name):
         return f"its context {name} is another cluster's, {row['context']['cluster']}"
@@ -299,13 +299,13 @@ def _elsewhere(document: Mapping[str, Any], name: str) -> str:
 
 
 def _is_of(context: Mapping[str, Any], cluster: str) -> bool:
-    """Whether a context is of the cluster entry of this name, or of none."""
+    """Whether a context belongs to the cluster entry of this name, or to none."""
     part = context.get("context")
     return not isinstance(part, Mapping) or part.get("cluster") in (None, "", cluster)
 
 
 def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:
-    """The context that was current before this one, and whether another file has it."""
+    """The previously current context, and whether it is in another file."""
     for each in (row.get("context") or {}).get("extensions") or ():
         if each.get("name") == _EXTENSION:
             remembered = each.get("extension") or {}
@@ -314,7 +314,7 @@ def _previous(row: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """A file's text and what it means to kubectl. Raises `Unfit`."""
+    """A file's text and its value as kubectl reads it. Raises `Unfit`."""
     from tasks.core import yaml
 
     if why := no_file(path):  # KUBECONFIG=/dev/null, say
@@ -327,7 +327,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise Unfit(path, str(error)) from None
     for event in yaml.events(text):
         if getattr(event, "tag", None) not in _TAGS:
-            raise Unfit(path, f"line {event.start_mark.line + 1}: the tag {event.tag} is not known here")
+            raise Unfit(path, f"line {event.start_mark.line + 1}: the tag {event.tag} is not supported here")
     try:
         document = yaml.load(text)
     except yaml.YamlError as error:
@@ -344,7 +344,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _readable(path: Path) -> dict[str, Any]:
-    """What a file means to kubectl; nothing where it cannot be read."""
+    """A file's value as kubectl reads it; empty if it cannot be read."""
     try:
         return _read(path)[1]
     except LaunchError:
@@ -352,9 +352,9 @@ def _readable(path: Path) -> dict[str, Any]:
 
 
 def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
-    """Edit a file under kubectl's own lock; whether it changed. A link stays a link; mode and owner stay.
+    """Edit a file under kubectl's own lock; returns whether it changed. Links, mode and owner are preserved.
 
-    Where nothing changes, nothing is written. Raises `BadInput` for a file that is no kubeconfig; it stays as it is.
+    Nothing is written without a change. Raises `BadInput` for a file that is not a kubeconfig; it stays unchanged.
     """
     real = Path(os.path.realpath(path))
     if why := no_file(real):  # nor is it opened for a lock
@@ -362,7 +362,7 @@ def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as locks:
-            for each in dict.fromkeys((path.absolute(), real)):  # kubectl locks the link, another link's user the file
+            for each in dict.fromkeys((path.absolute(), real)):  # kubectl locks the link; others lock the file
                 locks.enter_context(_locked(each))
             locks.enter_context(locked_itself(real, _PATIENCE))
             text, document = _read(real)
@@ -381,7 +381,7 @@ def _update(path: Path, edit: Callable[[dict[str, Any]], None]) -> bool:
 def _locked(path: Path) -> Iterator[None]:
     """Kubectl's own lock on a kubeconfig: FILE.lock (client-go: `clientcmd.lockFile`).
 
-    Where no file can be made beside it, but the file may be written, there is none: kubectl refuses to write there.
+    If no file can be created beside it, but the file is writable, there is no lock: kubectl cannot write there.
     """
     lock = path.with_name(f"{path.name}.lock")
     with contextlib.ExitStack() as held:
@@ -391,8 +391,8 @@ def _locked(path: Path) -> Iterator[None]:
             except TimeoutError:
                 raise LaunchError(
                     f"your kubeconfig {path} is locked by another program",
-                    why=f"{lock} is there since more than {_PATIENCE:g} s: kubectl makes it while it writes",
-                    fix=f"if no kubectl runs it was left behind by one that died: rm {shlex.quote(str(lock))}",
+                    why=f"{lock} has existed for more than {_PATIENCE:g} s: kubectl creates it while it writes",
+                    fix=f"if no kubectl is running, a killed one left it: rm {shlex.quote(str(lock))}",
                     transient=True,
                 ) from None
         yield

@@ -1,4 +1,4 @@
-"""kubectl's command lines: always with a kubeconfig of ours, never the current context."""
+"""kubectl's command lines: always with a private kubeconfig, never the current context."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import MappingProxyType
 from tasks.process.command import Command
 
 _PLAIN: Mapping[str, str] = MappingProxyType({"KUBERC": "off"})
-"""Without the user's own defaults (kubectl 1.33 or later, ~/.kube/kuberc): `get --output` and `delete --interactive`
-are its examples, and both would break what is asked here (Kubernetes: reference of kuberc)."""
+"""Ignores the user's own defaults (kubectl 1.33 or later, ~/.kube/kuberc): its examples, `get --output` and
+`delete --interactive`, would break these commands (Kubernetes: reference of kuberc)."""
 
 
 def _call(kubeconfig: Path, *words: str, deadline: float, stdin: str | None = None, shown: str = "OBJECTS") -> Command:
-    """One call; what it reads from `stdin` is named by `--filename -`, and `shown` stands for it."""
+    """One call; `stdin` is read with `--filename -`, and displayed as `shown`."""
     argv = ("kubectl", "--kubeconfig", str(kubeconfig), *words)
     if stdin is None:
         return Command(argv=argv, env=_PLAIN, deadline=deadline)
@@ -22,9 +22,9 @@ def _call(kubeconfig: Path, *words: str, deadline: float, stdin: str | None = No
 
 
 def apply(kubeconfig: Path, stream: str, *, manager: str, dry_run: bool = False, deadline: float = 60.0) -> Command:
-    """Put objects in by server-side apply. Code 1 with the objects' names on stderr if one is refused.
+    """Server-side apply of objects. Code 1 with the objects' names on stderr if one is rejected.
 
-    `dry_run`: the server answers with what they would become, and keeps nothing.
+    `dry_run`: the server returns what they would become, and changes nothing.
     """
     words = ["apply", "--server-side", "--force-conflicts", f"--field-manager={manager}"]
     if dry_run:
@@ -33,12 +33,12 @@ def apply(kubeconfig: Path, stream: str, *, manager: str, dry_run: bool = False,
 
 
 def delete(kubeconfig: Path, stream: str, *, deadline: float = 120.0) -> Command:
-    """Remove objects; ones that are gone are no failure."""
+    """Delete objects; no failure if they are gone."""
     return _call(kubeconfig, "delete", "--ignore-not-found", "--wait=false", stdin=stream, deadline=deadline)
 
 
 def raw(kubeconfig: Path, path: str, *, deadline: float = 30.0) -> Command:
-    """What the API answers to a path."""
+    """The API's response to a path."""
     return _call(kubeconfig, "get", "--raw", path, deadline=deadline)
 
 
@@ -46,17 +46,17 @@ _VERBS = {"POST": "create", "PUT": "replace", "DELETE": "delete"}
 
 
 def send(kubeconfig: Path, method: str, path: str, body: str, *, deadline: float = 60.0) -> Command:
-    """One request with a body, as it is: without discovery, and with at most one effect."""
+    """One request with a body, unchanged: without discovery, and with at most one effect."""
     return _call(kubeconfig, _VERBS[method], "--raw", path, stdin=body, shown="OBJECT", deadline=deadline)
 
 
 def kustomize(folder: Path, *, deadline: float) -> Command:
-    """The objects of a folder with a kustomization, as YAML; no cluster is asked. They may hold secrets."""
+    """The objects of a kustomization folder, as YAML; no cluster is contacted. They may contain secrets."""
     return Command(argv=("kubectl", "kustomize", str(folder)), env=_PLAIN, deadline=deadline)
 
 
 def describe(kubeconfig: Path, kind: str, namespace: str = "", *, deadline: float = 60.0) -> Command:
-    """All objects of a kind in words, with their events; `namespace` for a kind that has one."""
+    """All objects of a kind in words, with their events; `namespace` for a namespaced kind."""
     where = ("--namespace", namespace) if namespace else ()
     return _call(kubeconfig, "describe", kind, *where, deadline=deadline)
 

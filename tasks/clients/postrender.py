@@ -1,7 +1,7 @@
-"""A post-renderer of Helm that is this process: what Helm has rendered is edited here before it goes to the cluster.
+"""A Helm post-renderer in this process: rendered manifests are edited here before they go to the cluster.
 
-Helm 3 takes a program, Helm 4 the name of a plugin (docs: "Post Rendering"). Both are a few lines of Python that carry
-the manifests here and back through a socket, so that no file holds them: Secrets are among them.
+Helm 3 needs a program, Helm 4 the name of a plugin (docs: "Post Rendering"). Both are a few lines of Python that pass
+the manifests here and back through a socket, so that no file contains them: they include Secrets.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ sys.stdout.buffer.write(answer)
 sys.exit(not answer)
 """
 _LONGEST = 60
-"""Bytes of a folder's name: a socket's whole path has at most 104 on a Mac."""
+"""Maximum bytes of a folder's name: the path of a socket is limited to 104 on a Mac."""
 _NOTHING = "# nothing is rendered\n"
-"""Helm 4 takes an empty answer for a failure."""
+"""Helm 4 treats empty output as a failure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostRenderer:
-    """What a Helm command needs to use it."""
+    """The options and environment for a Helm command that uses it."""
 
     flags: tuple[str, ...]
     env: Mapping[str, str]
@@ -47,10 +47,10 @@ class PostRenderer:
 def post_renderer(edit: Callable[[str], str], major: int, plugins: str) -> Iterator[PostRenderer]:
     """A post-renderer for commands that run in the block. `major`: Helm's version; `plugins`: its plugin folders.
 
-    An error that `edit` raises fails the command, and is raised in place of the command's own.
+    An error that `edit` raises fails the command, and is raised instead of the command's own.
     """
     failed: list[Exception] = []
-    short = tempfile.gettempdir() if len(tempfile.gettempdir()) < _LONGEST else "/tmp"  # noqa: S108 - made privately
+    short = tempfile.gettempdir() if len(tempfile.gettempdir()) < _LONGEST else "/tmp"  # noqa: S108 - created with private permissions
     with (
         tempfile.TemporaryDirectory(prefix="openframe-", dir=short) as name,
         socket.socket(socket.AF_UNIX) as listener,
@@ -70,7 +70,7 @@ def post_renderer(edit: Callable[[str], str], major: int, plugins: str) -> Itera
                 raise failed[0] from error
             raise
         finally:
-            with socket.socket(socket.AF_UNIX) as over:  # whoever connects and sends nothing ends it
+            with socket.socket(socket.AF_UNIX) as over:  # a connection without data ends it
                 over.connect(address)
             thread.join()
 
@@ -82,7 +82,7 @@ def _flags(folder: Path, major: int) -> tuple[str, ...]:
     client.write_text(_CLIENT, encoding="utf-8")
     if major < 4:
         return "--post-renderer", sys.executable, "--post-renderer-args=-IS", f"--post-renderer-args={client}"
-    # Helm splits a command at blanks before it fills in variables, and a path may have some
+    # Helm splits a command at blanks before it expands variables, and a path may contain some
     command = {"command": f"${{{_PYTHON}}}", "args": ["-IS", "${HELM_PLUGIN_DIR}/client.py"]}
     about = {
         "apiVersion": "v1",
@@ -97,7 +97,7 @@ def _flags(folder: Path, major: int) -> tuple[str, ...]:
 
 
 def _serve(listener: socket.socket, edit: Callable[[str], str], failed: list[Exception]) -> None:
-    """Answer until a connection brings nothing; one without an answer makes the client, and so Helm, fail."""
+    """Serve requests until a connection sends nothing; without a response the client fails, and so does Helm."""
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -106,8 +106,8 @@ def _serve(listener: socket.socket, edit: Callable[[str], str], failed: list[Exc
                 return
             try:
                 answer = edit(sent.decode("utf-8"))
-            except Exception as error:  # noqa: BLE001 - raised again where the command is run
+            except Exception as error:  # noqa: BLE001 - raised again by the caller of the command
                 failed.append(error)
                 continue
-            with contextlib.suppress(OSError):  # Helm was ended meanwhile
+            with contextlib.suppress(OSError):  # Helm was terminated meanwhile
                 connection.sendall((answer if answer.strip() else _NOTHING).encode())

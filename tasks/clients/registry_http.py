@@ -1,4 +1,4 @@
-"""A pull-through cache asked over HTTP for an image before anybody needs it (distribution: HTTP API v2)."""
+"""A pull-through cache queried over HTTP before an image is needed (distribution: HTTP API v2)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.d
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _PIECE = 1 << 20
 _AT_ONCE = 3
-"""Layers of one image at once, as Docker and containerd have it."""
+"""Concurrent layers of one image, as in Docker and containerd."""
 _NOT_YET = 0.05
-"""Seconds between two questions to a registry that has just been started."""
+"""Seconds between two requests to a registry that has just been started."""
 _WORTH_TELLING = 100_000
-"""Bytes: manifests alone are no progress."""
+"""Bytes: manifests alone are not shown as progress."""
 _ASKED = 3.0
-"""Seconds that a cache has to say whether it reaches its upstream."""
+"""Seconds for a cache to report whether it reaches its upstream."""
 _SILENCE = 60.0
-"""Seconds without a byte after which the cache is given up: it asks its upstream meanwhile."""
+"""Seconds without a byte after which a download fails: the cache may be waiting for its upstream."""
 
 
 def answers(port: int, context: Context, seconds: float) -> bool:
-    """Wait until a registry that was started answers; False if it does not within those seconds."""
+    """Wait until a started registry answers; False if it does not within those seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -48,7 +48,7 @@ def answers(port: int, context: Context, seconds: float) -> bool:
 def _ask(
     port: int, method: str, path: str, seconds: float, headers: Mapping[str, str] = MappingProxyType({})
 ) -> http.client.HTTPResponse:
-    """An answer's status and headers. Raises OSError, `HTTPException`."""
+    """A response's status and headers. Raises OSError, `HTTPException`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request(method, quote(path, safe="/:"), headers=dict(headers))
@@ -59,9 +59,9 @@ def _ask(
 
 
 def fault(port: int, repository: str) -> str:
-    """What keeps a cache from bringing new layers, in a few words; "" if nothing does.
+    """Why a cache cannot fetch new layers, in a few words; "" if it can.
 
-    Asked for a layer that nobody has, a cache asks its upstream: where that answers, it says 404
+    For a layer that does not exist, a cache queries its upstream: if that answers, the status is 404
     (distribution: `registry/proxy/proxyblobstore.go`).
     """
     try:
@@ -69,14 +69,14 @@ def fault(port: int, repository: str) -> str:
     except TimeoutError:
         return f"its upstream has not answered for {_ASKED:g} s"
     except (OSError, http.client.HTTPException):
-        return "it does not run"
-    return f"it cannot ask its upstream, and answers {status}" if status >= 500 else ""
+        return "it is not running"
+    return f"it cannot reach its upstream, and answers {status}" if status >= 500 else ""
 
 
 def digest(port: int, image: Reference, seconds: float) -> str | None:
-    """The digest of what a tag stands for in the registry at 127.0.0.1:`port`; "" if it has none, None if it is silent.
+    """The digest of a tag in the registry at 127.0.0.1:`port`; "" if it does not exist, None without a response.
 
-    For a digest that its upstream does not have a cache answers 500 (seen with registry:2).
+    A cache answers 500 for a digest that its upstream does not have (seen with registry:2).
     """
     headers = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
     try:
@@ -89,17 +89,17 @@ def digest(port: int, image: Reference, seconds: float) -> str | None:
 
 
 class NotFetched(LaunchError):
-    """A cache could not bring an image: whoever needs it asks again, and is told why."""
+    """A cache could not fetch an image: whoever needs it tries again, and gets the reason."""
 
 
 def layers(port: int, image: Reference, arch: str, context: Context) -> dict[str, int]:
-    """Compressed bytes of an image's layers by their digests, as a registry tells. Raises `NotFetched`."""
-    counter = _Counter(context, time.monotonic() + _ASKED, silence=_ASKED)  # it only tells, so it may not keep waiting
+    """Compressed bytes of an image's layers by digest, as reported by the registry. Raises `NotFetched`."""
+    counter = _Counter(context, time.monotonic() + _ASKED, silence=_ASKED)  # informational: it must not take long
     return {str(each["digest"]): int(each.get("size", 0)) for each in _manifest(port, image, arch, counter)["layers"]}
 
 
 def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
-    """Read an image through the cache at 127.0.0.1:`port`, so that it keeps it; bytes read. Raises `NotFetched`."""
+    """Pull an image through the cache at 127.0.0.1:`port`, which then stores it; returns bytes. Raises `NotFetched`."""
     end = time.monotonic() + context.deadline
     counter = _Counter(context, end)
     manifest = _manifest(port, image, arch, counter)
@@ -114,14 +114,14 @@ def fetch(port: int, image: Reference, arch: str, context: Context) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """What a tag stands for now: its own document, and the manifest for one architecture (the same where it is one)."""
+    """The current target of a tag: its own document, and the manifest for one architecture (may be the same)."""
 
     top: bytes
     manifest: bytes
 
 
 def resolve(port: int, image: Reference, arch: str, context: Context) -> Resolved:
-    """Ask for the manifests of an image. Raises `NotFetched`."""
+    """Request the manifests of an image. Raises `NotFetched`."""
     return _resolve(port, image, arch, _Counter(context, time.monotonic() + context.deadline))
 
 
@@ -137,26 +137,26 @@ def _resolve(port: int, image: Reference, arch: str, counter: _Counter) -> Resol
 
 def blob(port: int, image: Reference, digest: str, context: Context, sink: Callable[[bytes], object]) -> None:
     """Read a layer or a configuration through a registry. Raises `NotFetched`, `Stopped`."""
-    counter = _Counter(context, time.monotonic() + context.deadline, told=False)
+    counter = _Counter(context, time.monotonic() + context.deadline, shown=False)
     _read(port, image, f"blobs/{digest}", (), counter, sink)
 
 
 def _manifest(port: int, image: Reference, arch: str, counter: _Counter) -> Mapping[str, Any]:
-    """Of the image for this machine's architecture."""
+    """The manifest for this machine's architecture."""
     return _parsed(_resolve(port, image, arch, counter).manifest, image)
 
 
 class _Counter:
-    """Counts bytes for the views, and ends a download that is not wanted any more."""
+    """Counts bytes for the views, and cancels a download that is no longer needed."""
 
-    def __init__(self, context: Context, end: float, *, silence: float = _SILENCE, told: bool = True) -> None:
-        self._context, self._end, self.silence, self._told = context, end, silence, told
+    def __init__(self, context: Context, end: float, *, silence: float = _SILENCE, shown: bool = True) -> None:
+        self._context, self._end, self.silence, self._shown = context, end, silence, shown
         self.total = 0
         self.whole = 0
-        """Bytes of the whole image, once its manifest is read."""
+        """Bytes of the whole image, once its manifest is known."""
 
     def ending(self, connection: http.client.HTTPConnection) -> Callable[[], None]:
-        """Break a connection when the download is not wanted any more; the returned function takes that back."""
+        """Close a connection when the download is cancelled; the returned function removes that."""
         connection.connect()
         line = connection.sock
 
@@ -167,16 +167,16 @@ class _Counter:
         return self._context.cancelled.call(shut)
 
     def check(self) -> None:
-        """Raises `Stopped` when the download is not wanted any more."""
+        """Raises `Stopped` when the download is cancelled."""
         if self._context.cancelled.is_set():
             raise Stopped(self._context.step)
 
     def add(self, count: int) -> None:
         self.check()
         if time.monotonic() > self._end:
-            raise NotFetched(f"the cache did not bring it within {self._context.deadline:g} s")
+            raise NotFetched(f"the cache did not deliver it within {self._context.deadline:g} s")
         self.total += count
-        if self._told and self.total >= _WORTH_TELLING:
+        if self._shown and self.total >= _WORTH_TELLING:
             self._context.say(megabytes(self.total, self.whole or None))
 
 
@@ -192,9 +192,9 @@ def _parsed(text: bytes, image: Reference) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:
-        raise NotFetched(f"the cache's manifest of {image.repository} is no JSON") from None
+        raise NotFetched(f"the cache's manifest of {image.repository} is not JSON") from None
     if not isinstance(found, dict) or not ("manifests" in found or "layers" in found):
-        raise NotFetched(f"the cache's manifest of {image.repository} is of an unknown form")
+        raise NotFetched(f"the cache's manifest of {image.repository} has an unknown format")
     return found
 
 
@@ -208,7 +208,7 @@ def _read(
 ) -> bytes:
     """The content of a manifest; that of a blob goes to the sink."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=counter.silence)
-    forget: Callable[[], None] = lambda: None  # noqa: E731 - there is nothing to take back yet
+    forget: Callable[[], None] = lambda: None  # noqa: E731 - nothing to remove yet
     try:
         forget = counter.ending(connection)
         headers = {"Accept": ", ".join(accepted)} if accepted else {}

@@ -1,7 +1,7 @@
-"""Snapshots of clusters as they are kept: a manifest each in the user's state folder, data in volumes of the engine.
+"""Stored snapshots of clusters: a manifest each in the user's state folder, data in volumes of the engine.
 
-A snapshot is there when its manifest is. A journal names what a call is about to make, before it is made: whoever
-finds one that nobody holds removes what no manifest names.
+A snapshot exists if its manifest does. A journal lists what a call is about to create: whoever
+finds an abandoned journal removes what no manifest lists.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tasks.core.errors import BadInput
 from tasks.core.files import write_whole
 
 FORMAT = 1
-"""Of manifests; a later one is refused."""
+"""Version of the manifest format; a later one is rejected."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NODE = re.compile(r"(server|agent)-[0-9]+(-[0-9]+)?|[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?")
 _VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,200}")
 LARGEST = 16_000_000
-"""Bytes of a manifest."""
+"""Maximum bytes of a manifest."""
 
 
 def check_name(name: str) -> str:
-    """The same name. Raises `BadInput` for one that is no plain file name."""
+    """The same name. Raises `BadInput` if it is no plain file name."""
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"a snapshot cannot be called '{name}'",
-            why="its name becomes a file's: letters, digits, '.', '_' and '-', at most 63, and a letter or digit first",
+            why="it is used as a file name: letters, digits, '.', '_' and '-', at most 63, and a letter or digit first",
             fix="choose another name",
         )
     return name
@@ -47,17 +47,17 @@ class SavedNode:
     """`server-0`: its container's name without `k3d-CLUSTER-`."""
     role: str
     node: str
-    """Its name in Kubernetes: the datastore has it."""
+    """Its name in Kubernetes, as in the datastore."""
     volume: str
-    """`data` and `password` lie in it."""
+    """Contains `data` and `password`."""
     bytes: int = 0
     sha256: str = ""
-    """Of its archive in an exported file."""
+    """Digest of its archive in an exported file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a snapshot is. The token and the k3d configuration are secret."""
+    """The description of a snapshot. The token and the k3d configuration are secret."""
 
     format: int
     name: str
@@ -72,7 +72,7 @@ class Manifest:
     agents: int
     token: str = field(repr=False)
     config: str
-    """What the cluster was made with (`tasks.k3d.recorded`)."""
+    """The cluster's settings at creation (`tasks.k3d.recorded`)."""
     k3d: str = field(repr=False, default="")
     """The generated k3d configuration."""
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -87,12 +87,12 @@ class Manifest:
 
     @property
     def bytes(self) -> int:
-        """Of all nodes."""
+        """Size of all nodes."""
         return sum(node.bytes for node in self.nodes)
 
     @property
     def kubernetes(self) -> str:
-        """Version, as the image's tag has it."""
+        """The version in the image's tag."""
         return self.image.rpartition(":")[2]
 
     def of(self, place: str) -> SavedNode | None:
@@ -105,13 +105,13 @@ class Manifest:
 
 
 def parse(text: str, where: str) -> Manifest:
-    """A manifest, of which nothing is trusted. Raises `BadInput`."""
+    """Parse and validate an untrusted manifest. Raises `BadInput`."""
     try:
         if len(text) > LARGEST:
             raise ValueError("it is too large")
         raw = json.loads(text)
         if not isinstance(raw, dict):
-            raise TypeError("it is no object")
+            raise TypeError("it is not an object")
         if isinstance(raw.get("format"), int) and raw["format"] > FORMAT:
             raise BadInput(
                 f"{where} is of a later version",
@@ -129,27 +129,27 @@ def parse(text: str, where: str) -> Manifest:
 
 
 def _check(found: Manifest) -> None:
-    """Raises ValueError, TypeError for what this project would not have written."""
+    """Raises ValueError, TypeError for values that this project would not have written."""
     texts: list[Any] = [found.name, found.id, found.cluster, found.created, found.arch, found.image, found.token]
     texts += [found.engine, found.config, found.k3d, *found.labels.values(), *found.releases.values(), *found.images]
     for each in found.nodes:
         texts += [each.place, each.role, each.node, each.volume, each.sha256]
     if any(not isinstance(text, str) for text in texts):
-        raise TypeError("a text is something else")
+        raise TypeError("a string has another type")
     numbers: list[Any] = [found.format, found.servers, found.agents, *(each.bytes for each in found.nodes)]
     if any(type(number) is not int or number < 0 for number in [*numbers, *found.ports.values()]):
-        raise TypeError("a number is something else")
+        raise TypeError("a number has another type")
     if found.format != FORMAT or not _NAME.fullmatch(found.name) or not re.fullmatch(r"[0-9a-f]{16}", found.id):
-        raise ValueError("its format, name or id is none")
+        raise ValueError("its format, name or id is not valid")
     places = [each.place for each in found.nodes]
     if len(set(places)) != len(places) or not all(
         _NODE.fullmatch(each.place) and _NODE.fullmatch(each.node) and _VOLUME.fullmatch(each.volume)
         for each in found.nodes
     ):
-        raise ValueError("names of its nodes are none")
+        raise ValueError("names of its nodes are not valid")
     roles = [each.role for each in found.nodes]
     if (roles.count("server"), roles.count("agent")) != (found.servers, found.agents) or not found.servers:
-        raise ValueError("it does not hold all of its nodes")
+        raise ValueError("it does not contain all of its nodes")
 
 
 @dataclass(frozen=True)
@@ -158,40 +158,40 @@ class Store:
 
     folder: Path
     engine: str = ""
-    """The address of the engine in use: what another one has of a journal is left to a call that uses that one."""
+    """The address of the current engine: journals of another engine are left to calls that use that one."""
 
     def path(self, name: str) -> Path:
-        """Of a manifest, mode 0600."""
+        """The path of a manifest, mode 0600."""
         return self.folder / f"{check_name(name)}.json"
 
     def lock(self, name: str) -> Path:
-        """Held while a snapshot of this name is written, read or deleted."""
+        """Locked while a snapshot of this name is written, read or deleted."""
         return self.folder / f"{check_name(name)}.lock"
 
     def find(self, name: str) -> Manifest | None:
-        """Of this name. Raises `BadInput` for one that cannot be read."""
+        """The snapshot of this name, or None. Raises `BadInput` if it cannot be read."""
         path = self.path(name)
         try:
             return parse(path.read_text(encoding="utf-8"), str(path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise BadInput(f"{path} cannot be read", why=str(error), fix="see whose it is, and its mode") from None
+            raise BadInput(f"{path} cannot be read", why=str(error), fix="check its owner and mode") from None
 
     def get(self, name: str) -> Manifest:
-        """Of this name. Raises `BadInput` where there is none."""
+        """The snapshot of this name. Raises `BadInput` if there is none."""
         found = self.find(name)
         if found is None:
             names = ", ".join(self.names()) or "there are none"
-            raise BadInput(f"there is no snapshot '{name}'", why=f"of this user there are: {names}", fix="name another")
+            raise BadInput(f"there is no snapshot '{name}'", why=f"snapshots of this user: {names}", fix="choose one")
         return found
 
     def names(self) -> list[str]:
-        """All that have a manifest, whether it can be read or not."""
+        """All names with a manifest, readable or not."""
         return [path.stem for path in self._paths()]
 
     def all(self) -> list[Manifest]:
-        """All that can be read, by name."""
+        """All readable snapshots, by name."""
         found = []
         for path in self._paths():
             with contextlib.suppress(BadInput):
@@ -202,16 +202,16 @@ class Store:
         return sorted(self.folder.glob("[!.]*.json"))
 
     def put(self, manifest: Manifest) -> None:
-        """Write it, in place of one of its name. Raises OSError."""
+        """Write a manifest, replacing one of the same name. Raises OSError."""
         self.make()
         write_whole(self.path(manifest.name), manifest.text())
 
     def make(self) -> None:
-        """Make the folder."""
+        """Create the folder."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def named_volumes(self) -> set[str]:
-        """Volumes that manifests name, those among them that cannot be parsed any more."""
+        """Volumes listed in manifests, including those that cannot be parsed."""
         found: set[str] = set()
         for path in self._paths():
             with contextlib.suppress(OSError):
@@ -222,11 +222,11 @@ class Store:
     def journal(
         self, name: str, *, volumes: Sequence[str], paused: Sequence[str] = (), engine: str | None = None
     ) -> Iterator[Journal]:
-        """A journal that is held while the block runs, and stays after it: see `Journal.path`."""
+        """A journal that is locked while the block runs, and stays after it: see `Journal.path`."""
         engine = self.engine if engine is None else engine
         self.make()
         path = self.folder / f"{name}.journal"
-        new = path.with_suffix(".new")  # seen by others only when it is held
+        new = path.with_suffix(".new")  # visible to others only once it is locked
         write_whole(new, json.dumps({"volumes": list(volumes), "paused": list(paused), "engine": engine}))
         handle = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -237,7 +237,7 @@ class Store:
             os.close(handle)
 
     def abandoned(self) -> Iterator[Journal]:
-        """Journals of this engine that nobody holds; each is held while it is looked at. An unreadable one is left."""
+        """Unlocked journals of this engine; each is locked while it is examined. An unreadable one is skipped."""
         for path in sorted(self.folder.glob("*.journal")):
             try:
                 handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -259,7 +259,7 @@ class Store:
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
-    """What a call is about to make."""
+    """What a call is about to create."""
 
     name: str
     """An id: label of its containers."""
@@ -271,11 +271,11 @@ class Journal:
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """A snapshot that a cluster is made from."""
+    """A snapshot that a cluster is created from."""
 
     manifest: Manifest
     id: str
-    """Of this restore: part of the new volumes' names."""
+    """Id of this restore: part of the new volumes' names."""
 
     def volumes(self, cluster: str, node: SavedNode) -> tuple[str, str]:
         """Names of a node's two new volumes, for its data and its password."""
@@ -283,7 +283,7 @@ class Restore:
         return f"{stem}-data", f"{stem}-node"
 
     def chosen(self) -> Iterator[tuple[str, SavedNode]]:
-        """Each node with k3d's filter of that which is made from it: agents that were added have other names."""
+        """Each node with k3d's filter for its new node: agents that were added have other names."""
         for role in ("server", "agent"):
             for number, node in enumerate(each for each in self.manifest.nodes if each.role == role):
                 yield f"{role}:{number}", node

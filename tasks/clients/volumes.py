@@ -1,5 +1,5 @@
-"""Docker's command lines that copy, pack and unpack what is in volumes: by a container beside the data, so that it does
-not matter where the engine runs, nor who may read its files.
+"""Docker's command lines that copy, pack and unpack volumes, in a container: this works wherever the engine runs, and
+whoever may read its files.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tasks.engine.step import Context
 
 LABEL = "openframe.snapshot"
-"""On volumes and containers of snapshots: the id of what made them."""
+"""On volumes and containers of snapshots: the id of the operation that created them."""
 _DEADLINE = 3600.0
 _SPARSE = 1 << 30
-"""Bytes that an archive may have beyond what its files take on a disk: those with holes are whole in it."""
+"""Bytes by which an archive may exceed the disk usage of its files: sparse files are stored in full."""
 NOT_SOUND = 65
-"""Exit code of `unpack` for an archive that is not what it should be."""
+"""Exit code of `unpack` for an invalid archive."""
 _SAME = """
 fast=
 cp --help 2>&1 | grep -q reflink && fast=--reflink=auto
@@ -43,7 +43,7 @@ room() {
   exit 28
 }
 """
-"""Times, owners and modes are kept; blocks are shared where the file system can (xfs, btrfs)."""
+"""Times, owners and modes are preserved; blocks are shared if the file system supports it (xfs, btrfs)."""
 _SIZES = _SAME + "for each in /from/*; do size \"$each\"; done; df -Pk /from | awk 'END { print $4 }'"
 _SAVE = _SAME + "umask 077; cat > /to/password; copy /from /to/data"
 _RESTORE = (
@@ -104,7 +104,7 @@ def sizes(image: str, owner: str, sources: Sequence[str]) -> Command:
 
 
 def save(image: str, owner: str, source: str, volume: str, password: bytes) -> Command:
-    """A node's data and its password into a volume; kilobytes are printed meanwhile."""
+    """Copy a node's data and its password into a volume; kilobytes are printed meanwhile."""
 
     def feed(file: BinaryIO) -> None:
         file.write(password)
@@ -113,40 +113,40 @@ def save(image: str, owner: str, source: str, volume: str, password: bytes) -> C
 
 
 def restore(image: str, owner: str, volume: str, data: str, identity: str, kilobytes: int) -> Command:
-    """A saved node into two new volumes. `kilobytes`: of all nodes, which have to be free."""
+    """Copy a saved node into two new volumes. `kilobytes`: of all nodes, which have to be free."""
     mounts = (f"{volume}:/from:ro", f"{data}:/to/data", f"{identity}:/to/node")
     return _run(image, owner, mounts, _RESTORE.replace("df -Pk /to", "df -Pk /to/data"), str(kilobytes))
 
 
 def pack(image: str, owner: str, volume: str, target: str) -> Command:
-    """A saved node as one compressed archive in another volume."""
+    """Pack a saved node into one compressed archive in another volume."""
     return _run(image, owner, (f"{volume}:/from:ro", f"{target}:/to"), _PACK)
 
 
 def unpack(image: str, owner: str, volume: str, size: int, feed: Callable[[BinaryIO], None]) -> Command:
-    """The reverse, from stdin; what leads out of it is refused, and what is far more than `size` bytes."""
+    """The reverse, from stdin; rejects paths outside of the volume, and far more than `size` bytes."""
     needed, most = size // 1024, 4 * size + _SPARSE
     return _run(image, owner, (f"{volume}:/to",), _UNPACK, str(needed), str(most), feed=feed)
 
 
 def holder(image: str, owner: str, volume: str) -> Command:
-    """A container that never runs, out of which `docker cp` takes what is in a volume; prints its id."""
+    """Create a container that never runs, so that `docker cp` can read a volume; prints its id."""
     options = ("--label", f"{LABEL}={owner}", "--volume", f"{volume}:/to", "--entrypoint", "sh")
     return Command(argv=("docker", "create", *options, image))
 
 
 def fetch(container: str, path: Path) -> Command:
-    """The archive of `pack` into a file of this machine."""
+    """Copy the archive of `pack` to a file of this machine."""
     return Command(argv=("docker", "cp", f"{container}:/to/archive", str(path)), deadline=_DEADLINE)
 
 
 def kilobytes(line: str) -> int | None:
-    """What a line of progress says."""
+    """The kilobytes in a line of progress."""
     return int(line) if re.fullmatch(r"[0-9]+", line.strip()) else None
 
 
 def progress(context: Context, whole: int) -> Callable[[str], None]:
-    """Shows kilobytes that a copy prints as a part of the whole."""
+    """Shows the kilobytes printed by a copy as a part of the whole."""
 
     def listen(line: str) -> None:
         size = kilobytes(line)

@@ -137,7 +137,7 @@ NEW = replace(WELL, missing=ALL)
         (replace(NEW, missing=()), "about 2.8 GiB: 0 images to pull"),
         (
             replace(NEW, missing=ALL[1:2], cluster_exists=True),
-            "about 0.1 GiB: 1 image to pull, and the cluster has its own",
+            "about 0.1 GiB: 1 image to pull, and the cluster already has its own",
         ),
         (replace(NEW, settings=settings(servers=3), agents=0), "those of 3 nodes"),
     ],

@@ -46,15 +46,15 @@ def test_free_ports() -> None:
 
 def test_a_taken_port_is_reported_with_its_holder_and_what_is_used_instead() -> None:
     found = reported({80: NGINX, 443: OTHER, 8443: NGINX, 5050: NGINX})
-    assert found[80] == ("warning", f"http 80 is held by {NGINX}; 8080 will be used")
-    assert found[443] == ("warning", f"https 443 is held by {OTHER}; any free port will be used")
+    assert found[80] == ("warning", f"http 80 is in use by {NGINX}; 8080 will be used")
+    assert found[443] == ("warning", f"https 443 is in use by {OTHER}; any free port will be used")
     assert found[6550] == ("ok", "API 6550: free")
     assert found[5050][1].endswith("any free port will be used")
 
 
 def test_our_own_ports_are_not_taken() -> None:
     found = reported({80: "the container k3d-openframe-dev-server-0", 6550: OTHER}, frozenset({80}))
-    assert found[80] == ("ok", "http 80: ours already")
+    assert found[80] == ("ok", "http 80: used by this cluster")
     assert found[6550][0] == "warning"
 
 
@@ -96,7 +96,7 @@ def test_low_ports_of_a_rootless_engine(
     [
         ("127.0.0.1", True, [], ""),
         ("127.0.0.1", None, [], ""),
-        ("10.1.2.3", False, ["problem"], "no address of this machine"),
+        ("10.1.2.3", False, ["problem"], "not an address of this machine"),
         ("0.0.0.0", True, ["ok"], ""),
     ],
 )
@@ -166,10 +166,10 @@ def found_with(**given: str) -> list[Finding]:
     [
         (
             {"NO_PROXY": "localhost 127.0.0.0/8"},
-            "kubectl and helm do not read it",
+            "kubectl and helm do not read",
             "export NO_PROXY=localhost,127.0.0.0/8 ",
         ),
-        ({"NO_PROXY": "localhost,127.0.0.0/8:443,127.0.0.1"}, "helm do not read it", "127.0.0.0/8,127.0.0.1 "),
+        ({"NO_PROXY": "localhost,127.0.0.0/8:443,127.0.0.1"}, "helm do not read", "127.0.0.0/8,127.0.0.1 "),
         ({"NO_PROXY": "localhost,127.0.0.1,10.0.0.0/"}, "'10.0.0.0/' cannot be read", "NO_PROXY=localhost,127.0.0.1 "),
         (
             {"NO_PROXY": "localhost;127.0.0.1;http://u:secret@x"},
@@ -177,8 +177,8 @@ def found_with(**given: str) -> list[Finding]:
             "NO_PROXY=localhost,127.0.0.1 ",
         ),
         ({"HTTP_PROXY": "me:secret@:1"}, "HTTP_PROXY names no proxy", "unset it"),
-        ({"HTTPS_PROXY": "socks5://me:secret@p"}, "socks5://***@p:1080 is a proxy of the kind socks5", "HTTPS_PROXY"),
-        ({"http_proxy": "p:1", "HTTP_PROXY": "p:2"}, "HTTP_PROXY and http_proxy say different", "unset HTTP_PROXY"),
+        ({"HTTPS_PROXY": "socks5://me:secret@p"}, "socks5://***@p:1080 is a proxy of type socks5", "HTTPS_PROXY"),
+        ({"http_proxy": "p:1", "HTTP_PROXY": "p:2"}, "HTTP_PROXY and http_proxy have different", "unset HTTP_PROXY"),
     ],
 )
 def test_variables_that_programs_read_in_another_way(given: dict[str, str], what: str, fix: str) -> None:
@@ -190,7 +190,7 @@ def test_variables_that_programs_read_in_another_way(given: dict[str, str], what
 
 def test_all_proxy_is_not_read_by_the_programs_of_a_launch() -> None:
     given = environ(ALL_PROXY=PROXY, NO_PROXY="localhost,127.0.0.1")
-    assert "helm do not read it" in one(proxies(replace(WELL, engine=None, environ=given))).what
+    assert "helm do not read" in one(proxies(replace(WELL, engine=None, environ=given))).what
 
 
 def of_containers(given: dict[str, Any], info: dict[str, Any], **found: str) -> Finding:

@@ -129,9 +129,9 @@ def test_a_cache_that_reaches_its_upstream_has_no_fault(registry: Registry) -> N
 
 
 def test_the_faults_of_a_cache(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fault(1, "shop/web") == "it does not run"
+    assert fault(1, "shop/web") == "it is not running"
     registry.status = 500
-    assert fault(registry.server_port, "shop/web") == "it cannot ask its upstream, and answers 500"
+    assert fault(registry.server_port, "shop/web") == "it cannot reach its upstream, and answers 500"
     monkeypatch.setattr(registry_http, "_ASKED", 0.1)
     with Silent() as port:
         assert fault(port, "shop/web") == "its upstream has not answered for 0.1 s"

@@ -72,7 +72,7 @@ def explained(
 
 
 def test_a_cache_that_cannot_bring_it_is_the_cause(tmp_path: Path) -> None:
-    backend = FakeBackend("it cannot ask its upstream, and answers 500")
+    backend = FakeBackend("it cannot reach its upstream, and answers 500")
     found = explained(tmp_path, diagnose_pull("pod a/b", "ghcr.io/shop/web:1", CLOSED), backend)
     assert backend.asked == [(5053, "shop/web")]
     assert not found.transient

@@ -180,10 +180,10 @@ def test_one_that_is_no_kubeconfig_stays_and_does_not_end_the_launch(
     for step in good:
         report = act(step)
         assert report.skipped
-        assert "it is no kubeconfig" in report.why
+        assert "it is not a kubeconfig" in report.why
         assert said in report.why
     steps = kubeconfig.steps(given(tmp_path), ())
-    assert all("it is no kubeconfig" in str(step.skip) and said in str(step.skip) for step in steps)
+    assert all("it is not a kubeconfig" in str(step.skip) and said in str(step.skip) for step in steps)
     assert len(kubeconfig.warnings(steps)) == 1
     assert path.is_dir() or path.read_text() == text
 
