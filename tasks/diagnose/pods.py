@@ -27,6 +27,9 @@ _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable",
 _CREATING = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _IMAGE_NAME = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons for which a container waits (Kubernetes: `pkg/kubelet/images/types.go`, `pkg/kubelet/container`)."""
+_GATED = frozenset({"SchedulingGated", "ReadinessGatesNotReady"})
+"""Reasons of a pod's conditions that a program outside Kubernetes has to end (Kubernetes: `pkg/kubelet/status`)."""
+_SCHEDULER = "default-scheduler"
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(?:: ErrImagePull)?:?\s*')
 _PULL = re.compile(
     r"(?:Failed to pull image|failed to get sandbox image|failed to pull image) \"(?P<image>[^\"]+)\":? ?(?P<rest>.*)"
@@ -57,6 +60,11 @@ def diagnose_pod(pod: Item, nodes: Sequence[Item] = ()) -> Diagnosis | None:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         return diagnose_scheduling(subject, str(scheduled.get("message", "")), pod, nodes)
+    scheduler = str(part(pod, "spec").get("schedulerName") or _SCHEDULER)
+    if not scheduled and status.get("phase") == "Pending" and scheduler != _SCHEDULER:
+        return known("NoScheduler", "", subject, name=scheduler)
+    if scheduled.get("reason") in _GATED:
+        return known("Gated", str(scheduled.get("message") or ""), subject)
     if status.get("phase") == "Failed":
         ended = most_telling(_crash(pod, row) for row in _containers(pod) if _exit_code(row))
         where = "PodEvicted" if status.get("reason") == "Evicted" else "PodFailed"
@@ -224,7 +232,10 @@ def _crash(pod: Item, row: Item) -> Diagnosis:
 
 
 def _not_ready(pod: Item) -> Diagnosis | None:
-    """A running pod whose readiness probe has not succeeded yet."""
+    """A running pod whose readiness probe has not succeeded yet, or of which another program has to say so."""
+    ready = condition(pod, "Ready")
+    if ready.get("reason") in _GATED:
+        return known("Gated", str(ready.get("message") or ""), subject_of(pod))
     unready = [row for row in rows(part(pod, "status"), "containerStatuses") if not row.get("ready")]
     if not unready or not all(part(row, "state").get("running") is not None for row in unready):
         return None

@@ -16,8 +16,8 @@ from tasks.settings.derived import cache_container, upstream_url
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
-_MAY_PASS = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull")
-"""Causes of a failed pull that may be a cache which does not reach its upstream."""
+_MAY_BE_CACHE = ("remote-busy", "network-timeout", "network-lost", "dns", "image-pull", "registry-plain")
+"""Causes of a failed pull that may be a cache which cannot bring the image: the node asks past it then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +121,10 @@ def port_of(facts: Facts, name: str) -> int | None:
 def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
     """Why a pull in a node goes on failing: that its cache cannot bring the image, which does not pass; else the same.
 
-    `diagnosis`: of the pod, by a reason that may pass.
+    `diagnosis`: of the pod.
     """
     image = diagnosis.details.get("image", "")
-    if not image or diagnosis.cause not in _MAY_PASS:
+    if not image or diagnosis.cause not in _MAY_BE_CACHE:
         return diagnosis
     reference, name = parse(image), cache_of(facts, image)
     port = port_of(facts, name) if name is not None else None

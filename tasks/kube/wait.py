@@ -216,7 +216,7 @@ class _Lasting:
         now = time.monotonic()
         if found is None or found.what != self._what:
             self._what, self._since = found.what if found is not None else "", now
-        elif found.transient and now - self._since >= _LASTS:
+        if found is not None and (not found.transient or now - self._since >= _LASTS):
             return self._diagnose(found)
         return found
 

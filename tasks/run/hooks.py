@@ -19,9 +19,11 @@ from tasks.facts.registries import explain_pull
 from tasks.kube.client import Api, ApiError
 from tasks.kube.objects import Key
 from tasks.kube.readiness import workload_ready
+from tasks.kube.releases import releases
 from tasks.kube.unready import diagnose_unready
 from tasks.kube.wait import Failed, NotInTime, named, wait_ready
 from tasks.process.command import CommandFailed, DeadlinePassed
+from tasks.run.releases import is_pending
 
 if TYPE_CHECKING:
     from tasks.facts.facts import Facts
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Release
 
 HOOK = "helm.sh/hook"
-_INSTANCE = "app.kubernetes.io/instance"
 _PATHS = {
     ("batch/v1", "Job"): "/apis/batch/v1/namespaces/{}/jobs",
     ("v1", "Pod"): "/api/v1/namespaces/{}/pods",
@@ -56,6 +57,8 @@ class _Attendant:
     before: frozenset[str] = frozenset()
     """Hooks that an earlier Helm has left, by UID."""
     failed: Failed | None = None
+    own: frozenset[Key] | None = None
+    """Its hooks, once Helm has written what it is about to install."""
 
     def run(self, stop: Cancel) -> None:
         """Until Helm has ended; `stop` ends it where a hook will not end well. What cannot be asked is not told."""
@@ -96,17 +99,28 @@ class _Attendant:
         return list(self.running(api))
 
     def _hooks(self, api: Api) -> dict[Key, Item]:
-        """Jobs and Pods of hooks that may be of this release; those that name another instance are not."""
+        """Jobs and Pods of this release's hooks that are there: others of its namespace run hooks at the same time."""
         found: dict[Key, Item] = {}
         for (version, kind), path in _PATHS.items():
             for item in api.get(path.format(self.release.namespace))["items"]:
                 meta = item["metadata"]
                 phases = str((meta.get("annotations") or {}).get(HOOK) or "").replace(" ", "").split(",")
-                whose = (meta.get("labels") or {}).get(_INSTANCE, self.release.name)
-                if set(phases) & set(_PHASES) and whose == self.release.name:
+                if set(phases) & set(_PHASES):
                     key = Key(version, kind, self.release.namespace, meta["name"])
                     found[key] = {"apiVersion": version, "kind": kind, **item}
-        return found
+        own = self._own(api) if found else ()
+        return {key: item for key, item in found.items() if key in own}
+
+    def _own(self, api: Api) -> frozenset[Key]:
+        """What Helm's record of the release names as hooks: it is there before the first of them."""
+        if self.own is not None:
+            return self.own
+        place = (self.release.namespace, self.release.name)
+        there = releases(api, place).get(place)
+        own = frozenset(() if there is None else there.hook_objects)
+        if there is not None and is_pending(there):
+            self.own = own
+        return own
 
 
 @contextlib.contextmanager

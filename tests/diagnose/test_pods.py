@@ -210,6 +210,29 @@ def test_a_pod_whose_probe_has_not_passed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "kind", "message"),
+    [
+        ("SchedulingGated", "PodScheduled", "Scheduling is blocked due to non-empty scheduling gates"),
+        (
+            "ReadinessGatesNotReady",
+            "Ready",
+            'the status of pod readiness gate "mesh.example/x" is not "True", but False',
+        ),
+    ],
+)
+def test_a_pod_of_which_another_program_has_to_say_something(reason: str, kind: str, message: str) -> None:
+    diagnosis = found(pod(conditions={"PodScheduled": ("True", "", ""), kind: ("False", reason, message)}))
+    assert (diagnosis.cause, diagnosis.why, diagnosis.transient) == ("pod-gated", message, True)
+
+
+def test_a_pod_of_a_scheduler_that_is_not_there() -> None:
+    waits = pod(phase="Pending")
+    assert diagnose_pod(waits) is None
+    waits["spec"]["schedulerName"] = "volcano"
+    assert "the scheduler volcano" in found(waits).why
+
+
+@pytest.mark.parametrize(
     "status",
     [
         pod(waiting("ContainerCreating")),
@@ -217,7 +240,6 @@ def test_a_pod_whose_probe_has_not_passed() -> None:
         pod(),
         pod(phase="Succeeded"),
         pod(waiting("CrashLoopBackOff"), conditions={"Ready": ("True", "", "")}),
-        pod(conditions={"PodScheduled": ("False", "SchedulingGated", "")}),
         {},
         {"status": None, "metadata": None},
     ],

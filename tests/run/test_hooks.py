@@ -12,7 +12,7 @@ from tasks.engine.step import Context, Stopped
 from tasks.kube.wait import Failed
 from tasks.process.command import Command, CommandFailed, Completed, DeadlinePassed
 from tasks.run.hooks import attended
-from tests.given_live import FakeApi, job, obj, reached
+from tests.given_live import FakeApi, job, manifest, obj, packed, reached, stored
 from tests.test_helm import of
 
 JOBS = "/apis/batch/v1/namespaces/web/jobs"
@@ -26,11 +26,17 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(name, 0.01)
 
 
-def hook(name: str = "web-migrate", phase: str = "pre-install", *, done: bool = False, instance: str = "web") -> Any:
+def hook(name: str = "web-migrate", phase: str = "pre-install", *, done: bool = False) -> Any:
     made = job(name, "web", done=done)
     metadata: dict[str, Any] = {"uid": f"of {name}", "annotations": {"helm.sh/hook": phase}, "creationTimestamp": NOW}
-    metadata["labels"] = {"app.kubernetes.io/instance": instance}
     return {**made, "metadata": {**made["metadata"], **metadata}}
+
+
+RECORD = {
+    **stored(status="pending-install"),
+    "data": {"release": packed("", hooks=[{"manifest": manifest(hook())}, {"manifest": manifest(hook("check"))}])},
+}
+"""As Helm writes it before the first hook."""
 
 
 def pod_without_image(owner: str = "web-migrate") -> Any:
@@ -51,7 +57,7 @@ class Beside:
 
     def __init__(self, folder: Path, *there: Any, later: tuple[Any, ...] = ()) -> None:
         self.facts = of(folder)
-        self.api = reached(self.facts, FakeApi(*there))
+        self.api = reached(self.facts, FakeApi(RECORD, *there))
         if later:
             self.api.at(JOBS, 2, *later)
         self.yields, self.said = threading.Event(), list[str]()
@@ -80,7 +86,7 @@ def test_while_it_waits_for_a_hook_another_step_has_its_place(tmp_path: Path) ->
     [
         hook(),
         job("plain", "web", done=False),
-        hook("other-migrate", instance="other"),
+        hook("other-migrate"),
         hook("check", "test"),
         hook(done=True),
     ],
