@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Release
 
 TASK = "helm"
+_LASTING = frozenset({"webhook-failing"})  # its certificate may come some time after its pods are ready
 
 
 @task(
@@ -126,7 +127,7 @@ def _release(facts: Facts, release: Release, chart: Chart, why: str | None, need
             action=_install(facts, release, chart),
             needs=before,
             deadline=release.timeout + 15,
-            retry=Retry(attempts=4, first=1.0, cap=8.0),
+            retry=Retry(attempts=4, first=1.0, cap=8.0, lasting=_LASTING, patience=facts.settings.timeouts.command),
             skip=f"{chart.display} and its values have not changed" if why is None else None,
             why=why or "",
             expected=1.5,
@@ -285,7 +286,6 @@ def _upgrade(
     values, archive = values_of(facts, release), chart.archive(facts)
     mark = fingerprint(facts, release, chart)
     stamp = _stamp(facts, mark, archive)
-    how = install_or_upgrade(facts, release)
     command = helm.upgrade(
         facts.paths.kubeconfig,
         release.name,
@@ -297,7 +297,7 @@ def _upgrade(
         validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false where we may not look
         force_conflicts=force_conflicts,
         post_renderer=post_renderer,
-        **how,
+        **install_or_upgrade(facts, release),
     )
     if not facts.owns_cluster:
         refuse_hooks(facts, release, command, context)

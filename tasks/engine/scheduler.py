@@ -196,11 +196,12 @@ class Run:
             live.yielded = True
 
     def _may_retry(self, step: Step, error: BaseException) -> bool:
-        return (
-            bool(getattr(error, "transient", False))
-            and self._attempts[step.name] < step.retry.attempts
-            and not (self._failed and not self.keep_going)
-        )
+        if not getattr(error, "transient", False) or (self._failed and not self.keep_going):
+            return False
+        if self._attempts[step.name] < step.retry.attempts:
+            return True
+        lasts = getattr(error, "cause", "") in step.retry.lasting
+        return lasts and self._now() - self._first_start[step.name] < step.retry.patience
 
     def _fail(self, step: Step, live: _Live, at: float, error: BaseException) -> None:
         why = first_line(error)

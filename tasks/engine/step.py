@@ -37,6 +37,10 @@ class Retry:
     first: float = 0.5
     factor: float = 2.0
     cap: float = 8.0
+    lasting: frozenset[str] = frozenset()
+    """Causes (`LaunchError.cause`) that may take long to pass: tried again for `patience` seconds, however often."""
+    patience: float = 0.0
+    """Seconds from the first attempt's start."""
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the `attempt`-th failure, counted from 1."""

@@ -295,7 +295,8 @@ class Plain(View):
         """An attempt failed and will be made again."""
         super().retrying(step, attempt, pause, error)
         why = str(error).split("\n", 1)[0]
-        text = f"attempt {attempt} of {step.retry.attempts} failed, again in {seconds(pause)}: {why}"
+        of = f" of {step.retry.attempts}" if attempt < step.retry.attempts else ""
+        text = f"attempt {attempt}{of} failed, again in {seconds(pause)}: {why}"
         self._show([line(f"{self.marks.again}{'':11}{step.name:<{self._names}}  {text}")])
 
     def tick(self, at: float, waiting: int) -> None:

@@ -177,6 +177,17 @@ def test_only_transient_failures_are_tried_again() -> None:
     assert results["b"].attempts == 1
 
 
+def test_a_cause_that_may_take_long_is_tried_again_for_its_time() -> None:
+    def fails_of(context: Context) -> Report | None:
+        raise LaunchError("no", transient=True, cause="webhook" if context.step == "a" else "other")
+
+    lasting = Retry(attempts=2, first=0.01, cap=0.01, lasting=frozenset({"webhook"}), patience=0.2)
+    results = run(step("a", action=fails_of, retry=lasting), step("b", action=fails_of, retry=lasting), keep_going=True)
+    assert results["a"].attempts > 3
+    assert results["a"].ended < 5
+    assert results["b"].attempts == 2
+
+
 def test_a_pause_between_attempts_holds_no_slot() -> None:
     order: list[str] = []
 
