@@ -112,7 +112,6 @@ class ApiServer:
                 return 200, json.dumps(self._get(cluster, bare, given, now))
             with self.objects(cluster).change() as doc:
                 plane = ControlPlane(doc, time.time(), times, faults)
-                doc.sweep(plane.now)
                 code, made = self._change(plane, method, bare, given, body)
                 return code, json.dumps(made)
         except Refusal as refusal:
@@ -156,7 +155,7 @@ class ApiServer:
             record = plane.doc.get(target.api_version, target.kind, target.namespace, target.name, plane.now)
             if record is None:
                 raise target.missing()
-            controllers.delete(plane, record["object"], plane.now)
+            controllers.delete(plane, record["object"])
             return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         obj = json.loads(body)
         obj["metadata"].pop("namespace", None)

@@ -48,8 +48,8 @@ def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dr
     doc, now = plane.doc, plane.now
     meta = body["metadata"]
     namespace, name = meta.get("namespace", ""), meta["name"]
-    if namespace:
-        _open(plane, namespace, body)
+    if namespace and doc.get("v1", "Namespace", "", namespace, now) is None:
+        raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
     old = doc.get(body["apiVersion"], body["kind"], namespace, name, now)
     if part:
         return _status(plane, old, body)
@@ -67,16 +67,6 @@ def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dr
     record = doc.put(made, now, **{**_kept(old or {}, now), "applied": applied})
     controllers.follow(plane, record, before)
     return (200 if old is not None else 201), objects.seen(record, now)
-
-
-def _open(plane: ControlPlane, namespace: str, body: Object) -> None:
-    record = plane.doc.get("v1", "Namespace", "", namespace, plane.now)
-    if record is None:
-        raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
-    if record["object"]["metadata"].get("deletionTimestamp"):
-        plural, name = body["kind"].lower() + "s", body["metadata"]["name"]
-        why = f"unable to create new content in namespace {namespace} because it is being terminated"
-        raise Refusal(403, "Forbidden", f'{plural} "{name}" is forbidden: {why}')
 
 
 def _status(plane: ControlPlane, old: Record | None, body: Object) -> tuple[int, Object]:

@@ -21,7 +21,7 @@ from tasks.rehearsal import engine, objects
 from tasks.rehearsal.apiserver import ApiServer, Silent, find, port_of
 from tasks.rehearsal.conditions import Faults, Times, write
 from tasks.rehearsal.controllers import ControlPlane, heal
-from tasks.rehearsal.folder import VARIABLE, Folder, clear, occupy, prepare
+from tasks.rehearsal.folder import FORM, VARIABLE, Folder, clear, occupy, prepare
 from tasks.rehearsal.objects import Objects, bucket
 from tasks.rehearsal.program import starter
 from tasks.rehearsal.what_if import WhatIf, staged
@@ -136,14 +136,9 @@ class Changes:
             version = self._sent[place] = objects.version_of(record, now)
             if version != before and (not first or version >= self._from):
                 yield self._line("ADDED" if before is None else "MODIFIED", objects.seen(record, now))
-        else:
-            if record.get("until", due) <= now:
-                del self._records[place]
-            if self._sent.pop(place, None) is not None:
-                yield self._line("DELETED", record["object"])
 
     def _deleted(self, moment: float, obj: dict[str, Any], *, first: bool) -> Iterator[str]:
-        """A deletion that was not seen to come; another object of that name may exist by now."""
+        """What is gone; another object of that name may exist by now."""
         place = _place(obj)
         if self._records.get(place, {"object": obj})["object"]["metadata"]["uid"] != obj["metadata"]["uid"]:
             return
@@ -317,7 +312,7 @@ def _brought(facts: Facts) -> dict[str, list[list[object]]]:
 
 def _heal(folder: Folder) -> None:
     """Faults have changed: what would have failed by the ones before may become ready."""
-    for path in folder.state.glob("cluster-*.db"):
+    for path in folder.state.glob(f"cluster-{FORM}-*.db"):
         with Objects(path).change() as doc:
             heal(ControlPlane(doc, time.time(), Times.of(folder), Faults(folder)))
 

@@ -67,30 +67,11 @@ def follow(plane: ControlPlane, record: Record, before: Object | None) -> None:
         act(plane, record, before)
 
 
-def delete(plane: ControlPlane, obj: Object, at: float) -> None:
-    """Take away an object and all that was made for it."""
-    if obj["kind"] == "Namespace":
-        _empty(plane, obj)
-        return
-    plane.doc.remove(obj, at)
+def delete(plane: ControlPlane, obj: Object) -> None:
+    """Take away an object and all that was made for it. No task deletes a namespace here."""
+    plane.doc.remove(obj, plane.now)
     for record in plane.doc.owned(obj):
-        if record.get("until") is None:
-            delete(plane, record["object"], at)
-
-
-def _empty(plane: ControlPlane, namespace: Object) -> None:
-    """A namespace is there until all that is in it has gone."""
-    name = namespace["metadata"]["name"]
-    gone = plane.active + plane.times.seconds("namespace gone")
-    record = plane.doc.get("v1", "Namespace", "", name, plane.now)
-    if record is None or record["object"]["metadata"].get("deletionTimestamp"):
-        return
-    changed = objects.settle(record, plane.now)
-    changed["metadata"]["deletionTimestamp"] = stamp(plane.now, 0)
-    changed["status"] = {"phase": "Terminating"}
-    plane.doc.put(changed, plane.now, until=gone)
-    for each in plane.doc.housed(name):
-        plane.doc.remove(each["object"], gone)
+        delete(plane, record["object"])
 
 
 def heal(plane: ControlPlane) -> None:
@@ -101,7 +82,6 @@ def heal(plane: ControlPlane) -> None:
             if any(status.get(name) for name in ("readyReplicas", "numberAvailable")):
                 continue
             follow(plane, record, None)
-            plane.doc.sweep(plane.now)
 
 
 # -- workloads --------------------------------------------------------------------------------------------
@@ -139,7 +119,7 @@ def _workload(plane: ControlPlane, record: Record, before: Object | None) -> Non
     mark = _suffix(json.dumps(template, sort_keys=True), 10)
     template = _labelled(template, "pod-template-hash" if kind == "Deployment" else "controller-revision-hash", mark)
     for each in plane.doc.owned(obj):
-        delete(plane, each["object"], plane.now)
+        delete(plane, each["object"])
     owner = _replica_set(plane, obj, template, mark) if kind == "Deployment" else obj
     seconds, outcome = plane.outcome(obj)
     placed, due = _places(plane, owner, mark), plane.active
@@ -154,8 +134,7 @@ def _places(plane: ControlPlane, owner: Object, mark: str) -> list[tuple[str, fl
     own = owner["metadata"]["name"]
     if owner["kind"] == "DaemonSet":
         return [
-            (f"{own}-{_suffix(f'{node} {mark}')}", max(plane.active, ready), node)
-            for node, ready in _nodes(plane.doc, plane.now)
+            (f"{own}-{_suffix(f'{node} {mark}')}", max(plane.active, ready), node) for node, ready in _nodes(plane.doc)
         ]
     names = [str(number) for number in range(_count(owner))]
     if owner["kind"] == "ReplicaSet":
@@ -232,19 +211,17 @@ def _suffix(text: str, digits: int = 5) -> str:
     return found
 
 
-def _nodes(view: Transaction, now: float) -> list[tuple[str, float]]:
+def _nodes(view: Transaction) -> list[tuple[str, float]]:
     """Nodes that are registered or will be, with the moment from which each is ready; the first ready one first."""
     found = [
-        (str(record["object"]["metadata"]["name"]), float(record["ready"]))
-        for record in view.records("v1", "Node")
-        if record.get("until", float("inf")) > now
+        (str(record["object"]["metadata"]["name"]), float(record["ready"])) for record in view.records("v1", "Node")
     ]
     return sorted(found, key=lambda each: (each[1], each[0]))
 
 
 def _assign(view: Transaction, number: int, now: float) -> tuple[str, float]:
     """Where the n-th pod goes, and when: among nodes that are ready now, else to the first that will be."""
-    found = _nodes(view, now)
+    found = _nodes(view)
     ready = [each for each in found if each[1] <= now]
     if ready:
         name, _ = ready[number % len(ready)]

@@ -195,9 +195,7 @@ def _copy_volume(call: Call, given: Given) -> None:
     if "/from/000" in mounts:
         call.say("\n".join([*(str(KILOBYTES) for _ in mounts), str(_FREE)]))
         return
-    source, target = mounts.get("/from", ""), mounts.get("/to/data") or mounts.get("/to", "")
-    if not source or not target:
-        raise Exit(125, "docker: this container is not rehearsed")
+    source, target = mounts["/from"], mounts.get("/to/data") or mounts["/to"]
     call.wait("registry start")
     servers = (each for each in call.engine.read()["containers"].values() if each["name"].endswith("-server-0"))
     cluster = next((engine.cluster(each) for each in servers if data_volume(each) == source), None)
@@ -220,7 +218,7 @@ def _make(call: Call, given: Given) -> str:
     for *address, host, inside in (row.split(":") for row in given.all("publish")):
         ports[f"{inside}/tcp"] = [{"HostIp": "".join(address), "HostPort": host}]
     with call.engine.change() as doc:
-        refused = lifecycle.create_refused(call, doc, name, ref)
+        refused = lifecycle.create_refused(call, doc, name)
         if refused:
             raise Exit(125, f"docker: {daemon_error(refused).text}")
         made = engine.make(
@@ -285,18 +283,10 @@ def _pause(call: Call, given: Given) -> None:
 
 
 def _remove(call: Call, given: Given) -> None:
-    force = given.on("force")
+    """With `--force`, as the tasks have it: one that does not exist is no failure."""
     call.checkpoint()
-    if force:
-        call.wait("rm", *given.args)
-
-    def act(doc: Document, each: Container) -> str:
-        if engine.running(each, call.now()) and not force:
-            return f'cannot remove container "{each["name"]}": container is running: stop it or force remove'
-        lifecycle.remove(call, doc, each)
-        return ""
-
-    _each(call, given, act, forced=force)
+    call.wait("rm", *given.args)
+    _each(call, given, lambda doc, each: lifecycle.remove(call, doc, each), forced=True)
 
 
 def _update(call: Call, given: Given) -> None:

@@ -1,7 +1,7 @@
 """The folder of a rehearsal: its programs, its state, and what it is to know of times and faults.
 
 bin/            docker, k3d, kubectl and helm: the stand-ins as programs, for shells and other programs
-state/          what they have made: engine-2.json, and a database for each cluster (`tasks.rehearsal.objects`)
+state/          what they have made: engine-3.json, and a database for each cluster (`tasks.rehearsal.objects`)
 times.json      how long things take: see `tasks.rehearsal.conditions`
 faults.json     what is to fail: see `tasks.rehearsal.conditions`
 machine.json    fields of `docker info` that differ from this machine (optional)
@@ -35,8 +35,9 @@ PROGRAMS = ("docker", "k3d", "kubectl", "helm")
 VERSIONS = {"docker": "28.2.2", "k3d": "v5.9.0", "kubectl": "v1.35.5", "helm": "v4.3.1"}
 """What the stand-ins say they are: those that are pinned (config/pins.yaml), and the engine that they were compared
 with."""
-ENGINE = "engine-2.json"
-"""The number is that of its form: what was left in another form is not there."""
+FORM = 3
+"""Of what is in state/: what was left in another form is not there."""
+ENGINE = f"engine-{FORM}.json"
 _TICK = 20_000_000
 """Nanoseconds, more than a file system's clock takes for a step: within one, two states of a file may look alike."""
 _SIGN = "REHEARSAL"
@@ -124,11 +125,11 @@ class Folder:
 
     def cluster(self, name: str) -> Path:
         """The objects of a cluster."""
-        return self.state / f"cluster-{name}.db"
+        return self.state / f"cluster-{FORM}-{name}.db"
 
     def volume(self, name: str) -> Path:
         """The objects of the cluster whose server's data is in a volume."""
-        return self.state / f"volume-{name}.db"
+        return self.state / f"volume-{FORM}-{name}.db"
 
     def version(self, program: str) -> str:
         """What a stand-in says it is."""

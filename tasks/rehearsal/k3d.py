@@ -192,7 +192,7 @@ def _make_nodes(call: Call, config: _Config, nodes: Mapping[str, dict[str, Any]]
         for node, made in nodes.items():
             own, ref = f"{network}-{node}", proxy if node == "serverlb" else image
             _info(call, f"Creating node '{own}'")
-            refused = lifecycle.create_refused(call, doc, own, ref)
+            refused = lifecycle.create_refused(call, doc, own)
             if refused:
                 raise _fatal(f"Failed to create node '{own}': Error response from daemon: {refused}")
             there = engine.make(doc, own, ref, call.now(), networks=[network], **made)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tasks.core.imageref import parse
 from tasks.rehearsal import controllers, engine, objects
 from tasks.rehearsal.controllers import ControlPlane
 from tasks.rehearsal.engine import Container, Document, stamp
@@ -32,13 +31,11 @@ _NO_SPACE = "no space left on device"
 _PANIC = "panic: runtime error: invalid memory address or nil pointer dereference"
 
 
-def create_refused(call: Call, doc: Document, name: str, ref: str) -> str:
+def create_refused(call: Call, doc: Document, name: str) -> str:
     """Why the engine makes no such container; empty if it does."""
     there = engine.find(doc, name)
     if there is not None:
         return f'Conflict. The container name "/{name}" is already in use by container "{there["id"]}".'
-    if engine.find_image(doc, ref) is None:
-        return f"No such image: {parse(ref).listed}"
     if call.faults.strike("disk-full", f"container {name}"):
         return f"mkdir /var/lib/docker/overlay2/{engine.identity()}-init: {_NO_SPACE}"
     return ""
@@ -74,11 +71,12 @@ def stop(call: Call, container: Container, at: float) -> str:
     return ""
 
 
-def remove(call: Call, doc: Document, container: Container) -> None:
-    """Take it away."""
+def remove(call: Call, doc: Document, container: Container) -> str:
+    """Take it away. Nothing is ever in its way: an empty text."""
     del doc["containers"][container["id"]]
     _node_down(call, container)
     _forget(call, doc, container)
+    return ""
 
 
 # -- what will happen -------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The objects of a rehearsed cluster: a SQLite database that several processes read and change at the same time.
 
-A record is `{"object", "stamp", "stages", "from", "until"}`. `stages` are moments with changes (JSON merge patches)
-that controllers and kubelets will have made by then; before `from` the object does not exist yet, from `until` on no
-more. A version of an object is a moment in microseconds: that of its last change.
+A record is `{"object", "stamp", "stages", "from"}`. `stages` are moments with changes (JSON merge patches) that
+controllers and kubelets will have made by then; before `from` the object does not exist yet. A version of an object is
+a moment in microseconds: that of its last change.
 
 One row an object, with an index for each query: what an operation costs does not grow with what else
 is in the cluster. SQLite keeps a change whole if its writer is killed, and queues writers.
@@ -42,13 +42,11 @@ _REMEMBERED = 1000
 """Deletions that are remembered for those who watch."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS object (
-    bucket TEXT, namespace TEXT, name TEXT, owner TEXT, until REAL, seq INTEGER, record TEXT,
+    bucket TEXT, namespace TEXT, name TEXT, owner TEXT, seq INTEGER, record TEXT,
     PRIMARY KEY (bucket, namespace, name)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS changed ON object (bucket, seq);
 CREATE INDEX IF NOT EXISTS owned ON object (owner) WHERE owner IS NOT NULL;
-CREATE INDEX IF NOT EXISTS housed ON object (namespace);
-CREATE INDEX IF NOT EXISTS ended ON object (until) WHERE until IS NOT NULL;
 CREATE TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY, moment REAL, bucket TEXT, seq INTEGER, object TEXT);
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT);
 """
@@ -75,7 +73,7 @@ def uid() -> str:
 
 def exists(record: Mapping[str, Any], now: float) -> bool:
     """Whether its object exists now."""
-    return bool(record.get("from", 0.0) <= now < record.get("until", float("inf")))
+    return bool(record.get("from", 0.0) <= now)
 
 
 def seen(record: Record, now: float) -> Object:
@@ -98,8 +96,7 @@ def version_of(record: Record, now: float) -> int:
 
 def next_change(record: Record, now: float) -> float:
     """When it will change by itself; infinite if it will not."""
-    moments = [record.get("from", 0.0), record.get("until", float("inf"))]
-    moments += [moment for moment, _ in record.get("stages", ())]
+    moments = [record.get("from", 0.0), *(moment for moment, _ in record.get("stages", ()))]
     return float(min((moment for moment in moments if moment > now), default=float("inf")))
 
 
@@ -226,7 +223,7 @@ class Transaction:
         return next((each for each in self._records(_ONE, *key) if exists(each, now)), None)
 
     def records(self, api_version: str, kind: str, namespace: str = "") -> Iterator[Record]:
-        """All of a kind, in one namespace or in all; also those that do not exist yet, or any more."""
+        """All of a kind, in one namespace or in all; also those that do not exist yet."""
         more = ("bucket = ? AND namespace = ?", namespace) if namespace else ("bucket = ?",)
         return self._records(more[0], bucket(api_version, kind), *more[1:])
 
@@ -246,12 +243,8 @@ class Transaction:
         """What was made for an object."""
         return list(self._records("owner = ?", owner["metadata"]["uid"]))
 
-    def housed(self, namespace: str) -> list[Record]:
-        """What is in a namespace."""
-        return list(self._records("namespace = ?", namespace))
-
     def put(self, obj: Object, now: float, **more: Any) -> Record:
-        """Keep an object. `more`: stages, from, until; what is not given is as if nothing were to come."""
+        """Keep an object. `more`: stages, from; what is not given is as if nothing were to come."""
         meta = obj["metadata"]
         meta.setdefault("uid", uid())
         meta.setdefault("creationTimestamp", stamp(max(now, more.get("from", now)), 0))
@@ -261,22 +254,15 @@ class Transaction:
         self._store(_key(obj), record)
         return record
 
-    def remove(self, obj: Object, at: float) -> None:
-        """It is deleted at a moment."""
-        for record in self._records(_ONE, *_key(obj)):
-            record["until"] = min(record.get("until", float("inf")), at)
-            self._store(_key(obj), record)
-
-    def sweep(self, now: float) -> None:
-        """Take away what was deleted; watches report it for a while."""
-        gone = [(_key(record["object"]), record) for record in self._records("until <= ?", now)]
-        for key, record in gone:
-            row = (record["until"], key[0], self._seq, json.dumps(seen(record, record["until"])))
+    def remove(self, obj: Object, now: float) -> None:
+        """It is deleted; watches report that for a while."""
+        key = _key(obj)
+        for record in self._records(_ONE, *key):
+            row = (now, key[0], self._seq, json.dumps(seen(record, now)))
             self._connection.execute("INSERT INTO gone (moment, bucket, seq, object) VALUES (?, ?, ?, ?)", row)
             self._connection.execute(f"DELETE FROM object WHERE {_ONE}", key)  # noqa: S608 - own conditions
             del self._loaded[key]
-        if gone:
-            self._connection.execute("DELETE FROM gone WHERE id <= (SELECT max(id) FROM gone) - ?", (_REMEMBERED,))
+        self._connection.execute("DELETE FROM gone WHERE id <= (SELECT max(id) FROM gone) - ?", (_REMEMBERED,))
 
     def clear(self) -> None:
         """The cluster is gone, with all that was in it."""
@@ -294,11 +280,8 @@ class Transaction:
 
     def _store(self, key: Key, record: Record) -> None:
         text, owners = _text(record), record["object"]["metadata"].get("ownerReferences") or [{}]
-        until = record.get("until")
-        self._connection.execute(
-            "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*key, owners[0].get("uid"), None if until in (None, float("inf")) else until, self._seq, text),
-        )
+        row = (*key, owners[0].get("uid"), self._seq, text)
+        self._connection.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)", row)
         self._loaded[key] = record, text
 
 

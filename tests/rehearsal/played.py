@@ -15,7 +15,7 @@ import pytest
 
 from tasks.process.command import Command, Completed
 from tasks.process.programs import Programs
-from tasks.rehearsal.folder import ENGINE
+from tasks.rehearsal.folder import ENGINE, Folder
 from tasks.rehearsal.what_if import WhatIf
 from tasks.run.task import Options, run_task
 from tests.given import call
@@ -36,7 +36,7 @@ RELEASES = (
 def objects(folder: Path, cluster: str) -> dict[str, list[str]]:
     """By kind the places of all objects of a rehearsed cluster."""
     found: dict[str, list[str]] = {}
-    with closing(sqlite3.connect(folder / "state" / f"cluster-{cluster}.db")) as database:
+    with closing(sqlite3.connect(Folder(folder).cluster(cluster))) as database:
         for kind, namespace, name in database.execute("SELECT bucket, namespace, name FROM object"):
             found.setdefault(kind, []).append(f"{namespace}/{name}")
     return {kind: sorted(places) for kind, places in found.items()}

@@ -19,7 +19,7 @@ IMPATIENT = (
 )
 FAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "pull-stalls=rancher/k3s": (1, ("prepull: rancher/k3s", "did not end within 2 s")),
-    "pull-rate-limited=rancher/k3s": (1, ("its limit for pulls is reached", "docker login")),
+    "pull-rate-limited=rancher/k3s": (1, ("its rate limit is reached", "docker login")),
     "pull-rate-limited=rancher/k3s,times=1": (0, ()),
     "image-missing=rancher/k3s": (1, ("there is no image rancher/k3s", "cluster.kubernetes_version")),
     "registry-dies=k3d-openframe-cache-docker-io": (0, ()),

@@ -63,7 +63,6 @@ def test_what_is_changed_in_place_is_stored_and_reported(tmp_path: Path) -> None
     assert [objects.seen(each, 2.0)["status"] for each in changed] == [{"phase": "Running"}]
     with there.change() as doc:
         doc.remove(pod(), 3.0)
-        doc.sweep(3.0)
     assert (again > seq, gone) == (True, [])
     with other.read() as view:
         assert [moment for moment, _ in view.changed("v1 Pod", again)[2]] == [3.0]
