@@ -147,14 +147,14 @@ def explain_pull(facts: Facts, diagnosis: Diagnosis) -> Diagnosis:
     if not fault and facts.backend.digest(port, reference) != "":
         return diagnosis
     missing = f"the registry that this asks does not have it, or not for its login: {upstream_url(cache)}"
+    login = "registries.caches: username_env, password_env"
     return replace(
         diagnosis,
         cause="cache-fault" if fault else "image-missing",
         why=f"it comes through the cache {name}, and {f'{fault}: {upstream_url(cache)}' if fault else missing}",
-        fix=f"see that this address answers (it is registries.caches: url, or the registry itself), and "
-        f"`docker logs {name}`; then run it again: what has come is kept"
+        fix="see that this address answers (it is registries.caches: url, or the registry itself), that the cache has "
+        f"the login that it wants ({login}), and `docker logs {name}`; then run it again: what has come is kept"
         if fault
-        else "correct the name, the tag or the digest in the chart's values; for a private one the cache needs a login "
-        "(registries.caches: username_env, password_env)",
+        else f"correct the name, the tag or the digest in the chart's values; a private one needs a login ({login})",
         transient=False,
     )

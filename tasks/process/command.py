@@ -109,7 +109,9 @@ def last_line(done: Completed) -> str:
     for text in _shown(done):
         lines = [line for each in text.splitlines() if (line := each.strip())]
         if lines:
-            return redact(next((line for line in reversed(lines) if line.startswith(_ERROR)), lines[-1]))[:400]
+            first = next((n for n in reversed(range(len(lines))) if lines[n].startswith(_ERROR)), len(lines) - 1)
+            told = lines[first : first + 1 + lines[first].endswith(":")]
+            return redact(" ".join(told))[:400]
     return "it wrote nothing" if not done.quiet else "it wrote nothing that may be shown"
 
 

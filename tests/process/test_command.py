@@ -156,6 +156,8 @@ def test_codes_that_are_expected_are_no_failure() -> None:
         (done(out="a", quiet=True), "it wrote nothing that may be shown"),
         (done(out="a", err="b", quiet=True), "b"),
         (done(err="x" * 500), "x" * 400),
+        (done(err="it went on\nand ended in:\n"), "and ended in:"),
+        (done(err="Error: 1 error occurred:\n\t* job x failed\n\n"), "Error: 1 error occurred: * job x failed"),
         (done(err="Error: it is missing\n\nUse --debug flag to render out invalid YAML\n"), "Error: it is missing"),
         (
             done(err="Error: UPGRADE FAILED: a hook\nError: it may not change\n  {\n    a: b,\n  }\n"),
