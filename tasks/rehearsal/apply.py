@@ -51,7 +51,7 @@ def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dr
     if namespace and doc.get("v1", "Namespace", "", namespace, now) is None:
         raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found')
     old = doc.get(body["apiVersion"], body["kind"], namespace, name, now)
-    if part:
+    if part and old is not None:
         return _status(plane, old, body)
     before = objects.settle(old, now) if old is not None else None
     applied: dict[str, Object] = dict((old or {}).get("applied") or {})
@@ -69,10 +69,7 @@ def apply(plane: ControlPlane, body: Object, manager: str, *, part: str = "", dr
     return (200 if old is not None else 201), objects.seen(record, now)
 
 
-def _status(plane: ControlPlane, old: Record | None, body: Object) -> tuple[int, Object]:
-    if old is None:
-        name = body["metadata"]["name"]
-        raise Refusal(404, "NotFound", f'{body["kind"].lower()}s "{name}" not found')
+def _status(plane: ControlPlane, old: Record, body: Object) -> tuple[int, Object]:
     made = objects.settle(old, plane.now)
     made["status"] = objects.merged(made.get("status"), body.get("status"))
     record = plane.doc.put(made, plane.now, **_kept(old, plane.now))

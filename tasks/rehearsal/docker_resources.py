@@ -176,7 +176,10 @@ def _manifest(call: Call, given: Given) -> None:
 def _tag(call: Call, given: Given) -> None:
     source, name = given.args
     with call.engine.change() as doc:
-        engine.tag_image(doc, str(engine.find_image(doc, source)), name)
+        key = engine.find_image(doc, source)
+        if key is None:  # another launch has untagged it meanwhile
+            raise daemon_error(f"No such image: {parse(source).listed}")
+        engine.tag_image(doc, key, name)
 
 
 def _untag(call: Call, given: Given) -> None:

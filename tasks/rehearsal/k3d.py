@@ -71,14 +71,8 @@ class _Config:
         self.nodes = [(role, number) for role, count in self._counts.items() for number in range(count)]
 
     def _chosen(self, filters: Sequence[str]) -> frozenset[tuple[str, int]]:
-        """The nodes that filters mean. Raises `Exit`."""
-        try:
-            chosen = frozenset(node_filters.nodes(tuple(filters), self._counts))
-        except ValueError as error:
-            raise _fatal(f"failed to filter nodes: {error}") from None
-        if not chosen:
-            raise _fatal(f"failed to filter nodes: {', '.join(filters)} targets a node that does not exist (disabled?)")
-        return chosen
+        """The nodes that filters mean: those that there are, as the tasks have seen to it."""
+        return frozenset(node_filters.nodes(tuple(filters), self._counts))
 
     def _of(self, rows: Sequence[Mapping[str, Any]] | None, key: str, node: tuple[str, int]) -> list[str]:
         """Values of a list that hold for a node."""
@@ -149,8 +143,6 @@ def _create(call: Call, given: Given) -> None:
         for role, number in config.nodes
     }
     with call.engine.change() as doc:
-        if engine.labelled(doc, cluster=name):
-            raise _fatal(f"Failed to create cluster '{name}' because a cluster with that name already exists")
         if network not in doc["networks"]:
             engine.add_network(doc, network, {"app": "k3d"})
         doc["volumes"][f"{network}-images"] = {"app": "k3d", "k3d.cluster": name}
@@ -185,9 +177,7 @@ def _make_nodes(call: Call, config: _Config, nodes: Mapping[str, dict[str, Any]]
     with call.engine.change() as doc:
         for registry in (config.document.get("registries") or {}).get("use") or ():
             used = engine.find(doc, registry.partition(":")[0])
-            if used is None:
-                raise _fatal(f"Failed to find registry {registry}: No nodes found for given name")
-            if network not in used["networks"]:
+            if used is not None and network not in used["networks"]:
                 engine.connect(doc, used, network)
         for node, made in nodes.items():
             own, ref = f"{network}-{node}", proxy if node == "serverlb" else image
@@ -202,8 +192,6 @@ def _make_nodes(call: Call, config: _Config, nodes: Mapping[str, dict[str, Any]]
 
 def _start(call: Call, given: Given) -> None:
     name = given.args[0]
-    if not engine.labelled(call.engine.read(), cluster=name):
-        raise _fatal(f"No nodes found for given cluster: {name}")
     _start_nodes(call, name, _end(call, given.get("timeout")))
     call.wait_until(call.began + call.times.seconds("start returns"))
     _info(call, f"Started cluster '{name}'")
@@ -275,8 +263,6 @@ def _add_agent(call: Call, given: Given) -> None:
     _info(call, f"Adding 1 node(s) to the runtime local cluster '{name}'...")
     with call.engine.change() as doc:
         agents, servers = (engine.labelled(doc, cluster=name, role=role) for role in ("agent", "server"))
-        if not servers:
-            raise _fatal(f"failed to add 1 node(s) to the runtime local cluster '{name}': Failed to find it")
         model = (agents or servers)[0]
         labels = [part for each in given.all("k3s-node-label") for part in ("--node-label", each)]
         memory = given.get("memory")

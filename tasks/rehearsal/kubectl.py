@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks.kube.objects import root
+from tasks.kube.objects import path, root
 from tasks.process.command import Command, CommandFailed
 from tasks.process.programs import Programs
 from tasks.rehearsal.apiserver import ApiServer, Silent, port_of
 from tasks.rehearsal.folder import VERSIONS
+from tasks.rehearsal.objects import BUILT_IN
 from tasks.rehearsal.program import Call, Commands, Exit, Given, dispatch
 
 _GROUPS = ("v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "storage.k8s.io/v1")
@@ -63,17 +64,10 @@ class Cluster:
         return json.loads(text)
 
     def path(self, obj: dict[str, Any], namespace: str) -> str:
-        """Of an object, by the kinds that are served. Raises `Exit` for a kind that is not."""
-        api_version, kind, name = obj["apiVersion"], obj["kind"], obj["metadata"]["name"]
-        rows = (self.get(root(api_version)) or {}).get("resources") or ()
-        row = next((each for each in rows if each["kind"] == kind), None)
-        if row is None:
-            said = f'no matches for kind "{kind}" in version "{api_version}"'
-            raise Exit(
-                1, f'error: resource mapping not found for name: "{name}": {said}\nensure CRDs are installed first'
-            )
-        housed = f"/namespaces/{namespace}" if row["namespaced"] else ""
-        return f"{root(api_version)}{housed}/{row['name']}/{name}"
+        """Of an object of a release, whose kinds are Kubernetes' own."""
+        kind = obj["apiVersion"], obj["kind"]
+        plural, namespaced = next(each[2:] for each in BUILT_IN if each[:2] == kind)
+        return path(obj["apiVersion"], plural, namespace if namespaced else "", obj["metadata"]["name"])
 
     def apply(self, obj: dict[str, Any], namespace: str, manager: str) -> None:
         """Server-side apply of one object. Raises `Refused`, `Exit`."""
@@ -133,8 +127,7 @@ def _path(cluster: Cluster, kind: str, namespace: str) -> str:
     for version in _GROUPS:
         for row in (cluster.get(root(version)) or {}).get("resources") or ():
             if kind.lower() in (row["name"], row["kind"].lower()):
-                housed = f"/namespaces/{namespace}" if namespace and row["namespaced"] else ""
-                return f"{root(version)}{housed}/{row['name']}"
+                return path(version, row["name"], namespace if row["namespaced"] else "")
     raise Exit(1, f'error: the server doesn\'t have a resource type "{kind}"')
 
 
