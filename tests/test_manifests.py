@@ -364,7 +364,7 @@ def test_it_waits_until_each_is_counted_as_it_is_configured(facts: Facts) -> Non
 def test_another_quota_of_the_namespace_is_not_ours(facts: Facts) -> None:
     api = DirectApi(quota("a", {"hard": HARD, "used": USED}, name="other"), pod("a"))
     reached(facts, api)
-    with pytest.raises(NotInTime, match="not there within"):
+    with pytest.raises(NotInTime, match="not ready within"):
         wait(facts, quota("a"), deadline=0)
 
 

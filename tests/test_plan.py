@@ -77,7 +77,7 @@ def test_an_agent_that_would_be_added_is_a_difference(machine: Machine, capsys: 
     machine.settings = given.settings(**{**SMALL, "cluster": {**SMALL.get("cluster", {}), "agents": 3}})
     capsys.readouterr()
     call(task, machine.session("plan"), format="text", recreate=False, diff=True)
-    assert "cluster: add agent openframe-dev-agent-2: 3 agents configured, 2 there" in capsys.readouterr().out
+    assert "cluster: add agent openframe-dev-agent-2: 3 agents configured, 2 exist" in capsys.readouterr().out
 
 
 def test_recreate_removes_first(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

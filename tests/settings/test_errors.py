@@ -36,7 +36,7 @@ TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
         ("cluster:\n  bind_address: localhost\n", ["127.0.0.1, or 0.0.0.0 for all"]),
         ("cluster:\n  subnet: 172.28.0.1/16\n", ["no host bits"]),
         ("cluster:\n  limits:\n    server_memory: 1M\n", ["line 3", "at least 6M"]),
-        ("cluster:\n  limits:\n    server_cpus: .inf\n", ["no number in JSON"]),
+        ("cluster:\n  limits:\n    server_cpus: .inf\n", ["not a number in JSON"]),
         ("cluster:\n  limits: {agent_cpus: 0}\n", ["from 0.01 to 1024"]),
         ("cluster:\n  server_labels: {'a b': c}\n", ["has the name 'a b'", "example.com/role"]),
         ("cluster:\n  server_labels: {gpu: yes}\n", ["is true", "must be a text"]),
