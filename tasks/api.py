@@ -1,6 +1,6 @@
-"""The interface for tasks of your own, in `own_tasks.py` or a package `own_tasks` beside tasks.py (docs/how-to.md).
+"""The interface for your own tasks, in `own_tasks.py` or a package `own_tasks` beside tasks.py (docs/how-to.md).
 
-What is here stays as it is; all else of this project may change.
+Names in this module are stable; everything else in this project may change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(
 ) -> Completed:
     """Run a program in a step: with KUBECONFIG, CONTEXT, IP and DOMAIN of the cluster, in a process group of its own.
 
-    It has the step's deadline, is ended at Ctrl-C, and its output goes, masked, into the step's log. `quiet`: it does
+    It has the step's deadline, is terminated at Ctrl-C, and its masked output goes to the step's log. `quiet`: it does
     not, since it may be secret. Raises `CommandFailed`, which fails the step.
     """
     command = Command(
@@ -56,9 +56,9 @@ def run(
 
 
 def run_steps(session: Session, steps: Callable[[Facts], Sequence[Step]]) -> int:
-    """Run steps alone, in a cluster that runs, as one run of the project: locked, shown, recorded. The exit code.
+    """Run steps alone, in a running cluster, as one run of the project: locked, shown, recorded. Returns the exit code.
 
-    What they need of a launch is there already.
+    Their needs from other tasks must be met already.
     """
     from tasks.run import own_steps
 

@@ -1,4 +1,4 @@
-"""`invoke bench`: launches again and again, compared; or two recorded results."""
+"""`invoke bench`: repeated launches, compared; or two recorded results."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     help={
         "modes": "sequential, staged, graph, create; MODE:STATE for another state",
         "state": "warm, cold, second or noop",
-        "runs": "rounds that count",
-        "warmups": "rounds before, which are dropped",
-        "against": "profile of A; B is the one in force",
-        "against_set": "setting of A; can be given again",
+        "runs": "rounds that are measured",
+        "warmups": "rounds before, which are discarded",
+        "against": "profile of A; B is the current one",
+        "against_set": "setting of A; can be repeated",
         "before": "command before each launch, not timed",
-        "rest": "seconds that the machine is watched at rest",
+        "rest": "seconds to measure the idle machine",
         "cluster": "name of its cluster; refused if it exists",
         "out": "folder for the results",
-        "compare": "recorded results; given twice",
-        "baseline": "recorded results to hold this against",
+        "compare": "recorded results; used twice",
+        "baseline": "recorded results to compare with",
         "fail_over": "fail above this, such as 10%",
         "script": "print a mode as a bash script",
-        "purge": "remove what bench keeps between runs",
-        "cores": "with --engine rehearsal: as on so many processors",
-        "line": "with --engine rehearsal: as on a line of this rate",
+        "purge": "remove what bench stores between runs",
+        "cores": "with --engine rehearsal: simulate this number of CPUs",
+        "line": "with --engine rehearsal: simulate this bandwidth",
         "timing": "with --engine rehearsal: times of config/rehearsal/NAME.yaml",
         "time_scale": "with --engine rehearsal: factor of all times",
     },
@@ -74,7 +74,7 @@ def bench(
     timing: str = "",
     time_scale: str = "",
 ) -> int:
-    """Launch again and again, and compare: modes, settings, or recorded results."""
+    """Launch repeatedly, and compare: modes, settings, or recorded results."""
     from tasks.benchmark.compare import between, inside, share
     from tasks.benchmark.results import read
     from tasks.benchmark.rounds import Rounds
@@ -90,7 +90,7 @@ def bench(
     if limit is not None and not baseline and there is None:
         raise BadInput(
             "--fail-over has nothing to compare with",
-            why="it is about what became slower than before",
+            why="it is a limit for what became slower",
             fix="add --baseline bench.json, or --against PROFILE, or --compare OLD.json --compare NEW.json",
         )
     usual = "sequential,staged,graph" if there is None and session.rehearsal is None else "graph"
@@ -122,18 +122,18 @@ def bench(
 
 
 def _refuse_rehearsed(session: Session, chosen: Sequence[Variant]) -> None:
-    """Raises `BadInput` for comparison modes on the embedded engine: it has only what the tasks call."""
+    """Raises `BadInput` for comparison modes on the embedded engine: it supports only what the tasks call."""
     modes = [each.mode for each in chosen if each.mode != "graph"]
     if session.rehearsal is not None and modes:
         raise BadInput(
             f"--modes {','.join(modes)} with --engine rehearsal",
-            why="what a launch is compared with calls more of docker, k3d, kubectl and helm than stand-ins have",
+            why="comparison modes use more of docker, k3d, kubectl and helm than the embedded engine supports",
             fix="--modes graph, or leave out --engine rehearsal",
         )
 
 
 def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, LaunchError | None]:
-    """What was measured, and what ended it early."""
+    """The measurements, and the error that ended them early, if any."""
     from tasks.benchmark import report as view
     from tasks.benchmark.results import Measured
     from tasks.benchmark.rounds import Clock, refuse_existing, refuse_shared, remove_cluster
@@ -160,7 +160,7 @@ def _measure(session: Session, rounds: Rounds, cluster: str) -> tuple[Results, L
                 except LaunchError as error:
                     if not any(each.round >= 0 for each in runs):
                         raise
-                    return _results(session, rounds, runs), error  # what was measured is not lost
+                    return _results(session, rounds, runs), error  # keep what was measured
                 clock.add(trial.variant.name, time.monotonic() - begin)
                 runs.append(run)
                 out([view.ended(trial, run)])
@@ -208,7 +208,7 @@ def _write(session: Session, folder_name: str, results: Results, comparisons: Se
         raise LaunchError(
             f"the results cannot be written to {folder}",
             why=error.strerror or str(error),
-            fix="name another folder: --out FOLDER",
+            fix="choose another folder: --out FOLDER",
         ) from None
     lines = [f"results {folder / name}" for name in ("bench.json", "bench.md", *drawn)]
     out(lines if drawn else [*lines, "no plot: it needs matplotlib, which `make bench` installs"])
@@ -224,7 +224,7 @@ def _recorded(compare: Sequence[str], limit: float | None) -> int:
     if len(paths) != 2:
         raise BadInput(
             f"--compare names {len(paths)} results",
-            why="two are compared: those before, and those now",
+            why="exactly two are compared: before and now",
             fix="--compare OLD.json --compare NEW.json",
         )
     before, now = (read(Path(each)) for each in paths)
@@ -234,7 +234,7 @@ def _recorded(compare: Sequence[str], limit: float | None) -> int:
 
 
 def _gate(comparisons: Sequence[Comparison], limit: float | None) -> int:
-    """Raises `LaunchError` for what became slower by more than the limit."""
+    """Raises `LaunchError` if something became slower by more than the limit."""
     from tasks.benchmark.compare import exceeding
 
     bad = exceeding(comparisons, limit) if limit is not None else ()
@@ -263,7 +263,7 @@ def _script(session: Session, mode: str, setting: Setting, cluster: str) -> int:
     if mode not in ("sequential", "staged", "create"):
         raise BadInput(
             f"--script is '{mode}'",
-            why="a script can be shown of what is one: sequential, staged, create",
+            why="only the modes sequential, staged and create are scripts",
             fix="use one of them",
         )
     there = workspace_for(session, setting, cluster)

@@ -1,4 +1,4 @@
-"""`invoke build`: your own images, built and pushed to where nodes pull them from."""
+"""`invoke build`: your own images, built and pushed to the registry that nodes pull from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TASK = "build"
     "set",
     "engine",
     "keep_going",
-    help={"only": "only the build of this name; can be given again"},
+    help={"only": "only the build of this name; can be repeated"},
     values={"only": "tasks.run.complete:builds"},
     query_ahead=True,
 )

@@ -25,9 +25,9 @@ _PARTS = ("prepull", "registry", "cluster", "manifests", "helm")
     help={
         "action": "save, load or list",
         "file": "the bundle",
-        "images": "save: an image more; can be given again",
-        "exclude": "save: leave out images of this pattern (`*/name:*`); can be given again",
-        "platform": "save: of another machine, such as linux/arm64 (default: the engine's)",
+        "images": "save: additional image; can be repeated",
+        "exclude": "save: exclude images by pattern (`*/name:*`); can be repeated",
+        "platform": "save: for another machine, such as linux/arm64 (default: the engine's)",
         "format": "list: text or json",
         "settings": "list: print the settings that it was saved with, without secrets",
     },
@@ -43,7 +43,7 @@ def bundle(
     format: str = "text",  # noqa: A002 - the option's name
     settings: bool = False,
 ) -> int:
-    """Save all that a launch needs into one file, load it on another machine, or list it."""
+    """Save everything that a launch needs into one file, load it on another machine, or list it."""
     path = Path(file).expanduser().absolute()
     check_format(format)
     if action == "save":
@@ -52,7 +52,7 @@ def bundle(
         return _load(session, path)
     if action == "list":
         return _list(path, as_json=format == "json", settings=settings)
-    raise BadInput(f"bundle cannot {action}", why="there are save, load and list", fix="invoke bundle save FILE")
+    raise BadInput(f"bundle cannot {action}", why="the actions are save, load and list", fix="invoke bundle save FILE")
 
 
 def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str, ...], platform: str) -> int:
@@ -70,7 +70,7 @@ def _save(session: Session, path: Path, add: tuple[str, ...], exclude: tuple[str
     from tasks.settings.merge import as_json
 
     if not path.parent.is_dir():
-        raise BadInput(f"the folder {path.parent} is not there", why="the bundle goes into it", fix="make it first")
+        raise BadInput(f"the folder {path.parent} does not exist", why="the bundle goes there", fix="create it first")
     old = opened(path)
     with closing(old) if old is not None else nullcontext(), session.locked():
         session.open_logs()

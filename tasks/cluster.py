@@ -1,4 +1,4 @@
-"""`invoke cluster`: the k3d cluster, with the images and registries without which it cannot be created."""
+"""`invoke cluster`: the k3d cluster, with the images and registries that it needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "engine",
     "keep_going",
     "wait_lock",
-    help={"recreate": "make it anew where k3d cannot change it in place"},
+    help={"recreate": "recreate it if k3d cannot change it in place"},
     query_ahead=True,
 )
 def cluster(session: Session, recreate: bool = False) -> int:
@@ -35,7 +35,7 @@ def cluster(session: Session, recreate: bool = False) -> int:
 
 
 def removal_steps(facts: Facts) -> list[Step]:
-    """The steps that remove the cluster with all that was made for it, after the user's own of `when: down`."""
+    """The steps that remove the cluster and everything created for it, after the user's own steps with `when: down`."""
     from tasks.k3d import removal
     from tasks.run.own_steps import before_removal
 
@@ -43,7 +43,7 @@ def removal_steps(facts: Facts) -> list[Step]:
 
 
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
-    """Its images, registries and nodes; then what comes when all that uses it is done."""
+    """Its images, registries and nodes; then the closing steps, after everything that uses it."""
     from tasks.engine.graph import fitted
 
     found = creation_steps(facts, choosers, started=started)
@@ -51,7 +51,7 @@ def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[St
 
 
 def creation_steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
-    """Images and registries, then the nodes: created, started, or only changed in what k3d can change in place."""
+    """Images and registries, then the nodes: created, started, or changed as far as k3d can do it in place."""
     from tasks.k3d.steps import cluster_steps
     from tasks.run import images, registries
 
@@ -64,7 +64,7 @@ def creation_steps(facts: Facts, choosers: Choosers, *, started: bool = False) -
             from tasks.run.bundle_load import fill_steps
 
             found += fill_steps(facts)
-    # k3d asks for node, tools and proxy images and connects the registries: not for images that only prepull names
+    # k3d needs node, tools and proxy images and connects the registries: not images that only prepull names
     only = {pull_name(image) for image in prepull.only_listed(facts)}
     before = tuple(step.name for step in found if step.name not in only)
     return [*found, *cluster_steps(facts, before, choosers.next_ports)]
@@ -82,14 +82,14 @@ def closing_steps(facts: Facts, steps: Sequence[Step]) -> list[Step]:
     closing += kubeconfig.steps(facts, tuple(step.name for step in (*steps, *closing) if step.skip is None))
     everything = [*steps, *closing]
     guarded = names(everything)
-    if guarded and all(step.name != WATCH for step in everything):  # a plan that does nothing needs no guard
+    if guarded and all(step.name != WATCH for step in everything):  # a plan without work needs no guard
         create = next((step for step in everything if step.name in (CREATE_CLUSTER, START_CLUSTER)), None)
         closing.append(watch_step(facts, guarded, create.needs if create is not None else ()))
     return closing
 
 
 def start_steps(facts: Facts, choosers: Choosers) -> list[Step]:
-    """The nodes of a stopped cluster, until they report again; the closing steps are left to the plan that follows."""
+    """The nodes of a stopped cluster, until they report ready; the closing steps are left to the plan that follows."""
     from dataclasses import replace
 
     from tasks.k3d import kubeconfig
@@ -102,7 +102,7 @@ def start_steps(facts: Facts, choosers: Choosers) -> list[Step]:
 
 
 def _needed_images(facts: Facts) -> frozenset[str]:
-    """Images that something of this plan will really ask for."""
+    """Images that this plan will actually need."""
     from tasks.facts.cluster import Presence
     from tasks.run import registries
 

@@ -1,4 +1,4 @@
-"""All tasks as invoke's namespace."""
+"""All tasks as invoke's collection."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ TASKS = (
     "bench",
     "config",
 )
-"""By name; the file of each is called as it is, with `_` for `-`."""
+"""By name; the file has the same name, with `_` for `-`."""
 _WHOLE = frozenset({"-l", "--list", "--complete"})
 """Options of invoke that show all tasks."""
 
 
 def collection(arguments: Sequence[str] = ()) -> Collection:
-    """The tasks that a command line names: a call imports no file of a task that it does not run.
+    """The tasks on a command line: a call imports no file of a task that it does not run.
 
-    All where it names none, and where it asks for a list or a completion. An option's value that is a task's name adds
-    that task, which does no harm.
+    All tasks if the command line names none, or asks for a list or a completion. An option's value that equals a task's
+    name adds that task, which is harmless.
     """
     _streams()
     if "--complete" in arguments:
@@ -63,7 +63,7 @@ def collection(arguments: Sequence[str] = ()) -> Collection:
 
 
 def _streams() -> None:
-    """Output goes nowhere where the caller has closed it: Python has no stream there then."""
+    """Replace streams that the caller has closed, for which Python has None."""
     import os
     import sys
 
@@ -73,7 +73,7 @@ def _streams() -> None:
 
 
 def _named(name: str) -> Task[Any] | None:
-    """The task of that name, the user's own among them."""
+    """The task of that name, including the user's own."""
     return _load(name) if name in TASKS else next((each for each in _own() if each.name == name), None)
 
 
@@ -84,7 +84,7 @@ def _load(name: str) -> Task[Any]:
 
 
 def _own() -> list[Task[Any]]:
-    """The user's own tasks; ends the process with a message for a module that is broken, or for a name that is ours."""
+    """The user's own tasks; exits with a message if the module is broken, or uses a name of this project."""
     if not any((ROOT / name).exists() for name in ("own_tasks.py", "own_tasks")):
         return []
     from tasks.core.errors import BadInput
@@ -102,7 +102,7 @@ def _own() -> list[Task[Any]]:
 
 
 def _complete(arguments: Sequence[str]) -> None:
-    """End the process with completions, unless they are invoke's own to make."""
+    """Exit with completions, unless invoke has to make them."""
     import os
     import sys
 
@@ -117,7 +117,7 @@ def _complete(arguments: Sequence[str]) -> None:
 
 
 def _or_end(act: Callable[[], _Made]) -> _Made:
-    """End the process with the message of an expected error: invoke would show a traceback."""
+    """Exit with the message of an expected error: invoke would show a traceback."""
     import sys
 
     from tasks.core.errors import LaunchError
@@ -131,7 +131,7 @@ def _or_end(act: Callable[[], _Made]) -> _Made:
 
 
 def check_settings_file() -> None:
-    """End the process with a message for a broken invoke.yaml: invoke reads it next, and would show a traceback."""
+    """Exit with a message for a broken invoke.yaml: invoke reads it next, and would show a traceback."""
     if not (ROOT / "invoke.yaml").exists():
         return
     import os

@@ -1,4 +1,4 @@
-"""`invoke config`: the configuration in force, and where each value came from."""
+"""`invoke config`: the effective configuration, and the source of each value."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from tasks.run.session import Session
 
 
-@task("profile", "set", help={"format": "text or json", "only": "only paths that begin with this"})
+@task("profile", "set", help={"format": "text or json", "only": "only paths with this prefix"})
 def config(session: Session, format: str = "text", only: str = "") -> int:  # noqa: A002 - the option's name
-    """Show the configuration in force, and which layer set each value."""
+    """Show the effective configuration, and which layer set each value."""
     import sys
 
     from tasks.settings.merge import as_json, as_rows

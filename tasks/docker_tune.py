@@ -27,7 +27,7 @@ FILE, MIRROR, UNDO = "docker-tune: daemon.json", "docker-tune: mirror of Docker 
 UNMIRROR = "docker-tune: no mirror any more"
 
 
-@task("profile", "set", help={"undo": "give the file back as it was"})
+@task("profile", "set", help={"undo": "restore the original file"})
 def docker_tune(session: Session, undo: bool = False) -> int:
     """Merge parallel downloads and a mirror of Docker Hub into Docker's daemon.json."""
     session = _with_logs_of_its_own(session)
@@ -38,24 +38,24 @@ def docker_tune(session: Session, undo: bool = False) -> int:
 
 
 def steps(facts: Facts) -> list[Step]:
-    """What `up` does of it: one step before all others, and one for a mirror whose cache has yet to be made."""
+    """The steps in `up`: one before all others, and one for a mirror whose cache does not exist yet."""
     if facts.settings.docker.tune != "auto" or facts.host is None or facts.backend.rehearsed:
-        return []  # the Docker that runs on this machine is none of a rehearsal's business
+        return []  # a rehearsal does not touch the real Docker
     try:
         return _automatic(facts, facts.host)
-    except LaunchError as error:  # a launch goes on without
+    except LaunchError as error:  # a launch continues without it
         return [Step(name=FILE, task=TASK, skip=error.what)]
 
 
 def first(plan_: Sequence[Step]) -> list[Step]:
-    """The same plan, in which everything waits for that step; one that is skipped is waited for by nobody."""
+    """The same plan, in which everything waits for that step, unless it is skipped."""
     if not any(step.name == FILE and step.skip is None for step in plan_):
         return list(plan_)
     return [step if step.needs or step.name == FILE else replace(step, needs=(FILE,)) for step in plan_]
 
 
 def unmirrored(facts: Facts) -> list[Step]:
-    """For who removes the caches: Docker forgets the mirror. Else whoever takes that port would be Docker Hub to it."""
+    """When the caches are removed: remove the mirror from Docker, or a later program on that port could serve as it."""
     from tasks.host.daemon import away, locate
     from tasks.host.daemon_json import DOWNLOADS, MIRRORS, UPLOADS, Desired
     from tasks.host.tune import Work, recorded
@@ -135,13 +135,13 @@ def _tuning(session: Session) -> Step:
         raise elsewhere(host, desired)
     place = locate(host, session.environ, settings.docker.daemon_json, reader(programs))
     work = Work(programs=programs, writer=writer_for(place.file, programs), place=place)
-    missing = "the cache of Docker Hub is not there (invoke registry makes it), so it is no mirror"
+    missing = "the cache of Docker Hub does not exist (invoke registry creates it), so it is not set as a mirror"
     act = _acting(work, lambda: desired, _lock(session.state / "clusters"))
     return _step(FILE, act if desired.mirror or cache is None else _saying(act, missing), str(place.file))
 
 
 def _undoing(session: Session) -> Step:
-    """Where the record is; with an engine that does not run, or elsewhere, in the usual places."""
+    """From the record; in the usual places if the engine does not run, or runs elsewhere."""
     from tasks.core.lock import held
     from tasks.facts.engine import engine
     from tasks.host.daemon import Place, away, known, locate
@@ -187,7 +187,7 @@ def _acting(work: Work, desired: Callable[[], Desired], lock: Path) -> Action:
 
 
 def _unless_untouched(action: Action) -> Action:
-    """What was left as it is does not end a launch."""
+    """An action whose refusal to change the file does not fail a launch."""
     from tasks.host.tune import Untouched
 
     def act(context: Context) -> Report | None:
@@ -219,7 +219,7 @@ def _wishes(settings: Settings, port: int | None) -> Desired:
 
 
 def _cache(settings: Settings) -> str | None:
-    """The container of the cache that is to be a mirror; None: none is."""
+    """The container of the cache that serves as the mirror; None if there is none."""
     from tasks.core.imageref import HUB
     from tasks.settings.derived import cache_container
 
@@ -236,12 +236,12 @@ def _registry(session: Session, name: str) -> Registry | None:
 
 
 def _lock(clusters: Path) -> Path:
-    """One at a time, of this user. No cluster can have this name."""
+    """Only one at a time, per user. No cluster can have this name."""
     return clusters / f".{TASK}.lock"
 
 
 def _with_logs_of_its_own(session: Session) -> Session:
-    """By sudo, the log folder would be made as root's, and refused to the user ever after: root's own one is used."""
+    """With sudo, the log folder would be created by root, and unusable for the user later: use root's own folder."""
     if os.geteuid() != 0 or session.environ.get("SUDO_UID", "0") == "0":
         return session
     return replace(session, resolved=session.resolved.with_log_dir(str(session.state / "openframe-logs")))

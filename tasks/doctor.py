@@ -1,6 +1,6 @@
-"""`invoke doctor`: what would stop a launch, each with the command that fixes it.
+"""`invoke doctor`: what would stop a launch, with commands that fix it.
 
-The exit code is 0 where nothing would stop a launch, 1 where something would, 6 without an engine.
+The exit code is 0 if nothing would stop a launch, 1 if something would, 6 without an engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Settings
 
 
-@task("profile", "set", "engine", "context", help={"fix": "run the fixes that are safe", "format": "text or json"})
+@task("profile", "set", "engine", "context", help={"fix": "run the safe fixes", "format": "text or json"})
 def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  # noqa: A002 - the option's name
     """Check the machine, the engine and the programs before anything starts."""
     from tasks.checks.examine import examine, problems
@@ -47,7 +47,7 @@ def doctor(session: Session, fix: bool = False, format: str = "text") -> int:  #
 
 
 def host_facts(session: Session) -> HostFacts:
-    """What the checks are made on."""
+    """The facts for the checks."""
     from tasks.checks.examine import gather, gather_existing
     from tasks.facts.programs import read_pins
 
@@ -87,7 +87,7 @@ def _folders(session: Session) -> BadInput | None:
 def mend(
     findings: Sequence[Finding], rights: Rights | None, programs: Programs, fetch: Callable[[], int]
 ) -> list[Mended]:
-    """Run each remedy once. `fetch` puts the pinned programs into the project's folder, and returns an exit code."""
+    """Run each remedy once. `fetch` downloads the pinned programs to the project's folder; returns an exit code."""
     done: dict[Remedy, Mended] = {}
     for finding in findings:
         remedy = finding.remedy
@@ -109,7 +109,7 @@ def _run(finding: Finding, remedy: Remedy, rights: Rights | None, programs: Prog
     from tasks.process.command import Command
 
     if rights is None or not rights.enough:
-        return Mended(check=finding.check, command=f"sudo {remedy.shown}", ran=False, result="left to you: needs root")
+        return Mended(check=finding.check, command=f"sudo {remedy.shown}", ran=False, result="skipped: needs root")
     argv = remedy.argv if rights.root else ("sudo", "-n", *remedy.argv)
     command = Command(argv=argv, deadline=60.0)
     try:
@@ -120,7 +120,7 @@ def _run(finding: Finding, remedy: Remedy, rights: Rights | None, programs: Prog
 
 
 def _fetch(session: Session) -> int:
-    """Fetch the pinned programs, shown on standard error: standard output may be a document."""
+    """Download the pinned programs; output goes to standard error, since standard output may be a document."""
     import contextlib
 
     from invoke.exceptions import Exit

@@ -1,4 +1,4 @@
-"""`invoke down`: a cluster and what was made for it are removed, or its nodes only stopped or paused."""
+"""`invoke down`: remove a cluster and what was created for it, or only stop or pause its nodes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 @task(
     help={
         "stop": "only stop the nodes",
-        "pause": "only freeze the nodes: `up` resumes them within seconds; they keep their memory",
+        "pause": "only freeze the nodes: `up` resumes them within seconds; their memory stays allocated",
         "purge": "also remove the registries and their caches",
         "yes": "with --engine existing: do not ask",
     }
 )
 def down(session: Session, stop: bool = False, pause: bool = False, purge: bool = False, yes: bool = False) -> int:
-    """Delete this cluster and what was made for it; caches stay."""
+    """Delete this cluster and what was created for it; caches stay."""
     given = [name for name, on in (("--stop", stop), ("--pause", pause), ("--purge", purge)) if on]
     if len(given) > 1:
         raise BadInput(
-            f"{' and '.join(given)} are asked for together",
-            why="a cluster is stopped, paused or removed; one that stays needs its registries when it runs again",
-            fix="leave one of them out",
+            f"{' and '.join(given)} cannot be combined",
+            why="a cluster is stopped, paused or removed; a cluster that stays needs its registries when it runs again",
+            fix="use only one of them",
         )
     with session.locked():
         session.open_logs()
@@ -64,12 +64,12 @@ def _own(session: Session, *, stop: bool, pause: bool, purge: bool) -> None:
 
 
 def _foreign(session: Session, *, yes: bool, refused: str) -> None:
-    """On a foreign cluster only what this project created is removed, and only when that is confirmed."""
+    """On a foreign cluster remove only what this project created, and only after confirmation."""
     if refused:
         raise BadInput(
             f"{refused} has no meaning with the engine existing",
-            why="that cluster and its registries are not this project's",
-            fix="leave it out",
+            why="that cluster and its registries are not managed by this project",
+            fix="omit it",
         )
     from tasks.run import own_steps, uninstall
     from tasks.run.gather import gather
@@ -85,7 +85,7 @@ def _foreign(session: Session, *, yes: bool, refused: str) -> None:
 
 
 def _ask(context: str, doing: Sequence[Step], staying: Mapping[str, str]) -> None:
-    """Raises `BadInput` unless a person says yes."""
+    """Raises `BadInput` unless the user confirms."""
     from tasks.view.console import out
 
     out([f"This removes from the cluster of context '{context}':", *(f"  {step.name}: {step.why}" for step in doing)])
@@ -93,9 +93,9 @@ def _ask(context: str, doing: Sequence[Step], staying: Mapping[str, str]) -> Non
         out(["This stays:", *(f"  {name}: {why}" for name, why in sorted(staying.items()))])
     if not sys.stdin.isatty():
         raise BadInput(
-            "nobody can be asked here", why="there is no terminal on standard input", fix="say it beforehand with --yes"
+            "no confirmation is possible here", why="standard input is not a terminal", fix="confirm with --yes"
         )
-    if _answer("Type the context's name to go on: ") != context:
+    if _answer("Type the context's name to continue: ") != context:
         raise BadInput("nothing was removed", why="the answer was not the context's name", fix="run it again")
 
 

@@ -1,4 +1,4 @@
-"""`invoke health`: nodes, the API's endpoints and system services, asked concurrently until a deadline."""
+"""`invoke health`: nodes, the API's endpoints and system services, checked concurrently until a deadline."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _APPS = "apps/v1"
 
 @task("profile", "set", "engine", "context", query_ahead=True)
 def health(session: Session) -> int:
-    """Ask the API's endpoints, nodes, system and base services until all are well."""
+    """Check the API's endpoints, nodes, system and base services until all are healthy."""
     return run_part(session, TASK, single_steps, lock=False, acts=False)
 
 
 def single_steps(facts: Facts) -> list[Step]:
-    """The steps of this task alone: components that nothing in a plan uses are waited for, too."""
+    """The steps of this task alone: also waits for components that nothing in a plan uses."""
     from tasks.run.images import remembering
 
     return remembering(facts, steps(facts, everything=True))
 
 
 def expected_nodes(facts: Facts) -> int | None:
-    """How many nodes there should be; None where the cluster is not ours."""
+    """The expected number of nodes; None if this project does not manage the cluster."""
     if not facts.owns_cluster:
         return None
     running = len(facts.cluster.of("server", "agent"))
@@ -47,9 +47,9 @@ def expected_nodes(facts: Facts) -> int | None:
 
 
 def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False) -> list[Step]:
-    """The waits; skipped where the facts, read a moment ago, say that all is well.
+    """The waits; skipped if the current facts say that everything is healthy.
 
-    `before`: steps that put objects into the cluster, which may use components. `everything`: also what nothing uses.
+    `before`: steps that apply objects, which may use components. `everything`: also unused components.
     """
     from tasks.run import components
 
@@ -71,16 +71,16 @@ def steps(facts: Facts, before: Sequence[Step] = (), *, everything: bool = False
             work=AwaitCluster(milestone=milestone) if milestone is not None else None,
         )
         for name, action, why, expected, milestone in (
-            (NODES, partial(_nodes, facts), "all that are configured", 8.0, Milestone.NODES),
+            (NODES, partial(_nodes, facts), "all configured nodes", 8.0, Milestone.NODES),
             (ENDPOINTS, partial(_endpoints, facts), "/readyz and what this server offers", 1.0, None),
-            (SYSTEM_READY, system, "CoreDNS and what else runs in kube-system", 12.0, Milestone.SYSTEM),
+            (SYSTEM_READY, system, "CoreDNS and the other workloads of kube-system", 12.0, Milestone.SYSTEM),
         )
     ]
     return [*found, used] if used is not None else found
 
 
 def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
-    """Steps of which the facts say already that nothing has to be waited for, each with the reason."""
+    """Steps that need not wait according to the facts, each with the reason."""
     from tasks.run import components
 
     live = facts.live
@@ -89,7 +89,7 @@ def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
     found = {}
     wanted = expected_nodes(facts)
     if live.nodes and not live.nodes_unready and len(live.nodes) >= (wanted or 1):
-        found[NODES] = f"all {len(live.nodes)} are"
+        found[NODES] = f"all {len(live.nodes)} are ready"
     if not live.failing:
         found[ENDPOINTS] = f"{len(live.served)} answer"
     complete = "coredns" in components.off(facts) or "deployment/coredns" in live.system
@@ -101,7 +101,7 @@ def well(facts: Facts, *, everything: bool = False) -> dict[str, str]:
 
 
 def reporting(facts: Facts) -> Step:
-    """A cluster that was started shows the state of before until its kubelets report: no fact is asked for earlier."""
+    """A started cluster shows its old state until its kubelets report: no fact may be read earlier."""
     return Step(
         name=REPORT,
         task=TASK,
@@ -109,7 +109,7 @@ def reporting(facts: Facts) -> Step:
         needs=(CREATE_CLUSTER if facts.restore is not None else START_CLUSTER, API_READY),
         wait=True,
         deadline=facts.settings.timeouts.health,
-        why="until then the API shows what was before the nodes were stopped",
+        why="until then the API shows the state before the nodes were stopped",
         expected=4.0,
     )
 
@@ -123,7 +123,7 @@ def _reporting(facts: Facts, context: Context) -> Report | None:
     label = f"{docker.CLUSTER_LABEL}={facts.name}"
     ids = facts.programs.run(docker.containers(label), context).out.split()
     found = docker.inspected(facts.programs.run(docker.inspect(ids), context).out)
-    resumed = facts.host.time if facts.host is not None and facts.cluster.paused else ""  # before they went on
+    resumed = facts.host.time if facts.host is not None and facts.cluster.paused else ""  # before they were resumed
     since = {
         node.kubernetes_name: max(resumed, str(each["State"].get("StartedAt", "")))
         for each in found
@@ -140,12 +140,12 @@ def _reporting(facts: Facts, context: Context) -> Report | None:
         context.say(f"{len(since) - len(silent)} of {len(since)} nodes")
         return None if silent else True
 
-    poll(look, context, telling=lambda: f"nothing heard of: {', '.join(silent)}")
+    poll(look, context, telling=lambda: f"no report from: {', '.join(silent)}")
     return Report(why=count(len(since), "node"))
 
 
 def _later(time: str, start: str) -> bool:
-    """Both of the engine's machine, RFC 3339 in UTC; whole seconds, as their fractions have different lengths."""
+    """Compares times of the engine's machine, RFC 3339 in UTC; whole seconds, since fractions differ in length."""
     return time[:19] > start[:19]
 
 
@@ -163,7 +163,7 @@ def _nodes(facts: Facts, context: Context) -> Report | None:
         context.say(f"{len(ready)} of {wanted or len(items)} nodes")
         return ready if ready and len(ready) >= (wanted or len(items)) else None
 
-    telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - a word for the wait
+    telling = lambda: f"not ready: {', '.join(seen) or 'none seen'}"  # noqa: E731 - text for the wait
     ready = watch(facts.watched(), look, context, telling=telling)
     return Report(why=count(len(ready), "node"))
 
@@ -184,7 +184,7 @@ def _endpoints(facts: Facts, context: Context) -> Report | None:
 
 
 def system_refs(api: Api, off: frozenset[str], waits: Callable[[str], bool] = lambda _name: True) -> tuple[Key, ...]:
-    """Workloads of kube-system that are waited for, by their names, and CoreDNS among them unless it is disabled."""
+    """Workloads of kube-system to wait for, by their names, including CoreDNS unless it is disabled."""
     from tasks.facts.running import system_items
     from tasks.kube.objects import Key
 
@@ -203,6 +203,6 @@ def _system(facts: Facts, everything: bool, context: Context) -> Report | None:
     from tasks.run import components
 
     off, waits = components.off(facts), components.waited_for(facts, everything=everything)
-    keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - asked again at each look
-    told = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
-    return Report(why=count(len(told), "workload"))
+    keys = lambda api: system_refs(api, off, waits)  # noqa: E731 - queried at each look
+    ready = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
+    return Report(why=count(len(ready), "workload"))

@@ -1,4 +1,4 @@
-"""`invoke helm`: releases by their needs; charts come while the cluster starts, what has not changed is skipped."""
+"""`invoke helm`: releases by need; charts are downloaded while the cluster starts; unchanged ones are skipped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LASTING = frozenset({"webhook-failing"})  # its certificate may come some time 
 
 
 @task(
-    help={"clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them"},
+    help={"clear_pending": "clear pending releases, even if another Helm may be working on them"},
     query_ahead=True,
 )
 def helm(session: Session, clear_pending: bool = False) -> int:
@@ -52,7 +52,7 @@ def helm(session: Session, clear_pending: bool = False) -> int:
 
 
 def single_steps(facts: Facts) -> list[Step]:
-    """The steps of this task alone: with the namespaces and images that it needs and that are missing."""
+    """The steps of this task alone: with the missing namespaces and images that it needs."""
     from tasks.run.images import remembering
     from tasks.run.releases import values_of
 
@@ -149,9 +149,9 @@ def _images(facts: Facts, release: Release) -> tuple[str, ...]:
 
 
 def _left_behind(facts: Facts, live: LiveRelease) -> bool:
-    """Whether Helm's last work on a release has not ended, so that the next one refuses to touch it (helm#10323).
+    """Whether Helm's last operation on a release has not finished, so that the next one is rejected (helm#10323).
 
-    What is in a namespace that is being deleted goes with it.
+    What is in a namespace that is being deleted is deleted with it.
     """
     from tasks.run.releases import is_pending
 
@@ -167,7 +167,7 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
             place = (release.namespace, release.name)
             now = releases(facts.api(), place).get(place)
             if now is None or (now.status, now.revision) != (live.status, live.revision):
-                return Report(skipped=True, why="the Helm that was at work on it has gone on")
+                return Report(skipped=True, why="the other Helm has finished its work on it")
         return Report(exit_code=run_command(facts.helm_programs, _clearing(facts, release, live), context).code)
 
     return Step(
@@ -177,16 +177,16 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
         action=act,
         needs=(API_READY,),
         deadline=release.timeout + 15,
-        why=f"{live.status}: {'--clear-pending' if facts.clear_pending else 'the Helm that held it is gone'}",
+        why=f"{live.status}: {'--clear-pending' if facts.clear_pending else 'its Helm process is gone'}",
         expected=1.0,
     )
 
 
 def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
-    """A first revision, and what was to be removed, is removed; else the revision before comes back.
+    """Uninstall a first revision, or a release that was being uninstalled; else roll back to the previous revision.
 
-    A rollback would set what others hold: where that is to stay, only the record of the pending revision is removed,
-    and the upgrade goes on from the one before.
+    A rollback would overwrite fields of other managers: to preserve them, only the record of the pending revision is
+    removed, and the upgrade starts from the previous one.
     """
     from tasks.clients import helm, kubectl
     from tasks.kube.apply import line
@@ -202,10 +202,10 @@ def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
 
 
 def _clear_own(facts: Facts, release: Release, context: Context) -> None:
-    """What this step's attempt before has left: pending (a silent API), or a first one whose hooks no upgrade runs.
+    """Clear what this step's previous attempt left: a pending revision, or a first one whose hooks an upgrade skips.
 
-    Before that attempt the release was not pending, so no other Helm is at it; in a cluster of somebody else one
-    might be.
+    Before that attempt the release was not pending, so no other Helm works on it; on a foreign cluster one
+    might.
     """
     from tasks.diagnose.command import run_command
     from tasks.kube.releases import releases
@@ -239,7 +239,7 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
 
 
 def _applied_again(facts: Facts, release: Release, context: Context) -> tuple[str, ...]:
-    """Notes of the user's own objects that were the release's, and that Helm has removed because they no longer are."""
+    """Reapply the user's own objects that Helm removed since they are no longer part of the release; with notes."""
     from tasks.kube.objects import display, key
     from tasks.kube.releases import refs
     from tasks.run.apply import applying
@@ -253,17 +253,17 @@ def _applied_again(facts: Facts, release: Release, context: Context) -> tuple[st
     lost = [own[each] for each in gone & own.keys()]
     if lost:
         applying(facts, lost)(context)
-    return tuple(f"{display(each)} is a manifest's now: Helm has removed it, and it was made again" for each in lost)
+    return tuple(f"{display(each)} belongs to a manifest now: Helm removed it, and it was recreated" for each in lost)
 
 
 def _server_side(facts: Facts, release: Release, context: Context) -> bool:
-    """Whether Helm will use server-side apply: version 4 does, but for releases that were put in otherwise (Helm 3)."""
+    """Whether Helm will use server-side apply: version 4 does, except for releases applied otherwise (Helm 3)."""
     from tasks.kube.releases import releases
 
     if facts.helm_major < 4:
         return False
     live = facts.installed(release)
-    if context.attempt > 1 or (live is not None and _left_behind(facts, live)):  # it was cleared meanwhile
+    if context.attempt > 1 or (live is not None and _left_behind(facts, live)):  # it has been cleared
         live = releases(facts.api()).get((release.namespace, release.name))
     return live is None or live.server_side
 
@@ -294,7 +294,7 @@ def _upgrade(
         values=line(values),
         fingerprint=mark,
         timeout=release.timeout,
-        validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false where we may not look
+        validate=stamp is None or not os.path.exists(stamp),  # noqa: PTH110 - false without permission
         force_conflicts=force_conflicts,
         post_renderer=post_renderer,
         **install_or_upgrade(facts, release),
@@ -302,7 +302,7 @@ def _upgrade(
     if not facts.owns_cluster:
         refuse_hooks(facts, release, command, context)
     with attended(facts, release, context) as inner:
-        done = run_command(facts.helm_programs, command, inner, quiet=True)  # the manifest may hold secrets
+        done = run_command(facts.helm_programs, command, inner, quiet=True)  # the manifest may contain secrets
     if stamp is not None:
         _keep(stamp)
     manifest = helm.manifest_of(done.out)
@@ -312,9 +312,9 @@ def _upgrade(
 
 
 def _stamp(facts: Facts, mark: str, archive: str) -> Path | None:
-    """A file that is there when Helm has validated the same chart with the same values for the same Kubernetes before.
+    """A marker that Helm has validated the same chart with the same values for the same Kubernetes before.
 
-    None in a cluster of somebody else: what it serves may be another thing tomorrow.
+    None on a foreign cluster: the kinds that it serves may change at any time.
     """
     from tasks.kube.objects import digest
 
@@ -325,7 +325,7 @@ def _stamp(facts: Facts, mark: str, archive: str) -> Path | None:
 
 
 def _keep(stamp: Path) -> None:
-    """What cannot be kept is validated again."""
+    """Without the marker the chart is validated again."""
     with contextlib.suppress(OSError):
         stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         stamp.touch(mode=0o600)
@@ -350,7 +350,7 @@ def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
         deadline=release.timeout,
         retry=Retry(attempts=3, first=0.5),
         skip=skip,
-        why="its workloads, asked through the API",
+        why="its workloads, read from the API",
         expected=6.0,
         work=AwaitRelease(release=release_name(release)),
         notes=notes,
@@ -358,7 +358,7 @@ def _ready(facts: Facts, release: Release, *, changed: bool) -> Step:
 
 
 def _notes(release: Release, fault: str) -> tuple[str, ...]:
-    """What the user should know of a manifest of which a part cannot be read."""
+    """Notes for the user on a manifest that can be parsed only in part."""
     if not fault:
         return ()
     return (f"release {_key(release)}: objects that cannot be read in its manifest are not checked: {fault}",)
@@ -370,19 +370,19 @@ def _wait_ready(facts: Facts, release: Release, context: Context) -> Report | No
     from tasks.kube.wait import wait_ready
 
     refs, services, fault = _wanted(facts, release)
-    told = wait_ready(
+    ready = wait_ready(
         facts.watched(), refs, context, jobs=release.wait_for_jobs, diagnose=functools.partial(explain_pull, facts)
     )
-    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    why = ", ".join(told[:3]) + more if told else "it has no workloads"
+    more = f" and {len(ready) - 3} more" if len(ready) > 3 else ""
+    why = ", ".join(ready[:3]) + more if ready else "it has no workloads"
     alone = without_address(facts.api(), services) if services else ()
     return Report(why=why, notes=(*_notes(release, fault), *(f"release {_key(release)}: {each}" for each in alone)))
 
 
 def _wanted(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key, ...], str]:
-    """What has to become ready, by the manifest that this run installed, else by what the cluster keeps of it.
+    """What has to become ready, by the manifest that this run installed, else by the one stored in the cluster.
 
-    And its Services of type LoadBalancer, and what of that manifest cannot be read.
+    Also its Services of type LoadBalancer, and the part of that manifest that cannot be parsed.
     """
     from tasks.kube.components import balanced
     from tasks.kube.releases import documents, releases, unreadable, wanted_refs
@@ -393,7 +393,7 @@ def _wanted(facts: Facts, release: Release) -> tuple[tuple[Key, ...], tuple[Key,
     live = releases(facts.api()).get((namespace, release.name))
     if live is None:
         raise LaunchError(
-            f"the release '{release.name}' is not there",
+            f"the release '{release.name}' does not exist",
             why="neither this run nor an earlier one has installed it",
             fix="invoke helm",
         )

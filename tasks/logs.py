@@ -1,6 +1,6 @@
-"""`invoke logs`: what a run's failed steps wrote; with `--export`, all that is needed to find a cause elsewhere.
+"""`invoke logs`: output of a run's failed steps; with `--export`, everything needed to find a cause elsewhere.
 
-The models are `kind export logs` and `minikube logs`. An export needs nothing to be well: what cannot be read is named
+Modelled on `kind export logs` and `minikube logs`. An export needs nothing to work: what cannot be read is listed
 in its index, and is no failure.
 """
 
@@ -28,7 +28,7 @@ TASK = "logs"
 OBJECTS = "logs: objects"
 _AT_ONCE = 8
 _DEADLINE = 90.0
-"""Seconds for one step: a part of a large cluster is better than none."""
+"""Seconds for one step: a part of a large cluster is better than nothing."""
 _TAIL = 20
 """Lines of a failed step's log that are shown."""
 _PAGE = 16_000_000
@@ -41,12 +41,12 @@ _PAGE = 16_000_000
     "context",
     help={
         "export": "write logs, objects, events and the run's record into this new or empty folder",
-        "run": "latest, a task, a run's name or its beginning, or a path",
+        "run": "latest, a task, a run's name or prefix, or a path",
     },
     values={"run": "tasks.run.complete:runs"},
 )
 def logs(session: Session, export: str = "", run: str = "") -> int:
-    """Show what failed steps wrote, or export all that is needed to find a failure's cause."""
+    """Show the output of failed steps, or export everything needed to find a failure's cause."""
     from tasks.runs.catalogue import find, read
 
     log_dir = Path(session.settings.log_dir).expanduser()
@@ -64,7 +64,7 @@ def logs(session: Session, export: str = "", run: str = "") -> int:
 
 
 def _show(found: Recorded) -> int:
-    """The failed steps of a run with the end of their logs, and where the others' logs are."""
+    """The failed steps of a run with the end of their logs, and the location of the other logs."""
     from tasks.runs.catalogue import logs_of, read
     from tasks.view.console import out
 
@@ -93,7 +93,7 @@ def _export(session: Session, folder: Path, run: Run | None) -> int:
 
 
 def steps(session: Session, export: Export, cluster: ClusterDump | None, run: Run | None) -> list[Step]:
-    """What is written, concurrently; objects come first, since their secrets are masked in everything else."""
+    """All exports, concurrently; objects first, since their secrets are masked in everything else."""
     actions: dict[str, Callable[[Context], object]] = {
         "settings and versions": partial(_machine, session, export, cluster),
         "doctor": partial(_doctor, session, export),
@@ -158,7 +158,7 @@ def _doctor(session: Session, export: Export, _context: Context) -> None:
 
 
 def _run(export: Export, found: Recorded, record: RunRecord, _context: Context) -> None:
-    """The record, the report of it as text and page, and the logs of its steps."""
+    """The record, its report as text and page, and the logs of its steps."""
     from tasks.run.export import read_end
     from tasks.runs.catalogue import logs_of
     from tasks.runs.page import html
@@ -173,17 +173,17 @@ def _run(export: Export, found: Recorded, record: RunRecord, _context: Context) 
 
 
 _OVERVIEW = """\
-settings.txt, versions.json, docker-info.json, doctor.txt: settings in force, programs, engine, checks
+settings.txt, versions.json, docker-info.json, doctor.txt: effective settings, programs, engine, checks
 run/: record, report (text and page) and steps' logs of the run
 nodes/, registries/: logs and states of containers on the engine; descriptions of nodes
-objects/, events.txt: what the API holds, without values of Secrets
+objects/, events.txt: objects of the API, without values of Secrets
 pods/: descriptions and logs, also of containers that have ended (.previous.log)
-Values of Secrets, and what is named or assigned like one, are masked as ***.
+Values of Secrets, and anything named or assigned like one, are masked as ***.
 """
 
 
 def _index(session: Session, export: Export, cluster: ClusterDump | None, run: Run | None) -> None:
-    """What is wrong, in the words of the run and of the catalogue of causes; then what is missing, and where all is."""
+    """What is wrong, from the run and the catalogue of causes; then what is missing, and an overview."""
     parts = {"The run": list(_outcome(run))}
     if cluster is not None:
         parts["Nodes"] = list(cluster.broken_nodes())
@@ -198,12 +198,12 @@ def _index(session: Session, export: Export, cluster: ClusterDump | None, run: R
 
 
 def _outcome(run: Run | None) -> Iterator[str]:
-    """Of each step that failed: what its record says, its log's known cause, and where that is not known its end."""
+    """Of each failed step: its record, the known cause in its log, or else the end of the log."""
     from tasks.diagnose.rules import catalogue, clean, recognise
     from tasks.runs.catalogue import logs_of
 
     if run is None:
-        yield "none is recorded: why one was refused before it began is in its own output, and in doctor.txt"
+        yield "none is recorded: if one was refused before it started, see its own output and doctor.txt"
         return
     found, record = run
     of = logs_of(found, record)

@@ -37,14 +37,14 @@ BASE = "manifests: base resources"
 _MAKERS = frozenset(
     {"APIService", "CustomResourceDefinition", "DaemonSet", "Deployment", "HelmChart", "Job", "Pod", "StatefulSet"}
 )
-"""Kinds of objects that may bring kinds, or answer for webhooks, some time after they are applied."""
+"""Kinds of objects that may define kinds, or serve webhooks, some time after they are applied."""
 Place = tuple[str, str]
 """Namespace and name."""
 _LIST = "/api/v1/resourcequotas"
 _COUNTED_BY_PODS = ("pods", "requests.", "limits.", "cpu", "memory")
-"""How the names of what pods use begin: of these a namespace without pods uses nothing."""
+"""Name prefixes of resources that pods use: a namespace without pods uses none of them."""
 _COUNTED_BY_CLAIMS = "requests.storage"
-"""But this is of volumes, which may be there without a pod."""
+"""An exception: storage, which may exist without a pod."""
 
 
 @task(query_ahead=True)
@@ -54,7 +54,7 @@ def manifests(session: Session) -> int:
 
 
 def single_steps(facts: Facts) -> list[Step]:
-    """The steps of this task alone: with the namespaces and images that it needs and that are missing."""
+    """The steps of this task alone: with the missing namespaces and images that it needs."""
     from tasks.run.desired import user_namespaces, user_objects
 
     found = namespaces.missing(facts, {*facts.settings.namespaces, *user_namespaces(facts)})
@@ -66,7 +66,7 @@ def single_steps(facts: Facts) -> list[Step]:
 
 
 def _left_out(facts: Facts) -> str:
-    """Base resources that are switched on, and do not go into a cluster that is not this project's."""
+    """Enabled base resources that are not applied on a foreign cluster."""
     from tasks.run.desired import NODE_LOCAL_DNS, STORAGE, is_foreign
 
     if facts.owns_cluster:
@@ -74,14 +74,14 @@ def _left_out(facts: Facts) -> str:
     wanted = facts.settings.manifests
     whole = [name for name, on in ((NODE_LOCAL_DNS, wanted.node_local_dns), (STORAGE, wanted.storage_class)) if on]
     foreign = [each for each in facts.settings.namespaces if is_foreign(facts, each)]
-    parts = [f"{' and '.join(whole)}: only in a cluster that this project makes"] if whole else []
+    parts = [f"{' and '.join(whole)}: only in a cluster that this project creates"] if whole else []
     if foreign and (wanted.quota.enabled or wanted.network_policies):
         parts.append(f"policies and quotas of {', '.join(foreign)}: not created by this project")
     return "; ".join(parts)
 
 
 def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-    """The user's own by the releases that their files need; those that need none first."""
+    """The user's own objects by the releases that their files need; those without needs first."""
     from tasks.facts.manifest_files import needs_by_object
     from tasks.kube.objects import key
 
@@ -93,10 +93,10 @@ def _by_needs(facts: Facts, own: Sequence[dict[str, Any]]) -> dict[tuple[str, ..
 
 
 def steps(facts: Facts) -> list[Step]:
-    """Base resources in one apply; then the user's CRDs, and when they are served, the rest.
+    """Base resources in one apply; then the user's CRDs, and once they are served, the rest.
 
-    What the rest needs of releases may come while it is applied: see `tasks.run.sending`. Files that name their
-    `needs` are applied after these, each group by a step of its own.
+    Releases may create what the rest needs while it is applied: see `tasks.run.sending`. Files that name their
+    `needs` are applied after those, each group by a step of its own.
     """
     from tasks.kube.apply import split
     from tasks.run.apply import apply_step, difference
@@ -128,7 +128,7 @@ def steps(facts: Facts) -> list[Step]:
                 wait=True,
                 deadline=facts.settings.timeouts.command,
                 skip=found[-1].skip,
-                why="what uses them is refused before",
+                why="their objects are rejected before that",
                 expected=0.5,
             )
         )
@@ -144,7 +144,7 @@ def steps(facts: Facts) -> list[Step]:
 
 
 def _own_step(facts: Facts, name: str, objects: list[dict[str, Any]], *, needs: tuple[str, ...], brings: bool) -> Step:
-    """One that awaits what is being installed meanwhile."""
+    """A step that awaits what is being installed concurrently."""
     from tasks.run.apply import apply_step
 
     if facts.builds:
@@ -172,9 +172,9 @@ def _wait_served(facts: Facts, crds: list[dict[str, Any]], context: Context) -> 
     wait_ready(facts.watched(), refs, context)
 
 
-# Quotas are in force when their use is counted: pods of a namespace are refused before (kubernetes#73698). The
+# A quota is enforced once its usage is counted: pods of its namespace are rejected before that (kubernetes#73698). The
 # controller that counts is one of the last to start: seconds after the API answers (measured: 3 to 5). In a namespace
-# without pods there is nothing to count, so that is written at once; from then on admission counts.
+# without pods there is nothing to count, so a zero usage is written at once; from then on admission counts.
 
 
 def counted_step(
@@ -189,7 +189,7 @@ def counted_step(
         wait=True,
         deadline=facts.settings.timeouts.command,
         skip=skip,
-        why="pods of a namespace are refused before",
+        why="pods of a namespace are rejected before that",
         expected=0.2,
     )
 
@@ -215,7 +215,7 @@ def _counting(facts: Facts, quotas: Sequence[Mapping[str, Any]], context: Contex
         return "not counted yet: " + ", ".join(f"{namespace}/{name}" for namespace, name in sorted(left))
 
     watch(facts.watched(), counted, context, telling=telling)
-    return Report(why=f"{len(written)} of {len(wanted)} are of namespaces without pods" if written else "")
+    return Report(why=f"{len(written)} of {len(wanted)} are for namespaces without pods" if written else "")
 
 
 def _is_counted(quota: Mapping[str, Any]) -> bool:
@@ -231,9 +231,9 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _written(facts: Facts, quotas: Sequence[Mapping[str, Any]]) -> list[Place]:
-    """Those whose use is written by us. What is not, the controller counts, as it always does.
+    """Quotas whose usage is written by this step. The controller counts the others, as usual.
 
-    In a cluster of somebody else it has long begun, and all its pods are too many to be read.
+    On a foreign cluster the controller already runs, and there may be too many pods to read.
     """
     from tasks.kube.client import ApiError, Direct
 
@@ -252,7 +252,7 @@ def _only_pods(quota: Mapping[str, Any]) -> bool:
 
 
 def _write(api: Direct, quotas: Sequence[Mapping[str, Any]]) -> Iterator[Place]:
-    """Say of namespaces without pods that nothing is used; those of which the API says something are left alone."""
+    """Set the usage to zero for namespaces without pods, unless the quota has a status already."""
     busy = {item["metadata"]["namespace"] for item in api.get("/api/v1/pods")["items"]}
     known = {_place(item) for item in api.get(_LIST)["items"] if (item.get("status") or {}).get("used")}
     for quota in quotas:

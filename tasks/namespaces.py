@@ -1,4 +1,4 @@
-"""`invoke namespaces`: the configured namespaces at once, and those that releases and secrets name."""
+"""`invoke namespaces`: the configured namespaces, and those that releases and secrets refer to, in one apply."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ def namespaces(session: Session) -> int:
 
 
 def missing(facts: Facts, only: Collection[str]) -> list[Step]:
-    """The steps that create those of these namespaces that a single task needs and that are missing or changed."""
+    """The steps that create the missing or changed ones of these namespaces, for a single task."""
     return [step for step in steps(facts, only) if step.skip is None] if only else []
 
 
 def steps(facts: Facts, only: Collection[str] | None = None) -> list[Step]:
-    """One server-side apply of those that are missing or changed; first what is being deleted must be gone."""
+    """One server-side apply of missing and changed namespaces, after those being deleted are gone."""
     from tasks.run.apply import apply_step
     from tasks.run.desired import desired_namespaces, is_foreign
 
     objects = desired_namespaces(facts, only)
     theirs = [each for each in objects if is_foreign(facts, each["metadata"]["name"])]
-    ours = [each for each in objects if each not in theirs]
-    apply = apply_step(facts, NAMESPACES, TASK, ours, needs=(API_READY,), expected=0.3)
-    if theirs and not ours:
-        apply = replace(apply, skip="all are there")
+    own = [each for each in objects if each not in theirs]
+    apply = apply_step(facts, NAMESPACES, TASK, own, needs=(API_READY,), expected=0.3)
+    if theirs and not own:
+        apply = replace(apply, skip="all exist")
     found = [apply]
     going = [each["metadata"]["name"] for each in objects if facts.namespace_ends(each["metadata"]["name"])]
     if going:
         found = [_gone(facts, going), replace(apply, needs=(*apply.needs, GONE))]
     if theirs:
         listed = ", ".join(each["metadata"]["name"] for each in theirs)
-        found.append(Step(name=NAMESPACES_LEFT, task=TASK, skip=f"{listed}: there before, and not changed"))
+        found.append(Step(name=NAMESPACES_LEFT, task=TASK, skip=f"{listed}: existed before, and not changed"))
     return found
 
 
 def _gone(facts: Facts, going: Sequence[str]) -> Step:
-    """What goes into a namespace that is being deleted is refused."""
+    """Objects in a namespace that is being deleted are rejected."""
     from tasks.kube.objects import deletion_blockers
 
     def act(context: Context) -> Report | None:
@@ -66,7 +66,7 @@ def _gone(facts: Facts, going: Sequence[str]) -> Step:
                 name, deleted = each["metadata"]["name"], each["metadata"].get("deletionTimestamp")
                 if name in going and deleted:
                     left[name] = deletion_blockers(each)
-            context.say(f"{len(left)} of {len(going)} are still there")
+            context.say(f"{len(left)} of {len(going)} still exist")
             return None if left else True
 
         poll(look, context, telling=lambda: "; ".join(f"{name}: {held}" for name, held in left.items()))
@@ -79,6 +79,6 @@ def _gone(facts: Facts, going: Sequence[str]) -> Step:
         needs=(API_READY,),
         wait=True,
         deadline=facts.settings.timeouts.health,
-        why=f"{', '.join(going)}: what goes into them before is refused",
+        why=f"{', '.join(going)}: until then their new objects are rejected",
         expected=5.0,
     )

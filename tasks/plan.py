@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     help={
         "format": "text, json, mermaid or dot",
         "diff": "show what would change, field by field, instead of the steps",
-        "exit_code": "with --diff: end with 5 where anything would change",
-        "recreate": "as `up --recreate` would do",
-        "clear_pending": "as `up --clear-pending` would do",
-        "snapshot": "as `up --snapshot` would do",
-        "line": "expected on a line of this rate, such as 20Mbit",
-        "cores": "expected on so many processors",
-        "no_cache": "expected if no image were there yet",
-        "timing": "expected by the times of config/rehearsal/NAME.yaml",
+        "exit_code": "with --diff: exit with 5 if anything would change",
+        "recreate": "plan of `up --recreate`",
+        "clear_pending": "plan of `up --clear-pending`",
+        "snapshot": "plan of `up --snapshot`",
+        "line": "predict for this bandwidth, such as 20Mbit",
+        "cores": "predict for this number of CPUs",
+        "no_cache": "predict without any cached image",
+        "timing": "predict from the times of config/rehearsal/NAME.yaml",
     },
     values={"format": ("text", "json", "mermaid", "dot")},
 )
@@ -66,9 +66,7 @@ def plan(
         with restoring(session, snapshot, acts=False):
             pass
     if format not in view.FORMATS:
-        raise BadInput(
-            f"--format is '{format}'", why="a plan is shown in one of four ways", fix="use " + ", ".join(view.FORMATS)
-        )
+        raise BadInput(f"--format is '{format}'", why="a plan has four formats", fix="use " + ", ".join(view.FORMATS))
     conditions = what_if(cores=cores, line=line, no_cache=no_cache, timing=timing)
     if diff or exit_code:
         _check_diff(format, diff=diff, conditions=conditions)
@@ -92,21 +90,21 @@ def plan(
 
 
 def _check_diff(form: str, *, diff: bool, conditions: WhatIf) -> None:
-    """Raises `BadInput` for options that have no meaning together."""
+    """Raises `BadInput` for options that cannot be combined."""
     if not diff:
-        raise BadInput("--exit-code needs --diff", why="the code says whether anything would change", fix="add --diff")
+        raise BadInput("--exit-code needs --diff", why="it says whether anything would change", fix="add --diff")
     if form not in ("text", "json"):
-        raise BadInput(f"--format is '{form}', with --diff", why="there are two for it", fix="use text or json")
+        raise BadInput(f"--format is '{form}', with --diff", why="it has two formats", fix="use text or json")
     if conditions.asked:
         raise BadInput(
             "--diff has no meaning with --line, --cores, --no-cache or --timing",
             why="those predict how long it takes, and --diff shows what would change",
-            fix="ask for one of the two",
+            fix="use one of the two",
         )
 
 
 def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts: Facts, *, form: str) -> int:
-    """What the plan would take under these circumstances, and which change would help it most."""
+    """How long the plan would take under these conditions, and which change would help most."""
     from tasks.engine.estimate import expecting, history_file, load
     from tasks.rehearsal.model import load_profile
     from tasks.rehearsal.what_if import answer
@@ -116,7 +114,7 @@ def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts:
     if form not in view.PREDICTED:
         raise BadInput(
             f"--format is '{form}', with --line, --cores, --no-cache or --timing",
-            why="a prediction is shown as text or JSON",
+            why="a prediction has the formats text and json",
             fix="use " + " or ".join(view.PREDICTED),
         )
     profile = load_profile(session.root, conditions.timing)
@@ -127,7 +125,7 @@ def _predict(session: Session, conditions: WhatIf, steps: Sequence[Step], facts:
 
 
 def _bounds(facts: Facts, conditions: WhatIf) -> Bounds:
-    """More processors make a wider pool, unless its width is set."""
+    """More CPUs make a larger pool, unless its size is set."""
     import math
 
     from tasks.facts.machine import size
@@ -142,7 +140,7 @@ def _bounds(facts: Facts, conditions: WhatIf) -> Bounds:
 
 
 def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
-    """The steps of `up`, as far as the facts tell: programs that are missing first."""
+    """The steps of `up`, as far as the facts show: missing programs first."""
     from tasks.host.programs import fetch_plan
     from tasks.k3d import removal
     from tasks.k3d.ports import choosers, without_cluster
@@ -163,19 +161,19 @@ def planned(session: Session, facts: Facts, *, recreate: bool) -> list[Step]:
 
 
 def _notes(facts: Facts, *, recreate: bool) -> list[str]:
-    """What a table of steps does not say."""
+    """What a table of steps does not show."""
     from tasks.facts.cluster import Presence
     from tasks.k3d.recorded import differences
 
     if facts.restore is not None:
-        return ["", "What the restored cluster lacks shows when it runs: `up` then does what is missing or changed."]
+        return ["", "The differences of the restored cluster are visible only when it runs: `up` then does the rest."]
     if not facts.owns_cluster or recreate:
         return []
     notes = []
     presence = facts.cluster.presence
     if presence is Presence.STOPPED:
         state = "paused" if facts.cluster.only_paused else "stopped"
-        notes.append(f"The cluster is {state}: what it lacks shows only when it runs, so the plan shows all of it.")
+        notes.append(f"The cluster is {state}: differences are visible only when it runs, so the plan shows all of it.")
     if presence in (Presence.RUNNING, Presence.STOPPED):
         differs = differences(facts)
         if differs:

@@ -1,4 +1,4 @@
-"""`invoke prepull`: images that the engine itself will ask for, pulled concurrently."""
+"""`invoke prepull`: images that the engine itself needs, pulled concurrently."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TASK = "prepull"
 
 @task("profile", "set", "engine", "keep_going", query_ahead=True)
 def prepull(session: Session) -> int:
-    """Pull the images that the engine will ask for, at the same time."""
+    """Pull the images that the engine needs, concurrently."""
     return run_part(session, TASK, single_steps, lock=False, shared=True)
 
 
 def single_steps(facts: Facts) -> list[Step]:
-    """The steps of this task alone: images come through caches that run."""
+    """The steps of this task alone: running caches are used."""
     from tasks.run.images import sources
 
     running = {name for name, each in facts.registries.items() if each.running}
@@ -34,7 +34,7 @@ def single_steps(facts: Facts) -> list[Step]:
 
 
 def only_listed(facts: Facts) -> frozenset[str]:
-    """Images that are pulled because `images` names them: nothing of a launch is made from them."""
+    """Images that are pulled only because `images` names them: a launch creates no container from them."""
     settings = facts.settings
     made = {facts.shape.image, settings.registries.image}
     made |= {image for image in (settings.cluster.tools_image, settings.cluster.loadbalancer_image) if image}
@@ -47,28 +47,28 @@ def steps(
     needed: frozenset[str] | None = None,
     caches: Mapping[str, tuple[str, str]] | None = None,
 ) -> list[Step]:
-    """A step for each image; `needed`: those that something asks for, the others are left alone.
+    """A step for each image; `needed`: the images that something requires, the others are skipped.
 
-    `caches`: for those that come through a cache its container, and the step after which it runs.
+    `caches`: for images that are pulled through a cache, its container, and the step after which it runs.
     """
     found = []
     through = caches or {}
     for image, there in facts.images.items():
-        skip = "it is there" if there else None
+        skip = "already pulled" if there else None
         if skip is None and needed is not None and image not in needed:
-            skip = "what needs it is there already"
+            skip = "what needs it already exists"
         found.append(
             Step(
                 name=pull_name(image),
                 task=TASK,
                 kind=DOWNLOAD,
-                wait=True,  # the engine works, and mostly for the line; the bound of downloads holds
+                wait=True,  # the engine works, mostly limited by the network; the bound of downloads applies
                 action=partial(_pull, facts, image, through[image][0] if image in through else None),
                 needs=(through[image][1],) if image in through and skip is None else (),
                 skip=skip,
                 deadline=facts.settings.timeouts.pull,
                 retry=Retry(attempts=4, first=1.0, cap=15.0),
-                why=f"the engine has it for {facts.other_platforms[image]} alone"
+                why=f"the engine has it for {facts.other_platforms[image]} only"
                 if image in facts.other_platforms
                 else "the engine does not have it",
                 expected=10.0,
@@ -83,7 +83,7 @@ def _work(facts: Facts, image: str, brought: int = 0) -> PullImage:
 
 
 def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Report | None:
-    """Through a cache, so that it has it the next time; where that fails, from the registry itself."""
+    """Through a cache, so that the cache has it afterwards; if that fails, from the registry itself."""
     if facts.bundle is not None:
         from tasks.run.bundle_load import load_image
 
@@ -98,23 +98,23 @@ def _pull(facts: Facts, image: str, cache: str | None, context: Context) -> Repo
     except CommandFailed as error:
         if image in facts.other_platforms:
             there = facts.other_platforms[image]
-            known = f"the one that is there is for {there}, and the engine's platform is {facts.platform}"
+            known = f"the existing one is for {there}, and the engine's platform is {facts.platform}"
             error.amend(why="; ".join(filter(None, (error.why, known))))
         raise
     other = _other_platform(facts, image, context)
     if other and image not in only_listed(facts):
         raise LaunchError(
             f"{image} is for {other}, and the engine's platform is {facts.platform}",
-            why="containers of this launch are made from it, and k3s does not run under emulation",
-            fix="choose a tag or a digest that is built for it: docker manifest inspect lists those that there are",
+            why="containers of this launch are created from it, and k3s does not run under emulation",
+            fix="choose a tag or a digest that is built for it: docker manifest inspect lists the available ones",
         )
-    told = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
-    why = f"{told}; it exists for {other} alone" if other else told
+    how = "pulled" if brought is None else f"through {cache}{f', {megabytes(brought)}' if brought else ''}"
+    why = f"{how}; it exists for {other} only" if other else how
     return Report(why=why, exit_code=0, work=_work(facts, image, brought or 0))
 
 
 def _other_platform(facts: Facts, image: str, context: Context) -> str:
-    """The platform of an image that was pulled, if it is not the engine's: docker only warns of it."""
+    """The platform of a pulled image, if it is not the engine's: docker only prints a warning."""
     from tasks.clients import docker
 
     if not facts.platform:
@@ -125,7 +125,7 @@ def _other_platform(facts: Facts, image: str, context: Context) -> str:
 
 
 def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
-    """Layers that were pulled, each by the beginning of its digest."""
+    """Pulled layers, each by the beginning of its digest."""
     from tasks.clients import docker
     from tasks.clients.docker_build import Layers
     from tasks.diagnose.command import run_command
@@ -141,7 +141,7 @@ def _pull_as(facts: Facts, name: str, context: Context) -> frozenset[str]:
 
 
 def _through(facts: Facts, image: str, cache: str, context: Context) -> int | None:
-    """Bytes that came, 0 if nobody tells; None: it could not be pulled through that cache."""
+    """Bytes pulled, 0 if unknown; None: it could not be pulled through that cache."""
     from tasks.clients import docker
     from tasks.core.imageref import parse
     from tasks.diagnose.command import run_command
@@ -158,7 +158,7 @@ def _through(facts: Facts, image: str, cache: str, context: Context) -> int | No
         run_command(facts.programs, docker.tag(name, image), context)
         run_command(facts.programs, docker.untag(name), context)
     except DeadlinePassed:
-        raise  # nothing is left of the step's time
+        raise  # the step's deadline has passed
     except CommandFailed as error:
         context.say(f"not through {cache}: {error.what}")
         return None

@@ -1,4 +1,4 @@
-"""`invoke registry`: the shared registries started, looked at, or removed."""
+"""`invoke registry`: start, show, or remove the shared registries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TASK = "registry"
 _PATIENCE = 10.0
-"""Seconds that a launch of this user may be making a registry."""
+"""Seconds that a launch of this user may take to create a registry."""
 
 
 @task(
@@ -31,7 +31,7 @@ _PATIENCE = 10.0
     "engine",
     "keep_going",
     "wait_lock",
-    help={"purge": "remove the registries with all that they keep", "status": "size and hit rate of each"},
+    help={"purge": "remove the registries with their content", "status": "size and hit rate of each"},
 )
 def registry(session: Session, purge: bool = False, status: bool = False) -> int:
     """Start the push registry and the pull-through caches."""
@@ -64,7 +64,7 @@ def steps(facts: Facts) -> list[Step]:
 
 
 def purge_steps(session: Session, facts: Facts) -> list[Step]:
-    """Remove all registries of ours. Raises `LaunchError` while a cluster that is not this one is attached."""
+    """Remove all registries of this project. Raises `LaunchError` while another cluster is attached."""
     from tasks.clients import docker
     from tasks.k3d.lease import Leases
 
@@ -88,20 +88,20 @@ def purge_steps(session: Session, facts: Facts) -> list[Step]:
 
 
 def _refuse_attached(found: Mapping[str, Registry], name: str, *, stays: bool) -> None:
-    """`stays`: the cluster of this call is there, and is not removed by it; else its network was left behind."""
+    """`stays`: this call's cluster exists, and is not removed by it; otherwise its network was left behind."""
     attached = {each for registry in found.values() for each in registry.clusters} - {name}
     if stays:
         attached.add(name)
     if attached:
         raise LaunchError(
             f"the registries are in use by: {', '.join(sorted(attached))}",
-            why="their nodes pull through them, and would fail without",
-            fix="remove those clusters first (invoke down); or leave the registries: they cost only disk",
+            why="their nodes pull through them, and would fail without them",
+            fix="remove those clusters first (invoke down); or leave the registries: they only use disk space",
         )
 
 
 def _remove(facts: Facts, context: Context, *, alone: bool) -> Report | None:
-    """Look again at the moment of removal: launches of other users may have begun since, and no file lock is theirs."""
+    """Check again at the moment of removal: other users, who do not share a file lock, may have started a launch."""
     from tasks.clients import docker
     from tasks.core.lock import held
     from tasks.diagnose.command import run_command
@@ -153,7 +153,7 @@ def _show(facts: Facts) -> int:
     out(table(rows, head=head, width=width_of(sys.stdout), whole=(0, 2)) if rows else ["There are no registries."])
     ending = [f"{each.name} {each.condition}" for each in found if each.last]
     if ending:
-        out(["", *ending, "`invoke registry` starts them, and mends what can be mended."])
+        out(["", *ending, "`invoke registry` starts them, and repairs what it can."])
     return 0
 
 
@@ -168,9 +168,9 @@ def _size(facts: Facts, each: Registry) -> str:
 
 
 def _rate(facts: Facts, each: Registry) -> str:
-    """How many layers the cache had itself, since it was started (distribution: `registry/proxy/proxymetrics.go`).
+    """How many layers the cache had already, since it was started (distribution: `registry/proxy/proxymetrics.go`).
 
-    Version 2 counts every layer that it hands out as a hit, and both versions count those that it had to fetch.
+    Version 2 counts every served layer as a hit, and both versions count the layers that had to be downloaded.
     """
     from tasks.clients import docker
     from tasks.process.command import Command
@@ -184,8 +184,8 @@ def _rate(facts: Facts, each: Registry) -> str:
         ok=(0, 1, 126, 127),
     )
     try:
-        told = json.loads(facts.programs.run(ask).out)["registry"]["proxy"]["blobs"]
-        asked, fetched = int(told["Requests"]), int(told["Misses"])
+        metrics = json.loads(facts.programs.run(ask).out)["registry"]["proxy"]["blobs"]
+        requested, fetched = int(metrics["Requests"]), int(metrics["Misses"])
     except (ValueError, KeyError, TypeError):
         return "not told"
-    return f"{max(0, asked - fetched)} of {asked}" if asked else "not asked yet"
+    return f"{max(0, requested - fetched)} of {requested}" if requested else "no requests yet"

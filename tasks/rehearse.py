@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     "wait_lock",
     engine="rehearsal",
     help={
-        "time_scale": "factor of all times: 1 as recorded, 0 without any waiting",
-        "line": "as on a line of this rate, such as 20Mbit",
-        "cores": "as on so many processors",
-        "no_cache": "as if no image were there yet",
+        "time_scale": "factor of all times: 1 as recorded, 0 without waiting",
+        "line": "simulate this bandwidth, such as 20Mbit",
+        "cores": "simulate this number of CPUs",
+        "no_cache": "simulate without any cached image",
         "timing": "times of config/rehearsal/NAME.yaml (default: default)",
-        "learn": "make the times of --timing from this recorded run of `up`; can be given again",
-        "fault": "what is to fail: NAME[=TARGET][,after=S][,times=N]; can be given again",
-        "recreate": "make the rehearsed cluster anew",
-        "rollback": "if it fails, remove what this run made",
+        "learn": "create the times of --timing from this recorded run of `up`; can be repeated",
+        "fault": "inject a failure: NAME[=TARGET][,after=S][,times=N]; can be repeated",
+        "recreate": "recreate the rehearsed cluster",
+        "rollback": "if it fails, remove what this run created",
     },
     values={"fault": "tasks.rehearsal.conditions:NAMES", "learn": "tasks.run.complete:runs"},
 )
@@ -43,7 +43,7 @@ def rehearse(
     recreate: bool = False,
     rollback: bool = False,
 ) -> int:
-    """Rehearse `up` without Docker and network: stand-ins, with times of real launches."""
+    """Rehearse `up` without Docker and network, with times of real launches."""
     from tasks.rehearsal.what_if import what_if
 
     if learn:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     "profile",
     "set",
     help={
-        "run": "latest, a task, a run's name or its beginning, or a path; with --history a task",
-        "against": "hold it against that run; previous: the launch before it",
+        "run": "latest, a task, a run's name or prefix, or a path; with --history a task",
+        "against": "compare with that run; previous: the launch before it",
         "html": "write the page to this file or folder (default: next to the record)",
         "trace": "write a trace for Perfetto to this file or folder",
         "history": "totals of all runs over time instead",
@@ -46,7 +46,7 @@ def report(
         return _one(session, run, against, html, trace, form=format)
     for option, value in (("--against", against), ("--trace", trace)):
         if value:
-            raise BadInput(f"{option} has no meaning with --history", why="it is about one run", fix="leave one out")
+            raise BadInput(f"{option} has no meaning with --history", why="it is for one run", fix="omit one of them")
     return _history(session, run, html, form=format)
 
 
@@ -66,10 +66,10 @@ def _one(session: Session, name: str, against: str, html: str, trace: str, *, fo
     beside = found.name
     if against:
         other = read(before(log_dir, run) if against == PREVIOUS else find(log_dir, against))
-        both = compare(other, run, every(log_dir))  # what totals vary by is read from all others
+        both = compare(other, run, every(log_dir))  # the range of totals comes from all others
         beside = f"{found.name}-against-{other.name}"
     written = {}
-    if html or form == "text":  # no place was named: next to its record
+    if html or form == "text":  # default: beside its record
         written["page"] = _write(
             html or str(found.path.with_name(f"{beside}.html")), f"{found.name}.html", page(run, logs, both)
         )
@@ -92,7 +92,7 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     log_dir = Path(session.settings.log_dir).expanduser()
     runs = every(log_dir)
     if not name and not runs:
-        find(log_dir, "")  # says that there is none
+        find(log_dir, "")  # raises the error that there is none
     if name:
         runs = [run for run in runs if run.task == name]
         if not runs:
@@ -104,7 +104,7 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
     points = trend(runs)
     past = history_file(session.environ)
     engines = dict.fromkeys(run.engine for run in runs)
-    guards = {name for run in runs for name in run.guards}  # they last as long as the run: nothing to expect
+    guards = {name for run in runs for name in run.guards}  # they last as long as the run, so no estimate
     expected = {
         engine: {name: took for name, took in steps.items() if name not in guards}
         for engine in engines
@@ -121,7 +121,7 @@ def _history(session: Session, name: str, html: str, *, form: str) -> int:
 
 
 def _write(given: str, name: str, content: str) -> str:
-    """Write a file, or one called `name` into a folder; its path. Raises `BadInput`."""
+    """Write a file, or one called `name` into a folder; returns its path. Raises `BadInput`."""
     from tasks.core.files import write_whole
 
     path = Path(given).expanduser().absolute()
@@ -133,7 +133,7 @@ def _write(given: str, name: str, content: str) -> str:
         raise BadInput(
             f"{path} cannot be written",
             why=error.strerror or str(error),
-            fix="name a file in a folder that exists and may be written to: --html PATH, --trace PATH",
+            fix="use a file in an existing, writable folder: --html PATH, --trace PATH",
         ) from None
     return str(path)
 

@@ -18,18 +18,18 @@ TASK = "secrets"
 
 @task(query_ahead=True)
 def secrets(session: Session) -> int:
-    """Put each secret into each of its namespaces."""
+    """Apply each secret to each of its namespaces."""
     return run_part(session, TASK, single_steps)
 
 
 def single_steps(facts: Facts) -> list[Step]:
-    """The steps of this task alone: with the namespaces that it needs and that are missing."""
+    """The steps of this task alone: with the missing namespaces that it needs."""
     homes = {each["metadata"]["namespace"] for each in facts.secrets}
     return [*namespaces.missing(facts, homes), *steps(facts)]
 
 
 def steps(facts: Facts) -> list[Step]:
-    """One apply for those that are missing or changed; a step that says why for each that has no value."""
+    """One apply for missing and changed secrets; a step with the reason for each one without a value."""
     from tasks.run.apply import apply_step
 
     left_out = [Step(name=f"{LEAVE_OUT}{name}", task=TASK, skip=why) for name, why in facts.secrets_left_out]

@@ -1,4 +1,4 @@
-"""`invoke snapshot`: the state of a cluster saved, listed, deleted, taken to another machine and brought back."""
+"""`invoke snapshot`: save, list, delete, export and import the state of a cluster."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     "wait_lock",
     help={
         "save": "save the cluster under this name",
-        "replace": "with --save or --import: in place of the snapshot of that name",
+        "replace": "with --save or --import: replace the snapshot of that name",
         "delete": "delete this snapshot",
         "export": "write this snapshot into a file (--file)",
-        "import_": "take a snapshot out of this file; its name, or that of --name",
+        "import_": "import a snapshot from this file; under its name, or that of --name",
         "file": "with --export: the file",
         "name": "with --import: another name",
         "format": "list: text or json",
@@ -46,21 +46,19 @@ def snapshot(
     name: str = "",
     format: str = "text",  # noqa: A002 - the option's name
 ) -> int:
-    """Save the cluster's state for `up --snapshot NAME`; lists what there is if no option says what to do."""
+    """Save the cluster's state for `up --snapshot NAME`; without an option, list all snapshots."""
     check_format(format)
     options = {"--save": save, "--delete": delete, "--export": export, "--import": import_}
     given = [name for name, value in options.items() if value]
     if len(given) > 1:
-        raise BadInput(f"{' and '.join(given)} are asked for together", why="each is done alone", fix="name one")
+        raise BadInput(f"{' and '.join(given)} cannot be combined", why="each is done alone", fix="use one")
     if replace and not (save or import_):
-        raise BadInput(
-            "--replace has no meaning here", why="only --save and --import write a snapshot", fix="leave it out"
-        )
+        raise BadInput("--replace has no meaning here", why="only --save and --import write a snapshot", fix="omit it")
     if not session.options.owns_cluster:
         raise BadInput(
             "--engine existing has no meaning for `snapshot`",
-            why="the nodes of that cluster are not this project's",
-            fix="leave --engine out",
+            why="the nodes of that cluster are not managed by this project",
+            fix="omit --engine",
         )
     if save:
         return _save(session, save, replace=replace)
@@ -70,11 +68,11 @@ def snapshot(
         from tasks.run import snapshot_files
 
         if session.options.engine == "rehearsal":
-            raise BadInput("a rehearsed snapshot has no data", why="nothing real is in it", fix="leave --engine out")
+            raise BadInput("a rehearsed snapshot has no data", why="it contains nothing real", fix="omit --engine")
         if import_:
             return snapshot_files.take_in(session, Path(import_).expanduser().absolute(), name, replace_old=replace)
         if not file:
-            raise BadInput("--export needs --file FILE", why="the snapshot goes into it", fix="name one")
+            raise BadInput("--export needs --file FILE", why="the snapshot is written to it", fix="add it")
         return snapshot_files.export(session, export, Path(file).expanduser().absolute())
     return _list(session, as_json=format == "json")
 
@@ -119,7 +117,7 @@ def _delete(session: Session, name: str) -> int:
                 settle(programs, found, journal)
     if session.rehearsal is not None:
         session.rehearsal.leave()
-    later = "" if engine == found.engine else f" Its data goes with the next call that uses {engine}."
+    later = "" if engine == found.engine else f" Its data will be deleted by the next call that uses {engine}."
     out([f"The snapshot '{name}' is deleted.{later}"])
     return 0
 
@@ -150,7 +148,7 @@ def _list(session: Session, *, as_json: bool) -> int:
             each.kubernetes,
             f"{each.servers} + {each.agents}",
             ", ".join(sorted(name.partition("/")[2] for name in each.releases))
-            or ("none" if each.images else "not known"),  # of nodes that did not run nobody has told
+            or ("none" if each.images else "unknown"),  # stopped nodes do not report them
             "; ".join(differs) or "none",
         ]
         for each, differs, lost in rows

@@ -1,6 +1,6 @@
-"""`invoke status`: what exists against what is configured.
+"""`invoke status`: the actual state compared with the configuration.
 
-The exit code is 0 for a cluster that is as configured, 3 for a stopped or paused one, 4 where there is none, and 5
+The exit code is 0 for a cluster as configured, 3 for a stopped or paused one, 4 if there is none, and 5
 for drift.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help={
         "format": "text or json",
         "diff": "show what differs, field by field, instead of the rows",
-        "exit_code": "with --diff: end with 5 where anything differs, whatever the cluster's state",
+        "exit_code": "with --diff: exit with 5 if anything differs, whatever the cluster's state",
     },
 )
 def status(
@@ -37,7 +37,7 @@ def status(
     diff: bool = False,
     exit_code: bool = False,
 ) -> int:
-    """Compare what stands with what is configured; the exit code tells."""
+    """Compare the actual state with the configuration; the exit code reports the result."""
     from tasks.k3d.ports import choosers
     from tasks.run.finish import access
     from tasks.run.gather import gather
@@ -46,7 +46,7 @@ def status(
 
     check_format(format)
     if exit_code and not diff:
-        raise BadInput("--exit-code needs --diff", why="`status` tells by its code anyway", fix="add --diff")
+        raise BadInput("--exit-code needs --diff", why="`status` always reports by its exit code", fix="add --diff")
     facts = gather(session, session.backend.parts)
     rows, code = judge(facts, session.name)
     exists = code not in (ABSENT, STOPPED)
@@ -76,7 +76,7 @@ def status(
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing: `state` is ok, absent, stopped, paused, changed, starting, or not as configured."""
+    """One row: `state` is ok, absent, stopped, paused, changed, starting, or not as configured."""
 
     what: str
     state: str
@@ -84,7 +84,7 @@ class Row:
 
 
 def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
-    """Rows and exit code. A step that `up` would run is what is not as configured."""
+    """Rows and exit code. A step that `up` would run means not as configured."""
     from tasks.facts.cluster import Presence
     from tasks.k3d import kubeconfig
     from tasks.k3d.ports import choosers
@@ -95,7 +95,7 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     if facts.owns_cluster:
         if presence in (Presence.ABSENT, Presence.INCOMPLETE):
             why = "" if presence is Presence.ABSENT else "its creation was not completed"
-            return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up makes it")], ABSENT
+            return [Row(what=f"cluster {name}", state="absent", detail=why or "invoke up creates it")], ABSENT
         if presence is Presence.STOPPED:
             down = [node.condition for node in facts.cluster.nodes if not node.running]
             state = "paused" if facts.cluster.only_paused else "stopped"
@@ -106,7 +106,7 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
     steps = up.steps(facts, choosers(facts))
     always = own_steps.each_time(facts, steps)
     for step in steps:
-        if step.until or step.name == kubeconfig.SWITCH:  # which context is the current one, is the user's choice
+        if step.until or step.name == kubeconfig.SWITCH:  # the current context is the user's choice
             continue
         waits = "starting" if step.name == components.IN_USE else "not as configured"
         state = "ok" if step.skip is not None or step.name in always else waits
@@ -115,7 +115,7 @@ def judge(facts: Facts, name: str) -> tuple[list[Row], int]:
 
 
 def _starting(facts: Facts) -> list[Row]:
-    """Components that become ready by themselves: no drift."""
+    """Components that will become ready without help: no drift."""
     from tasks.run import components
 
     if facts.live is None:

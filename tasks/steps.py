@@ -1,4 +1,4 @@
-"""`invoke steps`: the user's own commands, each after what it needs of the others."""
+"""`invoke steps`: the user's own commands, each after the steps that it needs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @task(
     help={
-        "only": "only the step of this name; can be given again",
-        "force": "run it although its inputs are unchanged",
+        "only": "only the step of this name; can be repeated",
+        "force": "run it even if its inputs are unchanged",
     },
     values={"only": "tasks.run.complete:own_steps"},
     query_ahead=True,
 )
 def steps(session: Session, only: Sequence[str] = [], force: bool = False) -> int:
-    """Run your own commands (settings: steps): what is missing or changed, in a cluster that runs."""
+    """Run your own commands (settings: steps): what is missing or changed, in a running cluster."""
     from tasks.settings.references import own_steps
 
     check_names(only, [own.name for own in own_steps(session.settings) if own.when == "up"], "step")
@@ -32,7 +32,7 @@ def steps(session: Session, only: Sequence[str] = [], force: bool = False) -> in
 
 
 def single_steps(facts: Facts, only: Sequence[str] = (), *, force: bool = False) -> list[Step]:
-    """The steps of this task alone: what they need of other tasks is there already."""
+    """The steps of this task alone: their needs from other tasks must be met already."""
     from tasks.run import own_steps, own_tasks
     from tasks.run.own_command import refuse_unset
 

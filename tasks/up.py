@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @task(
     help={
-        "recreate": "make the cluster anew where k3d cannot change it in place",
-        "rollback": "if it fails, remove what this run made",
-        "snapshot": "make the cluster from this snapshot (invoke snapshot --save NAME)",
-        "bundle": "take all that would be downloaded from this file (invoke bundle save FILE)",
-        "clear_pending": "clear releases that a Helm has left pending, even if it may be at work on them",
+        "recreate": "recreate the cluster if k3d cannot change it in place",
+        "rollback": "if it fails, remove what this run created",
+        "snapshot": "create the cluster from this snapshot (invoke snapshot --save NAME)",
+        "bundle": "take all downloads from this file (invoke bundle save FILE)",
+        "clear_pending": "clear pending releases, even if another Helm may be working on them",
     },
     values={"snapshot": "tasks.run.complete:snapshots"},
     query_ahead=True,
@@ -45,14 +45,14 @@ def up(
 
 
 def _launch(session: Session, bundle: str, *, recreate: bool, rollback: bool) -> int:
-    """As `launch`, from a file where one is given."""
+    """As `launch`, with a bundle if one is given."""
     if not bundle:
         return launch(session, recreate=recreate, rollback=rollback)
     if session.options.engine != "k3d":
         raise BadInput(
             f"--bundle has no meaning with the engine {session.options.engine}",
-            why="a bundle goes into the Docker engine and the caches of a k3d cluster",
-            fix="leave it out",
+            why="a bundle is loaded into the Docker engine and the caches of a k3d cluster",
+            fix="omit it",
         )
     from pathlib import Path
 
@@ -63,7 +63,7 @@ def _launch(session: Session, bundle: str, *, recreate: bool, rollback: bool) ->
 
 
 def launch(session: Session, *, recreate: bool, rollback: bool) -> int:
-    """Run the whole plan; the exit code. Raises `LaunchError`, and `Exit` for a run that did not end well."""
+    """Run the whole plan; returns the exit code. Raises `LaunchError`, and `Exit` for a run that failed."""
     from tasks.run.bring import bring_up
 
     refuse_options(session, recreate=recreate, rollback=rollback)
@@ -72,17 +72,17 @@ def launch(session: Session, *, recreate: bool, rollback: bool) -> int:
 
 
 def refuse_options(session: Session, *, recreate: bool = False, rollback: bool = False) -> None:
-    """Raises `BadInput` for what would create or remove a foreign cluster."""
+    """Raises `BadInput` for options that would create or remove a foreign cluster."""
     if not session.options.owns_cluster and (recreate or rollback):
         raise BadInput(
             f"{'--recreate' if recreate else '--rollback'} has no meaning with the engine existing",
-            why="that cluster is not this project's to make or remove",
-            fix="leave it out",
+            why="that cluster is not created or removed by this project",
+            fix="omit it",
         )
 
 
 def steps(facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
-    """The steps of all parts; on a foreign cluster of those inside it. See `tasks.run.bring.Plan`."""
+    """The steps of all parts; on a foreign cluster only those inside it. See `tasks.run.bring.Plan`."""
     from tasks.engine.graph import fitted
     from tasks.run import components, images
 

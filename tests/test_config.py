@@ -1,4 +1,4 @@
-"""`invoke config`: the configuration in force, and where each value came from."""
+"""`invoke config`: the effective configuration, and the source of each value."""
 
 from __future__ import annotations
 

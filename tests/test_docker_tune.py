@@ -247,7 +247,7 @@ def test_without_the_cache_it_is_told_how_to_get_it(
     assert call(tmp_path, asked(well)) == 0
     assert well.values == (10, 8, [])
     record = json.loads((tmp_path / "openframe-logs" / "latest.json").read_text())
-    assert "invoke registry makes it" in record["steps"][0]["why"]
+    assert "invoke registry creates it" in record["steps"][0]["why"]
     capsys.readouterr()
 
 

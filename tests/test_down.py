@@ -172,7 +172,7 @@ def test_without_a_terminal_it_must_be_said_beforehand(
     shared: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=False))
-    with pytest.raises(BadInput, match="nobody can be asked here") as caught:
+    with pytest.raises(BadInput, match="no confirmation is possible here") as caught:
         leave(shared)
     assert "--yes" in caught.value.fix
     assert gone(shared) == []

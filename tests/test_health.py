@@ -42,7 +42,7 @@ def agents(count: int) -> Any:
 def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
     facts = given.facts(tmp_path, presence=Presence.RUNNING, live=given.live(**WELL))
     assert [(step.name, step.skip) for step in health.steps(facts)] == [
-        (NODES, "all 2 are"),
+        (NODES, "all 2 are ready"),
         (ENDPOINTS, "2 answer"),
         (SYSTEM_READY, "1 workload ready"),
         (IN_USE, "all that are there are ready"),
@@ -220,4 +220,4 @@ def test_a_kubelet_that_never_reports_is_named(tmp_path: Path) -> None:
     reached(facts, FakeApi())
     with pytest.raises(NotInTime) as caught:
         health.reporting(facts).action(eager(deadline=0))
-    assert caught.value.why == "nothing heard of: k3d-openframe-dev-server-0"
+    assert caught.value.why == "no report from: k3d-openframe-dev-server-0"

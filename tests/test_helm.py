@@ -264,7 +264,7 @@ def test_a_release_without_workloads_is_ready(tmp_path: Path) -> None:
 def test_a_release_that_vanished_is_told(tmp_path: Path) -> None:
     facts = of(tmp_path)
     reached(facts, FakeApi())
-    with pytest.raises(LaunchError, match="the release 'web' is not there"):
+    with pytest.raises(LaunchError, match="the release 'web' does not exist"):
         named(helm.steps(facts))[READY].action(eager())
 
 

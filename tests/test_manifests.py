@@ -248,7 +248,7 @@ def test_of_namespaces_without_pods_the_use_is_written(facts: Facts) -> None:
     api = DirectApi(quota("a"), quota("b"), pod("kube-system"))
     reached(facts, api)
     report = wait(facts, quota("a"), quota("b"))
-    assert report.why == "2 of 2 are of namespaces without pods"
+    assert report.why == "2 of 2 are for namespaces without pods"
     assert api.patched == [
         (
             f"/api/v1/namespaces/{namespace}/resourcequotas/q/status?fieldManager=openframe&force=true",
@@ -267,7 +267,7 @@ def test_one_without_a_namespace_is_of_the_default_one(facts: Facts) -> None:
     there = quota("default")
     wanted = {**there, "metadata": {"name": "q"}}
     api = reached(facts, DirectApi(there))
-    assert wait(facts, wanted).why == "1 of 1 are of namespaces without pods"
+    assert wait(facts, wanted).why == "1 of 1 are for namespaces without pods"
     assert isinstance(api, DirectApi)
     assert api.patched[0][0].startswith("/api/v1/namespaces/default/resourcequotas/q/status?")
 
@@ -309,7 +309,7 @@ def test_where_pods_are_their_controller_counts(facts: Facts) -> None:
     api = DirectApi(quota("a"), quota("b"), pod("b"))
     reached(facts, api)
     counts(api, counted("b"))
-    assert wait(facts, quota("a"), quota("b")).why == "1 of 2 are of namespaces without pods"
+    assert wait(facts, quota("a"), quota("b")).why == "1 of 2 are for namespaces without pods"
     assert [obj["metadata"]["namespace"] for _path, obj in api.patched] == ["a"]
 
 
@@ -329,7 +329,7 @@ def test_one_that_cannot_be_written_is_waited_for(facts: Facts, code: int) -> No
     api.refused["/api/v1/namespaces/a/resourcequotas/q/status"] = [refusal(code, "no")]
     reached(facts, api)
     counts(api, counted("a"))
-    assert wait(facts, quota("a"), quota("b")).why == "1 of 2 are of namespaces without pods"
+    assert wait(facts, quota("a"), quota("b")).why == "1 of 2 are for namespaces without pods"
 
 
 @pytest.mark.parametrize("error", [BUSY, ApiError(403, "no rights"), ApiError(0, "no answer")])

@@ -67,10 +67,10 @@ def test_the_wait_ends_when_it_is_gone_or_has_come_back(tmp_path: Path) -> None:
     said: list[str] = []
     namespaces.steps(facts)[0].action(eager(said=said))
     assert said == [
-        "2 of 2 are still there",
-        "2 of 2 are still there",
-        "1 of 2 are still there",
-        "0 of 2 are still there",
+        "2 of 2 still exist",
+        "2 of 2 still exist",
+        "1 of 2 still exist",
+        "0 of 2 still exist",
     ]
 
 
@@ -98,7 +98,7 @@ def test_on_a_cluster_of_somebody_else_their_namespaces_get_no_label_of_ours(tmp
     steps = named(namespaces.steps(facts))
     given.act(steps[NAMESPACES])
     assert [body["metadata"]["name"] for _, _, body in api.sent] == ["four", "three"]
-    assert steps[NAMESPACES_LEFT].skip == "one: there before, and not changed"
+    assert steps[NAMESPACES_LEFT].skip == "one: existed before, and not changed"
 
 
 def test_a_label_that_anybody_may_put_on_a_namespace_does_not_make_it_ours(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_images_of_a_launch(sections: dict[str, Any], expected: tuple[str, ...])
 
 def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
     steps = prepull.steps(facts(tmp_path, images={K3S: True, TOOLS: False}))
-    assert [(step.name, step.skip) for step in steps] == [(pull_name(K3S), "it is there"), (pull_name(TOOLS), None)]
+    assert [(step.name, step.skip) for step in steps] == [(pull_name(K3S), "already pulled"), (pull_name(TOOLS), None)]
     for step in steps:
         assert (step.task, step.kind, step.needs, step.wait) == ("prepull", "download", (), True)
         assert step.retry.attempts > 1
@@ -89,8 +89,8 @@ def test_those_that_are_there_are_skipped(tmp_path: Path) -> None:
     ("needed", "expected"),
     [
         (None, [None, None]),
-        (frozenset({K3S}), [None, "what needs it is there already"]),
-        (frozenset(), ["what needs it is there already"] * 2),
+        (frozenset({K3S}), [None, "what needs it already exists"]),
+        (frozenset(), ["what needs it already exists"] * 2),
     ],
 )
 def test_those_that_nobody_asks_for_are_left_alone(
@@ -191,7 +191,7 @@ def pulled(folder: Path, architecture: str, **changes: Any) -> tuple[FakeProgram
 def test_images_are_pulled_for_the_engines_own_platform(tmp_path: Path) -> None:
     """Docker itself would follow DOCKER_DEFAULT_PLATFORM."""
     fake, step = pulled(tmp_path, "amd64")
-    assert step.why == "the engine has it for linux/arm64 alone"
+    assert step.why == "the engine has it for linux/arm64 only"
     assert act(step).why == "pulled"
     assert fake.lines[0] == f"docker pull --platform linux/amd64 {K3S}"
 
@@ -200,7 +200,7 @@ def test_an_image_that_nothing_is_made_from_may_be_of_any_platform(tmp_path: Pat
     fake = FakePrograms(answers={"docker pull": PULL, "docker image inspect": listed("arm64", "redis:7")})
     made = facts(tmp_path, fake, host=engine(), images={"redis:7": False}, settings=settings(images=["redis:7", K3S]))
     (step,) = prepull.steps(made)
-    assert act(step).why == "pulled; it exists for linux/arm64 alone"
+    assert act(step).why == "pulled; it exists for linux/arm64 only"
     _, step = pulled(tmp_path, "arm64", settings=settings(images=[K3S]))
     with pytest.raises(LaunchError, match=f"{K3S} is for linux/arm64, and the engine's platform is linux/amd64"):
         act(step)  # nodes are made from it; Docker takes one of a single platform whatever was asked for, and warns
@@ -214,4 +214,4 @@ def test_a_pull_that_fails_tells_of_the_one_that_is_there(tmp_path: Path) -> Non
     (step,) = prepull.steps(made)
     with pytest.raises(CommandFailed) as caught:
         act(step)
-    assert "the one that is there is for linux/arm64" in caught.value.why
+    assert "the existing one is for linux/arm64" in caught.value.why

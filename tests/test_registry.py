@@ -199,7 +199,7 @@ def numbers(requests: int, misses: int) -> str:
     ("told", "shown"),
     [
         (numbers(12, 3), "9 of 12"),
-        (numbers(0, 0), "not asked yet"),
+        (numbers(0, 0), "no requests yet"),
         (numbers(2, 3), "0 of 2"),  # one is on its way
         ("<html>", "not told"),
         ("{}", "not told"),

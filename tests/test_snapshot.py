@@ -111,7 +111,7 @@ def test_there_must_be_a_cluster(machine: Machine) -> None:
 def test_list_has_nothing_secret(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     store(machine.session()).put(SAVED)
     assert take(machine) == 0
-    assert "not known" in capsys.readouterr().out, "it was saved while it did not run"
+    assert "unknown" in capsys.readouterr().out, "it was saved while it did not run"
     assert take(machine, format="json") == 0
     out = capsys.readouterr().out
     (row,) = json.loads(out)

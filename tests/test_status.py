@@ -49,7 +49,7 @@ def test_all_is_as_configured(launched: Machine, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("complete", "detail"), [(True, "invoke up makes it"), (False, "its creation was not completed")]
+    ("complete", "detail"), [(True, "invoke up creates it"), (False, "its creation was not completed")]
 )
 def test_nothing_is_there(machine: Machine, capsys: pytest.CaptureFixture[str], complete: bool, detail: str) -> None:
     if not complete:
@@ -125,6 +125,6 @@ def test_a_cluster_of_somebody_else(machine: Machine, capsys: pytest.CaptureFixt
     code, found = rows(machine, capsys, engine="existing", context="team")
     assert code == 5
     assert found["context team"] == ("ok", "its API answers")
-    assert found["health: nodes are ready"] == ("ok", "all 1 are")
+    assert found["health: nodes are ready"] == ("ok", "all 1 are ready")
     assert found["namespaces: apply"][0] == "not as configured"
     assert not any(what.startswith(("cluster", "prepull")) for what in found)

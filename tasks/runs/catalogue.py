@@ -1,4 +1,4 @@
-"""Recorded runs on disk: which one is meant, what its record says, and what its steps have logged."""
+"""Recorded runs on disk: finding one, reading its record and the logs of its steps."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tasks.engine.record import RunRecord
 
 LATEST, PREVIOUS = "latest", "previous"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z-(?P<task>.+?)(-\d+)?")
-"""As `tasks.core.paths.run_name` makes it; a number follows where two began in the same millisecond."""
+"""The format of `tasks.core.paths.run_name`; a number follows if two runs started in the same millisecond."""
 _OLDEST = 500
-"""Runs that a history goes back."""
+"""Runs in a history."""
 _ALL_LOGS = 400_000
-"""Bytes of all logs together that a report repeats: a page of 500 steps stays below 1 MB."""
+"""Bytes of all logs together in a report: a page of 500 steps stays below 1 MB."""
 _ONE_LOG = 8000
 _FAILED_LOG = 16_000
-"""Of a step that failed: what it said is what one looks for."""
+"""For a step that failed, whose output is what users look for."""
 _LEAST_LOG = 400
 _LARGEST = 64 * MIB
-"""A larger file is no record."""
+"""A larger file is not a record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +48,26 @@ class Recorded:
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """What a step's log says; long ones without their middle."""
+    """A step's log; long ones without the middle."""
 
     path: str
     command: str = ""
-    """The first command, in its pasteable form; empty for a step that started none."""
+    """The first command, in pasteable form; empty for a step that started none."""
     lines: tuple[str, ...] = ()
     left_out: int = 0
-    """Bytes of the middle that are not among the lines."""
+    """Bytes of the omitted middle."""
 
     def after_command(self, last: int | None = None) -> tuple[str, ...]:
-        """Its lines without the command where that is the first; `last`: only so many from its end."""
+        """Its lines without the command if that is the first; `last`: only that many from the end."""
         first = bool(self.command) and self.lines[:1] == (f"$ {self.command}",)
         lines = self.lines[first:]
         return lines if last is None else lines[-last:]
 
 
 def find(log_dir: Path, given: str) -> Recorded:
-    """The run that a name or path means: `latest`, a task, a run's name or its beginning, a file or folder.
+    """The run for a name or path: `latest`, a task, a run's name or its prefix, a file or folder.
 
-    Raises `BadInput` where there is none, or more than one.
+    Raises `BadInput` if there is none, or more than one.
     """
     if "/" in given or given.endswith(".json"):
         return _at(Path(given).expanduser())
@@ -75,8 +75,8 @@ def find(log_dir: Path, given: str) -> Recorded:
     if not names:
         raise BadInput(
             f"no run is recorded below {log_dir}",
-            why="every task that acts leaves its record there",
-            fix="invoke up; or name the folder with the records in DEPLOY_LOG_DIR",
+            why="every task that acts writes its record there",
+            fix="invoke up; or set DEPLOY_LOG_DIR to the folder with the records",
         )
     if given in ("", LATEST):
         return _latest(log_dir, names)
@@ -92,7 +92,7 @@ def find(log_dir: Path, given: str) -> Recorded:
         raise BadInput(
             f"{len(beginning)} runs begin with '{given}'",
             why=f"among them {beginning[0]} and {beginning[-1]}",
-            fix="write more of the name",
+            fix="use more of the name",
         )
     near = difflib.get_close_matches(given, {*names, *map(_task, names)}, n=1)
     raise BadInput(
@@ -103,7 +103,7 @@ def find(log_dir: Path, given: str) -> Recorded:
 
 
 def before(log_dir: Path, run: RunRecord) -> Recorded:
-    """The launch before this one to hold it against: of the same task and engine. Raises `BadInput`."""
+    """The previous launch for a comparison: of the same task and engine. Raises `BadInput`."""
     for name in reversed(run_names(log_dir)):
         if name >= run.name or _task(name) != run.task:
             continue
@@ -113,18 +113,18 @@ def before(log_dir: Path, run: RunRecord) -> Recorded:
             return found
     raise BadInput(
         f"no run of '{run.task}' on {run.engine} before {run.name} is recorded below {log_dir}",
-        why="runs that found nearly everything there are not held against launches, nor against those that failed",
+        why="runs that found nearly everything done are not compared with launches, nor with failed ones",
         fix="name the other run: invoke report --history lists them",
     )
 
 
 def read(found: Recorded) -> RunRecord:
-    """What a record says. Raises `BadInput`."""
+    """The run in a record. Raises `BadInput`."""
     return RunRecord.from_json(_document(found.path), found.name)
 
 
 def every(log_dir: Path) -> list[RunRecord]:
-    """All recorded runs, the oldest first; files that are no records are left out."""
+    """All recorded runs, the oldest first; other files are skipped."""
     runs = (_readable(_named(log_dir, name)) for name in run_names(log_dir)[-_OLDEST:])
     return [run for run in runs if run is not None]
 
@@ -137,7 +137,7 @@ def _readable(found: Recorded) -> RunRecord | None:
 
 
 def run_names(log_dir: Path) -> list[str]:
-    """Of all records, the oldest first. Raises `BadInput` for a folder that is not ours."""
+    """The names of all records, the oldest first. Raises `BadInput` for a foreign folder."""
     runs = log_dir / "runs"
     if not runs.is_dir():
         return []
@@ -155,7 +155,7 @@ def _named(log_dir: Path, name: str) -> Recorded:
 
 
 def _latest(log_dir: Path, names: list[str]) -> Recorded:
-    """The run that latest.json is a copy of; the newest, where that does not tell."""
+    """The run that latest.json is a copy of; the newest, if that is unknown."""
     try:
         document = _document(log_dir / "latest.json")
         name = run_name(document["task"], datetime.fromisoformat(document["started"]))
@@ -174,18 +174,20 @@ def _at(path: Path) -> Recorded:
 def _document(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
         if path.stat().st_size > _LARGEST or not path.is_file():
-            raise BadInput(f"{path} is no record of a run", why="it is too large, or no file", fix="name another")
+            raise BadInput(f"{path} is not a record of a run", why="it is too large, or no file", fix="choose another")
         return json.loads(redact(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read", why=error.strerror or str(error), fix="invoke report --history lists the runs"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is no record of a run", why=f"it is no JSON: {error}", fix="name another") from None
+        raise BadInput(
+            f"{path} is not a record of a run", why=f"it is no JSON: {error}", fix="choose another"
+        ) from None
 
 
 def logs_of(found: Recorded, run: RunRecord) -> dict[str, Log]:
-    """By step what it has logged; only steps that wrote something have a log."""
+    """The logs by step; steps without output have none."""
     paths = {row.name: found.logs / f"{file_name(row.name)}.log" for row in run.results}
     paths = {name: path for name, path in paths.items() if path.is_file() and not path.is_symlink()}
     share = max(_LEAST_LOG, min(_ONE_LOG, _ALL_LOGS // max(1, len(paths))))
@@ -194,7 +196,7 @@ def logs_of(found: Recorded, run: RunRecord) -> dict[str, Log]:
 
 
 def _log(path: Path, most: int) -> Log:
-    """A log's beginning and its end, together at most that many bytes; the first command stands at its beginning."""
+    """A log's beginning and its end, together at most that many bytes; the first command is at its beginning."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -213,6 +215,6 @@ def _log(path: Path, most: int) -> Log:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Without control characters, and as a terminal would leave them: of what a carriage return goes over, the last."""
+    """Without control characters, and as on a terminal: after a carriage return, the last text."""
     for each in text.split("\n"):
         yield clean(each.rstrip("\r").rsplit("\r", 1)[-1]).rstrip()

@@ -1,4 +1,4 @@
-"""Two runs, step by step: what got slower, what got faster, and how much that says."""
+"""Two runs, step by step: what got slower, what got faster, and how significant that is."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tasks.runs.figures import signed, signed_percent
 from tasks.view.console import seconds
 
 _LEAST = 0.2
-"""Seconds that a step must differ by to count: what starting a program varies by on a busy machine."""
+"""Minimum difference of a step in seconds: starting a program varies by that on a busy machine."""
 _PART = 0.1
-"""And the share of its earlier seconds."""
+"""Minimum difference as a share of its earlier seconds."""
 _ENOUGH = 4
-"""Runs whose range shows what totals vary by; fewer say nothing."""
+"""Minimum number of runs for a range of totals."""
 
 
 class Change(Enum):
@@ -32,32 +32,32 @@ class Change(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One step in both runs; None where it is not in the plan. At least one of them acted."""
+    """One step in both runs; None if it is not in the plan. At least one of them acted."""
 
     name: str
     before: Result | None
     after: Result | None
     critical: bool = False
-    """Whether it lay on the critical path of either."""
+    """Whether it was on the critical path of either."""
 
     @property
     def before_s(self) -> float:
-        """Seconds it took before; 0 if it did not run."""
+        """Earlier seconds; 0 if it did not run."""
         return self.before.seconds if self.before is not None else 0.0
 
     @property
     def after_s(self) -> float:
-        """Seconds it took now; 0 if it did not run."""
+        """Current seconds; 0 if it did not run."""
         return self.after.seconds if self.after is not None else 0.0
 
     @property
     def difference_s(self) -> float:
-        """More than 0: it takes longer now."""
+        """Positive: it takes longer now."""
         return self.after_s - self.before_s
 
     @property
     def change(self) -> Change:
-        """What became of it."""
+        """How it changed."""
         if self.before is None or not self.before.acted:
             return Change.NEW
         if self.after is None or not self.after.acted:
@@ -85,20 +85,20 @@ class Comparison:
     pairs: tuple[Pair, ...]
     """In the order in which the steps started now; then those that ran only before."""
     spread: Spread | None = None
-    """Of runs like `before`; None if there are none."""
+    """Totals of runs like `before`; None if there are none."""
 
     def of(self, *changes: Change) -> list[Pair]:
-        """Pairs that changed so, the largest difference first."""
+        """Pairs with these changes, the largest difference first."""
         return sorted((p for p in self.pairs if p.change in changes), key=lambda p: -abs(p.difference_s))
 
     @property
     def difference_s(self) -> float:
-        """Of the totals; more than 0: slower now."""
+        """Difference of the totals; positive: slower now."""
         return self.after.wall_s - self.before.wall_s
 
     @property
     def differs(self) -> list[tuple[str, str, str]]:
-        """What else is not the same in both: what, before, after."""
+        """Other differences between both: what, before, after."""
         before, after = self.before, self.after
         pairs = [
             ("task", before.task, after.task),
@@ -113,7 +113,7 @@ class Comparison:
 
 
 def compare(before: RunRecord, after: RunRecord, others: Iterable[RunRecord] = ()) -> Comparison:
-    """Compare a run with an earlier one. `others`: further runs; those like `before` show what totals vary by."""
+    """Compare a run with an earlier one. `others`: further runs; those like `before` give the range of totals."""
     old = {row.name: row for row in before.results if row.name not in before.guards}
     new = {row.name: row for row in after.results if row.name not in after.guards}
     order = [row.name for row in after.acted]
@@ -129,7 +129,7 @@ def compare(before: RunRecord, after: RunRecord, others: Iterable[RunRecord] = (
 
 
 def _kind(run: RunRecord) -> tuple[object, ...]:
-    """Runs whose totals can be held against each other: of the same settings, and with the same steps to do."""
+    """Identifies runs with comparable totals: of the same settings, and with the same steps to run."""
     return run.task, run.engine, run.settings_hash, frozenset(row.name for row in run.acted)
 
 
@@ -144,19 +144,19 @@ def headline(both: Comparison) -> str:
 
 
 def verdict(both: Comparison) -> str:
-    """What that difference is worth. It claims no more than the runs that are there can show."""
+    """The significance of the difference, limited to what the available runs can show."""
     if not (both.before.good and both.after.good):
-        return "Not both runs ended well: their totals are not those of the same work."
+        return "Not both runs succeeded: their totals are not for the same work."
     alone = len(both.of(Change.NEW, Change.GONE))
     if alone * 4 > len(both.pairs):
         of_all = f"{count(alone, 'step')} of {len(both.pairs)}"
         return f"{of_all} ran in only one of them: these are not two runs of one plan."
     spread = both.spread
     if spread is None or spread.runs < _ENOUGH:
-        return "One run each: such a difference may be chance. invoke bench repeats both, and tells."
+        return "One run each: such a difference may be chance. invoke bench repeats both to find out."
     took = f"{seconds(spread.low_s)} to {seconds(spread.high_s)}"
     known = f"{spread.runs} other runs of the earlier one's steps and settings took {took}"
     if spread.low_s <= both.after.wall_s <= spread.high_s:
-        return f"{known}: this one lies within what they vary by."
+        return f"{known}: this one is within that range."
     side = "below" if both.after.wall_s < spread.low_s else "above"
-    return f"{known}: this one lies {side} all of them. invoke bench tells whether it stays so."
+    return f"{known}: this one is {side} all of them. invoke bench shows whether that is reproducible."

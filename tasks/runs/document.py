@@ -12,11 +12,11 @@ from tasks.runs.compare import Comparison, headline, verdict
 from tasks.runs.history import Point
 
 SCHEMA = 1
-"""Grows when a reader of earlier documents would misunderstand a new one."""
+"""Increased when readers of earlier documents would misunderstand a new one."""
 
 
 def document(run: RunRecord, logs: Mapping[str, Log], both: Comparison | None = None) -> dict[str, Any]:
-    """A run's figures, its steps with what they queued, and what differs from the other run."""
+    """A run's figures, its steps with their queueing, and differences to the other run."""
     made = {
         "schema": SCHEMA,
         **_totals(run),
@@ -30,7 +30,7 @@ def document(run: RunRecord, logs: Mapping[str, Log], both: Comparison | None = 
 
 
 def history(points: Sequence[Point], expected: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """All runs with what began where; by engine, the seconds that the scheduler expects of each step."""
+    """All runs with changes that started with them; by engine, the seconds that the scheduler expects of each step."""
     return {
         "schema": SCHEMA,
         "runs": [_point(point) for point in points],

@@ -1,4 +1,4 @@
-"""Figures of recorded runs as people read them: an axis, lanes, seconds, and what bounded a run."""
+"""Figures of recorded runs for display: an axis, lanes, seconds, and what limited a run."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class Scale:
     length_s: float
 
     def at(self, seconds: float) -> str:
-        """A place on the axis, as a share of it: `12.5%`."""
+        """A position on the axis, as a percentage: `12.5%`."""
         return f"{max(0.0, min(100.0, seconds / self.length_s * 100)):.2f}".rstrip("0").rstrip(".") + "%"
 
     def wide(self, seconds: float) -> str:
-        """The width of a bar: never so small that nothing is seen of it."""
+        """The width of a bar: never too small to be visible."""
         return self.at(max(seconds, self.length_s / 1000))
 
     def anchor(self, seconds: float) -> str:
-        """How a text at that place is set, so that neither end of the axis cuts it."""
+        """The alignment of a text at that position, so that it is not cut off at an end of the axis."""
         share = seconds / self.length_s
         return "first" if share < 0.02 else "last" if share > 0.96 else ""
 
     def ticks(self, most: int = 8) -> list[float]:
-        """Round moments from 0 on, at most that many."""
+        """Round values from 0 on, at most that many."""
         step = next((s for s in _STEPS if self.length_s / s < most), self.length_s)
         return [round(step * i, 2) for i in range(int(self.length_s / step) + 1)]
 
@@ -50,7 +50,7 @@ def tick(seconds: float) -> str:
 
 
 def lanes(rows: Iterable[Result]) -> list[Sequence[Result]]:
-    """As few lanes as hold these steps without two of them at once in the same."""
+    """The minimum number of lanes for these steps without an overlap in one of them."""
     made: list[list[Result]] = []
     ends: list[float] = []
     for row in sorted(rows, key=lambda r: (r.began, r.ended)):
@@ -65,7 +65,7 @@ def lanes(rows: Iterable[Result]) -> list[Sequence[Result]]:
 
 
 def short(row: Result) -> str:
-    """A step's name without its task, where the name begins with that."""
+    """A step's name without its task, if the name begins with that."""
     return row.name.removeprefix(f"{row.task}: ")
 
 
@@ -86,17 +86,17 @@ def signed(value: float) -> str:
 
 
 def signed_percent(value: float, of: float) -> str:
-    """How much more or less it is, `+26 %`; `of` is not 0."""
+    """The relative difference, `+26 %`; `of` is not 0."""
     return f"{(value / of - 1) * 100:+.0f} %".replace("-", "−")
 
 
 def spelled(words: str, marks: Marks) -> str:
-    """The same, with the signs that are at hand."""
+    """The same text with the available symbols."""
     return words if marks == UNICODE else words.translate(_ASCII)
 
 
 def share(part: float, whole: float) -> str:
-    """`95 %`; more than all is all, as clocks are read one after the other."""
+    """`95 %`; at most 100 %, since clocks are read one after the other."""
     return f"{min(1.0, part / whole) * 100:.0f} %" if whole > 0 else "100 %"
 
 
@@ -115,7 +115,7 @@ def counts(run: RunRecord) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One figure: its name, its value, and what it is of."""
+    """One figure: its name, its value, and an explanation."""
 
     label: str
     value: str
@@ -139,11 +139,11 @@ def facts(run: RunRecord) -> list[Fact]:
 
 def note(run: RunRecord) -> str:
     """A note above everything else; empty for most runs."""
-    return "A rehearsal: nothing real was made." if run.engine == "rehearsal" else ""
+    return "A rehearsal: nothing real was created." if run.engine == "rehearsal" else ""
 
 
 def reading(run: RunRecord) -> str:
-    """One sentence on what bounded the run; empty where the figures do not tell."""
+    """One sentence on what limited the run; empty if the figures do not show it."""
     if not run.good:
         return ""
     if not run.acted:

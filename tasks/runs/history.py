@@ -1,4 +1,4 @@
-"""Totals over time: which runs can be held against each other, and where a change in them began."""
+"""Totals over time: which runs are comparable, and where they changed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tasks.runs.figures import fine, note, signed_percent, spelled, when
 from tasks.view.console import UNICODE, Line, Marks, line, seconds, table
 
 _SPLIT, _STRETCH = 3.0, 3.6
-"""Standard deviations of the rank sum, for a split in two and for a stretch in the middle. The largest of all splits or
-stretches of a series without a change passes them in about one series of twenty (tried: 3.0 and 3.6 are passed by 5 %
-of series of 60 and 110 values); in shorter ones more rarely."""
+"""Threshold in standard deviations of the rank sum, for a split in two and for a stretch in the middle. Without
+a change the largest of all splits or stretches exceeds it in about one series of twenty (tested: 3.0 and 3.6 are exceeded
+in 5 % of series of 60 and 110 values); in shorter ones less often."""
 _FEWEST = 4
-"""Runs on either side of a change."""
+"""Minimum number of runs on either side of a change."""
 _PART = 0.05
-"""A smaller change of the median is none that anybody would look for."""
+"""Smaller changes of the median are not worth attention."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """From run `index` of a series on the totals are others. Medians of the stretches before and after, in seconds."""
+    """The totals change at run `index` of a series. Medians of the stretches before and after, in seconds."""
 
     index: int
     before_s: float
@@ -35,18 +35,18 @@ class Shift:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A run, and what began with it."""
+    """A run, and the change that started with it."""
 
     run: RunRecord
     settings_changed: bool = False
-    """Its settings are not those of the run of this task and engine before it."""
+    """Its settings differ from those of the previous run of this task and engine."""
     shift: Shift | None = None
 
 
 def trend(runs: Iterable[RunRecord]) -> list[Point]:
-    """All runs, the oldest first, with what began where.
+    """All runs, the oldest first, with the changes that started with them.
 
-    Totals are held against each other only among launches of one task and engine that did most of their plan.
+    Totals are compared only among launches of one task and engine that ran most of their plan.
     """
     ordered = sorted(runs, key=lambda run: run.started)
     series: dict[tuple[str, str], list[RunRecord]] = {}
@@ -68,7 +68,7 @@ def trend(runs: Iterable[RunRecord]) -> list[Point]:
 
 
 def shifts(values: Sequence[float]) -> list[Shift]:
-    """Where a series settled on another level: by ranks, so that one slow run is none."""
+    """Where a series settled on another level: by ranks, so that a single slow run does not count."""
     cuts = sorted(_cuts(values, 0))
     while True:
         levels = [median(values[begin:end]) for begin, end in pairwise([0, *cuts, len(values)])]
@@ -83,7 +83,7 @@ def shifts(values: Sequence[float]) -> list[Shift]:
 
 
 def _cuts(values: Sequence[float], offset: int) -> list[int]:
-    """The clearest split, else the clearest stretch; then the same in their parts."""
+    """The clearest split, else the clearest stretch; then the same within the parts."""
     ranks = [0.0, *accumulate(_ranks(values))]
     edges = _split(ranks) or _stretch(ranks)
     found = [offset + edge for edge in edges]
@@ -100,7 +100,7 @@ def _split(ranks: Sequence[float]) -> list[int]:
 
 
 def _stretch(ranks: Sequence[float]) -> list[int]:
-    """A stretch that differs from what is around it: a change that was undone, which no single split shows."""
+    """A stretch that differs from its surroundings: a change that was reverted, which no single split shows."""
     n = len(ranks) - 1
     stretches = (
         (begin, end) for begin in range(_FEWEST, n - 2 * _FEWEST + 1) for end in range(begin + _FEWEST, n - _FEWEST + 1)
@@ -110,7 +110,7 @@ def _stretch(ranks: Sequence[float]) -> list[int]:
 
 
 def _deviation(ranks: Sequence[float], begin: int, end: int) -> float:
-    """The rank sum statistic of a stretch against the rest (Wilcoxon, Mann and Whitney); `ranks` are summed up."""
+    """The rank sum statistic of a stretch against the rest (Wilcoxon, Mann and Whitney); `ranks` are cumulative."""
     n, count = len(ranks) - 1, end - begin
     off = abs(ranks[end] - ranks[begin] - count * (n + 1) / 2)
     return off / math.sqrt(count * (n - count) * (n + 1) / 12)
@@ -137,14 +137,14 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 HEAD = ("started", "task", "outcome", "total", "longest chain", "ran", "skipped", "settings", "what began here")
 NUMBERS = (3, 4, 5, 6)
-"""Columns that are set to the right."""
+"""Right-aligned columns."""
 Expected = Mapping[str, Mapping[str, float]]
 """By engine, then by step: seconds that the scheduler expects."""
 
 
 def rehearsed(points: Iterable[Point]) -> list[str]:
-    """Notes above runs of which some were rehearsals."""
-    return ["Runs on 'rehearsal' made nothing real."] if any(note(point.run) for point in points) else []
+    """A note above runs that include rehearsals."""
+    return ["Runs on 'rehearsal' created nothing real."] if any(note(point.run) for point in points) else []
 
 
 def cells(point: Point) -> list[str]:
@@ -172,9 +172,9 @@ def shifted(shift: Shift) -> str:
 
 
 _SHOWN = 40
-"""Runs, the newest."""
+"""The number of runs shown, the newest."""
 _LONGEST = 15
-"""Steps, those that are expected to take longest."""
+"""The number of steps shown, those expected to take longest."""
 
 
 def past_text(

@@ -1,4 +1,4 @@
-"""Recorded runs as pages: one file without any resource from outside, whose policy lets only our own script run."""
+"""Recorded runs as pages: one file without external resources, whose policy allows only our own script."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MANY = 100
-"""Rows from which on a chart sets them closer."""
+"""Number of rows from which on a chart is denser."""
 _EDGE = 1.5
-"""Room on the left of a plot for the seconds, as so many launches; the template has the same."""
+"""Space for the seconds on the left of a plot, in launches; the template has the same value."""
 _OUTCOMES = {"ok": ("✓", "good"), "failed": ("✗", "bad")}
 _MARKS = {State.FAILED.value: "✗", State.ABORTED.value: "·"}
 _CHANGES = {
@@ -40,7 +40,7 @@ _CHANGES = {
 
 
 def html(run: RunRecord, logs: Mapping[str, Log], both: Comparison | None = None) -> str:
-    """The page of a run. `both` holds it against another."""
+    """The page of a run, compared with another one if `both` is given."""
     runs = [run] if both is None else [run, both.before]
     groups: dict[str, list[Result]] = {}
     for row in run.acted:
@@ -94,12 +94,12 @@ def _page(template: str, **values: Any) -> str:
 
     style, script = _text("page.css"), _text("page.js")
     made = _environment().get_template(template)
-    # both are ours, and the policy knows them by their digests
+    # both are part of this project, and the policy lists their digests
     return made.render(policy=policy(style, script), style=Markup(style), script=Markup(script), **values)  # noqa: S704
 
 
 def policy(style: str, script: str) -> str:
-    """Nothing is loaded; of styles and scripts only these two, known by their digests."""
+    """Loads nothing; allows only these styles and this script, by digest."""
     return (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -111,14 +111,14 @@ def _digest(text: str) -> str:
 
 
 def _text(name: str, between: str = "\n") -> str:
-    """A file without its indentation and empty lines, which no browser needs."""
+    """A file without indentation and empty lines, which browsers do not need."""
     lines = (_TEMPLATES / name).read_text(encoding="utf-8").splitlines()
     return between.join(line.strip() for line in lines if line.strip())
 
 
 @cache
 def _environment() -> Environment:
-    """Every text and every attribute is escaped; a name that is not there is an error."""
+    """Escapes every text and attribute; an undefined name is an error."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     made = Environment(
@@ -145,7 +145,7 @@ def _environment() -> Environment:
 
 
 def _breadth(names: Iterable[str]) -> str:
-    """The class of a page whose longest name this is: how much of its width names get."""
+    """The class of a page with this longest name: the share of the width for names."""
     longest = max(map(len, names), default=0)
     return "short" if longest <= 30 else "middling" if longest <= 46 else "long"
 
@@ -155,7 +155,7 @@ def _chart(kind: str, rows: int) -> str:
 
 
 def _kinds(run: RunRecord, row: Result) -> list[str]:
-    """What is particular about a step, as classes."""
+    """The properties of a step, as classes."""
     found = {
         "critical": row.name in run.critical_path,
         "failed": row.state is State.FAILED,
@@ -165,19 +165,19 @@ def _kinds(run: RunRecord, row: Result) -> list[str]:
 
 
 def _form(run: RunRecord, row: Result) -> str:
-    """The classes of a step's bar: they give it colour and form, also where colours cannot be told apart."""
+    """The classes of a step's bar: colour and form, so that it is distinguishable without colours, too."""
     return " ".join(["wait" if row.waits else "work", *_kinds(run, row)])
 
 
 def _about_step(run: RunRecord, row: Result) -> list[tuple[str, str]]:
-    """All that is known of a step beside its reason and its log."""
+    """Everything known about a step besides its reason and its log."""
     pairs = [("state", row.state.value)]
     if row.acted:
         queued = f", after {fine(row.queued_s)} in the queue" if row.queued_s else ""
         pairs += [
             ("took", fine(row.seconds) + queued),
             ("from, to", f"{row.began:.3f} s, {row.ended:.3f} s"),
-            ("place", "a wait holds no slot" if row.slot is None else f"slot {row.slot}"),
+            ("place", "a wait takes no slot" if row.slot is None else f"slot {row.slot}"),
             ("attempts", str(row.attempts)),
         ]
     if row.exit_code is not None:
@@ -190,10 +190,10 @@ def _about_step(run: RunRecord, row: Result) -> list[tuple[str, str]]:
 
 
 def _reasons(rows: Sequence[Result]) -> dict[str, list[str]]:
-    """Names of steps by the reason that they share."""
+    """Names of steps by their common reason."""
     shared: dict[str, list[str]] = {}
     for row in rows:
-        shared.setdefault(row.why or "no reason is recorded", []).append(row.name)
+        shared.setdefault(row.why or "no reason recorded", []).append(row.name)
     return shared
 
 
@@ -223,7 +223,7 @@ def _about_series(launches: Sequence[Point]) -> str:
     walls = [point.run.wall_s for point in launches]
     spread = f"{seconds(min(walls))} to {seconds(max(walls))}, median {seconds(median(walls))}."
     changes = [f" {when(point.run)}: {shifted(point.shift)}." for point in launches if point.shift is not None]
-    none = " No lasting change is to be seen." if len(launches) >= 8 else " Too few runs to tell a change from chance."
+    none = " No lasting change is visible." if len(launches) >= 8 else " Too few runs to tell a change from chance."
     return "".join([spread, *(changes or [none])])
 
 
@@ -234,7 +234,7 @@ def _plot_scales(launches: Sequence[Point]) -> tuple[Scale, Scale]:
 
 
 def _levels(launches: Sequence[Point]) -> list[tuple[int, int, float]]:
-    """Begin, end and median of each stretch of launches."""
+    """Start, end and median of each stretch of launches."""
     edges = [0, *(i for i, point in enumerate(launches) if point.shift is not None), len(launches)]
     return [(begin, end, median([p.run.wall_s for p in launches[begin:end]])) for begin, end in pairwise(edges)]
 

@@ -1,4 +1,4 @@
-"""A run for the terminal: its figures, a Gantt of characters, and what differs from another run."""
+"""A run for the terminal: its figures, a Gantt chart of characters, and differences to another run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tasks.runs.figures import Scale, facts, fine, note, reading, signed, spelle
 from tasks.view.console import UNICODE, Line, Marks, cells, cut, line, pad, seconds, table, wrap
 
 _WIDTH = 100
-"""Columns where there is no terminal."""
+"""Columns without a terminal."""
 _MANY = 60
-"""With more steps than that, the short ones are counted instead."""
+"""With more steps than that, the short ones are only counted."""
 _TIMES = 20
-"""Columns of a row's seconds: what it took, and what it queued."""
+"""Columns of a row's seconds: taken, and queued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def _gantt(run: RunRecord, columns: int, marks: Marks, signs: Signs) -> list[Lin
 
 
 def _worth(run: RunRecord) -> list[Result]:
-    """All steps, or where there are too many those that say most: the critical path, failures, the longest."""
+    """All steps, or if there are too many the most important: the critical path, failures, the longest."""
     acted = run.acted
     if len(acted) <= _MANY:
         return acted

@@ -1,8 +1,8 @@
 """A run as a trace in Chrome's trace event format, which Perfetto's UI opens.
 
 The format: "Trace Event Format", docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU. Complete
-events of one thread must nest or lie apart, so what overlaps (waits, queueing) is spread over as many threads as it
-needs.
+events of one thread must nest or not overlap, so what overlaps (waits, queueing) is distributed over as many threads
+as necessary.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def trace(run: RunRecord, logs: Mapping[str, Log]) -> dict[str, Any]:
 
 
 def trace_text(run: RunRecord, logs: Mapping[str, Log]) -> str:
-    """The trace as a file holds it: one event a line."""
+    """The trace as a file's text: one event per line."""
     made = trace(run, logs)
     events = ",\n".join(json.dumps(event, ensure_ascii=False) for event in made.pop("traceEvents"))
     rest = json.dumps(made, ensure_ascii=False)[1:]
@@ -94,7 +94,7 @@ def _flows(run: RunRecord, places: dict[str, Place]) -> Iterator[Event]:
             continue
         last = max(needs, key=lambda need: need.ended)
         end = _us(last.ended)
-        # an arrow belongs to the slice that is open at its time, and a slice is no longer open at its end
+        # an arrow belongs to the slice that is open at its time; a slice is no longer open at its end
         leaves = max(_us(last.began), end - 1)
         shared = {"name": "need", "cat": "need", "id": number + 1}
         yield {"ph": "s", **shared, "ts": leaves, "pid": places[last.name][0], "tid": places[last.name][1]}
@@ -120,7 +120,7 @@ _NAMES = {_SLOTS: "slot {}", _WAITS: "wait {}", _QUEUE: "queue {}", _GUARDS: "gu
 
 
 def _queues(run: RunRecord) -> list[Any]:
-    """Lanes of what queued, each as a row that ends where its step starts."""
+    """Lanes of queueing steps, each a row that ends when its step starts."""
     queued = [row for row in run.acted if row.queued_s > 0]
     return lanes(replace(row, start_s=row.ready_s, end_s=row.start_s) for row in queued)
 

@@ -1,1 +1,1 @@
-"""What users see: pure renderings, and the only place that prints."""
+"""What users see: pure renderings, and the only package that prints."""

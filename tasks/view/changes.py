@@ -1,4 +1,4 @@
-"""What a launch would change, for people: coloured lines as a diff has them; and as data."""
+"""What a launch would change: coloured diff lines for display; and as data."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _SIGNS: Mapping[str, tuple[str, str]] = {CREATE: ("+", "good"), CHANGE: ("~", "warn"), DELETE: ("-", "bad")}
 _CREATED: Mapping[str, tuple[str, str, str]] = {
     "absent": ("+", "good", "it would be created"),
-    "recreated": ("-/+", "bad", "it would be removed with all that is in it, and created again"),
+    "recreated": ("-/+", "bad", "it would be removed with everything in it, and created again"),
 }
 _TOTALS = {"absent": "cluster to create", "recreated": "cluster to recreate", "stopped": "cluster to start"}
 _SHORT = 100
 """Characters of both values of a field that are shown in one line."""
 _LINES = 40
-"""Lines of one text's difference; the rest is counted."""
+"""Lines of one text's diff that are shown; the rest is counted."""
 
 
 def text(found: Changes, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
@@ -37,7 +37,7 @@ def text(found: Changes, *, width: int | None = None, marks: Marks = UNICODE) ->
         head = line((f"{sign[0]} release {each.release}", sign[1]), f": {each.why}")
         rows = list(_changes(each.objects, "  "))
         if each.fault:
-            rows = [line("    ", (f"what would change is not known: {each.fault}", "bad"))]
+            rows = [line("    ", (f"what would change is unknown: {each.fault}", "bad"))]
         elif not rows and each.action == CHANGE:
             rows = [line("    ", ("none of its objects would change", "dim"))]
         lines += _joined([head, *rows]) if rows else [head]
@@ -59,7 +59,7 @@ def _cluster(found: Changes) -> list[Line]:
     rows = [line("  ", ("~ ", "warn"), each) for each in found.settings]
     rows += [line("  ", ("~ ", "warn"), f"{name}: {why}" if why else name) for name, why in found.steps]
     if found.presence == "stopped":
-        head = line((f"~ cluster {found.cluster}", "warn"), ": stopped; what it lacks shows only when it runs")
+        head = line((f"~ cluster {found.cluster}", "warn"), ": stopped; its differences are visible only when it runs")
         return [head, *rows]
     return [line((f"~ cluster {found.cluster}", "warn")), *rows] if rows else []
 
@@ -80,7 +80,7 @@ def _changes(found: Iterable[Change], indent: str) -> Iterator[Line]:
 
 
 def _field(field: FieldChange, indent: str) -> Iterator[Line]:
-    """One line for short values, a difference of lines for long texts."""
+    """One line for short values, a line diff for long texts."""
     if field.secret:
         yield line(indent, f"{field.path}: ", ("changed (its value is not shown)", "warn"))
         return
@@ -90,11 +90,11 @@ def _field(field: FieldChange, indent: str) -> Iterator[Line]:
         return
     yield line(indent, f"{field.path}:")
     rows = difflib.unified_diff((before or "").splitlines(), (after or "").splitlines(), n=1, lineterm="")
-    told = [each for each in list(rows)[2:] if not each.startswith("@@")]
-    for each in told[:_LINES]:
+    shown = [each for each in list(rows)[2:] if not each.startswith("@@")]
+    for each in shown[:_LINES]:
         yield line(f"{indent}  ", (f"{each[0]} {each[1:]}", {"+": "good", "-": "bad"}.get(each[0], "dim")))
-    if len(told) > _LINES:
-        yield line(f"{indent}  ", (f"and {count(len(told) - _LINES, 'more line')}", "dim"))
+    if len(shown) > _LINES:
+        yield line(f"{indent}  ", (f"and {count(len(shown) - _LINES, 'more line')}", "dim"))
 
 
 def _value(value: str | None, style: str) -> tuple[str, str]:
@@ -102,7 +102,7 @@ def _value(value: str | None, style: str) -> tuple[str, str]:
 
 
 def _fitted(row: Line, width: int | None) -> list[Line]:
-    """Wrapped below its own indent; coloured by its parts where it fits, else as a whole by its first mark."""
+    """Wrapped with its own indent; in the colours of its parts if it fits, else in that of its first mark."""
     if width is None or len(row.text) <= width:
         return [row]
     indent = len(row.text) - len(row.text.lstrip())
@@ -115,14 +115,14 @@ def _fitted(row: Line, width: int | None) -> list[Line]:
 def _total(found: Changes) -> str:
     objects = [*found.objects, *(each for release in found.releases for each in release.objects)]
     numbers = {word: sum(each.action == word for each in objects) for word in _SIGNS}
-    told = [f"{number} to {word}" for word, number in numbers.items() if number]
+    totals = [f"{number} to {word}" for word, number in numbers.items() if number]
     rows = []
     if found.presence != "running":
         rows.append(_TOTALS[found.presence])
     if found.settings and found.presence != "absent":
         rows.append(count(len(found.settings), "cluster setting"))
-    if told:
-        rows.append(f"objects: {', '.join(told)}")
+    if totals:
+        rows.append(f"objects: {', '.join(totals)}")
     if found.releases:
         rows.append(count(len(found.releases), "release"))
     if found.steps:

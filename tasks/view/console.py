@@ -1,6 +1,6 @@
 """The only functions that print, and tables that fit the width: cells wrap, else each row becomes a block.
 
-Nothing secret passes them, and a reader who left is no error.
+They mask secrets, and ignore a closed pipe.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 _COMMAND = re.compile(r"^([^\S\n]*)::", re.MULTILINE)
-"""The runner looks for commands at the beginning of a line, blanks left out, of either stream."""
+"""GitHub's runner looks for commands at the start of a line, after blanks, in both streams."""
 _CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""No terminal obeys what a text from elsewhere holds; those of a line's own (`Line`) are gone already."""
+"""Control characters in foreign texts, which a terminal must not interpret; a `Line` has none."""
 _CLOSED = (errno.EPIPE, errno.EIO)
-"""Errors of writing to a reader who left, and to a terminal that was closed."""
+"""Errors of writing to a closed pipe or terminal."""
 _QUOTED = re.compile(r"`[^`]*`")
 PIPED = 160
-"""Columns that lines keep to where no terminal wraps them: a plan's rows, for grep, and critical paths."""
+"""Columns for lines that no terminal wraps: a plan's rows, for grep, and critical paths."""
 LEAST = 8
-"""Columns of a cut text that still tell something; in fewer it is left out."""
+"""Minimum columns for a truncated text; with fewer it is omitted."""
 _GLUE = "\ufdd0"
-"""Stands for a blank that must not break; a code point that Unicode reserves for such private use."""
+"""Represents a non-breaking blank; a code point from Unicode's private use area."""
 
 
 def cells(text: str) -> int:
-    """Columns that a text takes in a terminal."""
+    """The number of columns of a text in a terminal."""
     if text.isascii():
         return len(text)
     return sum(_cell(c) for c in text)
@@ -52,33 +52,33 @@ def _cell(char: str) -> int:
 
 
 def cut(text: str, width: int, more: str = "…") -> str:
-    """The text in at most `width` columns; `more` shows that something is missing."""
+    """The text in at most `width` columns; `more` marks a truncation."""
     if cells(text) <= width:
         return text
     room = width - cells(more)
     if room < 0:
         return ""
-    kept, used = [], 0
+    chars, used = [], 0
     for char in text:
         used += _cell(char)
         if used > room:
             break
-        kept.append(char)
-    return "".join(kept).rstrip() + more
+        chars.append(char)
+    return "".join(chars).rstrip() + more
 
 
 def pad(text: str, width: int) -> str:
-    """The text with blanks after it up to `width` columns."""
+    """The text padded with blanks to `width` columns."""
     return text + " " * (width - cells(text))
 
 
 def wrap(
     text: str, width: int | None, first: str = "", rest: str | None = None, *, break_words: bool = False
 ) -> list[str]:
-    """Lines of at most `width` columns (None: as they are), the first after `first`, others after `rest`.
+    """Lines of at most `width` columns (None: no limit), the first after `first`, others after `rest`.
 
-    Words are not broken, nor what stands in back quotes: a command must survive being copied. `break_words` is for
-    texts without commands: no line is longer than `width` then.
+    Words and commands in backquotes are not broken, so that a command can be copied. `break_words` is for
+    texts without commands: then no line is longer than `width`.
     """
     rest = " " * cells(first) if rest is None else rest
     lines: list[str] = []
@@ -101,7 +101,7 @@ def wrap(
 
 
 def chain(pairs: Iterable[tuple[str, float]], between: str, room: int | None) -> str:
-    """Names with their seconds, for `wrap`: quoted, so that a line breaks between two where each has room."""
+    """Names with their seconds, for `wrap`: quoted, so that a line breaks between two if each fits in a line."""
     texts = [(name.replace("`", "'"), seconds(took)) for name, took in pairs]
     if room is not None and any(cells(f"{name} {took}{between}") > room for name, took in texts):
         return between.join(f"{name} `{took}`" for name, took in texts)
@@ -119,9 +119,9 @@ def seconds(value: float) -> str:
 
 
 def listed(names: Sequence[str], room: int, more: str = "…") -> str:
-    """As many whole names as there is room for, and how many more there are; the first is cut if it must be.
+    """As many whole names as fit, and the number of the others; the first is truncated if necessary.
 
-    Nothing where even that would leave too little of it to know it by.
+    Empty if too little of it would remain.
     """
     for shown in range(len(names), 0, -1):
         rest = f" and {len(names) - shown} more" if shown < len(names) else ""
@@ -132,19 +132,19 @@ def listed(names: Sequence[str], room: int, more: str = "…") -> str:
 
 
 def some(names: list[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of the others."""
     if len(names) <= most + 1:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 STYLES = {"good": "green", "bad": "bold red", "warn": "yellow", "dim": "dim", "strong": "bold", "": ""}
-"""Meanings, and how rich shows them."""
+"""Styles by meaning, for rich."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Parts of one line, each a text and its meaning (a key of `STYLES`)."""
+    """The parts of one line, each a text and its meaning (a key of `STYLES`)."""
 
     parts: tuple[tuple[str, str], ...]
 
@@ -157,20 +157,20 @@ class Line:
         return self.text
 
     def fitted(self, width: int | None, more: str = "…") -> Line:
-        """The line in at most `width` columns; None leaves it as it is."""
+        """The line in at most `width` columns; None leaves it unchanged."""
         if width is None or cells(self.text) <= width:
             return self
         short = cut(self.text, width, more)
-        kept, at = [], 0
+        parts, at = [], 0
         for text, style in self.parts:
-            kept.append((short[at : at + len(text)], style))
+            parts.append((short[at : at + len(text)], style))
             at += len(text)
-        return Line(tuple(part for part in kept if part[0]))
+        return Line(tuple(part for part in parts if part[0]))
 
     def followed(self, text: str, style: str, width: int | None, more: str = "…") -> Line:
-        """The line with a text after it, cut to what is left of `width`; without it where that is too little.
+        """The line with a text appended, truncated to the rest of `width`; without it if the rest is too short.
 
-        Masked before it is cut: half a secret would not be found any more.
+        Masked before truncation: a truncated secret would not be recognised.
         """
         text = redact(text)
         room = None if width is None else width - cells(self.text) - 2
@@ -180,14 +180,14 @@ class Line:
 
 
 def line(*parts: str | tuple[str, str]) -> Line:
-    """A line of texts, or of texts with their meanings; none of them can hold a control character."""
+    """A line of texts, or of texts with their meanings; without control characters."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     return Line(tuple((clean(text), style) for text, style in pairs if text))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """The signs that views use."""
+    """The symbols of views."""
 
     ran: str = "✓"
     skipped: str = "–"
@@ -201,7 +201,7 @@ class Marks:
     empty: str = "░"
 
     def of(self, state: State) -> tuple[str, str]:
-        """The sign of a state, and its meaning."""
+        """The symbol of a state, and its meaning."""
         return {
             State.RAN: (self.ran, "good"),
             State.SKIPPED: (self.skipped, "dim"),
@@ -217,7 +217,7 @@ ASCII = Marks(
 
 
 def marks(encoding: str | None) -> Marks:
-    """The signs that an encoding has; plain ASCII for one that lacks any of them, or is not known."""
+    """The symbols in an encoding; plain ASCII if it lacks any of them, or is unknown."""
     try:
         "".join(vars(UNICODE).values()).encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -236,7 +236,7 @@ def err(lines: Iterable[str | Line]) -> None:
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Columns of the terminal behind a stream; None where there is none."""
+    """Columns of the terminal behind a stream; None if there is none."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
@@ -244,14 +244,14 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def masked(line: str | Line) -> str | Line:
-    """The line without secrets; one that held any loses its colours too, as a part may have cut it."""
+    """The line without secrets; if it contained one it loses its colours, since a part may have split the secret."""
     text = str(line)
     safe = redact(text)
     return line if safe == text else safe
 
 
 def as_text(line: str | Line) -> Text:
-    """The line as rich shows it: never wrapped, its brackets and colons taken literally."""
+    """The line for rich: never wrapped, with literal brackets and colons."""
     from rich.text import Text
 
     shown = Text(no_wrap=True, overflow="ignore")
@@ -261,12 +261,12 @@ def as_text(line: str | Line) -> Text:
 
 
 def command(text: str) -> None:
-    """Print a command for GitHub's runner, one line, whose parts are escaped as it wants them."""
+    """Print a command for GitHub's runner in one line; the caller has escaped its parts."""
     _print([text], sys.stdout, commands=True)
 
 
 def _harmless(text: str) -> str:
-    """The text so that GitHub's runner takes no part of it for a command, in its new or its old form."""
+    """The text without anything that GitHub's runner reads as a command, in its new or its old syntax."""
     text = text.replace("##[", "## [")
     return _COMMAND.sub(r"\1: :", text)
 
@@ -285,9 +285,9 @@ def _print(lines: Iterable[str | Line], stream: TextIO, *, commands: bool = Fals
         _let_go(stream)
         if error.errno not in _CLOSED and stream is sys.stdout:
             raise LaunchError(
-                "what there is to say could not be written",
+                "the output could not be written",
                 why=error.strerror or str(error),
-                fix="make room where standard output goes",
+                fix="free disk space for standard output",
             ) from None
 
 
@@ -305,7 +305,7 @@ def _encodable(text: str, stream: TextIO) -> str:
 
 
 def _let_go(stream: TextIO) -> None:
-    """`| head` has ended, the disk is full: what else is written goes nowhere, also what Python flushes at its end."""
+    """Redirect to nowhere after `| head` has ended or the disk is full, including what Python flushes at exit."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -316,7 +316,7 @@ def _let_go(stream: TextIO) -> None:
 
 _GAP = 2
 _NARROWEST = 10
-"""A column is not made narrower than this, unless its cells are."""
+"""Minimum width of a column, unless its cells are narrower."""
 
 
 def table(
@@ -327,8 +327,8 @@ def table(
     right: Collection[int] = (),
     whole: Collection[int] = (),
 ) -> list[str]:
-    """Rows as lines of at most `width` columns; `right` names the columns that are set to the right, and `whole` those
-    that are not wrapped: names that are copied.
+    """Rows as lines of at most `width` columns; `right` are the right-aligned columns, and `whole` those
+    that are not wrapped: names that users copy.
 
     All rows have as many cells as `head`, or as the first row; raises ValueError otherwise.
     """
@@ -351,7 +351,7 @@ def table(
 
 
 def _widths(columns: Sequence[Sequence[str]], width: int | None, whole: Collection[int]) -> list[int] | None:
-    """Take from the widest column until all fit, before from one that breaks no word by it; None if they cannot."""
+    """Shrink the widest column until all fit, preferably one where no word breaks; None if that is impossible."""
     widths = [max(map(cells, column)) for column in columns]
     if width is None:
         return widths

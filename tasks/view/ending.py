@@ -1,4 +1,4 @@
-"""The lines that end a run: of a good one its total and what would shorten it; of another what failed, and why."""
+"""The last lines of a run: after success its total and what would shorten it; otherwise what failed, and why."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _LABEL = 16
 _NARROW = 44
 """Columns below which a label has a line of its own."""
 _PATH_LINES = 6
-"""Of a long critical path only the steps that took longest are named: the summary must fit a screen."""
+"""Steps of a long critical path that are named, the longest: the summary must fit a screen."""
 _NAMED = 0.05
 """Seconds below which a step of the critical path is not named."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """A run that is over, and what its task knows of it beside the record."""
+    """A finished run, and what its task adds to the record."""
 
     run: RunRecord
     inspect: str = ""
-    """The command that looks at what a failed run has left."""
+    """The command to inspect what a failed run has left."""
     logs: Path | None = None
     """The folder with a log for each step."""
     note: str = ""
-    """Shown on every screen, such as that nothing real was created."""
+    """Shown in every view, such as that nothing real was created."""
     access: Sequence[tuple[str, str]] = ()
-    """Labels and texts: what there is now, and how to reach it."""
+    """Labels and texts: what is running now, and how to reach it."""
 
 
 def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
-    """The lines that end a good run; for a run where everything was there already, one."""
+    """The last lines of a successful run; one line if everything was done already."""
     run = ending.run
     ran, skipped = run.count(State.RAN), run.count(State.SKIPPED)
     if skipped == len(run.results):
@@ -62,7 +62,7 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     lines += _entry("longest chain", f"{seconds(run.floor_s)}, {share} of the total", width)
     lines += _path(timed(run.path), width or PIPED, marks)
     lines += _entry("took longest", chain(timed(run.busy[:3]), ", ", _room(width)), width)
-    work = f"{run.concurrently:.1f} steps on the average ({seconds(run.busy_s)} in {seconds(run.wall_s)})"
+    work = f"{run.concurrently:.1f} steps on average ({seconds(run.busy_s)} in {seconds(run.wall_s)})"
     lines += _entry("concurrently", work, width)
     if run.queued_s >= max(0.5, run.wall_s * 0.02):
         lines += _entry("queued", _queued(run), width)
@@ -72,30 +72,30 @@ def summary(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
 
 
 def entries(rows: Sequence[tuple[str, str]], width: int | None) -> list[Line]:
-    """Labels and texts, one entry each; a command in back quotes stays whole, to be copied, and loses its quotes."""
+    """Labels and texts, one entry each; a command in backquotes is not wrapped, and loses its quotes."""
     return [each for label, text in rows for each in _entry(label, redact(text), width, commands=True)]
 
 
 def notes(ending: Ending, width: int | None) -> list[Line]:
-    """What steps that ended well leave the user to know, one entry each."""
+    """Notes of successful steps for the user, one entry each."""
     return [each for note in ending.run.notes for each in _entry("note", redact(note), width)]
 
 
 def hint(run: RunRecord) -> str:
-    """What to change next: the one thing that would help most, or nothing for a run too short to gain from it."""
+    """The one change that would help most, or nothing for a run too short to gain from it."""
     queued = run.queued_by(run.path)
     if queued and sum(queued.values()) >= max(0.5, run.wall_s * 0.1):
         bound, waited = max(queued.items(), key=lambda item: item[1])
         return f"the critical path queued {seconds(waited)} for a place; a larger {setting_of(bound)} may help"
     again = [r.name for r in run.results if r.attempts > 1 and r.seconds > 0 and r.name not in run.guards]
     if again:
-        return f"{some(again)} needed more than one attempt; the logs tell why"
+        return f"{some(again)} needed more than one attempt; the logs show why"
     longest = max(run.path, key=lambda r: r.seconds, default=None)
     if longest is None or run.wall_s < 2:
         return ""
     if run.floor_s >= run.wall_s * 0.9 and longest.seconds >= run.wall_s * 0.3:
-        return f"more concurrency cannot help; the time is that of its longest chain, above all of '{longest.name}'"
-    return f"look at '{longest.name}' first: {seconds(longest.seconds)} of the total are its own"
+        return f"more concurrency cannot help; the longest chain determines the time, above all '{longest.name}'"
+    return f"look at '{longest.name}' first: {seconds(longest.seconds)} of the total are spent in it"
 
 
 def timed(results: Sequence[Result]) -> list[tuple[str, float]]:
@@ -113,7 +113,7 @@ def _note(ending: Ending, width: int | None) -> list[Line]:
 
 
 def _head(marks: Marks, what: str, more: str, width: int | None) -> list[Line]:
-    """The first line; on a narrow screen, as many as it takes."""
+    """The first line; on a narrow screen, several."""
     whole = line((marks.ran, "good"), (f" {what}", "strong"), more)
     if width is None or cells(whole.text) <= width:
         return [whole]
@@ -134,12 +134,12 @@ def _path(pairs: list[tuple[str, float]], width: int, marks: Marks) -> Sequence[
 
 
 def _room(width: int | None) -> int | None:
-    """Columns for texts after, or on a narrow screen under, their labels."""
+    """Columns for texts after, or on a narrow screen below, their labels."""
     return None if width is None else width - (_LABEL if width >= _NARROW else 4)
 
 
 def _entry(label: str, text: str, width: int | None, *, commands: bool = False) -> Sequence[Line]:
-    """`commands`: what stands in back quotes is not broken."""
+    """`commands`: texts in backquotes are not broken."""
     quoted = commands or label in ("critical path", "took longest")
     if width is not None and width < _NARROW:
         parts = wrap(text, width, first=" " * 4, break_words=not commands)
@@ -151,7 +151,7 @@ def _entry(label: str, text: str, width: int | None, *, commands: bool = False) 
 
 
 def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE) -> list[Line]:
-    """The lines that end a run which failed or was interrupted; several failures in their order."""
+    """The last lines of a failed or interrupted run; several failures in order."""
     run = ending.run
     lines = [line((ending.note, "warn"))] if ending.note else []
     named: set[str] = set()
@@ -162,7 +162,7 @@ def failure(ending: Ending, *, width: int | None = None, marks: Marks = UNICODE)
     lines += notes(ending, width)
     lines.append(_verdict(run, len(named)))
     if ending.inspect:
-        lines += [line("What was made stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
+        lines += [line("What was created stays for inspection. To look at it:"), line(f"  {ending.inspect}")]
     return lines
 
 
@@ -189,7 +189,7 @@ def _one(result: Result, ending: Ending, lost: list[str], width: int | None, mar
         lines += _command(command, what, marks)
     elif cause is None and error is not None:
         lines += [line(f"  {text}") for text in _trace(error)]
-        lines += _why_and_fix("", "this is a fault of the program: please report it with these lines", width)
+        lines += _why_and_fix("", "this is a bug: please report it with these lines", width)
     if cause is not None:
         lines += _why_and_fix(cause.why, cause.fix, width)
     if ending.logs is not None and (log := ending.logs / f"{file_name(result.name)}.log").exists():
@@ -200,7 +200,7 @@ def _one(result: Result, ending: Ending, lost: list[str], width: int | None, mar
 
 
 def _command(error: CommandFailed, said: str, marks: Marks) -> list[Line]:
-    """The command in pasteable form, and its last lines unless what was `said` of it holds them all."""
+    """The command in pasteable form, and its last lines unless `said` contains them all."""
     tail = error.tail()
     if len(tail) == 1 and tail[0].strip() in said:
         tail = []
@@ -217,12 +217,12 @@ def _why_and_fix(why: str, fix: str, width: int | None) -> list[Line]:
 
 
 def _wrap(text: str, width: int | None, first: str, rest: str | None = None) -> list[str]:
-    """As `wrap`, masked before: a secret that a line's end has cut in two would not be found any more."""
+    """As `wrap`, masked first: a secret split at a line's end would not be recognised."""
     return wrap(redact(text), width, first=first, rest=rest)
 
 
 def _failed_command(error: BaseException | None) -> CommandFailed | None:
-    """The command behind an error: a recognised cause is kept on the command's own failure."""
+    """The failed command behind an error; a recognised cause is attached to it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, CommandFailed):
@@ -238,7 +238,7 @@ def _trace(error: BaseException) -> Iterator[str]:
 
 
 def _followers(result: Result, run: RunRecord) -> list[str]:
-    """What did not run because it needs this step, at any remove; in the plan's order."""
+    """Steps that did not run because they need this one, directly or not; in the plan's order."""
     lost = {result.name}
     pending = [r for r in run.results if r.state is State.ABORTED]
     found = True
@@ -250,7 +250,7 @@ def _followers(result: Result, run: RunRecord) -> list[str]:
 
 
 def _verdict(run: RunRecord, lost: int) -> Line:
-    """How the run as a whole ended, and that it can be gone on with."""
+    """How the run as a whole ended, and whether it can be continued."""
     ended = [r for r in run.results if r.state is State.ABORTED and r.name not in run.guards]
     stopped = sum(r.start_s is not None for r in ended)
     waiting = len(ended) - stopped - (lost if run.failed else 0)
@@ -261,6 +261,6 @@ def _verdict(run: RunRecord, lost: int) -> Line:
     if waiting > 0:
         parts.append(f"{waiting}{' more' if lost else ''} not begun")
     how = "was interrupted" if run.outcome == "interrupted" else "failed"
-    again = "make tools" if run.task == "tools" else f"invoke {run.task}"  # that one is no task of invoke's
-    goes_on = f"; `{again}` goes on from here" if good or stopped else ""
+    again = "make tools" if run.task == "tools" else f"invoke {run.task}"  # that is not a task of invoke
+    goes_on = f"; `{again}` continues from here" if good or stopped else ""
     return line((f"{run.task} {how} after {seconds(run.wall_s)}", "strong"), f": {', '.join(parts)}{goes_on}")

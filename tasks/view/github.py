@@ -16,7 +16,7 @@ from tasks.view.launch import Launch, Plain
 
 
 class GitHub(Plain):
-    """Plain lines, and what GitHub Actions makes of failures."""
+    """Plain lines, and annotations and a summary for GitHub Actions."""
 
     def __init__(self, launch: Launch, *, summary_file: Path | None = None) -> None:
         super().__init__(launch)
@@ -83,7 +83,7 @@ def _row(result: Result) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that Markdown shows as it is, within one cell of a table."""
+    """Text escaped for one cell of a Markdown table."""
     text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\`*_[]|~":
         text = text.replace(sign, f"\\{sign}")

@@ -1,8 +1,8 @@
-"""Views of a launch: what all of them share, the one of plain lines for pipes and log files, the silent one, and what
-lets none of them fail its run.
+"""Views of a launch: their common base, plain lines for pipes and log files, the silent view, and a wrapper whose
+failures never fail the run.
 
-What they show is an immutable picture, replaced by each event. It changes in the scheduler's thread and, for what a
-step says of its progress, in the step's: `Board` holds it behind a lock.
+A view renders an immutable screen, which each event replaces. Events arrive in the scheduler's thread, and
+progress in the threads of steps: `Board` holds the screen behind a lock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A step that acts, or pauses before its next attempt. Times are seconds of the run."""
+    """A step that runs, or pauses before its next attempt. Times are seconds of the run."""
 
     name: str
     since: float
@@ -38,7 +38,7 @@ class Running:
     said: str = ""
     """Its last line of progress."""
     again_at: float | None = None
-    """When a failed attempt is made again."""
+    """When a failed attempt is retried."""
     guard: bool = False
 
 
@@ -49,28 +49,28 @@ class Queued:
     name: str
     since: float
     bound: str
-    """What it waits for: `work`, `waits` or a kind of work."""
+    """The bound that it queues for: `work`, `waits` or a kind of work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """The picture of a run at one moment."""
+    """The state of a run at one moment, for display."""
 
     total: int
     expected_s: float | None = None
     running: Mapping[str, Running] = field(default_factory=lambda: MappingProxyType({}))
     ended: Mapping[State, int] = field(default_factory=lambda: MappingProxyType({}))
     waiting: int = 0
-    """How many steps wait for a place, as the scheduler counts them."""
+    """The number of steps that queue for a place, according to the scheduler."""
     queued: Mapping[str, Queued] = field(default_factory=lambda: MappingProxyType({}))
     """Those steps, by name, in the order in which they became ready."""
     failed: tuple[str, ...] = ()
     """Names of the steps that failed."""
     note: str = ""
-    """Shown on every picture, such as that nothing real is created."""
+    """Shown in every view, such as that nothing real is created."""
 
     def started(self, step: Step, at: float, attempt: int, expected: float | None) -> Screen:
-        """An attempt begins."""
+        """An attempt starts."""
         before = self.running.get(step.name)
         now = Running(
             name=step.name,
@@ -82,7 +82,7 @@ class Screen:
         return replace(self._with(now), queued=_without(self.queued, step.name))
 
     def ready(self, step: Step, at: float) -> Screen:
-        """A step's needs are met. One that never acts needs no place, and a guard always has one."""
+        """A step's needs are met. A skipped step needs no place, and a guard always has one."""
         if step.skip is not None or step.until:
             return self
         entry = Queued(name=step.name, since=at, bound=step.bound)
@@ -94,7 +94,7 @@ class Screen:
         return self if found is None else self._with(replace(found, said=text))
 
     def retrying(self, name: str, at: float, pause: float, why: str) -> Screen:
-        """An attempt failed; the next one comes after `pause` seconds."""
+        """An attempt failed; the next one starts after `pause` seconds."""
         found = self.running.get(name)
         return self if found is None else self._with(replace(found, said=why, again_at=at + pause))
 
@@ -118,7 +118,7 @@ def _without(found: Mapping[str, _T], name: str) -> Mapping[str, _T]:
 
 
 class Board(Watcher):
-    """Holds the picture and changes it with each event. Safe to use from any thread."""
+    """Holds the screen and replaces it with each event. Thread-safe."""
 
     def __init__(self, screen: Screen, expected: Mapping[str, float], steps: Sequence[Step] = ()) -> None:
         self._lock = threading.Lock()
@@ -135,12 +135,12 @@ class Board(Watcher):
 
     @property
     def screen(self) -> Screen:
-        """The picture now."""
+        """The current screen."""
         with self._lock:
             return self._screen
 
     def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:  # noqa: ARG002
-        """An attempt begins."""
+        """An attempt starts."""
         with self._lock:
             self._at = at
             self._screen = self._screen.started(step, at, attempt, self._expected.get(step.name))
@@ -159,7 +159,7 @@ class Board(Watcher):
             self._screen = self._screen.said(step, line)
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:  # noqa: ARG002
-        """An attempt failed and will be made again."""
+        """An attempt failed and will be retried."""
         with self._lock:
             self._screen = self._screen.retrying(step.name, self._at, pause, str(error).split("\n", 1)[0])
 
@@ -180,7 +180,7 @@ class Board(Watcher):
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """The run that a view is for."""
+    """The run that a view shows."""
 
     task: str
     steps: Sequence[Step]
@@ -189,11 +189,11 @@ class Launch:
     bounds: Bounds
     marks: Marks = UNICODE
     note: str = ""
-    """Shown on every screen, such as that nothing real is created."""
+    """Shown in every view, such as that nothing real is created."""
 
 
 class View(Board):
-    """A watcher that is entered before the run and left after it; then `conclude` shows how it ended."""
+    """A context manager for the run; after it `conclude` shows the outcome."""
 
     def __init__(self, launch: Launch) -> None:
         steps, history = launch.steps, launch.history
@@ -216,7 +216,7 @@ class View(Board):
         return None
 
     def conclude(self, ending: Ending) -> None:
-        """Show how the run ended: a summary on standard output, a failure on standard error."""
+        """Show the outcome: a summary on standard output, a failure on standard error."""
         if ending.run.good:
             lines = summary(ending, width=width_of(sys.stdout), marks=self.marks)
             out([line(), *lines] if len(lines) > 1 else lines)
@@ -225,7 +225,7 @@ class View(Board):
 
 
 class Silent(View):
-    """Nothing but errors."""
+    """Errors only."""
 
     def conclude(self, ending: Ending) -> None:
         """Show a failure only."""
@@ -237,10 +237,10 @@ _LONGEST_WHY = 300
 
 
 def step_line(result: Result, *, names: int = 0, width: int | None = None, marks: Marks = UNICODE) -> Line:
-    """Mark, time, name and reason. `names` is the column's width for names; `width` cuts the line."""
+    """Mark, time, name and reason. `names` is the column's width for names; `width` truncates the line."""
     mark, style = marks.of(result.state)
     time = "skipped" if result.state is State.SKIPPED else seconds(result.seconds)
-    why = redact(result.why)  # before it is cut
+    why = redact(result.why)  # before truncation
     if result.state is State.RAN and result.attempts > 1:
         why = f"at attempt {result.attempts}" + (f"; {why}" if why else "")
     quiet = "dim" if result.state is State.SKIPPED else ""
@@ -253,13 +253,13 @@ def step_line(result: Result, *, names: int = 0, width: int | None = None, marks
 
 
 def names_width(names: list[str], width: int | None = None) -> int:
-    """The width of a column that holds these names, within reason for a screen of that width."""
+    """The width of a column for these names, limited for a screen of that width."""
     most = 56 if width is None else max(12, min(48, width // 2))
     return min(max((cells(name) for name in names), default=0), most)
 
 
 def worth_a_line(result: Result, *, guard: bool) -> bool:
-    """Whether an end gets a line: a step that never began because of a failure gets none, nor a guard's good end."""
+    """Whether a result gets a line: not a step that never started because of a failure, nor a guard that succeeded."""
     if result.state is State.ABORTED:
         return result.start_s is not None and not guard
     return not (guard and result.state is not State.FAILED)
@@ -292,7 +292,7 @@ class Plain(View):
             self._show([step_line(result, names=self._names, marks=self.marks)])
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
-        """An attempt failed and will be made again."""
+        """An attempt failed and will be retried."""
         super().retrying(step, attempt, pause, error)
         why = str(error).split("\n", 1)[0]
         of = f" of {step.retry.attempts}" if attempt < step.retry.attempts else ""
@@ -312,7 +312,7 @@ class Plain(View):
 
 
 def still(screen: Screen, at: float) -> list[Line]:
-    """What runs for long, as one line; nothing if nothing does."""
+    """Long-running steps, in one line; empty if there are none."""
     found = sorted(screen.running.values(), key=lambda s: s.since)
     names = [f"{s.name} ({seconds(at - s.since)})" for s in found if not s.guard and at - s.since > _LONG]
     if not names:
@@ -322,9 +322,9 @@ def still(screen: Screen, at: float) -> list[Line]:
 
 
 class Steady(Watcher):
-    """Passes everything on to a view, until that fails: a terminal that went away, a full disk behind a pipe.
+    """Passes everything on to a view until that fails: a terminal that went away, a full disk behind a pipe.
 
-    The end is shown all the same, as plain text.
+    The outcome is shown nevertheless, as plain text.
     """
 
     def __init__(self, view: View) -> None:
@@ -341,7 +341,7 @@ class Steady(Watcher):
         self._draw(lambda: self._view.__exit__(kind, error, trace))
 
     def started(self, step: Step, at: float, slot: int | None, attempt: int) -> None:
-        """An attempt begins."""
+        """An attempt starts."""
         self._draw(lambda: self._view.started(step, at, slot, attempt))
 
     def ended(self, result: Result) -> None:
@@ -353,7 +353,7 @@ class Steady(Watcher):
         self._draw(lambda: self._view.said(step, line))
 
     def retrying(self, step: Step, attempt: int, pause: float, error: BaseException) -> None:
-        """An attempt failed and will be made again."""
+        """An attempt failed and will be retried."""
         self._draw(lambda: self._view.retrying(step, attempt, pause, error))
 
     def tick(self, at: float, waiting: int) -> None:
@@ -361,7 +361,7 @@ class Steady(Watcher):
         self._draw(lambda: self._view.tick(at, waiting))
 
     def conclude(self, ending: Ending) -> None:
-        """Show how the run ended."""
+        """Show the outcome."""
         if not self._lost:
             self._draw(lambda: self._view.conclude(ending))
         if self._lost:
@@ -373,4 +373,4 @@ class Steady(Watcher):
             return
         self._lost = attempt("the run was not shown to its end", act)
         if self._lost:
-            attempt("", lambda: self._view.__exit__(None, None, None))  # gives the terminal back
+            attempt("", lambda: self._view.__exit__(None, None, None))  # restores the terminal

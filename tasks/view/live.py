@@ -1,4 +1,4 @@
-"""A terminal's view: a line for each step that has ended, and below them an area that shows what runs."""
+"""The terminal view: a line for each finished step, and below them an area with what is running."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _PAUSE = 0.1
-"""Seconds between two pictures, at least: faster ones only flicker."""
+"""Minimum seconds between two redraws: faster ones only flicker."""
 _HOME_AND_ERASE = "\x1b[H\x1b[J"
-"""To the first column of the first line, and erase from there (ECMA-48: CUP, ED). Not ED 2: some terminals keep what
-that erases in their history, once for each change of the window's size."""
+"""To the first column of the first line, and erase from there (ECMA-48: CUP, ED). Not ED 2: some terminals save what
+that erases in their scrollback, once for each change of the window's size."""
 
 
 class Live(View):
     """Draws with rich, in the scheduler's thread only.
 
-    A window that gets narrower than its lines wraps them, or cuts them: terminals differ, and none reports which. How
-    many lines to erase is not known then, so the whole screen is redrawn: the last ends, and the area.
+    A window that gets narrower than its lines wraps or truncates them: terminals differ, and none reports
+    which. Then the number of lines to erase is unknown, so the whole screen is redrawn: the last results, and the area.
     """
 
     def __init__(self, launch: Launch, *, console: Console | None = None) -> None:
@@ -39,7 +39,7 @@ class Live(View):
         self._printed: list[Result] = []
         self._widest = self._lines = 0
         self._redrawn: tuple[int, int] | None = None
-        """The window's size when the whole screen was drawn last; None: never."""
+        """The window's size at the last redraw of the whole screen; None: never."""
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -64,7 +64,7 @@ class Live(View):
             return
         self._fit_window()
         self._printed.append(result)
-        # printing above the area redraws the area as well
+        # printing above the area also redraws the area
         self._console.print(self._end(result), soft_wrap=True)
         self._drawn = self._at
 
@@ -84,10 +84,10 @@ class Live(View):
         return area
 
     def _fit_window(self) -> None:
-        """Redraw the whole screen if the window has become too small for what was drawn last.
+        """Redraw the whole screen if the window has become too small for its last content.
 
-        After that also when it grows: a terminal may show again then what has scrolled away, and those lines are
-        printed a second time already.
+        After that also when it grows: a terminal may then show again what has scrolled away, which has
+        already been printed a second time.
         """
         assert self._console is not None
         width, height = self._console.size
@@ -111,11 +111,11 @@ class Live(View):
     def _rendered(self) -> list[Line]:
         assert self._console is not None
         width, height = self._console.size
-        # the last line is left for the cursor: an area of the terminal's whole height would scroll
+        # the last line is reserved for the cursor: an area of the terminal's whole height would scroll
         return render(self.screen, self._at, width, height - 1, self.marks)
 
     def picture(self) -> Group:
-        """What the area shows now."""
+        """The current content of the area."""
         from rich.console import Group
 
         lines = [masked(each) for each in self._rendered()]
@@ -125,8 +125,8 @@ class Live(View):
 
 
 class _Now:
-    """The picture at the moment when rich draws it. Given a picture, rich draws that one again with each line above it:
-    a step that has just ended would still run there.
+    """The screen at the moment when rich draws it. A fixed one would be drawn again with each line above it, and show a
+    step that has just ended as running.
     """
 
     def __init__(self, view: Live) -> None:
@@ -137,16 +137,16 @@ class _Now:
 
 
 _INDENT = 12
-"""Columns of the times; all texts begin after them."""
+"""Columns of the times; all texts start after them."""
 _LONGEST_BAR = 60
 _NARROW = 60
 """Columns below which the expected seconds of a step, and the bar, would leave too little for names."""
 _ROOM = 4
-"""Lines for running steps that bar, queue and failures leave free."""
+"""Lines for running steps beside bar, queue and failures."""
 
 
 def render(screen: Screen, now: float, width: int, height: int, marks: Marks = UNICODE) -> list[Line]:
-    """At most `height` lines of at most `width` columns: what runs, the longest first, and the whole."""
+    """At most `height` lines of at most `width` columns: running steps, the longest first, and the total."""
     foot = [_foot(screen, now, width)]
     if screen.note:
         foot.append(line((screen.note, "warn")).fitted(width, marks.more))
@@ -171,7 +171,7 @@ def _all_running(steps: Sequence[Running], now: float, width: int, room: int, ma
 
 
 def _names_room(width: int) -> int:
-    """Columns for names: on a narrow screen all there are, as what a step says would be cut to nothing there."""
+    """Columns for names: on a narrow screen all of them, since progress texts would be truncated to nothing there."""
     return max(1, width - _INDENT) if width < _NARROW else width * 5 // 8
 
 
@@ -203,14 +203,14 @@ def _expected(step: Running) -> str:
 
 
 def _trimmed(columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without blanks at the line's end: a window that gets narrower would wrap them."""
-    kept = [(text.rstrip(), style) if text.isspace() else (text, style) for text, style in columns]
-    kept = [(text, style) for text, style in kept if text]
-    return [*kept[:-1], (kept[-1][0].rstrip(), kept[-1][1])] if kept else []
+    """Without trailing blanks: a window that gets narrower would wrap them."""
+    parts = [(text.rstrip(), style) if text.isspace() else (text, style) for text, style in columns]
+    parts = [(text, style) for text, style in parts if text]
+    return [*parts[:-1], (parts[-1][0].rstrip(), parts[-1][1])] if parts else []
 
 
 def _queued(screen: Screen, now: float, width: int, marks: Marks) -> list[Line]:
-    """A line for each bound that steps wait for. What became ready just now is about to start: it does not queue."""
+    """A line for each bound that steps queue for. A step that has just become ready is about to start: not queued."""
     bounds: dict[str, list[str]] = {}
     for step in screen.queued.values():
         if now - step.since >= JITTER:
@@ -228,7 +228,7 @@ def _failed(screen: Screen, width: int, marks: Marks) -> list[Line]:
 
 
 def _text(head: tuple[str, str], *, names: Sequence[str] = (), width: int, marks: Marks) -> Line:
-    """A text under the names of steps, further left where there is little room, and as many names as fit after it."""
+    """A text below the names of steps, further left on a narrow screen, and as many names as fit after it."""
     indent = max(0, min(_INDENT, width - cells(head[0])))
     room = width - indent - cells(head[0]) - 2
     found = listed(names, room, marks.more) if room >= _INDENT else ""
@@ -236,7 +236,7 @@ def _text(head: tuple[str, str], *, names: Sequence[str] = (), width: int, marks
 
 
 def _bar(screen: Screen, now: float, width: int, marks: Marks) -> list[Line]:
-    """Time spent against the expected total; full once that has passed."""
+    """Elapsed time compared with the expected total; full once that has passed."""
     if not screen.expected_s or width < _NARROW:
         return []
     length = min(_LONGEST_BAR, width - 2 * _INDENT)
@@ -250,7 +250,7 @@ def _over(expected_s: float, now: float) -> bool:
 
 
 def _foot(screen: Screen, now: float, width: int) -> Line:
-    """The run as a whole; on a narrow screen the less important counts are left out, never cut."""
+    """The run as a whole; on a narrow screen the less important counts are omitted, never truncated."""
     done = screen.ended.get(State.RAN, 0) + screen.ended.get(State.SKIPPED, 0)
     failed = screen.ended.get(State.FAILED, 0)
     counts = [

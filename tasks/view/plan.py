@@ -61,12 +61,12 @@ def _mermaid_time(step: Step, history: Mapping[str, float]) -> str:
 
 
 def _entities(text: str) -> str:
-    """Mermaid's own entities for everything but letters, digits and a few signs that mean nothing to it."""
+    """Mermaid entities for everything but letters, digits and a few characters without meaning in Mermaid."""
     return "".join(c if c.isalnum() or c in " -_./:," else f"#{ord(c)};" for c in clean(text))
 
 
 def _quoted(text: str) -> str:
-    """For a quoted string of DOT; a backslash would begin an escape of its own."""
+    """For a quoted string of DOT; a backslash would start an escape sequence."""
     return clean(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -83,7 +83,7 @@ def text(
 ) -> list[str]:
     """A table of the steps, then the expected total, its floor and the critical path.
 
-    Of what a step needs the table names only what ends last; the other forms have it whole.
+    Of the needs of a step the table names only the last to end; the other formats have all of them.
     """
     if not steps:
         return ["The plan is empty: there is nothing to do."]
@@ -103,7 +103,7 @@ def text(
 
 
 def document(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds) -> dict[str, Any]:
-    """The plan as a JSON object; times are seconds, null where nothing is known."""
+    """The plan as a JSON object; times are seconds, null if unknown."""
     expected = estimate(steps, history, bounds)
     return {
         "schema": 1,
@@ -136,15 +136,15 @@ def as_json(steps: Sequence[Step], history: Mapping[str, float], bounds: Bounds)
 
 
 FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "mermaid": mermaid, "dot": dot}
-"""The forms that a plan can be shown in, by name."""
+"""The formats of a plan, by name."""
 
 
 _BEFORE = len("skip  ~999.9 s    ")
-"""Columns that a row gives to the rest: what is done, its time, and the gaps around the name."""
+"""Columns of a row besides name and reason: action, time, and gaps."""
 
 
 def _because(step: Step, expected: Estimate, room: int | None) -> str:
-    """Why it is skipped; else why it runs, if the plan says so, and the need that ends last, or how many, by `room`."""
+    """Why it is skipped; else the plan's reason to run it, and the need that ends last, or the number, by `room`."""
     if step.skip is not None:
         return step.skip
     if not step.needs:
@@ -157,7 +157,7 @@ def _because(step: Step, expected: Estimate, room: int | None) -> str:
 
 
 def _time(step: Step, history: Mapping[str, float]) -> str:
-    """What an earlier run took; with ~ what is only thought."""
+    """The time of an earlier run; ~ marks an estimate."""
     if step.skip is not None or step.until:
         return ""
     if step.name in history:
@@ -176,7 +176,7 @@ def _totals(steps: Sequence[Step], expected: Estimate, bounds: Bounds, width: in
     lines = wrap(f"{count(runs, 'step')} would run, {len(steps) - runs} would be skipped; {at_once}.", width)
     total = f"expected total  {seconds(expected.total_s)}"
     if expected.unknown:
-        total += f", of which {count(expected.unknown, 'step')} (?) counted as 1 s each: no earlier run tells"
+        total += f", of which {count(expected.unknown, 'step')} (?) counted as 1 s each: not recorded by an earlier run"
     lines += wrap(total, width, rest=" " * 16)
     lines.append(f"longest chain   {seconds(expected.floor_s)}")
     lines += [part.replace("`", "") for part in wrap(path, width or PIPED, first="critical path   ")]
@@ -188,7 +188,7 @@ _SHORT = 0.05
 
 
 def predicted_text(found: Answer, steps: Sequence[Step], width: int | None) -> list[str]:
-    """A prediction: a table of the steps, then total, floor, critical path, what would help, and what it rests on."""
+    """A prediction: a table of the steps, then total, floor, critical path, what would help, and its basis."""
     rows = []
     for step in steps:
         if step.until:
@@ -199,7 +199,7 @@ def predicted_text(found: Answer, steps: Sequence[Step], width: int | None) -> l
     lines = table(rows, head=("do", "at", "takes", "step"), width=width, right=(1, 2))
     path = [(name, took) for name, took in found.path if took >= _SHORT]
     lines += ["", f"expected total  {seconds(found.total_s)}"]
-    floor = f"floor           {seconds(found.floor_s)}: with endless cores, places and line"
+    floor = f"floor           {seconds(found.floor_s)}: with unlimited cores, places and bandwidth"
     lines += wrap(floor, width, rest=" " * 16)
     room = width or PIPED
     chained = chain(path, " → ", room - 16)
@@ -214,8 +214,8 @@ def predicted_text(found: Answer, steps: Sequence[Step], width: int | None) -> l
             for part in wrap(f"                {each.what}: {seconds(each.total_s)}", width, rest=" " * 18)
         ]
     else:
-        lines += wrap("helps most      nothing that was tried gains more than 2 %", width, rest=" " * 16)
-    return [*lines, *wrap(f"this rests on   {found.rests_on}", width, rest=" " * 16)]
+        lines += wrap("helps most      none of the simulated changes gains more than 2 %", width, rest=" " * 16)
+    return [*lines, *wrap(f"based on        {found.rests_on}", width, rest=" " * 16)]
 
 
 def predicted_document(found: Answer, steps: Sequence[Step]) -> dict[str, Any]:
@@ -249,4 +249,4 @@ PREDICTED: Mapping[str, Callable[[Answer, Sequence[Step], int | None], list[str]
     "text": predicted_text,
     "json": predicted_json,
 }
-"""The forms that a prediction can be shown in, by name."""
+"""The formats of a prediction, by name."""

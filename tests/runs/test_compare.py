@@ -78,10 +78,10 @@ def others(*walls: float, **more: Any) -> list[Any]:
         (others(9, 10, 11), "may be chance"),
         (
             others(9, 10, 11, 12),
-            "4 other runs of the earlier one's steps and settings took 9.0 s to 12.0 s: this one lies within",
+            "4 other runs of the earlier one's steps and settings took 9.0 s to 12.0 s: this one is within",
         ),
-        (others(11, 11, 12, 12), "took 11.0 s to 12.0 s: this one lies below all of them"),
-        (others(7, 8, 8, 9), "this one lies above all of them"),
+        (others(11, 11, 12, 12), "took 11.0 s to 12.0 s: this one is below all of them"),
+        (others(7, 8, 8, 9), "this one is above all of them"),
         (others(1, 2, 3, 4, settings_hash="other"), "may be chance"),
         (others(1, 2, 3, 4, outcome="failed"), "may be chance"),
         (others(1, 2, 3, 4, engine="rehearsal"), "may be chance"),
@@ -95,7 +95,7 @@ def test_the_verdict_claims_no_more_than_other_runs_show(further: list[Any], sai
 
 
 def test_the_verdict_on_what_cannot_be_compared() -> None:
-    assert "Not both runs ended well" in verdict(compare(run(outcome="failed"), run()))
+    assert "Not both runs succeeded" in verdict(compare(run(outcome="failed"), run()))
     both = compare(run([step("a"), step("b")]), run([step("a"), step("c")]))
     assert "2 steps of 3 ran in only one of them" in verdict(both)
 

@@ -58,7 +58,7 @@ def test_everything_is_named_and_counted() -> None:
         "    - a/service/db",
         "",
         "+ release mq in a: shop/mq 1",
-        "    what would change is not known: no chart",
+        "    what would change is unknown: no chart",
         "",
         "differences: 1 cluster setting; objects: 1 to create, 1 to change, 1 to delete; 2 releases; 1 other step",
     ]

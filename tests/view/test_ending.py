@@ -38,7 +38,7 @@ def test_the_summary_in_full() -> None:
         "  longest chain 6.0 s, 75% of the total",
         "  critical path a 2.0 s -> b 2.0 s -> d 1.0 s",
         "  took longest  c 4.0 s, a 2.0 s, b 2.0 s",
-        "  concurrently  1.1 steps on the average (9.0 s in 8.0 s)",
+        "  concurrently  1.1 steps on average (9.0 s in 8.0 s)",
         "  queued        3.0 s by CONCURRENCY_LEVEL",
         "  next          the critical path queued 3.0 s for a place; a larger CONCURRENCY_LEVEL may help",
     ]
@@ -79,10 +79,10 @@ def test_what_steps_leave_the_user_to_know_is_said_once_each_whatever_the_end() 
 @pytest.mark.parametrize(
     ("results", "text"),
     [
-        ([ran("a", 0, 8), ran("b", 0, 1)], "more concurrency cannot help; the time is that of its longest chain"),
+        ([ran("a", 0, 8), ran("b", 0, 1)], "more concurrency cannot help; the longest chain determines the time"),
         ([ran("a", 0, 4), ran("b", 0, 4, attempts=3)], "b needed more than one attempt"),
         ([ran("a", 3, 8, ready_s=0.0), ran("b", 0, 1)], "a larger K3D_CONCURRENT_DOWNLOADS may help"),
-        ([ran("a", 0, 4), ran("b", 0, 1)], "look at 'a' first: 4.0 s of the total are its own"),
+        ([ran("a", 0, 4), ran("b", 0, 1)], "look at 'a' first: 4.0 s of the total are spent in it"),
         ([ran("a", 0, 0.4), ran("b", 0, 0.1)], None),
     ],
 )

@@ -40,12 +40,12 @@ def test_the_whole_story_of_one_failure(tmp_path: Path) -> None:
         f"  log:  {tmp_path}/helm--cert-manager.log",
         "  not run because of it: helm: cert-manager ready, health: api, health: nodes, health: dns",
         "",
-        "up failed after 12.0 s: 35 of 40 steps done; `invoke up` goes on from here",
-        "What was made stays for inspection. To look at it:",
+        "up failed after 12.0 s: 35 of 40 steps done; `invoke up` continues from here",
+        "What was created stays for inspection. To look at it:",
         "  kubectl --kubeconfig f get pods",
     ]
     tools = replace(over, run=replace(over.run, task="tools"))
-    assert "`make tools` goes on from here" in "".join(texts(failure(tools, width=100)))
+    assert "`make tools` continues from here" in "".join(texts(failure(tools, width=100)))
 
 
 def test_a_cause_tells_of_the_command_behind_it() -> None:
@@ -107,16 +107,16 @@ def test_an_interrupted_run_says_what_was_stopped_and_goes_on() -> None:
     ]
     lines = texts(failure(ending(steps, results, 2.0, interrupted=True)))
     assert lines == [
-        "up was interrupted after 2.0 s: 1 of 4 steps done, 1 stopped, 1 not begun; `invoke up` goes on from here"
+        "up was interrupted after 2.0 s: 1 of 4 steps done, 1 stopped, 1 not begun; `invoke up` continues from here"
     ]
 
 
 def test_a_refusal_outside_a_run() -> None:
-    error = BadInput("pool.waits: 0 is too small", why="at least 2 are needed", fix="leave it out")
+    error = BadInput("pool.waits: 0 is too small", why="at least 2 are needed", fix="omit it")
     assert texts(refusal(error)) == [
         "✗ pool.waits: 0 is too small",
         "  why:  at least 2 are needed",
-        "  do:   leave it out",
+        "  do:   omit it",
     ]
     shown = texts(refusal(failed_command("docker", "info", err="a\nb\n")))
     assert shown == ["✗ docker ended with code 1: b", "  $ docker info", "  │ a", "  │ b"]

@@ -32,7 +32,7 @@ def test_the_text_says_what_why_and_how_long() -> None:
         "run        ?  health: api      needs secrets: pat",
         "",
         "3 steps would run, 1 would be skipped; 2 commands at once.",
-        "expected total  14.2 s, of which 1 step (?) counted as 1 s each: no earlier run tells",
+        "expected total  14.2 s, of which 1 step (?) counted as 1 s each: not recorded by an earlier run",
         "longest chain   14.2 s",
         "critical path   prepull: k3s 4.2 s → cluster: create 9.0 s → health: api 1.0 s",
     ]
@@ -159,11 +159,11 @@ def test_it_tells_total_floor_path_what_helps_and_what_it_rests_on() -> None:
     found = an_answer(Change(what="4 cores instead of 2", total_s=8.0), Change(what="no agents", total_s=10.0))
     lines = predicted_text(found, PREDICTED, None)
     assert "expected total  12.3 s" in lines
-    assert "floor           9.9 s: with endless cores, places and line" in lines
+    assert "floor           9.9 s: with unlimited cores, places and bandwidth" in lines
     assert "critical path   looking around 0.5 s → k3s starts 2.7 s" in lines
     assert "helps most      4 cores instead of 2: 8.0 s" in lines
     assert "                no agents: 10.0 s" in lines
-    assert lines[-1].startswith("this rests on   the time profile 'default'")
+    assert lines[-1].startswith("based on        the time profile 'default'")
 
 
 def test_each_step_has_its_row_but_guards_have_none() -> None:
@@ -174,7 +174,9 @@ def test_each_step_has_its_row_but_guards_have_none() -> None:
 
 
 def test_where_nothing_helps_that_is_said() -> None:
-    assert "helps most      nothing that was tried gains more than 2 %" in predicted_text(an_answer(), PREDICTED, None)
+    assert "helps most      none of the simulated changes gains more than 2 %" in predicted_text(
+        an_answer(), PREDICTED, None
+    )
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
