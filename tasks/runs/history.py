@@ -16,8 +16,8 @@ from tasks.view.console import UNICODE, Line, Marks, line, seconds, table
 
 _SPLIT, _STRETCH = 3.0, 3.6
 """Threshold in standard deviations of the rank sum, for a split in two and for a stretch in the middle. Without
-a change the largest of all splits or stretches exceeds it in about one series of twenty (tested: 3.0 and 3.6 are exceeded
-in 5 % of series of 60 and 110 values); in shorter ones less often."""
+a change the largest of all splits or stretches exceeds it in about one series of twenty (tested: 3.0 and 3.6 are
+exceeded in 5 % of series of 60 and 110 values); in shorter ones less often."""
 _FEWEST = 4
 """Minimum number of runs on either side of a change."""
 _PART = 0.05
