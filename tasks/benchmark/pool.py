@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,10 +107,6 @@ def _run(steps: list[Step], folder: Path) -> None:
     record.write(run, folder, redact=str, acts=False)
 
 
-def _own(kind: str, count: int) -> list[str]:
-    return [sys.executable, "-m", "tasks.benchmark.pool", kind, str(count)]
-
-
 def _parallel(folder: str) -> list[str]:
     own = ["parallel", f"-j{BOUND}", "--joblog", f"{folder}/joblog", "--results", f"{folder}/results", "true"]
     return [*own, ":::", *(str(number) for number in range(PROCESSES))]
@@ -137,7 +133,8 @@ def _ratio(one: list[float], other: list[float]) -> float:
 def compare() -> list[str]:
     """The figures, as lines."""
     lines = []
-    rows = {name: (lambda kind=kind: _seconds(_own(kind, PROCESSES))) for kind, name in _KINDS.items()}
+    own = [sys.executable, "-m", "tasks.benchmark.pool"]
+    rows = {name: (lambda kind=kind: _seconds([*own, kind, str(PROCESSES)])) for kind, (name, _) in _WAYS.items()}
     if shutil.which("parallel"):
         with tempfile.TemporaryDirectory() as folder:
             columns = _each(lambda: _seconds(_parallel(tempfile.mkdtemp(dir=folder))), *rows.values())
@@ -161,11 +158,10 @@ def _inside(count: int) -> float:
         return time.monotonic() - begin
 
 
-_ACTS = {"processes": run_processes, "spawned": run_spawned, "sh": run_by_sh}
-_KINDS = {
-    "processes": "through the pool",
-    "sh": "by sh alone, without logs and record",
-    "spawned": "through the pool, by posix_spawn instead of sh",
+_WAYS: Mapping[str, tuple[str, Callable[[int, Path], None]]] = {
+    "processes": ("through the pool", run_processes),
+    "sh": ("by sh alone, without logs and record", run_by_sh),
+    "spawned": ("through the pool, by posix_spawn instead of sh", run_spawned),
 }
 
 
@@ -173,7 +169,7 @@ def main() -> None:
     """The comparison; or, as its child, one part of it."""
     if len(sys.argv) == 3:
         with tempfile.TemporaryDirectory() as folder:
-            _ACTS[sys.argv[1]](int(sys.argv[2]), Path(folder))
+            _WAYS[sys.argv[1]][1](int(sys.argv[2]), Path(folder))
         return
     out(compare())
 

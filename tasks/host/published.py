@@ -13,7 +13,6 @@ from tasks.core.redact import bare_address
 if TYPE_CHECKING:
     from tasks.settings.schema import Tools
 
-_SYSTEMS = {"linux": "linux", "darwin": "darwin"}
 _PUBLISHED = frozenset({"linux-amd64", "linux-arm64", "linux-arm", "darwin-amd64", "darwin-arm64"})
 """What all three publish (k3d: TARGETS in its Makefile; Helm: the same; kubectl: https://dl.k8s.io)."""
 
@@ -31,10 +30,7 @@ class Target:
 
 def target(system: str, machine: str) -> Target:
     """From what `uname -s` and `uname -m` say. Raises `LaunchError` where nothing is published for it."""
-    found = Target(
-        system=_SYSTEMS.get(system.lower(), system.lower()),
-        arch=architecture(machine),
-    )
+    found = Target(system=system.lower(), arch=architecture(machine))
     if str(found) not in _PUBLISHED:
         raise LaunchError(
             f"k3d, kubectl and helm cannot be fetched for {system} on {machine}",
