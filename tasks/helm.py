@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
     from tasks.kube.objects import Key
     from tasks.kube.releases import LiveRelease
-    from tasks.process.command import Command, Completed
+    from tasks.process.command import Completed
     from tasks.run.charts import Chart
     from tasks.run.session import Session
     from tasks.settings.schema import Release
@@ -111,7 +111,6 @@ def _why(facts: Facts, release: Release, chart: Chart) -> str | None:
 
 
 def _release(facts: Facts, release: Release, chart: Chart, why: str | None, needs: tuple[str, ...]) -> list[Step]:
-
     found: list[Step] = []
     live = facts.installed(release)
     before = (API_READY, NAMESPACES, SECRETS, QUOTAS, chart.step, *needs, *_images(facts, release))
@@ -151,16 +150,22 @@ def _images(facts: Facts, release: Release) -> tuple[str, ...]:
 def _left_behind(facts: Facts, live: LiveRelease) -> bool:
     """Whether Helm's last operation on a release has not finished, so that the next one is rejected (helm#10323).
 
+    Or, in a cluster of this project, its first installation failed at hooks before any object was created.
     What is in a namespace that is being deleted is deleted with it.
     """
+    from tasks.clients import helm
     from tasks.run.releases import is_pending
 
-    return is_pending(live) and not facts.namespace_ends(live.namespace)
+    again = facts.owns_cluster and helm.FINGERPRINT in live.labels and live.ended_before_objects
+    return (is_pending(live) or again) and not facts.namespace_ends(live.namespace)
 
 
 def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
     from tasks.diagnose.command import run_command
     from tasks.kube.releases import releases
+    from tasks.run.releases import clearing, is_pending
+
+    gone = "--clear-pending" if facts.clear_pending else "its Helm process is gone"
 
     def act(context: Context) -> Report | None:
         if not facts.owns_cluster:
@@ -168,7 +173,7 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
             now = releases(facts.api(), place).get(place)
             if now is None or (now.status, now.revision) != (live.status, live.revision):
                 return Report(skipped=True, why="the other Helm has finished its work on it")
-        return Report(exit_code=run_command(facts.helm_programs, _clearing(facts, release, live), context).code)
+        return Report(exit_code=run_command(facts.helm_programs, clearing(facts, release, live), context).code)
 
     return Step(
         name=f"helm: clear {release_name(release)}",
@@ -177,28 +182,9 @@ def _clear(facts: Facts, release: Release, live: LiveRelease) -> Step:
         action=act,
         needs=(API_READY,),
         deadline=release.timeout + 15,
-        why=f"{live.status}: {'--clear-pending' if facts.clear_pending else 'its Helm process is gone'}",
+        why=f"{live.status}: {gone if is_pending(live) else 'at its pre-install hooks, which an upgrade does not run'}",
         expected=1.0,
     )
-
-
-def _clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
-    """Uninstall a first revision, or a release that was being uninstalled; else roll back to the previous revision.
-
-    A rollback would overwrite fields of other managers: to preserve them, only the record of the pending revision is
-    removed, and the upgrade starts from the previous one.
-    """
-    from tasks.clients import helm, kubectl
-    from tasks.kube.apply import line
-
-    kubeconfig, name, namespace = facts.paths.kubeconfig, release.name, release.namespace
-    if live.revision == 1 or live.status == "uninstalling":
-        return helm.uninstall(kubeconfig, name, namespace, release.timeout)
-    if release.conflicts == "theirs":
-        record = {"name": helm.record_name(name, live.revision), "namespace": namespace}
-        return kubectl.delete(kubeconfig, line({"apiVersion": "v1", "kind": "Secret", "metadata": record}))
-    forced = facts.helm_major >= 4 and live.server_side_before
-    return helm.rollback(kubeconfig, name, namespace, release.timeout, force_conflicts=forced)
 
 
 def _clear_own(facts: Facts, release: Release, context: Context) -> None:
@@ -209,6 +195,7 @@ def _clear_own(facts: Facts, release: Release, context: Context) -> None:
     """
     from tasks.diagnose.command import run_command
     from tasks.kube.releases import releases
+    from tasks.run.releases import clearing
 
     if not facts.owns_cluster:
         return
@@ -217,7 +204,7 @@ def _clear_own(facts: Facts, release: Release, context: Context) -> None:
         return
     first = live.status == "failed" and live.revision == 1 and facts.installed(release) is None
     if live.status.startswith("pending-") or (first and live.installs_by_hooks):
-        run_command(facts.helm_programs, _clearing(facts, release, live), context)
+        run_command(facts.helm_programs, clearing(facts, release, live), context)
 
 
 def _install(facts: Facts, release: Release, chart: Chart) -> Action:
@@ -233,9 +220,22 @@ def _install(facts: Facts, release: Release, chart: Chart) -> Action:
         server_side = _server_side(facts, release, context)
         upgrade = functools.partial(_upgrade, facts, release, chart, context)
         report = upgrade_resolving_conflicts(facts, release, context, before, upgrade, server_side=server_side)
-        return replace(report, notes=(*report.notes, *_applied_again(facts, release, context)))
+        notes = (*report.notes, *_applied_again(facts, release, context), *_hooks_left_out(facts, release))
+        return replace(report, notes=notes)
 
     return act
+
+
+def _hooks_left_out(facts: Facts, release: Release) -> tuple[str, ...]:
+    """A note about install hooks that did not run: the first installation failed, and an upgrade continued from it."""
+    live = facts.installed(release)
+    if live is None or (live.status, live.revision) != ("failed", 1) or _left_behind(facts, live):
+        return ()
+    if not live.installs_by_hooks:
+        return ()
+    why = "its first installation had failed, and an upgrade does not run install hooks"
+    way = f"if it lacks what they create: helm uninstall {release.name} -n {release.namespace}, then `invoke helm`"
+    return (f"release {_key(release)}: {why}; {way}",)
 
 
 def _applied_again(facts: Facts, release: Release, context: Context) -> tuple[str, ...]:
@@ -300,7 +300,7 @@ def _upgrade(
         **install_or_upgrade(facts, release),
     )
     if not facts.owns_cluster:
-        refuse_hooks(facts, release, command, context)
+        refuse_hooks(facts, release, chart, command, context)
     with attended(facts, release, context) as inner:
         done = run_command(facts.helm_programs, command, inner, quiet=True)  # the manifest may contain secrets
     if stamp is not None:

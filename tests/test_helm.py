@@ -155,6 +155,32 @@ def test_what_a_dead_helm_left_is_cleared_before_it_is_done_again(
     assert programs.lines[0].startswith(f"{command} --kubeconfig {kubeconfig} --namespace web")
 
 
+@pytest.mark.parametrize(
+    ("events", "said", "cleared", "noted"),
+    [
+        (["pre-install"], "failed pre-install: job migrate failed", True, False),
+        (["post-install"], "failed post-install: job migrate failed", False, True),
+        (["pre-install", "pre-upgrade"], "failed pre-install: job migrate failed", False, False),
+        (["test"], "timed out", False, False),
+    ],
+    ids=["before anything was made", "after", "an upgrade runs it, too", "no hook"],
+)
+def test_a_first_installation_that_an_earlier_launch_left_failed(
+    tmp_path: Path, events: list[str], said: str, cleared: bool, noted: bool
+) -> None:
+    """Helm runs no hooks of an installation when it upgrades what has failed: charts make their passwords so."""
+    record = packed("", hooks=[{"events": events}], info={"description": f'Release "web" failed: {said}'})
+    failed = replace(release("x", status="failed"), packed=record)
+    facts = of(tmp_path, None, FakePrograms(answers={"helm": ""}), live=live(failed))
+    reached(facts, FakeApi())
+    steps = named(helm.steps(facts))
+    assert ("helm: clear web" in steps) is cleared
+    if not cleared:
+        assert any("helm uninstall web" in note for note in given.act(steps[INSTALL]).notes) is noted
+    theirs = replace(failed, labels={})
+    assert "helm: clear web" not in named(helm.steps(of(tmp_path, live=live(theirs))))
+
+
 def test_needs_are_waited_for(tmp_path: Path) -> None:
     settings = configured({"name": "front", "needs": ["db", "queue"]}, {"name": "db"}, {"name": "queue", "wait": False})
     steps = named(helm.steps(of(tmp_path, settings)))

@@ -13,7 +13,7 @@ from tasks.kube.ownership import CREATED_BY, Foreign
 from tasks.run.releases import refuse_pending
 from tests import given
 from tests.given_live import FakeApi, Object, manifest, named, obj, packed, reached, release, stored
-from tests.programs import FakePrograms
+from tests.programs import Answer, FakePrograms
 from tests.test_helm import INSTALL, live, of
 
 
@@ -131,3 +131,19 @@ def test_there_helm_deletes_nothing_that_stands_where_a_hook_goes(
     else:
         given.act(step)
     assert ["--dry-run=server" in line for line in programs.lines] == [True] + [False] * (not refused)
+
+
+@pytest.mark.parametrize("events", ["pre-install", "test"])
+def test_there_a_chart_with_crds_of_its_own_is_looked_through_without_the_cluster(tmp_path: Path, events: str) -> None:
+    """Against the cluster Helm renders no object of a kind that its crds/ folder is about to bring."""
+    unknown = Answer(code=1, err='Error: no matches for kind "Gadget" in version "example.com/v1"')
+    hook = {**HOOK, "metadata": {**HOOK["metadata"], "annotations": {"helm.sh/hook": events}}}
+    programs = FakePrograms(answers={"helm install": [unknown, hooked()], "helm template": manifest(hook)})
+    facts = of(tmp_path, None, programs, engine="existing")
+    reached(facts, FakeApi(HOOK))
+    step = named(helm.steps(facts))[INSTALL]
+    if events == "test":
+        given.act(step)
+        return
+    with pytest.raises(Foreign, match="web/job/migrate"):
+        given.act(step)

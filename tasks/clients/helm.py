@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -181,6 +181,8 @@ def upgrade(
     return made if post_renderer is None else replace(made, env=post_renderer.env)
 
 
+HOOK = "helm.sh/hook"
+"""Annotation of objects that Helm makes at certain moments, which it names."""
 _TESTS = frozenset({"test", "test-success", "test-failure"})
 
 
@@ -194,6 +196,12 @@ def hooks_of(out: str) -> list[str]:
     """Manifests of the hooks in the same output, except tests, which do not run."""
     rows = (_release_of(out) or {}).get("hooks") or ()
     return [str(row.get("manifest") or "") for row in rows if not set(row.get("events") or ()) <= _TESTS]
+
+
+def hooks_among(objects: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same out of rendered objects (Helm: "Chart Hooks")."""
+    marks = [(each, str(((each.get("metadata") or {}).get("annotations") or {}).get(HOOK) or "")) for each in objects]
+    return [dict(each) for each, text in marks if text and not {name.strip() for name in text.split(",")} <= _TESTS]
 
 
 def _release_of(out: str) -> dict[str, Any] | None:

@@ -103,9 +103,16 @@ class LiveRelease:
 
     @property
     def installs_by_hooks(self) -> bool:
-        """Whether it has hooks that run on installation only, and not on an upgrade after a failed one."""
-        events = {str(event) for each in _rows(self._revision, "hooks") for event in each.get("events") or ()}
-        return not events.isdisjoint(("pre-install", "post-install"))
+        """Whether it has hooks that an installation alone runs, and no upgrade after one that failed."""
+        events = [{str(event) for event in each.get("events") or ()} for each in _rows(self._revision, "hooks")]
+        return any(f"{when}-install" in of and f"{when}-upgrade" not in of for of in events for when in ("pre", "post"))
+
+    @property
+    def ended_before_objects(self) -> bool:
+        """Whether its first installation ended at such hooks, before anything of its manifest was made."""
+        said = str(_part(self._revision, "info").get("description") or "")  # Helm: pkg/action/install.go
+        first = (self.status, self.revision) == ("failed", 1)
+        return first and "failed pre-install" in said and self.installs_by_hooks
 
     @cached_property
     def begun(self) -> str:

@@ -20,6 +20,7 @@ from tasks.kube.objects import digest
 from tasks.run import images, registries
 from tasks.run.charts import Chart, chart_of
 from tasks.run.desired import contents
+from tasks.run.releases import rendered
 from tasks.settings.derived import PULL, cache_container, cache_name, pull_name, release_name
 from tasks.settings.schema import Release
 
@@ -98,7 +99,7 @@ def _images_of(
     names = listed.get(digest(key), images.known(facts, key))
     if names is None and chart.source is None:
         context = Context(step=f"images of {release_name(release)}", deadline=facts.settings.timeouts.command)
-        images.remember(facts, key, images.rendered(facts, release, chart, context))
+        images.remember(facts, key, rendered(facts, release, chart, context))
         names = images.known(facts, key)
     return names
 

@@ -36,6 +36,7 @@ from tasks.run import images
 from tasks.run.bundle_sources import PYTHONS, Found, Remote, Wish, pack_layer, programs, wheels
 from tasks.run.charts import chart_of
 from tasks.run.desired import contents
+from tasks.run.releases import rendered
 from tasks.settings.derived import DOWNLOAD, cache_container, cache_name
 
 TASK = "bundle"
@@ -118,7 +119,7 @@ def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
     for release in facts.releases:
         key = images.key_of(facts, release)
         if images.known(facts, key) is None:
-            images.remember(facts, key, images.rendered(facts, release, chart_of(facts, release), context))
+            images.remember(facts, key, rendered(facts, release, chart_of(facts, release), context))
         found.releases[key_digest(key)] = images.known(facts, key) or ()
         chart = chart_of(facts, release)
         for each in chart.dependencies if chart.source is not None else (chart,):

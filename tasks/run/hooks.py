@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasks.clients import helm
 from tasks.core.errors import Diagnosis
 from tasks.engine.step import Cancel, Context, Stopped
 from tasks.facts.registries import explain_pull
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from tasks.kube.unready import Item
     from tasks.settings.schema import Release
 
-HOOK = "helm.sh/hook"
 _PATHS = {
     ("batch/v1", "Job"): "/apis/batch/v1/namespaces/{}/jobs",
     ("v1", "Pod"): "/api/v1/namespaces/{}/pods",
@@ -104,7 +104,7 @@ class _Attendant:
         for (version, kind), path in _PATHS.items():
             for item in api.get(path.format(self.release.namespace))["items"]:
                 meta = item["metadata"]
-                phases = str((meta.get("annotations") or {}).get(HOOK) or "").replace(" ", "").split(",")
+                phases = str((meta.get("annotations") or {}).get(helm.HOOK) or "").replace(" ", "").split(",")
                 if set(phases) & set(_PHASES):
                     key = Key(version, kind, self.release.namespace, meta["name"])
                     found[key] = {"apiVersion": version, "kind": kind, **item}

@@ -9,31 +9,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.clients import docker, helm
+from tasks.clients import docker
 from tasks.clients.registry_http import NotFetched
 from tasks.core.errors import LaunchError, attempt
 from tasks.core.files import write_whole
 from tasks.core.imageref import Reference, architecture, images_of, parse
 from tasks.core.units import count, megabytes
-from tasks.diagnose.command import run_command
 from tasks.engine.step import Action, Context, Report, Step
 from tasks.engine.work import FetchImages, FindImages, PullAhead
 from tasks.facts.cluster import Presence
 from tasks.facts.facts import Facts
 from tasks.facts.registries import cache_of, port_of
 from tasks.k3d.arguments import disabled
-from tasks.kube.apply import line
 from tasks.kube.objects import digest
 from tasks.kube.releases import documents
-from tasks.run.charts import Chart, chart_of
-from tasks.run.releases import fingerprint, values_of
+from tasks.run.charts import chart_of
+from tasks.run.releases import fingerprint, rendered
 from tasks.settings.derived import (
     API_READY,
     DOWNLOAD,
@@ -52,7 +49,6 @@ from tasks.settings.derived import (
 from tasks.settings.schema import Release
 
 TASK = "registry"
-_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _AHEAD_CPUS = 4
 """CPUs of the engine from which on pulling ahead pays."""
 
@@ -329,20 +325,6 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
     then = Step(name=f"{FETCH_IMAGES}{what}", task=TASK, work=FetchImages(release=what))
     needs = (first.name, *_cache_steps(facts).values())
     return [first, _fetching(facts, then, fetch, needs, "those that its chart names")]
-
-
-def rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
-    """The objects of a release as Helm renders them without a cluster, hooks and CRDs among them."""
-    match = _VERSION.search(facts.shape.image)
-    command = helm.template(
-        release.name,
-        release.namespace,
-        chart.archive(facts),
-        values=line(values_of(facts, release)),
-        kube_version=match[1] if match else facts.settings.cluster.kubernetes_version,
-        deadline=facts.settings.timeouts.command,
-    )
-    return list(documents(run_command(facts.helm_programs, command, context, quiet=True).out))
 
 
 # What is pulled into the first node before its pods are placed

@@ -26,8 +26,7 @@ from tasks.kube.objects import FIELD_MANAGER, Key, Resources, decoded, display, 
 from tasks.kube.ownership import RELEASE_NAME, RELEASE_NAMESPACE
 from tasks.kube.releases import documents, releases
 from tasks.process.command import CommandFailed
-from tasks.run.images import rendered
-from tasks.run.releases import fingerprint, merged_values, values_of
+from tasks.run.releases import fingerprint, merged_values, rendered, values_of
 from tasks.settings.origin import may_be_secret
 from tasks.settings.rules import releases as enabled_releases
 
@@ -45,7 +44,7 @@ _AT_ONCE = 4
 """Dry runs at once for one release."""
 _ASSIGNED = re.compile(r"[:=][ \t]*[\"']?([^\s\"',;{}]{8,})")
 """A value in a file that is kept in a Secret: `password=…`, `"auth": "…"`."""
-_HOOK, _KEEP = "helm.sh/hook", "helm.sh/resource-policy"
+_KEEP = "helm.sh/resource-policy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,4 +262,4 @@ def _manifest(
         return documents(helm.manifest_of(run_command(facts.helm_programs, command, context, quiet=True).out) or "")
     except LaunchError:  # its kinds come with it, or a Helm has left it pending
         items = rendered(facts, release, chart, context)
-        return [each for each in items if _HOOK not in ((each.get("metadata") or {}).get("annotations") or {})]
+        return [each for each in items if helm.HOOK not in ((each.get("metadata") or {}).get("annotations") or {})]

@@ -16,7 +16,7 @@ from tasks.core.documents import documents as yaml_documents
 from tasks.core.errors import BadInput
 from tasks.diagnose.command import run_command
 from tasks.engine.step import Report
-from tasks.kube.apply import stream
+from tasks.kube.apply import line, stream
 from tasks.kube.client import ApiError
 from tasks.kube.drift import conflicts, notes, yielding
 from tasks.kube.objects import FIELD_MANAGER, Key, Resources, digest, display, fill, key, live
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 _SEPARATOR = re.compile(r"^(---(?:[ \t].*)?)$", re.MULTILINE)
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#.*)?\n)*")
+_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _OWN = (helm.MANAGER, FIELD_MANAGER)
-_HOOK = "helm.sh/hook"
 
 
 def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
@@ -153,6 +153,36 @@ def _person_at_work(facts: Facts, release: Release) -> bool:
     return not facts.backend.rehearsed and helm_at_work(release.name) is not None
 
 
+def clearing(facts: Facts, release: Release, live: LiveRelease) -> Command:
+    """Uninstall a first revision, or a release that was being uninstalled; else roll back to the previous revision.
+
+    A rollback would overwrite fields of other managers: to preserve them, only the record of the pending revision is
+    removed, and the upgrade starts from the previous one.
+    """
+    kubeconfig, name, namespace = facts.paths.kubeconfig, release.name, release.namespace
+    if live.revision == 1 or live.status == "uninstalling":
+        return helm.uninstall(kubeconfig, name, namespace, release.timeout)
+    if release.conflicts == "theirs":
+        record = {"name": helm.record_name(name, live.revision), "namespace": namespace}
+        return kubectl.delete(kubeconfig, line({"apiVersion": "v1", "kind": "Secret", "metadata": record}))
+    forced = facts.helm_major >= 4 and live.server_side_before
+    return helm.rollback(kubeconfig, name, namespace, release.timeout, force_conflicts=forced)
+
+
+def rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> list[Mapping[str, Any]]:
+    """The objects of a release as Helm renders them without a cluster, hooks and CRDs among them."""
+    match = _VERSION.search(facts.shape.image)
+    command = helm.template(
+        release.name,
+        release.namespace,
+        chart.archive(facts),
+        values=line(values_of(facts, release)),
+        kube_version=match[1] if match else facts.settings.cluster.kubernetes_version,
+        deadline=facts.settings.timeouts.command,
+    )
+    return list(documents(run_command(facts.helm_programs, command, context, quiet=True).out))
+
+
 def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
     """Arguments of `helm.upgrade`: install what is absent, upgrade only what this project installed.
 
@@ -169,16 +199,20 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
     return {"verb": "upgrade"}
 
 
-def refuse_hooks(facts: Facts, release: Release, command: Command, context: Context) -> None:
+def refuse_hooks(facts: Facts, release: Release, chart: Chart, command: Command, context: Context) -> None:
     """Helm deletes an object that stands where it puts a hook, whoever made it (Helm: `before-hook-creation`).
 
     For all else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those of the
     release's own hooks are left to Helm.
     """
-    done = run_command(
-        facts.helm_programs, replace(command, argv=(*command.argv, "--dry-run=server")), context, quiet=True
-    )
-    hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
+    try:
+        trial = replace(command, argv=(*command.argv, "--dry-run=server"))
+        done = run_command(facts.helm_programs, trial, context, quiet=True)
+        hooks = [item for text in helm.hooks_of(done.out) for item in documents(text)]
+    except CommandFailed as error:
+        if error.cause != "kind-missing":
+            raise
+        hooks = helm.hooks_among(rendered(facts, release, chart, context))  # its own crds/ may bring the kind
     hooks = [item for item in hooks if (item.get("metadata") or {}).get("name")]  # not those with generateName
     for item in hooks:
         item["metadata"].setdefault("namespace", release.namespace)
@@ -287,7 +321,7 @@ def leaving_theirs(
         def change(desired: Item) -> Item | None:
             key = _release_key(desired, release.namespace)
             item = there.get(key)
-            if item is None or _HOOK in ((desired.get("metadata") or {}).get("annotations") or {}):
+            if item is None or helm.HOOK in ((desired.get("metadata") or {}).get("annotations") or {}):
                 return None
             held = conflicts(desired, item, _OWN)
             found.append((item, held))
