@@ -179,7 +179,7 @@ def test_without_a_terminal_it_must_be_said_beforehand(
     told = capsys.readouterr().out
     assert "This removes from the cluster of context 'team':" in told
     assert "down: release web/web" in told
-    assert "down: namespaces that this project created: platform with all that is in them" in told
+    assert "down: namespaces that this project created: platform with everything in them" in told
     assert leave(shared, yes=True) == 0
     assert gone(shared) == GONE
 
@@ -210,7 +210,7 @@ def test_a_namespace_that_others_use_stays_and_is_told_before_the_question(
     shared.api.put(deployment("theirs", "platform"))
     monkeypatch.setattr("sys.stdin", Stdin("team\n", terminal=True))
     assert leave(shared) == 0
-    assert "This stays:\n  namespace platform: this project did not create all" in capsys.readouterr().out
+    assert "This stays:\n  namespace platform: this project did not create everything" in capsys.readouterr().out
     assert gone(shared) == ["helm uninstall web"]
     assert shared.states()["down: namespace platform"] == "skipped"
 

@@ -45,7 +45,7 @@ def test_where_all_is_well_nothing_is_waited_for(tmp_path: Path) -> None:
         (NODES, "all 2 are ready"),
         (ENDPOINTS, "2 answer"),
         (SYSTEM_READY, "1 workload ready"),
-        (IN_USE, "all that are there are ready"),
+        (IN_USE, "all existing ones are ready"),
     ]
 
 

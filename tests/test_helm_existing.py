@@ -58,7 +58,7 @@ def test_a_pending_release_of_ours_is_somebodys_only_where_the_lock_says_nothing
 ) -> None:
     facts = of(tmp_path, live=live(release("1234", status="pending-install")), **changes)
     if refused:
-        with pytest.raises(Foreign, match="release web in web: somebody's Helm is at work") as caught:
+        with pytest.raises(Foreign, match="release web in web: another Helm is working on it") as caught:
             refuse_pending(facts, ("helm",))
         assert "--clear-pending" in caught.value.fix
     else:
@@ -73,7 +73,7 @@ def test_in_a_cluster_of_ours_a_release_that_a_person_upgrades_by_hand_is_left_a
     """Helm keeps a release's labels: that it was installed by this project says nothing of who is at work on it."""
     facts = of(tmp_path, live=live(release("1234", status="pending-upgrade", revision=2)))
     monkeypatch.setattr("tasks.facts.host.helm_at_work", lambda name: 4711 if name == "web" else None)
-    with pytest.raises(Foreign, match="release web in web: somebody's Helm is at work"):
+    with pytest.raises(Foreign, match="release web in web: another Helm is working on it"):
         refuse_pending(facts, ("helm",))
 
 

@@ -137,7 +137,7 @@ def test_an_export_takes_the_place_of_nothing_else(machine: Machine, tmp_path: P
     else:
         target.write_text("a year's work")
     before = target.lstat()
-    with pytest.raises(BadInput, match="is there, and is no exported snapshot"):
+    with pytest.raises(BadInput, match="exists, and is not an exported snapshot"):
         take(machine, export="one", file=str(target))
     assert target.lstat() == before
 

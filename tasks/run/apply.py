@@ -1,4 +1,4 @@
-"""Objects that differ from what is in the cluster, put in by one server-side apply."""
+"""One server-side apply for objects that differ from those in the cluster."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Difference:
     objects: tuple[dict[str, Any], ...]
     why: str
     held: tuple[tuple[Mapping[str, Any], Sequence[Conflict]], ...] = ()
-    """Objects in the cluster with fields that others have set, and that get the configured values."""
+    """Live objects with fields of other managers, which get the configured values."""
 
 
 def difference(facts: Facts, wanted: Sequence[dict[str, Any]]) -> Difference:
-    """What must go in: everything where the cluster cannot be asked yet, else what is missing or changed."""
+    """The objects to apply: all if the cluster cannot be queried yet, else those that are missing or changed."""
     if facts.live is None:
         return Difference(objects=tuple(wanted), why=f"{len(wanted)} to apply" if wanted else "nothing is configured")
     found: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def apply_step(
 
 
 def _noting(action: Action, found: tuple[str, ...]) -> Action:
-    """The same with these notes at its end."""
+    """The same action with these notes added to its report."""
 
     def act(context: Context) -> Report | None:
         report = action(context) or Report()
@@ -95,10 +95,10 @@ def _noting(action: Action, found: tuple[str, ...]) -> Action:
 def applying(
     facts: Facts, objects: Sequence[dict[str, Any]], *, secret: bool = False, more_to_come: bool = False
 ) -> Action:
-    """Server-side apply: without a process where the kubeconfig has certificates, else by one kubectl for all.
+    """Server-side apply: over HTTPS if the kubeconfig has certificates, else by one kubectl for all objects.
 
-    What the API cannot take yet is put in when it can. `more_to_come`: what these objects need may come with others of
-    the user's own.
+    Objects that the API cannot accept yet are retried. `more_to_come`: other objects of the user may provide
+    what these need.
     """
 
     def act(context: Context) -> Report | None:
@@ -127,15 +127,15 @@ def applying(
 
 
 class ApiLost(LaunchError):
-    """The API has gone silent in the middle of a launch, and has not come back."""
+    """The API stopped answering during a launch, and has not come back."""
 
 
 def api_back(facts: Facts, context: Context) -> None:
     """Before another attempt: wait until the API is ready, at most `timeouts.api` seconds.
 
-    A server whose k3s has ended is started again by the engine, and is back after some seconds: longer than the pauses
-    between attempts. Raises `ApiLost`, with what is known of the nodes, and `ApiError` where the API that is back
-    refuses this login.
+    The engine restarts a server whose k3s has exited, which takes some seconds: longer than the pauses
+    between attempts. Raises `ApiLost`, with what is known of the nodes, and `ApiError` if the API rejects
+    these credentials afterwards.
     """
     if context.attempt == 1:
         return
@@ -147,9 +147,9 @@ def api_back(facts: Facts, context: Context) -> None:
     except NotInTime:
         ended = "; ".join(facts.outputs.ended.values())
         raise ApiLost(
-            f"the API of the cluster '{facts.name}' went silent, and was not back within {seconds:g} s",
-            why=ended or "its nodes' containers run",
-            fix=f"docker logs k3d-{facts.name}-server-0 tells why; `invoke up` goes on from here"
+            f"the API of the cluster '{facts.name}' stopped answering, and was not back within {seconds:g} s",
+            why=ended or "the containers of its nodes are running",
+            fix=f"docker logs k3d-{facts.name}-server-0 shows why; `invoke up` continues from here"
             if facts.owns_cluster
-            else "ask those who run the cluster; `invoke up --engine existing` goes on from here",
+            else "ask the operators of the cluster; `invoke up --engine existing` continues from here",
         ) from None

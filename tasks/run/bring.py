@@ -1,4 +1,4 @@
-"""A cluster is brought to what a plan says: created, started, recreated, or only completed."""
+"""Brings a cluster to the state of a plan: created, started, recreated, or completed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tasks.settings.derived import PARTS
 from tasks.view.console import err
 
 Earlier = tuple[Sequence[Step], Sequence[Result]]
-"""Steps of this call that have run, and how they ended."""
+"""Steps of this call that have run, and their results."""
 _MISSING = (Presence.ABSENT, Presence.INCOMPLETE)
-_NOT_KEPT = "that the cluster is complete is not remembered"
+_NOT_KEPT = "the cluster could not be recorded as complete"
 
 
 class Plan(Protocol):
-    """Makes the steps of a task."""
+    """Creates the steps of a task."""
 
     def __call__(self, facts: Facts, choosers: Choosers, *, started: bool = False) -> list[Step]:
-        """The steps; `started`: of a cluster that this call has started, so that its images and registries are done."""
+        """The steps; `started`: this call has started the cluster, so its images and registries are done."""
 
 
 def bring_up(
@@ -43,10 +43,10 @@ def bring_up(
     remove: Callable[[Facts], list[Step]] | None = None,
     rollback: bool = False,
 ) -> int:
-    """Run a plan on this project's cluster; `parts` are those it is made of.
+    """Run a plan on this project's cluster; `parts` are its parts.
 
-    `start` makes the steps until a stopped cluster runs: what it lacks shows only then. `remove` makes the steps that
-    remove it first. `rollback`: what this run created is removed if it fails. Raises `Drifted`, `LaunchError`, `Exit`.
+    `start` returns the steps until a stopped cluster runs: only then its differences are visible. `remove` returns the
+    steps that remove it first. `rollback`: remove on failure what was created. Raises `Drifted`, `LaunchError`, `Exit`.
     """
     with session.locked():
         session.open_logs()
@@ -112,7 +112,7 @@ def _run(
 def _planned(
     session: Session, facts: Facts, parts: Sequence[str], plan: Plan, earlier: Earlier, *, started: bool = False
 ) -> tuple[Facts, list[Step], Earlier]:
-    """The plan of what is left; the user's steps that come before builds have run, and their files are read again."""
+    """The rest of the plan; after the user's steps that run before builds, their files are read again."""
     steps = plan(facts, choosers(facts), started=started)
     if not facts.has_own_steps:
         return facts, steps, earlier
@@ -129,15 +129,15 @@ def _planned(
 
 
 def restorable(facts: Facts) -> Facts:
-    """The same with as many agents as the snapshot has, unless a setting says otherwise. Raises `BadInput`."""
+    """The same facts with the number of agents in the snapshot, unless a setting overrides it. Raises `BadInput`."""
     from tasks.k3d.restore import refuse_misfit
 
     assert facts.restore is not None
     if facts.cluster.presence not in _MISSING:
         raise BadInput(
-            f"the cluster '{facts.name}' is there already",
-            why="a snapshot makes a cluster, and never changes one",
-            fix="invoke down, or up --recreate --snapshot NAME (what is in it is lost); or another name (CLUSTER_NAME)",
+            f"the cluster '{facts.name}' already exists",
+            why="a snapshot creates a cluster, and never changes an existing one",
+            fix="invoke down, or up --recreate --snapshot NAME (its data is lost); or another name (CLUSTER_NAME)",
         )
     if facts.settings.cluster.agents is None:
         facts = replace(facts, shape=replace(facts.shape, agents=facts.restore.manifest.agents))
@@ -146,7 +146,7 @@ def restorable(facts: Facts) -> Facts:
 
 
 def _without_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:
-    """What an earlier plan of this call has done is not done again; but its guard must watch again."""
+    """Steps that an earlier plan of this call has done are left out; but its guard must watch again."""
     found = []
     for step in steps:
         if step.until:
@@ -159,9 +159,9 @@ def _without_done(steps: Sequence[Step], done: Collection[str]) -> list[Step]:
 
 
 def remember_complete(facts: Facts) -> None:
-    """Keep the id of the server that carries the marker, where this run found it and did not put it there.
+    """Store the id of the server with the marker, if this run found the marker and did not create it.
 
-    It only saves the next run a question. Raises OSError, `LaunchError`.
+    It only saves the next run a query. Raises OSError, `LaunchError`.
     """
     from tasks.core.files import remembered, write_whole
 
@@ -176,22 +176,22 @@ def remember_complete(facts: Facts) -> None:
 
 
 def refuse_drift(facts: Facts) -> None:
-    """What k3d cannot change in place ends the task, with the list. Raises `Drifted`."""
+    """Raises `Drifted`, with a list, for settings that k3d cannot change in place."""
     if facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
         return
     differs = differences(facts)
     if differs:
         raise Drifted(
-            f"the cluster '{facts.name}' was made with other settings",
+            f"the cluster '{facts.name}' was created with other settings",
             why="k3d cannot change in place: " + "; ".join(differs),
-            fix="invoke up --recreate makes it anew (what is in it is lost); or set them back",
+            fix="invoke up --recreate recreates it (its data is lost); or restore the settings",
         )
 
 
 def refuse_unfit(session: Session, facts: Facts) -> None:
-    """Those checks of doctor that would end a launch, where a cluster has to be created. Raises `Unfit`.
+    """The checks of doctor that would stop a launch, if a cluster has to be created. Raises `Unfit`.
 
-    They take facts that are known, or cost no process.
+    They use facts that are known, or need no process.
     """
     if facts.cluster.presence not in _MISSING:
         return
@@ -210,18 +210,18 @@ def refuse_unfit(session: Session, facts: Facts) -> None:
 
 
 def _roll_back(facts: Facts) -> None:
-    """Remove what this run created: the cluster, if it was not there before."""
+    """Remove what this run created: the cluster, if it did not exist before."""
     from tasks.engine.scheduler import Run
     from tasks.process.children import CHILDREN
 
     if facts.cluster.presence not in _MISSING:
-        err(["--rollback: the cluster was there before this run, so it stays"])
+        err(["--rollback: the cluster existed before this run, so it stays"])
         return
     try:
         steps = removal.steps(facts, removal.remains(facts))
-    except LaunchError as error:  # nothing of it is this run's
+    except LaunchError as error:  # this run created nothing of it
         err([f"--rollback: {error.what}"])
         return
     results = Run(steps, bounds(facts), stop_children=CHILDREN.stop).execute()
     bad = [result.name for result in results if result.state.value in ("failed", "aborted")]
-    err([f"--rollback: not removed: {', '.join(bad)}"] if bad else ["--rollback: what this run made is removed"])
+    err([f"--rollback: not removed: {', '.join(bad)}"] if bad else ["--rollback: what this run created is removed"])

@@ -1,4 +1,4 @@
-"""The user's own images: built while the cluster starts, and pushed to where its nodes pull them from."""
+"""The user's own images: built while the cluster starts, and pushed to the registry that its nodes pull from."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
         name=build_name(state.build),
         task=TASK,
         kind=BUILD,
-        wait=True,  # the engine works; the bound of builds holds
+        wait=True,  # the engine works; the bound of builds applies
         action=partial(_build, facts, state),
         deadline=state.build.timeout,
         retry=_RETRY,
         skip=f"{'its registry' if state.pushed else 'the engine'} has {state.image}"
         if state.pushed or state.built
         else None,
-        why=f"{state.image} is new: what it is made from has changed, or was never built here",
+        why=f"{state.image} is new: its sources have changed, or were never built here",
         expected=10.0,
         work=BuildImage(build=state.name),
     )
@@ -62,7 +62,7 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
         ),
         deadline=facts.settings.timeouts.pull,
         retry=_RETRY,
-        skip="it is there: nothing that it is made from has changed" if state.pushed else None,
+        skip="already pushed: its sources have not changed" if state.pushed else None,
         why=f"its registry does not have {state.image}",
         expected=1.0,
         work=PushImage(build=state.name),
@@ -70,18 +70,18 @@ def _steps(facts: Facts, state: BuildState) -> Iterable[Step]:
 
 
 def _on_this_machine(state: BuildState) -> bool:
-    """Whether it may be the push registry that an image goes to, by its own name or by the port that it has here."""
+    """Whether the target may be the push registry, by its own name or by its port on this machine."""
     return on_push_registry(state.build) or on_this_machine(registry_of(state.repository))
 
 
 def used(facts: Facts, value: Any) -> list[BuildState]:  # noqa: ANN401 - any JSON value
-    """The builds whose images values or objects name, once they are filled in."""
+    """The builds whose images are named in rendered values or objects."""
     text = json.dumps(value, ensure_ascii=False, default=str) if facts.builds else ""
     return [each for each in facts.builds if each.used_in(text)]
 
 
 def pushed(facts: Facts, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
-    """The steps after which the images that values or objects name can be pulled."""
+    """The steps after which the images in values or objects can be pulled."""
     return tuple(push_name(each.build) for each in used(facts, value))
 
 
@@ -114,16 +114,16 @@ def _build(facts: Facts, state: BuildState, context: Context) -> Report:
                 facts.programs, docker_build.build(spec, secrets, state.build.timeout), context, listen=progress.line
             )
         except DeadlinePassed as error:
-            raise error.amend(fix=f"raise builds.{state.name}.timeout, or see where it hangs in its log") from None
+            raise error.amend(fix=f"raise builds.{state.name}.timeout, or check its log for where it hangs") from None
         except CommandFailed as error:
             raise docker_build.failed(spec, error, progress.step) from None
     keep = partial(remember_built, facts, state, progress.resolved)
-    notes = attempt(f"what the build '{state.name}' was made from is not remembered", keep)
+    notes = attempt(f"the sources of the build '{state.name}' could not be recorded", keep)
     return Report(why=state.image, exit_code=done.code, notes=notes)
 
 
 def _secret(facts: Facts, state: BuildState, name: str) -> bytes:
-    """Its value; nothing in a rehearsal. Raises `BadInput`."""
+    """Its value; empty in a rehearsal. Raises `BadInput`."""
     if facts.backend.rehearsed:
         return b""
     what = f"the secret '{name}' of the build '{state.name}'"
@@ -132,7 +132,7 @@ def _secret(facts: Facts, state: BuildState, name: str) -> bytes:
         return value_of(state.build.secrets[name], given, what, "builds")
     except Empty as empty:
         why = str(empty)
-    raise BadInput(f"{what} has no value", why=why, fix="give it one, or take it out (settings: builds)")
+    raise BadInput(f"{what} has no value", why=why, fix="set it, or remove it (settings: builds)")
 
 
 def _push(facts: Facts, state: BuildState, context: Context) -> Report:
@@ -141,11 +141,11 @@ def _push(facts: Facts, state: BuildState, context: Context) -> Report:
     port = port_of(facts, push_container(facts.settings))
     if port is None:
         raise LaunchError(
-            f"{state.image} cannot be pushed: the push registry does not run",
+            f"{state.image} cannot be pushed: the push registry is not running",
             why="it is started by `invoke registry`, and by `invoke up`",
             fix="invoke registry",
         )
-    # nodes know the registry by its container's name, the engine by its port on loopback
+    # nodes use the registry's container name, the engine its port on loopback
     name = state.image.replace(f"{push_container(facts.settings)}:5000", f"127.0.0.1:{port}", 1)
     run_command(facts.programs, docker.tag(state.image, name), context)
     try:

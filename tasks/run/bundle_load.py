@@ -1,4 +1,4 @@
-"""A bundle's images brought to where a launch looks for them: engine and caches; what it lacks."""
+"""Loads a bundle's images into the engine and the caches; checks what the bundle lacks."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TASK = "bundle"
 
 
 class Lacking(LaunchError):
-    """A bundle does not hold what the settings need."""
+    """A bundle does not contain what the settings need."""
 
     status = BadInput.status
 
 
 def opened(path: Path) -> Bundle:
-    """A bundle whose content was compared with its digests. Raises `BadInput`."""
+    """Open a bundle and verify its content. Raises `BadInput`."""
     found = Bundle(path)
     try:
         found.verify()
@@ -45,9 +45,9 @@ def opened(path: Path) -> Bundle:
 
 
 def refuse_lacking(facts: Facts, *, charts: bool = True) -> None:
-    """Before anything starts: raises `Lacking` with all that the settings need and neither bundle nor machine has.
+    """Before anything starts: raises `Lacking` with everything that is needed and is in neither bundle nor machine.
 
-    `charts`: whether releases are looked at as well.
+    `charts`: whether releases are checked, too.
     """
     bundle = facts.bundle
     assert bundle is not None
@@ -58,7 +58,7 @@ def refuse_lacking(facts: Facts, *, charts: bool = True) -> None:
     if charts:
         key = digest(images.system_key(facts))
         if key not in lock.releases:
-            lacks.append(f"the images of the system of {facts.shape.image}")
+            lacks.append(f"the system images of {facts.shape.image}")
         nodes |= dict.fromkeys(lock.releases.get(key, ()), "the system")
         nodes |= dict.fromkeys(images_of(contents(facts, ("manifests",))), "your manifests")
         for release in facts.releases:
@@ -82,18 +82,18 @@ def refuse_lacking(facts: Facts, *, charts: bool = True) -> None:
             lacks.append(f"a cache before {parse(name).registry} (registries.caches), which {who} needs")
     if lacks:
         raise Lacking(
-            f"{bundle.path} does not hold all that these settings need",
+            f"{bundle.path} does not contain everything that these settings need",
             why="; ".join(f"it lacks {each}" for each in sorted(set(lacks))),
-            fix="save it again with these settings, where there is a line: invoke bundle save FILE",
+            fix="save it again with these settings, on a machine with Internet access: invoke bundle save FILE",
         )
 
 
 def _images_of(
     facts: Facts, listed: Mapping[str, tuple[str, ...]], release: Release, chart: Chart
 ) -> tuple[str, ...] | None:
-    """What the bundle lists; of a release whose values have changed since what its chart makes of them now.
+    """The bundle's list; for a release with changed values, the images that its chart renders to now.
 
-    None: nobody knows, since its chart is not built yet.
+    None: unknown, since its chart is not built yet.
     """
     key = images.key_of(facts, release)
     names = listed.get(digest(key), images.known(facts, key))
@@ -105,7 +105,7 @@ def _images_of(
 
 
 def load_image(facts: Facts, image: str, context: Context) -> Report:
-    """One image into the engine, under the name that it has in the settings."""
+    """Load one image into the engine, under its name in the settings."""
     bundle = facts.bundle
     assert bundle is not None
     size = sum(bundle.lock.blobs[each] for each in bundle.parts(bundle.lock.images[image]))
@@ -116,7 +116,7 @@ def load_image(facts: Facts, image: str, context: Context) -> Report:
 
 
 def fill_steps(facts: Facts) -> list[Step]:
-    """Images for nodes onto the disk of the caches: a registry serves what lies there, and asks nobody for it."""
+    """Write images for nodes into the storage of the caches, which then serve them without an upstream."""
     bundle = facts.bundle
     if bundle is None:
         return []
@@ -162,7 +162,7 @@ def _fill(facts: Facts, name: str, late: list[str], context: Context) -> Report:
 
 
 def load_steps(facts: Facts) -> list[Step]:
-    """What `bundle load` does: images of the engine, the registries, and their content."""
+    """The steps of `bundle load`: images of the engine, the registries, and their content."""
     assert facts.bundle is not None
     wanted = [name for name, each in facts.bundle.lock.images.items() if each.engine]
     found = [

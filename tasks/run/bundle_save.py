@@ -1,4 +1,4 @@
-"""What a bundle holds, found and fetched concurrently, and written where it differs from the file that is there."""
+"""Finds and downloads the contents of a bundle concurrently, and writes the file if it differs from the old one."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ TASK = "bundle"
 FIND, PROGRAM_FILES, WHEELS = "bundle: find images", "bundle: programs", "bundle: wheels"
 _AT_ONCE = 6
 _PAUSE = 1.0
-"""Seconds before a layer is asked for again."""
+"""Seconds before a failed layer is requested again."""
 
 
 def opened(path: Path) -> Bundle | None:
-    """The bundle that is there now; None: there is no file, or a damaged one, which is written anew.
+    """The existing bundle; None: there is no file, or a damaged one, which is rewritten.
 
-    Raises `BadInput`: nothing else is overwritten.
+    Raises `BadInput` for any other file: it is not overwritten.
     """
     if not os.path.lexists(path):
         return None
@@ -61,7 +61,7 @@ def opened(path: Path) -> Bundle | None:
 
 
 def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
-    """Charts, images, programs and wheels concurrently, then the file. `folder`: for what is made on the way."""
+    """Charts, images, programs and wheels concurrently, then the file. `folder`: for temporary files."""
     found = Found(folder)
     charts = tuple({chart.id: chart for chart in (chart_of(facts, each) for each in facts.releases)}.values())
     bringing = chart_steps.fetch_steps(facts, charts, frozenset(chart.id for chart in charts))
@@ -75,7 +75,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
             needs=(*caches, *(step.name for step in bringing)),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
-            why="what registries say their tags stand for now",
+            why="the current digests of their tags",
             expected=3.0,
         ),
         Step(
@@ -95,7 +95,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
             action=partial(wheels, facts, wish, found),
             retry=Retry(attempts=3, first=1.0),
             deadline=seconds,
-            why=f"those of requirements.txt for Python {', '.join(PYTHONS)}",
+            why=f"for requirements.txt and Python {', '.join(PYTHONS)}",
             expected=5.0,
         ),
     ]
@@ -105,7 +105,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
         action=partial(_write, wish, found),
         needs=tuple(step.name for step in own),
         deadline=10 * seconds,
-        why="what the file that is there does not hold is fetched",
+        why="downloads what the existing file lacks",
         expected=10.0,
     )
     return [*bringing, *own, last]
@@ -115,7 +115,7 @@ def save_steps(facts: Facts, wish: Wish, folder: Path) -> list[Step]:
 
 
 def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
-    """Names of all images, then their manifests. Raises `LaunchError` for one that cannot be bundled."""
+    """Find the names of all images, then their manifests. Raises `LaunchError` for one that cannot be bundled."""
     for release in facts.releases:
         key = images.key_of(facts, release)
         if images.known(facts, key) is None:
@@ -143,8 +143,8 @@ def _find(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
             name: pool.submit(_image, facts, wish, found, name, name in engine, name in nodes, context)
             for name in sorted(nodes | engine)
         }
-        for name, asked in running.items():
-            found.images[name] = asked.result()
+        for name, resolved in running.items():
+            found.images[name] = resolved.result()
     return Report(why=f"{count(len(found.images), 'image')}, {count(len(found.charts), 'chart')}")
 
 
@@ -153,10 +153,10 @@ def _excluded(name: str, wish: Wish) -> bool:
 
 
 def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
-    """What workloads of kube-system name, and what the nodes of a running cluster have, as far as it comes through a
-    cache: also the image of pods' sandboxes, which no object names. Remembered for saves without a cluster.
+    """Images of kube-system's workloads and of a running cluster's nodes, as far as they come through a
+    cache: includes the pause image, which no object names. Stored for saves without a cluster.
 
-    Raises `LaunchError` where neither tells.
+    Raises `LaunchError` if neither source is available.
     """
     kept = facts.paths.images / key_digest(f"nodes {images.system_key(facts)}")
     if facts.cluster.presence is not Presence.RUNNING:
@@ -164,16 +164,16 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
         if text is None:
             raise LaunchError(
                 f"which images the system of {facts.shape.image} needs is not known yet",
-                why="a cluster of it tells, and none has run here when a bundle was saved",
+                why="only a cluster of it shows that, and none has run here when a bundle was saved",
                 fix="invoke up, then save the bundle while the cluster runs",
             )
         return tuple(json.loads(text))
-    names = set(images_of(system_items(facts.api())))  # of what starts late, nodes have none yet
+    names = set(images_of(system_items(facts.api())))  # nodes do not have images of late components yet
     for node in facts.cluster.nodes:
         if node.role in ("server", "agent"):
             names |= docker.image_names(facts.programs.run(docker.images_inside(node.name), context, quiet=True).out)
     upstreams = {each.upstream for each in facts.settings.registries.caches}
-    through = sorted(  # one spelling for an image: containerd writes out what Docker leaves out
+    through = sorted(  # normalised: containerd writes full names
         {parse(name).listed for name in names if parse(name).registry in upstreams and not facts.builds_image(name)}
     )
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -182,7 +182,7 @@ def _system_images(facts: Facts, context: Context) -> tuple[str, ...]:
 
 
 def _port(facts: Facts, reference: Reference) -> int | None:
-    """Where an image's registry, or the cache before it, answers on this machine."""
+    """The port of an image's registry, or its cache, on this machine."""
     for cache in facts.settings.registries.caches:
         if cache.upstream == reference.registry:
             return port_of(facts, cache_container(cache))
@@ -194,19 +194,19 @@ def _port(facts: Facts, reference: Reference) -> int | None:
 
 def _image(facts: Facts, wish: Wish, found: Found, name: str, engine: bool, node: bool, context: Context) -> Image:
     if not NAME.fullmatch(name):
-        raise BadInput(f"'{name}' is no image", why="it is not of the form registry/name:tag", fix="correct it")
+        raise BadInput(f"'{name}' is not an image", why="its form must be registry/name:tag", fix="correct it")
     reference = parse(name)
     if engine and reference.digest:
         raise LaunchError(
-            f"{name} cannot be bundled: the engine takes an image by its digest from a registry alone",
-            why="`docker load` gives names, and a digest is none",
-            fix="name it by its tag; the bundle's lock holds the digest",
+            f"{name} cannot be bundled: the engine accepts an image by digest only from a registry",
+            why="`docker load` sets names, and a digest is not a name",
+            fix="use its tag; the bundle's lock has the digest",
         )
     if node and all(each.upstream != reference.registry for each in facts.settings.registries.caches):
         raise LaunchError(
-            f"{name} cannot be bundled: no cache stands before {reference.registry}",
+            f"{name} cannot be bundled: there is no cache for {reference.registry}",
             why="nodes get the images of a bundle from the caches",
-            fix=f"add {{upstream: {reference.registry}}} to registries.caches, or leave it out: --exclude '{name}'",
+            fix=f"add {{upstream: {reference.registry}}} to registries.caches, or exclude it: --exclude '{name}'",
         )
     port = _port(facts, reference)
     if port is None:
@@ -219,10 +219,10 @@ def _image(facts: Facts, wish: Wish, found: Found, name: str, engine: bool, node
 
 
 def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Context) -> Image:
-    """An image whose registry no cache stands before: as the engine has it, its layers compressed."""
+    """An image of a registry without a cache: from the engine, with its layers compressed."""
     if wish.platform != facts.platform:
         raise LaunchError(
-            f"{name} cannot be bundled for {wish.platform}: no cache stands before its registry",
+            f"{name} cannot be bundled for {wish.platform}: there is no cache for its registry",
             why=f"the engine has it for {facts.platform}",
             fix=f"add {{upstream: {parse(name).registry}}} to registries.caches",
         )
@@ -237,9 +237,9 @@ def _of_engine(facts: Facts, wish: Wish, found: Found, name: str, context: Conte
                 file = tar.extractfile(path)
             except KeyError:
                 file = None
-            if file is None:  # of another platform the containerd image store may have a part alone
+            if file is None:  # for another platform the containerd image store may have only a part
                 raise LaunchError(
-                    f"{name} cannot be bundled: the engine has a part of it only",
+                    f"{name} cannot be bundled: the engine has only a part of it",
                     why=f"`docker save {name}` wrote no {path}",
                     fix=f"docker pull --platform {facts.platform} {name}",
                 )
@@ -268,7 +268,7 @@ def _part(kind: str, digest: str, size: int) -> dict[str, object]:
 
 
 def _write(wish: Wish, found: Found, context: Context) -> Report:
-    """Raises `LaunchError` where the file cannot be written: the old one stays then."""
+    """Write the file. Raises `LaunchError` if that fails: the old file stays then."""
     lock = Lock(
         platform=wish.platform,
         target=str(wish.target),
@@ -301,7 +301,7 @@ def _write(wish: Wish, found: Found, context: Context) -> Report:
         raise LaunchError(
             f"{wish.path} cannot be written",
             why=error.strerror or str(error),
-            fix=f"it needs {megabytes(progress.whole)} and a folder that you may write to",
+            fix=f"it needs {megabytes(progress.whole)} and a writable folder",
         ) from None
     return Report(why=f"{megabytes(progress.whole)}, {count(len(lock.images), 'image')}, {lock.digest}", exit_code=0)
 
@@ -324,7 +324,7 @@ class _Progress:
 
 
 def _put(wish: Wish, found: Found, writer: Writer, progress: _Progress, context: Context, digest: str) -> None:
-    """From the bundle that is there, from what was made here, or through the cache."""
+    """Write a blob from the existing bundle, from a local file, or through the cache."""
     _, source = found.blobs[digest]
     old = wish.old
     if old is not None and old.lock.blobs.get(digest) == writer.lock.blobs[digest]:
@@ -333,7 +333,7 @@ def _put(wish: Wish, found: Found, writer: Writer, progress: _Progress, context:
         for last in (False, False, True):
             try:
                 _bring(source, writer, progress, context, digest)
-            except LaunchError:  # a line that broke off
+            except LaunchError:  # a broken connection
                 if last:
                     raise
                 context.wait(_PAUSE)

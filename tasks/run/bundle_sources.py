@@ -1,4 +1,4 @@
-"""What goes into a bundle besides images: programs and wheels, and what is found for it on the way."""
+"""The contents of a bundle besides images: programs and wheels; and temporary results on the way."""
 
 from __future__ import annotations
 
@@ -26,48 +26,48 @@ from tasks.process.command import Command, CommandFailed
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 _LEVEL = 1
-"""Of gzip for what nobody has compressed yet: more costs seconds and saves a few per cent."""
+"""Gzip level for uncompressed data: higher levels cost seconds and save a few per cent."""
 _EXECUTABLE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
-"""How a program of its own begins, not a script that calls one elsewhere."""
+"""Magic numbers of executables, unlike scripts that call one elsewhere."""
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-"""How a compressed layer begins (RFC 1952, RFC 8878)."""
+"""Magic numbers of compressed layers (RFC 1952, RFC 8878)."""
 _GLIBC = ("manylinux_2_5", "manylinux1", "manylinux_2_12", "manylinux2010", "manylinux_2_17", "manylinux2014")
 _MACOS = ("macosx_10_9", "macosx_10_12", "macosx_11_0", "macosx_12_0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is saved where."""
+    """The options of one save."""
 
     path: Path
     platform: str
     settings: bytes
-    """Those in force, without secrets."""
+    """The effective settings, without secrets."""
     pins: Pins
     state: Path
     """The user's state folder."""
     old: Bundle | None = None
-    """The bundle that is there now."""
+    """The existing bundle."""
     add: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     @property
     def arch(self) -> str:
-        """As image indexes name it."""
+        """In the notation of image indexes."""
         return self.platform.split("/")[1]
 
     @property
     def target(self) -> Target:
-        """What programs and wheels are for: this system, and the platform's processor."""
+        """The target of programs and wheels: this system, and the platform's processor."""
         return target(os.uname().sysname, self.arch)
 
 
 @dataclass
 class Found:
-    """What steps have found, for the one that writes."""
+    """Results of steps, for the step that writes."""
 
     folder: Path
-    """For what is made on the way; gone afterwards."""
+    """For temporary files; removed afterwards."""
     blobs: dict[str, tuple[int, Callable[[Context], Iterable[bytes]] | Remote]] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
     releases: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -78,18 +78,18 @@ class Found:
     requirements: str = ""
 
     def reuse(self, old: Bundle, digest: str) -> str:
-        """Add what the bundle that is there has; its digest."""
+        """Add a blob of the existing bundle; returns its digest."""
         self.blobs[digest] = (old.lock.blobs[digest], lambda _context: old.pieces(digest))
         return digest
 
     def data(self, content: bytes) -> str:
-        """Add content that is here; its digest."""
+        """Add content from memory; returns its digest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         self.blobs[digest] = (len(content), lambda _context: [content])
         return digest
 
     def file(self, path: Path) -> str:
-        """Add a file; its digest."""
+        """Add a file; returns its digest."""
         digest = f"sha256:{file_digest(path)}"
         self.blobs[digest] = (path.stat().st_size, lambda _context: pieces(path))
         return digest
@@ -97,7 +97,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Remote:
-    """A blob that a registry on loopback has."""
+    """A blob in a registry on loopback."""
 
     port: int
     image: Reference
@@ -111,7 +111,7 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 
 def compress(pieces: Iterable[bytes], path: Path) -> tuple[str, int]:
-    """Write a gzip file that holds no time and no name; digest and size of what was compressed."""
+    """Write a gzip file without time and name; returns digest and size of the uncompressed content."""
     pack, digest, size = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31), hashlib.sha256(), 0
     with path.open("wb") as file:
         for piece in pieces:
@@ -123,7 +123,7 @@ def compress(pieces: Iterable[bytes], path: Path) -> tuple[str, int]:
 
 
 def pack_layer(layer: IO[bytes], path: Path) -> str:
-    """Write a layer that `docker save` wrote, by gzip unless it is compressed; the name of its compression.
+    """Write a layer from `docker save`, compressed by gzip unless it already is; returns its compression.
 
     Docker's containerd image store, the default of new installations since 29, saves layers as registries have them.
     """
@@ -139,27 +139,27 @@ def pack_layer(layer: IO[bytes], path: Path) -> str:
 
 
 def programs(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
-    """Those that this machine uses, where they are for the bundle's target; else they are fetched."""
+    """The programs of this machine, if they fit the bundle's target; otherwise downloaded ones."""
     machine = os.uname()
     here = wish.target == target(machine.sysname, machine.machine)
     reported = versions(facts.programs, wish.state)
-    told = []
+    described = []
     for name in PROGRAMS:
         pin = wish.pins.of(name)
         path, version = facts.programs.where(name), getattr(reported, name)
         if not (here and path and numbers(version) >= numbers(pin.minimum) and _is_executable(Path(path))):
             path, version = str(_fetched(facts, wish, found, name, context)), pin.version
-        told.append(f"{name} {version}")
+        described.append(f"{name} {version}")
         before = wish.old.lock.programs.get(name) if wish.old is not None else None
         if wish.old is not None and before is not None and before.sha256 == file_digest(Path(path)):
-            found.programs[name] = replace(before, name=told[-1], digest=found.reuse(wish.old, before.digest))
+            found.programs[name] = replace(before, name=described[-1], digest=found.reuse(wish.old, before.digest))
             continue
         packed = found.folder / f"{name}.gz"
         digest, size = compress(pieces(Path(path)), packed)
         found.programs[name] = File(
             name=f"{name} {version}", file=name, digest=found.file(packed), sha256=digest, size=size
         )
-    return Report(why=", ".join(told))
+    return Report(why=", ".join(described))
 
 
 def _is_executable(path: Path) -> bool:
@@ -180,7 +180,7 @@ def _fetched(facts: Facts, wish: Wish, found: Found, name: str, context: Context
 
 
 def wheels(facts: Facts, wish: Wish, found: Found, context: Context) -> Report:
-    """By pip, which compares them with the hashes of requirements.txt."""
+    """With pip, which verifies the hashes of requirements.txt."""
     found.requirements, old = file_digest(facts.root / "requirements.txt"), wish.old
     if old is not None and (old.lock.requirements, old.lock.target) == (found.requirements, str(wish.target)):
         found.pythons = old.lock.pythons

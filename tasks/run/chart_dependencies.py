@@ -1,9 +1,9 @@
-"""The dependencies of a chart's folder: which are not in its charts/ folder, and a private copy of it that has them.
+"""The dependencies of a chart's folder: which are missing in its charts/ folder, and a private copy that has them.
 
-As `helm dependency build` does it (Helm 3 and 4: `pkg/downloader/manager.go`), with three differences: the user's
-folder is never written to, a dependency by `file://` gets its own dependencies too, and each is fetched by itself, so
-that one from a registry by plain HTTP can stand beside one by HTTPS. Conditions and tags are left to Helm, which reads
-them at installation.
+Like `helm dependency build` (Helm 3 and 4: `pkg/downloader/manager.go`), with three differences: the user's
+folder is never written to, a `file://` dependency gets its own dependencies, too, and each is fetched separately, so
+that registries over plain HTTP and over HTTPS can be combined. Conditions and tags are evaluated by Helm
+at installation.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ _GOOD = frozenset({"ok", "unpacked", "too many matches"})
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
-    """A dependency that a chart repository or an OCI registry has."""
+    """A dependency from a chart repository or an OCI registry."""
 
     name: str
     reference: str
-    """repository/name, oci://…/name, or the address of a repository that no setting names, with /name."""
+    """repository/name, oci://…/name, or the address of an unconfigured repository, with /name."""
     url: str | None
     """The repository's address; None for OCI."""
     version: str | None
-    """That of Chart.lock where there is one, else what Chart.yaml asks for."""
+    """The version in Chart.lock if there is one, else the requirement of Chart.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """A dependency by `file://`."""
+    """A `file://` dependency."""
 
     name: str
     folder: Path
     source: Source | None
-    """What it has to be built from itself; None if it needs no building."""
+    """Its own sources; None if it needs no building."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A chart's folder some of whose dependencies have to be brought."""
+    """A chart's folder with missing dependencies."""
 
     folder: Path
     remotes: tuple[Remote, ...]
     locals: tuple[Local, ...]
 
     def all_remotes(self) -> Iterator[Remote]:
-        """With those of dependencies by `file://`."""
+        """Including those of `file://` dependencies."""
         yield from self.remotes
         for each in self.locals:
             if each.source is not None:
@@ -73,10 +73,10 @@ class Source:
 
 
 def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ...] = ()) -> Source | None:
-    """What a chart's folder has to be built from; None if it can be installed as it is.
+    """The sources of a chart's folder; None if it can be installed as it is.
 
-    `repositories`: addresses by name. Raises `BadInput` for a dependency that cannot be found. A Chart.yaml that cannot
-    be read is left to Helm, which tells what is wrong with it.
+    `repositories`: addresses by name. Raises `BadInput` for a dependency that cannot be found. An invalid Chart.yaml
+    is left to Helm, which reports what is wrong with it.
     """
     declared = _rows(folder, "Chart.yaml", "requirements.yaml")
     if not declared:
@@ -97,7 +97,7 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
                 locals_.append(found)
         elif not address:
             if name not in archives:
-                raise _unusable(folder, row, f"it names no repository, and {folder / 'charts' / name} is not there")
+                raise _unusable(folder, row, f"it has no repository, and {folder / 'charts' / name} does not exist")
         else:
             synced = _in_sync(declared, locked)
             version = (locked[number] if locked and synced else row)["version"]
@@ -113,7 +113,7 @@ def read(folder: Path, repositories: Mapping[str, str], *, above: tuple[Path, ..
 
 
 def digest(*paths: Path) -> str:
-    """Of archives, and of all files in charts' folders, together. Raises `BadInput` where one cannot be read."""
+    """One digest of archives and of all files in charts' folders. Raises `BadInput` if one cannot be read."""
     return sha256((piece for path in paths for piece in _content(path)), 16)
 
 
@@ -125,19 +125,19 @@ def _content(path: Path) -> Iterator[bytes]:
         raise BadInput(
             f"the chart {path} cannot be read",
             why=f"{error.filename}: {error.strerror}",
-            fix="correct its mode or owner, or take it out of the chart's folder",
+            fix="correct its mode or owner, or remove it from the chart's folder",
         ) from None
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """The files of a chart's folder, links followed as Helm does, less those of version control."""
+    """The files of a chart's folder, following links as Helm does, except those of version control."""
     for at, inner, names in os.walk(folder, followlinks=True):
         here = Path(at).resolve()
         inner[:] = [
             name
             for name in inner
             if name not in _NO_CHART_FILES
-            and not (Path(at, name).is_symlink() and here.is_relative_to(Path(at, name).resolve()))  # a ring of links
+            and not (Path(at, name).is_symlink() and here.is_relative_to(Path(at, name).resolve()))  # a cycle of links
         ]
         yield from (path for name in names if (path := Path(at, name)).is_file())
 
@@ -145,9 +145,9 @@ def files(folder: Path) -> Iterator[Path]:
 def assemble(
     source: Source, target: Path, archive: Callable[[Remote], Path], package: Callable[[Path, Path, str], None]
 ) -> None:
-    """Make a copy of the chart's folder at `target`, with all dependencies in its charts/ folder.
+    """Create a copy of the chart's folder at `target`, with all dependencies in its charts/ folder.
 
-    `archive`: where a fetched one lies. `package`: makes an archive of a chart's folder, in a folder.
+    `archive`: path of a fetched one. `package`: packages a chart's folder into an archive, in another folder.
     """
     for file in files(source.folder):
         copy = target / file.relative_to(source.folder)
@@ -171,14 +171,14 @@ def assemble(
 
 
 def check(listed: str, folder: Path) -> None:
-    """Read what `helm dependency list` says of the copy. Raises `LaunchError` for a dependency that does not fit."""
+    """Check the output of `helm dependency list` for the copy. Raises `LaunchError` for one that does not fit."""
     for line in listed.splitlines()[1:]:
         name, version, repository, state = ([part.strip() for part in line.split("\t")] + [""] * 4)[:4]
         if state and state not in _GOOD:
             raise LaunchError(
                 f"the dependency '{name}' of the chart {folder} does not fit: {state}",
-                why=f"Chart.yaml asks for {name} {version} of {repository or 'its charts/ folder'}; "
-                "what Chart.lock names, or the folder holds, is another one",
+                why=f"Chart.yaml requires {name} {version} of {repository or 'its charts/ folder'}; "
+                "Chart.lock or the folder has another one",
                 fix=f"correct its Chart.yaml, then: helm dependency update {folder}",
             )
 
@@ -199,7 +199,7 @@ def _rows(folder: Path, *names: str) -> list[dict[str, str]]:
 
 
 def _document(path: Path, word: str) -> dict[str, Any]:
-    """What a file of a chart says that has this word; nothing where it cannot be read: Helm tells why."""
+    """The content of a chart's file if it has this word; empty if it is invalid: Helm reports why."""
     try:
         text = path.read_text(encoding="utf-8")
         if word not in text:
@@ -213,9 +213,9 @@ def _document(path: Path, word: str) -> dict[str, Any]:
 
 
 def _present(charts: Path) -> tuple[set[str], dict[str, set[str]]]:
-    """What is in a charts/ folder: names of charts in folders, and versions of archives by name, "" for an unknown one.
+    """Contents of a charts/ folder: names of charts in folders, and versions of archives by name, "" if unknown.
 
-    Helm knows a chart by the name in its Chart.yaml, whatever its folder is called (Helm: `CheckDependencies`).
+    Helm uses the name in Chart.yaml, whatever the folder is called (Helm: `CheckDependencies`).
     """
     unpacked: set[str] = set()
     archives: dict[str, set[str]] = {}
@@ -229,13 +229,13 @@ def _present(charts: Path) -> tuple[set[str], dict[str, set[str]]]:
 
 
 def _of(archive: Path) -> tuple[str, str]:
-    """Name and version of an archive, by its name."""
+    """Name and version of an archive, from its file name."""
     match = _ARCHIVE.fullmatch(archive.name)
     return (match["name"], match["version"]) if match else (archive.stem, "")
 
 
 def _in_sync(declared: list[dict[str, str]], locked: list[dict[str, str]]) -> bool:
-    """Whether Chart.lock, where there is one, is about these dependencies. An alias stands there as an address."""
+    """Whether Chart.lock, if there is one, matches these dependencies. It has addresses instead of aliases."""
     if not locked:
         return True
     if [row["name"] for row in declared] != [row["name"] for row in locked]:
@@ -280,14 +280,14 @@ def _path(folder: Path, address: str) -> Path:
 
 
 def _local(folder: Path, row: dict[str, str], repositories: Mapping[str, str], above: tuple[Path, ...]) -> Local | None:
-    """None where its folder is not there."""
+    """None if its folder does not exist."""
     path = _path(folder, row["repository"])
     if not (path / "Chart.yaml").is_file():
         return None
     trail = (*above, folder.resolve())
     if path.resolve() in trail:
         ring = " → ".join(str(each) for each in (*trail[trail.index(path.resolve()) :], path.resolve()))
-        raise _unusable(folder, row, f"charts need each other in a ring: {ring}", fix="take one out")
+        raise _unusable(folder, row, f"charts depend on each other in a cycle: {ring}", fix="remove one")
     return Local(name=row["name"], folder=path, source=read(path, repositories, above=trail))
 
 
@@ -302,6 +302,6 @@ def _unusable(folder: Path, row: dict[str, str], why: str, *, fix: str = "") -> 
 def _out_of_sync(folder: Path) -> BadInput:
     return BadInput(
         f"Chart.lock of the chart {folder} is out of sync with its Chart.yaml",
-        why="they name other dependencies, or other repositories",
+        why="their dependencies or repositories differ",
         fix=f"helm dependency update {folder}",
     )

@@ -1,4 +1,4 @@
-"""Charts: where they come from, and the steps that bring them while the cluster starts."""
+"""Charts: their sources, and the steps that download them while the cluster starts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REPOSITORIES = "helm: update repositories"
 _PLAIN = "--plain-http"
 _RETRY = Retry(attempts=4, first=1.0, cap=10.0)
 _OLD = 30 * 24 * 3600.0
-"""Seconds after which what was cached for a chart's earlier content, or for other repositories, is removed."""
+"""Seconds after which cached archives of a chart's earlier content, or of other repositories, are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Chart:
     """One chart in one version."""
 
     reference: str
-    """repository/chart, oci://…, a path, or for a dependency the address of a repository that no setting names."""
+    """repository/chart, oci://…, a path, or for a dependency the address of an unconfigured repository."""
     version: str | None
     url: str | None
     """The repository's address; None for OCI and paths."""
@@ -50,19 +50,19 @@ class Chart:
     path: Path | None = None
     """A chart on this machine."""
     source: Source | None = None
-    """What a chart on this machine is built from, where dependencies of it are missing."""
+    """Sources of a chart on this machine with missing dependencies."""
     parent: str = ""
-    """Of a dependency: what it is a dependency of, as text."""
+    """For a dependency: a description of its parent."""
 
     @property
     def id(self) -> str:
-        """Short, fit for a folder's name."""
+        """Short, usable as a folder's name."""
         key = self.identity if self.source is not None else f"{self.url} {self.reference} {self.version}"
         return sha256(key, 16)
 
     @property
     def display(self) -> str:
-        """For people."""
+        """For display."""
         return f"{self.reference} {self.version}" if self.version else self.reference
 
     @property
@@ -72,7 +72,7 @@ class Chart:
 
     @property
     def repository(self) -> str | None:
-        """The repository's name: for one that no setting names, made from its address."""
+        """The repository's name: for an unconfigured one, derived from its address."""
         if self.url is None:
             return None
         return f"unnamed-{sha256(self.url, 12)}" if "://" in self.reference else self.reference.split("/", 1)[0]
@@ -84,7 +84,7 @@ class Chart:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is the same archive each time: no range of versions, nor of a registry that may get it anew."""
+        """Whether its archive never changes: not for a version range, nor for a registry that may replace it."""
         if self.source is not None:
             return all(each.fixed for each in self.dependencies)
         return helm.is_exact(self.version or "") and not on_this_machine(self.registry)
@@ -105,13 +105,13 @@ class Chart:
         )
 
     def folder(self, facts: Facts) -> Path:
-        """Where its archive is cached, or its copy with dependencies: beside those of its earlier content."""
+        """Where its archive, or its copy with dependencies, is cached."""
         if self.source is None:
             return facts.paths.cache / "charts" / self.id
         return facts.paths.cache / "built-charts" / sha256(str(self.path), 16) / self.id
 
     def cached(self, facts: Facts) -> Path | None:
-        """The archive, or the built copy, of an earlier run; of a chart that is not `fixed` there is none."""
+        """The archive, or the built copy, of an earlier run; none for a chart that is not `fixed`."""
         if self.path is not None and self.source is None:
             return self.path
         if facts.bundle is not None and self.id in facts.bundle.lock.charts:
@@ -121,23 +121,23 @@ class Chart:
         return archives[-1] if archives else None
 
     def archive(self, facts: Facts) -> str:
-        """What Helm installs from: the path, or what a step has fetched or built."""
+        """What Helm installs from: the path, or the result of a fetch or build step."""
         brought = facts.outputs.charts.get(self.id)
         if brought is not None:
             return brought
-        kept = self.cached(facts)
-        if kept is None:
+        cached = self.cached(facts)
+        if cached is None:
             raise LaunchError(
                 f"the chart {self.display} has not been fetched",
                 why=f"there is no archive of it in {self.folder(facts)}",
                 fix="run the task again; it fetches what is missing",
                 transient=False,
             )
-        return str(kept)
+        return str(cached)
 
 
 def chart_of(facts: Facts, release: Release) -> Chart:
-    """The chart of a release. Raises `BadInput` for a path that is not there."""
+    """The chart of a release. Raises `BadInput` for a path that does not exist."""
     reference = release.chart
     if reference.startswith("oci://"):
         return Chart(reference=reference, version=release.version, url=None, identity=f"{reference} {release.version}")
@@ -145,8 +145,8 @@ def chart_of(facts: Facts, release: Release) -> Chart:
         path = (facts.root / reference).resolve()
         if not path.exists():
             raise BadInput(
-                f"the chart of release '{release.name}' is not there: {path}",
-                why=f"helm.releases names it as {reference}, seen from {facts.root}",
+                f"the chart of release '{release.name}' does not exist: {path}",
+                why=f"helm.releases has it as {reference}, relative to {facts.root}",
                 fix="correct the path, or use repository/chart",
             )
         return _on_this_machine(reference, path, facts.settings.helm.repositories)
@@ -169,9 +169,9 @@ def _on_this_machine(reference: str, path: Path, repositories: Mapping[str, str]
 
 
 def fetch_steps(facts: Facts, charts: tuple[Chart, ...], wanted: frozenset[str]) -> list[Step]:
-    """Update the repositories of charts that must come, all at once; then a download for each chart.
+    """Update the repositories of required charts at once; then a download for each chart.
 
-    A chart on this machine whose dependencies are missing is built after the downloads of those.
+    A chart on this machine with missing dependencies is built after their downloads.
     """
     unique = {chart.id: chart for chart in charts}
     missing = {chart.id: chart for chart in unique.values() if chart.id in wanted and chart.cached(facts) is None}
@@ -185,26 +185,26 @@ def fetch_steps(facts: Facts, charts: tuple[Chart, ...], wanted: frozenset[str])
     found: list[Step] = []
     if any(chart.url for chart in unique.values()):
         found.append(_update(facts, used))
-    for chart in sorted(unique.values(), key=lambda each: each.source is not None):  # what is built needs the others
+    for chart in sorted(unique.values(), key=lambda each: each.source is not None):  # builds need the others
         if chart.path is not None and chart.source is None:
             continue
         skip = None
         if chart.id not in missing:
-            earlier = "it was fetched before" if chart.source is None else "it was built before"
+            earlier = "already fetched" if chart.source is None else "already built"
             skip = earlier if chart.id in wanted else "its releases need no change"
         found.append(_step(facts, chart, skip))
     return found
 
 
 def _step(facts: Facts, chart: Chart, skip: str | None) -> Step:
-    """The step that fetches a chart, or builds a copy of one with its dependencies."""
+    """The step that fetches a chart, or builds a copy with its dependencies."""
     common = Step(name=chart.step, task=TASK, skip=skip, deadline=facts.settings.timeouts.pull)
     if chart.source is not None:
         return replace(
             common,
             action=partial(_build, facts, chart),
             needs=tuple(each.step for each in chart.dependencies),
-            why="a copy, with the dependencies that its charts/ folder lacks",
+            why="a copy with the dependencies missing in its charts/ folder",
             expected=0.5,
         )
     return replace(
@@ -219,7 +219,7 @@ def _step(facts: Facts, chart: Chart, skip: str | None) -> Step:
 
 
 def _on_push_registry(registry: str | None, facts: Facts) -> bool:
-    """Whether a registry is the push registry of this project: by its name, or by its port on loopback."""
+    """Whether a registry is this project's push registry: by its name, or by its port on loopback."""
     if registry is None or not facts.settings.registries.push:
         return False
     name = push_container(facts.settings)
@@ -265,20 +265,20 @@ def _update(facts: Facts, used: Mapping[str, Chart]) -> Step:
 
 
 def _silent(error: DeadlinePassed, used: Mapping[str, str], deadline: float) -> LaunchError:
-    """Which repositories have not answered: Helm names those that have."""
+    """Names the repositories that have not answered: Helm prints those that have."""
     silent = {name: url for name, url in used.items() if f'from the "{name}" chart repository' not in error.done.out}
     named = ", ".join(f"{name} ({url})" for name, url in (silent or used).items())
     return LaunchError(
         f"no answer within {deadline:g} s from the chart repository {named}",
-        why="it took the connection, or lets it wait, and has not sent its index.yaml",
-        fix="see that it answers (a browser, curl -v URL/index.yaml), and that no proxy holds it up; "
+        why="it accepted the connection or left it pending, and has not sent its index.yaml",
+        fix="check that it answers (a browser, curl -v URL/index.yaml), and that no proxy delays it; "
         "timeouts.pull is a setting",
         exit_code=error.exit_code,
     )
 
 
 def _prune(folder: Path) -> None:
-    """Remove its neighbours that nobody has used for long; mark it as used. A failure costs nothing but space."""
+    """Remove neighbours that have not been used for long; mark it as used. Failures only cost disk space."""
     with contextlib.suppress(OSError):
         folder.touch()
         for each in folder.parent.iterdir():
@@ -296,17 +296,17 @@ def _fetch(facts: Facts, chart: Chart, context: Context) -> Report:
         if not brought:
             raise LaunchError(
                 f"helm pull of {chart.display} left no archive",
-                why="it ended well, but wrote no .tgz file",
+                why="it succeeded, but wrote no .tgz file",
                 fix=f"try it by hand: {command.paste()}",
             )
-        kept = folder / brought[0].name
-        brought[0].replace(kept)  # whole or not at all
-    facts.outputs.charts[chart.id] = str(kept)
-    return Report(why=kept.name, exit_code=0)
+        cached = folder / brought[0].name
+        brought[0].replace(cached)  # atomic
+    facts.outputs.charts[chart.id] = str(cached)
+    return Report(why=cached.name, exit_code=0)
 
 
 def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Command:
-    """Download into this folder; the command that did it."""
+    """Download into this folder; returns the successful command."""
     reference, options = source_of(facts, chart)
     command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
     try:
@@ -314,19 +314,19 @@ def _pulled(facts: Facts, chart: Chart, folder: Path, context: Context) -> Comma
     except CommandFailed as error:
         if not (_PLAIN in options and "status code 400" in error.done.err):
             raise
-        options = tuple(each for each in options if each != _PLAIN)  # it speaks TLS, loopback or not
+        options = tuple(each for each in options if each != _PLAIN)  # it uses TLS despite loopback
         command = helm.pull(reference, chart.version, folder, facts.settings.timeouts.pull, options)
         run_command(facts.helm_programs, command, context)
     return command
 
 
 def source_of(facts: Facts, chart: Chart) -> tuple[str, tuple[str, ...]]:
-    """What Helm calls a chart of a repository or an OCI registry, and the options with which it is asked for."""
+    """The reference of a chart for Helm, and the options for pulling it."""
     settings, name = facts.settings, push_container(facts.settings)
     if chart.registry is None:
         return f"{chart.repository}/{chart.reference.rpartition('/')[2]}", ()
     reference, host = chart.reference, host_and_port(chart.registry)[0]
-    if host == name:  # a name that only containers know
+    if host == name:  # a name that only containers can resolve
         port = facts.outputs.registry_ports.get(name) or getattr(facts.registries.get(name), "port", None)
         reference = reference.replace(chart.registry, f"127.0.0.1:{port or settings.registries.port}", 1)
     plain = host == name or on_this_machine(chart.registry) or chart.registry in settings.helm.plain_http
@@ -334,17 +334,17 @@ def source_of(facts: Facts, chart: Chart) -> tuple[str, tuple[str, ...]]:
 
 
 def _logins(facts: Facts) -> Path | None:
-    """The file of the user's logins. Raises `BadInput` where the settings name one that is not there."""
+    """The file of the user's logins. Raises `BadInput` if the configured one does not exist."""
     named = facts.settings.helm.registry_config
     if named is None:
         usual = helm.logins(facts.environ)
-        return usual if usual is not None and os.access(usual, os.R_OK) else None  # without them Helm finds Docker's
+        return usual if usual is not None and os.access(usual, os.R_OK) else None  # without it Helm uses Docker's
     path = facts.root / named
     if not path.is_file():
         raise BadInput(
-            f"the file of logins to OCI registries is not there: {path}",
+            f"the file of logins to OCI registries does not exist: {path}",
             why="helm.registry_config names it",
-            fix="correct the path, or make it: helm registry login HOST --registry-config FILE",
+            fix="correct the path, or create it: helm registry login HOST --registry-config FILE",
         )
     return path
 
@@ -376,9 +376,9 @@ def _build(facts: Facts, chart: Chart, context: Context) -> Report:
                 copy.rename(built)
     except OSError as error:
         raise LaunchError(
-            f"a copy of the chart {chart.display} cannot be made in {folder}",
+            f"a copy of the chart {chart.display} cannot be created in {folder}",
             why=f"{error.filename or folder}: {error.strerror or error}",
-            fix="make room, or correct the modes of both folders",
+            fix="free disk space, or correct the modes of both folders",
         ) from None
     _prune(built)
     _prune(folder)
@@ -388,7 +388,7 @@ def _build(facts: Facts, chart: Chart, context: Context) -> Report:
 
 @contextlib.contextmanager
 def _about(what: str, repository: tuple[str, str] | None = None) -> Iterator[None]:
-    """An error inside says of what it is. `repository`: Helm's name of one, and what people call it."""
+    """Adds the context to an error inside. `repository`: its name in Helm, and its name for display."""
     try:
         yield
     except LaunchError as error:

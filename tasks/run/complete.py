@@ -1,7 +1,7 @@
-"""What a shell completes behind a task's name: its options and their values, as they are on this machine.
+"""Shell completion after a task's name: its options and their values on this machine.
 
-invoke's scripts (`invoke --print-completion-script`) ask `invoke --complete -- WORDS…` and filter the answer by what is
-typed. invoke itself answers with names of tasks and options, and knows no values.
+invoke's scripts (`invoke --print-completion-script`) call `invoke --complete -- WORDS…` and filter the output by the
+typed prefix. invoke itself completes names of tasks and options, but no values.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from tasks.settings.resolve import Resolved
 
 _SAFE = re.compile(r"[\w@%+=:,./-]+")
-"""Whatever else a name holds, bash would expand it: `compgen -W` takes `$(…)` for a command."""
+"""Names with other characters are dropped, since bash would expand them: `compgen -W` runs `$(…)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A command line that is being typed."""
+    """A command line being typed."""
 
     root: Path
     environ: Mapping[str, str]
     profile: str | None
     sets: tuple[str, ...]
     word: str
-    """What there is of the value."""
+    """The typed prefix of the value."""
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -50,9 +50,9 @@ class Call:
 def answer(
     words: Sequence[str], load: Callable[[str], Task[Any] | None], root: Path, environ: Mapping[str, str]
 ) -> list[str] | None:
-    """Completions of the last of `words`, of which the first is the program; None: invoke's own. Raises nothing.
+    """Completions of the last of `words`, of which the first is the program; None: invoke's own. Never raises.
 
-    `load`: the task of a name. Empty where a value is the user's own: shells offer files then.
+    `load`: returns the task of a name. Empty for free-form values: shells offer files then.
     """
     typed, before = _joined(words)
     task, flags, rest = None, dict[str, bool](), 0
@@ -88,7 +88,7 @@ def answer(
 
 
 def _joined(words: Sequence[str]) -> tuple[list[str], str]:
-    """The words as they were typed, and how the last one begins in words that the shell no longer asks for.
+    """The words as typed, and the prefix of the last one that the shell completes separately.
 
     bash takes `=` and `:` for words of their own (COMP_WORDBREAKS).
     """
@@ -112,7 +112,7 @@ def _flags(task: Task[Any]) -> dict[str, bool]:
 
 
 def _positional(task: Task[Any]) -> list[str]:
-    """The values that a task takes by their place."""
+    """The values of a task's positional arguments."""
     _, *options = inspect.signature(task.body).parameters.values()
     return [each.name for each in options if each.default is each.empty]
 
@@ -135,14 +135,14 @@ def _values(task: Task[Any], option: str, call: Call) -> Iterator[str]:
 
 
 def profiles(call: Call) -> Iterator[str]:
-    """Profiles under config/, and that there is to be none."""
+    """Profiles under config/, and the value for none."""
     from tasks.settings.resolve import NO_PROFILE, profile_names
 
     yield from (*profile_names(call.root), NO_PROFILE)
 
 
 def runs(call: Call) -> Iterator[str]:
-    """Recorded runs, the last first."""
+    """Recorded runs, the latest first."""
     from tasks.core.paths import default_folder
     from tasks.runs.catalogue import LATEST, run_names
 
@@ -167,7 +167,7 @@ def own_steps(call: Call) -> Iterator[str]:
 
 
 def snapshots(call: Call) -> Iterator[str]:
-    """Snapshots of this user, by the names of their manifests: no engine is asked, and no manifest is read."""
+    """Snapshots of this user, by the names of their manifests: no engine is queried, and no manifest is read."""
     from tasks.clients.snapshots import Store
     from tasks.core.paths import state_folder
 
@@ -187,7 +187,7 @@ def _paths(call: Call) -> list[str]:
 
 
 def _settings(call: Call) -> Iterator[str]:
-    """Settings as `path=`, one level of the tree at a time, then values: two at least, so that no blank follows."""
+    """Settings as `path=`, one level of the tree at a time, then values: at least two, so that no blank follows."""
     from tasks.settings.merge import rows
     from tasks.settings.origin import as_text
     from tasks.settings.resolve import shape_of
@@ -222,4 +222,4 @@ _VALUES: Mapping[str, Callable[[Call], Iterable[str]] | tuple[str, ...]] = {
     "format": ("text", "json"),
     "timing": lambda call: sorted(path.stem for path in (call.root / "config" / "rehearsal").glob("*.yaml")),
 }
-"""Values by option, for all tasks that have it; a task's own are in its decorator."""
+"""Values by option, for all tasks that have it; a task's own ones are in its decorator."""

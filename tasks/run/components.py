@@ -1,4 +1,4 @@
-"""Waiting for those optional components of the cluster that something of this launch uses."""
+"""Waits for the optional components of the cluster that something in this launch uses."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ DEFER, RELEASE = "health: defer metrics-server", "health: start metrics-server"
 ALL = "all"
 _CREATED = (Presence.ABSENT, Presence.INCOMPLETE)
 _DISABLED_AS = {PROVISIONER: "local-storage"}
-"""What `--disable` calls a component, where that is another name (k3s: Packaged Components)."""
+"""Names of components for `--disable` that differ (k3s: Packaged Components)."""
 _METRICS_API = Key("apiregistration.k8s.io/v1", "APIService", None, "v1beta1.metrics.k8s.io")
 _AUTOSCALES, _ANSWERS = 75.0, 30.0
-"""Seconds until an autoscaler has figures (two scrapes and a look of its controller, 15 s each, and the pods' own
-start), and until an Ingress answers."""
+"""Seconds until an autoscaler has metrics (two scrapes and a sync of its controller, 15 s each, and the start of the
+pods), and until an Ingress answers."""
 _APPEARS = 30.0
-"""Seconds after the first workload of kube-system in which each component that k3s brings has something there, if it is
-brought at all: k3s applies its packaged manifests as soon as its API answers, unless a `.skip` file is beside them."""
+"""Seconds after the first workload of kube-system in which each component of k3s has an object, if it is deployed
+at all: k3s applies its packaged manifests as soon as its API answers, unless a `.skip` file is beside them."""
 _NOT_YET = (0, 502, 503, 504)
-"""Answers of an ingress controller, or of what forwards to it, before it knows the Ingress."""
+"""Responses of an ingress controller, or a proxy to it, that does not know the Ingress yet."""
 
 
 def waited_for(facts: Facts, *, everything: bool = False) -> Callable[[str], bool]:
-    """Whether a workload of kube-system is waited for whatever uses it, by its name."""
+    """Whether to wait for a workload of kube-system even if nothing uses it, by its name."""
     named = frozenset(OPTIONAL if everything else facts.settings.health.wait_for)
     if ALL in named:
         named = frozenset(OPTIONAL)
@@ -61,7 +61,7 @@ def waited_for(facts: Facts, *, everything: bool = False) -> Callable[[str], boo
 
 
 def off(facts: Facts) -> frozenset[str]:
-    """Components of k3s that are disabled; a foreign cluster may have none of them."""
+    """Disabled components of k3s; a foreign cluster may have none of them."""
     if not facts.owns_cluster:
         return frozenset({"coredns", *OPTIONAL})
     names = disabled(facts.settings.cluster, facts.settings.ingress.controller)
@@ -69,15 +69,15 @@ def off(facts: Facts) -> frozenset[str]:
 
 
 def starting(live: Live, waits: Callable[[str], bool]) -> tuple[str, ...]:
-    """Components that are not ready and that nobody waits for unless something uses them."""
+    """Components that are not ready and are awaited only if something uses them."""
     late = (key.partition("/")[2] for key, text in live.system.items() if text)
     return tuple(sorted({component(name) or name for name in late if not waits(name)}))
 
 
 def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> Step | None:
-    """The wait that begins when all objects of the launch are there; None where everything is waited for anyway.
+    """The wait that starts once all objects of the launch are applied; None if everything is awaited anyway.
 
-    `before`: the steps that put the objects in.
+    `before`: the steps that apply the objects.
     """
     waits = waited_for(facts, everything=everything)
     if all(waits(name) for name in OPTIONAL):
@@ -92,13 +92,13 @@ def step(facts: Facts, before: Sequence[Step], *, everything: bool = False) -> S
         deadline=facts.settings.timeouts.health,
         skip=skip,
         notes=notes,
-        why="what a claim, an Ingress or an autoscaler uses",
+        why="components used by a claim, an Ingress or an autoscaler",
         expected=0.1,
     )
 
 
 def _settled(facts: Facts, waits: Callable[[str], bool]) -> tuple[str | None, tuple[str, ...]]:
-    """Why nothing has to be waited for, by the facts, and what to tell the user; None if something has to be."""
+    """Why nothing needs to be awaited, by the facts, with notes for the user; None if something does."""
     live = facts.live
     if live is None:
         return None, ()
@@ -106,11 +106,11 @@ def _settled(facts: Facts, waits: Callable[[str], bool]) -> tuple[str | None, tu
     used = [each for each in late if live.use is not None and each in live.use.needed]
     if used:
         return None, ()
-    return ("nothing uses what still starts" if late else "all that are there are ready"), _note(late)
+    return ("nothing uses what is still starting" if late else "all existing ones are ready"), _note(late)
 
 
 def _note(late: Collection[str]) -> tuple[str, ...]:
-    return (f"still starting, and used by nothing: {', '.join(late)}; `invoke health` waits for it",) if late else ()
+    return (f"still starting, and not used: {', '.join(late)}; `invoke health` waits for it",) if late else ()
 
 
 def _namespaces(facts: Facts) -> frozenset[str]:
@@ -118,7 +118,7 @@ def _namespaces(facts: Facts) -> frozenset[str]:
 
 
 def defers(facts: Facts) -> bool:
-    """Whether metrics-server starts when the launch is over: of a new cluster, where nothing is known to need it."""
+    """Whether metrics-server starts after the launch: in a new cluster, if nothing is known to need it."""
     from tasks.run.desired import user_objects
 
     new = facts.cluster.presence in _CREATED and facts.restore is None
@@ -128,9 +128,9 @@ def defers(facts: Facts) -> bool:
 
 
 def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
-    """The start of metrics-server, deferred until all other steps (`found`) are done; none where that is not to be.
+    """Steps that defer metrics-server until all other steps (`found`) are done; none if it is not deferred.
 
-    What a launch that was killed, or failed, has left of it is taken away by the next.
+    The next launch removes what a killed or failed one has left.
     """
     new = defers(facts)
     left = facts.cluster.presence not in _CREATED and facts.paths.deferral.exists()
@@ -139,9 +139,9 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
     # a step of the user's own may need it
     waited = NEEDS_CLUSTER - {"steps"}
     before = [step.name for step in found if step.skip is None and step.task in waited and not step.until]
-    why = "all else is done" if new else "a launch that did not end well has deferred it"
+    why = "everything else is done" if new else "a launch that failed has deferred it"
     rows = (
-        (DEFER, _defer, (API_READY,), "nothing is known to use it"),
+        (DEFER, _defer, (API_READY,), "no known user"),
         (RELEASE, _release, (DEFER if new else API_READY, *before), why),
     )
     return [
@@ -161,7 +161,7 @@ def deferral_steps(facts: Facts, found: Sequence[Step]) -> list[Step]:
 
 
 def _defer(facts: Facts, _context: Context) -> Report:
-    with contextlib.suppress(OSError):  # it ends by itself all the same
+    with contextlib.suppress(OSError):  # it expires anyway
         facts.paths.deferral.touch(mode=0o600)
     unable = defer(facts.api())
     if unable:
@@ -190,9 +190,9 @@ def _waiting(facts: Facts, context: Context) -> Report | None:
     if METRICS in needed and defers(facts):
         _end(facts)
     if needed:
-        keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - with these
+        keys = lambda api: _keys(api, needed, absent)  # noqa: E731 - bound arguments
         done = wait_ready(facts.watched(), keys, context, diagnose=partial(explain_pull, facts))
-    notes = [f"{needed[name]} needs {name}, which this cluster does not run" for name in sorted(absent)]
+    notes = [f"{needed[name]} needs {name}, which is not installed in this cluster" for name in sorted(absent)]
     if METRICS not in absent:
         notes += _autoscaled(facts, use, context)
     notes += _answering(facts, use, context)
@@ -203,9 +203,9 @@ def _waiting(facts: Facts, context: Context) -> Report | None:
 
 
 def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:
-    """The workloads of these components, and those that each must have in the end.
+    """The workloads of these components, and those that each must have eventually.
 
-    `absent` becomes those that have nothing in the cluster, and will not.
+    `absent` gets the components that have no objects in the cluster, and will not get any.
     """
     there = [(component(item["metadata"]["name"]), item) for item in system_items(api)]
     absent.clear()
@@ -223,7 +223,7 @@ def _keys(api: Api, needed: Collection[str], absent: set[str]) -> list[Key]:
 
 
 def _old(items: Iterable[Item]) -> bool:
-    """Whether the first of these was made so long ago that whatever comes with it is there."""
+    """Whether the first of these is so old that everything installed with it must exist."""
     made = [datetime.fromisoformat(text) for each in items if (text := each["metadata"].get("creationTimestamp"))]
     return bool(made) and (datetime.now(UTC) - min(made)).total_seconds() >= _APPEARS
 
@@ -236,14 +236,14 @@ def _late(api: Api, waits: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def _autoscaled(facts: Facts, use: Use, context: Context) -> list[str]:
-    """Wait until autoscalers have figures."""
+    """Wait until autoscalers have metrics."""
     if not use.autoscalers or METRICS in off(facts):
         return []
 
     def without() -> list[str]:
         found = [(each, scales(each)) for each in in_use(facts.api(), _namespaces(facts)).autoscalers]
         return [
-            f"horizontalpodautoscaler/{each['metadata']['name']} has no figures yet: {text}"
+            f"horizontalpodautoscaler/{each['metadata']['name']} has no metrics yet: {text}"
             for each, (good, text) in found
             if not good
         ]
@@ -273,7 +273,7 @@ def _answering(facts: Facts, use: Use, context: Context) -> list[str]:
 
 
 def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float) -> list[str]:
-    """Wait until nothing is missing; what still is when the time is over are notes, which fail nothing."""
+    """Wait until nothing is missing; after the timeout the rest becomes notes, which fail nothing."""
     from tasks.kube.wait import NotInTime, poll
 
     left: list[str] = []
@@ -291,7 +291,7 @@ def _bounded(missing: Callable[[], list[str]], context: Context, seconds: float)
 
 
 def _first_rule(ingress: Item) -> tuple[str, str]:
-    """Host name and path to ask for."""
+    """Host name and path to request."""
     rules: Sequence[Item] = (ingress.get("spec") or {}).get("rules") or ({},)
     paths: Sequence[Item] = (rules[0].get("http") or {}).get("paths") or ({},)
     path = str(paths[0].get("path") or "/")

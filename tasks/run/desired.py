@@ -1,4 +1,4 @@
-"""Objects that a launch puts into the cluster: namespaces, secrets, base resources from `files/`, own manifests."""
+"""Objects that a launch applies: namespaces, secrets, base resources from `files/`, own manifests."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ STORAGE = "files/local-path-storage.yaml"
 POLICIES = "files/default-network-policies.yaml"
 QUOTAS_FILE = "files/resource-quotas.yaml"
 _LOCAL_DNS = "169.254.20.10"
-"""Link-local; the address that its documentation proposes (Kubernetes: Using NodeLocal DNSCache)."""
+"""Link-local address, as proposed by its documentation (Kubernetes: Using NodeLocal DNSCache)."""
 
 
 def desired_objects(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
-    """The objects of these parts; namespaces always, since everything else lives in them."""
+    """The objects of these parts; always with namespaces, which contain everything else."""
     return [*desired_namespaces(facts), *contents(facts, parts)]
 
 
 def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
-    """The same without the namespaces that hold them."""
+    """The same without the namespaces."""
     found: list[dict[str, Any]] = []
     if "secrets" in parts:
         found += facts.secrets
@@ -41,12 +41,12 @@ def contents(facts: Facts, parts: Collection[str]) -> list[dict[str, Any]]:
 
 
 def desired_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
-    """Their keys, each once."""
+    """Their keys, without duplicates."""
     return list(dict.fromkeys(key(each) for each in desired_objects(facts, parts)))
 
 
 def namespace_objects(names: Sequence[str]) -> list[dict[str, Any]]:
-    """One object for each name, in their order, a name that comes twice once. Raises `BadInput` for an odd name."""
+    """One object for each name, in order, without duplicates. Raises `BadInput` for an invalid name."""
     return [
         finish({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _checked(name)}})
         for name in dict.fromkeys(names)
@@ -74,23 +74,23 @@ def namespace_names(facts: Facts) -> tuple[str, ...]:
 
 
 def desired_namespaces(facts: Facts, only: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """The objects, as the user's own manifests have them where they do; `only` those that a single task needs."""
+    """The namespace objects, from the user's own manifests where they are there; `only` those that a task needs."""
     own = user_namespaces(facts)
     made = namespace_objects([name for name in namespace_names(facts) if only is None or name in only])
     return [own.get(each["metadata"]["name"], each) for each in made]
 
 
 def user_namespaces(facts: Facts) -> dict[str, dict[str, Any]]:
-    """Namespaces of a launch that the user's own manifests hold too (with labels, for example), by name.
+    """Namespaces of a launch that the user's own manifests contain, too (with labels, for example), by name.
 
-    Applied twice with different fields, they would never be as wanted. Not those that were there before a launch.
+    Applied twice with different fields, they would never be as desired. Without those that existed before.
     """
     own = {each["metadata"]["name"]: each for each in _own_objects(facts) if is_namespace(each)}
     return {name: own[name] for name in namespace_names(facts) if name in own and not is_foreign(facts, name)}
 
 
 def is_foreign(facts: Facts, name: str) -> bool:
-    """Whether a namespace was there before, in a cluster that is not this project's: used, and never changed."""
+    """Whether a namespace of a foreign cluster existed before: it is used, and never changed."""
     if facts.owns_cluster or facts.live is None:
         return False
     from tasks.kube.ownership import created_by
@@ -102,10 +102,10 @@ def is_foreign(facts: Facts, name: str) -> bool:
 
 
 def base_objects(facts: Facts) -> list[dict[str, Any]]:
-    """Base resources as configured. The policies let in every namespace that something of the launch goes to.
+    """Base resources as configured. The policies allow every namespace that the launch uses.
 
-    In a cluster that is not this project's they go only into namespaces that it created, and nowhere else; the policies
-    name the addresses that its nodes really have.
+    On a foreign cluster they go only into namespaces that this project created; the policies
+    use the real addresses of its nodes.
     """
     admitted = [*namespace_names(facts), *(release.namespace for release in facts.releases)]
     return base_resources(
@@ -119,13 +119,13 @@ def base_objects(facts: Facts) -> list[dict[str, Any]]:
 
 
 def user_objects(facts: Facts) -> list[dict[str, Any]]:
-    """The user's own, without namespaces that a launch makes anyway: these are made as the user's files have them."""
+    """The user's own objects, except namespaces that a launch creates anyway, with the fields in the user's files."""
     made = user_namespaces(facts)
     return [each for each in _own_objects(facts) if not (is_namespace(each) and each["metadata"]["name"] in made)]
 
 
 def _own_objects(facts: Facts) -> list[dict[str, Any]]:
-    """As the user's files have them; who has none needs no reader of files."""
+    """The objects of the user's files; without any, no parser is imported."""
     if not facts.settings.manifests.files:
         return []
     from tasks.facts.manifest_files import own_objects
@@ -134,7 +134,7 @@ def _own_objects(facts: Facts) -> list[dict[str, Any]]:
 
 
 def is_unchanged_namespace(facts: Facts, obj: dict[str, Any]) -> bool:
-    """Whether it is a namespace that was there before and would not be changed: manifests often bring theirs."""
+    """Whether it is an existing namespace that would not change: manifests often include theirs."""
     if not is_namespace(obj) or not is_foreign(facts, obj["metadata"]["name"]):
         return False
     there = facts.live.objects.get(key(obj)) if facts.live is not None else None
@@ -153,11 +153,11 @@ def base_resources(
     nodes: Sequence[str] | None = None,
     whole_cluster: bool = True,
 ) -> list[dict[str, Any]]:
-    """The base resources that are switched on; policies and quotas once for each of `managed`.
+    """The enabled base resources; policies and quotas once for each of `managed`.
 
-    `admitted`: namespaces that the policies let in by name. `nodes`: blocks of node addresses; None: those that a k3d
-    cluster will have. Without `whole_cluster` nothing is made outside the managed namespaces. Raises `BadInput` for a
-    template that cannot be read, and for a quota that is no quantity.
+    `admitted`: namespaces that the policies allow by name. `nodes`: blocks of node addresses; None: those that a k3d
+    cluster will have. Without `whole_cluster` nothing is created outside the managed namespaces. Raises `BadInput` for
+    an invalid template, and for an invalid quantity in a quota.
     """
     from tasks.kube.addresses import assumed  # most single tasks need none of it
 
@@ -187,7 +187,7 @@ def base_resources(
 def _template(
     settings: Settings, root: Path, name: str, blocks: Sequence[str], admitted: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The objects of a template, filled in after it was parsed: a setting's text cannot become structure."""
+    """The objects of a template, filled in after parsing: a setting's text cannot change the structure."""
     values = {"IP": settings.cluster.bind_address, "DOMAIN": settings.cluster.domain}
     if name == NODE_LOCAL_DNS:
         values |= _dns(settings)
@@ -209,7 +209,7 @@ def _template(
 
 
 def ingress_namespace(settings: Settings) -> str:
-    """Where the ingress controller's pods are: k3s starts Traefik in kube-system, a release has its own."""
+    """The namespace of the ingress controller's pods: kube-system for k3s's Traefik, or that of a release."""
     controller = settings.ingress.controller
     if controller in ("traefik", "none"):
         return "kube-system"
@@ -242,8 +242,8 @@ def _quota(settings: Settings) -> dict[str, str]:
         number = quantity(text)
         if number is None or number < 0:
             raise BadInput(
-                f"manifests.quota.{name} is '{text}', which is no amount",
-                why="Kubernetes would refuse the quota, and with it every pod of the namespaces",
+                f"manifests.quota.{name} is '{text}', which is not a quantity",
+                why="Kubernetes would reject the quota, and then every pod of the namespaces",
                 fix="write it as 500m, 2, 512Mi or 16Gi",
             )
     return {name.upper(): text for name, text in values.items()}

@@ -1,4 +1,4 @@
-"""What a launch would change: of the cluster's settings, of objects, of releases. Nothing is changed by asking."""
+"""What a launch would change: settings of the cluster, objects, releases. Read-only."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from tasks.settings.schema import Release
 
 _TASKS = frozenset({"registry", "cluster", "docker-tune"})
-"""Tasks whose steps change what is outside the Kubernetes API."""
+"""Tasks whose steps change something outside the Kubernetes API."""
 _OBJECTS = "diff: objects"
-_IN_PLACE = "k3d cannot change settings of a cluster in place: `up` refuses them, `up --recreate` makes it anew"
+_IN_PLACE = "k3d cannot change settings of a cluster in place: `up` refuses them, `up --recreate` recreates it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ReleaseChange:
     why: str
     objects: tuple[Change, ...] = ()
     fault: str = ""
-    """Why it cannot be told what of it would change."""
+    """Why its changes cannot be determined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ class Changes:
     presence: str
     """absent, stopped, running, or recreated: it would be removed first."""
     settings: tuple[str, ...] = ()
-    """Settings of the cluster that differ, with old and new value in words."""
+    """Changed settings of the cluster, with old and new value in words."""
     steps: tuple[tuple[str, str], ...] = ()
-    """Steps that change what is outside the Kubernetes API, each with its reason."""
+    """Steps that change something outside the Kubernetes API, each with its reason."""
     objects: tuple[Change, ...] = ()
     releases: tuple[ReleaseChange, ...] = ()
 
@@ -73,7 +73,7 @@ class Changes:
 
     @property
     def fault(self) -> bool:
-        """Whether it cannot be told of some release what would change."""
+        """Whether the changes of some release cannot be determined."""
         return any(each.fault for each in self.releases)
 
 
@@ -82,7 +82,7 @@ def show(
 ) -> int:
     """Show what these steps would change; `document`: as a part of this JSON object.
 
-    Returns `code` where anything would change, 1 where that cannot be told of a release.
+    Returns `code` if anything would change, 1 if the changes of a release cannot be determined.
     """
     found = changes(facts, steps, recreate=recreate)
     if document is not None:
@@ -94,7 +94,7 @@ def show(
 
 
 def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> Changes:
-    """What these steps would change. Charts that are missing are fetched; renders run in the launch's pool.
+    """What these steps would change. Missing charts are fetched; charts are rendered in the launch's pool.
 
     Raises `ApiError`.
     """
@@ -139,7 +139,7 @@ def changes(facts: Facts, steps: Sequence[Step], *, recreate: bool = False) -> C
 
 
 def _changes(step: Step) -> bool:
-    """Whether it changes what is outside the API; of steps that wait, only a new agent's."""
+    """Whether it changes something outside the API; among waiting steps, only that of a new agent."""
     return step.task in _TASKS and not step.until and (not step.wait or step.task == "cluster")
 
 
@@ -154,7 +154,7 @@ def _changed(previews: Sequence[Preview]) -> tuple[Change, ...]:
 def _previews(
     facts: Facts, objects: Sequence[dict[str, Any]], installs: Sequence[Release], charts: Mapping[str, Chart]
 ) -> tuple[dict[str, list[Preview]], Mapping[str, Result]]:
-    """By the step that made them; and how all steps ended."""
+    """Previews by step, and the results of all steps."""
     if not objects and not installs:
         return {}, {}
     compared = Comparison(facts)
@@ -195,15 +195,15 @@ def _previews(
 
 
 def _fault(results: Mapping[str, Result], *names: str) -> str:
-    """Why a release could not be rendered: what failed last of its steps, the fetch of its chart or itself."""
+    """Why a release could not be rendered: the last failure among its steps, chart fetch or rendering."""
     errors = [results[name].error for name in names if name in results and results[name].error is not None]
     if errors and isinstance(errors[-1], LaunchError):
         return f"{errors[-1].what}: {errors[-1].why}" if errors[-1].why else errors[-1].what
-    return str(errors[-1]) if errors else "its chart, or one that it is built from, could not be fetched"
+    return str(errors[-1]) if errors else "its chart, or a dependency of it, could not be fetched"
 
 
 def _settings(facts: Facts, *, recreate: bool) -> tuple[str, ...]:
-    """Of a cluster that would be made: what differs from the one that is there, else what it would have."""
+    """For a cluster that would be created: differences to the existing one, else its settings."""
     if recreate and facts.cluster.label:
         return tuple(changed_settings(facts))
     rows = immutable(facts.settings, facts.shape)
@@ -212,14 +212,14 @@ def _settings(facts: Facts, *, recreate: bool) -> tuple[str, ...]:
 
 
 def _objects(facts: Facts) -> list[dict[str, Any]]:
-    """Those that a launch applies."""
+    """The objects that a launch applies."""
     spaces = [each for each in desired_namespaces(facts) if not is_foreign(facts, each["metadata"]["name"])]
     own = contents(facts, facts.backend.parts)
     return [*spaces, *(each for each in own if not is_unchanged_namespace(facts, each))]
 
 
 def _why(facts: Facts, release: Release, chart: Chart, why: str) -> str:
-    """With the chart's versions where they differ."""
+    """With the chart's versions if they differ."""
     installed = facts.installed(release)
     if installed is None:
         return chart.display

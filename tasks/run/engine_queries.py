@@ -1,4 +1,4 @@
-"""Queries to the engine and the programs, concurrently, and started before they are needed where that is known."""
+"""Queries to the engine and the programs, concurrent, and started ahead if the need is known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 _INSIDE = frozenset({"namespaces", "secrets", "manifests"})
-"""Parts that neither make a cluster nor bring images."""
+"""Parts that neither create a cluster nor bring images."""
 _CONCURRENT = 7
 
 
@@ -31,10 +31,10 @@ class EngineQueries:
     """Queries to the engine and the programs, each once, in threads; an answer is as old as its query."""
 
     def __init__(self, session: Session, parts: Collection[str] = ()) -> None:
-        """Start those that these parts of a launch need; none given: all."""
+        """Start the queries that these parts of a launch need; all if none are given."""
         session.check_folders()
         self.started = time.time()
-        """Seconds of the epoch."""
+        """Start time, in seconds of the epoch."""
         settings, programs, paths = session.settings, session.programs(), session.paths
         claim = Claim(owner=session.owner, known=paths.kubeconfig.exists() or paths.k3d_config.exists())
         complete = remembered(paths.complete)
@@ -47,16 +47,16 @@ class EngineQueries:
             self.creation = CreationQueries(session, pool, self.cluster, self.versions)
 
     def ask(self, question: Callable[[], Answer]) -> Future[Answer]:
-        """Start one more, which may wait for the others."""
+        """Start another query, which may wait for the others."""
         return self._pool.submit(question)
 
     def cancel(self) -> None:
-        """Stop waiting for answers, which an engine that hangs never gives; its programs are ended with the call."""
+        """Stop waiting for answers, which a hanging engine never gives; its programs are terminated with the call."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class CreationQueries:
-    """Queries that only plans need which make or change a cluster, or bring images: what a cluster is made from."""
+    """Queries for plans that create or change a cluster, or bring images."""
 
     def __init__(
         self, session: Session, pool: Executor, cluster: Future[ClusterState], version: Future[Versions]
@@ -76,7 +76,7 @@ class CreationQueries:
 
 
 def _published(programs: Programs, presence: Presence) -> frozenset[int]:
-    """Ports that containers publish, where a cluster has yet to be created."""
+    """Ports that containers publish, if a cluster is still to be created."""
     if presence not in (Presence.ABSENT, Presence.INCOMPLETE):
         return frozenset()
     from tasks.facts.ports import docker_ports
@@ -85,19 +85,19 @@ def _published(programs: Programs, presence: Presence) -> frozenset[int]:
 
 
 def _platforms(programs: Programs, refs: Sequence[str]) -> dict[str, str | None]:
-    """The platform of each image that the engine has; None: it does not have it."""
+    """The platform of each image in the engine; None: it does not have it."""
     there = docker.platforms(programs.run(docker.images(refs)).out, refs) if refs else {}
     return {ref: there.get(ref) for ref in refs}
 
 
 def _pinned_k3d(session: Session) -> str:
-    """The version of k3d that will be fetched: the images that it will use are known without it."""
+    """The version of k3d that will be downloaded, from which its images follow."""
     return read_pins(session.root).of("k3d").version
 
 
 @contextlib.contextmanager
 def engine_queries(session: Session, parts: Collection[str]) -> Iterator[EngineQueries]:
-    """Those that were started ahead, or new ones; after an error nobody waits for the others."""
+    """The queries started ahead, or new ones; after an error the others are not awaited."""
     started = session.queries or EngineQueries(session, parts)
     session.queries = None
     try:

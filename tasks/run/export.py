@@ -1,4 +1,4 @@
-"""A folder of logs, objects and events for whoever looks for a cause: without secrets, bounded, as far as readable."""
+"""A folder of logs, objects and events for finding a cause: without secrets, bounded, as far as readable."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
 
 Item = Mapping[str, Any]
 FILE, WHOLE = 2 * MIB, 100 * MIB
-"""Bytes of one file, and of all together."""
+"""Maximum bytes of one file, and of all together."""
 _STRING = 20_000
-"""Characters of one text in an object: charts and certificates may stand in it."""
+"""Maximum characters of one string in an object, which may be a chart or a certificate."""
 _LEFT_OUT = frozenset({"managedFields", "openAPIV3Schema", "kubectl.kubernetes.io/last-applied-configuration"})
-"""Fields that repeat the object, or are large and tell nothing of a failure."""
+"""Fields that repeat the object, or are large and irrelevant to a failure."""
 _CONTAINERD, _POD_LOGS = f"{DATA}/agent/containerd/containerd.log", "/var/log/pods"
 _SYSTEM = "kube-system"
 _NODE_LOG, _LEAST_LOG, _LARGEST_LOG, _ALL_POD_LOGS = 4 * MIB, MIB // 64, MIB, 48 * MIB
-"""Bytes: of a node's log; of a container's, between the two, so that all of them together have the last."""
+"""Maximum bytes of a node's log; of a container's log, between the two values, so that all together fit the last."""
 
 
 class Export:
     """The folder. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it, mode 0700. Raises `BadInput` where it holds something, or cannot be made."""
+        """Create it, mode 0700. Raises `BadInput` if it is not empty, or cannot be created."""
         self.folder = folder
         self.missing: list[str] = []
         """What could not be collected, each with the reason."""
@@ -66,14 +66,14 @@ class Export:
             if any(folder.iterdir()):
                 raise BadInput(
                     f"{folder} is not empty",
-                    why="files of an earlier export, or of something else, would be mixed with those of this one",
-                    fix="name another folder, or remove what is in it",
+                    why="files of an earlier export, or of something else, would be mixed with this one",
+                    fix="choose another folder, or empty it",
                 )
         except OSError as error:
             raise _unwritable(folder, error) from None
 
     def write(self, name: str, text: str, most: int = FILE) -> None:
-        """A file at a path below the folder, its secrets masked; of a long text the middle is left out."""
+        """Write a file at a relative path, with secrets masked; the middle of a long text is omitted."""
         data = shortened(without_assigned(redact(text)), most).encode("utf-8", "replace")
         with self._lock:
             if self.bytes + len(data) > WHOLE:
@@ -88,12 +88,12 @@ class Export:
             raise _unwritable(path, error) from None
 
     def json(self, name: str, value: Any, most: int = FILE) -> None:  # noqa: ANN401 - any JSON value
-        """A file with a JSON document."""
+        """Write a JSON document."""
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", most)
 
     @contextlib.contextmanager
     def collecting(self, what: str) -> Iterator[None]:
-        """What cannot be read within is noted as missing, and is no failure: a broken cluster is what it is for."""
+        """Errors inside are noted as missing, and are no failure: an export is for broken clusters."""
         try:
             yield
         except BadInput:
@@ -103,7 +103,7 @@ class Export:
 
 
 def _safe(part: str) -> str:
-    """The name of a file in its own folder."""
+    """A safe file name."""
     name = file_name(part)[:200]
     return name if name.strip(".") else f"_{name}"
 
@@ -112,12 +112,12 @@ def _unwritable(path: Path, error: OSError) -> BadInput:
     return BadInput(
         f"{path} cannot be written",
         why=error.strerror or str(error),
-        fix="name a folder that may be written to, on a disk with room: --export DIR",
+        fix="choose a writable folder on a disk with free space: --export DIR",
     )
 
 
 def shortened(text: str, most: int) -> str:
-    """At most about that many characters: the first quarter and the end, with what was left out said between them."""
+    """At most about that many characters: the first quarter and the end, with a mark for the omitted middle."""
     if len(text) <= most:
         return text
     head, tail = text[: most // 4], text[-(most * 3 // 4) :]
@@ -125,7 +125,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def without_secrets(item: Item) -> dict[str, Any]:
-    """An object without values that may be secret: those of a Secret, and what a name, a line or an address marks."""
+    """An object without values that may be secret: those of a Secret, and those marked by name, line or address."""
     if is_secret(item):
         values = {name: f"{MASK} ({len(value)} bytes)" for name, value in decoded(item).items()}
         return {**_masked({name: part for name, part in item.items() if name != "stringData"}), "data": values}
@@ -148,7 +148,7 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and the same k
 
 
 def _hidden(value: Any) -> Any:  # noqa: ANN401
-    """In place of the value below a name that is a secret's; from now on its texts are masked elsewhere, too."""
+    """Replaces the value below a secret's name; its strings are masked everywhere from now on."""
     if isinstance(value, Mapping | list):
         return _masked(value) if isinstance(value, Mapping) else [_hidden(each) for each in value]
     if not isinstance(value, str) or not value:
@@ -162,23 +162,23 @@ def _hidden(value: Any) -> Any:  # noqa: ANN401
 
 @dataclass(kw_only=True)
 class ClusterDump:
-    """A cluster of which something can be read, and the export that it goes into."""
+    """A cluster that can be read at least in part, and its export."""
 
     export: Export
     facts: Facts
     api: Api | None = None
-    """None where it does not answer."""
+    """None if it does not answer."""
     nodes: list[Item] = field(default_factory=list)
     pods: list[Item] = field(default_factory=list)
     masked: bool = False
-    """Whether values of Secrets are known, and so masked. If not, of all pods only those of kube-system have their logs
-    written: others may print such values."""
+    """Whether values of Secrets are known, and so masked. If not, only logs of pods in kube-system are
+    exported: others may contain such values."""
 
     @classmethod
     def begin(cls, session: Session, export: Export) -> ClusterDump | None:
         """Find nodes, API and pods, and conceal all secrets before anything is written. None without an engine.
 
-        Raises `BadInput` for a cluster that is another's, or a context that is not there.
+        Raises `BadInput` for another owner's cluster, or a context that does not exist.
         """
         made: ClusterDump | None = None
         conceal_settings(session)
@@ -202,11 +202,11 @@ class ClusterDump:
             self.nodes = self._listed("/api/v1/nodes")
             self.pods = self._listed(*self._places("pods"))
             for pod in self.pods:
-                without_secrets(pod)  # conceals what its variables hold
+                without_secrets(pod)  # conceals the values of its variables
 
     @property
     def scope(self) -> tuple[str, ...] | None:
-        """Namespaces that are read; None: all. In a foreign cluster those that the settings name."""
+        """Namespaces that are read; None: all. On a foreign cluster those in the settings."""
         if self.facts.owns_cluster:
             return None
         homes = [*self.facts.settings.namespaces, *(release.namespace for release in self.facts.releases)]
@@ -214,7 +214,7 @@ class ClusterDump:
 
     @cached_property
     def events(self) -> list[Item]:
-        """The newest last."""
+        """The latest last."""
         return sorted(self._listed(*self._places("events")), key=_moment)
 
     @property
@@ -244,7 +244,7 @@ class ClusterDump:
         return done.out + done.err
 
     def write_node(self, node: Node, context: Context) -> None:
-        """The logs of a node's container and its containerd; those of kube-system's pods, where no API serves them."""
+        """The logs of a node's container and its containerd; also of kube-system's pods, if there is no API."""
         place, run = f"nodes/{node.name}", partial(self.facts.programs.run, quiet=True)
         self.write_container(node.name, f"{place}/k3s.log", context)
         with self.export.collecting(f"{node.name}: docker inspect"):
@@ -282,17 +282,17 @@ class ClusterDump:
                 self.export.json(name, {"items": items})
 
     def write_events(self, _context: Context) -> None:
-        """One a line."""
+        """One per line."""
         self.export.write("events.txt", "".join(f"{_line(each)}\n" for each in self.events))
 
     def describe(self, kind: str, namespace: str, path: str, _context: Context) -> None:
-        """What kubectl says of all objects of a kind."""
+        """All objects of a kind as described by kubectl."""
         with self.export.collecting(f"kubectl describe {kind} {namespace}".rstrip()):
             command = kubectl.describe(self.facts.paths.kubeconfig, kind, namespace)
             self.export.write(path, self.facts.programs.run(command, quiet=True).out)
 
     def write_pods(self, namespace: str, context: Context) -> None:
-        """Descriptions, and the logs of all containers, those of the run before among them; unready pods first."""
+        """Descriptions, and the logs of all containers, including previous ones; unready pods first."""
         assert self.api is not None
         api, end, silent = self.api, time.monotonic() + context.deadline, list[str]()
         share = max(_LEAST_LOG, min(_LARGEST_LOG, _ALL_POD_LOGS // max(1, len(self.pods))))
@@ -300,7 +300,7 @@ class ClusterDump:
 
         def write_log(path: str, query: str) -> None:
             if silent or time.monotonic() > end:
-                self.export.missing.append(f"{path}: time was over")
+                self.export.missing.append(f"{path}: timed out")
                 return
             with self.export.collecting(path):
                 try:
@@ -310,7 +310,7 @@ class ClusterDump:
                     raise
                 if code == 200:
                     self.export.write(path, text, share)
-                elif code != 400:  # a container that has not been started has none
+                elif code != 400:  # a container that was not started has none
                     raise LaunchError(f"the API answered {code}", why=text.strip()[:200])
 
         here = [pod for pod in self.pods if pod["metadata"]["namespace"] == namespace]
@@ -321,9 +321,9 @@ class ClusterDump:
             list(pool.map(lambda each: write_log(*each), [each for pod in here for each in _logs(pod)]))
 
     def broken_nodes(self) -> Iterator[str]:
-        """Containers of the cluster with their states, why each has ended, and nodes that are not ready."""
+        """Containers of the cluster with their states, causes of their ends, and nodes that are not ready."""
         if self.facts.owns_cluster and not self.facts.cluster.nodes:
-            yield "no container of this cluster is on the engine"
+            yield "the engine has no container of this cluster"
         for node in self.facts.cluster.nodes:
             yield f"{node.name}: {node.state.value}{'' if node.running else f', exit code {node.exit_code}'}"
             said = ""
@@ -336,10 +336,10 @@ class ClusterDump:
                 yield from (f"  {line}" for line in str(death).splitlines())
         for item in self.nodes:
             if not node_ready(item):
-                yield f"{item['metadata']['name']}: not ready, as the API has it"
+                yield f"{item['metadata']['name']}: not ready, according to the API"
 
     def unready_pods(self) -> Iterator[str]:
-        """What keeps each pod that is not ready, and what to do about it."""
+        """Why each pod is not ready, and what to do about it."""
         for pod in self.pods:
             found = diagnose_pod(pod, self.nodes)
             if found is not None:
@@ -348,12 +348,12 @@ class ClusterDump:
                 yield f"  see: pods/{pod['metadata']['namespace']}/{pod['metadata']['name']}/"
 
     def warnings(self) -> list[str]:
-        """The newest."""
+        """The latest warnings."""
         return [_line(each) for each in self.events if each.get("type") == "Warning"][-30:]
 
 
 def read_end(path: Path, most: int = 8 * MIB) -> str:
-    """The end of a file; what cannot be read says so."""
+    """The end of a file; an unreadable file yields a message."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - most))
@@ -363,7 +363,7 @@ def read_end(path: Path, most: int = 8 * MIB) -> str:
 
 
 def _logs(pod: Item) -> Iterator[Sequence[str]]:
-    """Of each container of a pod, the file for its log and what it is asked by."""
+    """For each container of a pod, the file for its log and the query."""
     meta, status = pod["metadata"], pod.get("status") or {}
     for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
         for row in status.get(kind) or ():

@@ -1,4 +1,4 @@
-"""The view of a run, and its end: its record, its summary, its exit code, and how to reach the cluster."""
+"""The view of a run, and its end: record, summary, exit code, and how to reach the cluster."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _LOOPBACK = ("127.0.0.1", "::1", *_EVERY)
 def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, silent: bool) -> View:
     """The view for this environment. Raises `PlanError` for a plan that cannot run.
 
-    GITHUB_ACTIONS=true is set by GitHub's runners, CI by nearly all others: a terminal that nobody looks
-    at gets plain lines. TERM=dumb cannot move its cursor.
+    GitHub's runners set GITHUB_ACTIONS=true, nearly all others CI: a terminal without a reader
+    gets plain lines. TERM=dumb cannot move its cursor.
     """
     from tasks.view.launch import Plain, Silent
 
@@ -55,10 +55,10 @@ def choose(launch: Launch, environ: Mapping[str, str], *, stdout_isatty: bool, s
 
 
 def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents: int | None) -> int:
-    """Write the record, show the summary; the exit code.
+    """Write the record, show the summary; returns the exit code.
 
-    `acts`: the record becomes latest.json too. `agents`: of a launch, which goes into the benchmark log where it went
-    well; None for other runs.
+    `acts`: the record also becomes latest.json. `agents`: of a launch, which is added to the benchmark log if it
+    succeeded; None for other runs.
     """
     lost = attempt(
         f"the record of this run could not be written below {session.settings.log_dir}",
@@ -70,7 +70,7 @@ def finish(session: Session, view: Steady, ending: Ending, *, acts: bool, agents
 
 
 def show_error(error: LaunchError) -> None:
-    """An expected error, on standard error."""
+    """Show an expected error on standard error."""
     err(refusal(error, width=width_of(sys.stderr), marks=marks(sys.stderr.encoding)))
 
 
@@ -84,7 +84,7 @@ def _write(session: Session, run: RunRecord, *, acts: bool, agents: int | None) 
 
 
 def _status(run: RunRecord) -> int:
-    """That of the first failure; steps that it took with it have none."""
+    """The code of the first failure; steps aborted by it have none."""
     if run.outcome == "interrupted":
         return INTERRUPTED
     if run.good:
@@ -97,21 +97,21 @@ def _status(run: RunRecord) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How to reach what there is; empty where there is nothing to reach."""
+    """How to reach what exists; empty fields for what does not."""
 
     context: str = ""
     kubectl: str = ""
-    """The command that speaks to the cluster, to be continued."""
+    """The command prefix for kubectl."""
     addresses: tuple[str, ...] = ()
     push: str = ""
-    """Host and port of the push registry, as docker and pods name it."""
+    """Host and port of the push registry, for docker and pods alike."""
     left_out: tuple[str, ...] = ()
     """What was skipped on purpose, each with the reason."""
     next: str = ""
-    """The command to go on with."""
+    """The next command."""
 
     def rows(self) -> tuple[tuple[str, str], ...]:
-        """Labels and texts; nothing that is empty."""
+        """Labels and texts; without empty ones."""
         push = f"`docker push {self.push}/NAME`; pods name the image so, too" if self.push else ""
         command, comma, when = self.next.partition(", when ")
         found = (
@@ -127,7 +127,7 @@ class Access:
 def access(facts: Facts, steps: Sequence[Step], options: Options, *, exists: bool, as_configured: bool) -> Access:
     """How to reach the cluster; `exists`: it runs by now, `as_configured`: nothing of the plan is left to do.
 
-    `steps` are those of the plan: what they leave out is named.
+    `steps` are those of the plan: what they leave out is listed.
     """
     more = _same_options(options)
     if not exists:
@@ -152,13 +152,13 @@ def access(facts: Facts, steps: Sequence[Step], options: Options, *, exists: boo
 
 
 def _left(step: Step) -> str:
-    """What a step leaves out, for people."""
+    """What a step leaves out, for display."""
     secret = step.name.removeprefix(LEAVE_OUT)
     return f"secret {secret}" if secret != step.name else step.task
 
 
 def _kubectl(facts: Facts, context: str) -> str:
-    """By the user's kubeconfig where it has the cluster, else by the private one."""
+    """With the user's kubeconfig if it has the cluster, else with the private one."""
     from tasks.clients.kubeconfig import current_context, has_entry, target
 
     if not facts.owns_cluster:
@@ -172,7 +172,7 @@ def _kubectl(facts: Facts, context: str) -> str:
 
 
 def _addresses(facts: Facts) -> tuple[str, ...]:
-    """Of published ports, as a person opens them."""
+    """URLs of published ports."""
     ports = facts.outputs.ports or facts.ports
     if not facts.owns_cluster or ports is None:
         return ()
@@ -198,7 +198,7 @@ def _push(facts: Facts) -> str:
 
 
 def _same_options(options: Options) -> str:
-    """The options of this call that lead to the same cluster with the same settings."""
+    """The options of this call that select the same cluster and settings."""
     given = [("--profile", options.profile), *(("--set", shown_option(each)) for each in options.sets)]
     given += [("--engine", options.engine if options.engine != "k3d" else None), ("--context", options.context)]
     return "".join(f" {name} {shlex.quote(value)}" for name, value in given if value)

@@ -1,7 +1,7 @@
-"""Objects in a foreign cluster: nothing is taken over, and nothing of others deleted.
+"""Objects in a foreign cluster: never takes over or deletes objects of others.
 
-Creating fails where an object of that name is there, and an update or a deletion names the object's uid, so the API
-server itself refuses one that was created in the meantime by others.
+Creating fails if an object of that name exists, and an update or a deletion gives the object's uid, so the API
+server itself rejects one that others created in the meantime.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def create_or_update(facts: Facts, api: Api, resources: Resources, obj: Item) ->
         code, text = api.send("POST", f"{place.rpartition('/')[0]}?{_QUERY}", line(marked(obj, facts.environment)))
         if code in (200, 201):
             return "created"
-        there = _there(api, place) if code == 409 else None  # created concurrently, or an answer was lost
+        there = _there(api, place) if code == 409 else None  # created concurrently, or a response was lost
         if there is None:
             raise not_taken(code, obj, text)
     if created_by(there) != facts.environment:
@@ -68,17 +68,17 @@ def _there(api: Api, place: str) -> Item | None:
 
 
 def delete(api: Api, resources: Resources, key: Key, uid: str) -> bool:
-    """Delete the object with this uid. False where another one of its name is there. Raises `Refused`."""
+    """Delete the object with this uid. False if another one of its name exists. Raises `Refused`."""
     assert isinstance(api, Sender)
     obj = {"apiVersion": key.api_version, "kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}}
     options = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": uid},
-        "propagationPolicy": "Background",  # by default that of a Job is to leave its pods (Kubernetes: API of Jobs)
+        "propagationPolicy": "Background",  # a Job's default leaves its pods (Kubernetes: API of Jobs)
     }
     if resources.find(key.api_version, key.kind) is None:
-        return True  # gone with its definition
+        return True  # gone with its CRD
     code, text = api.send("DELETE", place_of(resources, obj), line(options))
     if code not in (200, 202, 404, 409):
         raise not_taken(code, obj, text)

@@ -1,4 +1,4 @@
-"""The facts that plans are made from: settings, and what is observed of engine, programs and cluster, concurrently."""
+"""The facts for plans: settings, and the observed state of engine, programs and cluster, queried concurrently."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _OLD = 2 * 86400.0
 
 
 def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> Facts:
-    """Query the engine, or the context's cluster, and the API of a cluster that runs, for these parts of a launch.
+    """Query the engine, or the context's cluster, and the API of a running cluster, for these parts of a launch.
 
-    `refuse`: whether it matters whose the cluster, its objects and its releases are. Raises `NoEngine`, `BadInput` (a
+    `refuse`: whether to check the owner of the cluster, its objects and its releases. Raises `NoEngine`, `BadInput` (a
     setting, a secret, a context, or a k3d cluster of another owner), `Foreign`, and `ApiError`.
     """
     settings: Settings = session.settings
@@ -91,9 +91,9 @@ def gather(session: Session, parts: Collection[str], *, refuse: bool = True) -> 
 
 
 def gather_state(session: Session) -> Facts:
-    """The cluster's containers and registries, or the context, alone: nothing of them has to be well.
+    """Only the cluster's containers and registries, or the context: works with an unhealthy cluster.
 
-    Raises `NoEngine`, `BadInput` for a context that is not there or a cluster that is another's.
+    Raises `NoEngine`, `BadInput` for a context that does not exist or another owner's cluster.
     """
     settings: Settings = session.settings
     programs, paths = session.programs(), session.paths
@@ -115,7 +115,7 @@ def gather_state(session: Session) -> Facts:
 
 
 def _facts(session: Session, programs: Programs, **observed: Any) -> Facts:
-    """Those of a session, and what was observed."""
+    """The facts of a session, and the observed ones."""
     own = {
         "settings": session.settings,
         "root": session.root,
@@ -131,7 +131,7 @@ def _facts(session: Session, programs: Programs, **observed: Any) -> Facts:
 
 
 def reach(facts: Facts) -> None:
-    """Have the private kubeconfig lead to the cluster's API. Raises `LaunchError` where that does not answer."""
+    """Make the private kubeconfig point to the cluster's API. Raises `LaunchError` if that does not answer."""
     if facts.owns_cluster and not _reachable(facts):
         from tasks.k3d.kubeconfig import fetch_kubeconfig
 
@@ -141,7 +141,7 @@ def reach(facts: Facts) -> None:
 
 
 def _builds(session: Session, parts: Collection[str], host: Callable[[], Engine]) -> tuple[BuildState, ...]:
-    """The builds that these parts need to know, with the digests of their files. Raises `BadInput`, `NoEngine`."""
+    """The builds that these parts need, with the digests of their files. Raises `BadInput`, `NoEngine`."""
     if not session.settings.builds:
         return ()
     from tasks.facts.builds import read_inputs  # most launches build nothing
@@ -157,14 +157,14 @@ def _located(facts: Facts) -> Facts:
 
 
 def with_builds(session: Session, facts: Facts, parts: Collection[str]) -> Facts:
-    """The same with the builds as their files are now. Raises `BadInput`."""
+    """The same facts with the builds from the current files. Raises `BadInput`."""
     found = _builds(session, parts, lambda: facts.host or engine(facts.programs))
-    facts.outputs.own.clear()  # they name images
+    facts.outputs.own.clear()  # they refer to images
     return _located(replace(facts, builds=found))
 
 
 def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> dict[str, Any]:
-    """Fields of `Facts` that the engine gives. Raises `NoEngine` before what follows from it, `BadInput`."""
+    """Fields of `Facts` from the engine. Raises `NoEngine` first, `BadInput`."""
     settings: Settings = session.settings
     with engine_queries(session, parts) as queries:
         builds = queries.ask(lambda: _builds(session, parts, queries.engine.result))
@@ -200,7 +200,7 @@ def _of_engine(session: Session, programs: Programs, parts: Collection[str]) -> 
 def _creation_facts(
     session: Session, programs: Programs, queries: CreationQueries, host: Engine, shape: Shape
 ) -> dict[str, Any]:
-    """Fields of `Facts`, but for the ports that are chosen."""
+    """Fields of `Facts`, except the chosen ports."""
     from tasks.facts.network import network
     from tasks.k3d.registries_yaml import nodes_file
 
@@ -225,7 +225,7 @@ def _creation_facts(
 
 
 def _k3d_environment(programs: Programs, session: Session, settings: Settings) -> dict[str, str]:
-    """K3D_IMAGE_… from the settings, where another layer than the environment set them."""
+    """K3D_IMAGE_… from the settings, if another layer than the environment sets them."""
     from tasks.clients import k3d
 
     own = {
@@ -237,19 +237,19 @@ def _k3d_environment(programs: Programs, session: Session, settings: Settings) -
 
 
 def _push_port(settings: Settings, existing: dict[str, Registry]) -> int:
-    """The host port of the push registry, by which images are named too. A new one gets the desired one, if free."""
+    """The host port of the push registry, which is part of image names. A new one gets the desired port, if free."""
     found = existing.get(push_container(settings))
     return found.port if found is not None and found.port is not None else settings.registries.port
 
 
 def with_live(facts: Facts, parts: Collection[str]) -> Facts:
-    """The same with what is in the cluster. Raises `LaunchError` for an API that does not answer, or refuses us."""
+    """The same facts with the cluster's objects. Raises `LaunchError` if the API does not answer, or rejects us."""
     if facts.owns_cluster and not _reachable(facts):
         from tasks.k3d.kubeconfig import fetch_kubeconfig  # only where an earlier one is missing
         from tasks.kube.wait import NotInTime, api_ready
 
         fetch_kubeconfig(facts, port=_first_api(facts.cluster))
-        try:  # one that was started a moment ago needs a little; one that is dead never answers
+        try:  # a starting one needs a moment; a dead one never answers
             api_ready(facts.api, Context(step="the cluster's API", deadline=_API_START), cap=0.25)
         except NotInTime:
             raise _silent(facts) from None
@@ -267,7 +267,7 @@ def with_live(facts: Facts, parts: Collection[str]) -> Facts:
 
 
 def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
-    """Nothing is taken over in a foreign cluster: raises `Foreign` with the owner of each object and release that a
+    """Raises `Foreign` with the owner of each object and release in a foreign cluster that a
     launch would change and that is not of this environment.
     """
     from tasks.kube.ownership import CREATED_BY, created_by, installed_by, owner_of, refused
@@ -289,13 +289,13 @@ def _refuse_taken(facts: Facts, parts: Collection[str]) -> None:
 
 
 def _reachable(facts: Facts) -> bool:
-    """Whether the private kubeconfig of an earlier run is still right."""
+    """Whether the private kubeconfig of an earlier run is still valid."""
     path = facts.paths.kubeconfig
     if not path.exists():
         return False
     access = credentials(path.read_text(encoding="utf-8"))
     port = _first_api(facts.cluster)
-    with contextlib.suppress(ApiError):  # one that this kubeconfig does not fit: it is read from the server again
+    with contextlib.suppress(ApiError):  # the kubeconfig is outdated: fetch it from the server again
         return access is not None and access.server.endswith(f":{port}") and ready(facts.api())
     return False
 
@@ -320,7 +320,7 @@ def _silent(facts: Facts) -> LaunchError:
 
 
 def require_running(facts: Facts) -> None:
-    """Single tasks work in a cluster that runs, and never make one. Raises `ClusterAbsent`, `ClusterStopped`."""
+    """Single tasks need a running cluster, and never create one. Raises `ClusterAbsent`, `ClusterStopped`."""
     presence = facts.cluster.presence
     if not facts.owns_cluster or presence is Presence.RUNNING:
         return
@@ -328,15 +328,15 @@ def require_running(facts: Facts) -> None:
         state, again = ("paused", "resumes") if facts.cluster.only_paused else ("stopped", "starts")
         raise ClusterStopped(
             f"the cluster '{facts.name}' is {state}",
-            why="nodes that do not run: "
+            why="nodes that are not running: "
             + ", ".join(node.condition for node in facts.cluster.nodes if not node.running),
             fix=f"invoke cluster {again} it; invoke up {again} it and does the rest",
         )
     absent = presence is Presence.ABSENT
     raise ClusterAbsent(
         f"there is no cluster '{facts.name}'" + ("" if absent else " whose creation was completed"),
-        why="this task works in a cluster that runs, and never makes one",
-        fix="invoke cluster makes it; invoke up makes it and does the rest",
+        why="this task needs a running cluster, and never creates one",
+        fix="invoke cluster creates it; invoke up creates it and does the rest",
     )
 
 
@@ -344,9 +344,9 @@ def require_running(facts: Facts) -> None:
 
 
 def of_context(session: Session, programs: Programs) -> dict[str, Any]:
-    """Fields of `Facts` of a cluster that exists already; no engine is queried.
+    """Fields of `Facts` for an existing cluster; no engine is queried.
 
-    Its context becomes the private kubeconfig. Raises `BadInput` for a context that is not there.
+    Its context becomes the private kubeconfig. Raises `BadInput` for a context that does not exist.
     """
     from tasks.facts.machine import machine
     from tasks.facts.programs import versions
@@ -369,11 +369,11 @@ def of_context(session: Session, programs: Programs) -> dict[str, Any]:
 
 
 def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> ClusterPaths:
-    """Make one context of the user's kubeconfig, by its name, the private one; the current one is never used.
+    """Store one context of the user's kubeconfig, by its name, as the private one; the current context is never used.
 
-    The private file is named by its content. A context of this name may lead to another cluster in another KUBECONFIG,
-    or in the same file later: programs that a run has been told to use this one must not be led there by another call.
-    Raises `BadInput` for a context that is not there.
+    The private file is named by its content. A context of this name may mean another cluster in another KUBECONFIG,
+    or in the same file later: programs of a running call must not be redirected by another call.
+    Raises `BadInput` for a context that does not exist.
     """
     from tasks.clients import kubectl
     from tasks.clients.kubeconfig import rooted, write_private
@@ -388,12 +388,12 @@ def write_kubeconfig(programs: Programs, paths: ClusterPaths, context: str) -> C
         names, why = listed.out.splitlines(), error.tail()[-1] if error.tail() else error.what
         if listed.code or context in names:
             raise BadInput(f"the context '{context}' cannot be used", why=why, fix="correct the kubeconfig") from None
-        fix = f"use one of: {', '.join(names)}" if names else "name the file that has it in KUBECONFIG"
+        fix = f"use one of: {', '.join(names)}" if names else "set KUBECONFIG to the file that has it"
         raise BadInput(f"your kubeconfig has no context '{context}'", why=why, fix=fix) from None
     flattened = rooted(flattened, programs.env)
     found = replace(paths, access=f"kubeconfig-{sha256(flattened, 16)}")
     write_private(found.kubeconfig, logging_in_once(flattened, Path(f"{found.kubeconfig}.login"), programs.env))
-    for each in paths.state.glob("kubeconfig-*"):  # of other content, and used by no run any more: credentials
+    for each in paths.state.glob("kubeconfig-*"):  # outdated and unused: they contain credentials
         with contextlib.suppress(OSError):
             if not each.name.startswith(found.access) and each.stat().st_mtime < time.time() - _OLD:
                 each.unlink()

@@ -1,7 +1,7 @@
-"""While Helm waits for the hooks of a chart: its place goes to another step, and a hook that cannot end is told.
+"""While Helm waits for the hooks of a chart: its place goes to another step; a hook that cannot succeed is reported.
 
-Helm runs hooks one after another, and waits for those that are Jobs or Pods until they are done (Helm: "Chart Hooks").
-It says nothing of their pods, and ends with its own limit where an image does not come.
+Helm runs hooks one after another, and waits until Jobs and Pods among them are complete (Helm: "Chart Hooks").
+It does not report on their pods, and runs into its own timeout if an image cannot be pulled.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ _PATHS = {
     ("v1", "Pod"): "/api/v1/namespaces/{}/pods",
 }
 _OWN = 1.5
-"""Seconds that Helm mostly has enough of for its own work."""
+"""Seconds that Helm usually needs for its own work, at most."""
 _AGAIN = 1.0
-"""Seconds between two looks for a hook."""
+"""Seconds between two checks for a hook."""
 _ANSWERS = 3.0
-"""Seconds for a request that is under way when Helm ends; nothing more depends on its answer."""
+"""Seconds for a pending request when Helm ends; nothing depends on its response any more."""
 _PHASES = ("pre-install", "post-install", "pre-upgrade", "post-upgrade")
 _TIMEOUTS = frozenset({"hook-failed", "release-timeout"})
 
 
 @dataclass
 class _Attendant:
-    """Looks for hooks of one release that run, beside its Helm."""
+    """Watches for running hooks of one release while Helm runs."""
 
     facts: Facts
     release: Release
     context: Context
     ended: Cancel = field(default_factory=Cancel)
-    """Set when that Helm has ended."""
+    """Set when Helm has ended."""
     before: frozenset[str] = frozenset()
-    """Hooks that an earlier Helm has left, by UID."""
+    """Hooks left by an earlier Helm, by UID."""
     failed: Failed | None = None
     own: frozenset[Key] | None = None
-    """Its hooks, once Helm has written what it is about to install."""
+    """Its hooks, once Helm has stored the release."""
 
     def run(self, stop: Cancel) -> None:
-        """Until Helm has ended; `stop` ends it where a hook will not end well. What cannot be asked is not told."""
+        """Run until Helm has ended; `stop` terminates Helm if a hook will fail. A failed query reports nothing."""
         with contextlib.suppress(ApiError, NotInTime, Stopped):
             self.before = frozenset(str(item["metadata"].get("uid")) for item in self._hooks(self.facts.api()).values())
             look = replace(self.context, cancelled=self.ended, say=lambda _line: None)
@@ -69,7 +69,7 @@ class _Attendant:
             while True:
                 if names := self.running(self.facts.api()):
                     self.context.yield_place()
-                    self.context.say(f"waits for its hook {', '.join(map(named, names))}")
+                    self.context.say(f"waiting for its hook {', '.join(map(named, names))}")
                     try:
                         wait_ready(self.facts.watched(), self._keys, look, diagnose=partial(explain_pull, self.facts))
                     except Failed as error:
@@ -79,7 +79,7 @@ class _Attendant:
                 look.wait(_AGAIN)
 
     def running(self, api: Api, *, left: bool = False) -> dict[Key, Item]:
-        """Hooks that this Helm has made and that have not ended well; `left`: those of an earlier one, too."""
+        """Hooks that this Helm has created and that have not succeeded; `left`: also those of an earlier one."""
         return {
             key: item
             for key, item in self._hooks(api).items()
@@ -87,10 +87,10 @@ class _Attendant:
         }
 
     def why(self) -> Diagnosis | None:
-        """What keeps its hooks from ending, now that Helm has given up."""
+        """Why its hooks do not finish, after Helm has given up."""
         with contextlib.suppress(ApiError):
             api = self.facts.api()
-            # Helm 4 takes over a hook that is there and that its chart does not have deleted before
+            # Helm 4 takes over an existing hook unless its chart has it deleted before
             found = diagnose_unready(api, self.running(api) or self.running(api, left=True), events=True)
             return None if found is None else explain_pull(self.facts, found)
         return None
@@ -99,7 +99,7 @@ class _Attendant:
         return list(self.running(api))
 
     def _hooks(self, api: Api) -> dict[Key, Item]:
-        """Jobs and Pods of this release's hooks that are there: others of its namespace run hooks at the same time."""
+        """Existing Jobs and Pods of this release's hooks; other releases may run hooks in the namespace, too."""
         found: dict[Key, Item] = {}
         for (version, kind), path in _PATHS.items():
             for item in api.get(path.format(self.release.namespace))["items"]:
@@ -112,7 +112,7 @@ class _Attendant:
         return {key: item for key, item in found.items() if key in own}
 
     def _own(self, api: Api) -> frozenset[Key]:
-        """What Helm's record of the release names as hooks: it is there before the first of them."""
+        """The hooks in Helm's record of the release, which exists before the first of them runs."""
         if self.own is not None:
             return self.own
         place = (self.release.namespace, self.release.name)
@@ -125,9 +125,9 @@ class _Attendant:
 
 @contextlib.contextmanager
 def attended(facts: Facts, release: Release, context: Context) -> Iterator[Context]:
-    """The context for the Helm that installs a release. Raises `Failed` where a hook will not end well.
+    """The context for the Helm that installs a release. Raises `Failed` if a hook will not succeed.
 
-    A `CommandFailed` of a hook gets the reason that the hook's pods have.
+    A `CommandFailed` of a hook gets the reason from the hook's pods.
     """
     inner, attendant = replace(context, cancelled=Cancel()), _Attendant(facts, release, context)
     forget = context.cancelled.call(inner.cancelled.set)
@@ -138,9 +138,9 @@ def attended(facts: Facts, release: Release, context: Context) -> Iterator[Conte
     try:
         yield inner
     except (Stopped, CommandFailed) as error:
-        failed, asked = attendant.failed, context.cancelled.is_set()
-        if failed is not None and not asked:
-            failed.amend(what=f"a hook of the chart will not end well: {failed.what}")
+        failed, cancelled = attendant.failed, context.cancelled.is_set()
+        if failed is not None and not cancelled:
+            failed.amend(what=f"a hook of the chart will not succeed: {failed.what}")
             raise failed from None
         late = isinstance(error, DeadlinePassed)
         if isinstance(error, CommandFailed) and (late or error.cause in _TIMEOUTS) and (found := attendant.why()):

@@ -1,7 +1,7 @@
-"""Images that pods will ask for: found, fetched into the pull-through caches, and pulled into the first node ahead.
+"""Images that pods will need: found, fetched into the pull-through caches, and pulled ahead into the first node.
 
-What has been fetched is remembered for as long as the cache is the same container; which images a release needs, by
-what its chart was rendered to, for as long as chart and values are the same. Names outlive purged caches.
+Fetched images are recorded for as long as the cache is the same container; the images of a release, from its
+rendered chart, for as long as chart and values are the same. Names outlive purged caches.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ from tasks.settings.schema import Release
 
 TASK = "registry"
 _AHEAD_CPUS = 4
-"""CPUs of the engine from which on pulling ahead pays."""
+"""Minimum number of the engine's CPUs for which pulling ahead pays off."""
 
 
 def sources(facts: Facts) -> dict[str, tuple[str, str]]:
-    """For images of the host the cache that they come through, and the step after which it runs."""
+    """For images of the host their cache, and the step after which it runs."""
     steps = _cache_steps(facts)
-    tagged = [image for image in facts.images if not parse(image).digest]  # what came by a digest Docker does not name
+    tagged = [image for image in facts.images if not parse(image).digest]  # Docker does not name images by digest
     found = {image: cache_of(facts, image) for image in tagged}
     return {image: (name, steps[name]) for image, name in found.items() if name is not None}
 
@@ -67,12 +67,12 @@ def _cache_steps(facts: Facts) -> dict[str, str]:
 
 
 def local(image: Reference, port: int) -> str:
-    """An image's name as the engine pulls it through a cache on loopback."""
+    """An image's name for pulling it with the engine through a cache on loopback."""
     return f"127.0.0.1:{port}/{image.repository}:{image.tag}"
 
 
 def layers_of(facts: Facts, image: str, port: int, context: Context) -> dict[str, int]:
-    """Bytes of an image's layers, by a cache's manifest of it; empty if it does not tell."""
+    """Bytes of an image's layers, from a cache's manifest; empty if it is not available."""
     try:
         return facts.backend.layers(port, parse(image), _arch(facts), context)
     except NotFetched:
@@ -80,7 +80,7 @@ def layers_of(facts: Facts, image: str, port: int, context: Context) -> dict[str
 
 
 def _arch(facts: Facts) -> str:
-    """As image indexes name it; empty where the engine is not known."""
+    """In the notation of image indexes; empty if the engine is unknown."""
     return architecture(facts.host.arch if facts.host is not None else "")
 
 
@@ -88,7 +88,7 @@ def _arch(facts: Facts) -> str:
 
 
 def known(facts: Facts, key: str) -> tuple[str, ...] | None:
-    """The images that were remembered under a key, by this run or an earlier one; None: never."""
+    """The images recorded under a key, by this run or an earlier one; None: never."""
     if key in facts.outputs.images:
         return facts.outputs.images[key]
     try:
@@ -99,7 +99,7 @@ def known(facts: Facts, key: str) -> tuple[str, ...] | None:
 
 
 def remember(facts: Facts, key: str, objects: Iterable[Mapping[str, Any]]) -> None:
-    """Keep the images of these objects under a key. Raises OSError where later launches cannot have them."""
+    """Record the images of these objects under a key. Raises OSError if they cannot be stored for later launches."""
     images = facts.outputs.images[key] = tuple(each for each in images_of(objects) if not facts.builds_image(each))
     _write(facts.paths.images / digest(key), json.dumps(images))
 
@@ -116,21 +116,21 @@ def key_of(facts: Facts, release: Release) -> str:
 
 
 def remembered(facts: Facts) -> dict[str | None, tuple[str, ...]]:
-    """Images that are known of earlier launches, by release as people call it; of the cluster's services under None."""
+    """Images recorded by earlier launches, by release as displayed; those of the cluster's services under None."""
     found: dict[str | None, tuple[str, ...] | None] = {None: known(facts, system_key(facts))}
     found |= {release_name(each): known(facts, key_of(facts, each)) for each in facts.releases}
     return {what: images for what, images in found.items() if images is not None}
 
 
 def remember_size(facts: Facts, image: str, size: int) -> None:
-    """Keep how many bytes of an image were downloaded: predictions for another bandwidth are made from that."""
+    """Record how many bytes of an image were downloaded: predictions for another bandwidth use that."""
     if size > 0:
         with contextlib.suppress(OSError):
             _write(_size_file(facts, image), f"{size}\n")
 
 
 def size_of(facts: Facts, image: str) -> int | None:
-    """The bytes that were remembered of an image; None: it never came through a cache."""
+    """The recorded bytes of an image; None: it was never pulled through a cache."""
     try:
         return int(_size_file(facts, image).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -147,10 +147,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def remembering(facts: Facts, plan: Sequence[Step]) -> list[Step]:
-    """The plan whose steps remember images for the next launch, where there are caches to fill.
+    """The plan whose steps record images for the next launch, if there are caches to fill.
 
-    The wait for the system's services remembers those of their pods; an installation those of its release, where
-    rendering its chart did not: a chart may need what only a cluster has (`lookup`, `.Capabilities.APIVersions`).
+    The wait for the system's services records the images of their pods; an installation those of its release, if
+    rendering its chart did not: a chart may need a cluster (`lookup`, `.Capabilities.APIVersions`).
     """
     if not facts.owns_cluster or not facts.settings.registries.caches:
         return list(plan)
@@ -172,7 +172,7 @@ def remembering(facts: Facts, plan: Sequence[Step]) -> list[Step]:
 
 def _and_remember(step: Step, what: str, keep: Callable[[], None], context: Context) -> Report:
     report = step.action(context) or Report()
-    return replace(report, notes=(*report.notes, *attempt(f"images of {what} are not remembered", keep)))
+    return replace(report, notes=(*report.notes, *attempt(f"images of {what} could not be recorded", keep)))
 
 
 def _remember_system(facts: Facts) -> None:
@@ -190,8 +190,8 @@ def _remember_release(facts: Facts, release: Release, key: str) -> None:
 
 
 def fetch_steps(facts: Facts) -> list[Step]:
-    """For a cluster that is being made: of the system, if an earlier launch tells, then of each release."""
-    if facts.bundle is not None:  # its images are in the caches before the cluster is made
+    """For a cluster that is being created: images of the system, if recorded, then of each release."""
+    if facts.bundle is not None:  # its images are in the caches before the cluster is created
         return []
     if not facts.owns_cluster or not _is_made(facts) or not facts.settings.registries.caches:
         return []
@@ -213,7 +213,7 @@ def _is_made(facts: Facts) -> bool:
 
 
 def _fetch_step(facts: Facts, release: str | None, images: Sequence[str]) -> Step | None:
-    """Fetch what the caches do not have yet of these images; None if there is no cache for any of them."""
+    """Fetch those of these images that the caches lack; None if there is no cache for any of them."""
     caches = {image: name for image in images if (name := cache_of(facts, image)) is not None}
     if not caches:
         return None
@@ -235,18 +235,18 @@ def _fetching(facts: Facts, step: Step, action: Action, needs: tuple[str, ...], 
     return replace(
         step,
         kind=DOWNLOAD,
-        wait=True,  # for the network; the bound of downloads holds
+        wait=True,  # for the network; the bound of downloads applies
         action=action,
         needs=needs,
         deadline=facts.settings.timeouts.pull,
-        why=f"{what}, before a node asks for them",
+        why=f"{what}, before a node needs them",
         expected=3.0,
         optional=True,
     )
 
 
 def _fetch(facts: Facts, images: Sequence[str], work: FetchImages, context: Context) -> Report:
-    """What a cache cannot bring now is no failure: the node will ask again, and its pod tells why it gets none."""
+    """An image that a cache cannot fetch is no failure: the node will pull it, and its pod reports failures."""
     total, problems = 0, []
     for image in images:
         try:
@@ -262,7 +262,7 @@ def _fetch_one(facts: Facts, image: str, context: Context) -> int:
     name = cache_of(facts, image)
     port = port_of(facts, name) if name is not None else None
     if port is None:
-        raise NotFetched("its cache does not run")
+        raise NotFetched("its cache is not running")
     read = facts.backend.fetch(port, parse(image), _arch(facts), context)
     remember_size(facts, image, read)
     mark_fetched(facts, image)
@@ -270,7 +270,7 @@ def _fetch_one(facts: Facts, image: str, context: Context) -> int:
 
 
 def mark_fetched(facts: Facts, image: str) -> None:
-    """Keep that the cache that exists now has an image. What cannot be written is fetched again."""
+    """Record that the current cache has an image. Without the record it is fetched again."""
     if (stamp := _stamp(facts, image)) is not None:
         with contextlib.suppress(OSError):
             stamp.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -278,7 +278,7 @@ def mark_fetched(facts: Facts, image: str) -> None:
 
 
 def _stamp(facts: Facts, image: str) -> Path | None:
-    """A file that is there when the cache that exists now has been given this image."""
+    """A file that exists if the current cache has fetched this image."""
     name = cache_of(facts, image)
     if name is None:
         return None
@@ -288,27 +288,27 @@ def _stamp(facts: Facts, image: str) -> Path | None:
 
 
 def is_fetched(facts: Facts, image: str) -> bool:
-    """Whether the cache that exists now has been given this image."""
+    """Whether the current cache has fetched this image."""
     stamp = _stamp(facts, image)
-    return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false where we may not look
+    return stamp is not None and os.path.exists(stamp)  # noqa: PTH110 - unlike Path.exists, false without permission
 
 
 def _found_first(facts: Facts, release: Release) -> list[Step]:
-    """The first time: what the chart is rendered to tells its images; it costs a tenth of an installation."""
+    """The first time: rendering the chart shows its images; it costs a tenth of an installation."""
     chart, key, what = chart_of(facts, release), key_of(facts, release), release_name(release)
 
     def find(context: Context) -> Report | None:
         objects = rendered(facts, release, chart, context)
-        notes = attempt(f"images of {what} are not remembered", lambda: remember(facts, key, objects))
-        return Report(why=", ".join(known(facts, key) or ()) or "it names none", exit_code=0, notes=notes)
+        notes = attempt(f"images of {what} could not be recorded", lambda: remember(facts, key, objects))
+        return Report(why=", ".join(known(facts, key) or ()) or "it has none", exit_code=0, notes=notes)
 
     def fetch(context: Context) -> Report | None:
         images = known(facts, key)
         if not images:
-            return Report(why="they are not known" if images is None else "it names none", skipped=True)
+            return Report(why="unknown" if images is None else "it has none", skipped=True)
         step = _fetch_step(facts, what, images)
         if step is None or step.skip is not None:
-            return Report(why=(step and step.skip) or "no cache stands before their registries", skipped=True)
+            return Report(why=(step and step.skip) or "there is no cache for their registries", skipped=True)
         return step.action(context)
 
     first = Step(
@@ -317,23 +317,23 @@ def _found_first(facts: Facts, release: Release) -> list[Step]:
         action=find,
         needs=(chart.step,),
         deadline=facts.settings.timeouts.command,
-        why="those that its chart names",
+        why="the images in its chart",
         expected=0.3,
         work=FindImages(release=what),
         optional=True,
     )
     then = Step(name=f"{FETCH_IMAGES}{what}", task=TASK, work=FetchImages(release=what))
     needs = (first.name, *_cache_steps(facts).values())
-    return [first, _fetching(facts, then, fetch, needs, "those that its chart names")]
+    return [first, _fetching(facts, then, fetch, needs, "the images in its chart")]
 
 
 # What is pulled into the first node before its pods are placed
 
 
 def pull_ahead_steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
-    """For a cluster that this plan makes: of the system, then of each release, until its pods are ready.
+    """For a cluster that this plan creates: images of the system, then of each release, until its pods are ready.
 
-    They guard nothing, but end as guards do: nobody waits for what no pod needs any more.
+    They guard nothing, but end like guards: nothing waits for images that no pod needs any more.
     """
     wish = facts.settings.cluster.pull_ahead
     enough = facts.host is not None and facts.host.cpus >= _AHEAD_CPUS
@@ -357,7 +357,7 @@ def pull_ahead_steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
             optional=True,
         )
         for release, key, until in rows
-        # without a step that fetches them nobody knows the images yet, or no cache stands before their registries
+        # without a step that fetches them the images are unknown, or there is no cache for their registries
         if f"{FETCH_IMAGES}{release or SYSTEM}" in there and until in waited
     ]
 
@@ -365,7 +365,7 @@ def pull_ahead_steps(facts: Facts, plan: Collection[Step]) -> list[Step]:
 def _pull_ahead(facts: Facts, key: str, context: Context) -> Report:
     images = known(facts, key) or ()
     if not images:
-        return Report(why="it names none", skipped=True)
+        return Report(why="it has none", skipped=True)
     command = docker.pull_inside(f"k3d-{facts.name}-server-0", images, context.deadline)
     try:
         pulled = facts.programs.run(command, context).out.split()

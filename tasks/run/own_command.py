@@ -1,8 +1,8 @@
-"""One command of the user's own: its environment, what is said of its failure, and what is remembered of it.
+"""One command of the user's own: its environment, the explanation of its failure, and its recorded state.
 
-The cluster remembers of each the fingerprint with which it last ended well: in a ConfigMap for each step, so that a
-cluster which is removed, or restored from a snapshot, takes its memory along. Secrets are no part of a fingerprint,
-only their sources are: a digest of a short one gives it away.
+The cluster records for each the fingerprint of its last success: in a ConfigMap for each step, so that the record
+disappears with a removed cluster, and returns with a restored one. A fingerprint contains only the sources of
+secrets: a digest of a short one reveals it.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 
 _SHELL = "/bin/sh"
 _KEPT = 4 << 20
-"""Bytes of each stream that are kept: a command may write for as long as it runs."""
+"""Bytes of each stream that are retained: a command may write for as long as it runs."""
 _NOT_FOUND = 127
-"""Code of a shell that has not found a program (POSIX: 2.8.2)."""
+"""Exit code of a shell that has not found a program (POSIX: 2.8.2)."""
 _SPECIAL = frozenset("*?[")
 _NO_INPUTS = frozenset({".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
-"""Folders that tools write beside what they read: an input only where a pattern names them."""
+"""Folders for tools' own output: inputs only if a pattern names them."""
 
 
 def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
-    """Run it, unless its `unless` ends well. Raises `CommandFailed`, `ProgramMissing`, `BadInput`, `Stopped`."""
+    """Run it, unless its `unless` succeeds. Raises `CommandFailed`, `ProgramMissing`, `BadInput`, `Stopped`."""
     programs = facts.programs.with_env(secrets(facts, own)).with_env(_programs_path(facts))
     try:
         if own.unless is not None and _holds(programs, _command(facts, own, own.unless), context):
-            return Report(skipped=True, why="`unless` ended well")
+            return Report(skipped=True, why="`unless` succeeded")
         done = programs.run(
             _command(facts, own, own.command),
             context,
@@ -62,7 +62,7 @@ def run_own(facts: Facts, own: OwnStep, context: Context) -> Report | None:
 
 
 def environment(facts: Facts) -> dict[str, str]:
-    """What leads to this cluster."""
+    """Variables that point to this cluster."""
     cluster = facts.settings.cluster
     return {
         "KUBECONFIG": str(facts.paths.kubeconfig),
@@ -73,7 +73,7 @@ def environment(facts: Facts) -> dict[str, str]:
 
 
 def secrets(facts: Facts, own: OwnStep) -> dict[str, str]:
-    """The values, concealed from now on. Raises `BadInput` for one that is not there, or that no variable can hold."""
+    """The values, concealed from now on. Raises `BadInput` for a missing one, or one that no variable can hold."""
     given = sources(facts.environ, facts.root, facts.programs, facts.settings.timeouts.command)
     found = {}
     for name, source in own.secrets.items():
@@ -84,13 +84,13 @@ def secrets(facts: Facts, own: OwnStep) -> dict[str, str]:
             raise _no_secret(own, name, str(empty)) from None
         text = value.decode("utf-8", "surrogateescape")
         if "\0" in text:
-            raise _no_secret(own, name, "it holds a NUL character, which no variable can")
+            raise _no_secret(own, name, "it contains a NUL character, which no variable can hold")
         found[name] = text
     return found
 
 
 def refuse_unset(facts: Facts, plan: Sequence[Step]) -> None:
-    """Raises `BadInput` for a step that will run and whose secret's variable is not set, before anything starts."""
+    """Raises `BadInput` for a step that will run with an unset variable for a secret, before anything starts."""
     running = {step.name for step in plan if step.skip is None}
     for own in own_steps(facts.settings):
         for name, source in own.secrets.items() if own_name(own) in running else ():
@@ -100,7 +100,7 @@ def refuse_unset(facts: Facts, plan: Sequence[Step]) -> None:
 
 def _no_secret(own: OwnStep, name: str, why: str) -> BadInput:
     return BadInput(
-        f"step '{own.name}' lacks its secret {name}", why=why, fix=f"give it (settings: steps.{own.name}.secrets)"
+        f"step '{own.name}' lacks its secret {name}", why=why, fix=f"set it (settings: steps.{own.name}.secrets)"
     )
 
 
@@ -124,7 +124,7 @@ def _command(facts: Facts, own: OwnStep, argv: Sequence[str]) -> Command:
 
 
 def _holds(programs: Programs, command: Command, context: Context) -> bool:
-    """Whether a condition ends well."""
+    """Whether a condition succeeds."""
     try:
         programs.run(command, context)
     except DeadlinePassed:
@@ -135,13 +135,13 @@ def _holds(programs: Programs, command: Command, context: Context) -> bool:
 
 
 def _told(own: OwnStep, error: CommandFailed | ProgramMissing) -> CommandFailed | ProgramMissing:
-    """The same with what to do about it; tried again, if that is wanted."""
-    again = "`invoke up` goes on from here" if own.when == "up" else "`invoke down` begins with it again"
+    """The same error with advice; retried if configured."""
+    again = "`invoke up` continues from here" if own.when == "up" else "`invoke down` starts with it again"
     fix, why = f"correct it (settings: steps.{own.name}), then {again}", ""
     if isinstance(error, ProgramMissing):
         return error.amend(fix=f"install it, or correct steps.{own.name}.command")
     if isinstance(error, DeadlinePassed):
-        fix = f"see where it hangs; a longer limit is steps.{own.name}.timeout"
+        fix = f"check where it hangs; for a longer limit set steps.{own.name}.timeout"
     elif own.shell and error.exit_code == _NOT_FOUND:
         why = "a program that it calls is not on the PATH"
     if own.when == "down":
@@ -166,14 +166,14 @@ def _path(base: Path, step: OwnStep, name: str) -> Path:
 
 
 def variables(facts: Facts, step: OwnStep) -> dict[str, str]:
-    """Those of its `env`, with placeholders filled in. Raises `BadInput` for one of a build that there is not."""
+    """The variables in its `env`, with placeholders filled in. Raises `BadInput` for one of an unknown build."""
     refuse_unknown(facts.settings, dict(step.env), f"steps.{step.name}.env")
     filled: dict[str, str] = fill(dict(step.env), facts.placeholders)
     return filled
 
 
 def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
-    """What a step would do, with what, and after which manifests. Raises `BadInput` for an input that is none."""
+    """Digest of what a step does, with its inputs and needed manifests. Raises `BadInput` for an invalid input."""
     values = [each for each in step.inputs or () if not isinstance(each, str)]
     manifests = [each.name for each in needs if each.kind == MANIFESTS]
     made = {
@@ -191,7 +191,7 @@ def fingerprint(facts: Facts, step: OwnStep, needs: Sequence[Target]) -> str:
 
 
 def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
-    """Each file that is an input, or that the command names, by its path as it is found."""
+    """Each file that is an input, or part of the command, by its path."""
     base = folder(facts, step)
     named = [base / each for each in step.command] if not step.shell else []
     found = [path for path in named if _is_file(path)]
@@ -208,7 +208,7 @@ def _digests(facts: Facts, step: OwnStep) -> Iterator[tuple[str, str]]:
 
 
 def _seen(base: Path, path: Path) -> Path:
-    """A path as it is seen from a folder around it."""
+    """A path relative to a parent folder, if possible."""
     return path.relative_to(base) if path.is_relative_to(base) else path
 
 
@@ -220,7 +220,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _matching(base: Path, step: OwnStep, pattern: str) -> list[Path]:
-    """Files by a path, a folder's path, or a pattern."""
+    """Files for a path, a folder's path, or a pattern."""
     path = _path(base, step, pattern)
     if _SPECIAL.isdisjoint(pattern):
         if not path.exists():
@@ -239,7 +239,7 @@ def _matching(base: Path, step: OwnStep, pattern: str) -> list[Path]:
 
 
 def _counts(path: Path) -> bool:
-    """A file, or a link to a folder: that is not entered, where it leads to counts."""
+    """Whether it is a file, or a link to a folder: that is not entered, its target counts."""
     return _is_file(path) or path.is_symlink()
 
 
@@ -256,21 +256,21 @@ def _unreadable(step: OwnStep, path: Path, error: OSError) -> BadInput:
 
 
 def marker_key(facts: Facts, name: str) -> Key:
-    """Of the object that remembers a step. In a foreign cluster several environments may have one of that name."""
+    """The key of the object that records a step. On a foreign cluster other environments may have one of that name."""
     if facts.owns_cluster:
         return Key("v1", "ConfigMap", "kube-system", f"openframe-step-{name}")
     return Key("v1", "ConfigMap", "default", f"openframe-step-{name}-{digest(facts.environment)}")
 
 
 def marker_keys(facts: Facts, parts: Collection[str]) -> list[Key]:
-    """Of all that a launch of these parts reads."""
+    """The keys of all records that a launch of these parts reads."""
     if "steps" not in parts:
         return []
     return [marker_key(facts, step.name) for step in own_steps(facts.settings) if step.inputs is not None]
 
 
 def marker(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> dict[str, Any]:
-    """The object, of a step that has just ended well. Raises `ApiError`."""
+    """The record of a step that has just succeeded. Raises `ApiError`."""
     wanted = _releases(facts, needs)
     there = releases(facts.api(), _place(wanted[0]) if len(wanted) == 1 else None) if wanted else {}
     found = {each: state for each in wanted if (state := _state(there.get(_place(each))))}
@@ -309,9 +309,9 @@ def _read(facts: Facts, place: Key) -> Mapping[str, str] | None:
 
 
 def changed(facts: Facts, step: OwnStep, mark: str, needs: Sequence[Target]) -> str:
-    """Why a step has to run, by what the cluster remembers; empty where nothing has changed since it last did."""
+    """Why a step has to run, according to its record; empty if nothing has changed since."""
     if facts.live is None and facts.cluster.presence is Presence.STOPPED:
-        return "the cluster does not run: whether it has to shows then"
+        return "the cluster is not running: to be determined once it runs"
     there = facts.live.objects.get(marker_key(facts, step.name)) if facts.live is not None else None
     if facts.live is None or there is None:
         return "it has not run in this cluster"

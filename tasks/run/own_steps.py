@@ -1,7 +1,7 @@
-"""The user's own commands as steps of a launch: what each needs, what waits for it, and whether it has to run.
+"""The user's own commands as steps of a launch: their needs, their dependents, and whether they have to run.
 
-A step with `inputs` is skipped while its fingerprint is the one that the cluster remembers, and nothing that it needs
-is installed, built or run in this launch, or has been since. One without runs at each launch.
+A step with `inputs` is skipped while its fingerprint equals the recorded one, and nothing that it needs
+is installed, built or run in this launch, or has been since. A step without inputs runs at each launch.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ EACH_TIME = "it has no `inputs`, so it runs at each launch"
 
 
 class Ends(NamedTuple):
-    """Steps of a plan that a reference stands for."""
+    """Steps of a plan for a reference."""
 
     first: tuple[str, ...]
-    """What must not begin before something that comes before it."""
+    """These must not start before the steps that come before the reference."""
     done: tuple[str, ...]
-    """After these it is done."""
+    """The reference is done after these."""
     makes: tuple[str, ...]
-    """Where one of these has to act, it changes."""
+    """If one of these has to act, the reference changes."""
 
 
 def with_own(facts: Facts, plan: Sequence[Step]) -> list[Step]:
-    """A plan with the user's steps, those of the settings and those in Python, and what they come before waiting."""
+    """A plan with the user's steps, from the settings and in Python, with their needs and dependents connected."""
     before = references(facts.settings).before
     own = steps(facts, plan)
     targets = {own_name(each): before[each.name] for each in _wanted(facts, "up")}
@@ -83,9 +83,9 @@ def with_own(facts: Facts, plan: Sequence[Step]) -> list[Step]:
 
 
 def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step], *, alone: bool = False) -> list[Step]:
-    """A plan with steps that the user has written in Python. Raises `PlanError` for a name that nothing has.
+    """A plan with steps that the user has written in Python. Raises `PlanError` for an unknown name.
 
-    `alone`: the names of a launch's own steps are met.
+    `alone`: names of a launch's own steps count as met.
     """
     known = spellings(facts.settings)
     names = {step.name for step in (*plan, *more)}
@@ -98,7 +98,7 @@ def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step], *,
         if text in names or (alone and not found):
             return (text,)
         near = nearest(text, [*known, *names])
-        told = f"did you mean {near}?" if near else "name a task, a release, a build, manifests or a step"
+        told = f"did you mean {near}?" if near else "use the name of a task, a release, a build, manifests or a step"
         why = f"{len(found)} things have that name" if found else "nothing of this launch has that name"
         raise PlanError(
             f"the step '{own.name}' names '{text}'",
@@ -114,7 +114,7 @@ def woven(facts: Facts, plan: Sequence[Step], more: Sequence[own_tasks.Step], *,
 
 
 def _before(plan: Sequence[Step], firsts: Mapping[str, Sequence[str]]) -> list[Step]:
-    """The same, what steps come before needing them."""
+    """The same plan, where these steps come first and the named ones need them."""
     waiting: dict[str, list[str]] = {}
     for name, found in firsts.items():
         for each in found:
@@ -124,7 +124,7 @@ def _before(plan: Sequence[Step], firsts: Mapping[str, Sequence[str]]) -> list[S
 
 
 def _without_rings(plan: Sequence[Step]) -> list[Step]:
-    """A step awaits, while it acts, none that now needs it: the user's manifests may come before a release."""
+    """No step awaits one that now needs it: the user's manifests may come before a release."""
     above: dict[str, set[str]] = {}
     needs = {step.name: step.needs for step in plan}
 
@@ -145,7 +145,7 @@ def _without_rings(plan: Sequence[Step]) -> list[Step]:
 def steps(
     facts: Facts, plan: Sequence[Step], *, only: Collection[str] = (), force: bool = False, when: str = "up"
 ) -> list[Step]:
-    """The user's steps, each after what it needs. `only`: those of these names; `force`: whatever is remembered.
+    """The user's steps with their needs. `only`: those of these names; `force`: ignore the records.
 
     Raises `BadInput` for inputs that cannot be read.
     """
@@ -169,16 +169,16 @@ def _wanted(facts: Facts, when: str) -> list[OwnStep]:
 def _steps(
     facts: Facts, own: OwnStep, needs: Mapping[str, list[Target]], known: Mapping[str, Step], *, force: bool
 ) -> list[Step]:
-    """The step, and where it may end before the cluster is there, one that remembers it."""
+    """The step, and if it may end before the cluster exists, another one that records it."""
     targets = needs[own.name]
     all_ends = [ends(facts, target, tuple(known.values())) for target in targets]
     mark = fingerprint(facts, own, targets) if own.inputs is not None else ""
     why = (
-        "the cluster is to go"
+        "the cluster is to be removed"
         if own.when == "down"
         else EACH_TIME
         if not mark
-        else "it is to run, whatever is remembered"
+        else "it is forced to run"
         if force
         else ""
     )
@@ -186,7 +186,7 @@ def _steps(
     if not why:
         acting = _acting(facts, [name for each in all_ends for name in each.makes], known)
         why = changed(facts, own, mark, targets) or (f"after '{acting[0]}'" if acting else "")
-        skip = None if why else "its inputs, and what it needs, are as they were when it last ended well"
+        skip = None if why else "its inputs and needs have not changed since its last success"
     early = own.when == "up" and _is_early(own.name, needs)
     remember = partial(_remember, facts, own, mark, targets) if mark else None
     images = pushed(facts, variables(facts, own))
@@ -211,7 +211,7 @@ def _steps(
         action=lambda context: Report(notes=remember(context)),
         needs=(step.name, API_READY),
         wait=True,
-        why="it may have ended before the cluster was there",
+        why="it may have ended before the cluster existed",
         expected=0.1,
         optional=True,
     )
@@ -237,30 +237,30 @@ def _act(facts: Facts, own: OwnStep, remember: partial[tuple[str, ...]] | None, 
 
 
 def _remember(facts: Facts, own: OwnStep, mark: str, needs: Sequence[Target], context: Context) -> tuple[str, ...]:
-    """Keep in the cluster that it has ended well. Where that fails it runs again next time: a note says so."""
+    """Record its success in the cluster. If that fails it runs again next time: a note says so."""
     from tasks.run.apply import applying
 
     try:
         applying(facts, [marker(facts, own, mark, needs)])(context)
     except LaunchError as error:
-        return (f"{own_name(own)}: that it has run cannot be remembered, so it will run again: {error.what}",)
+        return (f"{own_name(own)}: its run could not be recorded, so it will run again: {error.what}",)
     return ()
 
 
 def each_time(facts: Facts, plan: Sequence[Step] = ()) -> frozenset[str]:
-    """Names of steps that run at each launch, those in Python of a plan among them: that they would run is no drift."""
+    """Names of steps that run at each launch, including those in Python of a plan: running them is no drift."""
     python = (step.name for step in plan if isinstance(step, own_tasks.Step))
     return frozenset([*(own_name(own) for own in _wanted(facts, "up") if own.inputs is None), *python])
 
 
 def _acting(facts: Facts, names: Sequence[str], known: Mapping[str, Step]) -> list[str]:
-    """Those of these steps that have something to do; one that runs at each launch changes nothing by that."""
+    """Those of these steps that have something to do; one that runs at each launch does not count as a change."""
     always = each_time(facts)
     return [name for name in names if name in known and known[name].skip is None and name not in always]
 
 
 def ends(facts: Facts, target: Target, plan: Sequence[Step]) -> Ends:
-    """The steps of a reference. Those that this plan does not have are met, or never to be."""
+    """The steps of a reference. Steps that are missing in this plan are met, or never needed."""
     if target.kind == TASK:
         return _of_task(target.name, plan)
     if target.kind == MANIFESTS:
@@ -293,9 +293,9 @@ def _of_manifests(facts: Facts, path: str) -> Ends:
 
 
 def before_builds(plan: Sequence[Step]) -> list[Step]:
-    """The user's steps that act before builds, with all that they need: a tag is made from what they have written.
+    """The user's steps that run before builds, with all their needs: a tag depends on the files that they write.
 
-    None of them where one needs the cluster: they are made in one plan then, and the tags are from before.
+    None of them if one needs the cluster: then all are in one plan, and the tags are those from before.
     """
     needs = {step.name: step.needs for step in plan}
 
@@ -316,13 +316,13 @@ def before_builds(plan: Sequence[Step]) -> list[Step]:
 
 
 def down_steps(facts: Facts) -> list[Step]:
-    """Those of `when: down`, skipped with a note where the cluster does not run: they would find nothing there."""
+    """The steps with `when: down`, skipped with a note if the cluster does not run: they need it."""
     wanted = _wanted(facts, "down")
     if not wanted:
         return []
     fault = _unreachable(facts)
     if not fault:
-        with contextlib.suppress(LaunchError):  # for their values to be masked: none of them is needed here
+        with contextlib.suppress(LaunchError):  # only to have their values masked
             read_secrets(facts.settings, facts.environ, facts.root, facts.programs, ("secrets",))
         return steps(facts, (), when="down")
     return [
@@ -344,7 +344,7 @@ def _unreachable(facts: Facts) -> str:
 
 
 def before_removal(facts: Facts, removing: Sequence[Step]) -> list[Step]:
-    """What removes a cluster, after the steps of `when: down`. One that fails keeps it: what it saves may be dear."""
+    """The removal of a cluster, after the steps with `when: down`. If one fails the cluster stays: it may save data."""
     own = down_steps(facts)
     names = tuple(step.name for step in own)
     return [*own, *(step if step.needs else replace(step, needs=names) for step in removing)]

@@ -1,4 +1,4 @@
-"""`own_tasks`: a module or package of the user's own beside tasks.py. Its tasks and steps join those of the project."""
+"""`own_tasks`: the user's module or package beside tasks.py. Its tasks and steps are added to those of the project."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Step(EngineStep):
-    """A step of the user's own. `needs` and `before` may name what those of the settings name, or steps of the plan."""
+    """A step of the user. `needs` and `before` may use the same names as in the settings, or steps of the plan."""
 
     task: str = "steps"
     kind: str | None = OWN
-    """Bounded by `pool.steps`; None: by the pool alone."""
+    """Bounded by `pool.steps`; None: by the pool only."""
     before: tuple[str, ...] = ()
 
 
 def module(root: Path) -> ModuleType | None:
-    """The user's module; None where there is none. Raises `BadInput` for one that cannot be imported."""
+    """The user's module; None if there is none. Raises `BadInput` if it cannot be imported."""
     path = own_tasks(root)
     if path is None:
         return None
@@ -62,7 +62,7 @@ def _broken(path: Path, error: Exception, how: str) -> BadInput:
         line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == str(path) else line
         trace = trace.tb_next
     where = f"{path}, line {line}" if line else str(path)
-    return BadInput(f"{where}: {how}", why=f"{type(error).__name__}: {error}", fix="correct it, or take the file away")
+    return BadInput(f"{where}: {how}", why=f"{type(error).__name__}: {error}", fix="correct it, or remove the file")
 
 
 def tasks(root: Path) -> list[Task[Any]]:
@@ -74,7 +74,7 @@ def tasks(root: Path) -> list[Task[Any]]:
 
 
 def steps(facts: Facts) -> list[Step]:
-    """What its function `steps(facts)` makes for a launch; in a rehearsal nothing of them runs. Raises `BadInput`."""
+    """The result of its function `steps(facts)` for a launch; they do not run in a rehearsal. Raises `BadInput`."""
     found = module(facts.root)
     make = getattr(found, "steps", None)
     if found is None or make is None:
@@ -87,7 +87,7 @@ def steps(facts: Facts) -> list[Step]:
         raise _broken(Path(str(found.__file__)), error, "its `steps` failed") from error
     if not isinstance(made, Sequence) or not all(isinstance(each, EngineStep) for each in made):
         raise PlanError(
-            f"{found.__file__}: `steps` made no list of steps",
+            f"{found.__file__}: `steps` returned no list of steps",
             why=f"it is {type(made).__name__}",
             fix="return a list of tasks.api.Step",
         )
@@ -95,7 +95,7 @@ def steps(facts: Facts) -> list[Step]:
 
 
 def _guarded(facts: Facts, step: EngineStep) -> Step:
-    """The step as one that a rehearsal can take the time of, and of the part of a launch that all else waits for."""
+    """The step, extended for rehearsals, and with a part of the launch so that others can wait for it."""
     given = {name: getattr(step, name) for name in EngineStep.__dataclass_fields__}
     made = step if isinstance(step, Step) else Step(**{**given, "task": "steps"})
     work = made.work or RunOwn(step=made.name)

@@ -1,7 +1,7 @@
-"""What applying objects, and installing releases, would make of those that are there. Nothing is changed by asking.
+"""What applying objects, and installing releases, would change. Read-only.
 
-An object is compared with what the server would make of it (server-side dry run), so what it fills in, normalises or
-merges is no difference. A release is rendered as it would be installed, its objects are compared in the same way.
+An object is compared with the result of a server-side dry run, so defaults, normalisation and
+merges are no difference. A release is rendered as for installation, and its objects are compared in the same way.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Item = Mapping[str, Any]
 _AT_ONCE = 4
-"""Dry runs at once for one release."""
+"""Concurrent dry runs for one release."""
 _ASSIGNED = re.compile(r"[:=][ \t]*[\"']?([^\s\"',;{}]{8,})")
 """A value in a file that is kept in a Secret: `password=…`, `"auth": "…"`."""
 _KEEP = "helm.sh/resource-policy"
@@ -49,7 +49,7 @@ _KEEP = "helm.sh/resource-policy"
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """One object as it is and as it would be; None: it is not there. `note`: as of `Change`."""
+    """One object as it is and as it would be; None: it does not exist. `note`: as in `Change`."""
 
     what: str
     before: Item | None
@@ -57,7 +57,7 @@ class Preview:
     note: str = ""
 
     def change(self) -> Change | None:
-        """None where nothing would change. Only when all secrets of all objects are known: they may be in this one."""
+        """None if nothing would change. Needs all secrets of all objects: they may be in this one."""
         if self.before is None or self.after is None:
             return Change(what=self.what, action=DELETE if self.after is None else CREATE, note=self.note)
         fields = field_changes(self.before, self.after)
@@ -65,7 +65,7 @@ class Preview:
 
 
 def conceal_secrets(items: Iterable[Item | None]) -> None:
-    """Conceal what Secrets among these objects hold: the same may stand in a ConfigMap."""
+    """Conceal the values of Secrets among these objects: a ConfigMap may contain them, too."""
     for each in items:
         if each is None or not is_secret(each):
             continue
@@ -78,7 +78,7 @@ def conceal_secrets(items: Iterable[Item | None]) -> None:
 
 
 def conceal_values(values: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Conceal what is secret by its name among a release's values."""
+    """Conceal values with secret names among a release's values."""
     if isinstance(values, list):
         for each in values:
             conceal_values(each)
@@ -90,7 +90,7 @@ def conceal_values(values: Any) -> None:  # noqa: ANN401 - any JSON value
 
 
 def conceal_settings(session: Session) -> None:
-    """Conceal what the settings' secrets hold, as far as their sources can be read, and secrets among values."""
+    """Conceal the values of the settings' secrets, as far as their sources can be read, and secrets among values."""
     from tasks.facts.secrets import read_secrets
 
     settings = session.settings
@@ -104,7 +104,7 @@ def conceal_settings(session: Session) -> None:
 
 
 def conceal_cluster(api: Api, namespaces: Iterable[str] | None, facts: Facts) -> None:
-    """Conceal what Secrets and Helm's releases in the cluster hold; `namespaces`: None for all. Raises `ApiError`."""
+    """Conceal values of the cluster's Secrets and Helm releases; `namespaces`: None for all. Raises `ApiError`."""
     places = ["/api/v1/secrets"] if namespaces is None else [f"/api/v1/namespaces/{n}/secrets" for n in namespaces]
     query = "fieldSelector=type%21%3Dhelm.sh%2Frelease.v1"
     for place in places:
@@ -121,14 +121,14 @@ def conceal_cluster(api: Api, namespaces: Iterable[str] | None, facts: Facts) ->
 
 
 class Comparison:
-    """Objects with what is there."""
+    """Compares desired objects with live ones."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts, self.api = facts, facts.api()
         self._resources = Resources(self.api)
 
     def objects(self, wanted: Sequence[Item]) -> list[Preview]:
-        """Of this project's own objects. Raises `ApiError`."""
+        """Previews of this project's own objects. Raises `ApiError`."""
         assert self.facts.live is not None
         there = self.facts.live.objects
         conceal_secrets(there.values())
@@ -137,9 +137,9 @@ class Comparison:
             return list(pool.map(lambda each: self._of(each, there.get(key(each)), FIELD_MANAGER), wanted))
 
     def release(self, release: Release, installed: LiveRelease | None, chart: Chart, context: Context) -> list[Preview]:
-        """Of the objects of a release; those that it would not have any more among them, hooks left out.
+        """Previews of the objects of a release, including removed ones, without hooks.
 
-        Raises `LaunchError` where it cannot be rendered, `ApiError`.
+        Raises `LaunchError` if it cannot be rendered, `ApiError`.
         """
         values = values_of(self.facts, release)
         conceal_values([values, {} if installed is None else installed.values])
@@ -176,7 +176,7 @@ class Comparison:
         except ApiError as error:
             if error.code in (0, 401, 403, 429) or error.code >= 500:
                 raise
-            said = f"the API refuses it: {getattr(error, 'said', error.what)}"
+            said = f"the API rejects it: {getattr(error, 'said', error.what)}"
             return Preview(what=what, before=there, after=_expected(desired, there), note=said)
 
     def _preview(self, desired: Item, manager: str) -> Item:
@@ -190,7 +190,7 @@ class Comparison:
         return found
 
     def _placed(self, release: Release, items: Iterable[Item]) -> dict[Key, dict[str, Any]]:
-        """Objects as Helm puts them in: with its own marks, in the release's namespace (helm: `setMetadataVisitor`)."""
+        """Objects as Helm installs them: with its labels, in the release's namespace (helm: `setMetadataVisitor`)."""
         marks = {RELEASE_NAME: release.name, RELEASE_NAMESPACE: release.namespace}
         found: dict[Key, dict[str, Any]] = {}
         for item in items:
@@ -209,12 +209,12 @@ class Comparison:
 
 
 def _expected(desired: Item, there: Item) -> Item:
-    """Where the server says nothing: the desired fields over those that are there, if they differ at all."""
+    """Without an answer of the server: the desired fields merged over the live ones, if they differ at all."""
     return _over(there, desired) if differences(desired, there) else there
 
 
 def _without(after: Any, before: Any, desired: Any) -> Any:  # noqa: ANN401 - any JSON values
-    """Where Helm applies by the client: less what only the revision before had (helm: `createPatch`)."""
+    """For Helm's client-side apply: without fields that only the previous revision had (helm: `createPatch`)."""
     if isinstance(after, list) and isinstance(before, list) and isinstance(desired, list):
         named = [{each["name"]: each for each in rows if "name" in each} for rows in (before, desired) if _maps(rows)]
         if len(named) < 2 or not _maps(after):
@@ -246,7 +246,7 @@ def _over(there: Any, desired: Any) -> Any:  # noqa: ANN401 - any JSON value
 def _manifest(
     facts: Facts, release: Release, chart: Chart, values: Mapping[str, Any], context: Context
 ) -> Sequence[Item]:
-    """What would be installed: as Helm renders it against this cluster, or, where it cannot yet, without one."""
+    """What would be installed: rendered by Helm against this cluster, or, if that is not possible yet, without one."""
     command = helm.upgrade(
         facts.paths.kubeconfig,
         release.name,
@@ -260,6 +260,6 @@ def _manifest(
     )
     try:
         return documents(helm.manifest_of(run_command(facts.helm_programs, command, context, quiet=True).out) or "")
-    except LaunchError:  # its kinds come with it, or a Helm has left it pending
+    except LaunchError:  # it defines its own kinds, or is pending
         items = rendered(facts, release, chart, context)
         return [each for each in items if helm.HOOK not in ((each.get("metadata") or {}).get("annotations") or {})]

@@ -1,4 +1,4 @@
-"""The push registry and the pull-through caches: shared by all clusters of this engine."""
+"""The push registry and the pull-through caches, shared by all clusters of this engine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TASK = "registry"
 
 
 def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: bool = False) -> list[Step]:
-    """What is missing is made, what is stopped is started. `free_port`: a port near a wish, each once.
+    """Create what is missing, start what is stopped. `free_port`: a port near the preferred one, without repeats.
 
-    A launch goes on without a cache that keeps ending, unless they are `required`.
+    A launch continues without a cache that keeps exiting, unless they are `required`.
     """
     one_at_a_time = threading.Lock()
 
@@ -36,7 +36,7 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
         if there is None or not there.started:
             why = "it is missing"
         elif not fits(facts, there, cache, required=required):
-            why = "it is made anew, and what it keeps stays: its proxies, authorities or its upstream are others by now"
+            why = "it is recreated with its content: its proxies, authorities or its upstream have changed"
         elif not there.running:
             why = f"{name} {there.condition}"
         elif join:
@@ -50,7 +50,7 @@ def steps(facts: Facts, free_port: Callable[[int | None], int], *, required: boo
 
 
 def missing(facts: Facts, *, required: bool = False) -> bool:
-    """Whether one has to be made."""
+    """Whether one has to be created."""
     there = facts.registries
     return not all(
         name in there and there[name].started and fits(facts, there[name], cache, required=required)
@@ -59,7 +59,7 @@ def missing(facts: Facts, *, required: bool = False) -> bool:
 
 
 def _network(facts: Facts) -> str | None:
-    """The network of a cluster that stands; k3d itself puts registries into that of one that it makes."""
+    """The network of an existing cluster; k3d itself connects registries to that of a new one."""
     if not facts.cluster.nodes or facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
         return None
     return facts.cluster.network
@@ -86,7 +86,7 @@ def _made(
         ),
         needs=(pull_name(settings.registries.image),),
         retry=Retry(attempts=3, first=0.1),
-        why=why + ("; its login goes in as a file, never as an argument" if login else ""),
+        why=why + ("; its login is copied in as a file, never as an argument" if login else ""),
         expected=0.6,
         work=StartRegistry(registry=name),
     )

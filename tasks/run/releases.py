@@ -1,4 +1,4 @@
-"""Releases: the values and fingerprint Helm gets, whose a release is, and fields that others have set since."""
+"""Releases: the values and fingerprint for Helm, ownership of a release, and fields that others have set since."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _OWN = (helm.MANAGER, FIELD_MANAGER)
 
 
 def fingerprint(facts: Facts, release: Release, chart: Chart) -> str:
-    """What a release was installed with, short enough for a label."""
+    """Identifies what a release was installed with, short enough for a label."""
     return release_fingerprint(release, chart.identity, values_of(facts, release))
 
 
 def values_of(facts: Facts, release: Release) -> dict[str, Any]:
-    """The values of a release as Helm gets them."""
+    """The values of a release as passed to Helm."""
     found = merged_values(release, facts.root, {})
     refuse_unknown(facts.settings, found, f"the values of release '{release.name}'")
     filled: dict[str, Any] = fill(found, facts.placeholders)
@@ -59,9 +59,9 @@ def values_of(facts: Facts, release: Release) -> dict[str, Any]:
 
 
 def merged_values(release: Release, root: Path, placeholders: Mapping[str, str]) -> dict[str, Any]:
-    """The files of values in their order, then the values of the settings, with `${IP}` and `${DOMAIN}` filled in.
+    """The values files in order, then the values of the settings, with `${IP}` and `${DOMAIN}` filled in.
 
-    Paths are seen from `root`. Raises `BadInput` for a file that is missing or is no mapping.
+    Paths are relative to `root`. Raises `BadInput` for a file that is missing or is not a mapping.
     """
     merged: dict[str, Any] = {}
     for name in release.values_files:
@@ -72,10 +72,10 @@ def merged_values(release: Release, root: Path, placeholders: Mapping[str, str])
 
 
 def release_fingerprint(release: Release, chart: str, values: Mapping[str, Any]) -> str:
-    """16 digits that change with the chart, its values, or where the release goes. Fit for a label's value.
+    """16 digits that change with the chart, its values, or the target of the release. Fit for a label's value.
 
-    `chart` says which chart in which version it is. Timeouts, needs and waiting change nothing installed; whose values
-    win does.
+    `chart` identifies chart and version. Timeouts, needs and waiting do not change what is installed; the setting
+    for conflicts does.
     """
     made = {"name": release.name, "namespace": release.namespace, "chart": chart, "values": values}
     if release.conflicts != "ours":
@@ -84,7 +84,7 @@ def release_fingerprint(release: Release, chart: str, values: Mapping[str, Any])
 
 
 def _file(release: Release, root: Path, name: str) -> dict[str, Any]:
-    """A file's documents, merged as Helm 4 does; Helm 3 takes the first (source: helm, loader.LoadValues)."""
+    """A file's documents, merged as in Helm 4; Helm 3 uses the first (source: helm, loader.LoadValues)."""
     try:
         path = root / Path(name).expanduser()
     except RuntimeError:
@@ -109,7 +109,7 @@ def _file(release: Release, root: Path, name: str) -> dict[str, Any]:
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Mappings are merged, everything else is replaced, as Helm merges files (source: helm, loader.MergeMaps).
 
-    null replaces too, and is kept: Helm takes it as the wish to delete the chart's own default.
+    null replaces, too, and stays: for Helm it deletes the chart's own default.
     """
     done = dict(below)
     for name, value in above.items():
@@ -119,15 +119,15 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def is_pending(live: LiveRelease) -> bool:
-    """Whether a Helm is at work on it, or was killed at that."""
+    """Whether a Helm is working on it, or was killed while doing so."""
     return live.status.startswith("pending-") or live.status == "uninstalling"
 
 
 def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
-    """Raises `Foreign` for releases that somebody else's Helm may be at work on: clearing one would undo that work.
+    """Raises `Foreign` for releases that another user's Helm may be working on: clearing one would undo that work.
 
-    In a cluster of this project its own releases are exempt: the cluster's lock is held, so no other run is at work and
-    the Helm of an earlier one is dead; a Helm that runs on this machine is a person's. In others that cannot be known.
+    In a cluster of this project its own releases are exempt: the cluster is locked, so no other run is active and
+    the Helm of an earlier one is dead; a Helm on this machine was started by a person. Elsewhere this is unknown.
     """
     if facts.live is None or facts.clear_pending or "helm" not in parts:
         return
@@ -140,10 +140,10 @@ def refuse_pending(facts: Facts, parts: Collection[str]) -> None:
             found[f"release {release.name} in {release.namespace}"] = f"{there.status}, revision {there.revision}"
     if found:
         raise Foreign(
-            f"{', '.join(found)}: somebody's Helm is at work, or has left it pending",
+            f"{', '.join(found)}: another Helm is working on it, or has left it pending",
             why="; ".join(f"{name} is {state}" for name, state in found.items()),
             fix="wait until that Helm has ended (helm list --pending); if it is dead, --clear-pending removes a first "
-            "revision and rolls back a later one. It was not touched",
+            "revision and rolls back a later one. Nothing was changed",
         )
 
 
@@ -186,7 +186,7 @@ def rendered(facts: Facts, release: Release, chart: Chart, context: Context) -> 
 def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
     """Arguments of `helm.upgrade`: install what is absent, upgrade only what this project installed.
 
-    `helm install` fails where somebody else was faster. Raises `Foreign`.
+    `helm install` fails if the release was created in the meantime. Raises `Foreign`.
     """
     if facts.owns_cluster:
         return {}
@@ -202,8 +202,8 @@ def install_or_upgrade(facts: Facts, release: Release) -> dict[str, Any]:
 def refuse_hooks(facts: Facts, release: Release, chart: Chart, command: Command, context: Context) -> None:
     """Helm deletes an object that stands where it puts a hook, whoever made it (Helm: `before-hook-creation`).
 
-    For all else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those of the
-    release's own hooks are left to Helm.
+    For everything else of a chart it checks the owner itself. Raises `Foreign` with the owners of such objects; those
+    of the release's own hooks are left to Helm.
     """
     try:
         trial = replace(command, argv=(*command.argv, "--dry-run=server"))
@@ -239,12 +239,12 @@ def upgrade_resolving_conflicts(
     *,
     server_side: bool,
 ) -> Report:
-    """Upgrade the release as its `conflicts` has it. `before` keeps its objects as they were at the first attempt."""
+    """Upgrade the release with its setting `conflicts`. `before` holds its objects from before the first attempt."""
     if release.conflicts == "theirs":
         with leaving_theirs(facts, release, server_side=server_side) as (renderer, left):
             try:
                 done = upgrade(post_renderer=renderer)
-            except CommandFailed as error:  # a field that was set since the look is seen by the next one
+            except CommandFailed as error:  # the next attempt sees fields set in the meantime
                 error.amend(transient=error.transient or error.cause == "conflict-owner")
                 raise
         return Report(exit_code=done.code, notes=left())
@@ -257,7 +257,7 @@ def upgrade_resolving_conflicts(
 
 
 def objects_before(facts: Facts, release: Release) -> dict[Key, Item]:
-    """The objects of the release that is there, as they are now; for notes, without which an upgrade goes on."""
+    """The current objects of the installed release; only for notes, so an upgrade continues without them."""
     installed = facts.installed(release)
     if installed is None:
         return {}
@@ -277,10 +277,10 @@ def take_over(
     *,
     server_side: bool,
 ) -> tuple[str, ...]:
-    """Notes of fields that others held before an upgrade, and that have the chart's values after it.
+    """Notes on fields that others owned before an upgrade, and that have the chart's values after it.
 
-    Helm does it itself, but for custom resources that it applies by the client: there it sends only what differs from
-    the revision before (helm: `createPatch`). Those are applied here.
+    Helm does it itself, except for custom resources with client-side apply: there it sends only differences to
+    the previous revision (helm: `createPatch`). Those are applied here.
     """
     desired = {key: each for each in documents(manifest) if (key := _release_key(each, release.namespace)) in before}
     rows = [(key, conflicts(each, before[key], _OWN)) for key, each in desired.items()]
@@ -304,10 +304,10 @@ def take_over(
 def leaving_theirs(
     facts: Facts, release: Release, *, server_side: bool
 ) -> Iterator[tuple[PostRenderer, Callable[[], tuple[str, ...]]]]:
-    """A post-renderer that takes out of the release what others hold, and afterwards the notes of it.
+    """A post-renderer that removes fields of other managers from the release, and a function with notes on them.
 
-    With server-side apply those fields are left out: nobody but their managers holds them then. By the client they are
-    sent as they are, because a field that the revision before had and this one has not would be deleted.
+    With server-side apply those fields are omitted: only their managers own them then. With client-side apply they are
+    sent with their live values, because a field that only the previous revision had would be deleted.
     """
     from tasks.clients.postrender import post_renderer
 
@@ -336,7 +336,7 @@ def leaving_theirs(
 
 
 def edited(manifest: str, change: Callable[[Item], Item | None]) -> str:
-    """The manifest with each object as `change` returns it; where that is None, the text stays as it is."""
+    """The manifest with each object as returned by `change`; None leaves the text unchanged."""
     return "".join(
         part if number % 2 else _edited(part, change) for number, part in enumerate(_SEPARATOR.split(manifest))
     )
@@ -349,17 +349,17 @@ def _edited(text: str, change: Callable[[Item], Item | None]) -> str:
         return text
     comments = _COMMENTS.match(text)
     rows = [old if new is None else new for old, new in zip(found, made, strict=True)]
-    body = "\n---\n".join(json.dumps(each) for each in rows)  # a list becomes its objects: Helm takes it apart anyway
+    body = "\n---\n".join(json.dumps(each) for each in rows)  # a list becomes its objects, as in Helm
     return f"{comments[0] if comments else ''}{body}\n"
 
 
 def _namespace_of(item: Item) -> dict[str, str]:
-    """As part of metadata; an object without one must not be given one."""
+    """As part of metadata; empty for an object without a namespace."""
     return {name: value for name, value in item["metadata"].items() if name == "namespace"}
 
 
 def _release_key(item: Item, namespace: str) -> Key:
-    """The key of an object of a release, as its chart has it: without a namespace it goes into the release's."""
+    """The key of an object of a release; the default namespace is the release's."""
     metadata = item.get("metadata") or {}
     return Key(
         str(item.get("apiVersion", "")),

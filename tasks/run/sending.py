@@ -1,9 +1,9 @@
-"""Objects sent to the API, each as soon as it can be taken: now, or when what it needs is served.
+"""Objects sent to the API, each as soon as it can be accepted: now, or when what it needs is served.
 
-A kind that nobody serves yet, a webhook whose pods still start, a namespace that is not there: each may come with what
-is being installed at the same time, by a release, by k3s itself, or by other manifests. So may the definition by which
-an object is valid: the one in the cluster is of the release's last revision. Such an object is deferred and sent
-again, without holding up the others; what nothing can bring any more is an error at once.
+A kind that is not served yet, a webhook whose pods are starting, a missing namespace: each may be created by what
+is being installed at the same time, by a release, by k3s itself, or by other manifests. So may the CRD by which
+an object is valid: the one in the cluster belongs to the release's last revision. Such an object is deferred and sent
+again, without blocking the others; what nothing can provide is an error at once.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from tasks.settings.derived import SYSTEM_READY, install_name
 Object = dict[str, Any]
 _KINDS, _WEBHOOK = frozenset({"kind-missing", "kind-removed"}), "webhook-failing"
 _ENDING = frozenset({"object-ending", "namespace-ending"})
-"""Ids of causes (docs/reference/causes.md) that end by themselves, unless a finalizer holds them."""
+"""Ids of causes (docs/reference/causes.md) that end without help, unless a finalizer blocks them."""
 _NOT_YET = frozenset({*_KINDS, _WEBHOOK, "namespace-missing", *_ENDING})
-"""Those that something on its way may end."""
+"""Causes that something being installed may end."""
 _INVALID = frozenset({"object-invalid", "field-unknown"})
-"""Those that another definition of the object's kind may end."""
+"""Causes that another CRD of the object's kind may end."""
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PAUSES = (0.3, 4.0)
-"""Seconds before what was deferred is sent again: at first, and at most."""
+"""Seconds before deferred objects are sent again: at first, and at most."""
 _SOON = 20.0
-"""Seconds after the last release is ready in which its operator may still define kinds, or make namespaces."""
+"""Seconds after the last release is ready in which its operator may still define kinds, or create namespaces."""
 _TAKEN_UP = 3.0
-"""Seconds until the API judges objects by a definition that was changed."""
+"""Seconds until the API validates objects by a changed CRD."""
 _LOOKS = (0.0, 1.0, 4.0)
-"""Seconds before each look at whether a write that was not answered has been done all the same."""
+"""Seconds before each check whether an unanswered write has been done nevertheless."""
 _OFTEN, _LONGEST = 10, 30.0
-"""How often a write is sent again that the API has put off (client-go: `maxRetries`), and seconds before, at most."""
+"""Retries of a write that the API has put off (client-go: `maxRetries`), and the maximum seconds before one."""
 
 
 class NotYet(LaunchError):
-    """The API cannot take an object before something else is there; `cause` says what, "" that it is not known."""
+    """The API cannot accept an object before something else exists; `cause` says what, "" if unknown."""
 
     def __init__(self, error: ApiError | CommandFailed, cause: str) -> None:
         super().__init__(error.what, why=error.why, fix=error.fix, exit_code=error.exit_code, cause=cause)
@@ -56,7 +56,7 @@ class TooSlow(LaunchError):
 
 
 Deferred = list[tuple[Object, NotYet]]
-"""Objects that cannot be taken yet, each with the reason."""
+"""Objects that cannot be accepted yet, each with the reason."""
 
 
 Write = Callable[[Api, Resources, Object], str]
@@ -67,20 +67,20 @@ class Transport(Protocol):
     """How objects are sent."""
 
     exit_code: int | None
-    """Of the program that has sent them, if one did."""
+    """Exit code of the program that has sent them, if any."""
 
     def send(self, objects: Sequence[Object]) -> Deferred:
-        """Send each. Returns those that cannot be taken yet, in the order in which they are best sent again."""
+        """Send each. Returns those that cannot be accepted yet, in the best order for a retry."""
 
 
 class Prerequisites:
-    """Whether what an object needs may still come.
+    """Whether what an object needs may still appear.
 
-    That is so while a step that its step awaits has not ended, and for a while after that, since what was installed
-    may begin to serve a little later: `grace` seconds for a webhook, whose pods and certificate may take long, and for
-    what is being deleted, at most `_SOON` for others. Without such steps these two have the same time, for pods may
-    just be starting; so have kinds and namespaces if `more_to_come`. Else nothing brings them. `definer` names the step
-    that installs what defines the kind of an object.
+    That is so while a step that its step awaits has not ended, and for a while after that, since an installed
+    component may start serving a little later: `grace` seconds for a webhook, whose pods and certificate may take
+    long, and for objects being deleted, at most `_SOON` for others. Without such steps these two get the same time,
+    since pods may just be starting; so do kinds and namespaces if `more_to_come`. Otherwise nothing provides them.
+    `definer` returns the step that installs the CRD of an object's kind.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Prerequisites:
         self._context, self._grace, self._more, self._definer = context, grace, more_to_come, definer
         self._definers: dict[tuple[str, str], str | None] = {}
         self._last: dict[Key, float] = {}
-        """When there was last something on its way, for each object."""
+        """When something was last being installed, for each object."""
 
     def missing_for_good(self, obj: Object, cause: str) -> bool:
-        """Whether nothing brings what it needs."""
+        """Whether nothing provides what it needs."""
         now, name, version = time.monotonic(), key(obj), str(obj["apiVersion"])
         if cause in _KINDS and built_in(version):
             return True
@@ -107,7 +107,7 @@ class Prerequisites:
         return name not in self._last or now - self._last[name] >= grace
 
     def _stays_invalid(self, obj: Object, pending: Sequence[str]) -> bool:
-        """Whether no other definition of its kind is on its way. What defines it is looked up once."""
+        """Whether no other CRD of its kind is being installed. Its definer is looked up once."""
         now, name, kind = time.monotonic(), key(obj), (str(obj["apiVersion"]), str(obj["kind"]))
         if pending and kind not in self._definers:
             self._definers[kind] = self._definer(obj)
@@ -120,9 +120,9 @@ class Prerequisites:
 
 
 def definer(facts: Facts, api: Api, obj: Object) -> str | None:
-    """The step that installs the release by which the kind of an object was defined.
+    """The step that installs the release which defined the kind of an object.
 
-    "" if no release of this launch did; None if it is not known who did: an operator or a Job may define kinds, too.
+    "" if no release of this launch did; None if unknown: an operator or a Job may define kinds, too.
     """
     where = Resources(api).find(str(obj["apiVersion"]), str(obj["kind"]))
     group = str(obj["apiVersion"]).partition("/")[0]
@@ -139,14 +139,14 @@ def definer(facts: Facts, api: Api, obj: Object) -> str | None:
 
 
 def _may_be_taken(obj: Object, cause: str) -> bool:
-    """Whether something else can make the API take an object that it has not taken for this cause."""
+    """Whether something else can make the API accept an object that it rejected for this cause."""
     return cause in _NOT_YET or (cause in _INVALID and not built_in(str(obj["apiVersion"])))
 
 
 def send(
     sender: Transport, api: Api, objects: Sequence[Object], prerequisites: Prerequisites, context: Context
 ) -> Report:
-    """Send all, until each is taken. Raises what is wrong with one, and `NotYet` where nothing brings what it needs."""
+    """Send all, until each is accepted. Raises the fault of one, and `NotYet` if nothing provides what it needs."""
     left, began, late = list(objects), time.monotonic(), ""
     pause, most = _PAUSES
     while True:
@@ -159,7 +159,7 @@ def send(
                 raise _never_taken(api, obj, error)
         late = display(deferred[0][0]) + (f" and {len(deferred) - 1} more" if len(deferred) > 1 else "")
         context.say(f"{late}: not yet, {deferred[0][1].why}")
-        context.wait(max(pause, time.monotonic() - sent))  # one that takes long to refuse is given as long a rest
+        context.wait(max(pause, time.monotonic() - sent))  # the pause is at least as long as the attempt
         pause = min(most, pause * 1.5)
         left = [obj for obj, _error in deferred]
     why = f"{len(objects)} applied, {late} after {time.monotonic() - began:.0f} s" if late else ""
@@ -167,7 +167,7 @@ def send(
 
 
 class DirectTransport:
-    """One after another, as far as possible without a process. Names, never what is in them, go to the step's log."""
+    """One after another, as far as possible without a process. Only names are written to the step's log."""
 
     exit_code: int | None = None
 
@@ -177,7 +177,7 @@ class DirectTransport:
         self._noted: set[str] = set()
 
     def send(self, objects: Sequence[Object]) -> Deferred:
-        """As `Transport` has it: of a kind that is not taken yet, one is enough to find that out."""
+        """See `Transport`: one object of a kind that is not accepted yet is enough to find that out."""
         done: list[str] = []
         failed: Deferred = []
         untried: Deferred = []
@@ -203,9 +203,9 @@ class DirectTransport:
         return [*untried, *failed]
 
     def _told(self, error: ApiError | CommandFailed) -> list[str]:
-        """What the API has said of an object, for the log, once. What is known of its cause is added to the error."""
+        """The API's message about an object, for the log, once. The known cause is added to the error."""
         if isinstance(error, CommandFailed) or error.code == 0:
-            return []  # in the log of its program, or nothing was said
+            return []  # already in the log, or there is no message
         text = error.text if isinstance(error, Refused) else f"Error from server: {error.why}"
         explained(error, text)
         new = text not in self._noted
@@ -213,8 +213,8 @@ class DirectTransport:
         return [text] if new else []
 
     def _put(self, obj: Object) -> str:
-        """Send it once; again only where the API says that it has not begun with it. Returns what was done."""
-        self._resources.find(str(obj["apiVersion"]), str(obj["kind"]))  # a read, which may be repeated
+        """Send it once; again only if the API says that it has not processed it. Returns what was done."""
+        self._resources.find(str(obj["apiVersion"]), str(obj["kind"]))  # a read, which may be retried
         for left in reversed(range(_OFTEN + 1)):
             try:
                 return self._write(self._api, self._resources, obj)
@@ -240,14 +240,14 @@ def write(api: Api, resources: Resources, obj: Object) -> str:
 
 
 def _unanswered(error: ApiError | CommandFailed) -> bool:
-    """Whether it is not known if a write was done, because its answer was late."""
+    """Whether it is unknown if a write was done, because its response was late."""
     if isinstance(error, CommandFailed):
         return isinstance(error, DeadlinePassed) or "(Timeout)" in error.done.err
     return error.code == 504 or (isinstance(error, NoAnswer) and not error.why.startswith("GET "))
 
 
 class KubectlTransport:
-    """By one kubectl for all: it goes on after an object that is not taken, and tells of each."""
+    """One kubectl for all objects: it continues after a rejected one, and reports each."""
 
     exit_code: int | None = 0
 
@@ -255,7 +255,7 @@ class KubectlTransport:
         self._facts, self._context, self._secret = facts, context, secret
 
     def send(self, objects: Sequence[Object]) -> Deferred:
-        """As `Transport` has it. kubectl tells in words what it was that it could not send; what is there, is sent."""
+        """See `Transport`. kubectl reports what it could not send in words; an object that exists was sent."""
         from tasks.clients import kubectl
         from tasks.diagnose.command import run_command
 
@@ -278,7 +278,7 @@ class KubectlTransport:
 
 
 def _meant(obj: Object, error: CommandFailed) -> bool:
-    """Whether it may be this object of which kubectl speaks: of a kind that is missing it tells the name."""
+    """Whether kubectl may mean this object: for a missing kind it reports the name."""
     if error.cause in _INVALID:
         return _may_be_taken(obj, error.cause)
     given = (error.diagnosis.details.get("kind"), error.diagnosis.details.get("version"))
@@ -286,13 +286,13 @@ def _meant(obj: Object, error: CommandFailed) -> bool:
 
 
 def _missing(api: Api, objects: Sequence[Object]) -> list[Object]:
-    """Those that are not in the cluster as they were sent. Raises `ApiError`."""
+    """Those that are not in the cluster as sent. Raises `ApiError`."""
     there = live(api, Resources(api), [key(each) for each in objects])
     return [each for each in objects if same(each, there[key(each)]) is not None]
 
 
 def missing(api: Api, objects: Sequence[Object], context: Context) -> bool:
-    """Whether, some seconds after a write that was not answered, an object is not in the cluster as it was sent."""
+    """Whether, some seconds after an unanswered write, an object is not in the cluster as sent."""
     for pause in _LOOKS:
         context.wait(pause)
         with contextlib.suppress(ApiError):
@@ -302,17 +302,17 @@ def missing(api: Api, objects: Sequence[Object], context: Context) -> bool:
 
 
 def _too_slow(what: str, error: LaunchError) -> TooSlow:
-    """The error of a write that was not answered."""
+    """The error of an unanswered write."""
     return TooSlow(
-        f"the API has not taken {what} in time: {error.what}",
-        why="it is not in the cluster as it was sent; to send it again would only add to the load",
-        fix="kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations shows which are queried, and "
-        "the log of their pods why they take so long; then run the task again",
+        f"the API has not accepted {what} in time: {error.what}",
+        why="it is not in the cluster as sent; sending it again would only add to the load",
+        fix="kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations shows which are called, and "
+        "the logs of their pods why they are slow; then run the task again",
     )
 
 
 def _never_taken(api: Api, obj: Object, error: NotYet) -> NotYet:
-    """The error of an object whose need nothing brings, with the way out."""
+    """The error of an object whose need nothing provides, with advice."""
     if error.cause in _KINDS:
         why, fix = unserved(api, obj)
         error.amend(why=why, fix=fix)
@@ -320,7 +320,7 @@ def _never_taken(api: Api, obj: Object, error: NotYet) -> NotYet:
 
 
 def unserved(api: Api, obj: Object) -> tuple[str, str]:
-    """Why nobody serves the kind of an object, and what to do about it."""
+    """Why the kind of an object is not served, and what to do about it."""
     group, _, _version = str(obj["apiVersion"]).rpartition("/")
     kind, served = str(obj["kind"]), set[str]()
     with contextlib.suppress(ApiError, KeyError, TypeError):
@@ -328,12 +328,12 @@ def unserved(api: Api, obj: Object) -> tuple[str, str]:
             rows = api.get(f"/apis/{each['groupVersion']}")["resources"]
             served |= {f"{row['kind']} of {each['groupVersion']}" for row in rows if "/" not in row["name"]}
     others = sorted(name for name in served if name.startswith(f"{kind} of "))
-    why = f"nothing serves {kind} of {obj['apiVersion']}, and nothing that is being installed can bring it"
+    why = f"nothing serves {kind} of {obj['apiVersion']}, and nothing that is being installed provides it"
     if others:
         return why, f"the API serves {', '.join(others)}: change apiVersion to that"
     if built_in(str(obj["apiVersion"])):
         return why, "correct apiVersion or kind: kubectl api-resources lists what this Kubernetes serves"
     return why, (
-        f"bring the CustomResourceDefinition of {kind} in {group}: by the release of its operator (helm.releases; many "
-        "charts leave it out unless a value such as crds.enabled is true), or by a manifest of it (manifests.files)"
+        f"install the CustomResourceDefinition of {kind} in {group}: with its operator's release (helm.releases; many "
+        "charts omit it unless a value such as crds.enabled is true), or with a manifest of it (manifests.files)"
     )

@@ -1,4 +1,4 @@
-"""One call of a task: its settings, its tools and folders, and the run of its plan."""
+"""One call of a task: its settings, programs and folders, and the run of its plan."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
 _LONG = 86400.0
 """Seconds that `--wait-lock` waits."""
 _BUILDS = 4
-"""Builds at once at most, unless the settings say otherwise."""
+"""Maximum concurrent builds, unless configured."""
 _LAUNCHES = ("up", "rehearse")
-"""Tasks after which there is a whole environment."""
+"""Tasks that bring up a whole environment."""
 _TICK = 0.05
 """Seconds by which a file's time may be behind the clock."""
 
 
 @dataclass(kw_only=True)
 class Session:
-    """What tasks share. `now` and `started` are the start of the call, before any query."""
+    """Shared state of a call. `now` and `started` are its start, before any query."""
 
     options: Options
     root: Path
@@ -68,21 +68,21 @@ class Session:
     system: dict[str, Any] = field(default_factory=dict)
     """Facts of the machine for the record, added as they become known."""
     rehearsal: Rehearsal | None = None
-    """With the engine `rehearsal`: its stand-ins, and how long they take."""
+    """With the engine `rehearsal`: its state, and its times."""
     clear_pending: bool = False
-    """Whether releases are cleared that a foreign Helm has left pending, or is at work on."""
+    """Whether to clear releases that a foreign Helm has left pending, or is working on."""
     bundle: Bundle | None = None
-    """What would be downloaded comes out of it."""
+    """The source of all downloads, if given."""
     restore: Restore | None = None
-    """The snapshot that its cluster is made from."""
+    """The snapshot that the cluster is created from."""
     queries: EngineQueries | None = None
     """Queries to the engine that were started ahead; the first `gather` uses their answers."""
     noted: bool = False
-    """The screen says already that nothing real is made."""
+    """Whether the note that nothing real is created has been shown."""
 
     @property
     def settings(self) -> Any:  # noqa: ANN401 - `Settings`; pydantic is loaded with it, not with this module
-        """The settings in force."""
+        """The effective settings."""
         return self.resolved.settings
 
     @property
@@ -96,7 +96,7 @@ class Session:
         return ClusterPaths(state=self.state / "clusters" / self._stem, cache=cache_folder(self.environ))
 
     def check_folders(self) -> None:
-        """Raises `BadInput` where the state or the cache folder, or what is in them of this cluster, cannot be used."""
+        """Raises `BadInput` if the state or the cache folder, or this cluster's files in them, cannot be used."""
         from tasks.core.paths import check_own
 
         paths = self.paths
@@ -111,14 +111,14 @@ class Session:
 
     @cached_property
     def owner(self) -> Owner:
-        """Whose clusters this call makes."""
+        """The owner of clusters that this call creates."""
         from tasks.facts.cluster import owner
 
         return owner(self.environ, self.state, self.settings.cluster.owner)
 
     @cached_property
     def _stem(self) -> str:
-        """By the cluster's name; where another engine has one of this name already, with a mark of this engine."""
+        """The cluster's name; with a suffix for this engine if another engine already has one of this name."""
         if not self.options.owns_cluster:
             return "context-" + sha256(self.name, 16)
         from tasks.core.files import remembered
@@ -131,11 +131,11 @@ class Session:
 
     @property
     def note(self) -> str:
-        """What every screen says; empty where real things are made."""
+        """Shown in every view; empty if the call is real."""
         return self.rehearsal.note if self.rehearsal is not None else ""
 
     def show_note(self) -> None:
-        """Say once that nothing real is made, where that is so, on standard error."""
+        """Show the note once, on standard error, that nothing real is created."""
         from tasks.view.console import err
 
         if self.note and not self.noted:
@@ -144,7 +144,7 @@ class Session:
 
     @property
     def backend(self) -> Backend:
-        """Where the launch goes."""
+        """The backend of the launch."""
         return self.rehearsal.backend() if self.rehearsal is not None else BACKENDS[self.options.engine]()
 
     @property
@@ -154,7 +154,7 @@ class Session:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold this cluster for this run alone; what a killed run has left is cleared away first. Raises `Held`."""
+        """Lock this cluster for this run; clean up after a killed run first. Raises `Held`."""
         self.check_folders()
         with held(self.lock, self.options.task, _LONG if self.options.wait_lock else 0.0) as last:
             if last.killed:
@@ -165,16 +165,16 @@ class Session:
             yield
 
     def clear_snapshots(self) -> None:
-        """Clear what a save or a restore has left that was killed: nodes that it paused go on."""
+        """Clean up after a killed save or restore: resume the nodes that it paused."""
         folder = self.state / "snapshots"
         if self.options.owns_cluster and folder.is_dir() and next(folder.glob("*.journal"), None) is not None:
             from tasks.run.snapshots import clear, store
 
             self.cancel_queries()
-            self.attempt("what a killed snapshot has left stays", lambda: clear(self.programs(), store(self)))
+            self.attempt("leftovers of a killed snapshot stay", lambda: clear(self.programs(), store(self)))
 
     def _clear_after_kill(self, killed: int) -> None:
-        """End the programs of a run that was killed, and remove the files that it had not finished."""
+        """Terminate the programs of a killed run, and remove its temporary files."""
         import tempfile
 
         from tasks.clients.kubeconfig import target
@@ -189,7 +189,7 @@ class Session:
             sweep(folder)
 
     def programs(self) -> Programs:
-        """Programs with this process's environment and its mark; steps' outputs go to this run's own folder."""
+        """Programs with this process's environment and its mark; steps' outputs go to this run's log folder."""
         env = {**self.environ, **_proxies(self.environ), MARK: mark(self.lock, place(), os.getpid())}
         env.pop(DEFAULT_PLATFORM, None)
         if self.rehearsal is not None:
@@ -197,7 +197,7 @@ class Session:
         return Programs(folder=self.root / ".tools" / "bin", env=env, log_dir=self.log_dir)
 
     def helm_programs(self) -> Programs:
-        """Programs with Helm's folders in those of this project."""
+        """Programs with Helm's folders redirected to those of this project."""
         from tasks.clients import helm
 
         folder = self.paths.repositories(self.settings.helm.repositories)
@@ -206,7 +206,7 @@ class Session:
     def record_system(
         self, host: Engine | Machine, version: Versions, *, docker: str | None, k3s_image: str | None
     ) -> None:
-        """Add the machine and the versions to what the run's record says."""
+        """Add the machine and the versions to the run's record."""
         self.system.update(
             cpus=host.cpus,
             memory_gib=round(host.memory_bytes / GIB, 1),
@@ -224,13 +224,13 @@ class Session:
         return self.queries is not None and self.queries.started <= moment + _TICK
 
     def cancel_queries(self) -> None:
-        """Drop the queries that were started: `gather` starts its own."""
+        """Drop the started queries: `gather` starts its own."""
         if self.queries is not None:
             self.queries.cancel()
         self.queries = None
 
     def attempt(self, what: str, act: Callable[[], object]) -> None:
-        """Do what only saves time later; where it fails, a note says `what` is lost."""
+        """Do what only saves time later; on failure, show a note that `what` is lost."""
         from tasks.view.console import err
 
         notes = attempt(what, act)
@@ -238,9 +238,9 @@ class Session:
             err(f"note: {each}" for each in notes)
 
     def ensure_programs(self) -> None:
-        """Fetch k3d, kubectl and helm into the project's folder where they are missing or too old.
+        """Download missing or outdated k3d, kubectl and helm into the project's folder.
 
-        Without an engine to use them nothing is fetched. Raises `NoEngine`.
+        Without an engine nothing is downloaded. Raises `NoEngine`.
         """
         from tasks.facts.engine import engine
         from tasks.facts.programs import needs
@@ -250,7 +250,7 @@ class Session:
             from tasks.host.programs import place_files
 
             place_files(self, self.bundle, self.paths)
-            self.cancel_queries()  # they may have found no program
+            self.cancel_queries()  # they may not have found the programs
         if not any(each.fetch for each in needs(self, names).values()):
             return
         from tasks.host.programs import AT_ONCE, fetch_plan
@@ -260,7 +260,7 @@ class Session:
         self.run(fetch_plan(self), Bounds(work=AT_ONCE), acts=False, last=False)
 
     def open_logs(self) -> None:
-        """Make the folder of this run's logs. Raises `BadInput` where the log folder cannot be ours."""
+        """Create the folder of this run's logs. Raises `BadInput` if the log folder cannot be used."""
         from tasks.core.paths import log_folder, run_folder
 
         folder = log_folder(Path(self.settings.log_dir))
@@ -277,10 +277,10 @@ class Session:
         earlier: tuple[Sequence[Step], Sequence[Result]] = ((), ()),
         last: bool = True,
     ) -> list[Result]:
-        """Run a plan, show it, keep its record. Raises invoke's `Exit` with the code if it did not end well.
+        """Run a plan, show it, write its record. Raises invoke's `Exit` with the code if it failed.
 
         `earlier`: steps of this call that ran before, in a plan of their own: needs of them are met. `last`: no
-        other plan follows. `acts`: the record becomes latest.json. `launch`: it goes into the benchmark log.
+        other plan follows. `acts`: the record becomes latest.json. `launch`: it is added to the benchmark log.
         """
         from tasks.engine.estimate import history_file, load, remember
         from tasks.engine.graph import joined
@@ -319,7 +319,7 @@ class Session:
             if facts is not None:
                 after.callback(facts.close)
             results = [replace(result, needs=step.needs) for result, step in zip(run.execute(), steps, strict=True)]
-        self.attempt("how long steps take is not remembered", lambda: remember(past, self.options.engine, results))
+        self.attempt("durations of steps were not recorded", lambda: remember(past, self.options.engine, results))
         over = RunRecord.of(
             *joined(earlier, (steps, results)),
             task=self.options.task,
@@ -346,21 +346,21 @@ class Session:
         return results
 
     def _access(self, facts: Facts | None, steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:
-        """What there is after a launch, and how to reach it; nothing of another run."""
+        """What exists after a launch, and how to reach it; empty for other runs."""
         if facts is None or self.options.task not in _LAUNCHES:
             return ()
         from tasks.run.finish import access
 
         rows: list[tuple[str, str]] = []
         self.attempt(
-            "how to reach the cluster is not told",
+            "how to reach the cluster could not be determined",
             lambda: rows.extend(access(facts, steps, self.options, exists=True, as_configured=True).rows()),
         )
         return tuple(rows)
 
 
 def bounds(facts: Facts) -> Bounds:
-    """The pool's bound, and the smaller ones for kinds of work."""
+    """The bound of the pool, and the smaller ones for kinds of work."""
     pool = facts.settings.pool
     work = facts.shape.concurrency
     return Bounds(
@@ -377,14 +377,14 @@ def bounds(facts: Facts) -> Bounds:
 
 
 def _inspect(facts: Facts | None) -> str:
-    """The command that looks at what a failed run has left."""
+    """The command to inspect what a failed run has left."""
     if facts is None or not facts.paths.kubeconfig.exists():
         return ""
     return f"kubectl --kubeconfig {shlex.quote(str(facts.paths.kubeconfig))} get pods --all-namespaces"
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """Proxy variables in the form that all programs read alike; most environments have none."""
+    """Proxy variables in the form that all programs read alike; empty in most environments."""
     if not any(name.lower().endswith("_proxy") for name in environ):
         return {}
     from tasks.core.proxies import for_programs  # 6 ms
@@ -393,7 +393,7 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _without(steps: Sequence[Step], met: Collection[str]) -> Sequence[Step]:
-    """The same steps, less the needs that are met."""
+    """The same steps, without the needs that are met."""
     if not met:
         return steps
     return [replace(step, needs=tuple(need for need in step.needs if need not in met)) for step in steps]

@@ -40,21 +40,21 @@ class Transfer:
     facts: Facts
     id: str
     folder: Path
-    """For files on their way, on the disk of the exported file."""
+    """For temporary files, on the disk of the exported file."""
 
 
 def export(session: Session, name: str, target: Path) -> int:
-    """Write a snapshot into a file, mode 0600, whole or not at all. Raises `BadInput`, `LaunchError`."""
+    """Write a snapshot into a file, mode 0600, atomically. Raises `BadInput`, `LaunchError`."""
     from tasks.run.gather import gather
     from tasks.run.session import bounds
     from tasks.view.console import err
 
     found = store(session)
     if not target.parent.is_dir():
-        raise BadInput(f"the folder {target.parent} is not there", why="the file goes into it", fix="make it first")
+        raise BadInput(f"the folder {target.parent} does not exist", why="the file goes there", fix="create it first")
     if os.path.lexists(target) and not _is_export(target):
         raise BadInput(
-            f"{target} is there, and is no exported snapshot", why="it would be lost", fix="name another file"
+            f"{target} exists, and is not an exported snapshot", why="it would be overwritten", fix="choose another"
         )
     manifest = found.get(name)
     with name_locked(found, name, "snapshot --export"):
@@ -66,9 +66,9 @@ def export(session: Session, name: str, target: Path) -> int:
         free = shutil.disk_usage(target.parent).free
         if free < manifest.bytes // 2:
             raise LaunchError(
-                f"there is no room for {target}",
+                f"there is not enough disk space for {target}",
                 why=f"{megabytes(free)} are free, and it is of {megabytes(manifest.bytes)} before compression",
-                fix="name a file on another disk",
+                fix="choose a file on another disk",
             )
         own = new_id()
         temporary = [_packed(own, node) for node in manifest.nodes]
@@ -84,7 +84,7 @@ def export(session: Session, name: str, target: Path) -> int:
                 session.run(steps, bounds(facts), facts=facts)
             finally:
                 settle(facts.programs, found, journal)
-    err([f"{target} holds the cluster's secrets and the keys of its API: keep it as you keep those."])
+    err([f"{target} contains the cluster's secrets and the keys of its API: protect it accordingly."])
     return 0
 
 
@@ -108,7 +108,7 @@ def _step(name: str, action: Action) -> Step:
 
 
 def _pack(transfer: Transfer, node: SavedNode, context: Context) -> Report:
-    """Packed beside the data, then copied out by docker itself."""
+    """Pack in a container beside the data, then copy it out with docker."""
     facts, volume = transfer.facts, _packed(transfer.id, node)
     programs, image = facts.programs, facts.shape.image
     programs.run(docker.create_volume(volume, {volumes.LABEL: transfer.id}), context)
@@ -141,7 +141,7 @@ def _write(transfer: Transfer, manifest: Manifest, target: Path, _context: Conte
 
 
 def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> int:
-    """Make a snapshot of what is in a file, of which nothing is trusted. Raises `BadInput`, `LaunchError`."""
+    """Create a snapshot from an untrusted file. Raises `BadInput`, `LaunchError`."""
     from tasks.run.gather import gather
     from tasks.run.session import bounds
 
@@ -155,8 +155,8 @@ def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> in
             facts = gather(session, (), refuse=False)
             if facts.host is not None and facts.host.arch != saved.arch:
                 raise BadInput(
-                    f"{path} is of another architecture",
-                    why=f"it is of {saved.arch}, and this engine of {facts.host.arch}",
+                    f"{path} is for another architecture",
+                    why=f"it is for {saved.arch}, and this engine for {facts.host.arch}",
                     fix="import it on a machine of that architecture",
                 )
             nodes = tuple(replace(each, volume=_packed(saved.id, each)) for each in saved.nodes)
@@ -179,7 +179,7 @@ def take_in(session: Session, path: Path, name: str, *, replace_old: bool) -> in
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]]]]:
-    """Its manifest, and where each node's archive lies: offset and bytes. Checksums are right.
+    """The manifest, and the position of each node's archive: offset and bytes. Checksums are verified.
 
     Raises `BadInput`.
     """
@@ -195,15 +195,15 @@ def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]
                 with tarfile.open(fileobj=file, mode="r:") as archive:
                     entries = archive.getmembers()
                     if any(not each.isreg() for each in entries) or not entries or entries[0].name != _MANIFEST:
-                        raise bad("it is no exported snapshot")
+                        raise bad("it is not an exported snapshot")
                     head = archive.extractfile(entries[0])
                     if head is None or entries[0].size > LARGEST:
                         raise bad("its manifest is too large")
                     outer = json.loads(head.read())
             except (tarfile.TarError, ValueError, EOFError):
-                raise bad("it is no exported snapshot, or was cut off") from None
+                raise bad("it is not an exported snapshot, or is truncated") from None
             if not isinstance(outer, dict) or not isinstance(text := outer.get("manifest"), str):
-                raise bad("its manifest is none")
+                raise bad("its manifest is not valid")
             saved = parse(text, f"{path}")
             if hashlib.sha256(text.encode()).hexdigest() != outer.get("sha256"):
                 raise bad("the checksum of its manifest is wrong")
@@ -216,7 +216,7 @@ def _opened(path: Path) -> Iterator[tuple[Manifest, Mapping[str, tuple[int, int]
                     digest.update(piece)
                     size += len(piece)
                 if size != where[each.place][1]:
-                    raise bad(f"it was cut off within {each.place}")
+                    raise bad(f"it is truncated within {each.place}")
                 if digest.hexdigest() != each.sha256:
                     raise bad(f"the checksum of {each.place} is wrong")
             yield saved, where
@@ -251,7 +251,7 @@ def _unpack(transfer: Transfer, path: Path, where: tuple[int, int], node: SavedN
         if error.done.code == volumes.NOT_SOUND:
             raise BadInput(
                 f"{path} cannot be imported: {node.place}",
-                why=error.done.err.strip().splitlines()[-1] if error.done.err.strip() else "its archive is unsound",
+                why=error.done.err.strip().splitlines()[-1] if error.done.err.strip() else "its archive is damaged",
                 fix="export it again; nothing was changed",
             ) from None
         raise

@@ -1,4 +1,4 @@
-"""A snapshot saved: its nodes are paused while their data is copied."""
+"""Saves a snapshot: nodes are paused while their data is copied."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from tasks.facts.facts import Facts
 
 _SLACK = 64 * 1024
-"""Kilobytes that stay free on the engine's disk."""
+"""Kilobytes that must stay free on the engine's disk."""
 
 
 @dataclass(kw_only=True)
 class Saving:
-    """One save: what its steps leave for each other."""
+    """One save: data that its steps pass on."""
 
     facts: Facts
     name: str
@@ -56,7 +56,7 @@ class Saving:
 
     @property
     def to_pause(self) -> tuple[str, ...]:
-        """Containers that run: agents first, so that servers are away for the shortest time."""
+        """Running containers: agents first, so that servers are paused for the shortest time."""
         return tuple(node.name for node in self.facts.cluster.nodes if node.running)
 
     def place(self, node: Node) -> str:
@@ -69,7 +69,7 @@ class Saving:
 
     @property
     def volumes(self) -> list[str]:
-        """All that are new or replaced."""
+        """All new and replaced volumes."""
         return [*map(self.volume, self.nodes), *(each.volume for each in (self.old.nodes if self.old else ()))]
 
 
@@ -79,13 +79,13 @@ def require_savable(facts: Facts) -> None:
     if facts.cluster.presence not in (Presence.RUNNING, Presence.STOPPED):
         raise ClusterAbsent(
             f"there is no cluster '{facts.name}' whose creation was completed",
-            why="a snapshot is taken of a cluster that is there",
-            fix="invoke up makes it",
+            why="a snapshot needs an existing cluster",
+            fix="invoke up creates it",
         )
 
 
 def save_steps(saving: Saving) -> list[Step]:
-    """Look, pause, copy all nodes at the same time, resume, and write the manifest."""
+    """Inspect, pause, copy all nodes concurrently, resume, and write the manifest."""
     nodes = saving.nodes
 
     def step(name: str, action: Action, why: str, expected: float, *needs: str, wait: bool = False) -> Step:
@@ -101,11 +101,11 @@ def save_steps(saving: Saving) -> list[Step]:
         )
 
     copies = [f"copy {saving.place(node)}" for node in nodes]
-    pause, resume = saving.to_pause, "they do not run, and stay so"
+    pause, resume = saving.to_pause, "they are not running"
     return [
-        step("look at the nodes", partial(_look, saving), "their data, its size, and the room for it", 0.8),
+        step("look at the nodes", partial(_look, saving), "their data, its size, and the free disk space", 0.8),
         replace(
-            step("images of the nodes", partial(_images, saving), "those of the system that start late, too", 0.5),
+            step("images of the nodes", partial(_images, saving), "also those of components that start late", 0.5),
             optional=True,
             skip=None if saving.facts.cluster.presence is Presence.RUNNING else resume,
         ),
@@ -125,13 +125,13 @@ def save_steps(saving: Saving) -> list[Step]:
             for name, node in zip(copies, nodes, strict=True)
         ),
         replace(
-            step("resume the nodes", partial(_resume, saving), "they go on where they were", 0.3, *copies),
+            step("resume the nodes", partial(_resume, saving), "they continue where they were", 0.3, *copies),
             skip=None if pause else resume,
         ),
         step(
             f"record {saving.name}",
             partial(_record, saving),
-            f"in place of that of {saving.old.created[:16]}" if saving.old else str(saving.store.path(saving.name)),
+            f"replaces that of {saving.old.created[:16]}" if saving.old else str(saving.store.path(saving.name)),
             0.1,
             "resume the nodes",
         ),
@@ -151,7 +151,7 @@ def _look(saving: Saving, context: Context) -> Report:
             raise LaunchError(
                 f"{node.name} does not keep its data in a volume",
                 why=f"nothing is mounted at {DATA}",
-                fix="only clusters that k3d made can be saved",
+                fix="only clusters created by k3d can be saved",
             )
         saving.sources[saving.place(node)] = source
     saving.token = next(
@@ -163,28 +163,28 @@ def _look(saving: Saving, context: Context) -> Report:
     shared = facts.host is not None and facts.host.backing in ("xfs", "btrfs")
     if sum(sizes) + _SLACK > free and not shared:
         raise LaunchError(
-            f"there is no room for the snapshot: {megabytes(sum(sizes) * KIB)} are needed",
-            why=f"{megabytes(free * KIB)} are free where the engine keeps its volumes",
+            f"there is not enough disk space for the snapshot: {megabytes(sum(sizes) * KIB)} are needed",
+            why=f"{megabytes(free * KIB)} are free where the engine stores its volumes",
             fix="invoke snapshot --delete NAME, or docker system prune; nothing was changed",
         )
     return Report(why=f"{megabytes(sum(sizes) * KIB)} of {count(len(nodes), 'node')}")
 
 
 def _images(saving: Saving, context: Context) -> Report:
-    """What the nodes have; what the system names and none of them has comes to all, as it is not known which needs it.
+    """Images in the nodes; system images that no node has are pulled into all, as it is unknown which one needs them.
 
-    The start of metrics-server is deferred, and a cluster is restored without a line, too.
+    The start of metrics-server is deferred, and a cluster may be restored without a network.
     """
     facts, nodes = saving.facts, [node.name for node in saving.nodes if node.running]
     programs = facts.programs
-    told = [programs.run(docker.images_inside(name), context, quiet=True).out for name in nodes]
-    rows = [row for out in told for row in docker.listed_images(out)]
+    outputs = [programs.run(docker.images_inside(name), context, quiet=True).out for name in nodes]
+    rows = [row for out in outputs for row in docker.listed_images(out)]
     saving.images = tuple(sorted({str(text) for each in rows for text in each.get("repoDigests") or ()}))
-    there = {parse(name).listed for out in told for name in docker.image_names(out)}
+    there = {parse(name).listed for out in outputs for name in docker.image_names(out)}
     named = images_of(each for each in system_items(facts.api()) if each["kind"] != "Job") if there else ()
     late = [name for name in named if parse(name).listed not in there]
     if not late:
-        return Report(why=f"{len(there)}, and all that the system names" if there else "not told")
+        return Report(why=f"{len(there)}, and all those of the system" if there else "unknown")
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
         for each in [pool.submit(programs.run, docker.pull_inside(name, late, 60.0), context) for name in nodes]:
             each.result()
@@ -214,7 +214,7 @@ def _resume(saving: Saving, context: Context) -> Report:
     act = command_action(saving.facts.programs, docker.unpause(tuple(reversed(saving.to_pause))))
     act(context)
     saving.away = time.monotonic() - (saving.paused_at or time.monotonic())
-    return Report(why=f"the cluster was away for {saving.away:.1f} s")
+    return Report(why=f"the cluster was paused for {saving.away:.1f} s")
 
 
 def _record(saving: Saving, _context: Context) -> Report:

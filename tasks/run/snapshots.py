@@ -1,4 +1,4 @@
-"""How snapshots are restored from, and cleared of what a call has left."""
+"""Restoring from snapshots, and cleaning up after calls that have ended."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def store(session: Session) -> Store:
 
 
 def new_id() -> str:
-    """Of a snapshot or a restore."""
+    """Ids of a snapshot or a restore."""
     return os.urandom(8).hex()
 
 
 @contextlib.contextmanager
 def name_locked(found: Store, name: str, task: str) -> Iterator[None]:
-    """Hold a name for this call. Raises `Held`."""
+    """Lock a name for this call. Raises `Held`."""
     from tasks.core.lock import held
 
     found.make()
@@ -48,16 +48,16 @@ def name_locked(found: Store, name: str, task: str) -> Iterator[None]:
 
 
 def clear(programs: Programs, found: Store) -> None:
-    """What calls that are over have left: nodes go on that they paused, containers and volumes without a snapshot go.
+    """Clean up after ended calls: resume nodes that they paused, remove containers and volumes without a snapshot.
 
-    A volume that a cluster uses is refused by the engine, and stays.
+    The engine refuses to remove a volume that a cluster uses.
     """
     for journal in found.abandoned():
         settle(programs, found, journal)
 
 
 def settle(programs: Programs, found: Store, journal: Journal) -> None:
-    """The same for one journal, which its caller holds."""
+    """The same for one journal, which the caller has locked."""
     if journal.paused:
         programs.run(_tolerant(docker.unpause(journal.paused)), quiet=True)
     ids = programs.run(docker.containers(f"{volumes.LABEL}={journal.name}"), quiet=True).out.split()
@@ -75,15 +75,15 @@ def _tolerant(command: Command) -> Command:
 
 @contextlib.contextmanager
 def restoring(session: Session, name: str, *, acts: bool = True) -> Iterator[None]:
-    """Give the session a snapshot that its cluster is made from. Raises `BadInput` where it cannot be used.
+    """Give the session a snapshot to create its cluster from. Raises `BadInput` if it cannot be used.
 
-    `acts`: whether it is really made; only then anything is left to be cleared.
+    `acts`: whether the cluster is really created; only then there may be something to clean up.
     """
     if not session.options.owns_cluster:
         raise BadInput(
             "--snapshot has no meaning with the engine existing",
-            why="that cluster is not this project's to make",
-            fix="leave it out",
+            why="that cluster is not created by this project",
+            fix="omit it",
         )
     found, programs = store(session), session.programs()
     manifest = found.get(check_name(name))
@@ -105,7 +105,7 @@ def restoring(session: Session, name: str, *, acts: bool = True) -> Iterator[Non
             try:
                 yield
             except BaseException:
-                with contextlib.suppress(LaunchError):  # the next call does it
+                with contextlib.suppress(LaunchError):  # left to the next call
                     settle(programs, found, journal)
                 raise
             journal.path.unlink(missing_ok=True)
@@ -118,16 +118,16 @@ def lost_volumes(programs: Programs, manifest: Manifest) -> list[str]:
 
 
 def no_data(name: str, lost: Sequence[str]) -> BadInput:
-    """A snapshot whose volumes are not there."""
+    """The error for a snapshot whose volumes are missing."""
     return BadInput(
         f"the snapshot '{name}' has no data on this engine",
-        why=f"volumes that are not there: {', '.join(lost)}",
+        why=f"missing volumes: {', '.join(lost)}",
         fix="use the engine that it was saved on (DOCKER_HOST, docker context), or import it",
     )
 
 
 def refuse_taken(found: Store, old: Manifest | None, *, replace: bool) -> None:
-    """Raises `BadInput` for a name that is taken."""
+    """Raises `BadInput` for a name that is in use."""
     if old is not None and replace and old.engine not in ("", found.engine):
         raise BadInput(
             f"the snapshot '{old.name}' is not on this engine",
@@ -136,7 +136,7 @@ def refuse_taken(found: Store, old: Manifest | None, *, replace: bool) -> None:
         )
     if old is not None and not replace:
         raise BadInput(
-            f"there is a snapshot '{old.name}' already",
+            f"a snapshot '{old.name}' already exists",
             why=f"of the cluster '{old.cluster}', saved at {old.created}",
             fix="add --replace, or choose another name",
         )

@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from tasks.run.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The project's folder: configuration, files and fetched programs are below it."""
+"""The project's folder, with configuration, files and downloaded programs."""
 ENGINES = ("k3d", "existing", "rehearsal")
-REHEARSAL_NOTE = "REHEARSAL: stand-ins for docker, k3d, kubectl and helm; nothing real is made"
-"""What every screen of a rehearsal says."""
+REHEARSAL_NOTE = "REHEARSAL: simulated docker, k3d, kubectl and helm; nothing real is created"
+"""Shown in every view of a rehearsal."""
 _OWN_CLUSTERS_ONLY = ("prepull", "registry", "build", "cluster", "rehearse")
 """Tasks about what a cluster is made from."""
 _READ_ONLY = ("plan", "status", "doctor")
 """Tasks that run no plan, so that no view of a run shows the session's note."""
 _COMMON: Mapping[str, tuple[Any, str]] = {
-    "profile": (None, "profile under config/, or a path of yours (default: OPENFRAME_PROFILE, then invoke.yaml)"),
-    "set": ([], "set any setting: --set path=value; can be given again"),
-    "engine": ("k3d", "k3d; existing: a cluster that is there, with --context; rehearsal: nothing real is made"),
+    "profile": (None, "profile under config/, or a path (default: OPENFRAME_PROFILE, then invoke.yaml)"),
+    "set": ([], "set any setting: --set path=value; can be repeated"),
+    "engine": ("k3d", "k3d; existing: an existing cluster, with --context; rehearsal: nothing real is created"),
     "context": (None, "with --engine existing: the context's name in your kubeconfig"),
-    "keep_going": (False, "after a failure, let run what does not depend on it"),
-    "wait_lock": (False, "wait while another run is at work on this cluster"),
+    "keep_going": (False, "after a failure, continue with independent steps"),
+    "wait_lock": (False, "wait while another run is working on this cluster"),
 }
 Body = Callable[..., int | None]
 
@@ -65,39 +65,39 @@ class Options:
 
     @property
     def owns_cluster(self) -> bool:
-        """Whether this project makes and removes the cluster, real or not."""
+        """Whether this project creates and removes the cluster, real or not."""
         return self.engine != "existing"
 
     def check(self) -> None:
-        """Raises `BadInput` for options that have no meaning together."""
+        """Raises `BadInput` for options that cannot be combined."""
         if self.engine not in ENGINES:
             raise BadInput(
                 f"--engine is '{self.engine}'",
-                why="the engine says where the launch goes",
+                why="the engine is the target of the launch",
                 fix=f"use one of: {', '.join(ENGINES)}",
             )
         if not self.owns_cluster and self.task in _OWN_CLUSTERS_ONLY:
             raise BadInput(
                 f"--engine existing has no meaning for `{self.task}`",
-                why="on an existing cluster no image, registry or node is this project's to make",
-                fix="leave --engine out; namespaces, secrets, manifests, helm and health work there",
+                why="on an existing cluster this project creates no images, registries or nodes",
+                fix="omit --engine; namespaces, secrets, manifests, helm and health work there",
             )
         if not self.owns_cluster and not self.context:
             raise BadInput(
                 "--engine existing needs --context NAME",
-                why="the current context is never taken: it may be somebody's production",
+                why="the current context is never used: it may be a production cluster",
                 fix="kubectl config get-contexts shows the names",
             )
         if self.owns_cluster and self.context:
             raise BadInput(
                 f"--context {self.context} has no meaning with the engine {self.engine}",
                 why="this engine uses the private kubeconfig of its own cluster",
-                fix="add --engine existing, or leave --context out",
+                fix="add --engine existing, or omit --context",
             )
 
 
 def check_names(given: Sequence[str], names: Sequence[str], what: str) -> None:
-    """Raises `BadInput` for one that is none of the names that the settings have."""
+    """Raises `BadInput` for a name that is not in the settings."""
     from tasks.settings.origin import nearest
 
     for name in given:
@@ -106,7 +106,7 @@ def check_names(given: Sequence[str], names: Sequence[str], what: str) -> None:
             raise BadInput(
                 f"there is no {what} '{name}'",
                 why=f"the settings have {', '.join(names) or 'none'}",
-                fix=f"did you mean {near}?" if near else f"name one of these, or add it to `{what}s`",
+                fix=f"did you mean {near}?" if near else f"use one of these, or add it to `{what}s`",
             )
 
 
@@ -123,10 +123,10 @@ def task(
     engine: str = "k3d",
     query_ahead: bool = False,
 ) -> Callable[[Body], Task[Any]]:
-    """Make an invoke task of `body(session, **own options)`, which `Task.body.__wrapped__` gives back.
+    """Make an invoke task of `body(session, **own options)`, which is available as `Task.body.__wrapped__`.
 
-    `common`: the common options it takes, all if none is named. `values`: what shells complete: texts, or `module:name`
-    of texts or of a function of `tasks.run.complete.Call`. `engine`: where the launch goes if no option says it.
+    `common`: the common options it takes, all if none is given. `values`: what shells complete: texts, or `module:name`
+    of texts or of a function of `tasks.run.complete.Call`. `engine`: the default of `--engine`.
     `query_ahead`: the engine is queried while Python still imports what the body needs.
     """
     names = tuple(common) or tuple(_COMMON)
@@ -141,7 +141,7 @@ def task(
             options = Options(task=title, sets=tuple(sets), engine=where, **shared)
 
             def act(session: Session) -> int | None:
-                if query_ahead and options.engine == "k3d":  # a call that was refused has queried nothing
+                if query_ahead and options.engine == "k3d":  # only after the options are checked
                     from tasks.run.engine_queries import EngineQueries
 
                     session.queries = EngineQueries(session, (title,) if title in PARTS else PARTS)
@@ -167,7 +167,7 @@ def task(
 
 
 def _signature(own: Sequence[inspect.Parameter], names: Sequence[str]) -> inspect.Signature:
-    """What invoke makes options of: a task's own ones, then the common ones."""
+    """The options for invoke: a task's own ones, then the common ones."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Signature(
         [
@@ -179,24 +179,24 @@ def _signature(own: Sequence[inspect.Parameter], names: Sequence[str]) -> inspec
 
 
 def _lists(own: Sequence[inspect.Parameter], names: Sequence[str]) -> list[str]:
-    """Options that can be given again."""
+    """Options that can be repeated."""
     lists = [parameter.name for parameter in own if isinstance(parameter.default, list)]
     return [*lists, *(name for name in names if isinstance(_COMMON[name][0], list))]
 
 
 def run_task(options: Options, body: Callable[[Session], int | None], root: Path = ROOT) -> int:
-    """Run a task's body; its exit code. Expected errors become a message and a code here, and nowhere else."""
+    """Run a task's body; returns its exit code. Expected errors become a message and a code here, and nowhere else."""
     from tasks.process import children
     from tasks.process.children import CHILDREN
     from tasks.run.finish import show_error
 
-    CHILDREN.open()  # an earlier task of this process has closed it
+    CHILDREN.open()  # an earlier task of this process may have closed it
     children.close()
     session: Session | None = None
     try:
         with _ended_by_signals():
             session = begin(options, root, {**os.environ, "HOME": _home()})
-            gc.freeze()  # what has been read until now stays: no collection goes through it again
+            gc.freeze()  # later collections skip everything loaded until now
             gc.enable()
             if options.task in _READ_ONLY:
                 session.show_note()
@@ -204,7 +204,7 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
                 return body(session) or 0
             finally:
                 session.cancel_queries()
-    except Exit as ended:  # a run that did not end well, and has been shown
+    except Exit as ended:  # a failed run, which has been shown
         return ended.code
     except LaunchError as error:
         if session is not None:
@@ -217,7 +217,7 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
         return error.status
     except KeyboardInterrupt:
         CHILDREN.close(3.0)
-        interrupted = Interrupted("interrupted", why="it was told to end while no step was at work", fix="run it again")
+        interrupted = Interrupted("interrupted", why="it got a signal while no step was running", fix="run it again")
         show_error(interrupted)
         return interrupted.status
     finally:
@@ -226,9 +226,9 @@ def run_task(options: Options, body: Callable[[Session], int | None], root: Path
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """TERM (`kill`, a CI job that is cancelled) and HUP (a terminal that is closed) raise KeyboardInterrupt.
+    """TERM (`kill`, a cancelled CI job) and HUP (a closed terminal) raise KeyboardInterrupt.
 
-    Programs lead their own process groups, so nobody else would end them. Where HUP is ignored (nohup) it stays so.
+    Programs lead their own process groups, so nothing else would terminate them. Ignored HUP (nohup) stays ignored.
     """
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -238,7 +238,7 @@ def _ended_by_signals() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             continue
-        with contextlib.suppress(ValueError):  # only the main thread may
+        with contextlib.suppress(ValueError):  # only allowed in the main thread
             before[number] = signal.signal(number, end)
     try:
         yield
@@ -248,7 +248,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _home() -> str:
-    """The home folder: without HOME kubectl would keep its cache, and look for its file, in the folder it runs in."""
+    """The home folder: without HOME kubectl would use the working directory for its cache and configuration."""
     from tasks.core.paths import home
 
     return str(home(os.environ))
@@ -267,7 +267,7 @@ def begin(options: Options, root: Path, environ: Mapping[str, str]) -> Session:
     if not resolved.above_default("log_dir"):
         resolved = resolved.with_log_dir(str(default_folder(Path(resolved.settings.log_dir))))
     session = Session(options=options, root=root, environ=environ, resolved=resolved, started=started, now=now)
-    if options.engine not in BACKENDS:  # one that is made of layers above this one: its module is found by its name
+    if options.engine not in BACKENDS:  # its module is in a higher layer, so it is imported by name
         entered: Session = import_module(f"tasks.{options.engine}.backend").enter(session)
         return entered
     return session
@@ -282,10 +282,10 @@ def run_part(
     shared: bool = False,
     acts: bool = True,
 ) -> int:
-    """Run one part of a launch: what is missing of it, and nothing else; a need that is not in its plan is met already.
+    """Run one part of a launch: only what is missing; needs outside of its plan count as met.
 
     `lock`: it changes the cluster. `shared`: it is about what all clusters of the engine share. `acts`: its record
-    becomes latest.json. Raises `ClusterAbsent`, `ClusterStopped` where it needs a cluster that runs.
+    becomes latest.json. Raises `ClusterAbsent`, `ClusterStopped` if it needs a running cluster.
     """
     from tasks.engine.graph import fitted
     from tasks.run.gather import gather, require_running

@@ -1,4 +1,4 @@
-"""`make tools` runs `python -m tasks.run.tools`. No task of invoke's: `up` and the others fetch by themselves."""
+"""`make tools` runs `python -m tasks.run.tools`. Not an invoke task: the others download programs, too."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tasks.run.task import Options, run_task
 
 
 def tools(session: Session) -> int:
-    """Fetch what is missing, and nothing else: `make tools`."""
+    """Download what is missing, and nothing else: `make tools`."""
     session.open_logs()
     session.run(fetch_plan(session), Bounds(work=AT_ONCE), acts=False)
     return 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code. Takes `--profile` and `--set` as invoke's tasks do."""
+    """The exit code. Takes `--profile` and `--set` like invoke's tasks."""
     parser = argparse.ArgumentParser(
-        prog="make tools", description="fetch k3d, kubectl and helm where they are missing"
+        prog="make tools", description="download k3d, kubectl and helm if they are missing"
     )
     parser.add_argument("--profile", help="profile under config/")
     parser.add_argument("--set", dest="sets", action="append", default=[], help="any setting: --set tools.helm_url=…")

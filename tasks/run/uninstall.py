@@ -1,7 +1,7 @@
-"""What `down` removes from a foreign cluster: what this project created there, less what others use.
+"""What `down` removes from a foreign cluster: everything that this project created there and others do not use.
 
 In reverse order of needs: custom resources first, while their controllers can still finalise them; then releases,
-those that others need last; then other objects, CRDs that nobody uses, and namespaces where nobody else has anything.
+those that others need last; then other objects, unused CRDs, and namespaces without objects of others.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ CUSTOM, OBJECTS = "down: custom resources", "down: objects that this project cre
 DEFINITIONS, NAMESPACES = "down: CRDs that this project created", "down: namespaces that this project created"
 _TIMEOUT = 300.0
 _SETTLE = 30.0
-"""Seconds until what was made for things that are gone must be gone, too: the garbage collector needs a moment."""
+"""Seconds until dependents of removed objects must be gone, too: the garbage collector needs a moment."""
 
 
 class Target(NamedTuple):
-    """One object, and no later one of the same name."""
+    """One object by uid, not a later one of the same name."""
 
     key: Key
     uid: str
@@ -49,23 +49,23 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What goes, and what stays."""
+    """What is removed, and what stays."""
 
     custom: tuple[Target, ...] = ()
-    """Custom resources, those of releases among them, and what else a controller that is no part of Kubernetes
-    finalises."""
+    """Custom resources, including those of releases, and other objects finalised by a controller that is not part of
+    Kubernetes."""
     releases: tuple[LiveRelease, ...] = ()
     objects: tuple[Target, ...] = ()
     definitions: tuple[Target, ...] = ()
     namespaces: tuple[Target, ...] = ()
     claims: tuple[str, ...] = ()
-    """Volumes' claims in these namespaces, whose data go with them."""
+    """PersistentVolumeClaims in these namespaces, whose data is removed with them."""
     staying: Mapping[str, str] = field(default_factory=dict)
     """What stays, and why."""
     known: frozenset[str] = frozenset()
-    """Uids of all that was seen in these namespaces, and belongs to this project."""
+    """Uids of all objects seen in these namespaces that belong to this project."""
     parts: tuple[Key, ...] = ()
-    """What its releases hold, hooks too."""
+    """The objects of its releases, including hooks."""
 
 
 class Inventory:
@@ -87,7 +87,7 @@ class Inventory:
         self.belongs = belonging(self.inside.items, self.environment, self.parts, self.uids)
 
     def guests(self) -> dict[str, list[str]]:
-        """By namespace that this project created: what others have in it, or what cannot be listed."""
+        """By namespace that this project created: objects of others in it, or kinds that cannot be listed."""
         found = foreign_objects(self.inside.items, self.belongs)
         for namespace, name in self.all:
             if namespace in self.spaces and (namespace, name) not in self.own:
@@ -96,7 +96,7 @@ class Inventory:
         return {name: [f"what cannot be listed: {_few(unseen)}"] for name in self.spaces} if unseen else found
 
     def users(self, definitions: Iterable[str]) -> list[str]:
-        """Custom resources of these CRDs that others have made, or what cannot be seen."""
+        """Custom resources of these CRDs that others have created, or kinds that cannot be listed."""
         found = all_of(self.api, [kind for name in definitions for kind in kinds_of(self.kinds, name)])
         own = belonging(found.items, self.environment, self.parts, {*self.uids, *self.belonging_uids()})
         others = [key for key in found.items if key not in own and key not in self.belongs]
@@ -106,18 +106,18 @@ class Inventory:
         ]
 
     def belonging_uids(self) -> set[str]:
-        """Uids of what belongs to this project in its namespaces."""
+        """Uids of objects that belong to this project in its namespaces."""
         return {_uid(self.inside.items[key]) for key in self.belongs}
 
 
 def read(facts: Facts) -> Scope:
-    """Decide what is removed and what stays, by what the cluster holds now."""
+    """Decide what is removed and what stays, from the current state of the cluster."""
     inventory = Inventory(facts)
     staying: dict[str, str] = {}
     for key, item in inventory.labelled.items.items():
-        # controllers copy a Service's labels to what they make for it
+        # controllers copy a Service's labels to the objects that they create for it
         if key not in inventory.created and not item["metadata"].get("ownerReferences") and key.kind != "Endpoints":
-            staying[f"{key.kind.lower()} {_shown(key)}"] = "it carries the label, but this project did not create it"
+            staying[f"{key.kind.lower()} {_shown(key)}"] = "it has the label, but this project did not create it"
     held = _held_releases(facts, inventory)
     for (namespace, name), why in held.items():
         staying[f"release {name} in {namespace}"] = f"{why}; so does what this project created beside it"
@@ -126,7 +126,7 @@ def read(facts: Facts) -> Scope:
         guests.setdefault(namespace, []).append(f"release {name}")
     for name in inventory.spaces:
         if name in guests:
-            staying[f"namespace {name}"] = f"this project did not create all that is in it: {_few(guests[name])}"
+            staying[f"namespace {name}"] = f"this project did not create everything in it: {_few(guests[name])}"
     occupied = {namespace for namespace, _ in held}
     going = {key: item for key, item in inventory.created.items() if key.namespace not in occupied}
     definitions = {key: item for key, item in going.items() if key.kind == _DEFINITION}
@@ -155,11 +155,11 @@ def read(facts: Facts) -> Scope:
 
 
 def _held_releases(facts: Facts, inventory: Inventory) -> dict[tuple[str, str], str]:
-    """Own releases that stay: a Helm is at work on them, others use their CRDs, or one that stays needs them."""
+    """Own releases that stay: a Helm is working on them, others use their CRDs, or one that stays needs them."""
     held: dict[tuple[str, str], str] = {}
     for name, each in inventory.own.items():
         if is_pending(each):
-            held[name] = f"{each.status}: a Helm is at work on it, or was killed (invoke up --clear-pending)"
+            held[name] = f"{each.status}: a Helm is working on it, or was killed (invoke up --clear-pending)"
         elif users := inventory.users(each.definitions):
             held[name] = f"others use its custom resources: {_few(users)}"
     needs = needs_of(facts)
@@ -183,7 +183,7 @@ def needs_of(facts: Facts) -> dict[tuple[str, str], list[tuple[str, str]]]:
 
 
 def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:
-    """Custom resources of these releases: Helm would remove them and their controllers at the same time."""
+    """Custom resources of these releases: Helm would remove them together with their controllers."""
     found: dict[Key, Item] = {}
     for release in own:
         wanted = [key for key in release.objects if is_custom(key.api_version)]
@@ -195,7 +195,7 @@ def _of_releases(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, 
 
 
 def _left_by_hooks(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key, Item]:
-    """What hooks of these releases made and Helm leaves behind: not what was there before, or is another release's."""
+    """What hooks of these releases created and Helm leaves behind: not what existed before, or is another release's."""
     found: dict[Key, Item] = {}
     for release in own:
         for key, item in live(inventory.api, Resources(inventory.api), release.hook_objects).items():
@@ -203,7 +203,7 @@ def _left_by_hooks(inventory: Inventory, own: Sequence[LiveRelease]) -> dict[Key
                 continue
             meta = item["metadata"]
             managers = [str(entry.get("manager")) for entry in meta.get("managedFields") or ()]
-            by_helm = any(name.startswith("helm") for name in managers)  # version 3 takes its program's name
+            by_helm = any(name.startswith("helm") for name in managers)  # version 3 uses its program's name
             if by_helm and _since(item, release.begun) and RELEASE_NAME not in (meta.get("annotations") or {}):
                 found[key] = item
     return found
@@ -242,7 +242,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def steps(facts: Facts, scope: Scope) -> list[Step]:
-    """What goes, each part after what needs it; and a skipped step for what stays."""
+    """Removals, each part after its dependents; and a skipped step for everything that stays."""
     wait = facts.settings.timeouts.health
     blank = Step(name=CUSTOM, task=TASK, deadline=wait, skip="there are none")
     found = [replace(blank, **_part(scope.custom, _deleting(facts, scope.custom, gone=True)))]
@@ -262,7 +262,7 @@ def steps(facts: Facts, scope: Scope) -> list[Step]:
                 action=_uninstalling(facts, each),
                 needs=(CUSTOM, *needed_by.get(key, ())),
                 deadline=_TIMEOUT + 15,
-                why=f"it carries {CREATED_BY}={facts.environment}",
+                why=f"it has the label {CREATED_BY}={facts.environment}",
             )
         )
     before = tuple(step.name for step in found)
@@ -272,8 +272,8 @@ def steps(facts: Facts, scope: Scope) -> list[Step]:
     spaces = _part(scope.namespaces, _deleting_namespaces(facts, scope))
     if scope.namespaces:
         names = ", ".join(each.key.name for each in scope.namespaces)
-        claims = f", the data of the claims {', '.join(scope.claims)} too" if scope.claims else ""
-        spaces["why"] = f"{names} with all that is in them{claims}"
+        claims = f", including the data of the claims {', '.join(scope.claims)}" if scope.claims else ""
+        spaces["why"] = f"{names} with everything in them{claims}"
     found.append(replace(blank, name=NAMESPACES, needs=(DEFINITIONS,), **spaces))
     staying = sorted(scope.staying.items())
     return [*found, *(Step(name=f"down: {name}", task=TASK, skip=f"it stays: {why}") for name, why in staying)]
@@ -292,7 +292,7 @@ def _deleting(facts: Facts, targets: Sequence[Target], *, gone: bool = False) ->
         left = _delete(facts, targets, context)
         if gone:
             _until_gone(facts, targets, context)
-        return Report(why=f"left, since somebody has made them anew: {', '.join(left)}" if left else "")
+        return Report(why=f"left, since others have recreated them: {', '.join(left)}" if left else "")
 
     return act
 
@@ -321,14 +321,14 @@ def _until_gone(facts: Facts, targets: Sequence[Target], context: Context) -> No
             item = there[key]
             if item is not None and _uid(item) == known:
                 left[f"{key.kind.lower()} {_shown(key)}"] = deletion_blockers(item)
-        context.say(f"{len(left)} of {len(targets)} are still there")
+        context.say(f"{len(left)} of {len(targets)} still exist")
         return None if left else True
 
     poll(looked, context, telling=lambda: "; ".join(f"{name} waits for {held}" for name, held in left.items()))
 
 
 def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
-    """Reads it again first: since the confirmation others may have begun to use it."""
+    """Reads the cluster again first: others may have started to use it since the confirmation."""
 
     def act(context: Context) -> Report | None:
         place = (release.namespace, release.name)
@@ -340,7 +340,7 @@ def _uninstalling(facts: Facts, release: LiveRelease) -> Action:
             raise LaunchError(
                 f"the release {release.name} in {release.namespace} was not uninstalled",
                 why=f"others use its custom resources: {_few(users)}" if users else f"its status is {now.status}",
-                fix="run `invoke down` again: it looks anew",
+                fix="run `invoke down` again: it checks again",
             )
         command = helm.uninstall(facts.paths.kubeconfig, release.name, release.namespace, _TIMEOUT)
         return Report(exit_code=run_command(facts.helm_programs, command, context).code)
@@ -359,8 +359,8 @@ def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
         if used:
             raise LaunchError(
                 "CRDs that this project created were not removed",
-                why=f"custom resources of them are there, and would go with them: {_few(used)}",
-                fix="remove those first, if nobody needs them, and run `invoke down` again",
+                why=f"they have custom resources, which would be deleted with them: {_few(used)}",
+                fix="remove those first, if they are no longer needed, and run `invoke down` again",
             )
         _delete(facts, targets, context)
         return None
@@ -369,7 +369,7 @@ def _deleting_unused(facts: Facts, targets: Sequence[Target]) -> Action:
 
 
 def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
-    """Reads them again first. Ends when they are gone."""
+    """Reads the namespaces again first. Ends when they are gone."""
 
     def act(context: Context) -> Report | None:
         api, guests = facts.api(), dict[str, list[str]]()
@@ -391,7 +391,7 @@ def _deleting_namespaces(facts: Facts, scope: Scope) -> Action:
 
 
 def _new_guests(facts: Facts, inside: Found, scope: Scope, silent: Sequence[str]) -> dict[str, list[str]]:
-    """What was created in these namespaces since the inventory, and is not being deleted."""
+    """Objects created in these namespaces since the inventory, and not being deleted."""
     own = belonging(inside.items, facts.environment, scope.parts, scope.known)
     going = {key for key, item in inside.items.items() if item["metadata"].get("deletionTimestamp")}
     found = foreign_objects(inside.items, own | going)

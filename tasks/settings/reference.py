@@ -1,4 +1,4 @@
-"""The list of all settings and their JSON schema, written from the tree: `python -m tasks.settings.reference`."""
+"""The list of all settings and their JSON schema, generated from the tree: `python -m tasks.settings.reference`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exc
 
 
 def schema() -> dict[str, Any]:
-    """Draft 2020-12. A file with a name of invoke's, or with ours, is invoke.yaml; any other is a profile."""
+    """Draft 2020-12. A file with top-level names of invoke, or with ours, is invoke.yaml; any other is a profile."""
     definitions: dict[str, Any] = {}
     settings = {**_section(Settings, definitions), "description": "The settings of this project."}
     top: dict[str, Any] = {name: {"description": "invoke's own"} for name in sorted(INVOKES)}
@@ -40,7 +40,7 @@ def schema() -> dict[str, Any]:
 
 
 def _section(model: type[Tree], definitions: dict[str, Any], *, needed: bool = False) -> dict[str, Any]:
-    """A part; `needed`: with all that a new one in a list must have."""
+    """A part; `needed`: with the required fields of a new list item."""
     leaves = model.model_json_schema(mode="validation")["properties"]
     made: dict[str, Any] = {
         "type": "object" if needed else _MAPPING,
@@ -52,9 +52,9 @@ def _section(model: type[Tree], definitions: dict[str, Any], *, needed: bool = F
 
 
 def _place(shape: Shape, leaf: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    told = {"description": description(shape)}
+    described = {"description": description(shape)}
     if shape.kind is Kind.SECTION and shape.model is not None:
-        return {**_section(shape.model, definitions), **told}
+        return {**_section(shape.model, definitions), **described}
     if shape.kind is Kind.ITEMS and shape.model is not None:
         name = shape.model.__name__
         definitions[name] = _section(shape.model, definitions, needed=True)
@@ -62,22 +62,22 @@ def _place(shape: Shape, leaf: dict[str, Any], definitions: dict[str, Any]) -> d
         part: dict[str, Any] = {"$ref": f"#/$defs/{name}"}
         items = {"anyOf": [{"type": "string"}, part]} if shape.model.SHORT else part
         return {
-            **told,
+            **described,
             "anyOf": [
                 {"type": "array", "items": items},
                 {"type": _MAPPING, "additionalProperties": {"$ref": f"#/$defs/{name}.change"}},
             ],
         }
     if shape.kind is Kind.FREE:
-        return {**told, "type": _MAPPING}
+        return {**described, "type": _MAPPING}
     if shape.kind is Kind.TABLE:
         inner = _section(shape.model, definitions) if shape.model is not None else {"type": ["string", "null"]}
-        return {**told, "type": _MAPPING, "additionalProperties": inner}
-    return {**_standard(leaf), **told}
+        return {**described, "type": _MAPPING, "additionalProperties": inner}
+    return {**_standard(leaf), **described}
 
 
 def _standard(leaf: Any) -> Any:  # noqa: ANN401 - any part of a schema
-    """Without what is ours alone. Where a validator stands before a bound, pydantic leaves it in words of its own."""
+    """Without our own additions. Before a bound, pydantic represents a validator in its own words."""
     if isinstance(leaf, list):
         return [_standard(each) for each in leaf]
     if not isinstance(leaf, dict):
@@ -88,7 +88,7 @@ def _standard(leaf: Any) -> Any:  # noqa: ANN401 - any part of a schema
 
 
 def description(shape: Shape) -> str:
-    """What a setting means, with its unit and its variable."""
+    """The meaning of a setting, with its unit and its variable."""
     more = [f"In {shape.unit}." if shape.unit else "", f"Variable: {shape.env}." if shape.env else ""]
     return " ".join(part for part in (shape.meaning, *more) if part)
 
@@ -99,7 +99,7 @@ _BEGIN, _END = f"<!-- from here on written by `{COMMAND}` -->", "<!-- up to here
 
 
 def texts(root: Path) -> dict[Path, str]:
-    """Both files as they should be, by their paths in the project. What people write of settings stays as it is."""
+    """Both generated files, by path in the project. Hand-written text about settings is preserved."""
     before, _, rest = (root / LIST).read_text(encoding="utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
     return {

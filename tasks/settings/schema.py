@@ -1,7 +1,7 @@
 """The tree of settings: every name, default, type, unit and environment variable, here and in `cluster`.
 
-Models are frozen and refuse unknown names; their mappings refuse to be changed. Sizes are bytes as Docker
-writes them (2G is 2 GiB); durations are seconds.
+Models are frozen and reject unknown names; their mappings are immutable. Sizes are bytes in Docker's
+notation (2G is 2 GiB); durations are seconds.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Cache(Tree):
     upstream: Annotated[Text, AfterValidator(words.registry_host), Says("a registry's name")] = setting(
         ..., "Name in image references, such as docker.io."
     )
-    url: PublicUrl | None = setting(None, "Where the cache asks; null: https:// and the name.")
-    username_env: Variable | None = setting(None, "Variable that holds the upstream's user name.")
-    password_env: Variable | None = setting(None, "Variable that holds the upstream's password or token.")
+    url: PublicUrl | None = setting(None, "Address of the upstream; null: https:// and the name.")
+    username_env: Variable | None = setting(None, "Variable with the upstream's user name.")
+    password_env: Variable | None = setting(None, "Variable with the upstream's password or token.")
 
 
 class Registries(Tree):
@@ -66,7 +66,7 @@ class Registries(Tree):
 
     push: Bool = setting(True, "Run the push registry.")
     name: Name = setting("openframe-registry", "Name of the push registry; k3d puts `k3d-` before it.", max_length=59)
-    port: PortNumber = setting(5050, "Host port of the push registry; then any free one.")
+    port: PortNumber = setting(5050, "Host port of the push registry, or any free one.")
     image: Image = setting("docker.io/library/registry:2", "Image of the registries.")
     caches: tuple[Cache, ...] = setting(
         (
@@ -84,7 +84,7 @@ class Secret(Tree):
 
     name: AnyText = setting(..., "Name of the Kubernetes secret.")
     type: Literal["Opaque", "dockerconfigjson", "tls", "basic-auth"] = setting("Opaque", "Type of the secret.")
-    namespaces: Namespaces | None = setting(None, "Where it goes; null: every namespace.")
+    namespaces: Namespaces | None = setting(None, "Target namespaces; null: all.")
     registry: AnyText = setting("ghcr.io", "dockerconfigjson: the registry.")
     username: AnyText = setting("openframe", "dockerconfigjson and basic-auth: the user name.")
     values: Sources = setting(
@@ -93,25 +93,25 @@ class Secret(Tree):
 
 
 class Quota(Tree):
-    """Bounds of a namespace."""
+    """Quotas and defaults of a namespace."""
 
     enabled: Bool = setting(True, "Apply files/resource-quotas.yaml to every namespace.")
     requests_cpu: Amount = setting("8", "Sum of CPU requests.")
     requests_memory: Amount = setting("16Gi", "Sum of memory requests.")
     pods: Whole = setting(100, "Pods.", ge=1, le=100_000)
-    default_cpu: Amount = setting("10m", "CPU request of a container that names none.")
-    default_memory: Amount = setting("32Mi", "Memory request of a container that names none.")
+    default_cpu: Amount = setting("10m", "Default CPU request of a container.")
+    default_memory: Amount = setting("32Mi", "Default memory request of a container.")
 
 
 class ManifestFile(Tree):
-    """A file, a folder or a kustomization of manifests; a path alone is one, too."""
+    """A file, a folder or a kustomization of manifests; can also be given as a path."""
 
     KEY: ClassVar[str] = "path"
     SHORT: ClassVar[bool] = True
 
     path: Text = setting(..., "The file, the folder, or the folder with a kustomization.")
     needs: Words = setting(
-        (), "Releases that must be ready before its objects are applied; `namespace/name` where two have one name."
+        (), "Releases that must be ready before its objects are applied; `namespace/name` if two have the same name."
     )
 
     @model_validator(mode="before")
@@ -126,11 +126,11 @@ class Manifests(Tree):
     storage_class: Bool = setting(True, "Apply files/local-path-storage.yaml.")
     network_policies: Bool = setting(True, "Apply files/default-network-policies.yaml to every namespace.")
     node_local_dns: Bool = setting(
-        True, "Apply files/nodelocaldns-configmap.yaml (without its DaemonSet it does nothing)."
+        True, "Apply files/nodelocaldns-configmap.yaml (without its DaemonSet it has no effect)."
     )
     quota: Quota = section(Quota, "files/resource-quotas.yaml")
     files: tuple[ManifestFile, ...] = setting(
-        (), "Manifests of yours, after the base resources: files, folders, or kustomizations, as paths or with `needs`."
+        (), "Your own manifests, after the base resources: files, folders, or kustomizations, as paths or with `needs`."
     )
 
 
@@ -140,23 +140,23 @@ class Release(Tree):
     name: Annotated[Text, AfterValidator(words.release_name), Says("a release's name")] = setting(
         ..., "Name of the release."
     )
-    namespace: Name = setting(..., "Its namespace; made if it is missing.")
-    chart: Text = setting(..., "repository/chart, oci://…, or a path that begins with ./ or /.")
-    version: Text | None = setting(None, "Version of the chart; null: the newest.")
+    namespace: Name = setting(..., "Its namespace; created if it is missing.")
+    chart: Text = setting(..., "repository/chart, oci://…, or a path that starts with ./ or /.")
+    version: Text | None = setting(None, "Version of the chart; null: the latest.")
     values: Free = setting(
-        {}, "Values; `${IP}` and `${DOMAIN}` are filled in, `$${IP}` stays; null takes out a chart's own default."
+        {}, "Values; `${IP}` and `${DOMAIN}` are filled in, `$${IP}` becomes `${IP}`; null removes a chart's default."
     )
-    values_files: Texts = setting((), "Files of values, before `values`.")
-    needs: Words = setting((), "Releases that must be ready first; `namespace/name` where two have one name.")
+    values_files: Texts = setting((), "Values files, applied before `values`.")
+    needs: Words = setting((), "Releases that must be ready first; `namespace/name` if two have the same name.")
     wait: Bool = setting(True, "Wait until its workloads are ready.")
     conflicts: Literal["ours", "theirs"] = setting(
         "ours",
-        "When the release is upgraded, fields that something else has set since (kubectl, an autoscaler, a "
-        "controller): ours: they get the chart's values; theirs: they stay as they are.",
+        "On an upgrade, for fields that others have set since (kubectl, an autoscaler, a "
+        "controller): ours: set the chart's values; theirs: leave them.",
     )
-    wait_for_jobs: Bool = setting(False, "Wait until its Jobs are done, not only until they run.")
-    timeout: Seconds = setting(300.0, "Limit of the installation, and again of the wait.", unit="seconds")
-    enabled: Bool = setting(True, "Leave it out with false.")
+    wait_for_jobs: Bool = setting(False, "Wait until its Jobs are complete, not only until they run.")
+    timeout: Seconds = setting(300.0, "Timeout of the installation, and again of the wait.", unit="seconds")
+    enabled: Bool = setting(True, "false excludes it.")
 
 
 class Helm(Tree):
@@ -174,10 +174,10 @@ class Helm(Tree):
     )
     plain_http: Hosts = setting(
         (),
-        "OCI registries that charts are fetched from by HTTP, such as registry.lan:5000; those on loopback always are.",
+        "OCI registries contacted over plain HTTP for charts, such as registry.lan:5000; always so on loopback.",
     )
     registry_config: Annotated[Text, AfterValidator(words.folder), Says("a file's path")] | None = setting(
-        None, "File of logins to OCI registries; null: where `helm registry login` keeps them. Docker's count too."
+        None, "File with logins to OCI registries; null: that of `helm registry login`. Docker's logins are used, too."
     )
     releases: tuple[Release, ...] = setting(
         (
@@ -186,26 +186,26 @@ class Helm(Tree):
                 "namespace": "cert-manager",
                 "chart": "jetstack/cert-manager",
                 "version": "v1.20.3",
-                # the hook of `startupapicheck` would hold a helm process until the webhook answers: readiness is waited
-                # for by a step, without one
+                # the hook of `startupapicheck` would block a helm process until the webhook answers: a step waits for
+                # readiness, without a process
                 "values": {"crds": {"enabled": True}, "startupapicheck": {"enabled": False}},
             },
         ),
-        "Releases, installed by their needs.",
+        "Releases, installed in the order of their needs.",
     )
 
 
 class Ingress(Tree):
-    """What answers at ports 80 and 443."""
+    """The ingress controller at ports 80 and 443."""
 
     controller: Literal["traefik", "ingress-nginx", "none"] = setting(
         "traefik",
-        "traefik is k3s's own; with another one it is not started. ingress-nginx adds a release of that "
+        "traefik is that of k3s; with another one it is disabled. ingress-nginx adds a release of that "
         "name, unless one of that chart is configured; its project ended in March 2026.",
     )
 
     def release(self) -> Release:
-        """The release of the controller that is no part of k3s."""
+        """The release of a controller that is not part of k3s."""
         return Release(
             name=self.controller,
             namespace=self.controller,
@@ -216,28 +216,28 @@ class Ingress(Tree):
 
 
 class Pool(Tree):
-    """How much runs at once."""
+    """Limits of concurrency."""
 
     concurrency: Whole | None = setting(
-        None, "Commands at once; null: from the machine.", env="CONCURRENCY_LEVEL", ge=1, le=256
+        None, "Concurrent commands; null: from the machine.", env="CONCURRENCY_LEVEL", ge=1, le=256
     )
     downloads: Whole = setting(
         3,
-        "Image downloads at once on the host; where it is set, also the nodes' (`maxParallelImagePulls`).",
+        "Concurrent image downloads on the host; if set, also in nodes (`maxParallelImagePulls`).",
         env="K3D_CONCURRENT_DOWNLOADS",
         ge=1,
         le=64,
     )
     builds: Whole | None = setting(
-        None, "Builds of images at once; null: as many as the engine has CPUs, at most 4.", ge=1, le=64
+        None, "Concurrent image builds; null: the number of the engine's CPUs, at most 4.", ge=1, le=64
     )
-    helm: Whole | None = setting(None, "Helm commands at once; null: as many as commands.", ge=1, le=256)
-    steps: Whole | None = setting(None, "Commands of yours at once (`steps`); null: as many as commands.", ge=1, le=256)
-    waits: Whole = setting(16, "Waits at once; they hold no slot.", ge=2, le=1024)
+    helm: Whole | None = setting(None, "Concurrent Helm commands; null: as many as commands.", ge=1, le=256)
+    steps: Whole | None = setting(None, "Concurrent own commands (`steps`); null: as many as commands.", ge=1, le=256)
+    waits: Whole = setting(16, "Concurrent waits; they take no slot.", ge=2, le=1024)
 
 
 class Timeouts(Tree):
-    """Deadlines of commands and waits."""
+    """Timeouts of commands and waits."""
 
     command: Seconds = setting(60.0, "A short command.", unit="seconds")
     pull: Seconds = setting(900.0, "An image's or a chart's download.", unit="seconds")
@@ -250,8 +250,8 @@ class Health(Tree):
 
     wait_for: Namespaces = setting(
         ("needed",),
-        "Components of kube-system that a launch waits for beside those that are always needed: `needed` is what a "
-        "claim, an Ingress or an autoscaler of this launch uses; `all` is everything; or names, such as "
+        "Components of kube-system to wait for besides those that are always needed: `needed` means those that a "
+        "claim, an Ingress or an autoscaler of this launch uses; `all` means everything; or names, such as "
         "metrics-server, traefik or local-path-provisioner. `invoke health` always waits for everything.",
     )
 
@@ -259,26 +259,26 @@ class Health(Tree):
 class Kubeconfig(Tree):
     """The user's own kubeconfig."""
 
-    merge: Bool = setting(True, "Put the cluster's entry into the first file of KUBECONFIG.")
-    switch: Bool = setting(True, "Make it the current context when the launch succeeded.")
+    merge: Bool = setting(True, "Add the cluster's entry to the first file of KUBECONFIG.")
+    switch: Bool = setting(True, "Make it the current context when the launch succeeds.")
 
 
 class Docker(Tree):
     """The Docker daemon."""
 
-    tune: Tune = setting("off", "auto: `docker-tune` is up's first step where the rights allow.")
-    daemon_json: File | None = setting(None, "Docker's daemon.json; null: found, rootful, rootless or from a snap.")
+    tune: Tune = setting("off", "auto: `docker-tune` is the first step of `up`, given the permissions.")
+    daemon_json: File | None = setting(None, "Docker's daemon.json; null: detected, rootful, rootless or snap.")
     max_concurrent_downloads: Whole | None = setting(
-        10, "Layers of an image that Docker downloads at once, at least; null: as it is.", ge=1, le=256
+        10, "Minimum of concurrent layer downloads in Docker; null: unchanged.", ge=1, le=256
     )
     max_concurrent_uploads: Whole | None = setting(
-        10, "Layers of an image that Docker uploads at once, at least; null: as it is.", ge=1, le=256
+        10, "Minimum of concurrent layer uploads in Docker; null: unchanged.", ge=1, le=256
     )
-    mirror: Bool = setting(True, "Docker pulls images of Docker Hub through the cache of docker.io, too.")
+    mirror: Bool = setting(True, "Docker also pulls images of Docker Hub through the cache of docker.io.")
 
 
 class Tools(Tree):
-    """Where missing programs are fetched from; for mirrors."""
+    """Sources of missing programs; for mirrors."""
 
     k3d_url: HttpUrl = setting("https://github.com/k3d-io/k3d/releases/download", "Base address of k3d's releases.")
     kubectl_url: HttpUrl = setting("https://dl.k8s.io/release", "Base address of kubectl's releases.")
@@ -286,7 +286,7 @@ class Tools(Tree):
 
 
 class Settings(Tree):
-    """Everything that can be set."""
+    """All settings."""
 
     profile: Text | None = setting(
         None, "Profile: NAME of config/NAME.yaml, or a path with a slash; `none` for none.", env="OPENFRAME_PROFILE"
@@ -316,17 +316,17 @@ class Settings(Tree):
         ),
         "Secrets.",
     )
-    builds: tuple[Build, ...] = setting((), "Images of yours, built and pushed while the cluster starts.")
+    builds: tuple[Build, ...] = setting((), "Your own images, built and pushed while the cluster starts.")
     manifests: Manifests = section(Manifests, "Base resources.")
     helm: Helm = section(Helm, "Helm repositories and releases.")
     ingress: Ingress = section(Ingress, "The ingress.")
-    steps: tuple[OwnStep, ...] = setting((), "Commands of yours, as steps among the others.")
-    images: Images = setting((), "More images that `prepull` pulls on the host.")
-    pool: Pool = section(Pool, "Bounds of concurrency.")
+    steps: tuple[OwnStep, ...] = setting((), "Your own commands, as steps of the launch.")
+    images: Images = setting((), "Additional images that `prepull` pulls on the host.")
+    pool: Pool = section(Pool, "Limits of concurrency.")
     timeouts: Timeouts = section(Timeouts, "Deadlines.")
     health: Health = section(Health, "What a launch waits for.")
     kubeconfig: Kubeconfig = section(Kubeconfig, "The user's kubeconfig.")
     docker: Docker = section(Docker, "The Docker daemon.")
     tools: Tools = section(Tools, "Sources of programs.")
     log_dir: Folder = setting("/tmp/openframe-deployment-logs", "Logs, run records.", env="DEPLOY_LOG_DIR")  # noqa: S108 - the users' own default; made with mode 0700 and refused if it is not ours
-    silent: Bool = setting(False, "Nothing but errors.", env="SILENT")
+    silent: Bool = setting(False, "Print only errors.", env="SILENT")

@@ -1,6 +1,6 @@
 """Large parts of the tree of settings: the cluster, its network, builds, and the user's own steps.
 
-What `needs` and `before` of a step may name: see `references`.
+For the names allowed in `needs` and `before` of a step see `references`.
 """
 
 from __future__ import annotations
@@ -51,30 +51,30 @@ class Limits(Tree):
 
 
 class ComponentArgs(Tree):
-    """More arguments of k3s and its components; they win over the generated ones (`k3s_arguments` reads them)."""
+    """More arguments of k3s and its components; they override the generated ones (parsed by `k3s_arguments`)."""
 
     k3s: Texts = setting(
-        (), "Arguments of k3s itself, such as `disable=metrics-server`; agents get those that they take."
+        (), "Arguments of k3s itself, such as `disable=metrics-server`; agents get those that they support."
     )
     apiserver: Texts = setting((), "Arguments of kube-apiserver.")
     controller_manager: Texts = setting((), "Arguments of kube-controller-manager.")
     cloud_controller_manager: Texts = setting((), "Arguments of cloud-controller-manager.")
     scheduler: Texts = setting((), "Arguments of kube-scheduler.")
-    kubelet: Texts = setting((), "Arguments of the kubelet. A node whose kubelet does not know one never starts.")
+    kubelet: Texts = setting((), "Arguments of the kubelet. An unknown one prevents the node from starting.")
     kube_proxy: Texts = setting((), "Arguments of kube-proxy.")
 
 
 class Ports(Tree):
-    """Ports published on the host, each with its fallback: the next wish, then any free one."""
+    """Ports published on the host, each with its fallback: if both are in use, any free one."""
 
     http: PortNumber | None = setting(80, "Host port of the cluster's port 80; null publishes none.")
-    http_fallback: PortNumber = setting(8080, "Tried when `http` is taken.")
+    http_fallback: PortNumber = setting(8080, "Used if `http` is taken.")
     https: PortNumber | None = setting(443, "Host port of the cluster's port 443; null publishes none.")
-    https_fallback: PortNumber = setting(8443, "Tried when `https` is taken.")
+    https_fallback: PortNumber = setting(8443, "Used if `https` is taken.")
     api: PortNumber = setting(6550, "Host port of the Kubernetes API.")
-    api_fallback: PortNumber = setting(6551, "Tried when `api` is taken.")
+    api_fallback: PortNumber = setting(6551, "Used if `api` is taken.")
     extra: PortMappings = setting(
-        (), "More ports as k3d writes them, such as `30000:30000@server:0:direct`; without nodes: as `http`."
+        (), "More ports in k3d's format, such as `30000:30000@server:0:direct`; without nodes: like `http`."
     )
 
 
@@ -87,12 +87,12 @@ class Cluster(Tree):
     kubernetes_version: Annotated[Text, AfterValidator(words.kubernetes_version), Says("a version")] = setting(
         "v1.35.5", "Version of Kubernetes; names the image rancher/k3s:VERSION-k3s1.", env="K8S_VERSION"
     )
-    image: Image | None = setting(None, "The k3s image; wins over the version.", env="K3S_IMAGE")
+    image: Image | None = setting(None, "The k3s image; overrides the version.", env="K3S_IMAGE")
     tools_image: Image | None = setting(None, "k3d's tools image; null: k3d's own.", env="K3D_IMAGE_TOOLS")
     loadbalancer_image: Image | None = setting(
         None, "Image of k3d's load balancer; null: k3d's own.", env="K3D_IMAGE_LOADBALANCER"
     )
-    servers: Whole = setting(1, "Server nodes; an even number survives no more failures than one less.", ge=1, le=9)
+    servers: Whole = setting(1, "Server nodes; an even number tolerates no more failures than one less.", ge=1, le=9)
     agents: Whole | None = setting(None, "Agent nodes; null: from the machine.", env="K3D_AGENTS", ge=0, le=64)
     loadbalancer: Bool | None = setting(None, "k3d's load balancer; null: only with several servers.")
     pull_ahead: Bool | None = setting(
@@ -100,7 +100,7 @@ class Cluster(Tree):
     )
     bind_address: Address = setting("127.0.0.1", "Address that published ports are bound to; `${IP}`.", env="IP")
     domain: HostText = setting("localhost", "Domain of the environment; `${DOMAIN}`.", env="DOMAIN")
-    timeout: Seconds = setting(180.0, "Limit of `k3d cluster create`.", unit="seconds")
+    timeout: Seconds = setting(180.0, "Timeout of `k3d cluster create`.", unit="seconds")
     limits: Limits = section(Limits, "Memory and CPU limits.")
     ports: Ports = section(Ports, "Published ports.")
     args: ComponentArgs = section(ComponentArgs, "Arguments of components.")
@@ -108,14 +108,14 @@ class Cluster(Tree):
     kubelet_config: Free = setting({}, "Fields of a KubeletConfiguration drop-in (k3s 1.32 or later).")
     server_labels: Labels = setting({"role": "server"}, "Labels of server nodes.")
     agent_labels: Labels = setting({"role": "agent"}, "Labels of agent nodes.")
-    volumes: Texts = setting((), "Volumes as k3d writes them, such as `/data:/data@all:*`.")
-    env: Texts = setting((), "Environment of nodes as k3d writes it, such as `A=b@server:*`; without nodes: of all.")
+    volumes: Texts = setting((), "Volumes in k3d's format, such as `/data:/data@all:*`.")
+    env: Texts = setting((), "Environment of nodes in k3d's format, such as `A=b@server:*`; without nodes: of all.")
     subnet: Annotated[Text, AfterValidator(words.subnet), Says("a network")] | None = setting(
         None, "Subnet of the cluster's network, or `auto`; null: the engine chooses."
     )
     owner: Annotated[Text, AfterValidator(words.owner), Says("a name")] | None = setting(
         None,
-        "Who owns the cluster; null: this user of this machine. A name that users or job containers share.",
+        "Owner of the cluster; null: this user of this machine. Set a name to share it among users or job containers.",
         env="OPENFRAME_OWNER",
     )
 
@@ -131,23 +131,23 @@ Hosts = Annotated[
 class Proxy(Tree):
     """Proxies of the pull-through caches and of the nodes; a login is percent-encoded, and never shown."""
 
-    http: ProxyAddress | None = setting(None, "For addresses that begin with http://; null: none.")
-    https: ProxyAddress | None = setting(None, "For addresses that begin with https://; null: none.")
+    http: ProxyAddress | None = setting(None, "For http:// addresses; null: none.")
+    https: ProxyAddress | None = setting(None, "For https:// addresses; null: none.")
     no_proxy: Hosts = setting(
-        (), "Reached without one, beside the cluster itself: names with all below them, addresses, networks."
+        (), "Hosts without a proxy, besides the cluster itself: domains with subdomains, addresses, networks."
     )
 
 
 class Network(Tree):
-    """How caches and nodes reach the world. The engine's own pulls, and programs on the host, are not changed by it."""
+    """Network access of caches and nodes. The engine's own pulls, and programs on the host, are not affected."""
 
     proxy: Proxy = section(Proxy, "Proxies of caches and nodes.")
     ca: Texts = setting(
-        (), "Files of certificate authorities, PEM or DER, that caches and nodes trust beside those of their images."
+        (), "Files of certificate authorities, PEM or DER, that caches and nodes trust besides those of their images."
     )
     from_environment: Bool = setting(
         False,
-        "What is not set here comes from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, and from SSL_CERT_FILE, "
+        "Use values not set here from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, and from SSL_CERT_FILE, "
         "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.",
     )
 
@@ -158,26 +158,26 @@ class Build(Tree):
     name: Name = setting(..., "Name of the build.")
     image: Annotated[Text, AfterValidator(words.image_repository), Says("an image without a tag")] | None = setting(
         None,
-        "Repository of the image, without a tag; null: the build's name. It goes to the push registry, or, where it "
-        "begins with a registry's name such as ghcr.io/, to that one, by your login.",
+        "Repository of the image, without a tag; null: the build's name. It goes to the push registry, or, if it "
+        "starts with a registry's name such as ghcr.io/, to that one, with your login.",
     )
     context: Annotated[Text, AfterValidator(words.folder), Says("a folder")] = setting(
-        ".", "Folder that docker gets, less what .dockerignore leaves out."
+        ".", "Build context, without what .dockerignore excludes."
     )
-    dockerfile: Text = setting("Dockerfile", "The Dockerfile, seen from the context.")
+    dockerfile: Text = setting("Dockerfile", "The Dockerfile, relative to the context.")
     target: Text | None = setting(None, "Stage to build; null: the last one.")
-    args: Variables = setting({}, "Values of ARG, by name; no secrets: they stay in the image's history.")
-    secrets: Sources = setting({}, "Sources of what `RUN --mount=type=secret,id=…` gets, by id; needs BuildKit.")
+    args: Variables = setting({}, "Values of ARG, by name; no secrets: they remain in the image's history.")
+    secrets: Sources = setting({}, "Sources of secrets for `RUN --mount=type=secret,id=…`, by id; needs BuildKit.")
     platform: Annotated[Text, AfterValidator(words.platform), Says("a platform")] | None = setting(
         None, "Platform, such as linux/arm64; null: the engine's own. Another one needs BuildKit."
     )
-    cache_from: Images = setting((), "Images whose layers are used again; with BuildKit ones in a registry, too.")
-    timeout: Seconds = setting(1800.0, "Limit of the build.", unit="seconds")
-    enabled: Bool = setting(True, "Leave it out with false.")
+    cache_from: Images = setting((), "Images whose layers are reused; with BuildKit also from a registry.")
+    timeout: Seconds = setting(1800.0, "Timeout of the build.", unit="seconds")
+    enabled: Bool = setting(True, "false excludes it.")
 
     @property
     def repository(self) -> str:
-        """The image without a tag, as it is configured."""
+        """The image without a tag, as configured."""
         return self.image or self.name
 
 
@@ -185,7 +185,7 @@ _ARGV = "a list of texts, the program first; or one text, with `shell: true`"
 
 
 def _argv(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - any JSON value
-    """One text is for a shell, and for nothing else: a list is never taken apart. Raises ValueError."""
+    """A single text is for a shell, and only for that; a list is passed unchanged. Raises ValueError."""
     shell = bool(info.data.get("shell"))
     if isinstance(value, str) and not shell:
         raise ValueError(f"must be {_ARGV}")
@@ -212,34 +212,34 @@ Inputs = Annotated[
 
 
 class OwnStep(Tree):
-    """One command of the user's own, run as a step among those of a launch."""
+    """One command of the user, run as a step of a launch."""
 
     name: Name = setting(..., "Name of the step.")
     shell: Bool = setting(False, "`command` and `unless` are texts for `/bin/sh -c`.")
     command: Argv = setting(..., "The program and its arguments; one text with `shell`.")
     needs: Words | None = setting(
         None,
-        "What must have ended well first: tasks, releases, builds, manifests and steps, such as `secrets`, "
-        "`release:db`, `build:api`, `manifests:deploy/db.yaml`, `step:seed`; the name alone where it is of one thing. "
-        "null: the cluster, unless `before` names what comes before that; an empty list: it begins at once.",
+        "What must have succeeded first: tasks, releases, builds, manifests and steps, such as `secrets`, "
+        "`release:db`, `build:api`, `manifests:deploy/db.yaml`, `step:seed`; a unique name alone is enough. "
+        "null: the cluster, unless `before` names something before that; an empty list: it starts at once.",
     )
-    before: Words = setting((), "What must not begin before it has ended well; names as in `needs`.")
+    before: Words = setting((), "What must not start before it has succeeded; names as in `needs`.")
     env: Variables = setting(
         {},
-        "Variables, beside those of this process and KUBECONFIG, CONTEXT, IP and DOMAIN of the cluster; `${IP}`, "
+        "Variables, besides those of this process and KUBECONFIG, CONTEXT, IP and DOMAIN of the cluster; `${IP}`, "
         "`${DOMAIN}` and, of a build, `${image:NAME}` are filled in.",
     )
-    secrets: Sources = setting({}, "Variables whose values are secret, by their sources; masked wherever they show.")
-    dir: Text = setting(".", "Folder that it runs in, seen from the project's.")
-    timeout: Seconds = setting(300.0, "Limit of one attempt.", unit="seconds")
-    retries: Whole = setting(0, "How often it is tried again when it fails.", ge=0, le=100)
-    wait: Bool = setting(False, "It mostly waits: it takes no place of commands, only one of the waits.")
-    unless: Argv | None = setting(None, "A command, run first: when it ends well, there is nothing to do.")
+    secrets: Sources = setting({}, "Variables with secret values, by their sources; masked in all output.")
+    dir: Text = setting(".", "Working directory, relative to the project's.")
+    timeout: Seconds = setting(300.0, "Timeout of one attempt.", unit="seconds")
+    retries: Whole = setting(0, "Number of retries after a failure.", ge=0, le=100)
+    wait: Bool = setting(False, "It mostly waits: it takes a place of the waits instead of the commands.")
+    unless: Argv | None = setting(None, "A command that runs first: if it succeeds, the step is skipped.")
     inputs: Inputs | None = setting(
         None,
-        "Files, folders and patterns (`**` for any folders), seen from `dir`, and mappings of values. While these, the "
-        "step itself and what it needs are unchanged since it last ended well in this cluster, it is skipped. null: it "
+        "Files, folders and patterns (`**` for any folders), relative to `dir`, and mappings of values. While these, "
+        "the step itself and its needs are unchanged since its last success in this cluster, it is skipped. null: it "
         "runs at each launch.",
     )
     when: Literal["up", "down"] = setting("up", "down: before `invoke down` removes the cluster.")
-    enabled: Bool = setting(True, "Leave it out with false.")
+    enabled: Bool = setting(True, "false excludes it.")

@@ -274,7 +274,7 @@ def test_another_one_waits_until_it_is_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ended", "why"),
-    [({"k3d-a-server-0": "the node has ended with code 137"}, "ended with code 137"), ({}, "containers run")],
+    [({"k3d-a-server-0": "the node has ended with code 137"}, "ended with code 137"), ({}, "are running")],
 )
 def test_one_that_does_not_come_back(tmp_path: Path, ended: dict[str, str], why: str) -> None:
     given = facts(tmp_path, FakePrograms(), settings=settings(timeouts={"api": 0.05}), _api=[Api(10**6)])

@@ -279,7 +279,7 @@ def test_rollback_removes_what_this_run_made(machine: Machine, capsys: pytest.Ca
         bring(machine, rollback=True)
     assert machine.containers == []
     assert not (machine.folder / "state" / "openframe" / "clusters" / "openframe-dev").exists()
-    assert "what this run made is removed" in capsys.readouterr().err
+    assert "what this run created is removed" in capsys.readouterr().err
 
 
 def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,7 +288,7 @@ def test_rollback_leaves_a_cluster_that_was_there(machine: Machine, capsys: pyte
     with pytest.raises(Exit):
         bring(machine, rollback=True)
     assert len(machine.containers) == 3
-    assert "was there before this run, so it stays" in capsys.readouterr().err
+    assert "existed before this run, so it stays" in capsys.readouterr().err
 
 
 def test_rollback_leaves_what_another_user_made_meanwhile(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,7 @@ def test_what_docker_is_told(tmp_path: Path) -> None:
 
 def test_files_that_were_changed_while_it_was_built_are_told(tmp_path: Path) -> None:
     (note,) = act(steps(made(tmp_path, FakePrograms(otherwise=Answer())))["build: api"]).notes
-    assert "'api' was made from is not remembered: its files were changed meanwhile, so run it again" in note
+    assert "the sources of the build 'api' could not be recorded: its files were changed meanwhile" in note
 
 
 def test_it_is_pushed_by_the_port_of_this_machine_under_no_name_that_stays(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_it_is_pushed_by_the_port_of_this_machine_under_no_name_that_stays(tmp_p
 
 
 def test_without_the_push_registry_it_says_what_starts_it(tmp_path: Path) -> None:
-    with pytest.raises(LaunchError, match="the push registry does not run"):
+    with pytest.raises(LaunchError, match="the push registry is not running"):
         act(steps(made(tmp_path, FakePrograms(otherwise=Answer()), registries={}))["build: push api"])
 
 

@@ -164,7 +164,7 @@ def test_an_image_that_only_the_engine_has(
 def test_an_image_of_which_the_engine_has_a_part_only(facts: Facts, tmp_path: Path) -> None:
     name = "registry.example.com/own:1"
     programs = FakePrograms(answers={"docker save": saving({"config": CONFIG})})
-    with pytest.raises(LaunchError, match="a part of it only") as caught:
+    with pytest.raises(LaunchError, match="has only a part of it") as caught:
         found_images(
             replace(facts, programs=programs, images={name: True}, host=engine()), wish(tmp_path / "bundle.tar")
         )
@@ -190,13 +190,13 @@ def test_what_no_machine_could_load_is_refused(facts: Facts, tmp_path: Path) -> 
     chosen = wish(tmp_path / "b", exclude=("*",), add=())
     assert found_images(facts, chosen).images == {}
     for name, told in (
-        ("ours.example/web:1", "no cache stands before ours.example"),
-        (f"{IMAGE}@sha256:{'0' * 64}", "takes an image by its digest from a registry alone"),
+        ("ours.example/web:1", "there is no cache for ours.example"),
+        (f"{IMAGE}@sha256:{'0' * 64}", "accepts an image by digest only from a registry"),
     ):
         with pytest.raises(LaunchError, match="cannot be bundled") as caught:
             bundle_save._image(facts, chosen, Found(tmp_path), name, "@" in name, True, given.context())
         assert told in caught.value.what
-    with pytest.raises(BadInput, match="is no image"):
+    with pytest.raises(BadInput, match="is not an image"):
         bundle_save._image(facts, chosen, Found(tmp_path), "No Image", False, True, given.context())
 
 
@@ -279,10 +279,10 @@ def test_what_it_lacks_is_one_error_that_names_it(tmp_path: Path) -> None:
     refuse_lacking(facts)
     with pytest.raises(Lacking) as caught:
         refuse_lacking(without(facts, images={}, releases={}, charts={}))
-    for each in ("the image rancher/k3s:v1", "the chart shop/web 1.0.0", "the images of the system of"):
+    for each in ("the image rancher/k3s:v1", "the chart shop/web 1.0.0", "the system images of"):
         assert each in caught.value.why
     only = without(facts, images={"rancher/k3s:v1": Image(digest="", manifest="", engine=True)})
-    with pytest.raises(Lacking, match="does not hold all") as caught:
+    with pytest.raises(Lacking, match="does not contain everything") as caught:
         refuse_lacking(only)
     assert "the image docker.io/shop/web:1 of web" in caught.value.why
 

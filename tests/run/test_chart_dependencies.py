@@ -122,8 +122,8 @@ def test_a_folder_beside_it_is_always_built_from(tmp_path: Path) -> None:
         (on("web", "stable"), "its repository is 'stable'"),
         (on("web", "s3://bucket"), "its repository is 's3://bucket'"),
         (on("web", "file://../gone"), "there is no chart in the folder {}/gone"),
-        (on("web", ""), "it names no repository"),
-        (on("all", "file://."), "in a ring: {0}/all → {0}/all"),
+        (on("web", ""), "it has no repository"),
+        (on("all", "file://."), "in a cycle: {0}/all → {0}/all"),
     ],
 )
 def test_a_dependency_that_cannot_be_resolved_is_named(row: dict[str, str], why: str, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def built(folder: Path, **answers: Any) -> str:
 def test_it_is_built_again_only_when_something_that_it_is_made_from_changes(changed: str, tmp_path: Path) -> None:
     umbrella(tmp_path)
     first = built(tmp_path)
-    assert built(tmp_path) == first.replace("built ", "it was built before ", 1)
+    assert built(tmp_path) == first.replace("built ", "already built ", 1)
     (tmp_path / changed).write_text("# another\n")
     assert built(tmp_path).startswith("built ")
 
@@ -252,7 +252,7 @@ def test_links_are_followed_and_version_control_is_left_out(tmp_path: Path) -> N
     (tmp_path / "all" / ".git").mkdir()
     first = built(tmp_path)
     (tmp_path / "all" / ".git" / "HEAD").write_text("ref\n")
-    assert built(tmp_path).startswith("it was built before ")
+    assert built(tmp_path).startswith("already built ")
     (tmp_path / "common" / "shared.yaml").write_text("# two\n")
     assert built(tmp_path).rpartition(" ")[0] != first.rpartition(" ")[0]
 

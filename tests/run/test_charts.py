@@ -129,7 +129,7 @@ def test_a_chart_on_this_machine_is_used_where_it_is(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="the chart of release 'web' is not there") as caught:
+    with pytest.raises(BadInput, match="the chart of release 'web' does not exist") as caught:
         chart_of(of(tmp_path)[0], release("./charts/web"))
     assert "./charts/web" in caught.value.why
 
@@ -170,7 +170,7 @@ def test_an_archive_is_kept_and_used_again(tmp_path: Path) -> None:
 
     later, programs = of(tmp_path)
     steps = planned(later, release("one/app", "1.0.0"))
-    assert [step.skip for step in steps.values()] == ["no chart has to be fetched from them", "it was fetched before"]
+    assert [step.skip for step in steps.values()] == ["no chart has to be fetched from them", "already fetched"]
     assert chart_of(later, release("one/app", "1.0.0")).archive(later) == archive
 
 
@@ -342,7 +342,7 @@ def test_logins_of_helm_are_used_where_helm_keeps_them(
 
 def test_a_file_of_logins_can_be_named(tmp_path: Path) -> None:
     settings = given.settings(helm={"releases": [], "registry_config": "logins.json"})
-    with pytest.raises(BadInput, match="file of logins to OCI registries is not there"):
+    with pytest.raises(BadInput, match="file of logins to OCI registries does not exist"):
         oci(tmp_path, "oci://ghcr.io/o/app", settings=settings, root=tmp_path)
     (tmp_path / "logins.json").write_text("{}")
     (line,) = oci(tmp_path, "oci://ghcr.io/o/app", settings=settings, root=tmp_path)

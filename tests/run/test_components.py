@@ -32,7 +32,7 @@ READY = deployment("metrics-server", "kube-system")
 SCALED = obj("HorizontalPodAutoscaler", "shop", "platform", spec={})
 ACTIVE = {**SCALED, "status": {"conditions": [{"type": "ScalingActive", "status": "True"}]}}
 SERVED = obj("APIService", "v1beta1.metrics.k8s.io", status={"conditions": [{"type": "Available", "status": "True"}]})
-NOTE = "still starting, and used by nothing: metrics-server; `invoke health` waits for it"
+NOTE = "still starting, and not used: metrics-server; `invoke health` waits for it"
 STARTING: Mapping[str, str] = {"deployment/coredns": "", "deployment/metrics-server": "0 of 1"}
 
 
@@ -74,7 +74,7 @@ def test_an_autoscaler_without_figures_fails_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr("tasks.run.components._AUTOSCALES", 0)
     facts, _api = of(tmp_path, DNS, READY, SERVED, SCALED)
     (note,) = act(facts).notes
-    assert note == "horizontalpodautoscaler/shop has no figures yet: its controller has not processed it yet"
+    assert note == "horizontalpodautoscaler/shop has no metrics yet: its controller has not processed it yet"
 
 
 def test_what_is_disabled_is_not_waited_for(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_what_the_cluster_does_not_run_is_a_note_and_no_failure(tmp_path: Path) 
     """k3s skips a packaged manifest that has a `.skip` file beside it."""
     facts, _api = of(tmp_path, OLD, SCALED, SHOP)
     assert act(facts).notes == (
-        "horizontalpodautoscaler/shop needs metrics-server, which this cluster does not run",
-        "ingress/shop needs traefik, which this cluster does not run",
+        "horizontalpodautoscaler/shop needs metrics-server, which is not installed in this cluster",
+        "ingress/shop needs traefik, which is not installed in this cluster",
     )
 
 
@@ -152,7 +152,7 @@ def test_the_task_health_waits_for_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("use", "skip", "state"),
     [
-        (Use(), "nothing uses what still starts", "ok"),
+        (Use(), "nothing uses what is still starting", "ok"),
         (Use(needed={"metrics-server": "horizontalpodautoscaler/shop"}), None, "starting"),
     ],
 )

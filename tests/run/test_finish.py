@@ -77,7 +77,7 @@ def lost(*_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     ("place", "name", "note"),
     [
-        ("tasks.engine.estimate", "remember", "note: how long steps take is not remembered: this is broken"),
+        ("tasks.engine.estimate", "remember", "note: durations of steps were not recorded: this is broken"),
         ("tasks.engine.record", "write", "could not be written below"),
         ("tasks.view.launch.Plain", "ended", "note: the run was not shown to its end: this is broken"),
         ("tasks.view.launch.Plain", "__enter__", "note: the run was not shown to its end: this is broken"),

@@ -78,7 +78,7 @@ class Beside:
 def test_while_it_waits_for_a_hook_another_step_has_its_place(tmp_path: Path) -> None:
     beside = Beside(tmp_path, later=(hook(),))
     beside.helm(ends=beside.yields)
-    assert beside.said == ["waits for its hook job/web-migrate"]
+    assert beside.said == ["waiting for its hook job/web-migrate"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_is_none_of_its_hooks_changes_nothing(tmp_path: Path, there: Any) -
 
 def test_a_hook_that_cannot_end_ends_the_wait(tmp_path: Path) -> None:
     beside = Beside(tmp_path, later=(hook(), pod_without_image()))
-    with pytest.raises(Failed, match=r"a hook of the chart will not end well: .*x/migrate:9") as raised:
+    with pytest.raises(Failed, match=r"a hook of the chart will not succeed: .*x/migrate:9") as raised:
         beside.helm()
     assert raised.value.fix
 

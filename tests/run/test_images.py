@@ -82,7 +82,7 @@ def test_a_chart_that_needs_a_cluster_costs_a_note(tmp_path: Path) -> None:
     found = results[f"{FIND_IMAGES}web"]
     assert found.state is State.SKIPPED
     assert "needs x/v1" in found.notes[0]
-    assert results[f"{FETCH_IMAGES}web"].why == "they are not known"
+    assert results[f"{FETCH_IMAGES}web"].why == "unknown"
 
 
 def test_what_rendering_did_not_tell_the_installation_tells_the_next_launch(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_memory_that_cannot_be_written_is_a_note_and_this_launch_still_knows(t
     facts.paths.images.parent.mkdir(parents=True, exist_ok=True)
     facts.paths.images.touch()
     report = acted(installed(facts))
-    assert "images of web are not remembered" in report.notes[0]
+    assert "images of web could not be recorded" in report.notes[0]
     assert images.known(facts, key_of(facts, facts.releases[0])) == ("shop/web:1",)
 
 
@@ -110,7 +110,7 @@ def test_the_systems_images_that_cannot_be_asked_for_are_a_note(
     monkeypatch.setattr(Facts, "watched", down)
     wait = Step(name=SYSTEM_READY, task="health", action=lambda _context: Report(why="all are ready"))
     report = remembering(made(tmp_path, FakePrograms()), [wait])[0].action(eager())
-    assert report == Report(why="all are ready", notes=("images of the system are not remembered: the API is away",))
+    assert report == Report(why="all are ready", notes=("images of the system could not be recorded: the API is away",))
 
 
 def test_whatever_only_saves_time_is_optional(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_only_one_with_retries_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_unless_decides(tmp_path: Path) -> None:
-    assert run(tmp_path, command=["false"], unless=["true"]) == Report(skipped=True, why="`unless` ended well")
+    assert run(tmp_path, command=["false"], unless=["true"]) == Report(skipped=True, why="`unless` succeeded")
     assert run(tmp_path, command=["true"], unless=["false"]) == Report(exit_code=0)
     with pytest.raises(DeadlinePassed):
         run(tmp_path, command=["true"], unless=["sleep", "30"], timeout=0.2)

@@ -41,7 +41,7 @@ def test_what_the_api_would_refuse_is_told_with_its_words(tmp_path: Path) -> Non
     (preview,) = Comparison(facts).objects([obj("ConfigMap", "c", "a", rows=[{"name": "x", "size": "2"}])])
     change = preview.change()
     assert change is not None
-    assert change.note == "the API refuses it: field is immutable"
+    assert change.note == "the API rejects it: field is immutable"
     assert len(change.fields) == 1, "what the server has added stays"
     assert [(each.before, each.after) for each in change.fields] == [("1", "2")]
 

@@ -272,7 +272,7 @@ def test_one_with_others_is_recreated_at_its_port_and_in_its_networks(
     copies = Copies()
     fake = engine(**{"docker container inspect": json.dumps([there]), "docker run": copies.env})
     step = step_for(tmp_path, fake, there)
-    assert "others by now" in step.why
+    assert "have changed" in step.why
     assert act(step).why == f"{GHCR} at 127.0.0.1:5051"
     did = [line for line in fake.lines if "inspect" not in line]
     assert did[0] == f"docker rm --force --volumes {GHCR}"

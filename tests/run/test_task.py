@@ -358,8 +358,8 @@ def test_only_what_it_needs_is_looked_at_and_run(around: Around, tmp_path: Path,
 @pytest.mark.parametrize(
     ("presence", "error", "status", "fix"),
     [
-        (Presence.ABSENT, ClusterAbsent, ABSENT, "invoke cluster makes it"),
-        (Presence.INCOMPLETE, ClusterAbsent, ABSENT, "invoke cluster makes it"),
+        (Presence.ABSENT, ClusterAbsent, ABSENT, "invoke cluster creates it"),
+        (Presence.INCOMPLETE, ClusterAbsent, ABSENT, "invoke cluster creates it"),
         (Presence.STOPPED, ClusterStopped, STOPPED, "invoke cluster starts it"),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_copy_of_one_of_ours_stays_and_is_named(tmp_path: Path) -> None:
     copy = created(obj("Secret", "s", "shared"), managedFields=[{"manager": "kubectl-create", "operation": "Update"}])
     left = looked(tmp_path, copy)
     assert left.objects == ()
-    assert left.staying == {"secret shared/s": "it carries the label, but this project did not create it"}
+    assert left.staying == {"secret shared/s": "it has the label, but this project did not create it"}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_whatever_others_have_in_a_namespace_makes_it_stay(
     tmp_path: Path, there: list[Object], guest: str | None
 ) -> None:
     left = looked(tmp_path, SPACE, POLICY, *EVERYWHERE, *there)
-    why = f"this project did not create all that is in it: {guest}"
+    why = f"this project did not create everything in it: {guest}"
     assert left.staying == ({"namespace platform": why} if guest else {})
     assert names(left.namespaces) == ([] if guest else ["Namespace platform"])
     assert "NetworkPolicy p" in names(left.objects)
@@ -135,7 +135,7 @@ def test_what_a_release_of_ours_and_its_hooks_hold_is_no_guest_but_another_relea
 def test_a_release_that_somebody_is_at_work_on_stays_with_all_beside_it(tmp_path: Path) -> None:
     left = looked(tmp_path, SPACE, POLICY, releases=(release(status="pending-upgrade"),))
     assert (left.releases, left.namespaces, left.objects) == ((), (), ())
-    assert left.staying["release web in platform"].startswith("pending-upgrade: a Helm is at work on it")
+    assert left.staying["release web in platform"].startswith("pending-upgrade: a Helm is working on it")
 
 
 def test_an_operator_stays_while_others_use_its_custom_resources_and_so_does_what_it_needs(tmp_path: Path) -> None:
@@ -255,7 +255,8 @@ def test_what_goes_is_told_by_kind_namespaces_and_claims_by_name_and_what_stays_
     )
     plan = named(steps(facts, left))
     assert plan[OBJECTS].why == "1 Secret, 1 NetworkPolicy"
-    assert plan[NAMESPACES].why == "platform with all that is in them, the data of the claims platform/data-db-0 too"
+    why = "platform with everything in them, including the data of the claims platform/data-db-0"
+    assert plan[NAMESPACES].why == why
     assert plan["down: namespace other"].skip == "it stays: x"
     assert all(step.skip is not None for step in steps(facts, Scope()))
 
@@ -342,5 +343,5 @@ def test_one_that_was_made_anew_is_left(tmp_path: Path) -> None:
     newer["metadata"]["uid"] = "newer"
     api.put(newer)
     report = given.act(named(steps(facts, left))[OBJECTS])
-    assert report.why == "left, since somebody has made them anew: deployment platform/mine"
+    assert report.why == "left, since others have recreated them: deployment platform/mine"
     assert key(newer) in api.objects

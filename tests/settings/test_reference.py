@@ -43,7 +43,7 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(schema())
     assert schema()["$schema"] == DIALECT
     text = json.dumps(schema())
-    assert '"In seconds.' in text.replace("Limit of `k3d cluster create`. ", "")
+    assert '"In seconds.' in text.replace("Timeout of `k3d cluster create`. ", "")
     assert "Variable: K3D_AGENTS." in text
     assert '"ge"' not in text
 
