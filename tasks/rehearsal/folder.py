@@ -214,17 +214,9 @@ def _script(program: str, root: Path) -> str:
     return (
         "#!/bin/sh\n"
         f"# REHEARSAL: a stand-in for {program}; nothing that it says it makes is real\n"
-        f'export {VARIABLE}="${{{VARIABLE}:-{_quoted(root)}}}"\n'
+        f'root={shlex.quote(str(root))}; export {VARIABLE}="${{{VARIABLE}:-$root}}"\n'
         f'exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(start)} {program} "$@"\n'
     )
-
-
-def _quoted(path: Path) -> str:
-    """A path within double quotes of a shell."""
-    text = str(path)
-    for sign in '\\"$`':
-        text = text.replace(sign, f"\\{sign}")
-    return text
 
 
 def _write(path: Path, text: str, mode: int) -> None:
